@@ -1,0 +1,17 @@
+//! `routes.toml`: which route asks what of whom.
+//!
+//! Reading order: [`table`] (the types), [`pattern`] and [`matcher`] (Werkzeug's routing, exactly), [`parse`] (text
+//! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist). Pure: no I/O.
+
+pub mod catalog_check;
+pub mod converter;
+pub mod matcher;
+pub mod parse;
+pub mod pattern;
+mod row;
+pub mod table;
+
+pub use crate::diagnostic::{Diagnostic, Diagnostics};
+pub use table::{
+    BodyField, BodyRule, ClusterMode, Found, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped, V2Gate,
+};

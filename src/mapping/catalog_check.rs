@@ -1,0 +1,64 @@
+//! Holds a mapping against the roles that really exist, before it is activated.
+
+use crate::rbac::Requirement;
+use crate::rbac::catalog::Catalog;
+
+use super::table::{ClusterMode, Mapping, Row};
+use crate::diagnostic::{Diagnostic, Diagnostics, closest};
+
+impl Mapping {
+    /// Finds rows that no database like this one could decide: roles and permissions that do not exist, and rows of
+    /// an enforced cluster that no group can reach.
+    ///
+    /// # Errors
+    ///
+    /// Every such row at once.
+    pub fn check_against(&self, path: &str, catalog: &Catalog) -> Result<(), Diagnostics> {
+        let mut findings = Vec::new();
+        for row in self.rows() {
+            for requirement in row.kind.requirements() {
+                if !catalog.defines(requirement) {
+                    findings.push(missing(row, requirement, catalog));
+                } else if self.mode_of(row) == ClusterMode::V2
+                    && catalog.groups_that_meet(requirement).is_empty()
+                {
+                    findings.push(unreachable(row, requirement));
+                }
+            }
+        }
+        if findings.is_empty() { Ok(()) } else { Err(Diagnostics::new(path, self.source(), findings)) }
+    }
+}
+
+fn place(row: &Row) -> std::ops::Range<usize> {
+    // The key as written, with its quotes.
+    row.offset..row.offset + row.route.len() + 2
+}
+
+fn missing(row: &Row, requirement: &Requirement, catalog: &Catalog) -> Diagnostic {
+    let (code, known) = match requirement {
+        Requirement::Role(_) => ("missing-role", &catalog.roles),
+        Requirement::Permission(_) => ("missing-permission", &catalog.permissions),
+    };
+    let finding = Diagnostic::new(
+        code,
+        place(row),
+        format!("`{}` asks for the {requirement}, which the database does not have", row.route),
+    );
+    match closest(requirement.name(), known.iter().map(AsRef::as_ref)) {
+        Some(near) => finding.suggest(format!("did you mean `{near}`?")),
+        None => finding.suggest("create it in a migration, or correct the name"),
+    }
+}
+
+fn unreachable(row: &Row, requirement: &Requirement) -> Diagnostic {
+    Diagnostic::new(
+        "unreachable",
+        place(row),
+        format!(
+            "`{}` is enforced by V2 and asks for the {requirement}, which no group holds: everybody would be locked out",
+            row.route
+        ),
+    )
+    .suggest("give the role to a group first, or leave the cluster in `legacy` or `shadow`")
+}

@@ -1,0 +1,241 @@
+//! From method and path to the rule that Flask would run.
+//!
+//! Source: `werkzeug.routing.matcher.StateMachineMatcher` and `MapAdapter.match`, Werkzeug 3.1. A gate that finds
+//! another rule than the application behind it checks the wrong role, so the search is the same, step by step:
+//! static segments before dynamic parts, dynamic parts by weight, back-tracking, a rule with the wrong method
+//! passed over for the next one, redirects for slashes, and a value out of range that ends the search.
+//!
+//! Two things of Werkzeug have no counterpart here, for the gate has no such rules: WebSocket rules, and `defaults`
+//! that redirect one rule to another.
+//!
+//! The rules form a tree of [`Node`]s. Every node lies at one depth, so a search visits a node at most once,
+//! and in a table without dynamic parts only one node a segment.
+
+mod language;
+mod outcome;
+mod overlaps;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use self::outcome::{Outcome, Values};
+pub use self::overlaps::Overlap;
+use self::tree::{NodeIndex, Tree};
+use super::pattern::{Captures, Pattern, Rest, split_segment};
+use crate::method::{Method, MethodSet};
+
+/// One rule of a table.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The paths.
+    pub pattern: Pattern,
+    /// The methods as they are served: HEAD and OPTIONS, where Flask adds them, are in the set
+    /// ([`MethodSet::served`]).
+    pub methods: MethodSet,
+    /// Those of them that Flask answers by itself, without a view: OPTIONS, unless it is declared. Two rules do not
+    /// overlap by a method that is automatic in both, so that `GET /x` and `POST /x` can stand beside each other.
+    pub automatic: MethodSet,
+    /// Whether a missing slash at the end is redirected, and a superfluous one is not found. If not, both are
+    /// served. Meaningless for a prefix.
+    pub strict_slashes: bool,
+    /// Whether `//` in a request is redirected to `/`. Meaningless for a prefix.
+    pub merge_slashes: bool,
+}
+
+impl Rule {
+    /// A rule with exactly these methods, and Werkzeug's defaults for slashes.
+    pub fn new(pattern: Pattern, methods: MethodSet) -> Rule {
+        Rule { pattern, methods, automatic: MethodSet::EMPTY, strict_slashes: true, merge_slashes: true }
+    }
+
+    /// A rule as Flask serves it for the methods that a route declares: with HEAD for GET, and OPTIONS, which is
+    /// automatic unless declared.
+    pub fn declared(pattern: Pattern, declared: MethodSet) -> Rule {
+        let options = MethodSet::EMPTY.with(Method::Options);
+        let automatic = if declared.contains(Method::Options) { MethodSet::EMPTY } else { options };
+        Rule { automatic, ..Rule::new(pattern, declared.served()) }
+    }
+
+    /// The methods for which it matters which of two rules answers.
+    fn contended(&self, other: &Rule) -> MethodSet {
+        let automatic = self.automatic.intersection(other.automatic);
+        self.methods
+            .intersection(other.methods)
+            .iter()
+            .filter(|method| !automatic.contains(*method))
+            .collect()
+    }
+}
+
+/// Rules, ready to be searched. A rule is named by its index in the list from which the matcher was built.
+#[derive(Debug)]
+pub struct Matcher {
+    rules: Vec<Rule>,
+    tree: Tree,
+    overlaps: Vec<Overlap>,
+}
+
+impl Matcher {
+    /// Builds the tree and looks for overlaps.
+    ///
+    /// Rules that overlap are searched in the order given, as Werkzeug searches those of an application in the
+    /// order in which they were added. The gate cannot know that order: a caller should refuse a table
+    /// with [`overlaps`](Matcher::overlaps).
+    pub fn build(rules: Vec<Rule>) -> Matcher {
+        let tree = Tree::new(&rules);
+        let overlaps = overlaps::find(&tree, &rules);
+        Matcher { rules, tree, overlaps }
+    }
+
+    /// The rules, in the order given.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Every two rules that can answer the same request so that only their order decides which one does.
+    ///
+    /// One thing more depends on order and is no overlap, for nothing is let in either way: a path to which only
+    /// rules with other methods and values out of range belong is [`Outcome::MethodMismatch`] or
+    /// [`Outcome::NotFound`].
+    pub fn overlaps(&self) -> &[Overlap] {
+        &self.overlaps
+    }
+
+    /// Finds the rule for a request. `path` is percent-decoded as a whole, since Werkzeug decodes first and splits
+    /// then.
+    ///
+    /// A prefix is looked for only if no exact rule answers; the longest one that has the method wins.
+    pub fn find<'a>(&'a self, path: &'a str, method: Method) -> Outcome<'a> {
+        // `MapAdapter.match` puts exactly one slash in front, unless the path is empty.
+        let rest = (!path.is_empty()).then(|| path.trim_start_matches('/'));
+        let outcome = self.find_exact(rest, method);
+        if !matches!(outcome, Outcome::NotFound | Outcome::MethodMismatch { .. }) {
+            return outcome;
+        }
+        match self.tree.longest_prefix(rest, |rule| self.rules[rule].methods.contains(method)) {
+            Some(rule) => Outcome::Match { rule, values: Values::none() },
+            None => outcome,
+        }
+    }
+
+    fn find_exact<'a>(&'a self, rest: Rest<'a>, method: Method) -> Outcome<'a> {
+        let mut search = Search::new(self, method);
+        match search.walk(Tree::ROOT, rest) {
+            Some(Found::Rule(rule)) => {
+                let values = Values::new(self.rules[rule].pattern.variables(), search.captures);
+                if values.convert() { Outcome::Match { rule, values } } else { refusal(search.other_methods) }
+            }
+            Some(Found::SlashMissing(rule)) => Outcome::SlashRedirect { rule },
+            None => self.find_merged(rest, method, search.other_methods),
+        }
+    }
+
+    /// Werkzeug's second attempt, with every run of slashes merged into one. Whatever it finds is only redirected to.
+    fn find_merged(&self, rest: Rest<'_>, method: Method, other_methods: MethodSet) -> Outcome<'_> {
+        let Some(merged) = rest.and_then(merge_slashes) else { return refusal(other_methods) };
+        let mut search = Search::new(self, method);
+        match search.walk(Tree::ROOT, Some(&merged)) {
+            Some(Found::SlashMissing(rule)) => Outcome::MergeRedirect { rule, adds_slash: true },
+            Some(Found::Rule(rule)) if self.rules[rule].merge_slashes => {
+                Outcome::MergeRedirect { rule, adds_slash: false }
+            }
+            _ => refusal(other_methods.union(search.other_methods)),
+        }
+    }
+}
+
+fn refusal<'a>(other_methods: MethodSet) -> Outcome<'a> {
+    if other_methods.is_empty() {
+        Outcome::NotFound
+    } else {
+        Outcome::MethodMismatch { allowed: other_methods }
+    }
+}
+
+/// The path with single slashes; `None` if it has no others.
+fn merge_slashes(path: &str) -> Option<String> {
+    path.contains("//").then(|| {
+        let mut merged = String::with_capacity(path.len());
+        for character in path.chars() {
+            if character != '/' || !merged.ends_with('/') {
+                merged.push(character);
+            }
+        }
+        merged
+    })
+}
+
+/// One walk down the tree.
+struct Search<'a> {
+    matcher: &'a Matcher,
+    method: Method,
+    captures: Captures<'a>,
+    /// The methods of rules that were passed over (Werkzeug's `have_match_for`).
+    other_methods: MethodSet,
+}
+
+/// What ends a search.
+enum Found {
+    Rule(usize),
+    SlashMissing(usize),
+}
+
+impl<'a> Search<'a> {
+    fn new(matcher: &'a Matcher, method: Method) -> Search<'a> {
+        Search { matcher, method, captures: Captures::default(), other_methods: MethodSet::EMPTY }
+    }
+
+    /// Werkzeug's `_match`. The captures are those of the rule that was found, and as before if there is none.
+    fn walk(&mut self, node: NodeIndex, rest: Rest<'a>) -> Option<Found> {
+        let tree = &self.matcher.tree;
+        let Some(rest) = rest else { return self.finish(node) };
+        let (segment, after) = split_segment(rest);
+        if let Some(child) = tree[node].child(segment)
+            && let Some(found) = self.walk(child, after)
+        {
+            return Some(found);
+        }
+        for (part, child) in tree[node].dynamics() {
+            let depth = self.captures.len();
+            if let Some(after) = part.consume(rest, &mut self.captures) {
+                if let Some(found) = self.walk(*child, after) {
+                    return Some(found);
+                }
+                self.captures.truncate(depth);
+            }
+        }
+        // A slash at the end that is one too many for a rule that does not mind.
+        if rest.is_empty() {
+            self.first_rule(node, |rule| !rule.strict_slashes).map(Found::Rule)
+        } else {
+            None
+        }
+    }
+
+    /// All segments are used up: a rule that ends here, or one to which only a slash is missing.
+    fn finish(&mut self, node: NodeIndex) -> Option<Found> {
+        if let Some(rule) = self.first_rule(node, |_| true) {
+            return Some(Found::Rule(rule));
+        }
+        let slash = self.matcher.tree[node].child("")?;
+        let rules = &self.matcher.rules;
+        let mut candidates = self.matcher.tree[slash].rules().iter().copied();
+        let rule = candidates.find(|rule| rules[*rule].methods.contains(self.method))?;
+        Some(if rules[rule].strict_slashes { Found::SlashMissing(rule) } else { Found::Rule(rule) })
+    }
+
+    /// The first rule of a node that has the method; the methods of those before it are noted.
+    fn first_rule(&mut self, node: NodeIndex, eligible: impl Fn(&Rule) -> bool) -> Option<usize> {
+        for index in self.matcher.tree[node].rules() {
+            let rule = &self.matcher.rules[*index];
+            if !eligible(rule) {
+                continue;
+            }
+            if rule.methods.contains(self.method) {
+                return Some(*index);
+            }
+            self.other_methods = self.other_methods.union(rule.methods);
+        }
+        None
+    }
+}

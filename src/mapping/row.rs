@@ -1,0 +1,322 @@
+//! One row of `routes.toml`: the inline table after the route.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::parse::{Reader, distinct};
+use super::table::{BodyField, BodyRule, RowKind, Totp, Unauthenticated, V2Gate};
+use crate::diagnostic::{Diagnostic, closest};
+use crate::rbac::{LegacyRole, Requirement};
+
+/// Every key that a row may have.
+const ROW_KEYS: [&str; 17] = [
+    "legacy",
+    "role",
+    "permission",
+    "undecided",
+    "options",
+    "decided",
+    "when",
+    "totp",
+    "public",
+    "session",
+    "machine",
+    "machine_or_session",
+    "upstream",
+    "gone",
+    "unauthenticated",
+    "websocket",
+    "note",
+];
+/// The keys that each say alone what kind of row it is.
+const KIND_SWITCHES: [&str; 5] = ["public", "session", "machine", "upstream", "gone"];
+/// The keys that only a gated row may have.
+const GATE_KEYS: [&str; 8] =
+    ["legacy", "role", "permission", "undecided", "options", "decided", "when", "machine_or_session"];
+const WHEN_KEYS: [&str; 5] = ["json", "form", "equals", "role", "permission"];
+const DECIDED_KEYS: [&str; 4] = ["option", "by", "ref", "at"];
+
+/// What a row's inline table says.
+pub(super) struct RowBody {
+    pub kind: RowKind,
+    pub unauthenticated: Unauthenticated,
+    pub websocket: bool,
+    pub totp: Option<Totp>,
+}
+
+/// Reads a row; `None` when it holds a mistake, which has been reported then.
+pub(super) fn parse_row(
+    reader: &mut Reader,
+    value: &Spanned<DeValue<'_>>,
+    route: Range<usize>,
+) -> Option<RowBody> {
+    let before = reader.findings.len();
+    let table = reader.table(value, "a row")?;
+    reader.no_unknown_keys(table, &ROW_KEYS, "a row");
+    let kind = kind(reader, table, &route);
+    let unauthenticated_words = [("302", Unauthenticated::Redirect), ("401", Unauthenticated::Status401)];
+    let totp_words = [("elevation", Totp::Elevation), ("inline", Totp::Inline)];
+    let body = RowBody {
+        unauthenticated: table
+            .get("unauthenticated")
+            .and_then(|value| reader.word(value, "unauthenticated", &unauthenticated_words))
+            .unwrap_or(Unauthenticated::Redirect),
+        websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
+        totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
+        kind: kind?,
+    };
+    if let Some(note) = table.get("note") {
+        reader.string(note, "note");
+    }
+    (reader.findings.len() == before).then_some(body)
+}
+
+fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
+    let switches: Vec<&str> = KIND_SWITCHES.into_iter().filter(|key| table.contains_key(*key)).collect();
+    let gate_keys: Vec<&str> = GATE_KEYS.into_iter().filter(|key| table.contains_key(*key)).collect();
+    match (switches.as_slice(), gate_keys.as_slice()) {
+        ([], []) => {
+            reader.report(
+                Diagnostic::new("no-gate", route.clone(), "the row says nothing about who may pass")
+                    .suggest("give it `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`"),
+            );
+            None
+        }
+        ([], _) => gated(reader, table, route),
+        ([switch], []) => {
+            let value = table.get(*switch)?;
+            reader.switch(value, switch)?;
+            Some(match *switch {
+                "public" => RowKind::Public,
+                "session" => RowKind::Session,
+                "machine" => RowKind::Machine,
+                "upstream" => RowKind::Upstream,
+                _ => RowKind::Gone,
+            })
+        }
+        (_, _) => {
+            let all: Vec<&str> = switches.iter().chain(&gate_keys).copied().collect();
+            reader.report(Diagnostic::new(
+                "contradiction",
+                route.clone(),
+                format!("`{}` contradict each other: a row is of one kind", all.join("`, `")),
+            ));
+            None
+        }
+    }
+}
+
+fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
+    let legacy = match table.get("legacy") {
+        Some(value) => Some(legacy_roles(reader, value)?),
+        None => None,
+    };
+    let machine = table
+        .get("machine_or_session")
+        .and_then(|value| reader.switch(value, "machine_or_session"))
+        .is_some();
+    let when = match table.get("when") {
+        Some(value) => body_rules(reader, value)?,
+        None => Vec::new(),
+    };
+    if let Some(value) = table.get("decided") {
+        decided(reader, value);
+    }
+    let options = match table.get("options") {
+        Some(value) => options(reader, value)?,
+        None => BTreeMap::new(),
+    };
+    let base = requirement(reader, table, route);
+    let v2 = match (table.get("undecided"), base?) {
+        (Some(question), None) => {
+            let question = reader.string(question, "undecided")?;
+            if legacy.is_none() {
+                reader.report(
+                    Diagnostic::new(
+                        "no-legacy-gate",
+                        route.clone(),
+                        "an undecided row stays on its legacy gate and has none",
+                    )
+                    .suggest("add `legacy = [...]`"),
+                );
+                return None;
+            }
+            if !when.is_empty() {
+                contradiction(reader, route, "`when` needs a decided role");
+                return None;
+            }
+            V2Gate::Undecided { question, options }
+        }
+        (Some(_), Some(_)) => {
+            contradiction(reader, route, "a row with a `role` or `permission` is not `undecided`");
+            return None;
+        }
+        (None, Some(_)) if table.contains_key("options") => {
+            contradiction(reader, route, "`options` belong to an `undecided` row");
+            return None;
+        }
+        (None, Some(base)) => V2Gate::Requires { base, when },
+        (None, None) => {
+            reader.report(
+                Diagnostic::new("no-v2-gate", route.clone(), "the row has a legacy gate and nothing for V2")
+                    .suggest("add `role = \"...\"`, or `undecided = \"...\"` while the question is open"),
+            );
+            return None;
+        }
+    };
+    Some(RowKind::Gated { legacy, v2, machine })
+}
+
+fn contradiction(reader: &mut Reader, route: &Range<usize>, message: &str) {
+    reader.report(Diagnostic::new("contradiction", route.clone(), message));
+}
+
+/// The outer `None`: a mistake, reported. The inner: neither `role` nor `permission` is there.
+fn requirement(
+    reader: &mut Reader,
+    table: &DeTable<'_>,
+    place: &Range<usize>,
+) -> Option<Option<Requirement>> {
+    match (table.get("role"), table.get("permission")) {
+        (Some(role), None) => Some(Some(Requirement::Role(reader.string(role, "role")?.into()))),
+        (None, Some(permission)) => {
+            Some(Some(Requirement::Permission(reader.string(permission, "permission")?.into())))
+        }
+        (None, None) => Some(None),
+        (Some(_), Some(_)) => {
+            contradiction(reader, place, "`role` and `permission` contradict each other");
+            None
+        }
+    }
+}
+
+fn legacy_roles(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeSet<LegacyRole>> {
+    let names = reader.strings(value, "legacy")?;
+    if names.is_empty() {
+        reader.report(Diagnostic::new("empty-legacy", value.span(), "`legacy` lists no role"));
+        return None;
+    }
+    let mut roles = Vec::new();
+    let mut sound = true;
+    for name in &names {
+        match LegacyRole::parse(name.get_ref()) {
+            Some(role) => roles.push(role),
+            None => {
+                sound = false;
+                let known = LegacyRole::ALL.map(LegacyRole::as_str);
+                let mut finding = Diagnostic::new(
+                    "unknown-legacy-role",
+                    name.span(),
+                    format!("`{}` is no legacy role", name.get_ref()),
+                );
+                finding = match closest(name.get_ref(), known) {
+                    Some(near) => finding.suggest(format!("did you mean `{near}`?")),
+                    None => finding.suggest(format!("the legacy roles are {}", known.join(", "))),
+                };
+                reader.report(finding);
+            }
+        }
+    }
+    if !sound {
+        return None;
+    }
+    distinct(roles)
+        .map_err(|()| {
+            reader.report(Diagnostic::new("repeated-role", value.span(), "`legacy` repeats a role"))
+        })
+        .ok()
+}
+
+fn options(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeMap<String, String>> {
+    let table = reader.table(value, "options")?;
+    let mut options = BTreeMap::new();
+    for (letter, role) in table.iter() {
+        options.insert(letter.get_ref().to_string(), reader.string(role, "an option")?);
+    }
+    Some(options)
+}
+
+/// `decided = { option = "B", by = "operator", ref = "#1473" }`: who decided, for the reviewer.
+fn decided(reader: &mut Reader, value: &Spanned<DeValue<'_>>) {
+    let Some(table) = reader.table(value, "decided") else { return };
+    reader.no_unknown_keys(table, &DECIDED_KEYS, "`decided`");
+    for key in ["option", "by"] {
+        match table.get(key) {
+            Some(text) => {
+                reader.string(text, key);
+            }
+            None => reader.report(Diagnostic::new(
+                "missing-key",
+                value.span(),
+                format!("`decided` must name its `{key}`"),
+            )),
+        }
+    }
+    for key in ["ref", "at"] {
+        if let Some(text) = table.get(key) {
+            reader.string(text, key);
+        }
+    }
+}
+
+fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Vec<BodyRule>> {
+    let DeValue::Array(items) = value.get_ref() else {
+        reader.report(Diagnostic::new("wrong-type", value.span(), "`when` must be a list of tables"));
+        return None;
+    };
+    let rules: Vec<Option<BodyRule>> = items.iter().map(|item| body_rule(reader, item)).collect();
+    let rules: Vec<BodyRule> = rules.into_iter().collect::<Option<_>>()?;
+    let forms = rules.iter().filter(|rule| matches!(rule.field, BodyField::Form(_))).count();
+    if forms > 0 && forms < rules.len() {
+        // One body cannot be both, so one of the rules could never be met and the row would always deny.
+        contradiction(reader, &value.span(), "`json` and `form` rules cannot stand in one row");
+        return None;
+    }
+    Some(rules)
+}
+
+fn body_rule(reader: &mut Reader, item: &Spanned<DeValue<'_>>) -> Option<BodyRule> {
+    let table = reader.table(item, "a body rule")?;
+    reader.no_unknown_keys(table, &WHEN_KEYS, "a body rule");
+    let field = match (table.get("json"), table.get("form")) {
+        (Some(pointer), None) => {
+            let text = reader.string(pointer, "json")?;
+            if !text.starts_with('/') {
+                reader.report(
+                    Diagnostic::new("bad-pointer", pointer.span(), format!("`{text}` is no JSON pointer"))
+                        .suggest(format!("write `/{text}`")),
+                );
+                return None;
+            }
+            BodyField::Json(text)
+        }
+        (None, Some(field)) => BodyField::Form(reader.string(field, "form")?),
+        _ => {
+            reader.report(Diagnostic::new(
+                "missing-key",
+                item.span(),
+                "a body rule needs exactly one of `json` and `form`",
+            ));
+            return None;
+        }
+    };
+    let Some(equals) = table.get("equals") else {
+        reader.report(Diagnostic::new("missing-key", item.span(), "a body rule needs `equals`"));
+        return None;
+    };
+    let equals = reader.string(equals, "equals")?;
+    match requirement(reader, table, &item.span())? {
+        Some(requires) => Some(BodyRule { field, equals, requires }),
+        None => {
+            reader.report(Diagnostic::new(
+                "missing-key",
+                item.span(),
+                "a body rule needs a `role` or a `permission`",
+            ));
+            None
+        }
+    }
+}

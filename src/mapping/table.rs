@@ -1,0 +1,212 @@
+//! The typed mapping: what each route asks of its caller.
+//!
+//! A [`Mapping`] exists only if the whole file was sound: its fields are private and only the parser makes one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::ids::MappingSha256;
+use crate::method::{Method, MethodSet};
+use crate::rbac::{LegacyRole, Requirement};
+
+use super::matcher::{Matcher, Outcome};
+use super::pattern::Pattern;
+
+/// How a cluster is decided (product: "the rollout").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClusterMode {
+    /// The legacy roles decide.
+    Legacy,
+    /// The legacy roles decide; V2 is computed beside them and disagreements are recorded.
+    Shadow,
+    /// V2 decides.
+    V2,
+}
+
+impl ClusterMode {
+    /// The words of `[clusters]`.
+    pub const WORDS: [(&'static str, ClusterMode); 3] =
+        [("legacy", ClusterMode::Legacy), ("shadow", ClusterMode::Shadow), ("v2", ClusterMode::V2)];
+
+    /// The word that the file uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClusterMode::Legacy => "legacy",
+            ClusterMode::Shadow => "shadow",
+            ClusterMode::V2 => "v2",
+        }
+    }
+}
+
+/// Where a body rule finds its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyField {
+    /// A JSON pointer (RFC 6901) into a JSON body.
+    Json(String),
+    /// A field of an `application/x-www-form-urlencoded` body.
+    Form(String),
+}
+
+/// `when = [{ json = "/target", equals = "prod", role = ... }]`: a further requirement for some bodies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyRule {
+    pub field: BodyField,
+    pub equals: String,
+    /// What is asked for *in addition* to the row's own requirement when the field has that value.
+    pub requires: Requirement,
+}
+
+/// The V2 side of a gated row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum V2Gate {
+    /// An operator has not decided yet (I-6): the row stays on its legacy gate whatever its cluster says.
+    Undecided { question: String, options: BTreeMap<String, String> },
+    /// What is asked for, and what some bodies ask for besides.
+    Requires { base: Requirement, when: Vec<BodyRule> },
+}
+
+/// What kind of row it is, and so which credential it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// A session (or, when `machine` is set, an enrolled machine token) that passes the gate in force.
+    Gated {
+        /// The arguments of `@require_role`; `None` where there never was a legacy gate.
+        legacy: Option<BTreeSet<LegacyRole>>,
+        v2: V2Gate,
+        /// `machine_or_session = true` (open question 6).
+        machine: bool,
+    },
+    /// Any logged-in admin.
+    Session,
+    /// Anyone.
+    Public,
+    /// Bearer or HMAC present: forwarded, never session-gated (I-7). Console verifies it.
+    Machine,
+    /// Already ported: Console gates it itself (I-4).
+    Upstream,
+    /// Deleted: 410.
+    Gone,
+}
+
+impl RowKind {
+    /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
+    pub fn requirements(&self) -> Vec<&Requirement> {
+        match self {
+            RowKind::Gated { v2: V2Gate::Requires { base, when }, .. } => {
+                std::iter::once(base).chain(when.iter().map(|rule| &rule.requires)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What somebody who is nobody gets from a session row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unauthenticated {
+    /// 302 to the login page (htmx: `HX-Redirect`).
+    Redirect,
+    /// 401 with a problem document.
+    Status401,
+}
+
+/// The marker of a TOTP chain that stays in Console (I-3, I-8). It changes nothing here; reports show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Totp {
+    Elevation,
+    Inline,
+}
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The row as written, `GET /console/customers/`: its name in logs, audit rows and reports.
+    pub route: Arc<str>,
+    pub blueprint: Arc<str>,
+    pub cluster: Option<Arc<str>>,
+    /// The methods as written; the matcher serves HEAD and OPTIONS besides, as Flask does.
+    pub methods: MethodSet,
+    pub pattern: Pattern,
+    pub kind: RowKind,
+    pub unauthenticated: Unauthenticated,
+    pub websocket: bool,
+    pub totp: Option<Totp>,
+    /// Byte offset of the row in the file, for reports.
+    pub offset: usize,
+}
+
+/// What to do with a path that no row covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmapped {
+    /// 403, audited as `unmapped_route`.
+    Deny,
+    /// Forwarded and counted: Console's own decorators still stand.
+    Forward,
+}
+
+/// A sound mapping file.
+#[derive(Debug)]
+pub struct Mapping {
+    pub(super) source: Arc<str>,
+    pub(super) sha256: MappingSha256,
+    pub(super) unmapped: Unmapped,
+    pub(super) clusters: BTreeMap<Arc<str>, ClusterMode>,
+    pub(super) rows: Vec<Row>,
+    pub(super) matcher: Matcher,
+}
+
+/// The row that a request is decided by, and how its path met it.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'m> {
+    /// The row serves this path and method.
+    Row(&'m Row),
+    /// Console would redirect to the row's canonical path (a missing slash); its view does not run.
+    Redirect(&'m Row),
+    /// Some row has the path, none the method.
+    WrongMethod(MethodSet),
+    /// No row has the path.
+    Nothing,
+}
+
+impl Mapping {
+    /// The row for a decoded path and a method.
+    pub fn find(&self, path: &str, method: Method) -> Found<'_> {
+        match self.matcher.find(path, method) {
+            Outcome::Match { rule, .. } => Found::Row(&self.rows[rule]),
+            Outcome::SlashRedirect { rule } | Outcome::MergeRedirect { rule, .. } => {
+                Found::Redirect(&self.rows[rule])
+            }
+            Outcome::MethodMismatch { allowed } => Found::WrongMethod(allowed),
+            Outcome::NotFound => Found::Nothing,
+        }
+    }
+
+    /// The rows, in the order of the file.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The mode of each cluster.
+    pub fn clusters(&self) -> &BTreeMap<Arc<str>, ClusterMode> {
+        &self.clusters
+    }
+
+    /// The mode that a row's cluster is in; a row without a cluster is decided by its legacy gate.
+    pub fn mode_of(&self, row: &Row) -> ClusterMode {
+        row.cluster.as_ref().and_then(|name| self.clusters.get(name).copied()).unwrap_or(ClusterMode::Legacy)
+    }
+
+    /// What happens to a path without a row.
+    pub fn unmapped(&self) -> Unmapped {
+        self.unmapped
+    }
+
+    /// The SHA-256 of the file's bytes.
+    pub fn sha256(&self) -> &MappingSha256 {
+        &self.sha256
+    }
+
+    /// The file's text.
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+}

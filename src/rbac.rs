@@ -1,0 +1,142 @@
+//! Users, groups, roles, permissions: what a caller holds, and whether it is enough.
+//!
+//! The path of every permission is user -> groups -> roles -> inherited roles -> permissions (invariant I-3 of the
+//! RBAC V2 design); a live break-glass session is the one direct grant. Pure: the facts come from the store.
+
+pub mod catalog;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::ids::Epoch;
+
+/// One of the four flat roles of `admin_roles`. They are a set without hierarchy, as `require_role` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LegacyRole {
+    Superadmin,
+    Ops,
+    Support,
+    Readonly,
+}
+
+impl LegacyRole {
+    /// Every legacy role, widest first.
+    pub const ALL: [LegacyRole; 4] =
+        [LegacyRole::Superadmin, LegacyRole::Ops, LegacyRole::Support, LegacyRole::Readonly];
+
+    /// The name in `admin_roles.role`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LegacyRole::Superadmin => "superadmin",
+            LegacyRole::Ops => "ops",
+            LegacyRole::Support => "support",
+            LegacyRole::Readonly => "readonly",
+        }
+    }
+
+    /// Parses the exact name.
+    pub fn parse(name: &str) -> Option<LegacyRole> {
+        LegacyRole::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// What V2 asks for: a role or a permission, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Requirement {
+    /// A role, held through a group, inheritance or a live temporary grant.
+    Role(Arc<str>),
+    /// A permission of one of the roles held.
+    Permission(Arc<str>),
+}
+
+impl Requirement {
+    /// The name of the role or permission.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Requirement::Role(name) | Requirement::Permission(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Requirement::Role(name) => write!(f, "role {name}"),
+            Requirement::Permission(name) => write!(f, "permission {name}"),
+        }
+    }
+}
+
+/// Whether the credential still stands for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A known, enabled admin with a live session, or a live machine token.
+    Active,
+    /// Nobody of that id, or no such token.
+    Unknown,
+    /// The admin was disabled, the token revoked or expired.
+    Disabled,
+    /// The session was revoked, has expired or was never recorded.
+    SessionEnded,
+}
+
+/// Everything that one caller holds, as of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The epoch of the snapshot that this was read in.
+    pub epoch: Epoch,
+    pub standing: Standing,
+    /// The name of a machine token; `None` for an admin.
+    pub token: Option<TokenIdentity>,
+    pub legacy: BTreeSet<LegacyRole>,
+    pub groups: BTreeSet<Arc<str>>,
+    /// With every inherited role.
+    pub roles: BTreeSet<Arc<str>>,
+    pub permissions: BTreeSet<Arc<str>>,
+    /// The earliest moment at which something in here ends; `None` when nothing does by itself.
+    pub valid_until: Option<DateTime<Utc>>,
+}
+
+/// Which machine token it is. Never the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenIdentity {
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl Access {
+    /// What somebody unknown holds.
+    pub fn nothing(epoch: Epoch) -> Access {
+        Access {
+            epoch,
+            standing: Standing::Unknown,
+            token: None,
+            legacy: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            roles: BTreeSet::new(),
+            permissions: BTreeSet::new(),
+            valid_until: None,
+        }
+    }
+
+    /// Whether the requirement is held.
+    pub fn meets(&self, requirement: &Requirement) -> bool {
+        match requirement {
+            Requirement::Role(name) => self.roles.contains(name),
+            Requirement::Permission(name) => self.permissions.contains(name),
+        }
+    }
+
+    /// Whether one of `roles` is held: `require_role(*roles)`.
+    pub fn holds_any(&self, roles: &BTreeSet<LegacyRole>) -> bool {
+        !self.legacy.is_disjoint(roles)
+    }
+
+    /// Whether a time-limited part of this has ended by `now`.
+    pub fn has_lapsed(&self, now: DateTime<Utc>) -> bool {
+        self.valid_until.is_some_and(|end| end <= now)
+    }
+}
