@@ -1,0 +1,142 @@
+//! Sorting the fields of a head: those that the gate acts on, those that pass, those that are dropped.
+
+use super::connection::ConnectionOptions;
+use super::fields::{Fields, check_value, lower_name};
+use super::{Policy, Refusal, Version, cookie};
+
+/// What the gate has read out of the fields so far.
+pub(super) struct Collected<'h> {
+    pub(super) host: Option<&'h [u8]>,
+    pub(super) content_length: Option<&'h [u8]>,
+    pub(super) transfer_encoding: Option<&'h [u8]>,
+    pub(super) expectation: Option<&'h [u8]>,
+    pub(super) upgrade: Option<&'h [u8]>,
+    pub(super) connection: ConnectionOptions,
+    pub(super) forwarded_for: Vec<String>,
+    pub(super) forwarded_proto: Option<String>,
+    pub(super) kept: Fields,
+    /// The pieces of a cookie that HTTP/2 may split (RFC 9113 8.2.3), joined again.
+    cookie: Option<Vec<u8>>,
+    version: Version,
+    count: usize,
+    /// The name at hand in lower case, kept for its memory.
+    lower: String,
+}
+
+impl<'h> Collected<'h> {
+    pub(super) fn new(version: Version, head_bytes: usize) -> Collected<'h> {
+        Collected {
+            host: None,
+            content_length: None,
+            transfer_encoding: None,
+            expectation: None,
+            upgrade: None,
+            connection: ConnectionOptions::default(),
+            forwarded_for: Vec::new(),
+            forwarded_proto: None,
+            kept: Fields::with_capacity(head_bytes),
+            cookie: None,
+            version,
+            count: 0,
+            lower: String::new(),
+        }
+    }
+
+    /// Takes one field in, or refuses the request for it.
+    pub(super) fn add(&mut self, name: &[u8], value: &'h [u8], policy: &Policy) -> Result<(), Refusal> {
+        self.count += 1;
+        if self.count > policy.limits.header_count {
+            return Err(Refusal::TooManyFields);
+        }
+        if name.len() + 1 + value.len() > policy.limits.header_bytes {
+            return Err(Refusal::FieldTooLarge);
+        }
+        check_value(value)?;
+        let name = lower_name(name, &mut self.lower)?;
+        if self.version == Version::Http2 {
+            check_http2(name, value)?;
+        }
+        match name {
+            "host" => once(&mut self.host, value),
+            "content-length" => once(&mut self.content_length, value),
+            "transfer-encoding" => once(&mut self.transfer_encoding, value),
+            "expect" => once(&mut self.expectation, value),
+            "upgrade" => once(&mut self.upgrade, value),
+            "connection" => self.connection.add(value),
+            "cookie" => join_cookie(&mut self.cookie, value, self.version),
+            // Each of these is read by the gate or decides how Console reads the body; WSGI would join two by a comma.
+            "authorization" | "content-type" | "origin" | "sec-websocket-key" | "sec-websocket-version"
+                if self.kept.value(name).is_some() =>
+            {
+                Err(Refusal::RepeatedField)
+            }
+            "x-forwarded-for" => {
+                self.forwarded_for.extend(list_elements(value));
+                Ok(())
+            }
+            "x-forwarded-proto" => {
+                self.forwarded_proto = list_elements(value).last().or(self.forwarded_proto.take());
+                Ok(())
+            }
+            _ => {
+                if !policy.strip.strips(name) {
+                    self.kept.push(name, value);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The session cookie; the Cookie field itself joins those that pass.
+    pub(super) fn take_session_cookie(&mut self, policy: &Policy) -> Result<Option<String>, Refusal> {
+        let Some(header) = self.cookie.take() else {
+            return Ok(None);
+        };
+        let session = cookie::session(&header, &policy.session_cookie)?;
+        if !policy.strip.strips("cookie") {
+            self.kept.push("cookie", &header);
+        }
+        Ok(session)
+    }
+}
+
+/// Two of a field that may stand once: whoever takes the first and whoever takes the last see different requests.
+fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Refusal> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::RepeatedField),
+    }
+}
+
+/// HTTP/1 forbids a second Cookie field (RFC 6265 5.4), and WSGI joins two by a comma, which loses the session; HTTP/2
+/// allows it, and tells whoever goes on to HTTP/1 to join them by `; `.
+fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8], version: Version) -> Result<(), Refusal> {
+    match cookie {
+        None => *cookie = Some(value.to_vec()),
+        Some(_) if version != Version::Http2 => return Err(Refusal::RepeatedField),
+        Some(joined) => {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(value);
+        }
+    }
+    Ok(())
+}
+
+/// Connection-specific fields are malformed in HTTP/2 (RFC 9113 8.2.2); turned into HTTP/1 they smuggle requests.
+fn check_http2(name: &str, value: &[u8]) -> Result<(), Refusal> {
+    match name {
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
+        | "http2-settings" => Err(Refusal::ConnectionFieldOnHttp2),
+        "te" if value != b"trailers" => Err(Refusal::ConnectionFieldOnHttp2),
+        _ => Ok(()),
+    }
+}
+
+/// The elements of a comma-separated list (RFC 9110 5.6.1), without the empty ones.
+fn list_elements(value: &[u8]) -> impl Iterator<Item = String> {
+    value
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+        .map(|element| String::from_utf8_lossy(element).into_owned())
+}

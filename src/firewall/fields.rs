@@ -1,0 +1,169 @@
+//! Header fields, kept in one buffer.
+
+use super::Refusal;
+
+/// The fields of a request that may reach Console, in the order of arrival, names in lower case.
+///
+/// All bytes lie in one buffer, because a head is parsed for every request and has a dozen fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+/// A name from `start` to `middle`, a value from there to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: usize,
+    middle: usize,
+    end: usize,
+}
+
+impl Fields {
+    /// Room for what a head of `head_bytes` can hold.
+    pub(super) fn with_capacity(head_bytes: usize) -> Fields {
+        const USUAL_FIELDS: usize = 16;
+        Fields { bytes: Vec::with_capacity(head_bytes), spans: Vec::with_capacity(USUAL_FIELDS) }
+    }
+
+    /// The number of fields.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Names and values. A value holds no control character but the tab, and may hold bytes above 0x7F.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.spans.iter().map(|span| (self.name(span), &self.bytes[span.middle..span.end]))
+    }
+
+    /// The value of the first field of this lower-case name.
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// Adds a field whose name and value have passed [`lower_name`] and [`check_value`].
+    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.spans.push(Span { start, middle, end: self.bytes.len() });
+    }
+
+    fn name(&self, span: &Span) -> &str {
+        std::str::from_utf8(&self.bytes[span.start..span.middle])
+            .expect("`push` copied these bytes from a `str`")
+    }
+}
+
+/// Splits a field line into name and value without the white space around the value (RFC 9112 5).
+pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    // A folded line belongs to the field before it or is a field of its own, depending on whom one asks.
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(Refusal::FoldedField);
+    }
+    let colon = line.iter().position(|&byte| byte == b':').ok_or(Refusal::FieldName)?;
+    Ok((&line[..colon], trim_white_space(&line[colon + 1..])))
+}
+
+/// Writes the lower-case form of a name into `lower`, which it replaces.
+///
+/// Only letters, digits and `-`, although RFC 9110 5.6.2 allows more: a WSGI environment folds `-` into `_`, so that
+/// `SCRIPT_NAME: /login` makes gunicorn serve `/login/secrets` as `/secrets`, and other CGI-like ones fold every mark.
+/// White space before the colon (`Transfer-Encoding : chunked`) fails here too.
+pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<&'b str, Refusal> {
+    lower.clear();
+    for &byte in name {
+        if !byte.is_ascii_alphanumeric() && byte != b'-' {
+            return Err(Refusal::FieldName);
+        }
+        lower.push(byte.to_ascii_lowercase() as char);
+    }
+    if lower.is_empty() { Err(Refusal::FieldName) } else { Ok(lower) }
+}
+
+/// Refuses control characters: a NUL ends a C string, a CR or LF begins a field that nobody has checked.
+pub(super) fn check_value(value: &[u8]) -> Result<(), Refusal> {
+    let is_control = |&byte: &u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
+    if value.iter().any(is_control) { Err(Refusal::FieldValue) } else { Ok(()) }
+}
+
+/// Optional white space is spaces and tabs (RFC 9110 5.6.3); `trim_ascii` would take more than that.
+fn trim_white_space(value: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    &value[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        assert_eq!(split_line(b"Host: h"), Ok((&b"Host"[..], &b"h"[..])));
+        assert_eq!(split_line(b"A:\t b c \t"), Ok((&b"A"[..], &b"b c"[..])));
+        assert_eq!(split_line(b"A:"), Ok((&b"A"[..], &b""[..])));
+        assert_eq!(split_line(b"A: \t "), Ok((&b"A"[..], &b""[..])));
+        assert_eq!(split_line(b"A: b:c"), Ok((&b"A"[..], &b"b:c"[..])));
+        assert_eq!(split_line(b"A:\x0bb"), Ok((&b"A"[..], &b"\x0bb"[..])));
+        assert_eq!(split_line(b" A: b"), Err(Refusal::FoldedField));
+        assert_eq!(split_line(b"\tA: b"), Err(Refusal::FoldedField));
+        assert_eq!(split_line(b"A"), Err(Refusal::FieldName));
+    }
+
+    #[test]
+    fn names() {
+        let mut buffer = String::new();
+        assert_eq!(lower_name(b"X-Request-ID", &mut buffer), Ok("x-request-id"));
+        assert_eq!(lower_name(b"1", &mut buffer), Ok("1"));
+        for name in [
+            &b""[..],
+            b"X_A",
+            b"X-A ",
+            b"X A",
+            b"X\tA",
+            b"X.A",
+            b"X\0",
+            b"\xc3\xa9",
+            b"(x)",
+            b"\"x\"",
+            b"X\x7f",
+        ] {
+            assert_eq!(
+                lower_name(name, &mut buffer),
+                Err(Refusal::FieldName),
+                "{:?}",
+                String::from_utf8_lossy(name)
+            );
+        }
+    }
+
+    #[test]
+    fn values() {
+        for value in [&b""[..], b"a b", b"a\tb", b"caf\xc3\xa9", b"\x80\xff", b"\"quoted\""] {
+            assert_eq!(check_value(value), Ok(()));
+        }
+        for byte in (0..0x20).filter(|&byte| byte != b'\t').chain([0x7f]) {
+            assert_eq!(check_value(&[b'a', byte, b'b']), Err(Refusal::FieldValue), "{byte}");
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_order() {
+        let mut fields = Fields::default();
+        assert!(fields.is_empty());
+        fields.push("a", b"1");
+        fields.push("b", b"");
+        fields.push("a", b"2");
+        let all: Vec<_> = fields.iter().collect();
+        assert_eq!(all, [("a", &b"1"[..]), ("b", b""), ("a", b"2")]);
+        assert_eq!((fields.len(), fields.value("a"), fields.value("c")), (3, Some(&b"1"[..]), None));
+    }
+}

@@ -1,0 +1,175 @@
+//! A request that has passed the firewall.
+
+use super::collect::Collected;
+use super::{Fields, Framing, Policy, Refusal, Target, Version, connection};
+use crate::method::Method;
+
+/// A request that two parsers cannot read differently. Its existence is the proof: only the firewall makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    method: Method,
+    target: Target,
+    version: Version,
+    host: String,
+    fields: Fields,
+    framing: Framing,
+    session_cookie: Option<String>,
+    upgrade: bool,
+    expect_continue: bool,
+    keep_alive: bool,
+    forwarded_for: Vec<String>,
+    forwarded_proto: Option<String>,
+}
+
+impl Request {
+    pub(super) fn assemble(
+        method: Method,
+        target: Target,
+        version: Version,
+        host: String,
+        framing: Framing,
+        mut collected: Collected<'_>,
+        policy: &Policy,
+    ) -> Result<Request, Refusal> {
+        let connection = collected.connection;
+        let upgrade = connection.websocket(collected.upgrade, method, version, framing, &collected.kept)?;
+        let expect_continue = connection::expects_continue(collected.expectation, version, framing)?;
+        let session_cookie = collected.take_session_cookie(policy)?;
+        Ok(Request {
+            method,
+            target,
+            version,
+            host,
+            framing,
+            session_cookie,
+            upgrade,
+            expect_continue,
+            keep_alive: connection.keeps_alive(version),
+            fields: collected.kept,
+            forwarded_for: collected.forwarded_for,
+            forwarded_proto: collected.forwarded_proto,
+        })
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The target, in origin form or `*`.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The version in which the request arrived.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The host that the client asked for, in lower case, with the port if it named one.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The fields that may reach Console; Host, framing, connection and expectation are written apart from them.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// How the length of the body is known.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The value of the session cookie as it stands on the wire, with its quotes if it has any.
+    pub fn session_cookie(&self) -> Option<&str> {
+        self.session_cookie.as_deref()
+    }
+
+    /// The value of the one Authorization field.
+    pub fn authorization(&self) -> Option<&[u8]> {
+        self.fields.value("authorization")
+    }
+
+    /// Whether the client asks for a WebSocket, with a complete handshake. Only a route that allows it may go on.
+    pub fn upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub fn expect_continue(&self) -> bool {
+        self.expect_continue
+    }
+
+    /// Whether the client wants to go on using the connection. Always true of HTTP/2.
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// The hops of the client's X-Forwarded-For fields, in order, unverified: any text may be among them.
+    ///
+    /// They are never forwarded as they are. Whoever knows how many proxies stand in front counts from the end.
+    pub fn forwarded_for(&self) -> &[String] {
+        &self.forwarded_for
+    }
+
+    /// The last element of the client's X-Forwarded-Proto fields, unverified, for a trusted proxy that ends TLS.
+    pub fn forwarded_proto(&self) -> Option<&str> {
+        self.forwarded_proto.as_deref()
+    }
+
+    /// Appends the head as the gate writes it, blank line included.
+    ///
+    /// The version is that of the request, so that whoever answers knows what the client understands; a request that
+    /// came over HTTP/2 is written as HTTP/1.1. Field names are in lower case, Host comes first, then what passes, then
+    /// the framing and what the connection needs. For a request of HTTP/1, [`super::inspect`] reads these bytes as an
+    /// equal request, but for the X-Forwarded fields, which are not written.
+    pub fn write_head(&self, out: &mut Vec<u8>) {
+        let version: &[u8] = match self.version {
+            Version::Http10 => b" HTTP/1.0\r\n",
+            Version::Http11 | Version::Http2 => b" HTTP/1.1\r\n",
+        };
+        out.extend_from_slice(self.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.target.raw().as_bytes());
+        out.extend_from_slice(version);
+        write_field(out, "host", self.host.as_bytes());
+        for (name, value) in self.fields.iter() {
+            write_field(out, name, value);
+        }
+        match self.framing {
+            Framing::None => {}
+            Framing::Length(length) => write_field(out, "content-length", length.to_string().as_bytes()),
+            Framing::Chunked => write_field(out, "transfer-encoding", b"chunked"),
+        }
+        if self.expect_continue {
+            write_field(out, "expect", b"100-continue");
+        }
+        if self.upgrade {
+            write_field(out, "connection", b"upgrade");
+            write_field(out, "upgrade", b"websocket");
+        } else if !self.keep_alive {
+            write_field(out, "connection", b"close");
+        } else if self.version == Version::Http10 {
+            write_field(out, "connection", b"keep-alive");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+impl Request {
+    /// This request without the two things that [`Request::write_head`] does not write.
+    pub(super) fn without_forwarded(mut self) -> Request {
+        self.forwarded_for.clear();
+        self.forwarded_proto = None;
+        self
+    }
+}

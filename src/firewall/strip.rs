@@ -1,0 +1,200 @@
+//! Header fields that a client may send and Console must not see.
+//!
+//! Each of them tells some server, framework or middleware who the caller is, where the request came from, or which
+//! method or path it really means. Behind the gate only the gate says so. Names with `_` are refused before this list
+//! is asked, so `X_Forwarded_For` is no way around it.
+
+/// Names that are dropped. `x-forwarded-for` and `x-forwarded-proto` are read before they are.
+const NAMES: &[&str] = &[
+    // Hop-by-hop (RFC 9110 7.6.1) and connection-specific; Connection and Upgrade are handled where they are parsed.
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    // The address, the host, the scheme.
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-pseudo-ipv4",
+    "client-ip",
+    "fastly-client-ip",
+    "fastly-ssl",
+    "forwarded",
+    "forwarded-for",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-proto",
+    "x-real-host",
+    "x-real-ip",
+    "x-real-port",
+    "x-scheme",
+    "x-url-scheme",
+    // The path and the method. CGI names with a hyphen are no CGI variables, but nothing good comes of them either.
+    "path-info",
+    "script-name",
+    "x-http-destinationurl",
+    "x-method",
+    "x-method-override",
+    "x-path-info",
+    "x-request-uri",
+    "x-script-name",
+    // Sub-requests and file serving (nginx, Apache, Rack).
+    "x-sendfile",
+    "x-sendfile-type",
+    // Who the caller is (Kong, Grafana's auth proxy and others).
+    "x-anonymous-consumer",
+    "x-proxy-user",
+    "x-user-info",
+    "x-userinfo",
+    // `Proxy` becomes HTTP_PROXY, which HTTP clients inside a CGI-like process obey (CVE-2016-5385, "httpoxy").
+    "proxy",
+    // The gate's own.
+    "x-request-id",
+];
+
+/// Beginnings of names that are dropped.
+const PREFIXES: &[&str] = &[
+    "cf-access-",
+    // Hop-by-hop: Proxy-Authorization, Proxy-Connection.
+    "proxy-",
+    // Remote-User, Remote-Groups, Remote-Email (Authelia, Apache), Remote-Addr.
+    "remote-",
+    "ssl-client-",
+    "tailscale-",
+    // nginx's X-Accel-Redirect and its kin, which belong in responses.
+    "x-accel-",
+    "x-amzn-oidc-",
+    "x-appengine-",
+    "x-arr-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-azure-",
+    "x-client-cert",
+    "x-client-verify",
+    "x-console-gate-",
+    "x-consumer-",
+    "x-credential-",
+    "x-envoy-",
+    // For, Host, Port, Prefix, Proto, Protocol, Server, Ssl, Uri, User, Email, Groups, Client-Cert.
+    "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    // X-HTTP-Method, X-HTTP-Method-Override.
+    "x-http-method",
+    "x-ms-client-principal",
+    // X-Original-URL, X-Original-URI, X-Original-Host, X-Original-Method, X-Original-For.
+    "x-original-",
+    "x-pomerium-",
+    "x-remote-",
+    // X-Rewrite-URL.
+    "x-rewrite-",
+    "x-ssl-",
+    "x-vouch-",
+    "x-webauth-",
+];
+
+/// The fields that never reach Console as the client sent them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StripList {
+    further: Vec<String>,
+}
+
+impl StripList {
+    /// The built-in list and `further` names, in any letter case: those of headers that a deployment trusts.
+    pub fn with(further: impl IntoIterator<Item = impl AsRef<str>>) -> StripList {
+        StripList { further: further.into_iter().map(|name| name.as_ref().to_ascii_lowercase()).collect() }
+    }
+
+    /// Whether a field of this lower-case name is dropped.
+    pub fn strips(&self, name: &str) -> bool {
+        NAMES.contains(&name)
+            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || self.further.iter().any(|further| further == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_trust_is_stripped() {
+        for name in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-prefix",
+            "x-forwarded-user",
+            "x-forwarded-email",
+            "x-forwarded-groups",
+            "x-forwarded-ssl",
+            "x-forwarded-protocol",
+            "x-forwarded-uri",
+            "x-real-ip",
+            "x-original-url",
+            "x-original-uri",
+            "x-rewrite-url",
+            "x-http-method",
+            "x-http-method-override",
+            "x-method-override",
+            "remote-user",
+            "remote-groups",
+            "x-remote-user",
+            "x-auth-request-user",
+            "x-authenticated-userid",
+            "x-request-id",
+            "x-console-gate-assertion",
+            "true-client-ip",
+            "x-script-name",
+            "x-arr-ssl",
+            "x-client-cert",
+            "proxy",
+            "proxy-authorization",
+            "keep-alive",
+            "te",
+            "trailer",
+        ] {
+            assert!(StripList::default().strips(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_applications_use_is_not() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "cookie",
+            "content-type",
+            "origin",
+            "referer",
+            "user-agent",
+            "x-csrftoken",
+            "x-csrf-token",
+            "x-requested-with",
+            "x-api-key",
+            "hx-request",
+            "if-none-match",
+            "range",
+            "traceparent",
+            "sec-websocket-key",
+            "sec-fetch-site",
+            "x-hub-signature-256",
+            "x-freescout-signature",
+        ] {
+            assert!(!StripList::default().strips(name), "{name}");
+        }
+        assert!(StripList::with(["X-API-Key"]).strips("x-api-key"));
+    }
+
+    #[test]
+    fn the_lists_are_lower_case() {
+        for name in NAMES.iter().chain(PREFIXES) {
+            assert_eq!(*name, name.to_ascii_lowercase());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The request target: one spelling for each path, or a refusal.
+//!
+//! The gate matches a route on the decoded path, and Console (gunicorn, then Werkzeug) decodes the bytes that are
+//! forwarded. Both must arrive at the same path, so everything that two decoders may read differently is refused
+//! rather than normalised: what is accepted goes upstream byte for byte, and decoding it once or twice gives the same.
+//!
+//! The query is not matched on. There `//`, `%2F`, `%25` and lower-case escapes are ordinary data and pass; only bytes
+//! that RFC 3986 3.4 does not allow raw, and malformed escapes, are refused.
+
+mod path;
+
+use super::Refusal;
+use crate::method::Method;
+use std::ops::Range;
+
+/// A target in origin form (RFC 9112 3.2.1), or `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    raw: String,
+    path_length: usize,
+    /// The decoded path, where it differs from the raw one.
+    decoded: Option<String>,
+}
+
+impl Target {
+    /// The bytes that go upstream: path and query as the client wrote them, all of them in 0x21-0x7E.
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The path as it stands in [`Target::raw`], escapes and all.
+    pub fn path_raw(&self) -> &str {
+        &self.raw[..self.path_length]
+    }
+
+    /// The decoded path, on which routes are matched. It holds no `%`, no control character, no empty or dot segment.
+    pub fn path(&self) -> &str {
+        self.decoded.as_deref().unwrap_or_else(|| self.path_raw())
+    }
+
+    /// What follows the first `?`, not decoded; `Some("")` for a `?` that nothing follows.
+    pub fn query(&self) -> Option<&str> {
+        self.raw[self.path_length..].strip_prefix('?')
+    }
+
+    /// Whether this is the `*` of `OPTIONS *` (RFC 9112 3.2.4), which names the server and no route.
+    pub fn is_asterisk(&self) -> bool {
+        self.raw == "*"
+    }
+
+    /// Parses a target, and says which bytes of it are the authority when it came in absolute form.
+    ///
+    /// The caller must hold that authority against the configured hosts and the Host field.
+    pub(super) fn parse(
+        method: Method,
+        target: &[u8],
+        allow_semicolon: bool,
+    ) -> Result<(Target, Option<&[u8]>), Refusal> {
+        if target == b"*" && method == Method::Options {
+            return Ok((Target { raw: "*".to_owned(), path_length: 1, decoded: None }, None));
+        }
+        let (authority, origin_form) = split_origin_form(target)?;
+        let bytes = &target[origin_form];
+        for &byte in bytes {
+            if !may_stand_raw(byte, allow_semicolon) {
+                return Err(Refusal::TargetCharacter);
+            }
+        }
+        let path_length = bytes.iter().position(|&byte| byte == b'?').unwrap_or(bytes.len());
+        let (path, query) = bytes.split_at(path_length);
+        let decoded = path::decode(path)?;
+        check_query_escapes(query)?;
+        let raw = std::str::from_utf8(bytes).map_err(|_| Refusal::TargetCharacter)?.to_owned();
+        Ok((Target { raw, path_length, decoded }, authority.map(|range| &target[range])))
+    }
+}
+
+/// Where the authority, if any, and the origin form lie in a target.
+///
+/// `x:/secrets?://` is the attack: a lenient parser sees a scheme and the path `/`, another one serves `/secrets`. So
+/// an absolute form is `http://` or `https://`, an authority, and a path that begins with `/`; `http://host?query`,
+/// which RFC 3986 allows, is refused because no client writes it and parsers differ on it.
+fn split_origin_form(target: &[u8]) -> Result<(Option<Range<usize>>, Range<usize>), Refusal> {
+    if target.starts_with(b"/") {
+        return Ok((None, 0..target.len()));
+    }
+    let has_scheme =
+        |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let start = if has_scheme(b"http://") {
+        "http://".len()
+    } else if has_scheme(b"https://") {
+        "https://".len()
+    } else {
+        return Err(Refusal::TargetForm);
+    };
+    let end = target[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'));
+    match end.map(|length| start + length) {
+        Some(end) if end > start && target[end] == b'/' => Ok((Some(start..end), end..target.len())),
+        _ => Err(Refusal::TargetForm),
+    }
+}
+
+/// Whether a byte may stand unescaped in a target (RFC 3986 3.3 and 3.4, and nothing that a lenient parser adds).
+///
+/// `#` and what follows never goes over the wire, yet gunicorn cuts it off where another parser keeps it; `\` is a `/`
+/// to some; `;` begins parameters that some servers drop before they route.
+const fn may_stand_raw(byte: u8, allow_semicolon: bool) -> bool {
+    match byte {
+        b';' => allow_semicolon,
+        b'#' | b'\\' | b'"' | b'<' | b'>' | b'|' | b'^' | b'[' | b']' | b'{' | b'}' | b'`' => false,
+        0x21..=0x7e => true,
+        _ => false,
+    }
+}
+
+/// Refuses a `%` without two hexadecimal digits, which decoders either keep, drop or choke on.
+fn check_query_escapes(query: &[u8]) -> Result<(), Refusal> {
+    let mut rest = query;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            _ => return Err(Refusal::MalformedEscape),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(target: &[u8]) -> Result<(Target, Option<&[u8]>), Refusal> {
+        Target::parse(Method::Get, target, false)
+    }
+
+    #[test]
+    fn an_accepted_target_is_kept_byte_for_byte() {
+        // target, decoded path, query
+        let cases: &[(&str, &str, Option<&str>)] = &[
+            ("/", "/", None),
+            ("/a/b", "/a/b", None),
+            ("/a/", "/a/", None),
+            ("/a?", "/a", Some("")),
+            ("/a?b=c?d", "/a", Some("b=c?d")),
+            ("/a?//..%2F%25%2f%c3%a9%00%0D%0A%7e%ff", "/a", Some("//..%2F%25%2f%c3%a9%00%0D%0A%7e%ff")),
+            ("/a?x=http://h/../y", "/a", Some("x=http://h/../y")),
+            ("/a%20b", "/a b", None),
+            ("/a%2Bb+c", "/a+b+c", None),
+            ("/%40x:y@z", "/@x:y@z", None),
+            ("/%21%24%26%27%28%29%2A%2B%2C%3D%3A", "/!$&'()*+,=:", None),
+            ("/%22%3C%3E%5B%5D%5E%60%7B%7C%7D", "/\"<>[]^`{|}", None),
+            ("/caf%C3%A9", "/caf\u{e9}", None),
+            ("/%F0%9F%98%80", "/\u{1f600}", None),
+            ("/a...b/...", "/a...b/...", None),
+        ];
+        for &(raw, path, query) in cases {
+            let (target, authority) =
+                parse(raw.as_bytes()).unwrap_or_else(|refusal| panic!("{raw}: {refusal:?}"));
+            assert_eq!((target.raw(), target.path(), target.query(), authority), (raw, path, query, None));
+            assert_eq!(target.path_raw(), raw.split('?').next().unwrap());
+        }
+    }
+
+    #[test]
+    fn forms_and_raw_bytes() {
+        let cases: &[(&[u8], Refusal)] = &[
+            (b"", Refusal::TargetForm),
+            (b"*", Refusal::TargetForm),
+            (b"*/users", Refusal::TargetForm),
+            (b"secrets", Refusal::TargetForm),
+            (b"secrets?://", Refusal::TargetForm),
+            (b"x:/secrets?://", Refusal::TargetForm),
+            (b"x://y/secrets", Refusal::TargetForm),
+            (b"ftp://h/secrets", Refusal::TargetForm),
+            (b"http:/secrets", Refusal::TargetForm),
+            (b"http:///secrets", Refusal::TargetForm),
+            (b"http://h", Refusal::TargetForm),
+            (b"http://h?/secrets", Refusal::TargetForm),
+            (b"http://h#/secrets", Refusal::TargetForm),
+            (b"http://evil\\@h/secrets", Refusal::TargetForm),
+            (b"?/secrets", Refusal::TargetForm),
+            (b"%2Fsecrets", Refusal::TargetForm),
+            (b"\t/secrets", Refusal::TargetForm),
+            (b"/a b", Refusal::TargetCharacter),
+            (b"/a\tb", Refusal::TargetCharacter),
+            (b"/a\0b", Refusal::TargetCharacter),
+            (b"/a\x7f", Refusal::TargetCharacter),
+            (b"/caf\xc3\xa9", Refusal::TargetCharacter),
+            (b"/a?caf\xc3\xa9", Refusal::TargetCharacter),
+            (b"/a?b c", Refusal::TargetCharacter),
+            (b"/a#b", Refusal::TargetCharacter),
+            (b"/a?b#c", Refusal::TargetCharacter),
+            (b"/a;b", Refusal::TargetCharacter),
+            (b"/a?b;c", Refusal::TargetCharacter),
+            (b"/a?%", Refusal::MalformedEscape),
+            (b"/a?%2", Refusal::MalformedEscape),
+            (b"/a?%zz", Refusal::MalformedEscape),
+            (b"/a?%u0041", Refusal::MalformedEscape),
+        ];
+        for &(target, refusal) in cases {
+            assert_eq!(parse(target), Err(refusal), "{:?}", String::from_utf8_lossy(target));
+        }
+        for special in b"\\\"<>|^[]{}`#" {
+            for prefix in ["/a", "/a?b"] {
+                let target = [prefix.as_bytes(), &[*special]].concat();
+                assert_eq!(parse(&target), Err(Refusal::TargetCharacter), "{}", *special as char);
+            }
+        }
+    }
+
+    #[test]
+    fn the_absolute_form_becomes_the_origin_form() {
+        let (target, authority) = parse(b"HTTP://h:1/a?b").unwrap();
+        assert_eq!((target.raw(), authority), ("/a?b", Some(&b"h:1"[..])));
+        let (target, authority) = parse(b"https://u:p@h/").unwrap();
+        assert_eq!((target.raw(), authority), ("/", Some(&b"u:p@h"[..])));
+    }
+
+    #[test]
+    fn the_asterisk_is_for_options() {
+        let (target, _) = Target::parse(Method::Options, b"*", false).unwrap();
+        assert!(target.is_asterisk());
+        assert_eq!((target.path(), target.query()), ("*", None));
+    }
+
+    #[test]
+    fn a_semicolon_needs_leave_and_never_hides_a_dot_segment() {
+        let parse = |target: &[u8]| Target::parse(Method::Get, target, true).map(|(target, _)| target);
+        assert_eq!(parse(b"/a;b=c/d?e;f").unwrap().path(), "/a;b=c/d");
+        for target in [&b"/a/..;/b"[..], b"/.;x", b"/a/..;x=y"] {
+            assert_eq!(parse(target), Err(Refusal::DotSegment), "{:?}", String::from_utf8_lossy(target));
+        }
+        for target in [&b"/;x"[..], b"/a/;x", b"/a/;x/b"] {
+            assert_eq!(parse(target), Err(Refusal::EmptySegment), "{:?}", String::from_utf8_lossy(target));
+        }
+        assert_eq!(parse(b"/a%3Bb"), Err(Refusal::ForbiddenEscape));
+    }
+}

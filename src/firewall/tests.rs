@@ -1,0 +1,352 @@
+//! The rules, one table each, through the front door.
+
+use super::*;
+use crate::method::Method;
+
+fn policy() -> Policy {
+    Policy {
+        allowed_hosts: vec!["console.example".to_owned(), "h:8080".to_owned(), "h".to_owned()],
+        ..Policy::default()
+    }
+}
+
+/// A GET of `/` with these further lines, each ended by CR LF.
+fn get(lines: &str) -> Result<Request, Refusal> {
+    inspect(format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes(), &policy())
+}
+
+fn post(lines: &str) -> Result<Request, Refusal> {
+    inspect(format!("POST / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes(), &policy())
+}
+
+fn written(request: &Request) -> String {
+    let mut out = Vec::new();
+    request.write_head(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_browser_request_passes() {
+    let head = "GET /console/customers/?page=2 HTTP/1.1\r\n\
+                Host: Console.Example\r\n\
+                User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
+                Accept: text/html,*/*;q=0.8\r\n\
+                Cookie: theme=dark; session=abc.def; x=\"y\"\r\n\
+                X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\n\
+                X-Forwarded-Proto: https\r\n\
+                X-Forwarded-For:9.9.9.9\r\n\
+                X-Request-Id: forged\r\n\
+                Connection: keep-alive\r\n\
+                \r\n";
+    let request = inspect(head.as_bytes(), &policy()).unwrap();
+    assert_eq!(request.method(), Method::Get);
+    assert_eq!(request.version(), Version::Http11);
+    assert_eq!(request.host(), "console.example");
+    assert_eq!(request.target().path(), "/console/customers/");
+    assert_eq!(request.target().query(), Some("page=2"));
+    assert_eq!(request.session_cookie(), Some("abc.def"));
+    assert_eq!(request.framing(), Framing::None);
+    assert_eq!(request.forwarded_for(), ["1.2.3.4", "5.6.7.8", "9.9.9.9"]);
+    assert_eq!(request.forwarded_proto(), Some("https"));
+    assert!(request.keep_alive() && !request.upgrade() && !request.expect_continue());
+    assert_eq!(
+        written(&request),
+        "GET /console/customers/?page=2 HTTP/1.1\r\n\
+         host: console.example\r\n\
+         user-agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
+         accept: text/html,*/*;q=0.8\r\n\
+         cookie: theme=dark; session=abc.def; x=\"y\"\r\n\
+         \r\n"
+    );
+}
+
+#[test]
+fn canonical_heads() {
+    // head, what is written
+    let cases = [
+        (
+            "POST http://h:8080/a?b HTTP/1.1\r\nhOST:h:8080\r\nContent-Length:  5 \r\nExpect: 100-Continue\r\n\r\n",
+            "POST /a?b HTTP/1.1\r\nhost: h:8080\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n",
+        ),
+        (
+            "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: Close, keep-alive\r\n\r\n",
+            "PUT /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\n\r\n",
+            "GET / HTTP/1.0\r\nhost: h\r\nconnection: keep-alive\r\n\r\n",
+        ),
+        ("GET / HTTP/1.0\r\nHost: h\r\n\r\n", "GET / HTTP/1.0\r\nhost: h\r\nconnection: close\r\n\r\n"),
+        ("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n"),
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nX-A: 2\r\nX-B:\r\nConnection: upgrade\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: h\r\nx-a: 1\r\nx-a: 2\r\nx-b: \r\n\r\n",
+        ),
+    ];
+    for (head, canonical) in cases {
+        let request =
+            inspect(head.as_bytes(), &policy()).unwrap_or_else(|refusal| panic!("{head}: {refusal:?}"));
+        assert_eq!(written(&request), canonical);
+        assert_eq!(inspect(canonical.as_bytes(), &policy()), Ok(request));
+    }
+}
+
+#[test]
+fn lines_and_their_ends() {
+    let cases: &[(&str, Refusal)] = &[
+        ("", Refusal::MalformedHead),
+        ("GET / HTTP/1.1\r\n", Refusal::MalformedHead),
+        ("GET / HTTP/1.1\r\nHost: h\r\n", Refusal::MalformedHead),
+        ("GET / HTTP/1.1\r\nHost: h\r\n\r\nx", Refusal::MalformedHead),
+        ("GET / HTTP/1.1\r\nHost: h\r\n\r\n\r\n", Refusal::MalformedHead),
+        ("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::MalformedHead),
+        ("GET / HTTP/1.1\nHost: h\n\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nHost: h\n\r\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nHost: h\r\n\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nX: a\nY: b\r\nHost: h\r\n\r\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nX: a\rY: b\r\nHost: h\r\n\r\n", Refusal::BareCarriageReturn),
+        ("GET / HTTP/1.1\r\r\nHost: h\r\n\r\n", Refusal::BareCarriageReturn),
+        ("GET /a\rb HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::BareCarriageReturn),
+        ("GET / HTTP/1.1\r\n X: a\r\nHost: h\r\n\r\n", Refusal::FoldedField),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", Refusal::FoldedField),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n\tb\r\n\r\n", Refusal::FoldedField),
+        ("GET / HTTP/1.1\r\nHost: h\r\n \r\n\r\n", Refusal::FoldedField),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\nHost : h\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\nHost: h\r\nSCRIPT_NAME: /x\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\nHost: h\r\ncontent_length: 5\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", Refusal::FieldValue),
+        ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::TargetCharacter),
+        ("GET /x HTTP/1.1 HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::TargetCharacter),
+        ("GET  HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::TargetForm),
+        ("GET * HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::TargetForm),
+        ("GET //h/a HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::EmptySegment),
+    ];
+    for &(head, refusal) in cases {
+        assert_eq!(inspect(head.as_bytes(), &policy()), Err(refusal), "{head:?}");
+    }
+}
+
+#[test]
+fn hosts_and_absolute_targets() {
+    let inspect_host = |target: &str, host: &str| {
+        inspect(format!("GET {target} HTTP/1.1\r\n{host}\r\n").as_bytes(), &policy())
+            .map(|request| written(&request))
+    };
+    let accepted = Ok("GET /a HTTP/1.1\r\nhost: h\r\n\r\n".to_owned());
+    assert_eq!(inspect_host("http://h/a", "Host: h\r\n"), accepted);
+    assert_eq!(inspect_host("HTTPS://H/a", "Host: h\r\n"), accepted);
+    let cases = [
+        ("/a", "", Refusal::HostMissing),
+        ("/a", "Host:\r\n", Refusal::HostMissing),
+        ("/a", "Host: h\r\nHost: h\r\n", Refusal::RepeatedField),
+        ("/a", "Host: evil.test\r\n", Refusal::HostNotAllowed),
+        ("/a", "Host: h, h\r\n", Refusal::HostNotAllowed),
+        ("http://h/a", "", Refusal::HostMissing),
+        ("http://evil.test/a", "Host: h\r\n", Refusal::HostMismatch),
+        ("http://h:80/a", "Host: h\r\n", Refusal::HostMismatch),
+        ("http://u@h/a", "Host: h\r\n", Refusal::HostMismatch),
+        ("http://u@h/a", "Host: u@h\r\n", Refusal::HostNotAllowed),
+        ("http://h/a", "Host: evil.test\r\n", Refusal::HostNotAllowed),
+        ("http://h//a", "Host: h\r\n", Refusal::EmptySegment),
+    ];
+    for (target, host, refusal) in cases {
+        assert_eq!(inspect_host(target, host), Err(refusal), "{target} {host}");
+    }
+    // Without configured hosts nothing vouches for the authority of an absolute form.
+    let open = Policy::default();
+    assert_eq!(inspect(b"GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n", &open), Err(Refusal::TargetForm));
+    assert!(inspect(b"GET /a HTTP/1.1\r\nHost: any.test:81\r\n\r\n", &open).is_ok());
+    assert_eq!(inspect(b"GET /a HTTP/1.1\r\nHost: a/b\r\n\r\n", &open), Err(Refusal::HostMalformed));
+    // HTTP/1.0 is no way around Host.
+    assert_eq!(inspect(b"GET /a HTTP/1.0\r\n\r\n", &open), Err(Refusal::HostMissing));
+}
+
+#[test]
+fn fields_that_may_stand_once() {
+    for field in [
+        "Cookie: a=b",
+        "Authorization: Bearer x",
+        "Content-Type: text/plain",
+        "Origin: null",
+        "Expect: 100-continue",
+        "Upgrade: websocket",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+        "Sec-WebSocket-Version: 13",
+        "sec-websocket-key: x",
+        "host: h",
+    ] {
+        assert_eq!(post(&format!("{field}\r\n{field}\r\n")), Err(Refusal::RepeatedField), "{field}");
+        let other_case = field.to_ascii_uppercase();
+        assert_eq!(
+            post(&format!("{field}\r\nX: y\r\n{other_case}\r\n")),
+            Err(Refusal::RepeatedField),
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn framing_connection_expectation_and_cookies() {
+    let cases = [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Refusal::LengthAndCoding),
+        ("Content-Length: 05\r\n", Refusal::ContentLength),
+        ("Content-Length: 5,5\r\n", Refusal::ContentLength),
+        ("Content-Length: 9999999999\r\n", Refusal::BodyTooLarge),
+        ("Transfer-Encoding: gzip, chunked\r\n", Refusal::TransferEncoding),
+        ("Transfer-Encoding: Chunked\r\n", Refusal::TransferEncoding),
+        ("Connection: Cookie\r\n", Refusal::ConnectionOption),
+        ("Connection: keep-alive\r\nConnection: X-User\r\n", Refusal::ConnectionOption),
+        ("Expect: 200-ok\r\n", Refusal::Expectation),
+        ("Upgrade: h2c\r\nConnection: upgrade\r\n", Refusal::Upgrade),
+        ("Cookie: session=a; session=b\r\n", Refusal::SessionCookieRepeated),
+        ("Cookie: a=\"; session=b; c=\"\r\n", Refusal::CookieMalformed),
+    ];
+    for (lines, refusal) in cases {
+        assert_eq!(post(lines), Err(refusal), "{lines}");
+    }
+    let on_http10 = b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(inspect(on_http10, &policy()), Err(Refusal::TransferEncoding));
+}
+
+#[test]
+fn a_websocket_handshake_is_whole_or_refused() {
+    let whole = [
+        "Connection: keep-alive, Upgrade\r\n",
+        "Upgrade: WebSocket\r\n",
+        "Sec-WebSocket-Version: 13\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    ];
+    let request = get(&whole.concat()).unwrap();
+    assert!(request.upgrade());
+    assert_eq!(
+        written(&request),
+        "GET / HTTP/1.1\r\nhost: h\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         connection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    );
+    assert_eq!(post(&whole.concat()), Err(Refusal::Upgrade));
+    for missing in [0, 2, 3] {
+        let mut lines = whole;
+        lines[missing] = "";
+        assert_eq!(get(&lines.concat()), Err(Refusal::Upgrade), "without {}", whole[missing]);
+    }
+    for further in ["Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n"] {
+        assert_eq!(get(&format!("{}{further}", whole.concat())), Err(Refusal::Upgrade), "{further}");
+    }
+    // Without Upgrade the rest is ordinary fields.
+    let plain = get(&[whole[0], whole[2], whole[3]].concat()).unwrap();
+    assert!(!plain.upgrade() && !written(&plain).contains("upgrade"));
+}
+
+#[test]
+fn sizes() {
+    let limits =
+        Limits { target_bytes: 10, head_bytes: 120, header_count: 3, header_bytes: 40, body_bytes: 5 };
+    let policy = Policy { limits, ..Policy::default() };
+    let cases = [
+        ("GET /123456789 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), None),
+        ("GET /1234567890 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Some(Refusal::TargetTooLong)),
+        ("GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n\r\n".to_owned(), None),
+        (
+            "GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\nX-Real-IP: 3\r\n\r\n".to_owned(),
+            Some(Refusal::TooManyFields),
+        ),
+        (format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "x".repeat(38)), None),
+        (format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "x".repeat(39)), Some(Refusal::FieldTooLarge)),
+        (format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "x".repeat(120)), Some(Refusal::HeadTooLarge)),
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n".to_owned(), None),
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n".to_owned(), Some(Refusal::BodyTooLarge)),
+    ];
+    for (head, refusal) in cases {
+        assert_eq!(inspect(head.as_bytes(), &policy).err(), refusal, "{head}");
+    }
+    assert_eq!(Refusal::TargetTooLong.status(), 414);
+    assert_eq!(Refusal::FieldTooLarge.status(), 431);
+    assert_eq!(Refusal::BodyTooLarge.status(), 413);
+}
+
+mod http2 {
+    use super::*;
+
+    fn inspect_http2(
+        start: Http2Start<'static>,
+        fields: &'static [(&'static str, &'static str)],
+    ) -> Result<Request, Refusal> {
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        inspect_fields(&start, fields, &policy())
+    }
+
+    const GET: Http2Start<'static> =
+        Http2Start { method: b"GET", path: b"/a?b", authority: Some(b"H"), ends_stream: true };
+    const POST: Http2Start<'static> = Http2Start { method: b"POST", ends_stream: false, ..GET };
+
+    #[test]
+    fn it_becomes_http1() {
+        let fields = &[("cookie", "a=b"), ("te", "trailers"), ("accept", "*/*"), ("cookie", "session=x")];
+        let request = inspect_http2(GET, fields).unwrap();
+        assert_eq!((request.version(), request.session_cookie()), (Version::Http2, Some("x")));
+        assert_eq!(
+            written(&request),
+            "GET /a?b HTTP/1.1\r\nhost: h\r\naccept: */*\r\ncookie: a=b; session=x\r\n\r\n"
+        );
+        let request = inspect_http2(POST, &[]).unwrap();
+        assert_eq!(written(&request), "POST /a?b HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
+        let request = inspect_http2(POST, &[("content-length", "5")]).unwrap();
+        assert_eq!(request.framing(), Framing::Length(5));
+        let start = Http2Start { authority: None, ..GET };
+        assert!(inspect_http2(start, &[("host", "h")]).is_ok());
+    }
+
+    #[test]
+    fn it_is_held_to_the_same_rules() {
+        let path = |path: &'static [u8]| Http2Start { path, ..GET };
+        type Case = (Http2Start<'static>, &'static [(&'static str, &'static str)], Refusal);
+        let cases: &[Case] = &[
+            (Http2Start { method: b"CONNECT", ..GET }, &[], Refusal::UnknownMethod),
+            (Http2Start { authority: None, ..GET }, &[], Refusal::HostMissing),
+            (Http2Start { authority: Some(b"evil"), ..GET }, &[], Refusal::HostNotAllowed),
+            (path(b"http://h/a"), &[], Refusal::TargetForm),
+            (path(b""), &[], Refusal::TargetForm),
+            (path(b"/a\r\nX: y"), &[], Refusal::TargetCharacter),
+            (path(b"/a HTTP/1.1"), &[], Refusal::TargetCharacter),
+            (path(b"//a"), &[], Refusal::EmptySegment),
+            (GET, &[("host", "other")], Refusal::HostMismatch),
+            (GET, &[("connection", "close")], Refusal::ConnectionFieldOnHttp2),
+            (GET, &[("transfer-encoding", "chunked")], Refusal::ConnectionFieldOnHttp2),
+            (GET, &[("upgrade", "websocket")], Refusal::ConnectionFieldOnHttp2),
+            (GET, &[("te", "gzip")], Refusal::ConnectionFieldOnHttp2),
+            (GET, &[("X-A", "b")], Refusal::FieldName),
+            (GET, &[("x_a", "b")], Refusal::FieldName),
+            (GET, &[(":path", "/b")], Refusal::FieldName),
+            (GET, &[("x-a", "b\r\nx: y")], Refusal::FieldValue),
+            (GET, &[("x-a", " b")], Refusal::FieldValue),
+            (GET, &[("x-a", "b ")], Refusal::FieldValue),
+            (GET, &[("content-length", "5")], Refusal::ContentLength),
+            (POST, &[("content-length", "5"), ("content-length", "5")], Refusal::RepeatedField),
+            (GET, &[("cookie", "session=x"), ("cookie", "session=y")], Refusal::SessionCookieRepeated),
+        ];
+        for (start, fields, refusal) in cases {
+            assert_eq!(inspect_http2(*start, fields), Err(*refusal), "{start:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_held_to_the_same_limits() {
+        let limits = Limits { target_bytes: 10, head_bytes: 40, ..Limits::default() };
+        let policy = Policy { limits, ..Policy::default() };
+        let inspect = |path, value: &str| {
+            let start = Http2Start { path, ..GET };
+            inspect_fields(&start, [(&b"x-a"[..], value.as_bytes())], &policy).err()
+        };
+        assert_eq!(inspect(b"/123456789", ""), None);
+        assert_eq!(inspect(b"/1234567890", ""), Some(Refusal::TargetTooLong));
+        assert_eq!(inspect(b"/", &"x".repeat(32)), None);
+        assert_eq!(inspect(b"/", &"x".repeat(33)), Some(Refusal::HeadTooLarge));
+    }
+}
