@@ -1,0 +1,58 @@
+//! A request's credential: who somebody claims to be, once the claim has been verified.
+//!
+//! Nothing here looks anything up: a credential is proved by its signature or named by its hash, and the store says
+//! later whether it still stands.
+
+pub mod flask_cookie;
+pub mod machine_token;
+pub mod tagged_json;
+
+use crate::ids::{AdminId, MachineTokenId, SessionId};
+use machine_token::TokenDigest;
+
+/// Whom the access tables are asked about; also the key of the access cache.
+///
+/// Never the bytes of a cookie or token: several spellings of one cookie verify (the last base64 character,
+/// padding, the alphabet), and a revoked session must not live on under another spelling.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The admin of a verified session cookie.
+    Admin { id: AdminId, session: Option<SessionId> },
+    /// The machine token with this hash.
+    Machine(TokenDigest),
+}
+
+/// Who a request is from, once the store has confirmed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A logged-in admin.
+    Admin { id: AdminId, session: Option<SessionId> },
+    /// An enrolled machine.
+    Machine { id: MachineTokenId },
+}
+
+impl Principal {
+    /// `admin` or `machine`, as audit rows and assertions name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Principal::Admin { .. } => "admin",
+            Principal::Machine { .. } => "machine",
+        }
+    }
+
+    /// The id of the admin or token.
+    pub fn id(&self) -> &str {
+        match self {
+            Principal::Admin { id, .. } => id.as_str(),
+            Principal::Machine { id } => id.as_str(),
+        }
+    }
+
+    /// The session, where the cookie names one.
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Principal::Admin { session, .. } => session.as_ref(),
+            Principal::Machine { .. } => None,
+        }
+    }
+}
