@@ -1,0 +1,349 @@
+//! Body rules: what a request's body says about the role that it needs.
+//!
+//! Console reads the same bytes with its own parser. Wherever two parsers could disagree (a key given twice, depth,
+//! encodings) the body counts as unreadable, and unreadable is denied.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use percent_encoding::percent_decode;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::mapping::{BodyField, BodyRule};
+
+/// Nesting beyond this is refused: no rule needs it, and it is how parsers are made to disagree or to crash.
+const MAX_DEPTH: usize = 32;
+
+/// What is known of the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyFacts {
+    /// The row has no body rule, so the body was not looked at.
+    NotRead,
+    /// For each rule of the row, in order: whether the body meets it.
+    Read(Vec<bool>),
+    /// The body could not be read as what the rules need.
+    Unreadable(BodyError),
+}
+
+impl BodyFacts {
+    /// Whether each rule is met; `None` unless the body was read.
+    pub fn matches(&self) -> Option<&[bool]> {
+        match self {
+            BodyFacts::Read(matches) => Some(matches),
+            BodyFacts::NotRead | BodyFacts::Unreadable(_) => None,
+        }
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than a body rule may read")]
+    TooLarge,
+    #[error("the content type is not what the rule reads")]
+    WrongContentType,
+    #[error("the body has a content coding")]
+    Encoded,
+    #[error("the body is not well-formed")]
+    Malformed,
+    #[error("a key occurs twice")]
+    DuplicateKey,
+    #[error("the field that the rule reads is not there, or no single value")]
+    NoSuchField,
+    #[error("the body did not arrive")]
+    Incomplete,
+}
+
+/// The header fields that say how to read a body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContentHeaders<'a> {
+    pub content_type: Option<&'a str>,
+    pub content_encoding: Option<&'a str>,
+}
+
+/// Reads `body` as the rules need it. All rules of a row are of one kind, which the mapping's parser made sure of.
+pub fn read(rules: &[BodyRule], headers: ContentHeaders<'_>, body: &[u8]) -> BodyFacts {
+    if headers.content_encoding.is_some() {
+        return BodyFacts::Unreadable(BodyError::Encoded);
+    }
+    let matches = match rules.first().map(|rule| &rule.field) {
+        None => Ok(Vec::new()),
+        Some(BodyField::Json(_)) => json(rules, headers.content_type, body),
+        Some(BodyField::Form(_)) => form(rules, headers.content_type, body),
+    };
+    match matches {
+        Ok(matches) => BodyFacts::Read(matches),
+        Err(error) => BodyFacts::Unreadable(error),
+    }
+}
+
+fn json(rules: &[BodyRule], content_type: Option<&str>, body: &[u8]) -> Result<Vec<bool>, BodyError> {
+    // Flask's `get_json` takes `application/json` and `application/*+json`; only the plain form is taken here.
+    if media_type(content_type) != Some("application/json".to_owned()) {
+        return Err(BodyError::WrongContentType);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(|error| {
+        if error.to_string().starts_with(DUPLICATE_KEY) {
+            BodyError::DuplicateKey
+        } else {
+            BodyError::Malformed
+        }
+    })?;
+    deserializer.end().map_err(|_| BodyError::Malformed)?;
+    rules
+        .iter()
+        .map(|rule| match &rule.field {
+            BodyField::Json(pointer) => match value.pointer(pointer) {
+                Some(Value::String(text)) => Ok(*text == rule.equals),
+                Some(Value::Number(number)) => Ok(number.to_string() == rule.equals),
+                Some(Value::Bool(flag)) => Ok(flag.to_string() == rule.equals),
+                Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => Err(BodyError::NoSuchField),
+            },
+            BodyField::Form(_) => Err(BodyError::WrongContentType),
+        })
+        .collect()
+}
+
+fn form(rules: &[BodyRule], content_type: Option<&str>, body: &[u8]) -> Result<Vec<bool>, BodyError> {
+    if media_type(content_type) != Some("application/x-www-form-urlencoded".to_owned()) {
+        return Err(BodyError::WrongContentType);
+    }
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(equals) => (&pair[..equals], &pair[equals + 1..]),
+            None => (pair, &[][..]),
+        };
+        let name = form_text(name)?;
+        if fields.iter().any(|(known, _)| *known == name) {
+            // Werkzeug's `form.get` takes the first, `form.getlist` all: never guess which one Console reads.
+            return Err(BodyError::DuplicateKey);
+        }
+        fields.push((name, form_text(value)?));
+    }
+    rules
+        .iter()
+        .map(|rule| match &rule.field {
+            BodyField::Form(name) => fields
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| *value == rule.equals)
+                .ok_or(BodyError::NoSuchField),
+            BodyField::Json(_) => Err(BodyError::WrongContentType),
+        })
+        .collect()
+}
+
+fn form_text(encoded: &[u8]) -> Result<String, BodyError> {
+    let spaced: Vec<u8> = encoded.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let well_formed = spaced.iter().enumerate().all(|(index, byte)| {
+        *byte != b'%'
+            || spaced.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    });
+    if !well_formed {
+        return Err(BodyError::Malformed);
+    }
+    percent_decode(&spaced).decode_utf8().map(|text| text.into_owned()).map_err(|_| BodyError::Malformed)
+}
+
+/// The media type in lower case; a charset other than UTF-8 makes it unreadable.
+fn media_type(content_type: Option<&str>) -> Option<String> {
+    let mut parts = content_type?.split(';');
+    let media = parts.next()?.trim().to_ascii_lowercase();
+    for parameter in parts {
+        let parameter = parameter.trim().to_ascii_lowercase();
+        if parameter.starts_with("charset=")
+            && parameter.trim_start_matches("charset=").trim_matches('"') != "utf-8"
+        {
+            return None;
+        }
+    }
+    Some(media)
+}
+
+const DUPLICATE_KEY: &str = "duplicate key";
+
+/// A JSON value in which no object has a key twice and nothing lies deeper than [`MAX_DEPTH`].
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Strict, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(E::custom("nested too deeply"));
+        }
+        Ok(Strict { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(inner)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut seen = BTreeSet::new();
+        let mut object = serde_json::Map::new();
+        while let Some(key) = entries.next_key_seed(Key)? {
+            if !seen.insert(key.clone()) {
+                return Err(serde::de::Error::custom(DUPLICATE_KEY));
+            }
+            object.insert(key, entries.next_value_seed(inner)?);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rbac::Requirement;
+
+    fn rule(field: BodyField) -> Vec<BodyRule> {
+        vec![BodyRule { field, equals: "prod".into(), requires: Requirement::Role("r".into()) }]
+    }
+
+    fn read_json(body: &str) -> BodyFacts {
+        let headers = ContentHeaders { content_type: Some("application/json"), content_encoding: None };
+        read(&rule(BodyField::Json("/target".into())), headers, body.as_bytes())
+    }
+
+    #[test]
+    fn json_bodies() {
+        let deep = format!("{{\"target\":\"prod\",\"x\":{}{}}}", "[".repeat(40), "]".repeat(40));
+        let table = [
+            (r#"{"target":"prod"}"#, BodyFacts::Read(vec![true])),
+            (r#"{"target":"staging"}"#, BodyFacts::Read(vec![false])),
+            (r#"{"target":"pr\u006fd"}"#, BodyFacts::Read(vec![true])),
+            (r#"{"target":"PROD"}"#, BodyFacts::Read(vec![false])),
+            (r#"{"target":"staging","target":"prod"}"#, BodyFacts::Unreadable(BodyError::DuplicateKey)),
+            (r#"{"target":"prod","x":{"a":1,"a":2}}"#, BodyFacts::Unreadable(BodyError::DuplicateKey)),
+            (r#"{"target":"a","t\u0061rget":"prod"}"#, BodyFacts::Unreadable(BodyError::DuplicateKey)),
+            (r#"{}"#, BodyFacts::Unreadable(BodyError::NoSuchField)),
+            (r#"{"target":null}"#, BodyFacts::Unreadable(BodyError::NoSuchField)),
+            (r#"{"target":["prod"]}"#, BodyFacts::Unreadable(BodyError::NoSuchField)),
+            (r#"["prod"]"#, BodyFacts::Unreadable(BodyError::NoSuchField)),
+            (r#"{"target":"prod"} x"#, BodyFacts::Unreadable(BodyError::Malformed)),
+            (r#"{"target":"prod""#, BodyFacts::Unreadable(BodyError::Malformed)),
+            (r#"{"target":NaN}"#, BodyFacts::Unreadable(BodyError::Malformed)),
+            ("\u{feff}{\"target\":\"prod\"}", BodyFacts::Unreadable(BodyError::Malformed)),
+            ("", BodyFacts::Unreadable(BodyError::Malformed)),
+            (deep.as_str(), BodyFacts::Unreadable(BodyError::Malformed)),
+        ];
+        for (body, expected) in table {
+            assert_eq!(read_json(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn form_bodies() {
+        let table = [
+            ("target=prod", BodyFacts::Read(vec![true])),
+            ("a=1&target=prod&b", BodyFacts::Read(vec![true])),
+            ("target=pr%6Fd", BodyFacts::Read(vec![true])),
+            ("target=prod+", BodyFacts::Read(vec![false])),
+            ("target=a&target=prod", BodyFacts::Unreadable(BodyError::DuplicateKey)),
+            ("t%61rget=a&target=prod", BodyFacts::Unreadable(BodyError::DuplicateKey)),
+            ("target=%zz", BodyFacts::Unreadable(BodyError::Malformed)),
+            ("target=%ff", BodyFacts::Unreadable(BodyError::Malformed)),
+            ("other=prod", BodyFacts::Unreadable(BodyError::NoSuchField)),
+            ("", BodyFacts::Unreadable(BodyError::NoSuchField)),
+        ];
+        for (body, expected) in table {
+            let headers = ContentHeaders {
+                content_type: Some("application/x-www-form-urlencoded"),
+                content_encoding: None,
+            };
+            assert_eq!(
+                read(&rule(BodyField::Form("target".into())), headers, body.as_bytes()),
+                expected,
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_content_type_must_be_what_the_rule_reads() {
+        let wrong = [
+            None,
+            Some("text/plain"),
+            Some("application/json; charset=utf-16"),
+            Some("multipart/form-data; boundary=x"),
+        ];
+        for content_type in wrong {
+            let headers = ContentHeaders { content_type, content_encoding: None };
+            let facts = read(&rule(BodyField::Json("/target".into())), headers, br#"{"target":"prod"}"#);
+            assert_eq!(facts, BodyFacts::Unreadable(BodyError::WrongContentType), "{content_type:?}");
+        }
+        let headers = ContentHeaders {
+            content_type: Some("Application/JSON; charset=\"UTF-8\""),
+            content_encoding: None,
+        };
+        let facts = read(&rule(BodyField::Json("/target".into())), headers, br#"{"target":"prod"}"#);
+        assert_eq!(facts, BodyFacts::Read(vec![true]));
+        let headers =
+            ContentHeaders { content_type: Some("application/json"), content_encoding: Some("gzip") };
+        assert_eq!(
+            read(&rule(BodyField::Json("/target".into())), headers, b"{}"),
+            BodyFacts::Unreadable(BodyError::Encoded)
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! The decision as a table: every kind of row, caller and gate.
+
+use super::*;
+use crate::ids::{AdminId, MachineTokenId};
+use crate::mapping::Mapping;
+
+const FILE: &str = r#"
+version = 1
+[clusters]
+L = "legacy"
+S = "shadow"
+V = "v2"
+[blueprints.l]
+cluster = "L"
+routes."GET /l" = { legacy = ["ops"], role = "r" }
+[blueprints.s]
+cluster = "S"
+routes."GET /s" = { legacy = ["ops"], role = "r" }
+[blueprints.v]
+cluster = "V"
+[blueprints.v.routes]
+"GET /v" = { legacy = ["ops"], role = "r" }
+"GET /perm" = { permission = "p:x:read" }
+"GET /open" = { legacy = ["ops"], undecided = "AMBIGUOUS-9" }
+"GET /both" = { legacy = ["ops"], role = "r", machine_or_session = true }
+"POST /when" = { legacy = ["ops"], role = "r", when = [{ json = "/t", equals = "prod", role = "prod" }] }
+"GET /api" = { legacy = ["ops"], role = "r", unauthenticated = "401" }
+"GET /public" = { public = true }
+"GET /session" = { session = true }
+"GET /machine" = { machine = true }
+"GET /upstream" = { upstream = true }
+"GET /gone" = { gone = true }
+"#;
+
+fn access(legacy: &[LegacyRole], roles: &[&str], permissions: &[&str]) -> Access {
+    Access {
+        standing: crate::rbac::Standing::Active,
+        legacy: legacy.iter().copied().collect(),
+        roles: roles.iter().map(|role| Arc::from(*role)).collect(),
+        permissions: permissions.iter().map(|name| Arc::from(*name)).collect(),
+        ..Access::nothing(Epoch(1))
+    }
+}
+
+fn admin() -> Principal {
+    Principal::Admin { id: AdminId::new("a"), session: None }
+}
+
+struct Case {
+    route: &'static str,
+    access: Option<Access>,
+    control: Control,
+    body: BodyFacts,
+}
+
+impl Case {
+    fn new(route: &'static str, access: Access) -> Case {
+        let control = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+        Case { route, access: Some(access), control, body: BodyFacts::NotRead }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let mapping = Mapping::parse("t", FILE).unwrap();
+        let row = mapping.rows().iter().find(|row| &*row.route == self.route).unwrap();
+        let principal = admin();
+        let caller = match &self.access {
+            Some(access) => Caller::Known(&principal, access),
+            None => Caller::Nobody,
+        };
+        let target = Target::Row(row, mapping.mode_of(row));
+        decide(&Question { target, caller, control: Some(&self.control), body: &self.body })
+    }
+
+    /// One word for the outcome.
+    fn word(&self) -> &'static str {
+        word(&self.verdict().answer)
+    }
+}
+
+fn word(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Allow(_) => "allow",
+        Answer::Deny(denial) => denial.reason.word(),
+        Answer::Login => "login",
+        Answer::Unauthorized => "401",
+        Answer::Gone => "410",
+    }
+}
+
+#[test]
+fn each_gate_asks_for_its_own_role() {
+    let ops = access(&[LegacyRole::Ops], &[], &[]);
+    let holder = access(&[], &["r"], &["p:x:read"]);
+    let table = [
+        ("GET /l", &ops, "allow"),
+        ("GET /l", &holder, "missing_legacy_role"),
+        ("GET /s", &ops, "allow"),
+        ("GET /s", &holder, "missing_legacy_role"),
+        ("GET /v", &ops, "missing_role"),
+        ("GET /v", &holder, "allow"),
+        ("GET /perm", &ops, "missing_permission"),
+        ("GET /perm", &holder, "allow"),
+        ("GET /open", &ops, "allow"),
+        ("GET /open", &holder, "missing_legacy_role"),
+        ("GET /session", &ops, "allow"),
+        ("GET /public", &ops, "allow"),
+        ("GET /upstream", &ops, "allow"),
+        ("GET /gone", &ops, "410"),
+        ("GET /machine", &ops, "401"),
+    ];
+    for (route, access, expected) in table {
+        assert_eq!(Case::new(route, access.clone()).word(), expected, "{route}");
+    }
+}
+
+#[test]
+fn legacy_roles_have_no_hierarchy() {
+    let superadmin = access(&[LegacyRole::Superadmin], &[], &[]);
+    assert_eq!(Case::new("GET /l", superadmin).word(), "missing_legacy_role");
+}
+
+#[test]
+fn the_kill_switch_and_a_missing_promotion_put_v2_rows_on_their_legacy_gate() {
+    let holder = access(&[], &["r"], &["p:x:read"]);
+    for (rbac_v2, may_enforce) in [(false, true), (true, false), (false, false)] {
+        for (route, expected) in [("GET /v", "missing_legacy_role"), ("GET /perm", "no_legacy_gate")] {
+            let mut case = Case::new(route, holder.clone());
+            case.control = Control { epoch: Epoch(1), rbac_v2, may_enforce };
+            assert_eq!(case.word(), expected, "{route} {rbac_v2} {may_enforce}");
+        }
+    }
+}
+
+#[test]
+fn shadow_reports_a_disagreement_and_never_enforces_it() {
+    let ops = Case::new("GET /s", access(&[LegacyRole::Ops], &[], &[])).verdict();
+    assert_eq!(word(&ops.answer), "allow");
+    assert_eq!(ops.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyDeny));
+    let holder = Case::new("GET /s", access(&[], &["r"], &[])).verdict();
+    assert_eq!(word(&holder.answer), "missing_legacy_role");
+    assert_eq!(holder.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyAllow));
+    let both = Case::new("GET /s", access(&[LegacyRole::Ops], &["r"], &[])).verdict();
+    assert_eq!(both.drift, None);
+    let neither = Case::new("GET /s", access(&[], &[], &[])).verdict();
+    assert_eq!(neither.drift, None);
+    let mut off = Case::new("GET /s", access(&[LegacyRole::Ops], &[], &[]));
+    off.control.rbac_v2 = false;
+    assert_eq!(off.verdict().drift, None);
+}
+
+#[test]
+fn a_body_rule_asks_for_more_and_an_unread_body_is_denied() {
+    let staging = access(&[], &["r"], &[]);
+    let prod = access(&[], &["r", "prod"], &[]);
+    let only_prod = access(&[], &["prod"], &[]);
+    let read = |met| BodyFacts::Read(vec![met]);
+    let table = [
+        (&staging, read(false), "allow"),
+        (&staging, read(true), "missing_role"),
+        (&prod, read(true), "allow"),
+        (&only_prod, read(true), "missing_role"),
+        (&prod, BodyFacts::NotRead, "body_unreadable"),
+        (&prod, BodyFacts::Unreadable(body::BodyError::Malformed), "body_unreadable"),
+        (&prod, BodyFacts::Read(Vec::new()), "body_unreadable"),
+    ];
+    for (access, body, expected) in table {
+        let mut case = Case::new("POST /when", access.clone());
+        case.body = body.clone();
+        assert_eq!(case.word(), expected, "{body:?}");
+    }
+}
+
+#[test]
+fn nobody_is_sent_to_the_login_page_or_gets_401() {
+    let table = [
+        ("GET /l", "login"),
+        ("GET /v", "login"),
+        ("GET /session", "login"),
+        ("GET /api", "401"),
+        ("GET /machine", "401"),
+        ("GET /public", "allow"),
+        ("GET /upstream", "allow"),
+        ("GET /gone", "410"),
+    ];
+    for (route, expected) in table {
+        let mut case = Case::new(route, access(&[], &[], &[]));
+        case.access = None;
+        assert_eq!(case.word(), expected, "{route}");
+    }
+}
+
+#[test]
+fn a_machine_passes_only_where_the_row_takes_machines() {
+    let mapping = Mapping::parse("t", FILE).unwrap();
+    let machine = Principal::Machine { id: MachineTokenId::new("m") };
+    let holder = access(&[], &["r"], &[]);
+    let control = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+    let table = [
+        ("GET /both", Caller::Known(&machine, &holder), "allow"),
+        ("GET /v", Caller::Known(&machine, &holder), "login"),
+        ("GET /session", Caller::Known(&machine, &holder), "login"),
+        ("GET /machine", Caller::Presented, "allow"),
+        ("GET /v", Caller::Presented, "login"),
+        ("GET /both", Caller::Presented, "login"),
+    ];
+    for (route, caller, expected) in table {
+        let row = mapping.rows().iter().find(|row| &*row.route == route).unwrap();
+        let target = Target::Row(row, mapping.mode_of(row));
+        let question = Question { target, caller, control: Some(&control), body: &BodyFacts::NotRead };
+        assert_eq!(word(&decide(&question).answer), expected, "{route}");
+    }
+}
+
+#[test]
+fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
+    let principal = admin();
+    let everything = access(&LegacyRole::ALL, &["r"], &["p:x:read"]);
+    let known = Caller::Known(&principal, &everything);
+    let table = [
+        (Unmapped::Deny, known, "unmapped_route"),
+        (Unmapped::Deny, Caller::Nobody, "login"),
+        (Unmapped::Deny, Caller::Presented, "login"),
+        (Unmapped::Forward, known, "allow"),
+        (Unmapped::Forward, Caller::Nobody, "allow"),
+    ];
+    for (unmapped, caller, expected) in table {
+        let target = Target::Unmapped(unmapped);
+        let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
+        assert_eq!(word(&decide(&question).answer), expected, "{unmapped:?}");
+    }
+}
