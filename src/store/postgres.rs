@@ -1,0 +1,44 @@
+//! Postgres: what differs from SQLite.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgPool};
+
+use super::{StoreError, StoreOptions};
+
+/// A gate's view of a Postgres database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pub(super) pool: PgPool,
+    pub(super) limit: Duration,
+}
+
+impl PostgresStore {
+    /// Prepares a pool. Nothing is connected yet, so a gate can start while its database is away.
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot be parsed.
+    pub fn open(url: &str, options: &StoreOptions) -> Result<PostgresStore, StoreError> {
+        let connect = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Unavailable("the postgres URL cannot be parsed".into()))?
+            .application_name("console-gate")
+            // A statement that the client has given up on must not go on holding locks.
+            .options([("statement_timeout", format!("{}", options.timeout.as_millis() * 5))])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.timeout)
+            // The next statement finds out; a ping before each would double every round trip.
+            .test_before_acquire(false)
+            .connect_lazy_with(connect);
+        Ok(PostgresStore { pool, limit: options.timeout })
+    }
+
+    /// The pool, for tests that must reach around the gate.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}

@@ -1,0 +1,146 @@
+//! Machine tokens: only their hashes are here.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use crate::audit::AuditRecord;
+use crate::identity::machine_token::TokenDigest;
+use crate::ids::MachineTokenId;
+use crate::rbac::LegacyRole;
+
+/// Enrols and revokes machine tokens.
+#[async_trait]
+pub trait TokenStore {
+    /// Stores a token's hash and its groups, with an audit record, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when the name is taken or a group does not exist.
+    async fn create_token(&self, token: &NewToken, record: &AuditRecord) -> Result<(), StoreError>;
+
+    /// Revokes a token by name; `false` when no live token has that name.
+    async fn revoke_token(
+        &self,
+        name: &str,
+        now: DateTime<Utc>,
+        record: &AuditRecord,
+    ) -> Result<bool, StoreError>;
+
+    /// Every token, by name.
+    async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
+}
+
+/// A token that is being enrolled.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub id: MachineTokenId,
+    pub name: String,
+    pub digest: TokenDigest,
+    pub groups: Vec<String>,
+    /// What it holds while a row is on its legacy gate.
+    pub legacy: Vec<LegacyRole>,
+    pub created_by: String,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token as it is listed. Its hash is left out.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+pub struct StoredToken {
+    pub id: String,
+    pub name: String,
+    pub created_by: String,
+    pub created_at_utc: DateTime<Utc>,
+    pub expires_at_utc: Option<DateTime<Utc>>,
+    pub revoked_at_utc: Option<DateTime<Utc>>,
+}
+
+const CREATE: &str = "
+    INSERT INTO gate_machine_tokens (id, name, token_sha256, created_by, created_at_utc, expires_at_utc)
+    VALUES ($1, $2, $3, $4, $5, $6)";
+
+const ENROL: &str = "
+    INSERT INTO gate_machine_token_groups (token_id, group_id, granted_by, granted_at_utc)
+    SELECT $1, g.id, $3, $4 FROM rbac_groups g WHERE g.name = $2";
+
+const LEGACY: &str = "INSERT INTO gate_machine_token_legacy_roles (token_id, role) VALUES ($1, $2)";
+
+const REVOKE: &str =
+    "UPDATE gate_machine_tokens SET revoked_at_utc = $2 WHERE name = $1 AND revoked_at_utc IS NULL";
+
+const LIST: &str = "
+    SELECT id, name, created_by, created_at_utc, expires_at_utc, revoked_at_utc
+      FROM gate_machine_tokens
+     ORDER BY name";
+
+macro_rules! token_store {
+    ($store:ty) => {
+        #[async_trait]
+        impl TokenStore for $store {
+            async fn create_token(&self, token: &NewToken, record: &AuditRecord) -> Result<(), StoreError> {
+                bounded(self.limit, async {
+                    let mut transaction = self.pool.begin().await?;
+                    Self::insert_records(&mut transaction, std::slice::from_ref(record)).await?;
+                    sqlx::query(CREATE)
+                        .bind(token.id.as_str())
+                        .bind(&token.name)
+                        .bind(token.digest.to_hex())
+                        .bind(&token.created_by)
+                        .bind(token.created_at)
+                        .bind(token.expires_at)
+                        .execute(&mut *transaction)
+                        .await?;
+                    for group in &token.groups {
+                        let enrolled = sqlx::query(ENROL)
+                            .bind(token.id.as_str())
+                            .bind(group)
+                            .bind(&token.created_by)
+                            .bind(token.created_at)
+                            .execute(&mut *transaction)
+                            .await?;
+                        if enrolled.rows_affected() != 1 {
+                            return Err(StoreError::Conflict(format!("there is no group `{group}`")));
+                        }
+                    }
+                    for role in &token.legacy {
+                        sqlx::query(LEGACY)
+                            .bind(token.id.as_str())
+                            .bind(role.as_str())
+                            .execute(&mut *transaction)
+                            .await?;
+                    }
+                    Ok(transaction.commit().await?)
+                })
+                .await
+            }
+
+            async fn revoke_token(
+                &self,
+                name: &str,
+                now: DateTime<Utc>,
+                record: &AuditRecord,
+            ) -> Result<bool, StoreError> {
+                bounded(self.limit, async {
+                    let mut transaction = self.pool.begin().await?;
+                    Self::insert_records(&mut transaction, std::slice::from_ref(record)).await?;
+                    let revoked = sqlx::query(REVOKE).bind(name).bind(now).execute(&mut *transaction).await?;
+                    if revoked.rows_affected() == 0 {
+                        transaction.rollback().await?;
+                        return Ok(false);
+                    }
+                    transaction.commit().await?;
+                    Ok(true)
+                })
+                .await
+            }
+
+            async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
+                bounded(self.limit, async { Ok(sqlx::query_as(LIST).fetch_all(&self.pool).await?) }).await
+            }
+        }
+    };
+}
+
+token_store!(PostgresStore);
+token_store!(SqliteStore);
