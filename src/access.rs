@@ -1,0 +1,130 @@
+//! What a caller holds, proven current.
+//!
+//! The rule (the decided tension about invariant I-1, "read live, cache no credential"): a request may use a cached
+//! answer only after an epoch read that began after the request arrived, and only if the answer was read at that
+//! epoch. Requests that wait at the same time share one read, so the cost does not grow with load. A change that was
+//! committed before a request arrived is therefore always seen.
+//!
+//! ```text
+//! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[(anna, 7)], or one load that finds epoch 7 or later
+//! ```
+//!
+//! The epoch is part of the cache's key. A load that was under way when the epoch rose stores its answer under the
+//! old epoch, which nobody asks for any more: it cannot come back (the trap that others fell into with moka).
+
+mod shared_read;
+
+use std::sync::Arc;
+
+use metrics::counter;
+use moka::future::Cache;
+
+use crate::clock::SharedClock;
+use crate::decision::Control;
+use crate::identity::Subject;
+use crate::ids::Epoch;
+use crate::rbac::Access;
+use crate::store::control::ControlRow;
+use crate::store::{SharedStore, StoreError};
+
+use shared_read::SharedRead;
+
+/// Nothing is known about the caller, so nothing may be allowed: 503.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// A snapshot from before an epoch that was already seen: a lagging replica, or a restored backup.
+    #[error("the database answered as of epoch {answered}, although epoch {observed} was committed")]
+    Backwards { answered: Epoch, observed: Epoch },
+    #[error("more requests wait for the epoch than the gate will hold")]
+    Overloaded,
+}
+
+/// What stands above the mapping and does not come from the database.
+#[derive(Clone, Copy, Debug)]
+pub struct Posture {
+    /// `FLAG_RBAC_V2` in the environment at start; `None` where it is not set.
+    pub flag_at_start: Option<bool>,
+    /// `environment = "production"`: V2 is enforced only once its flag is promoted (I-11).
+    pub production: bool,
+}
+
+impl Posture {
+    /// Off in either place is off: a kill-switch that something else can overrule is none. On needs a yes.
+    fn control(self, row: &ControlRow) -> Control {
+        let rbac_v2 = match (self.flag_at_start, row.rbac_v2) {
+            (Some(false), _) | (_, Some(false)) | (None, None) => false,
+            (Some(true), None) | (_, Some(true)) => true,
+        };
+        Control { epoch: row.epoch, rbac_v2, may_enforce: !self.production || row.promoted }
+    }
+}
+
+/// Resolves callers through the cache.
+pub struct AccessResolver {
+    store: SharedStore,
+    clock: SharedClock,
+    posture: Posture,
+    epoch: SharedRead<ControlRow>,
+    cache: Cache<(Subject, Epoch), Arc<Access>>,
+}
+
+impl AccessResolver {
+    /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
+    pub fn start(store: SharedStore, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
+        let reader = store.clone();
+        let epoch = SharedRead::start(move || {
+            let reader = reader.clone();
+            async move { reader.control().await }
+        });
+        AccessResolver { store, clock, posture, epoch, cache: Cache::new(capacity) }
+    }
+
+    /// The switches and the epoch, read after this call began.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn observe(&self) -> Result<Control, AccessError> {
+        Ok(self.posture.control(&self.epoch.read().await?))
+    }
+
+    /// What `subject` holds, as of `observed` or later.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer, or answered from the past.
+    pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
+        let now = self.clock.now();
+        let key = (subject.clone(), observed);
+        if let Some(access) = self.cache.get(&key).await {
+            if !access.has_lapsed(now) {
+                return Ok(access);
+            }
+            // A temporary grant has ended since. No row changed, so the epoch did not rise: time has to be asked.
+            self.cache.invalidate(&key).await;
+        }
+        let load = async {
+            counter!("gate_access_loads_total").increment(1);
+            self.store.access(subject, now).await.map(Arc::new)
+        };
+        let access = self.cache.try_get_with(key, load).await.map_err(AccessError::Store)?;
+        if access.epoch < observed {
+            return Err(AccessError::Backwards { answered: access.epoch, observed });
+        }
+        if access.has_lapsed(now) {
+            // Another request's load, begun before the grant ended.
+            return self
+                .store
+                .access(subject, now)
+                .await
+                .map(Arc::new)
+                .map_err(|e| AccessError::Store(Arc::new(e)));
+        }
+        Ok(access)
+    }
+}
+
+#[cfg(test)]
+mod tests;

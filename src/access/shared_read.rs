@@ -1,0 +1,121 @@
+//! One read for everybody who is waiting.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metrics::{counter, histogram};
+use tokio::sync::{mpsc, oneshot};
+
+use super::AccessError;
+use crate::store::StoreError;
+
+/// How many requests may wait for one read. Beyond it the gate answers 503 instead of spending memory.
+const MAX_WAITING: usize = 65_536;
+
+type Answer<T> = Result<T, Arc<StoreError>>;
+
+/// Answers each caller with a read that began after the caller asked.
+///
+/// While a read is under way, callers gather; all of them share the next one. So there is never more than one read
+/// at a time, and nobody waits for more than the rest of one read and the whole of another.
+pub(super) struct SharedRead<T> {
+    queue: mpsc::Sender<oneshot::Sender<Answer<T>>>,
+}
+
+impl<T: Clone + Send + 'static> SharedRead<T> {
+    /// Starts the reading task on the current runtime.
+    pub(super) fn start<F, R>(read: R) -> Self
+    where
+        R: Fn() -> F + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let (queue, mut asking) = mpsc::channel::<oneshot::Sender<Answer<T>>>(MAX_WAITING);
+        tokio::spawn(async move {
+            let mut callers = Vec::new();
+            while asking.recv_many(&mut callers, MAX_WAITING).await > 0 {
+                let started = Instant::now();
+                let answer = read().await.map_err(Arc::new);
+                counter!("gate_epoch_reads_total").increment(1);
+                histogram!("gate_epoch_read_seconds").record(started.elapsed());
+                for caller in callers.drain(..) {
+                    // A caller that is gone had its connection closed.
+                    let _ = caller.send(answer.clone());
+                }
+            }
+        });
+        SharedRead { queue }
+    }
+
+    /// A value that was read after this call began.
+    pub(super) async fn read(&self) -> Result<T, AccessError> {
+        let (caller, answer) = oneshot::channel();
+        self.queue.try_send(caller).map_err(|_| AccessError::Overloaded)?;
+        match answer.await {
+            Ok(answer) => answer.map_err(AccessError::Store),
+            // The task ended: the process is stopping.
+            Err(_) => Err(AccessError::Overloaded),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// The promise itself: whoever asks gets a value at least as new as what was there when it asked.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_begins_after_its_caller_asked() {
+        let truth = Arc::new(AtomicU64::new(0));
+        let source = truth.clone();
+        let shared = Arc::new(SharedRead::start(move || {
+            let source = source.clone();
+            async move {
+                let value = source.load(Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                Ok(value)
+            }
+        }));
+        let mut askers = Vec::new();
+        for _ in 0..8 {
+            let (shared, truth) = (shared.clone(), truth.clone());
+            askers.push(tokio::spawn(async move {
+                for _ in 0..2_000 {
+                    let before = truth.fetch_add(1, Ordering::SeqCst) + 1;
+                    let read = shared.read().await.unwrap();
+                    assert!(read >= before, "asked at {before}, was told {read}");
+                }
+            }));
+        }
+        for asker in askers {
+            asker.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_that_wait_together_share_a_read() {
+        let reads = Arc::new(AtomicU64::new(0));
+        let counter = reads.clone();
+        let shared = Arc::new(SharedRead::start(move || {
+            let counter = counter.clone();
+            async move {
+                tokio::task::yield_now().await;
+                Ok(counter.fetch_add(1, Ordering::SeqCst))
+            }
+        }));
+        let callers = (0..1_000).map(|_| {
+            let shared = shared.clone();
+            async move { shared.read().await.unwrap() }
+        });
+        futures::future::join_all(callers).await;
+        assert!(reads.load(Ordering::SeqCst) <= 3, "{} reads", reads.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn an_error_reaches_every_caller() {
+        let shared: SharedRead<u64> =
+            SharedRead::start(|| async { Err(StoreError::Unavailable("gone".into())) });
+        assert!(matches!(shared.read().await, Err(AccessError::Store(_))));
+    }
+}

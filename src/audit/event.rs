@@ -1,0 +1,172 @@
+//! The typed events and the row that each becomes.
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use serde_json::{Value, json};
+
+use crate::ids::{Epoch, MappingSha256};
+use crate::method::Method;
+
+/// Something that an auditor will ask about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuditEvent {
+    /// A 403.
+    AccessDenied(Box<AccessDenied>),
+    /// A mapping took effect.
+    MappingActivated { sha256: MappingSha256, previous: Option<MappingSha256>, trigger: &'static str },
+    /// A mapping file was refused; the running one stayed.
+    MappingRefused { sha256: MappingSha256, running: Option<MappingSha256>, diagnostics: String },
+    /// An operator chose an earlier mapping.
+    MappingPinned { sha256: Option<MappingSha256>, by: String },
+    /// `FLAG_RBAC_V2` was flipped.
+    FlagFlipped { name: &'static str, enabled: bool, by: String },
+    /// A machine token was enrolled.
+    TokenCreated { id: String, name: String, groups: Vec<String>, by: String },
+    /// A machine token was revoked.
+    TokenRevoked { name: String, by: String },
+    /// The schema was changed.
+    MigrationApplied { migrations: Vec<String>, by: String },
+}
+
+/// Everything that is recorded of a denial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessDenied {
+    pub actor_kind: &'static str,
+    pub actor_id: String,
+    /// The session's id, or a digest of the verified cookie: it names a session and opens none.
+    pub session: Option<String>,
+    pub request_id: String,
+    /// As the settings want it: truncated by default (GDPR).
+    pub client_address: Option<String>,
+    pub method: Method,
+    /// Without the query, which may hold personal data.
+    pub path: String,
+    pub route: Option<String>,
+    pub reason: &'static str,
+    pub required: Vec<String>,
+    pub held: Held,
+    pub mapping_sha256: MappingSha256,
+    pub epoch: Option<Epoch>,
+}
+
+/// What the caller held when it was denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Held {
+    pub legacy: Vec<String>,
+    pub groups: Vec<String>,
+    pub roles: Vec<String>,
+    pub permissions: Vec<String>,
+}
+
+/// One row of `gate_audit_events`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRecord {
+    pub id: uuid::Uuid,
+    pub event_type: &'static str,
+    pub occurred_at: DateTime<Utc>,
+    pub actor_kind: &'static str,
+    pub actor_id: Option<String>,
+    pub session_id: Option<String>,
+    pub request_id: Option<String>,
+    pub client_address: Option<String>,
+    pub method: Option<&'static str>,
+    pub path: Option<String>,
+    pub route: Option<String>,
+    pub reason: Option<&'static str>,
+    pub required: Option<Value>,
+    pub held: Option<Value>,
+    pub mapping_sha256: Option<String>,
+    pub epoch: Option<i64>,
+    pub detail: Option<Value>,
+}
+
+impl AuditRecord {
+    fn blank(event_type: &'static str, actor_kind: &'static str, now: DateTime<Utc>) -> Self {
+        AuditRecord {
+            id: uuid::Uuid::now_v7(),
+            event_type,
+            // Both databases keep microseconds; what is hashed or compared later must be what is stored.
+            occurred_at: now.trunc_subsecs(6),
+            actor_kind,
+            actor_id: None,
+            session_id: None,
+            request_id: None,
+            client_address: None,
+            method: None,
+            path: None,
+            route: None,
+            reason: None,
+            required: None,
+            held: None,
+            mapping_sha256: None,
+            epoch: None,
+            detail: None,
+        }
+    }
+
+    fn by_operator(event_type: &'static str, now: DateTime<Utc>, by: String, detail: Value) -> Self {
+        AuditRecord {
+            actor_id: Some(by),
+            detail: Some(detail),
+            ..AuditRecord::blank(event_type, "operator", now)
+        }
+    }
+}
+
+impl AuditEvent {
+    /// The row for this event, as of `now`, under a fresh id.
+    pub fn into_record(self, now: DateTime<Utc>) -> AuditRecord {
+        let text = |sha256: &MappingSha256| sha256.as_str().to_owned();
+        match self {
+            AuditEvent::AccessDenied(denied) => denied.into_record(now),
+            AuditEvent::MappingActivated { sha256, previous, trigger } => AuditRecord {
+                mapping_sha256: Some(text(&sha256)),
+                detail: Some(json!({ "trigger": trigger, "previous": previous.as_ref().map(text) })),
+                ..AuditRecord::blank("mapping_activated", "gate", now)
+            },
+            AuditEvent::MappingRefused { sha256, running, diagnostics } => AuditRecord {
+                mapping_sha256: Some(text(&sha256)),
+                detail: Some(json!({ "running": running.as_ref().map(text), "diagnostics": diagnostics })),
+                ..AuditRecord::blank("mapping_refused", "gate", now)
+            },
+            AuditEvent::MappingPinned { sha256, by } => AuditRecord {
+                mapping_sha256: sha256.as_ref().map(text),
+                ..AuditRecord::by_operator("mapping_pinned", now, by, json!({ "pinned": sha256.is_some() }))
+            },
+            AuditEvent::FlagFlipped { name, enabled, by } => {
+                AuditRecord::by_operator("flag_flipped", now, by, json!({ "flag": name, "enabled": enabled }))
+            }
+            AuditEvent::TokenCreated { id, name, groups, by } => AuditRecord::by_operator(
+                "token_created",
+                now,
+                by,
+                json!({ "token": id, "name": name, "groups": groups }),
+            ),
+            AuditEvent::TokenRevoked { name, by } => {
+                AuditRecord::by_operator("token_revoked", now, by, json!({ "name": name }))
+            }
+            AuditEvent::MigrationApplied { migrations, by } => {
+                AuditRecord::by_operator("migration_applied", now, by, json!({ "migrations": migrations }))
+            }
+        }
+    }
+}
+
+impl AccessDenied {
+    fn into_record(self, now: DateTime<Utc>) -> AuditRecord {
+        AuditRecord {
+            actor_id: Some(self.actor_id),
+            session_id: self.session,
+            request_id: Some(self.request_id),
+            client_address: self.client_address,
+            method: Some(self.method.as_str()),
+            path: Some(self.path),
+            route: self.route,
+            reason: Some(self.reason),
+            required: Some(json!(self.required)),
+            held: Some(json!(self.held)),
+            mapping_sha256: Some(self.mapping_sha256.as_str().to_owned()),
+            epoch: self.epoch.map(|epoch| epoch.0),
+            ..AuditRecord::blank("access_denied", self.actor_kind, now)
+        }
+    }
+}
