@@ -1,0 +1,169 @@
+//! The signed assertion: who was let in, for which method and path.
+//!
+//! Console can refuse what does not carry one, so that nobody reaches it round the gate. It is a JWT (RFC 7519) in
+//! compact form, at most 60 seconds old: HS256 with a secret that Console shares (about a microsecond), or EdDSA with
+//! a published key set where Console runs elsewhere. Only signing happens here, and only these two algorithms, so
+//! there is no parser to attack and no `alg` to confuse.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use ed25519_dalek::{Signer as _, SigningKey};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
+use sha2::Sha256;
+
+use crate::decision::Permit;
+use crate::ids::RequestId;
+use crate::method::Method;
+use crate::settings::secrets::NamedKey;
+use crate::settings::values::AssertionAlgorithm;
+
+/// The header that carries the assertion to Console.
+pub const HEADER: &str = "x-console-gate-assertion";
+
+/// Where the key set is published when assertions are signed with EdDSA.
+pub const JWKS_PATH: &str = "/.well-known/console-gate/jwks.json";
+
+const ISSUER: &str = "console-gate";
+
+/// A key cannot sign.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("no key to sign assertions with")]
+    NoKey,
+    #[error("the key `{0}` is no Ed25519 seed of 32 bytes")]
+    NotASeed(String),
+}
+
+enum Key {
+    Hs256(Box<Hmac<Sha256>>),
+    EdDsa(Box<SigningKey>),
+}
+
+/// Signs assertions.
+pub struct AssertionSigner {
+    key: Key,
+    /// The encoded JOSE header and its dot: the same for every assertion.
+    header: String,
+    audience: String,
+    lifetime_seconds: i64,
+    jwks: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    sid: &'a str,
+    kind: &'a str,
+    iat: i64,
+    exp: i64,
+    method: &'a str,
+    path: &'a str,
+    route: &'a str,
+    roles: Vec<&'a str>,
+    rid: String,
+}
+
+impl AssertionSigner {
+    /// Prepares the first key for signing; the others are published so that what they signed still verifies.
+    ///
+    /// # Errors
+    ///
+    /// There is no key, or one that the algorithm cannot use.
+    pub fn new(
+        algorithm: AssertionAlgorithm,
+        keys: &[NamedKey],
+        audience: &str,
+        lifetime_seconds: u64,
+    ) -> Result<AssertionSigner, KeyError> {
+        let first = keys.first().ok_or(KeyError::NoKey)?;
+        let (key, name, jwks) = match algorithm {
+            AssertionAlgorithm::Hs256 => {
+                let mac =
+                    Hmac::<Sha256>::new_from_slice(first.secret.expose()).map_err(|_| KeyError::NoKey)?;
+                (Key::Hs256(Box::new(mac)), "HS256", None)
+            }
+            AssertionAlgorithm::EdDsa => {
+                let public: Vec<serde_json::Value> = keys.iter().map(public_jwk).collect::<Result<_, _>>()?;
+                let jwks = serde_json::json!({ "keys": public }).to_string();
+                (Key::EdDsa(Box::new(signing_key(first)?)), "EdDSA", Some(jwks))
+            }
+        };
+        let header = serde_json::json!({ "alg": name, "typ": "JWT", "kid": first.id }).to_string();
+        Ok(AssertionSigner {
+            key,
+            header: format!("{}.", URL_SAFE_NO_PAD.encode(header)),
+            audience: audience.to_owned(),
+            lifetime_seconds: i64::try_from(lifetime_seconds).unwrap_or(60).min(60),
+            jwks,
+        })
+    }
+
+    /// The public keys as a JWK set (RFC 7517, RFC 8037), where there are public keys.
+    pub fn jwks(&self) -> Option<&str> {
+        self.jwks.as_deref()
+    }
+
+    /// The assertion for one permitted request. `path` is the path as it goes upstream, byte for byte.
+    pub fn sign(
+        &self,
+        permit: &Permit,
+        method: Method,
+        path: &str,
+        request: RequestId,
+        now: DateTime<Utc>,
+    ) -> String {
+        let principal = permit.principal();
+        let issued = now.timestamp();
+        let claims = Claims {
+            iss: ISSUER,
+            aud: &self.audience,
+            sub: principal.map_or("", |principal| principal.id()),
+            sid: principal.and_then(|principal| principal.session()).map_or("", |session| session.as_str()),
+            kind: principal.map_or("anonymous", |principal| principal.kind()),
+            iat: issued,
+            exp: issued + self.lifetime_seconds,
+            method: method.as_str(),
+            path,
+            route: permit.route().map_or("", |route| route),
+            roles: permit.roles_used().iter().map(AsRef::as_ref).collect(),
+            rid: request.to_string(),
+        };
+        // Serialising strings and numbers into memory cannot fail; an empty claim set would verify nowhere.
+        let claims = serde_json::to_vec(&claims).unwrap_or_default();
+        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
+        token.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(&claims, &mut token);
+        let signature = match &self.key {
+            Key::Hs256(keyed) => {
+                let mut mac = keyed.clone();
+                mac.update(token.as_bytes());
+                mac.finalize().into_bytes().to_vec()
+            }
+            Key::EdDsa(key) => key.sign(token.as_bytes()).to_bytes().to_vec(),
+        };
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
+        token
+    }
+}
+
+fn signing_key(key: &NamedKey) -> Result<SigningKey, KeyError> {
+    let seed: &[u8; 32] = key.secret.expose().try_into().map_err(|_| KeyError::NotASeed(key.id.clone()))?;
+    Ok(SigningKey::from_bytes(seed))
+}
+
+fn public_jwk(key: &NamedKey) -> Result<serde_json::Value, KeyError> {
+    let public = signing_key(key)?.verifying_key();
+    Ok(serde_json::json!({
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "use": "sig",
+        "alg": "EdDSA",
+        "kid": key.id,
+        "x": URL_SAFE_NO_PAD.encode(public.as_bytes()),
+    }))
+}

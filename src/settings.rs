@@ -1,0 +1,285 @@
+//! The process settings: `gate.toml`, the environment, flags.
+//!
+//! Flags stand over the environment, the environment over the file, the file over the defaults. The values are types
+//! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
+//! secret is in here: settings name the variable or file that holds one ([`secrets`]).
+
+pub mod load;
+pub mod secrets;
+pub mod values;
+
+use serde::Deserialize;
+
+pub use values::{Address, AddressDetail, DatabaseSetting, Environment, Millis, PositiveCount};
+
+/// Everything in `gate.toml`.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub environment: Environment,
+    pub listen: Listen,
+    pub upstream: Upstream,
+    pub database: Database,
+    pub mapping: MappingFile,
+    pub session: Session,
+    pub access: Access,
+    pub firewall: Firewall,
+    pub audit: Audit,
+    pub assertion: Assertion,
+    pub forwarded: Forwarded,
+}
+
+/// Where callers and operators connect.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// The gate itself.
+    pub proxy: Address,
+    /// Health, metrics and the key set. Never to be reached from outside.
+    pub admin: Address,
+    /// Cleartext HTTP/2 with prior knowledge (RFC 9113 3.3), for a load balancer that speaks it.
+    pub h2c: bool,
+    /// How long requests may go on after SIGTERM or SIGQUIT.
+    pub drain_ms: Millis,
+    /// The socket over which SIGQUIT hands the listening sockets to the next process.
+    pub upgrade_socket: std::path::PathBuf,
+    /// Worker threads of the proxy.
+    pub threads: PositiveCount,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            proxy: Address::tcp("127.0.0.1:8080"),
+            admin: Address::tcp("127.0.0.1:9901"),
+            h2c: false,
+            drain_ms: Millis(30_000),
+            upgrade_socket: "/tmp/console-gate-upgrade.sock".into(),
+            threads: PositiveCount(std::thread::available_parallelism().map_or(1, usize::from)),
+        }
+    }
+}
+
+/// Console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    pub servers: Vec<Address>,
+    /// The Host that Console sees.
+    pub host: String,
+    pub connect_timeout_ms: Millis,
+    /// Per read and per write.
+    pub read_timeout_ms: Millis,
+    pub write_timeout_ms: Millis,
+    /// How long an unused connection is kept.
+    pub idle_timeout_ms: Millis,
+    /// For the whole exchange; 0 sets no bound, which event streams and WebSockets need.
+    pub total_timeout_ms: Millis,
+    pub pool_size: PositiveCount,
+    pub health_path: String,
+    pub health_interval_ms: Millis,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Upstream {
+            servers: vec![Address::tcp("127.0.0.1:8000")],
+            host: "console.internal".into(),
+            connect_timeout_ms: Millis(1_000),
+            read_timeout_ms: Millis(60_000),
+            write_timeout_ms: Millis(60_000),
+            idle_timeout_ms: Millis(60_000),
+            total_timeout_ms: Millis(0),
+            pool_size: PositiveCount(256),
+            health_path: "/healthz".into(),
+            health_interval_ms: Millis(2_000),
+        }
+    }
+}
+
+/// The database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    pub url: DatabaseSetting,
+    pub max_connections: PositiveCount,
+    /// For one operation.
+    pub timeout_ms: Millis,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Database {
+            url: DatabaseSetting::default(),
+            max_connections: PositiveCount(8),
+            timeout_ms: Millis(2_000),
+        }
+    }
+}
+
+/// Where `routes.toml` is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MappingFile {
+    /// Relative to the settings file.
+    pub file: std::path::PathBuf,
+    /// Reload when the file changes.
+    pub watch: bool,
+}
+
+impl Default for MappingFile {
+    fn default() -> Self {
+        MappingFile { file: "routes.toml".into(), watch: true }
+    }
+}
+
+/// Flask's session cookie.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// The variable that holds `SECRET_KEY`.
+    pub secret_key_env: String,
+    /// The file that holds it instead.
+    pub secret_key_file: Option<std::path::PathBuf>,
+    /// The variable that holds `SECRET_KEY_FALLBACKS`, separated by commas.
+    pub fallbacks_env: Option<String>,
+    pub cookie_name: String,
+    pub max_age_seconds: u64,
+    /// The key of the payload that holds the admin's id.
+    pub admin_id_key: String,
+    /// The key that holds the session's own id; with it a session can be revoked by itself.
+    pub session_id_key: Option<String>,
+    pub login_path: String,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session {
+            secret_key_env: "CONSOLE_SECRET_KEY".into(),
+            secret_key_file: None,
+            fallbacks_env: None,
+            cookie_name: "session".into(),
+            max_age_seconds: 31 * 24 * 60 * 60,
+            admin_id_key: "admin_id".into(),
+            session_id_key: None,
+            login_path: "/auth/login".into(),
+        }
+    }
+}
+
+/// The access cache.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// Principals whose resolved roles are kept.
+    pub cache_capacity: PositiveCount,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Access { cache_capacity: PositiveCount(10_000) }
+    }
+}
+
+/// Sizes and times of requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Firewall {
+    pub allowed_hosts: Vec<String>,
+    pub allow_semicolon: bool,
+    /// Further header names that never reach Console.
+    pub strip_headers: Vec<String>,
+    pub target_bytes: PositiveCount,
+    pub head_bytes: PositiveCount,
+    pub header_count: PositiveCount,
+    pub header_bytes: PositiveCount,
+    pub body_bytes: u64,
+    /// For the whole head, not for each read.
+    pub head_timeout_ms: Millis,
+    /// For one read of a body.
+    pub body_timeout_ms: Millis,
+    /// Between two requests on one connection.
+    pub idle_timeout_ms: Millis,
+    /// How much of a body is read to decide a row with `when`: 64 KiB at most.
+    pub body_rule_bytes: PositiveCount,
+    /// Connections that may be open at once; more are closed at once.
+    pub max_connections: PositiveCount,
+}
+
+impl Default for Firewall {
+    fn default() -> Self {
+        let limits = crate::firewall::Limits::default();
+        Firewall {
+            allowed_hosts: Vec::new(),
+            allow_semicolon: false,
+            strip_headers: Vec::new(),
+            target_bytes: PositiveCount(limits.target_bytes),
+            head_bytes: PositiveCount(limits.head_bytes),
+            header_count: PositiveCount(limits.header_count),
+            header_bytes: PositiveCount(limits.header_bytes),
+            body_bytes: limits.body_bytes,
+            head_timeout_ms: Millis(10_000),
+            body_timeout_ms: Millis(60_000),
+            idle_timeout_ms: Millis(60_000),
+            body_rule_bytes: PositiveCount(MAX_BODY_RULE_BYTES),
+            max_connections: PositiveCount(20_000),
+        }
+    }
+}
+
+/// The most that pingora can hold back of a body and still forward it.
+pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
+
+/// The audit rows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    pub client_address: AddressDetail,
+    /// Rows in one transaction, at most.
+    pub batch: PositiveCount,
+    /// A denial that is not durable by then is answered 503.
+    pub timeout_ms: Millis,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Audit {
+            client_address: AddressDetail::Truncated,
+            batch: PositiveCount(64),
+            timeout_ms: Millis(2_000),
+        }
+    }
+}
+
+/// The signed statement to Console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Assertion {
+    pub algorithm: values::AssertionAlgorithm,
+    /// The variable that holds the keys, `kid:base64,...`, the first of which signs.
+    pub keys_env: String,
+    /// The file that holds them instead.
+    pub keys_file: Option<std::path::PathBuf>,
+    pub audience: String,
+    /// At most 60.
+    pub lifetime_seconds: u64,
+}
+
+impl Default for Assertion {
+    fn default() -> Self {
+        Assertion {
+            algorithm: values::AssertionAlgorithm::Hs256,
+            keys_env: "CONSOLE_GATE_KEYS".into(),
+            keys_file: None,
+            audience: "console".into(),
+            lifetime_seconds: 30,
+        }
+    }
+}
+
+/// The proxies in front.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forwarded {
+    /// How many of one's own proxies append to X-Forwarded-For.
+    pub trusted_hops: usize,
+}

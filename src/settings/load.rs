@@ -1,0 +1,277 @@
+//! Reading `gate.toml`, with every mistake reported at once.
+
+use std::ops::Range;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Settings;
+use crate::diagnostic::{Diagnostic, Diagnostics, closest};
+
+const SECTIONS: [&str; 11] = [
+    "environment",
+    "listen",
+    "upstream",
+    "database",
+    "mapping",
+    "session",
+    "access",
+    "firewall",
+    "audit",
+    "assertion",
+    "forwarded",
+];
+
+/// The settings could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read {path}: {error}")]
+    Unreadable { path: String, error: std::io::Error },
+    #[error(transparent)]
+    Unsound(#[from] Diagnostics),
+}
+
+impl Settings {
+    /// Reads and parses a settings file. Relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or holds mistakes: all of them, with their places.
+    pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+        let name = path.display().to_string();
+        let source = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
+        let mut settings = Settings::parse(&name, &source)?;
+        if let Some(folder) = path.parent() {
+            settings.resolve_paths(folder);
+        }
+        Ok(settings)
+    }
+
+    /// Parses the text of a settings file.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake at once.
+    pub fn parse(path: &str, source: &str) -> Result<Settings, Diagnostics> {
+        let mut reader = Reader { source, findings: Vec::new() };
+        let settings = reader.settings();
+        if reader.findings.is_empty() {
+            Ok(settings)
+        } else {
+            Err(Diagnostics::new(path, &without_passwords(source), reader.findings))
+        }
+    }
+
+    fn resolve_paths(&mut self, folder: &Path) {
+        self.mapping.file = folder.join(&self.mapping.file);
+        for file in [&mut self.session.secret_key_file, &mut self.assertion.keys_file].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        if let crate::store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
+            *file = folder.join(&*file);
+        }
+    }
+}
+
+/// The text with the user part of every URL starred out, byte for byte: findings quote lines of the file.
+fn without_passwords(source: &str) -> String {
+    let starred = |line: &str| {
+        let (Some(scheme), Some(at)) = (line.find("://"), line.rfind('@')) else { return line.to_owned() };
+        let start = scheme + "://".len();
+        if at < start {
+            return line.to_owned();
+        }
+        format!("{}{}{}", &line[..start], "*".repeat(at - start), &line[at..])
+    };
+    source.split('\n').map(starred).collect::<Vec<_>>().join("\n")
+}
+
+struct Reader<'s> {
+    source: &'s str,
+    findings: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn settings(&mut self) -> Settings {
+        let (document, errors) = DeTable::parse_recoverable(self.source);
+        for error in &errors {
+            let span = error.span().unwrap_or(0..1);
+            self.findings.push(Diagnostic::new("syntax", span, error.message()));
+        }
+        let mut table = document.into_inner();
+        for (key, _) in table.iter() {
+            let name = key.get_ref().as_ref();
+            if !SECTIONS.contains(&name) {
+                let mut finding = Diagnostic::new(
+                    "unknown-key",
+                    key.span(),
+                    format!("`{name}` is no section of the settings"),
+                );
+                if let Some(near) = closest(name, SECTIONS) {
+                    finding = finding.suggest(format!("did you mean `{near}`?"));
+                }
+                self.findings.push(finding);
+            }
+        }
+        let settings = Settings {
+            environment: self.section(&mut table, "environment"),
+            listen: self.section(&mut table, "listen"),
+            upstream: self.section(&mut table, "upstream"),
+            database: self.section(&mut table, "database"),
+            mapping: self.section(&mut table, "mapping"),
+            session: self.section(&mut table, "session"),
+            access: self.section(&mut table, "access"),
+            firewall: self.section(&mut table, "firewall"),
+            audit: self.section(&mut table, "audit"),
+            assertion: self.section(&mut table, "assertion"),
+            forwarded: self.section(&mut table, "forwarded"),
+        };
+        self.check_across(&settings);
+        settings
+    }
+
+    /// Deserialises one section. serde stops at its first mistake, so the offending entry is noted, taken out, and the
+    /// section is tried again until nothing offends.
+    fn section<T: DeserializeOwned + Default>(&mut self, table: &mut DeTable<'_>, name: &str) -> T {
+        let Some((_, mut value)) = table.remove_entry(name) else { return T::default() };
+        loop {
+            let attempt = T::deserialize(toml::de::ValueDeserializer::from(value.clone()));
+            let error = match attempt {
+                Ok(section) => return section,
+                Err(error) => error,
+            };
+            let span = error.span().unwrap_or_else(|| value.span());
+            let message = error.message().lines().next().unwrap_or("cannot be read").to_owned();
+            let mut finding = Diagnostic::new("bad-setting", span.clone(), format!("[{name}] {message}"));
+            if let Some(near) = suggestion(&message) {
+                finding = finding.suggest(format!("did you mean `{near}`?"));
+            }
+            self.findings.push(finding);
+            if !remove_offender(&mut value, &span) {
+                return T::default();
+            }
+        }
+    }
+
+    /// What no single section can know.
+    fn check_across(&mut self, settings: &Settings) {
+        let mut report = |section: &str, message: &str| {
+            let place = self.source.find(&format!("[{section}]")).unwrap_or(0);
+            let end = (place + section.len() + 2).min(self.source.len());
+            self.findings.push(Diagnostic::new("bad-setting", place..end, format!("[{section}] {message}")));
+        };
+        if settings.upstream.servers.is_empty() {
+            report("upstream", "`servers` is empty");
+        }
+        if !(1..=60).contains(&settings.assertion.lifetime_seconds) {
+            report("assertion", "`lifetime_seconds` must be between 1 and 60");
+        }
+        if settings.firewall.body_rule_bytes.0 > super::MAX_BODY_RULE_BYTES {
+            report("firewall", "`body_rule_bytes` must be at most 65536");
+        }
+        if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
+            report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must bound something");
+        }
+        if settings.database.timeout_ms.0 == 0 || settings.audit.timeout_ms.0 == 0 {
+            report("database", "`timeout_ms` must bound something, here and in [audit]");
+        }
+        for (section, path) in
+            [("session", &settings.session.login_path), ("upstream", &settings.upstream.health_path)]
+        {
+            if !path.starts_with('/') || path.starts_with("//") {
+                report(section, "a path must begin with one `/`");
+            }
+        }
+        if settings.environment == super::Environment::Production
+            && settings.firewall.allowed_hosts.is_empty()
+        {
+            report(
+                "firewall",
+                "production needs `allowed_hosts`: whom Console is must not be the caller's choice",
+            );
+        }
+    }
+}
+
+/// From serde's ``unknown field `x`, expected one of `a`, `b` ``.
+fn suggestion(message: &str) -> Option<&str> {
+    let mut words = message.split('`').skip(1).step_by(2);
+    let given = words.next().filter(|_| message.starts_with("unknown"))?;
+    closest(given, words)
+}
+
+/// Takes the entry of a table that `span` points into out of it.
+fn remove_offender(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    let DeValue::Table(table) = value.get_mut() else { return false };
+    let offender = table
+        .iter()
+        .find(|(key, entry)| {
+            let whole = key.span().start..entry.span().end;
+            whole.start <= span.start && span.end <= whole.end
+        })
+        .map(|(key, _)| key.get_ref().to_string());
+    offender.is_some_and(|key| table.remove(key.as_str()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let settings = Settings::parse("gate.toml", "").unwrap();
+        assert_eq!(settings.listen.proxy.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.firewall.header_count.0, 100);
+    }
+
+    #[test]
+    fn the_sample_that_ships_is_sound_and_says_the_defaults() {
+        let sample = include_str!("../../deploy/gate.toml");
+        let settings = Settings::parse("deploy/gate.toml", sample).unwrap();
+        let mut defaults = Settings::default();
+        // The number of threads is the machine's, and the sample leaves it to it.
+        defaults.listen.threads = settings.listen.threads;
+        assert_eq!(format!("{settings:#?}"), format!("{defaults:#?}"));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_with_its_place() {
+        let source = "environment = \"prod\"\n[listen]\nproxi = \"x\"\nadmin = \"nowhere\"\n[database]\n\
+                      url = \"mysql://h/db\"\nmax_connections = 0\n[sesion]\n[upstream]\nservers = []\n";
+        let diagnostics = Settings::parse("gate.toml", source).unwrap_err();
+        let expected = "\
+gate.toml:1:15: [environment] unknown variant `prod`, expected one of `development`, `staging`, `production` [bad-setting]
+gate.toml:3:1: [listen] unknown field `proxi`, expected one of `proxy`, `admin`, `h2c`, `drain_ms`, `upgrade_socket`, `threads` [bad-setting]
+gate.toml:4:9: [listen] `nowhere` is neither `host:port` nor `unix:/path` [bad-setting]
+gate.toml:6:7: [database] a database URL begins with `sqlite:` or `postgres://` [bad-setting]
+gate.toml:7:19: [database] must be at least 1 [bad-setting]
+gate.toml:8:2: `sesion` is no section of the settings [unknown-key]
+gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
+        assert_eq!(diagnostics.one_line_each(), expected);
+        assert!(diagnostics.to_string().contains("did you mean `proxy`?"));
+    }
+
+    #[test]
+    fn production_wants_its_hosts_named() {
+        assert!(Settings::parse("gate.toml", "environment = \"production\"").is_err());
+        let named = "environment = \"production\"\n[firewall]\nallowed_hosts = [\"console.example.com\"]\n";
+        assert!(Settings::parse("gate.toml", named).is_ok());
+    }
+
+    #[test]
+    fn a_finding_quotes_no_password() {
+        let source = "[database]\nurl = \"mysql://gate:hunter2@db/console\"\n";
+        let shown = Settings::parse("gate.toml", source).unwrap_err().to_string();
+        assert!(shown.contains("@db/console") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_database_url_is_never_printed() {
+        let settings =
+            Settings::parse("gate.toml", "[database]\nurl = \"postgres://gate:hunter2@db/console\"").unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,168 @@
+//! The secrets: read once at start from the environment or a file, never printed, wiped when dropped.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::Settings;
+
+/// Bytes that are wiped when dropped and never shown.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes the bytes over.
+    pub fn new(bytes: Vec<u8>) -> Secret {
+        Secret(Zeroizing::new(bytes))
+    }
+
+    /// The bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// A key that signs assertions, with the id that tells Console which one it was.
+#[derive(Clone, Debug)]
+pub struct NamedKey {
+    pub id: String,
+    pub secret: Secret,
+}
+
+/// Everything secret that the gate needs.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// Flask's `SECRET_KEY`.
+    pub session_key: Secret,
+    /// Flask's `SECRET_KEY_FALLBACKS`.
+    pub session_fallbacks: Vec<Secret>,
+    /// The first signs.
+    pub assertion_keys: Vec<NamedKey>,
+}
+
+/// A secret is missing or unusable. Never holds one.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("the environment variable {0} is not set, and no file is named instead of it")]
+    Missing(String),
+    #[error("cannot read the secret in {path}: {error}")]
+    Unreadable { path: String, error: std::io::Error },
+    #[error("{0} is empty")]
+    Empty(String),
+    #[error("{place} must hold `id:base64` pairs separated by commas")]
+    Malformed { place: String },
+    #[error("{place}: the key `{id}` is shorter than 32 bytes")]
+    TooShort { place: String, id: String },
+}
+
+impl Secrets {
+    /// Reads what `settings` name. `environment` looks a variable up.
+    ///
+    /// # Errors
+    ///
+    /// A secret is missing, unreadable, empty or too short.
+    pub fn load(
+        settings: &Settings,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Secrets, SecretError> {
+        let session = &settings.session;
+        let session_key = read(session.secret_key_file.as_deref(), &session.secret_key_env, &environment)?;
+        let session_fallbacks = match &session.fallbacks_env {
+            None => Vec::new(),
+            Some(variable) => {
+                let text = Zeroizing::new(environment(variable).unwrap_or_default());
+                text.split(',')
+                    .filter(|key| !key.is_empty())
+                    .map(|key| Secret::new(key.as_bytes().to_vec()))
+                    .collect()
+            }
+        };
+        let assertion = &settings.assertion;
+        let keys = read(assertion.keys_file.as_deref(), &assertion.keys_env, &environment)?;
+        let assertion_keys = named_keys(&keys, &assertion.keys_env)?;
+        Ok(Secrets { session_key, session_fallbacks, assertion_keys })
+    }
+}
+
+fn read(
+    file: Option<&std::path::Path>,
+    variable: &str,
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<Secret, SecretError> {
+    let (place, secret) = match file {
+        Some(path) => {
+            let mut bytes = std::fs::read(path)
+                .map_err(|error| SecretError::Unreadable { path: path.display().to_string(), error })?;
+            // An editor's last newline is no part of a key.
+            while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                bytes.pop();
+            }
+            (path.display().to_string(), Secret::new(bytes))
+        }
+        None => {
+            let text = environment(variable).ok_or_else(|| SecretError::Missing(variable.to_owned()))?;
+            (variable.to_owned(), Secret::new(text.into_bytes()))
+        }
+    };
+    if secret.expose().is_empty() { Err(SecretError::Empty(place)) } else { Ok(secret) }
+}
+
+fn named_keys(text: &Secret, place: &str) -> Result<Vec<NamedKey>, SecretError> {
+    let malformed = || SecretError::Malformed { place: place.to_owned() };
+    let text = std::str::from_utf8(text.expose()).map_err(|_| malformed())?;
+    let keys: Vec<NamedKey> = text
+        .split([',', '\n'])
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (id, encoded) = pair.split_once(':').ok_or_else(malformed)?;
+            let bytes = STANDARD.decode(encoded).map_err(|_| malformed())?;
+            if bytes.len() < 32 {
+                return Err(SecretError::TooShort { place: place.to_owned(), id: id.to_owned() });
+            }
+            Ok(NamedKey { id: id.to_owned(), secret: Secret::new(bytes) })
+        })
+        .collect::<Result<_, _>>()?;
+    if keys.is_empty() { Err(malformed()) } else { Ok(keys) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(keys: &str) -> Result<Secrets, SecretError> {
+        Secrets::load(&Settings::default(), |name| match name {
+            "CONSOLE_SECRET_KEY" => Some("flask".into()),
+            "CONSOLE_GATE_KEYS" => Some(keys.to_owned()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn keys_are_named_and_long_enough() {
+        let long = STANDARD.encode([7_u8; 32]);
+        let secrets = load(&format!("new:{long},old:{long}")).unwrap();
+        let ids: Vec<&str> = secrets.assertion_keys.iter().map(|key| key.id.as_str()).collect();
+        assert_eq!(ids, ["new", "old"]);
+        assert!(matches!(load("a:c2hvcnQ="), Err(SecretError::TooShort { .. })));
+        assert!(matches!(load("nonsense"), Err(SecretError::Malformed { .. })));
+        assert!(matches!(load(","), Err(SecretError::Malformed { .. })));
+        assert!(matches!(load(""), Err(SecretError::Empty(_))));
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let long = STANDARD.encode([7_u8; 32]);
+        let secrets = load(&format!("new:{long}")).unwrap();
+        let shown = format!("{secrets:?}");
+        assert!(!shown.contains("flask") && !shown.contains(&long), "{shown}");
+        let error = load("hunter2").unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Values that are sound by existing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::store::DatabaseUrl;
+
+/// A duration in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// The duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
+    /// The duration, where 0 stands for "no bound".
+    pub fn bound(self) -> Option<Duration> {
+        (self.0 > 0).then(|| self.duration())
+    }
+}
+
+/// A count of at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "usize")]
+pub struct PositiveCount(pub usize);
+
+impl TryFrom<usize> for PositiveCount {
+    type Error = &'static str;
+
+    fn try_from(count: usize) -> Result<Self, Self::Error> {
+        if count == 0 { Err("must be at least 1") } else { Ok(PositiveCount(count)) }
+    }
+}
+
+/// Where the gate runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    Development,
+    #[default]
+    Staging,
+    /// V2 is enforced only once `FLAG_RBAC_V2` has a promoted row (I-11).
+    Production,
+}
+
+/// A TCP address or a Unix socket, `unix:/run/console.sock`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Address {
+    /// `host:port`; the host may be a name.
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Address {
+    pub(super) fn tcp(address: &str) -> Address {
+        Address::Tcp(address.to_owned())
+    }
+
+    /// The socket address, where it is one already.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) => address.parse().ok(),
+            Address::Unix(_) => None,
+        }
+    }
+
+    /// Parses `host:port` or `unix:/path`.
+    ///
+    /// # Errors
+    ///
+    /// No port, no path, or a relative one.
+    pub fn parse(text: &str) -> Result<Address, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if !path.starts_with('/') {
+                return Err(format!("`{text}`: a unix socket needs an absolute path"));
+            }
+            return Ok(Address::Unix(path.into()));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Address::Tcp(text.to_owned()))
+            }
+            _ => Err(format!("`{text}` is neither `host:port` nor `unix:/path`")),
+        }
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Address::parse(&text)
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Address::parse(text)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => f.write_str(address),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How much of a caller's address an audit row keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressDetail {
+    Full,
+    /// To /24 or /48 (GDPR by default, I-6 of the RBAC V2 design).
+    Truncated,
+    None,
+}
+
+/// How assertions are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum AssertionAlgorithm {
+    /// A secret that Console shares.
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// A key pair, whose public half Console fetches.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// The database URL; `Debug` hides what may be a password.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DatabaseSetting(pub DatabaseUrl);
+
+impl Default for DatabaseSetting {
+    fn default() -> Self {
+        DatabaseSetting(DatabaseUrl::Sqlite("gate.sqlite".into()))
+    }
+}
+
+impl TryFrom<String> for DatabaseSetting {
+    type Error = String;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        DatabaseUrl::parse(&url).map(DatabaseSetting)
+    }
+}
+
+impl fmt::Debug for DatabaseSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
