@@ -1,0 +1,71 @@
+//! `/metrics`: the Prometheus text format.
+
+use axum::extract::State;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::AdminState;
+use crate::firewall::Refusal;
+
+/// From a tenth of a millisecond, a warm decision, to the database's time limit.
+const SECONDS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// Installs the process's recorder and declares every metric, so that a counter is there before its first event.
+///
+/// # Errors
+///
+/// A recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .install_recorder()?;
+    describe_counter!("gate_requests_total", "requests, by what became of them");
+    describe_counter!("gate_denials_total", "audited denials, by reason");
+    describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
+    describe_counter!("gate_unavailable_total", "decisions that were not possible and were answered 503");
+    describe_counter!("gate_unmapped_total", "requests that no row of the mapping covers");
+    describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all who waited");
+    describe_counter!("gate_access_loads_total", "access resolutions that the cache did not have");
+    describe_counter!("gate_drift_total", "disagreements of the two gates in shadow mode");
+    describe_counter!("gate_drift_lost_total", "disagreements that could not be written");
+    describe_counter!("gate_audit_failures_total", "audit rows that were not durable in time");
+    describe_counter!("gate_mapping_reloads_total", "mapping files taken up or refused");
+    describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
+    describe_counter!("gate_connections_refused_total", "connections over the limit");
+    describe_gauge!("gate_mapping_info", "1 for the mapping that runs");
+    describe_gauge!("gate_upstream_healthy", "1 for a server that answered its last check");
+    describe_histogram!("gate_decision_seconds", "from a request's head to its decision, audit included");
+    describe_histogram!("gate_request_seconds", "from a request's head to the end of its answer");
+    describe_histogram!("gate_epoch_read_seconds", "one read of the epoch");
+    describe_histogram!("gate_audit_write_seconds", "from a denial to its durable row");
+    for outcome in
+        ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable", "failed"]
+    {
+        counter!("gate_requests_total", "outcome" => outcome).absolute(0);
+    }
+    for refusal in Refusal::ALL {
+        counter!("gate_refusals_total", "reason" => refusal.word()).absolute(0);
+    }
+    for outcome in ["activated", "refused"] {
+        counter!("gate_mapping_reloads_total", "outcome" => outcome).absolute(0);
+    }
+    for plain in [
+        "gate_audit_failures_total",
+        "gate_drift_lost_total",
+        "gate_unavailable_total",
+        "gate_unmapped_total",
+        "gate_access_loads_total",
+        "gate_epoch_reads_total",
+        "gate_connections_refused_total",
+    ] {
+        counter!(plain).absolute(0);
+    }
+    Ok(handle)
+}
+
+/// The metrics now.
+pub async fn metrics(State(state): State<AdminState>) -> String {
+    state.metrics.run_upkeep();
+    state.metrics.render()
+}

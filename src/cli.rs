@@ -1,0 +1,159 @@
+//! The subcommands, one file each.
+//!
+//! Exit codes: 0 clean, 1 findings, 2 usage or failure.
+
+mod check;
+mod demo;
+mod flag;
+mod history;
+mod keygen;
+mod migrate;
+mod rollback;
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Address, DatabaseSetting, Environment, Settings};
+use crate::store::SharedStore;
+
+/// An authorization gateway in front of Console.
+#[derive(Debug, Parser)]
+#[command(name = "console-gate", version, about)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What most subcommands take. Flags stand over the environment, the environment over the file.
+#[derive(Debug, Args)]
+struct Common {
+    /// The settings file; without one, the defaults
+    #[arg(long, global = true, env = "CONSOLE_GATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// `sqlite:FILE` or `postgres://...`
+    #[arg(long, global = true, env = "CONSOLE_GATE_DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
+    /// The mapping file
+    #[arg(long, global = true, env = "CONSOLE_GATE_MAPPING")]
+    mapping: Option<PathBuf>,
+    /// Where callers connect
+    #[arg(long, global = true, env = "CONSOLE_GATE_LISTEN")]
+    listen: Option<Address>,
+    /// Where health and metrics are
+    #[arg(long, global = true, env = "CONSOLE_GATE_ADMIN")]
+    admin: Option<Address>,
+    /// Console's servers, separated by commas
+    #[arg(long, global = true, env = "CONSOLE_GATE_UPSTREAM", value_delimiter = ',')]
+    upstream: Vec<Address>,
+    /// Where this gate runs
+    #[arg(long, global = true, env = "CONSOLE_GATE_ENVIRONMENT")]
+    environment: Option<Environment>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gate
+    Serve(serve::Serve),
+    /// Bring the database's schema up to date and say what was done
+    Migrate,
+    /// Check a mapping file, as `nginx -t` does
+    Check(check::Check),
+    /// Flip the kill-switch
+    Flag(flag::Flag),
+    /// Activate an earlier mapping
+    Rollback(rollback::Rollback),
+    /// List activated and refused mappings
+    History(history::History),
+    /// Enrol, revoke and list machine tokens
+    Token(token::Token),
+    /// Print a fresh key for CONSOLE_GATE_KEYS
+    Keygen(keygen::Keygen),
+    /// Everything on one port with no set-up
+    Demo(demo::Demo),
+}
+
+/// What a subcommand found.
+enum Finding {
+    Clean,
+    Findings,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Command::Serve(command) => serve::run(command, &arguments.common),
+        Command::Migrate => migrate::run(&arguments.common),
+        Command::Check(command) => check::run(command, &arguments.common),
+        Command::Flag(command) => flag::run(command, &arguments.common),
+        Command::Rollback(command) => rollback::run(command, &arguments.common),
+        Command::History(command) => history::run(command, &arguments.common),
+        Command::Token(command) => token::run(command, &arguments.common),
+        Command::Keygen(command) => keygen::run(command),
+        Command::Demo(command) => demo::run(command),
+    };
+    match outcome {
+        Ok(Finding::Clean) => ExitCode::SUCCESS,
+        Ok(Finding::Findings) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("console-gate: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl Common {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = match &self.config {
+            Some(path) => Settings::read(path)?,
+            None => Settings::default(),
+        };
+        if let Some(url) = &self.database {
+            settings.database.url = DatabaseSetting::try_from(url.clone()).map_err(anyhow::Error::msg)?;
+        }
+        if let Some(file) = &self.mapping {
+            settings.mapping.file.clone_from(file);
+        }
+        if let Some(address) = &self.listen {
+            settings.listen.proxy.clone_from(address);
+        }
+        if let Some(address) = &self.admin {
+            settings.listen.admin.clone_from(address);
+        }
+        if !self.upstream.is_empty() {
+            settings.upstream.servers.clone_from(&self.upstream);
+        }
+        if let Some(environment) = self.environment {
+            settings.environment = environment;
+        }
+        Ok(settings)
+    }
+}
+
+/// Runs a subcommand that needs the database.
+fn with_store<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(SharedStore) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store =
+            crate::store::open(&crate::server::store_options(settings)).await.context("the database")?;
+        work(store).await
+    })
+}
+
+/// Who runs the command, for audit rows: the login name, as the operating system tells it.
+fn operator() -> String {
+    ["SUDO_USER", "LOGNAME", "USER"]
+        .into_iter()
+        .find_map(|variable| std::env::var(variable).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,61 @@
+//! `console-gate flag rbac-v2 on|off|show`
+
+use clap::{Args, ValueEnum};
+
+use super::{Common, Finding, operator, with_store};
+use crate::audit::AuditEvent;
+use crate::store::control::RBAC_V2_FLAG;
+
+/// Flip the kill-switch, live, in every gate on this database
+#[derive(Debug, Args)]
+pub struct Flag {
+    /// Which flag
+    #[arg(value_enum)]
+    name: Name,
+    /// What to do with it
+    #[arg(value_enum)]
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// FLAG_RBAC_V2: off puts every route on its legacy gate at once
+    RbacV2,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
+    On,
+    Off,
+    Show,
+}
+
+pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    let Name::RbacV2 = command.name;
+    with_store(&settings, async |store| {
+        let enabled = match command.action {
+            Action::On => true,
+            Action::Off => false,
+            Action::Show => {
+                let control = store.control().await?;
+                let state = match control.rbac_v2 {
+                    None => "not set in the database",
+                    Some(true) => "on",
+                    Some(false) => "off",
+                };
+                let promoted = if control.promoted { "promoted" } else { "not promoted" };
+                println!("{RBAC_V2_FLAG}: {state}; {promoted} to production; epoch {}", control.epoch);
+                return Ok(Finding::Clean);
+            }
+        };
+        let now = chrono::Utc::now();
+        let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled, by: operator() };
+        store.set_rbac_v2(enabled, &operator(), now, &event.into_record(now)).await?;
+        println!(
+            "{RBAC_V2_FLAG} is {}",
+            if enabled { "on" } else { "off: every route is on its legacy gate" }
+        );
+        Ok(Finding::Clean)
+    })
+}

@@ -1,0 +1,59 @@
+//! `console-gate serve`
+
+use clap::Args;
+
+use super::{Common, Finding};
+use crate::server::{self, Start};
+use crate::settings::secrets::Secrets;
+
+/// Run the gate
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Take the listening sockets over from a running gate, to which SIGQUIT is sent then
+    #[arg(long)]
+    upgrade: bool,
+    /// How the log is written
+    #[arg(long, env = "CONSOLE_GATE_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// The forms of the log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Finding> {
+    start_log(command.log_format);
+    let settings = common.settings()?;
+    let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
+    let start = Start { flag_rbac_v2: flag_at_start()?, upgrade: command.upgrade };
+    server::run(&settings, &secrets, start)?;
+    Ok(Finding::Clean)
+}
+
+/// Starts the log on standard error. `RUST_LOG` filters it.
+pub(super) fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        // pingora logs the client's bytes at some of its levels; the gate logs what an operator needs itself.
+        .unwrap_or_else(|_| "info,pingora_core=off,pingora_proxy=off,pingora=off,sqlx=warn".into());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// `FLAG_RBAC_V2` in the environment: the kill-switch at start.
+fn flag_at_start() -> anyhow::Result<Option<bool>> {
+    match std::env::var("FLAG_RBAC_V2").as_deref() {
+        Err(_) | Ok("") => Ok(None),
+        Ok("1" | "true" | "on") => Ok(Some(true)),
+        Ok("0" | "false" | "off") => Ok(Some(false)),
+        Ok(_) => anyhow::bail!("FLAG_RBAC_V2 must be 1 or 0"),
+    }
+}

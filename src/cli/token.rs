@@ -1,0 +1,98 @@
+//! `console-gate token create|revoke|list`
+
+use chrono::TimeDelta;
+use clap::{Args, Subcommand};
+
+use super::{Common, Finding, operator, with_store};
+use crate::audit::AuditEvent;
+use crate::identity::machine_token::{TokenDigest, generate};
+use crate::ids::MachineTokenId;
+use crate::rbac::LegacyRole;
+use crate::store::tokens::NewToken;
+
+/// Enrol, revoke and list machine tokens
+#[derive(Debug, Args)]
+pub struct Token {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Enrol a machine and print its token, once
+    Create {
+        /// What the token is called
+        name: String,
+        /// A group that it is enrolled in; may be repeated
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// A legacy role that it holds while a row is on its legacy gate; may be repeated
+        #[arg(long = "legacy-role", value_parser = parse_legacy)]
+        legacy: Vec<LegacyRole>,
+        /// Days after which it ends
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// Revoke a token by name; it stops at once
+    Revoke {
+        /// What the token is called
+        name: String,
+    },
+    /// List tokens
+    List,
+}
+
+fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
+    LegacyRole::parse(name).ok_or_else(|| format!("`{name}` is no legacy role"))
+}
+
+pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    let now = chrono::Utc::now();
+    with_store(&settings, async |store| {
+        match &command.action {
+            Action::Create { name, groups, legacy, days } => {
+                let token = generate()?;
+                let id = MachineTokenId::new(uuid::Uuid::now_v7().to_string());
+                let event = AuditEvent::TokenCreated {
+                    id: id.to_string(),
+                    name: name.clone(),
+                    groups: groups.clone(),
+                    by: operator(),
+                };
+                let new = NewToken {
+                    id,
+                    name: name.clone(),
+                    digest: TokenDigest::of(&token),
+                    groups: groups.clone(),
+                    legacy: legacy.clone(),
+                    created_by: operator(),
+                    created_at: now,
+                    expires_at: days.map(|days| now + TimeDelta::days(i64::from(days))),
+                };
+                store.create_token(&new, &event.into_record(now)).await?;
+                eprintln!("The token of `{name}`. It is shown only now; the database keeps its SHA-256:");
+                println!("{}", *token);
+            }
+            Action::Revoke { name } => {
+                let event = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
+                if !store.revoke_token(name, now, &event.into_record(now)).await? {
+                    anyhow::bail!("there is no live token `{name}`");
+                }
+                println!("`{name}` is revoked");
+            }
+            Action::List => {
+                for token in store.tokens().await? {
+                    let state = match (token.revoked_at_utc, token.expires_at_utc) {
+                        (Some(at), _) => format!("revoked {at}"),
+                        (None, Some(at)) if at <= now => format!("expired {at}"),
+                        (None, Some(at)) => format!("until {at}"),
+                        (None, None) => "live".to_owned(),
+                    };
+                    println!("{}  {}  by {}  {state}", token.name, token.id, token.created_by);
+                }
+            }
+        }
+        Ok(Finding::Clean)
+    })
+}

@@ -1,0 +1,41 @@
+//! console-gate: an authorization gateway in front of Console.
+//!
+//! The map of the house, in reading order:
+//!
+//! - [`mapping`]: `routes.toml`, which route asks what of whom. Pure.
+//! - [`firewall`]: which requests are refused before anything is looked up. Pure.
+//! - [`identity`]: a request's credential. Pure.
+//! - [`rbac`]: what somebody holds. Pure.
+//! - [`decision`]: whether that is enough. Pure.
+//! - [`access`]: what somebody holds, proven current: the cache and its rule.
+//! - [`audit`]: what happened, made durable before it is answered.
+//! - [`store`]: the database, the only place with SQL.
+//! - [`activation`]: the running mapping and how it is replaced.
+//! - [`assertion`]: what Console is told about who was let in.
+//! - [`proxy`]: one request from the socket to Console and back.
+//! - [`api`]: health, readiness, metrics.
+//! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
+//!
+//! `tests/architecture.rs` keeps the rules about who may import whom true.
+
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod activation;
+pub mod api;
+pub mod assertion;
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod decision;
+pub mod diagnostic;
+pub mod firewall;
+pub mod identity;
+pub mod ids;
+pub mod mapping;
+pub mod method;
+pub mod proxy;
+pub mod rbac;
+pub mod server;
+pub mod settings;
+pub mod store;

@@ -1,0 +1,72 @@
+//! The proxy: one request from the socket to Console and back.
+//!
+//! ```text
+//! socket -> front (reads the head, firewall) -> ruling (route, identity, access, decision, audit)
+//!        -> gateway (pingora: upstream call, only with a permit) -> Console
+//! ```
+//!
+//! Nothing is decided here: the firewall, the matcher and [`crate::decision`] do that, and the store is reached only
+//! through [`crate::access`] and [`crate::audit`].
+
+pub mod answer;
+pub mod client;
+pub mod front;
+pub mod gateway;
+pub mod pages;
+pub mod ruling;
+pub mod upstream;
+
+use std::sync::Arc;
+
+use crate::access::AccessResolver;
+use crate::activation::MappingHolder;
+use crate::assertion::AssertionSigner;
+use crate::audit::AuditWriter;
+use crate::audit::drift::DriftReporter;
+use crate::clock::SharedClock;
+use crate::firewall::Policy;
+use crate::identity::flask_cookie::CookieVerifier;
+use crate::settings::{AddressDetail, Settings};
+
+use upstream::Upstreams;
+
+/// Everything that a request needs, shared by all of them.
+pub struct Gate {
+    pub mappings: Arc<MappingHolder>,
+    pub access: Arc<AccessResolver>,
+    pub audit: AuditWriter,
+    pub drift: DriftReporter,
+    pub cookies: CookieVerifier,
+    pub assertions: AssertionSigner,
+    pub upstreams: Arc<Upstreams>,
+    pub clock: SharedClock,
+    pub policy: Policy,
+    pub options: Options,
+}
+
+/// The settings that a request meets on its way.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub admin_id_key: String,
+    pub session_id_key: Option<String>,
+    pub login_path: String,
+    pub upstream_host: String,
+    pub trusted_hops: usize,
+    pub address_detail: AddressDetail,
+    pub body_rule_bytes: usize,
+}
+
+impl Options {
+    /// Takes what requests need out of the settings.
+    pub fn from_settings(settings: &Settings) -> Options {
+        Options {
+            admin_id_key: settings.session.admin_id_key.clone(),
+            session_id_key: settings.session.session_id_key.clone(),
+            login_path: settings.session.login_path.clone(),
+            upstream_host: settings.upstream.host.clone(),
+            trusted_hops: settings.forwarded.trusted_hops,
+            address_detail: settings.audit.client_address,
+            body_rule_bytes: settings.firewall.body_rule_bytes.0,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Whose address a request is from.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::settings::AddressDetail;
+
+/// The client's address, believing only the hops that one's own proxies added.
+///
+/// Each of the `trusted_hops` proxies in front appends the address it was called from, so the client's stands
+/// `trusted_hops` places from the end of X-Forwarded-For; everything before that is the client's own invention. When
+/// the header is shorter than that, or holds no address there, somebody came round the proxies, and the connection's
+/// own address is taken.
+pub fn client_address(peer: Option<IpAddr>, forwarded_for: &[String], trusted_hops: usize) -> Option<IpAddr> {
+    if trusted_hops == 0 {
+        return peer;
+    }
+    let claimed = forwarded_for.len().checked_sub(trusted_hops).and_then(|place| forwarded_for.get(place));
+    claimed.and_then(|hop| hop.trim().parse().ok()).or(peer)
+}
+
+/// The address as an audit row keeps it: whole, cut to its network (/24, /48), or not at all.
+pub fn kept_address(address: Option<IpAddr>, detail: AddressDetail) -> Option<String> {
+    match (address?, detail) {
+        (_, AddressDetail::None) => None,
+        (address, AddressDetail::Full) => Some(address.to_string()),
+        (IpAddr::V4(address), AddressDetail::Truncated) => Some(truncated_v4(address)),
+        (IpAddr::V6(address), AddressDetail::Truncated) => Some(match address.to_ipv4_mapped() {
+            Some(mapped) => truncated_v4(mapped),
+            None => {
+                let [a, b, c, ..] = address.segments();
+                format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+            }
+        }),
+    }
+}
+
+fn truncated_v4(address: Ipv4Addr) -> String {
+    let [a, b, c, _] = address.octets();
+    format!("{a}.{b}.{c}.0/24")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_hops_of_ones_own_proxies_are_believed() {
+        let peer: Option<IpAddr> = Some("10.0.0.1".parse().unwrap());
+        let table: [(&[&str], usize, &str); 7] = [
+            (&[], 0, "10.0.0.1"),
+            (&["6.6.6.6"], 0, "10.0.0.1"),
+            (&["203.0.113.9"], 1, "203.0.113.9"),
+            (&["6.6.6.6", "203.0.113.9"], 1, "203.0.113.9"),
+            (&["6.6.6.6", "203.0.113.9", "10.0.0.7"], 2, "203.0.113.9"),
+            (&["203.0.113.9"], 2, "10.0.0.1"),
+            (&["unknown"], 1, "10.0.0.1"),
+        ];
+        for (hops, trusted, expected) in table {
+            let hops: Vec<String> = hops.iter().map(|hop| (*hop).to_owned()).collect();
+            let address = client_address(peer, &hops, trusted).map(|address| address.to_string());
+            assert_eq!(address.as_deref(), Some(expected), "{hops:?} {trusted}");
+        }
+    }
+
+    #[test]
+    fn an_audit_row_keeps_as_much_as_the_settings_say() {
+        let table = [
+            ("203.0.113.9", AddressDetail::Truncated, Some("203.0.113.0/24")),
+            ("203.0.113.9", AddressDetail::Full, Some("203.0.113.9")),
+            ("203.0.113.9", AddressDetail::None, None),
+            ("2001:db8:1:2::3", AddressDetail::Truncated, Some("2001:db8:1::/48")),
+            ("::ffff:203.0.113.9", AddressDetail::Truncated, Some("203.0.113.0/24")),
+        ];
+        for (address, detail, expected) in table {
+            let kept = kept_address(Some(address.parse().unwrap()), detail);
+            assert_eq!(kept.as_deref(), expected, "{address} {detail:?}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The front: reads each request's head off the socket, before anything else parses it.
+//!
+//! pingora parses leniently and bounds each read, not the whole head. So the front reads the head itself, under one
+//! deadline; the firewall judges the raw bytes; and pingora is handed a head that the gate wrote, as bytes read
+//! ahead. No parser behind this one ever sees a byte of the client's head.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use metrics::counter;
+use pingora::apps::{HttpServerApp as _, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer::Answer;
+use super::gateway::{Arrival, Gateway};
+use crate::firewall::{Framing, HeadSearch, HeadState, Policy, Refusal, Request, inspect};
+use crate::ids::RequestId;
+use crate::settings::Settings;
+
+/// What a head usually needs; larger ones grow it.
+const HEAD_BUFFER: usize = 2 * 1024;
+/// How long, and how much, a refused client may go on sending before its connection is dropped.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+/// How HTTP/2 with prior knowledge begins (RFC 9113 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The times that a connection is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    head: Duration,
+    idle: Duration,
+    body: Option<Duration>,
+    write: Option<Duration>,
+    total: Option<Duration>,
+}
+
+/// Accepts connections and feeds their requests to pingora.
+pub struct Front {
+    proxy: Arc<HttpProxy<Gateway>>,
+    policy: Policy,
+    patience: Patience,
+    h2c: bool,
+    connections: Arc<Semaphore>,
+}
+
+/// Why no head came.
+enum NoHead {
+    /// The client went away, said nothing for too long, or the gate is stopping.
+    Closed,
+    Refused(Refusal),
+}
+
+impl Front {
+    /// A front for `proxy`, whose modules are initialised.
+    pub fn new(proxy: HttpProxy<Gateway>, policy: Policy, settings: &Settings) -> Front {
+        Front {
+            proxy: Arc::new(proxy),
+            policy,
+            patience: Patience {
+                head: settings.firewall.head_timeout_ms.duration(),
+                idle: settings.firewall.idle_timeout_ms.duration(),
+                body: settings.firewall.body_timeout_ms.bound(),
+                write: settings.upstream.write_timeout_ms.bound(),
+                total: settings.upstream.total_timeout_ms.bound(),
+            },
+            h2c: settings.listen.h2c,
+            connections: Arc::new(Semaphore::new(settings.firewall.max_connections.0)),
+        }
+    }
+
+    /// Reads one head. `buffer` may hold bytes that came with the request before; whatever follows the head stays in
+    /// it.
+    async fn read_head(
+        &self,
+        stream: &mut Stream,
+        buffer: &mut BytesMut,
+        shutdown: &ShutdownWatch,
+    ) -> Result<Request, NoHead> {
+        if buffer.is_empty() {
+            buffer.reserve(HEAD_BUFFER);
+            let mut stopping = shutdown.clone();
+            let first = tokio::select! {
+                biased;
+                read = timeout(self.patience.idle, stream.read_buf(buffer)) => read,
+                () = stopped(&mut stopping) => return Err(NoHead::Closed),
+            };
+            if !matches!(first, Ok(Ok(1..))) {
+                return Err(NoHead::Closed);
+            }
+        }
+        let deadline = Instant::now() + self.patience.head;
+        let mut search = HeadSearch::default();
+        loop {
+            match search.advance(buffer, &self.policy.limits) {
+                HeadState::Complete(length) => {
+                    let head = buffer.split_to(length);
+                    return inspect(&head, &self.policy).map_err(NoHead::Refused);
+                }
+                HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal)),
+                HeadState::Partial => {}
+            }
+            // One deadline for the whole head: a byte a second must not hold a connection for ever.
+            match timeout_at(deadline, stream.read_buf(buffer)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
+                Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout)),
+            }
+        }
+    }
+
+    /// Hands one request to pingora. Gives the connection back when it can carry another one.
+    async fn serve(
+        &self,
+        stream: Stream,
+        request: Request,
+        arrival: Arrival,
+        buffer: &mut BytesMut,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let mut prefix = Vec::with_capacity(HEAD_BUFFER);
+        request.write_head(&mut prefix);
+        // Only the bytes of this request go along; those of the next one wait here.
+        let body = match request.framing() {
+            Framing::None => 0,
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len()),
+            // Where chunks end only their parser knows; bytes after them end the connection.
+            Framing::Chunked => buffer.len(),
+        };
+        let mut head = BytesMut::from(prefix.as_slice());
+        head.unsplit(buffer.split_to(body));
+        let keep_alive = request.keep_alive() && !*shutdown.borrow();
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(keep_alive.then(|| self.patience.idle.as_secs().max(1)));
+        session.set_read_timeout(self.patience.body);
+        session.set_write_timeout(self.patience.write);
+        session.set_pipelined_prefix(head);
+        session.set_connection_user_context(Some(Box::new(Arrival {
+            request: Some(Box::new(request)),
+            ..arrival
+        })));
+        let exchange = self.proxy.process_new_http(session, shutdown);
+        let reused = match self.patience.total {
+            None => exchange.await,
+            Some(total) => timeout(total, exchange).await.unwrap_or_else(|_| {
+                counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
+                None
+            }),
+        };
+        reused.map(|reused| reused.consume().0)
+    }
+
+    async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
+        let id = RequestId::generate();
+        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
+        counter!("gate_requests_total", "outcome" => "refused").increment(1);
+        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
+        let answer = Answer::to_refusal(refusal, id).to_closing_bytes();
+        let _ = timeout(LINGER, linger(stream, &answer)).await;
+    }
+}
+
+/// Writes the answer and swallows what the client is still sending: closing at once would reset the connection, and
+/// the client would never read why.
+async fn linger(stream: &mut Stream, answer: &[u8]) -> std::io::Result<()> {
+    stream.write_all(answer).await?;
+    stream.flush().await?;
+    AsyncWriteExt::shutdown(stream).await?;
+    let mut swallowed = 0;
+    let mut scrap = [0_u8; 4096];
+    while swallowed < LINGER_BYTES {
+        match stream.read(&mut scrap).await? {
+            0 => break,
+            read => swallowed += read,
+        }
+    }
+    Ok(())
+}
+
+async fn stopped(shutdown: &mut ShutdownWatch) {
+    while !*shutdown.borrow_and_update() {
+        if shutdown.changed().await.is_err() {
+            // The server is gone, and with it whoever could say that it stops.
+            return;
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Ok(_slot) = self.connections.clone().try_acquire_owned() else {
+            counter!("gate_connections_refused_total").increment(1);
+            return None;
+        };
+        if self.h2c && begins_http2(&mut stream).await {
+            // pingora frames HTTP/2; the gateway holds each request's fields against the same firewall.
+            return self.proxy.process_new(stream, shutdown).await;
+        }
+        let peer = stream.get_socket_digest().and_then(|digest| {
+            digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()))
+        });
+        let mut buffer = BytesMut::new();
+        loop {
+            let request = match self.read_head(&mut stream, &mut buffer, shutdown).await {
+                Ok(request) => request,
+                Err(NoHead::Closed) => return None,
+                Err(NoHead::Refused(refusal)) => {
+                    self.refuse(&mut stream, refusal).await;
+                    return None;
+                }
+            };
+            let arrival = Arrival { request: None, peer };
+            stream = self.serve(stream, request, arrival, &mut buffer, shutdown).await?;
+        }
+    }
+}
+
+async fn begins_http2(stream: &mut Stream) -> bool {
+    let mut beginning = [0_u8; H2_PREFACE.len()];
+    matches!(stream.try_peek(&mut beginning).await, Ok(true)) && beginning == H2_PREFACE
+}

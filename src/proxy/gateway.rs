@@ -1,0 +1,411 @@
+//! pingora's phases. Each delegates; none decides.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use metrics::{counter, histogram};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use super::Gate;
+use super::answer::Answer;
+use super::client::client_address;
+use super::pages::Form;
+use super::ruling::{BodySource, Incoming, Ruling};
+use crate::assertion;
+use crate::decision::Permit;
+use crate::decision::body::BodyError;
+use crate::firewall::{Http2Start, Refusal, Request, inspect_fields};
+use crate::ids::RequestId;
+
+/// The gate as pingora sees it.
+pub struct Gateway {
+    gate: Arc<Gate>,
+}
+
+impl Gateway {
+    /// Wraps the gate.
+    pub fn new(gate: Arc<Gate>) -> Gateway {
+        Gateway { gate }
+    }
+}
+
+/// A request that the front has read, on its way through pingora.
+pub struct Arrival {
+    pub request: Option<Box<Request>>,
+    pub peer: Option<IpAddr>,
+}
+
+/// What is known of a request while it is served.
+pub struct Context {
+    id: RequestId,
+    started: Instant,
+    request: Option<Box<Request>>,
+    peer: Option<IpAddr>,
+    /// Without it there is no upstream call.
+    permit: Option<Permit>,
+    /// Bytes of body that came so far.
+    body_bytes: u64,
+    /// Whether the gate has told the client to go on and Console need not.
+    continued: bool,
+    outcome: &'static str,
+}
+
+impl Context {
+    fn client(&self, gate: &Gate) -> Option<IpAddr> {
+        let hops = self.request.as_ref().map_or(&[][..], |request| request.forwarded_for());
+        client_address(self.peer, hops, gate.options.trusted_hops)
+    }
+}
+
+/// Reads the body through pingora, which keeps it for the upstream.
+struct HeldBody<'s> {
+    session: &'s mut ServerSession,
+    expects_continue: bool,
+    continued: bool,
+}
+
+#[async_trait]
+impl BodySource for HeldBody<'_> {
+    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        if self.expects_continue {
+            self.session.write_continue_response().await.map_err(|_| BodyError::Incomplete)?;
+            self.continued = true;
+        }
+        // What is read from here on is sent again when the upstream call begins.
+        self.session.enable_retry_buffering();
+        let mut body = Vec::new();
+        while let Some(part) = self.session.read_request_body().await.map_err(|_| BodyError::Incomplete)? {
+            if body.len() + part.len() > limit {
+                return Err(BodyError::TooLarge);
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
+    }
+}
+
+impl Gateway {
+    /// The request as the front read it, or, over HTTP/2, as the firewall takes pingora's fields.
+    fn admit(&self, session: &Session, context: &mut Context) -> Result<(), Refusal> {
+        if context.request.is_some() {
+            return Ok(());
+        }
+        let head = session.req_header();
+        if head.version != http::Version::HTTP_2 {
+            // A request that came round the front was never inspected.
+            return Err(Refusal::MalformedHead);
+        }
+        let start = Http2Start {
+            method: head.method.as_str().as_bytes(),
+            path: head.raw_path(),
+            authority: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
+            ends_stream: !head.headers.contains_key("content-length") && head.method.is_safe(),
+        };
+        let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let request = inspect_fields(&start, fields, &self.gate.policy)?;
+        context.peer = session.client_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()));
+        context.request = Some(Box::new(request));
+        Ok(())
+    }
+
+    async fn answer(&self, session: &mut Session, context: &Context, answer: &Answer) -> Result<()> {
+        let mut head = ResponseHeader::build(answer.status, Some(answer.fields.len() + 1))?;
+        for (name, value) in &answer.fields {
+            head.insert_header(*name, value.as_str())?;
+        }
+        head.insert_header("content-length", answer.body.len().to_string())?;
+        let is_head =
+            context.request.as_ref().is_some_and(|request| request.method() == crate::method::Method::Head);
+        session.write_response_header(Box::new(head), is_head).await?;
+        if !is_head {
+            session.write_response_body(Some(Bytes::from(answer.body.clone())), true).await?;
+        }
+        Ok(())
+    }
+
+    async fn rule(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if let Err(refusal) = self.admit(session, context) {
+            return self.refuse(session, context, refusal).await;
+        }
+        let Some(request) = context.request.take() else {
+            return self.refuse(session, context, Refusal::MalformedHead).await;
+        };
+        if let Some(jwks) = self.gate.assertions.jwks()
+            && request.method() == crate::method::Method::Get
+            && request.target().path() == assertion::JWKS_PATH
+        {
+            let keys = Answer {
+                status: 200,
+                fields: vec![
+                    ("content-type", "application/jwk-set+json".to_owned()),
+                    ("cache-control", "public, max-age=300".to_owned()),
+                ],
+                body: jwks.to_owned(),
+            };
+            context.outcome = "jwks";
+            self.answer(session, context, &keys).await?;
+            return Ok(true);
+        }
+        let client = client_address(context.peer, request.forwarded_for(), self.gate.options.trusted_hops);
+        let incoming = Incoming { request: &request, id: context.id, client };
+        let mut body = HeldBody {
+            session: session.as_downstream_mut(),
+            expects_continue: request.expect_continue(),
+            continued: false,
+        };
+        let ruling = self.gate.rule(&incoming, &mut body).await;
+        context.continued = body.continued;
+        histogram!("gate_decision_seconds").record(context.started.elapsed());
+        context.outcome = outcome(&ruling);
+        let answer = Answer::to_ruling(&ruling, &request, context.id, &self.gate.options.login_path);
+        let wants_upgrade = request.upgrade();
+        context.request = Some(request);
+        match (ruling, answer) {
+            (Ruling::Forward(permit), _) => {
+                if wants_upgrade && !permit.websocket() {
+                    return self.refuse(session, context, Refusal::Upgrade).await;
+                }
+                context.permit = Some(permit);
+                Ok(false)
+            }
+            (_, Some(answer)) => {
+                self.answer(session, context, &answer).await?;
+                Ok(true)
+            }
+            (_, None) => Error::e_explain(ErrorType::HTTPStatus(500), "a ruling without an answer"),
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, context: &mut Context, refusal: Refusal) -> Result<bool> {
+        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
+        tracing::info!(reason = refusal.word(), request_id = %context.id, "a request was refused");
+        context.outcome = "refused";
+        session.set_keepalive(None);
+        self.answer(session, context, &Answer::to_refusal(refusal, context.id)).await?;
+        Ok(true)
+    }
+}
+
+fn outcome(ruling: &Ruling) -> &'static str {
+    match ruling {
+        Ruling::Forward(_) => "forwarded",
+        Ruling::Denied(_) => "denied",
+        Ruling::Login => "login",
+        Ruling::Unauthorized => "unauthorized",
+        Ruling::Gone => "gone",
+        Ruling::Unavailable => "unavailable",
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            id: RequestId::generate(),
+            started: Instant::now(),
+            request: None,
+            peer: None,
+            permit: None,
+            body_bytes: 0,
+            continued: false,
+            outcome: "failed",
+        }
+    }
+
+    /// pingora hands over here what the front left with the connection.
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        context: &mut Context,
+        left: Box<dyn std::any::Any + Send + Sync>,
+    ) {
+        if let Ok(arrival) = left.downcast::<Arrival>() {
+            context.request = arrival.request;
+            context.peer = arrival.peer;
+        }
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {
+        // None: Console compresses what it wants compressed.
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        self.rule(session, context).await
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if context.permit.is_none() {
+            return Error::e_explain(ErrorType::HTTPStatus(500), "an upstream call without a permit");
+        }
+        match self.gate.upstreams.pick() {
+            Some(peer) => Ok(Box::new(peer)),
+            None => Error::e_explain(ErrorType::HTTPStatus(502), "no upstream server"),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        upstream: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let (Some(permit), Some(request)) = (&context.permit, &context.request) else {
+            return Error::e_explain(ErrorType::HTTPStatus(500), "an upstream call without a permit");
+        };
+        let target = request.target();
+        if request.version() == crate::firewall::Version::Http2 {
+            // Over HTTP/1 pingora has parsed what the gate wrote; here the gate writes it now.
+            let stale: Vec<http::HeaderName> = upstream.headers.keys().cloned().collect();
+            for name in stale {
+                upstream.remove_header(&name);
+            }
+            for (name, value) in request.fields().iter() {
+                upstream.append_header(name.to_owned(), value)?;
+            }
+            if let crate::firewall::Framing::Length(length) = request.framing() {
+                upstream.insert_header("content-length", length.to_string())?;
+            }
+        }
+        upstream.set_raw_path(target.raw().as_bytes())?;
+        upstream.insert_header("host", self.gate.options.upstream_host.as_str())?;
+        if context.continued {
+            upstream.remove_header("expect");
+        }
+        if let Some(client) = context.client(&self.gate) {
+            upstream.insert_header("x-forwarded-for", client.to_string())?;
+        }
+        let scheme = match request.forwarded_proto() {
+            Some("https") if self.gate.options.trusted_hops > 0 => "https",
+            _ => "http",
+        };
+        upstream.insert_header("x-forwarded-proto", scheme)?;
+        upstream.insert_header("x-forwarded-host", request.host())?;
+        upstream.insert_header("x-request-id", context.id.to_string())?;
+        let assertion = self.gate.assertions.sign(
+            permit,
+            request.method(),
+            target.path_raw(),
+            context.id,
+            self.gate.clock.now(),
+        );
+        upstream.insert_header(assertion::HEADER, assertion)?;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        // A declared length was held against the limit already; chunks are counted as they come. What an upgraded
+        // connection carries is no body.
+        let is_upgrade = context.request.as_ref().is_some_and(|request| request.upgrade());
+        if !is_upgrade && context.body_bytes > self.gate.policy.limits.body_bytes {
+            context.outcome = "refused";
+            return Error::e_explain(ErrorType::HTTPStatus(413), "the body is over its limit");
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        response.insert_header("x-request-id", context.id.to_string())?;
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        peer: &HttpPeer,
+        _context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        self.gate.upstreams.suspect(peer);
+        // Nothing was sent, so another server may be asked.
+        error.set_retry(true);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        let status = match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(status), _) => *status,
+            (
+                ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
+                ErrorSource::Upstream,
+            ) => 504,
+            (_, ErrorSource::Upstream) => 502,
+            (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
+            (
+                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
+                ErrorSource::Downstream,
+            ) => 0,
+            (_, ErrorSource::Downstream) => 400,
+            _ => 500,
+        };
+        let kind = match status {
+            504 => "timeout",
+            502 => "broken",
+            0 => "client_gone",
+            408 | 413 | 400 => "client",
+            _ => "internal",
+        };
+        counter!("gate_upstream_errors_total", "kind" => kind).increment(1);
+        tracing::warn!(kind, status, cause = %error.etype().as_str(), request_id = %context.id, "a request was not completed");
+        if context.outcome == "forwarded" {
+            context.outcome = "failed";
+        }
+        if status > 0 && session.response_written().is_none() {
+            let form = context.request.as_ref().map_or(Form::Problem, |request| Form::wanted_by(request));
+            let (word, title, detail) = match status {
+                504 => ("timeout", "Console did not answer in time", "Try again in a moment."),
+                502 => ("bad-gateway", "Console did not answer", "Try again in a moment."),
+                413 => ("refused", "Content Too Large", "The request was not understood."),
+                408 => ("refused", "Request Timeout", "The request did not arrive in time."),
+                400 => ("refused", "Bad Request", "The request was not understood."),
+                _ => ("internal", "Something went wrong", "The gate could not complete the request."),
+            };
+            session.set_keepalive(None);
+            let answer = Answer::plain(status, word, title, detail, form, context.id);
+            // The client may be gone already; there is nobody else to tell.
+            let _ = self.answer(session, context, &answer).await;
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+        counter!("gate_requests_total", "outcome" => context.outcome).increment(1);
+        histogram!("gate_request_seconds").record(context.started.elapsed());
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let status = session.response_written().map_or(0, |response| response.status.as_u16());
+            let route = context.permit.as_ref().and_then(|permit| permit.route().map(ToString::to_string));
+            tracing::debug!(outcome = context.outcome, status, route, request_id = %context.id, "request");
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        // pingora's message would hold the client's bytes; `fail_to_proxy` logs without them.
+        true
+    }
+}

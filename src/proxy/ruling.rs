@@ -1,0 +1,336 @@
+//! One request's way to its decision: route, credential, access, body, verdict, audit.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use metrics::counter;
+
+use super::Gate;
+use super::client::kept_address;
+use crate::access::AccessError;
+use crate::audit::event::{AccessDenied, AuditEvent, Held};
+use crate::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
+use crate::decision::{
+    Answer, Caller, Control, Denial, Drift, GateInForce, Permit, Question, Reason, Target, decide,
+    gate_in_force,
+};
+use crate::firewall::{Framing, Request};
+use crate::identity::machine_token::{TokenDigest, bearer};
+use crate::identity::{Principal, Subject};
+use crate::ids::{AdminId, MachineTokenId, RequestId, SessionId};
+use crate::mapping::{Found, Mapping, Row, RowKind, Unmapped, V2Gate};
+use crate::rbac::{Access, Standing};
+use crate::store::drift::DriftRecord;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Ruling {
+    /// It goes upstream.
+    Forward(Permit),
+    /// 403; its audit row is durable.
+    Denied(Denial),
+    /// To the login page.
+    Login,
+    /// 401.
+    Unauthorized,
+    /// 410.
+    Gone,
+    /// 503: a decision or its audit row could not be had. Never an allow, never an unaudited 403.
+    Unavailable,
+}
+
+/// Reads a request's body for a body rule.
+#[async_trait::async_trait]
+pub trait BodySource: Send {
+    /// The whole body, if it is at most `limit` bytes.
+    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyError>;
+}
+
+/// A request as it arrived.
+pub struct Incoming<'a> {
+    pub request: &'a Request,
+    pub id: RequestId,
+    pub client: Option<IpAddr>,
+}
+
+/// A caller whose credential was verified.
+struct Identified {
+    subject: Subject,
+    /// Names the session in audit rows.
+    session: Option<String>,
+}
+
+impl Gate {
+    /// Decides one request. When it returns [`Ruling::Denied`], the audit row is committed.
+    pub async fn rule(&self, incoming: &Incoming<'_>, body: &mut dyn BodySource) -> Ruling {
+        let mapping = self.mappings.running();
+        match self.try_rule(&mapping, incoming, body).await {
+            Ok(ruling) => ruling,
+            Err(error) => {
+                tracing::error!(%error, request_id = %incoming.id, "a decision was not possible");
+                counter!("gate_unavailable_total").increment(1);
+                Ruling::Unavailable
+            }
+        }
+    }
+
+    async fn try_rule(
+        &self,
+        mapping: &Mapping,
+        incoming: &Incoming<'_>,
+        body: &mut dyn BodySource,
+    ) -> Result<Ruling, AccessError> {
+        let request = incoming.request;
+        let target = target(mapping, request);
+        if !asks_who(&target) {
+            let caller =
+                if presents_machine_credential(request) { Caller::Presented } else { Caller::Nobody };
+            let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
+            return Ok(simple(decide(&question).answer));
+        }
+        let Some(identified) = self.identify(request, &target) else {
+            let caller = Caller::Nobody;
+            let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
+            return Ok(simple(decide(&question).answer));
+        };
+        let control = self.access.observe().await?;
+        let access = self.access.resolve(&identified.subject, control.epoch).await?;
+        let principal = principal(&identified.subject, &access);
+        let caller = match &principal {
+            Some(principal) => Caller::Known(principal, &access),
+            None => Caller::Nobody,
+        };
+        let facts = self.body_facts(&target, &control, &principal, request, body).await;
+        let verdict = decide(&Question { target, caller, control: Some(&control), body: &facts });
+        if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target) {
+            self.drift.report(drift_record(drift, row, principal, mapping, &control, incoming, self));
+        }
+        match (verdict.answer, principal) {
+            (Answer::Deny(denial), Some(principal)) => {
+                let event = access_denied(
+                    &denial,
+                    &target,
+                    &principal,
+                    &identified,
+                    &access,
+                    mapping,
+                    incoming,
+                    self,
+                );
+                let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
+                if let Err(error) = self.audit.write(record).await {
+                    tracing::error!(%error, request_id = %incoming.id, "a denial could not be audited");
+                    return Ok(Ruling::Unavailable);
+                }
+                counter!("gate_denials_total", "reason" => denial.reason.word()).increment(1);
+                Ok(Ruling::Denied(denial))
+            }
+            // Nobody is ever denied: strangers are challenged.
+            (Answer::Deny(_), None) => Ok(Ruling::Login),
+            (answer, _) => Ok(simple(answer)),
+        }
+    }
+
+    /// The verified credential of the kind that the row takes.
+    fn identify(&self, request: &Request, target: &Target<'_>) -> Option<Identified> {
+        let takes_machines =
+            matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
+        if takes_machines && let Some(authorization) = request.authorization() {
+            // Whoever presents a token is judged by it, never by a cookie beside it.
+            let token = std::str::from_utf8(authorization).ok().and_then(bearer)?;
+            return Some(Identified { subject: Subject::Machine(TokenDigest::of(token)), session: None });
+        }
+        let cookie = request.session_cookie()?;
+        let session = match self.cookies.verify(cookie, self.clock.now()) {
+            Ok(session) => session,
+            Err(error) => {
+                counter!("gate_cookies_refused_total", "reason" => error.word()).increment(1);
+                return None;
+            }
+        };
+        let id = session.field_as_id(&self.options.admin_id_key)?;
+        let (session_id, name) = match &self.options.session_id_key {
+            Some(key) => {
+                // A cookie without its session id could never be revoked, so it is nobody's.
+                let id = session.field_as_id(key)?;
+                (Some(SessionId::new(id.clone())), id)
+            }
+            None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),
+        };
+        let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
+        Some(Identified { subject, session: Some(name) })
+    }
+
+    /// Reads the body where a body rule will be asked about it.
+    async fn body_facts(
+        &self,
+        target: &Target<'_>,
+        control: &Control,
+        principal: &Option<Principal>,
+        request: &Request,
+        body: &mut dyn BodySource,
+    ) -> BodyFacts {
+        let Target::Row(row, mode) = target else { return BodyFacts::NotRead };
+        let RowKind::Gated { v2: v2 @ V2Gate::Requires { when, .. }, .. } = &row.kind else {
+            return BodyFacts::NotRead;
+        };
+        let gate = gate_in_force(v2, *mode, control);
+        if when.is_empty() || principal.is_none() || matches!(gate, GateInForce::Legacy(_)) {
+            return BodyFacts::NotRead;
+        }
+        let limit = self.options.body_rule_bytes;
+        let fits = match request.framing() {
+            Framing::None => true,
+            Framing::Length(length) => usize::try_from(length).is_ok_and(|length| length <= limit),
+            // In shadow mode a request must go on whatever its body turns out to be, and a body of unknown length
+            // could outgrow what can be held back.
+            Framing::Chunked => gate == GateInForce::V2,
+        };
+        if !fits {
+            return BodyFacts::Unreadable(BodyError::TooLarge);
+        }
+        let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
+        let headers =
+            ContentHeaders { content_type: text("content-type"), content_encoding: text("content-encoding") };
+        match body.read(limit).await {
+            Ok(bytes) => body::read(when, headers, &bytes),
+            Err(error) => BodyFacts::Unreadable(error),
+        }
+    }
+}
+
+fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
+    if request.target().is_asterisk() {
+        return Target::Unmapped(Unmapped::Deny);
+    }
+    match mapping.find(request.target().path(), request.method()) {
+        // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
+        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.mode_of(row)),
+        Found::WrongMethod(_) | Found::Nothing => {
+            counter!("gate_unmapped_total").increment(1);
+            Target::Unmapped(mapping.unmapped())
+        }
+    }
+}
+
+/// Whether the decision depends on who asks, and so on the database.
+fn asks_who(target: &Target<'_>) -> bool {
+    match target {
+        Target::Row(row, _) => matches!(row.kind, RowKind::Gated { .. } | RowKind::Session),
+        Target::Unmapped(unmapped) => *unmapped == Unmapped::Deny,
+    }
+}
+
+/// A bearer token or an HMAC signature (I-7). Only that there is one: Console knows what it is worth.
+fn presents_machine_credential(request: &Request) -> bool {
+    let is_signature = |name: &str| name.ends_with("-signature") || name.contains("-signature-");
+    request.authorization().is_some_and(|value| !value.is_empty())
+        || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
+}
+
+fn principal(subject: &Subject, access: &Access) -> Option<Principal> {
+    if access.standing != Standing::Active {
+        return None;
+    }
+    match subject {
+        Subject::Admin { id, session } => Some(Principal::Admin { id: id.clone(), session: session.clone() }),
+        Subject::Machine(_) => access
+            .token
+            .as_ref()
+            .map(|token| Principal::Machine { id: MachineTokenId::new(token.id.clone()) }),
+    }
+}
+
+fn simple(answer: Answer) -> Ruling {
+    match answer {
+        Answer::Allow(permit) => Ruling::Forward(permit),
+        Answer::Login => Ruling::Login,
+        Answer::Unauthorized => Ruling::Unauthorized,
+        Answer::Gone => Ruling::Gone,
+        // Unreachable by `decide`, which denies only callers it knows; and if it were not, not an allow.
+        Answer::Deny(_) => Ruling::Unavailable,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a denial is recorded with all of its circumstances")]
+fn access_denied(
+    denial: &Denial,
+    target: &Target<'_>,
+    principal: &Principal,
+    identified: &Identified,
+    access: &Access,
+    mapping: &Mapping,
+    incoming: &Incoming<'_>,
+    gate: &Gate,
+) -> AccessDenied {
+    let names = |set: &std::collections::BTreeSet<Arc<str>>| set.iter().map(ToString::to_string).collect();
+    AccessDenied {
+        actor_kind: principal.kind(),
+        actor_id: principal.id().to_owned(),
+        session: identified.session.clone(),
+        request_id: incoming.id.to_string(),
+        client_address: kept_address(incoming.client, gate.options.address_detail),
+        method: incoming.request.method(),
+        path: incoming.request.target().path_raw().to_owned(),
+        route: match target {
+            Target::Row(row, _) => Some(row.route.to_string()),
+            Target::Unmapped(_) => None,
+        },
+        reason: denial.reason.word(),
+        required: denial.required.clone(),
+        held: Held {
+            legacy: access.legacy.iter().map(|role| role.as_str().to_owned()).collect(),
+            groups: names(&access.groups),
+            roles: names(&access.roles),
+            permissions: names(&access.permissions),
+        },
+        mapping_sha256: mapping.sha256().clone(),
+        epoch: Some(access.epoch),
+    }
+}
+
+fn drift_record(
+    drift: &Drift,
+    row: &Row,
+    principal: &Principal,
+    mapping: &Mapping,
+    control: &Control,
+    incoming: &Incoming<'_>,
+    gate: &Gate,
+) -> DriftRecord {
+    use crate::decision::Direction;
+    let (legacy_answer, v2_answer) = match drift.direction {
+        Direction::WouldNewlyDeny => ("allow", "deny"),
+        Direction::WouldNewlyAllow => ("deny", "allow"),
+    };
+    DriftRecord {
+        id: uuid::Uuid::now_v7(),
+        seen_at: gate.clock.now(),
+        cluster: row.cluster.as_ref().map(ToString::to_string),
+        route: row.route.to_string(),
+        method: incoming.request.method().as_str(),
+        actor_kind: principal.kind(),
+        actor_id: principal.id().to_owned(),
+        direction: drift.direction.word(),
+        legacy_answer,
+        v2_answer,
+        reason: drift.reason.word(),
+        mapping_sha256: mapping.sha256().as_str().to_owned(),
+        epoch: control.epoch.0,
+        request_id: incoming.id.to_string(),
+        count: 1,
+    }
+}
+
+/// The reason that a denial page may show.
+pub fn reason_in_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MissingLegacyRole | Reason::MissingRole => {
+            "Your account does not hold the role that this page needs."
+        }
+        Reason::MissingPermission => "Your account does not hold the permission that this page needs.",
+        Reason::BodyUnreadable => "The request could not be read in the way that this action needs.",
+        Reason::NoLegacyGate => "This page is not open yet.",
+        Reason::UnmappedRoute => "This address is not one that the gate knows.",
+    }
+}

@@ -1,0 +1,224 @@
+//! The only place where everything is wired together.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::ListenerConfig;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server};
+use pingora::services::listening::Service;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::access::{AccessResolver, Posture};
+use crate::activation::{MappingHolder, watch};
+use crate::api::{self, AdminState};
+use crate::assertion::AssertionSigner;
+use crate::audit::AuditWriter;
+use crate::audit::drift::DriftReporter;
+use crate::clock::{SharedClock, SystemClock};
+use crate::firewall::{Limits, Policy, StripList};
+use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use crate::proxy::front::Front;
+use crate::proxy::gateway::Gateway;
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::{Gate, Options};
+use crate::settings::secrets::Secrets;
+use crate::settings::{Address, Environment, Settings};
+use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
+
+/// What `serve` is told besides the settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// `FLAG_RBAC_V2` in the environment.
+    pub flag_rbac_v2: Option<bool>,
+    /// Take the listening sockets over from the process that got SIGQUIT.
+    pub upgrade: bool,
+}
+
+/// Runs the gate until SIGTERM (drain), SIGQUIT (hand over and drain) or SIGINT (stop at once).
+///
+/// # Errors
+///
+/// Something that the gate needs from the start is missing: the database, a sound mapping, an address.
+pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let gate = runtime.block_on(prepare(settings, secrets, start))?;
+    let server = listen(settings, gate, start)?;
+    // pingora runs the proxy on threads of its own, and returns once its requests are drained.
+    server.run(RunArgs::default());
+    tracing::info!("stopped");
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    Ok(())
+}
+
+/// The store options that the settings ask for.
+pub fn store_options(settings: &Settings) -> StoreOptions {
+    StoreOptions {
+        url: settings.database.url.0.clone(),
+        max_connections: u32::try_from(settings.database.max_connections.0).unwrap_or(u32::MAX),
+        timeout: settings.database.timeout_ms.duration(),
+    }
+}
+
+async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Arc<Gate>> {
+    let metrics = api::metrics::install().context("the metrics recorder")?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let store = store::open(&store_options(settings)).await.context("the database")?;
+    ready_schema(&store, settings).await?;
+    let instance = instance_name();
+    let mappings = MappingHolder::start(&settings.mapping.file, store.clone(), clock.clone(), instance)
+        .await
+        .context("the mapping")?;
+    let mappings = Arc::new(mappings);
+    let upstreams = Arc::new(Upstreams::new(&settings.upstream)?);
+    let posture = Posture {
+        flag_at_start: start.flag_rbac_v2,
+        production: settings.environment == Environment::Production,
+    };
+    let capacity = settings.access.cache_capacity.0 as u64;
+    let access = AccessResolver::start(store.clone(), clock.clone(), posture, capacity);
+    let patience = settings.audit.timeout_ms.duration();
+    let gate = Gate {
+        mappings: mappings.clone(),
+        access: Arc::new(access),
+        audit: AuditWriter::start(store.clone(), settings.audit.batch.0, patience),
+        drift: DriftReporter::start(store.clone()),
+        cookies: cookie_verifier(settings, secrets)?,
+        assertions: AssertionSigner::new(
+            settings.assertion.algorithm,
+            &secrets.assertion_keys,
+            &settings.assertion.audience,
+            settings.assertion.lifetime_seconds,
+        )?,
+        upstreams: upstreams.clone(),
+        clock,
+        policy: policy(settings),
+        options: Options::from_settings(settings),
+    };
+    tokio::spawn(watch::follow(mappings.clone(), settings.mapping.watch));
+    tokio::spawn(reload_on_hangup(mappings)?);
+    tokio::spawn(upstreams.clone().watch());
+    serve_admin(&settings.listen.admin, AdminState { store, upstreams, metrics }).await?;
+    Ok(Arc::new(gate))
+}
+
+/// SQLite is the gate's own and migrated on start. Postgres is Console's: only `console-gate migrate` touches it.
+async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
+    if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
+        store.migrate().await.context("migrating the SQLite file")?;
+        return Ok(());
+    }
+    let pending = store.pending_migrations().await.context("looking at the schema")?;
+    anyhow::ensure!(
+        pending.is_empty(),
+        "the database lacks {} migration(s), the first is {}: run `console-gate migrate`",
+        pending.len(),
+        pending[0]
+    );
+    Ok(())
+}
+
+fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
+    let fallbacks = secrets.session_fallbacks.iter().map(|key| key.expose());
+    let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
+    let max_age = std::time::Duration::from_secs(settings.session.max_age_seconds);
+    Ok(CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() }))
+}
+
+fn policy(settings: &Settings) -> Policy {
+    let firewall = &settings.firewall;
+    Policy {
+        limits: Limits {
+            target_bytes: firewall.target_bytes.0,
+            head_bytes: firewall.head_bytes.0,
+            header_count: firewall.header_count.0,
+            header_bytes: firewall.header_bytes.0,
+            body_bytes: firewall.body_bytes,
+        },
+        allowed_hosts: firewall.allowed_hosts.clone(),
+        allow_semicolon: firewall.allow_semicolon,
+        session_cookie: settings.session.cookie_name.clone(),
+        strip: StripList::with(&firewall.strip_headers),
+    }
+}
+
+fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<Server> {
+    let listen = &settings.listen;
+    let conf = ServerConf {
+        threads: listen.threads.0,
+        upstream_keepalive_pool_size: settings.upstream.pool_size.0,
+        // The listeners close at once; requests under way have this long.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
+        upgrade_sock: listen.upgrade_socket.display().to_string(),
+        max_retries: settings.upstream.servers.len(),
+        ..ServerConf::default()
+    };
+    let opt = Opt { upgrade: start.upgrade, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(opt, conf);
+    server.bootstrap();
+    let policy = gate.policy.clone();
+    let mut proxy = HttpProxy::new(Gateway::new(gate), server.configuration.clone());
+    proxy.handle_init_modules();
+    let mut options = HttpServerOptions::default();
+    options.h2c = listen.h2c;
+    proxy.server_options = Some(options);
+    let mut service = Service::new("console-gate".to_owned(), Front::new(proxy, policy, settings));
+    service.add_listener(match &listen.proxy {
+        Address::Tcp(address) => ListenerConfig::tcp(address.clone()),
+        Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
+    });
+    service.threads = Some(listen.threads.0);
+    server.add_service(service);
+    tracing::info!(address = %listen.proxy, "the gate listens");
+    Ok(server)
+}
+
+fn reload_on_hangup(mappings: Arc<MappingHolder>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            match mappings.refresh("signal").await {
+                Ok(true) => {}
+                Ok(false) => tracing::info!("SIGHUP: the mapping file runs already"),
+                Err(error) => tracing::error!(%error, "SIGHUP: the mapping file was refused"),
+            }
+        }
+    })
+}
+
+async fn serve_admin(address: &Address, state: AdminState) -> anyhow::Result<()> {
+    let router = api::router(state);
+    let place = || format!("the admin address {address}");
+    match address {
+        Address::Tcp(name) => {
+            let resolved =
+                tokio::net::lookup_host(name).await.with_context(place)?.next().with_context(place)?;
+            let socket = match resolved {
+                std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+                std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+            }
+            .with_context(place)?;
+            socket.set_reuseaddr(true)?;
+            // While one process hands over to the next, both answer here.
+            socket.set_reuseport(true)?;
+            socket.bind(resolved).with_context(place)?;
+            let listener = socket.listen(128).with_context(place)?;
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        }
+        Address::Unix(path) => {
+            let _ = std::fs::remove_file(path);
+            let listener = tokio::net::UnixListener::bind(path).with_context(place)?;
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        }
+    }
+    Ok(())
+}
+
+/// Tells gates apart in activation records: the host and the process.
+fn instance_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}
