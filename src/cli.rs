@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 clean, 1 findings, 2 usage or failure.
 
+mod audit;
 mod check;
 mod demo;
 mod flag;
@@ -71,6 +72,8 @@ enum Command {
     Rollback(rollback::Rollback),
     /// List activated and refused mappings
     History(history::History),
+    /// Look at the audit log
+    Audit(audit::Audit),
     /// Enrol, revoke and list machine tokens
     Token(token::Token),
     /// Print a fresh key for CONSOLE_GATE_KEYS
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Flag(command) => flag::run(command, &arguments.common),
         Command::Rollback(command) => rollback::run(command, &arguments.common),
         Command::History(command) => history::run(command, &arguments.common),
+        Command::Audit(command) => audit::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
         Command::Demo(command) => demo::run(command),

@@ -5,6 +5,7 @@
 
 pub mod flask_cookie;
 pub mod machine_token;
+mod python_base64;
 pub mod tagged_json;
 
 use crate::ids::{AdminId, MachineTokenId, SessionId};

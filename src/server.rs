@@ -121,7 +121,7 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
 }
 
 fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
-    let fallbacks = secrets.session_fallbacks.iter().map(|key| key.expose());
+    let fallbacks = secrets.session_fallbacks.iter().map(super::settings::secrets::Secret::expose);
     let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
     let max_age = std::time::Duration::from_secs(settings.session.max_age_seconds);
     Ok(CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() }))

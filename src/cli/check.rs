@@ -10,7 +10,7 @@ use crate::mapping::{Mapping, RowKind, V2Gate};
 
 /// Check a mapping file, as `nginx -t` does
 #[derive(Debug, Args)]
-pub struct Check {
+pub(super) struct Check {
     /// The file; without it, the one that the settings name
     file: Option<PathBuf>,
     /// Do not hold it against the roles in the database

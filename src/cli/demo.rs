@@ -1,9 +1,199 @@
-//! placeholder
-use super::Finding;
+//! `console-gate demo`: everything on one port with no set-up.
+//!
+//! Real code paths throughout: the gate of `serve`, a SQLite file, the migrations' seed, routes.toml as it ships.
+//! Only Console is a stand-in ([`console`]).
+
+mod console;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::Args;
+use rand::TryRngCore as _;
+use rand::rngs::OsRng;
+
+use super::{Finding, with_store};
+use crate::audit::AuditEvent;
+use crate::ids::AdminId;
+use crate::rbac::LegacyRole;
+use crate::server::{self, Start};
+use crate::settings::Settings;
+use crate::settings::secrets::{NamedKey, Secret, Secrets};
+use crate::store::control::RBAC_V2_FLAG;
+
 /// Everything on one port with no set-up
+///
+/// A gate with SQLite in a temporary folder, the seeded roles, one admin for each group and each legacy role, and a
+/// stand-in Console. Prints links and curl lines to try. Ctrl-C ends it and removes the folder.
 #[derive(Debug, Args)]
-pub struct Demo {}
-pub(super) fn run(_command: &Demo) -> anyhow::Result<Finding> {
+pub(super) struct Demo {
+    /// The port that the gate listens on
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The port of /healthz, /readyz and /metrics
+    #[arg(long, default_value_t = 9901)]
+    admin_port: u16,
+}
+
+/// The rollout that the demo shows: one enforced cluster, one in shadow, the rest legacy.
+const ROLLOUT: [(&str, &str); 3] = [("S1", "v2"), ("S2", "shadow"), ("S8", "v2")];
+
+/// Somebody to log in as.
+#[derive(Clone, Debug)]
+pub(super) struct Persona {
+    id: String,
+    what: String,
+}
+
+pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
+    super::serve::start_log(super::serve::LogFormat::Text);
+    let folder = Folder::create()?;
+    let secrets = fresh_secrets()?;
+    let settings = settings(demo, &folder)?;
+    let personas = with_store(&settings, async |store| {
+        store.migrate().await?;
+        people(&store).await
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let socket = folder.0.join("console.sock");
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?
+    };
+    runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), settings.mapping.file.clone()));
+    print!("{}", guide(demo, &folder, &personas));
+    server::run(&settings, &secrets, Start::default())?;
     Ok(Finding::Clean)
+}
+
+/// A folder that goes when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> anyhow::Result<Folder> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let path = std::env::temp_dir().join(format!("console-gate-demo-{}", std::process::id()));
+        // For the owner alone: it holds an audit log and a socket that believes nobody but the gate.
+        std::fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("console-gate: {} was not removed: {error}", self.0.display());
+        }
+    }
+}
+
+fn fresh_secrets() -> anyhow::Result<Secrets> {
+    let fresh = || -> anyhow::Result<Secret> {
+        let mut bytes = vec![0_u8; 32];
+        OsRng.try_fill_bytes(&mut bytes)?;
+        Ok(Secret::new(bytes))
+    };
+    Ok(Secrets {
+        session_key: fresh()?,
+        session_fallbacks: Vec::new(),
+        assertion_keys: vec![NamedKey { id: "demo".into(), secret: fresh()? }],
+    })
+}
+
+/// Writes the demo's files and reads its settings back from them, as `serve` would.
+fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
+    let path = |name: &str| folder.0.join(name);
+    let mut routes = include_str!("../../routes.toml").to_owned();
+    for (cluster, mode) in ROLLOUT {
+        routes = routes.replace(&format!("\n{cluster} = \"legacy\""), &format!("\n{cluster} = \"{mode}\""));
+    }
+    std::fs::write(path("routes.toml"), routes)?;
+    let file = path("gate.toml");
+    let text = format!(
+        "environment = \"development\"\n\
+         [listen]\nproxy = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\nupgrade_socket = \"{}\"\ndrain_ms = 1000\n\
+         [upstream]\nservers = [\"unix:{}\"]\nhealth_path = \"/auth/healthz\"\n",
+        demo.port,
+        demo.admin_port,
+        path("upgrade.sock").display(),
+        path("console.sock").display(),
+    );
+    std::fs::write(&file, text)?;
+    Ok(Settings::read(&file)?)
+}
+
+/// One admin for each group and one for each legacy role; the flag on, so that the enforced cluster is enforced.
+async fn people(store: &crate::store::SharedStore) -> anyhow::Result<Vec<Persona>> {
+    let mut personas = Vec::new();
+    let catalog = store.catalog().await?;
+    for group in &catalog.groups {
+        let id = AdminId::new(format!("in-{group}"));
+        store.add_admin(&id, &format!("{id}@example.com"), group).await?;
+        store.join_group(&id, group, "demo").await?;
+        let roles: Vec<String> = catalog.roles_of_group(group).iter().map(ToString::to_string).collect();
+        let what = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
+        personas.push(Persona { id: id.to_string(), what });
+    }
+    for role in LegacyRole::ALL {
+        let id = AdminId::new(format!("legacy-{}", role.as_str()));
+        store.add_admin(&id, &format!("{id}@example.com"), role.as_str()).await?;
+        store.add_legacy_role(&id, role, "demo").await?;
+        personas.push(Persona { id: id.to_string(), what: format!("legacy role {}", role.as_str()) });
+    }
+    let now = chrono::Utc::now();
+    let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled: true, by: "demo".into() };
+    store.set_rbac_v2(true, "demo", now, &event.into_record(now)).await?;
+    Ok(personas)
+}
+
+fn guide(demo: &Demo, folder: &Folder, personas: &[Persona]) -> String {
+    let gate = format!("http://127.0.0.1:{}", demo.port);
+    let admin = format!("http://127.0.0.1:{}", demo.admin_port);
+    let program = std::env::current_exe().map_or_else(|_| "console-gate".to_owned(), |path| shown(&path));
+    let place = folder.0.display();
+    let jar = format!("{place}/cookies");
+    let command = format!("{program} --config {place}/gate.toml");
+    format!(
+        "\n\
+console-gate demo. Click through it:
+
+    {gate}/auth/home        {people} people to log in as, and every route with what became of it
+    {admin}/readyz    {admin}/metrics
+
+Or with curl, one by one:
+
+    # Nobody: 302 to the login page.
+    curl -si {gate}/console/waitlist | head -1
+
+    # Log in as somebody of the support team; S1 is enforced by V2, and console-user is enough: 200.
+    curl -s -o /dev/null -c {jar} -d as=in-raxx-support-team {gate}/auth/login
+    curl -si -b {jar} {gate}/console/status | head -1
+
+    # The waitlist needs console-manager: 403, and its audit row.
+    curl -s -b {jar} {gate}/console/waitlist
+    {command} audit tail --limit 1
+
+    # Put S1 back on its legacy gate, live: the support team's admin has no legacy role, so the same page is a 403.
+    sed -i 's/^S1 = \"v2\"/S1 = \"legacy\"/' {place}/routes.toml && sleep 1
+    curl -si -b {jar} {gate}/console/status | head -1
+
+    # Roll back to the mapping before: 200 again. Then see what was activated.
+    {command} rollback && sleep 1
+    curl -si -b {jar} {gate}/console/status | head -1
+    {command} history
+
+    # The kill-switch: every route on its legacy gate at once.
+    {command} flag rbac-v2 off
+    curl -si -b {jar} {gate}/console/status | head -1
+
+Files: {place}    Ctrl-C ends the demo and removes them.
+
+",
+        people = personas.len(),
+    )
+}
+
+fn shown(path: &Path) -> String {
+    let current = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&current).unwrap_or(path).display().to_string()
 }

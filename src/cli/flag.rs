@@ -8,7 +8,7 @@ use crate::store::control::RBAC_V2_FLAG;
 
 /// Flip the kill-switch, live, in every gate on this database
 #[derive(Debug, Args)]
-pub struct Flag {
+pub(super) struct Flag {
     /// Which flag
     #[arg(value_enum)]
     name: Name,

@@ -6,7 +6,7 @@ use super::{Common, Finding, with_store};
 
 /// List activated and refused mappings, the latest first
 #[derive(Debug, Args)]
-pub struct History {
+pub(super) struct History {
     /// How many
     #[arg(long, default_value_t = 20)]
     limit: u32,

@@ -10,7 +10,7 @@ use super::Finding;
 
 /// Print a fresh key for CONSOLE_GATE_KEYS: for HS256 and for EdDSA alike
 #[derive(Debug, Args)]
-pub struct Keygen {
+pub(super) struct Keygen {
     /// The key's id, by which Console finds it
     #[arg(long, default_value = "k1")]
     id: String,

@@ -14,7 +14,7 @@ use crate::store::mappings::Pin;
 ///
 /// The gates take it up within a second, and do not pick the present file up again until it changes.
 #[derive(Debug, Args)]
-pub struct Rollback {
+pub(super) struct Rollback {
     /// The beginning of its SHA-256 (see `history`); without it, the one before the running one
     #[arg(long)]
     to: Option<String>,

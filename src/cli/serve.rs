@@ -8,7 +8,7 @@ use crate::settings::secrets::Secrets;
 
 /// Run the gate
 #[derive(Debug, Args)]
-pub struct Serve {
+pub(super) struct Serve {
     /// Take the listening sockets over from a running gate, to which SIGQUIT is sent then
     #[arg(long)]
     upgrade: bool,
@@ -19,7 +19,7 @@ pub struct Serve {
 
 /// The forms of the log.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }

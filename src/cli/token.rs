@@ -12,7 +12,7 @@ use crate::store::tokens::NewToken;
 
 /// Enrol, revoke and list machine tokens
 #[derive(Debug, Args)]
-pub struct Token {
+pub(super) struct Token {
     #[command(subcommand)]
     action: Action,
 }

@@ -145,7 +145,7 @@ fn form_text(encoded: &[u8]) -> Result<String, BodyError> {
     if !well_formed {
         return Err(BodyError::Malformed);
     }
-    percent_decode(&spaced).decode_utf8().map(|text| text.into_owned()).map_err(|_| BodyError::Malformed)
+    percent_decode(&spaced).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| BodyError::Malformed)
 }
 
 /// The media type in lower case; a charset other than UTF-8 makes it unreadable.

@@ -24,7 +24,8 @@ use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::tagged_json::{TaggedJsonError, URL_SAFE, Value, decode_base64};
+use super::python_base64::{URL_SAFE, decode_base64};
+use super::tagged_json::{TaggedJsonError, Value};
 
 /// `SecureCookieSessionInterface.salt`.
 const SALT: &[u8] = b"cookie-session";

@@ -225,7 +225,7 @@ fn legacy_roles(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTr
     }
     distinct(roles)
         .map_err(|()| {
-            reader.report(Diagnostic::new("repeated-role", value.span(), "`legacy` repeats a role"))
+            reader.report(Diagnostic::new("repeated-role", value.span(), "`legacy` repeats a role"));
         })
         .ok()
 }

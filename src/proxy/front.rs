@@ -206,7 +206,7 @@ impl ServerApp for Front {
             return self.proxy.process_new(stream, shutdown).await;
         }
         let peer = stream.get_socket_digest().and_then(|digest| {
-            digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()))
+            digest.peer_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip))
         });
         let mut buffer = BytesMut::new();
         loop {

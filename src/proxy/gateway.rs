@@ -111,7 +111,8 @@ impl Gateway {
         };
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let request = inspect_fields(&start, fields, &self.gate.policy)?;
-        context.peer = session.client_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()));
+        context.peer =
+            session.client_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip));
         context.request = Some(Box::new(request));
         Ok(())
     }

@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. The others are for working on the project.
+
+CARGO ?= cargo
+
+.PHONY: demo test lint race bench clean
+
+## A gate that you can click through, on http://127.0.0.1:8080
+demo:
+	@tests/setup.sh build
+	$(CARGO) build --locked
+	@target/debug/console-gate demo
+
+## Every test: pure, both databases, the real binary before a real Flask Console, the WSGI middleware
+test:
+	@tests/setup.sh test
+	$(CARGO) test --locked
+	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
+
+## Formatting and lints
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+## 100,000 rounds of revoke-then-request through two gates on one Postgres
+race:
+	@tests/setup.sh test
+	GATE_ROUNDS=100000 $(CARGO) test --locked --test gate freshness -- --nocapture
+
+## Criterion: match, decide, warm access, cookie, firewall
+bench:
+	@tests/setup.sh build
+	$(CARGO) bench --locked
+
+clean:
+	$(CARGO) clean
+	rm -rf .venv

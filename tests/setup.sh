@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs what building and testing need and this machine lacks; quick when nothing is missing.
+#
+#   tests/setup.sh build    what `make demo` needs: a C compiler and cmake (pingora builds zlib-ng)
+#   tests/setup.sh test     that, a Postgres server, and .venv with Flask and gunicorn
+#
+# As root on Debian or Ubuntu the packages are installed; anybody else is told exactly what to install.
+set -eu
+cd "$(dirname "$0")/.."
+
+missing=
+lacks() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+
+lacks cargo "rust-toolchain(https://rustup.rs)"
+case "$missing" in
+    *rust*) echo "setup: this project needs a Rust toolchain: see https://rustup.rs" >&2; exit 2 ;;
+esac
+
+lacks cc gcc
+lacks c++ g++
+lacks cmake cmake
+if [ "${1:-build}" = test ]; then
+    lacks python3 python3
+    # Debian splits venv's installer off; without it `python3 -m venv` fails half-way.
+    python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+    if [ -z "${TEST_DATABASE_URL:-}" ] && ! command -v initdb >/dev/null 2>&1 \
+        && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+        missing="$missing postgresql"
+    fi
+fi
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "setup: installing$missing"
+        apt-get update -qq
+        # shellcheck disable=SC2086  # a list of package names
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    else
+        echo "setup: missing here:$missing" >&2
+        echo "setup: on Debian or Ubuntu: sudo apt-get install$missing" >&2
+        exit 2
+    fi
+fi
+
+if [ "${1:-build}" = test ]; then
+    wanted=tests/console/requirements.txt
+    if ! cmp -s "$wanted" .venv/installed.txt; then
+        echo "setup: installing Flask and gunicorn into .venv"
+        python3 -m venv .venv
+        .venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted"
+        cp "$wanted" .venv/installed.txt
+    fi
+fi

@@ -1,0 +1,243 @@
+//! A Postgres server for tests: one a test process, one empty database a test.
+//!
+//! ```ignore
+//! #[path = "../support/postgres.rs"]
+//! mod postgres;
+//! let url = postgres::Postgres::shared().database();
+//! ```
+//!
+//! With `TEST_DATABASE_URL` the databases (`gate_test_...`) are created on that server instead, and stay there.
+//!
+//! A `static` is never dropped, and a test process may be killed, so the server does not depend on this process to
+//! clean up: a shell stands between the two, and when its standard input closes, for whatever reason, it kills the
+//! server and removes its folder.
+
+// Each test binary includes this file and uses its own part of it.
+#![allow(dead_code)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::FromStr as _;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+
+/// How long a server may take to answer after its start. A busy machine is slow, a broken server is slow for ever.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// `start` and `stop` are answered with a line each. SIGQUIT is Postgres's immediate shutdown: a crash, as far as
+/// its clients can tell, and the quickest way to end a server whose data nobody will read.
+const KEEPER: &str = r#"
+start() { "$POSTGRES" -D "$FOLDER/data" </dev/null >>"$FOLDER/log" 2>&1 & server=$!; }
+stop() { kill -QUIT "$server" 2>/dev/null; wait "$server" 2>/dev/null; }
+while read -r order; do "$order"; echo "$order"; done
+stop
+rm -rf "$FOLDER"
+"#;
+
+/// Only a Unix socket, so no port can be taken and nobody else can connect. Without fsync, because a test's
+/// database need not outlive the machine. The rest is as Postgres ships it.
+const CONFIGURATION: &str = "
+listen_addresses = ''
+port = 5432
+fsync = off
+max_connections = 200
+";
+
+/// A running server.
+pub struct Postgres {
+    /// The database `postgres` of the server, as its superuser.
+    maintenance: PgConnectOptions,
+    keeper: Option<Mutex<Keeper>>,
+}
+
+/// The shell that starts, stops and finally removes the server.
+struct Keeper {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    folder: PathBuf,
+}
+
+impl Postgres {
+    /// The server of this test process, started on first use; or the one that `TEST_DATABASE_URL` names.
+    pub fn shared() -> &'static Postgres {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
+            Ok(url) => {
+                let maintenance =
+                    PgConnectOptions::from_str(&url).expect("TEST_DATABASE_URL is a postgres URL");
+                Postgres { maintenance, keeper: None }
+            }
+            Err(_) => Postgres::start(),
+        })
+    }
+
+    /// A server of the caller's own, which may be stopped and restarted. It ends when the value is dropped.
+    pub fn start() -> Postgres {
+        let bin = installation();
+        // Not `temp_dir()`: a socket's path is limited to 107 bytes, and `nobody` has to be able to reach it.
+        let folder =
+            tempfile::Builder::new().prefix("gate-pg-").tempdir_in("/tmp").expect("a folder in /tmp");
+        let folder = folder.keep();
+        let user = unprivileged_user();
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).expect("root may give a folder away");
+        }
+
+        let mut initdb = command(bin.join("initdb"), &folder, user);
+        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
+        let output = initdb.arg("-D").arg(folder.join("data")).output().expect("initdb runs");
+        assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
+        let socket = format!("unix_socket_directories = '{}'\n", folder.display());
+        std::fs::write(folder.join("data/postgresql.auto.conf"), format!("{CONFIGURATION}{socket}"))
+            .expect("the new server's configuration can be written");
+
+        let mut keeper = command("/bin/sh", &folder, user);
+        keeper.arg("-c").arg(KEEPER).env("POSTGRES", bin.join("postgres")).env("FOLDER", &folder);
+        keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A group of its own: Ctrl-C must end the tests and leave the shell alive to clean up after them.
+        let mut process = keeper.process_group(0).spawn().expect("/bin/sh runs");
+        let orders = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().expect("standard output is piped"));
+        let url = format!("postgres://postgres@localhost:5432/postgres?host={}", folder.display());
+        let server = Postgres {
+            maintenance: PgConnectOptions::from_str(&url).expect("a URL that was just written"),
+            keeper: Some(Mutex::new(Keeper { process, orders, answers, folder })),
+        };
+        server.restart();
+        server
+    }
+
+    /// The URL of a new, empty database.
+    pub fn database(&self) -> String {
+        let name = format!("gate_test_{}", uuid::Uuid::now_v7().simple());
+        // template0, because nobody can be connected to it, which would make the copy fail.
+        self.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+        match &self.keeper {
+            Some(keeper) => {
+                let folder =
+                    keeper.lock().unwrap_or_else(PoisonError::into_inner).folder.display().to_string();
+                format!("postgres://postgres@localhost:5432/{name}?host={folder}")
+            }
+            None => self.maintenance.clone().database(&name).to_url_lossy().to_string(),
+        }
+    }
+
+    /// Runs statements on the database `postgres`: roles, for example, belong to the server and not to a database.
+    pub fn execute(&self, statements: &str) {
+        let statements = sqlx::AssertSqlSafe(statements.to_owned());
+        let options = self.maintenance.clone();
+        blocking(async move {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            connection.execute(sqlx::raw_sql(statements)).await?;
+            connection.close().await
+        })
+        .expect("the test server takes the statements");
+    }
+
+    /// Kills the server as a crash would; the data stay.
+    pub fn stop(&self) {
+        self.order("stop");
+    }
+
+    /// Starts the server again and waits until it takes connections.
+    pub fn restart(&self) {
+        self.order("start");
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let options = self.maintenance.clone();
+            let attempt = blocking(async move { PgConnection::connect_with(&options).await?.close().await });
+            match attempt {
+                Ok(()) => return,
+                Err(error) if Instant::now() > deadline => panic!("no Postgres: {error}\n{}", self.log()),
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// What the server has written to its log.
+    pub fn log(&self) -> String {
+        let Some(keeper) = &self.keeper else { return String::new() };
+        let folder = keeper.lock().unwrap_or_else(PoisonError::into_inner).folder.clone();
+        std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+    }
+
+    fn order(&self, order: &str) {
+        let keeper = self.keeper.as_ref().expect("a server of TEST_DATABASE_URL is not ours to stop");
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let orders = keeper.orders.as_mut().expect("the orders are open until the drop");
+        writeln!(orders, "{order}").expect("the keeper reads its orders");
+        let mut answer = String::new();
+        keeper.answers.read_line(&mut answer).expect("the keeper answers");
+        assert_eq!(answer.trim_end(), order, "the keeper did something else");
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// The folder that holds `initdb` and `postgres`.
+fn installation() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // Debian and Ubuntu keep the server's programs out of PATH. The newest version first.
+    let mut packaged: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
+        })
+        .collect();
+    packaged.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    folders.extend(packaged.into_iter().map(|(_, folder)| folder));
+    let is_complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    folders.into_iter().find(is_complete).expect(
+        "no Postgres server: neither PATH nor /usr/lib/postgresql/*/bin has `initdb` and `postgres`; \
+         install one (`apt-get install postgresql`) or name a running one in TEST_DATABASE_URL",
+    )
+}
+
+/// Postgres refuses to run as root. Then it runs as `nobody`: the user and group id; `None` for everybody else.
+fn unprivileged_user() -> Option<(u32, u32)> {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !is_root {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd is readable");
+    let nobody = users.lines().find(|line| line.starts_with("nobody:")).expect("there is a user `nobody`");
+    let mut ids = nobody.split(':').skip(2).map(|id| id.parse().expect("a number in /etc/passwd"));
+    Some((ids.next().expect("a user id"), ids.next().expect("a group id")))
+}
+
+/// A command in `folder` as `user`, free of what the environment says about some other Postgres.
+fn command(program: impl AsRef<Path>, folder: &Path, user: Option<(u32, u32)>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+        command.env_remove(name);
+    }
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// Runs a future to its end on a thread of its own, so that a test which is itself a future may call it.
+fn blocking<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime for one connection").block_on(future)
+    });
+    thread.join().expect("the thread of one connection does not panic")
+}
