@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 
-use crate::proxy::upstream::Upstreams;
 use crate::store::SharedStore;
+use crate::upstream::Upstreams;
 
 /// What the endpoints look at.
 #[derive(Clone)]

@@ -13,6 +13,7 @@
 //! - [`activation`]: the running mapping and how it is replaced.
 //! - [`assertion`]: what Console is told about who was let in.
 //! - [`proxy`]: one request from the socket to Console and back.
+//! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
@@ -39,3 +40,4 @@ pub mod rbac;
 pub mod server;
 pub mod settings;
 pub mod store;
+pub mod upstream;

@@ -15,3 +15,6 @@ pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use table::{
     BodyField, BodyRule, ClusterMode, Found, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped, V2Gate,
 };
+
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,8 @@ pub mod answer;
 pub mod client;
 pub mod front;
 pub mod gateway;
-pub mod pages;
+pub mod message;
 pub mod ruling;
-pub mod upstream;
 
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ use crate::firewall::Policy;
 use crate::identity::flask_cookie::CookieVerifier;
 use crate::settings::{AddressDetail, Settings};
 
-use upstream::Upstreams;
+use crate::upstream::Upstreams;
 
 /// Everything that a request needs, shared by all of them.
 pub struct Gate {

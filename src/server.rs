@@ -22,11 +22,11 @@ use crate::firewall::{Limits, Policy, StripList};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use crate::proxy::front::Front;
 use crate::proxy::gateway::Gateway;
-use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Gate, Options};
 use crate::settings::secrets::Secrets;
 use crate::settings::{Address, Environment, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
+use crate::upstream::Upstreams;
 
 /// What `serve` is told besides the settings.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,15 +8,36 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use metrics::counter;
 use tokio::sync::mpsc;
 
 use crate::store::DriftStore;
-use crate::store::drift::DriftRecord;
 
 const QUEUE: usize = 8_192;
 /// How long repeats are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(200);
+
+/// Some occurrences of one disagreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriftRecord {
+    pub id: uuid::Uuid,
+    pub seen_at: DateTime<Utc>,
+    pub cluster: Option<String>,
+    pub route: String,
+    pub method: &'static str,
+    pub actor_kind: &'static str,
+    pub actor_id: String,
+    /// `would_newly_deny` or `would_newly_allow`.
+    pub direction: &'static str,
+    pub legacy_answer: &'static str,
+    pub v2_answer: &'static str,
+    pub reason: &'static str,
+    pub mapping_sha256: String,
+    pub epoch: i64,
+    pub request_id: String,
+    pub count: i64,
+}
 
 /// Takes disagreements off the hands of requests.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::pages::{Form, Message};
+use super::message::{Form, Message};
 use super::ruling::{Ruling, reason_in_words};
 use crate::decision::Denial;
 use crate::firewall::{Refusal, Request};

@@ -17,7 +17,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use super::Gate;
 use super::answer::Answer;
 use super::client::client_address;
-use super::pages::Form;
+use super::message::Form;
 use super::ruling::{BodySource, Incoming, Ruling};
 use crate::assertion;
 use crate::decision::Permit;

@@ -8,6 +8,7 @@ use metrics::counter;
 use super::Gate;
 use super::client::kept_address;
 use crate::access::AccessError;
+use crate::audit::drift::DriftRecord;
 use crate::audit::event::{AccessDenied, AuditEvent, Held};
 use crate::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use crate::decision::{
@@ -20,7 +21,6 @@ use crate::identity::{Principal, Subject};
 use crate::ids::{AdminId, MachineTokenId, RequestId, SessionId};
 use crate::mapping::{Found, Mapping, Row, RowKind, Unmapped, V2Gate};
 use crate::rbac::{Access, Standing};
-use crate::store::drift::DriftRecord;
 
 /// What becomes of a request.
 #[derive(Debug)]

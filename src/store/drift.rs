@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use crate::audit::drift::DriftRecord;
 
 /// Records and lists drift.
 #[async_trait]
@@ -13,27 +14,6 @@ pub trait DriftStore {
 
     /// Every drift row, the latest first.
     async fn drift(&self) -> Result<Vec<StoredDrift>, StoreError>;
-}
-
-/// Some occurrences of one disagreement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DriftRecord {
-    pub id: uuid::Uuid,
-    pub seen_at: DateTime<Utc>,
-    pub cluster: Option<String>,
-    pub route: String,
-    pub method: &'static str,
-    pub actor_kind: &'static str,
-    pub actor_id: String,
-    /// `would_newly_deny` or `would_newly_allow`.
-    pub direction: &'static str,
-    pub legacy_answer: &'static str,
-    pub v2_answer: &'static str,
-    pub reason: &'static str,
-    pub mapping_sha256: String,
-    pub epoch: i64,
-    pub request_id: String,
-    pub count: i64,
 }
 
 /// A drift row as it is read back.

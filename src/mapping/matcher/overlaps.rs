@@ -130,9 +130,6 @@ impl Candidates<'_> {
                     self.descend(*static_child, *child);
                 }
             }
-            if part.takes_rest() {
-                self.across(tree[statics].rules(), &self.below(*child));
-            }
         }
     }
 
