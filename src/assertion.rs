@@ -167,3 +167,88 @@ fn public_jwk(key: &NamedKey) -> Result<serde_json::Value, KeyError> {
         "x": URL_SAFE_NO_PAD.encode(public.as_bytes()),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::decision::body::BodyFacts;
+    use crate::decision::{Answer, Caller, Question, Target, decide};
+    use crate::mapping::{ClusterMode, Mapping};
+    use crate::settings::secrets::Secret;
+
+    fn permit() -> Permit {
+        let file = "version = 1\nblueprints.b.routes.\"GET /x\" = { public = true }\n";
+        let mapping = Mapping::parse("t", file).unwrap();
+        let target = Target::Row(&mapping.rows()[0], ClusterMode::Legacy);
+        let question = Question { target, caller: Caller::Nobody, control: None, body: &BodyFacts::NotRead };
+        match decide(&question).answer {
+            Answer::Allow(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn key(id: &str, length: usize) -> NamedKey {
+        NamedKey { id: id.into(), secret: Secret::new(vec![7; length]) }
+    }
+
+    fn parts(token: &str) -> (Value, Value, Vec<u8>) {
+        let parts: Vec<Vec<u8>> =
+            token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+        (
+            serde_json::from_slice(&parts[0]).unwrap(),
+            serde_json::from_slice(&parts[1]).unwrap(),
+            parts[2].clone(),
+        )
+    }
+
+    #[test]
+    fn the_claims_say_who_what_and_for_how_long() {
+        let signer =
+            AssertionSigner::new(AssertionAlgorithm::Hs256, &[key("k1", 32)], "console", 3_600).unwrap();
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let id = RequestId::generate();
+        let (header, claims, _) = parts(&signer.sign(&permit(), Method::Get, "/x", id, now));
+        assert_eq!(header["alg"], "HS256");
+        assert_eq!(header["kid"], "k1");
+        assert_eq!(claims["iss"], "console-gate");
+        assert_eq!(claims["aud"], "console");
+        assert_eq!(
+            (&claims["method"], &claims["path"], &claims["route"]),
+            (&"GET".into(), &"/x".into(), &"GET /x".into())
+        );
+        assert_eq!(claims["rid"], id.to_string());
+        // However long the settings ask for: at most a minute.
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
+        assert_eq!(signer.jwks(), None);
+    }
+
+    #[test]
+    fn an_eddsa_assertion_verifies_with_the_published_key() {
+        let keys = [key("new", 32), key("old", 32)];
+        let signer = AssertionSigner::new(AssertionAlgorithm::EdDsa, &keys, "console", 30).unwrap();
+        let set: Value = serde_json::from_str(signer.jwks().unwrap()).unwrap();
+        assert_eq!(set["keys"][1]["kid"], "old");
+        let public = URL_SAFE_NO_PAD.decode(set["keys"][0]["x"].as_str().unwrap()).unwrap();
+        let public = VerifyingKey::from_bytes(public.as_slice().try_into().unwrap()).unwrap();
+        let token = signer.sign(&permit(), Method::Get, "/x", RequestId::generate(), Utc::now());
+        let signed = token.rsplit_once('.').unwrap().0;
+        let signature = Signature::from_slice(&parts(&token).2).unwrap();
+        public.verify(signed.as_bytes(), &signature).unwrap();
+        assert!(public.verify(b"something else", &signature).is_err());
+    }
+
+    #[test]
+    fn a_key_that_cannot_sign_is_refused_at_start() {
+        assert!(matches!(
+            AssertionSigner::new(AssertionAlgorithm::EdDsa, &[key("k", 33)], "c", 30),
+            Err(KeyError::NotASeed(_))
+        ));
+        assert!(matches!(
+            AssertionSigner::new(AssertionAlgorithm::Hs256, &[], "c", 30),
+            Err(KeyError::NoKey)
+        ));
+    }
+}

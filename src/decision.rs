@@ -136,7 +136,7 @@ impl Permit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     pub reason: Reason,
-    /// What would have been enough, in words: `role console-manager`, `one of superadmin, ops`.
+    /// What would have been enough, in words: `role console-manager`, `legacy role superadmin or ops`.
     pub required: Vec<String>,
 }
 
@@ -291,7 +291,7 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
         let names: Vec<&str> = accepted.iter().map(|role| role.as_str()).collect();
         return Err(Denial {
             reason: Reason::MissingLegacyRole,
-            required: vec![format!("one of {}", names.join(", "))],
+            required: vec![format!("legacy role {}", names.join(" or "))],
         });
     }
     Ok(used)

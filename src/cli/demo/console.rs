@@ -129,7 +129,7 @@ fn link(row: &crate::mapping::Row, mode: ClusterMode) -> Option<Link> {
     let RowKind::Gated { legacy, v2, .. } = &row.kind else { return None };
     let legacy_names = || {
         let names: Vec<&str> = legacy.iter().flatten().map(|role| role.as_str()).collect();
-        format!("one of {}", names.join(", "))
+        format!("legacy role {}", names.join(" or "))
     };
     let needs = match (v2, mode) {
         (V2Gate::Undecided { question, .. }, _) => format!("{} ({question})", legacy_names()),

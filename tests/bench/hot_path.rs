@@ -1,0 +1,147 @@
+//! What a request pays on its way, step by step. `make bench` prints it; the README's table comes from here.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use console_gate::access::{AccessResolver, Posture};
+use console_gate::assertion::AssertionSigner;
+use console_gate::clock::SystemClock;
+use console_gate::decision::body::BodyFacts;
+use console_gate::decision::{Answer, Caller, Control, Question, Target, decide};
+use console_gate::firewall::{Policy, inspect};
+use console_gate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use console_gate::identity::{Principal, Subject};
+use console_gate::ids::{AdminId, Epoch, RequestId};
+use console_gate::mapping::{Found, Mapping};
+use console_gate::method::Method;
+use console_gate::rbac::{Access, LegacyRole, Standing};
+use console_gate::settings::secrets::{NamedKey, Secret};
+use console_gate::settings::values::AssertionAlgorithm;
+use console_gate::store::{DatabaseUrl, StoreOptions};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+
+const HEAD: &[u8] = b"GET /console/customers/7/tickets?page=2 HTTP/1.1\r\nHost: console.example.com\r\n\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-GB,en;q=0.5\r\n\
+Accept-Encoding: gzip, deflate, br\r\nReferer: https://console.example.com/console/customers/\r\n\
+Cookie: theme=dark; session=eyJhZG1pbl9pZCI6ImFubmEifQ.awD7dQ.NuOARuKLLMvvK7Q19pp3ERxboas\r\n\
+Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n\r\n";
+
+fn firewall(bench: &mut Criterion) {
+    let policy = Policy::default();
+    bench.bench_function("firewall/inspect", |bencher| {
+        bencher.iter(|| inspect(black_box(HEAD), &policy).unwrap());
+    });
+}
+
+/// A table like Console's, `rows` long.
+fn table(rows: usize) -> Mapping {
+    let mut file = "version = 1\n[blueprints.b.routes]\n".to_owned();
+    for row in 0..rows / 2 {
+        file.push_str(&format!("\"GET /console/area{row}/<id>/tickets\" = {{ session = true }}\n"));
+        file.push_str(&format!("\"POST /console/area{row}/<int:id>\" = {{ session = true }}\n"));
+    }
+    Mapping::parse("bench.toml", &file).unwrap()
+}
+
+fn matching(bench: &mut Criterion) {
+    let mut group = bench.benchmark_group("match");
+    for rows in [100, 10_000, 100_000] {
+        let mapping = table(rows);
+        let path = format!("/console/area{}/customer-7/tickets", rows / 4);
+        group.bench_function(BenchmarkId::from_parameter(rows), |bencher| {
+            bencher.iter(|| assert!(matches!(mapping.find(black_box(&path), Method::Get), Found::Row(_))));
+        });
+    }
+    group.finish();
+}
+
+fn deciding(bench: &mut Criterion) {
+    let file = include_str!("../../routes.toml").replace("= \"legacy\"", "= \"v2\"");
+    let mapping = Mapping::parse("routes.toml", &file).unwrap();
+    let Found::Row(row) = mapping.find("/console/customers/7/tickets", Method::Get) else { unreachable!() };
+    let principal = Principal::Admin { id: AdminId::new("anna"), session: None };
+    let access = Access {
+        standing: Standing::Active,
+        legacy: [LegacyRole::Ops].into(),
+        roles: ["console-user", "console-audit-user", "console-manager"].map(Arc::from).into(),
+        ..Access::nothing(Epoch(1))
+    };
+    let control = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+    bench.bench_function("decide/allow", |bencher| {
+        bencher.iter(|| {
+            decide(black_box(&Question {
+                target: Target::Row(row, mapping.mode_of(row)),
+                caller: Caller::Known(&principal, &access),
+                control: Some(&control),
+                body: &BodyFacts::NotRead,
+            }))
+        });
+    });
+    let verdict = decide(&Question {
+        target: Target::Row(row, mapping.mode_of(row)),
+        caller: Caller::Known(&principal, &access),
+        control: Some(&control),
+        body: &BodyFacts::NotRead,
+    });
+    let Answer::Allow(permit) = verdict.answer else { unreachable!() };
+    for (name, algorithm) in [("HS256", AssertionAlgorithm::Hs256), ("EdDSA", AssertionAlgorithm::EdDsa)] {
+        let key = NamedKey { id: "k1".into(), secret: Secret::new(vec![7; 32]) };
+        let signer = AssertionSigner::new(algorithm, &[key], "console", 30).unwrap();
+        let (id, now) = (RequestId::generate(), Utc::now());
+        bench.bench_function(&format!("assertion/{name}"), |bencher| {
+            bencher.iter(|| {
+                signer.sign(black_box(&permit), Method::Get, "/console/customers/7/tickets", id, now)
+            });
+        });
+    }
+}
+
+fn cookie(bench: &mut Criterion) {
+    let keys = SigningKeys::new(b"a secret of some length", [b"an older one"]).unwrap();
+    let verifier = CookieVerifier::new(keys, CookieLimits::default());
+    let now = Utc::now();
+    let cookie = verifier.sign(&serde_json::json!({ "admin_id": "anna", "_fresh": true }), now);
+    bench.bench_function("cookie/verify", |bencher| {
+        bencher.iter(|| verifier.verify(black_box(&cookie), now).unwrap());
+    });
+}
+
+/// The whole of "proven current": one epoch read from SQLite and the cache. A lone caller pays the read alone;
+/// together they share it.
+fn warm_access(bench: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = runtime.block_on(async {
+        let options = StoreOptions {
+            url: DatabaseUrl::Sqlite(folder.path().join("gate.sqlite")),
+            max_connections: 4,
+            timeout: Duration::from_secs(5),
+        };
+        let store = console_gate::store::open(&options).await.unwrap();
+        store.migrate().await.unwrap();
+        store.add_admin(&AdminId::new("anna"), "anna@example.com", "Anna").await.unwrap();
+        let posture = Posture { flag_at_start: None, production: false };
+        Arc::new(AccessResolver::start(store, Arc::new(SystemClock), posture, 1_000))
+    });
+    let subject = Subject::Admin { id: AdminId::new("anna"), session: None };
+    let one = async |resolver: &AccessResolver| {
+        let control = resolver.observe().await.unwrap();
+        resolver.resolve(&subject, control.epoch).await.unwrap()
+    };
+    bench.bench_function("access/warm/1 at a time", |bencher| {
+        bencher.to_async(&runtime).iter(|| one(&resolver));
+    });
+    bench.bench_function("access/warm/256 at a time", |bencher| {
+        bencher.to_async(&runtime).iter(|| futures::future::join_all((0..256).map(|_| one(&resolver))));
+    });
+    let epoch = runtime.block_on(async { resolver.observe().await.unwrap().epoch });
+    bench.bench_function("access/cache alone", |bencher| {
+        bencher.to_async(&runtime).iter(|| async { resolver.resolve(&subject, epoch).await.unwrap() });
+    });
+}
+
+criterion_group!(hot_path, firewall, matching, deciding, cookie, warm_access);
+criterion_main!(hot_path);
