@@ -1,5 +1,7 @@
 //! Who may import whom: the rules of ARCHITECTURE.md, held against the `use crate::` lines.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -233,15 +233,10 @@ impl Reader {
 
     /// Builds the matcher and reports rows that no rule of Werkzeug's ranks.
     fn matcher(&mut self, rows: &[Row], source: &str) -> Matcher {
-        let rules = rows.iter().map(|row| Rule::new(row.pattern.clone(), row.methods.served())).collect();
+        let rules = rows.iter().map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect();
         let matcher = Matcher::build(rules);
         for overlap in matcher.overlaps() {
             let (earlier, later) = (&rows[overlap.first], &rows[overlap.second]);
-            // Flask answers OPTIONS itself for every rule and runs no view, so two rows may share that.
-            let written = earlier.methods.union(later.methods).contains(Method::Options);
-            if overlap.methods == MethodSet::EMPTY.with(Method::Options) && !written {
-                continue;
-            }
             let (line, _) = position(source, earlier.offset);
             self.report(
                 Diagnostic::new(

@@ -1,5 +1,7 @@
 //! What a request pays on its way, step by step. `make bench` prints it; the README's table comes from here.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
