@@ -164,6 +164,7 @@ fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
     options.h2c = listen.h2c;
+    options.h2_idle_timeout = Some(settings.firewall.idle_timeout_ms.duration());
     proxy.server_options = Some(options);
     let mut service = Service::new("console-gate".to_owned(), Front::new(proxy, policy, settings));
     service.add_listener(match &listen.proxy {

@@ -94,10 +94,11 @@ impl BodySource for HeldBody<'_> {
 
 impl Gateway {
     /// The request as the front read it, or, over HTTP/2, as the firewall takes pingora's fields.
-    fn admit(&self, session: &Session, context: &mut Context) -> Result<(), Refusal> {
+    fn admit(&self, session: &mut Session, context: &mut Context) -> Result<(), Refusal> {
         if context.request.is_some() {
             return Ok(());
         }
+        let ends_stream = session.as_downstream_mut().is_body_empty();
         let head = session.req_header();
         if head.version != http::Version::HTTP_2 {
             // A request that came round the front was never inspected.
@@ -107,7 +108,7 @@ impl Gateway {
             method: head.method.as_str().as_bytes(),
             path: head.raw_path(),
             authority: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
-            ends_stream: !head.headers.contains_key("content-length") && head.method.is_safe(),
+            ends_stream,
         };
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let request = inspect_fields(&start, fields, &self.gate.policy)?;

@@ -1,0 +1,20 @@
+//! The real gate in front of a real Console: one test binary, one gunicorn and one Postgres for all of it.
+//!
+//! What is expected is stated from `tests/data/console_routes.csv` and `tests/data/rbac_seed.toml`, read here by
+//! other code than the gate's own. Needs Python with `tests/console/requirements.txt` (CONSOLE_PYTHON, or `.venv` in
+//! the project's folder) and a Postgres server (see `tests/support/postgres.rs`).
+
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    unreachable_pub,
+    reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
+)]
+
+mod support;
+
+mod freshness;
+mod golden;
+mod kill_switch;
+mod matrix;
+mod other_rows;
+mod routes_file;

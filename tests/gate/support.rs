@@ -1,0 +1,31 @@
+//! What the tests stand on: a database, a Console, gates, people, and a client.
+
+pub mod console;
+pub mod denial;
+pub mod findings;
+pub mod gate;
+pub mod http;
+pub mod seed;
+pub mod table;
+pub mod world;
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+pub use console::Console;
+pub use findings::Findings;
+pub use gate::{Gate, Setup};
+pub use http::{Answer, Ask, Client};
+pub use seed::Seed;
+pub use table::{CsvRow, Probe, Status};
+pub use world::{Database, World};
+
+/// A file of the project.
+pub fn project_file(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The text of a file of the project.
+pub fn project_text(path: &str) -> String {
+    std::fs::read_to_string(project_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

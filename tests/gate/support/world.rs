@@ -1,0 +1,100 @@
+//! A database with people in it, and the gates in front of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chrono::Utc;
+use console_gate::identity::flask_cookie::SigningKeys;
+use console_gate::ids::AdminId;
+use console_gate::rbac::LegacyRole;
+use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
+use serde_json::json;
+
+use super::console::SECRET_KEY;
+use super::postgres::Postgres;
+use super::{Gate, Setup, gate};
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// A migrated database of the test's own, and a folder for its gates.
+pub struct World {
+    /// The same database as the gates see it, for people and for assertions.
+    pub store: SharedStore,
+    pub database_url: String,
+    keys: SigningKeys,
+    gates: AtomicUsize,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new(database: Database) -> World {
+        // Not `temp_dir()`: the path of a socket is limited to 107 bytes.
+        let folder = tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp");
+        let database_url = match database {
+            Database::Sqlite => format!("sqlite:{}/gate.sqlite", folder.path().display()),
+            Database::Postgres => Postgres::shared().database(),
+        };
+        gate::migrate(&database_url);
+        let options = StoreOptions {
+            url: DatabaseUrl::parse(&database_url).expect("a URL that was just made"),
+            max_connections: 16,
+            timeout: Duration::from_secs(30),
+        };
+        let store = store::open(&options).await.expect("the database opens");
+        let keys = SigningKeys::new(SECRET_KEY.as_bytes(), [""; 0]).expect("a key");
+        World { store, database_url, keys, gates: AtomicUsize::new(0), folder }
+    }
+
+    /// Starts a gate on this database.
+    pub async fn gate(&self, setup: &Setup) -> Gate {
+        let number = self.gates.fetch_add(1, Ordering::Relaxed);
+        Gate::start(self.folder.path().join(format!("gate-{number}")), &self.database_url, setup).await
+    }
+
+    /// Adds an admin.
+    pub async fn admin(&self, id: &str, groups: &[&str], legacy: &[LegacyRole]) {
+        let admin = AdminId::new(id);
+        let added = self.store.add_admin(&admin, &format!("{id}@example.com"), id).await;
+        added.unwrap_or_else(|error| panic!("{id}: {error}"));
+        for group in groups {
+            self.store.join_group(&admin, group, "tests").await.expect("a group to join");
+        }
+        for role in legacy {
+            self.store.add_legacy_role(&admin, *role, "tests").await.expect("a role to hold");
+        }
+    }
+
+    /// Adds a group that holds `roles`, and an admin of the same name in it.
+    pub async fn admin_holding(&self, id: &str, roles: &[&str]) {
+        self.store.add_group(id, roles).await.unwrap_or_else(|error| panic!("{id}: {error}"));
+        self.admin(id, &[id], &[]).await;
+    }
+
+    /// A session cookie of an admin, as Console signs it.
+    pub fn cookie(&self, admin: &str) -> String {
+        self.keys.sign(&json!({ "admin_id": admin }), Utc::now())
+    }
+
+    /// How many denials the database has.
+    pub async fn denials(&self) -> usize {
+        let events = self.store.recent(1_000_000).await.expect("the audit rows");
+        events.iter().filter(|event| event.event_type == "access_denied").count()
+    }
+
+    /// Runs a statement around the gate, as Console would.
+    pub async fn execute(&self, statement: &'static str) {
+        use sqlx::{Connection as _, Executor as _};
+        if self.database_url.starts_with("sqlite:") {
+            let mut connection = sqlx::SqliteConnection::connect(&self.database_url).await.expect("SQLite");
+            connection.execute(statement).await.expect("SQLite takes the statement");
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.database_url).await.expect("Postgres");
+            connection.execute(statement).await.expect("Postgres takes the statement");
+        }
+    }
+}
