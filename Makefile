@@ -1,8 +1,10 @@
 # Two commands do everything: `make demo` and `make test`. The others are for working on the project.
 
 CARGO ?= cargo
+DIFFERENTIAL = .venv/bin/python tests/prove/werkzeug.py \
+	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
-.PHONY: demo test lint race bench clean
+.PHONY: demo test lint prove race bench clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -15,6 +17,14 @@ test:
 	@tests/setup.sh test
 	$(CARGO) test --locked
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
+	$(CARGO) build --locked --example route_table
+	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
+
+## The matcher against the real Werkzeug: 10 million generated method/path pairs
+prove:
+	@tests/setup.sh test
+	$(CARGO) build --locked --release --example route_table
+	$(DIFFERENTIAL) --matcher target/release/examples/route_table --pairs 10000000
 
 ## Formatting and lints
 lint:

@@ -43,13 +43,32 @@ pub struct Patience {
     total: Option<Duration>,
 }
 
+/// The connections that are open, and how many may be.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    slots: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Connections {
+    /// Room for `limit` connections at once.
+    pub fn at_most(limit: usize) -> Connections {
+        Connections { slots: Arc::new(Semaphore::new(limit)), limit }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.limit - self.slots.available_permits()
+    }
+}
+
 /// Accepts connections and feeds their requests to pingora.
 pub struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
     policy: Policy,
     patience: Patience,
     h2c: bool,
-    connections: Arc<Semaphore>,
+    connections: Connections,
 }
 
 /// Why no head came.
@@ -61,7 +80,12 @@ enum NoHead {
 
 impl Front {
     /// A front for `proxy`, whose modules are initialised.
-    pub fn new(proxy: HttpProxy<Gateway>, policy: Policy, settings: &Settings) -> Front {
+    pub fn new(
+        proxy: HttpProxy<Gateway>,
+        policy: Policy,
+        connections: Connections,
+        settings: &Settings,
+    ) -> Front {
         Front {
             proxy: Arc::new(proxy),
             policy,
@@ -73,7 +97,7 @@ impl Front {
                 total: settings.upstream.total_timeout_ms.bound(),
             },
             h2c: settings.listen.h2c,
-            connections: Arc::new(Semaphore::new(settings.firewall.max_connections.0)),
+            connections,
         }
     }
 
@@ -197,7 +221,7 @@ async fn stopped(shutdown: &mut ShutdownWatch) {
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let Ok(_slot) = self.connections.clone().try_acquire_owned() else {
+        let Ok(_slot) = self.connections.slots.clone().try_acquire_owned() else {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };

@@ -140,7 +140,7 @@ async fn nobody_logs_in(findings: &mut Findings, client: &mut Client, probe: &Pr
     };
     findings.equal(&format!("{who}: status"), answer.status, 302);
     findings.equal(&format!("{who}: location"), answer.header("location"), expected.as_str());
-    findings.equal(&format!("{who}: views"), Console::shared().views_of(answer.request_id()), vec![]);
+    findings.equal(&format!("{who}: Console saw"), Console::shared().saw(answer.request_id()), vec![]);
 }
 
 /// One request of one row.
@@ -177,9 +177,9 @@ impl Case<'_> {
             admin,
             self.row.route(),
         ]);
-        findings.equal(&format!("{who}: view"), found, expected);
-        let ran = Console::shared().views_of(answer.request_id());
-        findings.equal(&format!("{who}: views that ran"), ran, vec![answer.header("x-view").to_owned()]);
+        findings.equal(&format!("{who}: view"), found.to_string(), expected.to_string());
+        let ran = Console::shared().saw(answer.request_id());
+        findings.equal(&format!("{who}: Console saw"), ran, vec![answer.header("x-view").to_owned()]);
     }
 
     /// 403, one audit row, no view.

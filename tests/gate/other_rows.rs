@@ -12,12 +12,12 @@ fn ran_for_nobody(findings: &mut Findings, who: &str, answer: &Answer, blueprint
     findings.equal(&format!("{who}: status"), answer.status, 200);
     findings.equal(&format!("{who}: blueprint"), answer.json()["blueprint"].as_str(), Some(blueprint));
     findings.equal(&format!("{who}: remote user"), answer.json()["remote_user"].as_str(), Some(""));
-    findings.equal(&format!("{who}: views"), Console::shared().views_of(answer.request_id()).len(), 1);
+    findings.equal(&format!("{who}: Console saw"), Console::shared().saw(answer.request_id()).len(), 1);
 }
 
 fn ran_for_none(findings: &mut Findings, who: &str, answer: &Answer, status: u16) {
     findings.equal(&format!("{who}: status"), answer.status, status);
-    findings.equal(&format!("{who}: views"), Console::shared().views_of(answer.request_id()), vec![]);
+    findings.equal(&format!("{who}: Console saw"), Console::shared().saw(answer.request_id()), vec![]);
 }
 
 /// Machine rows (I-7), ported blueprints (I-4), deleted rows and public pages are the same under every setting.

@@ -5,8 +5,10 @@ pub mod denial;
 pub mod findings;
 pub mod gate;
 pub mod http;
+pub mod recorder;
 pub mod seed;
 pub mod table;
+pub mod wire;
 pub mod world;
 
 #[path = "../support/postgres.rs"]

@@ -13,7 +13,7 @@
 //! server and removes its folder.
 
 // Each test binary includes this file and uses its own part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::panic)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -50,7 +50,7 @@ max_connections = 200
 ";
 
 /// A running server.
-pub struct Postgres {
+pub(crate) struct Postgres {
     /// The database `postgres` of the server, as its superuser.
     maintenance: PgConnectOptions,
     keeper: Option<Mutex<Keeper>>,
@@ -66,7 +66,7 @@ struct Keeper {
 
 impl Postgres {
     /// The server of this test process, started on first use; or the one that `TEST_DATABASE_URL` names.
-    pub fn shared() -> &'static Postgres {
+    pub(crate) fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
             Ok(url) => {
@@ -79,7 +79,7 @@ impl Postgres {
     }
 
     /// A server of the caller's own, which may be stopped and restarted. It ends when the value is dropped.
-    pub fn start() -> Postgres {
+    pub(crate) fn start() -> Postgres {
         let bin = installation();
         // Not `temp_dir()`: a socket's path is limited to 107 bytes, and `nobody` has to be able to reach it.
         let folder =
@@ -115,7 +115,7 @@ impl Postgres {
     }
 
     /// The URL of a new, empty database.
-    pub fn database(&self) -> String {
+    pub(crate) fn database(&self) -> String {
         let name = format!("gate_test_{}", uuid::Uuid::now_v7().simple());
         // template0, because nobody can be connected to it, which would make the copy fail.
         self.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
@@ -130,7 +130,7 @@ impl Postgres {
     }
 
     /// Runs statements on the database `postgres`: roles, for example, belong to the server and not to a database.
-    pub fn execute(&self, statements: &str) {
+    pub(crate) fn execute(&self, statements: &str) {
         let statements = sqlx::AssertSqlSafe(statements.to_owned());
         let options = self.maintenance.clone();
         blocking(async move {
@@ -142,12 +142,12 @@ impl Postgres {
     }
 
     /// Kills the server as a crash would; the data stay.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.order("stop");
     }
 
     /// Starts the server again and waits until it takes connections.
-    pub fn restart(&self) {
+    pub(crate) fn restart(&self) {
         self.order("start");
         let deadline = Instant::now() + START_LIMIT;
         loop {
@@ -162,7 +162,7 @@ impl Postgres {
     }
 
     /// What the server has written to its log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let Some(keeper) = &self.keeper else { return String::new() };
         let folder = keeper.lock().unwrap_or_else(PoisonError::into_inner).folder.clone();
         std::fs::read_to_string(folder.join("log")).unwrap_or_default()

@@ -26,7 +26,7 @@ const KEEPER: &str = r#"
 "$PYTHON" -m gunicorn --chdir "$APP" -k gthread --workers 2 --threads 4 --keep-alive 60 --no-control-socket \
     --bind "unix:$FOLDER/console.sock" app:application </dev/null >"$FOLDER/log" 2>&1 & console=$!
 cat >/dev/null
-kill "$console"
+kill -QUIT "$console"
 wait "$console"
 rm -rf "$FOLDER"
 "#;
@@ -41,7 +41,7 @@ pub struct Console {
     log: Mutex<RequestLog>,
 }
 
-/// The request log as far as it was read: request id -> what ran.
+/// The request log as far as it was read: request id -> endpoints.
 #[derive(Default)]
 struct RequestLog {
     read_bytes: u64,
@@ -96,9 +96,10 @@ impl Console {
         self.folder.join("console.sock")
     }
 
-    /// The endpoints whose view ran for a request: none when it did not reach a view. Console writes the line before
+    /// What Console did with a request: the endpoint whose view ran; with a `!` before it when Console stopped the
+    /// request itself; `-` when no view has the path. Nothing: the request never came. Console writes the line before
     /// it answers, so after an answer there is nothing to wait for.
-    pub fn views_of(&self, request_id: &str) -> Vec<String> {
+    pub fn saw(&self, request_id: &str) -> Vec<String> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.read_on(&self.folder.join("requests"));
         log.endpoints.get(request_id).cloned().unwrap_or_default()
@@ -121,10 +122,7 @@ impl RequestLog {
         for line in whole_lines.lines() {
             let fields: Vec<&str> = line.split(' ').collect();
             let [_method, _path, endpoint, request_id] = fields[..] else { panic!("request log: `{line}`") };
-            // `!endpoint` and `-`: it reached Console, but no view.
-            if !endpoint.starts_with(['!', '-']) {
-                self.endpoints.entry(request_id.to_owned()).or_default().push(endpoint.to_owned());
-            }
+            self.endpoints.entry(request_id.to_owned()).or_default().push(endpoint.to_owned());
         }
     }
 }

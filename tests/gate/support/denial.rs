@@ -26,7 +26,7 @@ impl Denial<'_> {
         findings.equal(&format!("{who}: status"), answer.status, 403);
         let id = answer.request_id();
         findings.check(!id.is_empty(), || format!("{who}: the answer has no x-request-id"));
-        findings.equal(&format!("{who}: views that ran"), Console::shared().views_of(id), vec![]);
+        findings.equal(&format!("{who}: Console saw"), Console::shared().saw(id), vec![]);
         let events = world.store.by_request(id).await.expect("the audit rows");
         findings.equal(&format!("{who}: audit rows"), events.len(), 1);
         let Some(event) = events.first() else { return };

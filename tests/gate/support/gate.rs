@@ -20,11 +20,31 @@ pub struct Setup {
     pub environment: &'static str,
     /// Instead of Console.
     pub upstream: Option<PathBuf>,
+    /// Beside it.
+    pub second_upstream: Option<PathBuf>,
+    /// Instead of routes.toml.
+    pub mapping: Option<&'static str>,
+    /// Further lines of [listen], [upstream], [firewall] and [mapping].
+    pub listen: &'static str,
+    pub upstream_settings: &'static str,
+    pub firewall: &'static str,
+    pub mapping_settings: &'static str,
 }
 
 impl Setup {
     /// V2 decides everywhere.
-    pub const V2: Setup = Setup { clusters: "v2", flag: Some("1"), environment: "staging", upstream: None };
+    pub const V2: Setup = Setup {
+        clusters: "v2",
+        flag: Some("1"),
+        environment: "staging",
+        upstream: None,
+        second_upstream: None,
+        mapping: None,
+        listen: "",
+        upstream_settings: "",
+        firewall: "",
+        mapping_settings: "",
+    };
     /// The legacy roles decide everywhere.
     pub const LEGACY: Setup = Setup { clusters: "legacy", ..Setup::V2 };
 }
@@ -33,6 +53,7 @@ impl Setup {
 pub struct Gate {
     folder: PathBuf,
     database_url: String,
+    flag: Option<&'static str>,
     process: Child,
 }
 
@@ -40,34 +61,85 @@ impl Gate {
     /// Starts a gate and waits until it takes requests. `folder` must not exist yet.
     pub async fn start(folder: PathBuf, database_url: &str, setup: &Setup) -> Gate {
         std::fs::create_dir(&folder).expect("a new folder");
-        let upstream = setup.upstream.clone().unwrap_or_else(|| Console::shared().socket());
+        let first = setup.upstream.clone().unwrap_or_else(|| Console::shared().socket());
+        let servers: Vec<String> = std::iter::once(&first)
+            .chain(&setup.second_upstream)
+            .map(|socket| format!("\"unix:{}\"", socket.display()))
+            .collect();
         let settings = format!(
             "environment = \"{environment}\"\n\
              [listen]\n\
              proxy = \"unix:{folder}/proxy.sock\"\n\
              admin = \"unix:{folder}/admin.sock\"\n\
              upgrade_socket = \"{folder}/upgrade.sock\"\n\
+             {listen}\
              [upstream]\n\
-             servers = [\"unix:{upstream}\"]\n\
+             servers = [{servers}]\n\
+             {upstream_settings}\
              [firewall]\n\
-             allowed_hosts = [\"{HOST}\"]\n",
+             allowed_hosts = [\"{HOST}\"]\n\
+             {firewall}\
+             [mapping]\n\
+             {mapping_settings}",
             environment = setup.environment,
             folder = folder.display(),
-            upstream = upstream.display(),
+            listen = setup.listen,
+            servers = servers.join(", "),
+            upstream_settings = setup.upstream_settings,
+            firewall = setup.firewall,
+            mapping_settings = setup.mapping_settings,
         );
         std::fs::write(folder.join("gate.toml"), settings).expect("settings");
-        let mapping = in_mode(&project_text("routes.toml"), setup.clusters);
+        let mapping = match setup.mapping {
+            Some(mapping) => mapping.to_owned(),
+            None => in_mode(&project_text("routes.toml"), setup.clusters),
+        };
         std::fs::write(folder.join("routes.toml"), mapping).expect("a mapping");
-        let log = std::fs::File::create(folder.join("log")).expect("a log file");
-        let mut serve = program(&folder, database_url);
-        serve.arg("serve").stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
-        if let Some(flag) = setup.flag {
-            serve.env("FLAG_RBAC_V2", flag);
-        }
-        let process = serve.spawn().expect("the gate's binary runs");
-        let mut gate = Gate { folder, database_url: database_url.to_owned(), process };
+        let process = serve(&folder, database_url, setup.flag, &[]);
+        let mut gate = Gate { folder, database_url: database_url.to_owned(), flag: setup.flag, process };
         gate.wait_until_ready().await;
         gate
+    }
+
+    /// Starts the gate that takes this one's sockets over, and returns when it waits for them.
+    pub async fn successor(&self) -> Gate {
+        let process = serve(&self.folder, &self.database_url, self.flag, &["--upgrade"]);
+        let gate = Gate {
+            folder: self.folder.clone(),
+            database_url: self.database_url.clone(),
+            flag: self.flag,
+            process,
+        };
+        let handed_over = self.folder.join("upgrade.sock");
+        let deadline = Instant::now() + START_LIMIT;
+        while !handed_over.exists() {
+            assert!(Instant::now() < deadline, "the successor does not wait:\n{}", gate.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gate
+    }
+
+    /// Sends a signal by its name, `HUP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
+    /// Whether the process has ended by itself within `limit`.
+    pub async fn ends(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if self.process.try_wait().expect("the gate's state").is_some() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
+    /// The mapping file that the gate watches.
+    pub fn mapping_file(&self) -> PathBuf {
+        self.folder.join("routes.toml")
     }
 
     async fn wait_until_ready(&mut self) {
@@ -87,7 +159,8 @@ impl Gate {
         }
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where it takes requests.
+    pub fn socket(&self) -> PathBuf {
         self.folder.join("proxy.sock")
     }
 
@@ -123,6 +196,17 @@ impl Drop for Gate {
             }
         }
     }
+}
+
+fn serve(folder: &Path, database_url: &str, flag: Option<&str>, arguments: &[&str]) -> Child {
+    let log =
+        std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
+    let mut serve = program(folder, database_url);
+    serve.arg("serve").args(arguments).stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
+    if let Some(flag) = flag {
+        serve.env("FLAG_RBAC_V2", flag);
+    }
+    serve.spawn().expect("the gate's binary runs")
 }
 
 /// Brings a database's schema up to date by `console-gate migrate`.

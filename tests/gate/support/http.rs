@@ -35,6 +35,12 @@ impl Ask {
         self
     }
 
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Ask {
+        self.body = body.into();
+        self
+    }
+
     /// With Flask's session cookie.
     #[must_use]
     pub fn cookie(self, cookie: &str) -> Ask {
@@ -113,4 +119,21 @@ impl Client {
         tokio::spawn(connection);
         sender
     }
+}
+
+/// One request over HTTP/2 with prior knowledge: the status and the body.
+pub async fn send_http2(socket: &Path, method: &str, target: &str, body: &'static [u8]) -> (u16, Bytes) {
+    let stream = UnixStream::connect(socket).await.expect("the gate takes connections");
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream))
+        .await
+        .expect("an HTTP/2 connection");
+    tokio::spawn(connection);
+    let request = http::Request::builder()
+        .method(method)
+        .uri(format!("http://{HOST}{target}"))
+        .body(Full::new(Bytes::from_static(body)))
+        .expect("a request that http can hold");
+    let (head, body) = sender.send_request(request).await.expect("an answer").into_parts();
+    (head.status.as_u16(), body.collect().await.expect("a whole body").to_bytes())
 }

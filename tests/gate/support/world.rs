@@ -50,6 +50,11 @@ impl World {
         World { store, database_url, keys, gates: AtomicUsize::new(0), folder }
     }
 
+    /// A folder of the test's own.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Starts a gate on this database.
     pub async fn gate(&self, setup: &Setup) -> Gate {
         let number = self.gates.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,178 @@
+//! A running gate's mapping and its signals.
+
+use std::time::{Duration, Instant};
+
+use crate::support::recorder::Recorder;
+use crate::support::{Ask, Database, Gate, Setup, World};
+
+const LEGACY: &str = "version = 1\n[clusters]\nC = \"legacy\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
+    \"GET /x\" = { legacy = [\"ops\"], role = \"console-user\" }\n\"* /open/*\" = { public = true }\n";
+
+fn v2() -> String {
+    LEGACY.replace("C = \"legacy\"", "C = \"v2\"")
+}
+
+/// Waits until a request is answered with `status`: the gate takes a file up in its own time, but soon.
+async fn until(gate: &Gate, ask: &Ask, status: u16) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let answer = gate.send(ask).await;
+        if answer.status == status {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still {} and not {status}\n{}", answer.status, gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A gate on [`LEGACY`], an upstream, and a request by somebody whom only V2 lets in.
+async fn scene(world: &World, upstream: &Recorder) -> (Gate, Ask) {
+    world.admin("anna", &["raxx-support-team"], &[]).await;
+    let gate =
+        world.gate(&Setup { mapping: Some(LEGACY), upstream: Some(upstream.socket()), ..Setup::V2 }).await;
+    let ask = Ask::get("/x").cookie(&world.cookie("anna"));
+    assert_eq!(gate.send(&ask).await.status, 403);
+    (gate, ask)
+}
+
+async fn outcomes(world: &World) -> Vec<String> {
+    let activations = world.store.activations(100).await.expect("the activations");
+    activations.into_iter().rev().map(|activation| activation.outcome).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_file_is_taken_up_and_a_broken_one_is_not() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let (gate, ask) = scene(&world, &upstream).await;
+    let file = gate.mapping_file();
+    std::fs::write(&file, v2()).expect("the mapping");
+    until(&gate, &ask, 200).await;
+    // Broken, half-written, naming a role that does not exist, gone: the last good mapping stays.
+    let broken = ["nonsense", &v2()[..80], &v2().replace("console-user", "console-usr")];
+    for text in broken {
+        std::fs::write(&file, text).expect("the mapping");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let refused = |outcomes: &[String]| outcomes.iter().filter(|outcome| *outcome == "refused").count();
+        let before = refused(&outcomes(&world).await);
+        while refused(&outcomes(&world).await) == before {
+            assert!(Instant::now() < deadline, "no refusal was recorded of {text}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(gate.send(&ask).await.status, 200, "{text}");
+    }
+    std::fs::remove_file(&file).expect("the mapping");
+    std::fs::write(file.with_extension("new"), LEGACY).expect("a new mapping");
+    assert_eq!(gate.send(&ask).await.status, 200);
+    // Renamed over, as editors and Kubernetes do.
+    std::fs::rename(file.with_extension("new"), &file).expect("a rename");
+    until(&gate, &ask, 403).await;
+    let events = world.store.recent(100).await.expect("the audit rows");
+    let of_kind = |kind: &str| events.iter().filter(|event| event.event_type == kind).count();
+    assert_eq!(of_kind("mapping_activated"), 3, "start, v2, legacy");
+    assert_eq!(of_kind("mapping_refused"), outcomes(&world).await.iter().filter(|o| *o == "refused").count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_symlink_that_is_swapped_is_noticed() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let (gate, ask) = scene(&world, &upstream).await;
+    let file = gate.mapping_file();
+    let elsewhere = tempfile::tempdir_in("/tmp").expect("a folder");
+    std::fs::write(elsewhere.path().join("one"), LEGACY).expect("a mapping");
+    std::fs::write(elsewhere.path().join("two"), v2()).expect("a mapping");
+    let link = file.with_extension("link");
+    for (target, status) in [("one", 403), ("two", 200), ("one", 403)] {
+        std::os::unix::fs::symlink(elsewhere.path().join(target), &link).expect("a link");
+        std::fs::rename(&link, &file).expect("a swap");
+        until(&gate, &ask, status).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reloads_where_nothing_is_watched() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    world.admin("anna", &["raxx-support-team"], &[]).await;
+    let setup = Setup {
+        mapping: Some(LEGACY),
+        upstream: Some(upstream.socket()),
+        mapping_settings: "watch = false\n",
+        ..Setup::V2
+    };
+    let gate = world.gate(&setup).await;
+    let ask = Ask::get("/x").cookie(&world.cookie("anna"));
+    std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
+    gate.signal("HUP");
+    until(&gate, &ask, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_holds_until_the_file_changes() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let (gate, ask) = scene(&world, &upstream).await;
+    std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
+    until(&gate, &ask, 200).await;
+    gate.run(&["rollback"]);
+    until(&gate, &ask, 403).await;
+    // The same bad file, touched: still rolled back. A restart keeps the rollback, too.
+    std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
+    gate.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(gate.send(&ask).await.status, 403);
+    std::fs::write(gate.mapping_file(), format!("{}# repaired\n", v2())).expect("the mapping");
+    until(&gate, &ask, 200).await;
+    gate.run(&["rollback"]);
+    until(&gate, &ask, 200).await;
+    let history = gate.run(&["history"]);
+    assert!(history.lines().count() >= 4, "{history}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_requests_finish() {
+    let world = World::new(Database::Sqlite).await;
+    let setup = Setup {
+        mapping: Some("version = 1\n[blueprints.t.routes]\n\"* /__test/*\" = { public = true }\n"),
+        ..Setup::V2
+    };
+    let mut gate = world.gate(&setup).await;
+    let mut client = gate.client();
+    let slow = tokio::spawn(async move { client.send(&Ask::get("/__test/slow?ms=1500")).await.status });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gate.signal("TERM");
+    assert_eq!(slow.await.expect("the request"), 200);
+    assert!(gate.ends(Duration::from_secs(15)).await, "the gate did not end:\n{}", gate.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigquit_hands_the_sockets_over_without_a_failed_request() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let mut old =
+        world.gate(&Setup { mapping: Some(LEGACY), upstream: Some(upstream.socket()), ..Setup::V2 }).await;
+    let socket = old.socket();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asking = {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let mut answered = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let answer = crate::support::Client::to(&socket).send(&Ask::get("/open/x")).await;
+                assert_eq!(answer.status, 200);
+                answered += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answered
+        })
+    };
+    let new = old.successor().await;
+    old.signal("QUIT");
+    assert!(old.ends(Duration::from_secs(30)).await, "the old gate did not end:\n{}", old.log());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answered = asking.await.expect("no request failed");
+    assert!(answered > 100, "{answered}");
+    drop(new);
+}

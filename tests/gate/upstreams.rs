@@ -1,0 +1,79 @@
+//! Console down, slow or broken; and several of it.
+
+use std::time::{Duration, Instant};
+
+use crate::support::recorder::Recorder;
+use crate::support::{Ask, Database, Setup, World};
+
+const MAPPING: &str = "version = 1\n[blueprints.t.routes]\n\"* /*\" = { public = true }\n";
+
+fn setup() -> Setup {
+    Setup {
+        mapping: Some(MAPPING),
+        upstream_settings: "read_timeout_ms = 700\nconnect_timeout_ms = 500\nhealth_interval_ms = 100\n",
+        ..Setup::V2
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_console_has_its_answer_in_time() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let gate = world.gate(&Setup { upstream: Some(upstream.socket()), ..setup() }).await;
+    for (target, expected) in [("/never", 504), ("/close", 502), ("/garbage", 502), ("/fine", 200)] {
+        let started = Instant::now();
+        let answer = gate.send(&Ask::get(target)).await;
+        assert_eq!(answer.status, expected, "{target}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{target} took {:?}", started.elapsed());
+        assert!(!answer.request_id().is_empty(), "{target}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ended_badly_is_never_used_again() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let gate = world.gate(&Setup { upstream: Some(upstream.socket()), ..setup() }).await;
+    for bad in ["/never", "/garbage", "/close"] {
+        gate.send(&Ask::get(bad)).await;
+        let last = upstream.requests().last().map(|request| request.connection);
+        assert_eq!(gate.send(&Ask::get("/fine")).await.status, 200);
+        assert_ne!(upstream.requests().last().map(|request| request.connection), last, "after {bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_changes_something_is_sent_once() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let gate = world.gate(&Setup { upstream: Some(upstream.socket()), ..setup() }).await;
+    // A kept connection first, so that a retry on a fresh one would be possible.
+    gate.send(&Ask::get("/fine")).await;
+    assert_eq!(gate.send(&Ask::new("POST", "/close").body(b"pay".to_vec())).await.status, 502);
+    let paid = upstream.requests().iter().filter(|request| request.head.starts_with("POST")).count();
+    assert_eq!(paid, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_server_is_left_out_and_taken_back() {
+    let world = World::new(Database::Sqlite).await;
+    let first = Recorder::start(world.folder(), "first.sock");
+    let second = Recorder::start(world.folder(), "second.sock");
+    let servers = Setup { upstream: Some(first.socket()), second_upstream: Some(second.socket()), ..setup() };
+    let gate = world.gate(&servers).await;
+    for _ in 0..10 {
+        assert_eq!(gate.send(&Ask::get("/fine")).await.status, 200);
+    }
+    assert!(!first.requests().is_empty() && !second.requests().is_empty(), "both serve in turn");
+    drop(first);
+    // From the first request on: one that finds the door closed goes to the other.
+    for _ in 0..20 {
+        assert_eq!(gate.send(&Ask::get("/fine")).await.status, 200);
+    }
+    let first = Recorder::start(world.folder(), "first.sock");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while first.requests().is_empty() {
+        assert!(Instant::now() < deadline, "the server was not taken back");
+        gate.send(&Ask::get("/fine")).await;
+    }
+}
