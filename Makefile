@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. The others are for working on the project.
 
 CARGO ?= cargo
-DIFFERENTIAL = .venv/bin/python tests/prove/werkzeug.py \
+DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
 .PHONY: demo test lint prove race bench clean

@@ -64,6 +64,11 @@ BEGIN
 END
 $$;
 
+-- The same of the descriptions, which the seed below writes: the design names these tables, not their columns.
+ALTER TABLE rbac_groups ADD COLUMN IF NOT EXISTS description TEXT NOT NULL DEFAULT '';
+ALTER TABLE rbac_roles ADD COLUMN IF NOT EXISTS description TEXT NOT NULL DEFAULT '';
+ALTER TABLE rbac_permissions ADD COLUMN IF NOT EXISTS description TEXT NOT NULL DEFAULT '';
+
 CREATE INDEX IF NOT EXISTS idx_rbac_role_permissions_permission ON rbac_role_permissions (permission_id);
 CREATE INDEX IF NOT EXISTS idx_rbac_role_inheritance_parent ON rbac_role_inheritance (parent_role_id);
 CREATE INDEX IF NOT EXISTS idx_rbac_group_roles_role ON rbac_group_roles (role_id);

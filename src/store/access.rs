@@ -154,6 +154,8 @@ fn assemble(facts: Vec<Fact>, asked_session: bool) -> Result<Access, StoreError>
         access.groups = BTreeSet::new();
         access.roles = BTreeSet::new();
         access.permissions = BTreeSet::new();
+        // And nothing of it can end: with the past expiry of a dead token, every cached answer would have lapsed.
+        access.valid_until = None;
     }
     Ok(access)
 }

@@ -40,7 +40,11 @@ const RECORD: &str = "
         legacy_answer, v2_answer, reason, mapping_sha256, epoch, request_id, count
     ) VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
     ON CONFLICT (route, actor_kind, actor_id, direction, mapping_sha256) DO UPDATE
-       SET last_seen_at_utc = excluded.last_seen_at_utc, reason = excluded.reason, epoch = excluded.epoch,
+       SET first_seen_at_utc = CASE WHEN excluded.first_seen_at_utc < gate_drift_events.first_seen_at_utc
+                                    THEN excluded.first_seen_at_utc ELSE gate_drift_events.first_seen_at_utc END,
+           last_seen_at_utc = CASE WHEN excluded.last_seen_at_utc > gate_drift_events.last_seen_at_utc
+                                   THEN excluded.last_seen_at_utc ELSE gate_drift_events.last_seen_at_utc END,
+           method = excluded.method, reason = excluded.reason, epoch = excluded.epoch,
            request_id = excluded.request_id, count = gate_drift_events.count + excluded.count";
 
 const LIST: &str = "SELECT * FROM gate_drift_events ORDER BY last_seen_at_utc DESC, id";

@@ -2,12 +2,13 @@
 //!
 //! Migrations only ever add (`IF NOT EXISTS`, `ON CONFLICT DO NOTHING`): on Console's own database tables with these
 //! names may be there already, and they are adopted as they are. sqlx keeps the ledger (`_sqlx_migrations`), checks
-//! that an applied file was not edited since, and holds a lock, so that two gates never migrate at once.
+//! that an applied file was not edited since; a lock sees to it that two gates never migrate at once.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::PgDatabaseError;
 
 use super::{PostgresStore, SqliteStore, StoreError};
 
@@ -56,11 +57,18 @@ fn schema_error(error: MigrateError) -> StoreError {
         }
         MigrateError::Execute(error) => error.into(),
         MigrateError::ExecuteMigration(error, version) => {
+            let detail = detail(&error);
             let cause = StoreError::from(error);
-            StoreError::Schema(format!("migration {version:04} failed: {cause}"))
+            StoreError::Schema(format!("migration {version:04} failed: {cause}{detail}"))
         }
         other => StoreError::Schema(other.to_string()),
     }
+}
+
+/// What Postgres adds to its message, such as which columns do not fit. A migration binds no value that it could show.
+fn detail(error: &sqlx::Error) -> String {
+    let refusal = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    refusal.and_then(PgDatabaseError::detail).map_or_else(String::new, |detail| format!(" ({detail})"))
 }
 
 /// The tables that the gate's migrations know.
@@ -86,21 +94,34 @@ fn is_ours(table: &str) -> bool {
 }
 
 macro_rules! migration_store {
-    ($store:ty, $migrator:expr, $tables:expr) => {
+    ($store:ty, $connection:ty, $migrator:expr, $tables:expr) => {
         impl $store {
-            async fn tables(&self) -> Result<BTreeSet<String>, StoreError> {
-                let names: Vec<String> = sqlx::query_scalar($tables).fetch_all(&self.pool).await?;
+            async fn tables(connection: &mut $connection) -> Result<BTreeSet<String>, StoreError> {
+                let names: Vec<String> = sqlx::query_scalar($tables).fetch_all(connection).await?;
                 Ok(names.into_iter().filter(|name| is_ours(name)).collect())
             }
-        }
 
-        #[async_trait]
-        impl MigrationStore for $store {
-            async fn migrate(&self) -> Result<MigrationReport, StoreError> {
-                let before = self.tables().await?;
-                let pending = self.pending_migrations().await?;
-                $migrator.run(&self.pool).await.map_err(schema_error)?;
-                let after = self.tables().await?;
+            async fn pending(connection: &mut $connection) -> Result<Vec<String>, StoreError> {
+                let all = $migrator.iter().map(|migration| (migration.version, &migration.description));
+                if !Self::tables(connection).await?.contains("_sqlx_migrations") {
+                    return Ok(all.map(|(version, description)| label(version, description)).collect());
+                }
+                let applied =
+                    connection.list_applied_migrations(&$migrator.table_name).await.map_err(schema_error)?;
+                let applied: BTreeSet<i64> = applied.into_iter().map(|migration| migration.version).collect();
+                Ok(all
+                    .filter(|(version, _)| !applied.contains(version))
+                    .map(|(version, description)| label(version, description))
+                    .collect())
+            }
+
+            /// Migrates on a connection that has seen to it that nobody migrates beside it: otherwise two gates
+            /// would each report what one of them has done.
+            async fn migrate_alone(connection: &mut $connection) -> Result<MigrationReport, StoreError> {
+                let before = Self::tables(connection).await?;
+                let pending = Self::pending(connection).await?;
+                $migrator.run_direct(None, connection, false).await.map_err(schema_error)?;
+                let after = Self::tables(connection).await?;
                 let is_first_run = !before.contains("_sqlx_migrations");
                 let own = |table: &&String| *table != "_sqlx_migrations";
                 Ok(MigrationReport {
@@ -110,28 +131,49 @@ macro_rules! migration_store {
                     adopted_tables: if is_first_run { before.into_iter().collect() } else { Vec::new() },
                 })
             }
-
-            async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-                let all = $migrator.iter().map(|migration| (migration.version, &migration.description));
-                if !self.tables().await?.contains("_sqlx_migrations") {
-                    return Ok(all.map(|(version, description)| label(version, description)).collect());
-                }
-                let mut connection = self.pool.acquire().await?;
-                let applied =
-                    connection.list_applied_migrations(&$migrator.table_name).await.map_err(schema_error)?;
-                let applied: BTreeSet<i64> = applied.into_iter().map(|migration| migration.version).collect();
-                Ok(all
-                    .filter(|(version, _)| !applied.contains(version))
-                    .map(|(version, description)| label(version, description))
-                    .collect())
-            }
         }
     };
 }
 
 migration_store!(
     PostgresStore,
+    sqlx::PgConnection,
     POSTGRES,
     "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()"
 );
-migration_store!(SqliteStore, SQLITE, "SELECT name FROM sqlite_master WHERE type = 'table'");
+migration_store!(
+    SqliteStore,
+    sqlx::SqliteConnection,
+    SQLITE,
+    "SELECT name FROM sqlite_master WHERE type = 'table'"
+);
+
+#[async_trait]
+impl MigrationStore for PostgresStore {
+    async fn migrate(&self) -> Result<MigrationReport, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        // The lock is the session's. It must not outlive this call in the pool, however the call ends.
+        connection.close_on_drop();
+        connection.lock().await.map_err(schema_error)?;
+        Self::migrate_alone(&mut connection).await
+    }
+
+    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        Self::pending(&mut *self.pool.acquire().await?).await
+    }
+}
+
+#[async_trait]
+impl MigrationStore for SqliteStore {
+    async fn migrate(&self) -> Result<MigrationReport, StoreError> {
+        // sqlx has no lock for SQLite, so the whole run is one transaction of the file's only writer.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let report = Self::migrate_alone(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(report)
+    }
+
+    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        Self::pending(&mut *self.pool.acquire().await?).await
+    }
+}

@@ -17,9 +17,17 @@ pub trait PeopleStore {
     async fn add_legacy_role(&self, id: &AdminId, role: LegacyRole, by: &str) -> Result<(), StoreError>;
 
     /// Puts an admin into a group, by the group's name; again is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when there is no such group or admin.
     async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError>;
 
-    /// Takes an admin out of a group, by the group's name.
+    /// Takes an admin out of a group, by the group's name; again is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when there is no such group: a misspelt name must not pass for a revocation.
     async fn leave_group(&self, id: &AdminId, group: &str) -> Result<(), StoreError>;
 
     /// Records a session.
@@ -61,6 +69,7 @@ const JOIN: &str = "
     INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
     SELECT $1, g.id, $3 FROM rbac_groups g WHERE g.name = $2
     ON CONFLICT DO NOTHING";
+const GROUP_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM rbac_groups WHERE name = $1)";
 const LEAVE: &str = "
     DELETE FROM rbac_user_groups
      WHERE user_id = $1 AND group_id IN (SELECT g.id FROM rbac_groups g WHERE g.name = $2)";
@@ -77,6 +86,15 @@ const ADMINS: &str = "SELECT id, email, display_name FROM admins ORDER BY id";
 
 macro_rules! people_store {
     ($store:ty) => {
+        impl $store {
+            async fn expect_group(&self, group: &str) -> Result<(), StoreError> {
+                if sqlx::query_scalar(GROUP_EXISTS).bind(group).fetch_one(&self.pool).await? {
+                    return Ok(());
+                }
+                Err(StoreError::Conflict(format!("there is no group `{group}`")))
+            }
+        }
+
         #[async_trait]
         impl PeopleStore for $store {
             async fn add_admin(
@@ -113,6 +131,7 @@ macro_rules! people_store {
 
             async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
                 bounded(self.limit, async {
+                    self.expect_group(group).await?;
                     sqlx::query(JOIN).bind(id.as_str()).bind(group).bind(by).execute(&self.pool).await?;
                     Ok(())
                 })
@@ -121,6 +140,7 @@ macro_rules! people_store {
 
             async fn leave_group(&self, id: &AdminId, group: &str) -> Result<(), StoreError> {
                 bounded(self.limit, async {
+                    self.expect_group(group).await?;
                     sqlx::query(LEAVE).bind(id.as_str()).bind(group).execute(&self.pool).await?;
                     Ok(())
                 })

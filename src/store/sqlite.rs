@@ -36,7 +36,14 @@ impl SqliteStore {
             .acquire_timeout(options.timeout)
             .test_before_acquire(false)
             .connect_with(connect)
-            .await?;
+            .await
+            .map_err(|error| {
+                let cause = match &error {
+                    sqlx::Error::Database(refusal) => refusal.message().to_owned(),
+                    other => other.to_string(),
+                };
+                StoreError::Unavailable(format!("`{}` cannot be opened: {cause}", path.display()))
+            })?;
         Ok(SqliteStore { pool, limit: options.timeout })
     }
 

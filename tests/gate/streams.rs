@@ -20,7 +20,8 @@ async fn a_body_goes_through_byte_for_byte_both_ways() {
     let world = World::new(Database::Sqlite).await;
     let gate = world.gate(&setup()).await;
     for length in [0_usize, 1, 1_000, 65_535, 65_536, 65_537, 1_000_000, 5_000_000] {
-        let body: Vec<u8> = (0..length).map(|place| (place * 31 % 251) as u8).collect();
+        let body: Vec<u8> =
+            (0..length).map(|place| u8::try_from(place * 31 % 251).expect("below 251")).collect();
         let answer = gate.send(&Ask::new("POST", "/__test/echo").body(body.clone())).await;
         assert_eq!(answer.status, 200, "{length}");
         assert!(answer.body == body, "{length} bytes came back as {} others", answer.body.len());

@@ -15,13 +15,14 @@
 // Each test binary includes this file and uses its own part of it.
 #![allow(dead_code, clippy::panic)]
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::str::FromStr as _;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
@@ -30,15 +31,22 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 /// How long a server may take to answer after its start. A busy machine is slow, a broken server is slow for ever.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// `start` and `stop` are answered with a line each. SIGQUIT is Postgres's immediate shutdown: a crash, as far as
-/// its clients can tell, and the quickest way to end a server whose data nobody will read.
+/// `init`, `start` and `stop` are answered with a line each. SIGQUIT is Postgres's immediate shutdown: a crash, as far
+/// as its clients can tell, and the quickest way to end a server whose data nobody will read.
+///
+/// The trap: an answer to a test that has been killed meanwhile must not kill the shell before it has cleaned up.
 const KEEPER: &str = r#"
-start() { "$POSTGRES" -D "$FOLDER/data" </dev/null >>"$FOLDER/log" 2>&1 & server=$!; }
-stop() { kill -QUIT "$server" 2>/dev/null; wait "$server" 2>/dev/null; }
-while read -r order; do "$order"; echo "$order"; done
-stop
+trap '' PIPE
+init() { "$BIN/initdb" $INITDB_OPTIONS -D "$FOLDER/data" </dev/null >>"$FOLDER/log" 2>&1; }
+start() { "$BIN/postgres" -D "$FOLDER/data" </dev/null >>"$FOLDER/log" 2>&1 & server=$!; }
+stop() { kill -QUIT "$server"; wait "$server"; server=; true; }
+while read -r order; do if "$order"; then echo "$order"; else echo "$order failed"; fi; done
+[ -z "$server" ] || stop
 rm -rf "$FOLDER"
 "#;
+
+/// Without a password: the socket is in a folder that nobody else may enter.
+const INITDB_OPTIONS: &str = "--no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C";
 
 /// Only a Unix socket, so no port can be taken and nobody else can connect. Without fsync, because a test's
 /// database need not outlive the machine. The rest is as Postgres ships it.
@@ -82,34 +90,35 @@ impl Postgres {
     pub(crate) fn start() -> Postgres {
         let bin = installation();
         // Not `temp_dir()`: a socket's path is limited to 107 bytes, and `nobody` has to be able to reach it.
-        let folder =
-            tempfile::Builder::new().prefix("gate-pg-").tempdir_in("/tmp").expect("a folder in /tmp");
+        let folder = tempfile::Builder::new()
+            .prefix("gate-pg-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in("/tmp")
+            .expect("a folder in /tmp");
         let folder = folder.keep();
         let user = unprivileged_user();
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).expect("root may give a folder away");
         }
 
-        let mut initdb = command(bin.join("initdb"), &folder, user);
-        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
-        let output = initdb.arg("-D").arg(folder.join("data")).output().expect("initdb runs");
-        assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
-        let socket = format!("unix_socket_directories = '{}'\n", folder.display());
-        std::fs::write(folder.join("data/postgresql.auto.conf"), format!("{CONFIGURATION}{socket}"))
-            .expect("the new server's configuration can be written");
-
         let mut keeper = command("/bin/sh", &folder, user);
-        keeper.arg("-c").arg(KEEPER).env("POSTGRES", bin.join("postgres")).env("FOLDER", &folder);
+        keeper.arg("-c").arg(KEEPER);
+        keeper.env("BIN", bin).env("FOLDER", &folder).env("INITDB_OPTIONS", INITDB_OPTIONS);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A group of its own: Ctrl-C must end the tests and leave the shell alive to clean up after them.
         let mut process = keeper.process_group(0).spawn().expect("/bin/sh runs");
         let orders = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("standard output is piped"));
         let url = format!("postgres://postgres@localhost:5432/postgres?host={}", folder.display());
+        let configuration = folder.join("data/postgresql.auto.conf");
+        let socket = format!("unix_socket_directories = '{}'\n", folder.display());
         let server = Postgres {
             maintenance: PgConnectOptions::from_str(&url).expect("a URL that was just written"),
             keeper: Some(Mutex::new(Keeper { process, orders, answers, folder })),
         };
+        server.order("init");
+        std::fs::write(configuration, format!("{CONFIGURATION}{socket}"))
+            .expect("the new server's configuration can be written");
         server.restart();
         server
     }
@@ -155,27 +164,33 @@ impl Postgres {
             let attempt = blocking(async move { PgConnection::connect_with(&options).await?.close().await });
             match attempt {
                 Ok(()) => return,
-                Err(error) if Instant::now() > deadline => panic!("no Postgres: {error}\n{}", self.log()),
+                Err(error) if Instant::now() > deadline => {
+                    panic!("no Postgres: {error}\n{}", self.keeper().log())
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }
         }
     }
 
-    /// What the server has written to its log.
-    pub(crate) fn log(&self) -> String {
-        let Some(keeper) = &self.keeper else { return String::new() };
-        let folder = keeper.lock().unwrap_or_else(PoisonError::into_inner).folder.clone();
-        std::fs::read_to_string(folder.join("log")).unwrap_or_default()
-    }
-
     fn order(&self, order: &str) {
-        let keeper = self.keeper.as_ref().expect("a server of TEST_DATABASE_URL is not ours to stop");
-        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keeper = self.keeper();
         let orders = keeper.orders.as_mut().expect("the orders are open until the drop");
         writeln!(orders, "{order}").expect("the keeper reads its orders");
         let mut answer = String::new();
         keeper.answers.read_line(&mut answer).expect("the keeper answers");
-        assert_eq!(answer.trim_end(), order, "the keeper did something else");
+        assert!(answer.trim_end() == order, "`{order}` was not done: {answer}\n{}", keeper.log());
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        let keeper = self.keeper.as_ref().expect("a server of TEST_DATABASE_URL is not ours to stop");
+        keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper {
+    /// What `initdb` and the server have said.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,6 @@
 """Holds the gate's URL matcher against Werkzeug's own, on random tables of rules.
 
-    python werkzeug.py --matcher path/to/route_table [--pairs 1000000] [--seed 1] [--app app.py --corpus corpus.jsonl]
+    python differential.py --matcher path/to/route_table [--pairs 1000000] [--seed 1] [--app app.py --corpus corpus.jsonl]
 
 For every table, in the order in which its rules stand:
 

@@ -1,0 +1,176 @@
+//! A store under test, and a way around it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeZone as _, Utc};
+use console_gate::store::{DatabaseUrl, PostgresStore, SharedStore, SqliteStore, StoreOptions};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use tempfile::TempDir;
+
+use crate::postgres::Postgres;
+
+/// Far above what any operation takes, because the machine may be busy; the tests of the limit set their own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An empty database, or one that has been migrated, and the store over it.
+pub(crate) struct Database {
+    pub(crate) store: SharedStore,
+    pub(crate) raw: Raw,
+    pub(crate) url: String,
+    _folder: Option<TempDir>,
+}
+
+/// SQL around the gate.
+#[derive(Clone)]
+pub(crate) enum Raw {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// A migrated SQLite file.
+    pub(crate) async fn sqlite() -> Database {
+        Database::empty_sqlite().await.migrated().await
+    }
+
+    /// A migrated Postgres database.
+    pub(crate) async fn postgres() -> Database {
+        Database::empty_postgres().await.migrated().await
+    }
+
+    pub(crate) async fn empty_sqlite() -> Database {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite:{}", folder.path().join("gate.sqlite").display());
+        let mut database = Database::open(&url).await;
+        database._folder = Some(folder);
+        database
+    }
+
+    pub(crate) async fn empty_postgres() -> Database {
+        Database::open(&Postgres::shared().database()).await
+    }
+
+    /// One more store on the database of `url`: another gate.
+    pub(crate) async fn open(url: &str) -> Database {
+        let options = options(url, PATIENCE);
+        let (store, raw): (SharedStore, Raw) = match &options.url {
+            DatabaseUrl::Sqlite(path) => {
+                let store = SqliteStore::open(path, &options).await.expect("SQLite opens");
+                let pool = store.pool().clone();
+                (Arc::new(store), Raw::Sqlite(pool))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let store = PostgresStore::open(url, &options).expect("a usable URL");
+                let pool = store.pool().clone();
+                (Arc::new(store), Raw::Postgres(pool))
+            }
+        };
+        Database { store, raw, url: url.to_owned(), _folder: None }
+    }
+
+    async fn migrated(self) -> Database {
+        self.store.migrate().await.expect("an empty database can be migrated");
+        self
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.raw, Raw::Postgres(_))
+    }
+
+    /// The epoch, read around the gate.
+    pub(crate) async fn epoch(&self) -> i64 {
+        self.number("SELECT epoch FROM gate_epoch").await
+    }
+
+    /// Runs statements, all of which must succeed.
+    pub(crate) async fn execute(&self, statements: &str) {
+        self.attempt(statements).await.unwrap_or_else(|error| panic!("{error}\nin {statements}"));
+    }
+
+    /// Runs statements; the error is what the database said.
+    pub(crate) async fn attempt(&self, statements: &str) -> Result<(), String> {
+        let statements = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
+        let outcome = match &self.raw {
+            Raw::Sqlite(pool) => statements.execute(pool).await.map(drop),
+            Raw::Postgres(pool) => statements.execute(pool).await.map(drop),
+        };
+        outcome.map_err(|error| error.to_string())
+    }
+
+    /// The one number that a query yields.
+    pub(crate) async fn number(&self, query: &str) -> i64 {
+        let query = AssertSqlSafe(query.to_owned());
+        match &self.raw {
+            Raw::Sqlite(pool) => sqlx::query_scalar(query).fetch_one(pool).await,
+            Raw::Postgres(pool) => sqlx::query_scalar(query).fetch_one(pool).await,
+        }
+        .expect("a query for one number")
+    }
+
+    /// The only column, a text, of the rows that a query yields.
+    pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
+        let query = AssertSqlSafe(query.to_owned());
+        match &self.raw {
+            Raw::Sqlite(pool) => sqlx::query_scalar(query).fetch_all(pool).await,
+            Raw::Postgres(pool) => sqlx::query_scalar(query).fetch_all(pool).await,
+        }
+        .expect("a query for texts")
+    }
+
+    /// The tables, the migration ledger among them.
+    pub(crate) async fn tables(&self) -> Vec<String> {
+        let query = match self.raw {
+            Raw::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+            Raw::Postgres(_) => {
+                "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+            }
+        };
+        self.texts(query).await
+    }
+
+    /// Every row of a table, each as one text, in a fixed order.
+    pub(crate) async fn rows(&self, table: &str) -> Vec<String> {
+        let columns = match self.raw {
+            Raw::Sqlite(_) => {
+                let query = format!("SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}')");
+                self.texts(&query).await.join(" || ',' || ")
+            }
+            Raw::Postgres(_) => "t::text".to_owned(),
+        };
+        self.texts(&format!("SELECT {columns} AS content FROM {table} t ORDER BY content")).await
+    }
+
+    /// Everything that is in the database.
+    pub(crate) async fn everything(&self) -> Vec<(String, Vec<String>)> {
+        let mut everything = Vec::new();
+        for table in self.tables().await {
+            let rows = self.rows(&table).await;
+            everything.push((table, rows));
+        }
+        everything
+    }
+}
+
+/// Options for `url` with a limit of `timeout`.
+pub(crate) fn options(url: &str, timeout: Duration) -> StoreOptions {
+    let url = DatabaseUrl::parse(url).expect("a database URL");
+    StoreOptions { url, max_connections: 4, timeout }
+}
+
+/// The time in all tests: some microseconds past a second, so that a database which drops them is found out.
+pub(crate) fn noon() -> DateTime<Utc> {
+    let noon = Utc.with_ymd_and_hms(2026, 3, 29, 12, 0, 0).single().expect("a time that exists");
+    noon + Duration::from_micros(123_456)
+}
+
+/// A time as an SQL literal that both databases read.
+pub(crate) fn literal(time: DateTime<Utc>) -> String {
+    format!("'{}'", time.to_rfc3339_opts(SecondsFormat::AutoSi, false))
+}
+
+/// A folder of this repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}

@@ -1,0 +1,121 @@
+//! Drift: one row for each disagreement, with a counter.
+
+use chrono::TimeDelta;
+use console_gate::audit::drift::DriftRecord;
+use console_gate::store::drift::StoredDrift;
+use uuid::Uuid;
+
+use crate::database::{Database, noon};
+
+/// `count` occurrences of a disagreement on `route`, just now.
+pub(crate) fn disagreement(route: &str, count: i64) -> DriftRecord {
+    DriftRecord {
+        id: Uuid::now_v7(),
+        seen_at: noon(),
+        cluster: Some("S2".into()),
+        route: route.into(),
+        method: "GET",
+        actor_kind: "admin",
+        actor_id: "anna".into(),
+        direction: "would_newly_deny",
+        legacy_answer: "allow",
+        v2_answer: "deny",
+        reason: "role_missing",
+        mapping_sha256: "ab".repeat(32),
+        epoch: 7,
+        request_id: "request".into(),
+        count,
+    }
+}
+
+async fn a_disagreement_reads_back(database: &Database) {
+    database.store.record_drift(&[disagreement("GET /console/flags/", 3)]).await.unwrap();
+    let expected = StoredDrift {
+        cluster: Some("S2".into()),
+        route: "GET /console/flags/".into(),
+        method: "GET".into(),
+        actor_kind: "admin".into(),
+        actor_id: "anna".into(),
+        direction: "would_newly_deny".into(),
+        legacy_answer: "allow".into(),
+        v2_answer: "deny".into(),
+        reason: "role_missing".into(),
+        mapping_sha256: "ab".repeat(32),
+        count: 3,
+        first_seen_at_utc: noon(),
+        last_seen_at_utc: noon(),
+    };
+    assert_eq!(database.store.drift().await.unwrap(), [expected]);
+}
+
+async fn a_repeat_adds_to_its_count_and_keeps_the_first_time(database: &Database) {
+    let later = noon() + TimeDelta::microseconds(1);
+    let last = noon() + TimeDelta::hours(1);
+    let again = DriftRecord { seen_at: later, reason: "session", ..disagreement("a", 2) };
+    let once_more = DriftRecord { seen_at: last, method: "HEAD", ..disagreement("a", 40) };
+    database.store.record_drift(&[disagreement("a", 1), again]).await.unwrap();
+    database.store.record_drift(&[once_more]).await.unwrap();
+
+    let drift = database.store.drift().await.unwrap();
+    assert_eq!(drift.len(), 1);
+    assert_eq!(drift[0].count, 43);
+    assert_eq!((drift[0].first_seen_at_utc, drift[0].last_seen_at_utc), (noon(), last));
+    assert_eq!(drift[0].reason, "role_missing", "the reason is the latest request's");
+    assert_eq!(drift[0].method, "HEAD", "so is the method");
+}
+
+/// Two gates report to one table, and a slow one's report comes late: the times stay first and last.
+async fn a_report_that_comes_late_moves_no_time_backwards(database: &Database) {
+    let earlier = DriftRecord { seen_at: noon() - TimeDelta::hours(1), ..disagreement("a", 1) };
+    database.store.record_drift(&[disagreement("a", 1)]).await.unwrap();
+    database.store.record_drift(&[earlier]).await.unwrap();
+    let drift = database.store.drift().await.unwrap();
+    assert_eq!(drift[0].count, 2);
+    assert_eq!(drift[0].first_seen_at_utc, noon() - TimeDelta::hours(1));
+    assert_eq!(drift[0].last_seen_at_utc, noon());
+}
+
+/// Whatever tells two disagreements apart makes a row of its own.
+async fn other_disagreements_have_rows_of_their_own(database: &Database) {
+    let base = || disagreement("a", 1);
+    let others = [
+        base(),
+        disagreement("b", 1),
+        DriftRecord { actor_kind: "machine", ..base() },
+        DriftRecord { actor_id: "ben".into(), ..base() },
+        DriftRecord { direction: "would_newly_allow", ..base() },
+        DriftRecord { mapping_sha256: "cd".repeat(32), ..base() },
+    ];
+    database.store.record_drift(&others).await.unwrap();
+    database
+        .store
+        .record_drift(&others.clone().map(|other| DriftRecord { id: Uuid::now_v7(), ..other }))
+        .await
+        .unwrap();
+    let counts: Vec<i64> = database.store.drift().await.unwrap().iter().map(|row| row.count).collect();
+    assert_eq!(counts, [2; 6]);
+}
+
+async fn the_latest_comes_first(database: &Database) {
+    let at =
+        |route, hours| DriftRecord { seen_at: noon() + TimeDelta::hours(hours), ..disagreement(route, 1) };
+    database.store.record_drift(&[at("second", 2), at("third", 1), at("first", 3)]).await.unwrap();
+    let routes: Vec<String> =
+        database.store.drift().await.unwrap().into_iter().map(|row| row.route).collect();
+    assert_eq!(routes, ["first", "second", "third"]);
+}
+
+async fn one_bad_event_fails_its_whole_batch(database: &Database) {
+    let bad = DriftRecord { direction: "sideways", ..disagreement("b", 1) };
+    database.store.record_drift(&[disagreement("a", 1), bad]).await.unwrap_err();
+    assert_eq!(database.store.drift().await.unwrap(), []);
+}
+
+on_both!(
+    a_disagreement_reads_back,
+    a_repeat_adds_to_its_count_and_keeps_the_first_time,
+    a_report_that_comes_late_moves_no_time_backwards,
+    other_disagreements_have_rows_of_their_own,
+    the_latest_comes_first,
+    one_bad_event_fails_its_whole_batch,
+);

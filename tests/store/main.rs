@@ -1,0 +1,47 @@
+//! One suite for both databases.
+//!
+//! Each case is written once, as an async function over a [`Database`], and `on_both!` makes two tests of it:
+//! `tokens::names_and_hashes_are_unique::sqlite` and `tokens::names_and_hashes_are_unique::postgres`. What only one database can show says
+//! so in its name. Where a fact has to be put in or looked at around the gate, it is by plain SQL.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod database;
+
+/// Makes one test for each database of every case.
+macro_rules! on_both {
+    ($($case:ident),+ $(,)?) => { $(
+        mod $case {
+            use crate::database::Database;
+
+            #[tokio::test]
+            async fn sqlite() {
+                super::$case(&Database::sqlite().await).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                super::$case(&Database::postgres().await).await;
+            }
+        }
+    )+ };
+}
+
+mod access;
+mod adoption;
+mod append_only;
+mod audit;
+mod control;
+mod drift;
+mod epoch;
+mod inheritance;
+mod mappings;
+mod migrations;
+mod people;
+mod secrets;
+mod seed;
+mod tokens;
+mod unavailable;

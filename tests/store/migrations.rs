@@ -1,0 +1,181 @@
+//! Bringing an empty database up to date, and saying what was done.
+
+use console_gate::store::StoreError;
+
+use crate::database::{Database, repository};
+
+/// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
+const TABLES: [&str; 25] = [
+    "admin_roles",
+    "admin_sessions",
+    "admins",
+    "console_flag_promotions",
+    "gate_audit_events",
+    "gate_drift_events",
+    "gate_epoch",
+    "gate_flags",
+    "gate_machine_token_groups",
+    "gate_machine_token_legacy_roles",
+    "gate_machine_tokens",
+    "gate_mapping_activations",
+    "gate_mapping_pin",
+    "gate_mappings",
+    "rbac_break_glass_sessions",
+    "rbac_grants_audit",
+    "rbac_group_roles",
+    "rbac_groups",
+    "rbac_permissions",
+    "rbac_role_inheritance",
+    "rbac_role_permissions",
+    "rbac_roles",
+    "rbac_ticket_grants",
+    "rbac_user_groups",
+    "_sqlx_migrations",
+];
+
+/// `0012_rbac_core.sql` as a report names it: `0012 rbac core`.
+fn files(database: &Database) -> Vec<String> {
+    let folder = if database.is_postgres() { "migrations/postgres" } else { "migrations/sqlite" };
+    let mut names: Vec<String> = std::fs::read_dir(repository(folder))
+        .expect("the migrations are there")
+        .map(|entry| entry.expect("a readable folder").file_name().into_string().expect("an ASCII name"))
+        .map(|name| name.trim_end_matches(".sql").replace('_', " "))
+        .collect();
+    names.sort();
+    names
+}
+
+mod an_empty_database_gets_everything {
+    use super::*;
+
+    async fn check(database: &Database) {
+        let files = files(database);
+        assert_eq!(database.store.pending_migrations().await.unwrap(), files);
+        assert_eq!(database.tables().await, Vec::<String>::new(), "asking must not change anything");
+
+        let report = database.store.migrate().await.unwrap();
+
+        assert_eq!(report.applied, files);
+        assert_eq!(report.already_applied, 0);
+        assert_eq!(report.created_tables, TABLES[..24]);
+        assert_eq!(report.adopted_tables, Vec::<String>::new());
+        assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
+        let mut tables = database.tables().await;
+        tables.sort_by_key(|table| (table.starts_with('_'), table.clone()));
+        assert_eq!(tables, TABLES);
+    }
+
+    #[tokio::test]
+    async fn sqlite() {
+        check(&Database::empty_sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn postgres() {
+        check(&Database::empty_postgres().await).await;
+    }
+}
+
+async fn a_second_run_changes_nothing_and_says_so(database: &Database) {
+    let before = database.everything().await;
+
+    let report = database.store.migrate().await.unwrap();
+
+    assert_eq!(report.applied, Vec::<String>::new());
+    assert_eq!(report.already_applied, files(database).len());
+    assert_eq!(report.created_tables, Vec::<String>::new());
+    assert_eq!(report.adopted_tables, Vec::<String>::new());
+    assert_eq!(database.everything().await, before);
+}
+
+/// What an operator has taken out of the seed stays out.
+async fn a_second_run_brings_no_removed_edge_back(database: &Database) {
+    database.execute("DELETE FROM rbac_group_roles").await;
+    database.store.migrate().await.unwrap();
+    assert!(database.store.catalog().await.unwrap().group_roles.is_empty());
+}
+
+async fn an_applied_file_that_was_edited_is_refused(database: &Database) {
+    let other = if database.is_postgres() { r"'\x00'" } else { "x'00'" };
+    database.execute(&format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 12")).await;
+    let before = database.everything().await;
+
+    match database.store.migrate().await {
+        Err(StoreError::Schema(message)) => {
+            assert_eq!(message, "migration 0012 was applied from a file with other contents");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(database.everything().await, before);
+}
+
+async fn a_schema_from_a_newer_gate_is_refused(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 12",
+        )
+        .await;
+    let before = database.everything().await;
+
+    match database.store.migrate().await {
+        Err(StoreError::Schema(message)) => assert_eq!(message, "migration 9000 was applied by a newer gate"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(database.everything().await, before);
+}
+
+/// As after an older gate: only what is missing is applied, and only that is reported.
+async fn only_what_is_missing_is_applied(database: &Database) {
+    database.execute("DROP TABLE gate_drift_events; DELETE FROM _sqlx_migrations WHERE version = 103").await;
+    assert_eq!(database.store.pending_migrations().await.unwrap(), ["0103 gate drift"]);
+
+    let report = database.store.migrate().await.unwrap();
+
+    assert_eq!(report.applied, ["0103 gate drift"]);
+    assert_eq!(report.already_applied, files(database).len() - 1);
+    assert_eq!(report.created_tables, ["gate_drift_events"]);
+    assert_eq!(report.adopted_tables, Vec::<String>::new(), "the tables are the gate's own by now");
+}
+
+mod several_gates_migrate_at_once {
+    use super::*;
+
+    /// All succeed, and among them each file is applied, and reported, exactly once.
+    async fn check(database: &Database) {
+        let mut gates = Vec::new();
+        for _ in 0..4 {
+            gates.push(Database::open(&database.url).await);
+        }
+        let runs = gates.iter().map(|gate| gate.store.migrate());
+        let reports: Vec<_> =
+            futures::future::join_all(runs).await.into_iter().collect::<Result<_, _>>().unwrap();
+
+        let files = files(database);
+        let mut applied: Vec<String> = reports.iter().flat_map(|report| report.applied.clone()).collect();
+        applied.sort();
+        assert_eq!(applied, files);
+        for report in reports {
+            assert_eq!(report.applied.len() + report.already_applied, files.len());
+        }
+        assert_eq!(database.epoch().await, 1, "a seed that was written twice would have raised it");
+    }
+
+    #[tokio::test]
+    async fn sqlite() {
+        check(&Database::empty_sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn postgres() {
+        check(&Database::empty_postgres().await).await;
+    }
+}
+
+on_both!(
+    a_second_run_changes_nothing_and_says_so,
+    a_second_run_brings_no_removed_edge_back,
+    an_applied_file_that_was_edited_is_refused,
+    a_schema_from_a_newer_gate_is_refused,
+    only_what_is_missing_is_applied,
+);

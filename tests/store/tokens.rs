@@ -1,0 +1,173 @@
+//! Machine tokens: enrolled in groups, named once, revoked once, and only their hashes kept.
+
+use chrono::TimeDelta;
+use console_gate::identity::Subject;
+use console_gate::identity::machine_token::TokenDigest;
+use console_gate::ids::MachineTokenId;
+use console_gate::rbac::{LegacyRole, Standing};
+use console_gate::store::StoreError;
+use console_gate::store::tokens::{NewToken, StoredToken};
+
+use crate::audit::denial;
+use crate::database::{Database, noon};
+
+/// The secret of the token `name`.
+fn secret(name: &str) -> String {
+    format!("cgm_the-secret-of-{name}")
+}
+
+/// A new token that never expires.
+pub(crate) fn token(name: &str, groups: &[&str]) -> NewToken {
+    NewToken {
+        id: MachineTokenId::new(format!("id of {name}")),
+        name: name.into(),
+        digest: TokenDigest::of(&secret(name)),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        legacy: Vec::new(),
+        created_by: "anna".into(),
+        created_at: noon(),
+        expires_at: None,
+    }
+}
+
+async fn standing(database: &Database, name: &str) -> Standing {
+    let subject = Subject::Machine(TokenDigest::of(&secret(name)));
+    database.store.access(&subject, noon()).await.unwrap().standing
+}
+
+async fn a_token_holds_what_its_groups_hold(database: &Database) {
+    let robot = NewToken {
+        legacy: vec![LegacyRole::Ops],
+        ..token("robot", &["staging-admins", "raxx-support-team"])
+    };
+    database.store.create_token(&robot, &denial(1)).await.unwrap();
+
+    let subject = Subject::Machine(TokenDigest::of(&secret("robot")));
+    let access = database.store.access(&subject, noon()).await.unwrap();
+    assert_eq!(access.standing, Standing::Active);
+    let identity = access.token.unwrap();
+    assert_eq!((&*identity.id, &*identity.name), ("id of robot", "robot"));
+    assert_eq!(Vec::from_iter(access.legacy), [LegacyRole::Ops]);
+    assert_eq!(
+        Vec::from_iter(access.groups.iter().map(|name| &**name)),
+        ["raxx-support-team", "staging-admins"]
+    );
+    let roles = [
+        "antlers-audit-self",
+        "console-audit-user",
+        "console-flag_promotion_queue-read",
+        "console-staging-services-write",
+        "console-user",
+        "raptor-audit-support",
+    ];
+    assert_eq!(Vec::from_iter(access.roles.iter().map(|name| &**name)), roles);
+    assert_eq!(access.valid_until, None);
+}
+
+async fn a_token_is_listed_without_its_hash(database: &Database) {
+    let end = noon() + TimeDelta::days(1);
+    let limited = NewToken { expires_at: Some(end), ..token("b", &[]) };
+    database.store.create_token(&limited, &denial(1)).await.unwrap();
+    database.store.create_token(&token("a", &["ops-admins"]), &denial(2)).await.unwrap();
+    let stored = |name: &str, expires_at_utc| StoredToken {
+        id: format!("id of {name}"),
+        name: name.into(),
+        created_by: "anna".into(),
+        created_at_utc: noon(),
+        expires_at_utc,
+        revoked_at_utc: None,
+    };
+    assert_eq!(database.store.tokens().await.unwrap(), [stored("a", None), stored("b", Some(end))]);
+}
+
+/// Invariant I-1: neither the token nor a part of it is anywhere in the database.
+async fn only_the_hash_is_in_the_database(database: &Database) {
+    database.store.create_token(&token("robot", &["ops-admins"]), &denial(1)).await.unwrap();
+    let everything = format!("{:?}", database.everything().await);
+    assert!(everything.contains(&TokenDigest::of(&secret("robot")).to_hex()));
+    assert!(!everything.contains("the-secret-of"));
+}
+
+async fn a_token_for_an_unknown_group_leaves_nothing(database: &Database) {
+    let before = database.everything().await;
+    for groups in [&["no-such-group"][..], &["ops-admins", "no-such-group"], &["Ops-Admins"]] {
+        match database.store.create_token(&token("robot", groups), &denial(1)).await {
+            Err(StoreError::Conflict(message)) => {
+                assert!(message.contains(groups.last().unwrap()), "{message}");
+            }
+            other => panic!("{groups:?}: {other:?}"),
+        }
+        assert_eq!(database.everything().await, before, "{groups:?}");
+    }
+}
+
+async fn names_and_hashes_are_unique(database: &Database) {
+    database.store.create_token(&token("robot", &[]), &denial(1)).await.unwrap();
+    let same_name =
+        NewToken { id: MachineTokenId::new("2"), digest: TokenDigest::of("x"), ..token("robot", &[]) };
+    let same_hash = NewToken {
+        id: MachineTokenId::new("3"),
+        digest: TokenDigest::of(&secret("robot")),
+        ..token("other", &[])
+    };
+    for second in [same_name, same_hash] {
+        let outcome = database.store.create_token(&second, &denial(2)).await;
+        assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{second:?}: {outcome:?}");
+    }
+    assert_eq!(database.store.tokens().await.unwrap().len(), 1);
+    assert_eq!(database.store.recent(10).await.unwrap().len(), 1);
+}
+
+async fn a_token_is_revoked_once(database: &Database) {
+    database.store.create_token(&token("robot", &["ops-admins"]), &denial(1)).await.unwrap();
+    database.store.create_token(&token("other", &["ops-admins"]), &denial(2)).await.unwrap();
+    let later = noon() + TimeDelta::microseconds(5);
+    let table = [("nobody", 3, false), ("ROBOT", 4, false), ("robot", 5, true), ("robot", 6, false)];
+    let mut audited = 2;
+    for (name, record, expected) in table {
+        let revoked = database.store.revoke_token(name, later, &denial(record)).await.unwrap();
+        assert_eq!(revoked, expected, "{name}");
+        audited += usize::from(expected);
+        assert_eq!(
+            database.store.recent(10).await.unwrap().len(),
+            audited,
+            "{name}: what was not done is not audited"
+        );
+    }
+    assert_eq!(standing(database, "robot").await, Standing::Disabled);
+    assert_eq!(standing(database, "other").await, Standing::Active);
+    let revoked: Vec<_> =
+        database.store.tokens().await.unwrap().iter().map(|token| token.revoked_at_utc).collect();
+    assert_eq!(revoked, [None, Some(later)]);
+}
+
+/// A name stays taken: the audit speaks of tokens by name.
+async fn the_name_of_a_revoked_token_stays_taken(database: &Database) {
+    database.store.create_token(&token("robot", &[]), &denial(1)).await.unwrap();
+    assert!(database.store.revoke_token("robot", noon(), &denial(2)).await.unwrap());
+    let second =
+        NewToken { id: MachineTokenId::new("2"), digest: TokenDigest::of("x"), ..token("robot", &[]) };
+    let outcome = database.store.create_token(&second, &denial(3)).await;
+    assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?}");
+}
+
+async fn a_change_that_cannot_be_audited_does_not_happen(database: &Database) {
+    database.store.append(&[denial(1)]).await.unwrap();
+    database.store.create_token(&token("robot", &[]), &denial(1)).await.unwrap_err();
+    assert_eq!(database.store.tokens().await.unwrap(), []);
+
+    database.store.create_token(&token("robot", &[]), &denial(2)).await.unwrap();
+    database.store.revoke_token("robot", noon(), &denial(1)).await.unwrap_err();
+    assert_eq!(standing(database, "robot").await, Standing::Active);
+}
+
+on_both!(
+    a_token_holds_what_its_groups_hold,
+    a_token_is_listed_without_its_hash,
+    only_the_hash_is_in_the_database,
+    a_token_for_an_unknown_group_leaves_nothing,
+    names_and_hashes_are_unique,
+    a_token_is_revoked_once,
+    the_name_of_a_revoked_token_stays_taken,
+    a_change_that_cannot_be_audited_does_not_happen,
+);
