@@ -5,8 +5,10 @@
 
 pub mod watch;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
@@ -19,6 +21,10 @@ use crate::mapping::Mapping;
 use crate::mapping::parse::sha256_of;
 use crate::store::mappings::{Activation, Pin};
 use crate::store::{SharedStore, StoreError};
+
+/// 100,000 rows take some 20 MB.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// Why a mapping was not activated. The running one stays.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +63,7 @@ impl MappingHolder {
         clock: SharedClock,
         instance: String,
     ) -> Result<MappingHolder, ActivationError> {
-        let source = read(file)?;
+        let source = read(file).await?;
         let pin = standing_pin(store.pin().await?, &source);
         let chosen = match &pin {
             Some(pin) => pinned_source(&store, pin).await?,
@@ -96,6 +102,11 @@ impl MappingHolder {
     pub async fn refresh(&self, trigger: &'static str) -> Result<bool, ActivationError> {
         match self.try_refresh(trigger).await {
             Ok(activated) => Ok(activated),
+            // The database is away: that says nothing about the file, and the next look comes soon.
+            Err(error @ ActivationError::NotRecorded(_)) => {
+                tracing::warn!(%error, "the mapping file could not be looked at");
+                Err(error)
+            }
             Err(error) => {
                 self.refuse(&error).await;
                 Err(error)
@@ -105,7 +116,7 @@ impl MappingHolder {
 
     async fn try_refresh(&self, trigger: &'static str) -> Result<bool, ActivationError> {
         let pin = self.store.pin().await?;
-        let source = match read(&self.file) {
+        let source = match read(&self.file).await {
             Ok(source) => source,
             // A vanished file changes nothing while a rollback is in force.
             Err(error) if pin.is_none() => return Err(error),
@@ -157,7 +168,7 @@ impl MappingHolder {
 
     /// Counts, logs and records a refusal: once for each state of the file.
     async fn refuse(&self, error: &ActivationError) {
-        let source = std::fs::read_to_string(&self.file).unwrap_or_default();
+        let source = read(&self.file).await.unwrap_or_default();
         let sha256 = sha256_of(&source);
         let is_news = {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,9 +212,21 @@ impl MappingHolder {
     }
 }
 
-fn read(file: &Path) -> Result<String, ActivationError> {
-    std::fs::read_to_string(file)
-        .map_err(|error| ActivationError::Unreadable { path: file.display().to_string(), error })
+/// Reads the file on a thread of its own: a share that hangs must not hang the decisions of the running mapping.
+async fn read(file: &Path) -> Result<String, ActivationError> {
+    let path = file.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let kind = std::fs::metadata(&path)?;
+        // Opening a pipe would wait for somebody who writes to it.
+        if !kind.is_file() || kind.len() > MOST_BYTES {
+            return Err(std::io::Error::other("it is no regular file of at most 64 MiB"));
+        }
+        std::fs::read_to_string(&path)
+    });
+    let unreadable = |error| ActivationError::Unreadable { path: file.display().to_string(), error };
+    let read =
+        tokio::time::timeout(READ_TIME, reading).await.map_err(|_| unreadable(ErrorKind::TimedOut.into()))?;
+    read.map_err(|_| unreadable(ErrorKind::Interrupted.into()))?.map_err(unreadable)
 }
 
 async fn checked(path: &str, source: &str, store: &SharedStore) -> Result<Mapping, ActivationError> {

@@ -19,6 +19,7 @@
 //! In reading order: [`head`](HeadSearch), `request_line`, [`target`](Target), `collect`, [`fields`](Fields), `host`,
 //! [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
 
+mod chunks;
 mod collect;
 mod connection;
 mod cookie;
@@ -40,6 +41,7 @@ mod property_tests;
 #[cfg(test)]
 mod tests;
 
+pub use chunks::ChunkWalk;
 pub use fields::Fields;
 pub use framing::Framing;
 pub use head::{HeadSearch, HeadState, head_state};

@@ -14,6 +14,7 @@ pub mod front;
 pub mod gateway;
 pub mod message;
 pub mod ruling;
+mod socket;
 
 use std::sync::Arc;
 
@@ -53,6 +54,8 @@ pub struct Options {
     pub trusted_hops: usize,
     pub address_detail: AddressDetail,
     pub body_rule_bytes: usize,
+    /// For the whole of a body that is read to decide.
+    pub body_rule_time: Option<std::time::Duration>,
 }
 
 impl Options {
@@ -66,6 +69,7 @@ impl Options {
             trusted_hops: settings.forwarded.trusted_hops,
             address_detail: settings.audit.client_address,
             body_rule_bytes: settings.firewall.body_rule_bytes.0,
+            body_rule_time: settings.firewall.body_timeout_ms.bound(),
         }
     }
 }

@@ -10,7 +10,9 @@ use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, RunArgs, Server};
 use pingora::services::listening::Service;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, watch};
@@ -46,44 +48,33 @@ pub struct Start {
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let gate = runtime.block_on(prepare(settings, secrets, start))?;
-    let connections = Connections::at_most(settings.firewall.max_connections.0);
-    let server = listen(settings, gate, connections.clone(), start);
-    let phases = server.watch_execution_phase();
-    let (stopped, stops) = std::sync::mpsc::channel();
-    // pingora runs the proxy on threads of its own, and gives requests all of the drain time even when none is left.
-    let returned = stopped.clone();
-    std::thread::Builder::new().name("pingora".into()).spawn(move || {
+    let (server, connections) = listen(settings, gate, start)?;
+    let mut phases = server.watch_execution_phase();
+    let (ended, mut serving) = oneshot::channel();
+    // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
+    std::thread::spawn(move || {
         server.run(RunArgs::default());
-        let _ = returned.send(());
-    })?;
-    runtime.spawn(async move {
-        drained(phases, connections).await;
-        let _ = stopped.send(());
+        let _ = ended.send(());
     });
-    let _ = stops.recv();
+    runtime.block_on(async {
+        loop {
+            tokio::select! {
+                ended = &mut serving => return ended.context("the proxy has crashed"),
+                phase = phases.recv() => match phase {
+                    // From here on pingora sleeps for as long as a request may take, whether there is one or not.
+                    Ok(ExecutionPhase::ShutdownGracePeriod) | Err(RecvError::Closed) => break,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                },
+            }
+        }
+        if timeout(settings.listen.drain_ms.duration(), connections.none_left()).await.is_err() {
+            tracing::warn!("requests were still under way when the time to drain was over");
+        }
+        Ok(())
+    })?;
     tracing::info!("stopped");
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     Ok(())
-}
-
-/// Returns when the listeners are closed and the last connection has ended.
-async fn drained(mut phases: broadcast::Receiver<ExecutionPhase>, connections: Connections) {
-    loop {
-        match phases.recv().await {
-            Ok(ExecutionPhase::ShutdownGracePeriod) => break,
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            // No server is left to say anything; its own thread tells.
-            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
-        }
-    }
-    // A connection that was accepted just before the listeners closed may not have taken its slot yet.
-    let settle = std::time::Duration::from_millis(100);
-    loop {
-        tokio::time::sleep(settle).await;
-        if connections.open() == 0 {
-            return;
-        }
-    }
 }
 
 /// The store options that the settings ask for.
@@ -177,14 +168,14 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-fn listen(settings: &Settings, gate: Arc<Gate>, connections: Connections, start: Start) -> Server {
+fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<(Server, Connections)> {
     let listen = &settings.listen;
     let conf = ServerConf {
         threads: listen.threads.0,
         upstream_keepalive_pool_size: settings.upstream.pool_size.0,
-        // The listeners close at once; requests under way have this long.
+        // The listeners close at once; requests under way have this long, and `run` goes on when they are done.
         grace_period_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
-        graceful_shutdown_timeout_seconds: Some(1),
+        graceful_shutdown_timeout_seconds: Some(0),
         upgrade_sock: listen.upgrade_socket.display().to_string(),
         max_retries: settings.upstream.servers.len(),
         ..ServerConf::default()
@@ -199,8 +190,9 @@ fn listen(settings: &Settings, gate: Arc<Gate>, connections: Connections, start:
     options.h2c = listen.h2c;
     options.h2_idle_timeout = Some(settings.firewall.idle_timeout_ms.duration());
     proxy.server_options = Some(options);
-    let mut service =
-        Service::new("console-gate".to_owned(), Front::new(proxy, policy, connections, settings));
+    let front = Front::new(proxy, policy, settings);
+    let connections = front.connections();
+    let mut service = Service::new("console-gate".to_owned(), front);
     service.add_listener(match &listen.proxy {
         Address::Tcp(address) => ListenerConfig::tcp(address.clone()),
         Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
@@ -208,7 +200,7 @@ fn listen(settings: &Settings, gate: Arc<Gate>, connections: Connections, start:
     service.threads = Some(listen.threads.0);
     server.add_service(service);
     tracing::info!(address = %listen.proxy, "the gate listens");
-    server
+    Ok((server, connections))
 }
 
 fn reload_on_hangup(mappings: Arc<MappingHolder>) -> std::io::Result<impl Future<Output = ()>> {

@@ -3,7 +3,7 @@
 //! Console reads the same bytes with its own parser. Wherever two parsers could disagree (a key given twice, depth,
 //! encodings) the body counts as unreadable, and unreadable is denied.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use percent_encoding::percent_decode;
@@ -110,27 +110,24 @@ fn form(rules: &[BodyRule], content_type: Option<&str>, body: &[u8]) -> Result<V
     if media_type(content_type) != Some("application/x-www-form-urlencoded".to_owned()) {
         return Err(BodyError::WrongContentType);
     }
-    let mut fields: Vec<(String, String)> = Vec::new();
+    // A map: a body of 64 KiB has room for 16,000 names, and comparing each with each takes a worker thread a second.
+    let mut fields: BTreeMap<String, String> = BTreeMap::new();
     for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(equals) => (&pair[..equals], &pair[equals + 1..]),
             None => (pair, &[][..]),
         };
-        let name = form_text(name)?;
-        if fields.iter().any(|(known, _)| *known == name) {
+        if fields.insert(form_text(name)?, form_text(value)?).is_some() {
             // Werkzeug's `form.get` takes the first, `form.getlist` all: never guess which one Console reads.
             return Err(BodyError::DuplicateKey);
         }
-        fields.push((name, form_text(value)?));
     }
     rules
         .iter()
         .map(|rule| match &rule.field {
-            BodyField::Form(name) => fields
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, value)| *value == rule.equals)
-                .ok_or(BodyError::NoSuchField),
+            BodyField::Form(name) => {
+                fields.get(name.as_str()).map(|value| *value == rule.equals).ok_or(BodyError::NoSuchField)
+            }
             BodyField::Json(_) => Err(BodyError::WrongContentType),
         })
         .collect()

@@ -116,6 +116,10 @@ pub enum Refusal {
     #[error("the request body is too large")]
     BodyTooLarge,
 
+    /// A chunked body that is not framed by sizes and line ends alone.
+    #[error("the chunks of the body are malformed")]
+    ChunkMalformed,
+
     /// A Cookie field that two parsers may read differently.
     #[error("the cookie field is malformed")]
     CookieMalformed,
@@ -135,7 +139,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, so that a metric can be declared for each before the first one happens.
-    pub const ALL: [Refusal; 40] = [
+    pub const ALL: [Refusal; 41] = [
         Refusal::MalformedHead,
         Refusal::BareLineFeed,
         Refusal::BareCarriageReturn,
@@ -171,6 +175,7 @@ impl Refusal {
         Refusal::TransferEncoding,
         Refusal::LengthAndCoding,
         Refusal::BodyTooLarge,
+        Refusal::ChunkMalformed,
         Refusal::CookieMalformed,
         Refusal::SessionCookieRepeated,
         Refusal::ConnectionOption,
@@ -216,6 +221,7 @@ impl Refusal {
             Refusal::TransferEncoding => "transfer_encoding",
             Refusal::LengthAndCoding => "length_and_coding",
             Refusal::BodyTooLarge => "body_too_large",
+            Refusal::ChunkMalformed => "chunk_malformed",
             Refusal::CookieMalformed => "cookie_malformed",
             Refusal::SessionCookieRepeated => "session_cookie_repeated",
             Refusal::ConnectionOption => "connection_option",

@@ -2,7 +2,8 @@
 //!
 //! pingora parses leniently and bounds each read, not the whole head. So the front reads the head itself, under one
 //! deadline; the firewall judges the raw bytes; and pingora is handed a head that the gate wrote, as bytes read
-//! ahead. No parser behind this one ever sees a byte of the client's head.
+//! ahead. No parser behind this one ever sees a byte of the client's head, nor, through [`super::socket`], a byte that
+//! is not of the body that belongs to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Answer;
 use super::gateway::{Arrival, Gateway};
-use crate::firewall::{Framing, HeadSearch, HeadState, Policy, Refusal, Request, inspect};
+use super::socket::ClientSocket;
+use crate::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
 use crate::ids::RequestId;
 use crate::settings::Settings;
 
@@ -30,6 +32,8 @@ const HEAD_BUFFER: usize = 2 * 1024;
 /// How long, and how much, a refused client may go on sending before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How often a gate that stops looks for connections that are still open.
+const LOOK: Duration = Duration::from_millis(50);
 /// How HTTP/2 with prior knowledge begins (RFC 9113 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -43,25 +47,6 @@ pub struct Patience {
     total: Option<Duration>,
 }
 
-/// The connections that are open, and how many may be.
-#[derive(Clone, Debug)]
-pub struct Connections {
-    slots: Arc<Semaphore>,
-    limit: usize,
-}
-
-impl Connections {
-    /// Room for `limit` connections at once.
-    pub fn at_most(limit: usize) -> Connections {
-        Connections { slots: Arc::new(Semaphore::new(limit)), limit }
-    }
-
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        self.limit - self.slots.available_permits()
-    }
-}
-
 /// Accepts connections and feeds their requests to pingora.
 pub struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
@@ -69,6 +54,31 @@ pub struct Front {
     patience: Patience,
     h2c: bool,
     connections: Connections,
+}
+
+/// The connections that are open.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Connections {
+    fn at_most(most: usize) -> Connections {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Connections { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// Returns when the last one is closed. For a gate that takes no new ones any more.
+    pub async fn none_left(&self) {
+        loop {
+            // First of all a pause: a connection that was accepted a moment ago is not counted yet.
+            tokio::time::sleep(LOOK).await;
+            if self.free.available_permits() == self.most {
+                return;
+            }
+        }
+    }
 }
 
 /// Why no head came.
@@ -80,12 +90,7 @@ enum NoHead {
 
 impl Front {
     /// A front for `proxy`, whose modules are initialised.
-    pub fn new(
-        proxy: HttpProxy<Gateway>,
-        policy: Policy,
-        connections: Connections,
-        settings: &Settings,
-    ) -> Front {
+    pub fn new(proxy: HttpProxy<Gateway>, policy: Policy, settings: &Settings) -> Front {
         Front {
             proxy: Arc::new(proxy),
             policy,
@@ -97,43 +102,71 @@ impl Front {
                 total: settings.upstream.total_timeout_ms.bound(),
             },
             h2c: settings.listen.h2c,
-            connections,
+            connections: Connections::at_most(settings.firewall.max_connections.0),
         }
     }
 
-    /// Reads one head. `buffer` may hold bytes that came with the request before; whatever follows the head stays in
-    /// it.
-    async fn read_head(
+    /// The connections that it serves, for whoever waits for their end.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
+    }
+
+    /// Waits for the first bytes of a request, if none came with the request before.
+    async fn await_request(&self, client: &mut ClientSocket, shutdown: &ShutdownWatch) -> Result<(), NoHead> {
+        if !client.ahead().is_empty() {
+            return Ok(());
+        }
+        let mut stopping = shutdown.clone();
+        let first = tokio::select! {
+            biased;
+            read = timeout(self.patience.idle, client.fill()) => read,
+            () = stopped(&mut stopping) => return Err(NoHead::Closed),
+        };
+        if matches!(first, Ok(Ok(1..))) { Ok(()) } else { Err(NoHead::Closed) }
+    }
+
+    /// Whether the connection begins with the preface of HTTP/2. What was read to tell stays with the socket.
+    async fn begins_http2(
         &self,
-        stream: &mut Stream,
-        buffer: &mut BytesMut,
+        client: &mut ClientSocket,
         shutdown: &ShutdownWatch,
-    ) -> Result<Request, NoHead> {
-        if buffer.is_empty() {
-            buffer.reserve(HEAD_BUFFER);
-            let mut stopping = shutdown.clone();
-            let first = tokio::select! {
-                biased;
-                read = timeout(self.patience.idle, stream.read_buf(buffer)) => read,
-                () = stopped(&mut stopping) => return Err(NoHead::Closed),
-            };
-            if !matches!(first, Ok(Ok(1..))) {
+    ) -> Result<bool, NoHead> {
+        self.await_request(client, shutdown).await?;
+        let deadline = Instant::now() + self.patience.head;
+        loop {
+            let length = client.ahead().len().min(H2_PREFACE.len());
+            if client.ahead()[..length] != H2_PREFACE[..length] {
+                return Ok(false);
+            }
+            if length == H2_PREFACE.len() {
+                return Ok(true);
+            }
+            if !matches!(timeout_at(deadline, client.fill()).await, Ok(Ok(1..))) {
                 return Err(NoHead::Closed);
             }
         }
+    }
+
+    /// Reads one head.
+    async fn read_head(
+        &self,
+        client: &mut ClientSocket,
+        shutdown: &ShutdownWatch,
+    ) -> Result<Request, NoHead> {
+        self.await_request(client, shutdown).await?;
         let deadline = Instant::now() + self.patience.head;
         let mut search = HeadSearch::default();
         loop {
-            match search.advance(buffer, &self.policy.limits) {
+            match search.advance(client.ahead(), &self.policy.limits) {
                 HeadState::Complete(length) => {
-                    let head = buffer.split_to(length);
+                    let head = client.ahead().split_to(length);
                     return inspect(&head, &self.policy).map_err(NoHead::Refused);
                 }
                 HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal)),
                 HeadState::Partial => {}
             }
             // One deadline for the whole head: a byte a second must not hold a connection for ever.
-            match timeout_at(deadline, stream.read_buf(buffer)).await {
+            match timeout_at(deadline, client.fill()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
                 Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout)),
@@ -144,29 +177,19 @@ impl Front {
     /// Hands one request to pingora. Gives the connection back when it can carry another one.
     async fn serve(
         &self,
-        stream: Stream,
+        client: Box<ClientSocket>,
         request: Request,
         arrival: Arrival,
-        buffer: &mut BytesMut,
         shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let mut prefix = Vec::with_capacity(HEAD_BUFFER);
-        request.write_head(&mut prefix);
-        // Only the bytes of this request go along; those of the next one wait here.
-        let body = match request.framing() {
-            Framing::None => 0,
-            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len()),
-            // Where chunks end only their parser knows; bytes after them end the connection.
-            Framing::Chunked => buffer.len(),
-        };
-        let mut head = BytesMut::from(prefix.as_slice());
-        head.unsplit(buffer.split_to(body));
+    ) -> Option<Box<ClientSocket>> {
+        let mut head = Vec::with_capacity(HEAD_BUFFER);
+        request.write_head(&mut head);
         let keep_alive = request.keep_alive() && !*shutdown.borrow();
-        let mut session = ServerSession::new_http1(stream);
+        let mut session = ServerSession::new_http1(client);
         session.set_keepalive(keep_alive.then(|| self.patience.idle.as_secs().max(1)));
         session.set_read_timeout(self.patience.body);
         session.set_write_timeout(self.patience.write);
-        session.set_pipelined_prefix(head);
+        session.set_pipelined_prefix(BytesMut::from(head.as_slice()));
         session.set_connection_user_context(Some(Box::new(Arrival {
             request: Some(Box::new(request)),
             ..arrival
@@ -179,7 +202,7 @@ impl Front {
                 None
             }),
         };
-        reused.map(|reused| reused.consume().0)
+        reused?.consume().0.into_any().downcast().ok()
     }
 
     async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
@@ -220,35 +243,35 @@ async fn stopped(shutdown: &mut ShutdownWatch) {
 
 #[async_trait]
 impl ServerApp for Front {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let Ok(_slot) = self.connections.slots.clone().try_acquire_owned() else {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Ok(_slot) = self.connections.free.clone().try_acquire_owned() else {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
-        if self.h2c && begins_http2(&mut stream).await {
-            // pingora frames HTTP/2; the gateway holds each request's fields against the same firewall.
-            return self.proxy.process_new(stream, shutdown).await;
-        }
         let peer = stream.get_socket_digest().and_then(|digest| {
             digest.peer_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip))
         });
-        let mut buffer = BytesMut::new();
+        let mut client = Box::new(ClientSocket::new(stream));
+        if self.h2c && self.begins_http2(&mut client, shutdown).await.ok()? {
+            // pingora frames HTTP/2; the gateway holds each request's fields against the same firewall.
+            client.begin_tunnel();
+            return self.proxy.process_new(client, shutdown).await;
+        }
         loop {
-            let request = match self.read_head(&mut stream, &mut buffer, shutdown).await {
+            let read = self.read_head(&mut client, shutdown).await.and_then(|request| {
+                let begun = client.begin_body(request.framing(), request.upgrade());
+                begun.map(|()| request).map_err(NoHead::Refused)
+            });
+            let request = match read {
                 Ok(request) => request,
                 Err(NoHead::Closed) => return None,
                 Err(NoHead::Refused(refusal)) => {
-                    self.refuse(&mut stream, refusal).await;
+                    self.refuse(client.socket(), refusal).await;
                     return None;
                 }
             };
             let arrival = Arrival { request: None, peer };
-            stream = self.serve(stream, request, arrival, &mut buffer, shutdown).await?;
+            client = self.serve(client, request, arrival, shutdown).await?;
         }
     }
-}
-
-async fn begins_http2(stream: &mut Stream) -> bool {
-    let mut beginning = [0_u8; H2_PREFACE.len()];
-    matches!(stream.try_peek(&mut beginning).await, Ok(true)) && beginning == H2_PREFACE
 }

@@ -1,7 +1,7 @@
 //! pingora's phases. Each delegates; none decides.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use tokio::time::timeout;
 
 use super::Gate;
 use super::answer::Answer;
@@ -70,6 +71,7 @@ struct HeldBody<'s> {
     session: &'s mut ServerSession,
     expects_continue: bool,
     continued: bool,
+    time: Option<Duration>,
 }
 
 #[async_trait]
@@ -81,6 +83,16 @@ impl BodySource for HeldBody<'_> {
         }
         // What is read from here on is sent again when the upstream call begins.
         self.session.enable_retry_buffering();
+        match self.time {
+            None => self.read_all(limit).await,
+            // pingora bounds each read: a byte a minute would hold the decision open for weeks.
+            Some(time) => timeout(time, self.read_all(limit)).await.unwrap_or(Err(BodyError::Incomplete)),
+        }
+    }
+}
+
+impl HeldBody<'_> {
+    async fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
         let mut body = Vec::new();
         while let Some(part) = self.session.read_request_body().await.map_err(|_| BodyError::Incomplete)? {
             if body.len() + part.len() > limit {
@@ -162,6 +174,7 @@ impl Gateway {
             session: session.as_downstream_mut(),
             expects_continue: request.expect_continue(),
             continued: false,
+            time: self.gate.options.body_rule_time,
         };
         let ruling = self.gate.rule(&incoming, &mut body).await;
         context.continued = body.continued;
@@ -308,9 +321,14 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         context: &mut Context,
     ) -> Result<()> {
+        // Over HTTP/2 a body often ends in an empty frame. As a chunk it is the end already, and when pingora then ends
+        // the body, Console would find a second end where it looks for its next request.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         context.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
         // A declared length was held against the limit already; chunks are counted as they come. What an upgraded
         // connection carries is no body.
@@ -351,8 +369,14 @@ impl ProxyHttp for Gateway {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
+        // The socket's word for a body that is framed as it must not be.
+        let malformed = error
+            .root_cause()
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData);
         let status = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(status), _) => *status,
+            (_, ErrorSource::Downstream) if malformed => 400,
             (
                 ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
                 ErrorSource::Upstream,

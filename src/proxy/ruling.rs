@@ -93,14 +93,19 @@ impl Gate {
             let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
             return Ok(simple(decide(&question).answer));
         };
-        let control = self.access.observe().await?;
-        let access = self.access.resolve(&identified.subject, control.epoch).await?;
-        let principal = principal(&identified.subject, &access);
+        let (mut control, mut access) = self.observe(&identified.subject).await?;
+        let mut principal = principal_of(&identified.subject, &access);
+        let facts = self.body_facts(&target, &control, &principal, request, body).await;
+        if facts != BodyFacts::NotRead {
+            // The client decides how long its body takes. Whoever begins a request, loses a role and then sends the rest
+            // of the body must be judged by what it holds now.
+            (control, access) = self.observe(&identified.subject).await?;
+            principal = principal_of(&identified.subject, &access);
+        }
         let caller = match &principal {
             Some(principal) => Caller::Known(principal, &access),
             None => Caller::Nobody,
         };
-        let facts = self.body_facts(&target, &control, &principal, request, body).await;
         let verdict = decide(&Question { target, caller, control: Some(&control), body: &facts });
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target) {
             self.drift.report(drift_record(drift, row, principal, mapping, &control, incoming, self));
@@ -129,6 +134,13 @@ impl Gate {
             (Answer::Deny(_), None) => Ok(Ruling::Login),
             (answer, _) => Ok(simple(answer)),
         }
+    }
+
+    /// The switches, and what the subject holds, both as of now.
+    async fn observe(&self, subject: &Subject) -> Result<(Control, Arc<Access>), AccessError> {
+        let control = self.access.observe().await?;
+        let access = self.access.resolve(subject, control.epoch).await?;
+        Ok((control, access))
     }
 
     /// The verified credential of the kind that the row takes.
@@ -228,7 +240,7 @@ fn presents_machine_credential(request: &Request) -> bool {
         || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
 }
 
-fn principal(subject: &Subject, access: &Access) -> Option<Principal> {
+fn principal_of(subject: &Subject, access: &Access) -> Option<Principal> {
     if access.standing != Standing::Active {
         return None;
     }
