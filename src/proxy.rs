@@ -54,8 +54,8 @@ pub struct Options {
     pub trusted_hops: usize,
     pub address_detail: AddressDetail,
     pub body_rule_bytes: usize,
-    /// For the whole of a body that is read to decide.
-    pub body_rule_time: Option<std::time::Duration>,
+    /// For the whole of a body that is read to decide, and for any other that does not keep up a least rate.
+    pub body_time: Option<std::time::Duration>,
 }
 
 impl Options {
@@ -69,7 +69,7 @@ impl Options {
             trusted_hops: settings.forwarded.trusted_hops,
             address_detail: settings.audit.client_address,
             body_rule_bytes: settings.firewall.body_rule_bytes.0,
-            body_rule_time: settings.firewall.body_timeout_ms.bound(),
+            body_time: settings.firewall.body_timeout_ms.bound(),
         }
     }
 }

@@ -62,7 +62,8 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
                 ended = &mut serving => return ended.context("the proxy has crashed"),
                 phase = phases.recv() => match phase {
                     // From here on pingora sleeps for as long as a request may take, whether there is one or not.
-                    Ok(ExecutionPhase::ShutdownGracePeriod) | Err(RecvError::Closed) => break,
+                    Ok(ExecutionPhase::ShutdownGracePeriod) => break,
+                    Err(RecvError::Closed) => return serving.await.context("the proxy has crashed"),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                 },
             }

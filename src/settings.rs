@@ -195,7 +195,8 @@ pub struct Firewall {
     pub body_bytes: u64,
     /// For the whole head, not for each read.
     pub head_timeout_ms: Millis,
-    /// For one read of a body.
+    /// For one read of a body, for the whole of one that is read to decide, and for any other that comes more slowly
+    /// than 1 KiB a second.
     pub body_timeout_ms: Millis,
     /// Between two requests on one connection.
     pub idle_timeout_ms: Millis,

@@ -52,8 +52,9 @@ pub struct Context {
     peer: Option<IpAddr>,
     /// Without it there is no upstream call.
     permit: Option<Permit>,
-    /// Bytes of body that came so far.
+    /// Bytes of body that came so far, and since when.
     body_bytes: u64,
+    body_began: Option<Instant>,
     /// Whether the gate has told the client to go on and Console need not.
     continued: bool,
     outcome: &'static str,
@@ -174,7 +175,7 @@ impl Gateway {
             session: session.as_downstream_mut(),
             expects_continue: request.expect_continue(),
             continued: false,
-            time: self.gate.options.body_rule_time,
+            time: self.gate.options.body_time,
         };
         let ruling = self.gate.rule(&incoming, &mut body).await;
         context.continued = body.continued;
@@ -209,6 +210,14 @@ impl Gateway {
     }
 }
 
+/// The rate that a body must keep up once its time is over, in bytes a second.
+const SLOWEST_BODY: u64 = 1024;
+
+/// Whether a body has taken longer than `time`, and longer than its length excuses.
+fn is_too_slow(elapsed: Duration, bytes: u64, time: Option<Duration>) -> bool {
+    time.is_some_and(|time| elapsed > time + Duration::from_secs(bytes / SLOWEST_BODY))
+}
+
 fn outcome(ruling: &Ruling) -> &'static str {
     match ruling {
         Ruling::Forward(_) => "forwarded",
@@ -232,6 +241,7 @@ impl ProxyHttp for Gateway {
             peer: None,
             permit: None,
             body_bytes: 0,
+            body_began: None,
             continued: false,
             outcome: "failed",
         }
@@ -337,6 +347,15 @@ impl ProxyHttp for Gateway {
             context.outcome = "refused";
             return Error::e_explain(ErrorType::HTTPStatus(413), "the body is over its limit");
         }
+        // pingora bounds each read: without this, a byte a minute would hold a connection and a thread of Console's.
+        let began = *context.body_began.get_or_insert_with(Instant::now);
+        if !is_upgrade
+            && !end_of_stream
+            && is_too_slow(began.elapsed(), context.body_bytes, self.gate.options.body_time)
+        {
+            context.outcome = "refused";
+            return Error::e_explain(ErrorType::HTTPStatus(408), "the body comes too slowly");
+        }
         Ok(())
     }
 
@@ -346,6 +365,12 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        // A tunnel that the row does not allow, or that nobody asked for, would carry requests past every decision.
+        let may_switch = context.request.as_ref().is_some_and(|request| request.upgrade())
+            && context.permit.as_ref().is_some_and(Permit::websocket);
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !may_switch {
+            return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that nobody asked for");
+        }
         response.insert_header("x-request-id", context.id.to_string())?;
         Ok(())
     }
@@ -433,5 +458,26 @@ impl ProxyHttp for Gateway {
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
         // pingora's message would hold the client's bytes; `fail_to_proxy` logs without them.
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_long_or_slow_but_not_both_for_nothing() {
+        let time = Some(Duration::from_secs(60));
+        let table = [
+            (59, 1, false),
+            (61, 1, true),
+            (61, 2 * SLOWEST_BODY, false),
+            (3_600, 3_540 * SLOWEST_BODY, false),
+            (3_600, 3_539 * SLOWEST_BODY, true),
+        ];
+        for (seconds, bytes, expected) in table {
+            assert_eq!(is_too_slow(Duration::from_secs(seconds), bytes, time), expected, "{seconds} {bytes}");
+        }
+        assert!(!is_too_slow(Duration::from_secs(1 << 40), 0, None));
     }
 }

@@ -85,6 +85,9 @@ async fn a_websocket_opens_only_where_the_row_allows_it() {
     let answer = wire.rest().await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(upstream.requests().len(), before, "a refused upgrade reached Console");
+    // And a 101 that nobody asked for opens no tunnel.
+    let unasked = gate.send(&Ask::get("/socket")).await;
+    assert_eq!(unasked.status, 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]
