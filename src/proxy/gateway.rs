@@ -23,7 +23,7 @@ use super::ruling::{BodySource, Incoming, Ruling};
 use crate::assertion;
 use crate::decision::Permit;
 use crate::decision::body::BodyError;
-use crate::firewall::{Http2Start, Refusal, Request, inspect_fields};
+use crate::firewall::{Framing, Http2Start, Refusal, Request, inspect_fields};
 use crate::ids::RequestId;
 
 /// The gate as pingora sees it.
@@ -193,6 +193,7 @@ impl Gateway {
                 Ok(false)
             }
             (_, Some(answer)) => {
+                swallow_body(session, context).await;
                 self.answer(session, context, &answer).await?;
                 Ok(true)
             }
@@ -207,6 +208,21 @@ impl Gateway {
         session.set_keepalive(None);
         self.answer(session, context, &Answer::to_refusal(refusal, context.id)).await?;
         Ok(true)
+    }
+}
+
+/// How long, and how much, of a body that goes nowhere is read.
+const SWALLOW: Duration = Duration::from_secs(1);
+const SWALLOW_BYTES: u64 = 256 * 1024;
+
+/// Reads a small body that nobody wants. Closing on it would reset the connection, and a client that is still sending
+/// would never read why it was denied.
+async fn swallow_body(session: &mut Session, context: &Context) {
+    let Some(request) = &context.request else { return };
+    let is_small = matches!(request.framing(), Framing::Length(length) if length <= SWALLOW_BYTES);
+    // A client that waits for leave to send its body has not sent it.
+    if is_small && !request.expect_continue() {
+        let _ = timeout(SWALLOW, session.as_downstream_mut().drain_request_body()).await;
     }
 }
 
@@ -297,7 +313,7 @@ impl ProxyHttp for Gateway {
             for (name, value) in request.fields().iter() {
                 upstream.append_header(name.to_owned(), value)?;
             }
-            if let crate::firewall::Framing::Length(length) = request.framing() {
+            if let Framing::Length(length) = request.framing() {
                 upstream.insert_header("content-length", length.to_string())?;
             }
         }

@@ -235,3 +235,16 @@ async fn a_form_or_json_body_decides_which_role_is_needed() {
     let answer = wire.read_until("{\"target\":\"prod\"}").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_outlives_a_denial_whose_body_was_not_wanted() {
+    let world = World::new(Database::Sqlite).await;
+    let gate = world.gate(&setup()).await;
+    let mut wire = Wire::to(&gate.socket()).await;
+    let body = "x".repeat(100_000);
+    let head = "POST /unknown HTTP/1.1\r\nHost: console.test\r\nContent-Length: 100000\r\n\r\n";
+    wire.write(format!("{head}{body}").as_bytes()).await;
+    assert_eq!(wire.answer().await.0, 302);
+    wire.write(b"GET /inside HTTP/1.1\r\nHost: console.test\r\n\r\n").await;
+    assert_eq!(wire.answer().await.0, 302);
+}
