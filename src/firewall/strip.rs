@@ -24,9 +24,11 @@ const NAMES: &[&str] = &[
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-custom-ip-authorization",
     "x-forwarded",
     "x-host",
     "x-proto",
+    "x-proxyuser-ip",
     "x-real-host",
     "x-real-ip",
     "x-real-port",
@@ -35,9 +37,9 @@ const NAMES: &[&str] = &[
     // The path and the method. CGI names with a hyphen are no CGI variables, but nothing good comes of them either.
     "path-info",
     "script-name",
-    "x-http-destinationurl",
     "x-method",
     "x-method-override",
+    "x-override-url",
     "x-path-info",
     "x-request-uri",
     "x-script-name",
@@ -47,8 +49,18 @@ const NAMES: &[&str] = &[
     // Who the caller is (Kong, Grafana's auth proxy and others).
     "x-anonymous-consumer",
     "x-proxy-user",
+    "x-user",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-id",
     "x-user-info",
+    "x-user-ip",
+    "x-user-name",
+    "x-user-role",
+    "x-user-roles",
+    "x-userid",
     "x-userinfo",
+    "x-username",
     // `Proxy` becomes HTTP_PROXY, which HTTP clients inside a CGI-like process obey (CVE-2016-5385, "httpoxy").
     "proxy",
     // The gate's own.
@@ -58,18 +70,22 @@ const NAMES: &[&str] = &[
 /// Beginnings of names that are dropped.
 const PREFIXES: &[&str] = &[
     "cf-access-",
+    // Client-Cert, Client-Cert-Chain (RFC 9440).
+    "client-cert",
     // Hop-by-hop: Proxy-Authorization, Proxy-Connection.
     "proxy-",
     // Remote-User, Remote-Groups, Remote-Email (Authelia, Apache), Remote-Addr.
     "remote-",
     "ssl-client-",
     "tailscale-",
+    "wl-proxy-",
     // nginx's X-Accel-Redirect and its kin, which belong in responses.
     "x-accel-",
     "x-amzn-oidc-",
     "x-appengine-",
     "x-arr-",
     "x-auth-request-",
+    "x-auth-user",
     "x-authenticated-",
     "x-authentik-",
     "x-azure-",
@@ -83,11 +99,14 @@ const PREFIXES: &[&str] = &[
     "x-forwarded-",
     "x-goog-authenticated-user-",
     "x-goog-iap-",
-    // X-HTTP-Method, X-HTTP-Method-Override.
-    "x-http-method",
+    // X-HTTP-Method, X-HTTP-Method-Override, X-HTTP-Host-Override, X-HTTP-Path-Override, X-HTTP-DestinationURL.
+    "x-http-",
+    // Next.js took it for a request of its own and skipped its authorization (CVE-2025-29927).
+    "x-middleware-",
     "x-ms-client-principal",
     // X-Original-URL, X-Original-URI, X-Original-Host, X-Original-Method, X-Original-For.
     "x-original-",
+    "x-originating-",
     "x-pomerium-",
     "x-remote-",
     // X-Rewrite-URL.

@@ -12,12 +12,16 @@
 
 mod support;
 
+mod corpus;
+mod framing;
 mod freshness;
 mod golden;
+mod headers;
 mod kill_switch;
 mod lifecycle;
 mod matrix;
 mod other_rows;
 mod routes_file;
+mod silence;
 mod streams;
 mod upstreams;

@@ -1,12 +1,16 @@
 //! What the tests stand on: a database, a Console, gates, people, and a client.
 
+pub mod canonical;
+pub mod chunks;
 pub mod console;
 pub mod denial;
+pub mod exchange;
 pub mod findings;
 pub mod gate;
 pub mod http;
 pub mod recorder;
 pub mod seed;
+pub mod stand_in;
 pub mod table;
 pub mod wire;
 pub mod world;

@@ -9,6 +9,9 @@ use super::http::HOST;
 use super::{Answer, Ask, Client, Console, project_text};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// For one operation of the database. A busy machine can stall for longer than the default of 2 s, and the 503 that is
+/// right then would hide what these tests ask.
+const PATIENCE_MS: u64 = 30_000;
 
 /// How a gate is started.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ pub struct Setup {
     pub upstream_settings: &'static str,
     pub firewall: &'static str,
     pub mapping_settings: &'static str,
+    /// The lines of [forwarded].
+    pub forwarded: &'static str,
 }
 
 impl Setup {
@@ -44,6 +49,7 @@ impl Setup {
         upstream_settings: "",
         firewall: "",
         mapping_settings: "",
+        forwarded: "",
     };
     /// The legacy roles decide everywhere.
     pub const LEGACY: Setup = Setup { clusters: "legacy", ..Setup::V2 };
@@ -76,11 +82,17 @@ impl Gate {
              [upstream]\n\
              servers = [{servers}]\n\
              {upstream_settings}\
+             [database]\n\
+             timeout_ms = {PATIENCE_MS}\n\
+             [audit]\n\
+             timeout_ms = {PATIENCE_MS}\n\
              [firewall]\n\
              allowed_hosts = [\"{HOST}\"]\n\
              {firewall}\
              [mapping]\n\
-             {mapping_settings}",
+             {mapping_settings}\
+             [forwarded]\n\
+             {forwarded}",
             environment = setup.environment,
             folder = folder.display(),
             listen = setup.listen,
@@ -88,6 +100,7 @@ impl Gate {
             upstream_settings = setup.upstream_settings,
             firewall = setup.firewall,
             mapping_settings = setup.mapping_settings,
+            forwarded = setup.forwarded,
         );
         std::fs::write(folder.join("gate.toml"), settings).expect("settings");
         let mapping = match setup.mapping {
