@@ -80,8 +80,9 @@ async fn a_websocket_opens_only_where_the_row_allows_it() {
     assert!(wire.read_until("at all;").await.starts_with("any bytes"));
     let before = upstream.requests().len();
     let mut wire = Wire::to(&gate.socket()).await;
-    wire.write(handshake("/plain").as_bytes()).await;
-    wire.write(b"GET /open/smuggled HTTP/1.1\r\nHost: console.test\r\n\r\n").await;
+    let smuggled = "GET /open/smuggled HTTP/1.1\r\nHost: console.test\r\n\r\n";
+    // At once: the gate closes as soon as it has read the handshake.
+    wire.write(format!("{}{smuggled}", handshake("/plain")).as_bytes()).await;
     let answer = wire.rest().await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(upstream.requests().len(), before, "a refused upgrade reached Console");
