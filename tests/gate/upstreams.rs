@@ -24,7 +24,7 @@ async fn each_fault_of_console_has_its_answer_in_time() {
         let started = Instant::now();
         let answer = gate.send(&Ask::get(target)).await;
         assert_eq!(answer.status, expected, "{target}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{target} took {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{target} took {:?}", started.elapsed());
         assert!(!answer.request_id().is_empty(), "{target}");
     }
 }
