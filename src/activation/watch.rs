@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::MappingHolder;
@@ -45,9 +46,13 @@ fn watch(holder: &MappingHolder, changed: mpsc::Sender<()>) -> Option<notify::Re
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => ".".into(),
     };
-    let notice = move |_event: notify::Result<notify::Event>| {
-        // A full channel means that a look is due already.
-        let _ = changed.try_send(());
+    let notice = move |event: notify::Result<notify::Event>| {
+        // Our own look opens and reads the file, and the kernel tells of that too: taken for news, each look would
+        // cause the next. An error means that events were lost, so it is worth a look.
+        if event.map_or(true, |event| is_change(event.kind)) {
+            // A full channel means that a look is due already.
+            let _ = changed.try_send(());
+        }
     };
     let watcher = notify::recommended_watcher(notice)
         .and_then(|mut watcher| watcher.watch(&folder, RecursiveMode::NonRecursive).map(|()| watcher));
@@ -57,5 +62,29 @@ fn watch(holder: &MappingHolder, changed: mpsc::Sender<()>) -> Option<notify::Re
             tracing::warn!(%error, "the kernel does not watch the mapping's folder; it is polled instead");
             None
         }
+    }
+}
+
+/// Whether an event can have changed what a file holds: anything but opening, reading, and closing after reading.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, ModifyKind};
+
+    use super::*;
+
+    #[test]
+    fn looking_at_a_file_does_not_change_it() {
+        assert!(is_change(EventKind::Create(CreateKind::File)));
+        assert!(is_change(EventKind::Modify(ModifyKind::Any)));
+        assert!(is_change(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(!is_change(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!is_change(EventKind::Access(AccessKind::Close(AccessMode::Read))));
     }
 }
