@@ -145,6 +145,9 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
     Ok(())
 }
 
+/// How many kept connections in a row may turn out to be closed before a request is given up.
+const MOST_STALE: usize = 4;
+
 fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
     let fallbacks = secrets.session_fallbacks.iter().map(super::settings::secrets::Secret::expose);
     let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
@@ -178,7 +181,8 @@ fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<
         grace_period_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
         graceful_shutdown_timeout_seconds: Some(0),
         upgrade_sock: listen.upgrade_socket.display().to_string(),
-        max_retries: settings.upstream.servers.len(),
+        // The gateway decides what is asked again, and bounds it; this only has to be more than that.
+        max_retries: settings.upstream.servers.len() + MOST_STALE,
         ..ServerConf::default()
     };
     let opt = Opt { upgrade: start.upgrade, ..Opt::default() };

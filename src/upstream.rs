@@ -75,6 +75,11 @@ impl Upstreams {
             .map(|server| server.peer.clone())
     }
 
+    /// How many servers there are, healthy or not.
+    pub fn count(&self) -> usize {
+        self.servers.len()
+    }
+
     /// Takes a server out of turn until its next good check.
     pub fn suspect(&self, peer: &HttpPeer) {
         use pingora::upstreams::peer::Peer as _;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::timeout;
@@ -57,6 +57,10 @@ pub struct Context {
     body_began: Option<Instant>,
     /// Whether the gate has told the client to go on and Console need not.
     continued: bool,
+    /// How many servers did not take the connection.
+    closed_doors: usize,
+    /// Whether the request had its second chance, after a server went while it had it.
+    asked_again: bool,
     outcome: &'static str,
 }
 
@@ -259,6 +263,8 @@ impl ProxyHttp for Gateway {
             body_bytes: 0,
             body_began: None,
             continued: false,
+            closed_doors: 0,
+            asked_again: false,
             outcome: "failed",
         }
     }
@@ -395,12 +401,40 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         peer: &HttpPeer,
-        _context: &mut Context,
+        context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
         self.gate.upstreams.suspect(peer);
-        // Nothing was sent, so another server may be asked.
-        error.set_retry(true);
+        context.closed_doors += 1;
+        // Nothing was sent, so another server may be asked; each once.
+        error.set_retry(context.closed_doors < self.gate.upstreams.count());
+        error
+    }
+
+    /// Whether to ask again, when the server went while it had the request.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        was_kept_connection: bool,
+    ) -> Box<Error> {
+        let server_went = *error.esource() == ErrorSource::Upstream
+            && matches!(
+                error.etype(),
+                ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+            );
+        // Only what changes nothing (RFC 9110 9.2.1), and only while the client has seen nothing: a request that
+        // changes something may have done so before the server went. A kept connection may just have been idle for too
+        // long; one that was opened for this request gets one second chance.
+        let changes_nothing = context.request.as_ref().is_some_and(|request| {
+            request.method().is_safe() && request.framing() == Framing::None && !request.upgrade()
+        });
+        let chance = was_kept_connection || !context.asked_again;
+        let again = server_went && changes_nothing && chance && session.response_written().is_none();
+        context.asked_again |= again && !was_kept_connection;
+        error.set_retry(again);
         error
     }
 
@@ -469,6 +503,17 @@ impl ProxyHttp for Gateway {
             let route = context.permit.as_ref().and_then(|permit| permit.route().map(ToString::to_string));
             tracing::debug!(outcome = context.outcome, status, route, request_id = %context.id, "request");
         }
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _context: &Context,
+        _error: &Error,
+        _about: ProxyWarnLogContext,
+    ) -> bool {
+        // As below.
+        true
     }
 
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::recorder::Recorder;
+use crate::support::wire::Wire;
 use crate::support::{Ask, Database, Setup, World};
 
 const MAPPING: &str = "version = 1\n[blueprints.t.routes]\n\"* /*\" = { public = true }\n";
@@ -52,6 +53,24 @@ async fn a_request_that_changes_something_is_sent_once() {
     assert_eq!(gate.send(&Ask::new("POST", "/close").body(b"pay".to_vec())).await.status, 502);
     let paid = upstream.requests().iter().filter(|request| request.head.starts_with("POST")).count();
     assert_eq!(paid, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_only_reads_has_one_second_chance() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let gate = world.gate(&Setup { upstream: Some(upstream.socket()), ..setup() }).await;
+    assert_eq!(gate.send(&Ask::get("/close")).await.status, 502);
+    assert_eq!(upstream.requests().len(), 2, "one that the server left, and the second chance");
+    // A kept connection may have been idle for too long: that is not yet the chance.
+    gate.send(&Ask::get("/fine")).await;
+    assert_eq!(gate.send(&Ask::get("/close")).await.status, 502);
+    assert_eq!(upstream.requests().len(), 2 + 1 + 3);
+    // What began to arrive is not begun again.
+    let mut client = Wire::to(&gate.socket()).await;
+    client.write(b"GET /half HTTP/1.1\r\nHost: console.test\r\n\r\n").await;
+    assert!(client.rest().await.ends_with("only this much"));
+    assert_eq!(upstream.requests().iter().filter(|request| request.head.contains("/half")).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
