@@ -13,6 +13,7 @@
 //! - [`activation`]: the running mapping and how it is replaced.
 //! - [`assertion`]: what Console is told about who was let in.
 //! - [`proxy`]: one request from the socket to Console and back.
+//! - [`tls`]: TLS at the gate itself, where nothing in front ends it.
 //! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod decision;
 pub mod diagnostic;
 pub mod firewall;
+pub mod folder_watch;
 pub mod identity;
 pub mod ids;
 pub mod mapping;
@@ -40,4 +42,5 @@ pub mod rbac;
 pub mod server;
 pub mod settings;
 pub mod store;
+pub mod tls;
 pub mod upstream;

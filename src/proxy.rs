@@ -56,6 +56,8 @@ pub struct Options {
     pub body_rule_bytes: usize,
     /// For the whole of a body that is read to decide, and for any other that does not keep up a least rate.
     pub body_time: Option<std::time::Duration>,
+    /// Strict-Transport-Security, on every answer over TLS.
+    pub hsts: Option<String>,
 }
 
 impl Options {
@@ -70,6 +72,7 @@ impl Options {
             address_detail: settings.audit.client_address,
             body_rule_bytes: settings.firewall.body_rule_bytes.0,
             body_time: settings.firewall.body_timeout_ms.bound(),
+            hsts: settings.tls.hsts(),
         }
     }
 }

@@ -29,6 +29,8 @@ use crate::proxy::{Gate, Options};
 use crate::settings::secrets::Secrets;
 use crate::settings::{Address, Environment, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
+use crate::tls::pair::PairFiles;
+use crate::tls::{self, Acceptor, CertificateHolder};
 use crate::upstream::Upstreams;
 
 /// What `serve` is told besides the settings.
@@ -47,8 +49,8 @@ pub struct Start {
 /// Something that the gate needs from the start is missing: the database, a sound mapping, an address.
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let gate = runtime.block_on(prepare(settings, secrets, start))?;
-    let (server, connections) = listen(settings, gate, start)?;
+    let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
+    let (server, connections) = listen(settings, gate, certificates, start)?;
     let mut phases = server.watch_execution_phase();
     let (ended, mut serving) = oneshot::channel();
     // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
@@ -87,7 +89,10 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
-async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Arc<Gate>> {
+/// The gate, and its certificates where it ends TLS.
+type Prepared = (Arc<Gate>, Option<Arc<CertificateHolder>>);
+
+async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
     let metrics = api::metrics::install().context("the metrics recorder")?;
     let clock: SharedClock = Arc::new(SystemClock);
     let store = store::open(&store_options(settings)).await.context("the database")?;
@@ -97,6 +102,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         .await
         .context("the mapping")?;
     let mappings = Arc::new(mappings);
+    let certificates = PairFiles::from_settings(&settings.tls)
+        .map(|files| CertificateHolder::start(files, clock.clone()).map(Arc::new))
+        .transpose()
+        .context("TLS")?;
     let upstreams = Arc::new(Upstreams::new(&settings.upstream)?);
     let posture = Posture {
         flag_at_start: start.flag_rbac_v2,
@@ -123,10 +132,13 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         options: Options::from_settings(settings),
     };
     tokio::spawn(watch::follow(mappings.clone(), settings.mapping.watch));
-    tokio::spawn(reload_on_hangup(mappings)?);
+    if let Some(certificates) = &certificates {
+        tokio::spawn(tls::watch::follow(certificates.clone()));
+    }
+    tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
     tokio::spawn(upstreams.clone().watch());
     serve_admin(&settings.listen.admin, AdminState { store, upstreams, metrics }).await?;
-    Ok(Arc::new(gate))
+    Ok((Arc::new(gate), certificates))
 }
 
 /// SQLite is the gate's own and migrated on start. Postgres is Console's: only `console-gate migrate` touches it.
@@ -172,7 +184,12 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<(Server, Connections)> {
+fn listen(
+    settings: &Settings,
+    gate: Arc<Gate>,
+    certificates: Option<Arc<CertificateHolder>>,
+    start: Start,
+) -> anyhow::Result<(Server, Connections)> {
     let listen = &settings.listen;
     let conf = ServerConf {
         threads: listen.threads.0,
@@ -195,7 +212,10 @@ fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<
     options.h2c = listen.h2c;
     options.h2_idle_timeout = Some(settings.firewall.idle_timeout_ms.duration());
     proxy.server_options = Some(options);
-    let front = Front::new(proxy, policy, settings);
+    let patience = settings.tls.handshake_timeout_ms.duration();
+    let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
+    let is_tls = acceptor.is_some();
+    let front = Front::new(proxy, policy, settings, acceptor);
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
     service.add_listener(match &listen.proxy {
@@ -204,11 +224,14 @@ fn listen(settings: &Settings, gate: Arc<Gate>, start: Start) -> anyhow::Result<
     });
     service.threads = Some(listen.threads.0);
     server.add_service(service);
-    tracing::info!(address = %listen.proxy, "the gate listens");
+    tracing::info!(address = %listen.proxy, tls = is_tls, "the gate listens");
     Ok((server, connections))
 }
 
-fn reload_on_hangup(mappings: Arc<MappingHolder>) -> std::io::Result<impl Future<Output = ()>> {
+fn reload_on_hangup(
+    mappings: Arc<MappingHolder>,
+    certificates: Option<Arc<CertificateHolder>>,
+) -> std::io::Result<impl Future<Output = ()>> {
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         while hangups.recv().await.is_some() {
@@ -216,6 +239,11 @@ fn reload_on_hangup(mappings: Arc<MappingHolder>) -> std::io::Result<impl Future
                 Ok(true) => {}
                 Ok(false) => tracing::info!("SIGHUP: the mapping file runs already"),
                 Err(error) => tracing::error!(%error, "SIGHUP: the mapping file was refused"),
+            }
+            match certificates.as_ref().map(|certificates| certificates.refresh()) {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => tracing::info!("SIGHUP: the TLS certificate runs already"),
+                Some(Err(error)) => tracing::error!(%error, "SIGHUP: the TLS certificate was refused"),
             }
         }
     })

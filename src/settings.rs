@@ -10,13 +10,14 @@ pub mod values;
 
 use serde::Deserialize;
 
-pub use values::{Address, AddressDetail, DatabaseSetting, Environment, Millis, PositiveCount};
+pub use values::{Address, AddressDetail, DatabaseSetting, Environment, Millis, PositiveCount, TlsVersion};
 
 /// Everything in `gate.toml`.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub environment: Environment,
     pub listen: Listen,
+    pub tls: Tls,
     pub upstream: Upstream,
     pub database: Database,
     pub mapping: MappingFile,
@@ -55,6 +56,43 @@ impl Default for Listen {
             drain_ms: Millis(30_000),
             upgrade_socket: "/tmp/console-gate-upgrade.sock".into(),
             threads: PositiveCount(std::thread::available_parallelism().map_or(1, usize::from)),
+        }
+    }
+}
+
+/// TLS at the gate's own address, for where nothing in front ends it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// PEM: the gate's own certificate first, then what leads to its authority. TLS is on where this is set.
+    pub certificate_file: Option<std::path::PathBuf>,
+    /// PEM: the certificate's private key, without a passphrase.
+    pub key_file: Option<std::path::PathBuf>,
+    pub min_version: TlsVersion,
+    /// Offer HTTP/2 too.
+    pub http2: bool,
+    /// How long a browser shall not come back over plain HTTP; 0 says nothing about it (RFC 6797).
+    pub hsts_seconds: u64,
+    /// For the whole handshake, not for each read.
+    pub handshake_timeout_ms: Millis,
+}
+
+impl Tls {
+    /// Strict-Transport-Security for answers over TLS. Of subdomains nothing is said: the gate does not know them.
+    pub fn hsts(&self) -> Option<String> {
+        (self.hsts_seconds > 0).then(|| format!("max-age={}", self.hsts_seconds))
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls {
+            certificate_file: None,
+            key_file: None,
+            min_version: TlsVersion::V1_2,
+            http2: false,
+            hsts_seconds: 365 * 24 * 60 * 60,
+            handshake_timeout_ms: Millis(10_000),
         }
     }
 }

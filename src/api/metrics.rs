@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::AdminState;
 use crate::firewall::Refusal;
+use crate::tls::handshake::Outcome;
 
 /// From a tenth of a millisecond, a warm decision, to the database's time limit.
 const SECONDS: [f64; 14] =
@@ -33,6 +34,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_mapping_reloads_total", "mapping files taken up or refused");
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
+    describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by what became of them");
+    describe_counter!("gate_tls_reloads_total", "TLS certificates taken up or refused after the first");
+    describe_gauge!(
+        "gate_tls_certificate_expiry_seconds",
+        "when the running certificate expires, as a Unix time"
+    );
     describe_gauge!("gate_mapping_info", "1 for the mapping that runs");
     describe_gauge!("gate_upstream_healthy", "1 for a server that answered its last check");
     describe_histogram!("gate_decision_seconds", "from a request's head to its decision, audit included");
@@ -49,6 +56,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     }
     for outcome in ["activated", "refused"] {
         counter!("gate_mapping_reloads_total", "outcome" => outcome).absolute(0);
+        counter!("gate_tls_reloads_total", "outcome" => outcome).absolute(0);
+    }
+    for outcome in Outcome::ALL {
+        counter!("gate_tls_handshakes_total", "outcome" => outcome.word()).absolute(0);
     }
     for plain in [
         "gate_audit_failures_total",

@@ -12,6 +12,9 @@ use crate::ids::RequestId;
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// RFC 6797. Only over TLS: over plain HTTP anybody could have said it, and clients ignore it.
+pub const HSTS: &str = "strict-transport-security";
+
 /// A whole answer, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

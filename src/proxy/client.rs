@@ -18,6 +18,18 @@ pub fn client_address(peer: Option<IpAddr>, forwarded_for: &[String], trusted_ho
     claimed.and_then(|hop| hop.trim().parse().ok()).or(peer)
 }
 
+/// The scheme that the client used, as far as it is known.
+///
+/// One's own proxy in front knows it. Without one, or where it does not say, it is that of the connection to the gate.
+pub fn client_scheme(over_tls: bool, claimed: Option<&str>, trusted_hops: usize) -> &'static str {
+    match claimed {
+        Some("https") if trusted_hops > 0 => "https",
+        Some("http") if trusted_hops > 0 => "http",
+        _ if over_tls => "https",
+        _ => "http",
+    }
+}
+
 /// The address as an audit row keeps it: whole, cut to its network (/24, /48), or not at all.
 pub fn kept_address(address: Option<IpAddr>, detail: AddressDetail) -> Option<String> {
     match (address?, detail) {
@@ -59,6 +71,25 @@ mod tests {
             let hops: Vec<String> = hops.iter().map(|hop| (*hop).to_owned()).collect();
             let address = client_address(peer, &hops, trusted).map(|address| address.to_string());
             assert_eq!(address.as_deref(), Some(expected), "{hops:?} {trusted}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_believed_of_ones_own_proxies_and_else_seen() {
+        let table = [
+            (false, None, 0, "http"),
+            (false, Some("https"), 0, "http"),
+            (false, Some("https"), 1, "https"),
+            (false, Some("gopher"), 1, "http"),
+            (true, None, 0, "https"),
+            (true, Some("http"), 0, "https"),
+            (true, None, 1, "https"),
+            (true, Some("gopher"), 1, "https"),
+            (true, Some("http"), 1, "http"),
+            (true, Some("https"), 1, "https"),
+        ];
+        for (over_tls, claimed, hops, expected) in table {
+            assert_eq!(client_scheme(over_tls, claimed, hops), expected, "{over_tls} {claimed:?} {hops}");
         }
     }
 

@@ -4,6 +4,9 @@
 //! deadline; the firewall judges the raw bytes; and pingora is handed a head that the gate wrote, as bytes read
 //! ahead. No parser behind this one ever sees a byte of the client's head, nor, through [`super::socket`], a byte that
 //! is not of the body that belongs to it.
+//!
+//! Where the gate ends TLS, the front shakes hands first, in the place that the connection has among those that may be
+//! open; from there on the stream is read like any other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +15,21 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use metrics::counter;
 use pingora::apps::{HttpServerApp as _, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Shutdown, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::answer::Answer;
+use super::answer::{Answer, HSTS};
 use super::gateway::{Arrival, Gateway};
 use super::socket::ClientSocket;
 use crate::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
 use crate::ids::RequestId;
 use crate::settings::Settings;
+use crate::tls::Acceptor;
 
 /// What a head usually needs; larger ones grow it.
 const HEAD_BUFFER: usize = 2 * 1024;
@@ -53,6 +57,8 @@ pub struct Front {
     policy: Policy,
     patience: Patience,
     h2c: bool,
+    tls: Option<Acceptor>,
+    hsts: Option<String>,
     connections: Connections,
 }
 
@@ -89,8 +95,13 @@ enum NoHead {
 }
 
 impl Front {
-    /// A front for `proxy`, whose modules are initialised.
-    pub fn new(proxy: HttpProxy<Gateway>, policy: Policy, settings: &Settings) -> Front {
+    /// A front for `proxy`, whose modules are initialised; over TLS where there is an acceptor.
+    pub fn new(
+        proxy: HttpProxy<Gateway>,
+        policy: Policy,
+        settings: &Settings,
+        tls: Option<Acceptor>,
+    ) -> Front {
         Front {
             proxy: Arc::new(proxy),
             policy,
@@ -102,6 +113,8 @@ impl Front {
                 total: settings.upstream.total_timeout_ms.bound(),
             },
             h2c: settings.listen.h2c,
+            tls,
+            hsts: settings.tls.hsts(),
             connections: Connections::at_most(settings.firewall.max_connections.0),
         }
     }
@@ -109,6 +122,27 @@ impl Front {
     /// The connections that it serves, for whoever waits for their end.
     pub fn connections(&self) -> Connections {
         self.connections.clone()
+    }
+
+    /// The stream as it is read from here on: over TLS where the gate ends it. `None`: there was no handshake.
+    async fn secure(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Some(tls) = &self.tls else { return Some(stream) };
+        let mut stopping = shutdown.clone();
+        let handshake = tokio::select! {
+            biased;
+            handshake = tls.accept(stream) => handshake,
+            () = stopped(&mut stopping) => return None,
+        };
+        match handshake {
+            Ok(stream) => Some(stream),
+            Err(failed) => {
+                // The alert that tells why is written already and waits to be sent.
+                if let Some(mut stream) = failed {
+                    let _ = timeout(LINGER, linger(&mut stream, b"")).await;
+                }
+                None
+            }
+        }
     }
 
     /// Waits for the first bytes of a request, if none came with the request before.
@@ -210,8 +244,11 @@ impl Front {
         counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
         counter!("gate_requests_total", "outcome" => "refused").increment(1);
         tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
-        let answer = Answer::to_refusal(refusal, id).to_closing_bytes();
-        let _ = timeout(LINGER, linger(stream, &answer)).await;
+        let mut answer = Answer::to_refusal(refusal, id);
+        if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
+            answer = answer.with(HSTS, hsts.clone());
+        }
+        let _ = timeout(LINGER, linger(stream, &answer.to_closing_bytes())).await;
     }
 }
 
@@ -248,11 +285,13 @@ impl ServerApp for Front {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
+        let stream = self.secure(stream, shutdown).await?;
+        let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let peer = stream.get_socket_digest().and_then(|digest| {
             digest.peer_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip))
         });
         let mut client = Box::new(ClientSocket::new(stream));
-        if self.h2c && self.begins_http2(&mut client, shutdown).await.ok()? {
+        if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {
             // pingora frames HTTP/2; the gateway holds each request's fields against the same firewall.
             client.begin_tunnel();
             return self.proxy.process_new(client, shutdown).await;
@@ -264,7 +303,11 @@ impl ServerApp for Front {
             });
             let request = match read {
                 Ok(request) => request,
-                Err(NoHead::Closed) => return None,
+                Err(NoHead::Closed) => {
+                    // Over TLS an end without a goodbye could be anybody's doing.
+                    Shutdown::shutdown(&mut *client).await;
+                    return None;
+                }
                 Err(NoHead::Refused(refusal)) => {
                     self.refuse(client.socket(), refusal).await;
                     return None;

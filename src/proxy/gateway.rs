@@ -16,8 +16,8 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::timeout;
 
 use super::Gate;
-use super::answer::Answer;
-use super::client::client_address;
+use super::answer::{Answer, HSTS};
+use super::client::{client_address, client_scheme};
 use super::message::Form;
 use super::ruling::{BodySource, Incoming, Ruling};
 use crate::assertion;
@@ -136,11 +136,14 @@ impl Gateway {
     }
 
     async fn answer(&self, session: &mut Session, context: &Context, answer: &Answer) -> Result<()> {
-        let mut head = ResponseHeader::build(answer.status, Some(answer.fields.len() + 1))?;
+        let mut head = ResponseHeader::build(answer.status, Some(answer.fields.len() + 2))?;
         for (name, value) in &answer.fields {
             head.insert_header(*name, value.as_str())?;
         }
         head.insert_header("content-length", answer.body.len().to_string())?;
+        if let Some(hsts) = self.hsts(session) {
+            head.insert_header(HSTS, hsts)?;
+        }
         let is_head =
             context.request.as_ref().is_some_and(|request| request.method() == crate::method::Method::Head);
         session.write_response_header(Box::new(head), is_head).await?;
@@ -148,6 +151,11 @@ impl Gateway {
             session.write_response_body(Some(Bytes::from(answer.body.clone())), true).await?;
         }
         Ok(())
+    }
+
+    /// What every answer over TLS says of coming back over plain HTTP.
+    fn hsts(&self, session: &Session) -> Option<&str> {
+        self.gate.options.hsts.as_deref().filter(|_| is_over_tls(session))
     }
 
     async fn rule(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
@@ -238,6 +246,10 @@ fn is_too_slow(elapsed: Duration, bytes: u64, time: Option<Duration>) -> bool {
     time.is_some_and(|time| elapsed > time + Duration::from_secs(bytes / SLOWEST_BODY))
 }
 
+fn is_over_tls(session: &Session) -> bool {
+    session.as_downstream().digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
 fn outcome(ruling: &Ruling) -> &'static str {
     match ruling {
         Ruling::Forward(_) => "forwarded",
@@ -302,7 +314,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
@@ -331,10 +343,8 @@ impl ProxyHttp for Gateway {
         if let Some(client) = context.client(&self.gate) {
             upstream.insert_header("x-forwarded-for", client.to_string())?;
         }
-        let scheme = match request.forwarded_proto() {
-            Some("https") if self.gate.options.trusted_hops > 0 => "https",
-            _ => "http",
-        };
+        let hops = self.gate.options.trusted_hops;
+        let scheme = client_scheme(is_over_tls(session), request.forwarded_proto(), hops);
         upstream.insert_header("x-forwarded-proto", scheme)?;
         upstream.insert_header("x-forwarded-host", request.host())?;
         upstream.insert_header("x-request-id", context.id.to_string())?;
@@ -383,7 +393,7 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
@@ -394,6 +404,9 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that nobody asked for");
         }
         response.insert_header("x-request-id", context.id.to_string())?;
+        if let Some(hsts) = self.hsts(session) {
+            response.insert_header(HSTS, hsts)?;
+        }
         Ok(())
     }
 

@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
+use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -210,8 +211,15 @@ impl UniqueID for ClientSocket {
     }
 }
 
-/// The gate ends no TLS itself.
-impl Ssl for ClientSocket {}
+impl Ssl for ClientSocket {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.socket.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.socket.selected_alpn_proto()
+    }
+}
 
 impl GetTimingDigest for ClientSocket {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {

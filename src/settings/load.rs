@@ -10,9 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "environment",
     "listen",
+    "tls",
     "upstream",
     "database",
     "mapping",
@@ -67,7 +68,13 @@ impl Settings {
 
     fn resolve_paths(&mut self, folder: &Path) {
         self.mapping.file = folder.join(&self.mapping.file);
-        for file in [&mut self.session.secret_key_file, &mut self.assertion.keys_file].into_iter().flatten() {
+        let files = [
+            &mut self.session.secret_key_file,
+            &mut self.assertion.keys_file,
+            &mut self.tls.certificate_file,
+            &mut self.tls.key_file,
+        ];
+        for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
         if let crate::store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
@@ -119,6 +126,7 @@ impl Reader<'_> {
         let settings = Settings {
             environment: self.section(&mut table, "environment"),
             listen: self.section(&mut table, "listen"),
+            tls: self.section(&mut table, "tls"),
             upstream: self.section(&mut table, "upstream"),
             database: self.section(&mut table, "database"),
             mapping: self.section(&mut table, "mapping"),
@@ -174,6 +182,15 @@ impl Reader<'_> {
         }
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
             report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must bound something");
+        }
+        if settings.tls.certificate_file.is_some() != settings.tls.key_file.is_some() {
+            report("tls", "`certificate_file` and `key_file` need each other");
+        }
+        if settings.tls.handshake_timeout_ms.0 == 0 {
+            report("tls", "`handshake_timeout_ms` must bound something");
+        }
+        if settings.tls.certificate_file.is_some() && settings.listen.h2c {
+            report("tls", "`h2c` of [listen] is cleartext: over TLS, HTTP/2 is `http2` of this section");
         }
         if settings.database.timeout_ms.0 == 0 || settings.audit.timeout_ms.0 == 0 {
             report("database", "`timeout_ms` must bound something, here and in [audit]");
@@ -259,6 +276,37 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         assert!(Settings::parse("gate.toml", "environment = \"production\"").is_err());
         let named = "environment = \"production\"\n[firewall]\nallowed_hosts = [\"console.example.com\"]\n";
         assert!(Settings::parse("gate.toml", named).is_ok());
+    }
+
+    #[test]
+    fn tls_is_off_or_whole() {
+        let table = [
+            ("", true),
+            ("certificate_file = \"a.crt\"\nkey_file = \"a.key\"\nmin_version = \"1.3\"", true),
+            ("certificate_file = \"a.crt\"", false),
+            ("key_file = \"a.key\"", false),
+            ("min_version = \"1.1\"", false),
+            ("min_version = 1.2", false),
+            ("handshake_timeout_ms = 0", false),
+            ("certificate_file = \"a.crt\"\nkey_file = \"a.key\"\n[listen]\nh2c = true", false),
+        ];
+        for (section, expected) in table {
+            let parsed = Settings::parse("gate.toml", &format!("[tls]\n{section}\n"));
+            assert_eq!(parsed.is_ok(), expected, "{section}");
+        }
+    }
+
+    #[test]
+    fn hsts_is_a_year_unless_it_is_said_otherwise() {
+        let table = [
+            ("", Some("max-age=31536000")),
+            ("hsts_seconds = 60", Some("max-age=60")),
+            ("hsts_seconds = 0", None),
+        ];
+        for (section, expected) in table {
+            let settings = Settings::parse("gate.toml", &format!("[tls]\n{section}\n")).unwrap();
+            assert_eq!(settings.tls.hsts().as_deref(), expected, "{section}");
+        }
     }
 
     #[test]

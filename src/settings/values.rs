@@ -128,6 +128,15 @@ pub enum AddressDetail {
     None,
 }
 
+/// The oldest version of TLS that is spoken. Older ones than these are broken, and rustls does not have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum TlsVersion {
+    #[serde(rename = "1.2")]
+    V1_2,
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
 /// How assertions are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum AssertionAlgorithm {

@@ -1,0 +1,64 @@
+//! Being told that something in a folder changed.
+//!
+//! The folder is watched, not a file in it: editors and Kubernetes replace a file by renaming another over it or by
+//! swapping a symlink, and a watch on the old inode would see nothing ever after.
+
+use std::path::Path;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+/// Watches the folder that `file` is in, for as long as the returned value lives. Every change puts a notice into
+/// `changed`. `None`, with a warning: the kernel does not watch it, and whoever asked has to look by himself.
+pub fn watch_folder_of(file: &Path, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let folder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let notice = move |event: notify::Result<notify::Event>| {
+        // What cannot be told apart is looked at. A full channel means that a look is due already.
+        if event.map_or(true, |event| is_change(event.kind)) {
+            let _ = changed.try_send(());
+        }
+    };
+    let watcher = notify::recommended_watcher(notice)
+        .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+    match watcher {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "the kernel does not watch a folder; it is polled instead");
+            None
+        }
+    }
+}
+
+/// Opening and reading is no change. Without this, every look at the file would be the reason for the next one.
+fn is_change(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, ModifyKind, RemoveKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn reading_a_file_is_no_change_to_it() {
+        let table = [
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
+            (EventKind::Access(AccessKind::Read), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), true),
+            (EventKind::Create(CreateKind::Any), true),
+            (EventKind::Modify(ModifyKind::Any), true),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), true),
+            (EventKind::Remove(RemoveKind::Any), true),
+            (EventKind::Any, true),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(is_change(kind), expected, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Noticing that the certificate or its key changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::CertificateHolder;
+use crate::folder_watch::watch_folder_of;
+
+/// How long both files must stay as they are before they are taken for a pair: whoever renews a certificate writes two
+/// files, one after the other, and what stands there in between is no pair. Nobody is in a hurry: the old one is valid.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often the files are looked at whatever the kernel says.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Follows the files until the task is dropped.
+pub async fn follow(holder: Arc<CertificateHolder>) {
+    let (changed, mut changes) = mpsc::channel(1);
+    // Kept alive by this binding; dropped, they stop watching.
+    let files = holder.files();
+    let _watchers = [&files.certificate, &files.key].map(|file| watch_folder_of(file, changed.clone()));
+    loop {
+        let _ = tokio::time::timeout(POLL, changes.recv()).await;
+        let mut seen = holder.look();
+        while !holder.runs(seen) {
+            tokio::time::sleep(QUIET).await;
+            let now = holder.look();
+            if now == seen {
+                break;
+            }
+            seen = now;
+        }
+        holder.refresh_settled(seen);
+    }
+}

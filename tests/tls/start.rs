@@ -1,0 +1,50 @@
+//! What a gate does not start with.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::gate::{free_address, log, program, put_pair, write_settings};
+use crate::support::{Authority, Setup};
+
+#[test]
+fn a_pair_that_cannot_be_used_is_told_at_the_start() {
+    let authority = Authority::new();
+    let (one, other) = (authority.issue(), authority.issue());
+    let expired = authority.issue_until(chrono::Utc::now() - chrono::TimeDelta::days(1));
+    let table = [
+        (&one.certificate, &other.key, "is not that of the first certificate"),
+        (&expired.certificate, &expired.key, "expired at"),
+        (&one.key, &one.key, "holds no certificate"),
+        (&one.certificate, &one.certificate, "holds no private key"),
+    ];
+    for (certificate, key, expected) in table {
+        let folder = tempfile::tempdir().unwrap();
+        put_pair(folder.path(), certificate, key);
+        write_settings(folder.path(), free_address(), &Setup::TLS);
+        let status = program(folder.path()).status().unwrap();
+        let log = log(folder.path());
+        assert_eq!(status.code(), Some(2), "{expected}: {log}");
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_warned_of() {
+    let authority = Authority::new();
+    let one = authority.issue();
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        put_pair(folder.path(), &one.certificate, &one.key);
+        std::fs::set_permissions(folder.path().join("tls.key"), Permissions::from_mode(mode)).unwrap();
+        write_settings(folder.path(), free_address(), &Setup::TLS);
+        // The upstream is a name that does not resolve: the gate has read the key by then, and ends by itself.
+        let settings = std::fs::read_to_string(folder.path().join("gate.toml")).unwrap();
+        let (before, after) = settings.split_once("servers = [").unwrap();
+        let settings =
+            format!("{before}servers = [\"console.invalid:80\"]{}", after.split_once(']').unwrap().1);
+        std::fs::write(folder.path().join("gate.toml"), settings).unwrap();
+        assert!(!program(folder.path()).status().unwrap().success());
+        let log = log(folder.path());
+        assert_eq!(log.contains("open to everybody"), warned, "{mode:o}: {log}");
+    }
+}
