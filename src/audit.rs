@@ -2,6 +2,7 @@
 
 pub mod drift;
 pub mod event;
+pub mod spool;
 pub mod writer;
 
 pub use event::{AccessDenied, AuditEvent, AuditRecord};

@@ -1,6 +1,9 @@
 //! The typed events and the row that each becomes.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SubsecRound as _, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::ids::{Epoch, MappingSha256};
@@ -49,7 +52,7 @@ pub struct AccessDenied {
 }
 
 /// What the caller held when it was denied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Held {
     pub legacy: Vec<String>,
     pub groups: Vec<String>,
@@ -57,21 +60,24 @@ pub struct Held {
     pub permissions: Vec<String>,
 }
 
+/// A word of the gate's own, or what was read back.
+type Text = Cow<'static, str>;
+
 /// One row of `gate_audit_events`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditRecord {
     pub id: uuid::Uuid,
-    pub event_type: &'static str,
+    pub event_type: Text,
     pub occurred_at: DateTime<Utc>,
-    pub actor_kind: &'static str,
+    pub actor_kind: Text,
     pub actor_id: Option<String>,
     pub session_id: Option<String>,
     pub request_id: Option<String>,
     pub client_address: Option<String>,
-    pub method: Option<&'static str>,
+    pub method: Option<Text>,
     pub path: Option<String>,
     pub route: Option<String>,
-    pub reason: Option<&'static str>,
+    pub reason: Option<Text>,
     pub required: Option<Value>,
     pub held: Option<Value>,
     pub mapping_sha256: Option<String>,
@@ -83,10 +89,10 @@ impl AuditRecord {
     fn blank(event_type: &'static str, actor_kind: &'static str, now: DateTime<Utc>) -> Self {
         AuditRecord {
             id: uuid::Uuid::now_v7(),
-            event_type,
+            event_type: event_type.into(),
             // Both databases keep microseconds; what is hashed or compared later must be what is stored.
             occurred_at: now.trunc_subsecs(6),
-            actor_kind,
+            actor_kind: actor_kind.into(),
             actor_id: None,
             session_id: None,
             request_id: None,
@@ -158,10 +164,10 @@ impl AccessDenied {
             session_id: self.session,
             request_id: Some(self.request_id),
             client_address: self.client_address,
-            method: Some(self.method.as_str()),
+            method: Some(self.method.as_str().into()),
             path: Some(self.path),
             route: self.route,
-            reason: Some(self.reason),
+            reason: Some(self.reason.into()),
             required: Some(json!(self.required)),
             held: Some(json!(self.held)),
             mapping_sha256: Some(self.mapping_sha256.as_str().to_owned()),

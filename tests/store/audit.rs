@@ -14,17 +14,17 @@ use crate::database::{Database, noon};
 pub(crate) fn denial(number: u32) -> AuditRecord {
     AuditRecord {
         id: Uuid::from_u128(number.into()),
-        event_type: "access_denied",
+        event_type: "access_denied".into(),
         occurred_at: noon() + TimeDelta::microseconds(i64::from(number)),
-        actor_kind: "admin",
+        actor_kind: "admin".into(),
         actor_id: Some("anna".into()),
         session_id: Some("session".into()),
         request_id: Some(format!("request {number}")),
         client_address: Some("203.0.113.0".into()),
-        method: Some("POST"),
+        method: Some("POST".into()),
         path: Some("/console/customers/4/revoke".into()),
         route: Some("POST /console/customers/<id>/revoke".into()),
-        reason: Some("role_missing"),
+        reason: Some("role_missing".into()),
         required: Some(json!(["role console-invite-admin"])),
         held: Some(json!({ "legacy": ["ops"], "groups": [], "roles": ["console-user"], "permissions": [] })),
         mapping_sha256: Some("ab".repeat(32)),
@@ -37,9 +37,9 @@ pub(crate) fn denial(number: u32) -> AuditRecord {
 fn sparse(number: u32) -> AuditRecord {
     AuditRecord {
         id: Uuid::from_u128(number.into()),
-        event_type: "mapping_refused",
+        event_type: "mapping_refused".into(),
         occurred_at: noon() + TimeDelta::microseconds(i64::from(number)),
-        actor_kind: "gate",
+        actor_kind: "gate".into(),
         actor_id: None,
         session_id: None,
         request_id: None,
@@ -172,8 +172,8 @@ async fn one_bad_record_fails_its_whole_batch(database: &Database) {
     let table = [
         ("an id that is there already", denial(1)),
         ("an id twice in the batch", denial(2)),
-        ("no event type", AuditRecord { event_type: "", ..denial(9) }),
-        ("an unknown kind of actor", AuditRecord { actor_kind: "ghost", ..denial(9) }),
+        ("no event type", AuditRecord { event_type: "".into(), ..denial(9) }),
+        ("an unknown kind of actor", AuditRecord { actor_kind: "ghost".into(), ..denial(9) }),
     ];
     for (fault, bad) in table {
         // The bad one last, behind more rows than fit into one statement on either database.

@@ -99,7 +99,7 @@ async fn no_refusal_of_the_server_shows_the_password_or_a_bound_value() {
     store.migrate().await.unwrap();
     let mut record = denial(1);
     record.path = Some("hunter2".into());
-    record.event_type = "";
+    record.event_type = "".into();
     let error = store.append(&[record]).await.unwrap_err();
     assert_shows_nothing(&error);
 }

@@ -1,0 +1,222 @@
+//! The spool: where audit rows wait, on disk, while the database does not take them.
+//!
+//! One file a process, in one folder for all gates of a machine. A row is one line, its checksum first:
+//!
+//! ```text
+//! 7b3c55d1 {"record":{...},"link":{...}}
+//! ```
+//!
+//! JSON holds no raw line break, so a line that is torn or was altered costs itself and nothing behind it. A file is
+//! locked by the process that writes it; one that nobody locks was left by a process that died, and whoever finds it
+//! takes it over.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+const EXTENSION: &str = "spool";
+/// The checksum in hexadecimal, and the space behind it.
+const CHECKSUM: usize = 9;
+
+/// A row did not go to the spool.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// It holds as many bytes as it may.
+    #[error("the spool is full: it may hold {limit} bytes")]
+    Full { limit: u64 },
+    /// The disk did not take it: full, gone, read-only.
+    #[error("the spool cannot be written: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// What a line of a spool turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// What was appended.
+    Whole(String),
+    /// Torn or altered: its checksum is not that of its text.
+    Damaged { offset: u64, bytes: u64 },
+}
+
+/// A spool file that this process has locked.
+#[derive(Debug)]
+pub struct Spool {
+    path: PathBuf,
+    file: File,
+    /// Where the next line goes.
+    end: u64,
+    /// Up to where the lines are in the database.
+    settled: u64,
+    /// How far the file may grow.
+    limit: u64,
+    /// Whether bytes of an append that failed may lie behind `end`.
+    is_torn: bool,
+}
+
+impl Spool {
+    /// Creates an empty file `name` in `folder`, and the folder where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written. Better at start than when the database is away.
+    pub fn create(folder: &Path, name: &str, limit: u64) -> io::Result<Spool> {
+        std::fs::create_dir_all(folder)?;
+        let path = folder.join(format!("{name}.{EXTENSION}"));
+        // Under another name until it is locked: a file that nobody locks would be taken for one of the dead.
+        let unlocked = folder.join(format!("{name}.new"));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&unlocked)?;
+        file.lock()?;
+        std::fs::rename(&unlocked, &path)?;
+        // The name must survive a crash as well as the lines.
+        File::open(folder)?.sync_all()?;
+        Ok(Spool { path, file, end: 0, settled: 0, limit, is_torn: false })
+    }
+
+    /// Takes over what dead processes left in `folder`. Files that live processes write are theirs.
+    ///
+    /// # Errors
+    ///
+    /// The folder or a file in it cannot be read.
+    pub fn orphans(folder: &Path, limit: u64) -> io::Result<Vec<Spool>> {
+        let mut orphans = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != EXTENSION) {
+                continue;
+            }
+            let file = match OpenOptions::new().read(true).write(true).open(&path) {
+                Ok(file) => file,
+                // Another gate has just settled and removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            let end = file.metadata()?.len();
+            orphans.push(Spool { path, file, end, settled: 0, limit, is_torn: false });
+        }
+        orphans.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(orphans)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether every line is settled.
+    pub fn is_settled(&self) -> bool {
+        self.settled == self.end
+    }
+
+    /// How many bytes wait.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.end - self.settled
+    }
+
+    /// Appends all lines or none. When this returns, they are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The spool is full, or the disk did not take them.
+    pub fn append(&mut self, lines: &[String]) -> Result<(), SpoolError> {
+        let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + CHECKSUM + 1).sum());
+        for line in lines {
+            debug_assert!(!line.contains('\n'), "a line is one line");
+            bytes.extend_from_slice(format!("{:08x} ", crc32fast::hash(line.as_bytes())).as_bytes());
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.push(b'\n');
+        }
+        if self.end + bytes.len() as u64 > self.limit {
+            return Err(SpoolError::Full { limit: self.limit });
+        }
+        if self.is_torn {
+            self.file.set_len(self.end)?;
+            self.is_torn = false;
+        }
+        if let Err(error) = self.write(&bytes) {
+            // What was half written must not stand between this line and the next.
+            self.is_torn = self.file.set_len(self.end).is_err();
+            return Err(error.into());
+        }
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.file.write_all(bytes)?;
+        self.file.sync_data()
+    }
+
+    /// The oldest lines that are not settled, at most `most`, and the mark to settle them by.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn oldest(&self, most: usize) -> io::Result<(Vec<Line>, Mark)> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.settled))?;
+        let mut reader = BufReader::new(file);
+        let mut lines = Vec::new();
+        let mut offset = self.settled;
+        while lines.len() < most && offset < self.end {
+            let mut bytes = Vec::new();
+            let length = reader.read_until(b'\n', &mut bytes)? as u64;
+            if length == 0 {
+                break;
+            }
+            // What lies behind `end` is of an append that failed.
+            let length = length.min(self.end - offset);
+            lines.push(check(&bytes).map_or(Line::Damaged { offset, bytes: length }, Line::Whole));
+            offset += length;
+        }
+        Ok((lines, Mark(offset)))
+    }
+
+    /// Notes that everything before `mark` is in the database. A spool that is settled as a whole begins anew.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be cut. Its lines would be replayed once more, which does no harm: they are known by their id.
+    pub fn settle(&mut self, mark: Mark) -> io::Result<()> {
+        self.settled = mark.0;
+        if self.is_settled() && self.end > 0 {
+            self.file.set_len(0)?;
+            self.file.sync_data()?;
+            (self.end, self.settled) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// Removes the file of a spool that is settled. One that is not stays, for whoever comes next.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be removed.
+    pub fn close(self) -> io::Result<()> {
+        if self.is_settled() { std::fs::remove_file(&self.path) } else { Ok(()) }
+    }
+}
+
+/// A place in a spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// The text of a line, if it is what its checksum was made of.
+fn check(line: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let (checksum, text) = line.split_at_checked(CHECKSUM)?;
+    let expected = u32::from_str_radix(checksum.strip_suffix(' ')?, 16).ok()?;
+    (crc32fast::hash(text.as_bytes()) == expected).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;
