@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Notary};
 use crate::clock::SharedClock;
 use crate::diagnostic::Diagnostics;
 use crate::ids::MappingSha256;
@@ -47,6 +47,7 @@ pub struct MappingHolder {
     store: SharedStore,
     clock: SharedClock,
     instance: String,
+    notary: Notary,
     /// The file that was refused last, so that a broken file is recorded once and not at every look.
     refused: Mutex<Option<MappingSha256>>,
 }
@@ -62,6 +63,7 @@ impl MappingHolder {
         store: SharedStore,
         clock: SharedClock,
         instance: String,
+        notary: Notary,
     ) -> Result<MappingHolder, ActivationError> {
         let source = read(file).await?;
         let pin = standing_pin(store.pin().await?, &source);
@@ -76,6 +78,7 @@ impl MappingHolder {
             store,
             clock,
             instance,
+            notary,
             refused: Mutex::new(None),
         };
         let trigger = if pin.is_some() { "rollback" } else { "start" };
@@ -163,7 +166,9 @@ impl MappingHolder {
             diagnostics: None,
             previous: previous.cloned(),
         };
-        self.store.record_activation(&activation, mapping.source(), &event.into_record(now)).await
+        self.store
+            .record_activation(&activation, mapping.source(), &self.notary.note(event.into_record(now)))
+            .await
     }
 
     /// Counts, logs and records a refusal: once for each state of the file.
@@ -200,7 +205,10 @@ impl MappingHolder {
             diagnostics: Some(diagnostics),
             previous: Some(running),
         };
-        if let Err(error) = self.store.record_activation(&activation, &source, &event.into_record(now)).await
+        if let Err(error) = self
+            .store
+            .record_activation(&activation, &source, &self.notary.note(event.into_record(now)))
+            .await
         {
             tracing::error!(%error, "the refusal could not be recorded");
             self.forget_refusal();

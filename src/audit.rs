@@ -1,9 +1,31 @@
-//! Audit: what happened, as typed events; and the writer that makes them durable before anything is answered.
+//! Audit: what happened, as typed events; the chain that makes tampering show; and the writer that makes rows durable
+//! before anything is answered.
+//!
+//! ```text
+//! event -> record -> draft -> (chain) -> entry -> database, or spool -> database
+//!                                           \-> checkpoint, now and then, to a second place
+//! ```
 
+mod backlog;
+pub mod canonical;
+pub mod chain;
+pub mod checkpoint;
+pub mod checkpoint_sink;
+pub mod checkpoints;
+pub mod customer;
 pub mod drift;
+pub mod entry;
 pub mod event;
+pub mod hexadecimal;
+pub mod keys;
+pub mod kms;
+pub mod note;
 pub mod spool;
+mod storable;
+pub mod verify;
 pub mod writer;
 
+pub use entry::{Draft, Entry};
 pub use event::{AccessDenied, AuditEvent, AuditRecord};
+pub use note::{Notary, Note};
 pub use writer::AuditWriter;

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::audit::Notary;
 use crate::settings::{Address, DatabaseSetting, Environment, Settings};
 use crate::store::SharedStore;
 
@@ -151,6 +152,17 @@ fn with_store<T>(
         let store =
             crate::store::open(&crate::server::store_options(settings)).await.context("the database")?;
         work(store).await
+    })
+}
+
+/// Runs a subcommand that changes something: what it does is recorded, so it needs the keys of the audit.
+fn with_notary<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(SharedStore, Notary) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    with_store(settings, async |store| {
+        let keys = crate::server::audit_keys(settings).await?;
+        work(store, Notary::new(keys)).await
     })
 }
 

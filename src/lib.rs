@@ -16,6 +16,7 @@
 //! - [`tls`]: TLS at the gate itself, where nothing in front ends it.
 //! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
+//! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
 //! `tests/architecture.rs` keeps the rules about who may import whom true.
@@ -37,6 +38,7 @@ pub mod identity;
 pub mod ids;
 pub mod mapping;
 pub mod method;
+pub mod outbound;
 pub mod proxy;
 pub mod rbac;
 pub mod server;

@@ -1,6 +1,10 @@
 //! The only place where everything is wired together.
 
+mod audit;
+
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use pingora::apps::HttpServerOptions;
@@ -16,9 +20,10 @@ use tokio::time::timeout;
 
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, watch};
+use crate::api::ingest::Ingest;
 use crate::api::{self, AdminState};
 use crate::assertion::AssertionSigner;
-use crate::audit::AuditWriter;
+use crate::audit::Notary;
 use crate::audit::drift::DriftReporter;
 use crate::clock::{SharedClock, SystemClock};
 use crate::firewall::{Limits, Policy, StripList};
@@ -32,6 +37,8 @@ use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use crate::tls::pair::PairFiles;
 use crate::tls::{self, Acceptor, CertificateHolder};
 use crate::upstream::Upstreams;
+
+pub use audit::audit_keys;
 
 /// What `serve` is told besides the settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +57,7 @@ pub struct Start {
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
+    let audit = gate.audit.clone();
     let (server, connections) = listen(settings, gate, certificates, start)?;
     let mut phases = server.watch_execution_phase();
     let (ended, mut serving) = oneshot::channel();
@@ -73,10 +81,11 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
         if timeout(settings.listen.drain_ms.duration(), connections.none_left()).await.is_err() {
             tracing::warn!("requests were still under way when the time to drain was over");
         }
+        audit.finish(settings.audit.timeout_ms.duration()).await;
         Ok(())
     })?;
     tracing::info!("stopped");
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
 }
 
@@ -97,8 +106,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let clock: SharedClock = Arc::new(SystemClock);
     let store = store::open(&store_options(settings)).await.context("the database")?;
     ready_schema(&store, settings).await?;
-    let instance = instance_name();
-    let mappings = MappingHolder::start(&settings.mapping.file, store.clone(), clock.clone(), instance)
+    let notary = Notary::new(audit_keys(settings).await?);
+    let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
+    let file = &settings.mapping.file;
+    let mappings = MappingHolder::start(file, store.clone(), clock.clone(), instance_name(), notary)
         .await
         .context("the mapping")?;
     let mappings = Arc::new(mappings);
@@ -113,11 +124,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     };
     let capacity = settings.access.cache_capacity.0 as u64;
     let access = AccessResolver::start(store.clone(), clock.clone(), posture, capacity);
-    let patience = settings.audit.timeout_ms.duration();
     let gate = Gate {
         mappings: mappings.clone(),
         access: Arc::new(access),
-        audit: AuditWriter::start(store.clone(), settings.audit.batch.0, patience),
+        audit,
         drift: DriftReporter::start(store.clone()),
         cookies: cookie_verifier(settings, secrets)?,
         assertions: AssertionSigner::new(
@@ -137,7 +147,16 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     }
     tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
     tokio::spawn(upstreams.clone().watch());
-    serve_admin(&settings.listen.admin, AdminState { store, upstreams, metrics }).await?;
+    let ingest = Arc::new(Ingest::new(
+        &settings.ingest.sources,
+        u32::try_from(settings.ingest.per_minute.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX),
+        gate.access.clone(),
+        gate.audit.clone(),
+        store.clone(),
+        gate.clock.clone(),
+    ));
+    let audit = gate.audit.clone();
+    serve_admin(&settings.listen.admin, AdminState { store, upstreams, audit, ingest, metrics }).await?;
     Ok((Arc::new(gate), certificates))
 }
 
@@ -163,7 +182,7 @@ const MOST_STALE: usize = 4;
 fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
     let fallbacks = secrets.session_fallbacks.iter().map(super::settings::secrets::Secret::expose);
     let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
-    let max_age = std::time::Duration::from_secs(settings.session.max_age_seconds);
+    let max_age = Duration::from_secs(settings.session.max_age_seconds);
     Ok(CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() }))
 }
 

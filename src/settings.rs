@@ -27,6 +27,7 @@ pub struct Settings {
     pub audit: Audit,
     pub assertion: Assertion,
     pub forwarded: Forwarded,
+    pub ingest: Ingest,
 }
 
 /// Where callers and operators connect.
@@ -275,8 +276,36 @@ pub struct Audit {
     pub client_address: AddressDetail,
     /// Rows in one transaction, at most.
     pub batch: PositiveCount,
-    /// A denial that is not durable by then is answered 503.
+    /// A denial that is not durable by then is answered 503. The database has half of it, the spool the rest.
     pub timeout_ms: Millis,
+    /// The variable that holds the keys of the chain, `kid:base64,...`, the first of which seals.
+    pub keys_env: String,
+    /// The file that holds them instead.
+    pub keys_file: Option<std::path::PathBuf>,
+    /// The service that unwraps them; then the variable or the file holds wrapped ones.
+    pub kms: Option<Kms>,
+    /// Where rows wait while the database does not take them.
+    pub spool_folder: std::path::PathBuf,
+    /// How many bytes may wait there; 0 is no spool, and then a denial without its database row is a 503.
+    pub spool_bytes: u64,
+    /// Where checkpoints go, a line each. Best on another machine's disk.
+    pub checkpoint_file: Option<std::path::PathBuf>,
+    /// Where checkpoints go by HTTP POST.
+    pub checkpoint_url: Option<String>,
+    /// The variable that holds the bearer token for it.
+    pub checkpoint_token_env: Option<String>,
+}
+
+/// Keys that are wrapped by the transit engine of HashiCorp Vault or OpenBao.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kms {
+    /// `https://vault.internal:8200`
+    pub url: String,
+    /// The name of the transit key.
+    pub key: String,
+    /// The variable that holds the token.
+    pub token_env: String,
 }
 
 impl Default for Audit {
@@ -285,6 +314,14 @@ impl Default for Audit {
             client_address: AddressDetail::Truncated,
             batch: PositiveCount(64),
             timeout_ms: Millis(2_000),
+            keys_env: "CONSOLE_GATE_AUDIT_KEYS".into(),
+            keys_file: None,
+            kms: None,
+            spool_folder: "spool".into(),
+            spool_bytes: 64 * 1024 * 1024,
+            checkpoint_file: None,
+            checkpoint_url: None,
+            checkpoint_token_env: None,
         }
     }
 }
@@ -312,6 +349,22 @@ impl Default for Assertion {
             audience: "console".into(),
             lifetime_seconds: 30,
         }
+    }
+}
+
+/// What services report through `POST /api/v1/audit/events` on the admin address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// The names of the machine tokens that may report.
+    pub sources: Vec<String>,
+    /// How many events each of them may report in a minute.
+    pub per_minute: PositiveCount,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Ingest { sources: Vec::new(), per_minute: PositiveCount(6_000) }
     }
 }
 

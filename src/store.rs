@@ -63,7 +63,7 @@ pub enum StoreError {
     /// The statement did not finish in time.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
-    /// The database refused the statement.
+    /// The database refused what the statement says: it would refuse it again.
     #[error("the database refused a statement: {0}")]
     Refused(String),
     /// Something that must be unique is there already, or a row refers to nothing.
@@ -85,12 +85,37 @@ impl From<sqlx::Error> for StoreError {
             {
                 StoreError::Conflict(refusal.message().to_owned())
             }
-            sqlx::Error::Database(refusal) => StoreError::Refused(refusal.message().to_owned()),
+            sqlx::Error::Database(refusal) if is_about_the_row(refusal.as_ref()) => {
+                StoreError::Refused(refusal.message().to_owned())
+            }
+            sqlx::Error::Database(refusal) => StoreError::Unavailable(refusal.message().to_owned()),
             sqlx::Error::ColumnDecode { index, .. } => StoreError::Broken(format!("column {index}")),
             sqlx::Error::Configuration(_) => StoreError::Unavailable("the database URL is not usable".into()),
             other => StoreError::Unavailable(other.to_string()),
         }
     }
+}
+
+impl StoreError {
+    /// Whether the statement can be blamed. It was not carried out then, and never will be; any other error leaves
+    /// open whether it was, and may pass.
+    pub fn is_final(&self) -> bool {
+        matches!(self, StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::Broken(_))
+    }
+}
+
+/// Whether the database objects to the values, rather than that it cannot work: a full disk, a standby that only reads,
+/// a lock held for too long, a right or a table that is missing are refusals too, and pass.
+fn is_about_the_row(refusal: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = refusal.code();
+    let Some(code) = code.as_deref() else { return true };
+    if refusal.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        // By class (PostgreSQL, Appendix A): data exception, constraint, a trigger's own word.
+        return ["22", "23", "P0"].iter().any(|class| code.starts_with(class));
+    }
+    // SQLite's primary result code is the low byte: TOOBIG, CONSTRAINT (a trigger's word too), MISMATCH, RANGE.
+    const ABOUT_THE_ROW: [u32; 4] = [18, 19, 20, 25];
+    code.parse::<u32>().is_ok_and(|code| ABOUT_THE_ROW.contains(&(code & 0xff)))
 }
 
 /// Runs a database operation within `limit`: a database that hangs must not hang a decision.

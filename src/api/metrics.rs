@@ -31,6 +31,13 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_drift_total", "disagreements of the two gates in shadow mode");
     describe_counter!("gate_drift_lost_total", "disagreements that could not be written");
     describe_counter!("gate_audit_failures_total", "audit rows that were not durable in time");
+    describe_counter!("gate_audit_spooled_total", "audit rows that went to the spool");
+    describe_counter!("gate_audit_replayed_total", "audit rows of the spool that the database has now");
+    describe_counter!("gate_audit_spool_damaged_total", "lines of a spool that were torn or altered");
+    describe_counter!("gate_audit_refused_total", "audit rows that the database refuses for what they say");
+    describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by what became of them");
+    describe_gauge!("gate_audit_spool_bytes", "bytes of the spool that the database does not have yet");
+    describe_counter!("gate_ingested_events_total", "customers' events that services reported, by service");
     describe_counter!("gate_mapping_reloads_total", "mapping files taken up or refused");
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
@@ -63,6 +70,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     }
     for plain in [
         "gate_audit_failures_total",
+        "gate_audit_spooled_total",
+        "gate_audit_replayed_total",
+        "gate_audit_spool_damaged_total",
+        "gate_audit_refused_total",
         "gate_drift_lost_total",
         "gate_unavailable_total",
         "gate_unmapped_total",

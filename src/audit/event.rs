@@ -28,7 +28,29 @@ pub enum AuditEvent {
     TokenRevoked { name: String, by: String },
     /// The schema was changed.
     MigrationApplied { migrations: Vec<String>, by: String },
+    /// A gate process began its chain of the audit, and saw where the others' chains ended. This is what gives a cut
+    /// tail of an older chain away when there is no checkpoint.
+    ChainStarted { heads: Vec<ChainHead> },
+    /// A line of a gate's spool was torn or altered: its row is lost. `offset` is unknown where the line is whole and no row.
+    SpoolDamaged { file: String, offset: Option<u64>, bytes: u64 },
+    /// A service reported something about a customer's data: the twin of a row of `customer_audit_events`.
+    CustomerEvent { id: uuid::Uuid, source: String, tenant: String, commitment: String },
+    /// The personal values of `rows` rows were blanked. Those rows name this event.
+    AdminErased { rows: u64, customer_rows: u64, by: String },
 }
+
+/// Where a chain ended when somebody looked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[serde(deny_unknown_fields)]
+pub struct ChainHead {
+    pub chain: String,
+    pub sequence: i64,
+    /// The mac of that row, in hexadecimal.
+    pub mac: String,
+}
+
+/// How many heads a `chain_started` names: the newest.
+pub const NAMED_HEADS: usize = 64;
 
 /// Everything that is recorded of a denial.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +175,30 @@ impl AuditEvent {
             AuditEvent::MigrationApplied { migrations, by } => {
                 AuditRecord::by_operator("migration_applied", now, by, json!({ "migrations": migrations }))
             }
+            AuditEvent::ChainStarted { heads } => {
+                // The caller gives the newest first, so that what is too many is what is oldest.
+                let named: Vec<_> = heads.into_iter().take(NAMED_HEADS).collect();
+                AuditRecord {
+                    detail: Some(json!({ "heads": named })),
+                    ..AuditRecord::blank("chain_started", "gate", now)
+                }
+            }
+            AuditEvent::SpoolDamaged { file, offset, bytes } => AuditRecord {
+                detail: Some(json!({ "file": file, "offset": offset, "bytes": bytes })),
+                ..AuditRecord::blank("spool_damaged", "gate", now)
+            },
+            AuditEvent::CustomerEvent { id, source, tenant, commitment } => AuditRecord {
+                id,
+                actor_id: Some(source),
+                detail: Some(json!({ "tenant": tenant, "commitment": commitment })),
+                ..AuditRecord::blank("customer_event", "machine", now)
+            },
+            AuditEvent::AdminErased { rows, customer_rows, by } => AuditRecord::by_operator(
+                "admin_erased",
+                now,
+                by,
+                json!({ "rows": rows, "customer_rows": customer_rows }),
+            ),
         }
     }
 }

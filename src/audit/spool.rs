@@ -21,6 +21,9 @@ const CHECKSUM: usize = 9;
 /// A row did not go to the spool.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
+    /// The settings name no folder for it.
+    #[error("there is no spool")]
+    None,
     /// It holds as many bytes as it may.
     #[error("the spool is full: it may hold {limit} bytes")]
     Full { limit: u64 },

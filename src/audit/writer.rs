@@ -1,28 +1,48 @@
 //! Denials that arrive together share a transaction.
 //!
-//! One task owns the writing. Each waiting 403 hands it a record and waits; while one transaction is under way the
-//! next batch gathers. So a lone denial is written at once, and a flood costs one commit for many rows.
+//! One task owns the writing, and with it the gate's chain. Each waiting 403 hands it a record and waits; while one
+//! transaction is under way the next batch gathers. So a lone denial is written at once, and a flood costs one commit
+//! for many rows.
+//!
+//! ```text
+//! record -> seal -> database            (as a rule)
+//!                -> spool -> database   (while the database does not take rows; the 403 may go)
+//!                -> 503                 (when the spool does not take them either)
+//! ```
+//!
+//! A row is sealed before it is written, so where it ends up changes nothing about it: a row that may or may not have
+//! been committed when the connection broke is written again under the same id, and is there once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, oneshot};
 
+use super::backlog::Backlog;
+use super::chain::{Chain, Head};
+use super::checkpoints::Checkpoints;
+use super::entry::{Draft, Entry};
 use super::event::AuditRecord;
+use super::spool::SpoolError;
+use crate::clock::SharedClock;
 use crate::store::{AuditStore, StoreError};
 
 /// Makes audit records durable.
 #[derive(Clone, Debug)]
 pub struct AuditWriter {
     queue: mpsc::Sender<Waiting>,
+    finish: mpsc::Sender<oneshot::Sender<()>>,
     patience: Duration,
+    state: Arc<SharedState>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    record: AuditRecord,
-    done: oneshot::Sender<Result<(), Arc<StoreError>>>,
+    draft: Draft,
+    done: oneshot::Sender<Result<(), AuditError>>,
 }
 
 /// The record could not be made durable; what it records must not be answered as if it were.
@@ -31,43 +51,123 @@ pub enum AuditError {
     /// More records wait than the writer will hold.
     #[error("the audit queue is full")]
     Full,
-    /// The database did not take it in time.
+    /// Neither the database nor the spool took it in time.
     #[error("the audit row was not durable within {0:?}")]
     Late(Duration),
-    /// The database refused it.
+    /// The database refused it for what it says.
     #[error("the audit row was refused: {0}")]
     Refused(Arc<StoreError>),
+    /// Neither the database nor the spool took it.
+    #[error("the audit row was not taken: {database}; {spool}")]
+    NotTaken { database: Arc<StoreError>, spool: Arc<SpoolError> },
     /// The writer's task has ended: the process is stopping.
     #[error("the audit writer has stopped")]
     Stopped,
 }
 
-impl AuditWriter {
-    /// Starts the writing task on the current runtime. At most `batch` records share a transaction, and a record
-    /// that is not durable within `patience` counts as lost.
-    pub fn start<S: AuditStore + ?Sized + Send + Sync + 'static>(
-        store: Arc<S>,
-        batch: usize,
-        patience: Duration,
-    ) -> Self {
-        // A full queue is a database that cannot keep up; waiting longer would only spend memory.
-        let (queue, waiting) = mpsc::channel(batch.saturating_mul(64).max(1));
-        tokio::spawn(write(store, waiting, batch.max(1)));
-        AuditWriter { queue, patience }
+/// Where rows go at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AuditState {
+    /// To the database.
+    Database,
+    /// To the spool; denials go out.
+    Spool,
+    /// Nowhere; denials are answered 503.
+    Nowhere,
+}
+
+impl AuditState {
+    /// A word for readiness.
+    pub fn word(self) -> &'static str {
+        match self {
+            AuditState::Database => "database",
+            AuditState::Spool => "spool",
+            AuditState::Nowhere => "nowhere",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct SharedState(AtomicU8);
+
+impl SharedState {
+    fn set(&self, state: AuditState) {
+        self.0.store(state as u8, Ordering::Relaxed);
     }
 
-    /// Returns when the record is committed.
+    fn get(&self) -> AuditState {
+        match self.0.load(Ordering::Relaxed) {
+            0 => AuditState::Database,
+            1 => AuditState::Spool,
+            _ => AuditState::Nowhere,
+        }
+    }
+}
+
+/// How the writer works.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// At most so many records share a transaction.
+    pub batch: usize,
+    /// A record that is not durable by then counts as lost. The database has half of it, the spool the rest.
+    pub patience: Duration,
+    /// The folder of the spool, and how many bytes its file may hold.
+    pub spool: Option<(PathBuf, u64)>,
+}
+
+impl AuditWriter {
+    /// Begins `chain` and starts the writing task on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// The spool's folder cannot be used. Better at start than when it is needed.
+    pub fn start<S: AuditStore + ?Sized + Send + Sync + 'static>(
+        store: Arc<S>,
+        chain: Chain,
+        clock: SharedClock,
+        checkpoints: Option<Checkpoints>,
+        options: &WriterOptions,
+    ) -> std::io::Result<Self> {
+        // A full queue is a database that cannot keep up; waiting longer would only spend memory.
+        let (queue, waiting) = mpsc::channel(options.batch.saturating_mul(64).max(1));
+        let (finish, finishing) = mpsc::channel(1);
+        let state = Arc::new(SharedState::default());
+        let backlog = Backlog::open(options.spool.as_ref(), chain.id())?;
+        let desk = Desk {
+            store,
+            chain,
+            clock,
+            backlog,
+            checkpoints,
+            batch: options.batch.max(1),
+            database_time: options.patience / 2,
+            state: state.clone(),
+        };
+        tokio::spawn(desk.run(waiting, finishing));
+        Ok(AuditWriter { queue, finish, patience: options.patience, state })
+    }
+
+    /// Returns when the record is durable.
     ///
     /// # Errors
     ///
     /// It is not known to be durable. It may still be written later: an audit row too many, never one too few.
     pub async fn write(&self, record: AuditRecord) -> Result<(), AuditError> {
+        self.write_draft(Draft::from(record)).await
+    }
+
+    /// As [`AuditWriter::write`], with what belongs to the record.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditWriter::write`].
+    pub async fn write_draft(&self, draft: Draft) -> Result<(), AuditError> {
         let started = Instant::now();
         let (done, outcome) = oneshot::channel();
-        let result = match self.queue.try_send(Waiting { record, done }) {
+        let result = match self.queue.try_send(Waiting { draft, done }) {
             Ok(()) => match tokio::time::timeout(self.patience, outcome).await {
-                Ok(Ok(Ok(()))) => Ok(()),
-                Ok(Ok(Err(error))) => Err(AuditError::Refused(error)),
+                Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(AuditError::Stopped),
                 Err(_) => Err(AuditError::Late(self.patience)),
             },
@@ -80,20 +180,200 @@ impl AuditWriter {
         }
         result
     }
-}
 
-async fn write<S: AuditStore + ?Sized>(store: Arc<S>, mut waiting: mpsc::Receiver<Waiting>, batch: usize) {
-    let mut gathered = Vec::with_capacity(batch);
-    while waiting.recv_many(&mut gathered, batch).await > 0 {
-        let (records, callers): (Vec<_>, Vec<_>) =
-            gathered.drain(..).map(|waiting| (waiting.record, waiting.done)).unzip();
-        let outcome = store.append(&records).await.map_err(Arc::new);
-        if let Err(error) = &outcome {
-            tracing::error!(%error, rows = records.len(), "audit rows could not be written");
-        }
-        for caller in callers {
-            // A caller that has given up waiting answered 503 already.
-            let _ = caller.send(outcome.clone());
+    /// Where rows go at present.
+    pub fn state(&self) -> AuditState {
+        self.state.get()
+    }
+
+    /// Writes what waits and makes a last checkpoint. For a gate that takes no requests any more.
+    pub async fn finish(&self, limit: Duration) {
+        let (done, finished) = oneshot::channel();
+        if self.finish.send(done).await.is_ok() && tokio::time::timeout(limit, finished).await.is_err() {
+            tracing::warn!("the audit log was not closed in time; its rows are in the database or the spool");
         }
     }
 }
+
+/// How often what waits is tried again, and how often a checkpoint may be due.
+const TICK: Duration = Duration::from_millis(250);
+
+struct Desk<S: ?Sized> {
+    store: Arc<S>,
+    chain: Chain,
+    clock: SharedClock,
+    backlog: Backlog,
+    checkpoints: Option<Checkpoints>,
+    batch: usize,
+    database_time: Duration,
+    state: Arc<SharedState>,
+}
+
+impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
+    async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<Waiting>,
+        mut finishing: mpsc::Receiver<oneshot::Sender<()>>,
+    ) {
+        let mut gathered = Vec::with_capacity(self.batch);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                count = waiting.recv_many(&mut gathered, self.batch) => match count {
+                    0 => return self.close().await,
+                    _ => self.take(&mut gathered).await,
+                },
+                _ = tick.tick() => {
+                    self.replay().await;
+                    self.checkpoint();
+                }
+                Some(done) = finishing.recv() => {
+                    while waiting.try_recv().map(|late| gathered.push(late)).is_ok() {}
+                    self.take(&mut gathered).await;
+                    self.close().await;
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes a batch and tells its callers.
+    async fn take(&mut self, gathered: &mut Vec<Waiting>) {
+        if gathered.is_empty() {
+            return;
+        }
+        let (drafts, callers): (Vec<_>, Vec<_>) =
+            gathered.drain(..).map(|waiting| (waiting.draft, waiting.done)).unzip();
+        let outcomes = self.write(drafts).await;
+        for (caller, outcome) in callers.into_iter().zip(outcomes) {
+            // A caller that has given up waiting answered 503 already.
+            let _ = caller.send(outcome);
+        }
+        self.checkpoint();
+    }
+
+    /// One outcome a draft, in order.
+    async fn write(&mut self, drafts: Vec<Draft>) -> Vec<Result<(), AuditError>> {
+        let count = drafts.len();
+        if self.backlog.is_overfull() {
+            self.state.set(AuditState::Nowhere);
+            return vec![Err(AuditError::Full); count];
+        }
+        let before = self.chain.head();
+        let entries = self.seal(&drafts);
+        let error = if !self.backlog.holds_own() {
+            match self.to_database(&entries).await {
+                Ok(()) => {
+                    self.state.set(AuditState::Database);
+                    return vec![Ok(()); count];
+                }
+                Err(error) if error.is_final() => {
+                    // None of them was taken. One of them is to blame, and must not cost the others their rows.
+                    self.rewind(before);
+                    return self.write_each(drafts).await;
+                }
+                Err(error) => error,
+            }
+        } else {
+            // Behind what waits already, so that rows reach the database in order.
+            StoreError::Unavailable("rows wait in the spool".into())
+        };
+        vec![self.to_spool(entries, error).await; count]
+    }
+
+    /// Row by row, for a batch of which one row was refused.
+    async fn write_each(&mut self, drafts: Vec<Draft>) -> Vec<Result<(), AuditError>> {
+        let mut outcomes = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let before = self.chain.head();
+            let entries = self.seal(std::slice::from_ref(&draft));
+            let outcome = match self.to_database(&entries).await {
+                Ok(()) => Ok(()),
+                Err(error) if error.is_final() => {
+                    self.rewind(before);
+                    counter!("gate_audit_refused_total").increment(1);
+                    tracing::error!(%error, id = %draft.record.id, "the database refuses an audit row");
+                    Err(AuditError::Refused(Arc::new(error)))
+                }
+                Err(error) => self.to_spool(entries, error).await,
+            };
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    fn seal(&mut self, drafts: &[Draft]) -> Vec<Entry> {
+        drafts.iter().map(|draft| draft.clone().seal(&mut self.chain)).collect()
+    }
+
+    fn rewind(&mut self, head: Head) {
+        self.chain.rewind(head);
+    }
+
+    async fn to_database(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        match tokio::time::timeout(self.database_time, self.store.append(entries)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::Timeout(self.database_time)),
+        }
+    }
+
+    async fn to_spool(&mut self, entries: Vec<Entry>, error: StoreError) -> Result<(), AuditError> {
+        let rows = entries.len();
+        if self.state.get() == AuditState::Database {
+            tracing::error!(%error, "audit rows go to the spool");
+        }
+        match self.backlog.append(entries).await {
+            Ok(()) => {
+                self.state.set(AuditState::Spool);
+                counter!("gate_audit_spooled_total").increment(rows as u64);
+                gauge!("gate_audit_spool_bytes").set(self.backlog.waiting_bytes() as f64);
+                Ok(())
+            }
+            Err(spool) => {
+                self.state.set(AuditState::Nowhere);
+                tracing::error!(%error, %spool, rows, "audit rows could not be made durable");
+                Err(AuditError::NotTaken { database: Arc::new(error), spool: Arc::new(spool) })
+            }
+        }
+    }
+
+    /// Brings what waits to the database, a part at a time, so that new rows need not wait for all of it.
+    async fn replay(&mut self) {
+        let was_behind = self.backlog.holds_own();
+        for event in self.backlog.replay(self.store.as_ref(), self.database_time / 2).await {
+            let draft = Draft::from(event.into_record(self.clock.now()));
+            // Whatever becomes of it: it is logged and counted already.
+            let _ = self.write(vec![draft]).await;
+        }
+        gauge!("gate_audit_spool_bytes").set(self.backlog.waiting_bytes() as f64);
+        if was_behind && !self.backlog.holds_own() {
+            self.state.set(AuditState::Database);
+            tracing::info!("every audit row that waited is in the database");
+        }
+    }
+
+    /// What a checkpoint says is in the database must be there: none while rows wait.
+    fn checkpoint(&mut self) {
+        if let Some(checkpoints) = &mut self.checkpoints
+            && !self.backlog.holds_own()
+        {
+            checkpoints.offer(&self.chain, self.clock.now());
+        }
+    }
+
+    async fn close(&mut self) {
+        self.replay().await;
+        if let Some(checkpoints) = &mut self.checkpoints
+            && !self.backlog.holds_own()
+        {
+            checkpoints.finish(&self.chain, self.clock.now()).await;
+        }
+        self.backlog.close();
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

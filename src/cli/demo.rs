@@ -12,13 +12,14 @@ use clap::Args;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 
-use super::{Finding, with_store};
-use crate::audit::AuditEvent;
+use super::{Finding, with_notary};
+use crate::audit::{AuditEvent, Notary};
 use crate::ids::AdminId;
 use crate::rbac::LegacyRole;
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::{NamedKey, Secret, Secrets};
+use crate::store::SharedStore;
 use crate::store::control::RBAC_V2_FLAG;
 
 /// Everything on one port with no set-up
@@ -50,9 +51,9 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
     let folder = Folder::create()?;
     let secrets = fresh_secrets()?;
     let settings = settings(demo, &folder)?;
-    let personas = with_store(&settings, async |store| {
+    let personas = with_notary(&settings, async |store, notary| {
         store.migrate().await?;
-        people(&store).await
+        people(&store, &notary).await
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let socket = folder.0.join("console.sock");
@@ -112,6 +113,7 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
     let text = format!(
         "environment = \"development\"\n\
          [listen]\nproxy = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\nupgrade_socket = \"{}\"\ndrain_ms = 1000\n\
+         [audit]\nkeys_file = \"audit.keys\"\n\
          [upstream]\nservers = [\"unix:{}\"]\nhealth_path = \"/auth/healthz\"\n",
         demo.port,
         demo.admin_port,
@@ -119,11 +121,12 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
+    std::fs::write(path("audit.keys"), super::keygen::fresh_key("demo")?.as_bytes())?;
     Ok(Settings::read(&file)?)
 }
 
 /// One admin for each group and one for each legacy role; the flag on, so that the enforced cluster is enforced.
-async fn people(store: &crate::store::SharedStore) -> anyhow::Result<Vec<Persona>> {
+async fn people(store: &SharedStore, notary: &Notary) -> anyhow::Result<Vec<Persona>> {
     let mut personas = Vec::new();
     let catalog = store.catalog().await?;
     for group in &catalog.groups {
@@ -142,7 +145,7 @@ async fn people(store: &crate::store::SharedStore) -> anyhow::Result<Vec<Persona
     }
     let now = chrono::Utc::now();
     let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled: true, by: "demo".into() };
-    store.set_rbac_v2(true, "demo", now, &event.into_record(now)).await?;
+    store.set_rbac_v2(true, "demo", now, &notary.note(event.into_record(now))).await?;
     Ok(personas)
 }
 

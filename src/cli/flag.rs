@@ -2,8 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Common, Finding, operator, with_store};
+use super::{Common, Finding, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
+use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
 
 /// Flip the kill-switch, live, in every gate on this database
@@ -33,29 +34,30 @@ enum Action {
 pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
     let Name::RbacV2 = command.name;
-    with_store(&settings, async |store| {
-        let enabled = match command.action {
-            Action::On => true,
-            Action::Off => false,
-            Action::Show => {
-                let control = store.control().await?;
-                let state = match control.rbac_v2 {
-                    None => "not set in the database",
-                    Some(true) => "on",
-                    Some(false) => "off",
-                };
-                let promoted = if control.promoted { "promoted" } else { "not promoted" };
-                println!("{RBAC_V2_FLAG}: {state}; {promoted} to production; epoch {}", control.epoch);
-                return Ok(Finding::Clean);
-            }
-        };
+    match command.action {
+        Action::On => set(&settings, true),
+        Action::Off => set(&settings, false),
+        Action::Show => with_store(&settings, async |store| {
+            let control = store.control().await?;
+            let state = match control.rbac_v2 {
+                None => "not set in the database",
+                Some(true) => "on",
+                Some(false) => "off",
+            };
+            let promoted = if control.promoted { "promoted" } else { "not promoted" };
+            println!("{RBAC_V2_FLAG}: {state}; {promoted} to production; epoch {}", control.epoch);
+            Ok(Finding::Clean)
+        }),
+    }
+}
+
+fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
+    with_notary(settings, async |store, notary| {
         let now = chrono::Utc::now();
         let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled, by: operator() };
-        store.set_rbac_v2(enabled, &operator(), now, &event.into_record(now)).await?;
-        println!(
-            "{RBAC_V2_FLAG} is {}",
-            if enabled { "on" } else { "off: every route is on its legacy gate" }
-        );
+        store.set_rbac_v2(enabled, &operator(), now, &notary.note(event.into_record(now))).await?;
+        let state = if enabled { "on" } else { "off: every route is on its legacy gate" };
+        println!("{RBAC_V2_FLAG} is {state}");
         Ok(Finding::Clean)
     })
 }

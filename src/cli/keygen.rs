@@ -5,10 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
+use zeroize::Zeroizing;
 
 use super::Finding;
 
-/// Print a fresh key for CONSOLE_GATE_KEYS: for HS256 and for EdDSA alike
+/// Print a fresh key, for CONSOLE_GATE_KEYS (HS256 and EdDSA alike) and for CONSOLE_GATE_AUDIT_KEYS
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
     /// The key's id, by which Console finds it
@@ -22,8 +23,13 @@ pub(super) fn run(command: &Keygen) -> anyhow::Result<Finding> {
             && command.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
         "a key id is made of letters, digits, `-`, `_` and `.`"
     );
-    let mut key = zeroize::Zeroizing::new([0_u8; 32]);
-    OsRng.try_fill_bytes(key.as_mut())?;
-    println!("{}:{}", command.id, STANDARD.encode(key.as_ref()));
+    println!("{}", *fresh_key(&command.id)?);
     Ok(Finding::Clean)
+}
+
+/// A key of 256 random bits, as `id:base64`.
+pub(super) fn fresh_key(id: &str) -> anyhow::Result<Zeroizing<String>> {
+    let mut key = Zeroizing::new([0_u8; 32]);
+    OsRng.try_fill_bytes(key.as_mut())?;
+    Ok(Zeroizing::new(format!("{id}:{}", STANDARD.encode(key.as_ref()))))
 }

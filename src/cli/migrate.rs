@@ -1,15 +1,15 @@
 //! `console-gate migrate`
 
-use super::{Common, Finding, operator, with_store};
+use super::{Common, Finding, operator, with_notary};
 use crate::audit::AuditEvent;
 
 pub(super) fn run(common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    with_store(&settings, async |store| {
+    with_notary(&settings, async |store, notary| {
         let report = store.migrate().await?;
         if !report.applied.is_empty() {
             let event = AuditEvent::MigrationApplied { migrations: report.applied.clone(), by: operator() };
-            store.append(&[event.into_record(chrono::Utc::now())]).await?;
+            store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?;
         }
         for table in &report.adopted_tables {
             println!("adopted  table {table}: it was here already and was left as it is");

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Common, Finding, operator, with_store};
+use super::{Common, Finding, operator, with_notary};
 use crate::audit::AuditEvent;
 use crate::ids::MappingSha256;
 use crate::mapping::parse::sha256_of;
@@ -25,13 +25,13 @@ pub(super) struct Rollback {
 
 pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    with_store(&settings, async |store| {
+    with_notary(&settings, async |store, notary| {
         let now = chrono::Utc::now();
         let pin =
             if command.release { None } else { Some(choose(command, &store, &settings.mapping.file).await?) };
         let event =
             AuditEvent::MappingPinned { sha256: pin.as_ref().map(|pin| pin.sha256.clone()), by: operator() };
-        store.append(&[event.into_record(now)]).await?;
+        store.record(&notary.note(event.into_record(now))).await?;
         store.set_pin(pin.as_ref(), &operator(), now).await?;
         match pin {
             Some(pin) => println!("rolled back to {}", pin.sha256),

@@ -3,11 +3,12 @@
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 
-use super::{Common, Finding, operator, with_store};
+use super::{Common, Finding, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::identity::machine_token::{TokenDigest, generate};
 use crate::ids::MachineTokenId;
 use crate::rbac::LegacyRole;
+use crate::settings::Settings;
 use crate::store::tokens::NewToken;
 
 /// Enrol, revoke and list machine tokens
@@ -49,7 +50,10 @@ fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
 pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
     let now = chrono::Utc::now();
-    with_store(&settings, async |store| {
+    if let Action::List = command.action {
+        return list(&settings, now);
+    }
+    with_notary(&settings, async |store, notary| {
         match &command.action {
             Action::Create { name, groups, legacy, days } => {
                 let token = generate()?;
@@ -70,28 +74,33 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                     created_at: now,
                     expires_at: days.map(|days| now + TimeDelta::days(i64::from(days))),
                 };
-                store.create_token(&new, &event.into_record(now)).await?;
+                store.create_token(&new, &notary.note(event.into_record(now))).await?;
                 eprintln!("The token of `{name}`. It is shown only now; the database keeps its SHA-256:");
                 println!("{}", *token);
             }
             Action::Revoke { name } => {
                 let event = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
-                if !store.revoke_token(name, now, &event.into_record(now)).await? {
+                if !store.revoke_token(name, now, &notary.note(event.into_record(now))).await? {
                     anyhow::bail!("there is no live token `{name}`");
                 }
                 println!("`{name}` is revoked");
             }
-            Action::List => {
-                for token in store.tokens().await? {
-                    let state = match (token.revoked_at_utc, token.expires_at_utc) {
-                        (Some(at), _) => format!("revoked {at}"),
-                        (None, Some(at)) if at <= now => format!("expired {at}"),
-                        (None, Some(at)) => format!("until {at}"),
-                        (None, None) => "live".to_owned(),
-                    };
-                    println!("{}  {}  by {}  {state}", token.name, token.id, token.created_by);
-                }
-            }
+            Action::List => {}
+        }
+        Ok(Finding::Clean)
+    })
+}
+
+fn list(settings: &Settings, now: chrono::DateTime<chrono::Utc>) -> anyhow::Result<Finding> {
+    with_store(settings, async |store| {
+        for token in store.tokens().await? {
+            let state = match (token.revoked_at_utc, token.expires_at_utc) {
+                (Some(at), _) => format!("revoked {at}"),
+                (None, Some(at)) if at <= now => format!("expired {at}"),
+                (None, Some(at)) => format!("until {at}"),
+                (None, None) => "live".to_owned(),
+            };
+            println!("{}  {}  by {}  {state}", token.name, token.id, token.created_by);
         }
         Ok(Finding::Clean)
     })

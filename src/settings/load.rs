@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "environment",
     "listen",
     "tls",
@@ -23,6 +23,7 @@ const SECTIONS: [&str; 12] = [
     "audit",
     "assertion",
     "forwarded",
+    "ingest",
 ];
 
 /// The settings could not be read.
@@ -68,9 +69,12 @@ impl Settings {
 
     fn resolve_paths(&mut self, folder: &Path) {
         self.mapping.file = folder.join(&self.mapping.file);
+        self.audit.spool_folder = folder.join(&self.audit.spool_folder);
         let files = [
             &mut self.session.secret_key_file,
             &mut self.assertion.keys_file,
+            &mut self.audit.keys_file,
+            &mut self.audit.checkpoint_file,
             &mut self.tls.certificate_file,
             &mut self.tls.key_file,
         ];
@@ -136,6 +140,7 @@ impl Reader<'_> {
             audit: self.section(&mut table, "audit"),
             assertion: self.section(&mut table, "assertion"),
             forwarded: self.section(&mut table, "forwarded"),
+            ingest: self.section(&mut table, "ingest"),
         };
         self.check_across(&settings);
         settings

@@ -1,27 +1,86 @@
-//! The append-only audit table.
+//! The append-only audit table, and the rows of customers' events that belong to it.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::{Stream, TryStreamExt as _};
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
+use tokio::sync::mpsc;
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::AuditRecord;
+use crate::audit::chain::{CONTROL, Head, Link};
+use crate::audit::customer::CustomerEvent;
+use crate::audit::event::{ChainHead, NAMED_HEADS};
+use crate::audit::verify::StoredRow;
+use crate::audit::{AuditRecord, Entry, Note};
 
-/// Appends audit records and reads them back.
+/// Appends audit rows and reads them back.
 #[async_trait]
 pub trait AuditStore {
-    /// Appends all records in one transaction. When this returns, they are durable.
-    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError>;
+    /// Appends all rows in one transaction. When this returns, they are durable.
+    async fn append(&self, entries: &[Entry]) -> Result<(), StoreError>;
 
-    /// The newest records first, at most `limit` of them.
+    /// Appends those that are not there yet, by their id, in one transaction, and says how many. For rows of which it
+    /// is not known whether they were committed.
+    async fn append_missing(&self, entries: &[Entry]) -> Result<u64, StoreError>;
+
+    /// Seals a note as the next row of the chain that commands share, and appends it.
+    async fn record(&self, note: &Note) -> Result<(), StoreError>;
+
+    /// The newest rows first, at most `limit` of them.
     async fn recent(&self, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// The record of one request, if it wrote one.
+    /// The rows of one request, if it wrote any.
     async fn by_request(&self, request_id: &str) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The row with that id.
+    async fn by_id(&self, id: uuid::Uuid) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// Sends every row, all of a chain together and in the order of their sequence, as of one moment.
+    ///
+    /// # Errors
+    ///
+    /// The database went away in the middle, or holds a row that cannot be read.
+    async fn send_by_chain(&self, rows: mpsc::Sender<StoredEvent>) -> Result<(), StoreError>;
+
+    /// Sends the rows from `since` on and before `until`, in the order of their times, as of one moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditStore::send_by_chain`].
+    async fn send_by_time(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        rows: mpsc::Sender<StoredEvent>,
+    ) -> Result<(), StoreError>;
+
+    /// Where the chains end, those with the newest rows first.
+    async fn heads(&self) -> Result<Vec<ChainHead>, StoreError>;
+
+    /// Sends every customer's event with what its twin says; and for a twin without its event, only the twin's id.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditStore::send_by_chain`].
+    async fn send_customer_events(&self, rows: mpsc::Sender<StoredCustomerEvent>) -> Result<(), StoreError>;
+
+    /// Admins whose rows are gone and whose traces in the audit are not.
+    async fn pending_erasures(&self) -> Result<Vec<String>, StoreError>;
+
+    /// How many rows name an actor: in the audit, and in the customers' events.
+    async fn traces_of(&self, actor_id: &str) -> Result<(u64, u64), StoreError>;
+
+    /// Blanks what is personal in every row that names `actor_id`, in the name of `note`, which tells how many rows
+    /// these are; all in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when there are other numbers of rows by now than the note says; nothing was changed.
+    async fn erase(&self, actor_id: &str, rows: (u64, u64), note: &Note) -> Result<(), StoreError>;
 }
 
-/// An audit row as it is read back.
+/// An audit row as it is read back. What a row must have is optional here: somebody may have taken it.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
 pub struct StoredEvent {
     pub id: String,
@@ -41,32 +100,221 @@ pub struct StoredEvent {
     pub mapping_sha256: Option<String>,
     pub epoch: Option<i64>,
     pub detail: Option<Json<serde_json::Value>>,
+    pub chain_id: Option<String>,
+    pub sequence: Option<i64>,
+    pub key_id: Option<String>,
+    pub personal_salt: Option<String>,
+    pub personal_digest: Option<String>,
+    pub content_hash: Option<String>,
+    pub mac: Option<String>,
+    pub erased_by: Option<String>,
+}
+
+/// A customer's event as it is read back, and what its twin says. Where only one of them is there, the other's columns
+/// are empty.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
+pub struct StoredCustomerEvent {
+    pub id: String,
+    pub tenant_id: Option<String>,
+    pub dimension: Option<String>,
+    pub action: Option<String>,
+    pub occurred_at_utc: Option<DateTime<Utc>>,
+    pub source: Option<String>,
+    pub actor_kind: Option<String>,
+    pub actor_id: Option<String>,
+    pub subject_id: Option<String>,
+    pub request_id: Option<String>,
+    pub detail: Option<Json<serde_json::Value>>,
+    pub salt: Option<String>,
+    pub erased_by: Option<String>,
+    pub twin: Option<Json<serde_json::Value>>,
+}
+
+impl StoredEvent {
+    /// The row as far as the chain is concerned. An id that is no UUID is somebody's edit, and reads as none.
+    pub fn into_row(self) -> StoredRow {
+        let link = || {
+            Some(Link {
+                chain_id: self.chain_id?,
+                sequence: self.sequence?,
+                key_id: self.key_id?,
+                personal_salt: self.personal_salt,
+                personal_digest: self.personal_digest?,
+                content_hash: self.content_hash?,
+                mac: self.mac?,
+            })
+        };
+        StoredRow {
+            record: AuditRecord {
+                id: uuid::Uuid::try_parse(&self.id).unwrap_or_default(),
+                event_type: self.event_type.into(),
+                occurred_at: self.occurred_at_utc,
+                actor_kind: self.actor_kind.into(),
+                actor_id: self.actor_id,
+                session_id: self.session_id,
+                request_id: self.request_id,
+                client_address: self.client_address,
+                method: self.method.map(Into::into),
+                path: self.path,
+                route: self.route,
+                reason: self.reason.map(Into::into),
+                required: self.required.map(|json| json.0),
+                held: self.held.map(|json| json.0),
+                mapping_sha256: self.mapping_sha256,
+                epoch: self.epoch,
+                detail: self.detail.map(|json| json.0),
+            },
+            link: link(),
+            erased_by: self.erased_by,
+        }
+    }
+}
+
+impl StoredCustomerEvent {
+    /// The event as it was reported, if it is there and whole.
+    pub fn into_event(self) -> Option<CustomerEvent> {
+        Some(CustomerEvent {
+            id: uuid::Uuid::try_parse(&self.id).ok()?,
+            tenant_id: self.tenant_id?,
+            dimension: self.dimension?,
+            action: self.action?,
+            occurred_at: self.occurred_at_utc?,
+            source: self.source?,
+            actor_kind: self.actor_kind?,
+            actor_id: self.actor_id,
+            subject_id: self.subject_id,
+            request_id: self.request_id,
+            detail: self.detail.map(|json| json.0),
+            salt: self.salt,
+        })
+    }
 }
 
 const INSERT: &str = "
     INSERT INTO gate_audit_events (
         id, event_type, occurred_at_utc, actor_kind, actor_id, session_id, request_id, client_address,
-        method, path, route, reason, required, held, mapping_sha256, epoch, detail
+        method, path, route, reason, required, held, mapping_sha256, epoch, detail,
+        chain_id, sequence, key_id, personal_salt, personal_digest, content_hash, mac
     ) ";
 
-/// 17 values a row: SQLite takes 32,766 in a statement, Postgres 65,535.
+const INSERT_CUSTOMER: &str = "
+    INSERT INTO customer_audit_events (
+        id, tenant_id, dimension, action, occurred_at_utc, source, actor_kind, actor_id, subject_id, request_id, detail,
+        salt
+    ) ";
+
+/// 24 values a row: SQLite takes 32,766 in a statement, Postgres 65,535.
 const ROWS_PER_STATEMENT: usize = 1_000;
 
 const RECENT: &str = "SELECT * FROM gate_audit_events ORDER BY occurred_at_utc DESC, id DESC LIMIT $1";
 
 const BY_REQUEST: &str = "SELECT * FROM gate_audit_events WHERE request_id = $1 ORDER BY id";
 
+const BY_ID: &str = "SELECT * FROM gate_audit_events WHERE id = $1";
+
+const BY_CHAIN: &str = "SELECT * FROM gate_audit_events ORDER BY chain_id, sequence";
+
+const BY_TIME: &str = "
+    SELECT * FROM gate_audit_events
+     WHERE occurred_at_utc >= $1 AND occurred_at_utc < $2
+     ORDER BY occurred_at_utc, id";
+
+const HEADS: &str = "
+    SELECT e.chain_id AS chain, e.sequence AS sequence, e.mac AS mac
+      FROM gate_audit_events e
+      JOIN (SELECT chain_id, MAX(sequence) AS sequence FROM gate_audit_events GROUP BY chain_id) last
+        ON last.chain_id = e.chain_id AND last.sequence = e.sequence
+     ORDER BY e.occurred_at_utc DESC, e.id DESC LIMIT $1";
+
+/// Takes the row first, so that whoever comes second waits, and reads the mac as it then is.
+const TAKE_CONTROL: &str = "
+    UPDATE gate_audit_control SET sequence = sequence + 1 WHERE id = 1 RETURNING sequence - 1 AS sequence, mac";
+
+const LEAVE_CONTROL: &str = "UPDATE gate_audit_control SET mac = $1 WHERE id = 1";
+
+const CUSTOMER_EVENTS: &str = "
+    SELECT COALESCE(c.id, e.id) AS id, c.tenant_id, c.dimension, c.action, c.occurred_at_utc, c.source, c.actor_kind,
+           c.actor_id, c.subject_id, c.request_id, c.detail, c.salt, c.erased_by, e.detail AS twin
+      FROM customer_audit_events c
+      FULL JOIN (SELECT id, detail FROM gate_audit_events WHERE event_type = 'customer_event') e ON e.id = c.id";
+
+const TRACES: &str = "SELECT COUNT(*) FROM gate_audit_events WHERE actor_id = $1";
+
+const CUSTOMER_TRACES: &str = "SELECT COUNT(*) FROM customer_audit_events WHERE actor_id = $1";
+
+const ERASE: &str = "
+    UPDATE gate_audit_events
+       SET actor_id = NULL, session_id = NULL, client_address = NULL, path = NULL, personal_salt = NULL, erased_by = $2
+     WHERE actor_id = $1";
+
+const ERASE_CUSTOMER: &str =
+    "UPDATE customer_audit_events SET actor_id = NULL, salt = NULL, erased_by = $2 WHERE actor_id = $1";
+
+const ERASED: &str = "DELETE FROM gate_pending_erasures WHERE actor_id = $1";
+
+#[derive(sqlx::FromRow)]
+struct HeadRow {
+    sequence: i64,
+    mac: String,
+}
+
+/// Hands rows on as they come. Whoever has heard enough drops the other end.
+async fn send<T>(
+    mut rows: impl Stream<Item = Result<T, sqlx::Error>> + Unpin,
+    to: mpsc::Sender<T>,
+) -> Result<(), StoreError> {
+    while let Some(row) = rows.try_next().await? {
+        if to.send(row).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl PostgresStore {
+    /// A connection whose statements may take as long as they like. It does not go back to the pool.
+    async fn long_reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        connection.close_on_drop();
+        sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+        Ok(connection)
+    }
+}
+
+impl SqliteStore {
+    async fn long_reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+}
+
 macro_rules! audit_store {
     ($store:ty, $database:ty, $connection:ty) => {
         impl $store {
-            /// Inserts records on a connection that may be inside a transaction.
-            pub(super) async fn insert_records(
+            /// Seals a note as the next row of the chain that commands share, and inserts it. The first thing in a
+            /// transaction: it takes the chain, and on SQLite the right to write.
+            pub(super) async fn enter(
                 connection: &mut $connection,
-                records: &[AuditRecord],
-            ) -> Result<(), StoreError> {
-                for rows in records.chunks(ROWS_PER_STATEMENT) {
+                note: &Note,
+            ) -> Result<String, StoreError> {
+                let row: HeadRow = sqlx::query_as(TAKE_CONTROL).fetch_one(&mut *connection).await?;
+                let head = match row.sequence {
+                    0 => Head::default(),
+                    sequence => Head::from_columns(sequence, &row.mac)
+                        .ok_or_else(|| StoreError::Broken(format!("the head of the chain `{CONTROL}`")))?,
+                };
+                let (sealed, head) = note.seal(head);
+                let mac = head.named(CONTROL).mac;
+                sqlx::query(LEAVE_CONTROL).bind(mac).execute(&mut *connection).await?;
+                let id = sealed.record.id.to_string();
+                Self::insert(connection, &[&Entry::from(sealed)]).await?;
+                Ok(id)
+            }
+
+            async fn insert(connection: &mut $connection, entries: &[&Entry]) -> Result<(), StoreError> {
+                for rows in entries.chunks(ROWS_PER_STATEMENT) {
                     let mut insert = QueryBuilder::<$database>::new(INSERT);
-                    insert.push_values(rows, |mut values, record| {
+                    insert.push_values(rows, |mut values, entry| {
+                        let Entry { record, link, .. } = entry;
                         values
                             .push_bind(record.id.to_string())
                             .push_bind(record.event_type.as_ref())
@@ -84,7 +332,35 @@ macro_rules! audit_store {
                             .push_bind(record.held.as_ref().map(Json))
                             .push_bind(record.mapping_sha256.as_deref())
                             .push_bind(record.epoch)
-                            .push_bind(record.detail.as_ref().map(Json));
+                            .push_bind(record.detail.as_ref().map(Json))
+                            .push_bind(link.chain_id.as_str())
+                            .push_bind(link.sequence)
+                            .push_bind(link.key_id.as_str())
+                            .push_bind(link.personal_salt.as_deref())
+                            .push_bind(link.personal_digest.as_str())
+                            .push_bind(link.content_hash.as_str())
+                            .push_bind(link.mac.as_str());
+                    });
+                    insert.build().execute(&mut *connection).await?;
+                }
+                let customers: Vec<&CustomerEvent> =
+                    entries.iter().filter_map(|entry| entry.customer.as_deref()).collect();
+                for rows in customers.chunks(ROWS_PER_STATEMENT) {
+                    let mut insert = QueryBuilder::<$database>::new(INSERT_CUSTOMER);
+                    insert.push_values(rows, |mut values, event| {
+                        values
+                            .push_bind(event.id.to_string())
+                            .push_bind(event.tenant_id.as_str())
+                            .push_bind(event.dimension.as_str())
+                            .push_bind(event.action.as_str())
+                            .push_bind(event.occurred_at)
+                            .push_bind(event.source.as_str())
+                            .push_bind(event.actor_kind.as_str())
+                            .push_bind(event.actor_id.as_deref())
+                            .push_bind(event.subject_id.as_deref())
+                            .push_bind(event.request_id.as_deref())
+                            .push_bind(event.detail.as_ref().map(Json))
+                            .push_bind(event.salt.as_deref());
                     });
                     insert.build().execute(&mut *connection).await?;
                 }
@@ -94,15 +370,52 @@ macro_rules! audit_store {
 
         #[async_trait]
         impl AuditStore for $store {
-            async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+            async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+                let entries: Vec<&Entry> = entries.iter().collect();
                 bounded(self.limit, async {
-                    if records.len() <= ROWS_PER_STATEMENT {
+                    let is_one_statement = entries.len() <= ROWS_PER_STATEMENT
+                        && entries.iter().all(|entry| entry.customer.is_none());
+                    if is_one_statement {
                         // One statement is one transaction, and saves a lone denial two round trips.
                         let mut connection = self.pool.acquire().await?;
-                        return Self::insert_records(&mut connection, records).await;
+                        return Self::insert(&mut connection, &entries).await;
                     }
                     let mut transaction = self.pool.begin().await?;
-                    Self::insert_records(&mut transaction, records).await?;
+                    Self::insert(&mut transaction, &entries).await?;
+                    Ok(transaction.commit().await?)
+                })
+                .await
+            }
+
+            async fn append_missing(&self, entries: &[Entry]) -> Result<u64, StoreError> {
+                bounded(self.limit, async {
+                    let mut transaction = self.pool.begin().await?;
+                    let mut known = std::collections::HashSet::new();
+                    for rows in entries.chunks(ROWS_PER_STATEMENT) {
+                        let mut query =
+                            QueryBuilder::<$database>::new("SELECT id FROM gate_audit_events WHERE id IN ");
+                        query.push_tuples(rows, |mut values, entry| {
+                            values.push_bind(entry.record.id.to_string());
+                        });
+                        let found: Vec<String> =
+                            query.build_query_scalar().fetch_all(&mut *transaction).await?;
+                        known.extend(found);
+                    }
+                    let missing: Vec<&Entry> = entries
+                        .iter()
+                        .filter(|entry| !known.contains(&entry.record.id.to_string()))
+                        .collect();
+                    Self::insert(&mut transaction, &missing).await?;
+                    transaction.commit().await?;
+                    Ok(missing.len() as u64)
+                })
+                .await
+            }
+
+            async fn record(&self, note: &Note) -> Result<(), StoreError> {
+                bounded(self.limit, async {
+                    let mut transaction = self.pool.begin().await?;
+                    Self::enter(&mut transaction, note).await?;
                     Ok(transaction.commit().await?)
                 })
                 .await
@@ -120,6 +433,82 @@ macro_rules! audit_store {
                     Ok(sqlx::query_as(BY_REQUEST).bind(request_id).fetch_all(&self.pool).await?)
                 })
                 .await
+            }
+
+            async fn by_id(&self, id: uuid::Uuid) -> Result<Option<StoredEvent>, StoreError> {
+                bounded(self.limit, async {
+                    Ok(sqlx::query_as(BY_ID).bind(id.to_string()).fetch_optional(&self.pool).await?)
+                })
+                .await
+            }
+
+            async fn send_by_chain(&self, rows: mpsc::Sender<StoredEvent>) -> Result<(), StoreError> {
+                let mut connection = self.long_reader().await?;
+                send(sqlx::query_as(BY_CHAIN).fetch(&mut *connection), rows).await
+            }
+
+            async fn send_by_time(
+                &self,
+                since: DateTime<Utc>,
+                until: DateTime<Utc>,
+                rows: mpsc::Sender<StoredEvent>,
+            ) -> Result<(), StoreError> {
+                let mut connection = self.long_reader().await?;
+                send(sqlx::query_as(BY_TIME).bind(since).bind(until).fetch(&mut *connection), rows).await
+            }
+
+            async fn heads(&self) -> Result<Vec<ChainHead>, StoreError> {
+                bounded(self.limit, async {
+                    Ok(sqlx::query_as(HEADS).bind(NAMED_HEADS as i64).fetch_all(&self.pool).await?)
+                })
+                .await
+            }
+
+            async fn send_customer_events(
+                &self,
+                rows: mpsc::Sender<StoredCustomerEvent>,
+            ) -> Result<(), StoreError> {
+                let mut connection = self.long_reader().await?;
+                send(sqlx::query_as(CUSTOMER_EVENTS).fetch(&mut *connection), rows).await
+            }
+
+            async fn pending_erasures(&self) -> Result<Vec<String>, StoreError> {
+                bounded(self.limit, async {
+                    Ok(sqlx::query_scalar(
+                        "SELECT actor_id FROM gate_pending_erasures ORDER BY requested_at_utc",
+                    )
+                    .fetch_all(&self.pool)
+                    .await?)
+                })
+                .await
+            }
+
+            async fn traces_of(&self, actor_id: &str) -> Result<(u64, u64), StoreError> {
+                bounded(self.limit, async {
+                    let rows: i64 = sqlx::query_scalar(TRACES).bind(actor_id).fetch_one(&self.pool).await?;
+                    let customers: i64 =
+                        sqlx::query_scalar(CUSTOMER_TRACES).bind(actor_id).fetch_one(&self.pool).await?;
+                    Ok((rows.unsigned_abs(), customers.unsigned_abs()))
+                })
+                .await
+            }
+
+            async fn erase(&self, actor_id: &str, rows: (u64, u64), note: &Note) -> Result<(), StoreError> {
+                let mut transaction = self.pool.begin().await?;
+                let event = Self::enter(&mut transaction, note).await?;
+                let erased =
+                    sqlx::query(ERASE).bind(actor_id).bind(&event).execute(&mut *transaction).await?;
+                let customers = sqlx::query(ERASE_CUSTOMER)
+                    .bind(actor_id)
+                    .bind(&event)
+                    .execute(&mut *transaction)
+                    .await?;
+                if (erased.rows_affected(), customers.rows_affected()) != rows {
+                    transaction.rollback().await?;
+                    return Err(StoreError::Conflict("rows were added meanwhile".into()));
+                }
+                sqlx::query(ERASED).bind(actor_id).execute(&mut *transaction).await?;
+                Ok(transaction.commit().await?)
             }
         }
     };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::AuditRecord;
+use crate::audit::Note;
 use crate::ids::Epoch;
 
 /// The name of the kill-switch in `gate_flags` and `console_flag_promotions`.
@@ -26,13 +26,13 @@ pub trait ControlStore {
     /// One read of the epoch and the switches, in one snapshot.
     async fn control(&self) -> Result<ControlRow, StoreError>;
 
-    /// Sets `FLAG_RBAC_V2` and writes `record` in the same transaction; the epoch rises with it.
+    /// Sets `FLAG_RBAC_V2` and writes `note` in the same transaction; the epoch rises with it.
     async fn set_rbac_v2(
         &self,
         enabled: bool,
         by: &str,
         now: DateTime<Utc>,
-        record: &AuditRecord,
+        note: &Note,
     ) -> Result<(), StoreError>;
 }
 
@@ -80,12 +80,12 @@ macro_rules! control_store {
                 enabled: bool,
                 by: &str,
                 now: DateTime<Utc>,
-                record: &AuditRecord,
+                note: &Note,
             ) -> Result<(), StoreError> {
                 bounded(self.limit, async {
                     let mut transaction = self.pool.begin().await?;
                     // Audit first (I-9): when the record cannot be written, the flag does not move.
-                    Self::insert_records(&mut transaction, std::slice::from_ref(record)).await?;
+                    Self::enter(&mut transaction, note).await?;
                     sqlx::query(SET_FLAG).bind(enabled).bind(by).bind(now).execute(&mut *transaction).await?;
                     Ok(transaction.commit().await?)
                 })

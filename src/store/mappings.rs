@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::AuditRecord;
+use crate::audit::Note;
 use crate::ids::MappingSha256;
 
 /// Keeps what was activated, so that any of it can be activated again.
@@ -15,7 +15,7 @@ pub trait MappingStore {
         &self,
         activation: &Activation,
         content: &str,
-        record: &AuditRecord,
+        note: &Note,
     ) -> Result<(), StoreError>;
 
     /// The latest activations and refusals first.
@@ -101,11 +101,11 @@ macro_rules! mapping_store {
                 &self,
                 activation: &Activation,
                 content: &str,
-                record: &AuditRecord,
+                note: &Note,
             ) -> Result<(), StoreError> {
                 bounded(self.limit, async {
                     let mut transaction = self.pool.begin().await?;
-                    Self::insert_records(&mut transaction, std::slice::from_ref(record)).await?;
+                    Self::enter(&mut transaction, note).await?;
                     sqlx::query(KEEP_TEXT)
                         .bind(activation.sha256.as_str())
                         .bind(content)

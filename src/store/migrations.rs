@@ -73,7 +73,7 @@ fn detail(error: &sqlx::Error) -> String {
 
 /// The tables that the gate's migrations know.
 fn is_ours(table: &str) -> bool {
-    const OURS: [&str; 15] = [
+    const OURS: [&str; 16] = [
         "admins",
         "admin_roles",
         "admin_sessions",
@@ -88,6 +88,7 @@ fn is_ours(table: &str) -> bool {
         "rbac_ticket_grants",
         "rbac_break_glass_sessions",
         "console_flag_promotions",
+        "customer_audit_events",
         "_sqlx_migrations",
     ];
     OURS.contains(&table) || table.starts_with("gate_")

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::AuditRecord;
+use crate::audit::Note;
 use crate::identity::machine_token::TokenDigest;
 use crate::ids::MachineTokenId;
 use crate::rbac::LegacyRole;
@@ -17,15 +17,10 @@ pub trait TokenStore {
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when the name is taken or a group does not exist.
-    async fn create_token(&self, token: &NewToken, record: &AuditRecord) -> Result<(), StoreError>;
+    async fn create_token(&self, token: &NewToken, note: &Note) -> Result<(), StoreError>;
 
     /// Revokes a token by name; `false` when no live token has that name.
-    async fn revoke_token(
-        &self,
-        name: &str,
-        now: DateTime<Utc>,
-        record: &AuditRecord,
-    ) -> Result<bool, StoreError>;
+    async fn revoke_token(&self, name: &str, now: DateTime<Utc>, note: &Note) -> Result<bool, StoreError>;
 
     /// Every token, by name.
     async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
@@ -78,10 +73,10 @@ macro_rules! token_store {
     ($store:ty) => {
         #[async_trait]
         impl TokenStore for $store {
-            async fn create_token(&self, token: &NewToken, record: &AuditRecord) -> Result<(), StoreError> {
+            async fn create_token(&self, token: &NewToken, note: &Note) -> Result<(), StoreError> {
                 bounded(self.limit, async {
                     let mut transaction = self.pool.begin().await?;
-                    Self::insert_records(&mut transaction, std::slice::from_ref(record)).await?;
+                    Self::enter(&mut transaction, note).await?;
                     sqlx::query(CREATE)
                         .bind(token.id.as_str())
                         .bind(&token.name)
@@ -119,11 +114,11 @@ macro_rules! token_store {
                 &self,
                 name: &str,
                 now: DateTime<Utc>,
-                record: &AuditRecord,
+                note: &Note,
             ) -> Result<bool, StoreError> {
                 bounded(self.limit, async {
                     let mut transaction = self.pool.begin().await?;
-                    Self::insert_records(&mut transaction, std::slice::from_ref(record)).await?;
+                    Self::enter(&mut transaction, note).await?;
                     let revoked = sqlx::query(REVOKE).bind(name).bind(now).execute(&mut *transaction).await?;
                     if revoked.rows_affected() == 0 {
                         transaction.rollback().await?;

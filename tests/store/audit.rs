@@ -1,7 +1,10 @@
 //! Audit records: what is appended is what is read back.
 
 use chrono::TimeDelta;
-use console_gate::audit::AuditRecord;
+use console_gate::audit::chain::{Chain, Head};
+use console_gate::audit::keys::KeyRing;
+use console_gate::audit::verify::Verifier;
+use console_gate::audit::{AuditRecord, Draft, Entry, Notary, Note};
 use console_gate::store::StoreError;
 use console_gate::store::audit::StoredEvent;
 use serde_json::{Value, json};
@@ -33,6 +36,27 @@ pub(crate) fn denial(number: u32) -> AuditRecord {
     }
 }
 
+/// The keys that the tests seal with.
+pub(crate) fn notary() -> Notary {
+    Notary::new(KeyRing::parse(&format!("test:{}", "A".repeat(43) + "=")).expect("32 zero bytes"))
+}
+
+/// A denial that the store is to seal in the chain of commands.
+pub(crate) fn note(number: u32) -> Note {
+    notary().note(denial(number))
+}
+
+/// A record with the place of its number in a chain of the tests.
+pub(crate) fn sealed(record: AuditRecord) -> Entry {
+    let place = i64::try_from(record.id.as_u128()).expect("a small id");
+    let head = Head { sequence: place, mac: [0; 32] };
+    Draft::from(record).seal(&mut Chain::resume("test", notary().keys().clone(), head))
+}
+
+pub(crate) fn entry(number: u32) -> Entry {
+    sealed(denial(number))
+}
+
 /// A record with every column empty that may be.
 fn sparse(number: u32) -> AuditRecord {
     AuditRecord {
@@ -57,8 +81,8 @@ fn sparse(number: u32) -> AuditRecord {
 }
 
 /// How a record must read. Written out field by field: a mix-up of two columns is what this is to find.
-fn as_stored(record: &AuditRecord) -> StoredEvent {
-    let record = record.clone();
+fn as_stored(entry: &Entry) -> StoredEvent {
+    let Entry { record, link, .. } = entry.clone();
     StoredEvent {
         id: record.id.to_string(),
         event_type: record.event_type.into(),
@@ -77,12 +101,21 @@ fn as_stored(record: &AuditRecord) -> StoredEvent {
         mapping_sha256: record.mapping_sha256,
         epoch: record.epoch,
         detail: record.detail.map(Json),
+        chain_id: Some(link.chain_id),
+        sequence: Some(link.sequence),
+        key_id: Some(link.key_id),
+        personal_salt: link.personal_salt,
+        personal_digest: Some(link.personal_digest),
+        content_hash: Some(link.content_hash),
+        mac: Some(link.mac),
+        erased_by: None,
     }
 }
 
 async fn assert_reads_back(database: &Database, records: &[AuditRecord]) {
-    database.store.append(records).await.unwrap();
-    let expected: Vec<StoredEvent> = records.iter().rev().map(as_stored).collect();
+    let entries: Vec<Entry> = records.iter().cloned().map(sealed).collect();
+    database.store.append(&entries).await.unwrap();
+    let expected: Vec<StoredEvent> = entries.iter().rev().map(as_stored).collect();
     assert_eq!(database.store.recent(100_000).await.unwrap(), expected);
 }
 
@@ -147,8 +180,8 @@ async fn no_record_is_no_error(database: &Database) {
 }
 
 async fn the_newest_come_first_and_no_more_than_asked_for(database: &Database) {
-    let records: Vec<AuditRecord> = [3, 1, 5, 2, 4].into_iter().map(denial).collect();
-    database.store.append(&records).await.unwrap();
+    let entries: Vec<Entry> = [3, 1, 5, 2, 4].into_iter().map(entry).collect();
+    database.store.append(&entries).await.unwrap();
     let recent = |limit| async move {
         let events = database.store.recent(limit).await.unwrap();
         events.into_iter().map(|event| event.request_id.unwrap()).collect::<Vec<_>>()
@@ -159,8 +192,11 @@ async fn the_newest_come_first_and_no_more_than_asked_for(database: &Database) {
 }
 
 async fn a_request_finds_its_own_record(database: &Database) {
-    database.store.append(&[denial(1), denial(2), denial(12)]).await.unwrap();
-    assert_eq!(database.store.by_request("request 2").await.unwrap(), [as_stored(&denial(2))]);
+    let entries = [1, 2, 12].map(entry);
+    database.store.append(&entries).await.unwrap();
+    assert_eq!(database.store.by_request("request 2").await.unwrap(), [as_stored(&entries[1])]);
+    assert_eq!(database.store.by_id(Uuid::from_u128(12)).await.unwrap(), Some(as_stored(&entries[2])));
+    assert_eq!(database.store.by_id(Uuid::from_u128(13)).await.unwrap(), None);
     for unknown in ["request", "request %", "", "REQUEST 2"] {
         assert_eq!(database.store.by_request(unknown).await.unwrap(), [], "{unknown:?}");
     }
@@ -168,7 +204,8 @@ async fn a_request_finds_its_own_record(database: &Database) {
 
 /// All or nothing: a caller who is told that the batch failed answers 503, and no half of it may be on record.
 async fn one_bad_record_fails_its_whole_batch(database: &Database) {
-    database.store.append(&[denial(1)]).await.unwrap();
+    let first = entry(1);
+    database.store.append(std::slice::from_ref(&first)).await.unwrap();
     let table = [
         ("an id that is there already", denial(1)),
         ("an id twice in the batch", denial(2)),
@@ -177,19 +214,137 @@ async fn one_bad_record_fails_its_whole_batch(database: &Database) {
     ];
     for (fault, bad) in table {
         // The bad one last, behind more rows than fit into one statement on either database.
-        let mut batch: Vec<AuditRecord> = (2..=8).chain(100..5_000).map(denial).collect();
-        batch.push(bad);
+        let mut batch: Vec<Entry> = (2..=8).chain(100..5_000).map(entry).collect();
+        batch.push(sealed(bad));
         let outcome = database.store.append(&batch).await;
         assert!(
             matches!(outcome, Err(StoreError::Conflict(_) | StoreError::Refused(_))),
             "{fault}: {outcome:?}"
         );
-        assert_eq!(database.store.recent(9).await.unwrap(), [as_stored(&denial(1))], "{fault}");
+        assert_eq!(database.store.recent(9).await.unwrap(), [as_stored(&first)], "{fault}");
     }
-    database.store.append(&[denial(2)]).await.expect("the store goes on after a bad batch");
+    database.store.append(&[entry(2)]).await.expect("the store goes on after a bad batch");
+}
+
+/// What may or may not have been committed when the connection broke is written again, and is there once.
+async fn rows_that_are_there_already_are_left_out(database: &Database) {
+    let entries: Vec<Entry> = (1..=3_000).map(entry).collect();
+    database.store.append(&entries[500..1_500]).await.unwrap();
+    assert_eq!(database.store.append_missing(&entries).await.unwrap(), 2_000);
+    assert_eq!(database.store.append_missing(&entries).await.unwrap(), 0);
+    let expected: Vec<StoredEvent> = entries.iter().rev().map(as_stored).collect();
+    assert_eq!(database.store.recent(100_000).await.unwrap(), expected);
+}
+
+/// The chain that commands share: each note has the next place, whoever writes it and however many at once.
+async fn notes_are_a_chain_without_gaps(database: &Database) {
+    let writers = (1..=40).map(|number| async move { database.store.record(&note(number)).await.unwrap() });
+    futures::future::join_all(writers).await;
+    let rows = by_chain(database).await;
+    let sequences: Vec<i64> = rows.iter().filter_map(|row| row.sequence).collect();
+    assert_eq!(sequences, (1..=40).collect::<Vec<_>>());
+    assert!(rows.iter().all(|row| row.chain_id.as_deref() == Some("control")));
+    let heads = database.store.heads().await.unwrap();
+    assert_eq!(heads.len(), 1);
+    assert_eq!((heads[0].sequence, Some(&heads[0].mac)), (40, rows[39].mac.as_ref()));
+}
+
+async fn by_chain(database: &Database) -> Vec<StoredEvent> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    let (sent, rows) = futures::future::join(database.store.send_by_chain(sender), all(receiver)).await;
+    sent.unwrap();
+    rows
+}
+
+async fn all<T>(mut receiver: tokio::sync::mpsc::Receiver<T>) -> Vec<T> {
+    let mut rows = Vec::new();
+    while let Some(row) = receiver.recv().await {
+        rows.push(row);
+    }
+    rows
+}
+
+async fn rows_are_read_in_the_order_of_their_chains_and_of_time(database: &Database) {
+    let entries: Vec<Entry> = (1..=25).map(entry).collect();
+    database.store.append(&entries[10..]).await.unwrap();
+    database.store.append(&entries[..10]).await.unwrap();
+    assert_eq!(by_chain(database).await, entries.iter().map(as_stored).collect::<Vec<_>>());
+    let at = |number: i64| noon() + TimeDelta::microseconds(number);
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    let sending = database.store.send_by_time(at(5), at(9), sender);
+    let (sent, rows) = futures::future::join(sending, all(receiver)).await;
+    sent.unwrap();
+    assert_eq!(rows, entries[4..8].iter().map(as_stored).collect::<Vec<_>>());
+}
+
+/// What is sealed, stored and read back verifies: nothing of a record is spelled otherwise by a database.
+async fn what_was_sealed_verifies_as_it_is_read_back(database: &Database) {
+    let mut chain = Chain::new("one", notary().keys().clone());
+    let odd = json!({ "float": 1e300, "deep": [[1.5, -0.0, null, u64::MAX]], "nul": "a\0b", "text": "\u{1f512}\"\\" });
+    let entries: Vec<Entry> = (1..=200)
+        .map(|number| {
+            let record = if number % 2 == 0 { sparse(number) } else { denial(number) };
+            Draft::from(AuditRecord { detail: Some(odd.clone()), path: Some("/a\0".into()), ..record })
+                .seal(&mut chain)
+        })
+        .collect();
+    database.store.append(&entries).await.unwrap();
+    database.store.record(&note(900)).await.unwrap();
+    database.store.record(&note(901)).await.unwrap();
+    let mut findings = Vec::new();
+    let mut verifier = Verifier::new(notary().keys().clone(), |finding| findings.push(finding));
+    for row in by_chain(database).await {
+        verifier.row(row.into_row());
+    }
+    let summary = verifier.finish();
+    assert_eq!((summary.rows, summary.chains), (202, 2));
+    assert_eq!(findings, []);
+}
+
+/// Erasure takes what is personal and nothing else, once, and the database asks for it when an admin is deleted.
+async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO admins (id, email) VALUES ('anna', 'anna@example.org'), ('ben', 'ben@example.org')",
+        )
+        .await;
+    let other = sealed(AuditRecord { actor_id: Some("ben".into()), ..denial(9) });
+    let entries = [entry(1), entry(2), other.clone()];
+    database.store.append(&entries).await.unwrap();
+    assert!(database.store.pending_erasures().await.unwrap().is_empty());
+    database.execute("DELETE FROM admins WHERE id = 'anna'").await;
+    assert_eq!(database.store.pending_erasures().await.unwrap(), ["anna"]);
+    assert_eq!(database.store.traces_of("anna").await.unwrap(), (2, 0));
+    let wrong = database.store.erase("anna", (1, 0), &notary().note(sparse(20))).await;
+    assert!(matches!(wrong, Err(StoreError::Conflict(_))), "{wrong:?}");
+    assert_eq!(database.store.by_id(Uuid::from_u128(1)).await.unwrap(), Some(as_stored(&entries[0])));
+
+    let event = notary().note(sparse(21));
+    database.store.erase("anna", (2, 0), &event).await.unwrap();
+    let erased_by = Some(event.record().id.to_string());
+    for entry in &entries[..2] {
+        let expected = StoredEvent {
+            actor_id: None,
+            session_id: None,
+            client_address: None,
+            path: None,
+            personal_salt: None,
+            erased_by: erased_by.clone(),
+            ..as_stored(entry)
+        };
+        assert_eq!(database.store.by_id(entry.record.id).await.unwrap(), Some(expected));
+    }
+    assert_eq!(database.store.by_id(other.record.id).await.unwrap(), Some(as_stored(&other)));
+    assert!(database.store.pending_erasures().await.unwrap().is_empty());
+    assert_eq!(database.store.traces_of("anna").await.unwrap(), (0, 0));
 }
 
 on_both!(
+    rows_that_are_there_already_are_left_out,
+    notes_are_a_chain_without_gaps,
+    rows_are_read_in_the_order_of_their_chains_and_of_time,
+    what_was_sealed_verifies_as_it_is_read_back,
+    an_erased_admin_leaves_rows_without_a_name,
     a_record_reads_back_as_it_was_written,
     odd_texts_and_values_read_back,
     many_records_in_one_call_read_back,

@@ -2,7 +2,7 @@
 
 use console_gate::store::control::ControlRow;
 
-use crate::audit::denial;
+use crate::audit::note;
 use crate::database::{Database, noon};
 
 async fn nobody_has_flipped_the_flag_of_a_new_database(database: &Database) {
@@ -13,12 +13,12 @@ async fn nobody_has_flipped_the_flag_of_a_new_database(database: &Database) {
 
 async fn the_flag_follows_each_flip_and_each_is_audited(database: &Database) {
     for (number, enabled) in (1..).zip([true, false, false, true]) {
-        let record = denial(number);
-        database.store.set_rbac_v2(enabled, "anna", noon(), &record).await.unwrap();
+        let note = note(number);
+        database.store.set_rbac_v2(enabled, "anna", noon(), &note).await.unwrap();
         assert_eq!(database.store.control().await.unwrap().rbac_v2, Some(enabled));
         let audited = database.store.recent(100).await.unwrap();
         assert_eq!(audited.len(), number as usize);
-        assert_eq!(audited[0].id, record.id.to_string());
+        assert_eq!(audited[0].id, note.record().id.to_string());
     }
     let by = "SELECT name || ' ' || changed_by FROM gate_flags";
     assert_eq!(database.texts(by).await, ["FLAG_RBAC_V2 anna"]);
@@ -26,9 +26,9 @@ async fn the_flag_follows_each_flip_and_each_is_audited(database: &Database) {
 
 /// Audit first (I-9): when the record cannot be written, the flag does not move.
 async fn a_flip_that_cannot_be_audited_does_not_happen(database: &Database) {
-    database.store.set_rbac_v2(true, "anna", noon(), &denial(1)).await.unwrap();
+    database.store.set_rbac_v2(true, "anna", noon(), &note(1)).await.unwrap();
     let before = database.store.control().await.unwrap();
-    database.store.set_rbac_v2(false, "anna", noon(), &denial(1)).await.unwrap_err();
+    database.store.set_rbac_v2(false, "anna", noon(), &note(1)).await.unwrap_err();
     assert_eq!(database.store.control().await.unwrap(), before);
 }
 

@@ -107,12 +107,15 @@ async fn it_rises_with_every_verb_on_every_access_table(database: &Database) {
 async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) {
     let others = [
         "_sqlx_migrations",
+        "customer_audit_events",
+        "gate_audit_control",
         "gate_audit_events",
         "gate_drift_events",
         "gate_epoch",
         "gate_mapping_activations",
         "gate_mapping_pin",
         "gate_mappings",
+        "gate_pending_erasures",
         "rbac_grants_audit",
     ];
     let mut known: Vec<&str> = WRITES.iter().map(|(table, ..)| *table).chain(others).collect();
@@ -182,7 +185,7 @@ async fn it_stays_over_writes_that_decide_nothing(database: &Database) {
     assert_leaves(database, "UPDATE admin_sessions SET created_at_utc = created_at_utc").await;
 
     let before = database.epoch().await;
-    database.store.append(&[audit::denial(1), audit::denial(2)]).await.unwrap();
+    database.store.append(&[audit::entry(1), audit::entry(2)]).await.unwrap();
     database.store.record_drift(&[drift::disagreement("GET /console/", 3)]).await.unwrap();
     assert_eq!(database.epoch().await, before);
 }
@@ -213,11 +216,11 @@ async fn it_rises_with_every_verb_of_the_store(database: &Database) {
     rose("add_group").await;
     store.add_inheritance("console-billing-write", "console-billing-read").await.unwrap();
     rose("add_inheritance").await;
-    store.create_token(&tokens::token("robot", &["ops-admins"]), &audit::denial(1)).await.unwrap();
+    store.create_token(&tokens::token("robot", &["ops-admins"]), &audit::note(1)).await.unwrap();
     rose("create_token").await;
-    assert!(store.revoke_token("robot", noon(), &audit::denial(2)).await.unwrap());
+    assert!(store.revoke_token("robot", noon(), &audit::note(2)).await.unwrap());
     rose("revoke_token").await;
-    store.set_rbac_v2(true, "ben", noon(), &audit::denial(3)).await.unwrap();
+    store.set_rbac_v2(true, "ben", noon(), &audit::note(3)).await.unwrap();
     rose("set_rbac_v2").await;
     assert_eq!(store.control().await.unwrap().epoch.0, last);
 }

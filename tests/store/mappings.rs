@@ -6,7 +6,7 @@ use console_gate::store::StoreError;
 use console_gate::store::mappings::{Activation, Pin, StoredActivation};
 use uuid::Uuid;
 
-use crate::audit::denial;
+use crate::audit::{entry, note};
 use crate::database::{Database, noon};
 
 /// A hash that is all one digit.
@@ -30,7 +30,7 @@ fn activation(digit: char, minutes: i64) -> Activation {
 
 async fn an_activation_keeps_the_text_and_is_audited(database: &Database) {
     let text = "version = 1\n# ä 漢字 \u{1f512}\r\n\t'quoted'\n";
-    database.store.record_activation(&activation('a', 0), text, &denial(1)).await.unwrap();
+    database.store.record_activation(&activation('a', 0), text, &note(1)).await.unwrap();
     assert_eq!(database.store.mapping_text(&sha256('a')).await.unwrap().as_deref(), Some(text));
     assert_eq!(database.store.mapping_text(&sha256('b')).await.unwrap(), None);
     assert_eq!(database.store.recent(10).await.unwrap().len(), 1);
@@ -45,9 +45,9 @@ async fn the_history_has_the_latest_first(database: &Database) {
         previous: Some(sha256('a')),
         ..activation('b', 1)
     };
-    database.store.record_activation(&activation('a', 2), "one", &denial(1)).await.unwrap();
-    database.store.record_activation(&refusal, "two", &denial(2)).await.unwrap();
-    database.store.record_activation(&activation('a', 0), "one", &denial(3)).await.unwrap();
+    database.store.record_activation(&activation('a', 2), "one", &note(1)).await.unwrap();
+    database.store.record_activation(&refusal, "two", &note(2)).await.unwrap();
+    database.store.record_activation(&activation('a', 0), "one", &note(3)).await.unwrap();
 
     let stored = |digit, minutes| StoredActivation {
         sha256: sha256(digit).as_str().into(),
@@ -73,28 +73,28 @@ async fn the_history_has_the_latest_first(database: &Database) {
 
 /// The same hash with another text would be what a rollback puts in force: what was seen first stays.
 async fn a_text_does_not_change_under_its_hash(database: &Database) {
-    database.store.record_activation(&activation('a', 0), "first", &denial(1)).await.unwrap();
-    let _ = database.store.record_activation(&activation('a', 1), "second", &denial(2)).await;
+    database.store.record_activation(&activation('a', 0), "first", &note(1)).await.unwrap();
+    let _ = database.store.record_activation(&activation('a', 1), "second", &note(2)).await;
     assert_eq!(database.store.mapping_text(&sha256('a')).await.unwrap().as_deref(), Some("first"));
 }
 
 async fn an_activation_that_cannot_be_audited_leaves_nothing(database: &Database) {
-    database.store.append(&[denial(1)]).await.unwrap();
-    database.store.record_activation(&activation('a', 0), "text", &denial(1)).await.unwrap_err();
+    database.store.append(&[entry(1)]).await.unwrap();
+    database.store.record_activation(&activation('a', 0), "text", &note(1)).await.unwrap_err();
     assert_eq!(database.store.activations(10).await.unwrap(), []);
     assert_eq!(database.store.mapping_text(&sha256('a')).await.unwrap(), None);
 }
 
 async fn an_activation_that_is_refused_leaves_no_audit_row(database: &Database) {
     let bad = Activation { outcome: "perhaps", ..activation('a', 0) };
-    database.store.record_activation(&bad, "text", &denial(1)).await.unwrap_err();
+    database.store.record_activation(&bad, "text", &note(1)).await.unwrap_err();
     assert_eq!(database.store.recent(10).await.unwrap(), []);
     assert_eq!(database.store.mapping_text(&sha256('a')).await.unwrap(), None);
 }
 
 async fn a_pin_is_set_changed_and_cleared(database: &Database) {
-    database.store.record_activation(&activation('a', 0), "one", &denial(1)).await.unwrap();
-    database.store.record_activation(&activation('b', 0), "two", &denial(2)).await.unwrap();
+    database.store.record_activation(&activation('a', 0), "one", &note(1)).await.unwrap();
+    database.store.record_activation(&activation('b', 0), "two", &note(2)).await.unwrap();
     assert_eq!(database.store.pin().await.unwrap(), None, "a new database has none");
     let steps = [
         Some(Pin { sha256: sha256('a'), replaced_file_sha256: Some(sha256('b')) }),

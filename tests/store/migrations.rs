@@ -5,11 +5,13 @@ use console_gate::store::StoreError;
 use crate::database::{Database, repository};
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 28] = [
     "admin_roles",
     "admin_sessions",
     "admins",
     "console_flag_promotions",
+    "customer_audit_events",
+    "gate_audit_control",
     "gate_audit_events",
     "gate_drift_events",
     "gate_epoch",
@@ -20,6 +22,7 @@ const TABLES: [&str; 25] = [
     "gate_mapping_activations",
     "gate_mapping_pin",
     "gate_mappings",
+    "gate_pending_erasures",
     "rbac_break_glass_sessions",
     "rbac_grants_audit",
     "rbac_group_roles",
@@ -57,7 +60,7 @@ mod an_empty_database_gets_everything {
 
         assert_eq!(report.applied, files);
         assert_eq!(report.already_applied, 0);
-        assert_eq!(report.created_tables, TABLES[..24]);
+        assert_eq!(report.created_tables, TABLES[..TABLES.len() - 1]);
         assert_eq!(report.adopted_tables, Vec::<String>::new());
         assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
         let mut tables = database.tables().await;

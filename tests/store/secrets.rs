@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console_gate::store::{self, DatabaseUrl, PostgresStore, StoreError, StoreOptions};
 
-use crate::audit::denial;
+use crate::audit::{denial, sealed};
 use crate::database::options;
 use crate::postgres::Postgres;
 
@@ -100,7 +100,7 @@ async fn no_refusal_of_the_server_shows_the_password_or_a_bound_value() {
     let mut record = denial(1);
     record.path = Some("hunter2".into());
     record.event_type = "".into();
-    let error = store.append(&[record]).await.unwrap_err();
+    let error = store.append(&[sealed(record)]).await.unwrap_err();
     assert_shows_nothing(&error);
 }
 

@@ -8,7 +8,7 @@ use console_gate::rbac::{LegacyRole, Standing};
 use console_gate::store::StoreError;
 use console_gate::store::tokens::{NewToken, StoredToken};
 
-use crate::audit::denial;
+use crate::audit::{entry, note};
 use crate::database::{Database, noon};
 
 /// The secret of the token `name`.
@@ -40,7 +40,7 @@ async fn a_token_holds_what_its_groups_hold(database: &Database) {
         legacy: vec![LegacyRole::Ops],
         ..token("robot", &["staging-admins", "raxx-support-team"])
     };
-    database.store.create_token(&robot, &denial(1)).await.unwrap();
+    database.store.create_token(&robot, &note(1)).await.unwrap();
 
     let subject = Subject::Machine(TokenDigest::of(&secret("robot")));
     let access = database.store.access(&subject, noon()).await.unwrap();
@@ -67,8 +67,8 @@ async fn a_token_holds_what_its_groups_hold(database: &Database) {
 async fn a_token_is_listed_without_its_hash(database: &Database) {
     let end = noon() + TimeDelta::days(1);
     let limited = NewToken { expires_at: Some(end), ..token("b", &[]) };
-    database.store.create_token(&limited, &denial(1)).await.unwrap();
-    database.store.create_token(&token("a", &["ops-admins"]), &denial(2)).await.unwrap();
+    database.store.create_token(&limited, &note(1)).await.unwrap();
+    database.store.create_token(&token("a", &["ops-admins"]), &note(2)).await.unwrap();
     let stored = |name: &str, expires_at_utc| StoredToken {
         id: format!("id of {name}"),
         name: name.into(),
@@ -82,7 +82,7 @@ async fn a_token_is_listed_without_its_hash(database: &Database) {
 
 /// Invariant I-1: neither the token nor a part of it is anywhere in the database.
 async fn only_the_hash_is_in_the_database(database: &Database) {
-    database.store.create_token(&token("robot", &["ops-admins"]), &denial(1)).await.unwrap();
+    database.store.create_token(&token("robot", &["ops-admins"]), &note(1)).await.unwrap();
     let everything = format!("{:?}", database.everything().await);
     assert!(everything.contains(&TokenDigest::of(&secret("robot")).to_hex()));
     assert!(!everything.contains("the-secret-of"));
@@ -91,7 +91,7 @@ async fn only_the_hash_is_in_the_database(database: &Database) {
 async fn a_token_for_an_unknown_group_leaves_nothing(database: &Database) {
     let before = database.everything().await;
     for groups in [&["no-such-group"][..], &["ops-admins", "no-such-group"], &["Ops-Admins"]] {
-        match database.store.create_token(&token("robot", groups), &denial(1)).await {
+        match database.store.create_token(&token("robot", groups), &note(1)).await {
             Err(StoreError::Conflict(message)) => {
                 assert!(message.contains(groups.last().unwrap()), "{message}");
             }
@@ -102,7 +102,7 @@ async fn a_token_for_an_unknown_group_leaves_nothing(database: &Database) {
 }
 
 async fn names_and_hashes_are_unique(database: &Database) {
-    database.store.create_token(&token("robot", &[]), &denial(1)).await.unwrap();
+    database.store.create_token(&token("robot", &[]), &note(1)).await.unwrap();
     let same_name =
         NewToken { id: MachineTokenId::new("2"), digest: TokenDigest::of("x"), ..token("robot", &[]) };
     let same_hash = NewToken {
@@ -111,7 +111,7 @@ async fn names_and_hashes_are_unique(database: &Database) {
         ..token("other", &[])
     };
     for second in [same_name, same_hash] {
-        let outcome = database.store.create_token(&second, &denial(2)).await;
+        let outcome = database.store.create_token(&second, &note(2)).await;
         assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{second:?}: {outcome:?}");
     }
     assert_eq!(database.store.tokens().await.unwrap().len(), 1);
@@ -119,13 +119,13 @@ async fn names_and_hashes_are_unique(database: &Database) {
 }
 
 async fn a_token_is_revoked_once(database: &Database) {
-    database.store.create_token(&token("robot", &["ops-admins"]), &denial(1)).await.unwrap();
-    database.store.create_token(&token("other", &["ops-admins"]), &denial(2)).await.unwrap();
+    database.store.create_token(&token("robot", &["ops-admins"]), &note(1)).await.unwrap();
+    database.store.create_token(&token("other", &["ops-admins"]), &note(2)).await.unwrap();
     let later = noon() + TimeDelta::microseconds(5);
     let table = [("nobody", 3, false), ("ROBOT", 4, false), ("robot", 5, true), ("robot", 6, false)];
     let mut audited = 2;
     for (name, record, expected) in table {
-        let revoked = database.store.revoke_token(name, later, &denial(record)).await.unwrap();
+        let revoked = database.store.revoke_token(name, later, &note(record)).await.unwrap();
         assert_eq!(revoked, expected, "{name}");
         audited += usize::from(expected);
         assert_eq!(
@@ -143,21 +143,21 @@ async fn a_token_is_revoked_once(database: &Database) {
 
 /// A name stays taken: the audit speaks of tokens by name.
 async fn the_name_of_a_revoked_token_stays_taken(database: &Database) {
-    database.store.create_token(&token("robot", &[]), &denial(1)).await.unwrap();
-    assert!(database.store.revoke_token("robot", noon(), &denial(2)).await.unwrap());
+    database.store.create_token(&token("robot", &[]), &note(1)).await.unwrap();
+    assert!(database.store.revoke_token("robot", noon(), &note(2)).await.unwrap());
     let second =
         NewToken { id: MachineTokenId::new("2"), digest: TokenDigest::of("x"), ..token("robot", &[]) };
-    let outcome = database.store.create_token(&second, &denial(3)).await;
+    let outcome = database.store.create_token(&second, &note(3)).await;
     assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?}");
 }
 
 async fn a_change_that_cannot_be_audited_does_not_happen(database: &Database) {
-    database.store.append(&[denial(1)]).await.unwrap();
-    database.store.create_token(&token("robot", &[]), &denial(1)).await.unwrap_err();
+    database.store.append(&[entry(1)]).await.unwrap();
+    database.store.create_token(&token("robot", &[]), &note(1)).await.unwrap_err();
     assert_eq!(database.store.tokens().await.unwrap(), []);
 
-    database.store.create_token(&token("robot", &[]), &denial(2)).await.unwrap();
-    database.store.revoke_token("robot", noon(), &denial(1)).await.unwrap_err();
+    database.store.create_token(&token("robot", &[]), &note(2)).await.unwrap();
+    database.store.revoke_token("robot", noon(), &note(1)).await.unwrap_err();
     assert_eq!(standing(database, "robot").await, Standing::Active);
 }
 

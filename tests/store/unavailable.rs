@@ -7,7 +7,7 @@ use console_gate::identity::Subject;
 use console_gate::ids::AdminId;
 use console_gate::store::{self, SharedStore, StoreError};
 
-use crate::audit::denial;
+use crate::audit::entry;
 use crate::database::{noon, options};
 use crate::postgres::Postgres;
 
@@ -29,7 +29,7 @@ async fn ask(store: &SharedStore) -> Vec<(&'static str, Result<(), StoreError>)>
     vec![
         ("control", store.control().await.map(drop)),
         ("access", store.access(&anna(), noon()).await.map(drop)),
-        ("append", store.append(&[denial(1)]).await),
+        ("append", store.append(&[entry(1)]).await),
         ("catalog", store.catalog().await.map(drop)),
         ("pending_migrations", store.pending_migrations().await.map(drop)),
     ]
@@ -89,7 +89,7 @@ async fn a_statement_that_waits_for_a_lock_is_given_up_in_time_on_postgres() {
     let mut holder = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE gate_audit_events IN ACCESS EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
 
-    let outcome = store.append(&[denial(1)]).await;
+    let outcome = store.append(&[entry(1)]).await;
     assert!(matches!(outcome, Err(StoreError::Timeout(LIMIT))), "{outcome:?}");
 
     holder.rollback().await.unwrap();
@@ -104,7 +104,7 @@ async fn a_file_that_another_process_writes_to_is_waited_for_in_time_on_sqlite()
     let mut holder = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     sqlx::query("UPDATE gate_epoch SET epoch = epoch + 1").execute(&mut *holder).await.unwrap();
 
-    let outcome = store.append(&[denial(1)]).await;
+    let outcome = store.append(&[entry(1)]).await;
     assert!(matches!(outcome, Err(StoreError::Timeout(_) | StoreError::Unavailable(_))), "{outcome:?}");
     store.control().await.expect("readers do not wait for writers");
 
@@ -121,7 +121,7 @@ async fn assert_recovers(store: &SharedStore) {
         let outcomes = [
             store.control().await.map(drop),
             store.access(&anna(), noon()).await.map(drop),
-            store.append(&[denial(number)]).await,
+            store.append(&[entry(number)]).await,
         ];
         if outcomes.iter().all(Result::is_ok) {
             return;
@@ -142,7 +142,7 @@ async fn a_postgres_that_dies_is_an_error_and_its_return_heals_the_same_pool() {
     let (first, second) = tokio::join!(store.access(&anna, noon()), store.control());
     first.unwrap();
     second.unwrap();
-    store.append(&[denial(50)]).await.unwrap();
+    store.append(&[entry(50)]).await.unwrap();
 
     for round in 0..2 {
         server.stop();
@@ -196,7 +196,7 @@ async fn a_sqlite_file_that_may_only_be_read_takes_no_audit_row() {
         return;
     }
     let outcome = match store::open(&options(&database.url, LIMIT)).await {
-        Ok(store) => store.append(&[denial(1)]).await,
+        Ok(store) => store.append(&[entry(1)]).await,
         Err(error) => Err(error),
     };
     let message = outcome.unwrap_err().to_string();

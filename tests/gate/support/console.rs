@@ -15,6 +15,8 @@ use super::project_file;
 
 /// Flask's SECRET_KEY, shared with the gates.
 pub const SECRET_KEY: &str = "a secret of the tests";
+/// What the gate seals its audit with; Console has no use for it.
+pub const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 /// The key of the assertions: an id and 32 bytes.
 pub const GATE_KEYS: &str = "tests:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 

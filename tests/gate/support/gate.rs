@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::console::{GATE_KEYS, SECRET_KEY};
+use super::console::{AUDIT_KEYS, GATE_KEYS, SECRET_KEY};
 use super::http::HOST;
 use super::{Answer, Ask, Client, Console, project_text};
 
@@ -225,7 +225,7 @@ fn serve(folder: &Path, database_url: &str, flag: Option<&str>, arguments: &[&st
 /// Brings a database's schema up to date by `console-gate migrate`.
 pub fn migrate(database_url: &str) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
-    program.env("CONSOLE_GATE_DATABASE_URL", database_url);
+    program.env("CONSOLE_GATE_DATABASE_URL", database_url).env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS);
     run(&mut program, &["migrate"]);
 }
 
@@ -255,7 +255,8 @@ fn program(folder: &Path, database_url: &str) -> Command {
         .env("CONSOLE_GATE_CONFIG", folder.join("gate.toml"))
         .env("CONSOLE_GATE_DATABASE_URL", database_url)
         .env("CONSOLE_SECRET_KEY", SECRET_KEY)
-        .env("CONSOLE_GATE_KEYS", GATE_KEYS);
+        .env("CONSOLE_GATE_KEYS", GATE_KEYS)
+        .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS);
     program
 }
 

@@ -172,6 +172,7 @@ pub fn program(folder: &Path) -> Command {
         .env("CONSOLE_GATE_CONFIG", folder.join("gate.toml"))
         .env("CONSOLE_SECRET_KEY", SECRET_KEY)
         .env("CONSOLE_GATE_KEYS", GATE_KEYS)
+        .env("CONSOLE_GATE_AUDIT_KEYS", GATE_KEYS)
         .env("FLAG_RBAC_V2", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

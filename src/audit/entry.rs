@@ -1,0 +1,44 @@
+//! A row of the audit, with what belongs to it: what is written, spooled and replayed as one.
+
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Chain, Link, Sealed};
+use super::customer::CustomerEvent;
+use super::event::AuditRecord;
+
+/// A row that has no place in a chain yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    pub record: AuditRecord,
+    /// The customer's event that `record` is the twin of.
+    pub customer: Option<Box<CustomerEvent>>,
+}
+
+impl From<AuditRecord> for Draft {
+    fn from(record: AuditRecord) -> Draft {
+        Draft { record, customer: None }
+    }
+}
+
+impl Draft {
+    /// Gives it the next place in `chain`.
+    pub fn seal(self, chain: &mut Chain) -> Entry {
+        let Sealed { record, link } = chain.seal(self.record);
+        Entry { record, link, customer: self.customer }
+    }
+}
+
+/// A row with its place in a chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub record: AuditRecord,
+    pub link: Link,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<Box<CustomerEvent>>,
+}
+
+impl From<Sealed> for Entry {
+    fn from(Sealed { record, link }: Sealed) -> Entry {
+        Entry { record, link, customer: None }
+    }
+}

@@ -1,0 +1,374 @@
+//! Whether the rows in the database are the rows that were sealed.
+//!
+//! Rows come in one pass, all of a chain together and in the order of their sequence. While each row's mac follows from
+//! the row before, nothing is kept but the chain's end. A row that does not follow opens a window of [`WINDOW`] rows,
+//! in which [`placement`] asks of each mac which place it was made for:
+//!
+//! ```text
+//!   ... 41 -> 42    43'   44 -> 45 -> 46 ...       43 was edited: 44 follows from the mac that 43 still carries
+//!   ... 41 -> 42          44 -> 45 -> 46 ...       43 was removed: 45 follows from 44, and 44 from nothing
+//!   ... 41 -> 42    44    43    45 -> 46 ...       reordered: 43 follows from 42, wherever it stands
+//!   ... 41 -> 42    x     43 -> 44 -> 45 ...       inserted: 43 follows from 42, x from nothing
+//! ```
+//!
+//! and reading goes on in the fast way from the first row that follows from its neighbour again.
+//!
+//! # Limits of the classification
+//!
+//! That something was changed is proved; what was done is the simplest story that fits.
+//!
+//! - A row that was moved by more than the window is reported as removed where it was and inserted where it is.
+//! - An unsealed hand can append: a last row whose mac follows from nothing but whose hash is right is called inserted,
+//!   though it could be the true last row with another mac.
+//! - The first row behind a gap, or behind a row whose mac was changed with its content, has no predecessor to prove it.
+//!   It is counted in [`Summary::unproven`] and is a finding of its own only if it contradicts its own hashes.
+//! - Rows without a link belong to no chain, so it cannot be said where they came from.
+//! - A tail that was cut is found only if a checkpoint or the first row of a later chain names a head beyond it; rows
+//!   that nothing has named yet (up to a minute or 1,000) can be cut unseen.
+//! - Who holds the key can write a new history. A checkpoint in a place that he does not reach shows it
+//!   ([`Kind::Rewritten`]).
+
+mod claims;
+mod judge;
+mod placement;
+mod row;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use self::claims::Claims;
+use self::row::Row;
+use super::chain::{Link, Mac};
+use super::checkpoint::Checkpoint;
+use super::event::AuditRecord;
+use super::keys::KeyRing;
+
+/// How many rows are looked at together where a row does not follow.
+pub const WINDOW: usize = 64;
+
+/// A row of the database, as far as the chain is concerned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRow {
+    pub record: AuditRecord,
+    /// `None` if any column of it is NULL but the salt.
+    pub link: Option<Link>,
+    /// The id of the `admin_erased` event that blanked the row.
+    pub erased_by: Option<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The chain, if it is about one.
+    pub chain: Option<String>,
+    /// As stored; for what is missing, as it must have been. The first of them, if there are several.
+    pub sequence: Option<i64>,
+    /// The last of them.
+    pub last: Option<i64>,
+    /// The row's id, if it is about one row.
+    pub row: Option<String>,
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Kind {
+    /// The row is not as it was sealed.
+    Edited,
+    /// Rows `sequence` to `last` are missing.
+    Removed,
+    /// The row was never sealed into this chain, or is there a second time.
+    Inserted,
+    /// Rows `sequence` to `last` carry other numbers than they were sealed with; the first belongs there.
+    Reordered { belongs_at: i64 },
+    /// The chain had rows up to `head`, says `witness`, and now ends before `sequence`.
+    Cut { head: i64, witness: String },
+    /// The chain is in order, but the row had another mac, says the witness: it was sealed anew.
+    Rewritten { witness: String },
+    /// The row has no link.
+    Unsealed,
+    /// Rows `sequence` to `last` were sealed with a key that is not in the ring.
+    UnknownKey { key: String },
+    /// A checkpoint that is not one, or not ours.
+    BadCheckpoint { line: u64, reason: String },
+    /// Blanked rows and the `admin_erased` event do not agree: so many rows name it, so many it names. `None`: there
+    /// is no such event.
+    ErasureUnaccounted { event: String, found: u64, expected: Option<u64> },
+}
+
+/// What was looked at, and the verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub rows: u64,
+    pub chains: u64,
+    pub checkpoints: u64,
+    /// Rows whose personal values were blanked.
+    pub erased: u64,
+    /// Rows whose predecessor is missing or changed, so that nothing proves them.
+    pub unproven: u64,
+    pub findings: u64,
+    /// The earliest and the latest time of a row.
+    pub first_at: Option<DateTime<Utc>>,
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+impl Summary {
+    /// Whether every row is as it was sealed and none is known to be missing.
+    pub fn is_clean(&self) -> bool {
+        self.findings == 0
+    }
+}
+
+/// Where a chain stands: the place and the mac of the last row that counts.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    sequence: i64,
+    mac: Mac,
+    /// Whether the mac is known to be the one that was made.
+    is_proven: bool,
+}
+
+/// Rows beside each other that are off their places by the same number.
+#[derive(Clone, Debug)]
+struct Renumbered {
+    first: i64,
+    last: i64,
+    displacement: i64,
+    row: String,
+}
+
+/// A range of rows with one unknown key.
+#[derive(Clone, Debug)]
+struct Unknown {
+    first: i64,
+    last: i64,
+    key: String,
+    row: String,
+}
+
+/// The chain that is being read.
+#[derive(Debug)]
+struct Current {
+    id: String,
+    anchor: Anchor,
+    /// By how much the place of a row is more than its stored sequence.
+    shift: i64,
+    buffer: VecDeque<Row>,
+    renumbered: Option<Renumbered>,
+    unknown: Option<Unknown>,
+    /// The heads that checkpoints name.
+    witnesses: BTreeMap<i64, Mac>,
+}
+
+/// Takes rows one by one and reports what is wrong as soon as it is known.
+pub struct Verifier<F> {
+    keys: KeyRing,
+    report: F,
+    summary: Summary,
+    claims: Claims,
+    current: Option<Current>,
+    text: String,
+}
+
+impl<F: FnMut(Finding)> Verifier<F> {
+    /// A verifier that knows these keys and hands its findings to `report`.
+    pub fn new(keys: KeyRing, report: F) -> Self {
+        let (summary, claims) = Default::default();
+        Verifier { keys, report, summary, claims, current: None, text: String::new() }
+    }
+
+    /// Takes a line of the checkpoints, numbered from 1. All of them come before the first row; blank lines are none.
+    pub fn checkpoint(&mut self, number: u64, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        self.summary.checkpoints += 1;
+        let parsed = Checkpoint::parse(line);
+        match parsed.as_ref().map_err(Clone::clone).and_then(|checkpoint| checkpoint.check(&self.keys)) {
+            Ok((chain, head)) => self.claims.checkpoint(chain, head),
+            Err(error) => {
+                let kind = Kind::BadCheckpoint { line: number, reason: error.to_string() };
+                self.find(None, None, None, kind);
+            }
+        }
+    }
+
+    /// Takes the next row. The rows of a chain must come together, in the order of their sequence.
+    pub fn row(&mut self, stored: StoredRow) {
+        self.summary.rows += 1;
+        let at = stored.record.occurred_at;
+        self.summary.first_at = Some(self.summary.first_at.map_or(at, |first| first.min(at)));
+        self.summary.last_at = Some(self.summary.last_at.map_or(at, |last| last.max(at)));
+        if let Some(event) = &stored.erased_by {
+            self.summary.erased += 1;
+            self.claims.erased(event);
+        }
+        let Some(link) = stored.link else {
+            return self.find(None, None, Some(stored.record.id.to_string()), Kind::Unsealed);
+        };
+        if self.current.as_ref().is_none_or(|current| current.id != link.chain_id) {
+            self.end_chain();
+            self.begin_chain(link.chain_id.clone());
+        }
+        let row = Row::read(&stored.record, link, stored.erased_by.as_deref(), &mut self.text);
+        if let Some(current) = &mut self.current {
+            current.buffer.push_back(row);
+        }
+        self.advance(false);
+    }
+
+    /// Ends the last chain and holds the rows to what checkpoints, other chains and erasures say of them.
+    pub fn finish(mut self) -> Summary {
+        self.end_chain();
+        for finding in std::mem::take(&mut self.claims).settle() {
+            self.summary.findings += 1;
+            (self.report)(finding);
+        }
+        self.summary
+    }
+
+    fn begin_chain(&mut self, id: String) {
+        self.summary.chains += 1;
+        self.current = Some(Current {
+            anchor: Anchor { sequence: 0, mac: [0; 32], is_proven: true },
+            shift: 0,
+            buffer: VecDeque::with_capacity(WINDOW),
+            renumbered: None,
+            unknown: None,
+            witnesses: self.claims.witnesses(&id),
+            id,
+        });
+    }
+
+    fn end_chain(&mut self) {
+        self.advance(true);
+        self.flush_renumbered();
+        self.flush_unknown();
+        if let Some(current) = self.current.take() {
+            self.claims.chain_ended(current.id, current.anchor.sequence, current.anchor.mac);
+        }
+    }
+
+    /// Works the buffer off as far as it can be judged.
+    fn advance(&mut self, at_end: bool) {
+        while let Some(current) = &mut self.current {
+            let Some(row) = current.buffer.front() else { return };
+            let next = current.anchor.sequence.saturating_add(1);
+            let is_next = row.stored.checked_add(current.shift) == Some(next);
+            if is_next && row.is_whole && row.follows(&self.keys, &current.id, next, &current.anchor.mac) {
+                let Some(row) = current.buffer.pop_front() else { return };
+                self.accept(row, next);
+            } else if is_next && !self.keys.knows(&row.key_id) && row.mac.is_some() {
+                let Some(row) = current.buffer.pop_front() else { return };
+                self.pass_unknown(&row, next);
+            } else if !at_end && current.buffer.len() < WINDOW {
+                return;
+            } else {
+                self.judge(at_end);
+            }
+        }
+    }
+
+    /// The row is as it was sealed, and what it says counts.
+    fn accept(&mut self, row: Row, place: i64) {
+        let Some(current) = &mut self.current else { return };
+        let Some(mac) = row.mac else { return };
+        current.anchor = Anchor { sequence: place, mac, is_proven: true };
+        self.flush_unknown();
+        self.count_sealed(row, place);
+    }
+
+    /// Holds a proven row to its checkpoint, if it has one, and takes what it says.
+    fn count_sealed(&mut self, row: Row, place: i64) {
+        let witness = self.current.as_mut().and_then(|current| current.witnesses.remove(&place));
+        if witness.is_some_and(|witness| Some(witness) != row.mac) {
+            self.find_row(&row, Kind::Rewritten { witness: "checkpoint".to_owned() });
+        }
+        self.note_place(&row, place);
+        self.claims.said(row.said, &row.id);
+    }
+
+    /// The key is not known, so only the hashes can be looked at; the next row shows whether the mac is the right one.
+    fn pass_unknown(&mut self, row: &Row, place: i64) {
+        if let (Some(current), Some(mac)) = (&mut self.current, row.mac) {
+            current.anchor = Anchor { sequence: place, mac, is_proven: false };
+        }
+        self.note_unknown(row);
+        self.note_place(row, place);
+        if !row.is_whole {
+            self.find_row(row, Kind::Edited);
+        }
+    }
+
+    fn note_unknown(&mut self, row: &Row) {
+        let Some(current) = &mut self.current else { return };
+        if let Some(unknown) = &mut current.unknown
+            && unknown.key == row.key_id
+            && unknown.last.checked_add(1) == Some(row.stored)
+        {
+            unknown.last = row.stored;
+            return;
+        }
+        let (first, key, id) = (row.stored, row.key_id.clone(), row.id.to_string());
+        self.flush_unknown();
+        if let Some(current) = &mut self.current {
+            current.unknown = Some(Unknown { first, last: first, key, row: id });
+        }
+    }
+
+    /// Notes where the row belongs, if it stands elsewhere.
+    fn note_place(&mut self, row: &Row, place: i64) {
+        let Some(current) = &mut self.current else { return };
+        let displacement = place.saturating_sub(row.stored);
+        if displacement == 0 && current.renumbered.is_none() {
+            return;
+        }
+        if let Some(run) = &mut current.renumbered
+            && run.displacement == displacement
+            && run.last.checked_add(1) == Some(row.stored)
+        {
+            run.last = row.stored;
+            return;
+        }
+        self.flush_renumbered();
+        if let Some(current) = &mut self.current
+            && displacement != 0
+        {
+            let (first, row) = (row.stored, row.id.to_string());
+            current.renumbered = Some(Renumbered { first, last: first, displacement, row });
+        }
+    }
+
+    fn flush_renumbered(&mut self) {
+        let Some(run) = self.current.as_mut().and_then(|current| current.renumbered.take()) else { return };
+        let kind = Kind::Reordered { belongs_at: run.first.saturating_add(run.displacement) };
+        self.find(Some(run.first), Some(run.last), (run.first == run.last).then_some(run.row), kind);
+    }
+
+    fn flush_unknown(&mut self) {
+        let Some(range) = self.current.as_mut().and_then(|current| current.unknown.take()) else { return };
+        let row = (range.first == range.last).then_some(range.row);
+        self.find(Some(range.first), Some(range.last), row, Kind::UnknownKey { key: range.key });
+    }
+
+    fn find_row(&mut self, row: &Row, kind: Kind) {
+        self.find(Some(row.stored), Some(row.stored), Some(row.id.to_string()), kind);
+    }
+
+    fn find(&mut self, sequence: Option<i64>, last: Option<i64>, row: Option<String>, kind: Kind) {
+        let chain = self.current.as_ref().map(|current| current.id.clone()).filter(|_| sequence.is_some());
+        self.summary.findings += 1;
+        (self.report)(Finding { chain, sequence, last, row, kind });
+    }
+}
+
+impl<F> fmt::Debug for Verifier<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("summary", &self.summary).finish_non_exhaustive()
+    }
+}
