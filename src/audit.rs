@@ -15,6 +15,7 @@ pub mod checkpoints;
 pub mod customer;
 pub mod drift;
 pub mod entry;
+pub mod erasure;
 pub mod event;
 pub mod hexadecimal;
 pub mod keys;

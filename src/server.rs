@@ -23,8 +23,8 @@ use crate::activation::{MappingHolder, watch};
 use crate::api::ingest::Ingest;
 use crate::api::{self, AdminState};
 use crate::assertion::AssertionSigner;
-use crate::audit::Notary;
 use crate::audit::drift::DriftReporter;
+use crate::audit::{Notary, erasure};
 use crate::clock::{SharedClock, SystemClock};
 use crate::firewall::{Limits, Policy, StripList};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
@@ -109,7 +109,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let notary = Notary::new(audit_keys(settings).await?);
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
     let file = &settings.mapping.file;
-    let mappings = MappingHolder::start(file, store.clone(), clock.clone(), instance_name(), notary)
+    let mappings = MappingHolder::start(file, store.clone(), clock.clone(), instance_name(), notary.clone())
         .await
         .context("the mapping")?;
     let mappings = Arc::new(mappings);
@@ -141,6 +141,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
+    tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
     tokio::spawn(watch::follow(mappings.clone(), settings.mapping.watch));
     if let Some(certificates) = &certificates {
         tokio::spawn(tls::watch::follow(certificates.clone()));

@@ -35,6 +35,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_audit_replayed_total", "audit rows of the spool that the database has now");
     describe_counter!("gate_audit_spool_damaged_total", "lines of a spool that were torn or altered");
     describe_counter!("gate_audit_refused_total", "audit rows that the database refuses for what they say");
+    describe_counter!(
+        "gate_erasures_total",
+        "admins that were erased from the audit after their row was deleted"
+    );
     describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by what became of them");
     describe_gauge!("gate_audit_spool_bytes", "bytes of the spool that the database does not have yet");
     describe_counter!("gate_ingested_events_total", "customers' events that services reported, by service");

@@ -1,10 +1,14 @@
-//! `console-gate audit tail`
+//! `console-gate audit tail|verify|export|erase`
+
+mod erase;
+mod export;
+mod verify;
 
 use clap::{Args, Subcommand};
 
 use super::{Common, Finding, with_store};
 
-/// Look at the audit log
+/// Look at the audit log, prove that nobody changed it, take it elsewhere
 #[derive(Debug, Args)]
 pub(super) struct Audit {
     #[command(subcommand)]
@@ -13,18 +17,31 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print the newest records as JSON lines, the oldest of them first
+    /// Print the newest rows as JSON lines, the oldest of them first
     Tail {
         /// How many
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
+    /// Check that every row is as it was sealed and none is missing
+    Verify(verify::Verify),
+    /// Print the rows of a time as CSV or JSON lines
+    Export(export::Export),
+    /// Take what is personal of an admin out of every row
+    Erase(erase::Erase),
 }
 
 pub(super) fn run(command: &Audit, common: &Common) -> anyhow::Result<Finding> {
-    let settings = common.settings()?;
-    let Action::Tail { limit } = command.action;
-    with_store(&settings, async |store| {
+    match &command.action {
+        Action::Tail { limit } => tail(*limit, common),
+        Action::Verify(command) => verify::run(command, common),
+        Action::Export(command) => export::run(command, common),
+        Action::Erase(command) => erase::run(command, common),
+    }
+}
+
+fn tail(limit: u32, common: &Common) -> anyhow::Result<Finding> {
+    with_store(&common.settings()?, async |store| {
         let events = store.recent(limit).await?;
         for event in events.iter().rev() {
             println!("{}", serde_json::to_string(event)?);

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod audit_log;
 mod corpus;
 mod framing;
 mod freshness;

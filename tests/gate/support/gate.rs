@@ -34,6 +34,10 @@ pub struct Setup {
     pub mapping_settings: &'static str,
     /// The lines of [forwarded].
     pub forwarded: &'static str,
+    /// Further lines of [audit].
+    pub audit: &'static str,
+    /// Further sections.
+    pub sections: &'static str,
 }
 
 impl Setup {
@@ -50,6 +54,8 @@ impl Setup {
         firewall: "",
         mapping_settings: "",
         forwarded: "",
+        audit: "",
+        sections: "",
     };
     /// The legacy roles decide everywhere.
     pub const LEGACY: Setup = Setup { clusters: "legacy", ..Setup::V2 };
@@ -86,13 +92,15 @@ impl Gate {
              timeout_ms = {PATIENCE_MS}\n\
              [audit]\n\
              timeout_ms = {PATIENCE_MS}\n\
+             {audit}\
              [firewall]\n\
              allowed_hosts = [\"{HOST}\"]\n\
              {firewall}\
              [mapping]\n\
              {mapping_settings}\
              [forwarded]\n\
-             {forwarded}",
+             {forwarded}\
+             {sections}",
             environment = setup.environment,
             folder = folder.display(),
             listen = setup.listen,
@@ -101,6 +109,8 @@ impl Gate {
             firewall = setup.firewall,
             mapping_settings = setup.mapping_settings,
             forwarded = setup.forwarded,
+            audit = setup.audit,
+            sections = setup.sections,
         );
         std::fs::write(folder.join("gate.toml"), settings).expect("settings");
         let mapping = match setup.mapping {
@@ -112,6 +122,13 @@ impl Gate {
         let mut gate = Gate { folder, database_url: database_url.to_owned(), flag: setup.flag, process };
         gate.wait_until_ready().await;
         gate
+    }
+
+    /// Starts a gate in the place of this one, which has ended.
+    pub async fn start_again(&mut self) {
+        let _ = std::fs::remove_file(self.socket());
+        self.process = serve(&self.folder, &self.database_url, self.flag, &[]);
+        self.wait_until_ready().await;
     }
 
     /// Starts the gate that takes this one's sockets over, and returns when it waits for them.
@@ -185,6 +202,24 @@ impl Gate {
     /// One request over a connection of its own.
     pub async fn send(&self, ask: &Ask) -> Answer {
         self.client().send(ask).await
+    }
+
+    /// Runs another subcommand, whatever becomes of it: its exit code and what it printed.
+    pub fn attempt(&self, arguments: &[&str]) -> (i32, String) {
+        let output =
+            program(&self.folder, &self.database_url).args(arguments).output().expect("the binary runs");
+        let printed = String::from_utf8(output.stdout).expect("the binary writes UTF-8");
+        (output.status.code().expect("it ended by itself"), printed)
+    }
+
+    /// The gate's folder, with its settings and its spool.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where health, metrics and the events of services are.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
     }
 
     /// Runs another subcommand of the binary beside the gate, with the same settings, and expects it to succeed.

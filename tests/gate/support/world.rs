@@ -92,14 +92,20 @@ impl World {
     }
 
     /// Runs a statement around the gate, as Console would.
-    pub async fn execute(&self, statement: &'static str) {
-        use sqlx::{Connection as _, Executor as _};
+    pub async fn execute(&self, statement: &str) {
+        use sqlx::Connection as _;
         if self.database_url.starts_with("sqlite:") {
             let mut connection = sqlx::SqliteConnection::connect(&self.database_url).await.expect("SQLite");
-            connection.execute(statement).await.expect("SQLite takes the statement");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+                .execute(&mut connection)
+                .await
+                .expect("SQLite takes the statement");
         } else {
             let mut connection = sqlx::PgConnection::connect(&self.database_url).await.expect("Postgres");
-            connection.execute(statement).await.expect("Postgres takes the statement");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+                .execute(&mut connection)
+                .await
+                .expect("Postgres takes the statement");
         }
     }
 }

@@ -1,0 +1,28 @@
+//! `console-gate audit erase`
+
+use clap::Args;
+
+use crate::audit::erasure;
+use crate::cli::{Common, Finding, operator, with_notary};
+
+/// Take what is personal of an admin out of every row
+///
+/// Blanks the id, the session, the address and the path in every row that names the admin, records that it was done, and
+/// leaves the chain whole. A gate does the same by itself within a minute after the admin's row is deleted.
+#[derive(Debug, Args)]
+pub(super) struct Erase {
+    /// The admin's id, as audit rows have it
+    actor: String,
+}
+
+pub(super) fn run(command: &Erase, common: &Common) -> anyhow::Result<Finding> {
+    with_notary(&common.settings()?, async |store, notary| {
+        let erased =
+            erasure::erase(store.as_ref(), &notary, &command.actor, &operator(), chrono::Utc::now()).await?;
+        println!(
+            "{} rows and {} customers' events are without a name now",
+            erased.rows, erased.customer_rows
+        );
+        Ok(Finding::Clean)
+    })
+}

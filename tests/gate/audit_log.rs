@@ -1,0 +1,328 @@
+//! The audit as an auditor meets it: proved, exported, erased, reported to, and whole when the database was not.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::http::{Answer, Client};
+use crate::support::recorder::Recorder;
+use crate::support::{Ask, Database, Gate, Setup, World};
+
+const MAPPING: &str = "version = 1\n[clusters]\nC = \"v2\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
+    \"GET /denied/<path:rest>\" = { legacy = [\"superadmin\"], role = \"console-manager\" }\n";
+
+struct Scene {
+    world: World,
+    gate: Gate,
+    cookie: String,
+    _upstream: Recorder,
+}
+
+/// A gate, and somebody whom it denies everything.
+async fn scene(database: Database, setup: Setup) -> Scene {
+    let world = World::new(database).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    world.admin("anna", &["raxx-support-team"], &[]).await;
+    let gate =
+        world.gate(&Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), ..setup }).await;
+    let cookie = world.cookie("anna");
+    Scene { world, gate, cookie, _upstream: upstream }
+}
+
+impl Scene {
+    async fn deny(&self, number: u32) -> String {
+        let answer = self.gate.send(&Ask::get(&format!("/denied/{number}")).cookie(&self.cookie)).await;
+        assert_eq!(answer.status, 403);
+        answer.request_id().to_owned()
+    }
+
+    /// The verdict of `audit verify`, and the kinds of its findings.
+    fn verify(&self, arguments: &[&str]) -> (i32, Vec<String>, Value) {
+        let arguments = [&["audit", "verify", "--format", "json"], arguments].concat();
+        let (code, printed) = self.gate.attempt(&arguments);
+        let report: Value = serde_json::from_str(&printed).expect("a report");
+        let kinds = report["findings"].as_array().expect("findings").iter();
+        (code, kinds.map(|finding| finding["kind"].as_str().unwrap_or_default().to_owned()).collect(), report)
+    }
+
+    /// A statement around the triggers, as somebody who has the database for himself would make it.
+    async fn tamper(&self, statement: &str) {
+        let sqlite = self.world.database_url.starts_with("sqlite:");
+        let before = if sqlite {
+            "DROP TRIGGER IF EXISTS gate_audit_events_refuse_update;
+             DROP TRIGGER IF EXISTS gate_audit_events_refuse_delete;
+             DROP TRIGGER IF EXISTS customer_audit_events_refuse_update;"
+        } else {
+            "ALTER TABLE gate_audit_events DISABLE TRIGGER USER;
+             ALTER TABLE customer_audit_events DISABLE TRIGGER USER;"
+        };
+        self.world.execute(&format!("{before} {statement}")).await;
+    }
+
+    async fn until_replayed(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.readiness().await["audit"] != "database" {
+            assert!(Instant::now() < deadline, "rows still wait\n{}", self.gate.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn readiness(&self) -> Value {
+        Client::to(&self.gate.admin_socket()).send(&Ask::get("/readyz")).await.json()
+    }
+}
+
+/// What somebody with the database for himself might do to a chain of `chain_started` and the denials 1 to 6.
+const DAMAGES: [(&str, &str); 5] = [
+    ("UPDATE gate_audit_events SET reason = 'none' WHERE path = '/denied/3'", "edited"),
+    ("UPDATE gate_audit_events SET actor_id = 'ben' WHERE path = '/denied/3'", "edited"),
+    ("DELETE FROM gate_audit_events WHERE path = '/denied/3'", "removed"),
+    (
+        "UPDATE gate_audit_events SET actor_id = NULL, session_id = NULL, client_address = NULL, path = NULL,
+                personal_salt = NULL, erased_by = 'nobody' WHERE path = '/denied/3'",
+        "erasure_unaccounted",
+    ),
+    (
+        "INSERT INTO gate_audit_events (id, event_type, occurred_at_utc, actor_kind, chain_id, sequence, key_id,
+                personal_digest, content_hash, mac)
+         SELECT '00000000-0000-0000-0000-000000000007', 'access_denied', occurred_at_utc, 'admin', chain_id, 8,
+                key_id, personal_digest, content_hash, mac FROM gate_audit_events WHERE path = '/denied/3'",
+        // Made up, with the seal of another row: it is not what that seal was made of.
+        "edited",
+    ),
+];
+
+async fn what_was_done_to_a_row_is_found(database: Database) {
+    for (statement, expected) in DAMAGES {
+        let scene = scene(database, Setup::V2).await;
+        for number in 1..=6 {
+            scene.deny(number).await;
+        }
+        assert_eq!(scene.verify(&[]).1, [""; 0]);
+        scene.tamper(statement).await;
+        let (code, kinds, report) = scene.verify(&[]);
+        assert_eq!(code, 1, "{statement}");
+        assert!(kinds.contains(&expected.to_owned()), "{statement}: {report}");
+        assert!(kinds.len() <= 2, "one damage, few findings: {report}");
+        let (code, text) = scene.gate.attempt(&["audit", "verify"]);
+        assert!(code == 1 && text.contains(expected) && text.contains("NOT CLEAN"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_to_a_row_is_found_on_sqlite() {
+    what_was_done_to_a_row_is_found(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_to_a_row_is_found_on_postgres() {
+    what_was_done_to_a_row_is_found(Database::Postgres).await;
+}
+
+/// What the chain alone cannot show: its last rows are gone. A checkpoint in a second place does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_tail_is_found_by_a_checkpoint() {
+    let setup = Setup { audit: "checkpoint_file = \"checkpoints\"\n", ..Setup::V2 };
+    let mut scene = scene(Database::Sqlite, setup).await;
+    for number in 1..=6 {
+        scene.deny(number).await;
+    }
+    scene.gate.signal("TERM");
+    assert!(scene.gate.ends(Duration::from_secs(30)).await, "{}", scene.gate.log());
+    assert_eq!(scene.verify(&[]).1, [""; 0], "a gate that stops leaves a checkpoint of all that it wrote");
+    scene.tamper("DELETE FROM gate_audit_events WHERE path IN ('/denied/5', '/denied/6')").await;
+    assert_eq!(scene.verify(&[]).1, ["cut"]);
+    std::fs::write(scene.gate.folder().join("none"), "").expect("an empty file");
+    let none = scene.gate.folder().join("none").display().to_string();
+    assert_eq!(scene.verify(&["--checkpoints", &none]).1, [""; 0], "without checkpoints nobody can know");
+}
+
+/// The database takes no rows (and answers reads): denials go out, their rows come later, in order, once.
+async fn rows_outlive_a_database_that_takes_none(database: Database) {
+    let scene = scene(database, Setup::V2).await;
+    let mut ids = vec![scene.deny(1).await];
+    scene.world.execute("ALTER TABLE gate_audit_events RENAME TO away").await;
+    for number in 2..=20 {
+        ids.push(scene.deny(number).await);
+    }
+    let readiness = scene.readiness().await;
+    assert_eq!((&readiness["audit"], &readiness["ready"]), (&json!("spool"), &json!(true)));
+    scene.world.execute("ALTER TABLE away RENAME TO gate_audit_events").await;
+    scene.until_replayed().await;
+    ids.push(scene.deny(21).await);
+    for id in &ids {
+        assert_eq!(scene.world.store.by_request(id).await.expect("the rows").len(), 1, "{id}");
+    }
+    let (_, kinds, report) = scene.verify(&[]);
+    assert_eq!(kinds, [""; 0], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_outlive_a_database_that_takes_none_on_sqlite() {
+    rows_outlive_a_database_that_takes_none(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_outlive_a_database_that_takes_none_on_postgres() {
+    rows_outlive_a_database_that_takes_none(Database::Postgres).await;
+}
+
+/// Killed with rows in its spool: the next gate on the machine brings them.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_outlive_the_gate_that_spooled_them() {
+    let mut scene = scene(Database::Postgres, Setup::V2).await;
+    scene.world.execute("ALTER TABLE gate_audit_events RENAME TO away").await;
+    let id = scene.deny(1).await;
+    scene.gate.signal("KILL");
+    assert!(scene.gate.ends(Duration::from_secs(30)).await);
+    scene.world.execute("ALTER TABLE away RENAME TO gate_audit_events").await;
+    scene.gate.start_again().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while scene.world.store.by_request(&id).await.expect("the rows").is_empty() {
+        assert!(Instant::now() < deadline, "{}", scene.gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.verify(&[]).1, [""; 0]);
+}
+
+/// Neither the database nor the spool takes the row: 503, and never a 403 that leaves no trace.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_that_cannot_be_recorded_is_no_denial() {
+    let scene = scene(Database::Postgres, Setup { audit: "spool_bytes = 0\n", ..Setup::V2 }).await;
+    scene.world.execute("ALTER TABLE gate_audit_events RENAME TO away").await;
+    let answer = scene.gate.send(&Ask::get("/denied/1").cookie(&scene.cookie)).await;
+    assert_eq!(answer.status, 503);
+    let readiness = scene.readiness().await;
+    assert_eq!((&readiness["audit"], &readiness["ready"]), (&json!("nowhere"), &json!(false)));
+    scene.world.execute("ALTER TABLE away RENAME TO gate_audit_events").await;
+    scene.until_replayed().await;
+    scene.deny(2).await;
+    assert_eq!(scene.verify(&[]).1, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_holds_the_rows_of_its_time() {
+    let scene = scene(Database::Sqlite, Setup::V2).await;
+    let ids = [scene.deny(1).await, scene.deny(2).await];
+    let (_, lines) = scene.gate.attempt(&["audit", "export", "--since", "2020-01-01", "--format", "jsonl"]);
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let denials: Vec<&Value> = rows.iter().filter(|row| row["event_type"] == "access_denied").collect();
+    assert_eq!(denials.iter().map(|row| row["request_id"].as_str().unwrap_or("")).collect::<Vec<_>>(), ids);
+    let (_, table) = scene.gate.attempt(&["audit", "export", "--since", "2020-01-01", "--format", "csv"]);
+    assert!(table.starts_with("id,event_type,occurred_at_utc,actor_kind,actor_id,"), "{table}");
+    assert_eq!(table.lines().count(), rows.len() + 1);
+    let until = ["audit", "export", "--since", "2020-01-01", "--until", "2020-01-02"];
+    assert_eq!(scene.gate.attempt(&until), (0, String::new()));
+    assert_eq!(scene.gate.attempt(&["audit", "export", "--since", "yesterday"]).0, 2);
+}
+
+/// Deleting an admin asks for it; the name goes, the rows stay, and the chain holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_an_admin_leaves_the_chain_whole() {
+    let scene = scene(Database::Postgres, Setup::V2).await;
+    scene.deny(1).await;
+    scene.deny(2).await;
+    assert!(scene.gate.run(&["audit", "erase", "anna"]).starts_with("2 rows and 0 customers' events"));
+    let (code, kinds, report) = scene.verify(&[]);
+    assert_eq!((code, kinds), (0, Vec::new()));
+    assert_eq!(report["summary"]["erased"], 2);
+    assert!(!scene.gate.run(&["audit", "export", "--since", "2020-01-01"]).contains("anna"));
+    // One more row without a name is one more than the event accounts for.
+    let event = scene.world.store.recent(1).await.expect("the rows").remove(0);
+    assert_eq!(event.event_type, "admin_erased");
+    scene.world.admin("ben", &["raxx-support-team"], &[]).await;
+    let ben = Ask::get("/denied/3").cookie(&scene.world.cookie("ben"));
+    assert_eq!(scene.gate.send(&ben).await.status, 403);
+    scene
+        .tamper(&format!(
+            "UPDATE gate_audit_events SET actor_id = NULL, session_id = NULL, client_address = NULL, path = NULL,
+                    personal_salt = NULL, erased_by = '{}' WHERE path = '/denied/3'",
+            event.id
+        ))
+        .await;
+    assert_eq!(scene.verify(&[]).1, ["erasure_unaccounted"]);
+}
+
+const INGEST: Setup = Setup { sections: "[ingest]\nsources = [\"queue\"]\nper_minute = 10\n", ..Setup::V2 };
+
+fn event(number: u32) -> Value {
+    json!({
+        "id": format!("01a1fc4e-30f0-737c-a378-{number:012}"),
+        "tenant_id": "4711",
+        "dimension": "operator_interaction",
+        "action": "operator.rbac.grant",
+        "occurred_at": "2026-11-21T03:00:00Z",
+        "actor": { "kind": "admin", "id": "anna" },
+        "detail": { "role": "raptor-audit-support", "weight": 0.5 },
+    })
+}
+
+impl Scene {
+    async fn report(&self, token: &str, body: &Value) -> Answer {
+        let ask = Ask::new("POST", "/api/v1/audit/events").bearer(token).body(body.to_string());
+        Client::to(&self.gate.admin_socket()).send(&ask.header("content-type", "application/json")).await
+    }
+
+    fn token(&self, name: &str) -> String {
+        self.gate.run(&["token", "create", name]).trim().to_owned()
+    }
+}
+
+async fn services_report_events(database: Database) {
+    let scene = scene(database, INGEST).await;
+    let token = scene.token("queue");
+    let answer = scene.report(&token, &event(1)).await;
+    assert_eq!((answer.status, answer.json()), (201, json!({ "accepted": 1, "known_already": 0 })));
+    let many = json!({ "events": [event(1), event(2), event(3)] });
+    let answer = scene.report(&token, &many).await;
+    assert_eq!((answer.status, answer.json()), (201, json!({ "accepted": 2, "known_already": 1 })));
+    let (code, _, report) = scene.verify(&[]);
+    assert_eq!((code, &report["customer_events"]["rows"]), (0, &json!(3)), "{report}");
+
+    scene.tamper("UPDATE customer_audit_events SET action = 'nothing' WHERE id LIKE '%2'").await;
+    assert_eq!(scene.verify(&[]).1, ["edited"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_report_events_on_sqlite() {
+    services_report_events(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_report_events_on_postgres() {
+    services_report_events(Database::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_may_not_be_or_is_unsound_is_refused_whole() {
+    let scene = scene(Database::Sqlite, INGEST).await;
+    let (token, other) = (scene.token("queue"), scene.token("other"));
+    assert_eq!(scene.report("cg_unknown", &event(1)).await.status, 401);
+    assert_eq!(scene.report(&other, &event(1)).await.status, 403);
+    assert_eq!(scene.report(&token, &json!("nothing")).await.status, 422);
+    let mut bad = event(2);
+    bad["occurred_at"] = json!("soon");
+    bad["surprise"] = json!(1);
+    let answer = scene.report(&token, &json!({ "events": [event(1), bad] })).await;
+    assert_eq!((answer.status, answer.header("content-type")), (422, "application/problem+json"));
+    let pointers: Vec<Value> = answer.json()["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|error| error["pointer"].clone())
+        .collect();
+    assert_eq!(pointers, ["/events/1/occurred_at", "/events/1/surprise"]);
+    // None of a refused report is taken.
+    assert_eq!(scene.verify(&[]).2["customer_events"]["rows"], 0);
+    assert_eq!(scene.report(&token, &event(1)).await.status, 201);
+    let mut others = event(1);
+    others["tenant_id"] = json!("4712");
+    assert_eq!(scene.report(&token, &others).await.status, 409);
+    // Ten a minute; each event counts, whatever became of it.
+    let many = json!({ "events": (10..20).map(event).collect::<Vec<_>>() });
+    let answer = scene.report(&token, &many).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
+    scene.gate.run(&["token", "revoke", "queue"]);
+    assert_eq!(scene.report(&token, &event(30)).await.status, 401);
+}
