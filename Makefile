@@ -1,10 +1,11 @@
 # Two commands do everything: `make demo` and `make test`. The others are for working on the project.
 
 CARGO ?= cargo
+SECONDS ?= 60
 DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
-.PHONY: demo test lint prove race bench clean
+.PHONY: demo test lint prove race bench fuzz deny suites clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -40,6 +41,27 @@ race:
 bench:
 	@tests/setup.sh build
 	$(CARGO) bench --locked
+
+## Ten fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
+fuzz:
+	@tests/setup.sh build
+	@tests/fuzz/run.sh $(SECONDS)
+
+## Licences, sources, banned crates and twice-built versions; advisories where their database can be fetched
+deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	@$(CARGO) deny --locked check bans licenses sources
+	@if $(CARGO) deny --locked fetch db >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check --disable-fetch advisories; \
+	else \
+		echo "deny: SKIPPED advisories: their database (github.com/rustsec/advisory-db) could not be fetched"; \
+	fi
+
+## slowhttptest, h2spec and testssl.sh, those that are installed, against the real binary
+suites:
+	@tests/setup.sh build
+	$(CARGO) build --locked
+	@tests/suites/run.sh
 
 clean:
 	$(CARGO) clean

@@ -264,7 +264,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
         let before = self.chain.head();
         let entries = self.seal(&drafts);
         let error = if !self.backlog.holds_own() {
-            match self.to_database(&entries).await {
+            match self.append(&entries).await {
                 Ok(()) => {
                     self.state.set(AuditState::Database);
                     return vec![Ok(()); count];
@@ -280,7 +280,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
             // Behind what waits already, so that rows reach the database in order.
             StoreError::Unavailable("rows wait in the spool".into())
         };
-        vec![self.to_spool(entries, error).await; count]
+        vec![self.spool(entries, error).await; count]
     }
 
     /// Row by row, for a batch of which one row was refused.
@@ -289,7 +289,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
         for draft in drafts {
             let before = self.chain.head();
             let entries = self.seal(std::slice::from_ref(&draft));
-            let outcome = match self.to_database(&entries).await {
+            let outcome = match self.append(&entries).await {
                 Ok(()) => Ok(()),
                 Err(error) if error.is_final() => {
                     self.rewind(before);
@@ -297,7 +297,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
                     tracing::error!(%error, id = %draft.record.id, "the database refuses an audit row");
                     Err(AuditError::Refused(Arc::new(error)))
                 }
-                Err(error) => self.to_spool(entries, error).await,
+                Err(error) => self.spool(entries, error).await,
             };
             outcomes.push(outcome);
         }
@@ -312,14 +312,14 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
         self.chain.rewind(head);
     }
 
-    async fn to_database(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
         match tokio::time::timeout(self.database_time, self.store.append(entries)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::Timeout(self.database_time)),
         }
     }
 
-    async fn to_spool(&mut self, entries: Vec<Entry>, error: StoreError) -> Result<(), AuditError> {
+    async fn spool(&mut self, entries: Vec<Entry>, error: StoreError) -> Result<(), AuditError> {
         let rows = entries.len();
         if self.state.get() == AuditState::Database {
             tracing::error!(%error, "audit rows go to the spool");

@@ -63,6 +63,10 @@ impl Settings {
         if reader.findings.is_empty() {
             Ok(settings)
         } else {
+            for finding in &mut reader.findings {
+                finding.message = without_passwords(&finding.message);
+                finding.suggestion = finding.suggestion.take().map(|text| without_passwords(&text));
+            }
             Err(Diagnostics::new(path, &without_passwords(source), reader.findings))
         }
     }
@@ -87,17 +91,21 @@ impl Settings {
     }
 }
 
-/// The text with the user part of every URL starred out, byte for byte: findings quote lines of the file.
-fn without_passwords(source: &str) -> String {
+/// The text with what may be a password starred out, byte for byte: the user part of every URL, and its query
+/// (`?password=`). Findings quote lines of the file, and serde's messages quote values.
+fn without_passwords(text: &str) -> String {
     let starred = |line: &str| {
-        let (Some(scheme), Some(at)) = (line.find("://"), line.rfind('@')) else { return line.to_owned() };
-        let start = scheme + "://".len();
-        if at < start {
-            return line.to_owned();
+        let Some(start) = line.find("://").map(|scheme| scheme + "://".len()) else { return line.to_owned() };
+        let user_end = line.rfind('@').filter(|at| *at > start).unwrap_or(start);
+        let query = line[start..].find('?').map_or(line.len(), |at| start + at);
+        let hidden = |from: usize, to: usize| "*".repeat(to - from);
+        if query <= user_end {
+            return format!("{}{}", &line[..start], hidden(start, line.len()));
         }
-        format!("{}{}{}", &line[..start], "*".repeat(at - start), &line[at..])
+        let shown = &line[user_end..query];
+        format!("{}{}{shown}{}", &line[..start], hidden(start, user_end), hidden(query, line.len()))
     };
-    source.split('\n').map(starred).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(starred).collect::<Vec<_>>().join("\n")
 }
 
 struct Reader<'s> {
@@ -319,6 +327,19 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         let source = "[database]\nurl = \"mysql://gate:hunter2@db/console\"\n";
         let shown = Settings::parse("gate.toml", source).unwrap_err().to_string();
         assert!(shown.contains("@db/console") && !shown.contains("hunter2"), "{shown}");
+        // The URL in the wrong place, which serde quotes, and the password in the query, where sqlx takes it too.
+        for source in [
+            "database = \"postgres://gate:hunter2@db/console\"",
+            "[listen]\nproxy = \"postgres://gate:hunter2@db/console\"",
+            "[audit]\nclient_address = \"postgres://db/console?user=gate&password=hunter2\"",
+            "[database]\nmax_connections = \"postgres://gate:hunter2?@db/console?password=hunter2@x\"",
+            "\"postgres://gate:hunter2@db/console\" = 1",
+        ] {
+            let diagnostics = Settings::parse("gate.toml", source).unwrap_err();
+            for shown in [diagnostics.to_string(), diagnostics.one_line_each()] {
+                assert!(!shown.contains("hunter2"), "{shown}");
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! Body rules: what the gate reads in a body is what a plain reading of it finds, or it reads nothing.
+
+use std::sync::Arc;
+
+use console_gate::decision::body::{BodyError, BodyFacts, ContentHeaders, read};
+use console_gate::mapping::{BodyField, BodyRule};
+use console_gate::rbac::Requirement;
+use serde_json::Value;
+
+use super::input::Input;
+use super::{naive_json, naive_url};
+
+const DEEPEST: usize = 32;
+const VALUES: [&str; 4] = ["prod", "1", "true", ""];
+/// A JSON pointer and the keys that it names.
+const FIELDS: [(&str, &[&str]); 5] = [
+    ("/target", &["target"]),
+    ("/a/b", &["a", "b"]),
+    ("/list/0", &["list", "0"]),
+    ("/x~1y", &["x/y"]),
+    ("/~01", &["~1"]),
+];
+
+/// The first bytes choose a rule and a content type, the others are the body.
+pub fn body(data: &[u8]) -> bool {
+    let mut input = Input::new(data);
+    let is_form = input.below(2) == 1;
+    let (field, equals) = (input.choose(&FIELDS), input.choose(&VALUES));
+    let headers = ContentHeaders {
+        content_type: input.choose(if is_form { &FORM_TYPES } else { &JSON_TYPES }),
+        content_encoding: if input.below(16) == 1 { Some("identity") } else { None },
+    };
+    let body = input.rest();
+    let is_readable = headers.content_encoding.is_none()
+        && headers.content_type.is_some_and(|name| name.starts_with("application/"));
+    let facts = if is_form {
+        let name = field.1[0];
+        let facts = read(&[rule(BodyField::Form(name.to_owned()), equals)], headers, body);
+        if is_readable {
+            check_form(&facts, name, equals, body);
+        }
+        facts
+    } else {
+        let facts = read(&[rule(BodyField::Json(field.0.to_owned()), equals)], headers, body);
+        if is_readable {
+            check_json(&facts, field.1, equals, body);
+        }
+        facts
+    };
+    if !is_readable {
+        assert!(matches!(facts, BodyFacts::Unreadable(_)), "{headers:?}");
+    }
+    matches!(facts, BodyFacts::Read(_))
+}
+
+/// Those that begin with `application/` are to be read, the others not.
+const JSON_TYPES: [Option<&str>; 6] = [
+    Some("application/json"),
+    Some("application/json; charset=utf-8"),
+    Some("application/json;charset=\"UTF-8\""),
+    Some("text/json"),
+    Some("multipart/form-data; boundary=x"),
+    None,
+];
+const FORM_TYPES: [Option<&str>; 3] =
+    [Some("application/x-www-form-urlencoded"), Some("multipart/form-data; boundary=x"), None];
+
+fn rule(field: BodyField, equals: &str) -> BodyRule {
+    BodyRule { field, equals: equals.to_owned(), requires: Requirement::Role(Arc::from("r")) }
+}
+
+fn check_json(facts: &BodyFacts, path: &[&str], equals: &str, body: &[u8]) {
+    let context = || format!("{facts:?} for {path:?} = {equals} in {}", String::from_utf8_lossy(body));
+    let plain = match serde_json::from_slice::<Value>(body) {
+        Ok(plain) => plain,
+        Err(_) => {
+            assert!(matches!(facts, BodyFacts::Unreadable(_)), "{}", context());
+            return;
+        }
+    };
+    let expected = if naive_json::has_twins(body, &plain) || naive_json::depth(&plain) > DEEPEST {
+        // Which of the two faults is met first is of no consequence.
+        assert!(
+            matches!(facts, BodyFacts::Unreadable(BodyError::DuplicateKey | BodyError::Malformed)),
+            "{}",
+            context()
+        );
+        return;
+    } else {
+        match naive_json::at(&plain, path) {
+            Some(Value::String(text)) => BodyFacts::Read(vec![text == equals]),
+            Some(Value::Bool(flag)) => BodyFacts::Read(vec![if *flag { "true" } else { "false" } == equals]),
+            Some(Value::Number(number)) => BodyFacts::Read(vec![number.to_string() == equals]),
+            _ => BodyFacts::Unreadable(BodyError::NoSuchField),
+        }
+    };
+    assert_eq!(*facts, expected, "{}", context());
+}
+
+/// A form is pairs between `&`, with `+` for a space and escapes.
+fn check_form(facts: &BodyFacts, name: &str, equals: &str, body: &[u8]) {
+    let mut pairs = Vec::new();
+    for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let mut half = || {
+            let spaced =
+                halves.next().unwrap_or_default().iter().map(|byte| if *byte == b'+' { b' ' } else { *byte });
+            String::from_utf8(naive_url::decode(&spaced.collect::<Vec<u8>>())?).ok()
+        };
+        pairs.push(half().zip(half()));
+    }
+    let Some(pairs) = pairs.into_iter().collect::<Option<Vec<_>>>() else {
+        assert!(matches!(facts, BodyFacts::Unreadable(_)), "{facts:?}");
+        return;
+    };
+    let names: std::collections::HashSet<&String> = pairs.iter().map(|(name, _)| name).collect();
+    let expected = match pairs.iter().find(|(known, _)| known == name) {
+        _ if names.len() < pairs.len() => BodyFacts::Unreadable(BodyError::DuplicateKey),
+        Some((_, value)) => BodyFacts::Read(vec![value == equals]),
+        None => BodyFacts::Unreadable(BodyError::NoSuchField),
+    };
+    assert_eq!(*facts, expected, "{name} = {equals} in {}", String::from_utf8_lossy(body));
+}
