@@ -9,6 +9,7 @@ mod flag;
 mod history;
 mod keygen;
 mod migrate;
+mod retention;
 mod rollback;
 mod serve;
 mod token;
@@ -75,6 +76,8 @@ enum Command {
     History(history::History),
     /// Look at the audit log
     Audit(audit::Audit),
+    /// Remove what is old enough
+    Retention(retention::Retention),
     /// Enrol, revoke and list machine tokens
     Token(token::Token),
     /// Print a fresh key for CONSOLE_GATE_KEYS
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(command) => rollback::run(command, &arguments.common),
         Command::History(command) => history::run(command, &arguments.common),
         Command::Audit(command) => audit::run(command, &arguments.common),
+        Command::Retention(command) => retention::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
         Command::Demo(command) => demo::run(command),

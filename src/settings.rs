@@ -28,6 +28,7 @@ pub struct Settings {
     pub assertion: Assertion,
     pub forwarded: Forwarded,
     pub ingest: Ingest,
+    pub retention: Retention,
 }
 
 /// Where callers and operators connect.
@@ -365,6 +366,20 @@ pub struct Ingest {
 impl Default for Ingest {
     fn default() -> Self {
         Ingest { sources: Vec::new(), per_minute: PositiveCount(6_000) }
+    }
+}
+
+/// What `console-gate retention` removes, beside what the documents fix.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days after which a disagreement that was not seen again is forgotten.
+    pub drift_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention { drift_days: 90 }
     }
 }
 

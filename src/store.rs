@@ -13,6 +13,7 @@ pub mod mappings;
 pub mod migrations;
 pub mod people;
 pub mod postgres;
+pub mod retention;
 pub mod sqlite;
 pub mod tokens;
 
@@ -28,6 +29,7 @@ pub use mappings::MappingStore;
 pub use migrations::MigrationStore;
 pub use people::PeopleStore;
 pub use postgres::PostgresStore;
+pub use retention::RetentionStore;
 pub use sqlite::SqliteStore;
 pub use tokens::TokenStore;
 
@@ -41,6 +43,7 @@ pub trait Store:
     + MappingStore
     + MigrationStore
     + PeopleStore
+    + RetentionStore
     + TokenStore
     + Send
     + Sync

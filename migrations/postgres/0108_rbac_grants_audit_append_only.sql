@@ -1,7 +1,9 @@
 -- The grants audit is append-only for everybody, its owner included (RBAC V2 design, section 3.2, has the REVOKE;
 -- why it is not enough: migration 0102).
 --
--- One thing must still pass: what the table's own foreign keys do when an admin, a group or a role is erased
+-- A row may go after seven years (section 9.1), which is its retention.
+--
+-- And one thing must still pass: what the table's own foreign keys do when an admin, a group or a role is erased
 -- (invariant I-6). The trigger knows such a change by its effect, not by its origin: a row may go once its admin
 -- is gone, and may lose its group or role once that is gone, and nothing else about it may change. To ask
 -- pg_trigger_depth() whether a foreign key is at work would ask too little: a DELETE out of any trigger, on a
@@ -13,7 +15,8 @@ DECLARE
     erased rbac_grants_audit;
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        IF NOT EXISTS (SELECT 1 FROM admins WHERE id = OLD.target_user_id) THEN
+        IF NOT EXISTS (SELECT 1 FROM admins WHERE id = OLD.target_user_id)
+            OR OLD.created_at_utc < now() - interval '7 years' THEN
             RETURN OLD;
         END IF;
     ELSE

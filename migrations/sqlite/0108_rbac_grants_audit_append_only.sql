@@ -1,12 +1,15 @@
 -- The grants audit is append-only (RBAC V2 design, section 3.2, by REVOKE, which SQLite does not know).
 --
--- One thing must still pass: what the table's own foreign keys do when an admin, a group or a role is erased
+-- A row may go after seven years (section 9.1), which is its retention.
+--
+-- And one thing must still pass: what the table's own foreign keys do when an admin, a group or a role is erased
 -- (invariant I-6). The triggers know such a change by its effect, since SQLite cannot tell where a statement
 -- comes from: a row may go once its admin is gone, and may lose its group or role once that is gone, and nothing
 -- else about it may change. Who can delete the admin could have had the row erased anyway.
 
 CREATE TRIGGER IF NOT EXISTS rbac_grants_audit_refuse_delete BEFORE DELETE ON rbac_grants_audit
 WHEN EXISTS (SELECT 1 FROM admins WHERE id = OLD.target_user_id)
+    AND OLD.created_at_utc >= strftime('%Y-%m-%dT%H:%M:%f', 'now', '-7 years')
 BEGIN
     SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `delete` is refused');
 END;

@@ -35,6 +35,8 @@ pub enum AuditEvent {
     SpoolDamaged { file: String, offset: Option<u64>, bytes: u64 },
     /// A service reported something about a customer's data: the twin of a row of `customer_audit_events`.
     CustomerEvent { id: uuid::Uuid, source: String, tenant: String, commitment: String },
+    /// What was old enough went.
+    RetentionApplied { grants_audit: u64, ticket_grants: u64, drift: u64, by: String },
     /// The personal values of `rows` rows were blanked. Those rows name this event.
     AdminErased { rows: u64, customer_rows: u64, by: String },
 }
@@ -193,6 +195,14 @@ impl AuditEvent {
                 detail: Some(json!({ "tenant": tenant, "commitment": commitment })),
                 ..AuditRecord::blank("customer_event", "machine", now)
             },
+            AuditEvent::RetentionApplied { grants_audit, ticket_grants, drift, by } => {
+                AuditRecord::by_operator(
+                    "retention_applied",
+                    now,
+                    by,
+                    json!({ "grants_audit": grants_audit, "ticket_grants": ticket_grants, "drift": drift }),
+                )
+            }
             AuditEvent::AdminErased { rows, customer_rows, by } => AuditRecord::by_operator(
                 "admin_erased",
                 now,

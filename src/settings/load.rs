@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "environment",
     "listen",
     "tls",
@@ -24,6 +24,7 @@ const SECTIONS: [&str; 13] = [
     "assertion",
     "forwarded",
     "ingest",
+    "retention",
 ];
 
 /// The settings could not be read.
@@ -149,6 +150,7 @@ impl Reader<'_> {
             assertion: self.section(&mut table, "assertion"),
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
+            retention: self.section(&mut table, "retention"),
         };
         self.check_across(&settings);
         settings

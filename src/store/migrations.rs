@@ -73,7 +73,7 @@ fn detail(error: &sqlx::Error) -> String {
 
 /// The tables that the gate's migrations know.
 fn is_ours(table: &str) -> bool {
-    const OURS: [&str; 16] = [
+    const OURS: [&str; 17] = [
         "admins",
         "admin_roles",
         "admin_sessions",
@@ -86,6 +86,7 @@ fn is_ours(table: &str) -> bool {
         "rbac_user_groups",
         "rbac_grants_audit",
         "rbac_ticket_grants",
+        "rbac_ticket_grants_archive",
         "rbac_break_glass_sessions",
         "console_flag_promotions",
         "customer_audit_events",

@@ -41,6 +41,7 @@ mod inheritance;
 mod mappings;
 mod migrations;
 mod people;
+mod retention;
 mod secrets;
 mod seed;
 mod tokens;

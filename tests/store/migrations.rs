@@ -5,7 +5,7 @@ use console_gate::store::StoreError;
 use crate::database::{Database, repository};
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 28] = [
+const TABLES: [&str; 29] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -32,6 +32,7 @@ const TABLES: [&str; 28] = [
     "rbac_role_permissions",
     "rbac_roles",
     "rbac_ticket_grants",
+    "rbac_ticket_grants_archive",
     "rbac_user_groups",
     "_sqlx_migrations",
 ];

@@ -1,0 +1,63 @@
+//! `console-gate retention`
+
+use chrono::{Months, TimeDelta, Utc};
+use clap::Args;
+
+use super::{Common, Finding, operator, with_notary};
+use crate::audit::AuditEvent;
+use crate::store::retention::Cutoffs;
+
+/// The documents' times (RBAC V2 design, section 9.1).
+const GRANTS_AUDIT: Months = Months::new(7 * 12);
+const TICKET_GRANTS: Months = Months::new(2 * 12);
+
+/// Remove what is old enough, and say what
+///
+/// Grants audit after seven years; ticket-scoped grants two years after they ended, to their archive; drift after the
+/// days that the settings say. What was removed is recorded. Meant for a timer, as the owner of the tables.
+#[derive(Debug, Args)]
+pub(super) struct Retention {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    with_notary(&settings, async |store, notary| {
+        let now = Utc::now();
+        let drift = TimeDelta::days(i64::from(settings.retention.drift_days));
+        let cutoffs = Cutoffs {
+            grants_audit: now - GRANTS_AUDIT,
+            ticket_grants: now - TICKET_GRANTS,
+            drift: now - drift,
+        };
+        let expired = store.expired(&cutoffs).await?;
+        let would = if command.dry_run { "would be " } else { "" };
+        println!(
+            "{} row(s) of the grants audit from before {} {would}removed",
+            expired.grants_audit,
+            cutoffs.grants_audit.date_naive()
+        );
+        println!(
+            "{} ticket grant(s) that ended before {} {would}archived",
+            expired.ticket_grants,
+            cutoffs.ticket_grants.date_naive()
+        );
+        println!(
+            "{} row(s) of drift from before {} {would}removed",
+            expired.drift,
+            cutoffs.drift.date_naive()
+        );
+        if !command.dry_run && expired != Default::default() {
+            let event = AuditEvent::RetentionApplied {
+                grants_audit: expired.grants_audit,
+                ticket_grants: expired.ticket_grants,
+                drift: expired.drift,
+                by: operator(),
+            };
+            store.apply_retention(&cutoffs, expired, now, &notary.note(event.into_record(now))).await?;
+        }
+        Ok(Finding::Clean)
+    })
+}
