@@ -32,14 +32,17 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-## 100,000 rounds of revoke-then-request through two gates on one Postgres
+## 100,000 rounds of revoke-then-request through two gates on one Postgres, strict and behind the barrier; a million of
+## loads against invalidations; the protocol's model in its largest world
 race:
 	@tests/setup.sh test
-	GATE_ROUNDS=100000 $(CARGO) test --locked --test gate freshness -- --nocapture
+	GATE_ROUNDS=100000 $(CARGO) test --locked --test gate -- --nocapture freshness:: push::
+	GATE_ROUNDS=1000000 $(CARGO) test --locked --test freshness loader -- --nocapture
+	$(CARGO) test --locked --test model -- --nocapture --include-ignored
 
-## Criterion: match, decide, warm access, cookie, firewall
+## Criterion: match, decide, warm access (strict and push, both databases), cookie, firewall
 bench:
-	@tests/setup.sh build
+	@tests/setup.sh test
 	$(CARGO) bench --locked
 
 ## Ten fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it

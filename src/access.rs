@@ -9,9 +9,16 @@
 //! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[(anna, 7)], or one load that finds epoch 7 or later
 //! ```
 //!
+//! A row may say `freshness = "push"` instead: then the epoch is what the database has told last, for as long as it is
+//! proven that it would have told of a change ([`push`]). Whoever takes something away waits at the [`barrier`] until
+//! every gate has taken note, so that for such changes push is as good as a read for each request.
+//!
 //! The epoch is part of the cache's key. A load that was under way when the epoch rose stores its answer under the
 //! old epoch, which nobody asks for any more: it cannot come back (the trap that others fell into with moka).
 
+pub mod barrier;
+mod keeper;
+pub mod push;
 mod shared_read;
 
 use std::sync::Arc;
@@ -23,10 +30,12 @@ use crate::clock::SharedClock;
 use crate::decision::Control;
 use crate::identity::Subject;
 use crate::ids::Epoch;
+use crate::mapping::Freshness;
 use crate::rbac::Access;
 use crate::store::control::ControlRow;
-use crate::store::{SharedStore, StoreError};
+use crate::store::{AccessSource, StoreError};
 
+use push::{Push, PushTerms};
 use shared_read::SharedRead;
 
 /// Nothing is known about the caller, so nothing may be allowed: 503.
@@ -63,30 +72,57 @@ impl Posture {
 
 /// Resolves callers through the cache.
 pub struct AccessResolver {
-    store: SharedStore,
+    store: Arc<dyn AccessSource>,
     clock: SharedClock,
     posture: Posture,
     epoch: SharedRead<ControlRow>,
+    /// `None` where nothing is pushed: then every observation is strict.
+    push: Option<Push>,
     cache: Cache<(Subject, Epoch), Arc<Access>>,
 }
 
 impl AccessResolver {
     /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
-    pub fn start(store: SharedStore, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
+    pub fn start(store: Arc<dyn AccessSource>, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
         let reader = store.clone();
         let epoch = SharedRead::start(move || {
             let reader = reader.clone();
             async move { reader.control().await }
         });
-        AccessResolver { store, clock, posture, epoch, cache: Cache::new(capacity) }
+        AccessResolver { store, clock, posture, epoch, push: None, cache: Cache::new(capacity) }
     }
 
-    /// The switches and the epoch, read after this call began.
+    /// Lets the database push, from the first observation on that asks for it. Until then, and for a gate that never
+    /// asks, there is no lease and no connection of its own.
+    pub fn with_push(mut self, terms: PushTerms) -> Self {
+        self.push = Some(Push::start(self.store.clone(), self.clock.clone(), terms));
+        self
+    }
+
+    /// Stops trusting what was pushed and gives the lease back, so that nobody has to wait for it to run out.
+    ///
+    /// # Errors
+    ///
+    /// The database did not take it; then the lease runs out.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        match &self.push {
+            Some(push) => push.leave().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The switches and the epoch: read after this call began, or what was pushed while that may be trusted.
     ///
     /// # Errors
     ///
     /// The database did not answer.
-    pub async fn observe(&self) -> Result<Control, AccessError> {
+    pub async fn observe(&self, freshness: Freshness) -> Result<Control, AccessError> {
+        if freshness == Freshness::Push
+            && let Some(push) = &self.push
+            && let Some(row) = push.trusted()
+        {
+            return Ok(self.posture.control(&row));
+        }
         Ok(self.posture.control(&self.epoch.read().await?))
     }
 

@@ -12,6 +12,7 @@ mod migrate;
 mod retention;
 mod rollback;
 mod serve;
+mod settled;
 mod token;
 
 use std::path::PathBuf;

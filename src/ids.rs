@@ -42,6 +42,10 @@ text_id!(
     MachineTokenId
 );
 text_id!(
+    /// The primary key of `gate_instances`: one process of the gate.
+    InstanceId
+);
+text_id!(
     /// The SHA-256 of a mapping file, as 64 lower-case hexadecimal digits.
     MappingSha256
 );

@@ -13,7 +13,8 @@ pub mod table;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use table::{
-    BodyField, BodyRule, ClusterMode, Found, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped, V2Gate,
+    BodyField, BodyRule, ClusterMode, Found, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated,
+    Unmapped, V2Gate,
 };
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::audit::drift::DriftReporter;
 use crate::clock::SharedClock;
 use crate::firewall::Policy;
 use crate::identity::flask_cookie::CookieVerifier;
+use crate::mapping::Freshness;
 use crate::settings::{AddressDetail, Settings};
 
 use crate::upstream::Upstreams;
@@ -54,6 +55,8 @@ pub struct Options {
     pub trusted_hops: usize,
     pub address_detail: AddressDetail,
     pub body_rule_bytes: usize,
+    /// For rows that say nothing.
+    pub freshness: Freshness,
     /// For the whole of a body that is read to decide, and for any other that does not keep up a least rate.
     pub body_time: Option<std::time::Duration>,
     /// Strict-Transport-Security, on every answer over TLS.
@@ -70,6 +73,7 @@ impl Options {
             upstream_host: settings.upstream.host.clone(),
             trusted_hops: settings.forwarded.trusted_hops,
             address_detail: settings.audit.client_address,
+            freshness: settings.access.freshness,
             body_rule_bytes: settings.firewall.body_rule_bytes.0,
             body_time: settings.firewall.body_timeout_ms.bound(),
             hsts: settings.tls.hsts(),

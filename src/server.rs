@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::access::push::PushTerms;
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, watch};
 use crate::api::ingest::Ingest;
@@ -58,6 +59,7 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
     let audit = gate.audit.clone();
+    let access = gate.access.clone();
     let (server, connections) = listen(settings, gate, certificates, start)?;
     let mut phases = server.watch_execution_phase();
     let (ended, mut serving) = oneshot::channel();
@@ -80,6 +82,9 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
         }
         if timeout(settings.listen.drain_ms.duration(), connections.none_left()).await.is_err() {
             tracing::warn!("requests were still under way when the time to drain was over");
+        }
+        if let Err(error) = access.leave().await {
+            tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
         }
         audit.finish(settings.audit.timeout_ms.duration()).await;
         Ok(())
@@ -106,10 +111,13 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let clock: SharedClock = Arc::new(SystemClock);
     let store = store::open(&store_options(settings)).await.context("the database")?;
     ready_schema(&store, settings).await?;
+    let instance = instance_name();
+    let push =
+        PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
     let notary = Notary::new(audit_keys(settings).await?);
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
     let file = &settings.mapping.file;
-    let mappings = MappingHolder::start(file, store.clone(), clock.clone(), instance_name(), notary.clone())
+    let mappings = MappingHolder::start(file, store.clone(), clock.clone(), instance, notary.clone())
         .await
         .context("the mapping")?;
     let mappings = Arc::new(mappings);
@@ -123,7 +131,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         production: settings.environment == Environment::Production,
     };
     let capacity = settings.access.cache_capacity.0 as u64;
-    let access = AccessResolver::start(store.clone(), clock.clone(), posture, capacity);
+    let access = AccessResolver::start(store.clone(), clock.clone(), posture, capacity).with_push(push);
     let gate = Gate {
         mappings: mappings.clone(),
         access: Arc::new(access),

@@ -10,6 +10,8 @@ pub mod values;
 
 use serde::Deserialize;
 
+use crate::mapping::Freshness;
+
 pub use values::{Address, AddressDetail, DatabaseSetting, Environment, Millis, PositiveCount, TlsVersion};
 
 /// Everything in `gate.toml`.
@@ -212,11 +214,19 @@ impl Default for Session {
 pub struct Access {
     /// Principals whose resolved roles are kept.
     pub cache_capacity: PositiveCount,
+    /// For rows of the mapping that say nothing.
+    pub freshness: Freshness,
+    /// How old pushed knowledge may become, and how long whoever takes something away may have to wait.
+    pub max_staleness_ms: Millis,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Access { cache_capacity: PositiveCount(10_000) }
+        Access {
+            cache_capacity: PositiveCount(10_000),
+            freshness: Freshness::Strict,
+            max_staleness_ms: Millis(2_000),
+        }
     }
 }
 
@@ -269,6 +279,9 @@ impl Default for Firewall {
 
 /// The most that pingora can hold back of a body and still forward it.
 pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
+
+/// Less leaves a heartbeat no time for its answer; more is a long time to wait for a revocation.
+pub const MAX_STALENESS_MS: std::ops::RangeInclusive<u64> = 200..=10_000;
 
 /// The audit rows.
 #[derive(Clone, Debug, Deserialize)]

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod catalog;
 pub mod control;
 pub mod drift;
+pub mod instances;
 pub mod mappings;
 pub mod migrations;
 pub mod people;
@@ -25,6 +26,7 @@ pub use audit::AuditStore;
 pub use catalog::CatalogStore;
 pub use control::ControlStore;
 pub use drift::DriftStore;
+pub use instances::InstanceStore;
 pub use mappings::MappingStore;
 pub use migrations::MigrationStore;
 pub use people::PeopleStore;
@@ -33,12 +35,16 @@ pub use retention::RetentionStore;
 pub use sqlite::SqliteStore;
 pub use tokens::TokenStore;
 
+/// What access is decided from: what callers hold, the control row, and the gates that have it pushed.
+pub trait AccessSource: AccessStore + ControlStore + InstanceStore + Send + Sync + 'static {}
+
+impl<S: AccessStore + ControlStore + InstanceStore + Send + Sync + 'static> AccessSource for S {}
+
 /// Everything that a gate asks of its database.
 pub trait Store:
-    AccessStore
+    AccessSource
     + AuditStore
     + CatalogStore
-    + ControlStore
     + DriftStore
     + MappingStore
     + MigrationStore

@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::{Clock as _, ManualClock};
 use crate::ids::AdminId;
 use crate::rbac::Standing;
-use crate::store::{DatabaseUrl, StoreOptions};
+use crate::store::{DatabaseUrl, SharedStore, StoreOptions};
 
 #[test]
 fn off_in_either_place_is_off() {
@@ -60,10 +60,10 @@ async fn a_committed_revoke_is_seen_by_the_next_request() {
     let subject = Subject::Admin { id: anna.clone(), session: None };
     for _ in 0..50 {
         store.join_group(&anna, "raxx-devops-team", "test").await.unwrap();
-        let epoch = resolver.observe().await.unwrap().epoch;
+        let epoch = resolver.observe(Freshness::Strict).await.unwrap().epoch;
         assert!(resolver.resolve(&subject, epoch).await.unwrap().roles.contains("console-flag-admin"));
         store.leave_group(&anna, "raxx-devops-team").await.unwrap();
-        let epoch = resolver.observe().await.unwrap().epoch;
+        let epoch = resolver.observe(Freshness::Strict).await.unwrap().epoch;
         assert!(resolver.resolve(&subject, epoch).await.unwrap().roles.is_empty());
     }
 }
@@ -75,7 +75,7 @@ async fn an_unchanged_epoch_needs_no_second_load() {
     let anna = AdminId::new("anna");
     store.add_admin(&anna, "anna@example.com", "Anna").await.unwrap();
     let subject = Subject::Admin { id: anna, session: None };
-    let epoch = resolver.observe().await.unwrap().epoch;
+    let epoch = resolver.observe(Freshness::Strict).await.unwrap().epoch;
     let first = resolver.resolve(&subject, epoch).await.unwrap();
     let second = resolver.resolve(&subject, epoch).await.unwrap();
     assert!(Arc::ptr_eq(&first, &second));
@@ -89,10 +89,10 @@ async fn a_cached_answer_ends_with_the_session_in_it() {
     store.add_admin(&anna, "anna@example.com", "Anna").await.unwrap();
     store.add_session(&session, &anna, Some(clock.now() + TimeDelta::seconds(60))).await.unwrap();
     let subject = Subject::Admin { id: anna, session: Some(session) };
-    let epoch = resolver.observe().await.unwrap().epoch;
+    let epoch = resolver.observe(Freshness::Strict).await.unwrap().epoch;
     assert_eq!(resolver.resolve(&subject, epoch).await.unwrap().standing, Standing::Active);
     clock.turn(TimeDelta::seconds(61));
-    let epoch = resolver.observe().await.unwrap().epoch;
+    let epoch = resolver.observe(Freshness::Strict).await.unwrap().epoch;
     assert_eq!(resolver.resolve(&subject, epoch).await.unwrap().standing, Standing::SessionEnded);
 }
 

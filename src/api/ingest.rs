@@ -26,6 +26,7 @@ use crate::audit::customer::CustomerEvent;
 use crate::clock::SharedClock;
 use crate::identity::Subject;
 use crate::identity::machine_token::{TokenDigest, bearer};
+use crate::mapping::Freshness;
 use crate::rbac::Standing;
 use crate::store::SharedStore;
 
@@ -71,7 +72,7 @@ impl Ingest {
             tracing::error!(%error, "a reporting service could not be looked up");
             Problem::unavailable()
         };
-        let control = self.access.observe().await.map_err(away)?;
+        let control = self.access.observe(Freshness::Strict).await.map_err(away)?;
         let access = self.access.resolve(&subject, control.epoch).await.map_err(away)?;
         let name = access.token.as_ref().map(|token| token.name.to_string());
         match name {

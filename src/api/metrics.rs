@@ -27,6 +27,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_unavailable_total", "decisions that were not possible and were answered 503");
     describe_counter!("gate_unmapped_total", "requests that no row of the mapping covers");
     describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all who waited");
+    describe_gauge!(
+        "gate_push_trusted",
+        "1 while pushed knowledge may be trusted, 0 while push is strict; absent where no row asked for push"
+    );
+    describe_counter!("gate_push_reconnects_total", "times that the connection which listens was given up");
     describe_counter!("gate_access_loads_total", "access resolutions that the cache did not have");
     describe_counter!("gate_drift_total", "disagreements of the two gates in shadow mode");
     describe_counter!("gate_drift_lost_total", "disagreements that could not be written");

@@ -42,7 +42,7 @@ pub enum AuditEvent {
 }
 
 /// Where a chain ended when somebody looked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainHead {
     pub chain: String,

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::settled::wait_and_tell;
 use super::{Common, Finding, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::settings::Settings;
@@ -58,6 +59,7 @@ fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
         store.set_rbac_v2(enabled, &operator(), now, &notary.note(event.into_record(now))).await?;
         let state = if enabled { "on" } else { "off: every route is on its legacy gate" };
         println!("{RBAC_V2_FLAG} is {state}");
+        wait_and_tell(store).await?;
         Ok(Finding::Clean)
     })
 }

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 
+use super::settled::wait_and_tell;
 use super::{Common, Finding, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::identity::machine_token::{TokenDigest, generate};
@@ -34,7 +35,7 @@ enum Action {
         #[arg(long)]
         days: Option<u32>,
     },
-    /// Revoke a token by name; it stops at once
+    /// Revoke a token by name; when this returns, no gate takes it any more
     Revoke {
         /// What the token is called
         name: String,
@@ -84,6 +85,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                     anyhow::bail!("there is no live token `{name}`");
                 }
                 println!("`{name}` is revoked");
+                wait_and_tell(store).await?;
             }
             Action::List => {}
         }

@@ -17,11 +17,11 @@ use crate::method::{Method, MethodSet};
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
 use super::row::parse_row;
-use super::table::{ClusterMode, Mapping, Row, Unmapped};
+use super::table::{ClusterMode, Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest, position};
 
 const TOP_LEVEL_KEYS: [&str; 4] = ["version", "unmapped", "clusters", "blueprints"];
-const BLUEPRINT_KEYS: [&str; 2] = ["cluster", "routes"];
+const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
     /// Parses a mapping file. `path` is only for messages.
@@ -118,12 +118,15 @@ impl Reader {
             let Some(blueprint) = self.table(value, "a blueprint") else { continue };
             self.no_unknown_keys(blueprint, &BLUEPRINT_KEYS, "a blueprint");
             let cluster = blueprint.get("cluster").and_then(|value| self.cluster_name(value, clusters));
+            let freshness =
+                blueprint.get("freshness").and_then(|value| self.word(value, "freshness", &Freshness::WORDS));
             let Some(routes) = blueprint.get("routes") else { continue };
             let Some(routes) = self.table(routes, "routes") else { continue };
             let blueprint_name: Arc<str> = Arc::from(name.get_ref().as_ref());
             for (key, value) in routes.iter() {
                 if let Some(row) = self.row(key, value, &blueprint_name, cluster.as_ref()) {
-                    rows.push(row);
+                    // The row's own word wins over its blueprint's.
+                    rows.push(Row { freshness: row.freshness.or(freshness), ..row });
                 }
             }
         }
@@ -175,6 +178,7 @@ impl Reader {
             unauthenticated: body.unauthenticated,
             websocket: body.websocket,
             totp: body.totp,
+            freshness: body.freshness,
             offset: span.start,
         })
     }

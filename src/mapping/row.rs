@@ -7,12 +7,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::parse::{Reader, distinct};
-use super::table::{BodyField, BodyRule, RowKind, Totp, Unauthenticated, V2Gate};
+use super::table::{BodyField, BodyRule, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::{LegacyRole, Requirement};
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 17] = [
+const ROW_KEYS: [&str; 18] = [
     "legacy",
     "role",
     "permission",
@@ -29,6 +29,7 @@ const ROW_KEYS: [&str; 17] = [
     "gone",
     "unauthenticated",
     "websocket",
+    "freshness",
     "note",
 ];
 /// The keys that each say alone what kind of row it is.
@@ -45,6 +46,7 @@ pub(super) struct RowBody {
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
     pub totp: Option<Totp>,
+    pub freshness: Option<Freshness>,
 }
 
 /// Reads a row; `None` when it holds a mistake, which has been reported then.
@@ -66,12 +68,22 @@ pub(super) fn parse_row(
             .unwrap_or(Unauthenticated::Redirect),
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
+        freshness: freshness(reader, table, kind.as_ref()),
         kind: kind?,
     };
     if let Some(note) = table.get("note") {
         reader.string(note, "note");
     }
     (reader.findings.len() == before).then_some(body)
+}
+
+/// `freshness` on a row for which nobody is looked up would read as a promise that nothing keeps.
+fn freshness(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Option<Freshness> {
+    let value = table.get("freshness")?;
+    if kind.is_some_and(|kind| !kind.asks_who()) {
+        contradiction(reader, &value.span(), "`freshness` belongs to a row that asks who the caller is");
+    }
+    reader.word(value, "freshness", &Freshness::WORDS)
 }
 
 fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {

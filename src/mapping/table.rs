@@ -89,6 +89,11 @@ pub enum RowKind {
 }
 
 impl RowKind {
+    /// Whether the decision depends on who asks, and so on the database.
+    pub fn asks_who(&self) -> bool {
+        matches!(self, RowKind::Gated { .. } | RowKind::Session)
+    }
+
     /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
     pub fn requirements(&self) -> Vec<&Requirement> {
         match self {
@@ -116,6 +121,23 @@ pub enum Totp {
     Inline,
 }
 
+/// How current the answer about who holds what has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freshness {
+    /// Everything that was committed before the request arrived, by a read that began after it arrived.
+    #[default]
+    Strict,
+    /// What the database has told last, while it is proven that it would have told of a change.
+    Push,
+}
+
+impl Freshness {
+    /// The words of `freshness`.
+    pub const WORDS: [(&'static str, Freshness); 2] =
+        [("push", Freshness::Push), ("strict", Freshness::Strict)];
+}
+
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -130,6 +152,8 @@ pub struct Row {
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
     pub totp: Option<Totp>,
+    /// The row's own, or its blueprint's; `None` leaves it to the settings.
+    pub freshness: Option<Freshness>,
     /// Byte offset of the row in the file, for reports.
     pub offset: usize,
 }

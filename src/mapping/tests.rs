@@ -8,7 +8,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 31] = [
+const MISTAKES: [(&str, &str); 35] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` means nothing in the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -73,6 +73,19 @@ const MISTAKES: [(&str, &str); 31] = [
         "R.\"GET /x\" = { role = \"r\", decided = { by = \"me\" } }",
         "`decided` must name its `option` [missing-key]",
     ),
+    (
+        "R.\"GET /x\" = { role = \"r\", freshness = \"pushed\" }",
+        "`pushed` is not one of push, strict [unknown-word]",
+    ),
+    ("blueprints.b.freshness = \"stict\"", "`stict` is not one of push, strict [unknown-word]"),
+    (
+        "R.\"GET /x\" = { role = \"r\", freshness = true }",
+        "`freshness` must be a string, not a boolean [wrong-type]",
+    ),
+    (
+        "R.\"GET /x\" = { public = true, freshness = \"push\" }",
+        "`freshness` belongs to a row that asks who the caller is [contradiction]",
+    ),
 ];
 
 fn parse(line: &str) -> Result<Mapping, Diagnostics> {
@@ -112,6 +125,44 @@ fn a_finding_points_at_the_line_and_says_what_was_probably_meant() {
     assert!(shown.contains("routes.toml:3:"), "{shown}");
     assert!(shown.contains("^^^^^^^^^^^"), "{shown}");
     assert!(shown.contains("did you mean `superadmin`?"), "{shown}");
+}
+
+/// The row's own word, else its blueprint's, else nothing: then the settings decide.
+#[test]
+fn a_row_says_how_fresh_its_answer_has_to_be_or_its_blueprint_does() {
+    use Freshness::{Push, Strict};
+    let table = [
+        ("", "", None),
+        ("", "push", Some(Push)),
+        ("", "strict", Some(Strict)),
+        ("push", "", Some(Push)),
+        ("push", "push", Some(Push)),
+        ("push", "strict", Some(Strict)),
+        ("strict", "", Some(Strict)),
+        ("strict", "push", Some(Push)),
+    ];
+    for (blueprint, row, expected) in table {
+        let blueprint_says =
+            if blueprint.is_empty() { String::new() } else { format!("freshness = \"{blueprint}\"") };
+        let row_says = if row.is_empty() { String::new() } else { format!(", freshness = \"{row}\"") };
+        let file = format!(
+            "version = 1\n[blueprints.b]\n{blueprint_says}\n[blueprints.b.routes]\n\"GET /x\" = {{ role = \"r\"{row_says} }}\n"
+        );
+        let mapping = Mapping::parse("routes.toml", &file).unwrap();
+        assert_eq!(mapping.rows()[0].freshness, expected, "blueprint `{blueprint}`, row `{row}`");
+    }
+}
+
+#[test]
+fn an_unknown_freshness_is_told_with_its_line_and_column() {
+    let file = "version = 1\n[blueprints.b]\nfreshness = \"fresh\"\n[blueprints.b.routes]\n\
+                \"GET /a\" = { role = \"r\", freshness = \"puss\" }\n";
+    let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
+    let shown = diagnostics.one_line_each();
+    for place in ["3:13", "5:38"] {
+        assert!(shown.contains(&format!("routes.toml:{place}: ")), "{place} is missing:\n{shown}");
+    }
+    assert!(diagnostics.to_string().contains("did you mean `push`?"), "{diagnostics}");
 }
 
 #[test]

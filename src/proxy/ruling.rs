@@ -19,7 +19,7 @@ use crate::firewall::{Framing, Request};
 use crate::identity::machine_token::{TokenDigest, bearer};
 use crate::identity::{Principal, Subject};
 use crate::ids::{AdminId, MachineTokenId, RequestId, SessionId};
-use crate::mapping::{Found, Mapping, Row, RowKind, Unmapped, V2Gate};
+use crate::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use crate::rbac::{Access, Standing};
 
 /// What becomes of a request.
@@ -93,13 +93,14 @@ impl Gate {
             let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
             return Ok(simple(decide(&question).answer));
         };
-        let (mut control, mut access) = self.observe(&identified.subject).await?;
+        let freshness = self.freshness(&target);
+        let (mut control, mut access) = self.observe(&identified.subject, freshness).await?;
         let mut principal = principal_of(&identified.subject, &access);
         let facts = self.body_facts(&target, &control, &principal, request, body).await;
         if facts != BodyFacts::NotRead {
             // The client decides how long its body takes. Whoever begins a request, loses a role and then sends the rest
             // of the body must be judged by what it holds now.
-            (control, access) = self.observe(&identified.subject).await?;
+            (control, access) = self.observe(&identified.subject, freshness).await?;
             principal = principal_of(&identified.subject, &access);
         }
         let caller = match &principal {
@@ -136,9 +137,21 @@ impl Gate {
         }
     }
 
-    /// The switches, and what the subject holds, both as of now.
-    async fn observe(&self, subject: &Subject) -> Result<(Control, Arc<Access>), AccessError> {
-        let control = self.access.observe().await?;
+    /// What the row says, else what the settings say. A path that no row covers is nobody's to relax.
+    fn freshness(&self, target: &Target<'_>) -> Freshness {
+        match target {
+            Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
+            Target::Unmapped(_) => Freshness::Strict,
+        }
+    }
+
+    /// The switches, and what the subject holds, both as of now or as `freshness` allows.
+    async fn observe(
+        &self,
+        subject: &Subject,
+        freshness: Freshness,
+    ) -> Result<(Control, Arc<Access>), AccessError> {
+        let control = self.access.observe(freshness).await?;
         let access = self.access.resolve(subject, control.epoch).await?;
         Ok((control, access))
     }
@@ -228,7 +241,7 @@ fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
 /// Whether the decision depends on who asks, and so on the database.
 fn asks_who(target: &Target<'_>) -> bool {
     match target {
-        Target::Row(row, _) => matches!(row.kind, RowKind::Gated { .. } | RowKind::Session),
+        Target::Row(row, _) => row.kind.asks_who(),
         Target::Unmapped(unmapped) => *unmapped == Unmapped::Deny,
     }
 }

@@ -198,6 +198,9 @@ impl Reader<'_> {
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
             report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must bound something");
         }
+        if !super::MAX_STALENESS_MS.contains(&settings.access.max_staleness_ms.0) {
+            report("access", "`max_staleness_ms` must be between 200 and 10000");
+        }
         if settings.tls.certificate_file.is_some() != settings.tls.key_file.is_some() {
             report("tls", "`certificate_file` and `key_file` need each other");
         }
@@ -321,6 +324,24 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         for (section, expected) in table {
             let settings = Settings::parse("gate.toml", &format!("[tls]\n{section}\n")).unwrap();
             assert_eq!(settings.tls.hsts().as_deref(), expected, "{section}");
+        }
+    }
+
+    #[test]
+    fn pushed_knowledge_is_off_unless_asked_for_and_bounded() {
+        use crate::mapping::Freshness;
+        let parsed = |section: &str| Settings::parse("gate.toml", &format!("[access]\n{section}\n"));
+        assert_eq!(parsed("").unwrap().access.freshness, Freshness::Strict);
+        assert_eq!(parsed("freshness = \"push\"").unwrap().access.freshness, Freshness::Push);
+        for (section, expected) in [
+            ("freshness = \"pull\"", false),
+            ("max_staleness_ms = 0", false),
+            ("max_staleness_ms = 199", false),
+            ("max_staleness_ms = 200", true),
+            ("max_staleness_ms = 10000", true),
+            ("max_staleness_ms = 10001", false),
+        ] {
+            assert_eq!(parsed(section).is_ok(), expected, "{section}");
         }
     }
 

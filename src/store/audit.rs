@@ -459,7 +459,11 @@ macro_rules! audit_store {
 
             async fn heads(&self) -> Result<Vec<ChainHead>, StoreError> {
                 bounded(self.limit, async {
-                    Ok(sqlx::query_as(HEADS).bind(NAMED_HEADS as i64).fetch_all(&self.pool).await?)
+                    let heads: Vec<(String, i64, String)> =
+                        sqlx::query_as(HEADS).bind(NAMED_HEADS as i64).fetch_all(&self.pool).await?;
+                    let named =
+                        heads.into_iter().map(|(chain, sequence, mac)| ChainHead { chain, sequence, mac });
+                    Ok(named.collect())
                 })
                 .await
             }

@@ -36,7 +36,7 @@ pub trait ControlStore {
     ) -> Result<(), StoreError>;
 }
 
-const CONTROL: &str = "
+pub(super) const CONTROL: &str = "
     SELECT e.epoch AS epoch,
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
@@ -50,8 +50,9 @@ const SET_FLAG: &str = "
     ON CONFLICT (name) DO UPDATE
        SET enabled = excluded.enabled, changed_by = excluded.changed_by, changed_at_utc = excluded.changed_at_utc";
 
+/// The control row as it is stored.
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,

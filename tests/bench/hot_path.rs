@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use console_gate::access::push::PushTerms;
 use console_gate::access::{AccessResolver, Posture};
 use console_gate::assertion::AssertionSigner;
 use console_gate::clock::SystemClock;
@@ -16,13 +17,17 @@ use console_gate::firewall::{Policy, inspect};
 use console_gate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use console_gate::identity::{Principal, Subject};
 use console_gate::ids::{AdminId, Epoch, RequestId};
-use console_gate::mapping::{Found, Mapping};
+use console_gate::mapping::{Found, Freshness, Mapping};
 use console_gate::method::Method;
 use console_gate::rbac::{Access, LegacyRole, Standing};
 use console_gate::settings::secrets::{NamedKey, Secret};
 use console_gate::settings::values::AssertionAlgorithm;
 use console_gate::store::{DatabaseUrl, StoreOptions};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use postgres::Postgres;
+
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 const HEAD: &[u8] = b"GET /console/customers/7/tickets?page=2 HTTP/1.1\r\nHost: console.example.com\r\n\
 User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
@@ -111,38 +116,57 @@ fn cookie(bench: &mut Criterion) {
     });
 }
 
-/// The whole of "proven current": one epoch read from SQLite and the cache. A lone caller pays the read alone;
-/// together they share it.
+/// The whole of "proven current": what is known about the epoch, and the cache. Strict reads the epoch: a lone caller
+/// pays the read alone, together they share it. Push has been told.
 fn warm_access(bench: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let resolver = runtime.block_on(async {
-        let options = StoreOptions {
-            url: DatabaseUrl::Sqlite(folder.path().join("gate.sqlite")),
-            max_connections: 4,
-            timeout: Duration::from_secs(5),
-        };
-        let store = console_gate::store::open(&options).await.unwrap();
-        store.migrate().await.unwrap();
-        store.add_admin(&AdminId::new("anna"), "anna@example.com", "Anna").await.unwrap();
-        let posture = Posture { flag_at_start: None, production: false };
-        Arc::new(AccessResolver::start(store, Arc::new(SystemClock), posture, 1_000))
-    });
+    let urls = [
+        ("sqlite", format!("sqlite:{}", folder.path().join("gate.sqlite").display())),
+        ("postgres", Postgres::shared().database()),
+    ];
     let subject = Subject::Admin { id: AdminId::new("anna"), session: None };
-    let one = async |resolver: &AccessResolver| {
-        let control = resolver.observe().await.unwrap();
+    let one = async |resolver: &AccessResolver, freshness| {
+        let control = resolver.observe(freshness).await.unwrap();
         resolver.resolve(&subject, control.epoch).await.unwrap()
     };
-    bench.bench_function("access/warm/1 at a time", |bencher| {
-        bencher.to_async(&runtime).iter(|| one(&resolver));
-    });
-    bench.bench_function("access/warm/256 at a time", |bencher| {
-        bencher.to_async(&runtime).iter(|| futures::future::join_all((0..256).map(|_| one(&resolver))));
-    });
-    let epoch = runtime.block_on(async { resolver.observe().await.unwrap().epoch });
-    bench.bench_function("access/cache alone", |bencher| {
-        bencher.to_async(&runtime).iter(|| async { resolver.resolve(&subject, epoch).await.unwrap() });
-    });
+    for (database, url) in urls {
+        let resolver = runtime.block_on(resolver(&url));
+        for (name, freshness) in [("strict", Freshness::Strict), ("push", Freshness::Push)] {
+            bench.bench_function(&format!("access/{database}/{name}/1 at a time"), |bencher| {
+                bencher.to_async(&runtime).iter(|| one(&resolver, freshness));
+            });
+            bench.bench_function(&format!("access/{database}/{name}/256 at a time"), |bencher| {
+                let all = || futures::future::join_all((0..256).map(|_| one(&resolver, freshness)));
+                bencher.to_async(&runtime).iter(all);
+            });
+        }
+        let epoch = runtime.block_on(async { resolver.observe(Freshness::Strict).await.unwrap().epoch });
+        bench.bench_function(&format!("access/{database}/cache alone"), |bencher| {
+            bencher.to_async(&runtime).iter(|| async { resolver.resolve(&subject, epoch).await.unwrap() });
+        });
+    }
+}
+
+/// A resolver that is pushed to, once it has a lease.
+async fn resolver(url: &str) -> AccessResolver {
+    let options = StoreOptions {
+        url: DatabaseUrl::parse(url).unwrap(),
+        max_connections: 4,
+        timeout: Duration::from_secs(5),
+    };
+    let store = console_gate::store::open(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    store.add_admin(&AdminId::new("anna"), "anna@example.com", "Anna").await.unwrap();
+    let posture = Posture { flag_at_start: None, production: false };
+    let terms = PushTerms { name: "bench".into(), max_staleness: Duration::from_secs(2) };
+    let resolver =
+        AccessResolver::start(store.clone(), Arc::new(SystemClock), posture, 1_000).with_push(terms);
+    let epoch = resolver.observe(Freshness::Push).await.unwrap().epoch;
+    while store.leases().await.unwrap().iter().all(|lease| lease.acknowledged < epoch) {
+        tokio::task::yield_now().await;
+    }
+    resolver
 }
 
 criterion_group!(hot_path, firewall, matching, deciding, cookie, warm_access);

@@ -22,6 +22,7 @@ mod kill_switch;
 mod lifecycle;
 mod matrix;
 mod other_rows;
+mod push;
 mod routes_file;
 mod silence;
 mod streams;

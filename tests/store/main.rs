@@ -38,6 +38,7 @@ mod control;
 mod drift;
 mod epoch;
 mod inheritance;
+mod instances;
 mod mappings;
 mod migrations;
 mod people;

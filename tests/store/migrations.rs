@@ -5,7 +5,7 @@ use console_gate::store::StoreError;
 use crate::database::{Database, repository};
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 29] = [
+const TABLES: [&str; 30] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -16,6 +16,7 @@ const TABLES: [&str; 29] = [
     "gate_drift_events",
     "gate_epoch",
     "gate_flags",
+    "gate_instances",
     "gate_machine_token_groups",
     "gate_machine_token_legacy_roles",
     "gate_machine_tokens",

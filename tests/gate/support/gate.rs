@@ -27,7 +27,8 @@ pub struct Setup {
     pub second_upstream: Option<PathBuf>,
     /// Instead of routes.toml.
     pub mapping: Option<&'static str>,
-    /// Further lines of [listen], [upstream], [firewall] and [mapping].
+    /// Further lines of [access], [listen], [upstream], [firewall] and [mapping].
+    pub access: &'static str,
     pub listen: &'static str,
     pub upstream_settings: &'static str,
     pub firewall: &'static str,
@@ -49,6 +50,7 @@ impl Setup {
         upstream: None,
         second_upstream: None,
         mapping: None,
+        access: "",
         listen: "",
         upstream_settings: "",
         firewall: "",
@@ -90,6 +92,8 @@ impl Gate {
              {upstream_settings}\
              [database]\n\
              timeout_ms = {PATIENCE_MS}\n\
+             [access]\n\
+             {access}\
              [audit]\n\
              timeout_ms = {PATIENCE_MS}\n\
              {audit}\
@@ -103,6 +107,7 @@ impl Gate {
              {sections}",
             environment = setup.environment,
             folder = folder.display(),
+            access = setup.access,
             listen = setup.listen,
             servers = servers.join(", "),
             upstream_settings = setup.upstream_settings,
@@ -225,6 +230,13 @@ impl Gate {
     /// Runs another subcommand of the binary beside the gate, with the same settings, and expects it to succeed.
     pub fn run(&self, arguments: &[&str]) -> String {
         run(&mut program(&self.folder, &self.database_url), arguments)
+    }
+
+    /// A metric without labels as it is now; `None` where the gate has none of that name.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = Client::to(&self.folder.join("admin.sock")).send(&Ask::get("/metrics")).await;
+        let text = String::from_utf8(answer.body.to_vec()).expect("metrics are text");
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// What the gate has logged.

@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
+use console_gate::audit::keys::KeyRing;
+use console_gate::audit::{AuditRecord, Notary, Note};
 use console_gate::identity::flask_cookie::SigningKeys;
 use console_gate::ids::AdminId;
 use console_gate::rbac::LegacyRole;
 use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use serde_json::json;
 
-use super::console::SECRET_KEY;
+use super::console::{AUDIT_KEYS, SECRET_KEY};
 use super::postgres::Postgres;
 use super::{Gate, Setup, gate};
 
@@ -83,6 +85,11 @@ impl World {
     /// A session cookie of an admin, as Console signs it.
     pub fn cookie(&self, admin: &str) -> String {
         self.keys.sign(&json!({ "admin_id": admin }), Utc::now())
+    }
+
+    /// A record that the store is to seal, with the gates' own key.
+    pub fn note(&self, record: AuditRecord) -> Note {
+        Notary::new(KeyRing::parse(AUDIT_KEYS).expect("the keys of the tests")).note(record)
     }
 
     /// How many denials the database has.

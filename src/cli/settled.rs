@@ -1,0 +1,75 @@
+//! Saying who acts on a change, after a command that may have taken something away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::access::barrier::{Barrier, Settled};
+use crate::clock::SystemClock;
+use crate::settings::MAX_STALENESS_MS;
+use crate::store::SharedStore;
+
+/// Waits until every gate acts on what was committed before, and prints who does.
+///
+/// # Errors
+///
+/// The database did not tell. The change itself stands.
+pub(super) async fn wait_and_tell(store: SharedStore) -> anyhow::Result<()> {
+    // No gate may have a longer lease; the rest is for the database.
+    let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
+    let settled = Barrier::new(store, Arc::new(SystemClock)).settle_now(limit).await.context(
+        "the change is committed, but it is not known whether every gate acts on it yet; each does within its \
+         `max_staleness_ms`",
+    )?;
+    println!("{}", sentence(&settled));
+    Ok(())
+}
+
+fn sentence(settled: &Settled) -> String {
+    let Settled { waited, acknowledged, lapsed } = settled;
+    let acknowledged = match acknowledged.as_slice() {
+        [] if lapsed.is_empty() => {
+            return "In force: no gate answers from pushed knowledge, so the next request finds it.".into();
+        }
+        [] => String::new(),
+        [one] => format!(" {one} has acknowledged it."),
+        several => format!(" {} gates have acknowledged it: {}.", several.len(), several.join(", ")),
+    };
+    let lapsed = match lapsed.as_slice() {
+        [] => String::new(),
+        silent => format!(
+            " {} said nothing until its lease had run out: gone, or reading for itself now.",
+            silent.join(", ")
+        ),
+    };
+    format!("In force after {} ms.{acknowledged}{lapsed}", waited.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_reads_who_acts_on_it() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let table = [
+            (
+                names(&[]),
+                names(&[]),
+                "In force: no gate answers from pushed knowledge, so the next request finds it.",
+            ),
+            (names(&["a/1"]), names(&[]), "In force after 7 ms. a/1 has acknowledged it."),
+            (
+                names(&["a/1", "b/2"]),
+                names(&["c/3"]),
+                "In force after 7 ms. 2 gates have acknowledged it: a/1, b/2. c/3 said nothing until its lease had run \
+                 out: gone, or reading for itself now.",
+            ),
+        ];
+        for (acknowledged, lapsed, expected) in table {
+            let settled = Settled { waited: Duration::from_millis(7), acknowledged, lapsed };
+            assert_eq!(sentence(&settled), expected);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Gates that answer from pushed knowledge: their leases, and the feed that pushes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::PgListener;
+
+use super::control::{CONTROL, ControlRow, Row};
+use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use crate::ids::{Epoch, InstanceId};
+
+/// The channel on which Postgres tells that the epoch rose.
+const CHANNEL: &str = "gate_epoch";
+/// SQLite tells nobody, so a feed on it looks this often.
+const POLL: Duration = Duration::from_millis(100);
+/// How long the row of an ended lease is kept, for people.
+const KEEP_ENDED: TimeDelta = TimeDelta::days(1);
+
+/// What a gate writes when it renews its lease.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    pub instance: InstanceId,
+    /// Host and process id, for people.
+    pub name: String,
+    pub started_at: DateTime<Utc>,
+    /// The gate's wall clock, for people: no decision rests on it.
+    pub now: DateTime<Utc>,
+    /// Until when the gate may trust what it reads *after* this renewal, from before the renewal was sent.
+    pub length: Duration,
+    /// The epoch that the gate acts on already.
+    pub acknowledged: Epoch,
+}
+
+/// A lease that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub instance: InstanceId,
+    pub name: String,
+    /// Which renewal it is.
+    pub renewals: i64,
+    pub length: Duration,
+    pub acknowledged: Epoch,
+}
+
+/// A sign from the feed that there may be something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// The epoch rose to this; `None` where the sign cannot be read. What was known before may be stale.
+    Rose(Option<Epoch>),
+    /// It is time to look; nothing is known against what was known before.
+    Look,
+}
+
+/// One connection of the gate's own, over which changes are heard, leases renewed and the control row read.
+///
+/// When any of its functions has failed, the feed is to be dropped: it never connects anew by itself, because what was
+/// missed between two connections is missed for good.
+#[async_trait]
+pub trait ControlFeed: Send {
+    /// Waits for the next sign. The call may be dropped while it waits; no sign is lost by that.
+    async fn hint(&mut self) -> Result<Hint, StoreError>;
+
+    /// A sign that has arrived already, while something else was read from the connection.
+    fn waiting_hint(&mut self) -> Option<Hint>;
+
+    /// Reads the control row. When this returns, every sign of an earlier commit that the database had sent is waiting.
+    async fn control(&mut self) -> Result<ControlRow, StoreError>;
+
+    /// Renews the lease. When this returns, the renewal is committed: whoever reads leases from now on sees it.
+    async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError>;
+}
+
+/// Leases, and the way to a feed.
+#[async_trait]
+pub trait InstanceStore {
+    /// Opens a feed on a connection of its own. It hears everything that is committed after this returns.
+    async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError>;
+
+    /// The leases that have not ended, by name.
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+
+    /// Marks leases as ended, each only if it was not renewed since it was read; forgets those that ended a day ago.
+    async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError>;
+
+    /// Forgets an instance that has stopped trusting.
+    async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError>;
+}
+
+const RENEW: &str = "
+    INSERT INTO gate_instances (instance_id, name, started_at_utc, renewed_at_utc, renewals, lease_ms,
+                                acknowledged_epoch, ended)
+    VALUES ($1, $2, $3, $4, 1, $5, $6, FALSE)
+    ON CONFLICT (instance_id) DO UPDATE
+       SET renewed_at_utc = excluded.renewed_at_utc, renewals = gate_instances.renewals + 1,
+           lease_ms = excluded.lease_ms, acknowledged_epoch = excluded.acknowledged_epoch, ended = FALSE";
+
+const LEASES: &str = "
+    SELECT instance_id, name, renewals, lease_ms, acknowledged_epoch
+      FROM gate_instances
+     WHERE NOT ended
+     ORDER BY name, instance_id";
+
+const END: &str = "UPDATE gate_instances SET ended = TRUE WHERE instance_id = $1 AND renewals = $2";
+const FORGET: &str = "DELETE FROM gate_instances WHERE ended AND renewed_at_utc < $1";
+const LEAVE: &str = "DELETE FROM gate_instances WHERE instance_id = $1";
+
+#[derive(sqlx::FromRow)]
+struct LeaseRow {
+    instance_id: String,
+    name: String,
+    renewals: i64,
+    lease_ms: i64,
+    acknowledged_epoch: i64,
+}
+
+impl TryFrom<LeaseRow> for Lease {
+    type Error = StoreError;
+
+    fn try_from(row: LeaseRow) -> Result<Self, StoreError> {
+        let length = u64::try_from(row.lease_ms)
+            .map_err(|_| StoreError::Broken("a lease in gate_instances has no length".into()))?;
+        Ok(Lease {
+            instance: InstanceId::new(row.instance_id),
+            name: row.name,
+            renewals: row.renewals,
+            length: Duration::from_millis(length),
+            acknowledged: Epoch(row.acknowledged_epoch),
+        })
+    }
+}
+
+macro_rules! renew {
+    ($renewal:expr, $executor:expr) => {{
+        let Renewal { instance, name, started_at, now, length, acknowledged } = $renewal;
+        let length = i64::try_from(length.as_millis())
+            .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
+        sqlx::query(RENEW)
+            .bind(instance.as_str())
+            .bind(name)
+            .bind(*started_at)
+            .bind(*now)
+            .bind(length)
+            .bind(acknowledged.0)
+            .execute($executor)
+            .await?;
+        Ok(())
+    }};
+}
+
+/// All rows are fetched: only then has the answer been read to its end, and every notification before it with it.
+macro_rules! control {
+    ($executor:expr) => {{
+        let rows: Vec<Row> = sqlx::query_as(CONTROL).fetch_all($executor).await?;
+        rows.into_iter()
+            .next()
+            .map(Into::into)
+            .ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))
+    }};
+}
+
+/// LISTEN on a connection of its own.
+struct PostgresFeed {
+    listener: PgListener,
+}
+
+fn read_hint(payload: &str) -> Hint {
+    Hint::Rose(payload.parse().ok().map(Epoch))
+}
+
+#[async_trait]
+impl ControlFeed for PostgresFeed {
+    async fn hint(&mut self) -> Result<Hint, StoreError> {
+        // Not `recv`, which would connect anew and say nothing.
+        match self.listener.try_recv().await? {
+            Some(notification) => Ok(read_hint(notification.payload())),
+            None => Err(StoreError::Unavailable("the connection that listens was lost".into())),
+        }
+    }
+
+    fn waiting_hint(&mut self) -> Option<Hint> {
+        self.listener.next_buffered().map(|notification| read_hint(notification.payload()))
+    }
+
+    async fn control(&mut self) -> Result<ControlRow, StoreError> {
+        control!(&mut self.listener)
+    }
+
+    async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
+        renew!(renewal, &mut self.listener)
+    }
+}
+
+/// Looking often.
+struct SqliteFeed {
+    pool: sqlx::SqlitePool,
+    ticks: tokio::time::Interval,
+}
+
+#[async_trait]
+impl ControlFeed for SqliteFeed {
+    async fn hint(&mut self) -> Result<Hint, StoreError> {
+        self.ticks.tick().await;
+        Ok(Hint::Look)
+    }
+
+    fn waiting_hint(&mut self) -> Option<Hint> {
+        None
+    }
+
+    async fn control(&mut self) -> Result<ControlRow, StoreError> {
+        control!(&self.pool)
+    }
+
+    async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
+        renew!(renewal, &self.pool)
+    }
+}
+
+impl PostgresStore {
+    async fn open_feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
+        bounded(self.limit, async {
+            let options = self.pool.connect_options().as_ref().clone().application_name("console-gate push");
+            // A pool of one that nobody else draws from: the listener wants one, and lends its connection from it.
+            let pool = sqlx::postgres::PgPoolOptions::new()
+                .max_connections(1)
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .acquire_timeout(self.limit)
+                .connect_lazy_with(options);
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok(Box::new(PostgresFeed { listener }) as Box<dyn ControlFeed>)
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    #[expect(clippy::unused_async, reason = "the other database has to connect here")]
+    async fn open_feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
+        let mut ticks = tokio::time::interval(POLL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Ok(Box::new(SqliteFeed { pool: self.pool.clone(), ticks }))
+    }
+}
+
+macro_rules! instance_store {
+    ($store:ty) => {
+        #[async_trait]
+        impl InstanceStore for $store {
+            async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
+                self.open_feed().await
+            }
+
+            async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+                bounded(self.limit, async {
+                    let rows: Vec<LeaseRow> = sqlx::query_as(LEASES).fetch_all(&self.pool).await?;
+                    rows.into_iter().map(TryInto::try_into).collect()
+                })
+                .await
+            }
+
+            async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError> {
+                bounded(self.limit, async {
+                    for lease in leases {
+                        sqlx::query(END)
+                            .bind(lease.instance.as_str())
+                            .bind(lease.renewals)
+                            .execute(&self.pool)
+                            .await?;
+                    }
+                    sqlx::query(FORGET).bind(now - KEEP_ENDED).execute(&self.pool).await?;
+                    Ok(())
+                })
+                .await
+            }
+
+            async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError> {
+                bounded(self.limit, async {
+                    sqlx::query(LEAVE).bind(instance.as_str()).execute(&self.pool).await?;
+                    Ok(())
+                })
+                .await
+            }
+        }
+    };
+}
+
+instance_store!(PostgresStore);
+instance_store!(SqliteStore);

@@ -1,0 +1,112 @@
+//! Loads that are under way while what they load is taken away: their answer must never come back.
+//!
+//! `GATE_ROUNDS` sets the number of rounds; the product's promise is for a million.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use console_gate::access::AccessResolver;
+use console_gate::access::barrier::Barrier;
+use console_gate::clock::SystemClock;
+use console_gate::identity::Subject;
+use console_gate::mapping::Freshness;
+
+use crate::fake::{Fake, ROLE, admin};
+
+const WORKERS: usize = 16;
+/// Requests that are under way when something is taken away.
+const IN_FLIGHT: usize = 3;
+
+fn rounds() -> usize {
+    std::env::var("GATE_ROUNDS").map_or(20_000, |text| text.parse().expect("GATE_ROUNDS is a number"))
+}
+
+/// As a request does it.
+async fn holds(gate: &AccessResolver, subject: &Subject, freshness: Freshness) -> bool {
+    let control = gate.observe(freshness).await.unwrap();
+    gate.resolve(subject, control.epoch).await.unwrap().roles.contains(ROLE)
+}
+
+struct Worker {
+    database: Arc<Fake>,
+    gate: Arc<AccessResolver>,
+    /// `None`: every observation is strict.
+    barrier: Option<Barrier>,
+    id: String,
+}
+
+impl Worker {
+    /// A grant is honoured, and a revocation is honoured whatever was loading. Returns how often it was not.
+    async fn round(&self, number: usize) -> usize {
+        let subject = admin(&self.id);
+        let freshness = if self.barrier.is_some() { Freshness::Push } else { Freshness::Strict };
+        self.change(Fake::grant).await;
+        let mut stale = usize::from(!holds(&self.gate, &subject, freshness).await);
+        // Everybody's cache is cold again, and these load while the change is committed.
+        self.database.grant("somebody else");
+        let in_flight =
+            futures::future::join_all((0..IN_FLIGHT).map(|_| holds(&self.gate, &subject, freshness)));
+        let taken_away = async {
+            for _ in 0..number % 5 {
+                tokio::task::yield_now().await;
+            }
+            self.change(Fake::revoke).await;
+            holds(&self.gate, &subject, freshness).await
+        };
+        let (_, still_holds) = tokio::join!(in_flight, taken_away);
+        stale += usize::from(still_holds);
+        // And what was in flight has written nothing back.
+        stale + usize::from(holds(&self.gate, &subject, freshness).await)
+    }
+
+    async fn change(&self, change: impl FnOnce(&Fake, &str) -> console_gate::ids::Epoch) {
+        let epoch = change(&self.database, &self.id);
+        if let Some(barrier) = &self.barrier {
+            barrier.settle(epoch, Duration::from_secs(60)).await.unwrap();
+        }
+    }
+}
+
+async fn stale_in(rounds: usize, with_push: bool) -> usize {
+    let database = Fake::new();
+    let gate = database.gate();
+    let left = Arc::new(AtomicUsize::new(rounds));
+    let started = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for number in 0..WORKERS {
+        let worker = Worker {
+            database: database.clone(),
+            gate: gate.clone(),
+            barrier: with_push.then(|| Barrier::new(database.clone(), Arc::new(SystemClock))),
+            id: format!("admin-{number}"),
+        };
+        let left = left.clone();
+        workers.spawn(async move {
+            let (mut stale, mut number) = (0, 0);
+            let take_one = |left: usize| left.checked_sub(1);
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok() {
+                stale += worker.round(number).await;
+                number += 1;
+            }
+            stale
+        });
+    }
+    let mut stale = 0;
+    while let Some(one) = workers.join_next().await {
+        stale += one.unwrap();
+    }
+    println!("{rounds} rounds, push {with_push}, in {:?}: {stale} stale", started.elapsed());
+    stale
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_is_never_stale_whatever_was_loading() {
+    assert_eq!(stale_in(rounds(), false).await, 0);
+}
+
+/// Fewer rounds, because a barrier takes its milliseconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn push_behind_the_barrier_is_never_stale_whatever_was_loading() {
+    assert_eq!(stale_in(rounds() / 20, true).await, 0);
+}
