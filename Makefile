@@ -5,7 +5,7 @@ SECONDS ?= 60
 DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
-.PHONY: demo test lint prove race bench fuzz deny suites clean
+.PHONY: demo test lint prove race faults bench fuzz deny suites clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -39,6 +39,11 @@ race:
 	GATE_ROUNDS=100000 $(CARGO) test --locked --test gate -- --nocapture freshness:: push::
 	GATE_ROUNDS=1000000 $(CARGO) test --locked --test freshness loader -- --nocapture
 	$(CARGO) test --locked --test model -- --nocapture --include-ignored
+
+## Each fault injected for real, in the large edition: some minutes; one test after the other, for their times
+faults:
+	@tests/setup.sh test
+	GATE_FAULTS=full $(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads=1
 
 ## Criterion: match, decide, warm access (strict and push, both databases), cookie, firewall
 bench:

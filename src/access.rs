@@ -22,6 +22,7 @@ pub mod push;
 mod shared_read;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::counter;
 use moka::future::Cache;
@@ -46,6 +47,9 @@ pub enum AccessError {
     /// A snapshot from before an epoch that was already seen: a lagging replica, or a restored backup.
     #[error("the database answered as of epoch {answered}, although epoch {observed} was committed")]
     Backwards { answered: Epoch, observed: Epoch },
+    /// Each operation was in time, but not all of them together.
+    #[error("the database took more than {0:?} for one decision")]
+    Late(Duration),
     #[error("more requests wait for the epoch than the gate will hold")]
     Overloaded,
 }

@@ -29,4 +29,4 @@ pub mod writer;
 pub use entry::{Draft, Entry};
 pub use event::{AccessDenied, AuditEvent, AuditRecord};
 pub use note::{Notary, Note};
-pub use writer::AuditWriter;
+pub use writer::{AuditError, AuditWriter};

@@ -40,7 +40,10 @@ pub struct Gate {
     pub cookies: CookieVerifier,
     pub assertions: AssertionSigner,
     pub upstreams: Arc<Upstreams>,
+    /// What records and assertions are dated by.
     pub clock: SharedClock,
+    /// What is held against expiries.
+    pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
 }
@@ -57,6 +60,8 @@ pub struct Options {
     pub body_rule_bytes: usize,
     /// For rows that say nothing.
     pub freshness: Freshness,
+    /// What the database may take of one decision, in all: every read and the audit row.
+    pub decision_time: std::time::Duration,
     /// For the whole of a body that is read to decide, and for any other that does not keep up a least rate.
     pub body_time: Option<std::time::Duration>,
     /// Strict-Transport-Security, on every answer over TLS.
@@ -74,6 +79,7 @@ impl Options {
             trusted_hops: settings.forwarded.trusted_hops,
             address_detail: settings.audit.client_address,
             freshness: settings.access.freshness,
+            decision_time: settings.database.timeout_ms.duration().max(settings.audit.timeout_ms.duration()),
             body_rule_bytes: settings.firewall.body_rule_bytes.0,
             body_time: settings.firewall.body_timeout_ms.bound(),
             hsts: settings.tls.hsts(),

@@ -1,6 +1,7 @@
 //! The only place where everything is wired together.
 
 mod audit;
+mod stop;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use self::stop::Stop;
 use crate::access::push::PushTerms;
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, watch};
@@ -26,7 +28,7 @@ use crate::api::{self, AdminState};
 use crate::assertion::AssertionSigner;
 use crate::audit::drift::DriftReporter;
 use crate::audit::{Notary, erasure};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::firewall::{Limits, Policy, StripList};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use crate::proxy::front::{Connections, Front};
@@ -61,11 +63,12 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
     let audit = gate.audit.clone();
     let access = gate.access.clone();
     let (server, connections) = listen(settings, gate, certificates, start)?;
+    let stop = Stop::at(&settings.listen.proxy);
     let mut phases = server.watch_execution_phase();
     let (ended, mut serving) = oneshot::channel();
     // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
     std::thread::spawn(move || {
-        server.run(RunArgs::default());
+        server.run(RunArgs { shutdown_signal: Box::new(stop) });
         let _ = ended.send(());
     });
     runtime.block_on(async {
@@ -109,6 +112,7 @@ type Prepared = (Arc<Gate>, Option<Arc<CertificateHolder>>);
 async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
     let metrics = api::metrics::install().context("the metrics recorder")?;
     let clock: SharedClock = Arc::new(SystemClock);
+    let steady_clock: SharedClock = Arc::new(SteadyClock::over(SystemClock));
     let store = store::open(&store_options(settings)).await.context("the database")?;
     ready_schema(&store, settings).await?;
     let instance = instance_name();
@@ -131,7 +135,8 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         production: settings.environment == Environment::Production,
     };
     let capacity = settings.access.cache_capacity.0 as u64;
-    let access = AccessResolver::start(store.clone(), clock.clone(), posture, capacity).with_push(push);
+    let access =
+        AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let gate = Gate {
         mappings: mappings.clone(),
         access: Arc::new(access),
@@ -146,6 +151,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         )?,
         upstreams: upstreams.clone(),
         clock,
+        steady_clock,
         policy: policy(settings),
         options: Options::from_settings(settings),
     };

@@ -36,6 +36,9 @@ const HEAD_BUFFER: usize = 2 * 1024;
 /// How long, and how much, a refused client may go on sending before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long a gate that stops waits for one more request on a connection that is idle. A client that is just about to
+/// send could not know that nobody reads any more: its request would be lost. So it is answered, with `Connection: close`.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How often a gate that stops looks for connections that are still open.
 const LOOK: Duration = Duration::from_millis(50);
 /// How HTTP/2 with prior knowledge begins (RFC 9113 3.4).
@@ -154,7 +157,7 @@ impl Front {
         let first = tokio::select! {
             biased;
             read = timeout(self.patience.idle, client.fill()) => read,
-            () = stopped(&mut stopping) => return Err(NoHead::Closed),
+            () = stopped(&mut stopping) => timeout(LAST_REQUEST, client.fill()).await,
         };
         if matches!(first, Ok(Ok(1..))) { Ok(()) } else { Err(NoHead::Closed) }
     }

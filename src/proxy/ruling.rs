@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use metrics::counter;
+use tokio::time::{Instant, timeout_at};
 
 use super::Gate;
 use super::client::kept_address;
 use crate::access::AccessError;
+use crate::audit::AuditError;
 use crate::audit::drift::DriftRecord;
 use crate::audit::event::{AccessDenied, AuditEvent, Held};
 use crate::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
@@ -94,13 +96,15 @@ impl Gate {
             return Ok(simple(decide(&question).answer));
         };
         let freshness = self.freshness(&target);
-        let (mut control, mut access) = self.observe(&identified.subject, freshness).await?;
+        let mut deadline = Instant::now() + self.options.decision_time;
+        let (mut control, mut access) = self.observe(&identified.subject, freshness, deadline).await?;
         let mut principal = principal_of(&identified.subject, &access);
         let facts = self.body_facts(&target, &control, &principal, request, body).await;
         if facts != BodyFacts::NotRead {
             // The client decides how long its body takes. Whoever begins a request, loses a role and then sends the rest
             // of the body must be judged by what it holds now.
-            (control, access) = self.observe(&identified.subject, freshness).await?;
+            deadline = Instant::now() + self.options.decision_time;
+            (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);
         }
         let caller = match &principal {
@@ -124,7 +128,9 @@ impl Gate {
                     self,
                 );
                 let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
-                if let Err(error) = self.audit.write(record).await {
+                let limit = self.options.decision_time;
+                let written = timeout_at(deadline, self.audit.write(record)).await;
+                if let Err(error) = written.unwrap_or(Err(AuditError::Late(limit))) {
                     tracing::error!(%error, request_id = %incoming.id, "a denial could not be audited");
                     return Ok(Ruling::Unavailable);
                 }
@@ -145,15 +151,20 @@ impl Gate {
         }
     }
 
-    /// The switches, and what the subject holds, both as of now or as `freshness` allows.
+    /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: whoever
+    /// waits for the answer does not care how many reads it took.
     async fn observe(
         &self,
         subject: &Subject,
         freshness: Freshness,
+        deadline: Instant,
     ) -> Result<(Control, Arc<Access>), AccessError> {
-        let control = self.access.observe(freshness).await?;
-        let access = self.access.resolve(subject, control.epoch).await?;
-        Ok((control, access))
+        let both = async {
+            let control = self.access.observe(freshness).await?;
+            let access = self.access.resolve(subject, control.epoch).await?;
+            Ok((control, access))
+        };
+        timeout_at(deadline, both).await.unwrap_or(Err(AccessError::Late(self.options.decision_time)))
     }
 
     /// The verified credential of the kind that the row takes.
@@ -166,7 +177,7 @@ impl Gate {
             return Some(Identified { subject: Subject::Machine(TokenDigest::of(token)), session: None });
         }
         let cookie = request.session_cookie()?;
-        let session = match self.cookies.verify(cookie, self.clock.now()) {
+        let session = match self.cookies.verify(cookie, self.steady_clock.now()) {
             Ok(session) => session,
             Err(error) => {
                 counter!("gate_cookies_refused_total", "reason" => error.word()).increment(1);

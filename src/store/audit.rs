@@ -273,7 +273,7 @@ async fn send<T>(
 
 impl PostgresStore {
     /// A connection whose statements may take as long as they like. It does not go back to the pool.
-    async fn long_reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, StoreError> {
+    async fn long_reader(&self) -> Result<super::postgres::Lease, StoreError> {
         let mut connection = self.pool.acquire().await?;
         connection.close_on_drop();
         sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;

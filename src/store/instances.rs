@@ -220,7 +220,8 @@ impl ControlFeed for SqliteFeed {
 impl PostgresStore {
     async fn open_feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
         bounded(self.limit, async {
-            let options = self.pool.connect_options().as_ref().clone().application_name("console-gate push");
+            let options =
+                self.pool.inner().connect_options().as_ref().clone().application_name("console-gate push");
             // A pool of one that nobody else draws from: the listener wants one, and lends its connection from it.
             let pool = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(1)

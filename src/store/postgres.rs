@@ -1,17 +1,21 @@
 //! Postgres: what differs from SQLite.
 
+mod pool;
+
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 
+pub(super) use self::pool::Lease;
+use self::pool::LeasingPool;
 use super::{StoreError, StoreOptions};
 
 /// A gate's view of a Postgres database.
 #[derive(Debug)]
 pub struct PostgresStore {
-    pub(super) pool: PgPool,
+    pub(super) pool: LeasingPool,
     pub(super) limit: Duration,
 }
 
@@ -34,11 +38,13 @@ impl PostgresStore {
             // The next statement finds out; a ping before each would double every round trip.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
+        // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
+        let pool = LeasingPool::new(pool, options.timeout / 4);
         Ok(PostgresStore { pool, limit: options.timeout })
     }
 
     /// The pool, for tests that must reach around the gate.
     pub fn pool(&self) -> &PgPool {
-        &self.pool
+        self.pool.inner()
     }
 }

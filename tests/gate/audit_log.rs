@@ -176,7 +176,7 @@ async fn rows_outlive_the_gate_that_spooled_them() {
     scene.gate.signal("KILL");
     assert!(scene.gate.ends(Duration::from_secs(30)).await);
     scene.world.execute("ALTER TABLE away RENAME TO gate_audit_events").await;
-    scene.gate.start_again().await;
+    scene.gate.restart().await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while scene.world.store.by_request(&id).await.expect("the rows").is_empty() {
         assert!(Instant::now() < deadline, "{}", scene.gate.log());

@@ -16,7 +16,7 @@ pub mod wire;
 pub mod world;
 
 #[path = "../support/postgres.rs"]
-mod postgres;
+pub mod postgres;
 
 pub use console::Console;
 pub use findings::Findings;

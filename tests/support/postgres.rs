@@ -31,8 +31,11 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 /// How long a server may take to answer after its start. A busy machine is slow, a broken server is slow for ever.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// `init`, `start` and `stop` are answered with a line each. SIGQUIT is Postgres's immediate shutdown: a crash, as far
+/// `init`, `start`, `stop` and `crash` are answered with a line each. SIGQUIT is Postgres's immediate shutdown: a crash, as far
 /// as its clients can tell, and the quickest way to end a server whose data nobody will read.
+///
+/// A server that is killed must not start another process meanwhile: one that outlived it would keep the next from
+/// starting. So it is stopped first.
 ///
 /// The trap: an answer to a test that has been killed meanwhile must not kill the shell before it has cleaned up.
 const KEEPER: &str = r#"
@@ -40,6 +43,15 @@ trap '' PIPE
 init() { "$BIN/initdb" $INITDB_OPTIONS -D "$FOLDER/data" </dev/null >>"$FOLDER/log" 2>&1; }
 start() { "$BIN/postgres" -D "$FOLDER/data" </dev/null >>"$FOLDER/log" 2>&1 & server=$!; }
 stop() { kill -QUIT "$server"; wait "$server"; server=; true; }
+crash() {
+    kill -STOP "$server"
+    until grep -q '^State:.T' "/proc/$server/status"; do :; done
+    read -r children <"/proc/$server/task/$server/children"
+    kill -KILL "$server" $children
+    wait "$server"
+    server=
+    true
+}
 while read -r order; do if "$order"; then echo "$order"; else echo "$order failed"; fi; done
 [ -z "$server" ] || stop
 rm -rf "$FOLDER"
@@ -153,6 +165,11 @@ impl Postgres {
     /// Kills the server as a crash would; the data stay.
     pub(crate) fn stop(&self) {
         self.order("stop");
+    }
+
+    /// Kills the server and each of its processes with SIGKILL; the data stay.
+    pub(crate) fn crash(&self) {
+        self.order("crash");
     }
 
     /// Starts the server again and waits until it takes connections.

@@ -10,7 +10,7 @@ use super::{Answer, Ask, Client, Console, project_text};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// For one operation of the database. A busy machine can stall for longer than the default of 2 s, and the 503 that is
-/// right then would hide what these tests ask.
+/// right then would hide what most tests ask.
 const PATIENCE_MS: u64 = 30_000;
 
 /// How a gate is started.
@@ -39,6 +39,13 @@ pub struct Setup {
     pub audit: &'static str,
     /// Further sections.
     pub sections: &'static str,
+    /// The lines of [session], and further ones of [database].
+    pub session: &'static str,
+    pub database: &'static str,
+    /// `timeout_ms` of [database] and of [audit].
+    pub patience_ms: u64,
+    /// Further variables of the environment.
+    pub variables: Option<Vec<(&'static str, String)>>,
 }
 
 impl Setup {
@@ -58,6 +65,10 @@ impl Setup {
         forwarded: "",
         audit: "",
         sections: "",
+        session: "",
+        database: "",
+        patience_ms: PATIENCE_MS,
+        variables: None,
     };
     /// The legacy roles decide everywhere.
     pub const LEGACY: Setup = Setup { clusters: "legacy", ..Setup::V2 };
@@ -68,6 +79,7 @@ pub struct Gate {
     folder: PathBuf,
     database_url: String,
     flag: Option<&'static str>,
+    variables: Vec<(&'static str, String)>,
     process: Child,
 }
 
@@ -91,11 +103,12 @@ impl Gate {
              servers = [{servers}]\n\
              {upstream_settings}\
              [database]\n\
-             timeout_ms = {PATIENCE_MS}\n\
+             timeout_ms = {patience_ms}\n\
+             {database}\
              [access]\n\
              {access}\
              [audit]\n\
-             timeout_ms = {PATIENCE_MS}\n\
+             timeout_ms = {patience_ms}\n\
              {audit}\
              [firewall]\n\
              allowed_hosts = [\"{HOST}\"]\n\
@@ -104,6 +117,8 @@ impl Gate {
              {mapping_settings}\
              [forwarded]\n\
              {forwarded}\
+             [session]\n\
+             {session}\
              {sections}",
             environment = setup.environment,
             folder = folder.display(),
@@ -116,6 +131,9 @@ impl Gate {
             forwarded = setup.forwarded,
             audit = setup.audit,
             sections = setup.sections,
+            session = setup.session,
+            database = setup.database,
+            patience_ms = setup.patience_ms,
         );
         std::fs::write(folder.join("gate.toml"), settings).expect("settings");
         let mapping = match setup.mapping {
@@ -123,26 +141,40 @@ impl Gate {
             None => in_mode(&project_text("routes.toml"), setup.clusters),
         };
         std::fs::write(folder.join("routes.toml"), mapping).expect("a mapping");
-        let process = serve(&folder, database_url, setup.flag, &[]);
-        let mut gate = Gate { folder, database_url: database_url.to_owned(), flag: setup.flag, process };
+        let variables = setup.variables.clone().unwrap_or_default();
+        let process = serve(&folder, database_url, setup.flag, &variables, &[]);
+        let database_url = database_url.to_owned();
+        let mut gate = Gate { folder, database_url, flag: setup.flag, variables, process };
         gate.wait_until_ready().await;
         gate
     }
 
-    /// Starts a gate in the place of this one, which has ended.
-    pub async fn start_again(&mut self) {
+    /// Kills the process where it stands: SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("the gate is a child of this process");
+        self.process.wait().expect("a killed process ends");
+    }
+
+    /// Starts the gate again, after it has ended, in the same folder.
+    pub async fn restart(&mut self) {
         let _ = std::fs::remove_file(self.socket());
-        self.process = serve(&self.folder, &self.database_url, self.flag, &[]);
+        self.process = serve(&self.folder, &self.database_url, self.flag, &self.variables, &[]);
         self.wait_until_ready().await;
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Starts the gate that takes this one's sockets over, and returns when it waits for them.
     pub async fn successor(&self) -> Gate {
-        let process = serve(&self.folder, &self.database_url, self.flag, &["--upgrade"]);
+        let process = serve(&self.folder, &self.database_url, self.flag, &self.variables, &["--upgrade"]);
         let gate = Gate {
             folder: self.folder.clone(),
             database_url: self.database_url.clone(),
             flag: self.flag,
+            variables: self.variables.clone(),
             process,
         };
         let handed_over = self.folder.join("upgrade.sock");
@@ -232,7 +264,7 @@ impl Gate {
         run(&mut program(&self.folder, &self.database_url), arguments)
     }
 
-    /// A metric without labels as it is now; `None` where the gate has none of that name.
+    /// A metric, as `/metrics` spells it with its labels, as it is now; `None` where the gate has none of that name.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let answer = Client::to(&self.folder.join("admin.sock")).send(&Ask::get("/metrics")).await;
         let text = String::from_utf8(answer.body.to_vec()).expect("metrics are text");
@@ -258,10 +290,17 @@ impl Drop for Gate {
     }
 }
 
-fn serve(folder: &Path, database_url: &str, flag: Option<&str>, arguments: &[&str]) -> Child {
+fn serve(
+    folder: &Path,
+    database_url: &str,
+    flag: Option<&str>,
+    variables: &[(&'static str, String)],
+    arguments: &[&str],
+) -> Child {
     let log =
         std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
     let mut serve = program(folder, database_url);
+    serve.envs(variables.iter().map(|(name, value)| (name, value)));
     serve.arg("serve").args(arguments).stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
     if let Some(flag) = flag {
         serve.env("FLAG_RBAC_V2", flag);

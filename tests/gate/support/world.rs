@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use console_gate::audit::keys::KeyRing;
 use console_gate::audit::{AuditRecord, Notary, Note};
 use console_gate::identity::flask_cookie::SigningKeys;
@@ -41,6 +41,16 @@ impl World {
             Database::Sqlite => format!("sqlite:{}/gate.sqlite", folder.path().display()),
             Database::Postgres => Postgres::shared().database(),
         };
+        World::of(folder, database_url).await
+    }
+
+    /// The same on a database that the test has made.
+    pub async fn on(database_url: String) -> World {
+        let folder = tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp");
+        World::of(folder, database_url).await
+    }
+
+    async fn of(folder: tempfile::TempDir, database_url: String) -> World {
         gate::migrate(&database_url);
         let options = StoreOptions {
             url: DatabaseUrl::parse(&database_url).expect("a URL that was just made"),
@@ -90,6 +100,11 @@ impl World {
     /// A record that the store is to seal, with the gates' own key.
     pub fn note(&self, record: AuditRecord) -> Note {
         Notary::new(KeyRing::parse(AUDIT_KEYS).expect("the keys of the tests")).note(record)
+    }
+
+    /// A cookie with this payload, signed at `issued_at`.
+    pub fn sign(&self, payload: &serde_json::Value, issued_at: DateTime<Utc>) -> String {
+        self.keys.sign(payload, issued_at)
     }
 
     /// How many denials the database has.
