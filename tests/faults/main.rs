@@ -30,6 +30,7 @@ mod connections;
 mod denial_flood;
 mod disk_full;
 mod gate_killed;
+mod long_audit;
 mod mapping_broken;
 mod packets_dropped;
 mod postgres_killed;

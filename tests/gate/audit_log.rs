@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::{Answer, Client};
 use crate::support::recorder::Recorder;
+use crate::support::transit::{TOKEN, Transit};
 use crate::support::{Ask, Database, Gate, Setup, World};
 
 const MAPPING: &str = "version = 1\n[clusters]\nC = \"v2\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
@@ -325,4 +326,35 @@ async fn a_report_that_may_not_be_or_is_unsound_is_refused_whole() {
     assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
     scene.gate.run(&["token", "revoke", "queue"]);
     assert_eq!(scene.report(&token, &event(30)).await.status, 401);
+}
+
+/// The keys come wrapped and a service unwraps them; checkpoints are posted to an endpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_unwrapped_by_a_service_and_checkpoints_are_posted() {
+    let service = Transit::start().await;
+    // Sealed at first, as after a restart of its own: the gate asks again.
+    let wrapped = service.wrap("w1", &[7; 32], 2);
+    let lines = format!(
+        "checkpoint_url = \"http://{0}/checkpoints\"\ncheckpoint_token_env = \"PLACE\"\n[audit.kms]\n\
+         url = \"http://{0}\"\nkey = \"audit\"\ntoken_env = \"VAULT\"\n",
+        service.address
+    );
+    let variables = [
+        ("CONSOLE_GATE_AUDIT_KEYS", wrapped),
+        ("VAULT", TOKEN.to_owned()),
+        ("PLACE", "for the place".to_owned()),
+    ];
+    let setup = Setup { audit: lines.leak(), variables: Some(variables.into()), ..Setup::V2 };
+    let mut scene = scene(Database::Sqlite, setup).await;
+    scene.deny(1).await;
+    let rows = scene.world.store.recent(10).await.expect("the rows");
+    let own = |row: &&console_gate::store::audit::StoredEvent| row.event_type == "access_denied";
+    assert_eq!(rows.iter().find(own).and_then(|row| row.key_id.as_deref()), Some("w1"));
+    scene.gate.signal("TERM");
+    assert!(scene.gate.ends(Duration::from_secs(30)).await, "{}", scene.gate.log());
+    let checkpoints = service.checkpoints();
+    let (authorization, last) = checkpoints.last().expect("a last checkpoint");
+    assert_eq!(authorization, "Bearer for the place");
+    assert_eq!(last["sequence"], 2, "`chain_started` and the denial: {last}");
+    assert!(!scene.gate.log().contains(TOKEN));
 }

@@ -12,6 +12,7 @@ pub mod recorder;
 pub mod seed;
 pub mod stand_in;
 pub mod table;
+pub mod transit;
 pub mod wire;
 pub mod world;
 
