@@ -40,10 +40,10 @@ race:
 	GATE_ROUNDS=1000000 $(CARGO) test --locked --test freshness loader -- --nocapture
 	$(CARGO) test --locked --test model -- --nocapture --include-ignored
 
-## Each fault injected for real, in the large edition: some minutes; one test after the other, for their times
+## Each fault injected for real, in the large edition, into an optimised build: half an hour; one test after the other, for their times
 faults:
 	@tests/setup.sh test
-	GATE_FAULTS=full $(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads=1
+	GATE_FAULTS=full $(CARGO) test --locked --profile bench --test faults -- --include-ignored --nocapture --test-threads=1
 
 ## Criterion: match, decide, warm access (strict and push, both databases), cookie, firewall
 bench:

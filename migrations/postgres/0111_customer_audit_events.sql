@@ -52,6 +52,34 @@ CREATE OR REPLACE TRIGGER gate_customer_erasure_only
     BEFORE UPDATE ON customer_audit_events
     FOR EACH ROW EXECUTE FUNCTION gate_customer_erasure_only();
 
+-- Erasure of an actor, with the owner's rights: the writer may not see the rows that it is to erase.
+CREATE OR REPLACE FUNCTION gate_customer_traces(actor TEXT) RETURNS BIGINT
+LANGUAGE sql STABLE SECURITY DEFINER AS $$
+    SELECT count(*) FROM customer_audit_events WHERE actor_id = actor
+$$;
+
+CREATE OR REPLACE FUNCTION gate_erase_customer_traces(actor TEXT, event TEXT) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    erased BIGINT;
+BEGIN
+    UPDATE customer_audit_events SET actor_id = NULL, salt = NULL, erased_by = event WHERE actor_id = actor;
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    RETURN erased;
+END
+$$;
+
+DO $$
+DECLARE
+    name TEXT;
+BEGIN
+    -- A temporary table of the same name must not be taken for it.
+    FOREACH name IN ARRAY ARRAY['gate_customer_traces(TEXT)', 'gate_erase_customer_traces(TEXT, TEXT)'] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', name, current_schema());
+    END LOOP;
+END
+$$;
+
 -- Whoever is granted SELECT sees the rows of the tenant that his connection names, and none where it names none:
 --
 --     SET gate.tenant_id = '4711';
@@ -71,8 +99,10 @@ BEGIN
     REVOKE ALL ON customer_audit_events FROM PUBLIC;
     IF current_user <> 'console_app' AND EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'console_app') THEN
         -- The writer inserts only.
+        REVOKE ALL ON customer_audit_events FROM console_app;
         GRANT INSERT ON customer_audit_events TO console_app;
-        GRANT UPDATE (actor_id, salt, erased_by) ON customer_audit_events TO console_app;
+        REVOKE ALL ON FUNCTION gate_customer_traces(TEXT), gate_erase_customer_traces(TEXT, TEXT) FROM PUBLIC;
+        GRANT EXECUTE ON FUNCTION gate_customer_traces(TEXT), gate_erase_customer_traces(TEXT, TEXT) TO console_app;
     END IF;
 END
 $$;

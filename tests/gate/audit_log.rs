@@ -280,8 +280,14 @@ async fn services_report_events(database: Database) {
     let (code, _, report) = scene.verify(&[]);
     assert_eq!((code, &report["customer_events"]["rows"]), (0, &json!(3)), "{report}");
 
-    scene.tamper("UPDATE customer_audit_events SET action = 'nothing' WHERE id LIKE '%2'").await;
+    assert!(scene.gate.run(&["audit", "erase", "anna"]).starts_with("0 rows and 3 customers' events"));
+    let (_, kinds, report) = scene.verify(&[]);
+    assert_eq!((kinds, &report["customer_events"]["erased"]), (Vec::new(), &json!(3)));
+    assert_eq!(scene.report(&token, &event(4)).await.status, 201);
+    scene.tamper("UPDATE customer_audit_events SET action = 'nothing' WHERE id LIKE '%4'").await;
     assert_eq!(scene.verify(&[]).1, ["edited"]);
+    scene.tamper("UPDATE customer_audit_events SET actor_id = NULL, salt = NULL, erased_by = 'x' WHERE id LIKE '%4'").await;
+    assert_eq!(scene.verify(&[]).1, ["erasure_unaccounted"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

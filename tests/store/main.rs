@@ -45,5 +45,6 @@ mod people;
 mod retention;
 mod secrets;
 mod seed;
+mod tenants;
 mod tokens;
 mod unavailable;
