@@ -37,8 +37,8 @@ lint:
 race:
 	@tests/setup.sh test
 	GATE_ROUNDS=100000 $(CARGO) test --locked --test gate -- --nocapture freshness:: push::
-	GATE_ROUNDS=1000000 $(CARGO) test --locked --test freshness loader -- --nocapture
-	$(CARGO) test --locked --test model -- --nocapture --include-ignored
+	GATE_ROUNDS=1000000 $(CARGO) test --locked --profile bench --test freshness loader -- --nocapture
+	$(CARGO) test --locked --profile bench --test model -- --nocapture --include-ignored
 
 ## Each fault injected for real, in the large edition, into an optimised build: half an hour; one test after the other, for their times
 faults:
