@@ -60,7 +60,7 @@ pub struct Start {
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
-    let audit = gate.audit.clone();
+    let (audit, drift) = (gate.audit.clone(), gate.drift.clone());
     let access = gate.access.clone();
     let (server, connections) = listen(settings, gate, certificates, start)?;
     let stop = Stop::at(&settings.listen.proxy);
@@ -89,6 +89,7 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
         if let Err(error) = access.leave().await {
             tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
         }
+        drift.finish(settings.database.timeout_ms.duration()).await;
         audit.finish(settings.audit.timeout_ms.duration()).await;
         Ok(())
     })?;

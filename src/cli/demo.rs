@@ -189,6 +189,9 @@ Or with curl, one by one:
     {command} flag rbac-v2 off
     curl -si -b {jar} {gate}/console/status | head -1
 
+    # All of it is on record, and nobody changed the record since.
+    {command} audit verify
+
 Files: {place}    Ctrl-C ends the demo and removes them.
 
 ",

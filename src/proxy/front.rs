@@ -236,6 +236,10 @@ impl Front {
             None => exchange.await,
             Some(total) => timeout(total, exchange).await.unwrap_or_else(|_| {
                 counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
+                tracing::warn!(
+                    ?total,
+                    "an exchange took longer than `upstream.total_timeout_ms`; it was ended"
+                );
                 None
             }),
         };

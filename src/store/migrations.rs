@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::PgDatabaseError;
 
-use super::{PostgresStore, SqliteStore, StoreError};
+use super::{PostgresStore, SqliteStore, StoreError, bounded};
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -161,7 +161,7 @@ impl MigrationStore for PostgresStore {
     }
 
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        Self::pending(&mut *self.pool.acquire().await?).await
+        bounded(self.limit, async { Self::pending(&mut *self.pool.acquire().await?).await }).await
     }
 }
 
@@ -176,6 +176,6 @@ impl MigrationStore for SqliteStore {
     }
 
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        Self::pending(&mut *self.pool.acquire().await?).await
+        bounded(self.limit, async { Self::pending(&mut *self.pool.acquire().await?).await }).await
     }
 }
