@@ -5,6 +5,7 @@
 mod audit;
 mod check;
 mod demo;
+mod explain;
 mod flag;
 mod history;
 mod keygen;
@@ -69,6 +70,8 @@ enum Command {
     Migrate,
     /// Check a mapping file, as `nginx -t` does
     Check(check::Check),
+    /// Say what becomes of a request, and why
+    Explain(explain::Explain),
     /// Flip the kill-switch
     Flag(flag::Flag),
     /// Activate an earlier mapping
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => serve::run(command, &arguments.common),
         Command::Migrate => migrate::run(&arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
+        Command::Explain(command) => explain::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),
         Command::Rollback(command) => rollback::run(command, &arguments.common),
         Command::History(command) => history::run(command, &arguments.common),

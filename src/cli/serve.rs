@@ -49,7 +49,7 @@ pub(super) fn start_log(format: LogFormat) {
 }
 
 /// `FLAG_RBAC_V2` in the environment: the kill-switch at start.
-fn flag_at_start() -> anyhow::Result<Option<bool>> {
+pub(super) fn flag_at_start() -> anyhow::Result<Option<bool>> {
     match std::env::var("FLAG_RBAC_V2").as_deref() {
         Err(_) | Ok("") => Ok(None),
         Ok("1" | "true" | "on") => Ok(Some(true)),

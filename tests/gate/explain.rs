@@ -1,0 +1,102 @@
+//! `console-gate explain`: the row, the gate in force and why, and what becomes of whom, on the documents' own table.
+
+use console_gate::rbac::LegacyRole;
+
+use crate::support::{Database, Gate, Setup, World};
+
+/// The documents' table: S1 is on V2, the rest on the legacy roles.
+async fn scene(world: &World, setup: Setup) -> Gate {
+    world.admin("sue", &["raxx-support-team"], &[]).await;
+    world.admin("pat", &["raxx-platform-admins"], &[]).await;
+    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.gate(&setup).await
+}
+
+fn explain(gate: &Gate, arguments: &[&str]) -> (i32, String) {
+    gate.attempt(&[&["explain"], arguments].concat())
+}
+
+/// The flag as the gate of the tests has it in its environment; the command is run beside it and has it not.
+async fn with_flag_in_database(world: &World, gate: &Gate) {
+    gate.run(&["flag", "rbac-v2", "on"]);
+    assert_eq!(world.store.control().await.expect("the switches").rbac_v2, Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_told_with_the_way_to_it() {
+    let world = World::new(Database::Sqlite).await;
+    let gate = scene(&world, Setup::V2).await;
+    with_flag_in_database(&world, &gate).await;
+
+    let (code, text) = explain(&gate, &["GET", "/console/waitlist", "--as", "pat"]);
+    assert_eq!(code, 0, "{text}");
+    let expected = "\
+row        GET /console/waitlist
+cluster    S1, v2
+gate       v2
+";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains("v2         role console-manager\n"), "{text}");
+    assert!(text.contains("answer     allowed\n           raxx-platform-admins -> "), "{text}");
+    assert!(text.contains("console-manager\n"), "{text}");
+
+    let (code, text) = explain(&gate, &["GET", "/console/waitlist", "--as", "sue"]);
+    assert_eq!(code, 1, "{text}");
+    let expected = "\
+admin      sue
+legacy     none
+groups     raxx-support-team
+answer     denied: missing_role
+missing    role console-manager
+enough     to be in ";
+    assert!(text.contains(expected), "{text}");
+    // What would be enough is enough: the group's member gets through.
+    let group = text.lines().last().and_then(|line| line.strip_prefix("enough     to be in "));
+    let group = group.and_then(|line| line.split(" or ").next()).expect("a group");
+    world.admin("new", &[group], &[]).await;
+    assert_eq!(explain(&gate, &["GET", "/console/waitlist", "--as", "new"]).0, 0);
+}
+
+/// It says what the gate does, for each admin and each of some routes.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_what_the_gate_does() {
+    use crate::support::Ask;
+    let world = World::new(Database::Sqlite).await;
+    for setup in [Setup::V2, Setup::LEGACY] {
+        let world = if setup.clusters == "v2" { &world } else { &World::new(Database::Sqlite).await };
+        let gate = scene(world, setup).await;
+        with_flag_in_database(world, &gate).await;
+        for admin in ["sue", "pat", "olaf"] {
+            for path in ["/console/waitlist", "/console/status", "/console/flags/", "/nowhere"] {
+                let status = gate.send(&Ask::get(path).cookie(&world.cookie(admin))).await.status;
+                let (code, text) = explain(&gate, &["GET", path, "--as", admin]);
+                assert_eq!(code == 0, status != 403, "{admin} {path}: {status}\n{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_answer_is_told_apart() {
+    let world = World::new(Database::Sqlite).await;
+    let gate = scene(&world, Setup::V2).await;
+    let told = |arguments: &[&str]| explain(&gate, arguments);
+    // The flag is in nobody's environment here and not in the database.
+    assert!(told(&["GET", "/console/waitlist"]).1.contains("gate       legacy: FLAG_RBAC_V2 is off\n"));
+    with_flag_in_database(&world, &gate).await;
+    let table: [(&[&str], i32, &str); 7] = [
+        (&["GET", "/nowhere"], 0, "row        none: denied, and audited as unmapped_route"),
+        (&["GET", "/nowhere", "--as", "sue"], 1, "answer     denied: unmapped_route"),
+        (&["DELETE", "/console/waitlist"], 0, "method     the path has rows, and only for "),
+        (&["GET", "/console/waitlist", "--as", "nobody"], 1, "nobody of that id: sent to log in"),
+        (&["GET", "/console/../etc"], 1, "refused    the firewall answers 400: "),
+        (&["POST", "/console/customers/1/2/revoke"], 0, "gate       legacy: AMBIGUOUS-3 is not decided"),
+        (&["GET", "console"], 1, "refused    "),
+    ];
+    for (arguments, code, expected) in table {
+        let (found, text) = told(arguments);
+        assert_eq!(found, code, "{arguments:?}\n{text}");
+        assert!(text.contains(expected), "{arguments:?}\n{text}");
+        assert!(text.lines().all(|line| line.len() <= 120), "{text}");
+    }
+}
