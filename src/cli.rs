@@ -5,6 +5,7 @@
 mod audit;
 mod check;
 mod demo;
+mod drift;
 mod explain;
 mod flag;
 mod history;
@@ -70,6 +71,8 @@ enum Command {
     Migrate,
     /// Check a mapping file, as `nginx -t` does
     Check(check::Check),
+    /// List where the legacy gate and V2 disagreed in shadow mode
+    Drift(drift::Drift),
     /// Say what becomes of a request, and why
     Explain(explain::Explain),
     /// Flip the kill-switch
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => serve::run(command, &arguments.common),
         Command::Migrate => migrate::run(&arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
+        Command::Drift(command) => drift::run(command, &arguments.common),
         Command::Explain(command) => explain::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),
         Command::Rollback(command) => rollback::run(command, &arguments.common),
