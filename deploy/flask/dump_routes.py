@@ -1,4 +1,4 @@
-"""Write the routes of a Flask app as JSON, for `console-gate coverage`: `python dump_routes.py MODULE:APP`."""
+"""Write the routes of a Flask app as JSON, to hold routes.toml against: `python dump_routes.py MODULE:APP`."""
 
 import importlib
 import json
