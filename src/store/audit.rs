@@ -400,7 +400,7 @@ macro_rules! audit_store {
                         let mut connection = self.pool.acquire().await?;
                         return Self::insert(&mut connection, &entries).await;
                     }
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     Self::insert(&mut transaction, &entries).await?;
                     Ok(transaction.commit().await?)
                 })
@@ -409,7 +409,7 @@ macro_rules! audit_store {
 
             async fn append_missing(&self, entries: &[Entry]) -> Result<u64, StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     let mut known = std::collections::HashSet::new();
                     for rows in entries.chunks(ROWS_PER_STATEMENT) {
                         let mut query =
@@ -434,7 +434,7 @@ macro_rules! audit_store {
 
             async fn record(&self, note: &Note) -> Result<(), StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     Self::enter(&mut transaction, note).await?;
                     Ok(transaction.commit().await?)
                 })
@@ -520,7 +520,7 @@ macro_rules! audit_store {
             }
 
             async fn erase(&self, actor_id: &str, rows: (u64, u64), note: &Note) -> Result<(), StoreError> {
-                let mut transaction = self.pool.begin().await?;
+                let mut transaction = self.begin().await?;
                 let event = Self::enter(&mut transaction, note).await?;
                 let erased =
                     sqlx::query(ERASE).bind(actor_id).bind(&event).execute(&mut *transaction).await?;

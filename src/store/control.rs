@@ -84,7 +84,7 @@ macro_rules! control_store {
                 note: &Note,
             ) -> Result<(), StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     // Audit first (I-9): when the record cannot be written, the flag does not move.
                     Self::enter(&mut transaction, note).await?;
                     sqlx::query(SET_FLAG).bind(enabled).bind(by).bind(now).execute(&mut *transaction).await?;

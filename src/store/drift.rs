@@ -55,7 +55,7 @@ macro_rules! drift_store {
         impl DriftStore for $store {
             async fn record_drift(&self, events: &[DriftRecord]) -> Result<(), StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     for event in events {
                         sqlx::query(RECORD)
                             .bind(event.id.to_string())

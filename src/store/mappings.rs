@@ -104,7 +104,7 @@ macro_rules! mapping_store {
                 note: &Note,
             ) -> Result<(), StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     Self::enter(&mut transaction, note).await?;
                     sqlx::query(KEEP_TEXT)
                         .bind(activation.sha256.as_str())

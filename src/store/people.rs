@@ -175,7 +175,7 @@ macro_rules! people_store {
 
             async fn add_group(&self, group: &str, roles: &[&str]) -> Result<(), StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     sqlx::query(ADD_GROUP).bind(group).execute(&mut *transaction).await?;
                     for role in roles {
                         let added = sqlx::query(ADD_GROUP_ROLE).bind(group).bind(*role);

@@ -43,6 +43,11 @@ impl PostgresStore {
         Ok(PostgresStore { pool, limit: options.timeout })
     }
 
+    /// Begins a transaction.
+    pub(super) async fn begin(&self) -> Result<pool::LeasedTransaction, sqlx::Error> {
+        self.pool.begin().await
+    }
+
     /// The pool, for tests that must reach around the gate.
     pub fn pool(&self) -> &PgPool {
         self.pool.inner()

@@ -83,7 +83,7 @@ macro_rules! retention_store {
                 now: DateTime<Utc>,
                 note: &Note,
             ) -> Result<(), StoreError> {
-                let mut transaction = self.pool.begin().await?;
+                let mut transaction = self.begin().await?;
                 Self::enter(&mut transaction, note).await?;
                 sqlx::query(ARCHIVE).bind(cutoffs.ticket_grants).bind(now).execute(&mut *transaction).await?;
                 let mut gone = [0; 3];

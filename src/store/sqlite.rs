@@ -1,10 +1,12 @@
 //! SQLite: what differs from Postgres.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlitePool};
+use sqlx::{ConnectOptions as _, Executor as _, Sqlite, SqliteConnection, SqlitePool};
 
 use super::{StoreError, StoreOptions};
 
@@ -47,8 +49,65 @@ impl SqliteStore {
         Ok(SqliteStore { pool, limit: options.timeout })
     }
 
+    /// Begins a transaction.
+    pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        connection.execute("BEGIN").await?;
+        Ok(Transaction { connection, is_over: false })
+    }
+
     /// The pool, for tests that must reach around the gate.
     pub fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+}
+
+/// A transaction that ends with its connection, unless it was ended as it should be.
+///
+/// sqlx counts how deep a connection is in transactions. When the disk is full, SQLite rolls back by itself and the count
+/// is wrong from then on: the next transaction of that connection is a savepoint, whose rollback leaves it open and whose
+/// commit commits nothing, though it says so. An audit row was lost by that. So a connection on which anything went
+/// wrong inside a transaction is closed.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    connection: PoolConnection<Sqlite>,
+    is_over: bool,
+}
+
+impl Transaction {
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end("COMMIT").await
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        self.connection.execute(statement).await?;
+        self.is_over = true;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.connection.close_on_drop();
+        }
     }
 }

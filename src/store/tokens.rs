@@ -75,7 +75,7 @@ macro_rules! token_store {
         impl TokenStore for $store {
             async fn create_token(&self, token: &NewToken, note: &Note) -> Result<(), StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     Self::enter(&mut transaction, note).await?;
                     sqlx::query(CREATE)
                         .bind(token.id.as_str())
@@ -117,7 +117,7 @@ macro_rules! token_store {
                 note: &Note,
             ) -> Result<bool, StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.pool.begin().await?;
+                    let mut transaction = self.begin().await?;
                     Self::enter(&mut transaction, note).await?;
                     let revoked = sqlx::query(REVOKE).bind(name).bind(now).execute(&mut *transaction).await?;
                     if revoked.rows_affected() == 0 {
