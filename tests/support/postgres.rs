@@ -35,7 +35,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// as its clients can tell, and the quickest way to end a server whose data nobody will read.
 ///
 /// A server that is killed must not start another process meanwhile: one that outlived it would keep the next from
-/// starting. So it is stopped first.
+/// starting, by the memory that they share. So it is stopped first, and each of its processes is waited for.
 ///
 /// The trap: an answer to a test that has been killed meanwhile must not kill the shell before it has cleaned up.
 const KEEPER: &str = r#"
@@ -49,6 +49,9 @@ crash() {
     read -r children <"/proc/$server/task/$server/children"
     kill -KILL "$server" $children
     wait "$server"
+    for child in $children; do
+        while read -r _ _ state _ <"/proc/$child/stat" && [ "$state" != Z ]; do :; done 2>/dev/null
+    done
     server=
     true
 }
