@@ -23,4 +23,6 @@ CREATE TABLE IF NOT EXISTS gate_pending_erasures (
 CREATE TRIGGER IF NOT EXISTS gate_ask_for_erasure AFTER DELETE ON admins
 BEGIN
     INSERT INTO gate_pending_erasures (actor_id) VALUES (OLD.id) ON CONFLICT (actor_id) DO NOTHING;
+    -- What shadow mode saw of the admin is no evidence of anything, and goes at once.
+    DELETE FROM gate_drift_events WHERE actor_kind = 'admin' AND actor_id = OLD.id;
 END;

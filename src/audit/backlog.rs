@@ -135,8 +135,10 @@ impl Backlog {
     where
         S: AuditStore + ?Sized + Sync,
     {
+        // This gate's own first: a file of a dead one that cannot be read must not keep its rows waiting.
         let own = self.spool.as_mut().filter(|spool| !spool.is_settled());
-        let Some(spool) = self.orphans.first_mut().or(own) else {
+        let orphan = self.orphans.first_mut().filter(|_| self.unsettled.is_empty());
+        let Some(spool) = own.or(orphan) else {
             let rows = self.unsettled.len().min(CHUNK);
             bring(store, &self.unsettled[..rows], limit, None).await?;
             self.unsettled.drain(..rows);

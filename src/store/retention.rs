@@ -45,7 +45,10 @@ pub trait RetentionStore {
     ) -> Result<(), StoreError>;
 }
 
-const ENDED: &str = "COALESCE(revoked_at_utc, expires_at_utc) < $1";
+/// What is old enough, by a cutoff.
+const GRANTS_AUDIT: &str = "rbac_grants_audit WHERE created_at_utc < $1";
+const TICKET_GRANTS: &str = "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
+const DRIFT: &str = "gate_drift_events WHERE last_seen_at_utc < $1";
 
 const ARCHIVE: &str = "
     INSERT INTO rbac_ticket_grants_archive
@@ -66,13 +69,10 @@ macro_rules! retention_store {
         #[async_trait]
         impl RetentionStore for $store {
             async fn expired(&self, cutoffs: &Cutoffs) -> Result<Expired, StoreError> {
-                let tickets = format!("rbac_ticket_grants WHERE {ENDED}");
                 Ok(Expired {
-                    grants_audit: self
-                        .count("rbac_grants_audit WHERE created_at_utc < $1", cutoffs.grants_audit)
-                        .await?,
-                    ticket_grants: self.count(&tickets, cutoffs.ticket_grants).await?,
-                    drift: self.count("gate_drift_events WHERE last_seen_at_utc < $1", cutoffs.drift).await?,
+                    grants_audit: self.count(GRANTS_AUDIT, cutoffs.grants_audit).await?,
+                    ticket_grants: self.count(TICKET_GRANTS, cutoffs.ticket_grants).await?,
+                    drift: self.count(DRIFT, cutoffs.drift).await?,
                 })
             }
 
@@ -88,12 +88,9 @@ macro_rules! retention_store {
                 sqlx::query(ARCHIVE).bind(cutoffs.ticket_grants).bind(now).execute(&mut *transaction).await?;
                 let mut gone = [0; 3];
                 for (count, (from, cutoff)) in gone.iter_mut().zip([
-                    ("rbac_grants_audit WHERE created_at_utc < $1", cutoffs.grants_audit),
-                    (
-                        "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1",
-                        cutoffs.ticket_grants,
-                    ),
-                    ("gate_drift_events WHERE last_seen_at_utc < $1", cutoffs.drift),
+                    (GRANTS_AUDIT, cutoffs.grants_audit),
+                    (TICKET_GRANTS, cutoffs.ticket_grants),
+                    (DRIFT, cutoffs.drift),
                 ]) {
                     let statement = sqlx::AssertSqlSafe(format!("DELETE FROM {from}"));
                     *count =

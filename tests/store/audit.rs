@@ -312,7 +312,16 @@ async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
     let entries = [entry(1), entry(2), other.clone()];
     database.store.append(&entries).await.unwrap();
     assert!(database.store.pending_erasures().await.unwrap().is_empty());
+    for admin in ["anna", "ben"] {
+        let drift = format!(
+            "INSERT INTO gate_drift_events (id, cluster, route, method, actor_kind, actor_id, direction, legacy_answer,
+                                            v2_answer, mapping_sha256)
+             VALUES ('{admin}', 'S1', 'r', 'GET', 'admin', '{admin}', 'would_newly_deny', 'allow', 'deny', 'm')"
+        );
+        database.execute(&drift).await;
+    }
     database.execute("DELETE FROM admins WHERE id = 'anna'").await;
+    assert_eq!(database.texts("SELECT id FROM gate_drift_events").await, ["ben"]);
     assert_eq!(database.store.pending_erasures().await.unwrap(), ["anna"]);
     assert_eq!(database.store.traces_of("anna").await.unwrap(), (2, 0));
     let wrong = database.store.erase("anna", (1, 0), &notary().note(sparse(20))).await;
