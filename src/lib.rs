@@ -41,6 +41,7 @@ pub mod method;
 pub mod outbound;
 pub mod proxy;
 pub mod rbac;
+pub mod report;
 pub mod server;
 pub mod settings;
 pub mod store;

@@ -8,6 +8,7 @@ pub mod converter;
 pub mod matcher;
 pub mod parse;
 pub mod pattern;
+pub mod regions;
 mod row;
 pub mod table;
 
