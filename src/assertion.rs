@@ -176,13 +176,13 @@ mod tests {
     use super::*;
     use crate::decision::body::BodyFacts;
     use crate::decision::{Answer, Caller, Question, Target, decide};
-    use crate::mapping::{ClusterMode, Mapping};
+    use crate::mapping::{Mapping, Rollout};
     use crate::settings::secrets::Secret;
 
     fn permit() -> Permit {
         let file = "version = 1\nblueprints.b.routes.\"GET /x\" = { public = true }\n";
         let mapping = Mapping::parse("t", file).unwrap();
-        let target = Target::Row(&mapping.rows()[0], ClusterMode::Legacy);
+        let target = Target::Row(&mapping.rows()[0], &Rollout::LEGACY);
         let question = Question { target, caller: Caller::Nobody, control: None, body: &BodyFacts::NotRead };
         match decide(&question).answer {
             Answer::Allow(permit) => permit,

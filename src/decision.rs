@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::identity::Principal;
 use crate::ids::Epoch;
-use crate::mapping::{ClusterMode, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::mapping::{ClusterMode, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
 use crate::rbac::{Access, LegacyRole, Requirement};
 
 use body::BodyFacts;
@@ -29,8 +29,8 @@ pub struct Control {
 /// What the request's path and method met.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
-    /// A row, and the mode of its cluster.
-    Row(&'a Row, ClusterMode),
+    /// A row, and the rollout of its cluster.
+    Row(&'a Row, &'a Rollout),
     /// No row.
     Unmapped(Unmapped),
 }
@@ -191,7 +191,7 @@ impl Direction {
     }
 }
 
-/// The gate that decides a gated row under these switches.
+/// The gate that decides a gated row for somebody of this mode, under these switches.
 pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateInForce {
     match (v2, mode) {
         (V2Gate::Undecided { .. }, _) => GateInForce::Legacy(WhyLegacy::Undecided),
@@ -206,7 +206,7 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
 /// Decides one request.
 pub fn decide(question: &Question<'_>) -> Verdict {
     match question.target {
-        Target::Row(row, mode) => decide_row(row, mode, question),
+        Target::Row(row, rollout) => decide_row(row, rollout, question),
         Target::Unmapped(Unmapped::Forward) => settled(Answer::Allow(Permit {
             route: None,
             principal: principal_of(question.caller),
@@ -224,7 +224,7 @@ pub fn decide(question: &Question<'_>) -> Verdict {
     }
 }
 
-fn decide_row(row: &Row, mode: ClusterMode, question: &Question<'_>) -> Verdict {
+fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict {
     match (&row.kind, question.caller) {
         (RowKind::Gone, _) => settled(Answer::Gone),
         (RowKind::Public | RowKind::Upstream, caller) => allow(row, principal_of(caller), Vec::new()),
@@ -241,15 +241,9 @@ fn decide_row(row: &Row, mode: ClusterMode, question: &Question<'_>) -> Verdict 
                 // The proxy always observes the switches before it asks about a gated row.
                 return settled(challenge(row));
             };
-            decide_gated(
-                row,
-                legacy.as_ref(),
-                v2,
-                gate_in_force(v2, mode, control),
-                principal,
-                access,
-                question.body,
-            )
+            let mode = rollout.mode_for(principal.id(), &access.groups);
+            let gate = gate_in_force(v2, mode, control);
+            decide_gated(row, legacy.as_ref(), v2, gate, principal, access, question.body)
         }
         (RowKind::Session | RowKind::Gated { .. }, _) => settled(challenge(row)),
     }

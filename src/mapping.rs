@@ -4,18 +4,20 @@
 //! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist). Pure: no I/O.
 
 pub mod catalog_check;
+mod clusters;
 pub mod converter;
 pub mod matcher;
 pub mod parse;
 pub mod pattern;
 pub mod regions;
+pub mod rollout;
 mod row;
 pub mod table;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics};
+pub use rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
 pub use table::{
-    BodyField, BodyRule, ClusterMode, Found, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated,
-    Unmapped, V2Gate,
+    BodyField, BodyRule, Found, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped, V2Gate,
 };
 
 #[cfg(test)]

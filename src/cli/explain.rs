@@ -80,7 +80,7 @@ fn resolver(store: SharedStore, settings: &Settings) -> anyhow::Result<AccessRes
 
 fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     match mapping.find(request.target().path(), request.method()) {
-        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.mode_of(row)),
+        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.rollout_of(row)),
         Found::WrongMethod(methods) => {
             println!("method     the path has rows, and only for {methods}");
             Target::Unmapped(mapping.unmapped())
@@ -101,13 +101,13 @@ fn tell_target(target: &Target<'_>, control: &Control, catalog: &Catalog) {
     };
     println!("row        {}", row.route);
     match &row.cluster {
-        Some(cluster) => println!("cluster    {cluster}, {}", mode.as_str()),
+        Some(cluster) => println!("cluster    {cluster}, {mode}"),
         None => println!("cluster    none"),
     }
     let RowKind::Gated { legacy, v2, .. } = &row.kind else {
         return println!("gate       {}", kind(&row.kind));
     };
-    let gate = gate_in_force(v2, mode, control);
+    let gate = gate_in_force(v2, mode.mode, control);
     println!("gate       {}", why(gate, v2));
     match legacy {
         Some(roles) => println!("legacy     {}", words(roles.iter().map(|role| LegacyRole::as_str(*role)))),
@@ -184,7 +184,7 @@ fn tell_admin(
             Finding::Clean
         }
         Answer::Deny(denial) => {
-            tell_denial(&denial, target, control, catalog);
+            tell_denial(admin, access, &denial, target, control, catalog);
             Finding::Findings
         }
         Answer::Login => {
@@ -231,12 +231,19 @@ fn tell_ways(target: &Target<'_>, access: &Access, catalog: &Catalog) {
 }
 
 /// What is missing, and what would be enough.
-fn tell_denial(denial: &Denial, target: &Target<'_>, control: &Control, catalog: &Catalog) {
+fn tell_denial(
+    admin: &str,
+    access: &Access,
+    denial: &Denial,
+    target: &Target<'_>,
+    control: &Control,
+    catalog: &Catalog,
+) {
     println!("answer     denied: {}", denial.reason.word());
     println!("missing    {}", denial.required.join(", "));
     let v2_decides = match target {
         Target::Row(Row { kind: RowKind::Gated { v2, .. }, .. }, mode) => {
-            gate_in_force(v2, *mode, control) == GateInForce::V2
+            gate_in_force(v2, mode.mode_for(admin, &access.groups), control) == GateInForce::V2
         }
         _ => false,
     };

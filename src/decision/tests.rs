@@ -10,6 +10,10 @@ version = 1
 L = "legacy"
 S = "shadow"
 V = "v2"
+C = { mode = "v2", groups = ["first"] }
+[blueprints.c]
+cluster = "C"
+routes."GET /c" = { legacy = ["ops"], role = "r" }
 [blueprints.l]
 cluster = "L"
 routes."GET /l" = { legacy = ["ops"], role = "r" }
@@ -67,7 +71,7 @@ impl Case {
             Some(access) => Caller::Known(&principal, access),
             None => Caller::Nobody,
         };
-        let target = Target::Row(row, mapping.mode_of(row));
+        let target = Target::Row(row, mapping.rollout_of(row));
         decide(&Question { target, caller, control: Some(&self.control), body: &self.body })
     }
 
@@ -110,6 +114,25 @@ fn each_gate_asks_for_its_own_role() {
     ];
     for (route, access, expected) in table {
         assert_eq!(Case::new(route, access.clone()).word(), expected, "{route}");
+    }
+}
+
+/// V2 for the cohort; shadow, with its drift, for everybody else.
+#[test]
+fn a_cohort_is_decided_by_v2_and_the_rest_is_in_shadow() {
+    let first = |access: Access| Access { groups: [Arc::from("first")].into(), ..access };
+    let ops = access(&[LegacyRole::Ops], &[], &[]);
+    let holder = access(&[], &["r"], &[]);
+    let table = [
+        (ops.clone(), "allow", Some(Direction::WouldNewlyDeny)),
+        (holder.clone(), "missing_legacy_role", Some(Direction::WouldNewlyAllow)),
+        (first(ops), "missing_role", None),
+        (first(holder), "allow", None),
+    ];
+    for (access, expected, drift) in table {
+        let verdict = Case::new("GET /c", access).verdict();
+        assert_eq!(word(&verdict.answer), expected);
+        assert_eq!(verdict.drift.map(|drift| drift.direction), drift);
     }
 }
 
@@ -205,7 +228,7 @@ fn a_machine_passes_only_where_the_row_takes_machines() {
     ];
     for (route, caller, expected) in table {
         let row = mapping.rows().iter().find(|row| &*row.route == route).unwrap();
-        let target = Target::Row(row, mapping.mode_of(row));
+        let target = Target::Row(row, mapping.rollout_of(row));
         let question = Question { target, caller, control: Some(&control), body: &BodyFacts::NotRead };
         assert_eq!(word(&decide(&question).answer), expected, "{route}");
     }

@@ -3,7 +3,8 @@
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
-use super::table::{ClusterMode, Mapping, Row};
+use super::rollout::ClusterMode;
+use super::table::{Mapping, Row};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
 impl Mapping {
@@ -19,10 +20,17 @@ impl Mapping {
             for requirement in row.kind.requirements() {
                 if !catalog.defines(requirement) {
                     findings.push(missing(row, requirement, catalog));
-                } else if self.mode_of(row) == ClusterMode::V2
+                } else if self.rollout_of(row).mode == ClusterMode::V2
                     && catalog.groups_that_meet(requirement).is_empty()
                 {
                     findings.push(unreachable(row, requirement));
+                }
+            }
+        }
+        for (cluster, rollout) in self.clusters() {
+            for group in rollout.cohort.iter().flat_map(|cohort| &cohort.groups) {
+                if !catalog.groups.contains(group) {
+                    findings.push(missing_group(self.source(), cluster, group, catalog));
                 }
             }
         }
@@ -48,6 +56,20 @@ fn missing(row: &Row, requirement: &Requirement, catalog: &Catalog) -> Diagnosti
     match closest(requirement.name(), known.iter().map(AsRef::as_ref)) {
         Some(near) => finding.suggest(format!("did you mean `{near}`?")),
         None => finding.suggest("create it in a migration, or correct the name"),
+    }
+}
+
+/// A cohort that a misspelt group makes smaller than it reads.
+fn missing_group(source: &str, cluster: &str, group: &str, catalog: &Catalog) -> Diagnostic {
+    let start = source.find(&format!("\"{group}\"")).unwrap_or(0);
+    let finding = Diagnostic::new(
+        "missing-group",
+        start..(start + group.len() + 2).min(source.len()),
+        format!("the cohort of `{cluster}` names the group `{group}`, which the database does not have"),
+    );
+    match closest(group, catalog.groups.iter().map(AsRef::as_ref)) {
+        Some(near) => finding.suggest(format!("did you mean `{near}`?")),
+        None => finding.suggest("correct the name"),
     }
 }
 

@@ -3,8 +3,8 @@
 //! The file is walked as a tree of spanned values instead of being deserialised, because a deserialiser stops at its
 //! first error and an operator at night wants all of them at once.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -14,13 +14,14 @@ use toml::de::{DeTable, DeValue};
 use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
 
+use super::clusters::{self, Clusters};
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
 use super::row::parse_row;
-use super::table::{ClusterMode, Freshness, Mapping, Row, Unmapped};
+use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest, position};
 
-const TOP_LEVEL_KEYS: [&str; 4] = ["version", "unmapped", "clusters", "blueprints"];
+const TOP_LEVEL_KEYS: [&str; 5] = ["version", "unmapped", "clusters", "soak", "blueprints"];
 const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
@@ -64,10 +65,11 @@ impl Reader {
         self.no_unknown_keys(root, &TOP_LEVEL_KEYS, "the top level");
         self.version(root, document.span());
         let unmapped = self.unmapped(root);
-        let clusters = self.clusters(root);
+        let clusters = clusters::clusters(self, root);
+        let soak = clusters::soak(self, root, &clusters);
         let rows = self.blueprints(root, &clusters);
         let matcher = self.matcher(&rows, source);
-        Mapping { source: source.into(), sha256: sha256_of(source), unmapped, clusters, rows, matcher }
+        Mapping { source: source.into(), sha256: sha256_of(source), unmapped, clusters, soak, rows, matcher }
     }
 
     fn version(&mut self, root: &DeTable<'_>, whole: Range<usize>) {
@@ -95,22 +97,7 @@ impl Reader {
         root.get("unmapped").and_then(|value| self.word(value, "unmapped", &words)).unwrap_or(Unmapped::Deny)
     }
 
-    fn clusters(&mut self, root: &DeTable<'_>) -> BTreeMap<Arc<str>, ClusterMode> {
-        let mut clusters = BTreeMap::new();
-        let Some(value) = root.get("clusters") else { return clusters };
-        let Some(table) = self.table(value, "clusters") else { return clusters };
-        for (name, mode) in table.iter() {
-            if let Some(mode) = self.word(mode, "a cluster", &ClusterMode::WORDS) {
-                clusters.insert(Arc::from(name.get_ref().as_ref()), mode);
-            } else {
-                // Known by name all the same, so that its blueprints are not reported a second time.
-                clusters.insert(Arc::from(name.get_ref().as_ref()), ClusterMode::Legacy);
-            }
-        }
-        clusters
-    }
-
-    fn blueprints(&mut self, root: &DeTable<'_>, clusters: &BTreeMap<Arc<str>, ClusterMode>) -> Vec<Row> {
+    fn blueprints(&mut self, root: &DeTable<'_>, clusters: &Clusters) -> Vec<Row> {
         let mut rows = Vec::new();
         let Some(value) = root.get("blueprints") else { return rows };
         let Some(blueprints) = self.table(value, "blueprints") else { return rows };
@@ -134,11 +121,7 @@ impl Reader {
         rows
     }
 
-    fn cluster_name(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        clusters: &BTreeMap<Arc<str>, ClusterMode>,
-    ) -> Option<Arc<str>> {
+    fn cluster_name(&mut self, value: &Spanned<DeValue<'_>>, clusters: &Clusters) -> Option<Arc<str>> {
         let name = self.string(value, "cluster")?;
         if !clusters.contains_key(name.as_str()) {
             let mut finding = Diagnostic::new(
@@ -350,6 +333,24 @@ impl Reader {
             .map(|item| self.string(item, what).map(|text| Spanned::new(item.span(), text)))
             .collect();
         texts.into_iter().collect()
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        what: &str,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let DeValue::Integer(number) = value.get_ref() else {
+            return self.wrong_type(value, what, "an integer", value.get_ref());
+        };
+        let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
+        let within = number.filter(|number| range.contains(number));
+        if within.is_none() {
+            let message = format!("`{what}` must be from {} to {}", range.start(), range.end());
+            self.report(Diagnostic::new("out-of-range", value.span(), message));
+        }
+        within
     }
 
     fn wrong_type<T>(

@@ -11,32 +11,7 @@ use crate::rbac::{LegacyRole, Requirement};
 
 use super::matcher::{Matcher, Outcome};
 use super::pattern::Pattern;
-
-/// How a cluster is decided (product: "the rollout").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClusterMode {
-    /// The legacy roles decide.
-    Legacy,
-    /// The legacy roles decide; V2 is computed beside them and disagreements are recorded.
-    Shadow,
-    /// V2 decides.
-    V2,
-}
-
-impl ClusterMode {
-    /// The words of `[clusters]`.
-    pub const WORDS: [(&'static str, ClusterMode); 3] =
-        [("legacy", ClusterMode::Legacy), ("shadow", ClusterMode::Shadow), ("v2", ClusterMode::V2)];
-
-    /// The word that the file uses.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ClusterMode::Legacy => "legacy",
-            ClusterMode::Shadow => "shadow",
-            ClusterMode::V2 => "v2",
-        }
-    }
-}
+use super::rollout::{Rollout, SoakTerms};
 
 /// Where a body rule finds its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,13 +142,21 @@ pub enum Unmapped {
     Forward,
 }
 
+/// `[soak]`, and `[soak.S3]` for one cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SoakTable {
+    pub of_all: SoakTerms,
+    pub of_clusters: BTreeMap<Arc<str>, SoakTerms>,
+}
+
 /// A sound mapping file.
 #[derive(Debug)]
 pub struct Mapping {
     pub(super) source: Arc<str>,
     pub(super) sha256: MappingSha256,
     pub(super) unmapped: Unmapped,
-    pub(super) clusters: BTreeMap<Arc<str>, ClusterMode>,
+    pub(super) clusters: BTreeMap<Arc<str>, Rollout>,
+    pub(super) soak: SoakTable,
     pub(super) rows: Vec<Row>,
     pub(super) matcher: Matcher,
 }
@@ -209,14 +192,26 @@ impl Mapping {
         &self.rows
     }
 
-    /// The mode of each cluster.
-    pub fn clusters(&self) -> &BTreeMap<Arc<str>, ClusterMode> {
+    /// The rollout of each cluster.
+    pub fn clusters(&self) -> &BTreeMap<Arc<str>, Rollout> {
         &self.clusters
     }
 
-    /// The mode that a row's cluster is in; a row without a cluster is decided by its legacy gate.
-    pub fn mode_of(&self, row: &Row) -> ClusterMode {
-        row.cluster.as_ref().and_then(|name| self.clusters.get(name).copied()).unwrap_or(ClusterMode::Legacy)
+    /// The rollout of a row's cluster; a row without a cluster is decided by its legacy gate.
+    pub fn rollout_of(&self, row: &Row) -> &Rollout {
+        row.cluster.as_ref().and_then(|name| self.clusters.get(name)).unwrap_or(&Rollout::LEGACY)
+    }
+
+    /// The same rows with another rollout for one cluster: what a flip would do. `None` if there is no such cluster.
+    #[must_use]
+    pub fn with_rollout(mut self, cluster: &str, rollout: Rollout) -> Option<Mapping> {
+        *self.clusters.get_mut(cluster)? = rollout;
+        Some(self)
+    }
+
+    /// When a cluster is ready for V2.
+    pub fn soak_terms(&self, cluster: &str) -> SoakTerms {
+        self.soak.of_clusters.get(cluster).copied().unwrap_or(self.soak.of_all)
     }
 
     /// What happens to a path without a row.

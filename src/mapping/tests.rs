@@ -1,6 +1,7 @@
 //! Mapping files, good and bad, as an operator writes them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::*;
 use crate::method::Method;
@@ -306,4 +307,77 @@ fn options_may_name_roles_that_do_not_exist_yet() {
 #[test]
 fn the_file_that_ships_is_sound() {
     Mapping::parse("routes.toml", include_str!("../../routes.toml")).unwrap();
+}
+
+#[test]
+fn a_cluster_can_come_first_for_a_cohort() {
+    let mapping = Mapping::parse(
+        "t",
+        r#"
+version = 1
+[clusters]
+S1 = { mode = "v2", groups = ["ops-admins"], percent = 5 }
+S2 = { mode = "shadow" }
+[soak]
+quiet_hours = 24
+[soak.S1]
+requests = 50
+"#,
+    )
+    .unwrap();
+    assert_eq!(
+        mapping.clusters()["S1"].to_string(),
+        "v2 for ops-admins and 5 % of admins, shadow for the rest"
+    );
+    assert_eq!(mapping.clusters()["S2"], Rollout::everybody(ClusterMode::Shadow));
+    let of_all = SoakTerms { quiet_hours: 24, ..SoakTerms::default() };
+    assert_eq!(mapping.soak_terms("S2"), of_all);
+    assert_eq!(mapping.soak_terms("S1"), SoakTerms { requests: 50, ..of_all });
+}
+
+fn codes(source: &str) -> Vec<&'static str> {
+    let diagnostics = Mapping::parse("t", source).unwrap_err();
+    diagnostics.findings().iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_cohort_that_says_nothing_or_too_much_is_refused() {
+    let table = [
+        (r#"S = { groups = ["g"] }"#, "missing-key"),
+        (r#"S = { mode = "shadow", percent = 5 }"#, "contradiction"),
+        (r#"S = { mode = "legacy", groups = ["g"] }"#, "contradiction"),
+        (r#"S = { mode = "v2", groups = [] }"#, "empty-cohort"),
+        (r#"S = { mode = "v2", percent = 0 }"#, "empty-cohort"),
+        (r#"S = { mode = "v2", percent = 101 }"#, "out-of-range"),
+        (r#"S = { mode = "v2", percent = -1 }"#, "out-of-range"),
+        (r#"S = { mode = "v2", percent = "5" }"#, "wrong-type"),
+        (r#"S = { mode = "v2", percentage = 5 }"#, "unknown-key"),
+        ("S = 5", "wrong-type"),
+    ];
+    for (line, code) in table {
+        assert_eq!(codes(&format!("version = 1\n[clusters]\n{line}\n")), [code], "{line}");
+    }
+    let soak = [
+        ("[soak]\nquiet_hours = -1", "out-of-range"),
+        ("[soak]\nquite_hours = 1", "unknown-key"),
+        ("[soak.S9]\nrequests = 1", "unknown-key"),
+        ("[soak.S]\nrequest = 1", "unknown-key"),
+    ];
+    for (lines, code) in soak {
+        assert_eq!(codes(&format!("version = 1\n[clusters]\nS = \"v2\"\n{lines}\n")), [code], "{lines}");
+    }
+}
+
+#[test]
+fn a_cohort_of_a_group_that_does_not_exist_is_refused() {
+    let source = "version = 1\n[clusters]\nS = { mode = \"v2\", groups = [\"ops-admin\"] }\n";
+    let catalog = Catalog { groups: [Arc::from("ops-admins")].into(), ..Catalog::default() };
+    let diagnostics = Mapping::parse("t", source).unwrap().check_against("t", &catalog).unwrap_err();
+    let told = diagnostics.one_line_each();
+    assert!(told.starts_with("t:3:"), "{told}");
+    assert!(
+        told.ends_with("names the group `ops-admin`, which the database does not have [missing-group]"),
+        "{told}"
+    );
+    assert_eq!(diagnostics.findings()[0].suggestion.as_deref(), Some("did you mean `ops-admins`?"));
 }

@@ -99,7 +99,7 @@ impl Gate {
         let mut deadline = Instant::now() + self.options.decision_time;
         let (mut control, mut access) = self.observe(&identified.subject, freshness, deadline).await?;
         let mut principal = principal_of(&identified.subject, &access);
-        let facts = self.body_facts(&target, &control, &principal, request, body).await;
+        let facts = self.body_facts(&target, &control, principal.as_ref(), &access, request, body).await;
         if facts != BodyFacts::NotRead {
             // The client decides how long its body takes. Whoever begins a request, loses a role and then sends the rest
             // of the body must be judged by what it holds now.
@@ -202,16 +202,19 @@ impl Gate {
         &self,
         target: &Target<'_>,
         control: &Control,
-        principal: &Option<Principal>,
+        principal: Option<&Principal>,
+        access: &Access,
         request: &Request,
         body: &mut dyn BodySource,
     ) -> BodyFacts {
-        let Target::Row(row, mode) = target else { return BodyFacts::NotRead };
+        let (Target::Row(row, rollout), Some(principal)) = (target, principal) else {
+            return BodyFacts::NotRead;
+        };
         let RowKind::Gated { v2: v2 @ V2Gate::Requires { when, .. }, .. } = &row.kind else {
             return BodyFacts::NotRead;
         };
-        let gate = gate_in_force(v2, *mode, control);
-        if when.is_empty() || principal.is_none() || matches!(gate, GateInForce::Legacy(_)) {
+        let gate = gate_in_force(v2, rollout.mode_for(principal.id(), &access.groups), control);
+        if when.is_empty() || matches!(gate, GateInForce::Legacy(_)) {
             return BodyFacts::NotRead;
         }
         let limit = self.options.body_rule_bytes;
@@ -241,7 +244,7 @@ fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     }
     match mapping.find(request.target().path(), request.method()) {
         // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
-        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.mode_of(row)),
+        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.rollout_of(row)),
         Found::WrongMethod(_) | Found::Nothing => {
             counter!("gate_unmapped_total").increment(1);
             Target::Unmapped(mapping.unmapped())

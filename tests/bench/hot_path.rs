@@ -80,7 +80,7 @@ fn deciding(bench: &mut Criterion) {
     bench.bench_function("decide/allow", |bencher| {
         bencher.iter(|| {
             decide(black_box(&Question {
-                target: Target::Row(row, mapping.mode_of(row)),
+                target: Target::Row(row, mapping.rollout_of(row)),
                 caller: Caller::Known(&principal, &access),
                 control: Some(&control),
                 body: &BodyFacts::NotRead,
@@ -88,7 +88,7 @@ fn deciding(bench: &mut Criterion) {
         });
     });
     let verdict = decide(&Question {
-        target: Target::Row(row, mapping.mode_of(row)),
+        target: Target::Row(row, mapping.rollout_of(row)),
         caller: Caller::Known(&principal, &access),
         control: Some(&control),
         body: &BodyFacts::NotRead,

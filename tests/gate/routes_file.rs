@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use console_gate::mapping::{ClusterMode, Mapping, Row, RowKind, Totp, Unmapped, V2Gate};
+use console_gate::mapping::{Mapping, Rollout, Row, RowKind, Totp, Unmapped, V2Gate};
 
 use crate::support::{CsvRow, Findings, Seed, Status, project_text};
 
@@ -64,7 +64,7 @@ fn the_file_ships_with_v2_off_and_the_unmapped_denied() {
     assert_eq!(mapping.unmapped(), Unmapped::Deny);
     let clusters: Vec<&str> = mapping.clusters().keys().map(|name| &**name).collect();
     assert_eq!(clusters, ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"]);
-    assert!(mapping.clusters().values().all(|mode| *mode == ClusterMode::Legacy));
+    assert!(mapping.clusters().values().all(|rollout| *rollout == Rollout::LEGACY));
 }
 
 #[test]

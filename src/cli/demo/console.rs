@@ -59,7 +59,7 @@ pub(super) async fn serve(
 struct HomePage {
     who: String,
     personas: Vec<Persona>,
-    clusters: Vec<(String, &'static str, Vec<Link>)>,
+    clusters: Vec<(String, String, Vec<Link>)>,
 }
 
 struct Link {
@@ -113,14 +113,14 @@ async fn home(State(console): State<Arc<Console>>, headers: HeaderMap) -> Respon
     page(&HomePage { who: console.who(&headers), personas: console.personas.clone(), clusters })
 }
 
-fn clusters(mapping: &Mapping) -> Vec<(String, &'static str, Vec<Link>)> {
+fn clusters(mapping: &Mapping) -> Vec<(String, String, Vec<Link>)> {
     mapping
         .clusters()
         .iter()
-        .map(|(name, mode)| {
+        .map(|(name, rollout)| {
             let rows = mapping.rows().iter().filter(|row| row.cluster.as_ref() == Some(name));
-            let links = rows.filter_map(|row| link(row, *mode)).collect();
-            (name.to_string(), mode.as_str(), links)
+            let links = rows.filter_map(|row| link(row, rollout.mode)).collect();
+            (name.to_string(), rollout.to_string(), links)
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use console_gate::decision::body::BodyFacts;
 use console_gate::decision::{Answer, Caller, Permit, Question, Target, decide};
 use console_gate::identity::Principal;
 use console_gate::ids::{AdminId, Epoch, RequestId, SessionId};
-use console_gate::mapping::{ClusterMode, Mapping};
+use console_gate::mapping::{ClusterMode, Mapping, Rollout};
 use console_gate::method::Method;
 use console_gate::rbac::Access;
 use console_gate::settings::secrets::{NamedKey, Secret};
@@ -66,7 +66,7 @@ fn permit(id: &str, session: &str) -> Permit {
     let principal = Principal::Admin { id: AdminId::new(id), session: Some(SessionId::new(session)) };
     let access = Access::nothing(Epoch(1));
     let question = Question {
-        target: Target::Row(&ROW.rows()[0], ClusterMode::V2),
+        target: Target::Row(&ROW.rows()[0], &Rollout::everybody(ClusterMode::V2)),
         caller: Caller::Known(&principal, &access),
         control: None,
         body: &BodyFacts::NotRead,

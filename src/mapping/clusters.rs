@@ -1,0 +1,116 @@
+//! `[clusters]` and `[soak]`: the rollout of each cluster, and when it is ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::parse::Reader;
+use super::rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
+use super::table::SoakTable;
+use crate::diagnostic::{Diagnostic, closest};
+
+const CLUSTER_KEYS: [&str; 3] = ["mode", "groups", "percent"];
+const SOAK_KEYS: [&str; 4] = ["shadow_days", "quiet_hours", "requests", "admins"];
+
+pub(super) type Clusters = BTreeMap<Arc<str>, Rollout>;
+
+/// Every cluster that the file names, with a mistake in it or not, so that its blueprints are not reported besides.
+pub(super) fn clusters(reader: &mut Reader, root: &DeTable<'_>) -> Clusters {
+    let mut clusters = Clusters::new();
+    let Some(value) = root.get("clusters") else { return clusters };
+    let Some(table) = reader.table(value, "clusters") else { return clusters };
+    for (name, value) in table.iter() {
+        let rollout = rollout(reader, value).unwrap_or(Rollout::LEGACY);
+        clusters.insert(Arc::from(name.get_ref().as_ref()), rollout);
+    }
+    clusters
+}
+
+/// `"v2"`, or `{ mode = "v2", groups = ["ops-admins"], percent = 10 }`.
+fn rollout(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Rollout> {
+    let DeValue::Table(table) = value.get_ref() else {
+        return Some(Rollout::everybody(reader.word(value, "a cluster", &ClusterMode::WORDS)?));
+    };
+    reader.no_unknown_keys(table, &CLUSTER_KEYS, "a cluster");
+    let Some(word) = table.get("mode") else {
+        reader.report(Diagnostic::new("missing-key", value.span(), "a cluster must name its `mode`"));
+        return None;
+    };
+    let mode = reader.word(word, "mode", &ClusterMode::WORDS)?;
+    let groups = match table.get("groups") {
+        Some(groups) => {
+            reader.strings(groups, "groups")?.into_iter().map(|name| name.into_inner().into()).collect()
+        }
+        None => BTreeSet::new(),
+    };
+    let percent = match table.get("percent") {
+        Some(percent) => u8::try_from(reader.integer(percent, "percent", 0..=100)?).ok()?,
+        None => 0,
+    };
+    let is_cohort = table.contains_key("groups") || table.contains_key("percent");
+    if is_cohort && mode != ClusterMode::V2 {
+        reader.report(
+            Diagnostic::new(
+                "contradiction",
+                value.span(),
+                "`groups` and `percent` say for whom V2 comes first",
+            )
+            .suggest("write `mode = \"v2\"`: everybody else is in shadow"),
+        );
+        return None;
+    }
+    if is_cohort && groups.is_empty() && percent == 0 {
+        reader.report(
+            Diagnostic::new("empty-cohort", value.span(), "the cohort is nobody")
+                .suggest("write `\"shadow\"`, or name groups or a percentage"),
+        );
+        return None;
+    }
+    Some(Rollout { mode, cohort: is_cohort.then_some(Cohort { groups, percent }) })
+}
+
+/// `[soak]` for all, `[soak.S3]` for one cluster: what it leaves out is as for all.
+pub(super) fn soak(reader: &mut Reader, root: &DeTable<'_>, clusters: &Clusters) -> SoakTable {
+    let mut soak = SoakTable::default();
+    let Some(value) = root.get("soak") else { return soak };
+    let Some(table) = reader.table(value, "soak") else { return soak };
+    soak.of_all = terms(reader, table, SoakTerms::default());
+    for (key, value) in table.iter() {
+        let name = key.get_ref().as_ref();
+        if SOAK_KEYS.contains(&name) {
+            continue;
+        }
+        if !clusters.contains_key(name) {
+            let known = SOAK_KEYS.into_iter().chain(clusters.keys().map(AsRef::as_ref));
+            let finding = Diagnostic::new(
+                "unknown-key",
+                key.span(),
+                format!("`{name}` is neither a threshold nor a cluster"),
+            );
+            reader.report(match closest(name, known) {
+                Some(near) => finding.suggest(format!("did you mean `{near}`?")),
+                None => finding.suggest(format!("the thresholds are {}", SOAK_KEYS.join(", "))),
+            });
+            continue;
+        }
+        let Some(of_cluster) = reader.table(value, "the thresholds of a cluster") else { continue };
+        reader.no_unknown_keys(of_cluster, &SOAK_KEYS, "the thresholds of a cluster");
+        let terms = terms(reader, of_cluster, soak.of_all);
+        soak.of_clusters.insert(name.into(), terms);
+    }
+    soak
+}
+
+fn terms(reader: &mut Reader, table: &DeTable<'_>, otherwise: SoakTerms) -> SoakTerms {
+    let mut number = |key: &str, otherwise: u32| {
+        table.get(key).and_then(|value| reader.integer(value, key, 0..=u32::MAX)).unwrap_or(otherwise)
+    };
+    SoakTerms {
+        shadow_days: number("shadow_days", otherwise.shadow_days),
+        quiet_hours: number("quiet_hours", otherwise.quiet_hours),
+        requests: number("requests", otherwise.requests),
+        admins: number("admins", otherwise.admins),
+    }
+}

@@ -1,0 +1,158 @@
+//! The rollout of a cluster: `legacy`, `shadow` or `v2`, for whom V2 comes first, and when it is ready.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+/// How a cluster is decided (product: "the rollout").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClusterMode {
+    /// The legacy roles decide.
+    Legacy,
+    /// The legacy roles decide; V2 is computed beside them and disagreements are recorded.
+    Shadow,
+    /// V2 decides.
+    V2,
+}
+
+impl ClusterMode {
+    /// The words of `[clusters]`.
+    pub const WORDS: [(&'static str, ClusterMode); 3] =
+        [("legacy", ClusterMode::Legacy), ("shadow", ClusterMode::Shadow), ("v2", ClusterMode::V2)];
+
+    /// The word that the file uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClusterMode::Legacy => "legacy",
+            ClusterMode::Shadow => "shadow",
+            ClusterMode::V2 => "v2",
+        }
+    }
+}
+
+/// A cluster's mode, and the cohort for which V2 is enforced before it is for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    pub mode: ClusterMode,
+    /// Only with [`ClusterMode::V2`]: everybody else is in shadow.
+    pub cohort: Option<Cohort>,
+}
+
+impl Rollout {
+    /// What a row without a cluster is in.
+    pub const LEGACY: Rollout = Rollout { mode: ClusterMode::Legacy, cohort: None };
+
+    /// The same mode for everybody.
+    pub const fn everybody(mode: ClusterMode) -> Rollout {
+        Rollout { mode, cohort: None }
+    }
+
+    /// The mode in which somebody is decided who has this id and is in these groups.
+    pub fn mode_for(&self, id: &str, groups: &BTreeSet<Arc<str>>) -> ClusterMode {
+        match &self.cohort {
+            Some(cohort) if !cohort.holds(id, groups) => ClusterMode::Shadow,
+            _ => self.mode,
+        }
+    }
+}
+
+impl fmt::Display for Rollout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.mode.as_str())?;
+        let Some(cohort) = &self.cohort else { return Ok(()) };
+        let groups = cohort.groups.iter().map(ToString::to_string);
+        let share = (cohort.percent > 0).then(|| format!("{} % of admins", cohort.percent));
+        let all: Vec<String> = groups.chain(share).collect();
+        write!(f, " for {}, shadow for the rest", all.join(" and "))
+    }
+}
+
+/// Those for whom V2 is enforced first: the members of some groups, and a share of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cohort {
+    pub groups: BTreeSet<Arc<str>>,
+    /// 0 to 100. Whoever is within 10 % is within 20 % too, in every cluster and every gate.
+    pub percent: u8,
+}
+
+impl Cohort {
+    fn holds(&self, id: &str, groups: &BTreeSet<Arc<str>>) -> bool {
+        !self.groups.is_disjoint(groups) || percentile(id) < u64::from(self.percent)
+    }
+}
+
+/// Where an id falls among a hundred equal shares, 0 to 99: always the same for the same id.
+fn percentile(id: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 100
+}
+
+/// When a cluster in shadow is ready for V2 (product: "its soak gate").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SoakTerms {
+    /// Days without interruption in shadow.
+    pub shadow_days: u32,
+    /// Hours since the last disagreement that nobody has explained.
+    pub quiet_hours: u32,
+    /// Requests that both gates judged.
+    pub requests: u32,
+    /// Different admins of each legacy role that the cluster's rows name; of a role that fewer hold, all of them.
+    pub admins: u32,
+}
+
+impl Default for SoakTerms {
+    fn default() -> Self {
+        SoakTerms { shadow_days: 7, quiet_hours: 48, requests: 1_000, admins: 3 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn groups(names: &[&str]) -> BTreeSet<Arc<str>> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    fn cohort(names: &[&str], percent: u8) -> Rollout {
+        Rollout { mode: ClusterMode::V2, cohort: Some(Cohort { groups: groups(names), percent }) }
+    }
+
+    #[test]
+    fn a_cohort_is_its_groups_and_its_share_and_the_rest_is_in_shadow() {
+        let by_group = cohort(&["ops-admins"], 0);
+        assert_eq!(by_group.mode_for("anna", &groups(&["ops-admins", "x"])), ClusterMode::V2);
+        assert_eq!(by_group.mode_for("anna", &groups(&["x"])), ClusterMode::Shadow);
+        assert_eq!(cohort(&[], 100).mode_for("anna", &groups(&[])), ClusterMode::V2);
+        assert_eq!(Rollout::everybody(ClusterMode::V2).mode_for("anna", &groups(&[])), ClusterMode::V2);
+        assert_eq!(Rollout::LEGACY.mode_for("anna", &groups(&["ops-admins"])), ClusterMode::Legacy);
+        let told = cohort(&["ops-admins"], 10).to_string();
+        assert_eq!(told, "v2 for ops-admins and 10 % of admins, shadow for the rest");
+    }
+
+    #[test]
+    fn a_share_of_ten_in_a_hundred_is_about_that() {
+        let share = cohort(&[], 10);
+        let none = groups(&[]);
+        let enforced =
+            (0..10_000).filter(|id| share.mode_for(&format!("admin-{id}"), &none) == ClusterMode::V2).count();
+        assert!((900..1_100).contains(&enforced), "{enforced} of 10,000");
+    }
+
+    proptest! {
+        /// Widening a cohort takes nobody out of it.
+        #[test]
+        fn whoever_is_in_a_small_share_is_in_every_larger_one(id in ".{0,20}", small in 0..=100_u8, more in 0..=100_u8) {
+            let none = groups(&[]);
+            let large = small.max(more);
+            if cohort(&[], small).mode_for(&id, &none) == ClusterMode::V2 {
+                prop_assert_eq!(cohort(&[], large).mode_for(&id, &none), ClusterMode::V2);
+            }
+        }
+    }
+}
