@@ -5,12 +5,14 @@
 mod audit;
 mod check;
 mod demo;
+mod diff;
 mod drift;
 mod explain;
 mod flag;
 mod history;
 mod keygen;
 mod migrate;
+mod registry;
 mod retention;
 mod rollback;
 mod serve;
@@ -71,6 +73,8 @@ enum Command {
     Migrate,
     /// Check a mapping file, as `nginx -t` does
     Check(check::Check),
+    /// Say who gains and who loses which route, before a mapping is swapped
+    Diff(diff::Diff),
     /// List where the legacy gate and V2 disagreed in shadow mode
     Drift(drift::Drift),
     /// Say what becomes of a request, and why
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => serve::run(command, &arguments.common),
         Command::Migrate => migrate::run(&arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
+        Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Drift(command) => drift::run(command, &arguments.common),
         Command::Explain(command) => explain::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),

@@ -36,6 +36,7 @@ pub mod firewall;
 pub mod folder_watch;
 pub mod identity;
 pub mod ids;
+pub mod impact;
 pub mod mapping;
 pub mod method;
 pub mod outbound;

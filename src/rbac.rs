@@ -4,6 +4,8 @@
 //! RBAC V2 design); a live break-glass session is the one direct grant. Pure: the facts come from the store.
 
 pub mod catalog;
+pub mod census;
+pub mod seed;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -36,3 +36,16 @@ pub struct Finding {
     /// What to do about it.
     pub suggestion: Option<String>,
 }
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    Sarif,
+}
+
+/// Prints findings.
+pub fn print(findings: &[Finding], format: Format) {
+    let _ = (findings, format);
+}

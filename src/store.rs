@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 pub mod catalog;
+pub mod census;
 pub mod control;
 pub mod drift;
 pub mod instances;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use access::AccessStore;
 pub use audit::AuditStore;
 pub use catalog::CatalogStore;
+pub use census::CensusStore;
 pub use control::ControlStore;
 pub use drift::DriftStore;
 pub use instances::InstanceStore;
@@ -45,6 +47,7 @@ pub trait Store:
     AccessSource
     + AuditStore
     + CatalogStore
+    + CensusStore
     + DriftStore
     + MappingStore
     + MigrationStore

@@ -33,7 +33,7 @@ impl ClusterMode {
 }
 
 /// A cluster's mode, and the cohort for which V2 is enforced before it is for all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rollout {
     pub mode: ClusterMode,
     /// Only with [`ClusterMode::V2`]: everybody else is in shadow.
@@ -52,7 +52,15 @@ impl Rollout {
     /// The mode in which somebody is decided who has this id and is in these groups.
     pub fn mode_for(&self, id: &str, groups: &BTreeSet<Arc<str>>) -> ClusterMode {
         match &self.cohort {
-            Some(cohort) if !cohort.holds(id, groups) => ClusterMode::Shadow,
+            Some(cohort) => self.mode_at(groups, (cohort.percent > 0).then(|| percentile(id))),
+            None => self.mode,
+        }
+    }
+
+    /// The same for whoever falls into this [`percentile`]; without one, only the groups count.
+    pub fn mode_at(&self, groups: &BTreeSet<Arc<str>>, percentile: Option<u64>) -> ClusterMode {
+        match &self.cohort {
+            Some(cohort) if !cohort.holds(groups, percentile) => ClusterMode::Shadow,
             _ => self.mode,
         }
     }
@@ -70,7 +78,7 @@ impl fmt::Display for Rollout {
 }
 
 /// Those for whom V2 is enforced first: the members of some groups, and a share of all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cohort {
     pub groups: BTreeSet<Arc<str>>,
     /// 0 to 100. Whoever is within 10 % is within 20 % too, in every cluster and every gate.
@@ -78,13 +86,13 @@ pub struct Cohort {
 }
 
 impl Cohort {
-    fn holds(&self, id: &str, groups: &BTreeSet<Arc<str>>) -> bool {
-        !self.groups.is_disjoint(groups) || percentile(id) < u64::from(self.percent)
+    fn holds(&self, groups: &BTreeSet<Arc<str>>, percentile: Option<u64>) -> bool {
+        !self.groups.is_disjoint(groups) || percentile.is_some_and(|place| place < u64::from(self.percent))
     }
 }
 
 /// Where an id falls among a hundred equal shares, 0 to 99: always the same for the same id.
-fn percentile(id: &str) -> u64 {
+pub fn percentile(id: &str) -> u64 {
     let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
     let [a, b, c, d, e, f, g, h, ..] = digest;
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 100

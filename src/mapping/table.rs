@@ -14,7 +14,7 @@ use super::pattern::Pattern;
 use super::rollout::{Rollout, SoakTerms};
 
 /// Where a body rule finds its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BodyField {
     /// A JSON pointer (RFC 6901) into a JSON body.
     Json(String),
@@ -23,7 +23,7 @@ pub enum BodyField {
 }
 
 /// `when = [{ json = "/target", equals = "prod", role = ... }]`: a further requirement for some bodies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BodyRule {
     pub field: BodyField,
     pub equals: String,
@@ -32,7 +32,7 @@ pub struct BodyRule {
 }
 
 /// The V2 side of a gated row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum V2Gate {
     /// An operator has not decided yet (I-6): the row stays on its legacy gate whatever its cluster says.
     Undecided { question: String, options: BTreeMap<String, String> },
@@ -41,7 +41,7 @@ pub enum V2Gate {
 }
 
 /// What kind of row it is, and so which credential it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RowKind {
     /// A session (or, when `machine` is set, an enrolled machine token) that passes the gate in force.
     Gated {
@@ -134,7 +134,7 @@ pub struct Row {
 }
 
 /// What to do with a path that no row covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unmapped {
     /// 403, audited as `unmapped_route`.
     Deny,

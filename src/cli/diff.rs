@@ -1,0 +1,145 @@
+//! `console-gate diff OLD [NEW]`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::registry::{LegacyAsArgument, Registry, legacy_as};
+use super::{Common, Finding, with_store};
+use crate::impact::text::ImpactText;
+use crate::impact::{Direction, Impact, Population, ProfileKind, Switches, impact};
+use crate::mapping::{ClusterMode, Mapping, Rollout};
+use crate::rbac::catalog::Catalog;
+use crate::report::{self, Format, Level, Place};
+
+/// Say who gains and who loses which route, before a mapping is swapped
+///
+/// By admin and machine (from the database), by legacy role and by group, with the grants behind each gain. A cluster that
+/// changes its mode counts as a change of access: `diff routes.toml --cluster S3=v2` says what happens if S3 goes V2.
+/// Exit code 1 says that somebody's access changes.
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// The mapping as it is
+    old: PathBuf,
+    /// The mapping as it shall be; without it, OLD with the clusters that `--cluster` flips
+    #[arg(required_unless_present = "clusters")]
+    new: Option<PathBuf>,
+    /// Another mode for a cluster of the new mapping: `S3=v2`; may be repeated
+    #[arg(id = "clusters", long = "cluster", value_name = "CLUSTER=MODE", value_parser = cluster)]
+    clusters: Vec<(String, ClusterMode)>,
+    /// Take roles and groups from this file instead of the database; no admins then
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// In which groups the holders of a legacy role are: `superadmin=raxx-platform-admins,...`; a role may be repeated
+    #[arg(long, value_name = "ROLE=GROUP", value_delimiter = ',')]
+    legacy_as: Vec<LegacyAsArgument>,
+    /// `FLAG_RBAC_V2` as it is taken to be
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off)]
+    flag: bool,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    let old = read(&command.old)?;
+    let name = command.new.as_deref().unwrap_or(&command.old);
+    let mut new = read(name)?;
+    for (cluster, mode) in &command.clusters {
+        let known: Vec<String> = new.clusters().keys().map(ToString::to_string).collect();
+        new = new
+            .with_rollout(cluster, Rollout::everybody(*mode))
+            .with_context(|| format!("there is no cluster `{cluster}`; there are {}", known.join(", ")))?;
+    }
+    let registry = match &command.seed {
+        Some(file) => {
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
+            Registry { catalog, people: Vec::new() }
+        }
+        None => with_store(&settings, async |store| Registry::read(&store).await)
+            .context("cannot read who there is (use --seed to compare without a database)")?,
+    };
+    let legacy_as = legacy_as(&command.legacy_as, &registry.catalog)?;
+    let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[&old, &new]);
+    let switches = Switches { rbac_v2: command.flag };
+    let impact = impact(&old, &new, &registry.catalog, &population, switches);
+    let file = name.display().to_string();
+    match command.format {
+        Format::Text => print_text(&impact, &file),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&impact.report())?),
+        Format::Sarif => report::print(&findings(&impact, &file), Format::Sarif),
+    }
+    Ok(if impact.is_neutral() { Finding::Clean } else { Finding::Findings })
+}
+
+fn read(file: &Path) -> anyhow::Result<Mapping> {
+    let name = file.display().to_string();
+    let source = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    Ok(Mapping::parse(&name, &source)?)
+}
+
+pub(super) fn print_text(impact: &Impact<'_>, file: &str) {
+    ImpactText::new(impact, file).each_line(|_, line| println!("{line}"));
+}
+
+/// One finding for each route and direction.
+fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
+    let mut findings = Vec::new();
+    for change in &impact.report().changes {
+        let place = change.line.map(|line| Place { file: file.to_owned(), line, column: 1 });
+        for (direction, id, who) in [
+            (Direction::Gain, "access-gain", &change.gains),
+            (Direction::Loss, "access-loss", &change.losses),
+        ] {
+            let open = change.strangers == Some(direction) || change.machines_of_console == Some(direction);
+            if who.is_empty() && !open {
+                continue;
+            }
+            let profiles: Vec<_> = who.iter().map(|who| &impact.population.profiles()[who.profile]).collect();
+            let admins: usize = profiles
+                .iter()
+                .filter(|profile| profile.kind == ProfileKind::Admin)
+                .map(|profile| profile.members.len())
+                .sum();
+            let others = profiles.iter().filter(|profile| profile.kind != ProfileKind::Admin);
+            let mut names: Vec<String> = others.map(|profile| profile.members[0].to_string()).collect();
+            if change.strangers == Some(direction) {
+                names.insert(0, "anybody".into());
+            }
+            names.insert(0, format!("{admins} admin(s)"));
+            let verb = if direction == Direction::Gain { "gains" } else { "loses" };
+            findings.push(report::Finding {
+                id,
+                level: if change.strangers == Some(Direction::Gain) { Level::Error } else { Level::Warning },
+                place: place.clone(),
+                message: format!(
+                    "{verb} `{}`: {} ({} -> {})",
+                    change.route,
+                    names.join(", "),
+                    change.before,
+                    change.after
+                ),
+                suggestion: None,
+            });
+        }
+    }
+    findings
+}
+
+fn cluster(text: &str) -> Result<(String, ClusterMode), String> {
+    let (name, word) = text.split_once('=').ok_or("write it as CLUSTER=MODE, such as `S3=v2`")?;
+    let mode = ClusterMode::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, mode)| mode);
+    Ok((name.to_owned(), mode.ok_or("the modes are legacy, shadow and v2")?))
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write `on` or `off`".into()),
+    }
+}

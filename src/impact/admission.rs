@@ -1,0 +1,207 @@
+//! Who passes a row, as a set of profiles. It says what [`decide`](crate::decision::decide) says, for all at once; a
+//! property test holds the one against the other.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+
+use super::Switches;
+use super::profile::{Population, Profile, ProfileKind};
+use crate::decision::{Control, GateInForce, gate_in_force};
+use crate::ids::Epoch;
+use crate::mapping::{BodyField, Mapping, Rollout, Row, RowKind, Unmapped, V2Gate};
+use crate::rbac::catalog::Catalog;
+use crate::rbac::census::BREAK_GLASS;
+use crate::rbac::{LegacyRole, Requirement};
+
+/// What is asked of a caller. Two rows with the same demand let the same people in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Demand<'m> {
+    Row(&'m RowKind, &'m Rollout),
+    NoRow(Unmapped),
+}
+
+impl<'m> Demand<'m> {
+    pub(super) fn of(mapping: &'m Mapping, row: Option<&'m Row>) -> Demand<'m> {
+        match row {
+            Some(row) => Demand::Row(&row.kind, mapping.rollout_of(row)),
+            None => Demand::NoRow(mapping.unmapped()),
+        }
+    }
+}
+
+/// Who passes.
+#[derive(Clone, Debug)]
+pub(super) struct Admitted {
+    pub strangers: bool,
+    pub machines_of_console: bool,
+    pub profiles: FixedBitSet,
+}
+
+/// Answers for a whole population.
+pub(super) struct Judge<'p> {
+    profiles: &'p [Profile],
+    control: Control,
+    holders: HashMap<Requirement, FixedBitSet>,
+    legacy: HashMap<LegacyRole, FixedBitSet>,
+    admins: FixedBitSet,
+    everybody: FixedBitSet,
+}
+
+impl<'p> Judge<'p> {
+    pub(super) fn new(population: &'p Population, switches: Switches) -> Judge<'p> {
+        let profiles = population.profiles();
+        let set = |belongs: &dyn Fn(&Profile) -> bool| members(profiles, belongs);
+        let legacy = LegacyRole::ALL.map(|role| (role, set(&|profile| profile.legacy.contains(&role))));
+        Judge {
+            profiles,
+            control: control(switches),
+            holders: HashMap::new(),
+            legacy: legacy.into(),
+            admins: set(&|profile| profile.kind != ProfileKind::Machine),
+            everybody: set(&|_| true),
+        }
+    }
+
+    /// Who passes with a body that meets this rule and no other.
+    pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: Option<(&BodyField, &str)>) -> Admitted {
+        let all =
+            || Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() };
+        let none = || FixedBitSet::with_capacity(self.profiles.len());
+        let known = |profiles| Admitted { strangers: false, machines_of_console: false, profiles };
+        match demand {
+            Demand::NoRow(Unmapped::Forward) | Demand::Row(RowKind::Public | RowKind::Upstream, _) => all(),
+            Demand::NoRow(Unmapped::Deny) | Demand::Row(RowKind::Gone, _) => known(none()),
+            Demand::Row(RowKind::Machine, _) => Admitted { machines_of_console: true, ..known(none()) },
+            Demand::Row(RowKind::Session, _) => known(self.admins.clone()),
+            Demand::Row(RowKind::Gated { legacy, v2, machine }, rollout) => {
+                let mut passing = self.passing(legacy.as_ref(), v2, rollout, body);
+                if !machine {
+                    passing.intersect_with(&self.admins);
+                }
+                known(passing)
+            }
+        }
+    }
+
+    fn passing(
+        &mut self,
+        legacy: Option<&BTreeSet<LegacyRole>>,
+        v2: &V2Gate,
+        rollout: &Rollout,
+        body: Option<(&BodyField, &str)>,
+    ) -> FixedBitSet {
+        let everybody = gate_in_force(v2, rollout.mode, &self.control);
+        let Some(_) = &rollout.cohort else { return self.behind(everybody, legacy, v2, body) };
+        let in_v2 = |profile: &Profile| rollout.mode_at(&profile.groups, profile.percentile) == rollout.mode;
+        let cohort = members(self.profiles, &in_v2);
+        let rest = gate_in_force(v2, crate::mapping::ClusterMode::Shadow, &self.control);
+        let mut passing = self.behind(everybody, legacy, v2, body);
+        passing.intersect_with(&cohort);
+        let mut others = self.behind(rest, legacy, v2, body);
+        others.difference_with(&cohort);
+        passing.union_with(&others);
+        passing
+    }
+
+    fn behind(
+        &mut self,
+        gate: GateInForce,
+        legacy: Option<&BTreeSet<LegacyRole>>,
+        v2: &V2Gate,
+        body: Option<(&BodyField, &str)>,
+    ) -> FixedBitSet {
+        let mut passing = FixedBitSet::with_capacity(self.profiles.len());
+        match gate {
+            GateInForce::Legacy(_) | GateInForce::Shadow => {
+                for role in legacy.into_iter().flatten() {
+                    passing.union_with(&self.legacy[role]);
+                }
+            }
+            GateInForce::V2 => {
+                let mut demanded = demanded(v2, body);
+                if let Some(base) = demanded.next() {
+                    passing = self.holders(base).clone();
+                    for further in demanded {
+                        passing.intersect_with(self.holders(further));
+                    }
+                }
+            }
+        }
+        passing
+    }
+
+    fn holders(&mut self, requirement: &Requirement) -> &FixedBitSet {
+        let profiles = self.profiles;
+        self.holders
+            .entry(requirement.clone())
+            .or_insert_with(|| members(profiles, &|profile| meets(profile, requirement)))
+    }
+}
+
+fn control(switches: Switches) -> Control {
+    Control { epoch: Epoch(0), rbac_v2: switches.rbac_v2, may_enforce: true }
+}
+
+fn members(profiles: &[Profile], belongs: &dyn Fn(&Profile) -> bool) -> FixedBitSet {
+    let mut set = FixedBitSet::with_capacity(profiles.len());
+    set.extend(profiles.iter().enumerate().filter(|(_, profile)| belongs(profile)).map(|(index, _)| index));
+    set
+}
+
+fn meets(profile: &Profile, requirement: &Requirement) -> bool {
+    match requirement {
+        Requirement::Role(name) => profile.roles.contains(name),
+        Requirement::Permission(name) => profile.permissions.contains(name),
+    }
+}
+
+/// What V2 asks for with such a body; nothing where it is undecided.
+fn demanded<'v>(v2: &'v V2Gate, body: Option<(&BodyField, &str)>) -> impl Iterator<Item = &'v Requirement> {
+    let (base, when) = match v2 {
+        V2Gate::Requires { base, when } => (Some(base), when.as_slice()),
+        V2Gate::Undecided { .. } => (None, [].as_slice()),
+    };
+    let met = when.iter().filter(move |rule| body == Some((&rule.field, rule.equals.as_str())));
+    // One field has one value: of several rules about it, the body meets those that name this value.
+    base.into_iter().chain(met.map(|rule| &rule.requires).collect::<Vec<_>>())
+}
+
+/// Each way of grants by which a profile passes.
+pub(super) fn ways(
+    profile: &Profile,
+    demand: &Demand<'_>,
+    body: Option<(&BodyField, &str)>,
+    switches: Switches,
+    catalog: &Catalog,
+) -> Vec<String> {
+    let Demand::Row(RowKind::Gated { legacy, v2, .. }, rollout) = demand else { return Vec::new() };
+    let mode = rollout.mode_at(&profile.groups, profile.percentile);
+    if gate_in_force(v2, mode, &control(switches)) != GateInForce::V2 {
+        let held =
+            profile.legacy.iter().filter(|role| legacy.as_ref().is_some_and(|roles| roles.contains(role)));
+        return held.map(|role| format!("legacy role {}", role.as_str())).collect();
+    }
+    let mut ways = Vec::new();
+    for requirement in demanded(v2, body) {
+        for group in &profile.groups {
+            ways.extend(catalog.way_to(group, requirement).map(|way| told(group, &way, requirement)));
+        }
+        if profile.break_glass
+            && let Some(way) = catalog.way_to(BREAK_GLASS, requirement)
+        {
+            ways.push(told("break-glass session", &way, requirement));
+        }
+    }
+    ways
+}
+
+fn told(beginning: &str, way: &[Arc<str>], requirement: &Requirement) -> String {
+    let mut steps = vec![beginning];
+    steps.extend(way.iter().map(AsRef::as_ref));
+    if let Requirement::Permission(name) = requirement {
+        steps.push(name);
+    }
+    steps.join(" -> ")
+}

@@ -1,0 +1,250 @@
+//! An impact as text that a reviewer can paste into a pull request: how much first, then route by route.
+
+use std::fmt::{self, Write as _};
+
+use super::report::{demand_in_words, route_of};
+use super::{Change, Direction, Impact, Profile, ProfileKind};
+use crate::diagnostic::position;
+use crate::mapping::BodyField;
+
+/// Callers of one profile that are named before the rest is only counted.
+const MOST_NAMES: usize = 6;
+/// Profiles a direction and route that are told before the rest is only counted.
+const MOST_PROFILES: usize = 12;
+const WIDTH: usize = 80;
+
+/// What a line is, for whoever colours it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Heading,
+    Gain,
+    Loss,
+}
+
+/// Writes line by line: a large impact is not held as text.
+pub struct ImpactText<'i, 'm> {
+    impact: &'i Impact<'m>,
+    /// The name of the new file, for places.
+    file: &'i str,
+}
+
+impl<'i, 'm> ImpactText<'i, 'm> {
+    pub fn new(impact: &'i Impact<'m>, file: &'i str) -> Self {
+        ImpactText { impact, file }
+    }
+
+    /// Hands each line to `print`.
+    pub fn each_line(&self, mut print: impl FnMut(Tone, &str)) {
+        print(Tone::Heading, &self.headline());
+        for line in self.beside() {
+            print(Tone::Plain, &line);
+        }
+        let clusters = self.impact.cluster_changes();
+        if !clusters.is_empty() {
+            print(Tone::Plain, "");
+            print(Tone::Heading, "Clusters");
+            for change in clusters {
+                print(Tone::Plain, &format!("  {}  {} -> {}", change.cluster, change.before, change.after));
+            }
+        }
+        for change in &self.impact.changes {
+            print(Tone::Plain, "");
+            self.change(change, &mut print);
+        }
+    }
+
+    /// N admins, N routes: gains and losses.
+    fn headline(&self) -> String {
+        let impact = self.impact;
+        let admins = impact.population.count(ProfileKind::Admin);
+        let counts = impact.counts(ProfileKind::Admin);
+        let routes = impact.new.rows().len();
+        format!("{}, {}: {}", counted(admins, "admin"), counted(routes, "route"), told(counts))
+    }
+
+    fn beside(&self) -> Vec<String> {
+        let impact = self.impact;
+        let kinds = [
+            (ProfileKind::Machine, "machine"),
+            (ProfileKind::LegacyRole, "legacy role"),
+            (ProfileKind::Group, "group"),
+        ];
+        let mut lines: Vec<String> = kinds
+            .into_iter()
+            .filter(|(kind, _)| impact.population.count(*kind) > 0)
+            .map(|(kind, word)| {
+                format!("{}: {}", counted(impact.population.count(kind), word), told(impact.counts(kind)))
+            })
+            .collect();
+        let open = impact.changes.iter().filter(|change| change.strangers == Some(Direction::Gain)).count();
+        if open > 0 {
+            lines.push(format!("{} open to anybody, logged in or not", counted(open, "route")));
+        }
+        if !impact.switches.rbac_v2 {
+            lines.push("FLAG_RBAC_V2 is taken to be off: every row is on its legacy gate".into());
+        }
+        lines
+    }
+
+    fn change(&self, change: &Change<'_>, print: &mut impl FnMut(Tone, &str)) {
+        let impact = self.impact;
+        let (old, new) = (change.region.old, change.region.new);
+        let route = route_of(&change.region);
+        let place = new.map(|row| format!("{}:{}", self.file, position(impact.new.source(), row.offset).0));
+        print(Tone::Heading, &beside(route, place.as_deref().unwrap_or("gone")));
+        if let (Some(old), Some(new)) = (old, new)
+            && old.route != new.route
+        {
+            print(
+                Tone::Plain,
+                &format!("  for requests such as {} {}", change.region.methods, change.region.example),
+            );
+            print(Tone::Plain, &format!("  decided by {} before", old.route));
+        }
+        if let Some((field, value)) = change.body {
+            print(Tone::Plain, &format!("  for bodies with {} = {value}", field_name(field)));
+        }
+        let before = demand_in_words(impact.old, old, change.body, impact.switches);
+        let after = demand_in_words(impact.new, new, change.body, impact.switches);
+        for line in wrapped("  ", &format!("{before} -> {after}")) {
+            print(Tone::Plain, &line);
+        }
+        for (who, direction) in [
+            ("anybody, logged in or not", change.strangers),
+            ("whoever sends a token or signature that Console verifies", change.machines_of_console),
+        ] {
+            if let Some(direction) = direction {
+                print(tone(direction), &format!("  {} {who}", sign(direction)));
+            }
+        }
+        for direction in [Direction::Gain, Direction::Loss] {
+            self.profiles(change, direction, print);
+        }
+    }
+
+    fn profiles(&self, change: &Change<'_>, direction: Direction, print: &mut impl FnMut(Tone, &str)) {
+        let impact = self.impact;
+        let (mapping, row) = match direction {
+            Direction::Gain => (impact.new, change.region.new),
+            Direction::Loss => (impact.old, change.region.old),
+        };
+        let mut rest = 0;
+        for (index, profile) in impact.who(change, direction).enumerate() {
+            if index >= MOST_PROFILES {
+                rest += profile.members.len();
+                continue;
+            }
+            for line in wrapped("  ", &format!("{} {}", sign(direction), who(profile))) {
+                print(tone(direction), &line);
+            }
+            let had = if direction == Direction::Loss { "had: " } else { "" };
+            for way in impact.ways(profile, mapping, row, change.body) {
+                for line in wrapped("      ", &format!("{had}{way}")) {
+                    print(Tone::Plain, &line);
+                }
+            }
+        }
+        if rest > 0 {
+            print(
+                tone(direction),
+                &format!("  {} {rest} more (all of them in --format json)", sign(direction)),
+            );
+        }
+    }
+}
+
+/// The whole text, without colours.
+impl fmt::Display for ImpactText<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut outcome = Ok(());
+        self.each_line(|_, line| {
+            if outcome.is_ok() {
+                outcome = f.write_str(line).and_then(|()| f.write_char('\n'));
+            }
+        });
+        outcome
+    }
+}
+
+fn who(profile: &Profile) -> String {
+    let name = &profile.members[0];
+    match profile.kind {
+        ProfileKind::LegacyRole if profile.groups.is_empty() => format!("legacy role {name}, in no group"),
+        ProfileKind::LegacyRole => format!("legacy role {name}, in {}", joined(profile.groups.iter())),
+        ProfileKind::Group => format!("group {name}"),
+        ProfileKind::Admin => members("admin", profile),
+        ProfileKind::Machine => members("machine", profile),
+    }
+}
+
+fn members(word: &str, profile: &Profile) -> String {
+    let named = joined(profile.members.iter().take(MOST_NAMES));
+    match profile.members.len().saturating_sub(MOST_NAMES) {
+        0 => format!("{}: {named}", counted(profile.members.len(), word)),
+        more => format!("{}: {named} and {more} more", counted(profile.members.len(), word)),
+    }
+}
+
+fn joined<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+fn told(counts: super::Counts) -> String {
+    format!(
+        "{}, {}",
+        counted(counts.gains, "gain"),
+        if counts.losses == 1 { "1 loss".to_owned() } else { format!("{} losses", counts.losses) }
+    )
+}
+
+fn sign(direction: Direction) -> char {
+    match direction {
+        Direction::Gain => '+',
+        Direction::Loss => '-',
+    }
+}
+
+fn tone(direction: Direction) -> Tone {
+    match direction {
+        Direction::Gain => Tone::Gain,
+        Direction::Loss => Tone::Loss,
+    }
+}
+
+fn field_name(field: &BodyField) -> &str {
+    match field {
+        BodyField::Json(pointer) => pointer,
+        BodyField::Form(name) => name,
+    }
+}
+
+/// `left` and, at the right edge where both fit, `right`.
+fn beside(left: &str, right: &str) -> String {
+    let used = left.chars().count() + right.chars().count();
+    match WIDTH.checked_sub(used) {
+        Some(gap) if gap >= 2 => format!("{left}{}{right}", " ".repeat(gap)),
+        _ => format!("{left}\n    {right}"),
+    }
+}
+
+/// Lines of at most [`WIDTH`] characters, broken at spaces.
+fn wrapped(indent: &str, text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = indent.to_owned();
+    for word in text.split(' ') {
+        let is_empty = line.trim().is_empty();
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut line, format!("{indent}  ")));
+        } else if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
