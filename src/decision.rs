@@ -82,6 +82,8 @@ pub enum WhyLegacy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub answer: Answer,
+    /// The gate that decided; `None` where no role was asked for.
+    pub gate: Option<GateInForce>,
     /// What the other gate would have said, when it disagrees in shadow mode.
     pub drift: Option<Drift>,
 }
@@ -271,7 +273,7 @@ fn decide_gated(
         Ok(roles_used) => Answer::Allow(permit(row, Some(principal.clone()), roles_used)),
         Err(denial) => Answer::Deny(denial),
     };
-    Verdict { answer, drift }
+    Verdict { answer, gate: Some(gate), drift }
 }
 
 /// `require_role(*roles)`: one of the roles is enough. A row that never had a legacy gate is closed without V2.
@@ -354,7 +356,7 @@ fn allow(row: &Row, principal: Option<Principal>, roles_used: Vec<Arc<str>>) -> 
 }
 
 fn settled(answer: Answer) -> Verdict {
-    Verdict { answer, drift: None }
+    Verdict { answer, gate: None, drift: None }
 }
 
 #[cfg(test)]

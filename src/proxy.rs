@@ -24,6 +24,7 @@ use crate::assertion::AssertionSigner;
 use crate::audit::AuditWriter;
 use crate::audit::drift::DriftReporter;
 use crate::clock::SharedClock;
+use crate::decision_log::DecisionLog;
 use crate::firewall::Policy;
 use crate::identity::flask_cookie::CookieVerifier;
 use crate::mapping::Freshness;
@@ -37,6 +38,8 @@ pub struct Gate {
     pub access: Arc<AccessResolver>,
     pub audit: AuditWriter,
     pub drift: DriftReporter,
+    /// `None` where the settings keep none.
+    pub decisions: Option<DecisionLog>,
     pub cookies: CookieVerifier,
     pub assertions: AssertionSigner,
     pub upstreams: Arc<Upstreams>,

@@ -29,6 +29,7 @@ use crate::assertion::AssertionSigner;
 use crate::audit::drift::DriftReporter;
 use crate::audit::{Notary, erasure};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
+use crate::decision_log::{DecisionLog, Keeping};
 use crate::firewall::{Limits, Policy, StripList};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use crate::proxy::front::{Connections, Front};
@@ -60,7 +61,7 @@ pub struct Start {
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
-    let (audit, drift) = (gate.audit.clone(), gate.drift.clone());
+    let (audit, drift, decisions) = (gate.audit.clone(), gate.drift.clone(), gate.decisions.clone());
     let access = gate.access.clone();
     let (server, connections) = listen(settings, gate, certificates, start)?;
     let stop = Stop::at(&settings.listen.proxy);
@@ -89,7 +90,11 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
         if let Err(error) = access.leave().await {
             tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
         }
-        drift.finish(settings.database.timeout_ms.duration()).await;
+        let patience = settings.database.timeout_ms.duration();
+        drift.finish(patience).await;
+        if let Some(decisions) = decisions {
+            decisions.finish(patience).await;
+        }
         audit.finish(settings.audit.timeout_ms.duration()).await;
         Ok(())
     })?;
@@ -143,6 +148,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         access: Arc::new(access),
         audit,
         drift: DriftReporter::start(store.clone()),
+        decisions: decision_log(settings, &store, &clock),
         cookies: cookie_verifier(settings, secrets)?,
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,
@@ -174,6 +180,12 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let audit = gate.audit.clone();
     serve_admin(&settings.listen.admin, AdminState { store, upstreams, audit, ingest, metrics }).await?;
     Ok((Arc::new(gate), certificates))
+}
+
+fn decision_log(settings: &Settings, store: &SharedStore, clock: &SharedClock) -> Option<DecisionLog> {
+    let keeping =
+        Keeping { days: settings.decisions.days, paths_an_hour: settings.decisions.paths_an_hour.0 };
+    settings.decisions.log.then(|| DecisionLog::start(store.clone(), clock.clone(), keeping))
 }
 
 /// SQLite is the gate's own and migrated on start. Postgres is Console's: only `console-gate migrate` touches it.

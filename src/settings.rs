@@ -31,6 +31,7 @@ pub struct Settings {
     pub forwarded: Forwarded,
     pub ingest: Ingest,
     pub retention: Retention,
+    pub decisions: Decisions,
 }
 
 /// Where callers and operators connect.
@@ -393,6 +394,24 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Retention { drift_days: 90 }
+    }
+}
+
+/// The decision log: which requests were made and how they ended, by the hour.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decisions {
+    /// Whether decisions are logged: `soak`, `replay` and the unmapped paths of `coverage` need it.
+    pub log: bool,
+    /// Days after which an hour is forgotten.
+    pub days: u32,
+    /// Different paths an hour; beyond them a request counts without its path.
+    pub paths_an_hour: PositiveCount,
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Decisions { log: true, days: 30, paths_an_hour: PositiveCount(5_000) }
     }
 }
 

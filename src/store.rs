@@ -9,6 +9,7 @@ pub mod audit;
 pub mod catalog;
 pub mod census;
 pub mod control;
+pub mod decisions;
 pub mod drift;
 pub mod instances;
 pub mod mappings;
@@ -27,6 +28,7 @@ pub use audit::AuditStore;
 pub use catalog::CatalogStore;
 pub use census::CensusStore;
 pub use control::ControlStore;
+pub use decisions::DecisionLogStore;
 pub use drift::DriftStore;
 pub use instances::InstanceStore;
 pub use mappings::MappingStore;
@@ -48,6 +50,7 @@ pub trait Store:
     + AuditStore
     + CatalogStore
     + CensusStore
+    + DecisionLogStore
     + DriftStore
     + MappingStore
     + MigrationStore

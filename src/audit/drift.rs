@@ -1,20 +1,18 @@
 //! Disagreements between the gates: counted and logged at once, written in the background.
 //!
-//! Shadow mode must never block and never slow an answer. So a request only puts its disagreement into a bounded
-//! queue; when the queue is full, it is counted as lost and dropped. Repeats are added up before they are written,
-//! so that a hot disagreement becomes one row with a counter.
+//! Shadow mode must never block and never slow an answer, and a hot disagreement becomes one row with a counter: see
+//! [`tally`](crate::tally).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::counter;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::store::DriftStore;
+use crate::tally::{Repeatable, Tally, TallySink};
 
-const QUEUE: usize = 8_192;
 /// How long repeats are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(200);
 
@@ -39,20 +37,34 @@ pub struct DriftRecord {
     pub count: i64,
 }
 
+impl Repeatable for DriftRecord {
+    type Key = (String, &'static str, String, &'static str, String);
+
+    fn key(&self) -> Self::Key {
+        (
+            self.route.clone(),
+            self.actor_kind,
+            self.actor_id.clone(),
+            self.direction,
+            self.mapping_sha256.clone(),
+        )
+    }
+
+    fn absorb(&mut self, later: Self) {
+        *self = DriftRecord { count: self.count + later.count, ..later };
+    }
+}
+
 /// Takes disagreements off the hands of requests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DriftReporter {
-    queue: mpsc::Sender<DriftRecord>,
-    finish: mpsc::Sender<oneshot::Sender<()>>,
+    tally: Tally<DriftRecord>,
 }
 
 impl DriftReporter {
     /// Starts the writing task on the current runtime.
     pub fn start<S: DriftStore + ?Sized + Send + Sync + 'static>(store: Arc<S>) -> Self {
-        let (queue, events) = mpsc::channel(QUEUE);
-        let (finish, finishing) = mpsc::channel(1);
-        tokio::spawn(write(store, events, finishing));
-        DriftReporter { queue, finish }
+        DriftReporter { tally: Tally::start(Arc::new(Writer(store)), GATHER, "gate_drift_lost_total") }
     }
 
     /// Reports one disagreement. Returns at once.
@@ -67,136 +79,28 @@ impl DriftReporter {
             request_id = %event.request_id,
             "the legacy gate and RBAC V2 disagree"
         );
-        if self.queue.try_send(event).is_err() {
-            counter!("gate_drift_lost_total").increment(1);
-        }
+        self.tally.report(event);
     }
-}
 
-impl DriftReporter {
     /// Writes what is gathered. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
-        let (done, finished) = oneshot::channel();
-        if self.finish.send(done).await.is_ok() && tokio::time::timeout(limit, finished).await.is_err() {
+        if !self.tally.finish(limit).await {
             tracing::warn!("the last disagreements were not written in time");
         }
     }
 }
 
-type Key = (String, &'static str, String, &'static str, String);
+struct Writer<S: ?Sized>(Arc<S>);
 
-async fn write<S: DriftStore + ?Sized>(
-    store: Arc<S>,
-    mut events: mpsc::Receiver<DriftRecord>,
-    mut finishing: mpsc::Receiver<oneshot::Sender<()>>,
-) {
-    let mut gathered = Vec::new();
-    loop {
-        let done = tokio::select! {
-            count = events.recv_many(&mut gathered, QUEUE) => {
-                if count == 0 {
-                    return;
-                }
-                // Repeats follow each other closely. Who stops the gate does not wait for them.
-                tokio::time::timeout(GATHER, finishing.recv()).await.ok().flatten()
+#[async_trait]
+impl<S: DriftStore + ?Sized + Send + Sync + 'static> TallySink<DriftRecord> for Writer<S> {
+    async fn write(&self, sums: Vec<DriftRecord>) -> usize {
+        match self.0.record_drift(&sums).await {
+            Ok(()) => 0,
+            Err(error) => {
+                tracing::error!(%error, "drift could not be written");
+                sums.len()
             }
-            done = finishing.recv() => done,
-        };
-        while let Ok(event) = events.try_recv() {
-            gathered.push(event);
         }
-        flush(store.as_ref(), gathered.drain(..)).await;
-        if let Some(done) = done {
-            let _ = done.send(());
-        }
-    }
-}
-
-/// Adds repeats up and writes the sums.
-async fn flush<S: DriftStore + ?Sized>(store: &S, events: impl Iterator<Item = DriftRecord>) {
-    let mut sums: HashMap<Key, DriftRecord> = HashMap::new();
-    for event in events {
-        let key = (
-            event.route.clone(),
-            event.actor_kind,
-            event.actor_id.clone(),
-            event.direction,
-            event.mapping_sha256.clone(),
-        );
-        match sums.entry(key) {
-            std::collections::hash_map::Entry::Occupied(mut sum) => {
-                let count = sum.get().count + event.count;
-                sum.insert(DriftRecord { count, ..event });
-            }
-            std::collections::hash_map::Entry::Vacant(place) => drop(place.insert(event)),
-        }
-    }
-    if sums.is_empty() {
-        return;
-    }
-    let sums: Vec<DriftRecord> = sums.into_values().collect();
-    if let Err(error) = store.record_drift(&sums).await {
-        counter!("gate_drift_lost_total").increment(sums.len() as u64);
-        tracing::error!(%error, "drift could not be written");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::store::StoreError;
-    use crate::store::drift::StoredDrift;
-
-    #[derive(Default)]
-    struct Store(Mutex<Vec<Vec<DriftRecord>>>);
-
-    #[async_trait]
-    impl DriftStore for Store {
-        async fn record_drift(&self, events: &[DriftRecord]) -> Result<(), StoreError> {
-            self.0.lock().unwrap().push(events.to_vec());
-            Ok(())
-        }
-
-        async fn drift(&self) -> Result<Vec<StoredDrift>, StoreError> {
-            unreachable!("the reporter reads nothing")
-        }
-    }
-
-    fn drift(route: &str) -> DriftRecord {
-        DriftRecord {
-            id: uuid::Uuid::now_v7(),
-            seen_at: Utc::now(),
-            cluster: None,
-            route: route.to_owned(),
-            method: "GET",
-            actor_kind: "admin",
-            actor_id: "anna".to_owned(),
-            direction: "would_newly_deny",
-            legacy_answer: "allow",
-            v2_answer: "deny",
-            reason: "missing_role",
-            mapping_sha256: "m".to_owned(),
-            epoch: 1,
-            request_id: "r".to_owned(),
-            count: 1,
-        }
-    }
-
-    #[tokio::test]
-    async fn repeats_are_added_up_and_the_last_ones_are_written_when_the_gate_stops() {
-        let store = Arc::new(Store::default());
-        let reporter = DriftReporter::start(store.clone());
-        for route in ["a", "b", "a", "a"] {
-            reporter.report(drift(route));
-        }
-        reporter.finish(Duration::from_secs(5)).await;
-        let written = store.0.lock().unwrap().concat();
-        let count =
-            |route: &str| written.iter().filter(|row| row.route == route).map(|row| row.count).sum::<i64>();
-        assert_eq!((count("a"), count("b")), (3, 1));
     }
 }

@@ -14,9 +14,10 @@ use crate::audit::drift::DriftRecord;
 use crate::audit::event::{AccessDenied, AuditEvent, Held};
 use crate::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use crate::decision::{
-    Answer, Caller, Control, Denial, Drift, GateInForce, Permit, Question, Reason, Target, decide,
+    Answer, Caller, Control, Denial, Drift, GateInForce, Permit, Question, Reason, Target, Verdict, decide,
     gate_in_force,
 };
+use crate::decision_log::{DecisionRecord, gate_word};
 use crate::firewall::{Framing, Request};
 use crate::identity::machine_token::{TokenDigest, bearer};
 use crate::identity::{Principal, Subject};
@@ -88,12 +89,16 @@ impl Gate {
             let caller =
                 if presents_machine_credential(request) { Caller::Presented } else { Caller::Nobody };
             let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
-            return Ok(simple(decide(&question).answer));
+            let verdict = decide(&question);
+            self.log(&verdict, &target, None, mapping, incoming);
+            return Ok(simple(verdict.answer));
         }
         let Some(identified) = self.identify(request, &target) else {
             let caller = Caller::Nobody;
             let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
-            return Ok(simple(decide(&question).answer));
+            let verdict = decide(&question);
+            self.log(&verdict, &target, None, mapping, incoming);
+            return Ok(simple(verdict.answer));
         };
         let freshness = self.freshness(&target);
         let mut deadline = Instant::now() + self.options.decision_time;
@@ -112,6 +117,7 @@ impl Gate {
             None => Caller::Nobody,
         };
         let verdict = decide(&Question { target, caller, control: Some(&control), body: &facts });
+        self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target) {
             self.drift.report(drift_record(drift, row, principal, mapping, &control, incoming, self));
         }
@@ -141,6 +147,48 @@ impl Gate {
             (Answer::Deny(_), None) => Ok(Ruling::Login),
             (answer, _) => Ok(simple(answer)),
         }
+    }
+
+    /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
+    fn log(
+        &self,
+        verdict: &Verdict,
+        target: &Target<'_>,
+        principal: Option<&Principal>,
+        mapping: &Mapping,
+        incoming: &Incoming<'_>,
+    ) {
+        let Some(log) = &self.decisions else { return };
+        let row = match target {
+            Target::Row(row, _) => Some(row),
+            Target::Unmapped(_) => None,
+        };
+        if row.is_some() && principal.is_none() {
+            return;
+        }
+        let now = self.clock.now();
+        let (answer, reason) = match &verdict.answer {
+            Answer::Allow(_) => ("allow", ""),
+            Answer::Deny(denial) => ("deny", denial.reason.word()),
+            Answer::Login => ("login", ""),
+            Answer::Unauthorized => ("unauthorized", ""),
+            Answer::Gone => ("gone", ""),
+        };
+        log.report(DecisionRecord {
+            hour: DecisionRecord::hour_of(now),
+            method: incoming.request.method().as_str(),
+            path: incoming.request.target().path().to_owned(),
+            route: row.map_or_else(String::new, |row| row.route.to_string()),
+            cluster: row.and_then(|row| row.cluster.as_deref()).unwrap_or_default().to_owned(),
+            gate: gate_word(verdict.gate),
+            actor_kind: principal.map_or("anonymous", Principal::kind),
+            actor_id: principal.map_or_else(String::new, |principal| principal.id().to_owned()),
+            answer,
+            reason,
+            mapping_sha256: mapping.sha256().as_str().to_owned(),
+            count: 1,
+            last_seen_at: now,
+        });
     }
 
     /// What the row says, else what the settings say. A path that no row covers is nobody's to relax.

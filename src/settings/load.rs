@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "environment",
     "listen",
     "tls",
@@ -25,6 +25,7 @@ const SECTIONS: [&str; 14] = [
     "forwarded",
     "ingest",
     "retention",
+    "decisions",
 ];
 
 /// The settings could not be read.
@@ -151,6 +152,7 @@ impl Reader<'_> {
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
             retention: self.section(&mut table, "retention"),
+            decisions: self.section(&mut table, "decisions"),
         };
         self.check_across(&settings);
         settings
