@@ -157,7 +157,8 @@ impl<S: ?Sized> Writer<S> {
 impl<S: DecisionLogStore + ?Sized + Send + Sync + 'static> TallySink<DecisionRecord> for Writer<S> {
     async fn write(&self, mut sums: Vec<DecisionRecord>) -> usize {
         if self.bound(&mut sums) {
-            let end = DecisionRecord::hour_of(self.clock.now()) - TimeDelta::days(i64::from(self.keeping.days));
+            let end =
+                DecisionRecord::hour_of(self.clock.now()) - TimeDelta::days(i64::from(self.keeping.days));
             if let Err(error) = self.store.forget_decisions(end).await {
                 tracing::warn!(%error, "old decisions could not be let go of; the next hour tries again");
             }

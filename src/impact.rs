@@ -40,6 +40,8 @@ pub struct Impact<'m> {
     pub switches: Switches,
     /// In the order of the regions: the new file's, then rows that are gone.
     pub changes: Vec<Change<'m>>,
+    /// Whether every path was looked at. If not, changes may be missing; those that are there are true.
+    pub complete: bool,
 }
 
 /// One pair of rows whose change lets somebody in or keeps somebody out.
@@ -92,7 +94,9 @@ pub fn impact<'m>(
 ) -> Impact<'m> {
     let mut judge = Judge::new(population, switches);
     let mut changes = Vec::new();
-    for region in old.regions(new) {
+    let regions = old.regions(new);
+    let complete = regions.complete;
+    for region in pairs(regions.all) {
         let (before, after) = (Demand::of(old, region.old), Demand::of(new, region.new));
         if before == after || is_answered_without_a_view(&region) {
             continue;
@@ -104,7 +108,21 @@ pub fn impact<'m>(
             }
         }
     }
-    Impact { old, new, catalog, population, switches, changes }
+    Impact { old, new, catalog, population, switches, changes, complete }
+}
+
+/// Each pair of rows once, though no one path may show it for all of its methods.
+fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
+    let place = |row: Option<&Row>| row.map(|row| row.offset);
+    let mut pairs: Vec<Region<'_>> = Vec::new();
+    for region in regions {
+        let rows = (place(region.old), place(region.new));
+        match pairs.last_mut().filter(|last| (place(last.old), place(last.new)) == rows) {
+            Some(last) => last.methods = last.methods.union(region.methods),
+            None => pairs.push(region),
+        }
+    }
+    pairs
 }
 
 /// OPTIONS, where no row declares it: Flask answers by itself, and nothing of Console's runs.

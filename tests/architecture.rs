@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of I/O, and what of the crate they may know.
-const PURE: [(&str, &[&str]); 9] = [
+const PURE: [(&str, &[&str]); 10] = [
     ("ids", &[]),
     ("clock", &[]),
     ("method", &[]),
@@ -16,6 +16,7 @@ const PURE: [(&str, &[&str]); 9] = [
     ("firewall", &["method"]),
     ("identity", &["ids"]),
     ("decision", &["ids", "mapping", "rbac", "identity"]),
+    ("impact", &["ids", "method", "diagnostic", "mapping", "rbac", "decision"]),
 ];
 
 /// Crates that do I/O.

@@ -24,6 +24,8 @@ pub struct ImpactReport {
     pub summary: Summary,
     /// `FLAG_RBAC_V2` as it was taken to be.
     pub rbac_v2: bool,
+    /// Whether every path was looked at; if not, changes may be missing.
+    pub complete: bool,
     pub clusters: Vec<ClusterChange>,
     pub profiles: Vec<ProfileReport>,
     pub changes: Vec<ChangeReport>,
@@ -130,6 +132,7 @@ impl Impact<'_> {
                 groups: tally(ProfileKind::Group),
             },
             rbac_v2: self.switches.rbac_v2,
+            complete: self.complete,
             clusters: self.cluster_changes(),
             profiles: self.population.profiles().iter().map(profile).collect(),
             changes: self.changes.iter().map(|change| self.change(change)).collect(),

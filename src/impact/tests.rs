@@ -208,7 +208,7 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.starts_with("2 admins, 14 routes: "), "{text}");
     let expected = "
-GET /deep                                                         routes.toml:30
+GET /deep                                                         routes.toml:25
   legacy role superadmin or ops -> role r1
   + group g1
       g1 -> r1
@@ -218,6 +218,7 @@ GET /deep                                                         routes.toml:30
       had: legacy role ops
 ";
     assert!(text.contains(expected), "{text}");
+    assert!(text.contains("  + 2 admins: anna, bert\n      g1 -> r1 -> r0\n"), "{text}");
     assert!(text.contains("Clusters\n  V  legacy -> v2\n"), "{text}");
 }
 

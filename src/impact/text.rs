@@ -81,6 +81,9 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         if open > 0 {
             lines.push(format!("{} open to anybody, logged in or not", counted(open, "route")));
         }
+        if !impact.complete {
+            lines.push("NOT COMPLETE: the patterns are too many to look at every path".into());
+        }
         if !impact.switches.rbac_v2 {
             lines.push("FLAG_RBAC_V2 is taken to be off: every row is on its legacy gate".into());
         }
@@ -130,7 +133,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             Direction::Loss => (impact.old, change.region.old),
         };
         let mut rest = 0;
-        for (index, profile) in impact.who(change, direction).enumerate() {
+        for (index, profile) in alike(impact.who(change, direction)).iter().enumerate() {
             if index >= MOST_PROFILES {
                 rest += profile.members.len();
                 continue;
@@ -165,6 +168,22 @@ impl fmt::Display for ImpactText<'_, '_> {
         });
         outcome
     }
+}
+
+/// Profiles that differ by nothing but where their members fall in a cohort's percentage, taken together.
+fn alike<'p>(profiles: impl Iterator<Item = &'p Profile>) -> Vec<Profile> {
+    let mut gathered: Vec<Profile> = Vec::new();
+    for profile in profiles {
+        let grants = |one: &Profile| (one.kind, one.legacy.clone(), one.groups.clone(), one.break_glass);
+        match gathered
+            .last_mut()
+            .filter(|last| profile.percentile.is_some() && grants(last) == grants(profile))
+        {
+            Some(last) => last.members.extend(profile.members.iter().cloned()),
+            None => gathered.push(profile.clone()),
+        }
+    }
+    gathered
 }
 
 fn who(profile: &Profile) -> String {

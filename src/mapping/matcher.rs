@@ -16,7 +16,7 @@ mod outcome;
 mod overlaps;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
 
 pub use self::outcome::{Outcome, Values};
 pub use self::overlaps::Overlap;
@@ -90,6 +90,11 @@ impl Matcher {
     /// The rules, in the order given.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The places along which a search walks.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Every two rules that can answer the same request so that only their order decides which one does.

@@ -1,7 +1,18 @@
 //! Where two mappings can answer differently: every pair of rows that some request meets.
 
-use super::table::{Mapping, Row};
-use crate::method::MethodSet;
+mod number;
+mod outline;
+mod position;
+mod program;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use self::position::{Pair, Position};
+use super::table::{Found, Mapping, Row};
+use crate::method::{Method, MethodSet};
 
 /// Requests that are decided by one row of the old mapping and one row of the new one.
 #[derive(Clone, Debug)]
@@ -16,10 +27,153 @@ pub struct Region<'m> {
     pub new: Option<&'m Row>,
 }
 
+/// All regions of two mappings.
+#[derive(Clone, Debug)]
+pub struct Regions<'m> {
+    /// By the new row's place in the file, then the old one's; what no new row decides comes last.
+    pub all: Vec<Region<'m>>,
+    /// Whether all paths were looked at. If not, regions may be missing; those that are there are true.
+    pub complete: bool,
+}
+
 impl Mapping {
-    /// Every pair of rows, one of this mapping and one of `new`, that some request meets, each once.
-    pub fn regions<'m>(&'m self, new: &'m Mapping) -> Vec<Region<'m>> {
-        let _ = new;
-        Vec::new()
+    /// Every pair of rows, one of this mapping and one of `new`, that some request meets.
+    pub fn regions<'m>(&'m self, new: &'m Mapping) -> Regions<'m> {
+        let mut survey = Survey { old: self, new, sightings: BTreeMap::new() };
+        let complete = survey.walk();
+        Regions { all: survey.regions(), complete }
     }
+}
+
+impl<'m> IntoIterator for Regions<'m> {
+    type Item = Region<'m>;
+    type IntoIter = std::vec::IntoIter<Region<'m>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all.into_iter()
+    }
+}
+
+/// How much is looked at before a survey gives up, in characters read by parts.
+const BUDGET: usize = 100_000_000;
+
+/// What has been seen of two mappings.
+struct Survey<'m> {
+    old: &'m Mapping,
+    new: &'m Mapping,
+    sightings: BTreeMap<(Option<usize>, Option<usize>), Sighting<'m>>,
+}
+
+/// A pair of rows that was met.
+struct Sighting<'m> {
+    old: Option<&'m Row>,
+    new: Option<&'m Row>,
+    /// The methods for which a path meets it, where no path has more of them.
+    examples: Vec<(MethodSet, String)>,
+}
+
+impl<'m> Survey<'m> {
+    /// Looks at a path for every way in which a search can go. Returns whether it could look at all of them.
+    fn walk(&mut self) -> bool {
+        let pair = Pair::new(self.old, self.new);
+        let mut budget = BUDGET;
+        let start = pair.start();
+        let mut seen = HashSet::from([start.clone()]);
+        let mut open = VecDeque::from([(start, String::new())]);
+        self.look("/");
+        while let Some((position, path)) = open.pop_front() {
+            let in_budget = segments::for_each_next(&pair, &position, &mut budget, |next, segment| {
+                let Some(next) = unseen(&pair, next, &mut seen) else { return };
+                let path = format!("{path}/{segment}");
+                if pair.may_end(&next) {
+                    self.look(&path);
+                    self.look(&format!("{path}/"));
+                }
+                if next.goes_on() {
+                    open.push_back((next, path));
+                }
+            });
+            if !in_budget {
+                return false;
+            }
+        }
+        pair.is_complete()
+    }
+
+    /// Asks both mappings about a path.
+    fn look(&mut self, path: &str) {
+        let mut pairs: Vec<(Option<&Row>, Option<&Row>, MethodSet)> = Vec::new();
+        for method in Method::ALL {
+            let (old, new) = (decider(self.old, path, method), decider(self.new, path, method));
+            let is_same = |pair: &&mut (_, _, _)| (place(pair.0), place(pair.1)) == (place(old), place(new));
+            match pairs.iter_mut().find(is_same) {
+                Some((.., methods)) => *methods = methods.with(method),
+                None => pairs.push((old, new, MethodSet::EMPTY.with(method))),
+            }
+        }
+        for (old, new, methods) in pairs {
+            if old.is_some() || new.is_some() {
+                let none = Sighting { old, new, examples: Vec::new() };
+                self.sightings.entry((place(old), place(new))).or_insert(none).add(methods, path);
+            }
+        }
+    }
+
+    fn regions(self) -> Vec<Region<'m>> {
+        let mut regions: Vec<_> = self.sightings.into_values().flat_map(Sighting::regions).collect();
+        regions.sort_by_key(|region| (region.new.is_none(), place(region.new), place(region.old)));
+        regions
+    }
+}
+
+impl<'m> Sighting<'m> {
+    fn add(&mut self, methods: MethodSet, path: &str) {
+        let covers = |one: MethodSet, other: MethodSet| one.union(other) == one;
+        if !self.examples.iter().any(|(known, _)| covers(*known, methods)) {
+            self.examples.retain(|(known, _)| !covers(methods, *known));
+            self.examples.push((methods, path.to_owned()));
+        }
+    }
+
+    /// One region, unless no path meets the pair for all methods for which it is met at all.
+    fn regions(mut self) -> Vec<Region<'m>> {
+        self.examples.sort_by_key(|(methods, _)| std::cmp::Reverse(methods.iter().count()));
+        let mut known = MethodSet::EMPTY;
+        let mut regions = Vec::new();
+        for (methods, example) in self.examples {
+            let methods: MethodSet = methods.iter().filter(|method| !known.contains(*method)).collect();
+            if !methods.is_empty() {
+                known = known.union(methods);
+                regions.push(Region { methods, example, old: self.old, new: self.new });
+            }
+        }
+        regions
+    }
+}
+
+/// The row that decides a request.
+fn decider<'m>(mapping: &'m Mapping, path: &str, method: Method) -> Option<&'m Row> {
+    match mapping.find(path, method) {
+        Found::Row(row) | Found::Redirect(row) => Some(row),
+        Found::WrongMethod(_) | Found::Nothing => None,
+    }
+}
+
+/// By which rows are told apart.
+fn place(row: Option<&Row>) -> Option<usize> {
+    row.map(|row| row.offset)
+}
+
+/// What of a position has not been seen yet, and is worth going on from.
+fn unseen(pair: &Pair<'_>, position: Position, seen: &mut HashSet<Position>) -> Option<Position> {
+    if position.is_dead() || !seen.insert(position.clone()) {
+        return None;
+    }
+    for count in 1..position.width() {
+        let Some((first, others)) = pair.split(&position, count) else { break };
+        if seen.contains(&others) {
+            return seen.insert(first.clone()).then_some(first);
+        }
+    }
+    Some(position)
 }

@@ -47,7 +47,8 @@ async fn those_who_stand_are_listed_with_their_grants(database: &Database) {
     for person in census {
         let subject = Subject::Admin { id: AdminId::new(person.id.clone()), session: None };
         let access = database.store.access(&subject, noon()).await.unwrap();
-        let granted = person.groups.iter().map(AsRef::as_ref).chain(person.break_glass.then_some(BREAK_GLASS));
+        let granted =
+            person.groups.iter().map(AsRef::as_ref).chain(person.break_glass.then_some(BREAK_GLASS));
         let roles: std::collections::BTreeSet<_> =
             granted.flat_map(|group| catalog.roles_of_group(group)).collect();
         assert_eq!((access.legacy, access.groups, access.roles), (person.legacy, person.groups, roles));

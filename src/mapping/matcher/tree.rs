@@ -8,11 +8,11 @@ use crate::mapping::pattern::{DynamicPart, Part, PatternKind, Rest, split_segmen
 
 /// Names a node of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct NodeIndex(usize);
+pub(in crate::mapping) struct NodeIndex(usize);
 
 /// A place in the paths (Werkzeug's `State`).
 #[derive(Debug, Default)]
-pub(super) struct Node {
+pub(in crate::mapping) struct Node {
     statics: HashMap<Box<str>, NodeIndex>,
     /// In the order in which they are tried.
     dynamics: Vec<(DynamicPart, NodeIndex)>,
@@ -28,26 +28,26 @@ impl Node {
         self.statics.get(segment).copied()
     }
 
-    pub(super) fn statics(&self) -> &HashMap<Box<str>, NodeIndex> {
+    pub(in crate::mapping) fn statics(&self) -> &HashMap<Box<str>, NodeIndex> {
         &self.statics
     }
 
-    pub(super) fn dynamics(&self) -> &[(DynamicPart, NodeIndex)] {
+    pub(in crate::mapping) fn dynamics(&self) -> &[(DynamicPart, NodeIndex)] {
         &self.dynamics
     }
 
-    pub(super) fn rules(&self) -> &[usize] {
+    pub(in crate::mapping) fn rules(&self) -> &[usize] {
         &self.rules
     }
 
-    pub(super) fn prefixes(&self) -> &[usize] {
+    pub(in crate::mapping) fn prefixes(&self) -> &[usize] {
         &self.prefixes
     }
 }
 
 /// All nodes, in one list.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(in crate::mapping) struct Tree {
     nodes: Vec<Node>,
 }
 
@@ -61,7 +61,7 @@ impl Index<NodeIndex> for Tree {
 
 impl Tree {
     /// The place after the leading slash.
-    pub(super) const ROOT: NodeIndex = NodeIndex(0);
+    pub(in crate::mapping) const ROOT: NodeIndex = NodeIndex(0);
 
     pub(super) fn new(rules: &[Rule]) -> Tree {
         let mut tree = Tree { nodes: vec![Node::default()] };

@@ -1,0 +1,190 @@
+//! The places of a mapping's tree, with what a walk through two of them at once has to know about each.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::program::Program;
+use crate::mapping::converter::Converter;
+use crate::mapping::matcher::tree::{Node, Tree};
+use crate::mapping::pattern::{DynamicPart, Piece};
+use crate::mapping::table::{Mapping, Row};
+
+/// The places of a tree. The first is the one after the leading slash.
+#[derive(Debug)]
+pub(super) struct Outline<'m> {
+    places: Vec<Place<'m>>,
+    /// Whether some part was too long to look into.
+    pub(super) skips_parts: bool,
+}
+
+/// A place in the paths.
+#[derive(Debug, Default)]
+pub(super) struct Place<'m> {
+    /// Where static segments lead, sorted by the segment. The empty one, a slash at the end, is not here.
+    pub(super) statics: Vec<(&'m str, usize)>,
+    /// In the order in which they are tried.
+    pub(super) dynamics: Vec<Dynamic>,
+    /// Whether a path that ends here, or with a slash that follows, can have an exact row.
+    pub(super) ends: bool,
+    /// Whether prefixes end here.
+    pub(super) has_prefixes: bool,
+    /// Whether prefixes end here or below.
+    pub(super) leads_to_prefixes: bool,
+    /// Whether no variable leads here, as to every place where prefixes end.
+    pub(super) is_static: bool,
+    /// Equal for places below which the same requests find corresponding rows, wherever the places are.
+    pub(super) likeness: usize,
+}
+
+/// A dynamic part of a place.
+#[derive(Debug)]
+pub(super) struct Dynamic {
+    pub(super) program: Program,
+    pub(super) takes_rest: bool,
+    pub(super) child: usize,
+}
+
+/// Gives places that are alike the same number, in one tree or in two.
+#[derive(Default)]
+pub(super) struct Likenesses<'m> {
+    known: HashMap<Description<'m>, usize>,
+}
+
+/// All that matters of a place to a search, but for which rows are found.
+#[derive(PartialEq, Eq, Hash)]
+struct Description<'m> {
+    statics: Vec<(&'m str, usize)>,
+    dynamics: Vec<(String, usize)>,
+    rules: Vec<String>,
+    prefixes: Vec<String>,
+}
+
+impl<'m> Outline<'m> {
+    pub(super) fn new(mapping: &'m Mapping, likenesses: &mut Likenesses<'m>) -> Outline<'m> {
+        let mut builder = Builder {
+            tree: mapping.matcher.tree(),
+            rows: mapping.rows(),
+            likenesses,
+            outline: Outline { places: Vec::new(), skips_parts: false },
+        };
+        builder.place(&builder.tree[Tree::ROOT], true, 0);
+        builder.outline
+    }
+
+    /// The place after the leading slash.
+    pub(super) const ROOT: usize = 0;
+}
+
+impl<'m> std::ops::Index<usize> for Outline<'m> {
+    type Output = Place<'m>;
+
+    fn index(&self, place: usize) -> &Place<'m> {
+        &self.places[place]
+    }
+}
+
+impl Place<'_> {
+    /// Where a static segment leads.
+    pub(super) fn child(&self, segment: &str) -> Option<usize> {
+        let found = self.statics.binary_search_by_key(&segment, |(known, _)| known).ok()?;
+        Some(self.statics[found].1)
+    }
+}
+
+struct Builder<'b, 'm> {
+    tree: &'m Tree,
+    rows: &'m [Row],
+    likenesses: &'b mut Likenesses<'m>,
+    outline: Outline<'m>,
+}
+
+impl<'m> Builder<'_, 'm> {
+    /// Adds a node and all below it. `variables` is the number of variables on the way to it.
+    /// Returns its place and the rows that end at it or below.
+    fn place(&mut self, node: &'m Node, is_static: bool, variables: usize) -> (usize, Vec<usize>) {
+        let index = self.outline.places.len();
+        self.outline.places.push(Place::default());
+        let mut below = [node.rules(), node.prefixes()].concat();
+        let rule = |rule: &usize| description_of(&self.rows[*rule]);
+        let mut description = Description {
+            statics: Vec::new(),
+            dynamics: Vec::new(),
+            rules: node.rules().iter().map(rule).collect(),
+            prefixes: node.prefixes().iter().map(rule).collect(),
+        };
+        let mut place = Place {
+            ends: !node.rules().is_empty(),
+            has_prefixes: !node.prefixes().is_empty(),
+            leads_to_prefixes: !node.prefixes().is_empty(),
+            is_static,
+            ..Place::default()
+        };
+        for (segment, child) in node.statics() {
+            let (child, rows) = self.place(&self.tree[*child], is_static, variables);
+            place.leads_to_prefixes |= self.outline[child].leads_to_prefixes;
+            description.statics.push((segment, self.outline[child].likeness));
+            if segment.is_empty() {
+                place.ends |= self.outline[child].ends;
+            } else {
+                place.statics.push((segment, child));
+            }
+            below.extend(rows);
+        }
+        place.statics.sort_unstable();
+        description.statics.sort_unstable();
+        for (part, child) in node.dynamics() {
+            let own = part.pieces().iter().filter(|piece| matches!(piece, Piece::Variable(_))).count();
+            let (child, rows) = self.place(&self.tree[*child], false, variables + own);
+            description.dynamics.push((part.shape(), self.outline[child].likeness));
+            match Program::new(part, &self.variants(part, variables, own, &rows)) {
+                Some(program) => {
+                    place.dynamics.push(Dynamic { program, takes_rest: part.takes_rest(), child });
+                }
+                None => self.outline.skips_parts = true,
+            }
+            below.extend(rows);
+        }
+        place.likeness = self.likenesses.of(description);
+        self.outline.places[index] = place;
+        (index, below)
+    }
+
+    /// The lists of converters that rows have at a part, each once.
+    fn variants(
+        &self,
+        part: &DynamicPart,
+        first: usize,
+        count: usize,
+        rows: &[usize],
+    ) -> Vec<Vec<&'m Converter>> {
+        let is_number =
+            |piece: &Piece| matches!(piece, Piece::Variable(Converter::Int(_) | Converter::Float(_)));
+        if !part.pieces().iter().any(is_number) {
+            return Vec::new();
+        }
+        let mut known = BTreeSet::new();
+        let mut variants = Vec::new();
+        for row in rows {
+            let variables = &self.rows[*row].pattern.variables()[first..first + count];
+            let converters: Vec<&Converter> = variables.iter().map(|variable| variable.converter()).collect();
+            if known.insert(format!("{converters:?}")) {
+                variants.push(converters);
+            }
+        }
+        variants
+    }
+}
+
+/// What of a row matters to a search at the place where it ends: its methods and the ranges of its numbers.
+fn description_of(row: &Row) -> String {
+    let converters = row.pattern.variables().iter().map(|variable| variable.converter());
+    let numbers: Vec<&Converter> =
+        converters.filter(|converter| matches!(converter, Converter::Int(_) | Converter::Float(_))).collect();
+    format!("{} {numbers:?}", row.methods)
+}
+
+impl<'m> Likenesses<'m> {
+    fn of(&mut self, description: Description<'m>) -> usize {
+        let next = self.known.len();
+        *self.known.entry(description).or_insert(next)
+    }
+}

@@ -1,0 +1,435 @@
+//! Small mappings with the pairs that they have, written by hand; random ones against what `find` says; large ones.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+/// A mapping with one row a line; each is `METHODS /pattern`.
+fn mapping(rows: &[String]) -> Mapping {
+    let mut source = "version = 1\n[blueprints.b.routes]\n".to_owned();
+    for row in rows {
+        writeln!(source, "{row:?} = {{ public = true }}").unwrap();
+    }
+    Mapping::parse("routes.toml", &source).unwrap_or_else(|error| panic!("{error}\n{source}"))
+}
+
+fn rows(rows: &[&str]) -> Mapping {
+    mapping(&rows.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// A region in short: `GET,HEAD /x: old row > new row`.
+fn show(region: &Region<'_>) -> String {
+    let name = |row: Option<&Row>| row.map_or("none", |row| &row.route).to_owned();
+    format!("{} {}: {} > {}", region.methods, region.example, name(region.old), name(region.new))
+}
+
+#[track_caller]
+fn check(old: &[&str], new: &[&str], expected: &[&str]) {
+    let (old, new) = (rows(old), rows(new));
+    let regions = old.regions(&new);
+    assert!(regions.complete);
+    let shown: Vec<String> = regions.all.iter().map(show).collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_static_row_beside_a_dynamic_one() {
+    check(
+        &["GET /x/<id>"],
+        &["GET /x/<id>", "GET /x/new"],
+        &[
+            "GET,HEAD,OPTIONS /x/x: GET /x/<id> > GET /x/<id>",
+            "GET,HEAD,OPTIONS /x/new: GET /x/<id> > GET /x/new",
+        ],
+    );
+}
+
+#[test]
+fn rows_that_come_and_go() {
+    check(
+        &["GET /a", "GET /b"],
+        &["GET /c", "GET /a"],
+        &[
+            "GET,HEAD,OPTIONS /c: none > GET /c",
+            "GET,HEAD,OPTIONS /a: GET /a > GET /a",
+            "GET,HEAD,OPTIONS /b: GET /b > none",
+        ],
+    );
+}
+
+#[test]
+fn a_converter_that_is_dropped() {
+    check(
+        &["GET /x/<int:id>"],
+        &["GET /x/<id>"],
+        &[
+            "GET,HEAD,OPTIONS /x/x: none > GET /x/<id>",
+            "GET,HEAD,OPTIONS /x/1: GET /x/<int:id> > GET /x/<id>",
+        ],
+    );
+    check(
+        &["GET /x/<any(a, b):k>"],
+        &["GET /x/<k>"],
+        &[
+            "GET,HEAD,OPTIONS /x/x: none > GET /x/<k>",
+            "GET,HEAD,OPTIONS /x/a: GET /x/<any(a, b):k> > GET /x/<k>",
+        ],
+    );
+}
+
+#[test]
+fn a_value_out_of_range_ends_the_search() {
+    check(
+        &["GET /x/<int(max=9):n>", "GET /x/<s>"],
+        &["GET /x/<s>"],
+        &[
+            "GET,HEAD,OPTIONS /x/10: none > GET /x/<s>",
+            "GET,HEAD,OPTIONS /x/0: GET /x/<int(max=9):n> > GET /x/<s>",
+            "GET,HEAD,OPTIONS /x/x: GET /x/<s> > GET /x/<s>",
+        ],
+    );
+    // Between the old limit and the new one lies a single number.
+    check(
+        &["GET /x/<int(max=199):n>"],
+        &["GET /x/<int(max=200):n>"],
+        &[
+            "GET,HEAD,OPTIONS /x/200: none > GET /x/<int(max=200):n>",
+            "GET,HEAD,OPTIONS /x/0: GET /x/<int(max=199):n> > GET /x/<int(max=200):n>",
+        ],
+    );
+}
+
+#[test]
+fn a_prefix_beside_exact_rows() {
+    check(
+        &["GET /b/*"],
+        &["GET /b/*", "POST /b/x", "GET /b/deep/*"],
+        &[
+            "GET,HEAD,OPTIONS /b: GET /b/* > GET /b/*",
+            "POST /b/x: none > POST /b/x",
+            "OPTIONS /b/x: GET /b/* > POST /b/x",
+            "GET,HEAD,OPTIONS /b/deep: GET /b/* > GET /b/deep/*",
+        ],
+    );
+}
+
+#[test]
+fn a_row_without_the_method_is_passed_over() {
+    check(
+        &["GET,POST /x/<id>"],
+        &["GET,POST /x/<id>", "GET /x/<int:n>"],
+        &[
+            "GET,HEAD,POST,OPTIONS /x/x: GET,POST /x/<id> > GET,POST /x/<id>",
+            "GET,HEAD,OPTIONS /x/1: GET,POST /x/<id> > GET /x/<int:n>",
+        ],
+    );
+}
+
+#[test]
+fn a_slash_that_is_missing_or_too_many() {
+    check(
+        &["GET /x"],
+        &["GET /x/"],
+        &["GET,HEAD,OPTIONS /x/: none > GET /x/", "GET,HEAD,OPTIONS /x: GET /x > GET /x/"],
+    );
+}
+
+#[test]
+fn patterns_that_cross() {
+    check(
+        &["GET /x/<a>/edit"],
+        &["GET /x/<a>/edit", "GET /x/new/<b>"],
+        &[
+            "GET,HEAD,OPTIONS /x/x/edit: GET /x/<a>/edit > GET /x/<a>/edit",
+            "GET,HEAD,OPTIONS /x/new/x: none > GET /x/new/<b>",
+            "GET,HEAD,OPTIONS /x/new/edit: GET /x/<a>/edit > GET /x/new/<b>",
+        ],
+    );
+}
+
+#[test]
+fn a_part_that_takes_the_rest() {
+    check(
+        &["GET /f/<path:p>"],
+        &["GET /f/<path:p>", "GET /f/<path:p>/raw", "GET /f/<x>"],
+        &[
+            "GET,HEAD,OPTIONS /f/x/: GET /f/<path:p> > GET /f/<path:p>",
+            "GET,HEAD,OPTIONS /f/x/raw: GET /f/<path:p> > GET /f/<path:p>/raw",
+            "GET,HEAD,OPTIONS /f/x: GET /f/<path:p> > GET /f/<x>",
+        ],
+    );
+}
+
+#[test]
+fn parts_with_literals() {
+    check(
+        &["GET /v<int:n>-<slug>"],
+        &["GET /v<int(max=3):n>-<slug>", "GET /<x>-<y>"],
+        &[
+            "GET,HEAD,OPTIONS /v0-x: GET /v<int:n>-<slug> > GET /v<int(max=3):n>-<slug>",
+            "GET,HEAD,OPTIONS /x-x: none > GET /<x>-<y>",
+            "GET,HEAD,OPTIONS /v4-x: GET /v<int:n>-<slug> > none",
+        ],
+    );
+}
+
+#[test]
+fn where_a_number_ends_decides_whether_it_is_in_range() {
+    // Of `122`, the number is `12`, which is out of range, although `1` and the item `22` would do.
+    check(
+        &["GET /<int(max=9):n><any('2', '22'):k>"],
+        &["GET /<any('12', '122', '1222'):k>"],
+        &[
+            "GET,HEAD,OPTIONS /122: none > GET /<any('12', '122', '1222'):k>",
+            "GET,HEAD,OPTIONS /12: GET /<int(max=9):n><any('2', '22'):k> > GET /<any('12', '122', '1222'):k>",
+            "GET,HEAD,OPTIONS /02: GET /<int(max=9):n><any('2', '22'):k> > none",
+        ],
+    );
+}
+
+#[test]
+fn a_pair_that_no_path_shows_for_all_its_methods_is_there_twice() {
+    check(
+        &["GET,POST /<any(p, q):k>", "GET /p", "POST /q"],
+        &["GET,POST /<any(p, q):k>", "GET /p", "POST /q"],
+        &[
+            "GET,HEAD /q: GET,POST /<any(p, q):k> > GET,POST /<any(p, q):k>",
+            "POST /p: GET,POST /<any(p, q):k> > GET,POST /<any(p, q):k>",
+            "GET,HEAD,OPTIONS /p: GET /p > GET /p",
+            "POST,OPTIONS /q: POST /q > POST /q",
+        ],
+    );
+}
+
+#[test]
+fn what_is_too_long_to_look_into_is_told() {
+    let (old, new) = (rows(&["GET /<string(length=9000):s>", "GET /a"]), rows(&["GET /a"]));
+    let regions = old.regions(&new);
+    assert!(!regions.complete);
+    assert_eq!(regions.all.len(), 1);
+}
+
+mod random {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::mapping::pattern::Pattern;
+
+    const METHODS: &[&str] = &["GET", "GET", "POST", "GET,POST", "HEAD", "OPTIONS", "DELETE"];
+
+    /// Segments that get in each other's way. `#` becomes a number of its own, for names are unique in a pattern.
+    const SEGMENTS: &[&str] = &[
+        "a",
+        "b",
+        "7",
+        "12",
+        "v-v",
+        "1.5",
+        "<s#>",
+        "<s#>",
+        "<s#>",
+        "<int:n#>",
+        "<int(max=9):n#>",
+        "<int(min=5):n#>",
+        "<int(min=10, max=12):n#>",
+        "<int(fixed_digits=2):n#>",
+        "<int(signed=True, min=3):n#>",
+        "<int(signed=True, max=0):n#>",
+        "<float:f#>",
+        "<float(min=1.5):f#>",
+        "<float(signed=True, max=0.05):f#>",
+        "<any(a, b):k#>",
+        "<any(b, '7', '12'):k#>",
+        "<string(length=2):s#>",
+        "<string(maxlength=1):s#>",
+        "<string(minlength=2, maxlength=3):s#>",
+        "<uuid:u#>",
+        "v<int(max=7):n#>-<s#>",
+        "v-<s#>",
+        "<s#>-v",
+        "<s#>-<t#>",
+        "<int(max=9):n#><s#>",
+        "<s#><int(min=5):n#>",
+        "<any('1', '12'):k#><int(max=5):n#>",
+    ];
+
+    /// What may stand at the end of a pattern besides.
+    const ENDS: &[&str] =
+        &["", "", "", "", "/", "/<path:p>", "/<path:p>/", "/<path:p>/a", "/<path:p>-<int(max=5):e>", "/*"];
+
+    /// Segments of paths: what the patterns name, accept, and just do not accept.
+    const VALUES: &[&str] = &[
+        "a",
+        "b",
+        "c",
+        "7",
+        "12",
+        "v-v",
+        "1.5",
+        "0",
+        "3",
+        "-3",
+        "-0",
+        "5",
+        "05",
+        "9",
+        "10",
+        "13",
+        "010",
+        "1.4",
+        "1.50",
+        "-0.04",
+        "0.06",
+        "-1.0",
+        "ab",
+        "abc",
+        "abcd",
+        "v7-a",
+        "v8-a",
+        "v07-",
+        "a-v",
+        "v-",
+        "-v",
+        "7-a",
+        "9a",
+        "10a",
+        "123",
+        "126",
+        "12a",
+        "a4",
+        "a5",
+        "a-5",
+        "a-6",
+        "00000000-0000-0000-0000-00000000000a",
+        "00000000-0000-0000-0000-00000000000g",
+        "...",
+    ];
+
+    fn row() -> impl Strategy<Value = String> {
+        (select(METHODS), vec(select(SEGMENTS), 0..=3), select(ENDS)).prop_map(|(methods, segments, end)| {
+            let mut pattern = String::new();
+            for segment in segments {
+                for character in format!("/{segment}").chars() {
+                    match character {
+                        '#' => write!(pattern, "{}", pattern.len()).unwrap(),
+                        _ => pattern.push(character),
+                    }
+                }
+            }
+            let pattern = match format!("{pattern}{end}") {
+                // A prefix holds no variables.
+                prefix if prefix.ends_with('*') && prefix.contains('<') => pattern,
+                whole if whole.is_empty() => "/".to_owned(),
+                whole => whole,
+            };
+            format!("{methods} {pattern}")
+        })
+    }
+
+    /// The rows, but for those that overlap one before them.
+    fn sound(rows: &[String]) -> Vec<String> {
+        let mut kept: Vec<String> = Vec::new();
+        for row in rows {
+            Pattern::parse(row.split_once(' ').unwrap().1).unwrap();
+            kept.push(row.clone());
+            let source =
+                kept.iter().fold("version = 1\n[blueprints.b.routes]\n".to_owned(), |source, row| {
+                    source + &format!("{row:?} = {{ public = true }}\n")
+                });
+            if Mapping::parse("routes.toml", &source).is_err() {
+                kept.pop();
+            }
+        }
+        kept
+    }
+
+    /// Two mappings that share most of their rows.
+    fn mappings() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
+        (vec(row(), 0..5), vec(row(), 0..3), vec(row(), 0..3)).prop_map(|(shared, old, new)| {
+            (sound(&[old, shared.clone()].concat()), sound(&[shared, new].concat()))
+        })
+    }
+
+    fn segment() -> impl Strategy<Value = String> {
+        let piece = select(vec!["a", "b", "v", "-", "0", "1", "2", "5", "7", "9", "."]);
+        let pieces = vec(piece, 1..5).prop_map(|pieces| pieces.concat());
+        prop_oneof![5 => select(VALUES).prop_map(str::to_owned), 1 => pieces]
+            .prop_filter("the firewall refuses dot segments", |segment| segment != "." && segment != "..")
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        (vec(segment(), 0..5), any::<bool>()).prop_map(|(segments, slash)| {
+            let path = segments.iter().fold(String::new(), |path, segment| path + "/" + segment);
+            if slash || path.is_empty() { path + "/" } else { path }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_is_in_a_region_and_every_region_is_true(
+            (old, new) in mappings(),
+            paths in vec(path(), 60),
+        ) {
+            let (old, new) = (mapping(&old), mapping(&new));
+            let regions = old.regions(&new);
+            prop_assert!(regions.complete);
+            let names = |old: Option<&Row>, new: Option<&Row>| (place(old), place(new));
+            for region in &regions.all {
+                for method in region.methods.iter() {
+                    let found = (decider(&old, &region.example, method), decider(&new, &region.example, method));
+                    prop_assert_eq!(names(found.0, found.1), names(region.old, region.new), "{}", show(region));
+                }
+            }
+            for path in paths {
+                for method in Method::ALL {
+                    let (old, new) = (decider(&old, &path, method), decider(&new, &path, method));
+                    let is_region = |region: &Region<'_>| {
+                        names(region.old, region.new) == names(old, new) && region.methods.contains(method)
+                    };
+                    let nowhere = old.is_none() && new.is_none();
+                    let name = |row: Option<&Row>| row.map(|row| row.route.clone());
+                    prop_assert!(
+                        nowhere || regions.all.iter().any(is_region),
+                        "{} {}: {:?} > {:?}", method, path, name(old), name(new)
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Two mappings of ten thousand rows are compared in well under a second each when optimised. The bound is generous:
+/// what is quadratic takes minutes.
+#[test]
+fn large_mappings_are_compared() {
+    const COUNT: usize = 10_000;
+    type Rows = fn(usize) -> Vec<String>;
+    let kinds: [(&str, Rows); 7] = [
+        ("tenants", |n| vec![format!("GET /t{n}/<id>/x")]),
+        ("leaves below a variable", |n| vec![format!("GET /a/<id>/r{n}")]),
+        ("static", |n| vec![format!("GET /r{n}")]),
+        ("numbers", |n| vec![format!("GET,POST /t{n}/<int(max=99):id>/x")]),
+        ("crossing", |n| vec![format!("GET /t{n}/x/<id>"), format!("GET /<tenant>/x/r{n}")]),
+        ("below all", |n| vec![format!("GET /t{n}/<id>"), "GET /<path:rest>".to_owned()]),
+        ("prefixes", |n| vec![format!("GET /p{n}/*"), format!("GET /p{n}/<uuid:id>")]),
+    ];
+    for (kind, rows_of) in kinds {
+        let mut old: Vec<String> = (0..COUNT).flat_map(rows_of).collect();
+        old.sort();
+        old.dedup();
+        let mut new = old.clone();
+        for row in new.iter_mut().step_by(old.len() / 20) {
+            *row = row.replacen("GET", "PUT", 1);
+        }
+        let (old, new) = (mapping(&old), mapping(&new));
+        let started = std::time::Instant::now();
+        let regions = old.regions(&new);
+        let took = started.elapsed();
+        eprintln!("{kind}: {took:?}, {} regions", regions.all.len());
+        assert!(regions.complete, "{kind}");
+        assert!(regions.all.len() >= new.rows().len(), "{kind}");
+        assert!(took < std::time::Duration::from_secs(60), "{kind}: {took:?}");
+    }
+}
