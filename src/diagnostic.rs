@@ -90,19 +90,29 @@ impl fmt::Display for Diagnostics {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            let end = finding.span.end.min(self.source.len());
-            let start = finding.span.start.min(end);
-            let snippet = Snippet::source(&self.source)
-                .path(&self.path)
-                .annotation(AnnotationKind::Primary.span(start..end).label(""));
-            let mut group = Level::ERROR.primary_title(&finding.message).id(finding.code).element(snippet);
-            if let Some(suggestion) = &finding.suggestion {
-                group = group.element(Level::HELP.message(suggestion));
-            }
-            f.write_str(&renderer.render(&[group]))?;
+            f.write_str(&excerpt(&self.path, &self.source, finding, Level::ERROR, &renderer))?;
         }
         Ok(())
     }
+}
+
+/// A finding with the lines that it is about, its place underlined.
+pub(crate) fn excerpt(
+    path: &str,
+    source: &str,
+    finding: &Diagnostic,
+    level: Level<'_>,
+    renderer: &Renderer,
+) -> String {
+    let end = finding.span.end.min(source.len());
+    let start = finding.span.start.min(end);
+    let snippet =
+        Snippet::source(source).path(path).annotation(AnnotationKind::Primary.span(start..end).label(""));
+    let mut group = level.primary_title(&finding.message).id(finding.code).element(snippet);
+    if let Some(suggestion) = &finding.suggestion {
+        group = group.element(Level::HELP.message(suggestion));
+    }
+    renderer.render(&[group])
 }
 
 impl std::error::Error for Diagnostics {}

@@ -17,6 +17,7 @@
 //! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
+//! - [`report`]: what commands find, told to a person, a program or a code host.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
 //! `tests/architecture.rs` keeps the rules about who may import whom true.

@@ -1,7 +1,8 @@
 //! `routes.toml`: which route asks what of whom.
 //!
 //! Reading order: [`table`] (the types), [`pattern`] and [`matcher`] (Werkzeug's routing, exactly), [`parse`] (text
-//! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist). Pure: no I/O.
+//! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist), [`Mapping::review`] (what is
+//! no mistake and worth a look). Pure: no I/O.
 
 pub mod catalog_check;
 mod clusters;
@@ -10,6 +11,7 @@ pub mod matcher;
 pub mod parse;
 pub mod pattern;
 pub mod regions;
+mod review;
 pub mod rollout;
 mod row;
 pub mod table;

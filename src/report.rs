@@ -2,10 +2,30 @@
 //!
 //! A [`Finding`] has an id that never changes its meaning, so that a pipeline can hold on to it.
 
+pub mod json;
+pub mod rules;
+pub mod sarif;
+pub mod style;
+pub mod text;
+
+use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::diagnostic::{Diagnostic, position};
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
+    /// For a code host: SARIF 2.1.0
+    Sarif,
+}
+
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The gate would refuse it, or somebody would be let in or locked out by mistake.
@@ -14,6 +34,17 @@ pub enum Level {
     Warning,
     /// Worth knowing.
     Note,
+}
+
+impl Level {
+    /// The word for it, in SARIF too.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Note => "note",
+        }
+    }
 }
 
 /// Where something was found. Lines and columns count from 1, columns in characters.
@@ -37,15 +68,16 @@ pub struct Finding {
     pub suggestion: Option<String>,
 }
 
-/// How findings are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
-    Sarif,
-}
-
-/// Prints findings.
-pub fn print(findings: &[Finding], format: Format) {
-    let _ = (findings, format);
+impl Finding {
+    /// A finding in a file whose text is at hand.
+    pub fn in_file(path: &str, source: &str, found: &Diagnostic) -> Finding {
+        let (line, column) = position(source, found.span.start);
+        Finding {
+            id: found.code,
+            level: rules::level_of(found.code),
+            place: Some(Place { file: path.to_owned(), line, column }),
+            message: found.message.clone(),
+            suggestion: found.suggestion.clone(),
+        }
+    }
 }

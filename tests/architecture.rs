@@ -11,6 +11,7 @@ const PURE: [(&str, &[&str]); 10] = [
     ("clock", &[]),
     ("method", &[]),
     ("diagnostic", &[]),
+    ("report", &["diagnostic"]),
     ("rbac", &["ids"]),
     ("mapping", &["ids", "method", "diagnostic", "rbac"]),
     ("firewall", &["method"]),

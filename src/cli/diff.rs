@@ -11,7 +11,7 @@ use crate::impact::text::ImpactText;
 use crate::impact::{Direction, Impact, Population, ProfileKind, Switches, impact};
 use crate::mapping::{ClusterMode, Mapping, Rollout};
 use crate::rbac::catalog::Catalog;
-use crate::report::{self, Format, Level, Place};
+use crate::report::{self, Format, Level, Place, sarif};
 
 /// Say who gains and who loses which route, before a mapping is swapped
 ///
@@ -71,7 +71,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
     match command.format {
         Format::Text => print_text(&impact, &file),
         Format::Json => println!("{}", serde_json::to_string_pretty(&impact.report())?),
-        Format::Sarif => report::print(&findings(&impact, &file), Format::Sarif),
+        Format::Sarif => println!("{}", sarif::log(&findings(&impact, &file))?),
     }
     Ok(if impact.is_neutral() { Finding::Clean } else { Finding::Findings })
 }

@@ -38,8 +38,8 @@ impl Mapping {
     }
 }
 
-fn place(row: &Row) -> std::ops::Range<usize> {
-    // The key as written, with its quotes.
+/// Where a row is named: its key as written, with its quotes.
+pub(super) fn place(row: &Row) -> std::ops::Range<usize> {
     row.offset..row.offset + row.route.len() + 2
 }
 

@@ -1,0 +1,36 @@
+//! What is no mistake in a sound mapping and still worth a look before it goes live.
+//!
+//! A mistake keeps a file from being activated ([`Mapping::parse`], [`Mapping::check_against`]); a remark never does.
+
+mod file;
+mod prefixes;
+mod reach;
+mod roles;
+mod rows;
+
+use super::table::Mapping;
+use crate::diagnostic::Diagnostic;
+use crate::rbac::catalog::Catalog;
+
+impl Mapping {
+    /// Remarks about the table, in the order of the file. What depends on the roles that exist is left out where
+    /// there is no `catalog`.
+    pub fn review(&self, catalog: Option<&Catalog>) -> Vec<Diagnostic> {
+        let mut remarks = Vec::new();
+        remarks.extend(file::unmapped_is_forwarded(self));
+        remarks.extend(file::clusters_that_decide_nothing(self));
+        for row in self.rows() {
+            remarks.extend(rows::remarks(self, row, catalog));
+        }
+        remarks.extend(prefixes::remarks(self));
+        remarks.extend(reach::rows_that_never_match(self));
+        if let Some(catalog) = catalog {
+            remarks.extend(roles::without_a_group(self, catalog));
+        }
+        remarks.sort_by_key(|remark| remark.span.start);
+        remarks
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Remarks about prefix rows (`/console/beta/*`): an exact row comes before a prefix, method by method, and both ways
+//! that surprises.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::reach::paths_of;
+use crate::diagnostic::{Diagnostic, position};
+use crate::mapping::catalog_check::place;
+use crate::mapping::pattern::{Part, Pattern, PatternKind};
+use crate::mapping::table::{Found, Mapping, Row};
+use crate::method::{Method, MethodSet};
+
+pub(super) fn remarks(mapping: &Mapping) -> Vec<Diagnostic> {
+    let prefixes: Vec<&Row> = mapping.rows().iter().filter(|row| is_prefix(row)).collect();
+    if prefixes.is_empty() {
+        return Vec::new();
+    }
+    let fallen = mapping.rows().iter().flat_map(|row| methods_that_fall(mapping, row));
+    let outranked = prefixes.iter().flat_map(|prefix| rows_that_come_before(mapping, prefix));
+    fallen.chain(outranked).collect()
+}
+
+fn is_prefix(row: &Row) -> bool {
+    row.pattern.kind() == PatternKind::Prefix
+}
+
+/// Methods that a row does not have and that a prefix above it answers by another rule: `GET /auth/keys` asks for a role,
+/// and `POST /auth/keys` goes to the public `/auth/*`.
+fn methods_that_fall(mapping: &Mapping, row: &Row) -> Vec<Diagnostic> {
+    let Some(path) = paths_of(&row.pattern).first else { return Vec::new() };
+    let mut fallen: BTreeMap<usize, (&Row, MethodSet)> = BTreeMap::new();
+    for method in Method::ALL.into_iter().filter(|method| !row.methods.served().contains(*method)) {
+        if let Found::Row(other) = mapping.find(&path, method)
+            && is_prefix(other)
+            && other.kind != row.kind
+        {
+            let (_, methods) = fallen.entry(other.offset).or_insert((other, MethodSet::EMPTY));
+            *methods = methods.with(method);
+        }
+    }
+    let remark = |(prefix, methods): &(&Row, MethodSet)| {
+        Diagnostic::new(
+            "prefix-shadow",
+            place(row),
+            format!(
+                "{methods} of `{}` {} to {}, which asks for something else",
+                row.pattern,
+                if methods.iter().nth(1).is_none() { "falls" } else { "fall" },
+                named(mapping, prefix),
+            ),
+        )
+        .suggest("give these methods a row of their own")
+    };
+    fallen.values().map(remark).collect()
+}
+
+/// Exact rows whose variables take paths of a prefix away: `GET /console/<page>/<id>` answers for `/console/beta/7` and
+/// `* /console/beta/*` does not.
+fn rows_that_come_before(mapping: &Mapping, prefix: &Row) -> Vec<Diagnostic> {
+    let takes = |row: &&Row| {
+        let methods = row.methods.served().intersection(prefix.methods.served());
+        let only_options = methods == MethodSet::EMPTY.with(Method::Options);
+        !only_options && row.kind != prefix.kind && takes_paths_of(&row.pattern, &prefix.pattern)
+    };
+    let remark = |row: &Row| {
+        Diagnostic::new(
+            "prefix-outranked",
+            place(prefix),
+            format!(
+                "{} comes before the prefix `{}` on some of its paths, and asks for something else",
+                named(mapping, row),
+                prefix.route
+            ),
+        )
+        .suggest("write the paths that matter out as exact rows")
+    };
+    mapping.rows().iter().filter(|row| !is_prefix(row)).filter(takes).map(remark).collect()
+}
+
+/// Whether a variable of an exact pattern can stand for what a prefix fixes.
+fn takes_paths_of(exact: &Pattern, prefix: &Pattern) -> bool {
+    let mut by_variable = false;
+    for (index, fixed) in prefix.parts().iter().enumerate() {
+        let Part::Static(fixed) = fixed else { return false };
+        match exact.parts().get(index) {
+            Some(Part::Static(text)) if text == fixed => {}
+            Some(Part::Dynamic(part)) if part.takes_rest() => {
+                return fixed.starts_with(part.leading_literal())
+                    || part.leading_literal().starts_with(&**fixed);
+            }
+            Some(Part::Dynamic(part)) if part.fits(fixed) => by_variable = true,
+            _ => return false,
+        }
+    }
+    by_variable
+}
+
+fn named(mapping: &Mapping, row: &Row) -> String {
+    let Range { start, .. } = place(row);
+    format!("`{}` (line {})", row.route, position(mapping.source(), start).0)
+}

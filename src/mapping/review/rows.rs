@@ -1,0 +1,128 @@
+//! Remarks about one row by itself.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Diagnostic;
+use crate::mapping::catalog_check::place;
+use crate::mapping::{ClusterMode, Mapping, Row, RowKind, Totp, V2Gate};
+use crate::method::MethodSet;
+use crate::rbac::Requirement;
+use crate::rbac::catalog::Catalog;
+
+pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -> Vec<Diagnostic> {
+    let mut remarks = Vec::new();
+    remarks.extend(row.totp.map(|totp| totp_marker(row, totp)));
+    let RowKind::Gated { legacy, v2, .. } = &row.kind else { return remarks };
+    match v2 {
+        V2Gate::Undecided { question, options } => remarks.push(undecided(row, question, options, catalog)),
+        V2Gate::Requires { base, .. } => remarks.extend(read_role(row, base)),
+    }
+    if legacy.is_none() {
+        remarks.push(without_legacy_gate(row, mapping.rollout_of(row).mode));
+    } else if row.cluster.is_none() {
+        remarks.push(without_cluster(row));
+    }
+    remarks
+}
+
+/// I-6: an operator has to choose.
+fn undecided(
+    row: &Row,
+    question: &str,
+    options: &BTreeMap<String, String>,
+    catalog: Option<&Catalog>,
+) -> Diagnostic {
+    let option = |(letter, role): (&String, &String)| {
+        let is_missing = catalog.is_some_and(|catalog| !catalog.roles.contains(role.as_str()));
+        format!("{letter}: {role}{}", if is_missing { ", which needs a migration" } else { "" })
+    };
+    let options: Vec<String> = options.iter().map(option).collect();
+    let choices = match options.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", options.join("; ")),
+    };
+    Diagnostic::new(
+        "undecided",
+        place(row),
+        format!("`{}` waits for {question}, on its legacy gate", row.route),
+    )
+    .suggest(format!("let an operator choose{choices}, then write `role` and `decided`"))
+}
+
+/// I-3 and I-8: the chain stays in Console, behind the role.
+fn totp_marker(row: &Row, totp: Totp) -> Diagnostic {
+    let how = match totp {
+        Totp::Elevation => "by its decorator",
+        Totp::Inline => "in its view",
+    };
+    Diagnostic::new(
+        "totp-marker",
+        place(row),
+        format!("`{}`: Console asks for TOTP {how}, behind the gate", row.route),
+    )
+}
+
+/// The worry of AMBIGUOUS-3: "a write action mapped to a read role". `*` stands for "the document states no method", so
+/// it says nothing about writing.
+fn read_role(row: &Row, requirement: &Requirement) -> Option<Diagnostic> {
+    let writes: MethodSet = row.methods.iter().filter(|method| !method.is_safe()).collect();
+    if row.methods == MethodSet::ALL || writes.is_empty() || !only_reads(requirement) {
+        return None;
+    }
+    let verb = if writes.iter().nth(1).is_none() { "changes" } else { "change" };
+    Some(
+        Diagnostic::new(
+            "read-role-on-mutation",
+            place(row),
+            format!("`{}`: {writes} {verb} something, and the {requirement} is for reading", row.route),
+        )
+        .suggest("ask for a role that is meant for changes, or have an operator confirm this one"),
+    )
+}
+
+/// Whether the documents call this a role for reading. Roles are named `<app>-<resource>-<level>` (RBAC V2 design, 4.2):
+/// the level `read` reads, and so does everybody who is let at the resource `audit`: `console-audit-user` is "a read
+/// role" (AMBIGUOUS-3), and the others "read" events (section 3.3). `console-user` is none: the documents give it
+/// changes, as of the status page's settings. Permissions are named `<app>:<resource>:<action>`.
+fn only_reads(requirement: &Requirement) -> bool {
+    match requirement {
+        Requirement::Role(name) => {
+            let words: Vec<&str> = name.split('-').collect();
+            match words.as_slice() {
+                [_, .., "read"] => true,
+                [_, "audit", level] => *level != "write",
+                _ => false,
+            }
+        }
+        Requirement::Permission(name) => {
+            let action = name.rsplit(':').next().unwrap_or_default();
+            action == "read" || action.starts_with("read-")
+        }
+    }
+}
+
+/// A row that V2 alone knows: nothing stands behind the kill-switch (I-5).
+fn without_legacy_gate(row: &Row, mode: ClusterMode) -> Diagnostic {
+    match mode {
+        ClusterMode::V2 => Diagnostic::new(
+            "no-way-back",
+            place(row),
+            format!("`{}` has no legacy gate: FLAG_RBAC_V2=0 closes it for everybody", row.route),
+        ),
+        ClusterMode::Legacy | ClusterMode::Shadow => Diagnostic::new(
+            "closed-row",
+            place(row),
+            format!("`{}` has no legacy gate and V2 does not decide: nobody gets through", row.route),
+        ),
+    }
+    .suggest("add `legacy = [...]` with today's roles, if there are any")
+}
+
+fn without_cluster(row: &Row) -> Diagnostic {
+    Diagnostic::new(
+        "no-cluster",
+        place(row),
+        format!("`{}` is in no cluster: its V2 role never decides", row.route),
+    )
+    .suggest(format!("give `[blueprints.{}]` a `cluster`", row.blueprint))
+}

@@ -1,0 +1,13 @@
+//! Findings for a program: one object, `{"summary": {...}, "findings": [...]}`.
+
+use serde::Serialize;
+
+use super::Finding;
+
+/// What is written. A command that has more to say flattens it into an object of its own.
+#[derive(Debug, Serialize)]
+pub struct Report<'a, S> {
+    /// The command's own counts.
+    pub summary: S,
+    pub findings: &'a [Finding],
+}

@@ -1,0 +1,254 @@
+//! Every id that a finding can have, with what it weighs and what it means: the one place where they are listed.
+
+use super::Level;
+
+/// A kind of finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Never changes its meaning once released.
+    pub id: &'static str,
+    pub level: Level,
+    /// One line, no final stop.
+    pub summary: &'static str,
+    /// What to do about it, whatever the finding itself suggests.
+    pub help: &'static str,
+}
+
+/// The kinds of all commands.
+const ALL: [&[Rule]; 1] = [&CHECK];
+
+/// The kind with this id.
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    ALL.into_iter().flatten().find(|rule| rule.id == id)
+}
+
+/// What a finding with this id weighs. One that is not listed weighs most: nothing unknown is waved through.
+pub fn level_of(id: &str) -> Level {
+    rule(id).map_or(Level::Error, |rule| rule.level)
+}
+
+const fn error(id: &'static str, summary: &'static str, help: &'static str) -> Rule {
+    Rule { id, level: Level::Error, summary, help }
+}
+
+const fn warning(id: &'static str, summary: &'static str, help: &'static str) -> Rule {
+    Rule { id, level: Level::Warning, summary, help }
+}
+
+const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Rule {
+    Rule { id, level: Level::Note, summary, help }
+}
+
+/// What `console-gate check` finds in a mapping file.
+pub const CHECK: [Rule; 40] = [
+    // The text.
+    error(
+        "syntax",
+        "the file is no TOML",
+        "correct the TOML; everything after the first mistake may be misread",
+    ),
+    error(
+        "missing-version",
+        "the file does not say which format it is in",
+        "begin the file with `version = 1`",
+    ),
+    error(
+        "unknown-version",
+        "the file is in a format that this gate does not read",
+        "write `version = 1`, or upgrade the gate",
+    ),
+    error("unknown-key", "a key that means nothing there", "correct the spelling, or remove the key"),
+    error(
+        "unknown-word",
+        "a value that is none of the words for this key",
+        "use one of the words that the message lists",
+    ),
+    error(
+        "wrong-type",
+        "a value of the wrong type, such as a string for a list",
+        "write a value of the type that the message names",
+    ),
+    error("empty-string", "a text that says nothing", "write what is meant, or remove the key"),
+    error(
+        "false-switch",
+        "a switch that is written out as `false`, which reads as a promise",
+        "leave the key out",
+    ),
+    error("missing-key", "a table lacks a key that it needs", "add the key"),
+    // Routes.
+    error(
+        "bad-route",
+        "a row is not named by methods and a path",
+        "name the row \"GET /path\", \"GET,POST /path\" or \"* /path\"",
+    ),
+    error(
+        "unknown-method",
+        "a word that is no method of HTTP",
+        "use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or `*`, in capitals",
+    ),
+    error(
+        "bad-pattern",
+        "a path that Flask does not read, or that never arrives",
+        "write the path as Console's own rule has it",
+    ),
+    error(
+        "unknown-cluster",
+        "a blueprint names a cluster that is not declared",
+        "declare the cluster in [clusters], or correct its name",
+    ),
+    error(
+        "overlap",
+        "two rows can match the same request and nothing ranks them",
+        "keep one of the two rows, or make one more specific",
+    ),
+    // Rows.
+    error(
+        "no-gate",
+        "a row does not say who may pass",
+        "give the row `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`",
+    ),
+    error(
+        "no-v2-gate",
+        "a row has a legacy gate and nothing for V2",
+        "add `role`, or `undecided` while the question is open",
+    ),
+    error(
+        "no-legacy-gate",
+        "an undecided row has no legacy gate to stay on",
+        "add `legacy`: the row stays on it until an operator has decided (I-6)",
+    ),
+    error("contradiction", "keys of one row that exclude each other", "keep the keys of one kind of row"),
+    error(
+        "empty-legacy",
+        "a legacy gate that lists no role",
+        "list the arguments of `@require_role`, or leave `legacy` out",
+    ),
+    error(
+        "unknown-legacy-role",
+        "a word that is none of the four legacy roles",
+        "use superadmin, ops, support or readonly",
+    ),
+    error("repeated-role", "a legacy gate that lists a role twice", "list each role once"),
+    error(
+        "bad-pointer",
+        "a body rule whose field is no JSON pointer",
+        "write a JSON pointer (RFC 6901), such as `/target`",
+    ),
+    // Rows against the roles in the database: the documents' smoke test.
+    error(
+        "out-of-range",
+        "a number that is too small or too large",
+        "write a number within the range that the message names",
+    ),
+    error(
+        "empty-cohort",
+        "a cohort that is nobody",
+        "name groups or a percentage, or put the whole cluster into shadow",
+    ),
+    error(
+        "missing-group",
+        "a cohort's group that the database does not have",
+        "correct the name, or create the group first",
+    ),
+    error(
+        "missing-role",
+        "a row asks for a role that the database does not have",
+        "create the role in a migration, or correct its name",
+    ),
+    error(
+        "missing-permission",
+        "a row asks for a permission that the database does not have",
+        "create the permission in a migration, or correct its name",
+    ),
+    error(
+        "unreachable",
+        "an enforced row that no group can pass: everybody would be locked out",
+        "give the role to a group first, or take the cluster back to `legacy` or `shadow`",
+    ),
+    // No mistakes, and worth a look.
+    warning(
+        "read-role-on-mutation",
+        "a method that changes something asks for a role for reading",
+        "ask for a role that is meant for changes (the worry of AMBIGUOUS-3)",
+    ),
+    warning(
+        "role-without-group",
+        "a role that rows want and that no group holds",
+        "give the role to a group before V2 decides (open question 5)",
+    ),
+    warning(
+        "prefix-shadow",
+        "methods that an exact row lacks go to a prefix row with another rule",
+        "give the methods that fall to the prefix a row of their own",
+    ),
+    warning(
+        "prefix-outranked",
+        "an exact row with variables takes paths of a prefix row with another rule",
+        "write the paths that matter out as exact rows",
+    ),
+    warning(
+        "unreachable-row",
+        "a row that no request finds, because others come before it",
+        "remove the row, or the rows that come before it",
+    ),
+    warning(
+        "closed-row",
+        "a row without a legacy gate where V2 does not decide: nobody passes",
+        "add `legacy` with today's roles, or let V2 decide",
+    ),
+    warning(
+        "no-way-back",
+        "a row of V2 without a legacy gate: the kill-switch closes it",
+        "add `legacy` with today's roles, so that the kill-switch leaves the row open (I-5)",
+    ),
+    warning("no-cluster", "a row in no cluster: its V2 role never decides", "give the blueprint a `cluster`"),
+    warning(
+        "idle-cluster",
+        "a cluster whose mode decides nothing",
+        "remove the cluster, or give it to the blueprints that it is meant for",
+    ),
+    note(
+        "unmapped-forwarded",
+        "paths without a row are forwarded",
+        "write `unmapped = \"deny\"` once the table is complete",
+    ),
+    note(
+        "undecided",
+        "a row waits for an operator's decision, on its legacy gate",
+        "record a decision (I-6), then write `role` and `decided`",
+    ),
+    note(
+        "totp-marker",
+        "a row behind which Console asks for TOTP",
+        "nothing: the gate never touches that chain (I-3, I-8)",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_listed_once_and_its_summary_is_one_line() {
+        let mut seen = BTreeSet::new();
+        for rule in ALL.into_iter().flatten() {
+            assert!(seen.insert(rule.id), "{} is listed twice", rule.id);
+            assert!(rule.summary.len() <= 80 && !rule.summary.ends_with('.'), "{}", rule.summary);
+            assert!(
+                rule.id
+                    .chars()
+                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'),
+                "{}",
+                rule.id
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_weighs_most() {
+        assert_eq!(level_of("totp-marker"), Level::Note);
+        assert_eq!(level_of("never-heard-of"), Level::Error);
+    }
+}

@@ -1,0 +1,268 @@
+//! `console-gate check`.
+
+use std::collections::BTreeSet;
+
+use console_gate::report::rules::{CHECK, Rule};
+use console_gate::report::{Level, rules};
+use serde_json::Value;
+
+use crate::support::{Told, Workbench, assert_golden, project_file, project_text};
+
+const MAPPINGS: &str = "tests/workbench/mappings";
+
+fn bad_mapping(rule: &Rule) -> String {
+    project_text(&format!("{MAPPINGS}/{}.toml", rule.id))
+}
+
+fn parsed(told: &Told) -> Value {
+    serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"))
+}
+
+fn fits_a_terminal(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+}
+
+/// A mapping for each kind of finding, and what is told of it.
+#[test]
+fn every_kind_of_finding_is_told() {
+    let bench = Workbench::new();
+    for rule in &CHECK {
+        bench.write("routes.toml", &bad_mapping(rule));
+        let told = bench.run(&["check", "routes.toml"]);
+        assert!(
+            told.stdout.contains(&format!("{}[{}]", rule.level.word(), rule.id)),
+            "{}: {told:?}",
+            rule.id
+        );
+        assert_eq!(told.code, i32::from(rule.level != Level::Note), "{}: {told:?}", rule.id);
+        assert_eq!(told.stderr, "", "{}", rule.id);
+        fits_a_terminal(&told.stdout);
+        assert_golden(&format!("check/{}.txt", rule.id), &told.text());
+    }
+}
+
+#[test]
+fn every_bad_mapping_is_of_a_kind_that_is_listed() {
+    let listed: BTreeSet<String> = CHECK.iter().map(|rule| format!("{}.toml", rule.id)).collect();
+    let entries = std::fs::read_dir(project_file(MAPPINGS)).unwrap();
+    let found: BTreeSet<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(found, listed);
+}
+
+/// The ids are read out of the code that finds: what follows on `Diagnostic::new(`, or stands alone in a tuple.
+#[test]
+fn every_id_that_the_code_can_find_is_listed() {
+    let mut ids = BTreeSet::new();
+    let mut folders = vec![project_file("src/mapping")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.to_str().unwrap().contains("tests") {
+                let code = std::fs::read_to_string(&path).unwrap();
+                ids.extend(code.split("Diagnostic::new(").skip(1).filter_map(first_argument));
+                ids.extend(
+                    code.split("=> (\"missing-")
+                        .skip(1)
+                        .filter_map(|rest| Some(format!("missing-{}", rest.split_once('"')?.0))),
+                );
+            }
+        }
+    }
+    let listed: BTreeSet<String> = CHECK.iter().map(|rule| rule.id.to_owned()).collect();
+    assert_eq!(ids, listed);
+}
+
+fn first_argument(rest: &str) -> Option<String> {
+    let literal = rest.trim_start().strip_prefix('"')?;
+    Some(literal.split_once('"')?.0.to_owned())
+}
+
+/// The documents' own table: what a careful reader finds in it, and nothing that keeps it from being activated.
+#[test]
+fn the_documents_table_is_sound_and_has_the_findings_of_the_documents() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    let told = bench.run(&["check"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    fits_a_terminal(&told.stdout);
+    assert_golden("check/documents.txt", &told.text());
+
+    let json = parsed(&bench.run(&["check", "--format", "json"]));
+    let of = |id: &str| -> Vec<&str> {
+        let findings = json["findings"].as_array().unwrap();
+        findings.iter().filter(|one| one["id"] == id).map(|one| one["message"].as_str().unwrap()).collect()
+    };
+    // Open question 5.
+    assert_eq!(of("role-without-group").len(), 1);
+    assert!(of("role-without-group")[0].contains("console-ops"));
+    assert_eq!(of("read-role-on-mutation").len(), 1);
+    assert!(of("read-role-on-mutation")[0].contains("POST /console/status/<id>/investigate"));
+    // Section 4: AMBIGUOUS-1 has two routes.
+    assert_eq!(of("undecided").len(), 5);
+    // "+ TOTP", "+ @require_totp_elevation" and "inline TOTP" in section 3.
+    assert_eq!(of("totp-marker").len(), 11);
+    assert_eq!(json["summary"]["sound"], true);
+    assert_eq!(json["summary"]["rows"], 106);
+}
+
+#[test]
+fn the_effective_table_has_every_row() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    let told = bench.run(&["check", "-T", "--offline"]);
+    fits_a_terminal(&told.stdout);
+    assert_golden("check/documents-table.txt", &told.text());
+
+    let json = parsed(&bench.run(&["check", "-T", "--format", "json"]));
+    let table = json["table"].as_array().unwrap();
+    assert_eq!(table.len(), 106);
+    let investigate = table.iter().find(|row| row["path"] == "/console/status/<id>/investigate").unwrap();
+    assert_eq!(investigate["cluster"], "S1");
+    assert_eq!(investigate["decides"], "legacy");
+    assert_eq!(investigate["methods"], "POST");
+    assert_eq!(investigate["legacy"], serde_json::json!(["superadmin", "ops"]));
+    assert_eq!(investigate["v2"], "role console-audit-user");
+}
+
+/// An undecided row of an enforced cluster stays on its legacy gate.
+#[test]
+fn the_effective_table_has_what_decides_and_not_what_the_cluster_says() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("tests/data/routes_small.toml"));
+    let told = bench.run(&["check", "-T", "--offline"]);
+    fits_a_terminal(&told.stdout);
+    assert_golden("check/every-kind-of-row-table.txt", &told.text());
+}
+
+#[test]
+fn json_and_sarif_say_what_the_text_says() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &bad_mapping(rules::rule("missing-role").unwrap()));
+    for format in ["json", "sarif"] {
+        let told = bench.run(&["check", "--format", format]);
+        assert_eq!(told.code, 1);
+        assert_golden(&format!("check/missing-role.{format}"), &told.stdout);
+    }
+    // Sound, and nothing to say: still an object of the same form.
+    bench.write("routes.toml", "version = 1\n");
+    for format in ["json", "sarif"] {
+        let told = bench.run(&["check", "--format", format]);
+        assert_eq!(told.code, 0);
+        assert_golden(&format!("check/nothing.{format}"), &told.stdout);
+    }
+}
+
+/// What the schema of SARIF 2.1.0 requires, property by property.
+#[test]
+fn sarif_has_what_its_schema_requires() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    let log = parsed(&bench.run(&["check", "--format", "sarif"]));
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    assert_eq!(run["tool"]["driver"]["name"], "console-gate");
+    let kinds = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let ids: BTreeSet<&str> = kinds.iter().map(|kind| kind["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), kinds.len(), "ids are unique");
+    for kind in kinds {
+        assert!(!kind["shortDescription"]["text"].as_str().unwrap().is_empty());
+        assert!(!kind["help"]["text"].as_str().unwrap().is_empty());
+        assert!(
+            ["error", "warning", "note"].contains(&kind["defaultConfiguration"]["level"].as_str().unwrap())
+        );
+    }
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 18);
+    for result in results {
+        assert!(result["message"]["text"].as_str().unwrap().ends_with('.'), "{result}");
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(kinds[index]["id"], result["ruleId"]);
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "routes.toml");
+        assert!(place["region"]["startLine"].as_u64().unwrap() > 0);
+        assert!(place["region"]["startColumn"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_least_level_that_is_denied() {
+    let bench = Workbench::new();
+    let table = [
+        ("missing-role", "error", 1),
+        ("missing-role", "warning", 1),
+        ("missing-role", "note", 1),
+        ("no-way-back", "error", 0),
+        ("no-way-back", "warning", 1),
+        ("no-way-back", "note", 1),
+        ("undecided", "error", 0),
+        ("undecided", "warning", 0),
+        ("undecided", "note", 1),
+    ];
+    for (id, deny, code) in table {
+        bench.write("routes.toml", &bad_mapping(rules::rule(id).unwrap()));
+        assert_eq!(bench.run(&["check", "--deny", deny]).code, code, "{id} --deny {deny}");
+    }
+}
+
+#[test]
+fn what_cannot_be_checked_is_2_and_says_why_on_standard_error() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", "version = 1\n");
+    bench.write("latin1.toml", "");
+    let table: [(&[&str], &str); 6] = [
+        (&["check", "nowhere.toml"], "cannot read nowhere.toml"),
+        (&["check", "--database", "sqlite:nowhere/gate.sqlite"], "use --offline to check the file alone"),
+        (&["check", "-T", "--format", "sarif"], "SARIF has no place for the table"),
+        (&["check", "--format", "xml"], "invalid value 'xml'"),
+        (&["check", "--deny", "nothing"], "invalid value 'nothing'"),
+        (&["check", "--list", "--offline"], "cannot be used with"),
+    ];
+    for (arguments, expected) in table {
+        let told = bench.run(arguments);
+        assert_eq!(told.code, 2, "{arguments:?}: {told:?}");
+        assert_eq!(told.stdout, "", "{arguments:?}");
+        assert!(told.stderr.contains(expected), "{arguments:?}: {told:?}");
+    }
+}
+
+/// Without the database nothing is said about roles, and that is said.
+#[test]
+fn offline_checks_the_file_alone() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &bad_mapping(rules::rule("missing-role").unwrap()));
+    let told = bench.run(&["check", "--offline", "--database", "sqlite:nowhere/gate.sqlite"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.stdout.contains("roles not checked"), "{told:?}");
+    let json = parsed(&bench.run(&["check", "--offline", "--format", "json"]));
+    assert_eq!(json["summary"]["roles_checked"], false);
+}
+
+#[test]
+fn the_list_has_every_kind() {
+    let told = Workbench::new().run(&["check", "--list"]);
+    fits_a_terminal(&told.stdout);
+    assert_golden("check/list.txt", &told.text());
+    for rule in &CHECK {
+        assert!(told.stdout.contains(&format!("{:7}  {} ", rule.level.word(), rule.id)), "{}", rule.id);
+    }
+}
+
+/// A file from somewhere else must not command the terminal that it is read on.
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", "version = 1\n\"\\u001b]0;owned\\u0007\" = 1\nunmapped = \"\\u001b[2J\"\n");
+    for format in ["text", "json", "sarif"] {
+        let told = bench.run(&["check", "--format", format]);
+        assert_eq!(told.code, 1);
+        assert!(
+            !told.stdout.contains(|character: char| character.is_control() && character != '\n'),
+            "{told:?}"
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! The commands with which a mapping is prepared, run as an operator runs them: arguments, exit codes, what is printed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
+
+mod check;
+mod support;

@@ -1,0 +1,85 @@
+//! A folder with a migrated database, and the real binary in it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the migrations seal their audit row with.
+const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Told {
+    /// As the golden files have it: the exit code, then everything that was printed.
+    pub(crate) fn text(&self) -> String {
+        format!("exit {}\n\n{}{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+/// A folder of its own; it goes with this value.
+pub(crate) struct Workbench {
+    folder: tempfile::TempDir,
+}
+
+impl Workbench {
+    /// With SQLite and the documents' roles.
+    pub(crate) fn new() -> Workbench {
+        let bench = Workbench { folder: tempfile::tempdir().expect("a folder") };
+        let migrated = bench.run(&["migrate"]);
+        assert_eq!(migrated.code, 0, "{migrated:?}");
+        bench
+    }
+
+    /// Puts a file into the folder.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+
+    /// Runs the binary in the folder, without what the tests' own environment may say to it.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Told {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
+            program.env_remove(name);
+        }
+        let output = program
+            .args(arguments)
+            .env("CONSOLE_GATE_DATABASE_URL", "sqlite:gate.sqlite")
+            .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the binary runs");
+        let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
+        Told {
+            code: output.status.code().expect("it ended by itself"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+/// A file of the project.
+pub(crate) fn project_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The text of a file of the project.
+pub(crate) fn project_text(path: &str) -> String {
+    std::fs::read_to_string(project_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Holds `text` against a file of `tests/workbench/golden`; with UPDATE_GOLDEN set, writes it there.
+pub(crate) fn assert_golden(name: &str, text: &str) {
+    let path = format!("tests/workbench/golden/{name}");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let file = project_file(&path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, text).expect("the golden file can be written");
+    }
+    let golden = project_text(&path);
+    assert!(text == golden, "{path} is not what was printed:\n{text}\n--- golden ---\n{golden}");
+}
