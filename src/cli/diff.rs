@@ -7,10 +7,11 @@ use clap::Args;
 
 use super::registry::{LegacyAsArgument, Registry, legacy_as};
 use super::{Common, Finding, with_store};
-use crate::impact::text::ImpactText;
+use crate::impact::text::{ImpactText, Tone};
 use crate::impact::{Direction, Impact, Population, ProfileKind, Switches, impact};
 use crate::mapping::{ClusterMode, Mapping, Rollout};
 use crate::rbac::catalog::Catalog;
+use crate::report::style::Style;
 use crate::report::{self, Format, Level, Place, sarif};
 
 /// Say who gains and who loses which route, before a mapping is swapped
@@ -35,7 +36,7 @@ pub(super) struct Diff {
     #[arg(long, value_name = "ROLE=GROUP", value_delimiter = ',')]
     legacy_as: Vec<LegacyAsArgument>,
     /// `FLAG_RBAC_V2` as it is taken to be
-    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off)]
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = clap::ArgAction::Set)]
     flag: bool,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
@@ -83,7 +84,13 @@ fn read(file: &Path) -> anyhow::Result<Mapping> {
 }
 
 pub(super) fn print_text(impact: &Impact<'_>, file: &str) {
-    ImpactText::new(impact, file).each_line(|_, line| println!("{line}"));
+    let style = Style::of(&std::io::stdout());
+    ImpactText::new(impact, file).each_line(|tone, line| match tone {
+        Tone::Plain => println!("{line}"),
+        Tone::Heading => println!("{}", style.bold(line)),
+        Tone::Gain => println!("{}", style.paint(Level::Note, line)),
+        Tone::Loss => println!("{}", style.paint(Level::Error, line)),
+    });
 }
 
 /// One finding for each route and direction.

@@ -117,15 +117,20 @@ impl Impact<'_> {
             .collect()
     }
 
+    /// How many rows of the new mapping, or rows that are gone, change for somebody.
+    pub fn routes_changed(&self) -> usize {
+        let routes: std::collections::BTreeSet<&str> =
+            self.changes.iter().map(|change| route_of(&change.region)).collect();
+        routes.len()
+    }
+
     /// All of it as data.
     pub fn report(&self) -> ImpactReport {
         let tally = |kind| Tally { count: self.population.count(kind), counts: self.counts(kind) };
-        let routes: std::collections::BTreeSet<&str> =
-            self.changes.iter().map(|change| route_of(&change.region)).collect();
         ImpactReport {
             summary: Summary {
                 routes: self.new.rows().len(),
-                routes_changed: routes.len(),
+                routes_changed: self.routes_changed(),
                 admins: tally(ProfileKind::Admin),
                 machines: tally(ProfileKind::Machine),
                 legacy_roles: tally(ProfileKind::LegacyRole),

@@ -229,6 +229,7 @@ fn a_row_that_opens_to_anybody_is_told_first() {
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
     let text = ImpactText::new(&impact, "new").to_string();
+    assert!(text.starts_with("1 route: 1 change\n"), "{text}");
     assert!(text.contains("1 route open to anybody, logged in or not\n"), "{text}");
     assert!(text.contains("  + anybody, logged in or not\n"), "{text}");
 }

@@ -57,10 +57,15 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     /// N admins, N routes: gains and losses.
     fn headline(&self) -> String {
         let impact = self.impact;
-        let admins = impact.population.count(ProfileKind::Admin);
-        let counts = impact.counts(ProfileKind::Admin);
-        let routes = impact.new.rows().len();
-        format!("{}, {}: {}", counted(admins, "admin"), counted(routes, "route"), told(counts))
+        let routes = counted(impact.new.rows().len(), "route");
+        match impact.population.count(ProfileKind::Admin) {
+            // Without a database there is nobody; what it says of roles and groups follows.
+            0 if impact.changes.is_empty() => format!("{routes}: nobody gains or loses anything"),
+            0 => format!("{routes}: {} change", impact.routes_changed()),
+            admins => {
+                format!("{}, {routes}: {}", counted(admins, "admin"), told(impact.counts(ProfileKind::Admin)))
+            }
+        }
     }
 
     fn beside(&self) -> Vec<String> {

@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 1] = [&CHECK];
+const ALL: [&[Rule]; 2] = [&CHECK, &DIFF];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -252,3 +252,17 @@ mod tests {
         assert_eq!(level_of("never-heard-of"), Level::Error);
     }
 }
+
+/// What `console-gate diff` finds.
+pub const DIFF: [Rule; 2] = [
+    warning(
+        "access-gain",
+        "somebody would be let in who is kept out today",
+        "confirm that each of them shall be let in",
+    ),
+    warning(
+        "access-loss",
+        "somebody would be kept out who is let in today",
+        "grant what is missing first, or confirm it",
+    ),
+];

@@ -25,7 +25,7 @@ impl Style {
     }
 
     /// `text` in the colour of a level.
-    pub(super) fn paint(self, level: Level, text: &str) -> String {
+    pub fn paint(self, level: Level, text: &str) -> String {
         let colour = match level {
             Level::Error => "1;91",
             Level::Warning => "1;33",
@@ -35,7 +35,7 @@ impl Style {
     }
 
     /// `text` in bold.
-    pub(super) fn bold(self, text: &str) -> String {
+    pub fn bold(self, text: &str) -> String {
         self.escape("1", text)
     }
 

@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 mod check;
+mod diff;
+mod scale;
 mod support;

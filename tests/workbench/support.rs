@@ -1,7 +1,14 @@
 //! A folder with a migrated database, and the real binary in it.
 
+#[path = "../gate/support/seed.rs"]
+pub(crate) mod seed;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use sqlx::Connection as _;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_console-gate");
 
 /// What the migrations seal their audit row with.
 const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
@@ -40,14 +47,36 @@ impl Workbench {
         std::fs::write(self.folder.path().join(name), text).expect("a file");
     }
 
+    /// Changes the database.
+    pub(crate) fn sql(&self, statements: &str) {
+        let file = self.folder.path().join("gate.sqlite");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let url = format!("sqlite:{}", file.display());
+            let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("the database");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statements))
+                .execute(&mut connection)
+                .await
+                .expect("the statements");
+        });
+    }
+
     /// Runs the binary in the folder, without what the tests' own environment may say to it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Told {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
+        self.finish(Command::new(BINARY).args(arguments))
+    }
+
+    /// The same with no more address space than that.
+    pub(crate) fn run_within_kibibytes(&self, limit: u64, arguments: &[&str]) -> Told {
+        let script = format!("ulimit -v {limit}; exec \"$0\" \"$@\"");
+        self.finish(Command::new("sh").args(["-c", &script, BINARY]).args(arguments))
+    }
+
+    fn finish(&self, program: &mut Command) -> Told {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
             program.env_remove(name);
         }
         let output = program
-            .args(arguments)
             .env("CONSOLE_GATE_DATABASE_URL", "sqlite:gate.sqlite")
             .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS)
             .current_dir(self.folder.path())

@@ -1,0 +1,191 @@
+//! `console-gate diff`: on the documents' own table, and held against what follows from their data files by itself.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::seed::Seed;
+use crate::support::{Told, Workbench, assert_golden, project_file, project_text};
+
+/// Which groups the documents' reader takes the flat roles for (product, "What a person meets").
+const LEGACY_AS: [(&str, Option<&str>); 4] = [
+    ("superadmin", Some("raxx-platform-admins")),
+    ("ops", Some("raxx-devops-team")),
+    ("support", Some("raxx-support-team")),
+    ("readonly", None),
+];
+
+/// The documents' table, every cluster going V2.
+fn everything_to_v2(format: &str) -> Told {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    let seed = project_file("tests/data/rbac_seed.toml");
+    let legacy_as: Vec<String> =
+        LEGACY_AS.iter().map(|(role, group)| format!("{role}={}", group.unwrap_or_default())).collect();
+    let clusters: Vec<String> = (1..=9).map(|number| format!("S{number}=v2")).collect();
+    let mut arguments =
+        vec!["diff", "routes.toml", "--format", format, "--seed", seed.to_str().expect("UTF-8")];
+    let legacy_as = legacy_as.join(",");
+    arguments.extend(["--legacy-as", &legacy_as]);
+    arguments.extend(clusters.iter().flat_map(|cluster| ["--cluster", cluster]));
+    bench.run(&arguments)
+}
+
+/// One cell that changes: who, where, which way.
+type Cell = (String, String, String, &'static str);
+
+/// What follows from the route table and the seed, without the mapping's code: each decided row lets in whom its legacy
+/// column names before, and whoever holds its V2 role after.
+fn expected() -> BTreeSet<Cell> {
+    let seed = Seed::read();
+    let of_roles = LEGACY_AS.iter().map(|(role, group)| ("legacy_role", *role, Some(*role), *group));
+    let named: BTreeSet<&str> = LEGACY_AS.iter().filter_map(|(_, group)| *group).collect();
+    let others = seed.groups().into_iter().filter(|group| !named.contains(group));
+    let of_groups = others.map(|group| ("group", group, None, Some(group)));
+    let people: Vec<_> = of_roles.chain(of_groups).collect();
+    let text = project_text("tests/data/console_routes.csv");
+    let mut table = csv::Reader::from_reader(text.as_bytes());
+    let mut cells = BTreeSet::new();
+    for row in table.records() {
+        let row = row.expect("a row of the table");
+        let (methods, path, legacy, role, status) = (&row[3], &row[4], &row[5], &row[6], &row[8]);
+        if status != "decided" {
+            continue;
+        }
+        for (kind, name, legacy_role, group) in &people {
+            let before = legacy_role.is_some_and(|held| legacy.split('|').any(|one| one == held));
+            let after = group.is_some_and(|group| seed.group_holds(group, role));
+            let direction = match (before, after) {
+                (false, true) => "gain",
+                (true, false) => "loss",
+                _ => continue,
+            };
+            cells.insert(((*kind).to_owned(), (*name).to_owned(), format!("{methods} {path}"), direction));
+        }
+    }
+    cells
+}
+
+/// What the command reports.
+fn reported(report: &Value) -> BTreeSet<Cell> {
+    let profiles = report["profiles"].as_array().expect("profiles");
+    let mut cells = BTreeSet::new();
+    for change in report["changes"].as_array().expect("changes") {
+        for (key, direction) in [("gains", "gain"), ("losses", "loss")] {
+            for who in change[key].as_array().expect("a list") {
+                let profile = &profiles[usize::try_from(who["profile"].as_u64().expect("an index")).unwrap()];
+                let text = |value: &Value| value.as_str().expect("text").to_owned();
+                let route = text(&change["route"]);
+                assert!(
+                    who["through"].as_array().is_some_and(|ways| !ways.is_empty()),
+                    "{route}: by no way?"
+                );
+                cells.insert((text(&profile["kind"]), text(&profile["members"][0]), route, direction));
+            }
+        }
+    }
+    cells
+}
+
+#[test]
+fn the_documents_table_changes_exactly_what_follows_from_its_data() {
+    let told = everything_to_v2("json");
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    let report: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let (reported, expected) = (reported(&report), expected());
+    let missing: Vec<&Cell> = expected.difference(&reported).collect();
+    let invented: Vec<&Cell> = reported.difference(&expected).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "missing {missing:#?}\ninvented {invented:#?}");
+    let sum = |kind: &str, direction: &str| {
+        expected.iter().filter(|cell| cell.0 == kind && cell.3 == direction).count() as u64
+    };
+    for (key, kind) in [("legacy_roles", "legacy_role"), ("groups", "group")] {
+        assert_eq!(report["summary"][key]["gains"], sum(kind, "gain"));
+        assert_eq!(report["summary"][key]["losses"], sum(kind, "loss"));
+    }
+    // The mapping as designed is not neutral: a careful reader finds both by hand (product).
+    assert!(sum("legacy_role", "gain") > 0 && sum("legacy_role", "loss") > 0);
+}
+
+#[test]
+fn a_reviewer_pastes_it_into_a_pull_request() {
+    assert_golden("diff/documents.txt", &everything_to_v2("text").text());
+}
+
+#[test]
+fn a_code_host_reads_it_as_sarif() {
+    let told = everything_to_v2("sarif");
+    let log: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let results = log["runs"][0]["results"].as_array().expect("results");
+    assert!(results.iter().all(|result| {
+        let id = result["ruleId"].as_str().unwrap_or_default();
+        let place = &result["locations"][0]["physicalLocation"];
+        ["access-gain", "access-loss"].contains(&id) && place["artifactLocation"]["uri"] == "routes.toml"
+    }));
+    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().expect("rules");
+    assert!(rules.iter().all(|rule| rule["shortDescription"]["text"].is_string()), "{rules:?}");
+}
+
+/// The database's own people, by name, with what each gains or loses.
+#[test]
+fn admins_come_from_the_database() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    bench.sql(
+        "INSERT INTO admins (id, email) VALUES ('olaf', 'olaf@example.org'), ('sue', 'sue@example.org'),
+             ('gone', 'gone@example.org');
+         UPDATE admins SET disabled_at_utc = '2026-01-01T00:00:00+00:00' WHERE id = 'gone';
+         INSERT INTO admin_roles (admin_id, role, granted_by) VALUES ('olaf', 'ops', 't'), ('sue', 'support', 't'),
+             ('gone', 'ops', 't');
+         INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
+             SELECT 'olaf', id, 't' FROM rbac_groups WHERE name = 'raxx-devops-team';
+         INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
+             SELECT 'sue', id, 't' FROM rbac_groups WHERE name = 'raxx-support-team';",
+    );
+    let told = bench.run(&["diff", "routes.toml", "--cluster", "S3=v2"]);
+    assert_golden("diff/one-cluster.txt", &told.text());
+}
+
+#[test]
+fn what_changes_nothing_is_0() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    bench.write("commented.toml", &format!("# looked at\n{}", project_text("routes.toml")));
+    let told = bench.run(&["diff", "routes.toml", "commented.toml"]);
+    assert_eq!(
+        (told.code, told.stdout.lines().next()),
+        (0, Some("106 routes: nobody gains or loses anything"))
+    );
+    // The kill-switch puts every row on its legacy gate: then a flip changes nothing either.
+    let off = bench.run(&["diff", "routes.toml", "--cluster", "S3=v2", "--flag", "off"]);
+    assert_eq!(off.code, 0, "{}", off.stdout);
+}
+
+#[test]
+fn what_cannot_be_compared_is_2_and_says_why() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &project_text("routes.toml"));
+    bench.write("broken.toml", "version = 1\nunmaped = \"deny\"\n");
+    let table: [(&[&str], &str); 8] = [
+        (&["diff", "routes.toml"], "required arguments were not provided"),
+        (&["diff", "routes.toml", "nowhere.toml"], "cannot read nowhere.toml"),
+        (&["diff", "routes.toml", "broken.toml"], "`unmaped` means nothing in the top level"),
+        (&["diff", "routes.toml", "--cluster", "S33=v2"], "there is no cluster `S33`; there are S1, S2"),
+        (&["diff", "routes.toml", "--cluster", "S3=V2"], "the modes are legacy, shadow and v2"),
+        (
+            &["diff", "routes.toml", "--cluster", "S3=v2", "--legacy-as", "ops=nobody"],
+            "there is no group `nobody`",
+        ),
+        (&["diff", "routes.toml", "--cluster", "S3=v2", "--legacy-as", "boss=x"], "`boss` is no legacy role"),
+        (
+            &["diff", "routes.toml", "--cluster", "S3=v2", "--database", "sqlite:/nowhere/x.sqlite"],
+            "use --seed",
+        ),
+    ];
+    for (arguments, says) in table {
+        let told = bench.run(arguments);
+        assert_eq!(told.code, 2, "{arguments:?}: {}", told.stdout);
+        assert!(told.stderr.contains(says), "{arguments:?}: {}", told.stderr);
+        assert_eq!(told.stdout, "", "{arguments:?}");
+    }
+}
