@@ -83,14 +83,49 @@ pub fn position(source: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
+/// A text and where its lines begin: for many places in one text, each of which [`position`] would search it for.
+#[derive(Debug)]
+pub struct Lines<'s> {
+    source: &'s str,
+    starts: Vec<usize>,
+}
+
+impl<'s> Lines<'s> {
+    /// Reads the text once.
+    pub fn new(source: &'s str) -> Lines<'s> {
+        let after_newlines = source.match_indices('\n').map(|(newline, _)| newline + 1);
+        Lines { source, starts: std::iter::once(0).chain(after_newlines).collect() }
+    }
+
+    /// What [`position`] says.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.line(offset);
+        let (_, column) = position(&self.source[self.starts[line]..], offset - self.starts[line]);
+        (line + 1, column)
+    }
+
+    /// Counted from 0.
+    fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset) - 1
+    }
+
+    /// The whole lines that hold a span, and where they begin.
+    fn around(&self, span: &Range<usize>) -> (&'s str, usize) {
+        let start = self.starts[self.line(span.start)];
+        let end = self.starts.get(self.line(span.end) + 1).copied().unwrap_or(self.source.len());
+        (&self.source[start..end], start)
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let renderer = Renderer::plain();
+        let lines = Lines::new(&self.source);
         for (index, finding) in self.findings.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            f.write_str(&excerpt(&self.path, &self.source, finding, Level::ERROR, &renderer))?;
+            f.write_str(&excerpt(&self.path, &lines, finding, Level::ERROR, &renderer))?;
         }
         Ok(())
     }
@@ -99,15 +134,19 @@ impl fmt::Display for Diagnostics {
 /// A finding with the lines that it is about, its place underlined.
 pub(crate) fn excerpt(
     path: &str,
-    source: &str,
+    lines: &Lines<'_>,
     finding: &Diagnostic,
     level: Level<'_>,
     renderer: &Renderer,
 ) -> String {
-    let end = finding.span.end.min(source.len());
+    let end = finding.span.end.min(lines.source.len());
     let start = finding.span.start.min(end);
-    let snippet =
-        Snippet::source(source).path(path).annotation(AnnotationKind::Primary.span(start..end).label(""));
+    // Only these: the renderer goes through all that it is given.
+    let (source, base) = lines.around(&(start..end));
+    let snippet = Snippet::source(source)
+        .path(path)
+        .line_start(lines.line(start) + 1)
+        .annotation(AnnotationKind::Primary.span(start - base..end - base).label(""));
     let mut group = level.primary_title(&finding.message).id(finding.code).element(snippet);
     if let Some(suggestion) = &finding.suggestion {
         group = group.element(Level::HELP.message(suggestion));
@@ -125,4 +164,18 @@ pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(given.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_know_every_position(source in "[a\né]{0,30}", offset in 0..40_usize) {
+            prop_assert_eq!(Lines::new(&source).position(offset), position(&source, offset));
+        }
+    }
 }

@@ -11,7 +11,7 @@ pub mod text;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::diagnostic::{Diagnostic, position};
+use crate::diagnostic::{Diagnostic, Lines};
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,8 +70,8 @@ pub struct Finding {
 
 impl Finding {
     /// A finding in a file whose text is at hand.
-    pub fn in_file(path: &str, source: &str, found: &Diagnostic) -> Finding {
-        let (line, column) = position(source, found.span.start);
+    pub fn in_file(path: &str, lines: &Lines<'_>, found: &Diagnostic) -> Finding {
+        let (line, column) = lines.position(found.span.start);
         Finding {
             id: found.code,
             level: rules::level_of(found.code),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use self::table::EffectiveRow;
 use super::{Common, with_store};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Lines};
 use crate::mapping::parse::sha256_of;
 use crate::mapping::{Mapping, RowKind, V2Gate};
 use crate::rbac::catalog::Catalog;
@@ -61,7 +61,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::Fin
         false => catalog(&settings).map(Some),
     })?;
     print(&checked.told(command.format, command.table)?)?;
-    let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
+    let is_denied = checked.found.iter().any(|found| rules::level_of(found.code) <= command.deny);
     Ok(if is_denied { super::Finding::Findings } else { super::Finding::Clean })
 }
 
@@ -129,7 +129,8 @@ impl Checked {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        self.found.iter().map(|found| Finding::in_file(&self.name, &self.source, found)).collect()
+        let lines = Lines::new(&self.source);
+        self.found.iter().map(|found| Finding::in_file(&self.name, &lines, found)).collect()
     }
 
     fn told(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
@@ -147,6 +148,7 @@ impl Checked {
 
     fn text(&self, table: Option<&[EffectiveRow<'_>]>) -> String {
         let style = Style::of(&std::io::stdout());
+        let lines = Lines::new(&self.source);
         let mut output = String::new();
         if let Some(table) = table {
             output.push_str(&table::text(table));
@@ -154,10 +156,10 @@ impl Checked {
         }
         for found in &self.found {
             if rules::level_of(found.code) == Level::Note {
-                let finding = Finding::in_file(&self.name, &self.source, found);
+                let finding = Finding::in_file(&self.name, &lines, found);
                 output.push_str(&text::finding(&finding, style));
             } else {
-                output.push_str(&text::excerpt(&self.name, &self.source, found, style));
+                output.push_str(&text::excerpt(&self.name, &lines, found, style));
                 output.push('\n');
             }
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::style::{COLUMNS, Style};
 use super::{Finding, Level, rules};
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic::{self, Diagnostic, Lines};
 
 /// How far lines that belong to the one before are set in.
 const INDENT: usize = 4;
@@ -33,7 +33,7 @@ pub fn finding(finding: &Finding, style: Style) -> String {
 }
 
 /// A finding of a file at hand, with the lines that it is about and a newline at its end.
-pub fn excerpt(path: &str, source: &str, found: &Diagnostic, style: Style) -> String {
+pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) -> String {
     let level = match rules::level_of(found.code) {
         Level::Error => annotate_snippets::Level::ERROR,
         Level::Warning => annotate_snippets::Level::WARNING,
@@ -45,7 +45,7 @@ pub fn excerpt(path: &str, source: &str, found: &Diagnostic, style: Style) -> St
     if let Some(suggestion) = &found.suggestion {
         told = told.suggest(wrapped(suggestion, COLUMNS - 16, 0, 0));
     }
-    diagnostic::excerpt(path, source, &told, level, &style.renderer()) + "\n"
+    diagnostic::excerpt(path, lines, &told, level, &style.renderer()) + "\n"
 }
 
 /// `text` in lines of at most `columns` characters: `first` and `next` are how far the first line and the others are set
@@ -84,13 +84,17 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     .filter(|word| !word.is_empty())
 }
 
-/// The text with control characters spelled out: what a file says must not reach the terminal as a command.
-fn harmless(text: &str) -> String {
+/// The text with control characters spelled out, and those that turn the order of letters: what a file says must not
+/// reach the terminal as a command, nor show as something else.
+pub fn harmless(text: &str) -> String {
+    let is_harmful = |letter: char| {
+        letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars()
-        .map(|character| match character {
+        .map(|letter| match letter {
             '\n' => " ".to_owned(),
-            control if control.is_control() => control.escape_unicode().to_string(),
-            other => other.to_string(),
+            letter if is_harmful(letter) => letter.escape_unicode().to_string(),
+            letter => letter.to_string(),
         })
         .collect()
 }

@@ -42,9 +42,14 @@ impl Workbench {
         bench
     }
 
+    /// The path of a file in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Puts a file into the folder.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.path().join(name), text).expect("a file");
+        std::fs::write(self.path(name), text).expect("a file");
     }
 
     /// Changes the database.

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::diagnostic::position;
+use crate::diagnostic::Lines;
 use crate::mapping::{BodyField, BodyRule, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::rbac::{LegacyRole, Requirement};
 use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
+use crate::report::text::{harmless, wrapped};
 
 /// One row, with words for everything.
 #[derive(Serialize)]
@@ -28,12 +28,13 @@ pub(super) struct EffectiveRow<'m> {
 }
 
 pub(super) fn rows(mapping: &Mapping) -> Vec<EffectiveRow<'_>> {
-    mapping.rows().iter().map(|row| effective(mapping, row)).collect()
+    let lines = Lines::new(mapping.source());
+    mapping.rows().iter().map(|row| effective(mapping, row, lines.position(row.offset).0)).collect()
 }
 
-fn effective<'m>(mapping: &'m Mapping, row: &'m Row) -> EffectiveRow<'m> {
+fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRow<'m> {
     let mut effective = EffectiveRow {
-        line: position(mapping.source(), row.offset).0,
+        line,
         blueprint: &row.blueprint,
         cluster: row.cluster.as_deref(),
         decides: mapping.rollout_of(row).mode.as_str(),
@@ -93,7 +94,7 @@ fn flags(row: &Row) -> Vec<&'static str> {
 /// One line a row, and a second one for its gates.
 pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {
     let widest = |of: fn(&EffectiveRow<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
-    let cluster = widest(|row| row.cluster.map_or(1, str::len));
+    let cluster = widest(|row| cluster_name(row).chars().count());
     let decides = widest(|row| row.decides.len());
     let methods = widest(|row| row.methods.len());
     let mut text = String::from("what decides while FLAG_RBAC_V2 is on:\n");
@@ -101,7 +102,7 @@ pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {
         let _ = writeln!(
             text,
             "{:cluster$}  {:decides$}  {:methods$}  {}",
-            row.cluster.unwrap_or("-"),
+            cluster_name(row),
             row.decides,
             row.methods,
             row.path
@@ -112,6 +113,10 @@ pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {
         }
     }
     text
+}
+
+fn cluster_name(row: &EffectiveRow<'_>) -> String {
+    row.cluster.map_or_else(|| "-".to_owned(), harmless)
 }
 
 fn gates(row: &EffectiveRow<'_>) -> String {

@@ -2,10 +2,9 @@
 //! that surprises.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use super::reach::paths_of;
-use crate::diagnostic::{Diagnostic, position};
+use crate::diagnostic::{Diagnostic, Lines};
 use crate::mapping::catalog_check::place;
 use crate::mapping::pattern::{Part, Pattern, PatternKind};
 use crate::mapping::table::{Found, Mapping, Row};
@@ -16,8 +15,9 @@ pub(super) fn remarks(mapping: &Mapping) -> Vec<Diagnostic> {
     if prefixes.is_empty() {
         return Vec::new();
     }
-    let fallen = mapping.rows().iter().flat_map(|row| methods_that_fall(mapping, row));
-    let outranked = prefixes.iter().flat_map(|prefix| rows_that_come_before(mapping, prefix));
+    let lines = Lines::new(mapping.source());
+    let fallen = mapping.rows().iter().flat_map(|row| methods_that_fall(mapping, row, &lines));
+    let outranked = prefixes.iter().flat_map(|prefix| rows_that_come_before(mapping, prefix, &lines));
     fallen.chain(outranked).collect()
 }
 
@@ -27,7 +27,7 @@ fn is_prefix(row: &Row) -> bool {
 
 /// Methods that a row does not have and that a prefix above it answers by another rule: `GET /auth/keys` asks for a role,
 /// and `POST /auth/keys` goes to the public `/auth/*`.
-fn methods_that_fall(mapping: &Mapping, row: &Row) -> Vec<Diagnostic> {
+fn methods_that_fall(mapping: &Mapping, row: &Row, lines: &Lines<'_>) -> Vec<Diagnostic> {
     let Some(path) = paths_of(&row.pattern).first else { return Vec::new() };
     let mut fallen: BTreeMap<usize, (&Row, MethodSet)> = BTreeMap::new();
     for method in Method::ALL.into_iter().filter(|method| !row.methods.served().contains(*method)) {
@@ -47,7 +47,7 @@ fn methods_that_fall(mapping: &Mapping, row: &Row) -> Vec<Diagnostic> {
                 "{methods} of `{}` {} to {}, which asks for something else",
                 row.pattern,
                 if methods.iter().nth(1).is_none() { "falls" } else { "fall" },
-                named(mapping, prefix),
+                named(prefix, lines),
             ),
         )
         .suggest("give these methods a row of their own")
@@ -57,7 +57,7 @@ fn methods_that_fall(mapping: &Mapping, row: &Row) -> Vec<Diagnostic> {
 
 /// Exact rows whose variables take paths of a prefix away: `GET /console/<page>/<id>` answers for `/console/beta/7` and
 /// `* /console/beta/*` does not.
-fn rows_that_come_before(mapping: &Mapping, prefix: &Row) -> Vec<Diagnostic> {
+fn rows_that_come_before(mapping: &Mapping, prefix: &Row, lines: &Lines<'_>) -> Vec<Diagnostic> {
     let takes = |row: &&Row| {
         let methods = row.methods.served().intersection(prefix.methods.served());
         let only_options = methods == MethodSet::EMPTY.with(Method::Options);
@@ -69,7 +69,7 @@ fn rows_that_come_before(mapping: &Mapping, prefix: &Row) -> Vec<Diagnostic> {
             place(prefix),
             format!(
                 "{} comes before the prefix `{}` on some of its paths, and asks for something else",
-                named(mapping, row),
+                named(row, lines),
                 prefix.route
             ),
         )
@@ -96,7 +96,6 @@ fn takes_paths_of(exact: &Pattern, prefix: &Pattern) -> bool {
     by_variable
 }
 
-fn named(mapping: &Mapping, row: &Row) -> String {
-    let Range { start, .. } = place(row);
-    format!("`{}` (line {})", row.route, position(mapping.source(), start).0)
+fn named(row: &Row, lines: &Lines<'_>) -> String {
+    format!("`{}` (line {})", row.route, lines.position(row.offset).0)
 }

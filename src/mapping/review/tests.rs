@@ -198,15 +198,15 @@ proptest! {
     }
 }
 
-/// `admin` inherits `reader`; a group holds `reader` alone. Nobody holds `auditor`, which grants `see`.
+/// `admin` and `lead` inherit `reader`; groups hold `reader` and `lead`. Nobody holds `auditor`, which grants `see`.
 fn catalog() -> Catalog {
     let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<BTreeSet<Arc<str>>>();
     Catalog {
-        groups: names(&["readers"]),
-        roles: names(&["reader", "admin", "auditor", "idle"]),
+        groups: names(&["readers", "leads"]),
+        roles: names(&["reader", "lead", "admin", "auditor", "idle"]),
         permissions: names(&["see"]),
-        inherits: [("admin".into(), names(&["reader"]))].into(),
-        group_roles: [("readers".into(), names(&["reader"]))].into(),
+        inherits: ["admin", "lead"].map(|role| (role.into(), names(&["reader"]))).into(),
+        group_roles: [("readers".into(), names(&["reader"])), ("leads".into(), names(&["lead"]))].into(),
         role_permissions: [("auditor".into(), names(&["see"]))].into(),
     }
 }
