@@ -1,4 +1,22 @@
 //! Where two mappings can answer differently: every pair of rows that some request meets.
+//!
+//! Both trees are walked at once, segment by segment. Of paths there is no end, but of the *positions* that a path can
+//! lead to there is: which places of both trees a search could be at, in which order it would try them, how far the
+//! parts have come that take the rest of the path, which values were out of range, and what the longest prefix is
+//! ([`position`]). Two paths that lead to the same position find the same rows, whatever follows. So one path for each
+//! position is enough, and for each position [`segments`] finds one segment for each position that can be next.
+//! The answers themselves are those of [`Mapping::find`] for these paths: what is reported occurs.
+//!
+//! Where both mappings have the same rows below a place, the walk does not go through all combinations with the
+//! rows that lie behind it in the search: [`Pair::split`](position::Pair::split) says why none is missed.
+//!
+//! Nothing is missed among the paths that the request firewall lets through, but for three things:
+//!
+//! - numbers of more than 4,300 digits, which `int` refuses, are not tried;
+//! - whether a `float` is in its range is taken from its decimals; the application rounds it first, so that a value
+//!   may be taken for one beyond a limit that differs from it in the seventeenth digit;
+//! - a part with lengths in the thousands, and mappings of which the comparison takes too long, are not looked through:
+//!   [`Regions::complete`] is false then.
 
 mod number;
 mod outline;
@@ -11,13 +29,14 @@ mod tests;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use self::position::{Pair, Position};
+use self::segments::Budget;
 use super::table::{Found, Mapping, Row};
 use crate::method::{Method, MethodSet};
 
 /// Requests that are decided by one row of the old mapping and one row of the new one.
 #[derive(Clone, Debug)]
 pub struct Region<'m> {
-    /// The methods for which this pair decides `example`.
+    /// The methods for which this pair decides; for each of them it decides `example`.
     pub methods: MethodSet,
     /// A decoded path that belongs here.
     pub example: String,
@@ -38,6 +57,9 @@ pub struct Regions<'m> {
 
 impl Mapping {
     /// Every pair of rows, one of this mapping and one of `new`, that some request meets.
+    ///
+    /// A pair is there once, with all its methods. Should no single path show it for all of them, it is there again
+    /// with another path and the methods that are left.
     pub fn regions<'m>(&'m self, new: &'m Mapping) -> Regions<'m> {
         let mut survey = Survey { old: self, new, sightings: BTreeMap::new() };
         let complete = survey.walk();
@@ -54,7 +76,7 @@ impl<'m> IntoIterator for Regions<'m> {
     }
 }
 
-/// How much is looked at before a survey gives up, in characters read by parts.
+/// How much is done before a survey gives up: some seconds' work.
 const BUDGET: usize = 100_000_000;
 
 /// What has been seen of two mappings.
@@ -76,13 +98,13 @@ impl<'m> Survey<'m> {
     /// Looks at a path for every way in which a search can go. Returns whether it could look at all of them.
     fn walk(&mut self) -> bool {
         let pair = Pair::new(self.old, self.new);
-        let mut budget = BUDGET;
+        let mut budget = Budget::new(BUDGET);
         let start = pair.start();
         let mut seen = HashSet::from([start.clone()]);
         let mut open = VecDeque::from([(start, String::new())]);
         self.look("/");
         while let Some((position, path)) = open.pop_front() {
-            let in_budget = segments::for_each_next(&pair, &position, &mut budget, |next, segment| {
+            let within = segments::for_each_next(&pair, &position, &mut budget, |next, segment| {
                 let Some(next) = unseen(&pair, next, &mut seen) else { return };
                 let path = format!("{path}/{segment}");
                 if pair.may_end(&next) {
@@ -93,7 +115,7 @@ impl<'m> Survey<'m> {
                     open.push_back((next, path));
                 }
             });
-            if !in_budget {
+            if within.is_none() {
                 return false;
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::program::Program;
 use crate::mapping::converter::Converter;
 use crate::mapping::matcher::tree::{Node, Tree};
-use crate::mapping::pattern::{DynamicPart, Piece};
+use crate::mapping::pattern::{DynamicPart, Piece, Variable};
 use crate::mapping::table::{Mapping, Row};
 
 /// The places of a tree. The first is the one after the leading slash.
@@ -165,7 +165,7 @@ impl<'m> Builder<'_, 'm> {
         let mut variants = Vec::new();
         for row in rows {
             let variables = &self.rows[*row].pattern.variables()[first..first + count];
-            let converters: Vec<&Converter> = variables.iter().map(|variable| variable.converter()).collect();
+            let converters: Vec<&Converter> = variables.iter().map(Variable::converter).collect();
             if known.insert(format!("{converters:?}")) {
                 variants.push(converters);
             }
@@ -176,7 +176,7 @@ impl<'m> Builder<'_, 'm> {
 
 /// What of a row matters to a search at the place where it ends: its methods and the ranges of its numbers.
 fn description_of(row: &Row) -> String {
-    let converters = row.pattern.variables().iter().map(|variable| variable.converter());
+    let converters = row.pattern.variables().iter().map(Variable::converter);
     let numbers: Vec<&Converter> =
         converters.filter(|converter| matches!(converter, Converter::Int(_) | Converter::Float(_))).collect();
     format!("{} {numbers:?}", row.methods)

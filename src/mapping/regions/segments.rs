@@ -8,33 +8,51 @@ use std::collections::{HashSet, VecDeque};
 use super::position::{Pair, Position, Reading};
 use super::program::Characters;
 
-/// Calls `arrive` for each position that a segment leads to, with such a segment. Segments that are static somewhere
-/// come last. Returns false if `budget` ran out, which counts the parts and characters that are tried.
+/// How much may still be done.
+pub(super) struct Budget(usize);
+
+/// What a path costs besides the characters that lead to it: both mappings are asked about it for each method.
+const PATH_COST: usize = 50;
+
+impl Budget {
+    /// The unit is a character that is held against a part.
+    pub(super) fn new(units: usize) -> Budget {
+        Budget(units)
+    }
+
+    fn spend(&mut self, units: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(units)?;
+        Some(())
+    }
+}
+
+/// Calls `arrive` for each position to which a segment leads, with such a segment. Segments that are static somewhere
+/// come last. `None` if the budget ran out.
 pub(super) fn for_each_next(
     pair: &Pair<'_>,
     position: &Position,
-    budget: &mut usize,
+    budget: &mut Budget,
     mut arrive: impl FnMut(Position, &str),
-) -> bool {
+) -> Option<()> {
     let statics = pair.statics(position);
     let start = Step { text: String::new(), reading: pair.begin(position), statics: 0..statics.len() };
     let mut seen = HashSet::new();
     let mut open = VecDeque::from([start.clone()]);
     while let Some(step) = open.pop_front() {
         if step.is_segment() && !step.is_static(&statics) {
+            budget.spend(PATH_COST)?;
             arrive(pair.arrive(position, &step.text, &step.reading), &step.text);
         }
         if step.reading.is_over() && !step.text.is_empty() {
             continue;
         }
         for character in characters(pair, position, &step, &statics) {
-            let Some(left) = budget.checked_sub(1 + step.reading.width()) else { return false };
-            *budget = left;
+            budget.spend(1 + step.reading.width())?;
             let next = step.read(pair, position, character, &statics);
             // A text that begins no static segment can go on in every way that another with the same reading can.
             let free = (next.reading.clone(), 0..0, Dots::None);
-            if !seen.contains(&free) && seen.insert((next.reading.clone(), next.statics.clone(), next.dots()))
-            {
+            let own = (next.reading.clone(), next.statics.clone(), next.dots());
+            if !seen.contains(&free) && seen.insert(own) {
                 open.push_back(next);
             }
         }
@@ -42,13 +60,13 @@ pub(super) fn for_each_next(
     for segment in statics {
         let mut reading = start.reading.clone();
         for character in segment.chars() {
-            let Some(left) = budget.checked_sub(1 + reading.width()) else { return false };
-            *budget = left;
+            budget.spend(1 + reading.width())?;
             reading = pair.read(position, &reading, character);
         }
+        budget.spend(PATH_COST)?;
         arrive(pair.arrive(position, segment, &reading), segment);
     }
-    true
+    Some(())
 }
 
 /// The beginning of a segment.

@@ -114,6 +114,19 @@ fn a_prefix_beside_exact_rows() {
 }
 
 #[test]
+fn a_prefix_below_a_place_that_is_alike_in_both() {
+    check(
+        &["GET /t/p/*", "GET /<a>/<b>/c"],
+        &["GET /t/p/*"],
+        &[
+            "GET,HEAD,OPTIONS /t/p: GET /t/p/* > GET /t/p/*",
+            "GET,HEAD,OPTIONS /t/p/c: GET /<a>/<b>/c > GET /t/p/*",
+            "GET,HEAD,OPTIONS /x/x/c: GET /<a>/<b>/c > none",
+        ],
+    );
+}
+
+#[test]
 fn a_row_without_the_method_is_passed_over() {
     check(
         &["GET,POST /x/<id>"],
@@ -197,6 +210,32 @@ fn a_pair_that_no_path_shows_for_all_its_methods_is_there_twice() {
             "POST /p: GET,POST /<any(p, q):k> > GET,POST /<any(p, q):k>",
             "GET,HEAD,OPTIONS /p: GET /p > GET /p",
             "POST,OPTIONS /q: POST /q > POST /q",
+        ],
+    );
+}
+
+/// Both rows fit `..` and nothing else, which the firewall refuses.
+#[test]
+fn a_pair_that_only_a_dot_segment_shows_is_none() {
+    check(
+        &["GET /.<string(length=1):s>"],
+        &["GET /<string(length=1):s>."],
+        &[
+            "GET,HEAD,OPTIONS /x.: none > GET /<string(length=1):s>.",
+            "GET,HEAD,OPTIONS /.x: GET /.<string(length=1):s> > none",
+        ],
+    );
+}
+
+/// Beside `any`, every text that it takes is a static segment too.
+#[test]
+fn static_segments_hide_all_that_a_part_accepts() {
+    check(
+        &["GET /<any(a, b):k>"],
+        &["GET /<any(a, b):k>", "GET /a", "GET /b"],
+        &[
+            "GET,HEAD,OPTIONS /a: GET /<any(a, b):k> > GET /a",
+            "GET,HEAD,OPTIONS /b: GET /<any(a, b):k> > GET /b",
         ],
     );
 }
@@ -400,11 +439,11 @@ mod random {
     }
 }
 
-/// Two mappings of ten thousand rows are compared in well under a second each when optimised. The bound is generous:
-/// what is quadratic takes minutes.
+/// Large mappings of each kind are compared in linear time, or nearly: the full size when optimised, a fifth if not.
+/// The bound is generous.
 #[test]
 fn large_mappings_are_compared() {
-    const COUNT: usize = 10_000;
+    const COUNT: usize = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
     type Rows = fn(usize) -> Vec<String>;
     let kinds: [(&str, Rows); 7] = [
         ("tenants", |n| vec![format!("GET /t{n}/<id>/x")]),
@@ -427,9 +466,8 @@ fn large_mappings_are_compared() {
         let started = std::time::Instant::now();
         let regions = old.regions(&new);
         let took = started.elapsed();
-        eprintln!("{kind}: {took:?}, {} regions", regions.all.len());
         assert!(regions.complete, "{kind}");
         assert!(regions.all.len() >= new.rows().len(), "{kind}");
-        assert!(took < std::time::Duration::from_secs(60), "{kind}: {took:?}");
+        assert!(took < std::time::Duration::from_secs(20), "{kind}: {took:?}");
     }
 }
