@@ -82,7 +82,7 @@ impl MappingHolder {
             refused: Mutex::new(None),
         };
         let trigger = if pin.is_some() { "rollback" } else { "start" };
-        holder.record(&holder.running(), None, trigger).await?;
+        holder.record(&holder.running(), None, trigger, pin.as_ref()).await?;
         show(&holder.running());
         Ok(holder)
     }
@@ -125,8 +125,9 @@ impl MappingHolder {
             Err(error) if pin.is_none() => return Err(error),
             Err(_) => String::new(),
         };
-        let (chosen, trigger) = match standing_pin(pin, &source) {
-            Some(pin) => (pinned_source(&self.store, &pin).await?, "rollback"),
+        let pin = standing_pin(pin, &source);
+        let (chosen, trigger) = match &pin {
+            Some(pin) => (pinned_source(&self.store, pin).await?, "rollback"),
             None => (source, trigger),
         };
         let running = self.running();
@@ -135,7 +136,7 @@ impl MappingHolder {
             return Ok(false);
         }
         let mapping = Arc::new(checked(&self.file.display().to_string(), &chosen, &self.store).await?);
-        self.record(&mapping, Some(running.sha256()), trigger).await?;
+        self.record(&mapping, Some(running.sha256()), trigger, pin.as_ref()).await?;
         self.running.store(mapping.clone());
         self.forget_refusal();
         counter!("gate_mapping_reloads_total", "outcome" => "activated").increment(1);
@@ -149,6 +150,7 @@ impl MappingHolder {
         mapping: &Mapping,
         previous: Option<&MappingSha256>,
         trigger: &'static str,
+        pin: Option<&Pin>,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let event = AuditEvent::MappingActivated {
@@ -160,7 +162,7 @@ impl MappingHolder {
             id: uuid::Uuid::now_v7(),
             sha256: mapping.sha256().clone(),
             activated_at: now,
-            activated_by: trigger.to_owned(),
+            activated_by: pin.map_or_else(|| trigger.to_owned(), |pin| format!("{trigger} by {}", pin.by)),
             instance: self.instance.clone(),
             outcome: "activated",
             diagnostics: None,

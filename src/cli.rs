@@ -10,6 +10,7 @@ mod drift;
 mod explain;
 mod flag;
 mod history;
+mod kept;
 mod keygen;
 mod migrate;
 mod registry;

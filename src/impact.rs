@@ -14,6 +14,8 @@ pub mod report;
 mod tests;
 pub mod text;
 
+use std::collections::BTreeMap;
+
 use fixedbitset::FixedBitSet;
 
 use crate::mapping::regions::Region;
@@ -42,6 +44,7 @@ pub struct Impact<'m> {
     pub changes: Vec<Change<'m>>,
     /// Whether every path was looked at. If not, changes may be missing; those that are there are true.
     pub complete: bool,
+    counts: BTreeMap<ProfileKind, Counts>,
 }
 
 /// One pair of rows whose change lets somebody in or keeps somebody out.
@@ -108,7 +111,8 @@ pub fn impact<'m>(
             }
         }
     }
-    Impact { old, new, catalog, population, switches, changes, complete }
+    let counts = counts(population, &changes);
+    Impact { old, new, catalog, population, switches, changes, complete, counts }
 }
 
 /// Each pair of rows once, though no one path may show it for all of its methods.
@@ -163,6 +167,20 @@ fn change<'m>(
     any.then(|| Change { region: region.clone(), body, strangers, machines_of_console, gains, losses })
 }
 
+fn counts(population: &Population, changes: &[Change<'_>]) -> BTreeMap<ProfileKind, Counts> {
+    let mut counts: BTreeMap<ProfileKind, Counts> = BTreeMap::new();
+    let profiles = population.profiles();
+    for change in changes {
+        for index in change.gains.ones() {
+            counts.entry(profiles[index].kind).or_default().gains += profiles[index].members.len();
+        }
+        for index in change.losses.ones() {
+            counts.entry(profiles[index].kind).or_default().losses += profiles[index].members.len();
+        }
+    }
+    counts
+}
+
 fn without(set: &FixedBitSet, others: &FixedBitSet) -> FixedBitSet {
     let mut rest = set.clone();
     rest.difference_with(others);
@@ -177,14 +195,7 @@ impl<'m> Impact<'m> {
 
     /// Gains and losses of the callers of one kind.
     pub fn counts(&self, kind: ProfileKind) -> Counts {
-        let of = |set: &FixedBitSet| -> usize {
-            let profiles = set.ones().map(|index| &self.population.profiles()[index]);
-            profiles.filter(|profile| profile.kind == kind).map(|profile| profile.members.len()).sum()
-        };
-        self.changes.iter().fold(Counts::default(), |sum, change| Counts {
-            gains: sum.gains + of(&change.gains),
-            losses: sum.losses + of(&change.losses),
-        })
+        self.counts.get(&kind).copied().unwrap_or_default()
     }
 
     /// The profiles that gain or lose by `change`.

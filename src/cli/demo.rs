@@ -181,7 +181,7 @@ Or with curl, one by one:
     curl -si -b {jar} {gate}/console/status | head -1
 
     # Roll back to the mapping before: 200 again. Then see what was activated.
-    {command} rollback && sleep 1
+    {command} rollback --yes && sleep 1
     curl -si -b {jar} {gate}/console/status | head -1
     {command} history
 

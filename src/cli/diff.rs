@@ -74,7 +74,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
         Format::Json => println!("{}", serde_json::to_string_pretty(&impact.report())?),
         Format::Sarif => println!("{}", sarif::log(&findings(&impact, &file))?),
     }
-    Ok(if impact.is_neutral() { Finding::Clean } else { Finding::Findings })
+    Ok(if impact.is_neutral() && impact.complete { Finding::Clean } else { Finding::Findings })
 }
 
 fn read(file: &Path) -> anyhow::Result<Mapping> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Change, Counts, Direction, Impact, Profile, ProfileKind, Switches};
 use crate::decision::{Control, GateInForce, gate_in_force};
-use crate::diagnostic::position;
+use crate::diagnostic::Lines;
 use crate::ids::Epoch;
 use crate::mapping::regions::Region;
 use crate::mapping::{BodyField, ClusterMode, Mapping, Row, RowKind, Unmapped, V2Gate};
@@ -126,6 +126,7 @@ impl Impact<'_> {
 
     /// All of it as data.
     pub fn report(&self) -> ImpactReport {
+        let lines = Lines::new(self.new.source());
         let tally = |kind| Tally { count: self.population.count(kind), counts: self.counts(kind) };
         ImpactReport {
             summary: Summary {
@@ -140,11 +141,11 @@ impl Impact<'_> {
             complete: self.complete,
             clusters: self.cluster_changes(),
             profiles: self.population.profiles().iter().map(profile).collect(),
-            changes: self.changes.iter().map(|change| self.change(change)).collect(),
+            changes: self.changes.iter().map(|change| self.change(change, &lines)).collect(),
         }
     }
 
-    fn change(&self, change: &Change<'_>) -> ChangeReport {
+    fn change(&self, change: &Change<'_>, lines: &Lines<'_>) -> ChangeReport {
         let Region { old, new, methods, example } = &change.region;
         let who = |direction, mapping, row| -> Vec<WhoReport> {
             let set = if direction == Direction::Gain { &change.gains } else { &change.losses };
@@ -169,7 +170,7 @@ impl Impact<'_> {
                 },
                 equals: value.to_owned(),
             }),
-            line: new.map(|row| position(self.new.source(), row.offset).0),
+            line: new.map(|row| lines.position(row.offset).0),
             before: demand_in_words(self.old, *old, change.body, self.switches),
             after: demand_in_words(self.new, *new, change.body, self.switches),
             strangers: change.strangers,

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::report::{demand_in_words, route_of};
 use super::{Change, Direction, Impact, Profile, ProfileKind};
-use crate::diagnostic::position;
+use crate::diagnostic::Lines;
 use crate::mapping::BodyField;
 
 /// Callers of one profile that are named before the rest is only counted.
@@ -25,18 +25,19 @@ pub enum Tone {
 /// Writes line by line: a large impact is not held as text.
 pub struct ImpactText<'i, 'm> {
     impact: &'i Impact<'m>,
+    lines: Lines<'m>,
     /// The name of the new file, for places.
     file: &'i str,
 }
 
 impl<'i, 'm> ImpactText<'i, 'm> {
     pub fn new(impact: &'i Impact<'m>, file: &'i str) -> Self {
-        ImpactText { impact, file }
+        ImpactText { impact, lines: Lines::new(impact.new.source()), file }
     }
 
     /// Hands each line to `print`.
     pub fn each_line(&self, mut print: impl FnMut(Tone, &str)) {
-        print(Tone::Heading, &self.headline());
+        print(Tone::Heading, &self.impact.headline());
         for line in self.beside() {
             print(Tone::Plain, &line);
         }
@@ -51,20 +52,6 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         for change in &self.impact.changes {
             print(Tone::Plain, "");
             self.change(change, &mut print);
-        }
-    }
-
-    /// N admins, N routes: gains and losses.
-    fn headline(&self) -> String {
-        let impact = self.impact;
-        let routes = counted(impact.new.rows().len(), "route");
-        match impact.population.count(ProfileKind::Admin) {
-            // Without a database there is nobody; what it says of roles and groups follows.
-            0 if impact.changes.is_empty() => format!("{routes}: nobody gains or loses anything"),
-            0 => format!("{routes}: {} change", impact.routes_changed()),
-            admins => {
-                format!("{}, {routes}: {}", counted(admins, "admin"), told(impact.counts(ProfileKind::Admin)))
-            }
         }
     }
 
@@ -99,7 +86,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         let impact = self.impact;
         let (old, new) = (change.region.old, change.region.new);
         let route = route_of(&change.region);
-        let place = new.map(|row| format!("{}:{}", self.file, position(impact.new.source(), row.offset).0));
+        let place = new.map(|row| format!("{}:{}", self.file, self.lines.position(row.offset).0));
         print(Tone::Heading, &beside(route, place.as_deref().unwrap_or("gone")));
         if let (Some(old), Some(new)) = (old, new)
             && old.route != new.route
@@ -137,12 +124,8 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             Direction::Gain => (impact.new, change.region.new),
             Direction::Loss => (impact.old, change.region.old),
         };
-        let mut rest = 0;
-        for (index, profile) in alike(impact.who(change, direction)).iter().enumerate() {
-            if index >= MOST_PROFILES {
-                rest += profile.members.len();
-                continue;
-            }
+        let (told, rest) = alike(impact.who(change, direction));
+        for profile in &told {
             for line in wrapped("  ", &format!("{} {}", sign(direction), who(profile))) {
                 print(tone(direction), &line);
             }
@@ -162,6 +145,21 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     }
 }
 
+impl Impact<'_> {
+    /// N admins, N routes: gains and losses.
+    pub fn headline(&self) -> String {
+        let routes = counted(self.new.rows().len(), "route");
+        match self.population.count(ProfileKind::Admin) {
+            // Without a database there is nobody; what it says of roles and groups follows.
+            0 if self.changes.is_empty() => format!("{routes}: nobody gains or loses anything"),
+            0 => format!("{routes}: {} change", self.routes_changed()),
+            admins => {
+                format!("{}, {routes}: {}", counted(admins, "admin"), told(self.counts(ProfileKind::Admin)))
+            }
+        }
+    }
+}
+
 /// The whole text, without colours.
 impl fmt::Display for ImpactText<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,20 +173,23 @@ impl fmt::Display for ImpactText<'_, '_> {
     }
 }
 
-/// Profiles that differ by nothing but where their members fall in a cohort's percentage, taken together.
-fn alike<'p>(profiles: impl Iterator<Item = &'p Profile>) -> Vec<Profile> {
-    let mut gathered: Vec<Profile> = Vec::new();
+/// The first profiles, of which those that differ by nothing but where their members fall in a cohort's percentage are
+/// taken together, and how many callers are left.
+fn alike<'p>(profiles: impl Iterator<Item = &'p Profile>) -> (Vec<Profile>, usize) {
+    let grants = |one: &Profile| (one.kind, one.legacy.clone(), one.groups.clone(), one.break_glass);
+    let mut told: Vec<Profile> = Vec::new();
+    let mut rest = 0;
     for profile in profiles {
-        let grants = |one: &Profile| (one.kind, one.legacy.clone(), one.groups.clone(), one.break_glass);
-        match gathered
-            .last_mut()
-            .filter(|last| profile.percentile.is_some() && grants(last) == grants(profile))
-        {
-            Some(last) => last.members.extend(profile.members.iter().cloned()),
-            None => gathered.push(profile.clone()),
+        let same = |last: &&mut Profile| profile.percentile.is_some() && grants(last) == grants(profile);
+        if let Some(last) = told.last_mut().filter(same) {
+            last.members.extend(profile.members.iter().cloned());
+        } else if told.len() < MOST_PROFILES {
+            told.push(profile.clone());
+        } else {
+            rest += profile.members.len();
         }
     }
-    gathered
+    (told, rest)
 }
 
 fn who(profile: &Profile) -> String {

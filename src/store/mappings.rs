@@ -37,7 +37,7 @@ pub struct Activation {
     pub id: uuid::Uuid,
     pub sha256: MappingSha256,
     pub activated_at: DateTime<Utc>,
-    /// `file`, `signal`, `rollback`, `start`.
+    /// `file`, `signal`, `start`, or `rollback by` whom.
     pub activated_by: String,
     pub instance: String,
     /// `activated` or `refused`.
@@ -62,6 +62,8 @@ pub struct StoredActivation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     pub sha256: MappingSha256,
+    /// Who rolled back.
+    pub by: String,
     /// The file that the rollback left; a gate does not pick it up again until it changes.
     pub replaced_file_sha256: Option<MappingSha256>,
 }
@@ -83,8 +85,7 @@ const LIST: &str = "
 
 const TEXT: &str = "SELECT content FROM gate_mappings WHERE sha256 = $1";
 
-const PIN: &str =
-    "SELECT sha256, replaced_file_sha256 FROM gate_mapping_pin WHERE id = 1 AND sha256 IS NOT NULL";
+const PIN: &str = "SELECT sha256, pinned_by, replaced_file_sha256 FROM gate_mapping_pin WHERE id = 1 AND sha256 IS NOT NULL";
 
 const SET_PIN: &str = "
     INSERT INTO gate_mapping_pin (id, sha256, pinned_by, pinned_at_utc, replaced_file_sha256)
@@ -144,10 +145,11 @@ macro_rules! mapping_store {
 
             async fn pin(&self) -> Result<Option<Pin>, StoreError> {
                 bounded(self.limit, async {
-                    let row: Option<(String, Option<String>)> =
+                    let row: Option<(String, String, Option<String>)> =
                         sqlx::query_as(PIN).fetch_optional(&self.pool).await?;
-                    Ok(row.map(|(sha256, replaced)| Pin {
+                    Ok(row.map(|(sha256, by, replaced)| Pin {
                         sha256: MappingSha256::new(sha256),
+                        by,
                         replaced_file_sha256: replaced.map(MappingSha256::new),
                     }))
                 })

@@ -115,7 +115,13 @@ async fn a_rollback_holds_until_the_file_changes() {
     let (gate, ask) = scene(&world, &upstream).await;
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
     until(&gate, &ask, 200).await;
-    gate.run(&["rollback"]);
+    // It says first what it does to whom. Where nobody can be asked, it does nothing by itself.
+    let (code, told) = gate.attempt(&["rollback"]);
+    assert_eq!(code, 2, "{told}");
+    assert!(told.starts_with("1 admin, "), "{told}");
+    assert!(told.contains("  - 1 admin: anna\n"), "{told}");
+    assert_eq!(gate.send(&ask).await.status, 200);
+    gate.run(&["rollback", "--yes"]);
     until(&gate, &ask, 403).await;
     // The same bad file, touched: still rolled back. A restart keeps the rollback, too.
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
@@ -124,10 +130,15 @@ async fn a_rollback_holds_until_the_file_changes() {
     assert_eq!(gate.send(&ask).await.status, 403);
     std::fs::write(gate.mapping_file(), format!("{}# repaired\n", v2())).expect("the mapping");
     until(&gate, &ask, 200).await;
-    gate.run(&["rollback"]);
+    gate.run(&["rollback", "--yes"]);
     until(&gate, &ask, 200).await;
     let history = gate.run(&["history"]);
     assert!(history.lines().count() >= 4, "{history}");
+    assert!(history.contains("activated  ") && history.contains("  rollback by "), "{history}");
+    assert!(history.contains(": 1 gain, 0 losses\n") && history.contains(": 0 gains, 1 loss\n"), "{history}");
+    let latest = history.split_whitespace().nth(3).expect("a SHA-256");
+    let step = gate.run(&["history", "--show", latest]);
+    assert!(step.contains(" 1 admin: anna\n"), "{step}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

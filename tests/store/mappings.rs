@@ -97,11 +97,11 @@ async fn a_pin_is_set_changed_and_cleared(database: &Database) {
     database.store.record_activation(&activation('b', 0), "two", &note(2)).await.unwrap();
     assert_eq!(database.store.pin().await.unwrap(), None, "a new database has none");
     let steps = [
-        Some(Pin { sha256: sha256('a'), replaced_file_sha256: Some(sha256('b')) }),
-        Some(Pin { sha256: sha256('b'), replaced_file_sha256: None }),
+        Some(Pin { sha256: sha256('a'), by: "anna".into(), replaced_file_sha256: Some(sha256('b')) }),
+        Some(Pin { sha256: sha256('b'), by: "anna".into(), replaced_file_sha256: None }),
         None,
         None,
-        Some(Pin { sha256: sha256('a'), replaced_file_sha256: Some(sha256('c')) }),
+        Some(Pin { sha256: sha256('a'), by: "anna".into(), replaced_file_sha256: Some(sha256('c')) }),
     ];
     for step in steps {
         database.store.set_pin(step.as_ref(), "anna", noon()).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_pin_is_set_changed_and_cleared(database: &Database) {
 
 /// A pin on a mapping that nobody has the text of would leave every gate without a mapping.
 async fn a_pin_on_an_unknown_mapping_is_refused(database: &Database) {
-    let pin = Pin { sha256: sha256('a'), replaced_file_sha256: None };
+    let pin = Pin { sha256: sha256('a'), by: "anna".into(), replaced_file_sha256: None };
     let outcome = database.store.set_pin(Some(&pin), "anna", noon()).await;
     assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?}");
     assert_eq!(database.store.pin().await.unwrap(), None);
