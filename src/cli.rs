@@ -4,14 +4,19 @@
 
 mod audit;
 mod check;
+mod console_files;
+mod coverage;
 mod demo;
 mod diff;
 mod drift;
 mod explain;
+mod findings;
 mod flag;
 mod history;
+mod import;
 mod kept;
 mod keygen;
+mod lint;
 mod migrate;
 mod registry;
 mod retention;
@@ -76,6 +81,12 @@ enum Command {
     Check(check::Check),
     /// Say who gains and who loses which route, before a mapping is swapped
     Diff(diff::Diff),
+    /// Hold Console's routes against the mapping
+    Coverage(coverage::Coverage),
+    /// Hold Console's `@require_role` sites against the mapping
+    Lint(lint::Lint),
+    /// Write a first mapping from Console's source
+    Import(import::Import),
     /// List where the legacy gate and V2 disagreed in shadow mode
     Drift(drift::Drift),
     /// Say what becomes of a request, and why
@@ -112,6 +123,9 @@ pub fn main() -> ExitCode {
         Command::Migrate => migrate::run(&arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
+        Command::Coverage(command) => coverage::run(command, &arguments.common),
+        Command::Lint(command) => lint::run(command, &arguments.common),
+        Command::Import(command) => import::run(command),
         Command::Drift(command) => drift::run(command, &arguments.common),
         Command::Explain(command) => explain::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),

@@ -18,6 +18,8 @@
 //! - [`api`]: health, readiness, metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`report`]: what commands find, told to a person, a program or a code host.
+//! - [`console_source`]: Console's Python source, read and not run. Pure.
+//! - [`coverage`], [`lint`], [`import`]: Console's routes and gates against the mapping, and the mapping from them. Pure.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
 //! `tests/architecture.rs` keeps the rules about who may import whom true.
@@ -31,6 +33,8 @@ pub mod assertion;
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod console_source;
+pub mod coverage;
 pub mod decision;
 pub mod decision_log;
 pub mod diagnostic;
@@ -39,6 +43,8 @@ pub mod folder_watch;
 pub mod identity;
 pub mod ids;
 pub mod impact;
+pub mod import;
+pub mod lint;
 pub mod mapping;
 pub mod method;
 pub mod outbound;

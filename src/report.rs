@@ -69,6 +69,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A finding of a kind that the rules list.
+    pub fn new(id: &'static str, place: Option<Place>, message: impl Into<String>) -> Finding {
+        Finding { id, level: rules::level_of(id), place, message: message.into(), suggestion: None }
+    }
+
     /// A finding in a file whose text is at hand.
     pub fn in_file(path: &str, lines: &Lines<'_>, found: &Diagnostic) -> Finding {
         let (line, column) = lines.position(found.span.start);

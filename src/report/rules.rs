@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 2] = [&CHECK, &DIFF];
+const ALL: [&[Rule]; 4] = [&CHECK, &DIFF, &LINT, &COVERAGE];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -264,5 +264,113 @@ pub const DIFF: [Rule; 2] = [
         "access-loss",
         "somebody would be kept out who is let in today",
         "grant what is missing first, or confirm it",
+    ),
+];
+
+/// What `console-gate lint` finds.
+pub const LINT: [Rule; 9] = [
+    error(
+        "gate-differs",
+        "the arguments of @require_role differ from the row's legacy column",
+        "correct the row or the decorator: the gate must decide as Console does",
+    ),
+    error(
+        "gate-above-route",
+        "@require_role stands above the route, so Flask serves the view without it",
+        "move it below the route's own decorator",
+    ),
+    error(
+        "site-without-row",
+        "a gated view has no row",
+        "add a row with the decorator's arguments as `legacy`",
+    ),
+    error(
+        "syntax-error",
+        "a file is no Python and was left out",
+        "correct the file: what is not read may hold a site",
+    ),
+    error(
+        "require-role-left",
+        "a @require_role is left after the cutover",
+        "replace it by @require_rbac_role or @require_permission",
+    ),
+    warning(
+        "row-without-site",
+        "a row has a legacy gate and its view has none",
+        "look whether something else gates the view, or correct the row",
+    ),
+    warning(
+        "site-without-route",
+        "a @require_role stands with no route that can be read",
+        "hold it against the mapping by hand",
+    ),
+    warning(
+        "unreadable-site",
+        "the running program alone knows what is asked for, or where",
+        "write the arguments and the path out, or hold it against the mapping by hand",
+    ),
+    warning(
+        "inline-role-check",
+        "a view compares roles by itself",
+        "the gate cannot replace it: move it into a row or a permission of V2",
+    ),
+];
+
+/// What `console-gate coverage` finds.
+pub const COVERAGE: [Rule; 11] = [
+    error(
+        "route-without-row",
+        "Console serves a route that no row covers",
+        "add a row; until then the route is closed, or open to Console's own decorators, as `unmapped` says",
+    ),
+    error(
+        "method-without-row",
+        "Console serves a method of a path that has rows for other methods alone",
+        "add a row for the method, or the method to the row",
+    ),
+    warning(
+        "converter-differs",
+        "the row of a route has another converter, and so other paths",
+        "write the path as Console's own rule has it",
+    ),
+    warning(
+        "slash-differs",
+        "the row of a route ends with a slash and the route does not, or the other way round",
+        "write the path as Console's own rule has it",
+    ),
+    warning(
+        "row-without-route",
+        "a row that no route of Console matches",
+        "correct the path, or remove the row",
+    ),
+    warning(
+        "method-without-route",
+        "a row names a method that Console does not serve there",
+        "remove the method from the row",
+    ),
+    warning(
+        "covered-by-wider-row",
+        "a route has no row of its own and is decided by one with a variable in its place",
+        "add a row, so that somebody has decided for this route",
+    ),
+    warning(
+        "gone-route-exists",
+        "a row says that a route was deleted, and Console still serves it",
+        "delete the route from Console",
+    ),
+    warning(
+        "unreadable-route",
+        "a route of Console that cannot be held against any row",
+        "look at the route by hand, or use the output of `flask routes`",
+    ),
+    note(
+        "covered-by-prefix",
+        "a route has no row of its own and is decided by a prefix row",
+        "nothing, if the prefix is meant for it",
+    ),
+    note(
+        "only-in-one-list",
+        "a route that Flask lists is not in the source, or the other way round",
+        "look whether its blueprint is registered, or declared at run time",
     ),
 ];

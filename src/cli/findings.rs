@@ -1,0 +1,30 @@
+//! How a command's findings are printed.
+
+use serde::Serialize;
+
+use super::Finding as Outcome;
+use crate::report::style::Style;
+use crate::report::{Finding, Format, Level, json, sarif, text};
+
+/// Prints findings; as JSON, beside the command's own counts.
+pub(super) fn print_findings(
+    summary: impl Serialize,
+    findings: &[Finding],
+    format: Format,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Text => {
+            let style = Style::of(&std::io::stdout());
+            findings.iter().for_each(|finding| println!("{}", text::finding(finding, style).trim_end()));
+        }
+        Format::Json => println!("{}", serde_json::to_string_pretty(&json::Report { summary, findings })?),
+        Format::Sarif => println!("{}", sarif::log(findings)?),
+    }
+    Ok(())
+}
+
+/// What the findings mean for the exit code: notes are no reason to stop a pipeline.
+pub(super) fn outcome(findings: &[Finding]) -> Outcome {
+    let counts = findings.iter().any(|finding| finding.level < Level::Note);
+    if counts { Outcome::Findings } else { Outcome::Clean }
+}

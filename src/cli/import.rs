@@ -1,0 +1,70 @@
+//! `console-gate import --console-src DIR`
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::Finding;
+use super::console_files::{Names, console_source};
+use super::lint::summary;
+use crate::import::import;
+use crate::mapping::Mapping;
+
+/// Write a first mapping from Console's source: today's gates as they are, and no V2 role decided
+///
+/// What no row can say is told on the error stream and stands in the file as a comment; the exit code is 1 then.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The folder with Console's Python source
+    #[arg(long, value_name = "DIR")]
+    console_src: PathBuf,
+    /// The file to write; without it, the mapping is printed
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+pub(super) fn run(command: &Import) -> anyhow::Result<Finding> {
+    let source = console_source(&command.console_src, Names::BelowFolder)?;
+    let import = import(&source);
+    let mapping = Mapping::parse("the imported mapping", &import.text)?;
+    match &command.output {
+        None => print!("{}", import.text),
+        Some(file) => write(file, &import.text, command.force)?,
+    }
+    eprintln!("{}, {} routes", summary(&source), source.routes.len());
+    eprintln!(
+        "{} rows: {} with a legacy gate, {} left to Console",
+        mapping.rows().len(),
+        import.gated,
+        import.rows - import.gated
+    );
+    for (place, reason) in &import.left_out {
+        eprintln!("{}:{}:{}: {reason}", place.file, place.line, place.column);
+    }
+    Ok(if import.left_out.is_empty() { Finding::Clean } else { Finding::Findings })
+}
+
+/// A file that is there is replaced in one step, for a gate may watch it.
+fn write(file: &Path, text: &str, force: bool) -> anyhow::Result<()> {
+    let context = || format!("cannot write `{}`", file.display());
+    let target =
+        if force { file.with_extension(format!("new.{}", std::process::id())) } else { file.to_owned() };
+    let opened = OpenOptions::new().write(true).create_new(true).open(&target);
+    let mut opened = match opened {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !force => {
+            bail!("`{}` is there already (use --force to replace it)", file.display())
+        }
+        other => other.with_context(context)?,
+    };
+    opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).with_context(context)?;
+    if force {
+        std::fs::rename(&target, file).with_context(context)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `console-gate lint --console-src DIR`
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use super::console_files::{Names, console_source};
+use super::findings::{outcome, print_findings};
+use super::{Common, Finding};
+use crate::console_source::ConsoleSource;
+use crate::lint::{lint, zero_match};
+use crate::mapping::Mapping;
+use crate::report::Format;
+
+/// Hold Console's `@require_role` sites against the mapping's `legacy` column
+///
+/// Finds the sites with a parser of Python, under every alias, and role checks within views.
+#[derive(Debug, Args)]
+pub(super) struct Lint {
+    /// The folder with Console's Python source
+    #[arg(long, value_name = "DIR")]
+    console_src: PathBuf,
+    /// After the cutover: every site that is left is a finding. Reads no mapping
+    #[arg(long)]
+    fail_on_any: bool,
+    /// Who reads the findings
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn run(command: &Lint, common: &Common) -> anyhow::Result<Finding> {
+    let source = console_source(&command.console_src, Names::FromHere)?;
+    let (findings, rows) = if command.fail_on_any {
+        (zero_match(&source), None)
+    } else {
+        let settings = common.settings()?;
+        let name = settings.mapping.file.display().to_string();
+        let text =
+            std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
+        let mapping = Mapping::parse(&name, &text)?;
+        (lint(&source, &name, &mapping), Some(format!("{} rows of {name}, ", mapping.rows().len())))
+    };
+    if command.format == Format::Text {
+        println!("{}{}", rows.unwrap_or_default(), summary(&source));
+    }
+    let counts = json!({
+        "sites": source.sites.len(),
+        "unreadable": unreadable(&source),
+        "inline_checks": source.inline_checks.len(),
+        "files": source.files,
+    });
+    print_findings(counts, &findings, command.format)?;
+    Ok(outcome(&findings))
+}
+
+/// `141 sites (2 unreadable) and 3 inline checks in 26 files`
+pub(super) fn summary(source: &ConsoleSource) -> String {
+    let unreadable = unreadable(source);
+    format!(
+        "{} sites ({unreadable} unreadable) and {} inline checks in {} files",
+        source.sites.len(),
+        source.inline_checks.len(),
+        source.files
+    )
+}
+
+/// Sites whose arguments cannot be read.
+fn unreadable(source: &ConsoleSource) -> usize {
+    source.sites.iter().filter(|site| site.roles.is_err()).count()
+}

@@ -1,0 +1,157 @@
+//! Console's Python source, read without being run: its routes, its `@require_role` sites, its inline role checks.
+//!
+//! What can be read is read exactly: aliases, constants (of other files, too), `url_prefix` wherever it is given,
+//! nested blueprints, class-based views. What only the running program knows is told as unreadable, with its place;
+//! nothing is guessed. Source: Flask 3.1 (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
+//!
+//! Reading order: [`syntax`] (trees), [`scope`] (what a name stands for), [`value`] (what an expression comes to),
+//! [`blueprint`] (where routes are mounted), [`gate`] (the sites), [`route`] (the routes), [`inline`] (role checks
+//! within views).
+
+mod blueprint;
+mod gate;
+mod inline;
+mod route;
+mod scope;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::BTreeSet;
+
+use crate::method::MethodSet;
+use crate::report::Place;
+
+use self::blueprint::Mounts;
+use self::gate::Sites;
+use self::scope::World;
+use self::syntax::Parsed;
+
+/// A Python file.
+#[derive(Clone, Debug)]
+pub struct PythonFile {
+    /// Its path below the folder that is read, with `/` between: what imports go by.
+    pub path: String,
+    /// Its name in places.
+    pub name: String,
+    pub text: String,
+}
+
+/// Everything of Console's source that has to do with who may pass, in the order of files and lines.
+#[derive(Clone, Debug, Default)]
+pub struct ConsoleSource {
+    /// How many files there were.
+    pub files: usize,
+    pub routes: Vec<Route>,
+    pub sites: Vec<Site>,
+    pub inline_checks: Vec<InlineCheck>,
+    pub troubles: Vec<Trouble>,
+}
+
+/// Why something cannot be read, as the end of a sentence.
+pub type Unreadable = String;
+
+/// One route: a rule of one view. A view with two rules has two routes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where the rule is declared.
+    pub place: Place,
+    /// The blueprint's name as Flask knows it, dotted where blueprints are nested; [`APP`] without one.
+    pub blueprint: String,
+    /// The name of the function or class.
+    pub view: String,
+    /// The whole rule, with every prefix.
+    pub rule: Result<String, Unreadable>,
+    /// The methods as declared; Flask adds HEAD and OPTIONS.
+    pub methods: Result<MethodSet, Unreadable>,
+    pub gate: Gate,
+    /// `@require_totp_elevation` stands behind the route (I-3).
+    pub totp: bool,
+    /// `@machine_auth_or_session` stands behind the route (open question 6).
+    pub machine_or_session: bool,
+    /// The other decorators behind the route, by name.
+    pub other_decorators: Vec<String>,
+}
+
+/// What `Route::blueprint` says where a route belongs to the application itself.
+pub const APP: &str = "app";
+
+/// Who gets to a view as far as `@require_role` decides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// No `@require_role` stands behind the route.
+    None,
+    /// Whoever holds one of these. Two decorators of which one asks for no more than the other are one gate.
+    AnyOf(BTreeSet<String>),
+    /// There is one, and the [`Site`] at this place says why it cannot be read.
+    UnreadableSite(Place),
+    /// What stands behind the route cannot be read.
+    Unreadable(Unreadable),
+}
+
+/// A place where somebody is asked for a legacy role by `require_role`.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub place: Place,
+    /// The arguments, in their order.
+    pub roles: Result<Vec<String>, Unreadable>,
+    pub stands: Stands,
+}
+
+/// Where a site stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Behind a route: it is asked before the view runs.
+    BehindRoute,
+    /// Above a route of its view. Decorators run from the bottom up, so Flask has registered the view by then and serves
+    /// it there without this one.
+    AboveRoute,
+    /// With no route that can be seen.
+    Elsewhere,
+}
+
+/// A role that is compared within a view or a helper, as `current_user.role == "superadmin"`.
+#[derive(Clone, Debug)]
+pub struct InlineCheck {
+    pub place: Place,
+    /// The expression, on one line.
+    pub text: String,
+}
+
+/// Something that keeps the rest from being complete.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    pub place: Place,
+    /// One sentence, no final stop.
+    pub message: String,
+}
+
+/// The kinds of [`Trouble`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// The file is no Python and was left out.
+    Syntax,
+    /// Blueprints are registered in a way that only the running program knows.
+    Registration,
+}
+
+/// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart.
+pub fn read(folder: &str, files: &[PythonFile]) -> ConsoleSource {
+    let parsed: Vec<Parsed<'_>> = files.iter().map(Parsed::new).collect();
+    let mut source = ConsoleSource { files: files.len(), ..ConsoleSource::default() };
+    source.troubles.extend(parsed.iter().filter_map(Parsed::trouble));
+
+    let world = World::new(folder, &parsed);
+    let mounts = Mounts::find(&world);
+    source.troubles.extend(mounts.troubles(&world));
+    let mut sites = Sites::find(&world);
+    source.routes = route::find(&world, &mounts, &mut sites);
+    source.sites = sites.conclude(&world);
+    source.inline_checks = inline::find(&world);
+
+    source.routes.sort_by(|one, other| one.place.cmp(&other.place));
+    source.troubles.sort_by(|one, other| one.place.cmp(&other.place));
+    source
+}

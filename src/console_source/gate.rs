@@ -1,0 +1,165 @@
+//! The `@require_role` sites: every call, under every alias, decorator or not.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tree_sitter::Node;
+
+use super::blueprint::{Key, key};
+use super::scope::{At, World};
+use super::syntax::{Arguments, last_word, text_of, visit};
+use super::value::{Meaning, Value};
+use super::{Gate, Site, Stands, Unreadable};
+
+/// The decorator's name in Console.
+const REQUIRE_ROLE: &str = "require_role";
+
+struct Found {
+    roles: Result<Vec<String>, Unreadable>,
+    stands: Stands,
+}
+
+/// The sites, by the place where they begin.
+pub(super) struct Sites {
+    found: BTreeMap<Key, Found>,
+}
+
+impl Sites {
+    /// Finds the calls, and the places where the decorator is handed on without a call.
+    pub(super) fn find(world: &World<'_>) -> Sites {
+        let mut sites = Sites { found: BTreeMap::new() };
+        for module in 0..world.modules.len() {
+            sites.find_in(world, module);
+        }
+        sites
+    }
+
+    fn find_in<'t>(&mut self, world: &World<'t>, module: usize) {
+        let (root, text) = (world.modules[module].root, world.modules[module].text());
+        let mut names = HashSet::new();
+        visit(root, |node| {
+            let at = At { module, node };
+            let field = |name| node.child_by_field_name(name);
+            match node.kind() {
+                "import_statement" | "import_from_statement" => return false,
+                // The definition of the decorator itself, and parameters of that name.
+                "function_definition" | "class_definition" | "keyword_argument" => {
+                    names.extend(field("name").map(|name| name.id()));
+                }
+                // `rr = require_role`: the uses of `rr` are found. Not so those of `self.rr`.
+                "assignment" if is_at_top_level(node) => {
+                    let sides = [field("left"), field("right")];
+                    if let [Some(left), Some(right)] = sides
+                        && left.kind() == "identifier"
+                        && is_require_role(world, At { module, node: right })
+                    {
+                        names.extend([left.id(), right.id()]);
+                    }
+                }
+                "call" => {
+                    if let Some(function) =
+                        field("function").filter(|node| is_require_role(world, At { module, node: *node }))
+                    {
+                        names.insert(function.id());
+                        self.insert(at, roles(world, at));
+                    }
+                }
+                "identifier" | "attribute" if names.contains(&node.id()) => return false,
+                "identifier" | "attribute" if is_require_role(world, at) => {
+                    let reason = format!("`{}` is handed on instead of being called", text_of(node, text));
+                    self.insert(at, Err(reason));
+                    return false;
+                }
+                // The word after the dot is no name of its own.
+                "attribute" => names.extend(field("attribute").map(|name| name.id())),
+                _ => {}
+            }
+            true
+        });
+    }
+
+    fn insert(&mut self, at: At<'_>, roles: Result<Vec<String>, Unreadable>) {
+        self.found.entry(key(at)).or_insert(Found { roles, stands: Stands::Elsewhere });
+    }
+
+    /// The site that a decorator is: `@require_role(...)`, or `@ops_only` after `ops_only = require_role(...)`.
+    pub(super) fn of_decorator<'t>(&mut self, world: &World<'t>, decorator: At<'t>) -> Option<Key> {
+        if self.found.contains_key(&key(decorator)) {
+            return Some(key(decorator));
+        }
+        let Meaning::Expression(stored) = world.follow(decorator) else { return None };
+        let function =
+            stored.node.child_by_field_name("function").filter(|_| stored.node.kind() == "call")?;
+        if !is_require_role(world, At { node: function, ..stored }) {
+            return None;
+        }
+        self.insert(decorator, roles(world, stored));
+        // The call itself is told by its uses.
+        self.stands(key(stored), Stands::BehindRoute);
+        Some(key(decorator))
+    }
+
+    /// Notes where a site stands. Above one route is above it, whatever it is behind.
+    pub(super) fn stands(&mut self, site: Key, stands: Stands) {
+        if let Some(found) = self.found.get_mut(&site).filter(|found| found.stands != Stands::AboveRoute) {
+            found.stands = stands;
+        }
+    }
+
+    /// What several sites behind one another come to.
+    pub(super) fn together(&self, world: &World<'_>, sites: &[Key]) -> Gate {
+        let mut sets: Vec<BTreeSet<String>> = Vec::new();
+        for (module, byte) in sites {
+            match self.found.get(&(*module, *byte)).map(|found| &found.roles) {
+                Some(Ok(roles)) => sets.push(roles.iter().cloned().collect()),
+                Some(Err(_)) => return Gate::UnreadableSite(world.place_of_byte(*module, *byte)),
+                None => {}
+            }
+        }
+        let Some(narrowest) = sets.iter().min_by_key(|set| set.len()) else { return Gate::None };
+        if sets.iter().all(|set| narrowest.is_subset(set)) {
+            Gate::AnyOf(narrowest.clone())
+        } else {
+            // Whoever holds one role of each passes: no list of roles says that.
+            Gate::Unreadable("it asks for roles of more than one list at once".to_owned())
+        }
+    }
+
+    pub(super) fn conclude(self, world: &World<'_>) -> Vec<Site> {
+        let site = |((module, byte), found): (Key, Found)| Site {
+            place: world.place_of_byte(module, byte),
+            roles: found.roles,
+            stands: found.stands,
+        };
+        self.found.into_iter().map(site).collect()
+    }
+}
+
+fn is_at_top_level(assignment: Node<'_>) -> bool {
+    let statement = assignment.parent();
+    statement.and_then(|statement| statement.parent()).is_some_and(|parent| parent.kind() == "module")
+}
+
+fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
+    let text = world.modules[at.module].text();
+    last_word(at.node, text).is_some() && world.is_named(at, REQUIRE_ROLE)
+}
+
+fn roles<'t>(world: &World<'t>, call: At<'t>) -> Result<Vec<String>, Unreadable> {
+    let arguments = Arguments::of(call.node, world.modules[call.module].text());
+    if arguments.open || !arguments.keywords.is_empty() {
+        return Err("it has arguments by keyword".to_owned());
+    }
+    if arguments.positional.is_empty() {
+        return Err("it names no role".to_owned());
+    }
+    let positional: Vec<Node<'t>> = arguments.positional;
+    let Some(values) = world.values(call.module, positional) else {
+        return Err("its arguments are known to the running program alone".to_owned());
+    };
+    let names = values.into_iter().map(|value| match value {
+        Value::Text(name) => Ok(name),
+        Value::Many(_) | Value::Nothing => Err("an argument is no name of a role".to_owned()),
+    });
+    let names = names.collect::<Result<Vec<String>, Unreadable>>()?;
+    if names.is_empty() { Err("it names no role".to_owned()) } else { Ok(names) }
+}

@@ -1,0 +1,16 @@
+//! The commands that read Console's own side: `lint`, `import`, `coverage`.
+//!
+//! They run as an operator runs them: the real binary, its arguments, exit codes and output. The small trees are
+//! `tests/data/console_src`, where everything can be read, and `tests/data/console_src_odd`, where much cannot; the
+//! large one is made of the documents' own table. Golden files are written anew with `UPDATE_GOLDEN=1`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
+#![allow(
+    unreachable_pub,
+    reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
+)]
+
+mod coverage;
+mod import;
+mod lint;
+mod support;
