@@ -12,6 +12,7 @@
 //! - [`store`]: the database, the only place with SQL.
 //! - [`activation`]: the running mapping and how it is replaced.
 //! - [`assertion`]: what Console is told about who was let in.
+//! - [`gate`]: what becomes of one request, and what its caller is told.
 //! - [`proxy`]: one request from the socket to Console and back.
 //! - [`tls`]: TLS at the gate itself, where nothing in front ends it.
 //! - [`upstream`]: Console's servers and their health.
@@ -40,6 +41,7 @@ pub mod decision_log;
 pub mod diagnostic;
 pub mod firewall;
 pub mod folder_watch;
+pub mod gate;
 pub mod identity;
 pub mod ids;
 pub mod impact;

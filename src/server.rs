@@ -31,10 +31,10 @@ use crate::audit::{Notary, erasure};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::decision_log::{DecisionLog, Keeping};
 use crate::firewall::{Limits, Policy, StripList};
+use crate::gate::{Gate, Options};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use crate::proxy::front::{Connections, Front};
 use crate::proxy::gateway::Gateway;
-use crate::proxy::{Gate, Options};
 use crate::settings::secrets::Secrets;
 use crate::settings::{Address, Environment, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
@@ -60,10 +60,10 @@ pub struct Start {
 /// Something that the gate needs from the start is missing: the database, a sound mapping, an address.
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
+    let Prepared { gate, upstreams, certificates } = runtime.block_on(prepare(settings, secrets, start))?;
     let (audit, drift, decisions) = (gate.audit.clone(), gate.drift.clone(), gate.decisions.clone());
     let access = gate.access.clone();
-    let (server, connections) = listen(settings, gate, certificates, start)?;
+    let (server, connections) = listen(settings, gate, upstreams, certificates, start)?;
     let stop = Stop::at(&settings.listen.proxy);
     let mut phases = server.watch_execution_phase();
     let (ended, mut serving) = oneshot::channel();
@@ -112,8 +112,13 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
-/// The gate, and its certificates where it ends TLS.
-type Prepared = (Arc<Gate>, Option<Arc<CertificateHolder>>);
+/// What the proxy serves with.
+struct Prepared {
+    gate: Arc<Gate>,
+    upstreams: Arc<Upstreams>,
+    /// Where the gate ends TLS.
+    certificates: Option<Arc<CertificateHolder>>,
+}
 
 async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
     let metrics = api::metrics::install().context("the metrics recorder")?;
@@ -156,7 +161,6 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
             &settings.assertion.audience,
             settings.assertion.lifetime_seconds,
         )?,
-        upstreams: upstreams.clone(),
         clock,
         steady_clock,
         policy: policy(settings),
@@ -178,8 +182,9 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         gate.clock.clone(),
     ));
     let audit = gate.audit.clone();
-    serve_admin(&settings.listen.admin, AdminState { store, upstreams, audit, ingest, metrics }).await?;
-    Ok((Arc::new(gate), certificates))
+    let state = AdminState { store, upstreams: upstreams.clone(), audit, ingest, metrics };
+    serve_admin(&settings.listen.admin, state).await?;
+    Ok(Prepared { gate: Arc::new(gate), upstreams, certificates })
 }
 
 fn decision_log(settings: &Settings, store: &SharedStore, clock: &SharedClock) -> Option<DecisionLog> {
@@ -234,6 +239,7 @@ fn policy(settings: &Settings) -> Policy {
 fn listen(
     settings: &Settings,
     gate: Arc<Gate>,
+    upstreams: Arc<Upstreams>,
     certificates: Option<Arc<CertificateHolder>>,
     start: Start,
 ) -> anyhow::Result<(Server, Connections)> {
@@ -253,7 +259,7 @@ fn listen(
     let mut server = Server::new_with_opt_and_conf(opt, conf);
     server.bootstrap();
     let policy = gate.policy.clone();
-    let mut proxy = HttpProxy::new(Gateway::new(gate), server.configuration.clone());
+    let mut proxy = HttpProxy::new(Gateway::new(gate, upstreams), server.configuration.clone());
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
     options.h2c = listen.h2c;
