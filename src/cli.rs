@@ -19,10 +19,12 @@ mod keygen;
 mod lint;
 mod migrate;
 mod registry;
+mod replay;
 mod retention;
 mod rollback;
 mod serve;
 mod settled;
+mod time;
 mod token;
 
 use std::path::PathBuf;
@@ -99,6 +101,8 @@ enum Command {
     History(history::History),
     /// Look at the audit log
     Audit(audit::Audit),
+    /// Hold requests that were really made against a candidate mapping
+    Replay(replay::ReplayCommand),
     /// Remove what is old enough
     Retention(retention::Retention),
     /// Enrol, revoke and list machine tokens
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(command) => rollback::run(command, &arguments.common),
         Command::History(command) => history::run(command, &arguments.common),
         Command::Audit(command) => audit::run(command, &arguments.common),
+        Command::Replay(command) => replay::run(command, &arguments.common),
         Command::Retention(command) => retention::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),

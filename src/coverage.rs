@@ -4,6 +4,7 @@
 
 pub mod cover;
 pub mod flask_routes;
+pub mod hits;
 
 use std::collections::BTreeMap;
 

@@ -52,6 +52,7 @@ pub mod method;
 pub mod outbound;
 pub mod proxy;
 pub mod rbac;
+pub mod replay;
 pub mod report;
 pub mod server;
 pub mod settings;

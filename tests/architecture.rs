@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of I/O, and what of the crate they may know.
-const PURE: [(&str, &[&str]); 15] = [
+const PURE: [(&str, &[&str]); 16] = [
     ("ids", &[]),
     ("clock", &[]),
     ("method", &[]),
@@ -18,6 +18,7 @@ const PURE: [(&str, &[&str]); 15] = [
     ("identity", &["ids"]),
     ("decision", &["ids", "mapping", "rbac", "identity"]),
     ("impact", &["ids", "method", "diagnostic", "mapping", "rbac", "decision"]),
+    ("replay", &["ids", "method", "mapping", "rbac", "identity", "decision"]),
     ("console_source", &["method", "report", "diagnostic"]),
     ("coverage", &["method", "report", "diagnostic", "mapping"]),
     ("lint", &["method", "report", "mapping", "console_source", "coverage"]),

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use chrono::{TimeDelta, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
-use super::{Common, Finding as Outcome};
+use super::{Common, Finding as Outcome, with_store};
 use crate::console_source::{ConsoleSource, TroubleKind};
 use crate::coverage::flask_routes::{self, Listing};
+use crate::coverage::hits::{Hit, hits};
 use crate::coverage::{ConsoleRoute, coverage};
 use crate::mapping::Mapping;
 use crate::mapping::pattern::Pattern;
+use crate::method::Method;
 use crate::report::{Finding, Format, Place};
+use crate::settings::Settings;
 
 /// Hold Console's routes against the mapping: routes without a row, rows without a route, methods, converters
 ///
@@ -29,6 +33,9 @@ pub(super) struct Coverage {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR", group = "routes")]
     console_src: Option<PathBuf>,
+    /// And the paths that no row covers and that were asked for in so many days, from the decision log
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", group = "routes")]
+    hits: Option<u32>,
     /// Who reads the findings
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -51,8 +58,13 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
     if let Some(source) = &source {
         learned.declared(source, listed.is_some());
     }
-    let mut findings = coverage(&learned.routes, &name, &mapping);
-    findings.extend(learned.findings);
+    let mut findings = learned.findings;
+    if listed.is_some() || source.is_some() {
+        findings.splice(..0, coverage(&learned.routes, &name, &mapping));
+    }
+    if let Some(days) = command.hits {
+        findings.extend(unmapped_hits(&settings, &mapping, days)?);
+    }
     if command.format == Format::Text {
         println!("{} routes of Console, {} rows of {name}", learned.routes.len(), mapping.rows().len());
         source.iter().for_each(tell_files);
@@ -60,6 +72,20 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
     let summary = json!({ "routes": learned.routes.len(), "rows": mapping.rows().len() });
     print_findings(summary, &findings, command.format)?;
     Ok(outcome(&findings))
+}
+
+/// What people asked a gate for and no row covers: those that still have none, the most frequent first.
+fn unmapped_hits(settings: &Settings, mapping: &Mapping, days: u32) -> anyhow::Result<Vec<Finding>> {
+    let since = Utc::now() - TimeDelta::days(i64::from(days));
+    let decisions = with_store(settings, async |store| Ok(store.decisions(since).await?))
+        .context("cannot read the decision log")?;
+    let hits = hits(decisions.into_iter().filter_map(|decision| {
+        let method = Method::parse(&decision.method).filter(|_| decision.route.is_empty())?;
+        let caller = (!decision.actor_id.is_empty()).then_some((decision.actor_kind, decision.actor_id));
+        let count = decision.count.unsigned_abs();
+        Some(Hit { method, path: decision.path, caller, count, last_seen: decision.last_seen_at_utc })
+    }));
+    Ok(hits.iter().filter_map(|hit| hit.finding(mapping)).collect())
 }
 
 fn listed(file: &Path) -> anyhow::Result<Listing> {

@@ -317,7 +317,12 @@ pub const LINT: [Rule; 9] = [
 ];
 
 /// What `console-gate coverage` finds.
-pub const COVERAGE: [Rule; 11] = [
+pub const COVERAGE: [Rule; 12] = [
+    warning(
+        "unmapped-hit",
+        "somebody asked for a path that no row covers",
+        "add a row, if Console serves the path",
+    ),
     error(
         "route-without-row",
         "Console serves a route that no row covers",

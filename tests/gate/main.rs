@@ -15,6 +15,7 @@ mod support;
 
 mod audit_log;
 mod corpus;
+mod decisions;
 mod drift;
 mod explain;
 mod framing;

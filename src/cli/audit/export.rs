@@ -3,11 +3,12 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::cli::time::time;
 use crate::cli::{Common, Finding, with_store};
 use crate::store::audit::StoredEvent;
 
@@ -61,16 +62,6 @@ pub(super) struct Export {
 enum Format {
     Csv,
     Jsonl,
-}
-
-/// A day stands for its beginning, in UTC.
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        return Ok(day.and_time(NaiveTime::MIN).and_utc());
-    }
-    let time = DateTime::parse_from_rfc3339(text);
-    time.map(|time| time.with_timezone(&Utc))
-        .map_err(|_| "is neither a day nor a time of RFC 3339".to_owned())
 }
 
 pub(super) fn run(command: &Export, common: &Common) -> anyhow::Result<Finding> {
@@ -132,13 +123,6 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_day_is_its_beginning() {
-        assert_eq!(time("2026-11-21").unwrap().to_rfc3339(), "2026-11-21T00:00:00+00:00");
-        assert_eq!(time("2026-11-21T06:00:00+02:00").unwrap().to_rfc3339(), "2026-11-21T04:00:00+00:00");
-        assert!(time("yesterday").is_err());
-    }
 
     #[test]
     fn no_cell_is_a_formula() {

@@ -1,0 +1,114 @@
+//! `console-gate replay --since T`
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+
+use super::registry::Registry;
+use super::time::time;
+use super::{Common, Finding, kept, with_store};
+use crate::ids::MappingSha256;
+use crate::mapping::Mapping;
+use crate::rbac::census::CallerKind;
+use crate::replay::{Because, Changed, Recorded, Replay, replay};
+use crate::store::SharedStore;
+
+/// Hold requests that were really made against a candidate mapping (`--mapping FILE`)
+///
+/// From the decision log of the gates on this database, with V2 in force and the grants of today. What was not kept is told.
+/// Exit code 1 says that some would have ended otherwise because of the mapping.
+#[derive(Debug, Args)]
+pub(super) struct ReplayCommand {
+    /// From this time on: `2026-11-01` or `2026-11-01T06:00:00Z`
+    #[arg(long, value_parser = time)]
+    since: DateTime<Utc>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    let name = settings.mapping.file.display().to_string();
+    let source =
+        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
+    let candidate = Mapping::parse(&name, &source)?;
+    with_store(&settings, async |store| {
+        let registry = Registry::read(&store).await?;
+        let recorded = recorded(&store, command.since).await?;
+        let replay = replay(&recorded, &candidate, &registry.catalog, &registry.people);
+        match command.format {
+            Format::Text => print_text(&replay, command.since),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&replay)?),
+        }
+        let by_mapping = replay.changed.iter().any(|one| one.because == Because::Mapping);
+        Ok(if by_mapping { Finding::Findings } else { Finding::Clean })
+    })
+}
+
+/// What the decision log has, each with the mapping that decided it.
+async fn recorded(store: &SharedStore, since: DateTime<Utc>) -> anyhow::Result<Vec<Recorded>> {
+    let mut mappings: HashMap<String, Option<Arc<Mapping>>> = HashMap::new();
+    let mut recorded = Vec::new();
+    for decision in store.decisions(since).await? {
+        let mapping = match mappings.get(&decision.mapping_sha256) {
+            Some(known) => known.clone(),
+            None => {
+                let sha256 = MappingSha256::new(decision.mapping_sha256.as_str());
+                // A text that is not kept, or that this gate does not read any more, cannot be asked.
+                let mapping = kept::mapping(store, &sha256).await.ok().map(Arc::new);
+                mappings.insert(decision.mapping_sha256, mapping.clone());
+                mapping
+            }
+        };
+        recorded.push(Recorded {
+            method: decision.method,
+            path: decision.path,
+            caller: match decision.actor_kind.as_str() {
+                "admin" => Some((CallerKind::Admin, decision.actor_id)),
+                "machine" => Some((CallerKind::Machine, decision.actor_id)),
+                _ => None,
+            },
+            answer: decision.answer,
+            count: decision.count.unsigned_abs(),
+            mapping,
+        });
+    }
+    Ok(recorded)
+}
+
+fn print_text(replay: &Replay, since: DateTime<Utc>) {
+    println!(
+        "{} request(s) by {} caller(s) since {}: {} newly allowed, {} newly denied",
+        replay.requests,
+        replay.callers,
+        since.format("%Y-%m-%d %H:%M:%SZ"),
+        replay.newly(true),
+        replay.newly(false),
+    );
+    if replay.without_a_path > 0 {
+        println!("{} of them without a path, which cannot be asked about", replay.without_a_path);
+    }
+    replay.changed.iter().for_each(print_changed);
+}
+
+fn print_changed(one: &Changed) {
+    println!("\n{} {}", one.method, one.path);
+    println!("    row {}", one.route.as_deref().unwrap_or("none"));
+    println!("    {}: {} -> {}, {} time(s)", one.caller, one.before, one.after, one.count);
+    if one.because == Because::Grants {
+        println!("    because the grants have changed since, not the mapping");
+    }
+    if one.body_has_a_say {
+        println!("    a body that meets a rule would be asked for more");
+    }
+}
