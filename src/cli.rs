@@ -18,6 +18,7 @@ mod kept;
 mod keygen;
 mod lint;
 mod migrate;
+mod progress;
 mod registry;
 mod replay;
 mod retention;
@@ -26,6 +27,7 @@ mod serve;
 mod settled;
 mod time;
 mod token;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,6 +107,8 @@ enum Command {
     Replay(replay::ReplayCommand),
     /// Remove what is old enough
     Retention(retention::Retention),
+    /// Ask a running gate the documents' tests for each route
+    Verify(verify::Verify),
     /// Enrol, revoke and list machine tokens
     Token(token::Token),
     /// Print a fresh key for CONSOLE_GATE_KEYS
@@ -138,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => audit::run(command, &arguments.common),
         Command::Replay(command) => replay::run(command, &arguments.common),
         Command::Retention(command) => retention::run(command, &arguments.common),
+        Command::Verify(command) => verify::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
         Command::Demo(command) => demo::run(command),

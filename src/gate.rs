@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod client;
 pub mod message;
+pub mod probing;
 pub mod ruling;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::decision_log::DecisionLog;
 use crate::firewall::Policy;
 use crate::identity::flask_cookie::CookieVerifier;
 use crate::mapping::Freshness;
+use crate::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
 
 /// Everything that a request needs, shared by all of them.
@@ -35,6 +37,8 @@ pub struct Gate {
     pub drift: DriftReporter,
     /// `None` where the settings keep none.
     pub decisions: Option<DecisionLog>,
+    /// `None` where probes are refused.
+    pub probes: Option<ProbeKeys>,
     pub cookies: CookieVerifier,
     pub assertions: AssertionSigner,
     /// What records and assertions are dated by.

@@ -4,6 +4,7 @@
 //! a pool would only be more to go wrong.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -53,6 +54,8 @@ pub enum OutboundError {
 /// The address of a service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
+    /// A Unix socket instead of a host and a port.
+    socket: Option<PathBuf>,
     is_tls: bool,
     host: String,
     port: u16,
@@ -67,11 +70,17 @@ pub enum Request<'a> {
     Post {
         body: &'a [u8],
     },
+    /// Any other, with a body of the given type.
+    Any {
+        method: &'a str,
+        body: Option<(&'a str, &'a [u8])>,
+    },
 }
 
 /// What came back. The body may hold a key, so it is zeroed when it is dropped.
 pub struct Answer {
     pub status: u16,
+    pub fields: http::HeaderMap,
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -84,13 +93,17 @@ pub struct Outbound {
 }
 
 impl Url {
-    /// Reads an absolute `http` or `https` address.
+    /// Reads an absolute `http` or `https` address, or `unix:` and the path of a socket.
     ///
     /// # Errors
     ///
     /// It is something else, or carries a user name, which would end up in logs.
     pub fn parse(text: &str) -> Result<Url, OutboundError> {
         let refused = || OutboundError::Url(text.split('@').next_back().unwrap_or_default().to_owned());
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+            let (socket, host) = (Some(path.into()), "localhost".to_owned());
+            return Ok(Url { socket, is_tls: false, host, port: 80, path: "/".to_owned() });
+        }
         let uri: Uri = text.parse().map_err(|_| refused())?;
         let is_tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
@@ -101,13 +114,19 @@ impl Url {
             uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(refused)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        Ok(Url { is_tls, host: authority.host().to_owned(), port, path })
+        Ok(Url { socket: None, is_tls, host: authority.host().to_owned(), port, path })
     }
 
     /// The address below this one.
     #[must_use]
     pub fn join(&self, path: &str) -> Url {
         Url { path: format!("{}/{path}", self.path.trim_end_matches('/')), ..self.clone() }
+    }
+
+    /// The same server, asked for a target: a path as it is sent, with its query.
+    #[must_use]
+    pub fn at(&self, target: &str) -> Url {
+        Url { path: target.to_owned(), ..self.clone() }
     }
 
     /// The host as a name to resolve: an IPv6 address without its brackets.
@@ -158,6 +177,9 @@ impl Outbound {
     ) -> Result<Answer, OutboundError> {
         let request = build(url, request, headers)?;
         let exchange = async {
+            if let Some(socket) = &url.socket {
+                return self.exchange(UnixStream::connect(socket).await?, request).await;
+            }
             let stream = TcpStream::connect((url.name(), url.port)).await?;
             if !url.is_tls {
                 return self.exchange(stream, request).await;
@@ -183,12 +205,13 @@ impl Outbound {
         let answer = async {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
+            let fields = response.headers().clone();
             let collected = Limited::new(response.into_body(), self.answer_bytes).collect().await;
             let body = collected.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => OutboundError::Large(self.answer_bytes),
                 None => OutboundError::Body(error.to_string()),
             })?;
-            Ok(Answer { status, body: Zeroizing::new(body.to_bytes().into()) })
+            Ok(Answer { status, fields, body: Zeroizing::new(body.to_bytes().into()) })
         };
         tokio::pin!(answer);
         tokio::select! {
@@ -208,6 +231,10 @@ fn build(
     let (method, body) = match request {
         Request::Get => (http::Method::GET, Bytes::new()),
         Request::Post { body } => (http::Method::POST, Bytes::copy_from_slice(body)),
+        Request::Any { method, body } => {
+            let method = method.parse().map_err(|_| OutboundError::Header("method".to_owned()))?;
+            (method, body.map_or_else(Bytes::new, |(_, body)| Bytes::copy_from_slice(body)))
+        }
     };
     let refused = |name: &str| OutboundError::Header(name.to_owned());
     let mut built = http::Request::new(Full::new(body));
@@ -218,8 +245,14 @@ fn build(
     fields.insert(HOST, HeaderValue::from_str(&host).map_err(|_| refused("host"))?);
     fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
     fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    if matches!(request, Request::Post { .. }) {
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let content_type = match request {
+        Request::Get | Request::Any { body: None, .. } => None,
+        Request::Post { .. } => Some("application/json"),
+        Request::Any { body: Some((content_type, _)), .. } => Some(content_type),
+    };
+    if let Some(content_type) = content_type {
+        fields
+            .insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(|_| refused("content-type"))?);
     }
     for (name, value) in headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| refused(name))?;
@@ -231,6 +264,9 @@ fn build(
 
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(socket) = &self.socket {
+            return write!(f, "unix:{}{}", socket.display(), self.path);
+        }
         let scheme = if self.is_tls { "https" } else { "http" };
         write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
     }

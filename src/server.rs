@@ -33,6 +33,7 @@ use crate::decision_log::{DecisionLog, Keeping};
 use crate::firewall::{Limits, Policy, StripList};
 use crate::gate::{Gate, Options};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use crate::probe::ProbeKeys;
 use crate::proxy::front::{Connections, Front};
 use crate::proxy::gateway::Gateway;
 use crate::settings::secrets::Secrets;
@@ -154,6 +155,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         audit,
         drift: DriftReporter::start(store.clone()),
         decisions: decision_log(settings, &store, &clock),
+        probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: cookie_verifier(settings, secrets)?,
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,

@@ -32,6 +32,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub retention: Retention,
     pub decisions: Decisions,
+    pub probe: Probe,
 }
 
 /// Where callers and operators connect.
@@ -394,6 +395,22 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Retention { drift_days: 90 }
+    }
+}
+
+/// The probes of `console-gate verify`. Off where no key is there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probe {
+    /// The variable with `id:base64` pairs; not set means that probes are refused.
+    pub keys_env: String,
+    /// A file instead of it.
+    pub keys_file: Option<std::path::PathBuf>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Probe { keys_env: "CONSOLE_GATE_PROBE_KEYS".into(), keys_file: None }
     }
 }
 

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use rand::TryRngCore as _;
-use rand::rngs::OsRng;
 
 use super::{Finding, with_notary};
 use crate::audit::{AuditEvent, Notary};
@@ -18,7 +16,7 @@ use crate::ids::AdminId;
 use crate::rbac::LegacyRole;
 use crate::server::{self, Start};
 use crate::settings::Settings;
-use crate::settings::secrets::{NamedKey, Secret, Secrets};
+use crate::settings::secrets::Secrets;
 use crate::store::SharedStore;
 use crate::store::control::RBAC_V2_FLAG;
 
@@ -49,8 +47,8 @@ pub(super) struct Persona {
 pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
     super::serve::start_log(super::serve::LogFormat::Text);
     let folder = Folder::create()?;
-    let secrets = fresh_secrets()?;
     let settings = settings(demo, &folder)?;
+    let secrets = Secrets::load(&settings, |_| None)?;
     let personas = with_notary(&settings, async |store, notary| {
         store.migrate().await?;
         people(&store, &notary).await
@@ -88,19 +86,6 @@ impl Drop for Folder {
     }
 }
 
-fn fresh_secrets() -> anyhow::Result<Secrets> {
-    let fresh = || -> anyhow::Result<Secret> {
-        let mut bytes = vec![0_u8; 32];
-        OsRng.try_fill_bytes(&mut bytes)?;
-        Ok(Secret::new(bytes))
-    };
-    Ok(Secrets {
-        session_key: fresh()?,
-        session_fallbacks: Vec::new(),
-        assertion_keys: vec![NamedKey { id: "demo".into(), secret: fresh()? }],
-    })
-}
-
 /// Writes the demo's files and reads its settings back from them, as `serve` would.
 fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
     let path = |name: &str| folder.0.join(name);
@@ -114,6 +99,9 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         "environment = \"development\"\n\
          [listen]\nproxy = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\nupgrade_socket = \"{}\"\ndrain_ms = 1000\n\
          [audit]\nkeys_file = \"audit.keys\"\n\
+         [session]\nsecret_key_file = \"session.key\"\n\
+         [assertion]\nkeys_file = \"assertion.keys\"\n\
+         [probe]\nkeys_file = \"probe.keys\"\n\
          [upstream]\nservers = [\"unix:{}\"]\nhealth_path = \"/auth/healthz\"\n",
         demo.port,
         demo.admin_port,
@@ -121,7 +109,10 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
-    std::fs::write(path("audit.keys"), super::keygen::fresh_key("demo")?.as_bytes())?;
+    // Each secret is in a file of the folder, so that the printed commands have it.
+    for name in ["audit.keys", "session.key", "assertion.keys", "probe.keys"] {
+        std::fs::write(path(name), super::keygen::fresh_key("demo")?.as_bytes())?;
+    }
     Ok(Settings::read(&file)?)
 }
 

@@ -8,6 +8,9 @@ use crate::mapping::{Found, Mapping, Unmapped};
 use crate::method::Method;
 use crate::report::{Finding, Level};
 
+/// What a caller is, and its id.
+pub type Caller = (String, String);
+
 /// Requests for one path that no row covered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -15,7 +18,7 @@ pub struct Hit {
     /// Decoded, without its query; empty where it was not kept.
     pub path: String,
     /// What the caller is and its id; `None` for nobody.
-    pub caller: Option<(String, String)>,
+    pub caller: Option<Caller>,
     pub count: u64,
     pub last_seen: DateTime<Utc>,
 }
@@ -35,7 +38,7 @@ pub struct Hits {
 
 /// Adds hits up by method and path: first what most people asked for, then what was asked for most.
 pub fn hits(all: impl IntoIterator<Item = Hit>) -> Vec<Hits> {
-    let mut sums: BTreeMap<(Method, String), (Hits, BTreeSet<(String, String)>)> = BTreeMap::new();
+    let mut sums: BTreeMap<(Method, String), (Hits, BTreeSet<Caller>)> = BTreeMap::new();
     for Hit { method, path, caller, count, last_seen } in all {
         let (sum, people) = sums.entry((method, path.clone())).or_insert_with(|| {
             (Hits { method, path, people: 0, by_strangers: 0, count: 0, last_seen }, BTreeSet::new())

@@ -54,6 +54,8 @@ pub struct Incoming<'a> {
     pub request: &'a Request,
     pub id: RequestId,
     pub client: Option<IpAddr>,
+    /// Whether it is a probe, which is decided and audited like any request and says nothing about how the routes are used.
+    pub is_probe: bool,
 }
 
 /// A caller whose credential was verified.
@@ -118,7 +120,9 @@ impl Gate {
         };
         let verdict = decide(&Question { target, caller, control: Some(&control), body: &facts });
         self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
-        if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target) {
+        if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
+            && !incoming.is_probe
+        {
             self.drift.report(drift_record(drift, row, principal, mapping, &control, incoming, self));
         }
         match (verdict.answer, principal) {
@@ -158,7 +162,7 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
     ) {
-        let Some(log) = &self.decisions else { return };
+        let Some(log) = self.decisions.as_ref().filter(|_| !incoming.is_probe) else { return };
         let row = match target {
             Target::Row(row, _) => Some(row),
             Target::Unmapped(_) => None,

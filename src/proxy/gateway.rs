@@ -23,6 +23,7 @@ use crate::gate::Gate;
 use crate::gate::answer::{Answer, HSTS};
 use crate::gate::client::{client_address, client_scheme};
 use crate::gate::message::Form;
+use crate::gate::probing::Probed;
 use crate::gate::ruling::{BodySource, Incoming, Ruling};
 use crate::ids::RequestId;
 use crate::upstream::Upstreams;
@@ -183,8 +184,19 @@ impl Gateway {
             self.answer(session, context, &keys).await?;
             return Ok(true);
         }
+        let is_probe = match self.gate.probe(&request).await {
+            Probed::No => false,
+            Probed::Yes => true,
+            Probed::Answered(answer) => {
+                context.outcome = "probe";
+                context.request = Some(request);
+                swallow_body(session, context).await;
+                self.answer(session, context, &answer).await?;
+                return Ok(true);
+            }
+        };
         let client = client_address(context.peer, request.forwarded_for(), self.gate.options.trusted_hops);
-        let incoming = Incoming { request: &request, id: context.id, client };
+        let incoming = Incoming { request: &request, id: context.id, client, is_probe };
         let mut body = HeldBody {
             session: session.as_downstream_mut(),
             expects_continue: request.expect_continue(),
@@ -199,6 +211,12 @@ impl Gateway {
         let wants_upgrade = request.upgrade();
         context.request = Some(request);
         match (ruling, answer) {
+            (Ruling::Forward(permit), _) if is_probe => {
+                context.outcome = "probe";
+                swallow_body(session, context).await;
+                self.answer(session, context, &self.gate.probe_passed(&permit, context.id)).await?;
+                Ok(true)
+            }
             (Ruling::Forward(permit), _) => {
                 if wants_upgrade && !permit.websocket() {
                     return self.refuse(session, context, Refusal::Upgrade).await;

@@ -224,35 +224,6 @@ pub const CHECK: [Rule; 40] = [
     ),
 ];
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn an_id_is_listed_once_and_its_summary_is_one_line() {
-        let mut seen = BTreeSet::new();
-        for rule in ALL.into_iter().flatten() {
-            assert!(seen.insert(rule.id), "{} is listed twice", rule.id);
-            assert!(rule.summary.len() <= 80 && !rule.summary.ends_with('.'), "{}", rule.summary);
-            assert!(
-                rule.id
-                    .chars()
-                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'),
-                "{}",
-                rule.id
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_listed_weighs_most() {
-        assert_eq!(level_of("totp-marker"), Level::Note);
-        assert_eq!(level_of("never-heard-of"), Level::Error);
-    }
-}
-
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [
     warning(
@@ -379,3 +350,32 @@ pub const COVERAGE: [Rule; 12] = [
         "look whether its blueprint is registered, or declared at run time",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_listed_once_and_its_summary_is_one_line() {
+        let mut seen = BTreeSet::new();
+        for rule in ALL.into_iter().flatten() {
+            assert!(seen.insert(rule.id), "{} is listed twice", rule.id);
+            assert!(rule.summary.len() <= 80 && !rule.summary.ends_with('.'), "{}", rule.summary);
+            assert!(
+                rule.id
+                    .chars()
+                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'),
+                "{}",
+                rule.id
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_weighs_most() {
+        assert_eq!(level_of("totp-marker"), Level::Note);
+        assert_eq!(level_of("never-heard-of"), Level::Error);
+    }
+}

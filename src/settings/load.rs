@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "environment",
     "listen",
     "tls",
@@ -26,6 +26,7 @@ const SECTIONS: [&str; 15] = [
     "ingest",
     "retention",
     "decisions",
+    "probe",
 ];
 
 /// The settings could not be read.
@@ -80,6 +81,7 @@ impl Settings {
             &mut self.session.secret_key_file,
             &mut self.assertion.keys_file,
             &mut self.audit.keys_file,
+            &mut self.probe.keys_file,
             &mut self.audit.checkpoint_file,
             &mut self.tls.certificate_file,
             &mut self.tls.key_file,
@@ -153,6 +155,7 @@ impl Reader<'_> {
             ingest: self.section(&mut table, "ingest"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
+            probe: self.section(&mut table, "probe"),
         };
         self.check_across(&settings);
         settings

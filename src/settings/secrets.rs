@@ -44,6 +44,8 @@ pub struct Secrets {
     pub session_fallbacks: Vec<Secret>,
     /// The first signs.
     pub assertion_keys: Vec<NamedKey>,
+    /// Empty where the gate answers no probes.
+    pub probe_keys: Vec<NamedKey>,
 }
 
 /// A secret is missing or unusable. Never holds one.
@@ -71,8 +73,8 @@ impl Secrets {
         settings: &Settings,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Secrets, SecretError> {
+        let session_key = session_key(settings, &environment)?;
         let session = &settings.session;
-        let session_key = read(session.secret_key_file.as_deref(), &session.secret_key_env, &environment)?;
         let session_fallbacks = match &session.fallbacks_env {
             None => Vec::new(),
             Some(variable) => {
@@ -86,8 +88,38 @@ impl Secrets {
         let assertion = &settings.assertion;
         let keys = read(assertion.keys_file.as_deref(), &assertion.keys_env, &environment)?;
         let assertion_keys = named_keys(&keys, &assertion.keys_env)?;
-        Ok(Secrets { session_key, session_fallbacks, assertion_keys })
+        let probe_keys = probe_keys(settings, &environment)?;
+        Ok(Secrets { session_key, session_fallbacks, assertion_keys, probe_keys })
     }
+}
+
+/// Flask's `SECRET_KEY`.
+///
+/// # Errors
+///
+/// It is missing, unreadable or empty.
+pub fn session_key(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Secret, SecretError> {
+    let session = &settings.session;
+    read(session.secret_key_file.as_deref(), &session.secret_key_env, &environment)
+}
+
+/// The keys of probes; empty where none are named.
+///
+/// # Errors
+///
+/// Those that are named are unreadable, empty or too short.
+pub fn probe_keys(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<NamedKey>, SecretError> {
+    let probe = &settings.probe;
+    if probe.keys_file.is_none() && environment(&probe.keys_env).is_none() {
+        return Ok(Vec::new());
+    }
+    named_keys(&read(probe.keys_file.as_deref(), &probe.keys_env, &environment)?, &probe.keys_env)
 }
 
 fn read(

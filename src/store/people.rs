@@ -51,8 +51,26 @@ pub trait PeopleStore {
     /// [`StoreError::Refused`] when it would close a cycle: the database itself refuses that.
     async fn add_inheritance(&self, child: &str, parent: &str) -> Result<(), StoreError>;
 
+    /// Adds admins, each with legacy roles and groups, in one transaction: all or none.
+    async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError>;
+
+    /// Removes every admin and every group whose id or name begins so, with what was granted to them, in one transaction;
+    /// how many admins.
+    async fn remove_people(&self, prefix: &str) -> Result<u64, StoreError>;
+
     /// The admins with their names, in the order of their ids.
     async fn admins(&self) -> Result<Vec<StoredAdmin>, StoreError>;
+}
+
+/// An admin to be added.
+#[derive(Clone, Debug)]
+pub struct NewPerson {
+    pub id: AdminId,
+    pub legacy: Vec<LegacyRole>,
+    /// By name.
+    pub groups: Vec<String>,
+    /// Its recorded session, for a Console that keeps some.
+    pub session: Option<SessionId>,
 }
 
 /// An admin as listed.
@@ -82,6 +100,16 @@ const ADD_GROUP_ROLE: &str = "
 const ADD_INHERITANCE: &str = "
     INSERT INTO rbac_role_inheritance (child_role_id, parent_role_id)
     SELECT c.id, p.id FROM rbac_roles c, rbac_roles p WHERE c.name = $1 AND p.name = $2";
+/// What refers to the admins and groups that go: tables of Console's own may lack the cascades.
+const REMOVE_GRANTS: [&str; 5] = [
+    "DELETE FROM admin_sessions WHERE substr(admin_id, 1, length($1)) = $1",
+    "DELETE FROM admin_roles WHERE substr(admin_id, 1, length($1)) = $1",
+    "DELETE FROM rbac_user_groups WHERE substr(user_id, 1, length($1)) = $1",
+    "DELETE FROM rbac_group_roles
+      WHERE group_id IN (SELECT g.id FROM rbac_groups g WHERE substr(g.name, 1, length($1)) = $1)",
+    "DELETE FROM rbac_groups WHERE substr(name, 1, length($1)) = $1",
+];
+const REMOVE_ADMINS: &str = "DELETE FROM admins WHERE substr(id, 1, length($1)) = $1";
 const ADMINS: &str = "SELECT id, email, display_name FROM admins ORDER BY id";
 
 macro_rules! people_store {
@@ -198,6 +226,49 @@ macro_rules! people_store {
                         )));
                     }
                     Ok(())
+                })
+                .await
+            }
+
+            async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError> {
+                bounded(self.limit, async {
+                    let mut transaction = self.begin().await?;
+                    for person in people {
+                        let id = person.id.as_str();
+                        let added = sqlx::query(ADD_ADMIN).bind(id).bind(format!("{id}@invalid")).bind(by);
+                        added.execute(&mut *transaction).await?;
+                        for role in &person.legacy {
+                            let added = sqlx::query(ADD_LEGACY).bind(id).bind(role.as_str()).bind(by);
+                            added.execute(&mut *transaction).await?;
+                        }
+                        for group in &person.groups {
+                            let joined = sqlx::query(JOIN).bind(id).bind(group).bind(by);
+                            if joined.execute(&mut *transaction).await?.rows_affected() != 1 {
+                                return Err(StoreError::Conflict(format!("there is no group `{group}`")));
+                            }
+                        }
+                        if let Some(session) = &person.session {
+                            let added = sqlx::query(ADD_SESSION).bind(session.as_str()).bind(id);
+                            added.bind(None::<DateTime<Utc>>).execute(&mut *transaction).await?;
+                        }
+                    }
+                    Ok(transaction.commit().await?)
+                })
+                .await
+            }
+
+            async fn remove_people(&self, prefix: &str) -> Result<u64, StoreError> {
+                if prefix.is_empty() {
+                    return Err(StoreError::Conflict("every admin's id begins with nothing".into()));
+                }
+                bounded(self.limit, async {
+                    let mut transaction = self.begin().await?;
+                    for statement in REMOVE_GRANTS {
+                        sqlx::query(statement).bind(prefix).execute(&mut *transaction).await?;
+                    }
+                    let gone = sqlx::query(REMOVE_ADMINS).bind(prefix).execute(&mut *transaction).await?;
+                    transaction.commit().await?;
+                    Ok(gone.rows_affected())
                 })
                 .await
             }

@@ -31,3 +31,4 @@ mod routes_file;
 mod silence;
 mod streams;
 mod upstreams;
+mod verify;

@@ -1,6 +1,7 @@
 //! A folder with a migrated database, and the real binary in it.
 
 #[path = "../gate/support/seed.rs"]
+#[allow(unreachable_pub, dead_code, reason = "it is the gate's tests' own, who use all of it")]
 pub(crate) mod seed;
 
 use std::path::{Path, PathBuf};

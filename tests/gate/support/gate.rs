@@ -243,8 +243,11 @@ impl Gate {
 
     /// Runs another subcommand, whatever becomes of it: its exit code and what it printed.
     pub fn attempt(&self, arguments: &[&str]) -> (i32, String) {
-        let output =
-            program(&self.folder, &self.database_url).args(arguments).output().expect("the binary runs");
+        let output = program(&self.folder, &self.database_url)
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
+            .args(arguments)
+            .output()
+            .expect("the binary runs");
         let printed = String::from_utf8(output.stdout).expect("the binary writes UTF-8");
         (output.status.code().expect("it ended by itself"), printed)
     }

@@ -1,0 +1,37 @@
+//! How far something long has come, on a terminal alone.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// Written over itself on standard error, a few times a second.
+pub(super) struct Progress {
+    what: &'static str,
+    all: usize,
+    done: usize,
+    /// `None` where nobody watches.
+    told: Option<Instant>,
+}
+
+const EVERY: Duration = Duration::from_millis(200);
+
+impl Progress {
+    pub(super) fn new(what: &'static str, all: usize) -> Progress {
+        Progress { what, all, done: 0, told: std::io::stderr().is_terminal().then(Instant::now) }
+    }
+
+    pub(super) fn step(&mut self) {
+        self.done += 1;
+        if self.told.is_some_and(|told| told.elapsed() >= EVERY) {
+            eprint!("\r{} {} of {}", self.what, self.done, self.all);
+            let _ = std::io::stderr().flush();
+            self.told = Some(Instant::now());
+        }
+    }
+
+    /// Wipes the line.
+    pub(super) fn end(self) {
+        if self.told.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

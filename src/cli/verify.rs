@@ -1,0 +1,126 @@
+//! `console-gate verify --gate URL`
+
+mod ask;
+mod people;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use clap::Args;
+
+use super::{Common, Finding, kept, with_store};
+use crate::decision::Control;
+use crate::ids::{Epoch, MappingSha256};
+use crate::outbound::Url;
+use crate::store::SharedStore;
+use crate::verify::plan;
+
+use ask::Asker;
+use people::People;
+use report::{Outcome, Report};
+
+/// Ask a running gate the documents' tests: for each route 302 for nobody, the view for the role, 403 with its audit row
+///
+/// With throwaway admins that it makes in the gate's database and removes again, and with probes, which the gate decides for
+/// real and forwards nowhere; it needs the gate's session key and a key for probes (CONSOLE_GATE_PROBE_KEYS). Exit code 1
+/// says that an answer was another than it had to be.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The gate's own address, `http://127.0.0.1:8080` or `unix:/run/console-gate/proxy.sock`
+    #[arg(long, value_name = "URL")]
+    gate: String,
+    /// The Host to send, where the gate's settings allow some alone
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Only this cluster; may be repeated
+    #[arg(long = "cluster", value_name = "CLUSTER")]
+    clusters: Vec<String>,
+    /// Write the whole report there as JSON, to be attached to a promotion
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: TextOrJson,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TextOrJson {
+    Text,
+    Json,
+}
+
+pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    let url = Url::parse(&command.gate)?;
+    let report = with_store(&settings, async |store| {
+        let asker = Asker::new(url, command.host.clone(), &settings)?;
+        let running = asker.running().await?;
+        let mapping = kept::mapping(&store, &MappingSha256::new(running.mapping_sha256.as_str()))
+            .await
+            .context("the gate runs on another database than this command looks at")?;
+        for cluster in &command.clusters {
+            anyhow::ensure!(
+                mapping.clusters().contains_key(cluster.as_str()),
+                "there is no cluster `{cluster}`"
+            );
+        }
+        let control = Control { epoch: Epoch(0), rbac_v2: running.rbac_v2, may_enforce: running.may_enforce };
+        let wanted = |row: &crate::mapping::Row| {
+            command.clusters.is_empty()
+                || row.cluster.as_ref().is_some_and(|name| command.clusters.iter().any(|one| **one == **name))
+        };
+        let catalog = store.catalog().await?;
+        let plan = plan(&mapping, &catalog, &control, wanted);
+        let began = Utc::now();
+        let people = People::make(&store, &plan, asker.keeps_sessions()).await?;
+        let asked = asker.ask_all(&plan, &people).await;
+        // Whatever came of it, nobody stays.
+        let removed = people.remove(&store).await;
+        let asked = asked?;
+        removed.context("the throwaway admins were not removed: their ids begin with `gate-verify-`")?;
+        let outcomes = with_audit_rows(&store, asked, began).await?;
+        anyhow::ensure!(
+            asker.running().await?.mapping_sha256 == running.mapping_sha256,
+            "the gate took up another mapping meanwhile: ask again"
+        );
+        Ok(Report::new(&command.gate, &running, &mapping, &plan, outcomes, began))
+    })?;
+    let json = serde_json::to_string_pretty(&report)?;
+    if let Some(file) = &command.report {
+        std::fs::write(file, &json).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    match command.format {
+        TextOrJson::Text => report.print(),
+        TextOrJson::Json => println!("{json}"),
+    }
+    Ok(if report.is_clean() { Finding::Clean } else { Finding::Findings })
+}
+
+/// Adds to each answer how many audit rows name its request. Rows that went to the gate's spool are not there yet.
+async fn with_audit_rows(
+    store: &SharedStore,
+    mut outcomes: Vec<Outcome>,
+    began: chrono::DateTime<Utc>,
+) -> anyhow::Result<Vec<Outcome>> {
+    let (sender, mut rows) = tokio::sync::mpsc::channel(64);
+    let until = Utc::now() + chrono::TimeDelta::seconds(60);
+    let counting = async {
+        let mut counts = std::collections::HashMap::<String, usize>::new();
+        while let Some(row) = rows.recv().await {
+            let row: crate::store::audit::StoredEvent = row;
+            if row.event_type == "access_denied" {
+                *counts.entry(row.request_id.unwrap_or_default()).or_default() += 1;
+            }
+        }
+        counts
+    };
+    let since = began - chrono::TimeDelta::seconds(60);
+    let (sent, counts) = futures::future::join(store.send_by_time(since, until, sender), counting).await;
+    sent.context("the audit rows cannot be read")?;
+    for outcome in &mut outcomes {
+        outcome.audit_rows = counts.get(&outcome.request_id).copied().unwrap_or_default();
+    }
+    Ok(outcomes)
+}

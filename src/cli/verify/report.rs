@@ -1,0 +1,152 @@
+//! What came of it, to be read and to be attached to a promotion.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::ask::Running;
+use crate::mapping::Mapping;
+use crate::report::Level;
+use crate::report::style::Style;
+use crate::verify::{Case, Expect, Plan};
+
+/// One case and its answer.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Outcome {
+    pub route: String,
+    pub cluster: Option<String>,
+    pub method: &'static str,
+    pub path: String,
+    pub body: Option<String>,
+    pub who: &'static str,
+    pub admin: Option<String>,
+    pub expected: Expect,
+    pub status: u16,
+    /// Whether the gate stopped it at the decision and would have forwarded it.
+    pub passed: bool,
+    pub request_id: String,
+    /// `access_denied` rows that name the request.
+    pub audit_rows: usize,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    gate: String,
+    at: DateTime<Utc>,
+    running: Running,
+    rows: usize,
+    cases: usize,
+    failed: usize,
+    /// Rows that no request reaches.
+    out_of_reach: Vec<String>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Outcome {
+    pub(super) fn new(
+        case: &Case<'_>,
+        admin: Option<&str>,
+        status: u16,
+        passed: bool,
+        request_id: String,
+    ) -> Outcome {
+        Outcome {
+            route: case.row.route.to_string(),
+            cluster: case.row.cluster.as_ref().map(ToString::to_string),
+            method: case.method.as_str(),
+            path: case.path.clone(),
+            body: case.body.as_ref().map(|(_, text)| text.clone()),
+            who: case.said,
+            admin: admin.map(str::to_owned),
+            expected: case.expect,
+            status,
+            passed,
+            request_id,
+            audit_rows: 0,
+        }
+    }
+
+    fn is_as_expected(&self) -> bool {
+        match self.expected {
+            Expect::Login => self.status == 302 && self.audit_rows == 0,
+            Expect::Unauthorized => self.status == 401 && self.audit_rows == 0,
+            Expect::Allow => self.status == 200 && self.passed && self.audit_rows == 0,
+            Expect::Deny => self.status == 403 && !self.passed && self.audit_rows == 1,
+            Expect::Gone => self.status == 410 && self.audit_rows == 0,
+        }
+    }
+
+    fn wanted(&self) -> &'static str {
+        match self.expected {
+            Expect::Login => "302",
+            Expect::Unauthorized => "401",
+            Expect::Allow => "to be let through",
+            Expect::Deny => "403 with one audit row",
+            Expect::Gone => "410",
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        gate: &str,
+        running: &Running,
+        mapping: &Mapping,
+        plan: &Plan<'_>,
+        outcomes: Vec<Outcome>,
+        at: DateTime<Utc>,
+    ) -> Report {
+        let rows: std::collections::BTreeSet<&str> = outcomes.iter().map(|one| one.route.as_str()).collect();
+        debug_assert!(rows.len() <= mapping.rows().len());
+        Report {
+            gate: gate.to_owned(),
+            at,
+            running: running.clone(),
+            rows: rows.len(),
+            cases: outcomes.len(),
+            failed: outcomes.iter().filter(|one| !one.is_as_expected()).count(),
+            out_of_reach: plan.out_of_reach.iter().map(|row| row.route.to_string()).collect(),
+            outcomes,
+        }
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.failed == 0
+    }
+
+    pub(super) fn print(&self) {
+        let style = Style::of(&std::io::stdout());
+        let flag = match (self.running.rbac_v2, self.running.may_enforce) {
+            (false, _) => "FLAG_RBAC_V2 is off",
+            (true, false) => "FLAG_RBAC_V2 is on and not promoted",
+            (true, true) => "FLAG_RBAC_V2 is on",
+        };
+        println!(
+            "{}  mapping {}  {flag}",
+            self.gate,
+            self.running.mapping_sha256.get(..12).unwrap_or_default()
+        );
+        let (level, verdict) = match self.failed {
+            0 => (Level::Note, "all as expected".to_owned()),
+            failed => (Level::Error, format!("{failed} not as expected")),
+        };
+        let counts = format!("{} rows, {} requests: {verdict}", self.rows, self.cases);
+        println!("{}", style.paint(level, &counts));
+        for route in &self.out_of_reach {
+            println!("out of reach: {route}");
+        }
+        for one in self.outcomes.iter().filter(|one| !one.is_as_expected()) {
+            println!("\n{}", style.bold(&one.route));
+            println!("  {} {}", one.method, one.path);
+            if let Some(body) = &one.body {
+                println!("  {body}");
+            }
+            println!("  {} had {}", one.who, one.wanted());
+            let passed = if one.passed { ", let through" } else { "" };
+            println!(
+                "  and got {}{passed}, {} audit row(s), request {}",
+                one.status, one.audit_rows, one.request_id
+            );
+        }
+    }
+}

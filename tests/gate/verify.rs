@@ -1,0 +1,158 @@
+//! `console-gate verify`: the documents' tests for each route, by a command, against the real gate and the real Console.
+
+use console_gate::rbac::LegacyRole;
+use serde_json::Value;
+
+use crate::support::http::HOST;
+use crate::support::recorder::Recorder;
+use crate::support::{Ask, Database, Gate, Setup, World};
+
+/// The key that the gate and the command share.
+const KEYS: &str = "probe:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+fn with_key(setup: Setup) -> Setup {
+    Setup { variables: Some(vec![("CONSOLE_GATE_PROBE_KEYS", KEYS.to_owned())]), ..setup }
+}
+
+/// What the command printed as JSON, and its exit code.
+fn verify(gate: &Gate, more: &[&str]) -> (i32, Value) {
+    let socket = format!("unix:{}", gate.socket().display());
+    let arguments = [&["verify", "--gate", &socket, "--host", HOST, "--format", "json"], more].concat();
+    let (code, told) = gate.attempt(&arguments);
+    (code, serde_json::from_str(&told).unwrap_or(Value::Null))
+}
+
+fn failed(report: &Value) -> u64 {
+    report["failed"].as_u64().expect("a count")
+}
+
+/// The documents' own table in front of Console, every cluster on V2; nothing of Console's runs, and nobody stays.
+async fn the_documents_table_holds(database: Database) {
+    let world = World::new(database).await;
+    world.admin("anna", &["raxx-support-team"], &[]).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let setup = Setup { upstream: Some(upstream.socket()), ..Setup::V2 };
+    let gate = world.gate(&with_key(setup)).await;
+    let report_file = gate.folder().join("report.json");
+    let (code, report) = verify(&gate, &["--report", report_file.to_str().expect("UTF-8")]);
+    let wrong: Vec<&Value> = report["outcomes"]
+        .as_array()
+        .expect("outcomes")
+        .iter()
+        .filter(|one| one["expected"] == "allow" && one["passed"] == false)
+        .collect();
+    assert_eq!((code, failed(&report)), (0, 0), "{wrong:#?}");
+    assert_eq!(report["rows"], 106);
+    assert!(report["cases"].as_u64().is_some_and(|cases| cases > 500), "{}", report["cases"]);
+    let denials = report["outcomes"].as_array().expect("outcomes").iter().filter(|one| one["status"] == 403);
+    assert_eq!(denials.count(), world.denials().await, "each denial has its row");
+    assert_eq!(upstream.requests().len(), 0, "nothing of Console's ran");
+    let people: Vec<String> =
+        world.store.admins().await.expect("the admins").into_iter().map(|admin| admin.id).collect();
+    assert_eq!(people, ["anna"]);
+    let groups = world.store.catalog().await.expect("the registry").groups;
+    assert!(!groups.iter().any(|group| group.starts_with("gate-verify")), "{groups:?}");
+    let written: Value =
+        serde_json::from_str(&std::fs::read_to_string(report_file).expect("the report")).expect("JSON");
+    assert_eq!(written, report);
+    // It says nothing of how the routes are used.
+    assert_eq!(world.store.decisions(chrono::DateTime::UNIX_EPOCH).await.expect("the log"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_table_holds_on_sqlite() {
+    the_documents_table_holds(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_table_holds_on_postgres() {
+    the_documents_table_holds(Database::Postgres).await;
+}
+
+/// Under every rollout: the gate that is in force is the one that is held to its word.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_holds_under_legacy_shadow_and_with_the_switch_off() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    for (clusters, flag) in [("legacy", Some("1")), ("shadow", Some("1")), ("v2", None)] {
+        let setup = Setup { clusters, flag, upstream: Some(upstream.socket()), ..Setup::V2 };
+        let gate = world.gate(&with_key(setup)).await;
+        let (code, report) = verify(&gate, &["--cluster", "S3", "--cluster", "S4"]);
+        assert_eq!((code, failed(&report)), (0, 0), "{clusters} {flag:?}");
+        assert_eq!(report["running"]["rbac_v2"], flag.is_some());
+    }
+    assert_eq!(world.store.drift().await.expect("drift"), []);
+}
+
+const ODD: &str = "version = 1\n[clusters]\nV = \"v2\"\nG = { mode = \"v2\", groups = [\"ops-admins\"], percent = 40 }\n\
+    [blueprints.v]\ncluster = \"V\"\n[blueprints.v.routes]\n\
+    \"POST /deploys\" = { legacy = [\"ops\"], role = \"console-user\", when = [{ json = \"/target/name\", equals = \"prod\", role = \"console-manager\" }] }\n\
+    \"POST /form\" = { legacy = [\"ops\"], role = \"console-user\", when = [{ form = \"target\", equals = \"a b\", role = \"console-manager\" }] }\n\
+    \"GET /permission\" = { permission = \"raptor:audit:read-support\" }\n\
+    \"GET /api\" = { legacy = [\"ops\"], role = \"console-user\", unauthenticated = \"401\" }\n\
+    \"GET /any/<int(min=10):n>/<any(b, \\\"c d\\\"):word>/<path:rest>\" = { legacy = [\"ops\"], role = \"console-user\" }\n\
+    [blueprints.g]\ncluster = \"G\"\nroutes.\"GET /cohort\" = { legacy = [\"ops\"], role = \"console-user\" }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_permissions_converters_and_cohorts_are_asked_too() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let setup = Setup { mapping: Some(ODD), upstream: Some(upstream.socket()), ..Setup::V2 };
+    let gate = world.gate(&with_key(setup)).await;
+    let (code, report) = verify(&gate, &[]);
+    assert_eq!((code, failed(&report)), (0, 0), "{report:#}");
+    let outcomes = report["outcomes"].as_array().expect("outcomes");
+    let bodies = outcomes.iter().filter(|one| one["body"].as_str().is_some_and(|body| body.contains("prod")));
+    assert_eq!(bodies.count(), 2, "with both roles, and with the row's own alone");
+}
+
+/// A gate that lets in whom it must not is found: here by a grant that came to everybody beside the mapping.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_answer_is_a_finding() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let gate = world.gate(&with_key(Setup { upstream: Some(upstream.socket()), ..Setup::V2 })).await;
+    // Whoever joins a group gets a legacy role and the manager's group with it.
+    world
+        .execute(
+            "CREATE TRIGGER hole AFTER INSERT ON rbac_user_groups WHEN NEW.user_id LIKE 'gate-verify-%'
+             BEGIN
+                 INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
+                 SELECT NEW.user_id, id, 'hole' FROM rbac_groups WHERE name = 'raxx-platform-admins'
+                 ON CONFLICT DO NOTHING;
+             END",
+        )
+        .await;
+    let (code, report) = verify(&gate, &["--cluster", "S1"]);
+    assert_eq!(code, 1);
+    assert!(failed(&report) > 0);
+    let socket = format!("unix:{}", gate.socket().display());
+    let (code, told) = gate.attempt(&["verify", "--gate", &socket, "--host", HOST, "--cluster", "S1"]);
+    assert_eq!(code, 1);
+    assert!(told.contains("  an admin with every other role had 403 with one audit row\n"), "{told}");
+    assert!(told.contains("  and got 200, let through, 0 audit row(s)"), "{told}");
+}
+
+/// What is meant as a probe never reaches Console, whatever the gate thinks of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_is_none_is_refused_by_every_gate() {
+    let world = World::new(Database::Sqlite).await;
+    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let setup = || Setup { clusters: "legacy", upstream: Some(upstream.socket()), ..Setup::V2 };
+    let (with, without) = (world.gate(&with_key(setup())).await, world.gate(&setup()).await);
+    let ask = || Ask::get("/console/audit").cookie(&world.cookie("olaf"));
+    for gate in [&with, &without] {
+        assert_eq!(gate.send(&ask()).await.status, 200);
+        for value in
+            ["", "1", "1700000000.00", &format!("{}.{}", chrono::Utc::now().timestamp(), "0".repeat(64))]
+        {
+            assert_eq!(gate.send(&ask().header("x-gate-probe", value)).await.status, 400, "{value}");
+        }
+    }
+    assert_eq!(upstream.requests().len(), 2);
+    let socket = format!("unix:{}", without.socket().display());
+    let (code, told) = without.attempt(&["verify", "--gate", &socket, "--host", HOST]);
+    assert_eq!((code, told.as_str()), (2, ""));
+    assert_eq!(world.store.admins().await.expect("the admins").len(), 1, "nobody was made");
+}
