@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod client;
+mod explain_command;
 pub mod front;
 pub mod gateway;
 pub mod message;

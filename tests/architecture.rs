@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of I/O, and what of the crate they may know.
-const PURE: [(&str, &[&str]); 11] = [
+const PURE: [(&str, &[&str]); 12] = [
     ("ids", &[]),
     ("clock", &[]),
     ("method", &[]),
@@ -18,6 +18,21 @@ const PURE: [(&str, &[&str]); 11] = [
     ("identity", &["ids"]),
     ("decision", &["ids", "mapping", "rbac", "identity"]),
     ("impact", &["ids", "method", "diagnostic", "mapping", "rbac", "decision"]),
+    (
+        "explanation",
+        &[
+            "ids",
+            "method",
+            "diagnostic",
+            "report",
+            "mapping",
+            "rbac",
+            "firewall",
+            "identity",
+            "decision",
+            "impact",
+        ],
+    ),
 ];
 
 /// Crates that do I/O.

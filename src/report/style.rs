@@ -35,7 +35,7 @@ impl Style {
     }
 
     /// `text` in bold.
-    pub(super) fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.escape("1", text)
     }
 

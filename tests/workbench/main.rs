@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 mod check;
+mod explain;
 mod support;

@@ -40,6 +40,11 @@ impl Workbench {
         std::fs::write(self.folder.path().join(name), text).expect("a file");
     }
 
+    /// Where a file of the folder is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Runs the binary in the folder, without what the tests' own environment may say to it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Told {
         let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
