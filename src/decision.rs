@@ -66,7 +66,8 @@ pub enum GateInForce {
 }
 
 /// Why a row is on its legacy gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WhyLegacy {
     /// The cluster says so.
     Cluster,
@@ -177,7 +178,8 @@ pub struct Drift {
 }
 
 /// What enforcing V2 would change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     WouldNewlyDeny,
     WouldNewlyAllow,

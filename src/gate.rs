@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod client;
+mod explain_command;
 pub mod message;
 pub mod probing;
 pub mod ruling;

@@ -7,6 +7,7 @@
 //! - [`identity`]: a request's credential. Pure.
 //! - [`rbac`]: what somebody holds. Pure.
 //! - [`decision`]: whether that is enough. Pure.
+//! - [`explanation`]: which row decides a request, and what becomes of whom, and why. Pure.
 //! - [`access`]: what somebody holds, proven current: the cache and its rule.
 //! - [`audit`]: what happened, made durable before it is answered.
 //! - [`store`]: the database, the only place with SQL.
@@ -39,6 +40,7 @@ pub mod coverage;
 pub mod decision;
 pub mod decision_log;
 pub mod diagnostic;
+pub mod explanation;
 pub mod firewall;
 pub mod folder_watch;
 pub mod gate;

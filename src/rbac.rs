@@ -73,7 +73,8 @@ impl fmt::Display for Requirement {
 }
 
 /// Whether the credential still stands for somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// A known, enabled admin with a live session, or a live machine token.
     Active,

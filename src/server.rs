@@ -221,7 +221,8 @@ fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Coo
     Ok(CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() }))
 }
 
-fn policy(settings: &Settings) -> Policy {
+/// What the firewall refuses and strips.
+pub(crate) fn policy(settings: &Settings) -> Policy {
     let firewall = &settings.firewall;
     Policy {
         limits: Limits {

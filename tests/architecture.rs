@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of I/O, and what of the crate they may know.
-const PURE: [(&str, &[&str]); 16] = [
+const PURE: [(&str, &[&str]); 17] = [
     ("ids", &[]),
     ("clock", &[]),
     ("method", &[]),
@@ -23,6 +23,21 @@ const PURE: [(&str, &[&str]); 16] = [
     ("coverage", &["method", "report", "diagnostic", "mapping"]),
     ("lint", &["method", "report", "mapping", "console_source", "coverage"]),
     ("import", &["method", "report", "mapping", "rbac", "console_source", "coverage"]),
+    (
+        "explanation",
+        &[
+            "ids",
+            "method",
+            "diagnostic",
+            "report",
+            "mapping",
+            "rbac",
+            "firewall",
+            "identity",
+            "decision",
+            "impact",
+        ],
+    ),
 ];
 
 /// Crates that do I/O.

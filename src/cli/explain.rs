@@ -1,32 +1,32 @@
-//! `console-gate explain METHOD PATH [--as ADMIN]`
+//! `console-gate explain METHOD PATH [--as ADMIN | --group GROUP | --legacy-role ROLE]`
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use super::registry::Registry;
 use super::serve::flag_at_start;
 use super::{Common, Finding, with_store};
 use crate::access::{AccessResolver, Posture};
 use crate::clock::SystemClock;
-use crate::decision::body::BodyFacts;
-use crate::decision::{
-    Answer, Caller, Control, Denial, GateInForce, Question, Target, WhyLegacy, decide, gate_in_force,
-};
-use crate::firewall::{Policy, Request, inspect};
-use crate::identity::{Principal, Subject};
+use crate::decision::Control;
+use crate::diagnostic::closest;
+use crate::explanation::text::text;
+use crate::explanation::{Asker, Explanation, Facts, explain};
+use crate::identity::Subject;
 use crate::ids::AdminId;
-use crate::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
-use crate::rbac::catalog::Catalog;
-use crate::rbac::{Access, LegacyRole, Requirement, Standing};
+use crate::mapping::{Freshness, Mapping};
+use crate::rbac::census::{CallerKind, Person};
+use crate::rbac::{Access, LegacyRole};
+use crate::report::style::Style;
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
 
-/// Say which row decides a request, which gate is in force and why, and what becomes of somebody who sends it
+/// Say which row decides a request and why, which gate is in force, and what becomes of somebody who sends it
 ///
-/// With `--as`, exit code 1 says that the admin would not get through. The body is not known here: rows with `when` are
-/// decided by their own role alone.
+/// Of an admin it says by which grants they pass, or what is missing and which grants would be enough. Exit code 1 says
+/// that the request would not pass; of a row that looks at the body, that there is a body with which it would not.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The request's method
@@ -34,231 +34,119 @@ pub(super) struct Explain {
     /// The request's path, as a browser would send it
     path: String,
     /// The id of an admin
-    #[arg(id = "as", long = "as", value_name = "ADMIN")]
-    admin: Option<String>,
+    #[arg(id = "as", long = "as", value_name = "ADMIN", group = "asker")]
+    asked: Option<String>,
+    /// Imagine a member of this group, and of no other
+    #[arg(long, value_name = "GROUP", group = "asker")]
+    group: Option<String>,
+    /// Imagine somebody who holds this legacy role, and is in no group
+    #[arg(long, value_name = "ROLE", group = "asker", value_parser = legacy_role)]
+    legacy_role: Option<LegacyRole>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
 }
 
 pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    let name = settings.mapping.file.display().to_string();
+    let file = settings.mapping.file.display().to_string();
     let source =
-        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
-    let mapping = Mapping::parse(&name, &source)?;
-    let Some(request) = request(command) else { return Ok(Finding::Findings) };
-    with_store(&settings, async |store| {
-        let catalog = store.catalog().await?;
-        let resolver = resolver(store, &settings)?;
-        let control = resolver.observe(Freshness::Strict).await?;
-        let target = target(&mapping, &request);
-        tell_target(&target, &control, &catalog);
-        let Some(admin) = &command.admin else { return Ok(Finding::Clean) };
-        let subject = Subject::Admin { id: AdminId::new(admin.as_str()), session: None };
-        let access = resolver.resolve(&subject, control.epoch).await?;
-        Ok(tell_admin(admin, &access, &target, &control, &catalog))
-    })
-}
-
-/// The request as the firewall takes it; where it does not, that is the answer.
-fn request(command: &Explain) -> Option<Request> {
-    let head = format!("{} {} HTTP/1.1\r\nHost: localhost\r\n\r\n", command.method, command.path);
-    match inspect(head.as_bytes(), &Policy::default()) {
-        Ok(request) => Some(request),
-        Err(refusal) => {
-            println!("refused    the firewall answers {}: {}", refusal.status(), refusal.word());
-            None
-        }
-    }
-}
-
-fn resolver(store: SharedStore, settings: &Settings) -> anyhow::Result<AccessResolver> {
-    let posture = Posture {
-        flag_at_start: flag_at_start()?,
-        production: settings.environment == Environment::Production,
+        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {file}"))?;
+    let mapping = Mapping::parse(&file, &source)?;
+    let known = with_store(&settings, async |store| Known::read(store, &settings, command).await)?;
+    let policy = crate::server::policy(&settings);
+    let facts = Facts {
+        mapping: &mapping,
+        file: &file,
+        policy: &policy,
+        control: &known.control,
+        catalog: &known.registry.catalog,
     };
-    Ok(AccessResolver::start(store, Arc::new(SystemClock), posture, 1))
+    let asker = known.asker(command)?;
+    let explanation = explain(&command.method, &command.path, &facts, asker.as_ref());
+    print(&explanation, command.format)?;
+    Ok(if explanation.passes() == Some(false) { Finding::Findings } else { Finding::Clean })
 }
 
-fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
-    match mapping.find(request.target().path(), request.method()) {
-        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.rollout_of(row)),
-        Found::WrongMethod(methods) => {
-            println!("method     the path has rows, and only for {methods}");
-            Target::Unmapped(mapping.unmapped())
-        }
-        Found::Nothing => Target::Unmapped(mapping.unmapped()),
+fn print(explanation: &Explanation, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Text => print!("{}", text(explanation, Style::of(&std::io::stdout()))),
+        Format::Json => println!("{}", serde_json::to_string_pretty(explanation)?),
     }
+    Ok(())
 }
 
-fn tell_target(target: &Target<'_>, control: &Control, catalog: &Catalog) {
-    let (row, mode) = match target {
-        Target::Row(row, mode) => (*row, *mode),
-        Target::Unmapped(Unmapped::Deny) => {
-            return println!("row        none: denied, and audited as unmapped_route");
-        }
-        Target::Unmapped(Unmapped::Forward) => {
-            return println!("row        none: forwarded, Console decides");
-        }
-    };
-    println!("row        {}", row.route);
-    match &row.cluster {
-        Some(cluster) => println!("cluster    {cluster}, {mode}"),
-        None => println!("cluster    none"),
-    }
-    let RowKind::Gated { legacy, v2, .. } = &row.kind else {
-        return println!("gate       {}", kind(&row.kind));
-    };
-    let gate = gate_in_force(v2, mode.mode, control);
-    println!("gate       {}", why(gate, v2));
-    match legacy {
-        Some(roles) => println!("legacy     {}", words(roles.iter().map(|role| LegacyRole::as_str(*role)))),
-        None => println!("legacy     none"),
-    }
-    if let V2Gate::Requires { base, when } = v2 {
-        println!("v2         {base}");
-        for rule in when {
-            println!("           and {} for some bodies", rule.requires);
-        }
-        let groups = catalog.groups_that_meet(base);
-        println!("           held through {}", words(groups.iter().map(AsRef::as_ref)));
-    }
+fn legacy_role(name: &str) -> Result<LegacyRole, String> {
+    let known = LegacyRole::ALL.map(LegacyRole::as_str).join(", ");
+    LegacyRole::parse(name).ok_or(format!("there is no such legacy role; they are {known}"))
 }
 
-fn kind(kind: &RowKind) -> &'static str {
-    match kind {
-        RowKind::Gated { .. } => "a role",
-        RowKind::Session => "any admin who is logged in",
-        RowKind::Public => "anyone",
-        RowKind::Machine => "a bearer token or a signature, which Console verifies",
-        RowKind::Upstream => "Console's own",
-        RowKind::Gone => "gone: 410",
-    }
+/// What the database says, as of one epoch.
+struct Known {
+    control: Control,
+    registry: Registry,
+    /// What the admin holds who was asked about.
+    access: Option<Arc<Access>>,
 }
 
-fn why(gate: GateInForce, v2: &V2Gate) -> String {
-    match (gate, v2) {
-        (GateInForce::V2, _) => "v2".to_owned(),
-        (GateInForce::Shadow, _) => "legacy, with V2 computed beside it (shadow)".to_owned(),
-        (GateInForce::Legacy(WhyLegacy::Cluster), _) => "legacy: the cluster says so".to_owned(),
-        (GateInForce::Legacy(WhyLegacy::Undecided), V2Gate::Undecided { question, .. }) => {
-            format!("legacy: {question} is not decided")
+impl Known {
+    async fn read(store: SharedStore, settings: &Settings, command: &Explain) -> anyhow::Result<Known> {
+        const TRIES: u32 = 5;
+        let posture = Posture {
+            flag_at_start: flag_at_start()?,
+            production: settings.environment == Environment::Production,
+        };
+        let resolver = AccessResolver::start(store.clone(), Arc::new(SystemClock), posture, 1);
+        for _ in 0..TRIES {
+            let control = resolver.observe(Freshness::Strict).await?;
+            let registry = Registry::read(&store).await?;
+            let access = match &command.asked {
+                Some(id) => {
+                    let subject = Subject::Admin { id: AdminId::new(id.as_str()), session: None };
+                    Some(resolver.resolve(&subject, control.epoch).await?)
+                }
+                None => None,
+            };
+            if resolver.observe(Freshness::Strict).await?.epoch == control.epoch {
+                return Ok(Known { control, registry, access });
+            }
         }
-        (GateInForce::Legacy(WhyLegacy::Undecided), _) => "legacy: not decided".to_owned(),
-        (GateInForce::Legacy(WhyLegacy::KillSwitch), _) => "legacy: FLAG_RBAC_V2 is off".to_owned(),
-        (GateInForce::Legacy(WhyLegacy::NotPromoted), _) => {
-            "legacy: FLAG_RBAC_V2 is not promoted to production".to_owned()
-        }
+        anyhow::bail!("the access tables changed each time while they were read: try again")
     }
-}
 
-fn tell_admin(
-    admin: &str,
-    access: &Access,
-    target: &Target<'_>,
-    control: &Control,
-    catalog: &Catalog,
-) -> Finding {
-    println!();
-    println!("admin      {admin}");
-    match access.standing {
-        Standing::Active => {}
-        Standing::Unknown => println!("           nobody of that id: sent to log in"),
-        Standing::Disabled => println!("           disabled: sent to log in"),
-        Standing::SessionEnded => println!("           the session has ended: sent to log in"),
-    }
-    if access.standing != Standing::Active {
-        return Finding::Findings;
-    }
-    println!("legacy     {}", words(access.legacy.iter().map(|role| role.as_str())));
-    println!("groups     {}", words(access.groups.iter().map(AsRef::as_ref)));
-    let principal = Principal::Admin { id: AdminId::new(admin), session: None };
-    let caller = Caller::Known(&principal, access);
-    let question = Question { target: *target, caller, control: Some(control), body: &BodyFacts::NotRead };
-    let verdict = decide(&question);
-    if let Some(drift) = &verdict.drift {
-        println!("shadow     V2 {} ({})", drift.direction.word(), drift.reason.word());
-    }
-    match verdict.answer {
-        Answer::Allow(_) => {
-            println!("answer     allowed");
-            tell_ways(target, access, catalog);
-            Finding::Clean
+    /// About whom it is asked.
+    ///
+    /// # Errors
+    ///
+    /// There is no such group.
+    fn asker<'a>(&'a self, command: &'a Explain) -> anyhow::Result<Option<Asker<'a>>> {
+        if let (Some(id), Some(access)) = (&command.asked, &self.access) {
+            let admins = || self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin);
+            let is_asked = |person: &&Person| *person.id == **id;
+            let closest = match access.standing {
+                crate::rbac::Standing::Unknown => closest(id, admins().map(|person| &*person.id)),
+                _ => None,
+            };
+            let break_glass = admins().find(is_asked).is_some_and(|person| person.break_glass);
+            return Ok(Some(Asker::Admin { id, access, break_glass, closest }));
         }
-        Answer::Deny(denial) => {
-            tell_denial(admin, access, &denial, target, control, catalog);
-            Finding::Findings
+        if let Some(group) = &command.group {
+            let groups = &self.registry.catalog.groups;
+            if !groups.contains(group.as_str()) {
+                let meant = closest(group, groups.iter().map(AsRef::as_ref));
+                let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+                anyhow::bail!("there is no group `{group}`{meant}");
+            }
+            return Ok(Some(Asker::Group(group)));
         }
-        Answer::Login => {
-            println!("answer     sent to log in");
-            Finding::Findings
-        }
-        Answer::Unauthorized => {
-            println!("answer     401: a machine's credential is asked for");
-            Finding::Findings
-        }
-        Answer::Gone => {
-            println!("answer     410: the route was deleted");
-            Finding::Findings
-        }
+        Ok(command.legacy_role.map(Asker::LegacyRole))
     }
-}
-
-/// The row's own requirement, where V2 has a say.
-fn requirement<'r>(target: &Target<'r>) -> Option<&'r Requirement> {
-    match target {
-        Target::Row(Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, .. }, .. }, .. }, _) => {
-            Some(base)
-        }
-        _ => None,
-    }
-}
-
-/// Each way from the admin's groups to what V2 asks for.
-fn tell_ways(target: &Target<'_>, access: &Access, catalog: &Catalog) {
-    let Some(requirement) = requirement(target) else { return };
-    let mut found = false;
-    for group in &access.groups {
-        if let Some(way) = catalog.way_to(group, requirement) {
-            found = true;
-            println!(
-                "           {group} -> {}",
-                way.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" -> ")
-            );
-        }
-    }
-    if !found && access.meets(requirement) {
-        println!("           {requirement}, through a temporary grant");
-    }
-}
-
-/// What is missing, and what would be enough.
-fn tell_denial(
-    admin: &str,
-    access: &Access,
-    denial: &Denial,
-    target: &Target<'_>,
-    control: &Control,
-    catalog: &Catalog,
-) {
-    println!("answer     denied: {}", denial.reason.word());
-    println!("missing    {}", denial.required.join(", "));
-    let v2_decides = match target {
-        Target::Row(Row { kind: RowKind::Gated { v2, .. }, .. }, mode) => {
-            gate_in_force(v2, mode.mode_for(admin, &access.groups), control) == GateInForce::V2
-        }
-        _ => false,
-    };
-    if let Some(requirement) = requirement(target).filter(|_| v2_decides) {
-        let groups: BTreeSet<_> = catalog.groups_that_meet(requirement);
-        println!("enough     to be in {}", any(groups.iter().map(AsRef::as_ref)));
-    }
-}
-
-fn words<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-fn any<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    if names.is_empty() { "a group that holds it: none does".to_owned() } else { names.join(" or ") }
 }

@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::explain_command::explain_command;
 use super::message::{Form, Message};
 use super::ruling::{Ruling, reason_in_words};
 use crate::decision::Denial;
@@ -46,7 +47,9 @@ impl Answer {
         let form = Form::wanted_by(request);
         match ruling {
             Ruling::Forward(_) => None,
-            Ruling::Denied(denial) => Some(denied(denial, form, id)),
+            Ruling::Denied(denial, principal) => {
+                Some(denied(denial, explain_command(denial, principal, request), form, id))
+            }
             Ruling::Login => Some(login(request, form, id, login_path)),
             Ruling::Unauthorized => Some(unauthorized(form, id)),
             Ruling::Gone => {
@@ -94,14 +97,15 @@ impl Answer {
     }
 }
 
-fn denied(denial: &Denial, form: Form, id: RequestId) -> Answer {
+fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -> Answer {
     let message = Message {
         status: 403,
         word: denial.reason.word(),
         title: "You may not do this",
         detail: reason_in_words(denial.reason),
-        advice: "If you need it, send the request number below to whoever manages access: it names this very denial.",
+        advice: "If you need it, send what stands below to whoever manages access: the request number names this very denial.",
         needed: denial.required.join(", "),
+        command: command.unwrap_or_default(),
         request_id: id.to_string(),
     };
     Answer::new(&message, form)

@@ -50,6 +50,8 @@ pub struct Message<'a> {
     pub advice: &'a str,
     /// What would have been enough.
     pub needed: String,
+    /// What an operator runs to see why, and what could be granted.
+    pub command: String,
     pub request_id: String,
 }
 
@@ -60,6 +62,7 @@ struct MessagePage<'a> {
     detail: &'a str,
     advice: &'a str,
     needed: &'a str,
+    command: &'a str,
     request_id: &'a str,
 }
 
@@ -81,6 +84,7 @@ impl Message<'_> {
                 detail: self.detail,
                 advice: self.advice,
                 needed: &self.needed,
+                command: &self.command,
                 request_id: &self.request_id,
             }
             .render(),
@@ -107,6 +111,9 @@ impl Message<'_> {
         });
         if !self.needed.is_empty() {
             problem["needed"] = json!(self.needed);
+        }
+        if !self.command.is_empty() {
+            problem["explain"] = json!(self.command);
         }
         format!("{problem}\n")
     }

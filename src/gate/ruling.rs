@@ -30,8 +30,8 @@ use crate::rbac::{Access, Standing};
 pub enum Ruling {
     /// It goes upstream.
     Forward(Permit),
-    /// 403; its audit row is durable.
-    Denied(Denial),
+    /// 403 for somebody who is known; its audit row is durable.
+    Denied(Denial, Principal),
     /// To the login page.
     Login,
     /// 401.
@@ -145,7 +145,7 @@ impl Gate {
                     return Ok(Ruling::Unavailable);
                 }
                 counter!("gate_denials_total", "reason" => denial.reason.word()).increment(1);
-                Ok(Ruling::Denied(denial))
+                Ok(Ruling::Denied(denial, principal))
             }
             // Nobody is ever denied: strangers are challenged.
             (Answer::Deny(_), None) => Ok(Ruling::Login),

@@ -83,7 +83,7 @@ pub struct ChangeReport {
 }
 
 /// A field of a body and its value.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BodyReport {
     pub field: String,
     pub equals: String,
@@ -165,9 +165,7 @@ impl Impact<'_> {
             methods: methods.iter().map(crate::method::Method::as_str).collect(),
             example: example.clone(),
             body: change.body.map(|(field, value)| BodyReport {
-                field: match field {
-                    BodyField::Json(name) | BodyField::Form(name) => name.clone(),
-                },
+                field: field.name().to_owned(),
                 equals: value.to_owned(),
             }),
             line: new.map(|row| lines.position(row.offset).0),

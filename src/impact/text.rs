@@ -5,7 +5,6 @@ use std::fmt::{self, Write as _};
 use super::report::{demand_in_words, route_of};
 use super::{Change, Direction, Impact, Profile, ProfileKind};
 use crate::diagnostic::Lines;
-use crate::mapping::BodyField;
 
 /// Callers of one profile that are named before the rest is only counted.
 const MOST_NAMES: usize = 6;
@@ -98,7 +97,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             print(Tone::Plain, &format!("  decided by {} before", old.route));
         }
         if let Some((field, value)) = change.body {
-            print(Tone::Plain, &format!("  for bodies with {} = {value}", field_name(field)));
+            print(Tone::Plain, &format!("  for bodies with {} = {value}", field.name()));
         }
         let before = demand_in_words(impact.old, old, change.body, impact.switches);
         let after = demand_in_words(impact.new, new, change.body, impact.switches);
@@ -238,13 +237,6 @@ fn tone(direction: Direction) -> Tone {
     match direction {
         Direction::Gain => Tone::Gain,
         Direction::Loss => Tone::Loss,
-    }
-}
-
-fn field_name(field: &BodyField) -> &str {
-    match field {
-        BodyField::Json(pointer) => pointer,
-        BodyField::Form(name) => name,
     }
 }
 

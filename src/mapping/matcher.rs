@@ -11,6 +11,7 @@
 //! The rules form a tree of [`Node`]s. Every node lies at one depth, so a search visits a node at most once,
 //! and in a table without dynamic parts only one node a segment.
 
+mod candidates;
 mod language;
 mod outcome;
 mod overlaps;
@@ -18,6 +19,7 @@ mod overlaps;
 mod tests;
 pub(super) mod tree;
 
+pub use self::candidates::{Candidate, Fit, Lead};
 pub use self::outcome::{Outcome, Values};
 pub use self::overlaps::Overlap;
 use self::tree::{NodeIndex, Tree};

@@ -20,6 +20,7 @@ use std::str::FromStr;
 pub(crate) use self::captures::Captures;
 pub use self::error::{PatternError, PatternProblem};
 pub(crate) use self::parser::unreachable_character;
+pub use self::part::Precedence;
 pub(crate) use self::part::{DynamicPart, Part, Piece, Rest, split_segment};
 use super::converter::Converter;
 

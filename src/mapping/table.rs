@@ -9,7 +9,7 @@ use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
 use crate::rbac::{LegacyRole, Requirement};
 
-use super::matcher::{Matcher, Outcome};
+use super::matcher::{Candidate, Matcher, Outcome};
 use super::pattern::Pattern;
 use super::rollout::{Rollout, SoakTerms};
 
@@ -20,6 +20,15 @@ pub enum BodyField {
     Json(String),
     /// A field of an `application/x-www-form-urlencoded` body.
     Form(String),
+}
+
+impl BodyField {
+    /// The pointer or the field's name.
+    pub fn name(&self) -> &str {
+        match self {
+            BodyField::Json(name) | BodyField::Form(name) => name,
+        }
+    }
 }
 
 /// `when = [{ json = "/target", equals = "prod", role = ... }]`: a further requirement for some bodies.
@@ -185,6 +194,12 @@ impl Mapping {
             Outcome::MethodMismatch { allowed } => Found::WrongMethod(allowed),
             Outcome::NotFound => Found::Nothing,
         }
+    }
+
+    /// Every row whose paths hold a decoded path, whatever the method, in the order in which the search comes to them.
+    pub fn candidates<'m>(&'m self, path: &'m str) -> Vec<(&'m Row, Candidate<'m>)> {
+        let candidates = self.matcher.candidates(path);
+        candidates.into_iter().map(|candidate| (&self.rows[candidate.rule], candidate)).collect()
     }
 
     /// The rows, in the order of the file.

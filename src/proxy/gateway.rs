@@ -273,7 +273,7 @@ fn is_over_tls(session: &Session) -> bool {
 fn outcome(ruling: &Ruling) -> &'static str {
     match ruling {
         Ruling::Forward(_) => "forwarded",
-        Ruling::Denied(_) => "denied",
+        Ruling::Denied(..) => "denied",
         Ruling::Login => "login",
         Ruling::Unauthorized => "unauthorized",
         Ruling::Gone => "gone",

@@ -311,7 +311,7 @@ pub const COVERAGE: [Rule; 12] = [
     ),
     warning(
         "slash-differs",
-        "the row of a route ends with a slash and the route does not, or the other way round",
+        "a row and its route differ in the slash at the end",
         "write the path as Console's own rule has it",
     ),
     warning(

@@ -111,6 +111,9 @@ async fn an_admin_without_the_role_learns_the_reason_and_what_was_needed_and_no_
     let mut unknown = gate.send(&Ask::get("/a/nothing").cookie(&cookie)).await.json();
     assert_eq!(known["needed"], "role console-audit-user", "{known}");
     assert_eq!(unknown["needed"], "a row in the mapping", "{unknown}");
+    // The request as it was sent, for whoever manages access; of a path without a row, not even that.
+    assert_eq!(known["explain"], "console-gate explain GET /a/v2 --as someone", "{known}");
+    known.as_object_mut().expect("a problem document").remove("explain");
     for problem in [&mut known, &mut unknown] {
         let fields = problem.as_object_mut().expect("a problem document");
         for may_differ in ["type", "detail", "needed", "request_id"] {

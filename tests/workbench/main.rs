@@ -4,5 +4,6 @@
 
 mod check;
 mod diff;
+mod explain;
 mod scale;
 mod support;

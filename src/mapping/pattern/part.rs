@@ -52,6 +52,20 @@ pub(crate) struct Weight {
     converter_weights: Vec<u32>,
 }
 
+/// By what the search prefers one dynamic part to another (Werkzeug's `Weighting`, in its order).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precedence {
+    /// It has more literal pieces.
+    MoreLiterals,
+    /// Its literal pieces are longer.
+    LongerLiterals,
+    /// It has more variables.
+    MoreVariables,
+    /// Its converters weigh less.
+    LighterConverter { weight: u32, other: u32 },
+}
+
 /// How a text is held against a part.
 #[derive(Clone, Debug)]
 enum Test {
@@ -151,6 +165,25 @@ pub(crate) fn split_segment(rest: &str) -> (&str, Rest<'_>) {
 }
 
 impl Weight {
+    /// By what this comes before `other`; `None` where they weigh the same, or `other` is the lighter one.
+    pub(crate) fn precedence_over(&self, other: &Weight) -> Option<Precedence> {
+        if self >= other {
+            return None;
+        }
+        Some(if self.literals != other.literals {
+            Precedence::MoreLiterals
+        } else if self.literal_lengths != other.literal_lengths {
+            Precedence::LongerLiterals
+        } else if self.variables != other.variables {
+            Precedence::MoreVariables
+        } else {
+            let pairs = self.converter_weights.iter().zip(&other.converter_weights);
+            let (weight, other) =
+                pairs.filter(|(one, other)| one != other).map(|(one, other)| (*one, *other)).next()?;
+            Precedence::LighterConverter { weight, other }
+        })
+    }
+
     fn of(pieces: &[Piece]) -> Weight {
         let mut literal_lengths = Vec::new();
         let mut converter_weights = Vec::new();
