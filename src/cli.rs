@@ -12,7 +12,6 @@ mod flag;
 mod history;
 mod keygen;
 mod migrate;
-mod registry;
 mod retention;
 mod rollback;
 mod serve;

@@ -12,11 +12,13 @@
 //! - [`store`]: the database, the only place with SQL.
 //! - [`activation`]: the running mapping and how it is replaced.
 //! - [`assertion`]: what Console is told about who was let in.
+//! - [`gate`]: what becomes of one request, and what its caller is told.
 //! - [`proxy`]: one request from the socket to Console and back.
 //! - [`tls`]: TLS at the gate itself, where nothing in front ends it.
 //! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
+//! - [`registry`]: who there is and what the tables of roles define, for reports about everybody.
 //! - [`report`]: what commands find, told to a person, a program or a code host.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
@@ -36,6 +38,7 @@ pub mod decision_log;
 pub mod diagnostic;
 pub mod firewall;
 pub mod folder_watch;
+pub mod gate;
 pub mod identity;
 pub mod ids;
 pub mod impact;
@@ -44,6 +47,7 @@ pub mod method;
 pub mod outbound;
 pub mod proxy;
 pub mod rbac;
+pub mod registry;
 pub mod report;
 pub mod server;
 pub mod settings;

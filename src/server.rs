@@ -24,6 +24,7 @@ use crate::access::push::PushTerms;
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, watch};
 use crate::api::ingest::Ingest;
+use crate::api::service::Services;
 use crate::api::{self, AdminState};
 use crate::assertion::AssertionSigner;
 use crate::audit::drift::DriftReporter;
@@ -31,12 +32,12 @@ use crate::audit::{Notary, erasure};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::decision_log::{DecisionLog, Keeping};
 use crate::firewall::{Limits, Policy, StripList};
+use crate::gate::{Gate, Options};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use crate::proxy::front::{Connections, Front};
 use crate::proxy::gateway::Gateway;
-use crate::proxy::{Gate, Options};
 use crate::settings::secrets::Secrets;
-use crate::settings::{Address, Environment, Settings};
+use crate::settings::{Address, Environment, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use crate::tls::pair::PairFiles;
 use crate::tls::{self, Acceptor, CertificateHolder};
@@ -60,10 +61,10 @@ pub struct Start {
 /// Something that the gate needs from the start is missing: the database, a sound mapping, an address.
 pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (gate, certificates) = runtime.block_on(prepare(settings, secrets, start))?;
+    let Prepared { gate, upstreams, certificates } = runtime.block_on(prepare(settings, secrets, start))?;
     let (audit, drift, decisions) = (gate.audit.clone(), gate.drift.clone(), gate.decisions.clone());
     let access = gate.access.clone();
-    let (server, connections) = listen(settings, gate, certificates, start)?;
+    let (server, connections) = listen(settings, gate, upstreams, certificates, start)?;
     let stop = Stop::at(&settings.listen.proxy);
     let mut phases = server.watch_execution_phase();
     let (ended, mut serving) = oneshot::channel();
@@ -112,8 +113,13 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
-/// The gate, and its certificates where it ends TLS.
-type Prepared = (Arc<Gate>, Option<Arc<CertificateHolder>>);
+/// What the proxy serves with.
+struct Prepared {
+    gate: Arc<Gate>,
+    upstreams: Arc<Upstreams>,
+    /// Where the gate ends TLS.
+    certificates: Option<Arc<CertificateHolder>>,
+}
 
 async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
     let metrics = api::metrics::install().context("the metrics recorder")?;
@@ -143,9 +149,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let capacity = settings.access.cache_capacity.0 as u64;
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
+    let access = Arc::new(access);
     let gate = Gate {
         mappings: mappings.clone(),
-        access: Arc::new(access),
+        access: access.clone(),
         audit,
         drift: DriftReporter::start(store.clone()),
         decisions: decision_log(settings, &store, &clock),
@@ -156,7 +163,6 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
             &settings.assertion.audience,
             settings.assertion.lifetime_seconds,
         )?,
-        upstreams: upstreams.clone(),
         clock,
         steady_clock,
         policy: policy(settings),
@@ -169,17 +175,25 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     }
     tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
     tokio::spawn(upstreams.clone().watch());
-    let ingest = Arc::new(Ingest::new(
-        &settings.ingest.sources,
-        u32::try_from(settings.ingest.per_minute.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX),
-        gate.access.clone(),
-        gate.audit.clone(),
-        store.clone(),
-        gate.clock.clone(),
-    ));
-    let audit = gate.audit.clone();
-    serve_admin(&settings.listen.admin, AdminState { store, upstreams, audit, ingest, metrics }).await?;
-    Ok((Arc::new(gate), certificates))
+    let services = |names: &[String], each: PositiveCount| {
+        let per_minute = u32::try_from(each.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        Services::new(names, per_minute, access.clone())
+    };
+    let sources = services(&settings.ingest.sources, settings.ingest.per_minute);
+    let callers = services(&settings.api.callers, settings.api.per_minute);
+    let (audit, gate) = (gate.audit.clone(), Arc::new(gate));
+    let state = AdminState {
+        ingest: Arc::new(Ingest::new(sources, audit.clone(), store.clone(), gate.clock.clone())),
+        gate: gate.clone(),
+        store,
+        upstreams: upstreams.clone(),
+        audit,
+        callers: Arc::new(callers),
+        settings: settings.api.clone(),
+        metrics,
+    };
+    serve_admin(&settings.listen.admin, state).await?;
+    Ok(Prepared { gate, upstreams, certificates })
 }
 
 fn decision_log(settings: &Settings, store: &SharedStore, clock: &SharedClock) -> Option<DecisionLog> {
@@ -234,6 +248,7 @@ fn policy(settings: &Settings) -> Policy {
 fn listen(
     settings: &Settings,
     gate: Arc<Gate>,
+    upstreams: Arc<Upstreams>,
     certificates: Option<Arc<CertificateHolder>>,
     start: Start,
 ) -> anyhow::Result<(Server, Connections)> {
@@ -253,7 +268,7 @@ fn listen(
     let mut server = Server::new_with_opt_and_conf(opt, conf);
     server.bootstrap();
     let policy = gate.policy.clone();
-    let mut proxy = HttpProxy::new(Gateway::new(gate), server.configuration.clone());
+    let mut proxy = HttpProxy::new(Gateway::new(gate, upstreams), server.configuration.clone());
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
     options.h2c = listen.h2c;

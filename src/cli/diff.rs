@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{ArgAction, Args};
 
-use super::registry::{LegacyAsArgument, Registry, legacy_as};
 use super::{Common, Finding, with_store};
 use crate::impact::text::ImpactText;
 use crate::impact::{Direction, Impact, Population, ProfileKind, Switches, impact};
 use crate::mapping::{ClusterMode, Mapping, Rollout};
 use crate::rbac::catalog::Catalog;
+use crate::registry::{LegacyAsArgument, Registry, legacy_as};
 use crate::report::{self, Format, Level, Place, sarif};
 
 /// Say who gains and who loses which route, before a mapping is swapped
@@ -35,7 +35,7 @@ pub(super) struct Diff {
     #[arg(long, value_name = "ROLE=GROUP", value_delimiter = ',')]
     legacy_as: Vec<LegacyAsArgument>,
     /// `FLAG_RBAC_V2` as it is taken to be
-    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off)]
+    #[arg(long, value_name = "on|off", default_value = "on", action = ArgAction::Set, value_parser = on_or_off)]
     flag: bool,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
@@ -60,7 +60,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
             let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
             Registry { catalog, people: Vec::new() }
         }
-        None => with_store(&settings, async |store| Registry::read(&store).await)
+        None => with_store(&settings, async |store| Ok(Registry::read(&store, chrono::Utc::now()).await?))
             .context("cannot read who there is (use --seed to compare without a database)")?,
     };
     let legacy_as = legacy_as(&command.legacy_as, &registry.catalog)?;

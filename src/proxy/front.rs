@@ -23,10 +23,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::answer::{Answer, HSTS};
 use super::gateway::{Arrival, Gateway};
 use super::socket::ClientSocket;
 use crate::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
+use crate::gate::answer::{Answer, HSTS};
 use crate::ids::RequestId;
 use crate::settings::Settings;
 use crate::tls::Acceptor;

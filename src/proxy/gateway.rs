@@ -15,26 +15,28 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::timeout;
 
-use super::Gate;
-use super::answer::{Answer, HSTS};
-use super::client::{client_address, client_scheme};
-use super::message::Form;
-use super::ruling::{BodySource, Incoming, Ruling};
 use crate::assertion;
 use crate::decision::Permit;
 use crate::decision::body::BodyError;
 use crate::firewall::{Framing, Http2Start, Refusal, Request, inspect_fields};
+use crate::gate::Gate;
+use crate::gate::answer::{Answer, HSTS};
+use crate::gate::client::{client_address, client_scheme};
+use crate::gate::message::Form;
+use crate::gate::ruling::{BodySource, Incoming, Ruling};
 use crate::ids::RequestId;
+use crate::upstream::Upstreams;
 
 /// The gate as pingora sees it.
 pub struct Gateway {
     gate: Arc<Gate>,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Gateway {
-    /// Wraps the gate.
-    pub fn new(gate: Arc<Gate>) -> Gateway {
-        Gateway { gate }
+    /// Serves what `gate` lets through from `upstreams`.
+    pub fn new(gate: Arc<Gate>, upstreams: Arc<Upstreams>) -> Gateway {
+        Gateway { gate, upstreams }
     }
 }
 
@@ -192,7 +194,7 @@ impl Gateway {
         let ruling = self.gate.rule(&incoming, &mut body).await;
         context.continued = body.continued;
         histogram!("gate_decision_seconds").record(context.started.elapsed());
-        context.outcome = outcome(&ruling);
+        context.outcome = ruling.word();
         let answer = Answer::to_ruling(&ruling, &request, context.id, &self.gate.options.login_path);
         let wants_upgrade = request.upgrade();
         context.request = Some(request);
@@ -250,17 +252,6 @@ fn is_over_tls(session: &Session) -> bool {
     session.as_downstream().digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
-fn outcome(ruling: &Ruling) -> &'static str {
-    match ruling {
-        Ruling::Forward(_) => "forwarded",
-        Ruling::Denied(_) => "denied",
-        Ruling::Login => "login",
-        Ruling::Unauthorized => "unauthorized",
-        Ruling::Gone => "gone",
-        Ruling::Unavailable => "unavailable",
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = Context;
@@ -306,7 +297,7 @@ impl ProxyHttp for Gateway {
         if context.permit.is_none() {
             return Error::e_explain(ErrorType::HTTPStatus(500), "an upstream call without a permit");
         }
-        match self.gate.upstreams.pick() {
+        match self.upstreams.pick() {
             Some(peer) => Ok(Box::new(peer)),
             None => Error::e_explain(ErrorType::HTTPStatus(502), "no upstream server"),
         }
@@ -417,10 +408,10 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.gate.upstreams.suspect(peer);
+        self.upstreams.suspect(peer);
         context.closed_doors += 1;
         // Nothing was sent, so another server may be asked; each once.
-        error.set_retry(context.closed_doors < self.gate.upstreams.count());
+        error.set_retry(context.closed_doors < self.upstreams.count());
         error
     }
 

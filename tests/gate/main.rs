@@ -14,11 +14,14 @@
 mod support;
 
 mod audit_log;
+mod authzen;
 mod corpus;
 mod drift;
 mod explain;
+mod forward_auth;
 mod framing;
 mod freshness;
+mod gate_api;
 mod golden;
 mod headers;
 mod kill_switch;
