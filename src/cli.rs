@@ -19,7 +19,6 @@ mod keygen;
 mod lint;
 mod migrate;
 mod progress;
-mod registry;
 mod replay;
 mod retention;
 mod rollback;

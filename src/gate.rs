@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod client;
+pub mod evaluation;
 mod explain_command;
 pub mod message;
 pub mod probing;

@@ -21,6 +21,8 @@ pub enum Subject {
     Admin { id: AdminId, session: Option<SessionId> },
     /// The machine token with this hash.
     Machine(TokenDigest),
+    /// The machine token with this id: no credential, only a name by which others ask about it.
+    Enrolled(MachineTokenId),
 }
 
 /// Who a request is from, once the store has confirmed it.

@@ -19,6 +19,7 @@
 //! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
+//! - [`registry`]: who there is and what the tables of roles define, for reports about everybody.
 //! - [`report`]: what commands find, told to a person, a program or a code host.
 //! - [`console_source`]: Console's Python source, read and not run. Pure.
 //! - [`coverage`], [`lint`], [`import`]: Console's routes and gates against the mapping, and the mapping from them. Pure.
@@ -55,6 +56,7 @@ pub mod outbound;
 pub mod probe;
 pub mod proxy;
 pub mod rbac;
+pub mod registry;
 pub mod replay;
 pub mod report;
 pub mod server;

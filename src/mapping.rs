@@ -7,6 +7,7 @@
 pub mod catalog_check;
 mod clusters;
 pub mod converter;
+pub mod effective;
 pub mod matcher;
 pub mod parse;
 pub mod pattern;

@@ -24,6 +24,7 @@ use crate::access::push::PushTerms;
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, watch};
 use crate::api::ingest::Ingest;
+use crate::api::service::Services;
 use crate::api::{self, AdminState};
 use crate::assertion::AssertionSigner;
 use crate::audit::drift::DriftReporter;
@@ -37,7 +38,7 @@ use crate::probe::ProbeKeys;
 use crate::proxy::front::{Connections, Front};
 use crate::proxy::gateway::Gateway;
 use crate::settings::secrets::Secrets;
-use crate::settings::{Address, Environment, Settings};
+use crate::settings::{Address, Environment, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use crate::tls::pair::PairFiles;
 use crate::tls::{self, Acceptor, CertificateHolder};
@@ -149,9 +150,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let capacity = settings.access.cache_capacity.0 as u64;
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
+    let access = Arc::new(access);
     let gate = Gate {
         mappings: mappings.clone(),
-        access: Arc::new(access),
+        access: access.clone(),
         audit,
         drift: DriftReporter::start(store.clone()),
         decisions: decision_log(settings, &store, &clock),
@@ -175,18 +177,25 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     }
     tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
     tokio::spawn(upstreams.clone().watch());
-    let ingest = Arc::new(Ingest::new(
-        &settings.ingest.sources,
-        u32::try_from(settings.ingest.per_minute.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX),
-        gate.access.clone(),
-        gate.audit.clone(),
-        store.clone(),
-        gate.clock.clone(),
-    ));
-    let audit = gate.audit.clone();
-    let state = AdminState { store, upstreams: upstreams.clone(), audit, ingest, metrics };
+    let services = |names: &[String], each: PositiveCount| {
+        let per_minute = u32::try_from(each.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        Services::new(names, per_minute, access.clone())
+    };
+    let sources = services(&settings.ingest.sources, settings.ingest.per_minute);
+    let callers = services(&settings.api.callers, settings.api.per_minute);
+    let (audit, gate) = (gate.audit.clone(), Arc::new(gate));
+    let state = AdminState {
+        ingest: Arc::new(Ingest::new(sources, audit.clone(), store.clone(), gate.clock.clone())),
+        gate: gate.clone(),
+        store,
+        upstreams: upstreams.clone(),
+        audit,
+        callers: Arc::new(callers),
+        settings: settings.api.clone(),
+        metrics,
+    };
     serve_admin(&settings.listen.admin, state).await?;
-    Ok(Prepared { gate: Arc::new(gate), upstreams, certificates })
+    Ok(Prepared { gate, upstreams, certificates })
 }
 
 fn decision_log(settings: &Settings, store: &SharedStore, clock: &SharedClock) -> Option<DecisionLog> {

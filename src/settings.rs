@@ -30,6 +30,7 @@ pub struct Settings {
     pub assertion: Assertion,
     pub forwarded: Forwarded,
     pub ingest: Ingest,
+    pub api: Api,
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,
@@ -381,6 +382,27 @@ pub struct Ingest {
 impl Default for Ingest {
     fn default() -> Self {
         Ingest { sources: Vec::new(), per_minute: PositiveCount(6_000) }
+    }
+}
+
+/// What programs may ask of the gate on the admin address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// The names of the machine tokens that may ask, under `/api/gate` and `/access/v1`. Where there is none, neither is
+    /// there.
+    pub callers: Vec<String>,
+    /// How many questions each of them may ask in a minute.
+    pub per_minute: PositiveCount,
+    /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
+    pub public_url: Option<String>,
+    /// Whether `/forward-auth` answers. Whoever reaches it can ask with any header.
+    pub forward_auth: bool,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Api { callers: Vec::new(), per_minute: PositiveCount(6_000), public_url: None, forward_auth: false }
     }
 }
 

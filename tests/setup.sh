@@ -2,7 +2,7 @@
 # Installs what building and testing need and this machine lacks; quick when nothing is missing.
 #
 #   tests/setup.sh build    what `make demo` needs: a C compiler and cmake (pingora builds zlib-ng)
-#   tests/setup.sh test     that, a Postgres server, faketime, and .venv with Flask and gunicorn
+#   tests/setup.sh test     that, a Postgres server, nginx, faketime, and .venv with Flask and gunicorn
 #
 # As root on Debian or Ubuntu the packages are installed; anybody else is told exactly what to install.
 set -eu
@@ -24,6 +24,8 @@ if [ "${1:-build}" = test ]; then
     # The library that turns a gate's clock comes with the command.
     lacks faketime faketime
     lacks prlimit util-linux
+    # Debian puts nginx where only root's path leads.
+    [ -x /usr/sbin/nginx ] || lacks nginx nginx-light
     # Debian splits venv's installer off; without it `python3 -m venv` fails half-way.
     python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
     if [ -z "${TEST_DATABASE_URL:-}" ] && ! command -v initdb >/dev/null 2>&1 \

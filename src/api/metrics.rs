@@ -47,6 +47,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by what became of them");
     describe_gauge!("gate_audit_spool_bytes", "bytes of the spool that the database does not have yet");
     describe_counter!("gate_ingested_events_total", "customers' events that services reported, by service");
+    describe_counter!("gate_evaluations_total", "questions of other services, by the answer");
+    describe_counter!("gate_forward_auth_total", "requests that a proxy in front asked about, by the ruling");
     describe_counter!("gate_mapping_reloads_total", "mapping files taken up or refused");
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
@@ -66,6 +68,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable", "failed"]
     {
         counter!("gate_requests_total", "outcome" => outcome).absolute(0);
+    }
+    for outcome in ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable"] {
+        counter!("gate_forward_auth_total", "outcome" => outcome).absolute(0);
+    }
+    for decision in ["true", "false", "unavailable"] {
+        counter!("gate_evaluations_total", "decision" => decision).absolute(0);
     }
     for refusal in Refusal::ALL {
         counter!("gate_refusals_total", "reason" => refusal.word()).absolute(0);

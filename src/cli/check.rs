@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use self::table::EffectiveRow;
 use super::{Common, with_store};
 use crate::diagnostic::{Diagnostic, Lines};
+use crate::mapping::effective::EffectiveRow;
 use crate::mapping::parse::sha256_of;
 use crate::mapping::{Mapping, RowKind, V2Gate};
 use crate::rbac::catalog::Catalog;
@@ -134,7 +134,7 @@ impl Checked {
     }
 
     fn told(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
-        let table = self.mapping.as_ref().filter(|_| with_table).map(table::rows);
+        let table = self.mapping.as_ref().filter(|_| with_table).map(Mapping::effective);
         match format {
             Format::Text => Ok(self.text(table.as_deref())),
             Format::Json => {

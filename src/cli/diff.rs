@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::registry::{LegacyAsArgument, Registry, legacy_as};
 use super::{Common, Finding, with_store};
 use crate::impact::text::{ImpactText, Tone};
 use crate::impact::{Direction, Impact, Population, ProfileKind, Switches, impact};
 use crate::mapping::{ClusterMode, Mapping, Rollout};
 use crate::rbac::catalog::Catalog;
+use crate::registry::{LegacyAsArgument, Registry, legacy_as};
 use crate::report::style::Style;
 use crate::report::{self, Format, Level, Place, sarif};
 
@@ -61,7 +61,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
             let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
             Registry { catalog, people: Vec::new() }
         }
-        None => with_store(&settings, async |store| Registry::read(&store).await)
+        None => with_store(&settings, async |store| Ok(Registry::read(&store, chrono::Utc::now()).await?))
             .context("cannot read who there is (use --seed to compare without a database)")?,
     };
     let legacy_as = legacy_as(&command.legacy_as, &registry.catalog)?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::registry::Registry;
 use super::serve::flag_at_start;
 use super::{Common, Finding, with_store};
 use crate::access::{AccessResolver, Posture};
@@ -19,6 +18,7 @@ use crate::ids::AdminId;
 use crate::mapping::{Freshness, Mapping};
 use crate::rbac::census::{CallerKind, Person};
 use crate::rbac::{Access, LegacyRole};
+use crate::registry::Registry;
 use crate::report::style::Style;
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
@@ -107,7 +107,7 @@ impl Known {
         let resolver = AccessResolver::start(store.clone(), Arc::new(SystemClock), posture, 1);
         for _ in 0..TRIES {
             let control = resolver.observe(Freshness::Strict).await?;
-            let registry = Registry::read(&store).await?;
+            let registry = Registry::read(&store, chrono::Utc::now()).await?;
             let access = match &command.asked {
                 Some(id) => {
                     let subject = Subject::Admin { id: AdminId::new(id.as_str()), session: None };

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::registry::Registry;
 use super::{Common, Finding, kept, with_store};
 use crate::ids::MappingSha256;
+use crate::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
 
@@ -24,7 +24,7 @@ pub(super) struct History {
 pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
     with_store(&settings, async |store| {
-        let registry = Registry::read(&store).await?;
+        let registry = Registry::read(&store, chrono::Utc::now()).await?;
         match &command.show {
             Some(beginning) => show(&store, &registry, beginning).await?,
             None => list(&store, &registry, command.limit).await?,

@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 
 use super::diff::print_text;
-use super::registry::Registry;
 use crate::ids::MappingSha256;
 use crate::impact::{Impact, Population, Switches, impact};
 use crate::mapping::Mapping;
+use crate::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
 

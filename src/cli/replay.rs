@@ -7,12 +7,12 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::registry::Registry;
 use super::time::time;
 use super::{Common, Finding, kept, with_store};
 use crate::ids::MappingSha256;
 use crate::mapping::Mapping;
 use crate::rbac::census::CallerKind;
+use crate::registry::Registry;
 use crate::replay::{Because, Changed, Recorded, Replay, replay};
 use crate::store::SharedStore;
 
@@ -43,7 +43,7 @@ pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Fi
         std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
     let candidate = Mapping::parse(&name, &source)?;
     with_store(&settings, async |store| {
-        let registry = Registry::read(&store).await?;
+        let registry = Registry::read(&store, chrono::Utc::now()).await?;
         let recorded = recorded(&store, command.since).await?;
         let replay = replay(&recorded, &candidate, &registry.catalog, &registry.people);
         match command.format {

@@ -6,12 +6,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::registry::Registry;
 use super::{Common, Finding, kept, operator, with_notary};
 use crate::audit::AuditEvent;
 use crate::ids::MappingSha256;
 use crate::mapping::Mapping;
 use crate::mapping::parse::sha256_of;
+use crate::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::Pin;
 
@@ -85,7 +85,7 @@ async fn tell_impact(
         None => Mapping::parse(&name, source.with_context(|| format!("cannot read {name}"))?)?,
     };
     let old = kept::mapping(store, running).await?;
-    let registry = Registry::read(store).await?;
+    let registry = Registry::read(store, chrono::Utc::now()).await?;
     let name = pin.map_or(name.as_str(), |sha256| sha256.as_str().get(..12).unwrap_or(sha256.as_str()));
     kept::print_impact(&old, &new, name, &registry);
     println!();

@@ -42,6 +42,20 @@ pub enum Ruling {
     Unavailable,
 }
 
+impl Ruling {
+    /// The stable word, for metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Ruling::Forward(_) => "forwarded",
+            Ruling::Denied(..) => "denied",
+            Ruling::Login => "login",
+            Ruling::Unauthorized => "unauthorized",
+            Ruling::Gone => "gone",
+            Ruling::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// Reads a request's body for a body rule.
 #[async_trait::async_trait]
 pub trait BodySource: Send {
@@ -87,6 +101,9 @@ impl Gate {
     ) -> Result<Ruling, AccessError> {
         let request = incoming.request;
         let target = target(mapping, request);
+        if matches!(target, Target::Unmapped(_)) && !request.target().is_asterisk() {
+            counter!("gate_unmapped_total").increment(1);
+        }
         if !asks_who(&target) {
             let caller =
                 if presents_machine_credential(request) { Caller::Presented } else { Caller::Nobody };
@@ -250,7 +267,7 @@ impl Gate {
     }
 
     /// Reads the body where a body rule will be asked about it.
-    async fn body_facts(
+    pub(super) async fn body_facts(
         &self,
         target: &Target<'_>,
         control: &Control,
@@ -290,17 +307,15 @@ impl Gate {
     }
 }
 
-fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
+/// The row that a request meets, if any.
+pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     if request.target().is_asterisk() {
         return Target::Unmapped(Unmapped::Deny);
     }
     match mapping.find(request.target().path(), request.method()) {
         // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
         Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.rollout_of(row)),
-        Found::WrongMethod(_) | Found::Nothing => {
-            counter!("gate_unmapped_total").increment(1);
-            Target::Unmapped(mapping.unmapped())
-        }
+        Found::WrongMethod(_) | Found::Nothing => Target::Unmapped(mapping.unmapped()),
     }
 }
 
@@ -319,13 +334,14 @@ fn presents_machine_credential(request: &Request) -> bool {
         || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
 }
 
-fn principal_of(subject: &Subject, access: &Access) -> Option<Principal> {
+/// Who the subject is, if it stands.
+pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Principal> {
     if access.standing != Standing::Active {
         return None;
     }
     match subject {
         Subject::Admin { id, session } => Some(Principal::Admin { id: id.clone(), session: session.clone() }),
-        Subject::Machine(_) => access
+        Subject::Machine(_) | Subject::Enrolled(_) => access
             .token
             .as_ref()
             .map(|token| Principal::Machine { id: MachineTokenId::new(token.id.clone()) }),

@@ -206,7 +206,7 @@ impl Gateway {
         let ruling = self.gate.rule(&incoming, &mut body).await;
         context.continued = body.continued;
         histogram!("gate_decision_seconds").record(context.started.elapsed());
-        context.outcome = outcome(&ruling);
+        context.outcome = ruling.word();
         let answer = Answer::to_ruling(&ruling, &request, context.id, &self.gate.options.login_path);
         let wants_upgrade = request.upgrade();
         context.request = Some(request);
@@ -268,17 +268,6 @@ fn is_too_slow(elapsed: Duration, bytes: u64, time: Option<Duration>) -> bool {
 
 fn is_over_tls(session: &Session) -> bool {
     session.as_downstream().digest().is_some_and(|digest| digest.ssl_digest.is_some())
-}
-
-fn outcome(ruling: &Ruling) -> &'static str {
-    match ruling {
-        Ruling::Forward(_) => "forwarded",
-        Ruling::Denied(..) => "denied",
-        Ruling::Login => "login",
-        Ruling::Unauthorized => "unauthorized",
-        Ruling::Gone => "gone",
-        Ruling::Unavailable => "unavailable",
-    }
 }
 
 #[async_trait]

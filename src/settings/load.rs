@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "environment",
     "listen",
     "tls",
@@ -24,6 +24,7 @@ const SECTIONS: [&str; 16] = [
     "assertion",
     "forwarded",
     "ingest",
+    "api",
     "retention",
     "decisions",
     "probe",
@@ -153,6 +154,7 @@ impl Reader<'_> {
             assertion: self.section(&mut table, "assertion"),
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
+            api: self.section(&mut table, "api"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
@@ -224,6 +226,13 @@ impl Reader<'_> {
             if !path.starts_with('/') || path.starts_with("//") {
                 report(section, "a path must begin with one `/`");
             }
+        }
+        let is_base = |url: &String| {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.ends_with('/') && !rest.contains(['?', '#']))
+        };
+        if !settings.api.public_url.as_ref().is_none_or(is_base) {
+            report("api", "`public_url` must begin with `https://` or `http://`, without a `/` at its end");
         }
         if settings.environment == super::Environment::Production
             && settings.firewall.allowed_hosts.is_empty()
@@ -315,6 +324,23 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         ];
         for (section, expected) in table {
             let parsed = Settings::parse("gate.toml", &format!("[tls]\n{section}\n"));
+            assert_eq!(parsed.is_ok(), expected, "{section}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_one_that_paths_can_follow() {
+        let table = [
+            ("", true),
+            ("public_url = \"https://gate.internal:9901\"", true),
+            ("public_url = \"http://gate.internal/gate\"", true),
+            ("public_url = \"https://gate.internal/\"", false),
+            ("public_url = \"https://\"", false),
+            ("public_url = \"gate.internal\"", false),
+            ("public_url = \"https://gate.internal?x=\"", false),
+        ];
+        for (section, expected) in table {
+            let parsed = Settings::parse("gate.toml", &format!("[api]\n{section}\n"));
             assert_eq!(parsed.is_ok(), expected, "{section}");
         }
     }

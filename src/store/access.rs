@@ -74,7 +74,7 @@ const TOKEN_ACCESS: &str = "
                CASE WHEN revoked_at_utc IS NULL AND (expires_at_utc IS NULL OR expires_at_utc > $2)
                     THEN 1 ELSE 0 END
           FROM gate_machine_tokens
-         WHERE token_sha256 = $1
+         WHERE token_sha256 = $1 OR id = $3
     ), held(role_id) AS (
         SELECT gr.role_id
           FROM token t
@@ -166,25 +166,21 @@ macro_rules! access_store {
         impl AccessStore for $store {
             async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
                 bounded(self.limit, async {
-                    match subject {
-                        Subject::Admin { id, session } => {
-                            let facts: Vec<Fact> = sqlx::query_as(ADMIN_ACCESS)
-                                .bind(id.as_str())
-                                .bind(session.as_ref().map(|session| session.as_str()))
-                                .bind(now)
-                                .fetch_all(&self.pool)
-                                .await?;
-                            assemble(facts, session.is_some())
-                        }
+                    let nothing = None::<&str>;
+                    let query = match subject {
+                        Subject::Admin { id, session } => sqlx::query_as(ADMIN_ACCESS)
+                            .bind(id.as_str())
+                            .bind(session.as_ref().map(|session| session.as_str()))
+                            .bind(now),
                         Subject::Machine(digest) => {
-                            let facts: Vec<Fact> = sqlx::query_as(TOKEN_ACCESS)
-                                .bind(digest.to_hex())
-                                .bind(now)
-                                .fetch_all(&self.pool)
-                                .await?;
-                            assemble(facts, false)
+                            sqlx::query_as(TOKEN_ACCESS).bind(digest.to_hex()).bind(now).bind(nothing)
                         }
-                    }
+                        Subject::Enrolled(id) => {
+                            sqlx::query_as(TOKEN_ACCESS).bind(nothing).bind(now).bind(id.as_str())
+                        }
+                    };
+                    let facts: Vec<Fact> = query.fetch_all(&self.pool).await?;
+                    assemble(facts, matches!(subject, Subject::Admin { session: Some(_), .. }))
                 })
                 .await
             }

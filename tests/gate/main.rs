@@ -14,12 +14,15 @@
 mod support;
 
 mod audit_log;
+mod authzen;
 mod corpus;
 mod decisions;
 mod drift;
 mod explain;
+mod forward_auth;
 mod framing;
 mod freshness;
+mod gate_api;
 mod golden;
 mod headers;
 mod kill_switch;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::identity::Subject;
 use console_gate::identity::machine_token::TokenDigest;
-use console_gate::ids::{AdminId, SessionId};
+use console_gate::ids::{AdminId, MachineTokenId, SessionId};
 use console_gate::rbac::{Access, LegacyRole, Standing};
 
 use super::world::{ADMINS, Limited, World, secret};
@@ -65,7 +65,7 @@ fn moment(expires_in: Option<i64>) -> Option<DateTime<Utc>> {
 }
 
 /// Everybody whom one can ask about, and what they hold: each admin without a session and with each session, an
-/// unknown one among them; an unknown admin; each token, and one that does not exist.
+/// unknown one among them; an unknown admin; each token, by its hash and by its id, and some that do not exist.
 pub(crate) fn subjects(world: &World) -> Vec<(Subject, Holding)> {
     let mut subjects = Vec::new();
     let mut ask = |id: String, session: Option<&str>, holding: Holding| {
@@ -85,7 +85,14 @@ pub(crate) fn subjects(world: &World) -> Vec<(Subject, Holding)> {
     // The ids of roles and groups are no ids of admins.
     ask("7".to_owned(), None, Holding::nothing(Standing::Unknown));
     for number in 0..world.tokens.len() {
-        subjects.push((Subject::Machine(TokenDigest::of(&secret(number))), token(world, number)));
+        let digest = TokenDigest::of(&secret(number));
+        subjects.push((Subject::Machine(digest), token(world, number)));
+        subjects.push((Subject::Enrolled(MachineTokenId::new(number.to_string())), token(world, number)));
+        // Neither the hash nor the name is an id.
+        for other in [digest.to_hex(), format!("token {number}")] {
+            let other = Subject::Enrolled(MachineTokenId::new(other));
+            subjects.push((other, Holding::nothing(Standing::Unknown)));
+        }
     }
     let unknown = Subject::Machine(TokenDigest::of("cgm_unknown"));
     subjects.push((unknown, Holding::nothing(Standing::Unknown)));

@@ -1,0 +1,37 @@
+//! `/api/gate/*`: what runs, what a change would do, what happened; as JSON, so that pages can be built on it.
+//!
+//! For the machine tokens of `[api] callers`: each handler takes an [`super::service::ApiCaller`]. Everything is read; the
+//! gate is changed by its file and its commands alone.
+
+mod diff;
+mod drift;
+mod history;
+mod mapping;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::rejection::QueryRejection;
+use axum::routing::{get, post};
+
+use super::AdminState;
+use super::problem::Problem;
+
+/// The endpoints.
+pub fn router() -> Router<AdminState> {
+    Router::new()
+        .route("/api/gate/mapping", get(mapping::get))
+        .route("/api/gate/diff", post(diff::post).layer(DefaultBodyLimit::max(diff::MOST_BYTES)))
+        .route("/api/gate/drift", get(drift::get))
+        .route("/api/gate/history", get(history::get))
+}
+
+/// 400 for a parameter that is not one.
+fn bad_query(rejection: &QueryRejection) -> Problem {
+    Problem::bad_request(rejection.body_text())
+}
+
+/// 503, and a line in the log that says why.
+fn unavailable(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "a question about the gate could not be answered");
+    Problem::unavailable("the database did not answer; ask again")
+}

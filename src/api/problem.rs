@@ -1,0 +1,83 @@
+//! A refusal of an endpoint, as RFC 9457 has it.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// Why an endpoint does not do what it was asked.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    title: &'static str,
+    detail: String,
+    /// What is wrong with which part of the request.
+    errors: Vec<Value>,
+    /// In seconds.
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A refusal with a status, its title and a sentence.
+    pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem { status, title, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// 400.
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "Bad Request", detail)
+    }
+
+    /// 401: no token, or none that stands.
+    pub fn unauthorized() -> Problem {
+        let detail = "a live service token is needed: Authorization: Bearer ...";
+        Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
+    }
+
+    /// 403: a token that stands, but not for this.
+    pub fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "Forbidden", detail)
+    }
+
+    /// 413.
+    pub fn too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large", detail)
+    }
+
+    /// 429: wait for so many seconds.
+    pub fn too_many(seconds: u64) -> Problem {
+        let detail = format!("this token has asked for more than it may; wait for {seconds} s");
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", detail);
+        Problem { retry_after: Some(seconds), ..problem }
+    }
+
+    /// 503: ask again.
+    pub fn unavailable(detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", detail);
+        Problem { retry_after: Some(1), ..problem }
+    }
+
+    /// Says what is wrong with which part of the request.
+    #[must_use]
+    pub fn with_errors(self, errors: Vec<Value>) -> Problem {
+        Problem { errors, ..self }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "type": "about:blank", "title": self.title, "status": self.status.as_u16(), "detail": self.detail });
+        if !self.errors.is_empty() {
+            body["errors"] = Value::Array(self.errors);
+        }
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,131 @@
+//! What the gate would answer to a request that nobody has made.
+//!
+//! Others ask before they show a button, or where the gate does not stand in between. It is the gate's own question: the
+//! running mapping, a strict read of what the subject holds, and [`decide`]. But it is a question and not a request:
+//! nothing is let through and nobody is turned away, so it leaves no audit row, no drift and no line in the decision log.
+//! Whoever acts on the answer records that.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Gate;
+use super::ruling::{BodySource, principal_of, target};
+use crate::access::AccessError;
+use crate::decision::body::BodyError;
+use crate::decision::{Caller, Control, Question, Target, Verdict, decide};
+use crate::firewall::Request;
+use crate::identity::{Principal, Subject};
+use crate::mapping::{Freshness, Mapping, Row, RowKind};
+use crate::rbac::{Access, Requirement, Standing};
+
+/// What any number of questions are answered by: the mapping that ran, and the switches and the epoch, read then.
+pub struct Moment {
+    pub mapping: Arc<Mapping>,
+    pub control: Control,
+}
+
+/// The answer about a request.
+#[derive(Debug)]
+pub struct Evaluation {
+    pub verdict: Verdict,
+    /// `None` where no row covers the path.
+    pub route: Option<Arc<str>>,
+    pub cluster: Option<Arc<str>>,
+    /// Whether the subject stands for somebody.
+    pub standing: Standing,
+}
+
+/// The answer about a role or permission by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    pub held: bool,
+    pub standing: Standing,
+}
+
+impl Gate {
+    /// Reads the switches now, whatever freshness the rows ask for.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn moment(&self) -> Result<Moment, AccessError> {
+        let mapping = self.mappings.running();
+        Ok(Moment { mapping, control: self.access.observe(Freshness::Strict).await? })
+    }
+
+    /// What would become of this request if `subject` made it. A `body` that is not given cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn evaluate(
+        &self,
+        moment: &Moment,
+        subject: &Subject,
+        request: &Request,
+        body: Option<&[u8]>,
+    ) -> Result<Evaluation, AccessError> {
+        let Moment { mapping, control } = moment;
+        let access = self.access.resolve(subject, control.epoch).await?;
+        let principal = principal_of(subject, &access);
+        let target = target(mapping, request);
+        let facts = self
+            .body_facts(&target, control, principal.as_ref(), &access, request, &mut GivenBody(body))
+            .await;
+        let caller = caller(&target, principal.as_ref(), &access);
+        let verdict = decide(&Question { target, caller, control: Some(control), body: &facts });
+        let row = match target {
+            Target::Row(row, _) => Some(row),
+            Target::Unmapped(_) => None,
+        };
+        Ok(Evaluation {
+            verdict,
+            route: row.map(|row| row.route.clone()),
+            cluster: row.and_then(|row| row.cluster.clone()),
+            standing: access.standing,
+        })
+    }
+
+    /// Whether `subject` holds a role or a permission of the RBAC V2 tables, whichever gate is in force.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn holding(
+        &self,
+        moment: &Moment,
+        subject: &Subject,
+        requirement: &Requirement,
+    ) -> Result<Holding, AccessError> {
+        let access = self.access.resolve(subject, moment.control.epoch).await?;
+        let held = access.standing == Standing::Active && access.meets(requirement);
+        Ok(Holding { held, standing: access.standing })
+    }
+}
+
+/// The caller that the subject would be. To a machine row an enrolled machine comes with its token, which is all that the
+/// gate asks of anybody there.
+fn caller<'a>(target: &Target<'_>, principal: Option<&'a Principal>, access: &'a Access) -> Caller<'a> {
+    match (target, principal) {
+        (Target::Row(Row { kind: RowKind::Machine, .. }, _), Some(Principal::Machine { .. })) => {
+            Caller::Presented
+        }
+        (_, Some(principal)) => Caller::Known(principal, access),
+        (_, None) => Caller::Nobody,
+    }
+}
+
+/// A body that was given with the question.
+struct GivenBody<'b>(Option<&'b [u8]>);
+
+#[async_trait]
+impl BodySource for GivenBody<'_> {
+    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        match self.0 {
+            None => Err(BodyError::Incomplete),
+            Some(body) if body.len() > limit => Err(BodyError::TooLarge),
+            Some(body) => Ok(body.to_vec()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The effective table: every row with what decides it, as the matcher and the clusters have it.
+
+use serde::Serialize;
+
+use super::{BodyField, BodyRule, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, V2Gate};
+use crate::diagnostic::Lines;
+use crate::rbac::{LegacyRole, Requirement};
+
+/// One row, with words for everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct EffectiveRow<'m> {
+    pub line: usize,
+    pub blueprint: &'m str,
+    pub cluster: Option<&'m str>,
+    /// What decides while FLAG_RBAC_V2 is on: `legacy`, `shadow`, `v2`, or for a row without a role its kind.
+    pub decides: &'static str,
+    pub methods: String,
+    pub path: &'m str,
+    pub legacy: Option<Vec<&'static str>>,
+    pub v2: Option<String>,
+    pub when: Vec<String>,
+    pub undecided: Option<&'m str>,
+    /// For whom V2 comes first, where it is not for all.
+    pub cohort: Option<String>,
+    pub flags: Vec<&'static str>,
+}
+
+impl Mapping {
+    /// Every row, in the order of the file.
+    pub fn effective(&self) -> Vec<EffectiveRow<'_>> {
+        let lines = Lines::new(self.source());
+        self.rows().iter().map(|row| effective(self, row, lines.position(row.offset).0)).collect()
+    }
+}
+
+fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRow<'m> {
+    let mut effective = EffectiveRow {
+        line,
+        blueprint: &row.blueprint,
+        cluster: row.cluster.as_deref(),
+        decides: mapping.rollout_of(row).mode.as_str(),
+        methods: row.methods.to_string(),
+        path: row.pattern.as_str(),
+        legacy: None,
+        v2: None,
+        when: Vec::new(),
+        undecided: None,
+        cohort: None,
+        flags: flags(row),
+    };
+    match &row.kind {
+        RowKind::Gated { legacy, v2, .. } => {
+            effective.legacy =
+                legacy.as_ref().map(|roles| roles.iter().map(|role| LegacyRole::as_str(*role)).collect());
+            match v2 {
+                V2Gate::Undecided { question, .. } => {
+                    effective.decides = "legacy";
+                    effective.undecided = Some(question);
+                }
+                V2Gate::Requires { base, when } => {
+                    let rollout = mapping.rollout_of(row);
+                    effective.cohort = rollout.cohort.is_some().then(|| rollout.to_string());
+                    effective.v2 = Some(Requirement::to_string(base));
+                    effective.when = when.iter().map(in_words).collect();
+                }
+            }
+        }
+        RowKind::Session => effective.decides = "session",
+        RowKind::Public => effective.decides = "public",
+        RowKind::Machine => effective.decides = "machine",
+        RowKind::Upstream => effective.decides = "upstream",
+        RowKind::Gone => effective.decides = "gone",
+    }
+    effective
+}
+
+fn in_words(rule: &BodyRule) -> String {
+    let field = match &rule.field {
+        BodyField::Json(pointer) => pointer,
+        BodyField::Form(field) => field,
+    };
+    format!("{} where `{field}` is `{}`", rule.requires, rule.equals)
+}
+
+fn flags(row: &Row) -> Vec<&'static str> {
+    let flags = [
+        (matches!(row.kind, RowKind::Gated { machine: true, .. }), "machine-or-session"),
+        (row.totp == Some(Totp::Elevation), "totp-elevation"),
+        (row.totp == Some(Totp::Inline), "totp-inline"),
+        (row.websocket, "websocket"),
+        (row.unauthenticated == Unauthenticated::Status401, "unauthenticated-401"),
+        (row.freshness == Some(Freshness::Push), "push"),
+        (row.freshness == Some(Freshness::Strict), "strict"),
+    ];
+    flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect()
+}

@@ -1,0 +1,203 @@
+//! `/api/gate/*`: what the commands tell, as JSON, to whoever may ask.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::scene::{MAPPING, Scene, create_token};
+use crate::support::{Ask, Database};
+
+const API: &str = "[api]\ncallers = [\"console\"]\n";
+
+/// Every endpoint.
+const ENDPOINTS: [(&str, &str); 4] = [
+    ("GET", "/api/gate/mapping"),
+    ("POST", "/api/gate/diff"),
+    ("GET", "/api/gate/drift"),
+    ("GET", "/api/gate/history"),
+];
+
+impl Scene {
+    async fn read(&self, target: &str) -> Value {
+        let answer = self.send(&Ask::get(target).bearer(&self.token)).await;
+        assert_eq!(answer.status, 200, "{target}: {}", String::from_utf8_lossy(&answer.body));
+        answer.json()
+    }
+
+    async fn diff(&self, query: &str, candidate: &str) -> (u16, Value) {
+        let ask = Ask::new("POST", &format!("/api/gate/diff{query}"))
+            .bearer(&self.token)
+            .body(candidate.to_owned());
+        let answer = self.send(&ask).await;
+        (answer.status, answer.json())
+    }
+}
+
+#[tokio::test]
+async fn only_a_live_token_that_is_named_may_ask() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let other = create_token(&scene.gate, "somebody-else", &["--group", "raxx-platform-admins"]);
+    for (method, path) in ENDPOINTS {
+        let ask = Ask::new(method, path).body(if method == "POST" { MAPPING } else { "" });
+        let table = [
+            (ask.clone(), 401),
+            (ask.clone().bearer("cgm_wrong"), 401),
+            (ask.clone().cookie(&scene.world.cookie("anna")), 401),
+            (ask.clone().bearer(&other), 403),
+            (ask.bearer(&scene.token), 200),
+        ];
+        for (ask, expected) in table {
+            assert_eq!(scene.send(&ask).await.status, expected, "{method} {path}");
+        }
+    }
+    scene.gate.run(&["token", "revoke", "console"]);
+    for (method, path) in ENDPOINTS {
+        assert_eq!(scene.send(&Ask::new(method, path).bearer(&scene.token)).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_database_nobody_is_told_anything() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    scene.world.execute("ALTER TABLE gate_epoch RENAME TO gate_epoch_away").await;
+    for (method, path) in ENDPOINTS {
+        assert_eq!(scene.send(&Ask::new(method, path).bearer(&scene.token)).await.status, 503, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_running_mapping_row_by_row() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let running = scene.read("/api/gate/mapping").await;
+    assert_eq!(running["sha256"].as_str().map(str::len), Some(64));
+    let switches = json!([running["unmapped"], running["rbac_v2"], running["may_enforce"]]);
+    assert_eq!(switches, json!(["deny", true, true]));
+    let clusters = json!([
+        { "name": "L", "mode": "legacy", "rollout": "legacy", "rows": 2, "undecided": 1 },
+        { "name": "S", "mode": "shadow", "rollout": "shadow", "rows": 1, "undecided": 0 },
+        { "name": "V", "mode": "v2", "rollout": "v2", "rows": 6, "undecided": 0 },
+    ]);
+    assert_eq!(running["clusters"], clusters);
+    // The same table as the command's, which has golden files of its own.
+    let file = scene.gate.mapping_file().display().to_string();
+    let (_, printed) = scene.gate.attempt(&["check", &file, "--table", "--format", "json"]);
+    let checked: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(running["rows"], checked["table"]);
+    assert_eq!(running["rows"].as_array().map(Vec::len), Some(14));
+    scene.gate.run(&["flag", "rbac-v2", "off"]);
+    assert_eq!(scene.read("/api/gate/mapping").await["rbac_v2"], false);
+}
+
+/// The API and the command tell the same of the same change, and neither makes it.
+#[tokio::test]
+async fn what_a_candidate_would_change() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let candidate = MAPPING.replace("S = \"shadow\"", "S = \"v2\"").replace(
+        "\"GET /public\" = { public = true }",
+        "\"GET /public\" = { legacy = [\"ops\"], undecided = \"AMBIGUOUS-2\", options = { A = \"console-user\", B = \"console-manager\" } }",
+    );
+    let new = scene.world.folder().join("candidate.toml");
+    std::fs::write(&new, &candidate).expect("a file");
+    let (old, new) = (scene.gate.mapping_file().display().to_string(), new.display().to_string());
+    for (query, arguments) in [
+        ("", &[][..]),
+        ("?flag=off", &["--flag", "off"]),
+        (
+            "?legacy_as=superadmin=raxx-platform-admins,readonly=",
+            &["--legacy-as", "superadmin=raxx-platform-admins,readonly="],
+        ),
+    ] {
+        let (status, mut told) = scene.diff(query, &candidate).await;
+        assert_eq!(status, 200, "{told}");
+        let shas =
+            ["from_sha256", "to_sha256"].map(|name| told.as_object_mut().expect("an object").remove(name));
+        assert_ne!(shas[0], shas[1]);
+        let (code, printed) =
+            scene.gate.attempt(&[&["diff", &old, &new, "--format", "json"], arguments].concat());
+        assert_eq!(code, 1, "{printed}");
+        assert_eq!(told, serde_json::from_str::<Value>(&printed).expect("JSON"), "{query}");
+    }
+    let (_, told) = scene.diff("", MAPPING).await;
+    assert_eq!((&told["changes"], &told["from_sha256"]), (&json!([]), &told["to_sha256"]));
+    let history = scene.read("/api/gate/history").await;
+    assert_eq!(history["activations"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_candidate_that_the_gate_would_refuse_is_422() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let unknown_role = MAPPING.replace("\"console-audit-user\"", "\"console-no-such-role\"");
+    for (candidate, expected) in
+        [("version = ", "syntax"), ("version = 1\nx = 1\n", "unknown-key"), (&unknown_role, "missing-role")]
+    {
+        let (status, told) = scene.diff("", candidate).await;
+        assert_eq!((status, &told["status"]), (422, &json!(422)), "{told}");
+        let findings = told["errors"].as_array().expect("findings");
+        let found = findings.iter().find(|finding| finding["id"] == expected);
+        let found = found.unwrap_or_else(|| panic!("no `{expected}` in {told}"));
+        assert_eq!((&found["level"], &found["place"]["file"]), (&json!("error"), &json!("candidate")));
+        assert!(found["place"]["line"].as_u64().is_some_and(|line| line > 0));
+    }
+    let (status, _) = scene.diff("", &"#".repeat(1024 * 1024 + 1)).await;
+    assert_eq!(status, 413);
+}
+
+#[tokio::test]
+async fn disagreements_and_their_sum() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    for admin in ["carol", "carol", "ben"] {
+        let ask = Ask::get("/s/audit").cookie(&scene.world.cookie(admin));
+        assert_eq!(scene.gate.send(&ask).await.status, 403);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let told = loop {
+        let told = scene.read("/api/gate/drift").await;
+        if told["summary"]["requests"] == 3 {
+            break told;
+        }
+        assert!(Instant::now() < deadline, "the disagreements are not there: {told}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let summary = json!({ "would_newly_deny": 0, "would_newly_allow": 2, "callers": 2, "requests": 3 });
+    assert_eq!(told["summary"], summary);
+    let (_, printed) = scene.gate.attempt(&["drift", "--format", "json"]);
+    assert_eq!(told["drift"], serde_json::from_str::<Value>(&printed).expect("JSON"));
+    for (query, count) in [
+        ("?cluster=S", 2),
+        ("?cluster=V", 0),
+        ("?direction=would_newly_allow", 2),
+        ("?direction=would_newly_deny", 0),
+        ("?limit=1", 1),
+    ] {
+        let told = scene.read(&format!("/api/gate/drift{query}")).await;
+        assert_eq!(told["drift"].as_array().map(Vec::len), Some(count), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_none_is_400() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    for target in [
+        "/api/gate/drift?direction=up",
+        "/api/gate/drift?clutser=S",
+        "/api/gate/history?limit=-1",
+        "/api/gate/history?limit=many",
+    ] {
+        let answer = scene.send(&Ask::get(target).bearer(&scene.token)).await;
+        assert_eq!(answer.status, 400, "{target}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+    for query in ["?flag=maybe", "?legacy_as=superadmin", "?legacy_as=superadmin=no-such-group"] {
+        assert_eq!(scene.diff(query, MAPPING).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_history_of_mappings() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let told = scene.read("/api/gate/history?limit=1").await;
+    let activation = &told["activations"][0];
+    assert_eq!((&activation["outcome"], &activation["activated_by"]), (&json!("activated"), &json!("start")));
+    assert_eq!(activation["sha256"], scene.read("/api/gate/mapping").await["sha256"]);
+    assert_eq!(scene.read("/api/gate/history?limit=0").await["activations"], json!([]));
+}
