@@ -17,6 +17,7 @@ mod retention;
 mod rollback;
 mod serve;
 mod settled;
+mod soak;
 mod token;
 
 use std::path::PathBuf;
@@ -77,6 +78,8 @@ enum Command {
     Diff(diff::Diff),
     /// List where the legacy gate and V2 disagreed in shadow mode
     Drift(drift::Drift),
+    /// Say whether a cluster in shadow is ready for V2
+    Soak(soak::Soak),
     /// Say what becomes of a request, and why
     Explain(explain::Explain),
     /// Flip the kill-switch
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => check::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Drift(command) => drift::run(command, &arguments.common),
+        Command::Soak(command) => soak::run(command, &arguments.common),
         Command::Explain(command) => explain::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),
         Command::Rollback(command) => rollback::run(command, &arguments.common),

@@ -7,6 +7,7 @@
 //! - [`identity`]: a request's credential. Pure.
 //! - [`rbac`]: what somebody holds. Pure.
 //! - [`decision`]: whether that is enough. Pure.
+//! - [`drift`]: where the two gates disagree, and what was made of it; [`soak`]: when a cluster is ready. Pure.
 //! - [`access`]: what somebody holds, proven current: the cache and its rule.
 //! - [`audit`]: what happened, made durable before it is answered.
 //! - [`store`]: the database, the only place with SQL.
@@ -17,7 +18,9 @@
 //! - [`upstream`]: Console's servers and their health.
 //! - [`api`]: health, readiness, metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
+//! - [`sentry`]: what an operator's error tracker is told.
 //! - [`report`]: what commands find, told to a person, a program or a code host.
+//! - [`workbench`]: what commands and the API tell of a rollout, gathered from the store.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
 //! `tests/architecture.rs` keeps the rules about who may import whom true.
@@ -34,6 +37,7 @@ pub mod clock;
 pub mod decision;
 pub mod decision_log;
 pub mod diagnostic;
+pub mod drift;
 pub mod firewall;
 pub mod folder_watch;
 pub mod identity;
@@ -45,9 +49,12 @@ pub mod outbound;
 pub mod proxy;
 pub mod rbac;
 pub mod report;
+pub mod sentry;
 pub mod server;
 pub mod settings;
+pub mod soak;
 pub mod store;
 pub mod tally;
 pub mod tls;
 pub mod upstream;
+pub mod workbench;

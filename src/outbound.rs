@@ -72,6 +72,7 @@ pub enum Request<'a> {
 /// What came back. The body may hold a key, so it is zeroed when it is dropped.
 pub struct Answer {
     pub status: u16,
+    pub fields: http::HeaderMap,
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -183,12 +184,13 @@ impl Outbound {
         let answer = async {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
+            let fields = response.headers().clone();
             let collected = Limited::new(response.into_body(), self.answer_bytes).collect().await;
             let body = collected.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => OutboundError::Large(self.answer_bytes),
                 None => OutboundError::Body(error.to_string()),
             })?;
-            Ok(Answer { status, body: Zeroizing::new(body.to_bytes().into()) })
+            Ok(Answer { status, fields, body: Zeroizing::new(body.to_bytes().into()) })
         };
         tokio::pin!(answer);
         tokio::select! {

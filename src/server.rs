@@ -147,7 +147,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         mappings: mappings.clone(),
         access: Arc::new(access),
         audit,
-        drift: DriftReporter::start(store.clone()),
+        drift: DriftReporter::start(store.clone(), settings.retention.drift_rows),
         decisions: decision_log(settings, &store, &clock),
         cookies: cookie_verifier(settings, secrets)?,
         assertions: AssertionSigner::new(

@@ -60,7 +60,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
             let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
             Registry { catalog, people: Vec::new() }
         }
-        None => with_store(&settings, async |store| Registry::read(&store).await)
+        None => with_store(&settings, async |store| Ok(Registry::read(&store).await?))
             .context("cannot read who there is (use --seed to compare without a database)")?,
     };
     let legacy_as = legacy_as(&command.legacy_as, &registry.catalog)?;

@@ -1,4 +1,4 @@
-//! Who there is and what the registry defines, as of one moment, for commands that report about everybody.
+//! In which groups the holders of a legacy role are taken to be, for commands that report about everybody.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,30 +8,8 @@ use anyhow::Context as _;
 use crate::impact::profile::LegacyAs;
 use crate::rbac::LegacyRole;
 use crate::rbac::catalog::Catalog;
-use crate::rbac::census::Person;
-use crate::store::SharedStore;
 
-/// Roles, groups, and everybody who was granted any.
-pub(super) struct Registry {
-    pub catalog: Catalog,
-    pub people: Vec<Person>,
-}
-
-impl Registry {
-    /// Reads both as of one epoch.
-    pub(super) async fn read(store: &SharedStore) -> anyhow::Result<Registry> {
-        const TRIES: u32 = 5;
-        for _ in 0..TRIES {
-            let before = store.control().await?.epoch;
-            let registry =
-                Registry { catalog: store.catalog().await?, people: store.census(chrono::Utc::now()).await? };
-            if store.control().await?.epoch == before {
-                return Ok(registry);
-            }
-        }
-        anyhow::bail!("the access tables changed each time while they were read: try again")
-    }
-}
+pub(super) use crate::workbench::Registry;
 
 /// `superadmin=raxx-platform-admins`, or `readonly=` for nobody.
 #[derive(Clone, Debug)]

@@ -28,5 +28,6 @@ mod other_rows;
 mod push;
 mod routes_file;
 mod silence;
+mod soak;
 mod streams;
 mod upstreams;
