@@ -24,6 +24,7 @@ mod retention;
 mod rollback;
 mod serve;
 mod settled;
+mod soak;
 mod time;
 mod token;
 mod verify;
@@ -92,6 +93,8 @@ enum Command {
     Import(import::Import),
     /// List where the legacy gate and V2 disagreed in shadow mode
     Drift(drift::Drift),
+    /// Say whether a cluster in shadow is ready for V2
+    Soak(soak::Soak),
     /// Say what becomes of a request, and why
     Explain(explain::Explain),
     /// Flip the kill-switch
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Lint(command) => lint::run(command, &arguments.common),
         Command::Import(command) => import::run(command),
         Command::Drift(command) => drift::run(command, &arguments.common),
+        Command::Soak(command) => soak::run(command, &arguments.common),
         Command::Explain(command) => explain::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),
         Command::Rollback(command) => rollback::run(command, &arguments.common),

@@ -178,7 +178,7 @@ pub struct Drift {
 }
 
 /// What enforcing V2 would change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     WouldNewlyDeny,
@@ -192,6 +192,13 @@ impl Direction {
             Direction::WouldNewlyDeny => "would_newly_deny",
             Direction::WouldNewlyAllow => "would_newly_allow",
         }
+    }
+
+    /// The direction of a stable word.
+    pub fn parse(word: &str) -> Option<Direction> {
+        [Direction::WouldNewlyDeny, Direction::WouldNewlyAllow]
+            .into_iter()
+            .find(|direction| direction.word() == word)
     }
 }
 

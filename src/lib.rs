@@ -8,6 +8,7 @@
 //! - [`rbac`]: what somebody holds. Pure.
 //! - [`decision`]: whether that is enough. Pure.
 //! - [`explanation`]: which row decides a request, and what becomes of whom, and why. Pure.
+//! - [`drift`]: where the two gates disagree, and what was made of it; [`soak`]: when a cluster is ready. Pure.
 //! - [`access`]: what somebody holds, proven current: the cache and its rule.
 //! - [`audit`]: what happened, made durable before it is answered.
 //! - [`store`]: the database, the only place with SQL.
@@ -23,6 +24,8 @@
 //! - [`report`]: what commands find, told to a person, a program or a code host.
 //! - [`console_source`]: Console's Python source, read and not run. Pure.
 //! - [`coverage`], [`lint`], [`import`]: Console's routes and gates against the mapping, and the mapping from them. Pure.
+//! - [`sentry`]: what an operator's error tracker is told.
+//! - [`workbench`]: what commands and the API tell of a rollout, gathered from the store.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //!
 //! `tests/architecture.rs` keeps the rules about who may import whom true.
@@ -41,6 +44,7 @@ pub mod coverage;
 pub mod decision;
 pub mod decision_log;
 pub mod diagnostic;
+pub mod drift;
 pub mod explanation;
 pub mod firewall;
 pub mod folder_watch;
@@ -59,10 +63,13 @@ pub mod rbac;
 pub mod registry;
 pub mod replay;
 pub mod report;
+pub mod sentry;
 pub mod server;
 pub mod settings;
+pub mod soak;
 pub mod store;
 pub mod tally;
 pub mod tls;
 pub mod upstream;
 pub mod verify;
+pub mod workbench;

@@ -155,7 +155,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         mappings: mappings.clone(),
         access: access.clone(),
         audit,
-        drift: DriftReporter::start(store.clone()),
+        drift: DriftReporter::start(store.clone(), settings.retention.drift_rows),
         decisions: decision_log(settings, &store, &clock),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: cookie_verifier(settings, secrets)?,

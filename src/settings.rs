@@ -412,11 +412,13 @@ impl Default for Api {
 pub struct Retention {
     /// Days after which a disagreement that was not seen again is forgotten.
     pub drift_days: u32,
+    /// Rows of drift; beyond them a new disagreement is only counted, by cluster and direction.
+    pub drift_rows: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { drift_days: 90 }
+        Retention { drift_days: 90, drift_rows: 100_000 }
     }
 }
 

@@ -17,6 +17,8 @@ pub mod migrations;
 pub mod people;
 pub mod postgres;
 pub mod retention;
+pub mod signoffs;
+pub mod soak;
 pub mod sqlite;
 pub mod tokens;
 
@@ -36,6 +38,8 @@ pub use migrations::MigrationStore;
 pub use people::PeopleStore;
 pub use postgres::PostgresStore;
 pub use retention::RetentionStore;
+pub use signoffs::SignOffStore;
+pub use soak::SoakStore;
 pub use sqlite::SqliteStore;
 pub use tokens::TokenStore;
 
@@ -56,6 +60,8 @@ pub trait Store:
     + MigrationStore
     + PeopleStore
     + RetentionStore
+    + SignOffStore
+    + SoakStore
     + TokenStore
     + Send
     + Sync

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of I/O, and what of the crate they may know.
-const PURE: [(&str, &[&str]); 17] = [
+const PURE: [(&str, &[&str]); 19] = [
     ("ids", &[]),
     ("clock", &[]),
     ("method", &[]),
@@ -17,6 +17,8 @@ const PURE: [(&str, &[&str]); 17] = [
     ("firewall", &["method"]),
     ("identity", &["ids"]),
     ("decision", &["ids", "mapping", "rbac", "identity"]),
+    ("drift", &["ids", "mapping", "rbac", "decision"]),
+    ("soak", &["mapping", "rbac", "decision", "drift"]),
     ("impact", &["ids", "method", "diagnostic", "mapping", "rbac", "decision"]),
     ("replay", &["ids", "method", "mapping", "rbac", "identity", "decision"]),
     ("console_source", &["method", "report", "diagnostic"]),

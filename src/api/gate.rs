@@ -5,8 +5,10 @@
 
 mod diff;
 mod drift;
+mod explain;
 mod history;
 mod mapping;
+mod soak;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -21,7 +23,9 @@ pub fn router() -> Router<AdminState> {
     Router::new()
         .route("/api/gate/mapping", get(mapping::get))
         .route("/api/gate/diff", post(diff::post).layer(DefaultBodyLimit::max(diff::MOST_BYTES)))
+        .route("/api/gate/explain", get(explain::get))
         .route("/api/gate/drift", get(drift::get))
+        .route("/api/gate/soak", get(soak::get))
         .route("/api/gate/history", get(history::get))
 }
 

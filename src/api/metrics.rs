@@ -35,6 +35,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_access_loads_total", "access resolutions that the cache did not have");
     describe_counter!("gate_drift_total", "disagreements of the two gates in shadow mode");
     describe_counter!("gate_drift_lost_total", "disagreements that could not be written");
+    describe_counter!("gate_sentry_reports_total", "reports to the error tracker, by what became of them");
     describe_counter!("gate_audit_failures_total", "audit rows that were not durable in time");
     describe_counter!("gate_audit_spooled_total", "audit rows that went to the spool");
     describe_counter!("gate_audit_replayed_total", "audit rows of the spool that the database has now");

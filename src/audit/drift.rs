@@ -3,6 +3,7 @@
 //! Shadow mode must never block and never slow an answer, and a hot disagreement becomes one row with a counter: see
 //! [`tally`](crate::tally).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,9 +63,11 @@ pub struct DriftReporter {
 }
 
 impl DriftReporter {
-    /// Starts the writing task on the current runtime.
-    pub fn start<S: DriftStore + ?Sized + Send + Sync + 'static>(store: Arc<S>) -> Self {
-        DriftReporter { tally: Tally::start(Arc::new(Writer(store)), GATHER, "gate_drift_lost_total") }
+    /// Starts the writing task on the current runtime. Beyond `most_rows` of different disagreements, new ones are only
+    /// counted.
+    pub fn start<S: DriftStore + ?Sized + Send + Sync + 'static>(store: Arc<S>, most_rows: u32) -> Self {
+        let writer = Writer { most_rows, store };
+        DriftReporter { tally: Tally::start(Arc::new(writer), GATHER, "gate_drift_lost_total") }
     }
 
     /// Reports one disagreement. Returns at once.
@@ -90,17 +93,38 @@ impl DriftReporter {
     }
 }
 
-struct Writer<S: ?Sized>(Arc<S>);
+struct Writer<S: ?Sized> {
+    most_rows: u32,
+    store: Arc<S>,
+}
 
 #[async_trait]
 impl<S: DriftStore + ?Sized + Send + Sync + 'static> TallySink<DriftRecord> for Writer<S> {
     async fn write(&self, sums: Vec<DriftRecord>) -> usize {
-        match self.0.record_drift(&sums).await {
-            Ok(()) => 0,
+        match self.store.record_drift(&sums, self.most_rows).await {
+            Ok(new) => {
+                let new: HashSet<_> = new.into_iter().collect();
+                sums.iter().filter(|event| new.contains(&event.id)).for_each(tell_of_new);
+                0
+            }
             Err(error) => {
                 tracing::error!(%error, "drift could not be written");
                 sums.len()
             }
         }
     }
+}
+
+/// Told once for each disagreement and mapping, and to an operator's error tracker too: see [`sentry`](crate::sentry).
+fn tell_of_new(event: &DriftRecord) {
+    tracing::warn!(
+        target: crate::sentry::NOTABLE,
+        cluster = event.cluster.as_deref().unwrap_or_default(),
+        route = %event.route,
+        direction = event.direction,
+        reason = event.reason,
+        mapping = %event.mapping_sha256,
+        request_id = %event.request_id,
+        "a new disagreement of the legacy gate and RBAC V2"
+    );
 }

@@ -26,6 +26,16 @@ pub enum AuditEvent {
     TokenCreated { id: String, name: String, groups: Vec<String>, by: String },
     /// A machine token was revoked.
     TokenRevoked { name: String, by: String },
+    /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
+    DriftSignedOff {
+        disagreement: String,
+        route: String,
+        direction: &'static str,
+        reason: String,
+        by: String,
+    },
+    /// An explanation was taken back.
+    DriftSignOffWithdrawn { disagreement: String, route: String, direction: &'static str, by: String },
     /// The schema was changed.
     MigrationApplied { migrations: Vec<String>, by: String },
     /// A gate process began its chain of the audit, and saw where the others' chains ended. This is what gives a cut
@@ -174,6 +184,24 @@ impl AuditEvent {
             AuditEvent::TokenRevoked { name, by } => {
                 AuditRecord::by_operator("token_revoked", now, by, json!({ "name": name }))
             }
+            AuditEvent::DriftSignedOff { disagreement, route, direction, reason, by } => AuditRecord {
+                route: Some(route),
+                ..AuditRecord::by_operator(
+                    "drift_signed_off",
+                    now,
+                    by,
+                    json!({ "disagreement": disagreement, "direction": direction, "reason": reason }),
+                )
+            },
+            AuditEvent::DriftSignOffWithdrawn { disagreement, route, direction, by } => AuditRecord {
+                route: Some(route),
+                ..AuditRecord::by_operator(
+                    "drift_sign_off_withdrawn",
+                    now,
+                    by,
+                    json!({ "disagreement": disagreement, "direction": direction }),
+                )
+            },
             AuditEvent::MigrationApplied { migrations, by } => {
                 AuditRecord::by_operator("migration_applied", now, by, json!({ "migrations": migrations }))
             }

@@ -45,7 +45,7 @@ pub(super) struct Persona {
 }
 
 pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
-    super::serve::start_log(super::serve::LogFormat::Text);
+    super::serve::start_log(super::serve::LogFormat::Text, None);
     let folder = Folder::create()?;
     let settings = settings(demo, &folder)?;
     let secrets = Secrets::load(&settings, |_| None)?;

@@ -1,22 +1,57 @@
 //! `console-gate drift`
 
+mod explain;
+mod list;
+
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::{Common, Finding, with_store};
-use crate::store::drift::StoredDrift;
+use super::{Common, Finding, operator, with_notary, with_store};
+use crate::audit::AuditEvent;
+use crate::decision;
+use crate::drift::{Disagreement, Key, SignOff, Situation};
+use crate::mapping::Mapping;
+use crate::registry::Registry;
+use crate::report::style::COLUMNS;
+use crate::report::text::wrapped;
+use crate::settings::Settings;
+use crate::store::SharedStore;
+use crate::workbench;
 
-/// List where the legacy gate and V2 disagreed in shadow mode
+/// List where the legacy gate and V2 disagreed in shadow mode, explain it, sign it off
 ///
 /// Who would newly be denied or allowed if the cluster went V2, where, why, how often, first and last seen; the latest
-/// first. Exit code 1 says that there is any, so that a promotion can be held.
+/// first. What has been signed off is left out, until the mapping asks for something else on the row or the caller holds
+/// something else. Exit code 1 says that something is listed, so that a promotion can be held.
 #[derive(Debug, Args)]
 pub(super) struct Drift {
     /// Only this cluster
     #[arg(long)]
     cluster: Option<String>,
+    /// Only this row, as the mapping writes it: `GET /console/flags/`
+    #[arg(long)]
+    route: Option<String>,
+    /// Only this admin or machine token
+    #[arg(long, value_name = "ID")]
+    actor: Option<String>,
     /// Only this direction
     #[arg(long, value_enum)]
     direction: Option<Direction>,
+    /// What has been signed off too
+    #[arg(long)]
+    all: bool,
+    /// Why one disagreement is there, and what would end it; its id may be cut short
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sign_off", "withdraw"])]
+    explain: Option<String>,
+    /// Sign one disagreement off: it is as it should be
+    #[arg(long, value_name = "ID", requires = "reason", conflicts_with = "withdraw")]
+    sign_off: Option<String>,
+    /// Why it is as it should be; it is recorded
+    #[arg(long, requires = "sign_off", value_parser = reason)]
+    reason: Option<String>,
+    /// Take a sign-off back
+    #[arg(long, value_name = "ID")]
+    withdraw: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -30,69 +65,124 @@ enum Direction {
     Allow,
 }
 
-impl Direction {
-    fn word(self) -> &'static str {
-        match self {
-            Direction::Deny => crate::decision::Direction::WouldNewlyDeny.word(),
-            Direction::Allow => crate::decision::Direction::WouldNewlyAllow.word(),
+impl From<Direction> for decision::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Deny => decision::Direction::WouldNewlyDeny,
+            Direction::Allow => decision::Direction::WouldNewlyAllow,
         }
     }
 }
 
+/// For a person or for a program.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Text,
     Json,
 }
 
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("say why".into()) } else { Ok(text.to_owned()) }
+}
+
 pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    with_store(&settings, async |store| {
-        let mut rows = store.drift().await?;
-        rows.retain(|row| {
-            command.cluster.as_ref().is_none_or(|cluster| row.cluster.as_ref() == Some(cluster))
-                && command.direction.is_none_or(|direction| row.direction == direction.word())
-        });
-        match command.format {
-            Format::Text => print_text(&rows),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        }
-        Ok(if rows.is_empty() { Finding::Clean } else { Finding::Findings })
+    match (&command.explain, &command.sign_off, &command.reason, &command.withdraw) {
+        (Some(id), ..) => explain::run(&settings, id, command.format),
+        (_, Some(id), Some(reason), _) => sign_off(&settings, id, reason),
+        (.., Some(id)) => withdraw(&settings, id),
+        _ => with_store(&settings, async |store| {
+            let present = Present::read(&store).await?;
+            let report = workbench::drift(&store, &present.situation()).await?;
+            list::print(&list::Listing::new(report, command), command.format)
+        }),
+    }
+}
+
+/// What drift is held against.
+struct Present {
+    now: DateTime<Utc>,
+    mapping: Mapping,
+    registry: Registry,
+}
+
+impl Present {
+    async fn read(store: &SharedStore) -> anyhow::Result<Present> {
+        let now = Utc::now();
+        let mapping = workbench::running_mapping(store).await?;
+        Ok(Present { now, mapping, registry: Registry::read(store, now).await? })
+    }
+
+    fn situation(&self) -> Situation<'_> {
+        Situation::new(&self.mapping, &self.registry.catalog, &self.registry.people)
+    }
+}
+
+impl Drift {
+    fn asks_for(&self, drift: &Disagreement) -> bool {
+        self.asks_for_cluster(&drift.cluster, drift.key.direction)
+            && self.route.as_ref().is_none_or(|route| *route == drift.key.route)
+            && self.actor.as_ref().is_none_or(|actor| *actor == drift.key.actor_id)
+    }
+
+    fn asks_for_cluster(&self, cluster: &str, direction: decision::Direction) -> bool {
+        self.cluster.as_ref().is_none_or(|wanted| wanted == cluster)
+            && self.direction.is_none_or(|wanted| decision::Direction::from(wanted) == direction)
+    }
+}
+
+fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Finding> {
+    with_notary(settings, async |store, notary| {
+        let present = Present::read(&store).await?;
+        let situation = present.situation();
+        let report = workbench::drift(&store, &situation).await?;
+        let drift = report.named(id).map_err(anyhow::Error::msg)?;
+        let sign_off = SignOff {
+            key: drift.key.clone(),
+            reason: reason.to_owned(),
+            signed_by: operator(),
+            signed_at_utc: present.now,
+            fingerprints: situation.fingerprints(&drift.key),
+        };
+        let event = AuditEvent::DriftSignedOff {
+            disagreement: drift.id.clone(),
+            route: drift.key.route.clone(),
+            direction: drift.key.direction.word(),
+            reason: reason.to_owned(),
+            by: operator(),
+        };
+        store.sign_off(&sign_off, &notary.note(event.into_record(present.now))).await?;
+        let Key { route, actor_kind, actor_id, .. } = &drift.key;
+        let told = format!(
+            "{} is signed off: {} {actor_id} on `{route}`. It ends when the row asks for something else or {actor_id} \
+             holds something else.",
+            drift.id,
+            actor_kind.word()
+        );
+        println!("{}", wrapped(&told, COLUMNS, 0, 0));
+        Ok(Finding::Clean)
     })
 }
 
-fn print_text(rows: &[StoredDrift]) {
-    println!("{}", summary(rows));
-    for row in rows {
-        let cluster = row.cluster.as_deref().filter(|cluster| !cluster.is_empty()).unwrap_or("-");
-        println!("\n{cluster}  {}  {}", row.direction, row.route);
-        println!(
-            "    {} {}: legacy {}, V2 {} ({})",
-            row.actor_kind, row.actor_id, row.legacy_answer, row.v2_answer, row.reason
+fn withdraw(settings: &Settings, id: &str) -> anyhow::Result<Finding> {
+    with_notary(settings, async |store, notary| {
+        let present = Present::read(&store).await?;
+        let report = workbench::drift(&store, &present.situation()).await?;
+        let drift = report.named(id).map_err(anyhow::Error::msg)?;
+        let event = AuditEvent::DriftSignOffWithdrawn {
+            disagreement: drift.id.clone(),
+            route: drift.key.route.clone(),
+            direction: drift.key.direction.word(),
+            by: operator(),
+        };
+        let note = notary.note(event.into_record(present.now));
+        anyhow::ensure!(
+            store.withdraw_sign_off(&drift.key, &note).await?,
+            "`{}` is not signed off",
+            drift.id
         );
-        println!(
-            "    {} time(s), {} to {}, mapping {}",
-            row.count,
-            row.first_seen_at_utc.format("%Y-%m-%d %H:%M:%SZ"),
-            row.last_seen_at_utc.format("%Y-%m-%d %H:%M:%SZ"),
-            row.mapping_sha256.get(..12).unwrap_or(&row.mapping_sha256),
-        );
-    }
-}
-
-/// First of all how bad it is.
-fn summary(rows: &[StoredDrift]) -> String {
-    if rows.is_empty() {
-        return "no disagreement".to_owned();
-    }
-    let count = |direction: Direction| rows.iter().filter(|row| row.direction == direction.word()).count();
-    let people: std::collections::BTreeSet<_> =
-        rows.iter().map(|row| (&row.actor_kind, &row.actor_id)).collect();
-    let requests: i64 = rows.iter().map(|row| row.count).sum();
-    format!(
-        "{} would newly be denied, {} would newly be allowed; {} caller(s), {requests} request(s)",
-        count(Direction::Deny),
-        count(Direction::Allow),
-        people.len(),
-    )
+        println!("the sign-off of {} is withdrawn", drift.id);
+        Ok(Finding::Clean)
+    })
 }

@@ -1,9 +1,14 @@
 //! `console-gate serve`
 
 use clap::Args;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Common, Finding};
+use crate::sentry::{self, Dsn, LastWords, Tracker};
 use crate::server::{self, Start};
+use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
 
 /// Run the gate
@@ -25,27 +30,38 @@ pub(super) enum LogFormat {
 }
 
 pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Finding> {
-    start_log(command.log_format);
     let settings = common.settings()?;
+    // Dropped last, so that what went wrong at the end is told too.
+    let (tracker, _last_words) = tracker(&settings)?.unzip();
+    start_log(command.log_format, tracker);
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
     let start = Start { flag_rbac_v2: flag_at_start()?, upgrade: command.upgrade };
     server::run(&settings, &secrets, start)?;
     Ok(Finding::Clean)
 }
 
-/// Starts the log on standard error. `RUST_LOG` filters it.
-pub(super) fn start_log(format: LogFormat) {
+/// The error tracker that `SENTRY_DSN` names, if it is set.
+fn tracker(settings: &Settings) -> anyhow::Result<Option<(Tracker, LastWords)>> {
+    let dsn = std::env::var("SENTRY_DSN").unwrap_or_default();
+    if dsn.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(sentry::start(Dsn::parse(&dsn)?, settings.environment.word())?))
+}
+
+/// Starts the log on standard error, which `RUST_LOG` filters, and what the error tracker is told, which it does not.
+pub(super) fn start_log(format: LogFormat, tracker: Option<Tracker>) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         // pingora logs the client's bytes at some of its levels; the gate logs what an operator needs itself.
         .unwrap_or_else(|_| "info,pingora_core=off,pingora_proxy=off,pingora=off,sqlx=warn".into());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let log = match format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().boxed(),
+    };
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(tracker).init();
 }
 
 /// `FLAG_RBAC_V2` in the environment: the kill-switch at start.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::LegacyRole;
+use super::catalog::Catalog;
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -11,6 +12,21 @@ use super::LegacyRole;
 pub enum CallerKind {
     Admin,
     Machine,
+}
+
+impl CallerKind {
+    /// The stable word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            CallerKind::Admin => "admin",
+            CallerKind::Machine => "machine",
+        }
+    }
+
+    /// The kind of a stable word.
+    pub fn parse(word: &str) -> Option<CallerKind> {
+        [CallerKind::Admin, CallerKind::Machine].into_iter().find(|kind| kind.word() == word)
+    }
 }
 
 /// An enabled admin or a live machine token, with its direct grants.
@@ -23,6 +39,18 @@ pub struct Person {
     pub groups: BTreeSet<Arc<str>>,
     /// Whether a break-glass session is live, which grants the roles of [`BREAK_GLASS`] (RBAC V2 design, I-3).
     pub break_glass: bool,
+}
+
+impl Person {
+    /// The groups whose roles the person holds: its own, and that of a live break-glass session.
+    pub fn granting_groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(AsRef::as_ref).chain(self.break_glass.then_some(BREAK_GLASS))
+    }
+
+    /// Every role held, inherited ones included.
+    pub fn roles(&self, catalog: &Catalog) -> BTreeSet<Arc<str>> {
+        self.granting_groups().flat_map(|group| catalog.roles_of_group(group)).collect()
+    }
 }
 
 /// The group whose roles a break-glass session grants.

@@ -50,6 +50,17 @@ pub enum Environment {
     Production,
 }
 
+impl Environment {
+    /// The word that the settings use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Environment::Development => "development",
+            Environment::Staging => "staging",
+            Environment::Production => "production",
+        }
+    }
+}
+
 /// A TCP address or a Unix socket, `unix:/run/console.sock`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

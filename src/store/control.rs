@@ -44,11 +44,16 @@ pub(super) const CONTROL: &str = "
       FROM gate_epoch e
      WHERE e.id = 1";
 
+/// Set again to what it is, it has not changed: the soak gate counts from its last change.
 const SET_FLAG: &str = "
     INSERT INTO gate_flags (name, enabled, changed_by, changed_at_utc)
     VALUES ('FLAG_RBAC_V2', $1, $2, $3)
     ON CONFLICT (name) DO UPDATE
-       SET enabled = excluded.enabled, changed_by = excluded.changed_by, changed_at_utc = excluded.changed_at_utc";
+       SET enabled = excluded.enabled,
+           changed_by = CASE WHEN gate_flags.enabled = excluded.enabled THEN gate_flags.changed_by
+                             ELSE excluded.changed_by END,
+           changed_at_utc = CASE WHEN gate_flags.enabled = excluded.enabled THEN gate_flags.changed_at_utc
+                                 ELSE excluded.changed_at_utc END";
 
 /// The control row as it is stored.
 #[derive(sqlx::FromRow)]

@@ -50,6 +50,13 @@ const GRANTS_AUDIT: &str = "rbac_grants_audit WHERE created_at_utc < $1";
 const TICKET_GRANTS: &str = "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
 const DRIFT: &str = "gate_drift_events WHERE last_seen_at_utc < $1";
 
+/// A disagreement that is forgotten has to be looked at anew when it comes back.
+const SIGN_OFFS: &str = "
+    DELETE FROM gate_drift_signoffs
+     WHERE NOT EXISTS (SELECT 1 FROM gate_drift_events e
+                        WHERE e.route = gate_drift_signoffs.route AND e.actor_kind = gate_drift_signoffs.actor_kind
+                          AND e.actor_id = gate_drift_signoffs.actor_id AND e.direction = gate_drift_signoffs.direction)";
+
 const ARCHIVE: &str = "
     INSERT INTO rbac_ticket_grants_archive
     SELECT id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc, expires_at_utc, revoked_at_utc,
@@ -96,6 +103,7 @@ macro_rules! retention_store {
                     *count =
                         sqlx::query(statement).bind(cutoff).execute(&mut *transaction).await?.rows_affected();
                 }
+                sqlx::query(SIGN_OFFS).execute(&mut *transaction).await?;
                 let [grants_audit, ticket_grants, drift] = gone;
                 if (Expired { grants_audit, ticket_grants, drift }) != expected {
                     transaction.rollback().await?;

@@ -32,6 +32,7 @@ mod other_rows;
 mod push;
 mod routes_file;
 mod silence;
+mod soak;
 mod streams;
 mod upstreams;
 mod verify;

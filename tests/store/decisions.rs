@@ -6,7 +6,7 @@ use console_gate::ids::AdminId;
 
 use crate::database::{Database, noon};
 
-fn decision(path: &str, at: DateTime<Utc>, count: i64) -> DecisionRecord {
+pub(crate) fn decision(path: &str, at: DateTime<Utc>, count: i64) -> DecisionRecord {
     DecisionRecord {
         hour: DecisionRecord::hour_of(at),
         method: "GET",

@@ -1,11 +1,16 @@
 //! Drift: one row for each disagreement, with a counter.
 
+use std::collections::HashSet;
+
 use chrono::TimeDelta;
 use console_gate::audit::drift::DriftRecord;
 use console_gate::store::drift::StoredDrift;
 use uuid::Uuid;
 
 use crate::database::{Database, noon};
+
+/// More rows than any test writes.
+pub(crate) const BOUND: u32 = 1_000;
 
 /// `count` occurrences of a disagreement on `route`, just now.
 pub(crate) fn disagreement(route: &str, count: i64) -> DriftRecord {
@@ -29,7 +34,7 @@ pub(crate) fn disagreement(route: &str, count: i64) -> DriftRecord {
 }
 
 async fn a_disagreement_reads_back(database: &Database) {
-    database.store.record_drift(&[disagreement("GET /console/flags/", 3)]).await.unwrap();
+    database.store.record_drift(&[disagreement("GET /console/flags/", 3)], BOUND).await.unwrap();
     let expected = StoredDrift {
         cluster: Some("S2".into()),
         route: "GET /console/flags/".into(),
@@ -53,8 +58,8 @@ async fn a_repeat_adds_to_its_count_and_keeps_the_first_time(database: &Database
     let last = noon() + TimeDelta::hours(1);
     let again = DriftRecord { seen_at: later, reason: "session", ..disagreement("a", 2) };
     let once_more = DriftRecord { seen_at: last, method: "HEAD", ..disagreement("a", 40) };
-    database.store.record_drift(&[disagreement("a", 1), again]).await.unwrap();
-    database.store.record_drift(&[once_more]).await.unwrap();
+    database.store.record_drift(&[disagreement("a", 1), again], BOUND).await.unwrap();
+    database.store.record_drift(&[once_more], BOUND).await.unwrap();
 
     let drift = database.store.drift().await.unwrap();
     assert_eq!(drift.len(), 1);
@@ -67,8 +72,8 @@ async fn a_repeat_adds_to_its_count_and_keeps_the_first_time(database: &Database
 /// Two gates report to one table, and a slow one's report comes late: the times stay first and last.
 async fn a_report_that_comes_late_moves_no_time_backwards(database: &Database) {
     let earlier = DriftRecord { seen_at: noon() - TimeDelta::hours(1), ..disagreement("a", 1) };
-    database.store.record_drift(&[disagreement("a", 1)]).await.unwrap();
-    database.store.record_drift(&[earlier]).await.unwrap();
+    database.store.record_drift(&[disagreement("a", 1)], BOUND).await.unwrap();
+    database.store.record_drift(&[earlier], BOUND).await.unwrap();
     let drift = database.store.drift().await.unwrap();
     assert_eq!(drift[0].count, 2);
     assert_eq!(drift[0].first_seen_at_utc, noon() - TimeDelta::hours(1));
@@ -86,10 +91,10 @@ async fn other_disagreements_have_rows_of_their_own(database: &Database) {
         DriftRecord { direction: "would_newly_allow", ..base() },
         DriftRecord { mapping_sha256: "cd".repeat(32), ..base() },
     ];
-    database.store.record_drift(&others).await.unwrap();
+    database.store.record_drift(&others, BOUND).await.unwrap();
     database
         .store
-        .record_drift(&others.clone().map(|other| DriftRecord { id: Uuid::now_v7(), ..other }))
+        .record_drift(&others.clone().map(|other| DriftRecord { id: Uuid::now_v7(), ..other }), BOUND)
         .await
         .unwrap();
     let counts: Vec<i64> = database.store.drift().await.unwrap().iter().map(|row| row.count).collect();
@@ -99,7 +104,7 @@ async fn other_disagreements_have_rows_of_their_own(database: &Database) {
 async fn the_latest_comes_first(database: &Database) {
     let at =
         |route, hours| DriftRecord { seen_at: noon() + TimeDelta::hours(hours), ..disagreement(route, 1) };
-    database.store.record_drift(&[at("second", 2), at("third", 1), at("first", 3)]).await.unwrap();
+    database.store.record_drift(&[at("second", 2), at("third", 1), at("first", 3)], BOUND).await.unwrap();
     let routes: Vec<String> =
         database.store.drift().await.unwrap().into_iter().map(|row| row.route).collect();
     assert_eq!(routes, ["first", "second", "third"]);
@@ -107,11 +112,58 @@ async fn the_latest_comes_first(database: &Database) {
 
 async fn one_bad_event_fails_its_whole_batch(database: &Database) {
     let bad = DriftRecord { direction: "sideways", ..disagreement("b", 1) };
-    database.store.record_drift(&[disagreement("a", 1), bad]).await.unwrap_err();
+    database.store.record_drift(&[disagreement("a", 1), bad], BOUND).await.unwrap_err();
     assert_eq!(database.store.drift().await.unwrap(), []);
 }
 
+/// A hot disagreement goes on counting in its row; what is new is counted together, and holds no name.
+async fn beyond_the_bound_new_disagreements_are_only_counted(database: &Database) {
+    let batch = |mapping: &str, count| -> Vec<DriftRecord> {
+        let of = |(route, cluster): (&str, &str), direction| DriftRecord {
+            cluster: Some(cluster.into()),
+            direction,
+            mapping_sha256: mapping.into(),
+            ..disagreement(route, count)
+        };
+        let places = [("a", "S1"), ("b", "S1"), ("c", "S2")];
+        let denied = places.map(|place| of(place, "would_newly_deny"));
+        denied.into_iter().chain([of(("c", "S2"), "would_newly_allow")]).collect()
+    };
+    let ids = |events: &[DriftRecord]| events.iter().map(|event| event.id).collect::<HashSet<_>>();
+    let first = batch("one", 1);
+    let new = database.store.record_drift(&first, 4).await.unwrap();
+    assert_eq!(new.into_iter().collect::<HashSet<_>>(), ids(&first), "there was room for all");
+    for _ in 0..2 {
+        assert!(database.store.record_drift(&batch("one", 10), 4).await.unwrap().is_empty());
+        assert!(database.store.record_drift(&batch("two", 100), 4).await.unwrap().is_empty());
+    }
+    let rows = database.store.drift().await.unwrap();
+    let (beyond, kept): (Vec<_>, Vec<_>) = rows.into_iter().partition(StoredDrift::is_overflow);
+    assert_eq!(kept.iter().map(|row| row.count).collect::<Vec<_>>(), [21; 4]);
+    let mut beyond: Vec<_> = beyond
+        .iter()
+        .map(|row| (row.cluster.as_deref().unwrap(), row.direction.as_str(), row.count))
+        .collect();
+    beyond.sort();
+    let expected =
+        [("S1", "would_newly_deny", 400), ("S2", "would_newly_allow", 200), ("S2", "would_newly_deny", 200)];
+    assert_eq!(beyond, expected);
+    let names = "SELECT actor_id || ' ' || route FROM gate_drift_events WHERE actor_kind = 'gate' ORDER BY 1";
+    assert_eq!(database.texts(names).await, ["S1 *", "S2 *", "S2 *"]);
+}
+
+async fn the_last_room_is_given_to_one(database: &Database) {
+    let events = [disagreement("a", 1), disagreement("b", 1)];
+    assert_eq!(database.store.record_drift(&events, 1).await.unwrap(), [events[0].id]);
+    let routes: Vec<String> =
+        database.store.drift().await.unwrap().into_iter().map(|row| row.route).collect();
+    assert_eq!(routes.iter().filter(|route| *route == "a").count(), 1);
+    assert_eq!(routes.len(), 2, "{routes:?}");
+}
+
 on_both!(
+    beyond_the_bound_new_disagreements_are_only_counted,
+    the_last_room_is_given_to_one,
     a_disagreement_reads_back,
     a_repeat_adds_to_its_count_and_keeps_the_first_time,
     a_report_that_comes_late_moves_no_time_backwards,

@@ -114,6 +114,7 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_audit_events",
         "gate_decisions",
         "gate_drift_events",
+        "gate_drift_signoffs",
         "gate_epoch",
         "gate_instances",
         "gate_mapping_activations",
@@ -240,7 +241,7 @@ async fn it_stays_over_writes_that_decide_nothing(database: &Database) {
 
     let before = database.epoch().await;
     database.store.append(&[audit::entry(1), audit::entry(2)]).await.unwrap();
-    database.store.record_drift(&[drift::disagreement("GET /console/", 3)]).await.unwrap();
+    database.store.record_drift(&[drift::disagreement("GET /console/", 3)], drift::BOUND).await.unwrap();
     assert_eq!(database.epoch().await, before);
 }
 

@@ -47,6 +47,8 @@ mod people;
 mod retention;
 mod secrets;
 mod seed;
+mod signoffs;
+mod soak;
 mod tenants;
 mod tokens;
 mod unavailable;

@@ -5,7 +5,7 @@ use console_gate::store::StoreError;
 use crate::database::{Database, repository};
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 31] = [
+const TABLES: [&str; 32] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -15,6 +15,7 @@ const TABLES: [&str; 31] = [
     "gate_audit_events",
     "gate_decisions",
     "gate_drift_events",
+    "gate_drift_signoffs",
     "gate_epoch",
     "gate_flags",
     "gate_instances",

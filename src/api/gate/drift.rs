@@ -1,7 +1,5 @@
-//! `GET /api/gate/drift?cluster=S3&direction=would_newly_deny&limit=1000`: where the two gates disagreed in shadow mode, the
-//! latest first.
-
-use std::collections::BTreeSet;
+//! `GET /api/gate/drift?cluster=S3&direction=would_newly_deny&all=true`: where the two gates disagreed in shadow mode, as
+//! `console-gate drift --format json` tells it.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -13,53 +11,28 @@ use crate::api::AdminState;
 use crate::api::problem::Problem;
 use crate::api::service::ApiCaller;
 use crate::decision::Direction;
-use crate::store::drift::StoredDrift;
-
-/// The most rows of one answer.
-const MOST: usize = 10_000;
+use crate::drift::{Disagreement, Situation};
+use crate::registry::Registry;
+use crate::soak::Overflow;
+use crate::workbench;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     cluster: Option<String>,
-    direction: Option<Which>,
-    #[serde(default = "usual")]
-    limit: usize,
+    direction: Option<String>,
+    /// What is signed off, too.
+    #[serde(default)]
+    all: bool,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Which {
-    WouldNewlyDeny,
-    WouldNewlyAllow,
-}
-
-impl Which {
-    fn word(self) -> &'static str {
-        match self {
-            Which::WouldNewlyDeny => Direction::WouldNewlyDeny.word(),
-            Which::WouldNewlyAllow => Direction::WouldNewlyAllow.word(),
-        }
-    }
-}
-
-fn usual() -> usize {
-    1_000
-}
-
-/// The disagreements, and how many there are of what was asked for.
+/// What was asked for.
 #[derive(Serialize)]
 pub(super) struct Drift {
-    summary: Summary,
-    drift: Vec<StoredDrift>,
-}
-
-#[derive(Serialize)]
-struct Summary {
-    would_newly_deny: usize,
-    would_newly_allow: usize,
-    callers: usize,
-    requests: i64,
+    disagreements: Vec<Disagreement>,
+    overflow: Vec<Overflow>,
+    /// Of those that were asked for: how many are signed off, listed or not.
+    signed_off: usize,
 }
 
 pub(super) async fn get(
@@ -68,23 +41,27 @@ pub(super) async fn get(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Drift>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let mut drift = state.store.drift().await.map_err(|error| unavailable(&error))?;
-    drift.retain(|row| {
-        asked.cluster.as_ref().is_none_or(|cluster| row.cluster.as_ref() == Some(cluster))
-            && asked.direction.is_none_or(|direction| row.direction == direction.word())
-    });
-    let summary = summary(&drift);
-    drift.truncate(asked.limit.min(MOST));
-    Ok(Json(Drift { summary, drift }))
-}
-
-fn summary(drift: &[StoredDrift]) -> Summary {
-    let count = |direction: Direction| drift.iter().filter(|row| row.direction == direction.word()).count();
-    let callers: BTreeSet<_> = drift.iter().map(|row| (&row.actor_kind, &row.actor_id)).collect();
-    Summary {
-        would_newly_deny: count(Direction::WouldNewlyDeny),
-        would_newly_allow: count(Direction::WouldNewlyAllow),
-        callers: callers.len(),
-        requests: drift.iter().map(|row| row.count).sum(),
-    }
+    let direction =
+        match &asked.direction {
+            Some(word) => Some(Direction::parse(word).ok_or_else(|| {
+                Problem::bad_request("`direction` is would_newly_deny or would_newly_allow")
+            })?),
+            None => None,
+        };
+    let moment = state.gate.moment().await.map_err(|error| unavailable(&error))?;
+    let registry =
+        Registry::read(&state.store, state.gate.clock.now()).await.map_err(|error| unavailable(&error))?;
+    let situation = Situation::new(&moment.mapping, &registry.catalog, &registry.people);
+    let report = workbench::drift(&state.store, &situation).await.map_err(|error| unavailable(&error))?;
+    let wanted = |cluster: &str, which: Direction| {
+        asked.cluster.as_ref().is_none_or(|wanted| wanted == cluster)
+            && direction.is_none_or(|wanted| wanted == which)
+    };
+    let mut disagreements = report.disagreements;
+    disagreements.retain(|one| wanted(&one.cluster, one.key.direction));
+    let signed_off = disagreements.iter().filter(|one| one.is_explained()).count();
+    disagreements.retain(|one| asked.all || !one.is_explained());
+    let mut overflow = report.overflow;
+    overflow.retain(|one| wanted(&one.cluster, one.direction));
+    Ok(Json(Drift { disagreements, overflow, signed_off }))
 }

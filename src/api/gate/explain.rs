@@ -1,0 +1,75 @@
+//! `GET /api/gate/explain?method=GET&path=/console/audit&as=anna`: as `console-gate explain --format json` tells it, of the
+//! mapping that runs here. Instead of `as`: `group` or `legacy_role`.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+
+use super::{bad_query, unavailable};
+use crate::api::AdminState;
+use crate::api::problem::Problem;
+use crate::api::service::ApiCaller;
+use crate::explanation::{Asker, Explanation, Facts, explain};
+use crate::identity::Subject;
+use crate::ids::AdminId;
+use crate::rbac::LegacyRole;
+use crate::rbac::census::CallerKind;
+use crate::registry::Registry;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    method: String,
+    /// As a client would send it.
+    path: String,
+    #[serde(rename = "as")]
+    admin: Option<String>,
+    group: Option<String>,
+    legacy_role: Option<String>,
+}
+
+pub(super) async fn get(
+    State(state): State<AdminState>,
+    _caller: ApiCaller,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Explanation>, Problem> {
+    let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
+    let moment = state.gate.moment().await.map_err(|error| unavailable(&error))?;
+    let registry =
+        Registry::read(&state.store, state.gate.clock.now()).await.map_err(|error| unavailable(&error))?;
+    let access = match &asked.admin {
+        Some(id) => {
+            let subject = Subject::Admin { id: AdminId::new(id.as_str()), session: None };
+            let access = state.gate.access.resolve(&subject, moment.control.epoch).await;
+            Some(access.map_err(|error| unavailable(&error))?)
+        }
+        None => None,
+    };
+    let asker = match (&asked.admin, &access, &asked.group, &asked.legacy_role) {
+        (None, _, None, None) => None,
+        (Some(id), Some(access), None, None) => {
+            let is_asked = |kind, of: &str| kind == CallerKind::Admin && of == id;
+            let person = registry.people.iter().find(|person| is_asked(person.kind, &person.id));
+            let break_glass = person.is_some_and(|person| person.break_glass);
+            Some(Asker::Admin { id, access, break_glass, closest: None })
+        }
+        (None, _, Some(group), None) if registry.catalog.groups.contains(group.as_str()) => {
+            Some(Asker::Group(group))
+        }
+        (None, _, Some(_), None) => return Err(Problem::bad_request("there is no such group")),
+        (None, _, None, Some(role)) => {
+            let role = LegacyRole::parse(role);
+            Some(Asker::LegacyRole(role.ok_or_else(|| Problem::bad_request("there is no such legacy role"))?))
+        }
+        _ => return Err(Problem::bad_request("give one of `as`, `group` and `legacy_role`")),
+    };
+    let facts = Facts {
+        mapping: &moment.mapping,
+        file: "the running mapping",
+        policy: &state.gate.policy,
+        control: &moment.control,
+        catalog: &registry.catalog,
+    };
+    Ok(Json(explain(&asked.method, &asked.path, &facts, asker.as_ref())))
+}

@@ -1,0 +1,89 @@
+//! `console-gate drift --explain ID`
+
+use serde::Serialize;
+
+use super::{Format, Present, list};
+use crate::cli::{Finding, with_store};
+use crate::drift::Disagreement;
+use crate::drift::explanation::{Explanation, Side, explain};
+use crate::report::style::COLUMNS;
+use crate::report::text::wrapped;
+use crate::settings::Settings;
+use crate::store::soak::StoredRequest;
+use crate::workbench;
+
+/// How many different requests are shown.
+const MOST_REQUESTS: u32 = 20;
+
+#[derive(Serialize)]
+struct Told<'t> {
+    #[serde(flatten)]
+    drift: &'t Disagreement,
+    #[serde(flatten)]
+    explanation: Explanation,
+    requests: Vec<StoredRequest>,
+}
+
+pub(super) fn run(settings: &Settings, id: &str, format: Format) -> anyhow::Result<Finding> {
+    with_store(settings, async |store| {
+        let present = Present::read(&store).await?;
+        let situation = present.situation();
+        let report = workbench::drift(&store, &situation).await?;
+        let drift = report.named(id).map_err(anyhow::Error::msg)?;
+        let told = Told {
+            drift,
+            explanation: explain(&drift.key, &situation),
+            requests: store.requests_behind(&drift.key, MOST_REQUESTS).await?,
+        };
+        match format {
+            Format::Json => println!("{}", serde_json::to_string_pretty(&told)?),
+            Format::Text => print_text(&told),
+        }
+        Ok(if drift.is_explained() { Finding::Clean } else { Finding::Findings })
+    })
+}
+
+fn print_text(told: &Told<'_>) {
+    let Told { drift, explanation, requests } = told;
+    let line = |name: &str, text: &str| println!("{}", wrapped_beside(name, text));
+    line("id", &drift.id);
+    line("row", &format!("`{}`", drift.key.route));
+    line("cluster", &drift.cluster);
+    line("who", &format!("{} {}", drift.key.actor_kind.word(), drift.key.actor_id));
+    line("direction", drift.key.direction.word());
+    line(
+        "seen",
+        &format!("{} time(s), {}", drift.count, list::times(drift.first_seen_at_utc, drift.last_seen_at_utc)),
+    );
+    for (name, side) in [("legacy", &explanation.legacy), ("v2", &explanation.v2)] {
+        if let Some(side) = side {
+            line(name, &answer(side));
+        }
+    }
+    for change in &explanation.changes {
+        line("change", change);
+    }
+    if let Some(sign_off) = list::sign_off(drift) {
+        line("sign-off", &sign_off);
+    }
+    for request in requests {
+        let path = if request.path.is_empty() { "(path not kept)" } else { &request.path };
+        line(
+            "request",
+            &format!("{} time(s) `{} {path}`, {}", request.count, request.method, request.answer),
+        );
+    }
+}
+
+fn answer(side: &Side) -> String {
+    let verb = if side.allows { "allows" } else { "denies" };
+    let because = if side.because.is_empty() { String::new() } else { format!("; {}", side.because) };
+    format!("{verb}: asks for {}{because}", side.demand)
+}
+
+/// The text beside the name of what it is, both within the columns.
+fn wrapped_beside(name: &str, text: &str) -> String {
+    const BESIDE: usize = 11;
+    let text = wrapped(text, COLUMNS, BESIDE, BESIDE);
+    format!("{name:<BESIDE$}{}", text.trim_start())
+}

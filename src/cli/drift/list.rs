@@ -1,0 +1,130 @@
+//! The list of disagreements.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Drift, Format};
+use crate::cli::Finding;
+use crate::decision::Direction;
+use crate::drift::{Disagreement, Standing};
+use crate::report::style::COLUMNS;
+use crate::report::text::wrapped;
+use crate::soak::Overflow;
+use crate::workbench::DriftReport;
+
+/// What was asked for.
+#[derive(Serialize)]
+pub(super) struct Listing {
+    disagreements: Vec<Disagreement>,
+    overflow: Vec<Overflow>,
+    /// Of those that were asked for: how many are signed off, listed or not.
+    signed_off: usize,
+    #[serde(skip)]
+    lists_all: bool,
+}
+
+impl Listing {
+    pub(super) fn new(report: DriftReport, command: &Drift) -> Listing {
+        let DriftReport { mut disagreements, mut overflow } = report;
+        disagreements.retain(|drift| command.asks_for(drift));
+        let signed_off = disagreements.iter().filter(|drift| drift.is_explained()).count();
+        disagreements.retain(|drift| command.all || !drift.is_explained());
+        // Whose it was and where is not known of these.
+        let is_narrow = command.route.is_some() || command.actor.is_some();
+        overflow.retain(|row| !is_narrow && command.asks_for_cluster(&row.cluster, row.direction));
+        Listing { disagreements, overflow, signed_off, lists_all: command.all }
+    }
+
+    fn unexplained(&self) -> impl Iterator<Item = &Disagreement> {
+        self.disagreements.iter().filter(|drift| !drift.is_explained())
+    }
+
+    /// First of all how bad it is.
+    fn summary(&self) -> String {
+        if self.unexplained().next().is_none() && self.overflow.is_empty() {
+            let unexplained = if self.signed_off > 0 { "unexplained " } else { "" };
+            return format!("no {unexplained}disagreement");
+        }
+        let count = |direction| self.unexplained().filter(|drift| drift.key.direction == direction).count();
+        let callers: BTreeSet<_> =
+            self.unexplained().map(|drift| (drift.key.actor_kind, &drift.key.actor_id)).collect();
+        let requests: i64 = self.unexplained().map(|drift| drift.count).sum();
+        format!(
+            "{} would newly be denied, {} would newly be allowed; {} caller(s), {requests} request(s)",
+            count(Direction::WouldNewlyDeny),
+            count(Direction::WouldNewlyAllow),
+            callers.len(),
+        )
+    }
+}
+
+pub(super) fn print(listing: &Listing, format: Format) -> anyhow::Result<Finding> {
+    match format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(listing)?),
+        Format::Text => print_text(listing),
+    }
+    let is_clean = listing.unexplained().next().is_none() && listing.overflow.is_empty();
+    Ok(if is_clean { Finding::Clean } else { Finding::Findings })
+}
+
+fn print_text(listing: &Listing) {
+    println!("{}", listing.summary());
+    if listing.signed_off > 0 {
+        let hint = if listing.lists_all { "" } else { " (--all lists them)" };
+        println!("{} signed off{hint}", listing.signed_off);
+    }
+    for row in &listing.overflow {
+        let told = format!(
+            "and {} more request(s) in {} beyond the bound, {}, {}",
+            row.count,
+            row.cluster,
+            row.direction.word(),
+            times(row.first_seen_at_utc, row.last_seen_at_utc)
+        );
+        println!("{}", wrapped(&told, COLUMNS, 0, 4));
+    }
+    for drift in &listing.disagreements {
+        println!();
+        print_one(drift);
+    }
+}
+
+fn print_one(drift: &Disagreement) {
+    let Disagreement { id, key, cluster, .. } = drift;
+    let (legacy, v2) = match key.direction {
+        Direction::WouldNewlyDeny => ("allow", "deny"),
+        Direction::WouldNewlyAllow => ("deny", "allow"),
+    };
+    let line = |text: &str| println!("{}", wrapped(text, COLUMNS, 4, 8));
+    println!("{cluster}  {}  {}", key.direction.word(), key.route);
+    line(&format!("{} {}: legacy {legacy}, V2 {v2} ({})", key.actor_kind.word(), key.actor_id, drift.reason));
+    line(&format!("{} time(s), {}", drift.count, times(drift.first_seen_at_utc, drift.last_seen_at_utc)));
+    if let Some(told) = sign_off(drift) {
+        line(&told);
+    }
+    println!("    id {id}");
+}
+
+/// Who has signed it off and whether that still stands.
+pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
+    let review = drift.sign_off.as_ref()?;
+    let stands = match review.standing {
+        Standing::Stands => "signed off",
+        Standing::RowChanged => "the row asks for something else since it was signed off",
+        Standing::GrantsChanged => "the caller holds something else since it was signed off",
+    };
+    let signed = &review.sign_off;
+    Some(format!(
+        "{stands} by {} on {}: {}",
+        signed.signed_by,
+        signed.signed_at_utc.format("%Y-%m-%d %H:%MZ"),
+        signed.reason
+    ))
+}
+
+pub(super) fn times(first: DateTime<Utc>, last: DateTime<Utc>) -> String {
+    let told = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%SZ");
+    format!("{} to {}", told(first), told(last))
+}

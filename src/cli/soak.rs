@@ -1,0 +1,73 @@
+//! `console-gate soak`
+
+use chrono::Utc;
+use clap::Args;
+
+use super::drift::Format;
+use super::{Common, Finding, with_store};
+use crate::report::style::COLUMNS;
+use crate::report::text::wrapped;
+use crate::soak::{ClusterState, Verdict, text};
+use crate::workbench;
+
+/// Say whether a cluster in shadow is ready for V2
+///
+/// Days in shadow, hours without unexplained drift, requests and different admins that both gates judged, each against the
+/// thresholds that the running mapping names under `[soak]`. Exit code 1 says that a cluster is not ready, so that a
+/// promotion can be held.
+#[derive(Debug, Args)]
+pub(super) struct Soak {
+    /// Only this cluster; may be repeated. Without it, every cluster that is in shadow has to be ready
+    #[arg(id = "clusters", long = "cluster", value_name = "CLUSTER")]
+    clusters: Vec<String>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
+    let settings = common.settings()?;
+    with_store(&settings, async |store| {
+        let mapping = workbench::running_mapping(&store).await?;
+        let mut states = workbench::soak(&store, &mapping, Utc::now()).await?;
+        let known: Vec<String> = states.iter().map(|state| state.cluster.clone()).collect();
+        for cluster in &command.clusters {
+            anyhow::ensure!(
+                known.contains(cluster),
+                "there is no cluster `{cluster}`; there are {}",
+                known.join(", ")
+            );
+        }
+        if !command.clusters.is_empty() {
+            states.retain(|state| command.clusters.contains(&state.cluster));
+        }
+        match command.format {
+            Format::Json => println!("{}", serde_json::to_string_pretty(&states)?),
+            Format::Text => print_text(&states),
+        }
+        let is_ready = states.iter().all(|state| match state.verdict {
+            Verdict::Ready | Verdict::Enforced => true,
+            Verdict::NotReady => false,
+            // Nobody wants to promote it, unless it was asked about.
+            Verdict::Legacy => command.clusters.is_empty(),
+        });
+        Ok(if is_ready { Finding::Clean } else { Finding::Findings })
+    })
+}
+
+fn print_text(states: &[ClusterState]) {
+    for (number, state) in states.iter().enumerate() {
+        if number > 0 {
+            println!();
+        }
+        for line in text::block(state).lines() {
+            let indent = line.len() - line.trim_start().len();
+            // Columns are kept as they are; only what is too long for them is wrapped.
+            if line.chars().count() <= COLUMNS {
+                println!("{line}");
+            } else {
+                println!("{}", wrapped(line, COLUMNS, indent, indent + 4));
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Sending reports as envelopes. <https://develop.sentry.dev/sdk/foundations/transport/envelopes/>
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{SecondsFormat, Utc};
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use serde_json::json;
+
+use super::Dsn;
+use super::report::Report;
+use crate::outbound::{Outbound, Request};
+
+/// The same again is not told within this time.
+const ONCE_IN: Duration = Duration::from_secs(60);
+/// Different reports that are remembered for that.
+const REMEMBERED: usize = 1_024;
+/// For how long nothing is sent after a 429 that does not say.
+/// <https://develop.sentry.dev/sdk/foundations/transport/rate-limiting/>
+const SILENCE: Duration = Duration::from_secs(60);
+const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Sent,
+    /// The same was sent a moment ago.
+    Repeated,
+    /// The tracker asked to be left alone.
+    Limited,
+    Failed,
+}
+
+impl Outcome {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Outcome::Sent => "sent",
+            Outcome::Repeated => "repeated",
+            Outcome::Limited => "limited",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+/// Knows the tracker, and when it wants to be left alone.
+pub(super) struct Courier {
+    outbound: Outbound,
+    dsn: Dsn,
+    silent_until: Option<Instant>,
+    told: HashMap<Vec<String>, Instant>,
+}
+
+impl Courier {
+    pub(super) fn new(outbound: Outbound, dsn: Dsn) -> Courier {
+        Courier { outbound, dsn, silent_until: None, told: HashMap::new() }
+    }
+
+    /// Sends a report, once. Nothing is logged here: it would be reported.
+    pub(super) async fn deliver(&mut self, report: &Report, now: Instant) -> Outcome {
+        if self.silent_until.is_some_and(|end| now < end) {
+            return Outcome::Limited;
+        }
+        self.told.retain(|_, at| now.saturating_duration_since(*at) < ONCE_IN);
+        if self.told.contains_key(&report.subject) {
+            return Outcome::Repeated;
+        }
+        if self.told.len() < REMEMBERED {
+            self.told.insert(report.subject.clone(), now);
+        }
+        let authorization =
+            format!("Sentry sentry_version=7, sentry_client={CLIENT}, sentry_key={}", self.dsn.key);
+        let headers =
+            [("content-type", "application/x-sentry-envelope"), ("x-sentry-auth", authorization.as_str())];
+        let body = envelope(report);
+        match self.outbound.send(&self.dsn.envelopes, Request::Post { body: body.as_bytes() }, &headers).await
+        {
+            Ok(answer) if answer.status == 429 => {
+                let silence = retry_after(&answer.fields).unwrap_or(SILENCE);
+                self.silent_until = Some(now + silence.min(LONGEST_SILENCE));
+                Outcome::Limited
+            }
+            Ok(answer) if (200..300).contains(&answer.status) => Outcome::Sent,
+            Ok(_) | Err(_) => Outcome::Failed,
+        }
+    }
+}
+
+/// For how long the tracker wants to be left alone (RFC 9110, section 10.2.3); `None` too where it names a date.
+fn retry_after(fields: &HeaderMap) -> Option<Duration> {
+    fields.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+const CLIENT: &str = concat!("console-gate/", env!("CARGO_PKG_VERSION"));
+
+/// Three lines of JSON: what it is, what comes, and the report itself.
+fn envelope(report: &Report) -> String {
+    let payload = report.payload.to_string();
+    let sent_at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let head = json!({ "event_id": report.id, "sent_at": sent_at });
+    let item = json!({ "type": "event", "content_type": "application/json", "length": payload.len() });
+    format!("{head}\n{item}\n{payload}\n")
+}
