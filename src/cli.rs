@@ -119,6 +119,34 @@ enum Command {
     Demo(demo::Demo),
 }
 
+impl Command {
+    /// Whether it reads and prints, and changes nothing that a closed pipe could leave half done.
+    fn only_tells(&self) -> bool {
+        match self {
+            Command::Check(_)
+            | Command::Diff(_)
+            | Command::Coverage(_)
+            | Command::Lint(_)
+            | Command::Explain(_)
+            | Command::Soak(_)
+            | Command::History(_)
+            | Command::Replay(_) => true,
+            Command::Serve(_)
+            | Command::Migrate
+            | Command::Import(_)
+            | Command::Drift(_)
+            | Command::Flag(_)
+            | Command::Rollback(_)
+            | Command::Audit(_)
+            | Command::Retention(_)
+            | Command::Verify(_)
+            | Command::Token(_)
+            | Command::Keygen(_)
+            | Command::Demo(_) => false,
+        }
+    }
+}
+
 /// What a subcommand found.
 enum Finding {
     Clean,
@@ -128,6 +156,10 @@ enum Finding {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.command.only_tells() {
+        // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
+        sigpipe::reset();
+    }
     let outcome = match &arguments.command {
         Command::Serve(command) => serve::run(command, &arguments.common),
         Command::Migrate => migrate::run(&arguments.common),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chrono::{TimeDelta, Utc};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::console_files::{Names, console_source};
@@ -25,16 +25,16 @@ use crate::settings::Settings;
 ///
 /// The routes are what Flask lists, what the source declares, or both. Notes alone are no findings for the exit code.
 #[derive(Debug, Args)]
-#[group(id = "routes", required = true, multiple = true)]
+#[command(group(ArgGroup::new("routes").required(true).multiple(true).args(["flask_routes", "console_src", "hits"])))]
 pub(super) struct Coverage {
     /// The output of `flask routes`, or what deploy/flask/dump_routes.py writes
-    #[arg(long, value_name = "FILE", group = "routes")]
+    #[arg(long, value_name = "FILE")]
     flask_routes: Option<PathBuf>,
     /// The folder with Console's Python source
-    #[arg(long, value_name = "DIR", group = "routes")]
+    #[arg(long, value_name = "DIR")]
     console_src: Option<PathBuf>,
     /// And the paths that no row covers and that were asked for in so many days, from the decision log
-    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", group = "routes")]
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30")]
     hits: Option<u32>,
     /// Who reads the findings
     #[arg(long, value_enum, default_value = "text")]

@@ -109,6 +109,15 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
+    // For a shell: the README's commands as they stand there, with the demo's settings, in its folder.
+    let program = std::env::current_exe().context("where this program is")?;
+    let programs = program.parent().unwrap_or(Path::new("/")).display().to_string();
+    let env = format!(
+        "export CONSOLE_GATE_CONFIG={config:?} PATH={programs:?}:\"$PATH\"\ncd {folder:?}\n",
+        config = file.display().to_string(),
+        folder = folder.0.display().to_string(),
+    );
+    std::fs::write(path("env"), env)?;
     // Each secret is in a file of the folder, so that the printed commands have it.
     for name in ["audit.keys", "session.key", "assertion.keys", "probe.keys"] {
         std::fs::write(path(name), super::keygen::fresh_key("demo")?.as_bytes())?;
@@ -182,6 +191,9 @@ Or with curl, one by one:
 
     # All of it is on record, and nobody changed the record since.
     {command} audit verify
+
+    # The README's section \"Cut over one cluster\", in another terminal:
+    . {place}/env
 
 Files: {place}    Ctrl-C ends the demo and removes them.
 

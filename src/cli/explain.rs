@@ -15,6 +15,7 @@ use crate::explanation::text::text;
 use crate::explanation::{Asker, Explanation, Facts, explain};
 use crate::identity::Subject;
 use crate::ids::AdminId;
+use crate::mapping::parse::sha256_of;
 use crate::mapping::{Freshness, Mapping};
 use crate::rbac::census::{CallerKind, Person};
 use crate::rbac::{Access, LegacyRole};
@@ -22,8 +23,11 @@ use crate::registry::Registry;
 use crate::report::style::Style;
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
+use crate::workbench::{self, WorkbenchError};
 
 /// Say which row decides a request and why, which gate is in force, and what becomes of somebody who sends it
+///
+/// Of the mapping that the gates on this database run; with `--mapping FILE`, of that file.
 ///
 /// Of an admin it says by which grants they pass, or what is missing and which grants would be enough. Exit code 1 says
 /// that the request would not pass; of a row that looks at the body, that there is a body with which it would not.
@@ -57,11 +61,11 @@ enum Format {
 
 pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    let file = settings.mapping.file.display().to_string();
-    let source =
-        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {file}"))?;
-    let mapping = Mapping::parse(&file, &source)?;
-    let known = with_store(&settings, async |store| Known::read(store, &settings, command).await)?;
+    let (subject, known) = with_store(&settings, async |store| {
+        let subject = subject(&store, &settings, common.mapping.is_some()).await?;
+        Ok((subject, Known::read(store, &settings, command).await?))
+    })?;
+    let (file, mapping) = subject;
     let policy = crate::server::policy(&settings);
     let facts = Facts {
         mapping: &mapping,
@@ -74,6 +78,33 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding>
     let explanation = explain(&command.method, &command.path, &facts, asker.as_ref());
     print(&explanation, command.format)?;
     Ok(if explanation.passes() == Some(false) { Finding::Findings } else { Finding::Clean })
+}
+
+/// What is explained, and what it is called: the file, where it was named or runs; else what the gates on this database run,
+/// as after a rollback.
+async fn subject(
+    store: &SharedStore,
+    settings: &Settings,
+    is_named: bool,
+) -> anyhow::Result<(String, Mapping)> {
+    let file = settings.mapping.file.display().to_string();
+    let read =
+        || std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {file}"));
+    if !is_named {
+        match workbench::running_mapping(store).await {
+            Ok(running) if read().is_ok_and(|source| sha256_of(&source) == *running.sha256()) => {
+                return Ok((file, running));
+            }
+            Ok(running) => {
+                let name = running.sha256().as_str().get(..12).unwrap_or_default();
+                return Ok((format!("the running mapping {name}"), running));
+            }
+            Err(WorkbenchError::NoMapping) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mapping = Mapping::parse(&file, &read()?)?;
+    Ok((file, mapping))
 }
 
 fn print(explanation: &Explanation, format: Format) -> anyhow::Result<()> {

@@ -5,5 +5,6 @@
 mod check;
 mod diff;
 mod explain;
+mod readme;
 mod scale;
 mod support;

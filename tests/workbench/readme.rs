@@ -1,0 +1,98 @@
+//! The README's section "Cut over one cluster", line by line on the demo.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::project_text;
+
+/// The demo, ended with this value.
+struct Demo {
+    process: Child,
+    folder: String,
+    port: u16,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // SIGINT, as Ctrl-C: the demo removes its folder.
+        let _ = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn demo() -> Demo {
+    let (port, admin_port) = (free_port(), free_port());
+    let mut process = Command::new(env!("CARGO_BIN_EXE_console-gate"))
+        .args(["demo", "--port", &port.to_string(), "--admin-port", &admin_port.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the demo starts");
+    let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+    let folder = lines
+        .find_map(|line| {
+            let line = line.expect("text");
+            line.strip_prefix("Files: ").and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
+        })
+        .expect("the demo says where its files are");
+    // What it logs from here on is nobody's, but it must not meet a closed pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the demo does not listen");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Demo { process, folder, port }
+}
+
+/// The lines of the section's first block.
+fn script() -> String {
+    let readme = project_text("README.md");
+    let section = readme.split("## Cut over one cluster\n").nth(1).expect("the section");
+    let block = section.split("```bash\n").nth(1).expect("its block");
+    block.split("```").next().expect("the block's end").to_owned()
+}
+
+#[test]
+fn a_new_user_cuts_one_cluster_over_and_back() {
+    let demo = demo();
+    let script = script()
+        .replace("/tmp/console-gate-demo-*/env", &format!("{}/env", demo.folder))
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", demo.port));
+    let mut shell = Command::new("bash");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
+        shell.env_remove(name);
+    }
+    let output = shell.args(["-c", &script]).output().expect("bash");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{told}");
+    // In this order: what each step is there to show.
+    let mut rest = told.as_str();
+    for expected in [
+        "sound, 106 rows",
+        "Clusters\n  S3  legacy -> v2\n",
+        "answer     allowed (by the legacy gate)",
+        "\n200\n",
+        "1 would newly be denied, 0 would newly be allowed",
+        "S3  would_newly_deny  GET /console/customers/",
+        "lacks role",
+        " is signed off: ",
+        "S3  shadow: not ready",
+        "v2 for raxx-support-team, shadow for the rest",
+        "part       in the cohort",
+        "legacy-ops: allow -> deny, 1 time(s)",
+        "17 rows, 78 requests: all as expected",
+        "activated  ",
+        "rolled back to ",
+        "v2 for raxx-support-team, shadow for the rest",
+    ] {
+        let at = rest.find(expected).unwrap_or_else(|| panic!("`{expected}` is missing after\n{rest}"));
+        rest = &rest[at + expected.len()..];
+    }
+}
