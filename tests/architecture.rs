@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of I/O, and what of the crate they may know.
-const PURE: [(&str, &[&str]); 19] = [
+const PURE: [(&str, &[&str]); 20] = [
     ("ids", &[]),
     ("clock", &[]),
     ("method", &[]),
@@ -20,6 +20,7 @@ const PURE: [(&str, &[&str]); 19] = [
     ("drift", &["ids", "mapping", "rbac", "decision"]),
     ("soak", &["mapping", "rbac", "decision", "drift"]),
     ("impact", &["ids", "method", "diagnostic", "mapping", "rbac", "decision"]),
+    ("verify", &["method", "mapping", "rbac", "decision"]),
     ("replay", &["ids", "method", "mapping", "rbac", "identity", "decision"]),
     ("console_source", &["method", "report", "diagnostic"]),
     ("coverage", &["method", "report", "diagnostic", "mapping"]),
