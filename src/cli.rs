@@ -147,6 +147,15 @@ impl Command {
     }
 }
 
+/// How a report is printed that no code host reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum TextOrJson {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
+}
+
 /// What a subcommand found.
 enum Finding {
     Clean,

@@ -13,10 +13,10 @@ use crate::decision::body::BodyFacts;
 use crate::decision::{Answer, Caller, Control, Question, Target, decide};
 use crate::identity::Principal;
 use crate::ids::{AdminId, Epoch, MachineTokenId};
-use crate::mapping::{Found, Mapping, Row, RowKind, V2Gate};
+use crate::mapping::{Mapping, Row, RowKind, V2Gate};
 use crate::method::Method;
 use crate::rbac::catalog::Catalog;
-use crate::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use crate::rbac::census::{CallerKind, Person};
 use crate::rbac::{Access, Standing};
 
 /// A request that was made, as often as it was.
@@ -102,7 +102,7 @@ pub fn replay(recorded: &[Recorded], candidate: &Mapping, catalog: &Catalog, peo
             continue;
         }
         let then = request.mapping.as_ref().map(|mapping| answer(mapping, &request.path, method, caller));
-        let row = row(candidate, &request.path, method);
+        let row = candidate.find(&request.path, method).row();
         replay.changed.push(Changed {
             method: request.method.clone(),
             path: request.path.clone(),
@@ -129,7 +129,7 @@ pub fn replay(recorded: &[Recorded], candidate: &Mapping, catalog: &Catalog, peo
 
 /// What becomes of a request with V2 in force.
 fn answer(mapping: &Mapping, path: &str, method: Method, caller: Caller<'_>) -> &'static str {
-    let row = row(mapping, path, method);
+    let row = mapping.find(path, method).row();
     let target = match row {
         Some(row) => Target::Row(row, mapping.rollout_of(row)),
         None => Target::Unmapped(mapping.unmapped()),
@@ -149,13 +149,6 @@ fn answer(mapping: &Mapping, path: &str, method: Method, caller: Caller<'_>) -> 
     }
 }
 
-fn row<'m>(mapping: &'m Mapping, path: &str, method: Method) -> Option<&'m Row> {
-    match mapping.find(path, method) {
-        Found::Row(row) | Found::Redirect(row) => Some(row),
-        Found::WrongMethod(_) | Found::Nothing => None,
-    }
-}
-
 fn has_body_rules(row: &Row) -> bool {
     matches!(&row.kind, RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } if !when.is_empty())
 }
@@ -169,8 +162,7 @@ fn principal(person: &Person) -> Principal {
 
 /// What somebody holds, as `access` would resolve it.
 fn access(person: &Person, catalog: &Catalog) -> Access {
-    let granted = person.groups.iter().map(AsRef::as_ref).chain(person.break_glass.then_some(BREAK_GLASS));
-    let roles = granted.flat_map(|group| catalog.roles_of_group(group)).collect();
+    let roles = person.roles(catalog);
     let permissions = catalog.permissions_of(&roles);
     Access {
         standing: Standing::Active,

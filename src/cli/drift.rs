@@ -6,7 +6,7 @@ mod list;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::{Common, Finding, operator, with_notary, with_store};
+use super::{Common, Finding, TextOrJson, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::decision;
 use crate::drift::{Disagreement, Key, SignOff, Situation};
@@ -54,7 +54,7 @@ pub(super) struct Drift {
     withdraw: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: TextOrJson,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -72,13 +72,6 @@ impl From<Direction> for decision::Direction {
             Direction::Allow => decision::Direction::WouldNewlyAllow,
         }
     }
-}
-
-/// For a person or for a program.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
 }
 
 fn reason(text: &str) -> Result<String, String> {

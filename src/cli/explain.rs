@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::serve::flag_at_start;
-use super::{Common, Finding, with_store};
+use super::{Common, Finding, TextOrJson, with_store};
 use crate::access::{AccessResolver, Posture};
 use crate::clock::SystemClock;
 use crate::decision::Control;
@@ -48,15 +48,7 @@ pub(super) struct Explain {
     legacy_role: Option<LegacyRole>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// For a person
-    Text,
-    /// For a program
-    Json,
+    format: TextOrJson,
 }
 
 pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding> {
@@ -107,10 +99,10 @@ async fn subject(
     Ok((file, mapping))
 }
 
-fn print(explanation: &Explanation, format: Format) -> anyhow::Result<()> {
+fn print(explanation: &Explanation, format: TextOrJson) -> anyhow::Result<()> {
     match format {
-        Format::Text => print!("{}", text(explanation, Style::of(&std::io::stdout()))),
-        Format::Json => println!("{}", serde_json::to_string_pretty(explanation)?),
+        TextOrJson::Text => print!("{}", text(explanation, Style::of(&std::io::stdout()))),
+        TextOrJson::Json => println!("{}", serde_json::to_string_pretty(explanation)?),
     }
     Ok(())
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::time::time;
-use super::{Common, Finding, kept, with_store};
+use super::{Common, Finding, TextOrJson, kept, with_store};
 use crate::ids::MappingSha256;
 use crate::mapping::Mapping;
 use crate::rbac::census::CallerKind;
@@ -27,13 +27,7 @@ pub(super) struct ReplayCommand {
     since: DateTime<Utc>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
+    format: TextOrJson,
 }
 
 pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Finding> {
@@ -47,8 +41,8 @@ pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Fi
         let recorded = recorded(&store, command.since).await?;
         let replay = replay(&recorded, &candidate, &registry.catalog, &registry.people);
         match command.format {
-            Format::Text => print_text(&replay, command.since),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&replay)?),
+            TextOrJson::Text => print_text(&replay, command.since),
+            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&replay)?),
         }
         let by_mapping = replay.changed.iter().any(|one| one.because == Because::Mapping);
         Ok(if by_mapping { Finding::Findings } else { Finding::Clean })
@@ -88,13 +82,12 @@ async fn recorded(store: &SharedStore, since: DateTime<Utc>) -> anyhow::Result<V
 
 fn print_text(replay: &Replay, since: DateTime<Utc>) {
     println!(
-        "{} request(s) by {} caller(s) since {}: {} newly allowed, {} newly denied",
+        "{} request(s) by {} caller(s) since {}",
         replay.requests,
         replay.callers,
         since.format("%Y-%m-%d %H:%M:%SZ"),
-        replay.newly(true),
-        replay.newly(false),
     );
+    println!("{} newly allowed, {} newly denied", replay.newly(true), replay.newly(false));
     if replay.without_a_path > 0 {
         println!("{} of them without a path, which cannot be asked about", replay.without_a_path);
     }

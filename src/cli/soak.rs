@@ -3,8 +3,7 @@
 use chrono::Utc;
 use clap::Args;
 
-use super::drift::Format;
-use super::{Common, Finding, with_store};
+use super::{Common, Finding, TextOrJson, with_store};
 use crate::report::style::COLUMNS;
 use crate::report::text::wrapped;
 use crate::soak::{ClusterState, Verdict, text};
@@ -22,7 +21,7 @@ pub(super) struct Soak {
     clusters: Vec<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: TextOrJson,
 }
 
 pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
@@ -42,8 +41,8 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
             states.retain(|state| command.clusters.contains(&state.cluster));
         }
         match command.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&states)?),
-            Format::Text => print_text(&states),
+            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&states)?),
+            TextOrJson::Text => print_text(&states),
         }
         let is_ready = states.iter().all(|state| match state.verdict {
             Verdict::Ready | Verdict::Enforced => true,

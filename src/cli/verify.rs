@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use clap::Args;
 
-use super::{Common, Finding, kept, with_store};
+use super::{Common, Finding, TextOrJson, kept, with_store};
 use crate::decision::Control;
 use crate::ids::{Epoch, MappingSha256};
 use crate::outbound::Url;
@@ -43,12 +43,6 @@ pub(super) struct Verify {
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum TextOrJson {
-    Text,
-    Json,
 }
 
 pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> {
@@ -85,7 +79,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
             asker.running().await?.mapping_sha256 == running.mapping_sha256,
             "the gate took up another mapping meanwhile: ask again"
         );
-        Ok(Report::new(&command.gate, &running, &mapping, &plan, outcomes, began))
+        Ok(Report::new(&command.gate, &running, &plan, outcomes, began))
     })?;
     let json = serde_json::to_string_pretty(&report)?;
     if let Some(file) = &command.report {

@@ -2,7 +2,7 @@
 
 use crate::mapping::converter::{Converter, IntegerRange, Length};
 use crate::mapping::pattern::{Part, Pattern, PatternKind, Piece};
-use crate::mapping::{Found, Mapping, Row};
+use crate::mapping::{Mapping, Row};
 use crate::method::{Method, MethodSet};
 
 /// How a mapping covers one method of a rule.
@@ -43,10 +43,7 @@ pub fn cover<'m>(mapping: &'m Mapping, pattern: &Pattern, method: Method) -> Cov
         return Cover::Own(row);
     }
     let example = example(pattern);
-    let decides = match mapping.find(&example, method) {
-        Found::Row(row) | Found::Redirect(row) => Some(row),
-        Found::WrongMethod(_) | Found::Nothing => None,
-    };
+    let decides = mapping.find(&example, method).row();
     let outline = outline(pattern);
     if let Some(row) = rules().find(|row| self::outline(&row.pattern) == outline) {
         return Cover::Alike { row, decides };

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use self::position::{Pair, Position};
 use self::segments::Budget;
-use super::table::{Found, Mapping, Row};
+use super::table::{Mapping, Row};
 use crate::method::{Method, MethodSet};
 
 /// Requests that are decided by one row of the old mapping and one row of the new one.
@@ -175,10 +175,7 @@ impl<'m> Sighting<'m> {
 
 /// The row that decides a request.
 fn decider<'m>(mapping: &'m Mapping, path: &str, method: Method) -> Option<&'m Row> {
-    match mapping.find(path, method) {
-        Found::Row(row) | Found::Redirect(row) => Some(row),
-        Found::WrongMethod(_) | Found::Nothing => None,
-    }
+    mapping.find(path, method).row()
 }
 
 /// By which rows are told apart.

@@ -183,6 +183,16 @@ pub enum Found<'m> {
     Nothing,
 }
 
+impl<'m> Found<'m> {
+    /// The row that decides; `None` where the mapping's `unmapped` does.
+    pub fn row(self) -> Option<&'m Row> {
+        match self {
+            Found::Row(row) | Found::Redirect(row) => Some(row),
+            Found::WrongMethod(_) | Found::Nothing => None,
+        }
+    }
+}
+
 impl Mapping {
     /// The row for a decoded path and a method.
     pub fn find(&self, path: &str, method: Method) -> Found<'_> {

@@ -103,7 +103,8 @@ async fn a_replay_says_which_requests_end_otherwise() {
     let (code, told) = gate.attempt(&["replay", "--since", since, "--mapping", candidate]);
     assert_eq!(code, 1, "{told}");
     let expected = "\
-5 request(s) by 2 caller(s) since 2026-01-01 00:00:00Z: 1 newly allowed, 2 newly denied
+5 request(s) by 2 caller(s) since 2026-01-01 00:00:00Z
+1 newly allowed, 2 newly denied
 
 GET /x/1
     row GET /x/<id>

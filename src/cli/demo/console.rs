@@ -22,7 +22,7 @@ use sha2::Sha256;
 use super::Persona;
 use crate::assertion;
 use crate::identity::flask_cookie::SigningKeys;
-use crate::mapping::{ClusterMode, Found, Mapping, RowKind, V2Gate};
+use crate::mapping::{ClusterMode, Mapping, RowKind, V2Gate};
 use crate::method::MethodSet;
 use crate::settings::secrets::Secrets;
 
@@ -191,10 +191,7 @@ async fn view(
     let text = std::fs::read_to_string(&console.routes).unwrap_or_default();
     let view = Mapping::parse("routes.toml", &text).ok().and_then(|mapping| {
         let method = crate::method::Method::parse(method.as_str())?;
-        match mapping.find(uri.path(), method) {
-            Found::Row(row) | Found::Redirect(row) => Some(row.route.to_string()),
-            Found::WrongMethod(_) | Found::Nothing => None,
-        }
+        mapping.find(uri.path(), method).row().map(|row| row.route.to_string())
     });
     let claims = console.claims(&headers);
     page(&ViewPage {

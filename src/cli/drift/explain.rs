@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Format, Present, list};
+use super::{Present, list};
+use crate::cli::TextOrJson;
 use crate::cli::{Finding, with_store};
 use crate::drift::Disagreement;
 use crate::drift::explanation::{Explanation, Side, explain};
@@ -24,7 +25,7 @@ struct Told<'t> {
     requests: Vec<StoredRequest>,
 }
 
-pub(super) fn run(settings: &Settings, id: &str, format: Format) -> anyhow::Result<Finding> {
+pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::Result<Finding> {
     with_store(settings, async |store| {
         let present = Present::read(&store).await?;
         let situation = present.situation();
@@ -36,8 +37,8 @@ pub(super) fn run(settings: &Settings, id: &str, format: Format) -> anyhow::Resu
             requests: store.requests_behind(&drift.key, MOST_REQUESTS).await?,
         };
         match format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&told)?),
-            Format::Text => print_text(&told),
+            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&told)?),
+            TextOrJson::Text => print_text(&told),
         }
         Ok(if drift.is_explained() { Finding::Clean } else { Finding::Findings })
     })

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Drift, Format};
-use crate::cli::Finding;
+use super::Drift;
+use crate::cli::{Finding, TextOrJson};
 use crate::decision::Direction;
 use crate::drift::{Disagreement, Standing};
 use crate::report::style::COLUMNS;
@@ -60,10 +60,10 @@ impl Listing {
     }
 }
 
-pub(super) fn print(listing: &Listing, format: Format) -> anyhow::Result<Finding> {
+pub(super) fn print(listing: &Listing, format: TextOrJson) -> anyhow::Result<Finding> {
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(listing)?),
-        Format::Text => print_text(listing),
+        TextOrJson::Json => println!("{}", serde_json::to_string_pretty(listing)?),
+        TextOrJson::Text => print_text(listing),
     }
     let is_clean = listing.unexplained().next().is_none() && listing.overflow.is_empty();
     Ok(if is_clean { Finding::Clean } else { Finding::Findings })
