@@ -36,13 +36,27 @@ pub struct Settings {
     pub probe: Probe,
 }
 
+/// A hundred years: what is kept for longer is kept for ever.
+pub const MAX_DAYS: u32 = 36_500;
+
+/// Why a gate in production without `allowed_hosts` is refused.
+pub const HOSTS_ARE_NEEDED: &str =
+    "production needs `allowed_hosts`: whom Console is must not be the caller's choice";
+
+impl Settings {
+    /// Whether this is production and any Host would do.
+    pub fn lacks_hosts(&self) -> bool {
+        self.environment == Environment::Production && self.firewall.allowed_hosts.is_empty()
+    }
+}
+
 /// Where callers and operators connect.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// The gate itself.
     pub proxy: Address,
-    /// Health, metrics and the key set. Never to be reached from outside.
+    /// Health, metrics, services' events and questions. Never to be reached from outside.
     pub admin: Address,
     /// Cleartext HTTP/2 with prior knowledge (RFC 9113 3.3), for a load balancer that speaks it.
     pub h2c: bool,

@@ -19,11 +19,15 @@ esac
 lacks cc gcc
 lacks c++ g++
 lacks cmake cmake
+# The commands that the demo prints.
+lacks curl curl
 if [ "${1:-build}" = test ]; then
     lacks python3 python3
     # The library that turns a gate's clock comes with the command.
     lacks faketime faketime
     lacks prlimit util-linux
+    # The program, not the shell's own.
+    [ -x /bin/kill ] || [ -x /usr/bin/kill ] || missing="$missing procps"
     # Debian puts nginx where only root's path leads.
     [ -x /usr/sbin/nginx ] || lacks nginx nginx-light
     # Debian splits venv's installer off; without it `python3 -m venv` fails half-way.

@@ -19,7 +19,7 @@ use crate::mapping::Mapping;
 use crate::mapping::pattern::Pattern;
 use crate::method::Method;
 use crate::report::{Finding, Format, Place};
-use crate::settings::Settings;
+use crate::settings::{MAX_DAYS, Settings};
 
 /// Hold Console's routes against the mapping: routes without a row, rows without a route, methods, converters
 ///
@@ -34,7 +34,7 @@ pub(super) struct Coverage {
     #[arg(long, value_name = "DIR")]
     console_src: Option<PathBuf>,
     /// And the paths that no row covers and that were asked for in so many days, from the decision log
-    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30")]
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
     hits: Option<u32>,
     /// Who reads the findings
     #[arg(long, value_enum, default_value = "text")]

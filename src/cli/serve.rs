@@ -8,8 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::{Common, Finding};
 use crate::sentry::{self, Dsn, LastWords, Tracker};
 use crate::server::{self, Start};
-use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
+use crate::settings::{HOSTS_ARE_NEEDED, Settings};
 
 /// Run the gate
 #[derive(Debug, Args)]
@@ -31,6 +31,8 @@ pub(super) enum LogFormat {
 
 pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
+    // A flag or a variable can make it production after the file was checked.
+    anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
     // Dropped last, so that what went wrong at the end is told too.
     let (tracker, _last_words) = tracker(&settings)?.unzip();
     start_log(command.log_format, tracker);

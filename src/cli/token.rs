@@ -9,6 +9,7 @@ use crate::audit::AuditEvent;
 use crate::identity::machine_token::{TokenDigest, generate};
 use crate::ids::MachineTokenId;
 use crate::rbac::LegacyRole;
+use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
 
@@ -32,7 +33,7 @@ enum Action {
         #[arg(long = "legacy-role", value_parser = parse_legacy)]
         legacy: Vec<LegacyRole>,
         /// Days after which it ends
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: Option<u32>,
     },
     /// Revoke a token by name; when this returns, no gate takes it any more

@@ -104,13 +104,15 @@ pub(super) fn soak(reader: &mut Reader, root: &DeTable<'_>, clusters: &Clusters)
 }
 
 fn terms(reader: &mut Reader, table: &DeTable<'_>, otherwise: SoakTerms) -> SoakTerms {
-    let mut number = |key: &str, otherwise: u32| {
-        table.get(key).and_then(|value| reader.integer(value, key, 0..=u32::MAX)).unwrap_or(otherwise)
+    let mut number = |key: &str, most: u32, otherwise: u32| {
+        table.get(key).and_then(|value| reader.integer(value, key, 0..=most)).unwrap_or(otherwise)
     };
+    // Ten years are more than anybody waits.
+    const DAYS: u32 = 3_650;
     SoakTerms {
-        shadow_days: number("shadow_days", otherwise.shadow_days),
-        quiet_hours: number("quiet_hours", otherwise.quiet_hours),
-        requests: number("requests", otherwise.requests),
-        admins: number("admins", otherwise.admins),
+        shadow_days: number("shadow_days", DAYS, otherwise.shadow_days),
+        quiet_hours: number("quiet_hours", DAYS * 24, otherwise.quiet_hours),
+        requests: number("requests", u32::MAX, otherwise.requests),
+        admins: number("admins", u32::MAX, otherwise.admins),
     }
 }

@@ -359,6 +359,8 @@ fn a_cohort_that_says_nothing_or_too_much_is_refused() {
     }
     let soak = [
         ("[soak]\nquiet_hours = -1", "out-of-range"),
+        ("[soak]\nshadow_days = 4294967295", "out-of-range"),
+        ("[soak]\nquiet_hours = 87601", "out-of-range"),
         ("[soak]\nquite_hours = 1", "unknown-key"),
         ("[soak.S9]\nrequests = 1", "unknown-key"),
         ("[soak.S]\nrequest = 1", "unknown-key"),

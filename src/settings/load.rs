@@ -220,6 +220,30 @@ impl Reader<'_> {
         if settings.database.timeout_ms.0 == 0 || settings.audit.timeout_ms.0 == 0 {
             report("database", "`timeout_ms` must bound something, here and in [audit]");
         }
+        for (section, key, days) in [
+            ("retention", "drift_days", settings.retention.drift_days),
+            ("decisions", "days", settings.decisions.days),
+        ] {
+            if days > super::MAX_DAYS {
+                report(section, &format!("`{key}` must be at most {}", super::MAX_DAYS));
+            }
+        }
+        if settings.upstream.connect_timeout_ms.0 == 0 || settings.upstream.health_interval_ms.0 == 0 {
+            report("upstream", "`connect_timeout_ms` and `health_interval_ms` must be at least 1");
+        }
+        if settings.upstream.host.is_empty() || http::HeaderValue::from_str(&settings.upstream.host).is_err()
+        {
+            report("upstream", "`host` is no Host field");
+        }
+        for (section, key, value) in [
+            ("assertion", "audience", &settings.assertion.audience),
+            ("session", "cookie_name", &settings.session.cookie_name),
+            ("session", "admin_id_key", &settings.session.admin_id_key),
+        ] {
+            if value.is_empty() {
+                report(section, &format!("`{key}` is empty"));
+            }
+        }
         for (section, path) in
             [("session", &settings.session.login_path), ("upstream", &settings.upstream.health_path)]
         {
@@ -234,13 +258,8 @@ impl Reader<'_> {
         if !settings.api.public_url.as_ref().is_none_or(is_base) {
             report("api", "`public_url` must begin with `https://` or `http://`, without a `/` at its end");
         }
-        if settings.environment == super::Environment::Production
-            && settings.firewall.allowed_hosts.is_empty()
-        {
-            report(
-                "firewall",
-                "production needs `allowed_hosts`: whom Console is must not be the caller's choice",
-            );
+        if settings.lacks_hosts() {
+            report("firewall", super::HOSTS_ARE_NEEDED);
         }
     }
 }
@@ -301,6 +320,25 @@ gate.toml:8:2: `sesion` is no section of the settings [unknown-key]
 gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         assert_eq!(diagnostics.one_line_each(), expected);
         assert!(diagnostics.to_string().contains("did you mean `proxy`?"));
+    }
+
+    #[test]
+    fn what_could_never_work_is_refused_at_the_start() {
+        let table = [
+            ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
+            ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),
+            ("[upstream]\nhealth_interval_ms = 0", "must be at least 1"),
+            ("[upstream]\nconnect_timeout_ms = 0", "must be at least 1"),
+            ("[upstream]\nhost = \"a\\nb\"", "`host` is no Host field"),
+            ("[upstream]\nhost = \"\"", "`host` is no Host field"),
+            ("[assertion]\naudience = \"\"", "`audience` is empty"),
+            ("[session]\ncookie_name = \"\"", "`cookie_name` is empty"),
+            ("[session]\nadmin_id_key = \"\"", "`admin_id_key` is empty"),
+        ];
+        for (text, told) in table {
+            let error = Settings::parse("gate.toml", text).unwrap_err().one_line_each();
+            assert!(error.contains(told), "{text}: {error}");
+        }
     }
 
     #[test]

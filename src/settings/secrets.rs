@@ -87,7 +87,7 @@ impl Secrets {
         };
         let assertion = &settings.assertion;
         let keys = read(assertion.keys_file.as_deref(), &assertion.keys_env, &environment)?;
-        let assertion_keys = named_keys(&keys, &assertion.keys_env)?;
+        let assertion_keys = named_keys(&keys, &place(assertion.keys_file.as_deref(), &assertion.keys_env))?;
         let probe_keys = probe_keys(settings, &environment)?;
         Ok(Secrets { session_key, session_fallbacks, assertion_keys, probe_keys })
     }
@@ -119,7 +119,13 @@ pub fn probe_keys(
     if probe.keys_file.is_none() && environment(&probe.keys_env).is_none() {
         return Ok(Vec::new());
     }
-    named_keys(&read(probe.keys_file.as_deref(), &probe.keys_env, &environment)?, &probe.keys_env)
+    let file = probe.keys_file.as_deref();
+    named_keys(&read(file, &probe.keys_env, &environment)?, &place(file, &probe.keys_env))
+}
+
+/// Where a secret comes from, for messages.
+fn place(file: Option<&std::path::Path>, variable: &str) -> String {
+    file.map_or_else(|| variable.to_owned(), |path| path.display().to_string())
 }
 
 fn read(

@@ -7,4 +7,5 @@ mod diff;
 mod explain;
 mod readme;
 mod scale;
+mod serve;
 mod support;

@@ -1,0 +1,24 @@
+//! `console-gate serve` where it must not start.
+
+use crate::support::Workbench;
+
+/// The file's own check is not the last word: a flag can make it production afterwards.
+#[test]
+fn production_by_a_flag_needs_its_hosts_named_too() {
+    let bench = Workbench::new();
+    for arguments in
+        [&["serve", "--environment", "production"][..], &["--environment", "production", "serve"]]
+    {
+        let told = bench.run(arguments);
+        assert_eq!(told.code, 2, "{told:?}");
+        assert!(told.stderr.contains("production needs `allowed_hosts`"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_token_cannot_outlive_the_calendar() {
+    let bench = Workbench::new();
+    let told = bench.run(&["token", "create", "robot", "--days", "4294967295"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains("is not in 1..=36500"), "{told:?}");
+}
