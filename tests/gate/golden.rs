@@ -13,9 +13,8 @@ const GOLDEN: &str = "tests/golden/groups_by_route.txt";
 
 /// One admin in a group with every role that the cluster's rows ask for, and superadmin for what is undecided: every
 /// row of the cluster answers 200.
-#[tokio::test]
-async fn every_cluster_opens_for_its_admin() {
-    let world = World::new(Database::Postgres).await;
+async fn every_cluster_opens_for_its_admin(database: Database) {
+    let world = World::new(database).await;
     let gate = world.gate(&Setup::V2).await;
     let mut client = gate.client();
     let mut findings = Findings::default();
@@ -37,6 +36,16 @@ async fn every_cluster_opens_for_its_admin() {
     }
     findings.equal("denials", world.denials().await, 0);
     findings.conclude(100);
+}
+
+#[tokio::test]
+async fn every_cluster_opens_for_its_admin_on_sqlite() {
+    every_cluster_opens_for_its_admin(Database::Sqlite).await;
+}
+
+#[tokio::test]
+async fn every_cluster_opens_for_its_admin_on_postgres() {
+    every_cluster_opens_for_its_admin(Database::Postgres).await;
 }
 
 /// What the running gate does, what the table and the seed say, and what the file says are one and the same.

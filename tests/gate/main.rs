@@ -25,6 +25,7 @@ mod freshness;
 mod gate_api;
 mod golden;
 mod headers;
+mod key_set;
 mod kill_switch;
 mod lifecycle;
 mod matrix;
