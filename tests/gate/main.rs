@@ -15,6 +15,7 @@ mod support;
 
 mod audit_log;
 mod authzen;
+mod cohort;
 mod corpus;
 mod decisions;
 mod drift;
