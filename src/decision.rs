@@ -5,6 +5,7 @@
 //! not compile. Unknown, missing and unreadable never mean allow.
 
 pub mod body;
+mod target;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::mapping::{ClusterMode, Rollout, Row, RowKind, Unauthenticated, Unmapp
 use crate::rbac::{Access, LegacyRole, Requirement};
 
 use body::BodyFacts;
+pub use target::{Caller, Target};
 
 /// The switches that stand above the mapping, as of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,26 +26,6 @@ pub struct Control {
     pub rbac_v2: bool,
     /// Whether V2 may be enforced here: always outside production, in production only with a promoted row (I-11).
     pub may_enforce: bool,
-}
-
-/// What the request's path and method met.
-#[derive(Clone, Copy, Debug)]
-pub enum Target<'a> {
-    /// A row, and the rollout of its cluster.
-    Row(&'a Row, &'a Rollout),
-    /// No row.
-    Unmapped(Unmapped),
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub enum Caller<'a> {
-    /// Nobody that we know.
-    Nobody,
-    /// An admin or machine that stands.
-    Known(&'a Principal, &'a Access),
-    /// Somebody with a bearer or HMAC credential that Console verifies itself (I-7). Only machine rows take it.
-    Presented,
 }
 
 /// Everything that a decision depends on.
@@ -155,6 +137,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What is required where the body is at fault.
+    pub const READABLE_BODY: &'static str = "a body that the rule can read";
+
     /// The stable word.
     pub const fn word(self) -> &'static str {
         match self {
@@ -312,7 +297,7 @@ fn v2_gate(v2: &V2Gate, access: &Access, body: &BodyFacts) -> Result<Vec<Arc<str
         return Ok(used);
     }
     let unreadable =
-        || Denial { reason: Reason::BodyUnreadable, required: vec!["a body that the rule can read".into()] };
+        || Denial { reason: Reason::BodyUnreadable, required: vec![Reason::READABLE_BODY.into()] };
     let matches = body.matches().filter(|matches| matches.len() == when.len()).ok_or_else(unreadable)?;
     for (rule, matched) in when.iter().zip(matches) {
         if *matched {

@@ -19,6 +19,11 @@ macro_rules! text_id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The same text, shared.
+            pub fn shared(&self) -> Arc<str> {
+                self.0.clone()
+            }
         }
 
         impl fmt::Display for $name {
@@ -42,13 +47,24 @@ text_id!(
     MachineTokenId
 );
 text_id!(
-    /// The primary key of `gate_instances`: one process of the gate.
+    /// One process of the gate: the primary key of `gate_instances` and of `gate_running`.
     InstanceId
+);
+text_id!(
+    /// One `rollback` or `rollback --release`; empty where nobody has said either yet.
+    PinId
 );
 text_id!(
     /// The SHA-256 of a mapping file, as 64 lower-case hexadecimal digits.
     MappingSha256
 );
+
+impl MappingSha256 {
+    /// As many digits as people are shown and asked for.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
 
 /// The id of one request: a UUID of version 7, so that ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,10 +15,12 @@ pub mod regions;
 mod review;
 pub mod rollout;
 mod row;
+mod row_count;
 pub mod table;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
+pub use row_count::{Counted, counted};
 pub use table::{
     BodyField, BodyRule, Found, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped, V2Gate,
 };

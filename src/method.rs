@@ -51,6 +51,12 @@ impl Method {
     pub const fn is_safe(self) -> bool {
         matches!(self, Method::Get | Method::Head | Method::Options)
     }
+
+    /// Whether a request of the method has a body that an application reads (RFC 9110 9.3). What comes with another
+    /// method has no defined meaning, and a body rule never looks at it.
+    pub const fn carries_body(self) -> bool {
+        matches!(self, Method::Post | Method::Put | Method::Patch | Method::Delete)
+    }
 }
 
 impl fmt::Display for Method {

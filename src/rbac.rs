@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod census;
+pub mod flaw;
 pub mod seed;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::ids::Epoch;
+use flaw::Flaw;
 
 /// One of the four flat roles of `admin_roles`. They are a set without hierarchy, as `require_role` takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,6 +103,8 @@ pub struct Access {
     pub permissions: BTreeSet<Arc<str>>,
     /// The earliest moment at which something in here ends; `None` when nothing does by itself.
     pub valid_until: Option<DateTime<Utc>>,
+    /// The caller's rows that could not be used, and so grant nothing.
+    pub flaws: Vec<Flaw>,
 }
 
 /// Which machine token it is. Never the token.
@@ -122,6 +126,7 @@ impl Access {
             roles: BTreeSet::new(),
             permissions: BTreeSet::new(),
             valid_until: None,
+            flaws: Vec::new(),
         }
     }
 

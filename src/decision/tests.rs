@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::{AdminId, MachineTokenId};
 use crate::mapping::Mapping;
+use crate::method::Method;
 
 const FILE: &str = r#"
 version = 1
@@ -250,5 +251,58 @@ fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
         let target = Target::Unmapped(unmapped);
         let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
         assert_eq!(word(&decide(&question).answer), expected, "{unmapped:?}");
+    }
+}
+
+/// A token is looked up only where the row takes machines.
+#[test]
+fn a_machine_is_seen_as_the_target_takes_its_token() {
+    let mapping = Mapping::parse("t", FILE).unwrap();
+    let machine = Principal::Machine { id: MachineTokenId::new("m") };
+    let everything = access(&LegacyRole::ALL, &["r"], &["p:x:read"]);
+    let admin = admin();
+    let word = |caller: Caller<'_>| match caller {
+        Caller::Known(..) => "known",
+        Caller::Presented => "presented",
+        Caller::Nobody => "nobody",
+    };
+    for (path, expected) in [
+        ("/both", "known"),
+        ("/machine", "presented"),
+        ("/v", "nobody"),
+        ("/session", "nobody"),
+        ("/public", "nobody"),
+        ("/nowhere", "nobody"),
+    ] {
+        let target = Target::of(&mapping, path, Method::Get);
+        assert_eq!(word(Caller::at(&target, &machine, &everything)), expected, "{path}");
+        assert_eq!(word(Caller::at(&target, &admin, &everything)), "known", "{path}");
+    }
+}
+
+#[test]
+fn a_target_is_the_row_that_decides() {
+    let mapping =
+        Mapping::parse("t", &format!("unmapped = \"forward\"\n{FILE}\"* /files/*\" = {{ public = true }}\n"))
+            .unwrap();
+    let route = |path, method| match Target::of(&mapping, path, method) {
+        Target::Row(row, rollout) => {
+            assert_eq!(rollout, mapping.rollout_of(row));
+            row.route.to_string()
+        }
+        Target::Unmapped(Unmapped::Forward) => "forward".to_owned(),
+        Target::Unmapped(Unmapped::Deny) => "deny".to_owned(),
+    };
+    for (path, method, expected) in [
+        ("/v", Method::Get, "GET /v"),
+        ("/v", Method::Head, "GET /v"),
+        ("/v", Method::Options, "GET /v"),
+        ("/v", Method::Post, "forward"),
+        ("/nowhere", Method::Get, "forward"),
+        ("/files/a/b", Method::Put, "* /files/*"),
+        // It names the server: no row, and nothing that `unmapped` may open.
+        ("*", Method::Options, "deny"),
+    ] {
+        assert_eq!(route(path, method), expected, "{method} {path}");
     }
 }

@@ -17,11 +17,12 @@ use crate::method::{Method, MethodSet};
 use super::clusters::{self, Clusters};
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
-use super::row::parse_row;
+use super::row::{methods_carry_bodies, parse_row};
+use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest, position};
 
-const TOP_LEVEL_KEYS: [&str; 5] = ["version", "unmapped", "clusters", "soak", "blueprints"];
+const TOP_LEVEL_KEYS: [&str; 6] = ["version", "rows", "unmapped", "clusters", "soak", "blueprints"];
 const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
@@ -67,6 +68,7 @@ impl Reader {
         let unmapped = self.unmapped(root);
         let clusters = clusters::clusters(self, root);
         let soak = clusters::soak(self, root, &clusters);
+        row_count::check(self, root);
         let rows = self.blueprints(root, &clusters);
         let matcher = self.matcher(&rows, source);
         Mapping { source: source.into(), sha256: sha256_of(source), unmapped, clusters, soak, rows, matcher }
@@ -151,6 +153,9 @@ impl Reader {
         let head = self.route_key(route, span.clone());
         let body = parse_row(self, value, span.clone());
         let ((methods, pattern), body) = (head?, body?);
+        if !methods_carry_bodies(self, route, methods, body.kind.body_rules(), span.clone()) {
+            return None;
+        }
         Some(Row {
             route: route.into(),
             blueprint: blueprint.clone(),

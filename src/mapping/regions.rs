@@ -1,4 +1,5 @@
-//! Where two mappings can answer differently: every pair of rows that some request meets.
+//! Where two mappings can answer differently: every pair of rows that some request meets. What no row covers, paths and
+//! undeclared methods alike, is a pair too, of no row and no row.
 //!
 //! Both trees are walked at once, segment by segment. Of paths there is no end, but of the *positions* that a path can
 //! lead to there is: which places of both trees a search could be at, in which order it would try them, how far the
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use self::position::{Pair, Position};
 use self::segments::Budget;
+use super::matcher::Matcher;
 use super::table::{Mapping, Row};
 use crate::method::{Method, MethodSet};
 
@@ -46,25 +48,88 @@ pub struct Region<'m> {
     pub new: Option<&'m Row>,
 }
 
+impl Region<'_> {
+    /// Whether neither mapping has a row for these requests, so that `unmapped` decides them.
+    pub fn is_uncovered(&self) -> bool {
+        self.old.is_none() && self.new.is_none()
+    }
+}
+
 /// All regions of two mappings.
 #[derive(Clone, Debug)]
 pub struct Regions<'m> {
-    /// By the new row's place in the file, then the old one's; what no new row decides comes last.
+    /// By the new row's place in the file, then the old one's; then what no new row decides, and last what no row decides
+    /// in either mapping.
     pub all: Vec<Region<'m>>,
     /// Whether all paths were looked at. If not, regions may be missing; those that are there are true.
     pub complete: bool,
 }
 
 impl Mapping {
+    /// Calls `look` with a path for every way in which a search can go through these rows and through the rules of an
+    /// application. Returns whether it could do so for all of them.
+    pub fn walk_beside(&self, application: &Matcher, mut look: impl FnMut(&str)) -> bool {
+        walk(application, &self.matcher, |met| {
+            if let Met::MayEnd(path) = met {
+                look(path);
+            }
+        })
+    }
+
     /// Every pair of rows, one of this mapping and one of `new`, that some request meets.
     ///
     /// A pair is there once, with all its methods. Should no single path show it for all of them, it is there again
     /// with another path and the methods that are left.
     pub fn regions<'m>(&'m self, new: &'m Mapping) -> Regions<'m> {
-        let mut survey = Survey { old: self, new, sightings: BTreeMap::new() };
-        let complete = survey.walk();
+        let mut survey = Survey { old: self, new, sightings: BTreeMap::new(), knows_uncovered: false };
+        let complete = walk(&self.matcher, &new.matcher, |met| match met {
+            Met::MayEnd(path) => survey.look(path),
+            // Where no row can end there is none for any method, and one such path tells all about what is uncovered.
+            // Where there is none, rows can end everywhere, and all is looked at anyway.
+            Met::DeadEnd { .. } if survey.knows_uncovered => {}
+            Met::DeadEnd { path, segment } => survey.look(&format!("{path}/{segment}")),
+        });
         Regions { all: survey.regions(), complete }
     }
+}
+
+/// A path that a walk has come to.
+enum Met<'p> {
+    /// A rule of one of the tables may match it.
+    MayEnd(&'p str),
+    /// No rule of either table matches `path/segment`, whatever the method.
+    DeadEnd { path: &'p str, segment: &'p str },
+}
+
+/// Calls `look` with a path for every way in which a search can go through two tables of rules. Returns whether it could
+/// do so for all of them.
+fn walk(old: &Matcher, new: &Matcher, mut look: impl FnMut(Met<'_>)) -> bool {
+    let pair = Pair::new(old, new);
+    let mut budget = Budget::new(BUDGET);
+    let start = pair.start();
+    let mut seen = HashSet::from([start.clone()]);
+    let mut open = VecDeque::from([(start, String::new())]);
+    look(Met::MayEnd("/"));
+    while let Some((position, path)) = open.pop_front() {
+        let within = segments::for_each_next(&pair, &position, &mut budget, |next, segment| {
+            if !pair.may_end(&next) {
+                look(Met::DeadEnd { path: &path, segment });
+            }
+            let Some(next) = unseen(&pair, next, &mut seen) else { return };
+            let path = format!("{path}/{segment}");
+            if pair.may_end(&next) {
+                look(Met::MayEnd(&path));
+                look(Met::MayEnd(&format!("{path}/")));
+            }
+            if next.goes_on() {
+                open.push_back((next, path));
+            }
+        });
+        if within.is_none() {
+            return false;
+        }
+    }
+    pair.is_complete()
 }
 
 impl<'m> IntoIterator for Regions<'m> {
@@ -84,6 +149,8 @@ struct Survey<'m> {
     old: &'m Mapping,
     new: &'m Mapping,
     sightings: BTreeMap<(Option<usize>, Option<usize>), Sighting<'m>>,
+    /// Whether a path was met that has no row for any method on either side.
+    knows_uncovered: bool,
 }
 
 /// A pair of rows that was met.
@@ -95,33 +162,6 @@ struct Sighting<'m> {
 }
 
 impl<'m> Survey<'m> {
-    /// Looks at a path for every way in which a search can go. Returns whether it could look at all of them.
-    fn walk(&mut self) -> bool {
-        let pair = Pair::new(self.old, self.new);
-        let mut budget = Budget::new(BUDGET);
-        let start = pair.start();
-        let mut seen = HashSet::from([start.clone()]);
-        let mut open = VecDeque::from([(start, String::new())]);
-        self.look("/");
-        while let Some((position, path)) = open.pop_front() {
-            let within = segments::for_each_next(&pair, &position, &mut budget, |next, segment| {
-                let Some(next) = unseen(&pair, next, &mut seen) else { return };
-                let path = format!("{path}/{segment}");
-                if pair.may_end(&next) {
-                    self.look(&path);
-                    self.look(&format!("{path}/"));
-                }
-                if next.goes_on() {
-                    open.push_back((next, path));
-                }
-            });
-            if within.is_none() {
-                return false;
-            }
-        }
-        pair.is_complete()
-    }
-
     /// Asks both mappings about a path.
     fn look(&mut self, path: &str) {
         let mut pairs: Vec<(Option<&Row>, Option<&Row>, MethodSet)> = Vec::new();
@@ -134,16 +174,17 @@ impl<'m> Survey<'m> {
             }
         }
         for (old, new, methods) in pairs {
-            if old.is_some() || new.is_some() {
-                let none = Sighting { old, new, examples: Vec::new() };
-                self.sightings.entry((place(old), place(new))).or_insert(none).add(methods, path);
-            }
+            self.knows_uncovered |= old.is_none() && new.is_none() && methods == MethodSet::ALL;
+            let none = Sighting { old, new, examples: Vec::new() };
+            self.sightings.entry((place(old), place(new))).or_insert(none).add(methods, path);
         }
     }
 
     fn regions(self) -> Vec<Region<'m>> {
         let mut regions: Vec<_> = self.sightings.into_values().flat_map(Sighting::regions).collect();
-        regions.sort_by_key(|region| (region.new.is_none(), place(region.new), place(region.old)));
+        regions.sort_by_key(|region| {
+            (region.new.is_none(), region.is_uncovered(), place(region.new), place(region.old))
+        });
         regions
     }
 }

@@ -57,7 +57,7 @@ impl Rollout {
         }
     }
 
-    /// The same for whoever falls into this [`percentile`]; without one, only the groups count.
+    /// The same for a caller at this [`percentile`]; without one, only the groups count, and a share of all.
     pub fn mode_at(&self, groups: &BTreeSet<Arc<str>>, percentile: Option<u64>) -> ClusterMode {
         match &self.cohort {
             Some(cohort) if !cohort.holds(groups, percentile) => ClusterMode::Shadow,
@@ -87,7 +87,9 @@ pub struct Cohort {
 
 impl Cohort {
     fn holds(&self, groups: &BTreeSet<Arc<str>>, percentile: Option<u64>) -> bool {
-        !self.groups.is_disjoint(groups) || percentile.is_some_and(|place| place < u64::from(self.percent))
+        self.percent >= 100
+            || !self.groups.is_disjoint(groups)
+            || percentile.is_some_and(|place| place < u64::from(self.percent))
     }
 }
 
@@ -137,6 +139,8 @@ mod tests {
         assert_eq!(by_group.mode_for("anna", &groups(&["ops-admins", "x"])), ClusterMode::V2);
         assert_eq!(by_group.mode_for("anna", &groups(&["x"])), ClusterMode::Shadow);
         assert_eq!(cohort(&[], 100).mode_for("anna", &groups(&[])), ClusterMode::V2);
+        assert_eq!(cohort(&[], 100).mode_at(&groups(&[]), None), ClusterMode::V2);
+        assert_eq!(cohort(&[], 99).mode_at(&groups(&[]), None), ClusterMode::Shadow);
         assert_eq!(Rollout::everybody(ClusterMode::V2).mode_for("anna", &groups(&[])), ClusterMode::V2);
         assert_eq!(Rollout::LEGACY.mode_for("anna", &groups(&["ops-admins"])), ClusterMode::Legacy);
         let told = cohort(&["ops-admins"], 10).to_string();

@@ -1,5 +1,7 @@
 //! One row of `routes.toml`: the inline table after the route.
 
+mod when;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -7,9 +9,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::parse::{Reader, distinct};
-use super::table::{BodyField, BodyRule, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
+use super::table::{Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::{LegacyRole, Requirement};
+pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
 const ROW_KEYS: [&str; 18] = [
@@ -37,7 +40,6 @@ const KIND_SWITCHES: [&str; 5] = ["public", "session", "machine", "upstream", "g
 /// The keys that only a gated row may have.
 const GATE_KEYS: [&str; 8] =
     ["legacy", "role", "permission", "undecided", "options", "decided", "when", "machine_or_session"];
-const WHEN_KEYS: [&str; 5] = ["json", "form", "equals", "role", "permission"];
 const DECIDED_KEYS: [&str; 4] = ["option", "by", "ref", "at"];
 
 /// What a row's inline table says.
@@ -131,7 +133,7 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
         .and_then(|value| reader.switch(value, "machine_or_session"))
         .is_some();
     let when = match table.get("when") {
-        Some(value) => body_rules(reader, value)?,
+        Some(value) => when::body_rules(reader, value)?,
         None => Vec::new(),
     };
     if let Some(value) = table.get("decided") {
@@ -270,65 +272,6 @@ fn decided(reader: &mut Reader, value: &Spanned<DeValue<'_>>) {
     for key in ["ref", "at"] {
         if let Some(text) = table.get(key) {
             reader.string(text, key);
-        }
-    }
-}
-
-fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Vec<BodyRule>> {
-    let DeValue::Array(items) = value.get_ref() else {
-        reader.report(Diagnostic::new("wrong-type", value.span(), "`when` must be a list of tables"));
-        return None;
-    };
-    let rules: Vec<Option<BodyRule>> = items.iter().map(|item| body_rule(reader, item)).collect();
-    let rules: Vec<BodyRule> = rules.into_iter().collect::<Option<_>>()?;
-    let forms = rules.iter().filter(|rule| matches!(rule.field, BodyField::Form(_))).count();
-    if forms > 0 && forms < rules.len() {
-        // One body cannot be both, so one of the rules could never be met and the row would always deny.
-        contradiction(reader, &value.span(), "`json` and `form` rules cannot stand in one row");
-        return None;
-    }
-    Some(rules)
-}
-
-fn body_rule(reader: &mut Reader, item: &Spanned<DeValue<'_>>) -> Option<BodyRule> {
-    let table = reader.table(item, "a body rule")?;
-    reader.no_unknown_keys(table, &WHEN_KEYS, "a body rule");
-    let field = match (table.get("json"), table.get("form")) {
-        (Some(pointer), None) => {
-            let text = reader.string(pointer, "json")?;
-            if !text.starts_with('/') {
-                reader.report(
-                    Diagnostic::new("bad-pointer", pointer.span(), format!("`{text}` is no JSON pointer"))
-                        .suggest(format!("write `/{text}`")),
-                );
-                return None;
-            }
-            BodyField::Json(text)
-        }
-        (None, Some(field)) => BodyField::Form(reader.string(field, "form")?),
-        _ => {
-            reader.report(Diagnostic::new(
-                "missing-key",
-                item.span(),
-                "a body rule needs exactly one of `json` and `form`",
-            ));
-            return None;
-        }
-    };
-    let Some(equals) = table.get("equals") else {
-        reader.report(Diagnostic::new("missing-key", item.span(), "a body rule needs `equals`"));
-        return None;
-    };
-    let equals = reader.string(equals, "equals")?;
-    match requirement(reader, table, &item.span())? {
-        Some(requires) => Some(BodyRule { field, equals, requires }),
-        None => {
-            reader.report(Diagnostic::new(
-                "missing-key",
-                item.span(),
-                "a body rule needs a `role` or a `permission`",
-            ));
-            None
         }
     }
 }

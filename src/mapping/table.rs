@@ -16,17 +16,30 @@ use super::rollout::{Rollout, SoakTerms};
 /// Where a body rule finds its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BodyField {
-    /// A JSON pointer (RFC 6901) into a JSON body.
+    /// A JSON pointer (RFC 6901) into a JSON body; it begins with a slash.
     Json(String),
     /// A field of an `application/x-www-form-urlencoded` body.
     Form(String),
 }
 
 impl BodyField {
+    /// How deep a JSON body may nest. No rule needs more, and it is how parsers are made to disagree or to crash.
+    pub const MAX_DEPTH: usize = 32;
+
     /// The pointer or the field's name.
     pub fn name(&self) -> &str {
         match self {
             BodyField::Json(name) | BodyField::Form(name) => name,
+        }
+    }
+
+    /// Whether this is the field of an object or array that holds `inner`: no body has a single value at both.
+    pub fn is_around(&self, inner: &BodyField) -> bool {
+        match (self, inner) {
+            (BodyField::Json(outer), BodyField::Json(inner)) => {
+                inner.strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            }
+            _ => false,
         }
     }
 }
@@ -76,6 +89,14 @@ impl RowKind {
     /// Whether the decision depends on who asks, and so on the database.
     pub fn asks_who(&self) -> bool {
         matches!(self, RowKind::Gated { .. } | RowKind::Session)
+    }
+
+    /// What some bodies ask for besides; empty where the body has no say.
+    pub fn body_rules(&self) -> &[BodyRule] {
+        match self {
+            RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } => when,
+            _ => &[],
+        }
     }
 
     /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.

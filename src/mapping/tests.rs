@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 35] = [
+const MISTAKES: [(&str, &str); 41] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` means nothing in the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -61,6 +61,30 @@ const MISTAKES: [(&str, &str); 35] = [
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"t\", equals = \"a\", role = \"q\" }] }",
         "`t` is no JSON pointer [bad-pointer]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t~2\", equals = \"a\", role = \"q\" }] }",
+        "`/t~2` is no JSON pointer [bad-pointer]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2\", equals = \"a\", role = \"q\" }] }",
+        "the pointer leads more than 32 levels deep [bad-pointer]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t/u\", equals = \"a\", role = \"q\" }, { json = \"/t\", equals = \"a\", role = \"q\" }] }",
+        "no body has a value both at `/t` and at `/t/u` [contradiction]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\", role = \"q\" }, { form = \"t\", equals = \"a\", role = \"q\" }] }",
+        "`json` and `form` rules cannot be in one row [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\", role = \"q\" }] }",
+        "`GET /x` asks for a role by the body, and GET carries none [when-without-body]",
+    ),
+    (
+        "R.\"* /x\" = { role = \"r\", when = [{ form = \"t\", equals = \"a\", role = \"q\" }] }",
+        "`* /x` asks for a role by the body, and GET,HEAD,OPTIONS carry none [when-without-body]",
     ),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", role = \"q\" }] }",

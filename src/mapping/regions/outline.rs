@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::program::Program;
 use crate::mapping::converter::Converter;
 use crate::mapping::matcher::tree::{Node, Tree};
+use crate::mapping::matcher::{Matcher, Rule};
 use crate::mapping::pattern::{DynamicPart, Piece, Variable};
-use crate::mapping::table::{Mapping, Row};
 
 /// The places of a tree. The first is the one after the leading slash.
 #[derive(Debug)]
@@ -59,10 +59,10 @@ struct Description<'m> {
 }
 
 impl<'m> Outline<'m> {
-    pub(super) fn new(mapping: &'m Mapping, likenesses: &mut Likenesses<'m>) -> Outline<'m> {
+    pub(super) fn new(matcher: &'m Matcher, likenesses: &mut Likenesses<'m>) -> Outline<'m> {
         let mut builder = Builder {
-            tree: mapping.matcher.tree(),
-            rows: mapping.rows(),
+            tree: matcher.tree(),
+            rules: matcher.rules(),
             likenesses,
             outline: Outline { places: Vec::new(), skips_parts: false },
         };
@@ -92,19 +92,19 @@ impl Place<'_> {
 
 struct Builder<'b, 'm> {
     tree: &'m Tree,
-    rows: &'m [Row],
+    rules: &'m [Rule],
     likenesses: &'b mut Likenesses<'m>,
     outline: Outline<'m>,
 }
 
 impl<'m> Builder<'_, 'm> {
     /// Adds a node and all below it. `variables` is the number of variables on the way to it.
-    /// Returns its place and the rows that end at it or below.
+    /// Returns its place and the rules that end at it or below.
     fn place(&mut self, node: &'m Node, is_static: bool, variables: usize) -> (usize, Vec<usize>) {
         let index = self.outline.places.len();
         self.outline.places.push(Place::default());
         let mut below = [node.rules(), node.prefixes()].concat();
-        let rule = |rule: &usize| description_of(&self.rows[*rule]);
+        let rule = |rule: &usize| description_of(&self.rules[*rule]);
         let mut description = Description {
             statics: Vec::new(),
             dynamics: Vec::new(),
@@ -119,7 +119,7 @@ impl<'m> Builder<'_, 'm> {
             ..Place::default()
         };
         for (segment, child) in node.statics() {
-            let (child, rows) = self.place(&self.tree[*child], is_static, variables);
+            let (child, rules) = self.place(&self.tree[*child], is_static, variables);
             place.leads_to_prefixes |= self.outline[child].leads_to_prefixes;
             description.statics.push((segment, self.outline[child].likeness));
             if segment.is_empty() {
@@ -127,34 +127,34 @@ impl<'m> Builder<'_, 'm> {
             } else {
                 place.statics.push((segment, child));
             }
-            below.extend(rows);
+            below.extend(rules);
         }
         place.statics.sort_unstable();
         description.statics.sort_unstable();
         for (part, child) in node.dynamics() {
             let own = part.pieces().iter().filter(|piece| matches!(piece, Piece::Variable(_))).count();
-            let (child, rows) = self.place(&self.tree[*child], false, variables + own);
+            let (child, rules) = self.place(&self.tree[*child], false, variables + own);
             description.dynamics.push((part.shape(), self.outline[child].likeness));
-            match Program::new(part, &self.variants(part, variables, own, &rows)) {
+            match Program::new(part, &self.variants(part, variables, own, &rules)) {
                 Some(program) => {
                     place.dynamics.push(Dynamic { program, takes_rest: part.takes_rest(), child });
                 }
                 None => self.outline.skips_parts = true,
             }
-            below.extend(rows);
+            below.extend(rules);
         }
         place.likeness = self.likenesses.of(description);
         self.outline.places[index] = place;
         (index, below)
     }
 
-    /// The lists of converters that rows have at a part, each once.
+    /// The lists of converters that rules have at a part, each once.
     fn variants(
         &self,
         part: &DynamicPart,
         first: usize,
         count: usize,
-        rows: &[usize],
+        rules: &[usize],
     ) -> Vec<Vec<&'m Converter>> {
         let is_number =
             |piece: &Piece| matches!(piece, Piece::Variable(Converter::Int(_) | Converter::Float(_)));
@@ -163,8 +163,8 @@ impl<'m> Builder<'_, 'm> {
         }
         let mut known = BTreeSet::new();
         let mut variants = Vec::new();
-        for row in rows {
-            let variables = &self.rows[*row].pattern.variables()[first..first + count];
+        for rule in rules {
+            let variables = &self.rules[*rule].pattern.variables()[first..first + count];
             let converters: Vec<&Converter> = variables.iter().map(Variable::converter).collect();
             if known.insert(format!("{converters:?}")) {
                 variants.push(converters);
@@ -174,12 +174,13 @@ impl<'m> Builder<'_, 'm> {
     }
 }
 
-/// What of a row matters to a search at the place where it ends: its methods and the ranges of its numbers.
-fn description_of(row: &Row) -> String {
-    let converters = row.pattern.variables().iter().map(Variable::converter);
+/// What of a rule matters to a search at the place where it ends: its methods, what it makes of slashes, and the ranges
+/// of its numbers.
+fn description_of(rule: &Rule) -> String {
+    let converters = rule.pattern.variables().iter().map(Variable::converter);
     let numbers: Vec<&Converter> =
         converters.filter(|converter| matches!(converter, Converter::Int(_) | Converter::Float(_))).collect();
-    format!("{} {numbers:?}", row.methods)
+    format!("{} {} {} {numbers:?}", rule.methods, rule.strict_slashes, rule.merge_slashes)
 }
 
 impl<'m> Likenesses<'m> {

@@ -2,9 +2,9 @@
 
 use super::outline::{Likenesses, Outline};
 use super::program::{Characters, Progress};
-use crate::mapping::table::Mapping;
+use crate::mapping::matcher::Matcher;
 
-/// The trees of both mappings: the old one and the new one.
+/// The trees of both tables: the old one and the new one.
 pub(super) struct Pair<'m> {
     outlines: [Outline<'m>; 2],
 }
@@ -57,9 +57,9 @@ struct PartReading {
 }
 
 impl<'m> Pair<'m> {
-    pub(super) fn new(old: &'m Mapping, new: &'m Mapping) -> Pair<'m> {
+    pub(super) fn new(old: &'m Matcher, new: &'m Matcher) -> Pair<'m> {
         let mut likenesses = Likenesses::default();
-        Pair { outlines: [old, new].map(|mapping| Outline::new(mapping, &mut likenesses)) }
+        Pair { outlines: [old, new].map(|matcher| Outline::new(matcher, &mut likenesses)) }
     }
 
     /// Whether all parts could be looked into.

@@ -173,7 +173,10 @@ proptest! {
         for route in &routes {
             file.push_str(&format!("\"{route}\" = {{ legacy = [\"ops\"], role = \"r\" }}\n"));
         }
-        let Ok(mapping) = Mapping::parse("", &file) else { return Ok(()) };
+        let mapping = Mapping::parse("", &file);
+        // Tables that are refused are drawn again, and too many of them fail the test.
+        prop_assume!(mapping.is_ok());
+        let mapping = mapping.unwrap();
         let told: BTreeSet<usize> = mapping
             .review(None)
             .iter()

@@ -11,7 +11,7 @@ use super::input::Input;
 use super::{naive_json, naive_url};
 
 const DEEPEST: usize = 32;
-const VALUES: [&str; 4] = ["prod", "1", "true", ""];
+const VALUES: [&str; 8] = ["prod", "1", "true", "", "30", "1.0", "False", "0.5"];
 /// A JSON pointer and the keys that it names.
 const FIELDS: [(&str, &[&str]); 5] = [
     ("/target", &["target"]),
@@ -89,12 +89,49 @@ fn check_json(facts: &BodyFacts, path: &[&str], equals: &str, body: &[u8]) {
     } else {
         match naive_json::at(&plain, path) {
             Some(Value::String(text)) => BodyFacts::Read(vec![text == equals]),
-            Some(Value::Bool(flag)) => BodyFacts::Read(vec![if *flag { "true" } else { "false" } == equals]),
-            Some(Value::Number(number)) => BodyFacts::Read(vec![number.to_string() == equals]),
+            Some(Value::Bool(flag)) => compared(if *flag { "true" } else { "false" }, equals),
+            Some(Value::Number(_)) => {
+                let text = std::str::from_utf8(body).expect("JSON is UTF-8");
+                compared(naive_json::text_at(text, path).expect("the value is there"), equals)
+            }
             _ => BodyFacts::Unreadable(BodyError::NoSuchField),
         }
     };
     assert_eq!(*facts, expected, "{}", context());
+}
+
+/// A number or truth value, as it is written, and the text of a rule: equal, different, or not for texts to say.
+fn compared(written: &str, equals: &str) -> BodyFacts {
+    let (one, other) = (python(written), python(equals));
+    let is_plain = |text: &str| matches!(text, "true" | "false") || is_usual(text);
+    if !is_plain(written) || (written != equals && one == other && !(is_usual(written) && is_usual(equals))) {
+        return BodyFacts::Unreadable(BodyError::Spelling);
+    }
+    BodyFacts::Read(vec![written == equals])
+}
+
+/// What the text is to Python as a number, if it is one; NaN, which equals nothing, if not.
+fn python(text: &str) -> f64 {
+    match text.to_lowercase().as_str() {
+        "true" => 1.0,
+        "false" => 0.0,
+        number => number.parse().unwrap_or(f64::NAN),
+    }
+}
+
+/// A number as everybody would write it: digits without a zero in front, and behind a dot none at the end.
+fn is_usual(text: &str) -> bool {
+    let digits = text.trim_start_matches('-');
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "1"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
+    // Python may round a long fraction, so that it has another spelling.
+    let is_exact = !text.contains('.') || format!("{}", python(text)) == text;
+    is_number(whole)
+        && is_number(fraction)
+        && !fraction.ends_with('0')
+        && (whole == "0" || !whole.starts_with('0'))
+        && text != "-0"
+        && is_exact
 }
 
 /// A form is pairs between `&`, with `+` for a space and escapes.

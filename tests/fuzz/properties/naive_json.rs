@@ -1,4 +1,4 @@
-//! JSON as `serde_json::Value` sees it, and the two things that it does not see.
+//! JSON as `serde_json::Value` sees it, and the things that it does not see: depth, keys given twice, spellings.
 
 use serde_json::Value;
 
@@ -46,4 +46,50 @@ pub fn at<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
         Value::Array(items) => items.get(step.parse::<usize>().ok()?),
         _ => None,
     })
+}
+
+/// The text of the value at a path of keys and indices, in a text that is JSON.
+pub fn text_at<'t>(text: &'t str, path: &[&str]) -> Option<&'t str> {
+    let text = text.trim_start();
+    let Some((step, rest)) = path.split_first() else { return Some(&text[..length(text)]) };
+    let is_object = text.starts_with('{');
+    let mut left = text[1..].trim_start();
+    for index in 0.. {
+        if left.starts_with(['}', ']']) {
+            return None;
+        }
+        let mut is_it = !is_object && *step == index.to_string();
+        if is_object {
+            let (key, after) = left.split_at(length(left));
+            is_it = serde_json::from_str::<String>(key).ok()? == *step;
+            left = after.trim_start().strip_prefix(':')?.trim_start();
+        }
+        if is_it {
+            return text_at(left, rest);
+        }
+        left = left[length(left)..].trim_start();
+        left = left.strip_prefix(',').unwrap_or(left).trim_start();
+    }
+    None
+}
+
+/// How long the value is with which a text begins.
+fn length(text: &str) -> usize {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => continue,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 0 => depth -= 1,
+            b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return index,
+            _ => continue,
+        }
+        if depth == 0 && !in_string && matches!(byte, b'"' | b'}' | b']') {
+            return index + 1;
+        }
+    }
+    text.len()
 }

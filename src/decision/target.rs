@@ -1,0 +1,74 @@
+//! What a request meets, and who makes it.
+
+use crate::identity::Principal;
+use crate::mapping::{BodyRule, Mapping, Rollout, Row, RowKind, Unmapped};
+use crate::method::Method;
+use crate::rbac::Access;
+
+/// What the request's path and method met.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A row, and the rollout of its cluster.
+    Row(&'a Row, &'a Rollout),
+    /// No row.
+    Unmapped(Unmapped),
+}
+
+/// The path of `OPTIONS *` (RFC 9112 3.2.4). Every other path begins with a slash.
+const ASTERISK: &str = "*";
+
+impl<'a> Target<'a> {
+    /// What a method and a decoded path meet. The gate, its explanations and a replay all ask here, so that none of them
+    /// can find another row than the others.
+    pub fn of(mapping: &'a Mapping, path: &str, method: Method) -> Target<'a> {
+        if path == ASTERISK {
+            // It names the server and no route, so no row can cover it and `unmapped` must not open it.
+            return Target::Unmapped(Unmapped::Deny);
+        }
+        // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
+        match mapping.find(path, method).row() {
+            Some(row) => Target::Row(row, mapping.rollout_of(row)),
+            None => Target::Unmapped(mapping.unmapped()),
+        }
+    }
+
+    /// The row, if there is one.
+    pub fn row(&self) -> Option<&'a Row> {
+        match self {
+            Target::Row(row, _) => Some(row),
+            Target::Unmapped(_) => None,
+        }
+    }
+
+    /// What the row asks for by the body; empty where the body has no say.
+    pub fn body_rules(&self) -> &'a [BodyRule] {
+        self.row().map_or(&[], |row| row.kind.body_rules())
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// Nobody that we know.
+    Nobody,
+    /// An active admin or machine.
+    Known(&'a Principal, &'a Access),
+    /// Somebody with a bearer or HMAC credential that Console verifies itself (I-7). Only machine rows take it.
+    Presented,
+}
+
+impl<'a> Caller<'a> {
+    /// An admin with a session or a machine with its token, as this target sees them. A machine's token is looked up only
+    /// on rows that take machines; on a machine row it is a credential as good as any other; elsewhere its holder is
+    /// nobody.
+    pub fn at(target: &Target<'_>, principal: &'a Principal, access: &'a Access) -> Caller<'a> {
+        match (principal, target.row().map(|row| &row.kind)) {
+            (Principal::Admin { .. }, _)
+            | (Principal::Machine { .. }, Some(RowKind::Gated { machine: true, .. })) => {
+                Caller::Known(principal, access)
+            }
+            (Principal::Machine { .. }, Some(RowKind::Machine)) => Caller::Presented,
+            (Principal::Machine { .. }, _) => Caller::Nobody,
+        }
+    }
+}

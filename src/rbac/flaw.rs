@@ -1,0 +1,76 @@
+//! Rows of the access tables that cannot be used as they are written.
+//!
+//! Tables of Console's own may have no constraints, and people write to them by hand. A row that cannot be used grants
+//! nothing and stops nobody else; it is counted, and the log and `console-gate check` name it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::LegacyRole;
+
+/// What is wrong with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FlawKind {
+    /// A legacy role that is none of [`LegacyRole::ALL`].
+    UnknownRole,
+    /// An id, a name or a time that is missing or cannot be read.
+    Unusable,
+    /// A grant to or of something that does not exist.
+    Dangling,
+    /// A switch or promotion that differs from its name, or from its environment's, in case or spaces alone.
+    Misspelt,
+}
+
+impl FlawKind {
+    /// Every kind.
+    pub const ALL: [FlawKind; 4] =
+        [FlawKind::UnknownRole, FlawKind::Unusable, FlawKind::Dangling, FlawKind::Misspelt];
+
+    /// The stable word, which is also the id of the finding.
+    pub const fn word(self) -> &'static str {
+        match self {
+            FlawKind::UnknownRole => "unknown-role-word",
+            FlawKind::Unusable => "unusable-row",
+            FlawKind::Dangling => "dangling-grant",
+            FlawKind::Misspelt => "misspelt-switch",
+        }
+    }
+
+    /// The kind of a stable word.
+    pub fn parse(word: &str) -> Option<FlawKind> {
+        FlawKind::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A row that cannot be used, by what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flaw {
+    pub kind: FlawKind,
+    pub table: Arc<str>,
+    /// The column that cannot be used.
+    pub column: Arc<str>,
+    /// What the column says; `None` where it says nothing, or nothing that can be read.
+    pub word: Option<Arc<str>>,
+    /// Whom or what the row is about, by id; `None` where that cannot be told.
+    pub holder: Option<Arc<str>>,
+}
+
+impl fmt::Display for Flaw {
+    /// What is wrong and where; not yet about whom.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Flaw { kind, table, column, word, .. } = self;
+        match word {
+            Some(word) => write!(f, "`{table}.{column}` says `{word}`")?,
+            None => write!(f, "`{table}.{column}` says nothing that can be read")?,
+        }
+        match kind {
+            FlawKind::UnknownRole => {
+                write!(f, ", which is none of {}", LegacyRole::ALL.map(LegacyRole::as_str).join(", "))
+            }
+            FlawKind::Unusable if word.is_some() => f.write_str(", which is no time"),
+            FlawKind::Unusable => Ok(()),
+            FlawKind::Dangling => f.write_str(", which does not exist"),
+            FlawKind::Misspelt => f.write_str(", which the gate does not read"),
+        }
+    }
+}
