@@ -169,7 +169,7 @@ pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker
     if let Target::Row(row, rollout) = &met.target {
         explanation.gate = gate::report(row, rollout, facts);
     }
-    explanation.caller = asker.map(|asker| caller::report(&met.target, asker, facts));
+    explanation.caller = asker.map(|asker| caller::report(&met.target, request.method(), asker, facts));
     explanation
 }
 
@@ -196,30 +196,18 @@ fn meet<'m>(mapping: &'m Mapping, request: &Request) -> Met<'m> {
         Unmapped::Deny => UnmappedReport::Deny,
         Unmapped::Forward => UnmappedReport::Forward,
     };
+    let target = Target::of(mapping, path, method);
     if request.target().is_asterisk() {
         let route = Route::NoRow { nearest: Vec::new(), unmapped: UnmappedReport::Deny };
-        return Met { target: Target::Unmapped(Unmapped::Deny), route, rivals: Vec::new() };
+        return Met { target, route, rivals: Vec::new() };
     }
-    let (target, route) = match mapping.find(path, method) {
-        Found::Row(row) => {
-            (Target::Row(row, mapping.rollout_of(row)), Route::Row(described(mapping, row, path)))
-        }
-        Found::Redirect(row) => {
-            (Target::Row(row, mapping.rollout_of(row)), Route::Redirect(described(mapping, row, path)))
-        }
-        Found::WrongMethod(allowed) => (
-            Target::Unmapped(mapping.unmapped()),
-            Route::WrongMethod { allowed: allowed.to_string(), unmapped },
-        ),
-        Found::Nothing => {
-            (Target::Unmapped(mapping.unmapped()), Route::NoRow { nearest: nearest(mapping, path), unmapped })
-        }
+    let route = match mapping.find(path, method) {
+        Found::Row(row) => Route::Row(described(mapping, row, path)),
+        Found::Redirect(row) => Route::Redirect(described(mapping, row, path)),
+        Found::WrongMethod(allowed) => Route::WrongMethod { allowed: allowed.to_string(), unmapped },
+        Found::Nothing => Route::NoRow { nearest: nearest(mapping, path), unmapped },
     };
-    let winner = match target {
-        Target::Row(row, _) => Some(row),
-        Target::Unmapped(_) => None,
-    };
-    Met { target, route, rivals: rivals(mapping, path, method, winner) }
+    Met { target, route, rivals: rivals(mapping, path, method, target.row()) }
 }
 
 fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {

@@ -3,27 +3,33 @@
 //! Requests are endless, but the pairs of rows that can decide one under the old and the new mapping are not
 //! ([`Mapping::regions`]), and neither are the callers: the registry has so many people, and of those who hold the same
 //! ([`profile`]) one is enough. So every pair of rows is asked about every profile, as sets, and what differs is the
-//! impact. A cluster that changes its mode is a change like any other. Pure.
+//! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
 //!
-//! What is not in it: the body of a request that no rule names, and Console's own checks behind the gate.
+//! Where a row looks at the body, or takes WebSockets, the requests that it tells apart are asked about one by one
+//! ([`Requests`]). What is not in it: Console's own checks behind the gate, and what people without access get in its
+//! place (302 or 401).
 
 mod admission;
 pub mod profile;
 pub mod report;
+mod requests;
+mod summary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod text;
 
 use std::collections::BTreeMap;
 
 use fixedbitset::FixedBitSet;
 
+use crate::decision::body::BodyKind;
 use crate::mapping::regions::Region;
-use crate::mapping::{BodyField, Mapping, Row, RowKind, V2Gate};
+use crate::mapping::{Mapping, Row};
 use crate::rbac::catalog::Catalog;
 
 use admission::{Admitted, Demand, Judge};
-pub use profile::{Population, Profile, ProfileKind};
+pub use profile::{LegacyAs, Population, Profile, ProfileKind};
+pub use requests::{Requests, Side};
 
 /// The switches above the mapping, as they are taken to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +46,7 @@ pub struct Impact<'m> {
     pub catalog: &'m Catalog,
     pub population: &'m Population,
     pub switches: Switches,
-    /// In the order of the regions: the new file's, then rows that are gone.
+    /// What no row covers comes first, then the order of the regions: the new file's, then what has no row any more.
     pub changes: Vec<Change<'m>>,
     /// Whether every path was looked at. If not, changes may be missing; those that are there are true.
     pub complete: bool,
@@ -50,12 +56,12 @@ pub struct Impact<'m> {
 /// One pair of rows whose change lets somebody in or keeps somebody out.
 #[derive(Clone, Debug)]
 pub struct Change<'m> {
+    /// With those of its methods for which this holds.
     pub region: Region<'m>,
-    /// For which bodies: those that meet this rule, or, for `None`, those that meet none.
-    pub body: Option<(&'m BodyField, &'m str)>,
-    /// Anybody at all, logged in or not.
+    pub requests: Requests<'m>,
+    /// Everybody without a session and a token: a gain is one of anybody at all, a loss leaves those in who are named.
     pub strangers: Option<Direction>,
-    /// Whoever sends a bearer token or a signature that Console verifies.
+    /// Everybody who sends a bearer token or a signature that Console verifies.
     pub machines_of_console: Option<Direction>,
     /// Indices of profiles.
     pub gains: FixedBitSet,
@@ -80,14 +86,29 @@ impl Direction {
     }
 }
 
-/// How much changes. A gain is one caller on one route.
+impl Change<'_> {
+    /// Those who gain or lose and whom no profile names.
+    pub fn nameless(&self, direction: Direction) -> impl Iterator<Item = &'static str> {
+        let strangers = (self.strangers == Some(direction)).then_some(match direction {
+            Direction::Gain => "anybody, logged in or not",
+            Direction::Loss => "people who are not logged in",
+        });
+        // Anybody is a program as well.
+        let is_anybody = self.strangers == Some(Direction::Gain) && direction == Direction::Gain;
+        let programs = self.machines_of_console == Some(direction) && !is_anybody;
+        let programs = programs.then_some("programs with a token or signature that Console verifies");
+        strangers.into_iter().chain(programs)
+    }
+}
+
+/// How much changes. A gain is one caller on one route, by however many kinds of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     pub gains: usize,
     pub losses: usize,
 }
 
-/// Holds `new` against `old` for everybody in `population`.
+/// Compares `new` with `old` for everybody in `population`.
 pub fn impact<'m>(
     old: &'m Mapping,
     new: &'m Mapping,
@@ -100,17 +121,13 @@ pub fn impact<'m>(
     let regions = old.regions(new);
     let complete = regions.complete;
     for region in pairs(regions.all) {
-        let (before, after) = (Demand::of(old, region.old), Demand::of(new, region.new));
-        if before == after || is_answered_without_a_view(&region) {
+        let demands = [Demand::of(old, region.old), Demand::of(new, region.new)];
+        if demands[0] == demands[1] && takes_websocket(region.old) == takes_websocket(region.new) {
             continue;
         }
-        for body in bodies(&region) {
-            let (before, after) = (judge.admitted(&before, body), judge.admitted(&after, body));
-            if let Some(change) = change(&region, body, &before, &after) {
-                changes.push(change);
-            }
-        }
+        changes.extend(changes_in(&region, demands, &mut judge));
     }
+    changes.sort_by_key(|change| !change.region.is_uncovered());
     let counts = counts(population, &changes);
     Impact { old, new, catalog, population, switches, changes, complete, counts }
 }
@@ -129,33 +146,38 @@ fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
     pairs
 }
 
-/// OPTIONS, where no row declares it: Flask answers by itself, and nothing of Console's runs.
-fn is_answered_without_a_view(region: &Region<'_>) -> bool {
-    use crate::method::{Method, MethodSet};
-    let declares = |row: Option<&Row>| row.is_some_and(|row| row.methods.contains(Method::Options));
-    region.methods == MethodSet::EMPTY.with(Method::Options) && !declares(region.old) && !declares(region.new)
+/// What changes in a region, for each kind of request; only once where all kinds are alike.
+fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judge: &mut Judge<'_>) -> Vec<Change<'m>> {
+    let kinds = requests::of(region);
+    let count = kinds.len();
+    let mut changes = Vec::new();
+    for (requests, methods) in kinds {
+        let mut admitted = |side, demand: &Demand<'_>, row| match requests {
+            Requests::WebSocket if !takes_websocket(row) => judge.nobody(),
+            _ => judge.admitted(demand, requests.body_at(side)),
+        };
+        let before = admitted(Side::Before, &demands[0], region.old);
+        let after = admitted(Side::After, &demands[1], region.new);
+        changes.extend(change(&Region { methods, ..region.clone() }, requests, &before, &after));
+    }
+    let effect = |change: &Change<'m>| {
+        (change.strangers, change.machines_of_console, change.gains.clone(), change.losses.clone())
+    };
+    match changes.first() {
+        Some(first) if changes.len() == count && changes.iter().all(|one| effect(one) == effect(first)) => {
+            vec![Change { requests: Requests::All, region: region.clone(), ..first.clone() }]
+        }
+        _ => changes,
+    }
 }
 
-/// The kinds of body that a rule of either row tells apart. Who gains by several rules together gains by one of them
-/// alone or by none, so no combinations are needed.
-fn bodies<'m>(region: &Region<'m>) -> Vec<Option<(&'m BodyField, &'m str)>> {
-    let mut bodies = vec![None];
-    for row in [region.old, region.new].into_iter().flatten() {
-        if let RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } = &row.kind {
-            for rule in when {
-                let body = Some((&rule.field, rule.equals.as_str()));
-                if !bodies.contains(&body) {
-                    bodies.push(body);
-                }
-            }
-        }
-    }
-    bodies
+fn takes_websocket(row: Option<&Row>) -> bool {
+    row.is_some_and(|row| row.websocket)
 }
 
 fn change<'m>(
     region: &Region<'m>,
-    body: Option<(&'m BodyField, &'m str)>,
+    requests: Requests<'m>,
     before: &Admitted,
     after: &Admitted,
 ) -> Option<Change<'m>> {
@@ -163,19 +185,33 @@ fn change<'m>(
     let machines_of_console = Direction::between(before.machines_of_console, after.machines_of_console);
     let gains = without(&after.profiles, &before.profiles);
     let losses = without(&before.profiles, &after.profiles);
-    let any = strangers.is_some() || machines_of_console.is_some() || !gains.is_clear() || !losses.is_clear();
-    any.then(|| Change { region: region.clone(), body, strangers, machines_of_console, gains, losses })
+    (before != after).then(|| Change {
+        region: region.clone(),
+        requests,
+        strangers,
+        machines_of_console,
+        gains,
+        losses,
+    })
 }
 
 fn counts(population: &Population, changes: &[Change<'_>]) -> BTreeMap<ProfileKind, Counts> {
+    let none = || FixedBitSet::with_capacity(population.profiles().len());
+    let mut by_route: BTreeMap<Option<&str>, [FixedBitSet; 2]> = BTreeMap::new();
+    for change in changes {
+        let [gains, losses] =
+            by_route.entry(report::route_of(&change.region)).or_insert_with(|| [none(), none()]);
+        gains.union_with(&change.gains);
+        losses.union_with(&change.losses);
+    }
     let mut counts: BTreeMap<ProfileKind, Counts> = BTreeMap::new();
     let profiles = population.profiles();
-    for change in changes {
-        for index in change.gains.ones() {
-            counts.entry(profiles[index].kind).or_default().gains += profiles[index].members.len();
+    for [gains, losses] in by_route.values() {
+        for profile in gains.ones().map(|index| &profiles[index]) {
+            counts.entry(profile.kind).or_default().gains += profile.members.len();
         }
-        for index in change.losses.ones() {
-            counts.entry(profiles[index].kind).or_default().losses += profiles[index].members.len();
+        for profile in losses.ones().map(|index| &profiles[index]) {
+            counts.entry(profile.kind).or_default().losses += profile.members.len();
         }
     }
     counts
@@ -216,7 +252,7 @@ impl<'m> Impact<'m> {
         profile: &Profile,
         mapping: &Mapping,
         row: Option<&Row>,
-        body: Option<(&BodyField, &str)>,
+        body: BodyKind<'_>,
     ) -> Vec<String> {
         admission::ways(profile, &Demand::of(mapping, row), body, self.switches, self.catalog)
     }

@@ -1,14 +1,17 @@
-//! The documents' tests for each route (302 for nobody, the view for the role, 403 with its audit row without), as cases
-//! that a running gate can be asked. Pure.
+//! The documents' tests for each route (302 for nobody, the view for the role, 403 with its audit row without), and for what
+//! no row covers, as cases that a running gate can be asked. Pure.
 //!
 //! What is expected is worked out here, from the table and the gate in force: the running gate is not asked what it thinks
 //! of itself.
 
+mod body;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::decision::{Control, GateInForce, gate_in_force};
-use crate::mapping::{BodyField, BodyRule, Mapping, Row, RowKind, Unauthenticated, V2Gate};
+use crate::decision::body::BodyKind;
+use crate::decision::{Control, GateInForce, Target, gate_in_force};
+use crate::mapping::{Mapping, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
 use crate::method::{Method, MethodSet};
 use crate::rbac::catalog::Catalog;
 use crate::rbac::{LegacyRole, Requirement};
@@ -52,11 +55,12 @@ pub enum Expect {
 /// One request and what has to come of it.
 #[derive(Clone, Debug)]
 pub struct Case<'m> {
-    pub row: &'m Row,
+    /// The row that decides; `None` where `unmapped` does.
+    pub row: Option<&'m Row>,
     pub method: Method,
-    /// A decoded path that the row decides.
+    /// A decoded path.
     pub path: String,
-    /// For rows whose body has a say: its type and text.
+    /// The type and text of a body that the row can read.
     pub body: Option<(&'static str, String)>,
     pub who: Who,
     /// In a few words, for the report.
@@ -72,38 +76,57 @@ pub struct Plan<'m> {
     pub out_of_reach: Vec<&'m Row>,
 }
 
-/// Works the cases out for every row that `wanted` takes.
+/// Works the cases out for every row that `wanted` takes, with a method that its path does not have, and, if
+/// `with_uncovered`, for paths without a row.
 pub fn plan<'m>(
     mapping: &'m Mapping,
     catalog: &Catalog,
     control: &Control,
     wanted: impl Fn(&Row) -> bool,
+    with_uncovered: bool,
 ) -> Plan<'m> {
     let mut plan = Plan { cases: Vec::new(), out_of_reach: Vec::new() };
-    let regions = mapping.regions(mapping);
+    let regions = mapping.regions(mapping).all;
+    let mut uncovered = BTreeSet::new();
     for row in mapping.rows().iter().filter(|row| wanted(row)) {
         let mut asked = MethodSet::EMPTY;
-        for region in
-            regions.all.iter().filter(|region| region.new.is_some_and(|new| new.offset == row.offset))
-        {
-            for method in region.methods.iter().filter(|method| row.methods.contains(*method)) {
+        for region in regions.iter().filter(|region| region.new.is_some_and(|new| new.offset == row.offset)) {
+            for method in region.methods.iter().filter(|method| is_asked(row, *method)) {
                 if !asked.contains(method) {
                     asked = asked.with(method);
-                    let at = At { row, method, path: &region.example };
-                    plan.cases.extend(at.cases(mapping, catalog, control));
+                    let at = At { row: Some(row), method, path: &region.example };
+                    plan.cases.extend(at.cases(row, mapping, catalog, control));
                 }
             }
+            let has_row = |method: &Method| Target::of(mapping, &region.example, *method).row().is_some();
+            let undeclared = Method::ALL.into_iter().find(|method| !has_row(method));
+            uncovered.extend(undeclared.map(|method| (region.example.clone(), method)));
         }
         if asked.is_empty() {
             plan.out_of_reach.push(row);
         }
     }
+    if with_uncovered {
+        let regions = regions.iter().filter(|region| region.is_uncovered());
+        let requests =
+            regions.flat_map(|region| region.methods.iter().map(|method| (region.example.clone(), method)));
+        uncovered.extend(requests);
+    }
+    for (path, method) in uncovered {
+        plan.cases.extend(At { row: None, method, path: &path }.unmapped(mapping.unmapped()));
+    }
     plan
 }
 
-/// A request to a row.
+/// The methods that a row names. Of those that Flask adds, OPTIONS is asked where the answer is another one: where the row
+/// asks for a body, which OPTIONS has not.
+fn is_asked(row: &Row, method: Method) -> bool {
+    row.methods.contains(method) || (method == Method::Options && !row.kind.body_rules().is_empty())
+}
+
+/// A request.
 struct At<'m, 'p> {
-    row: &'m Row,
+    row: Option<&'m Row>,
     method: Method,
     path: &'p str,
 }
@@ -113,29 +136,43 @@ impl<'m> At<'m, '_> {
         Case { row: self.row, method: self.method, path: self.path.to_owned(), body: None, who, said, expect }
     }
 
-    fn cases(&self, mapping: &Mapping, catalog: &Catalog, control: &Control) -> Vec<Case<'m>> {
+    /// Where no row decides.
+    fn unmapped(&self, unmapped: Unmapped) -> Vec<Case<'m>> {
+        let (nobody, bearer, admin) = match unmapped {
+            Unmapped::Deny => (Expect::Login, Expect::Login, Expect::Deny),
+            Unmapped::Forward => (Expect::Allow, Expect::Allow, Expect::Allow),
+        };
+        vec![
+            self.case(Who::Nobody, "nobody", nobody),
+            self.case(Who::Bearer, "a machine of Console's", bearer),
+            self.case(Who::Admin(Holding::default()), "an admin without a role", admin),
+        ]
+    }
+
+    fn cases(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, control: &Control) -> Vec<Case<'m>> {
         let nobody = |expect| self.case(Who::Nobody, "nobody", expect);
-        let anyone = || self.case(Who::Admin(Holding::default()), "an admin without a role", Expect::Allow);
-        let challenge = match self.row.unauthenticated {
+        let anyone = |expect| self.case(Who::Admin(Holding::default()), "an admin without a role", expect);
+        let challenge = match row.unauthenticated {
             Unauthenticated::Redirect => Expect::Login,
             Unauthenticated::Status401 => Expect::Unauthorized,
         };
-        match &self.row.kind {
+        match &row.kind {
             RowKind::Gone => vec![nobody(Expect::Gone)],
             RowKind::Public | RowKind::Upstream => vec![nobody(Expect::Allow)],
             RowKind::Machine => {
                 vec![
                     nobody(Expect::Unauthorized),
+                    anyone(Expect::Unauthorized),
                     self.case(Who::Bearer, "a machine of Console's", Expect::Allow),
                 ]
             }
-            RowKind::Session => vec![nobody(challenge), anyone()],
+            RowKind::Session => vec![nobody(challenge), anyone(Expect::Allow)],
             RowKind::Gated { legacy, v2, .. } => {
-                let mode = mapping.rollout_of(self.row).mode_at(&BTreeSet::new(), Some(LAST_PERCENTILE));
+                let mode = mapping.rollout_of(row).mode_at(&BTreeSet::new(), Some(LAST_PERCENTILE));
                 let mut cases = vec![nobody(challenge)];
                 match (gate_in_force(v2, mode, control), v2) {
-                    (GateInForce::V2, V2Gate::Requires { base, when }) => {
-                        cases.extend(self.v2(catalog, base, when));
+                    (GateInForce::V2, V2Gate::Requires { base, .. }) => {
+                        cases.extend(self.v2(row, catalog, base));
                     }
                     _ => cases.extend(self.legacy(legacy.as_ref())),
                 }
@@ -160,45 +197,62 @@ impl<'m> At<'m, '_> {
         .collect()
     }
 
-    /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not.
-    fn v2(&self, catalog: &Catalog, base: &Requirement, when: &[BodyRule]) -> Vec<Case<'m>> {
-        let holding = |roles: BTreeSet<Arc<str>>| Who::Admin(Holding { legacy: BTreeSet::new(), roles });
+    /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
+    /// each kind of body that the row tells apart.
+    fn v2(&self, row: &Row, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
         let without = |requirement: &Requirement| {
             let roles =
                 catalog.roles.iter().filter(|role| !brings(catalog, role, requirement)).cloned().collect();
             Who::Admin(Holding { legacy: LegacyRole::ALL.into(), roles })
         };
-        let with_body = |case: Case<'m>, body: Option<(&'static str, String)>| Case { body, ..case };
-        let Some(role) = holder_of(catalog, base) else {
+        if holder_of(catalog, base).is_none() {
             return vec![self.case(without(base), "an admin with every role that there is", Expect::Deny)];
-        };
-        let enough: BTreeSet<Arc<str>> = [role].into();
-        let neutral = when.first().map(|rule| body_of(&rule.field, "gate-verify"));
-        let mut cases = vec![
-            with_body(
-                self.case(holding(enough.clone()), "an admin with the role", Expect::Allow),
-                neutral.clone(),
-            ),
-            with_body(self.case(without(base), "an admin with every other role", Expect::Deny), neutral),
-        ];
-        for rule in when {
-            let body = Some(body_of(&rule.field, &rule.equals));
-            let Some(further) = holder_of(catalog, &rule.requires) else { continue };
-            let both = enough.iter().cloned().chain([further]).collect();
-            cases.push(with_body(
-                self.case(holding(both), "an admin with both roles, by the body", Expect::Allow),
-                body.clone(),
-            ));
-            if !enough.iter().any(|role| brings(catalog, role, &rule.requires)) {
-                cases.push(with_body(
-                    self.case(
-                        holding(enough.clone()),
-                        "an admin with the row's role alone, by the body",
-                        Expect::Deny,
-                    ),
-                    body,
-                ));
+        }
+        let rules = row.kind.body_rules();
+        let kinds = BodyKind::all(rules, self.method);
+        let kinds = if kinds.is_empty() { vec![BodyKind::NoRule] } else { kinds };
+        let mut cases = Vec::new();
+        for kind in kinds {
+            let met = rules.iter().filter(|rule| kind.meets(rule) || kind == BodyKind::Unreadable);
+            let further: Vec<&Requirement> = met.map(|rule| &rule.requires).collect();
+            let body = body::of_kind(rules, kind);
+            let by_body = self.by_body(catalog, base, &further, kind);
+            cases.extend(by_body.into_iter().map(|case| Case { body: body.clone(), ..case }));
+            if kind == BodyKind::NoRule {
+                let denied = self.case(without(base), "an admin with every other role", Expect::Deny);
+                cases.push(Case { body, ..denied });
             }
+        }
+        cases
+    }
+
+    /// Who passes and who does not with one kind of body, for which `further` is asked for besides the row's own.
+    fn by_body(
+        &self,
+        catalog: &Catalog,
+        base: &Requirement,
+        further: &[&Requirement],
+        kind: BodyKind<'_>,
+    ) -> Vec<Case<'m>> {
+        let holding = |roles: BTreeSet<Arc<str>>| Who::Admin(Holding { legacy: BTreeSet::new(), roles });
+        let own: BTreeSet<Arc<str>> = holder_of(catalog, base).into_iter().collect();
+        let more: Vec<Option<Arc<str>>> = further.iter().map(|one| holder_of(catalog, one)).collect();
+        let all = more.iter().flatten().chain(&own).cloned().collect();
+        if kind == BodyKind::Unreadable {
+            return vec![self.case(holding(all), "an admin with every role, without a body", Expect::Deny)];
+        }
+        if further.is_empty() {
+            return vec![self.case(holding(own), "an admin with the role", Expect::Allow)];
+        }
+        let mut cases = Vec::new();
+        // What no role brings, nobody can be given.
+        if more.iter().all(Option::is_some) {
+            cases.push(self.case(holding(all), "an admin with all roles, by the body", Expect::Allow));
+        }
+        let is_brought = |one: &&Requirement| own.iter().any(|role| brings(catalog, role, one));
+        if !further.iter().all(is_brought) {
+            let said = "an admin with the row's role alone, by the body";
+            cases.push(self.case(holding(own), said, Expect::Deny));
         }
         cases
     }
@@ -219,24 +273,5 @@ fn holder_of(catalog: &Catalog, requirement: &Requirement) -> Option<Arc<str>> {
     bringing.min_by_key(|role| catalog.with_inherited([(*role).clone()]).len()).cloned()
 }
 
-/// A body in which one field has this value.
-fn body_of(field: &BodyField, value: &str) -> (&'static str, String) {
-    match field {
-        BodyField::Json(pointer) => {
-            let body = pointer.split('/').skip(1).collect::<Vec<_>>().into_iter().rev().fold(
-                serde_json::Value::from(value),
-                |inner, key| {
-                    let key = key.replace("~1", "/").replace("~0", "~");
-                    serde_json::json!({ key: inner })
-                },
-            );
-            ("application/json", body.to_string())
-        }
-        BodyField::Form(name) => {
-            let encode = |text: &str| {
-                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-            };
-            ("application/x-www-form-urlencoded", format!("{}={}", encode(name), encode(value)))
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! `console-gate diff OLD [NEW]`
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use clap::Args;
 
 use super::{Common, Finding, with_store};
 use crate::impact::text::{ImpactText, Tone};
-use crate::impact::{Direction, Impact, Population, ProfileKind, Switches, impact};
+use crate::impact::{Change, Direction, Impact, Population, ProfileKind, Switches, impact};
 use crate::mapping::{ClusterMode, Mapping, Rollout};
 use crate::rbac::catalog::Catalog;
 use crate::registry::{LegacyAsArgument, Registry, legacy_as};
@@ -70,7 +71,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
     let impact = impact(&old, &new, &registry.catalog, &population, switches);
     let file = name.display().to_string();
     match command.format {
-        Format::Text => print_text(&impact, &file),
+        Format::Text => write_text(&mut std::io::stdout().lock(), &impact, &file)?,
         Format::Json => println!("{}", serde_json::to_string_pretty(&impact.report())?),
         Format::Sarif => println!("{}", sarif::log(&findings(&impact, &file))?),
     }
@@ -83,58 +84,72 @@ fn read(file: &Path) -> anyhow::Result<Mapping> {
     Ok(Mapping::parse(&name, &source)?)
 }
 
-pub(super) fn print_text(impact: &Impact<'_>, file: &str) {
-    let style = Style::of(&std::io::stdout());
-    ImpactText::new(impact, file).each_line(|tone, line| match tone {
-        Tone::Plain => println!("{line}"),
-        Tone::Heading => println!("{}", style.bold(line)),
-        Tone::Gain => println!("{}", style.paint(Level::Note, line)),
-        Tone::Loss => println!("{}", style.paint(Level::Error, line)),
+/// Writes an impact as standard output shows it, line by line.
+pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str) -> io::Result<()> {
+    let style = Style::of(&io::stdout());
+    let mut outcome = Ok(());
+    ImpactText::new(impact, file).each_line(|tone, line| {
+        if outcome.is_ok() {
+            outcome = match tone {
+                Tone::Plain => writeln!(out, "{line}"),
+                Tone::Heading => writeln!(out, "{}", style.bold(line)),
+                Tone::Gain => writeln!(out, "{}", style.paint(Level::Note, line)),
+                Tone::Loss => writeln!(out, "{}", style.paint(Level::Error, line)),
+            };
+        }
     });
+    outcome
 }
 
-/// One finding for each route and direction.
+/// One finding for each change and direction.
 fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
     let mut findings = Vec::new();
-    for change in &impact.report().changes {
-        let place = change.line.map(|line| Place { file: file.to_owned(), line, column: 1 });
-        for (direction, id, who) in [
-            (Direction::Gain, "access-gain", &change.gains),
-            (Direction::Loss, "access-loss", &change.losses),
-        ] {
-            let open = change.strangers == Some(direction) || change.machines_of_console == Some(direction);
-            if who.is_empty() && !open {
+    for (change, told) in impact.changes.iter().zip(&impact.report().changes) {
+        for direction in [Direction::Gain, Direction::Loss] {
+            let who = names(impact, change, direction);
+            if who.is_empty() {
                 continue;
             }
-            let profiles: Vec<_> = who.iter().map(|who| &impact.population.profiles()[who.profile]).collect();
-            let admins: usize = profiles
-                .iter()
-                .filter(|profile| profile.kind == ProfileKind::Admin)
-                .map(|profile| profile.members.len())
-                .sum();
-            let others = profiles.iter().filter(|profile| profile.kind != ProfileKind::Admin);
-            let mut names: Vec<String> = others.map(|profile| profile.members[0].to_string()).collect();
-            if change.strangers == Some(direction) {
-                names.insert(0, "anybody".into());
-            }
-            names.insert(0, format!("{admins} admin(s)"));
-            let verb = if direction == Direction::Gain { "gains" } else { "loses" };
+            let route =
+                told.route.as_ref().map_or("what no row covers".to_owned(), |name| format!("`{name}`"));
+            let requests = change.requests.in_words().map_or_else(String::new, |words| format!(" {words}"));
+            let (id, verb) = match direction {
+                Direction::Gain => ("access-gain", "gains"),
+                Direction::Loss => ("access-loss", "loses"),
+            };
             findings.push(report::Finding {
                 id,
                 level: if change.strangers == Some(Direction::Gain) { Level::Error } else { Level::Warning },
-                place: place.clone(),
+                place: told.line.map(|line| Place { file: file.to_owned(), line, column: 1 }),
                 message: format!(
-                    "{verb} `{}`: {} ({} -> {})",
-                    change.route,
-                    names.join(", "),
-                    change.before,
-                    change.after
+                    "{verb} {route}{requests}: {} ({} -> {})",
+                    who.join(", "),
+                    told.before,
+                    told.after
                 ),
                 suggestion: None,
             });
         }
     }
     findings
+}
+
+/// Who gains or loses by a change: admins by their number, all others by name. Anybody is everybody.
+fn names(impact: &Impact<'_>, change: &Change<'_>, direction: Direction) -> Vec<String> {
+    let mut names: Vec<String> = change.nameless(direction).map(ToOwned::to_owned).collect();
+    if (direction, change.strangers) == (Direction::Gain, Some(Direction::Gain)) {
+        return names;
+    }
+    let profiles: Vec<_> = impact.who(change, direction).collect();
+    let of_kind = |is_admin: bool| {
+        profiles.iter().filter(move |profile| (profile.kind == ProfileKind::Admin) == is_admin)
+    };
+    let admins: usize = of_kind(true).map(|profile| profile.members.len()).sum();
+    if admins > 0 {
+        names.push(format!("{admins} admin(s)"));
+    }
+    names.extend(of_kind(false).flat_map(|profile| &profile.members).map(ToString::to_string));
+    names
 }
 
 fn cluster(text: &str) -> Result<(String, ClusterMode), String> {

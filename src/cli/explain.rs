@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
 
 use super::serve::flag_at_start;
-use super::{Common, Finding, TextOrJson, with_store};
+use super::{Common, Finding, TextOrJson, kept, with_store};
 use crate::access::{AccessResolver, Posture};
 use crate::clock::SystemClock;
 use crate::decision::Control;
@@ -23,7 +24,7 @@ use crate::registry::Registry;
 use crate::report::style::Style;
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
-use crate::workbench::{self, WorkbenchError};
+use crate::workbench::{self, GateRuns, Running, WorkbenchError};
 
 /// Say which row decides a request and why, which gate is in force, and what becomes of somebody who sends it
 ///
@@ -57,10 +58,10 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding>
         let subject = subject(&store, &settings, common.mapping.is_some()).await?;
         Ok((subject, Known::read(store, &settings, command).await?))
     })?;
-    let (file, mapping) = subject;
+    let (file, running) = subject;
     let policy = crate::server::policy(&settings);
     let facts = Facts {
-        mapping: &mapping,
+        mapping: &running.mapping,
         file: &file,
         policy: &policy,
         control: &known.control,
@@ -68,7 +69,7 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding>
     };
     let asker = known.asker(command)?;
     let explanation = explain(&command.method, &command.path, &facts, asker.as_ref());
-    print(&explanation, command.format)?;
+    print(&explanation, &running, command.format)?;
     Ok(if explanation.passes() == Some(false) { Finding::Findings } else { Finding::Clean })
 }
 
@@ -78,31 +79,45 @@ async fn subject(
     store: &SharedStore,
     settings: &Settings,
     is_named: bool,
-) -> anyhow::Result<(String, Mapping)> {
+) -> anyhow::Result<(String, Running)> {
     let file = settings.mapping.file.display().to_string();
     let read =
         || std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {file}"));
     if !is_named {
-        match workbench::running_mapping(store).await {
-            Ok(running) if read().is_ok_and(|source| sha256_of(&source) == *running.sha256()) => {
+        match workbench::running(store).await {
+            Ok(running) if read().is_ok_and(|source| sha256_of(&source) == *running.mapping.sha256()) => {
                 return Ok((file, running));
             }
             Ok(running) => {
-                let name = running.sha256().as_str().get(..12).unwrap_or_default();
-                return Ok((format!("the running mapping {name}"), running));
+                return Ok((format!("the running mapping {}", running.mapping.sha256().short()), running));
             }
             Err(WorkbenchError::NoMapping) => {}
             Err(error) => return Err(error.into()),
         }
     }
     let mapping = Mapping::parse(&file, &read()?)?;
-    Ok((file, mapping))
+    Ok((file, Running { mapping, differing: Vec::new() }))
 }
 
-fn print(explanation: &Explanation, format: TextOrJson) -> anyhow::Result<()> {
+/// All that is printed as JSON.
+#[derive(Serialize)]
+struct Told<'t> {
+    #[serde(flatten)]
+    explanation: &'t Explanation,
+    #[serde(skip_serializing_if = "<[GateRuns]>::is_empty")]
+    gates_differ: &'t [GateRuns],
+}
+
+fn print(explanation: &Explanation, running: &Running, format: TextOrJson) -> anyhow::Result<()> {
     match format {
-        TextOrJson::Text => print!("{}", text(explanation, Style::of(&std::io::stdout()))),
-        TextOrJson::Json => println!("{}", serde_json::to_string_pretty(explanation)?),
+        TextOrJson::Text => {
+            kept::warn_where_gates_differ(running);
+            print!("{}", text(explanation, Style::of(&std::io::stdout())));
+        }
+        TextOrJson::Json => {
+            let told = Told { explanation, gates_differ: &running.differing };
+            println!("{}", serde_json::to_string_pretty(&told)?);
+        }
     }
     Ok(())
 }
@@ -138,7 +153,7 @@ impl Known {
                 }
                 None => None,
             };
-            if resolver.observe(Freshness::Strict).await?.epoch == control.epoch {
+            if store.control_since(Some(control.epoch)).await?.only_sessions_changed_since(control.epoch) {
                 return Ok(Known { control, registry, access });
             }
         }

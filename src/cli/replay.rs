@@ -18,8 +18,9 @@ use crate::store::SharedStore;
 
 /// Hold requests that were really made against a candidate mapping (`--mapping FILE`)
 ///
-/// From the decision log of the gates on this database, with V2 in force and the grants of today. What was not kept is told.
-/// Exit code 1 says that some would have ended otherwise because of the mapping.
+/// From the decision log of the gates on this database, with V2 in force and the grants of today. Bodies are not kept, nor who
+/// asked for paths without a row: what depends on them is told as what may be.
+/// Exit code 1 says that some would have ended otherwise because of the mapping, or may have.
 #[derive(Debug, Args)]
 pub(super) struct ReplayCommand {
     /// From this time on: `2026-11-01` or `2026-11-01T06:00:00Z`
@@ -72,6 +73,7 @@ async fn recorded(store: &SharedStore, since: DateTime<Utc>) -> anyhow::Result<V
                 "machine" => Some((CallerKind::Machine, decision.actor_id)),
                 _ => None,
             },
+            gate: decision.gate,
             answer: decision.answer,
             count: decision.count.unsigned_abs(),
             mapping,
@@ -88,6 +90,9 @@ fn print_text(replay: &Replay, since: DateTime<Utc>) {
         since.format("%Y-%m-%d %H:%M:%SZ"),
     );
     println!("{} newly allowed, {} newly denied", replay.newly(true), replay.newly(false));
+    if replay.uncertain > 0 {
+        println!("{} that may end otherwise: it depends on what was not kept", replay.uncertain);
+    }
     if replay.without_a_path > 0 {
         println!("{} of them without a path, which cannot be asked about", replay.without_a_path);
     }
@@ -97,11 +102,15 @@ fn print_text(replay: &Replay, since: DateTime<Utc>) {
 fn print_changed(one: &Changed) {
     println!("\n{} {}", one.method, one.path);
     println!("    row {}", one.route.as_deref().unwrap_or("none"));
-    println!("    {}: {} -> {}, {} time(s)", one.caller, one.before, one.after, one.count);
-    if one.because == Because::Grants {
-        println!("    because the grants have changed since, not the mapping");
+    let may = if one.certain { "" } else { "may be " };
+    println!("    {}: {} -> {may}{}, {} time(s)", one.caller, one.before, one.after, one.count);
+    for body in &one.bodies {
+        println!("    with {body}");
     }
-    if one.body_has_a_say {
-        println!("    a body that meets a rule would be asked for more");
+    if one.depends_on_caller {
+        println!("    it depends on who asked: the path had no row, so it was not kept");
+    }
+    if one.because == Because::Grants {
+        println!("    because the grants or the switches have changed since, not the mapping");
     }
 }

@@ -23,6 +23,9 @@ use report::{Outcome, Report};
 
 /// Ask a running gate the documents' tests: for each route 302 for nobody, the view for the role, 403 with its audit row
 ///
+/// Rows that look at the body are asked with each kind of body, one that they cannot read too; and without `--cluster`, paths
+/// and methods that no row covers.
+///
 /// With throwaway admins that it makes in the gate's database and removes again, and with probes, which the gate decides for
 /// real and forwards nowhere; it needs the gate's session key and a key for probes (CONSOLE_GATE_PROBE_KEYS). Exit code 1
 /// says that an answer was another than it had to be.
@@ -66,7 +69,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
                 || row.cluster.as_ref().is_some_and(|name| command.clusters.iter().any(|one| **one == **name))
         };
         let catalog = store.catalog().await?;
-        let plan = plan(&mapping, &catalog, &control, wanted);
+        let plan = plan(&mapping, &catalog, &control, wanted, command.clusters.is_empty());
         let began = Utc::now();
         let people = People::make(&store, &plan, asker.keeps_sessions()).await?;
         let asked = asker.ask_all(&plan, &people).await;

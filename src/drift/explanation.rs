@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Key, Situation};
-use crate::decision::Direction;
-use crate::mapping::{Row, RowKind, V2Gate};
+use crate::decision::{Direction, Reason};
+use crate::mapping::{BodyField, BodyRule, Row, RowKind, V2Gate};
 use crate::rbac::catalog::Catalog;
 use crate::rbac::census::{BREAK_GLASS, Person};
 use crate::rbac::{LegacyRole, Requirement};
@@ -32,8 +32,9 @@ pub struct Explanation {
     pub changes: Vec<String>,
 }
 
-/// Explains a disagreement as things are now, which may be otherwise than when it was seen.
-pub fn explain(key: &Key, situation: &Situation<'_>) -> Explanation {
+/// Explains a disagreement as things are now, which may be otherwise than when it was seen. `reason` is the stable word for
+/// why the stricter gate refused.
+pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanation {
     let nothing = |why: String| Explanation { legacy: None, v2: None, changes: vec![why] };
     let Some(row) = situation.row(key) else {
         return nothing("none is needed: the running mapping does not have this row any more".into());
@@ -47,6 +48,18 @@ pub fn explain(key: &Key, situation: &Situation<'_>) -> Explanation {
     let case = Case { row, person, legacy: legacy.as_ref(), catalog: situation.catalog };
     let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();
     let legacy = case.legacy();
+    // No grant helps against a body that nobody can read, as long as the row looks at bodies.
+    let is_unreadable = key.direction == Direction::WouldNewlyDeny
+        && reason == Reason::BodyUnreadable.word()
+        && !when.is_empty();
+    if is_unreadable {
+        let v2 = case.unreadable(base, &further);
+        let changes = match legacy.allows {
+            true => case.to_read(when),
+            false => vec!["none is needed: both gates answer alike now".into()],
+        };
+        return Explanation { legacy: Some(legacy), v2: Some(v2), changes };
+    }
     let v2 = case.v2(base, &further, key.direction);
     let changes = match (legacy.allows, v2.allows) {
         (true, false) => case.to_let_in(base, &further),
@@ -90,10 +103,7 @@ impl Case<'_> {
 
     /// Some bodies ask for more. The body is not kept, so what they ask for counts where V2 was seen to refuse.
     fn v2(&self, base: &Requirement, further: &[&Requirement], seen: Direction) -> Side {
-        let mut demand = base.to_string();
-        for requirement in further {
-            demand += &format!(", for some bodies {requirement} too");
-        }
+        let demand = demand_in_words(base, further);
         let counted = if seen == Direction::WouldNewlyDeny { further } else { &[] };
         let missing = self.unmet(base, counted);
         let because = if missing.is_empty() {
@@ -105,6 +115,32 @@ impl Case<'_> {
             format!("lacks {}; is in {groups}", missing.join(" and "))
         };
         Side { allows: missing.is_empty(), demand, because }
+    }
+
+    /// What V2 says of a body that its rules cannot read, whatever the caller holds.
+    fn unreadable(&self, base: &Requirement, further: &[&Requirement]) -> Side {
+        let missing: Vec<String> = self.unmet(base, &[]).iter().map(ToString::to_string).collect();
+        let lacks =
+            if missing.is_empty() { String::new() } else { format!(", and lacks {}", missing.join(" and ")) };
+        Side {
+            allows: false,
+            demand: demand_in_words(base, further),
+            because: format!("sends a body that the rules cannot read, or none{lacks}"),
+        }
+    }
+
+    /// What would let a request in whose body cannot be read. A rule needs each of its fields.
+    fn to_read(&self, when: &[BodyRule]) -> Vec<String> {
+        let fields: BTreeSet<&str> = when.iter().map(|rule| rule.field.name()).collect();
+        let fields = fields.into_iter().collect::<Vec<_>>().join(" and ");
+        let form = match when.first().map(|rule| &rule.field) {
+            Some(BodyField::Form(_)) => "a form",
+            Some(BodyField::Json(_)) | None => "JSON",
+        };
+        vec![
+            format!("let the client send {form} with a single value for {fields}"),
+            format!("if `{}` must take other bodies: take `when` out of the row", self.row.route),
+        ]
     }
 
     fn unmet<'r>(&self, base: &'r Requirement, further: &[&'r Requirement]) -> Vec<&'r Requirement> {
@@ -185,4 +221,9 @@ impl Case<'_> {
         changes.push(format!("if {id} is never to get in: take {id} out of {}", leading.join(" and ")));
         changes
     }
+}
+
+fn demand_in_words(base: &Requirement, further: &[&Requirement]) -> String {
+    let further = further.iter().map(|requirement| format!(", for some bodies {requirement} too"));
+    std::iter::once(base.to_string()).chain(further).collect()
 }

@@ -177,7 +177,7 @@ fn the_smallest_change_is_named() {
     let (mapping, catalog) = (mapping(MAPPING), catalog());
     let told = |key: &Key, person: Option<Person>| {
         let people = Vec::from_iter(person);
-        explain(key, &Situation::new(&mapping, &catalog, &people)).changes
+        explain(key, "missing_role", &Situation::new(&mapping, &catalog, &people)).changes
     };
     let allowed = |route| key(route, "anna", Direction::WouldNewlyAllow);
     let least = "put anna into readers: that brings 1 role(s) and 1 permission(s) that anna does not hold yet; 1 other \
@@ -210,4 +210,33 @@ fn the_smallest_change_is_named() {
     for (key, person, expected) in table {
         assert_eq!(told(&key, person), expected, "{key:?}");
     }
+}
+
+/// What is wrong with the body no grant mends.
+#[test]
+fn a_body_that_cannot_be_read_is_explained_by_the_body() {
+    let rule = "{ json = \"/t\", equals = \"x\", role = \"writer\" }, { json = \"/u\", equals = \"x\", role = \"writer\" }";
+    let mapping = mapping(&format!(
+        "version = 1\n[clusters]\nS1 = \"shadow\"\n[blueprints.b]\ncluster = \"S1\"\n[blueprints.b.routes]\n\
+         \"POST /a\" = {{ legacy = [\"ops\"], role = \"reader\", when = [{rule}] }}\n"
+    ));
+    let catalog = catalog();
+    let told = |reason: &str, legacy: &[LegacyRole]| {
+        let people = [person(legacy, &["editors"])];
+        explain(&denied("POST /a"), reason, &Situation::new(&mapping, &catalog, &people))
+    };
+    let unreadable = told("body_unreadable", &[LegacyRole::Ops]);
+    let v2 = unreadable.v2.expect("an answer");
+    assert!(!v2.allows, "whatever she holds");
+    assert_eq!(v2.because, "sends a body that the rules cannot read, or none");
+    assert_eq!(
+        unreadable.changes,
+        [
+            "let the client send JSON with a single value for /t and /u",
+            "if `POST /a` must take other bodies: take `when` out of the row"
+        ]
+    );
+    let none = ["none is needed: both gates answer alike now"];
+    assert_eq!(told("body_unreadable", &[]).changes, none);
+    assert_eq!(told("missing_role", &[LegacyRole::Ops]).changes, none);
 }

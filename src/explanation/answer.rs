@@ -8,19 +8,21 @@ use super::Facts;
 use super::caller::Somebody;
 use super::gate::Decides;
 use super::grants::{Grant, smallest};
-use crate::decision::body::BodyFacts;
-use crate::decision::{Answer, Caller, Denial, Direction, GateInForce, Question, Target, Verdict, decide};
+use crate::decision::body::{BodyKind, BodyReport};
+use crate::decision::{
+    Answer, Caller, Denial, Direction, GateInForce, Question, Reason, Target, Verdict, decide,
+};
 use crate::identity::Principal;
 use crate::ids::AdminId;
-use crate::impact::report::BodyReport;
-use crate::mapping::{BodyField, BodyRule, Row, RowKind, V2Gate};
+use crate::mapping::{Row, RowKind, V2Gate};
+use crate::method::Method;
 use crate::rbac::census::BREAK_GLASS;
 use crate::rbac::{Access, Requirement, Standing};
 
 /// What becomes of a request with one kind of body.
 #[derive(Debug, Serialize)]
 pub struct AnswerReport {
-    /// `None`: any body, or one that meets no rule of the row.
+    /// `None`: any body, for it has no say.
     pub body: Option<BodyReport>,
     pub answer: Outcome,
     /// The stable word of a denial.
@@ -81,36 +83,26 @@ pub struct ShadowReport {
 /// The question whether somebody passes.
 pub(super) struct Asked<'a> {
     pub target: Target<'a>,
+    pub method: Method,
     pub somebody: &'a Somebody<'a>,
     pub facts: &'a Facts<'a>,
 }
 
-/// A field of a body and the value that a rule names.
-pub(super) type Body<'r> = (&'r BodyField, &'r str);
-
 impl<'a> Asked<'a> {
-    /// Each kind of body that matters: first the one that meets no rule. The legacy gate never looks at one.
-    pub(super) fn bodies(&self) -> Vec<Option<Body<'a>>> {
-        let mut bodies = vec![None];
-        if matches!(self.verdict(None, &self.somebody.access).gate, None | Some(GateInForce::Legacy(_))) {
-            return bodies;
+    /// Each kind of body that matters; `None`, by itself, where none does. The legacy gate never looks at one.
+    pub(super) fn bodies(&self) -> Vec<Option<BodyKind<'a>>> {
+        let gate = self.verdict(None, &self.somebody.access).gate;
+        let kinds = BodyKind::all(self.target.body_rules(), self.method);
+        if kinds.is_empty() || matches!(gate, None | Some(GateInForce::Legacy(_))) {
+            return vec![None];
         }
-        for rule in rules(&self.target) {
-            let body = Some((&rule.field, rule.equals.as_str()));
-            if !bodies.contains(&body) {
-                bodies.push(body);
-            }
-        }
-        bodies
+        kinds.into_iter().map(Some).collect()
     }
 
-    pub(super) fn answer(&self, body: Option<Body<'_>>) -> AnswerReport {
+    pub(super) fn answer(&self, body: Option<BodyKind<'_>>) -> AnswerReport {
         let verdict = self.verdict(body, &self.somebody.access);
         let mut report = AnswerReport {
-            body: body.map(|(field, equals)| BodyReport {
-                field: field.name().to_owned(),
-                equals: equals.to_owned(),
-            }),
+            body: body.map(BodyKind::report),
             answer: Outcome::of(&verdict.answer),
             reason: None,
             decided_by: verdict.gate.map(Decides::of),
@@ -133,14 +125,13 @@ impl<'a> Asked<'a> {
     }
 
     /// What [`decide`] says of somebody who holds `access`.
-    fn verdict(&self, body: Option<Body<'_>>, access: &Access) -> Verdict {
+    fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
         let principal = Principal::Admin { id: AdminId::new(self.somebody.name), session: None };
         let caller = match access.standing {
             Standing::Active => Caller::Known(&principal, access),
             Standing::Unknown | Standing::Disabled | Standing::SessionEnded => Caller::Nobody,
         };
-        let met = |rule: &BodyRule| body == Some((&rule.field, rule.equals.as_str()));
-        let body = BodyFacts::Read(rules(&self.target).iter().map(met).collect());
+        let body = body.unwrap_or(BodyKind::NoRule).facts(self.target.body_rules());
         decide(&Question { target: self.target, caller, control: Some(self.facts.control), body: &body })
     }
 
@@ -149,15 +140,17 @@ impl<'a> Asked<'a> {
         report: &mut AnswerReport,
         denial: &Denial,
         gate: Option<GateInForce>,
-        body: Option<Body<'_>>,
+        body: Option<BodyKind<'_>>,
     ) {
         report.reason = Some(denial.reason.word());
         let unmet: Vec<&Requirement> =
             self.demanded(gate, body).into_iter().filter(|one| !self.somebody.access.meets(one)).collect();
-        report.missing = match unmet.is_empty() {
-            true => denial.required.clone(),
-            false => unmet.iter().map(ToString::to_string).collect(),
-        };
+        report.missing = unmet.iter().map(ToString::to_string).collect();
+        if unmet.is_empty() {
+            report.missing.clone_from(&denial.required);
+        } else if gate == Some(GateInForce::V2) && body == Some(BodyKind::Unreadable) {
+            report.missing.push(Reason::READABLE_BODY.to_owned());
+        }
         let nobody = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
         report.held_by_nobody = nobody.map(ToString::to_string).collect();
         let passes = |access: &Access| matches!(self.verdict(body, access).answer, Answer::Allow(_));
@@ -165,7 +158,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What V2 asks for, where V2 decides.
-    fn demanded(&self, gate: Option<GateInForce>, body: Option<Body<'_>>) -> Vec<&Requirement> {
+    fn demanded(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<&Requirement> {
         let Target::Row(Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, when }, .. }, .. }, _) =
             &self.target
         else {
@@ -174,12 +167,12 @@ impl<'a> Asked<'a> {
         if gate != Some(GateInForce::V2) {
             return Vec::new();
         }
-        let met = when.iter().filter(|rule| body == Some((&rule.field, rule.equals.as_str())));
+        let met = when.iter().filter(|rule| body.is_some_and(|body| body.meets(rule)));
         let all: BTreeSet<&Requirement> = met.map(|rule| &rule.requires).collect();
         std::iter::once(base).chain(all.into_iter().filter(|one| *one != base)).collect()
     }
 
-    fn ways(&self, gate: Option<GateInForce>, body: Option<Body<'_>>) -> Vec<Way> {
+    fn ways(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<Way> {
         let (access, catalog) = (&self.somebody.access, self.facts.catalog);
         if let Target::Row(Row { kind: RowKind::Gated { legacy: Some(legacy), .. }, .. }, _) = &self.target
             && !matches!(gate, None | Some(GateInForce::V2))
@@ -222,13 +215,5 @@ impl Outcome {
             Answer::Unauthorized => Outcome::Unauthorized,
             Answer::Gone => Outcome::Gone,
         }
-    }
-}
-
-/// The rules about bodies that the row has.
-fn rules<'t>(target: &Target<'t>) -> &'t [BodyRule] {
-    match target {
-        Target::Row(Row { kind: RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. }, .. }, _) => when,
-        _ => &[],
     }
 }

@@ -10,6 +10,7 @@ use super::answer::{AnswerReport, Asked, Outcome};
 use crate::decision::Target;
 use crate::mapping::rollout::percentile;
 use crate::mapping::{ClusterMode, Cohort, Rollout, Row, RowKind};
+use crate::method::Method;
 use crate::rbac::{Access, LegacyRole, Standing};
 
 /// About whom it is asked.
@@ -51,6 +52,9 @@ pub struct CallerReport {
     pub legacy: Vec<&'static str>,
     pub groups: Vec<String>,
     pub break_glass: bool,
+    /// The caller's rows in the access tables that cannot be used, and so grant nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<String>,
     /// Where the row's cluster has a cohort: in which part the caller is.
     pub part: Option<PartReport>,
     /// One for each kind of body that the row tells apart; else one.
@@ -67,7 +71,12 @@ pub struct PartReport {
 }
 
 /// Explains what becomes of `asker`.
-pub(super) fn report(target: &Target<'_>, asker: &Asker<'_>, facts: &Facts<'_>) -> CallerReport {
+pub(super) fn report(
+    target: &Target<'_>,
+    method: Method,
+    asker: &Asker<'_>,
+    facts: &Facts<'_>,
+) -> CallerReport {
     let somebody = Somebody::of(asker, facts);
     let rollout = match target {
         Target::Row(_, rollout) => somebody.rollout(rollout),
@@ -77,7 +86,7 @@ pub(super) fn report(target: &Target<'_>, asker: &Asker<'_>, facts: &Facts<'_>) 
         Target::Row(row, _) => Target::Row(row, &rollout),
         Target::Unmapped(unmapped) => Target::Unmapped(*unmapped),
     };
-    let asked = Asked { target, somebody: &somebody, facts };
+    let asked = Asked { target, method, somebody: &somebody, facts };
     let answers: Vec<AnswerReport> = asked.bodies().into_iter().map(|body| asked.answer(body)).collect();
     let access = &somebody.access;
     CallerReport {
@@ -88,6 +97,7 @@ pub(super) fn report(target: &Target<'_>, asker: &Asker<'_>, facts: &Facts<'_>) 
         legacy: access.legacy.iter().map(|role| role.as_str()).collect(),
         groups: access.groups.iter().map(ToString::to_string).collect(),
         break_glass: somebody.break_glass,
+        unusable: access.flaws.iter().map(ToString::to_string).collect(),
         part: somebody.part(&target),
         passes: answers.iter().all(|answer| answer.answer == Outcome::Allow),
         answers,

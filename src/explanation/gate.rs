@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::Facts;
 use crate::decision::{GateInForce, WhyLegacy, gate_in_force};
-use crate::impact::report::BodyReport;
-use crate::mapping::{BodyRule, ClusterMode, Rollout, Row, RowKind, V2Gate};
+use crate::mapping::{ClusterMode, Rollout, Row, RowKind, V2Gate};
 use crate::rbac::Requirement;
 
 /// The gates of a row.
@@ -83,8 +82,9 @@ pub struct Demanded {
 /// What a kind of body asks for besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleReport {
-    #[serde(flatten)]
-    pub body: BodyReport,
+    /// The field of the body, and its value.
+    pub field: String,
+    pub equals: String,
     #[serde(flatten)]
     pub demanded: Demanded,
 }
@@ -114,9 +114,11 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
     };
     let (v2, when, undecided) = match v2 {
         V2Gate::Requires { base, when } => {
-            let rules = when
-                .iter()
-                .map(|rule| RuleReport { body: body(rule), demanded: demanded(&rule.requires, facts) });
+            let rules = when.iter().map(|rule| RuleReport {
+                field: rule.field.name().to_owned(),
+                equals: rule.equals.clone(),
+                demanded: demanded(&rule.requires, facts),
+            });
             (Some(demanded(base, facts)), rules.collect(), None)
         }
         V2Gate::Undecided { question, options } => {
@@ -131,10 +133,6 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         undecided,
         takes_machines: *machine,
     })
-}
-
-pub(super) fn body(rule: &BodyRule) -> BodyReport {
-    BodyReport { field: rule.field.name().to_owned(), equals: rule.equals.clone() }
 }
 
 fn demanded(requirement: &Requirement, facts: &Facts<'_>) -> Demanded {

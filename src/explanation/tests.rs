@@ -1,5 +1,7 @@
 //! Every claim is held against the matcher, the decision and the registry.
 
+mod rivals;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -9,8 +11,8 @@ use super::caller::Asker;
 use super::grants::Grant;
 use super::rivals::Lost;
 use super::*;
-use crate::decision::body::BodyFacts;
-use crate::decision::{Answer, Caller, Question, decide};
+use crate::decision::body::{BodyError, BodyFacts, BodyReport};
+use crate::decision::{Answer, Caller, Question, Verdict, decide};
 use crate::identity::Principal;
 use crate::ids::{AdminId, Epoch};
 use crate::mapping::Rollout;
@@ -79,148 +81,6 @@ name = "lost"
     .unwrap()
 }
 
-/// A request, the row that wins, and its rivals with the reasons; `next` wins when the winner's row is not there.
-struct Contest {
-    rows: &'static [&'static str],
-    request: (&'static str, &'static str),
-    wins: &'static str,
-    rivals: Vec<(&'static str, &'static str)>,
-    next: Option<&'static str>,
-}
-
-fn file_of<'a>(rows: impl Iterator<Item = &'a &'a str>) -> String {
-    let rows: Vec<String> = rows.map(|row| format!("\"{row}\" = {{ session = true }}\n")).collect();
-    format!("version = 1\n[blueprints.b.routes]\n{}", rows.concat())
-}
-
-#[test]
-fn each_reason_for_which_a_row_loses_is_the_matchers() {
-    let contests = [
-        Contest {
-            rows: &["GET /a", "POST /a", "GET /<x>"],
-            request: ("GET", "/a"),
-            wins: "GET /a",
-            rivals: vec![
-                ("POST /a", "it serves POST"),
-                ("GET /<x>", "the segment `a` comes before its part `<string>`"),
-            ],
-            next: Some("GET /<x>"),
-        },
-        Contest {
-            rows: &["GET /<path:p>", "GET /<int:n>", "GET /<x>", "GET /v<x>"],
-            request: ("GET", "/7"),
-            wins: "GET /<int:n>",
-            rivals: vec![
-                (
-                    "GET /<x>",
-                    "the part `<int>` comes before its part `<string>`: its converter weighs less (50 against 100)",
-                ),
-                (
-                    "GET /<path:p>",
-                    "the part `<int>` comes before its part `<path>`: its converter weighs less (50 against 200)",
-                ),
-            ],
-            next: Some("GET /<x>"),
-        },
-        Contest {
-            rows: &["GET /<x>", "GET /v<x>", "GET /v<x>-<y>", "GET /version<x>"],
-            request: ("GET", "/version-7"),
-            wins: "GET /v<x>-<y>",
-            rivals: vec![
-                (
-                    "GET /version<x>",
-                    "the part `v<string>-<string>` comes before its part `version<string>`: it has more fixed text",
-                ),
-                (
-                    "GET /v<x>",
-                    "the part `v<string>-<string>` comes before its part `v<string>`: it has more fixed text",
-                ),
-                (
-                    "GET /<x>",
-                    "the part `v<string>-<string>` comes before its part `<string>`: it has more fixed text",
-                ),
-            ],
-            next: Some("GET /version<x>"),
-        },
-        Contest {
-            rows: &["GET /v<x>", "GET /version<x>"],
-            request: ("GET", "/version7"),
-            wins: "GET /version<x>",
-            rivals: vec![(
-                "GET /v<x>",
-                "the part `version<string>` comes before its part `v<string>`: its fixed text is longer",
-            )],
-            next: Some("GET /v<x>"),
-        },
-        Contest {
-            rows: &["GET /a/", "GET /<x>", "GET /a"],
-            request: ("GET", "/a"),
-            wins: "GET /a",
-            rivals: vec![
-                ("GET /a/", "it wants a slash at the end of the path"),
-                ("GET /<x>", "the segment `a` comes before its part `<string>`"),
-            ],
-            next: Some("GET /a/"),
-        },
-        Contest {
-            rows: &["GET /*", "GET /a/*", "GET /a/b/*", "GET /a/b/c"],
-            request: ("GET", "/a/b/c"),
-            wins: "GET /a/b/c",
-            rivals: vec![
-                ("GET /a/b/*", "a prefix answers only where no exact row does"),
-                ("GET /a/*", "a prefix answers only where no exact row does"),
-                ("GET /*", "a prefix answers only where no exact row does"),
-            ],
-            next: Some("GET /a/b/*"),
-        },
-        Contest {
-            rows: &["GET /*", "GET /a/*", "POST /a/b/*"],
-            request: ("GET", "/a/b/c"),
-            wins: "GET /a/*",
-            rivals: vec![("POST /a/b/*", "it serves POST"), ("GET /*", "a longer prefix answers")],
-            next: Some("GET /*"),
-        },
-        Contest {
-            rows: &["GET /<int(max=9):n>", "GET /<x>", "GET /*"],
-            request: ("GET", "/10"),
-            wins: "GET /*",
-            rivals: vec![
-                (
-                    "GET /<int(max=9):n>",
-                    "10 is out of the range of `n`, which ends the search: no exact row answers",
-                ),
-                ("GET /<x>", "the search ended before it, at `GET /<int(max=9):n>`"),
-            ],
-            next: None,
-        },
-    ];
-    for contest in contests {
-        let (method, path) = contest.request;
-        let scene = Scene::new(&file_of(contest.rows.iter()));
-        let told = scene.explain(method, path, None);
-        assert_eq!(won(&told), Some(contest.wins), "{path}");
-        let rivals: Vec<(&str, String)> =
-            told.rivals.iter().map(|rival| (rival.route.as_str(), rival.lost.in_words())).collect();
-        let expected: Vec<(&str, String)> =
-            contest.rivals.iter().map(|(route, why)| (*route, (*why).to_owned())).collect();
-        assert_eq!(rivals, expected, "{path}");
-        // The claim itself: without the winner, the rival that comes first among those with the method wins.
-        let rest = file_of(contest.rows.iter().filter(|row| **row != contest.wins));
-        assert_eq!(won(&Scene::new(&rest).explain(method, path, None)), contest.next, "{path}");
-    }
-}
-
-/// A row that lost to one whose value is out of range wins without it.
-#[test]
-fn a_value_out_of_range_is_what_ended_the_search() {
-    let rows = ["GET /<int(max=9):n>", "GET /<x>"];
-    let told = Scene::new(&file_of(rows.iter())).explain("GET", "/10", None);
-    assert_eq!(won(&told), None);
-    assert_eq!(told.rivals[0].lost, Lost::OutOfRange { variable: "n".into(), value: "10".into() });
-    assert_eq!(told.rivals[1].lost, Lost::SearchEnded { at: rows[0].into() });
-    assert_eq!(won(&Scene::new(&file_of(rows[1..].iter())).explain("GET", "/10", None)), Some("GET /<x>"));
-}
-
 fn won(explanation: &Explanation) -> Option<&str> {
     match &explanation.route {
         Route::Row(row) | Route::Redirect(row) => Some(&row.route),
@@ -242,6 +102,9 @@ routes."GET /l" = { legacy = ["ops", "superadmin"], role = "reader" }
 [blueprints.s]
 cluster = "S"
 routes."GET /s" = { legacy = ["ops"], role = "reader" }
+[blueprints.sw]
+cluster = "S"
+routes."PUT /shadow-when" = { legacy = ["ops"], role = "writer", when = [{ json = "/t", equals = "prod", role = "keeper" }] }
 [blueprints.c]
 cluster = "C"
 routes."GET /c" = { legacy = ["ops"], role = "writer" }
@@ -263,7 +126,7 @@ cluster = "V"
 "GET /gone" = { gone = true }
 "#;
 
-const REQUESTS: [(&str, &str); 14] = [
+const REQUESTS: [(&str, &str); 18] = [
     ("GET", "/l"),
     ("GET", "/s"),
     ("GET", "/c"),
@@ -274,6 +137,10 @@ const REQUESTS: [(&str, &str); 14] = [
     ("GET", "/lost"),
     ("GET", "/open"),
     ("POST", "/when"),
+    ("OPTIONS", "/when"),
+    ("PUT", "/shadow-when"),
+    ("DELETE", "/session"),
+    ("OPTIONS", "*"),
     ("GET", "/session"),
     ("GET", "/public"),
     ("GET", "/gone"),
@@ -294,17 +161,24 @@ fn access(catalog: &Catalog, groups: &[&str], break_glass: bool, legacy: &[Legac
     }
 }
 
-/// What the decision says of an admin, with a body that meets `met` of the row's rules.
-fn decided(scene: &Scene, (method, path): (&str, &str), access: &Access, id: &str, met: bool) -> Answer {
-    let found = scene.mapping.find(path, crate::method::Method::parse(method).unwrap());
-    let target = match found {
-        Found::Row(row) => Target::Row(row, scene.mapping.rollout_of(row)),
-        _ => Target::Unmapped(scene.mapping.unmapped()),
+/// What the decision says of an admin, with such a body.
+fn decided(
+    scene: &Scene,
+    (method, path): (&str, &str),
+    access: &Access,
+    id: &str,
+    body: Option<&BodyReport>,
+) -> Verdict {
+    let target = Target::of(&scene.mapping, path, crate::method::Method::parse(method).unwrap());
+    let facts = match (target.body_rules(), body) {
+        ([], _) | (_, None) => BodyFacts::NotRead,
+        (_, Some(BodyReport::Unreadable)) => BodyFacts::Unreadable(BodyError::Malformed),
+        (rules, Some(BodyReport::NoRule)) => BodyFacts::Read(vec![false; rules.len()]),
+        (rules, Some(BodyReport::Rule { .. })) => BodyFacts::Read(vec![true; rules.len()]),
     };
-    let body = if path == "/when" { BodyFacts::Read(vec![met]) } else { BodyFacts::NotRead };
     let principal = Principal::Admin { id: AdminId::new(id), session: None };
     let caller = Caller::Known(&principal, access);
-    decide(&Question { target, caller, control: Some(&scene.control), body: &body }).answer
+    decide(&Question { target, caller, control: Some(&scene.control), body: &facts })
 }
 
 const GROUPS: [&str; 4] = ["readers", "writers", "keepers", "raxx-platform-admins"];
@@ -328,9 +202,12 @@ proptest! {
         let told = scene.explain(request.0, request.1, Some(&asker));
         let caller = told.caller.unwrap();
         for answer in &caller.answers {
-            let met = answer.body.is_some();
-            let verdict = decided(&scene, request, &held, &id, met);
+            let body = answer.body.as_ref();
+            let decided = |access: &Access| decided(&scene, request, access, &id, body);
+            let Verdict { answer: verdict, drift, .. } = decided(&held);
             prop_assert_eq!(answer.answer, outcome(&verdict));
+            let shadow = answer.shadow.as_ref().map(|shadow| (shadow.direction, shadow.reason));
+            prop_assert_eq!(shadow, drift.map(|drift| (drift.direction, drift.reason.word())));
             if let Answer::Deny(denial) = &verdict {
                 prop_assert_eq!(answer.reason, Some(denial.reason.word()));
                 prop_assert!(answer.missing.contains(&denial.required[0]));
@@ -343,13 +220,13 @@ proptest! {
                     Grant::BreakGlass { .. } => session = true,
                 }
                 let granted = access(&scene.catalog, &groups, session, &legacy);
-                let verdict = decided(&scene, request, &granted, &id, met);
+                let verdict = decided(&granted).answer;
                 prop_assert!(matches!(verdict, Answer::Allow(_)), "{:?}: {:?}", grant, verdict);
             }
             let names_a_group = answer.enough.iter().any(|grant| matches!(grant, Grant::Groups { .. }));
             if answer.answer == Outcome::Deny && !names_a_group {
                 let everything = access(&scene.catalog, &GROUPS, break_glass, &legacy);
-                let verdict = decided(&scene, request, &everything, &id, met);
+                let verdict = decided(&everything).answer;
                 prop_assert!(!matches!(verdict, Answer::Allow(_)), "all groups together would do");
             }
             let by_role = told.gate.is_some() && answer.answer == Outcome::Allow;
@@ -400,6 +277,57 @@ fn the_grant_that_brings_least_along_comes_first() {
     );
     assert_eq!(answer(("GET", "/lost"), &[], false).held_by_nobody, ["role lost"]);
     assert_eq!(answer(("GET", "/nowhere"), &[], false).enough, []);
+}
+
+/// A body that cannot be read is denied by V2 whatever somebody holds; no grant would help.
+#[test]
+fn a_body_that_cannot_be_read_is_a_kind_of_its_own() {
+    let scene = Scene::new(ROWS);
+    let held = access(&scene.catalog, &["writers", "keepers"], false, &[LegacyRole::Ops]);
+    let asker = Asker::Admin { id: "a", access: &held, break_glass: false, closest: None };
+    let told = |method, path| scene.explain(method, path, Some(&asker)).caller.unwrap();
+    let rule = BodyReport::Rule { field: "/t".into(), equals: "prod".into() };
+    let enforced = told("POST", "/when");
+    let bodies: Vec<_> = enforced.answers.iter().map(|one| (one.body.clone(), one.answer)).collect();
+    let expected = [
+        (Some(BodyReport::NoRule), Outcome::Allow),
+        (Some(rule.clone()), Outcome::Allow),
+        (Some(BodyReport::Unreadable), Outcome::Deny),
+    ];
+    assert_eq!(bodies, expected);
+    assert!(!enforced.passes, "with no body it does not");
+    let unreadable = &enforced.answers[2];
+    assert_eq!(unreadable.reason, Some("body_unreadable"));
+    assert_eq!(unreadable.missing, ["a body that the rule can read"]);
+    assert_eq!(unreadable.enough, []);
+    // OPTIONS, which Flask adds, carries none.
+    let options = told("OPTIONS", "/when").answers;
+    assert_eq!(
+        options.iter().map(|one| one.body.clone()).collect::<Vec<_>>(),
+        [Some(BodyReport::Unreadable)]
+    );
+    // In shadow it is let through, and told what V2 would do. The legacy gate does not look at all.
+    let shadow = told("PUT", "/shadow-when");
+    assert!(shadow.passes);
+    let drifts: Vec<_> =
+        shadow.answers.iter().map(|one| one.shadow.as_ref().map(|shadow| shadow.reason)).collect();
+    assert_eq!(drifts, [None, None, Some("body_unreadable")]);
+    let mut off = Scene::new(ROWS);
+    off.control.rbac_v2 = false;
+    let told = off.explain("POST", "/when", Some(&asker)).caller.unwrap();
+    assert_eq!(told.answers.iter().map(|one| one.body.clone()).collect::<Vec<_>>(), [None]);
+    assert!(told.passes);
+}
+
+/// `OPTIONS *` names no route: neither a prefix over everything nor `unmapped` opens it.
+#[test]
+fn the_asterisk_is_denied_whatever_the_mapping_says() {
+    let scene = Scene::new(
+        "version = 1\nunmapped = \"forward\"\n[blueprints.b.routes]\n\"* /*\" = { public = true }\n",
+    );
+    let told = scene.explain("OPTIONS", "*", Some(&Asker::Group("readers")));
+    assert_eq!(won(&told), None);
+    assert_eq!(told.passes(), Some(false));
 }
 
 #[test]

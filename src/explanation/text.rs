@@ -2,12 +2,11 @@
 
 use super::answer::{AnswerReport, Outcome, ShadowReport, Way};
 use super::caller::{AskerKind, CallerReport};
-use super::gate::{Decides, Demanded, GateReport, Part};
+use super::gate::{Decides, Demanded, GateReport, Part, RuleReport};
 use super::grants::Grant;
 use super::rivals::Rival;
 use super::{Explanation, KindReport, Route, RowReport, UnmappedReport};
-use crate::decision::{Direction, WhyLegacy};
-use crate::impact::report::BodyReport;
+use crate::decision::{Direction, Reason, WhyLegacy};
 use crate::rbac::Standing;
 use crate::rbac::census::BREAK_GLASS;
 use crate::report::style::{COLUMNS, Style};
@@ -144,11 +143,12 @@ impl Page {
             self.demanded(&v2.requirement, v2);
         }
         for rule in &gate.when {
-            let told = format!("and {} {}", rule.demanded.requirement, body_in_words(&rule.body));
+            let RuleReport { field, equals, demanded } = rule;
+            let told = format!("and {} for a body with {field} = {equals}", demanded.requirement);
             self.demanded(&told, &rule.demanded);
         }
         if !gate.when.is_empty() {
-            self.line("", "V2 denies a body that its rules cannot read");
+            self.line("", "V2 denies a body that its rules cannot read, or none");
         }
         if gate.takes_machines {
             self.line("", "an enrolled machine token may come in the place of a session");
@@ -173,6 +173,9 @@ impl Page {
             AskerKind::LegacyRole => "role",
         };
         self.line(label, &caller.name);
+        for flaw in &caller.unusable {
+            self.line("unusable", &format!("{flaw}: it grants nothing"));
+        }
         match caller.kind {
             AskerKind::Admin if caller.standing != Standing::Active => return self.nobody(caller),
             AskerKind::Admin => {}
@@ -210,11 +213,7 @@ impl Page {
     }
 
     fn answer(&mut self, answer: &AnswerReport, caller: &CallerReport) {
-        let body = match &answer.body {
-            Some(body) => format!(" {}", body_in_words(body)),
-            None if caller.answers.len() > 1 => " with any other body".to_owned(),
-            None => String::new(),
-        };
+        let body = answer.body.as_ref().map_or_else(String::new, |body| format!(" for {body}"));
         let by = answer.decided_by.map_or_else(String::new, |gate| format!(" (by the {} gate)", gate.word()));
         self.line("answer", &format!("{}{body}{by}", answer_in_words(answer)));
         for way in &answer.through {
@@ -229,7 +228,8 @@ impl Page {
         for (index, grant) in answer.enough.iter().enumerate() {
             self.line(if index == 0 { "enough" } else { "or" }, &grant_in_words(grant));
         }
-        if answer.decided_by == Some(Decides::V2) && answer.answer == Outcome::Deny {
+        let is_unreadable = answer.reason == Some(Reason::BodyUnreadable.word());
+        if answer.decided_by == Some(Decides::V2) && answer.answer == Outcome::Deny && !is_unreadable {
             self.line("not enough", "a ticket-scoped grant: they do not count at the gate yet");
         }
         if let Some(shadow) = &answer.shadow {
@@ -296,10 +296,6 @@ fn shadow_in_words(shadow: &ShadowReport) -> String {
             format!("V2 would deny it: {}, {}", shadow.reason, shadow.required.join(", "))
         }
     }
-}
-
-fn body_in_words(body: &BodyReport) -> String {
-    format!("for bodies with {} = {}", body.field, body.equals)
 }
 
 fn words(names: &[String]) -> String {

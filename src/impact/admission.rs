@@ -8,9 +8,10 @@ use fixedbitset::FixedBitSet;
 
 use super::Switches;
 use super::profile::{Population, Profile, ProfileKind};
+use crate::decision::body::BodyKind;
 use crate::decision::{Control, GateInForce, gate_in_force};
 use crate::ids::Epoch;
-use crate::mapping::{BodyField, Mapping, Rollout, Row, RowKind, Unmapped, V2Gate};
+use crate::mapping::{Mapping, Rollout, Row, RowKind, Unmapped, V2Gate};
 use crate::rbac::catalog::Catalog;
 use crate::rbac::census::BREAK_GLASS;
 use crate::rbac::{LegacyRole, Requirement};
@@ -32,7 +33,7 @@ impl<'m> Demand<'m> {
 }
 
 /// Who passes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admitted {
     pub strangers: bool,
     pub machines_of_console: bool,
@@ -46,6 +47,7 @@ pub(super) struct Judge<'p> {
     holders: HashMap<Requirement, FixedBitSet>,
     legacy: HashMap<LegacyRole, FixedBitSet>,
     admins: FixedBitSet,
+    machines: FixedBitSet,
     everybody: FixedBitSet,
 }
 
@@ -60,20 +62,29 @@ impl<'p> Judge<'p> {
             holders: HashMap::new(),
             legacy: legacy.into(),
             admins: set(&|profile| profile.kind != ProfileKind::Machine),
+            machines: set(&|profile| profile.kind == ProfileKind::Machine),
             everybody: set(&|_| true),
         }
     }
 
-    /// Who passes with a body that meets this rule and no other.
-    pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: Option<(&BodyField, &str)>) -> Admitted {
+    /// Nobody.
+    pub(super) fn nobody(&self) -> Admitted {
+        let profiles = FixedBitSet::with_capacity(self.profiles.len());
+        Admitted { strangers: false, machines_of_console: false, profiles }
+    }
+
+    /// Who passes with such a body.
+    pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
         let all =
             || Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() };
-        let none = || FixedBitSet::with_capacity(self.profiles.len());
         let known = |profiles| Admitted { strangers: false, machines_of_console: false, profiles };
         match demand {
             Demand::NoRow(Unmapped::Forward) | Demand::Row(RowKind::Public | RowKind::Upstream, _) => all(),
-            Demand::NoRow(Unmapped::Deny) | Demand::Row(RowKind::Gone, _) => known(none()),
-            Demand::Row(RowKind::Machine, _) => Admitted { machines_of_console: true, ..known(none()) },
+            Demand::NoRow(Unmapped::Deny) | Demand::Row(RowKind::Gone, _) => self.nobody(),
+            // Enrolled or not, a machine comes with a token, which is all that is asked of anybody there.
+            Demand::Row(RowKind::Machine, _) => {
+                Admitted { machines_of_console: true, ..known(self.machines.clone()) }
+            }
             Demand::Row(RowKind::Session, _) => known(self.admins.clone()),
             Demand::Row(RowKind::Gated { legacy, v2, machine }, rollout) => {
                 let mut passing = self.passing(legacy.as_ref(), v2, rollout, body);
@@ -90,7 +101,7 @@ impl<'p> Judge<'p> {
         legacy: Option<&BTreeSet<LegacyRole>>,
         v2: &V2Gate,
         rollout: &Rollout,
-        body: Option<(&BodyField, &str)>,
+        body: BodyKind<'_>,
     ) -> FixedBitSet {
         let everybody = gate_in_force(v2, rollout.mode, &self.control);
         let Some(_) = &rollout.cohort else { return self.behind(everybody, legacy, v2, body) };
@@ -110,7 +121,7 @@ impl<'p> Judge<'p> {
         gate: GateInForce,
         legacy: Option<&BTreeSet<LegacyRole>>,
         v2: &V2Gate,
-        body: Option<(&BodyField, &str)>,
+        body: BodyKind<'_>,
     ) -> FixedBitSet {
         let mut passing = FixedBitSet::with_capacity(self.profiles.len());
         match gate {
@@ -120,10 +131,9 @@ impl<'p> Judge<'p> {
                 }
             }
             GateInForce::V2 => {
-                let mut demanded = demanded(v2, body);
-                if let Some(base) = demanded.next() {
+                if let Some((base, further)) = demanded(v2, body) {
                     passing = self.holders(base).clone();
-                    for further in demanded {
+                    for further in further {
                         passing.intersect_with(self.holders(further));
                     }
                 }
@@ -140,7 +150,7 @@ impl<'p> Judge<'p> {
     }
 }
 
-fn control(switches: Switches) -> Control {
+pub(super) fn control(switches: Switches) -> Control {
     Control { epoch: Epoch(0), rbac_v2: switches.rbac_v2, may_enforce: true }
 }
 
@@ -157,22 +167,27 @@ fn meets(profile: &Profile, requirement: &Requirement) -> bool {
     }
 }
 
-/// What V2 asks for with such a body; nothing where it is undecided.
-fn demanded<'v>(v2: &'v V2Gate, body: Option<(&BodyField, &str)>) -> impl Iterator<Item = &'v Requirement> {
-    let (base, when) = match v2 {
-        V2Gate::Requires { base, when } => (Some(base), when.as_slice()),
-        V2Gate::Undecided { .. } => (None, [].as_slice()),
-    };
-    let met = when.iter().filter(move |rule| body == Some((&rule.field, rule.equals.as_str())));
-    // One field has one value: of several rules about it, the body meets those that name this value.
-    base.into_iter().chain(met.map(|rule| &rule.requires).collect::<Vec<_>>())
+/// What V2 asks for with such a body, and besides; `None` where nothing would be enough: an undecided row, or a body that
+/// its rules cannot read.
+pub(super) fn demanded<'v>(
+    v2: &'v V2Gate,
+    body: BodyKind<'_>,
+) -> Option<(&'v Requirement, Vec<&'v Requirement>)> {
+    match v2 {
+        V2Gate::Undecided { .. } => None,
+        V2Gate::Requires { when, .. } if body == BodyKind::Unreadable && !when.is_empty() => None,
+        V2Gate::Requires { base, when } => {
+            let met = when.iter().filter(|rule| body.meets(rule));
+            Some((base, met.map(|rule| &rule.requires).collect()))
+        }
+    }
 }
 
 /// Each way of grants by which a profile passes.
 pub(super) fn ways(
     profile: &Profile,
     demand: &Demand<'_>,
-    body: Option<(&BodyField, &str)>,
+    body: BodyKind<'_>,
     switches: Switches,
     catalog: &Catalog,
 ) -> Vec<String> {
@@ -184,7 +199,9 @@ pub(super) fn ways(
         return held.map(|role| format!("legacy role {}", role.as_str())).collect();
     }
     let mut ways = Vec::new();
-    for requirement in demanded(v2, body) {
+    for requirement in
+        demanded(v2, body).into_iter().flat_map(|(base, more)| std::iter::once(base).chain(more))
+    {
         for group in &profile.groups {
             ways.extend(catalog.way_to(group, requirement).map(|way| told(group, &way, requirement)));
         }

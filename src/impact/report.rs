@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Change, Counts, Direction, Impact, Profile, ProfileKind, Switches};
-use crate::decision::{Control, GateInForce, gate_in_force};
+use super::admission::{control, demanded};
+use super::{Change, Counts, Direction, Impact, Profile, ProfileKind, Requests, Side, Switches};
+use crate::decision::body::{BodyKind, BodyReport};
+use crate::decision::{GateInForce, gate_in_force};
 use crate::diagnostic::Lines;
-use crate::ids::Epoch;
 use crate::mapping::regions::Region;
-use crate::mapping::{BodyField, ClusterMode, Mapping, Row, RowKind, Unmapped, V2Gate};
+use crate::mapping::{ClusterMode, Mapping, Row, RowKind, Unmapped, V2Gate};
 use crate::rbac::LegacyRole;
 
 /// A cluster that is decided in another way than before.
@@ -26,6 +27,8 @@ pub struct ImpactReport {
     pub rbac_v2: bool,
     /// Whether every path was looked at; if not, changes may be missing.
     pub complete: bool,
+    /// What opens or closes to people whom no profile names, in sentences; the gravest first.
+    pub warnings: Vec<String>,
     pub clusters: Vec<ClusterChange>,
     pub profiles: Vec<ProfileReport>,
     pub changes: Vec<ChangeReport>,
@@ -60,33 +63,31 @@ pub struct ProfileReport {
     pub break_glass: bool,
 }
 
-/// One route, or one kind of body on it.
+/// One route, or one kind of request on it.
 #[derive(Debug, Serialize)]
 pub struct ChangeReport {
-    pub route: String,
+    /// `None` for what no row covers, in either mapping.
+    pub route: Option<String>,
     /// The row that decided before, where it is another.
     pub previously: Option<String>,
     pub methods: Vec<&'static str>,
     /// A path for which this holds.
     pub example: String,
-    /// The value of a body's field for which this holds.
+    /// For which bodies this holds; `None` where the body makes no difference.
     pub body: Option<BodyReport>,
-    /// The line of the row in the new file; `None` where it is gone.
+    /// The side whose rules alone can read such a body.
+    pub read_by: Option<Side>,
+    /// Whether this holds for WebSocket handshakes alone.
+    pub websocket: bool,
+    /// The line of the row in the new file, or of `unmapped` for what no row covers; `None` where there is none.
     pub line: Option<usize>,
     pub before: String,
     pub after: String,
-    /// Anybody, logged in or not.
+    /// People without a session and a token: a gain is one of anybody, logged in or not.
     pub strangers: Option<Direction>,
     pub machines_of_console: Option<Direction>,
     pub gains: Vec<WhoReport>,
     pub losses: Vec<WhoReport>,
-}
-
-/// A field of a body and its value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BodyReport {
-    pub field: String,
-    pub equals: String,
 }
 
 /// A profile that gains or loses.
@@ -120,7 +121,7 @@ impl Impact<'_> {
     /// How many rows of the new mapping, or rows that are gone, change for somebody.
     pub fn routes_changed(&self) -> usize {
         let routes: std::collections::BTreeSet<&str> =
-            self.changes.iter().map(|change| route_of(&change.region)).collect();
+            self.changes.iter().filter_map(|change| route_of(&change.region)).collect();
         routes.len()
     }
 
@@ -139,6 +140,7 @@ impl Impact<'_> {
             },
             rbac_v2: self.switches.rbac_v2,
             complete: self.complete,
+            warnings: self.warnings().into_iter().map(|(_, warning)| warning).collect(),
             clusters: self.cluster_changes(),
             profiles: self.population.profiles().iter().map(profile).collect(),
             changes: self.changes.iter().map(|change| self.change(change, &lines)).collect(),
@@ -147,35 +149,66 @@ impl Impact<'_> {
 
     fn change(&self, change: &Change<'_>, lines: &Lines<'_>) -> ChangeReport {
         let Region { old, new, methods, example } = &change.region;
-        let who = |direction, mapping, row| -> Vec<WhoReport> {
+        let who = |direction| -> Vec<WhoReport> {
             let set = if direction == Direction::Gain { &change.gains } else { &change.losses };
             let profiles = self.population.profiles();
-            let told = |index: usize| WhoReport {
-                profile: index,
-                through: self.ways(&profiles[index], mapping, row, change.body),
-            };
-            set.ones().map(told).collect()
+            let through = |profile| self.through(change, direction, profile);
+            set.ones().map(|index| WhoReport { profile: index, through: through(&profiles[index]) }).collect()
         };
+        let [before, after] = self.demands_in_words(change);
         ChangeReport {
-            route: route_of(&change.region).to_owned(),
+            route: route_of(&change.region).map(ToOwned::to_owned),
             previously: match (old, new) {
                 (Some(old), Some(new)) if old.route != new.route => Some(old.route.to_string()),
                 _ => None,
             },
             methods: methods.iter().map(crate::method::Method::as_str).collect(),
             example: example.clone(),
-            body: change.body.map(|(field, value)| BodyReport {
-                field: field.name().to_owned(),
-                equals: value.to_owned(),
-            }),
-            line: new.map(|row| lines.position(row.offset).0),
-            before: demand_in_words(self.old, *old, change.body, self.switches),
-            after: demand_in_words(self.new, *new, change.body, self.switches),
+            body: change.requests.body(),
+            read_by: change.requests.read_by(),
+            websocket: change.requests == Requests::WebSocket,
+            line: self.line(change, lines),
+            before,
+            after,
             strangers: change.strangers,
             machines_of_console: change.machines_of_console,
-            gains: who(Direction::Gain, self.new, *new),
-            losses: who(Direction::Loss, self.old, *old),
+            gains: who(Direction::Gain),
+            losses: who(Direction::Loss),
         }
+    }
+
+    /// The ways of grants by which a profile passes after a gain, or passed before a loss.
+    pub(super) fn through(
+        &self,
+        change: &Change<'_>,
+        direction: Direction,
+        profile: &Profile,
+    ) -> Vec<String> {
+        let (side, mapping, row) = match direction {
+            Direction::Gain => (Side::After, self.new, change.region.new),
+            Direction::Loss => (Side::Before, self.old, change.region.old),
+        };
+        self.ways(profile, mapping, row, change.requests.body_at(side))
+    }
+
+    /// What the two rows of a change ask for.
+    pub(super) fn demands_in_words(&self, change: &Change<'_>) -> [String; 2] {
+        let told = |side, mapping, row: Option<&Row>| match (change.requests, row) {
+            (Requests::WebSocket, Some(row)) if !row.websocket => "no WebSocket".to_owned(),
+            (Requests::WebSocket, None) => "no WebSocket".to_owned(),
+            _ => demand_in_words(mapping, row, change.requests.body_at(side), self.switches),
+        };
+        [told(Side::Before, self.old, change.region.old), told(Side::After, self.new, change.region.new)]
+    }
+
+    /// The line in the new file that is to be looked at.
+    pub(super) fn line(&self, change: &Change<'_>, lines: &Lines<'_>) -> Option<usize> {
+        if change.region.is_uncovered() {
+            // The file may say nothing and mean `deny`.
+            let is_unmapped = |line: &str| line.trim_start().starts_with("unmapped");
+            return self.new.source().lines().position(is_unmapped).map(|index| index + 1);
+        }
+        change.region.new.map(|row| lines.position(row.offset).0)
     }
 }
 
@@ -189,22 +222,17 @@ fn profile(profile: &Profile) -> ProfileReport {
     }
 }
 
-/// The row by which a change is known: the new one, or the one that is gone.
-pub(super) fn route_of<'r>(region: &Region<'r>) -> &'r str {
-    region.new.or(region.old).map_or("", |row| &row.route)
+/// The row by which a change is known: the new one, or the one that decides no more. `None` for what no row covers.
+pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
+    region.new.or(region.old).map(|row| &*row.route)
 }
 
 /// What a row asks of its caller.
-pub(super) fn demand_in_words(
-    mapping: &Mapping,
-    row: Option<&Row>,
-    body: Option<(&BodyField, &str)>,
-    switches: Switches,
-) -> String {
+fn demand_in_words(mapping: &Mapping, row: Option<&Row>, body: BodyKind<'_>, switches: Switches) -> String {
     let Some(row) = row else {
         return match mapping.unmapped() {
-            Unmapped::Deny => "no row: denied".into(),
-            Unmapped::Forward => "no row: forwarded".into(),
+            Unmapped::Deny => "no row: admins get 403, everybody else is sent to log in".into(),
+            Unmapped::Forward => "no row: forwarded for anybody, Console alone decides".into(),
         };
     };
     match &row.kind {
@@ -215,20 +243,12 @@ pub(super) fn demand_in_words(
         RowKind::Gone => "deleted: 410".into(),
         RowKind::Gated { legacy, v2, .. } => {
             let rollout = mapping.rollout_of(row);
-            let control = Control { epoch: Epoch(0), rbac_v2: switches.rbac_v2, may_enforce: true };
-            let told = |mode| match (gate_in_force(v2, mode, &control), v2) {
-                (GateInForce::V2, V2Gate::Requires { base, when }) => {
-                    let met = when.iter().filter(|rule| body == Some((&rule.field, rule.equals.as_str())));
-                    let all: Vec<String> = std::iter::once(base)
-                        .chain(met.map(|rule| &rule.requires))
-                        .map(ToString::to_string)
-                        .collect();
-                    all.join(" and ")
-                }
-                _ => legacy_in_words(legacy.as_ref()),
+            let told = |mode| match gate_in_force(v2, mode, &control(switches)) {
+                GateInForce::V2 => v2_in_words(v2, body),
+                GateInForce::Legacy(_) | GateInForce::Shadow => legacy_in_words(legacy.as_ref()),
             };
             match &rollout.cohort {
-                Some(_) if switches.rbac_v2 => {
+                Some(_) if switches.rbac_v2 && !matches!(v2, V2Gate::Undecided { .. }) => {
                     let first = told(ClusterMode::V2);
                     let rest = told(ClusterMode::Shadow);
                     format!("{first} (the cohort), {rest} (the rest)")
@@ -236,6 +256,16 @@ pub(super) fn demand_in_words(
                 _ => told(rollout.mode),
             }
         }
+    }
+}
+
+fn v2_in_words(v2: &V2Gate, body: BodyKind<'_>) -> String {
+    match demanded(v2, body) {
+        Some((base, further)) => {
+            let all: Vec<String> = std::iter::once(base).chain(further).map(ToString::to_string).collect();
+            all.join(" and ")
+        }
+        None => "nobody: such a body is denied".into(),
     }
 }
 

@@ -1,8 +1,10 @@
-//! An impact as text that a reviewer can paste into a pull request: how much first, then route by route.
+//! An impact as text that a reviewer can paste into a pull request: what opens to anybody and how much changes first, then
+//! route by route.
 
 use std::fmt::{self, Write as _};
 
-use super::report::{demand_in_words, route_of};
+use super::report::route_of;
+use super::summary::{counted, told};
 use super::{Change, Direction, Impact, Profile, ProfileKind};
 use crate::diagnostic::Lines;
 
@@ -36,6 +38,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
 
     /// Hands each line to `print`.
     pub fn each_line(&self, mut print: impl FnMut(Tone, &str)) {
+        for (direction, warning) in self.impact.warnings() {
+            for line in wrapped("", &warning) {
+                print(direction.map_or(Tone::Heading, tone), &line);
+            }
+        }
         print(Tone::Heading, &self.impact.headline());
         for line in self.beside() {
             print(Tone::Plain, &line);
@@ -68,13 +75,6 @@ impl<'i, 'm> ImpactText<'i, 'm> {
                 format!("{}: {}", counted(impact.population.count(kind), word), told(impact.counts(kind)))
             })
             .collect();
-        let open = impact.changes.iter().filter(|change| change.strangers == Some(Direction::Gain)).count();
-        if open > 0 {
-            lines.push(format!("{} open to anybody, logged in or not", counted(open, "route")));
-        }
-        if !impact.complete {
-            lines.push("NOT COMPLETE: the patterns are too many to look at every path".into());
-        }
         if !impact.switches.rbac_v2 {
             lines.push("FLAG_RBAC_V2 is taken to be off: every row is on its legacy gate".into());
         }
@@ -82,54 +82,72 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     }
 
     fn change(&self, change: &Change<'_>, print: &mut impl FnMut(Tone, &str)) {
-        let impact = self.impact;
-        let (old, new) = (change.region.old, change.region.new);
-        let route = route_of(&change.region);
-        let place = new.map(|row| format!("{}:{}", self.file, self.lines.position(row.offset).0));
-        print(Tone::Heading, &beside(route, place.as_deref().unwrap_or("gone")));
-        if let (Some(old), Some(new)) = (old, new)
+        print(Tone::Heading, &beside(&self.title(change), &self.place(change)));
+        let region = &change.region;
+        if let Some(example) = self.example(change) {
+            print(Tone::Plain, &format!("  for requests such as {example}"));
+        }
+        if let (Some(old), Some(new)) = (region.old, region.new)
             && old.route != new.route
         {
-            print(
-                Tone::Plain,
-                &format!("  for requests such as {} {}", change.region.methods, change.region.example),
-            );
             print(Tone::Plain, &format!("  decided by {} before", old.route));
         }
-        if let Some((field, value)) = change.body {
-            print(Tone::Plain, &format!("  for bodies with {} = {value}", field.name()));
+        if let Some(requests) = change.requests.in_words() {
+            for line in wrapped("  ", &requests) {
+                print(Tone::Plain, &line);
+            }
         }
-        let before = demand_in_words(impact.old, old, change.body, impact.switches);
-        let after = demand_in_words(impact.new, new, change.body, impact.switches);
+        let [before, after] = self.impact.demands_in_words(change);
         for line in wrapped("  ", &format!("{before} -> {after}")) {
             print(Tone::Plain, &line);
         }
-        for (who, direction) in [
-            ("anybody, logged in or not", change.strangers),
-            ("whoever sends a token or signature that Console verifies", change.machines_of_console),
-        ] {
-            if let Some(direction) = direction {
-                print(tone(direction), &format!("  {} {who}", sign(direction)));
-            }
+        for (who, direction) in nameless(change) {
+            print(tone(direction), &format!("  {} {who}", sign(direction)));
         }
-        for direction in [Direction::Gain, Direction::Loss] {
+        // Anybody is everybody: the names are in the JSON.
+        let named = [Direction::Gain, Direction::Loss]
+            .into_iter()
+            .filter(|direction| (*direction, change.strangers) != (Direction::Gain, Some(Direction::Gain)));
+        for direction in named {
             self.profiles(change, direction, print);
         }
     }
 
+    fn title(&self, change: &Change<'_>) -> String {
+        route_of(&change.region).map_or_else(|| "what no row covers".to_owned(), ToOwned::to_owned)
+    }
+
+    fn place(&self, change: &Change<'_>) -> String {
+        match self.impact.line(change, &self.lines) {
+            Some(line) => format!("{}:{line}", self.file),
+            None if change.region.is_uncovered() => self.file.to_owned(),
+            None => "no row now".to_owned(),
+        }
+    }
+
+    /// A request that is meant, where the row's name does not say it: another row decided before, or none does, or it is
+    /// about some of its methods.
+    fn example(&self, change: &Change<'_>) -> Option<String> {
+        let region = &change.region;
+        let is_by_name = match (region.old, region.new) {
+            (Some(old), Some(new)) => old.route == new.route,
+            (None, Some(row)) | (Some(row), None) => {
+                row.methods.iter().all(|method| region.methods.contains(method))
+            }
+            (None, None) => false,
+        };
+        (!is_by_name).then(|| format!("{} {}", region.methods, region.example))
+    }
+
     fn profiles(&self, change: &Change<'_>, direction: Direction, print: &mut impl FnMut(Tone, &str)) {
         let impact = self.impact;
-        let (mapping, row) = match direction {
-            Direction::Gain => (impact.new, change.region.new),
-            Direction::Loss => (impact.old, change.region.old),
-        };
-        let (told, rest) = alike(impact.who(change, direction));
-        for profile in &told {
+        let (named, rest) = alike(impact.who(change, direction));
+        for profile in &named {
             for line in wrapped("  ", &format!("{} {}", sign(direction), who(profile))) {
                 print(tone(direction), &line);
             }
             let had = if direction == Direction::Loss { "had: " } else { "" };
-            for way in impact.ways(profile, mapping, row, change.body) {
+            for way in impact.through(change, direction, profile) {
                 for line in wrapped("      ", &format!("{had}{way}")) {
                     print(Tone::Plain, &line);
                 }
@@ -144,19 +162,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     }
 }
 
-impl Impact<'_> {
-    /// N admins, N routes: gains and losses.
-    pub fn headline(&self) -> String {
-        let routes = counted(self.new.rows().len(), "route");
-        match self.population.count(ProfileKind::Admin) {
-            // Without a database there is nobody; what it says of roles and groups follows.
-            0 if self.changes.is_empty() => format!("{routes}: nobody gains or loses anything"),
-            0 => format!("{routes}: {} change", self.routes_changed()),
-            admins => {
-                format!("{}, {routes}: {}", counted(admins, "admin"), told(self.counts(ProfileKind::Admin)))
-            }
-        }
-    }
+/// Those who gain or lose and whom no profile names.
+fn nameless(change: &Change<'_>) -> impl Iterator<Item = (&'static str, Direction)> {
+    [Direction::Gain, Direction::Loss]
+        .into_iter()
+        .flat_map(|direction| change.nameless(direction).map(move |who| (who, direction)))
 }
 
 /// The whole text, without colours.
@@ -212,18 +222,6 @@ fn members(word: &str, profile: &Profile) -> String {
 
 fn joined<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn counted(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
-}
-
-fn told(counts: super::Counts) -> String {
-    format!(
-        "{}, {}",
-        counted(counts.gains, "gain"),
-        if counts.losses == 1 { "1 loss".to_owned() } else { format!("{} losses", counts.losses) }
-    )
 }
 
 fn sign(direction: Direction) -> char {

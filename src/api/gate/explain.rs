@@ -39,6 +39,9 @@ pub(super) async fn get(
     let registry =
         Registry::read(&state.store, state.gate.clock.now()).await.map_err(|error| unavailable(&error))?;
     let access = match &asked.admin {
+        Some(id) if id.contains('\0') => {
+            return Err(Problem::bad_request("`as` must be an id without U+0000"));
+        }
         Some(id) => {
             let subject = Subject::Admin { id: AdminId::new(id.as_str()), session: None };
             let access = state.gate.access.resolve(&subject, moment.control.epoch).await;

@@ -11,7 +11,8 @@ use crate::verify::{Case, Expect, Plan};
 /// One case and its answer.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Outcome {
-    pub route: String,
+    /// `None` where no row covers the request.
+    pub route: Option<String>,
     pub cluster: Option<String>,
     pub method: &'static str,
     pub path: String,
@@ -50,8 +51,8 @@ impl Outcome {
         request_id: String,
     ) -> Outcome {
         Outcome {
-            route: case.row.route.to_string(),
-            cluster: case.row.cluster.as_ref().map(ToString::to_string),
+            route: case.row.map(|row| row.route.to_string()),
+            cluster: case.row.and_then(|row| row.cluster.as_ref()).map(ToString::to_string),
             method: case.method.as_str(),
             path: case.path.clone(),
             body: case.body.as_ref().map(|(_, text)| text.clone()),
@@ -94,7 +95,8 @@ impl Report {
         outcomes: Vec<Outcome>,
         at: DateTime<Utc>,
     ) -> Report {
-        let rows: std::collections::BTreeSet<&str> = outcomes.iter().map(|one| one.route.as_str()).collect();
+        let rows: std::collections::BTreeSet<&str> =
+            outcomes.iter().filter_map(|one| one.route.as_deref()).collect();
         Report {
             gate: gate.to_owned(),
             at,
@@ -130,7 +132,7 @@ impl Report {
             println!("out of reach: {route}");
         }
         for one in self.outcomes.iter().filter(|one| !one.is_as_expected()) {
-            println!("\n{}", style.bold(&one.route));
+            println!("\n{}", style.bold(one.route.as_deref().unwrap_or("no row")));
             println!("  {} {}", one.method, one.path);
             if let Some(body) = &one.body {
                 println!("  {body}");

@@ -1,0 +1,91 @@
+//! How much an impact is, in a few sentences: what a reader has to know who reads no further.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::report::route_of;
+use super::{Change, Counts, Direction, Impact, ProfileKind};
+
+impl Impact<'_> {
+    /// What opens or closes to callers whom no profile names, and whether anything may be missing; the gravest first. The
+    /// direction is that of the change, if it is one.
+    pub fn warnings(&self) -> Vec<(Option<Direction>, String)> {
+        let uncovered = |direction, told: &str| {
+            let turns =
+                |change: &Change<'_>| change.region.is_uncovered() && change.strangers == Some(direction);
+            self.changes.iter().any(turns).then(|| (Some(direction), told.to_owned()))
+        };
+        let opens = uncovered(
+            Direction::Gain,
+            "what no row covers opens to anybody, logged in or not: Console alone decides",
+        );
+        let closes = uncovered(
+            Direction::Loss,
+            "what no row covers closes: admins get 403, everybody else is sent to log in",
+        );
+        let routes = [Direction::Gain, Direction::Loss].into_iter().flat_map(|direction| {
+            self.routes_by_nameless(direction).into_iter().map(move |told| (Some(direction), told))
+        });
+        let incomplete = "NOT COMPLETE: the patterns are too many to look at every path";
+        let incomplete = (!self.complete).then(|| (None, incomplete.to_owned()));
+        opens.into_iter().chain(routes).chain(closes).chain(incomplete).collect()
+    }
+
+    /// How many rows open or close to whom, a sentence each.
+    fn routes_by_nameless(&self, direction: Direction) -> Vec<String> {
+        let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for change in &self.changes {
+            for who in change.nameless(direction) {
+                routes.entry(who).or_default().extend(route_of(&change.region));
+            }
+        }
+        let verb = |count| match (direction, count) {
+            (Direction::Gain, 1) => "opens",
+            (Direction::Gain, _) => "open",
+            (Direction::Loss, 1) => "closes",
+            (Direction::Loss, _) => "close",
+        };
+        let counts =
+            routes.into_iter().map(|(who, routes)| (who, routes.len())).filter(|(_, count)| *count > 0);
+        counts.map(|(who, count)| format!("{} {} to {who}", counted(count, "route"), verb(count))).collect()
+    }
+
+    /// N admins, N routes: gains and losses.
+    pub fn headline(&self) -> String {
+        let routes = counted(self.new.rows().len(), "route");
+        let admins = match self.population.count(ProfileKind::Admin) {
+            0 => String::new(),
+            admins => format!("{}, ", counted(admins, "admin")),
+        };
+        if self.changes.is_empty() {
+            return format!("{admins}{routes}: nobody gains or loses anything");
+        }
+        // Without a database there is nobody; what is said of roles and groups follows.
+        match (admins.is_empty(), self.routes_changed()) {
+            (true, 0) => format!("{routes}: none changes"),
+            (true, changed) => format!("{routes}: {changed} change"),
+            (false, _) => format!("{admins}{routes}: {}", told(self.counts(ProfileKind::Admin))),
+        }
+    }
+
+    /// All of it in one line, for lists: the warnings, and who gains and loses how much.
+    pub fn in_one_line(&self) -> String {
+        let warnings = self.warnings().into_iter().map(|(_, warning)| warning);
+        let machines = self.counts(ProfileKind::Machine);
+        let machines = (machines != Counts::default()).then(|| {
+            format!("{}: {}", counted(self.population.count(ProfileKind::Machine), "machine"), told(machines))
+        });
+        warnings.chain([self.headline()]).chain(machines).collect::<Vec<_>>().join("; ")
+    }
+}
+
+pub(super) fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+pub(super) fn told(counts: Counts) -> String {
+    format!(
+        "{}, {}",
+        counted(counts.gains, "gain"),
+        if counts.losses == 1 { "1 loss".to_owned() } else { format!("{} losses", counts.losses) }
+    )
+}
