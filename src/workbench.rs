@@ -1,16 +1,16 @@
 //! What an operator asks about a rollout, gathered from the store as of one moment: for commands and the API alike.
 
 mod drift;
+mod running;
 mod soak;
 
 pub use drift::{DriftReport, drift};
-pub use soak::soak;
+pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
+pub use soak::{evidence_lost, soak};
 
 use crate::diagnostic::Diagnostics;
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
 use crate::registry::RegistryError;
-use crate::store::{SharedStore, StoreError};
+use crate::store::StoreError;
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -24,17 +24,4 @@ pub enum WorkbenchError {
     Unsound(#[from] Diagnostics),
     #[error(transparent)]
     Registry(#[from] RegistryError),
-}
-
-/// The mapping that was activated last: what runs, whatever a file says by now.
-///
-/// # Errors
-///
-/// Nothing was activated yet, or the database is away.
-pub async fn running_mapping(store: &SharedStore) -> Result<Mapping, WorkbenchError> {
-    let activations = store.activations(u32::MAX).await?;
-    let latest = activations.iter().find(|activation| activation.outcome == "activated");
-    let sha256 = MappingSha256::new(latest.ok_or(WorkbenchError::NoMapping)?.sha256.as_str());
-    let text = store.mapping_text(&sha256).await?.ok_or(WorkbenchError::NoMapping)?;
-    Ok(Mapping::parse("the running mapping", &text)?)
 }

@@ -1,39 +1,50 @@
-//! Noticing that the mapping file changed.
+//! Noticing that the mapping file changed, or that somebody rolled back.
 //!
 //! Every event in the file's folder only causes a look at the file's contents, so a log in the same folder costs a
-//! hash and no reload. A slow poll beside it notices what the kernel did not tell, and a rollback's pin.
+//! hash and no reload. A slow poll beside it notices what the kernel did not tell, and a rollback.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::MappingHolder;
+use super::Ask;
+use super::record::Trigger;
+use super::refresher::{POLL, Refresher};
 use crate::folder_watch::watch_folder_of;
 
 /// Events closer together than this are one: an editor writes a file in several steps.
 const QUIET: Duration = Duration::from_millis(50);
-/// How often the file and the pin are looked at whatever the kernel says.
-const POLL: Duration = Duration::from_millis(500);
 
-/// Follows the file until the task is dropped. `file_events` is whether a changed file is taken up by itself; a pin
-/// always is.
-pub async fn follow(holder: Arc<MappingHolder>, file_events: bool) {
-    let (changed, mut changes) = mpsc::channel(1);
-    // Kept alive by this binding; dropped, it stops watching.
-    let _watcher = file_events.then(|| watch_folder_of(holder.file(), changed.clone())).flatten();
-    let mut seen_pin = None;
-    loop {
-        let told = tokio::time::timeout(POLL, changes.recv()).await.is_ok();
-        if told {
-            tokio::time::sleep(QUIET).await;
-            while changes.try_recv().is_ok() {}
-        }
-        let pin = holder.store.pin().await.unwrap_or_else(|_| seen_pin.clone());
-        if file_events || pin != seen_pin {
-            // The outcome is logged, counted and recorded where it happens.
-            let _ = holder.refresh("file").await;
-            seen_pin = pin;
+impl Refresher {
+    /// Follows the file and the rollbacks until the gate leaves. `watches_file` is whether a changed file is taken up by
+    /// itself; a rollback always is.
+    pub async fn run(mut self, watches_file: bool) {
+        let (changed, mut changes) = mpsc::channel(1);
+        // Kept alive by this binding; dropped, it stops watching.
+        let _watcher = watches_file.then(|| watch_folder_of(self.file.path(), changed.clone())).flatten();
+        let mut again = Duration::ZERO;
+        loop {
+            tokio::select! {
+                asked = self.asked.recv() => match asked {
+                    Some(Ask::Reload) => self.wanted = Some(Trigger::Signal),
+                    Some(Ask::Leave(left)) => {
+                        self.presence.leave().await;
+                        // Nobody waits any more: all the same.
+                        let _ = left.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                _ = changes.recv() => {
+                    tokio::time::sleep(QUIET.min(again)).await;
+                    while changes.try_recv().is_ok() {}
+                }
+                () = tokio::time::sleep(again) => {}
+            }
+            if watches_file && self.wanted.is_none() {
+                self.wanted = Some(Trigger::File);
+            }
+            again = self.look().await.min(POLL);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `console-gate check [FILE]`
 
+mod fix;
+mod rows;
 mod table;
 
 use std::fmt::Write as _;
@@ -16,6 +18,7 @@ use crate::mapping::effective::EffectiveRow;
 use crate::mapping::parse::sha256_of;
 use crate::mapping::{Mapping, RowKind, V2Gate};
 use crate::rbac::catalog::Catalog;
+use crate::rbac::flaw::Flaw;
 use crate::report::style::{COLUMNS, Style};
 use crate::report::{Finding, Format, Level, json, rules, sarif, text};
 use crate::settings::Settings;
@@ -39,8 +42,11 @@ pub(super) struct Check {
     /// Print every row as it decides, too
     #[arg(short = 'T', long)]
     table: bool,
+    /// Write into the file how many rows it has (`rows = N`), so that a copy of it that was cut short is refused
+    #[arg(long)]
+    fix: bool,
     /// Only list the kinds of findings
-    #[arg(long, conflicts_with_all = ["file", "offline", "format", "deny", "table"])]
+    #[arg(long, conflicts_with_all = ["file", "offline", "format", "deny", "table", "fix"])]
     list: bool,
 }
 
@@ -55,19 +61,32 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::Fin
     let settings = common.settings()?;
     let file = command.file.clone().unwrap_or_else(|| settings.mapping.file.clone());
     let name = file.display().to_string();
-    let source = std::fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
+    let mut source = std::fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
+    if command.fix {
+        source = fix::fix(&file, source)?;
+    }
     let checked = Checked::of(name, source, || match command.offline {
         true => Ok(None),
-        false => catalog(&settings).map(Some),
+        false => Registered::read(&settings).map(Some),
     })?;
     print(&checked.told(command.format, command.table)?)?;
-    let is_denied = checked.found.iter().any(|found| rules::level_of(found.code) <= command.deny);
+    let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
     Ok(if is_denied { super::Finding::Findings } else { super::Finding::Clean })
 }
 
-fn catalog(settings: &Settings) -> anyhow::Result<Catalog> {
-    with_store(settings, async |store| Ok(store.catalog().await?))
+/// What the database has: the roles, and rows that cannot be used.
+struct Registered {
+    catalog: Catalog,
+    flaws: Vec<Flaw>,
+}
+
+impl Registered {
+    fn read(settings: &Settings) -> anyhow::Result<Registered> {
+        with_store(settings, async |store| {
+            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await? })
+        })
         .context("cannot read the roles (use --offline to check the file alone)")
+    }
 }
 
 /// A file and what was found in it.
@@ -77,8 +96,10 @@ struct Checked {
     /// `None` for a file that is not sound by itself.
     mapping: Option<Mapping>,
     roles_checked: bool,
-    /// The worst first.
+    /// In the file; the worst first.
     found: Vec<Diagnostic>,
+    /// In the access tables; the worst first.
+    rows: Vec<Finding>,
 }
 
 #[derive(Serialize)]
@@ -105,32 +126,34 @@ struct Whole<'a> {
 }
 
 impl Checked {
-    /// Checks the file by itself and, if it can be read as a mapping, against the roles.
+    /// Checks the file by itself and, if it can be read as a mapping, against the roles; and the tables that these are in.
     fn of(
         name: String,
         source: String,
-        catalog: impl FnOnce() -> anyhow::Result<Option<Catalog>>,
+        registered: impl FnOnce() -> anyhow::Result<Option<Registered>>,
     ) -> anyhow::Result<Checked> {
-        let (mapping, catalog, mut found) = match Mapping::parse(&name, &source) {
+        let (mapping, registered, mut found) = match Mapping::parse(&name, &source) {
             Err(mistakes) => (None, None, mistakes.findings().to_vec()),
             Ok(mapping) => {
-                let catalog = catalog()?;
-                let mut found = mapping.review(catalog.as_ref());
-                if let Some(Err(mistakes)) =
-                    catalog.as_ref().map(|catalog| mapping.check_against(&name, catalog))
-                {
+                let registered = registered()?;
+                let catalog = registered.as_ref().map(|registered| &registered.catalog);
+                let mut found = mapping.review(catalog);
+                if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
                     found.extend_from_slice(mistakes.findings());
                 }
-                (Some(mapping), catalog, found)
+                (Some(mapping), registered, found)
             }
         };
         found.sort_by_key(|finding| (rules::level_of(finding.code), finding.span.start));
-        Ok(Checked { name, source, mapping, roles_checked: catalog.is_some(), found })
+        let rows =
+            registered.as_ref().map(|registered| rows::findings(&registered.flaws)).unwrap_or_default();
+        Ok(Checked { name, source, mapping, roles_checked: registered.is_some(), found, rows })
     }
 
     fn findings(&self) -> Vec<Finding> {
         let lines = Lines::new(&self.source);
-        self.found.iter().map(|found| Finding::in_file(&self.name, &lines, found)).collect()
+        let in_file = self.found.iter().map(|found| Finding::in_file(&self.name, &lines, found));
+        in_file.chain(self.rows.iter().cloned()).collect()
     }
 
     fn told(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
@@ -163,6 +186,9 @@ impl Checked {
                 output.push('\n');
             }
         }
+        for finding in &self.rows {
+            output.push_str(&text::finding(finding, style));
+        }
         let _ = writeln!(output, "{}", text::wrapped(&self.sum(), COLUMNS, 0, 4));
         output
     }
@@ -190,12 +216,14 @@ impl Checked {
     }
 
     fn summary(&self) -> Summary<'_> {
-        let count = |level| self.found.iter().filter(|found| rules::level_of(found.code) == level).count();
+        let findings = self.findings();
+        let count = |level| findings.iter().filter(|finding| finding.level == level).count();
         let rows = self.mapping.as_ref().map(Mapping::rows).unwrap_or_default();
         let undecided = |kind: &RowKind| matches!(kind, RowKind::Gated { v2: V2Gate::Undecided { .. }, .. });
         Summary {
             file: &self.name,
             sha256: sha256_of(&self.source).to_string(),
+            // No row of the access tables keeps a file from being activated: they are warnings at most.
             sound: count(Level::Error) == 0,
             roles_checked: self.roles_checked,
             rows: rows.len(),
@@ -220,7 +248,7 @@ fn listing() -> String {
             1,
         )
     };
-    let lines: Vec<String> = rules::CHECK.iter().map(line).collect();
+    let lines: Vec<String> = rules::CHECK.iter().chain(&rules::ROWS).map(line).collect();
     lines.join("\n") + "\n"
 }
 

@@ -1,16 +1,21 @@
 //! `console-gate history`
 
+use std::io::{self, Write as _};
+
 use clap::Args;
 
-use super::{Common, Finding, kept, with_store};
+use super::{Common, Finding, diff, kept, with_store};
 use crate::ids::MappingSha256;
 use crate::registry::Registry;
+use crate::report::style::COLUMNS;
+use crate::report::text::wrapped;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
 
-/// List activated and refused mappings, the latest first, with what each changed
+/// List activated and refused mappings, the latest first, with what each changed and by whom
 ///
-/// What a step changed is told for the people and grants of today.
+/// Above them, a rollback that is in force and the gates that it holds. What a step changed is told for the people and
+/// grants of today.
 #[derive(Debug, Args)]
 pub(super) struct History {
     /// How many
@@ -34,6 +39,9 @@ pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Finding>
 }
 
 async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::Result<()> {
+    if let Some(told) = rollback(store).await? {
+        println!("{}\n", wrapped(&told, COLUMNS, 0, 4));
+    }
     for activation in store.activations(limit).await? {
         println!(
             "{}  {:9}  {}  {} on {}",
@@ -53,6 +61,22 @@ async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
     Ok(())
 }
 
+/// The rollback that was ordered last, unless it was released since, and where it rules.
+async fn rollback(store: &SharedStore) -> anyhow::Result<Option<String>> {
+    let pin = store.pin().await?;
+    let Some(sha256) = &pin.sha256 else { return Ok(None) };
+    let gates = store.running_gates().await?;
+    let held = gates.iter().filter(|gate| gate.runs.pin == pin.id && gate.runs.is_held);
+    let held: Vec<&str> = held.map(|gate| gate.name.as_str()).collect();
+    let place = match (held.as_slice(), gates.len()) {
+        (_, 0) => "no gate is running".to_owned(),
+        ([], _) => "every gate's file is newer, and rules".to_owned(),
+        (held, all) => format!("it rules at {} of {all} gate(s), {}", held.len(), held.join(", ")),
+    };
+    let at = pin.at.format("%Y-%m-%d %H:%M:%SZ");
+    Ok(Some(format!("rolled back to {} by {} on {at}: {place}", sha256.short(), pin.by)))
+}
+
 /// One line about what an activation changed; `None` where it replaced nothing, or the same mapping.
 async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActivation) -> Option<String> {
     let previous = activation.previous_sha256.as_ref().filter(|sha256| **sha256 != activation.sha256)?;
@@ -64,25 +88,24 @@ async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActiv
     let new = kept::mapping(store, &MappingSha256::new(activation.sha256.as_str())).await;
     Some(match (old, new) {
         (Ok(old), Ok(new)) => {
-            kept::compared(&old, &new, registry, |impact| format!("{from}: {}", impact.headline()))
+            kept::compared(&old, &new, registry, |impact| format!("{from}: {}", impact.in_one_line()))
         }
         (Err(error), _) | (_, Err(error)) => format!("{from}: cannot be compared: {error:#}"),
     })
 }
 
 async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyhow::Result<()> {
-    let activated = kept::activated(store).await?;
-    let sha256 = kept::beginning(&activated, beginning)?;
-    let activation =
-        activated.iter().find(|one| one.sha256 == sha256.as_str() && one.previous_sha256.is_some());
-    let Some(previous) = activation.and_then(|activation| activation.previous_sha256.as_deref()) else {
-        println!("{} replaced nothing", short(sha256.as_str()));
+    let sha256 = kept::beginning(store, beginning).await?;
+    let step = store.latest_step_to(&sha256).await?;
+    let Some(previous) = step.and_then(|activation| activation.previous_sha256) else {
+        println!("{} replaced nothing", sha256.short());
         return Ok(());
     };
     let old = kept::mapping(store, &MappingSha256::new(previous)).await?;
     let new = kept::mapping(store, &sha256).await?;
-    kept::print_impact(&old, &new, short(sha256.as_str()), registry);
-    Ok(())
+    let mut out = io::stdout().lock();
+    kept::compared(&old, &new, registry, |impact| diff::write_text(&mut out, impact, sha256.short()))?;
+    Ok(out.flush()?)
 }
 
 fn short(sha256: &str) -> &str {

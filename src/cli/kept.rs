@@ -2,37 +2,23 @@
 
 use anyhow::Context as _;
 
-use super::diff::print_text;
 use crate::ids::MappingSha256;
 use crate::impact::{Impact, Population, Switches, impact};
 use crate::mapping::Mapping;
 use crate::registry::Registry;
+use crate::report::style::COLUMNS;
+use crate::report::text::wrapped;
 use crate::store::SharedStore;
-use crate::store::mappings::StoredActivation;
+use crate::workbench::Running;
 
-/// How far back is looked.
-const MOST: u32 = 1_000;
-
-/// Those that took effect, the latest first.
-pub(super) async fn activated(store: &SharedStore) -> anyhow::Result<Vec<StoredActivation>> {
-    let mut activations = store.activations(MOST).await?;
-    activations.retain(|activation| activation.outcome == "activated");
-    Ok(activations)
-}
-
-/// The mapping whose SHA-256 begins so.
-pub(super) fn beginning(activated: &[StoredActivation], beginning: &str) -> anyhow::Result<MappingSha256> {
-    let mut matching: Vec<&str> = activated
-        .iter()
-        .map(|activation| activation.sha256.as_str())
-        .filter(|sha256| sha256.starts_with(beginning))
-        .collect();
-    matching.sort_unstable();
-    matching.dedup();
-    match matching.as_slice() {
-        [one] => Ok(MappingSha256::new(*one)),
-        [] => anyhow::bail!("no activated mapping begins with `{beginning}`"),
-        _ => anyhow::bail!("`{beginning}` begins more than one mapping"),
+/// The activated mapping whose SHA-256 begins so.
+pub(super) async fn beginning(store: &SharedStore, beginning: &str) -> anyhow::Result<MappingSha256> {
+    match store.activated_beginning(beginning).await?.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => {
+            anyhow::bail!("no activated mapping begins with `{beginning}`: `console-gate history` lists them")
+        }
+        _ => anyhow::bail!("`{beginning}` begins more than one mapping: give more of it"),
     }
 }
 
@@ -54,7 +40,9 @@ pub(super) fn compared<T>(
     tell(&impact(old, new, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
-/// Prints what a step from one mapping to another does to whom.
-pub(super) fn print_impact(old: &Mapping, new: &Mapping, name: &str, registry: &Registry) {
-    compared(old, new, registry, |impact| print_text(impact, name));
+/// Says so where the gates run different mappings: what follows is then not true of all of them.
+pub(super) fn warn_where_gates_differ(running: &Running) {
+    if let Some(warning) = running.warning() {
+        println!("{}\n", wrapped(&warning, COLUMNS, 0, 4));
+    }
 }

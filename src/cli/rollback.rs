@@ -1,27 +1,33 @@
 //! `console-gate rollback`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::Path;
+mod plan;
+mod told;
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Common, Finding, kept, operator, with_notary};
-use crate::audit::AuditEvent;
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
-use crate::mapping::parse::sha256_of;
-use crate::registry::Registry;
+use self::plan::Plan;
+use super::{Common, Finding, operator, with_notary};
+use crate::activation::agreement::{self, Goal};
+use crate::audit::{AuditEvent, Notary};
+use crate::ids::PinId;
 use crate::store::SharedStore;
-use crate::store::mappings::Pin;
+use crate::store::mappings::NewPin;
 
-/// Activate an earlier mapping in every gate on this database
+/// Longer than the lease of a gate that is silent, and than any gate takes to look.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Activate an earlier mapping in every gate on this database, whatever its file says
 ///
-/// It first says who gains and loses what, and asks. The gates take it up within a second, and do not pick the present file
-/// up again until it changes.
+/// It first says who gains and loses what, and asks; with `--yes` it acts first. Then it waits for every gate and names
+/// those that do not follow: exit code 1. A gate does not pick its present file up again until it changes.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The beginning of its SHA-256 (see `history`); without it, the one before the running one
+    /// The beginning of its SHA-256 (see `history`); without it, the one before the running one, or once more the one
+    /// that was rolled back to already
     #[arg(long)]
     to: Option<String>,
     /// Let the file rule again
@@ -34,71 +40,72 @@ pub(super) struct Rollback {
 
 pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    let file = &settings.mapping.file;
     with_notary(&settings, async |store, notary| {
-        let activated = kept::activated(&store).await?;
-        let running = activated.first().context("no mapping was ever activated here")?;
-        let running = MappingSha256::new(running.sha256.as_str());
-        let pin = match (&command.to, command.release) {
-            (_, true) => None,
-            (Some(beginning), _) => Some(kept::beginning(&activated, beginning)?),
-            (None, _) => {
-                let before = activated.iter().find(|activation| activation.sha256 != running.as_str());
-                let before = before.context("there is no mapping before the running one")?;
-                Some(MappingSha256::new(before.sha256.as_str()))
+        let plan = Plan::make(command, &store, &settings.mapping.file).await?;
+        if !command.yes {
+            // Nobody can agree to what they could not read: as long as nothing is done, a closed output stops it.
+            let mut out = io::stdout();
+            plan.write_impact(&store, &mut out).await.context("nothing was changed")?;
+            if !agreed(&mut out)? {
+                writeln!(out, "nothing was changed").context("nothing was changed")?;
+                return Ok(Finding::Findings);
             }
-        };
-        let source = std::fs::read_to_string(file).ok();
-        if let Err(error) = tell_impact(&store, &running, pin.as_ref(), source.as_deref(), file).await {
-            // A rollback is for the night when things are broken: what cannot be told must not stop it.
-            println!("what this changes cannot be told: {error:#}");
         }
-        if !command.yes && !agreed()? {
-            println!("nothing was changed");
-            return Ok(Finding::Findings);
+        let goal = order(&plan, &store, &notary).await?;
+        // It is done. From here on nobody who reads can stop it, or change what the exit code says.
+        let mut out = Unstoppable(io::stdout());
+        if command.yes {
+            writeln!(out, "{}", told::ordered(&goal))?;
+            plan.write_impact(&store, &mut out).await?;
         }
-        let now = chrono::Utc::now();
-        let event = AuditEvent::MappingPinned { sha256: pin.clone(), by: operator() };
-        store.record(&notary.note(event.into_record(now))).await?;
-        let replaced_file_sha256 = source.as_deref().map(sha256_of);
-        let pin = pin.map(|sha256| Pin { sha256, by: operator(), replaced_file_sha256 });
-        store.set_pin(pin.as_ref(), &operator(), now).await?;
-        match pin {
-            Some(pin) => println!("rolled back to {}", pin.sha256),
-            None => println!("the file rules again"),
-        }
-        Ok(Finding::Clean)
+        let agreement = agreement::wait(&*store, &goal, PATIENCE).await.with_context(|| {
+            format!(
+                "{}, but it is not known which gates follow: ask `console-gate history`",
+                told::ordered(&goal)
+            )
+        })?;
+        write!(out, "{}", told::outcome(&agreement, &goal))?;
+        Ok(if agreement.strays.is_empty() { Finding::Clean } else { Finding::Findings })
     })
 }
 
-/// Who gains and loses what when `pin`, or else the file, takes the running mapping's place.
-async fn tell_impact(
-    store: &SharedStore,
-    running: &MappingSha256,
-    pin: Option<&MappingSha256>,
-    source: Option<&str>,
-    file: &Path,
-) -> anyhow::Result<()> {
-    let name = file.display().to_string();
-    let new = match pin {
-        Some(sha256) => kept::mapping(store, sha256).await?,
-        None => Mapping::parse(&name, source.with_context(|| format!("cannot read {name}"))?)?,
+/// Records what every gate is to do.
+async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Result<Goal> {
+    let at = chrono::Utc::now();
+    let new = NewPin {
+        id: PinId::new(uuid::Uuid::now_v7().to_string()),
+        sha256: plan.target.clone(),
+        by: operator(),
+        at,
     };
-    let old = kept::mapping(store, running).await?;
-    let registry = Registry::read(store, chrono::Utc::now()).await?;
-    let name = pin.map_or(name.as_str(), |sha256| sha256.as_str().get(..12).unwrap_or(sha256.as_str()));
-    kept::print_impact(&old, &new, name, &registry);
-    println!();
-    Ok(())
+    let event = AuditEvent::MappingPinned { sha256: new.sha256.clone(), by: new.by.clone() };
+    store
+        .set_pin(&new, &plan.files, &notary.note(event.into_record(at)))
+        .await
+        .context("nothing was changed, or the database did not say whether it was")?;
+    Ok(Goal { pin: new.id, mapping: new.sha256 })
 }
 
 /// Asks on the terminal. Where nobody sits, nobody can agree.
-fn agreed() -> anyhow::Result<bool> {
-    let stdin = std::io::stdin();
+fn agreed(out: &mut dyn Write) -> anyhow::Result<bool> {
+    let stdin = io::stdin();
     anyhow::ensure!(stdin.is_terminal(), "nobody can be asked here: say `--yes`");
-    print!("Go on? [y/N] ");
-    std::io::stdout().flush()?;
+    write!(out, "Go on? [y/N] ").and_then(|()| out.flush()).context("nothing was changed")?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Output that is written for as long as somebody reads it, and never fails: `rollback | head -1`.
+struct Unstoppable<W>(W);
+
+impl<W: Write> Write for Unstoppable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(bytes).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }

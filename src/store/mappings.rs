@@ -1,11 +1,13 @@
 //! Activated mappings: their texts, their history, and the pin of a rollback.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
 use crate::audit::Note;
-use crate::ids::MappingSha256;
+use crate::ids::{MappingSha256, PinId};
 
 /// Keeps what was activated, so that any of it can be activated again.
 #[async_trait]
@@ -21,14 +23,33 @@ pub trait MappingStore {
     /// The latest activations and refusals first.
     async fn activations(&self, limit: u32) -> Result<Vec<StoredActivation>, StoreError>;
 
+    /// The latest activation, refusals left out.
+    async fn latest_activation(&self) -> Result<Option<StoredActivation>, StoreError>;
+
+    /// The latest activation of any other mapping than `sha256`.
+    async fn latest_activation_but(
+        &self,
+        sha256: &MappingSha256,
+    ) -> Result<Option<StoredActivation>, StoreError>;
+
+    /// The latest activation of `sha256` that took another mapping's place.
+    async fn latest_step_to(&self, sha256: &MappingSha256) -> Result<Option<StoredActivation>, StoreError>;
+
+    /// The mappings, two at most, that were activated and whose hash begins so. Hexadecimal digits only.
+    async fn activated_beginning(&self, beginning: &str) -> Result<Vec<MappingSha256>, StoreError>;
+
     /// The text of a mapping that was once seen.
     async fn mapping_text(&self, sha256: &MappingSha256) -> Result<Option<String>, StoreError>;
 
-    /// The mapping that a rollback pinned.
-    async fn pin(&self) -> Result<Option<Pin>, StoreError>;
+    /// What the last rollback or release said.
+    async fn pin(&self) -> Result<Pin, StoreError>;
 
-    /// Pins a mapping (`Some`) or lets the file rule again (`None`).
-    async fn set_pin(&self, pin: Option<&Pin>, by: &str, now: DateTime<Utc>) -> Result<(), StoreError>;
+    /// Pins a mapping, or lets the files rule again, and records it, in one transaction. A mapping that is pinned
+    /// replaces what every gate has reported, its file and what it runs, and `files` besides.
+    async fn set_pin(&self, new: &NewPin, files: &[MappingSha256], note: &Note) -> Result<(), StoreError>;
+
+    /// Adds a file that a gate had when it met the pin to those that the pin replaces, if it is still that pin.
+    async fn replace_by_pin(&self, pin: &PinId, file: &MappingSha256) -> Result<(), StoreError>;
 }
 
 /// One activation or refusal.
@@ -37,7 +58,7 @@ pub struct Activation {
     pub id: uuid::Uuid,
     pub sha256: MappingSha256,
     pub activated_at: DateTime<Utc>,
-    /// `file`, `signal`, `start`, or `rollback by` whom.
+    /// `file`, `signal`, `start`, or `rollback by` or `release by` whom.
     pub activated_by: String,
     pub instance: String,
     /// `activated` or `refused`.
@@ -58,14 +79,30 @@ pub struct StoredActivation {
     pub previous_sha256: Option<String>,
 }
 
-/// A rollback's pin: this mapping rules until the file is no longer the one that was rolled back.
+/// A rollback or a release, as it is ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPin {
+    pub id: PinId,
+    /// The mapping that is to run; `None` lets the files rule again.
+    pub sha256: Option<MappingSha256>,
+    /// Who ordered it.
+    pub by: String,
+    pub at: DateTime<Utc>,
+}
+
+/// What the last rollback or release said: this mapping rules at every gate, until the gate's file is none of those that
+/// it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    pub sha256: MappingSha256,
-    /// Who rolled back.
+    /// Empty where nobody has ordered anything, and for a pin from before 0121.
+    pub id: PinId,
+    /// `None`: the files rule.
+    pub sha256: Option<MappingSha256>,
+    /// Who ordered it.
     pub by: String,
-    /// The file that the rollback left; a gate does not pick it up again until it changes.
-    pub replaced_file_sha256: Option<MappingSha256>,
+    pub at: DateTime<Utc>,
+    /// The files that it replaces.
+    pub replaces: BTreeSet<MappingSha256>,
 }
 
 const KEEP_TEXT: &str = "
@@ -77,22 +114,83 @@ const RECORD: &str = "
         id, sha256, activated_at_utc, activated_by, instance, outcome, diagnostics, previous_sha256
     ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-const LIST: &str = "
-    SELECT sha256, activated_at_utc, activated_by, instance, outcome, diagnostics, previous_sha256
-      FROM gate_mapping_activations
-     ORDER BY activated_at_utc DESC, id DESC
-     LIMIT $1";
+/// The columns of [`StoredActivation`], the rows that `$which` names, the latest first.
+macro_rules! history {
+    ($which:literal) => {
+        concat!(
+            "SELECT sha256, activated_at_utc, activated_by, instance, outcome, diagnostics, previous_sha256
+               FROM gate_mapping_activations ",
+            $which,
+            " ORDER BY activated_at_utc DESC, id DESC LIMIT "
+        )
+    };
+}
+
+const LIST: &str = concat!(history!(""), "$1");
+const LATEST: &str = concat!(history!("WHERE outcome = 'activated'"), "1");
+const LATEST_BUT: &str = concat!(history!("WHERE outcome = 'activated' AND sha256 <> $1"), "1");
+const LATEST_STEP_TO: &str =
+    concat!(history!("WHERE outcome = 'activated' AND sha256 = $1 AND previous_sha256 <> sha256"), "1");
+
+const BEGINNING: &str = "
+    SELECT m.sha256
+      FROM gate_mappings m
+     WHERE m.sha256 LIKE $1
+       AND EXISTS (SELECT 1 FROM gate_mapping_activations a WHERE a.sha256 = m.sha256 AND a.outcome = 'activated')
+     ORDER BY m.sha256
+     LIMIT 2";
 
 const TEXT: &str = "SELECT content FROM gate_mappings WHERE sha256 = $1";
 
-const PIN: &str = "SELECT sha256, pinned_by, replaced_file_sha256 FROM gate_mapping_pin WHERE id = 1 AND sha256 IS NOT NULL";
+/// One statement, and so one snapshot: a pin never comes with another one's files.
+const PIN: &str = "
+    SELECT p.pin_id, p.sha256, p.pinned_by, p.pinned_at_utc, f.file_sha256
+      FROM gate_mapping_pin p
+      LEFT JOIN gate_mapping_pin_files f ON p.sha256 IS NOT NULL
+     WHERE p.id = 1";
 
 const SET_PIN: &str = "
-    INSERT INTO gate_mapping_pin (id, sha256, pinned_by, pinned_at_utc, replaced_file_sha256)
-    VALUES (1, $1, $2, $3, $4)
+    INSERT INTO gate_mapping_pin (id, pin_id, sha256, pinned_by, pinned_at_utc) VALUES (1, $1, $2, $3, $4)
     ON CONFLICT (id) DO UPDATE
-       SET sha256 = excluded.sha256, pinned_by = excluded.pinned_by, pinned_at_utc = excluded.pinned_at_utc,
-           replaced_file_sha256 = excluded.replaced_file_sha256";
+       SET pin_id = excluded.pin_id, sha256 = excluded.sha256, pinned_by = excluded.pinned_by,
+           pinned_at_utc = excluded.pinned_at_utc";
+
+const FORGET_FILES: &str = "DELETE FROM gate_mapping_pin_files";
+
+/// A file that is the pinned mapping is not replaced by it.
+const REPLACE_REPORTED: &str = "
+    INSERT INTO gate_mapping_pin_files (file_sha256)
+    SELECT reported.sha256
+      FROM (SELECT file_sha256 AS sha256 FROM gate_running WHERE file_sha256 IS NOT NULL
+             UNION SELECT mapping_sha256 FROM gate_running) reported
+     WHERE reported.sha256 <> $1";
+
+const REPLACE: &str = "
+    INSERT INTO gate_mapping_pin_files (file_sha256)
+    SELECT $1 FROM gate_mapping_pin WHERE id = 1 AND pin_id = $2 AND sha256 IS NOT NULL AND sha256 <> $1
+    ON CONFLICT (file_sha256) DO NOTHING";
+
+#[derive(sqlx::FromRow)]
+struct PinRow {
+    pin_id: String,
+    sha256: Option<String>,
+    pinned_by: String,
+    pinned_at_utc: DateTime<Utc>,
+    file_sha256: Option<String>,
+}
+
+fn pin_of(rows: Vec<PinRow>) -> Result<Pin, StoreError> {
+    let mut rows = rows.into_iter();
+    let first = rows.next().ok_or_else(|| StoreError::Broken("gate_mapping_pin has no row".into()))?;
+    let files = rows.filter_map(|row| row.file_sha256);
+    Ok(Pin {
+        id: PinId::new(first.pin_id),
+        sha256: first.sha256.map(MappingSha256::new),
+        by: first.pinned_by,
+        at: first.pinned_at_utc,
+        replaces: first.file_sha256.into_iter().chain(files).map(MappingSha256::new).collect(),
+    })
+}
 
 macro_rules! mapping_store {
     ($store:ty) => {
@@ -120,7 +218,7 @@ macro_rules! mapping_store {
                         .bind(&activation.activated_by)
                         .bind(&activation.instance)
                         .bind(activation.outcome)
-                        .bind(activation.diagnostics.as_deref())
+                        .bind(activation.diagnostics.as_deref().map(storable))
                         .bind(activation.previous.as_ref().map(|sha256| sha256.as_str()))
                         .execute(&mut *transaction)
                         .await?;
@@ -136,6 +234,46 @@ macro_rules! mapping_store {
                 .await
             }
 
+            async fn latest_activation(&self) -> Result<Option<StoredActivation>, StoreError> {
+                bounded(self.limit, async { Ok(sqlx::query_as(LATEST).fetch_optional(&self.pool).await?) })
+                    .await
+            }
+
+            async fn latest_activation_but(
+                &self,
+                sha256: &MappingSha256,
+            ) -> Result<Option<StoredActivation>, StoreError> {
+                bounded(self.limit, async {
+                    Ok(sqlx::query_as(LATEST_BUT).bind(sha256.as_str()).fetch_optional(&self.pool).await?)
+                })
+                .await
+            }
+
+            async fn latest_step_to(
+                &self,
+                sha256: &MappingSha256,
+            ) -> Result<Option<StoredActivation>, StoreError> {
+                bounded(self.limit, async {
+                    Ok(sqlx::query_as(LATEST_STEP_TO).bind(sha256.as_str()).fetch_optional(&self.pool).await?)
+                })
+                .await
+            }
+
+            async fn activated_beginning(&self, beginning: &str) -> Result<Vec<MappingSha256>, StoreError> {
+                // A wildcard of LIKE is no digit.
+                if !beginning.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+                    return Ok(Vec::new());
+                }
+                bounded(self.limit, async {
+                    let found: Vec<String> = sqlx::query_scalar(BEGINNING)
+                        .bind(format!("{beginning}%"))
+                        .fetch_all(&self.pool)
+                        .await?;
+                    Ok(found.into_iter().map(MappingSha256::new).collect())
+                })
+                .await
+            }
+
             async fn mapping_text(&self, sha256: &MappingSha256) -> Result<Option<String>, StoreError> {
                 bounded(self.limit, async {
                     Ok(sqlx::query_scalar(TEXT).bind(sha256.as_str()).fetch_optional(&self.pool).await?)
@@ -143,32 +281,49 @@ macro_rules! mapping_store {
                 .await
             }
 
-            async fn pin(&self) -> Result<Option<Pin>, StoreError> {
-                bounded(self.limit, async {
-                    let row: Option<(String, String, Option<String>)> =
-                        sqlx::query_as(PIN).fetch_optional(&self.pool).await?;
-                    Ok(row.map(|(sha256, by, replaced)| Pin {
-                        sha256: MappingSha256::new(sha256),
-                        by,
-                        replaced_file_sha256: replaced.map(MappingSha256::new),
-                    }))
-                })
-                .await
+            async fn pin(&self) -> Result<Pin, StoreError> {
+                bounded(self.limit, async { pin_of(sqlx::query_as(PIN).fetch_all(&self.pool).await?) }).await
             }
 
             async fn set_pin(
                 &self,
-                pin: Option<&Pin>,
-                by: &str,
-                now: DateTime<Utc>,
+                new: &NewPin,
+                files: &[MappingSha256],
+                note: &Note,
             ) -> Result<(), StoreError> {
+                let sha256 = new.sha256.as_ref().map(|sha256| sha256.as_str());
                 bounded(self.limit, async {
-                    let replaced = pin.and_then(|pin| pin.replaced_file_sha256.as_ref());
+                    let mut transaction = self.begin().await?;
+                    // Audit first (I-9): when the record cannot be written, the pin does not move.
+                    Self::enter(&mut transaction, note).await?;
                     sqlx::query(SET_PIN)
-                        .bind(pin.map(|pin| pin.sha256.as_str()))
-                        .bind(by)
-                        .bind(now)
-                        .bind(replaced.map(|sha256| sha256.as_str()))
+                        .bind(new.id.as_str())
+                        .bind(sha256)
+                        .bind(&new.by)
+                        .bind(new.at)
+                        .execute(&mut *transaction)
+                        .await?;
+                    sqlx::query(FORGET_FILES).execute(&mut *transaction).await?;
+                    if let Some(sha256) = sha256 {
+                        sqlx::query(REPLACE_REPORTED).bind(sha256).execute(&mut *transaction).await?;
+                        for file in files {
+                            sqlx::query(REPLACE)
+                                .bind(file.as_str())
+                                .bind(new.id.as_str())
+                                .execute(&mut *transaction)
+                                .await?;
+                        }
+                    }
+                    Ok(transaction.commit().await?)
+                })
+                .await
+            }
+
+            async fn replace_by_pin(&self, pin: &PinId, file: &MappingSha256) -> Result<(), StoreError> {
+                bounded(self.limit, async {
+                    sqlx::query(REPLACE)
+                        .bind(file.as_str())
+                        .bind(pin.as_str())
                         .execute(&self.pool)
                         .await?;
                     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{WorkbenchError, drift};
 use crate::decision_log::DecisionRecord;
@@ -11,8 +11,16 @@ use crate::drift::Situation;
 use crate::ids::MappingSha256;
 use crate::mapping::{Mapping, Rollout};
 use crate::registry::Registry;
-use crate::soak::{Activation, ClusterState, Evidence, Flag, Use, is_in_shadow, shadow_since, states};
+use crate::soak::gaps::phrases;
+use crate::soak::{
+    Activation, ClusterState, Evidence, Flag, Gap, Lost, Use, is_in_shadow, shadow_since, states,
+};
+use crate::store::evidence::{EvidenceKind, SilentGate, StoredGap};
 use crate::store::{SharedStore, StoreError};
+
+/// A gate says three times a minute how far it is. One that has not for this long has ended without its last word, or is
+/// cut off from the database; in both cases what it saw last is missing.
+const SILENT: TimeDelta = TimeDelta::minutes(2);
 
 /// The gate of every cluster that the running mapping names, as of `now`.
 ///
@@ -39,6 +47,10 @@ pub async fn soak(
     for (cluster, since) in &since {
         uses.insert(cluster.clone(), uses_of(store, cluster, *since).await?);
     }
+    let gaps = match since.values().min() {
+        Some(oldest) => gaps(store, *oldest, now).await?,
+        None => Vec::new(),
+    };
     let registry = Registry::read(store, now).await?;
     let situation = Situation::new(mapping, &registry.catalog, &registry.people);
     let drift = drift(store, &situation).await?;
@@ -48,10 +60,75 @@ pub async fn soak(
         flag,
         disagreements: &drift.disagreements,
         overflow: &drift.overflow,
+        gaps: &gaps,
         uses: &uses,
         people: &registry.people,
         now,
     }))
+}
+
+/// What a list of disagreements cannot show: the times of which evidence was lost, as long as they hold a cluster. Of one
+/// cluster, or of all.
+///
+/// # Errors
+///
+/// As [`soak`].
+pub async fn evidence_lost(
+    store: &SharedStore,
+    mapping: &Mapping,
+    now: DateTime<Utc>,
+    cluster: Option<&str>,
+) -> Result<Vec<String>, WorkbenchError> {
+    let mut told = Vec::new();
+    for state in soak(store, mapping, now).await? {
+        if cluster.is_none_or(|wanted| wanted == state.cluster)
+            && let Some(shadow) = &state.shadow
+        {
+            told.extend(phrases(&shadow.evidence_lost, &state.terms));
+        }
+    }
+    // One that is about every cluster is told once.
+    told.sort();
+    told.dedup();
+    Ok(told)
+}
+
+/// What was lost since, and which gates have gone silent since.
+async fn gaps(store: &SharedStore, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Vec<Gap>, StoreError> {
+    let mut gaps: Vec<Gap> = store.gaps(since).await?.into_iter().map(recorded).collect();
+    let mut silent: BTreeMap<String, Gap> = BTreeMap::new();
+    for gate in store.silent_gates(since - SILENT, now - SILENT).await? {
+        // It is silent about drift and decisions alike: one gap.
+        let gap = silenced(gate);
+        silent
+            .entry(gap.gate.clone())
+            .and_modify(|known| known.until_utc = known.until_utc.max(gap.until_utc))
+            .or_insert(gap);
+    }
+    gaps.extend(silent.into_values());
+    Ok(gaps)
+}
+
+fn recorded(row: StoredGap) -> Gap {
+    let count = row.occurrences.unsigned_abs();
+    let is_drift = row.kind == EvidenceKind::Drift.word();
+    Gap {
+        since_utc: row.since_utc,
+        until_utc: row.until_utc,
+        cluster: Some(row.cluster),
+        lost: if is_drift { Lost::Disagreements(count) } else { Lost::Decisions(count) },
+        gate: row.gate,
+    }
+}
+
+fn silenced(gate: SilentGate) -> Gap {
+    Gap {
+        since_utc: gate.complete_until_utc,
+        until_utc: gate.complete_until_utc + SILENT,
+        cluster: None,
+        lost: Lost::LastSeconds,
+        gate: gate.gate,
+    }
 }
 
 /// The activations back to where no cluster that is in shadow now was in shadow without interruption.

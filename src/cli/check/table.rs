@@ -39,6 +39,9 @@ fn gates(row: &EffectiveRow<'_>) -> String {
     gates.extend(row.legacy.as_ref().map(|roles| format!("legacy {}", roles.join(" "))));
     gates.extend(row.v2.as_ref().map(|requirement| format!("v2 {requirement}")));
     gates.extend(row.when.iter().map(|rule| format!("and {rule}")));
+    if !row.when.is_empty() {
+        gates.push("v2 denies a body that cannot be read, or none".to_owned());
+    }
     gates.extend(row.cohort.clone());
     gates.extend(row.undecided.map(|question| format!("undecided {question}")));
     gates.extend(row.flags.iter().map(|flag| (*flag).to_owned()));

@@ -1,0 +1,180 @@
+//! Waiting until every gate of a database has acted on a rollback or a release, and naming those that do not follow.
+//!
+//! Every gate that runs [reports](super::presence) what it runs and which order it has acted on. A gate that has acted and
+//! runs something else says why. One that stays silent for its lease has stopped, or does not reach the database; it is
+//! waited for no longer than that.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::presence::Others;
+use crate::ids::{MappingSha256, PinId};
+use crate::store::running::RunningGate;
+use crate::store::{Store, StoreError};
+
+/// Between two looks at the reports.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What every gate is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// The order that it is to act on.
+    pub pin: PinId,
+    /// What it is to run then; `None`: its own file.
+    pub mapping: Option<MappingSha256>,
+}
+
+/// What the gates did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// Those that follow, by name.
+    pub followers: Vec<String>,
+    /// Those that do not.
+    pub strays: Vec<Stray>,
+}
+
+/// A gate that does not follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    pub name: String,
+    /// What it runs, as it reported last.
+    pub runs: MappingSha256,
+    pub why: Why,
+}
+
+/// Why a gate does not follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// What it was to run was refused.
+    Refused(String),
+    /// Its file is newer than the rollback.
+    NewerFile,
+    /// It has not reported for so long.
+    Silent(Duration),
+    /// It reports, and has not acted on the order in this time.
+    Late(Duration),
+}
+
+/// Waits, `limit` at most, until no gate is left that may still act.
+///
+/// # Errors
+///
+/// The database did not tell. The order itself stands.
+pub async fn wait(store: &dyn Store, goal: &Goal, limit: Duration) -> Result<Agreement, StoreError> {
+    let started = Instant::now();
+    let mut others = Others::default();
+    loop {
+        let gates = store.running_gates().await?;
+        let silent = others.silent(gates.clone(), Instant::now());
+        let is_over = started.elapsed() >= limit;
+        let mut agreement = Agreement::default();
+        let (mut is_open, mut forgotten) = (false, Vec::new());
+        for gate in gates {
+            let why = match judge(&gate, goal) {
+                Verdict::Follows => {
+                    agreement.followers.push(gate.name);
+                    continue;
+                }
+                Verdict::Strays(why) => why,
+                Verdict::Open if silent.contains(&gate) => {
+                    forgotten.push(gate.clone());
+                    Why::Silent(gate.lease)
+                }
+                Verdict::Open => {
+                    is_open = true;
+                    Why::Late(limit)
+                }
+            };
+            agreement.strays.push(Stray { name: gate.name, runs: gate.runs.mapping, why });
+        }
+        if !is_open || is_over {
+            // So that the next one need not wait for the dead. One that has reported since stays.
+            store.forget_silent(&forgotten).await?;
+            return Ok(agreement);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+enum Verdict {
+    Follows,
+    Strays(Why),
+    /// It has yet to act.
+    Open,
+}
+
+fn judge(gate: &RunningGate, goal: &Goal) -> Verdict {
+    let runs = &gate.runs;
+    if runs.pin != goal.pin {
+        return Verdict::Open;
+    }
+    let wanted = goal.mapping.as_ref().or(runs.file.as_ref());
+    match &runs.problem {
+        _ if wanted == Some(&runs.mapping) => Verdict::Follows,
+        Some(problem) => Verdict::Strays(Why::Refused(problem.clone())),
+        None if goal.mapping.is_some() && !runs.is_held => Verdict::Strays(Why::NewerFile),
+        None => Verdict::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::InstanceId;
+    use crate::store::running::Runs;
+
+    /// A report of `(mapping, file, pin, is_held, problem)`.
+    type Reported = (&'static str, Option<&'static str>, &'static str, bool, Option<&'static str>);
+
+    fn judged((mapping, file, pin, is_held, problem): Reported, goal: &Goal) -> String {
+        let runs = Runs {
+            mapping: MappingSha256::new(mapping),
+            file: file.map(MappingSha256::new),
+            pin: PinId::new(pin),
+            is_held,
+            problem: problem.map(str::to_owned),
+        };
+        let instance = InstanceId::new("i");
+        let lease = Duration::from_secs(10);
+        match judge(&RunningGate { instance, name: "g/1".into(), reports: 1, lease, runs }, goal) {
+            Verdict::Follows => "follows".to_owned(),
+            Verdict::Strays(why) => format!("{why:?}"),
+            Verdict::Open => "open".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_rollback_is_followed_by_who_runs_its_mapping_since() {
+        let goal = Goal { pin: PinId::new("2"), mapping: Some(MappingSha256::new("a")) };
+        let table: [(Reported, &str); 7] = [
+            (("b", Some("b"), "1", false, None), "open"),
+            // It runs the same by chance, and will not hold it.
+            (("a", Some("a"), "1", false, None), "open"),
+            (("a", Some("b"), "2", true, None), "follows"),
+            (("a", Some("a"), "2", false, None), "follows"),
+            (("a", Some("c"), "2", true, Some("its new file is refused")), "follows"),
+            (("b", Some("b"), "2", true, Some("no such role")), "Refused(\"no such role\")"),
+            (("c", Some("c"), "2", false, None), "NewerFile"),
+        ];
+        for (reported, expected) in table {
+            assert_eq!(judged(reported, &goal), expected, "{reported:?}");
+        }
+    }
+
+    #[test]
+    fn a_release_is_followed_by_who_runs_its_own_file_since() {
+        let goal = Goal { pin: PinId::new("2"), mapping: None };
+        let table: [(Reported, &str); 5] = [
+            (("a", Some("b"), "1", true, None), "open"),
+            (("b", Some("b"), "2", false, None), "follows"),
+            // Its file is changing right now.
+            (("a", Some("b"), "2", false, None), "open"),
+            (("a", Some("b"), "2", false, Some("row-count")), "Refused(\"row-count\")"),
+            (("a", None, "2", false, Some("no such file")), "Refused(\"no such file\")"),
+        ];
+        for (reported, expected) in table {
+            assert_eq!(judged(reported, &goal), expected, "{reported:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The record of activations and refusals.
+
+use metrics::{counter, gauge};
+
+use crate::audit::{AuditEvent, Notary};
+use crate::clock::SharedClock;
+use crate::ids::MappingSha256;
+use crate::mapping::Mapping;
+use crate::store::mappings::Activation;
+use crate::store::{SharedStore, StoreError};
+
+/// Why something is activated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// The gate starts.
+    Start,
+    /// The file changed.
+    File,
+    /// SIGHUP.
+    Signal,
+    /// An operator rolled back.
+    Rollback { by: String },
+    /// An operator let the files rule again.
+    Release { by: String },
+}
+
+impl Trigger {
+    /// For the audit.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Trigger::Start => "start",
+            Trigger::File => "file",
+            Trigger::Signal => "signal",
+            Trigger::Rollback { .. } => "rollback",
+            Trigger::Release { .. } => "release",
+        }
+    }
+
+    /// For the history: who, where somebody is known.
+    fn in_words(&self) -> String {
+        match self {
+            Trigger::Rollback { by } | Trigger::Release { by } => format!("{} by {by}", self.word()),
+            Trigger::Start | Trigger::File | Trigger::Signal => self.word().to_owned(),
+        }
+    }
+}
+
+/// What was refused.
+pub(super) struct Refused<'r> {
+    pub(super) sha256: MappingSha256,
+    /// Empty where there is no text.
+    pub(super) text: &'r str,
+    pub(super) why: &'r str,
+    pub(super) trigger: &'r Trigger,
+    pub(super) running: &'r MappingSha256,
+}
+
+/// Writes activations and refusals, each with its audit row.
+pub(super) struct Recorder {
+    pub(super) store: SharedStore,
+    pub(super) clock: SharedClock,
+    /// The gate's name.
+    pub(super) name: String,
+    pub(super) notary: Notary,
+}
+
+impl Recorder {
+    /// Records that `mapping` is activated. Only then may it run.
+    pub(super) async fn activated(
+        &self,
+        mapping: &Mapping,
+        previous: Option<&MappingSha256>,
+        trigger: &Trigger,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let event = AuditEvent::MappingActivated {
+            sha256: mapping.sha256().clone(),
+            previous: previous.cloned(),
+            trigger: trigger.word(),
+        };
+        let activation = Activation {
+            id: uuid::Uuid::now_v7(),
+            sha256: mapping.sha256().clone(),
+            activated_at: now,
+            activated_by: trigger.in_words(),
+            instance: self.name.clone(),
+            outcome: "activated",
+            diagnostics: None,
+            previous: previous.cloned(),
+        };
+        let note = self.notary.note(event.into_record(now));
+        self.store.record_activation(&activation, mapping.source(), &note).await
+    }
+
+    pub(super) async fn refused(&self, refused: &Refused<'_>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let event = AuditEvent::MappingRefused {
+            sha256: refused.sha256.clone(),
+            running: Some(refused.running.clone()),
+            diagnostics: refused.why.to_owned(),
+        };
+        let activation = Activation {
+            id: uuid::Uuid::now_v7(),
+            sha256: refused.sha256.clone(),
+            activated_at: now,
+            activated_by: refused.trigger.in_words(),
+            instance: self.name.clone(),
+            outcome: "refused",
+            diagnostics: Some(refused.why.to_owned()),
+            previous: Some(refused.running.clone()),
+        };
+        let note = self.notary.note(event.into_record(now));
+        self.store.record_activation(&activation, refused.text, &note).await
+    }
+}
+
+/// Shows which mapping runs.
+pub(super) fn show(mapping: &Mapping, previous: Option<&Mapping>) {
+    if let Some(previous) = previous {
+        counter!("gate_mapping_reloads_total", "outcome" => "activated").increment(1);
+        gauge!("gate_mapping_info", "sha256" => previous.sha256().as_str().to_owned()).set(0.0);
+    }
+    gauge!("gate_mapping_info", "sha256" => mapping.sha256().as_str().to_owned()).set(1.0);
+    tracing::info!(sha256 = %mapping.sha256(), rows = mapping.rows().len(), "mapping activated");
+}

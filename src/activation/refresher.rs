@@ -1,0 +1,334 @@
+//! The one task that replaces the running mapping.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge};
+use tokio::sync::mpsc;
+
+use super::file::{FileReader, Seen, Stamp};
+use super::presence::Presence;
+use super::record::{Recorder, Refused, Trigger, show};
+use super::settling::{Look, Settling};
+use super::{ActivationError, Ask, MappingHolder};
+use crate::ids::MappingSha256;
+use crate::mapping::Mapping;
+use crate::mapping::parse::sha256_of;
+use crate::store::mappings::Pin;
+use crate::store::running::Runs;
+use crate::store::{SharedStore, StoreError};
+
+/// How often the pin and the file are looked at whatever the kernel says.
+pub(super) const POLL: Duration = Duration::from_millis(500);
+/// A file that has not settled for so long is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is reported of a problem: `rollback` prints it.
+const MOST_PROBLEM: usize = 2_000;
+
+/// Looks at the file and at the rollback in force, and replaces the running mapping.
+///
+/// A rollback holds this gate from when the gate meets it until the gate's own file settles as one that the rollback does
+/// not replace, and that is sound. A file that is torn, gone or broken changes nothing, here as elsewhere.
+pub struct Refresher {
+    pub(super) holder: Arc<MappingHolder>,
+    pub(super) asked: mpsc::Receiver<Ask>,
+    pub(super) file: FileReader,
+    pub(super) settling: Settling<Stamp>,
+    pub(super) recorder: Recorder,
+    pub(super) presence: Presence,
+    /// The last order that was acted on.
+    pub(super) pin: Pin,
+    /// Whether it is a rollback that rules here.
+    pub(super) is_held: bool,
+    /// The file as it settled last; `None` where it could not be read.
+    pub(super) file_sha256: Option<MappingSha256>,
+    /// Why the file is to be looked at; `None`: it is not.
+    pub(super) wanted: Option<Trigger>,
+    pub(super) troubles: Troubles,
+}
+
+/// What keeps the gate from running what it should, each told once.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    /// The file, by what it holds.
+    file: Option<Refusal<Result<MappingSha256, String>>>,
+    /// The pinned mapping.
+    pin: Option<Refusal<MappingSha256>>,
+    /// The database.
+    database: Option<String>,
+    is_unsettled: bool,
+}
+
+#[derive(Debug)]
+struct Refusal<T> {
+    what: T,
+    why: String,
+    is_recorded: bool,
+}
+
+impl Refresher {
+    /// One look at the pin and, if it is wanted, at the file. Says when the next one is due at the latest.
+    pub(super) async fn look(&mut self) -> Duration {
+        let outcome = self.try_look().await;
+        match &outcome {
+            Ok(_) => self.troubles.database = None,
+            Err(error) => {
+                // That says nothing about the file, and the next look comes soon.
+                let told = error.to_string();
+                if self.troubles.database.as_ref() != Some(&told) {
+                    tracing::warn!(%error, "the mapping could not be looked at, and stays as it is");
+                    self.troubles.database = Some(told);
+                }
+            }
+        }
+        gauge!("gate_mapping_pinned").set(f64::from(u8::from(self.is_held)));
+        self.presence.tell(self.runs()).await;
+        // Last: whoever counts looks finds what they led to.
+        counter!("gate_mapping_looks_total").increment(1);
+        outcome.unwrap_or(POLL)
+    }
+
+    async fn try_look(&mut self) -> Result<Duration, StoreError> {
+        let pin = self.store().pin().await?;
+        self.meet(pin).await?;
+        let again = self.look_at_file().await?;
+        if let (true, Some(sha256)) = (self.is_held, self.pin.sha256.clone()) {
+            self.hold(&sha256).await?;
+        }
+        Ok(again)
+    }
+
+    /// Acts on an order that is new: a rollback holds this gate whatever its file is.
+    async fn meet(&mut self, mut pin: Pin) -> Result<(), StoreError> {
+        let is_known =
+            |pin: &Pin, known: &Pin| (&pin.id, &pin.sha256, pin.at) == (&known.id, &known.sha256, known.at);
+        if !is_known(&pin, &self.pin) {
+            if pin.sha256.is_some() {
+                // What is here now was here before the rollback, though the command may not have known: this gate had
+                // not reported it yet, or it has yet to settle.
+                let present = self.file.look().await.stamp.content.ok();
+                for file in self.file_sha256.iter().chain(&present) {
+                    if pin.sha256.as_ref() != Some(file) && !pin.replaces.contains(file) {
+                        self.store().replace_by_pin(&pin.id, file).await?;
+                        pin.replaces.insert(file.clone());
+                    }
+                }
+            } else if self.is_held {
+                self.wanted = Some(Trigger::Release { by: pin.by.clone() });
+            }
+            self.is_held = pin.sha256.is_some();
+            self.troubles.pin = None;
+        }
+        self.pin = pin;
+        Ok(())
+    }
+
+    async fn look_at_file(&mut self) -> Result<Duration, StoreError> {
+        let Some(trigger) = self.wanted.clone() else { return Ok(POLL) };
+        let began = Instant::now();
+        let seen = self.file.look().await;
+        match self.settling.note(seen.stamp.clone(), began, Instant::now()) {
+            Look::Settled => {
+                self.note_changing(Duration::ZERO);
+                self.take(&seen, &trigger).await?;
+                self.wanted = None;
+                Ok(POLL)
+            }
+            Look::Changing { again, since } => {
+                self.note_changing(since);
+                Ok(again.min(POLL))
+            }
+        }
+    }
+
+    fn note_changing(&mut self, since: Duration) {
+        gauge!("gate_mapping_file_changing_seconds").set(since.as_secs_f64());
+        let is_unsettled = since >= PATIENCE;
+        if is_unsettled && !self.troubles.is_unsettled {
+            let file = self.file.path().display();
+            tracing::warn!(%file, ?since, "the mapping file keeps changing and is not taken up until it stays the same");
+        }
+        self.troubles.is_unsettled = is_unsettled;
+    }
+
+    /// Takes up a file that has settled, unless a rollback replaces it.
+    async fn take(&mut self, seen: &Seen, trigger: &Trigger) -> Result<(), StoreError> {
+        self.file_sha256 = seen.stamp.content.as_ref().ok().cloned();
+        let (Some(sha256), Ok(text)) = (self.file_sha256.clone(), &seen.text) else {
+            let path = self.file.path().display().to_string();
+            let why = seen.text.as_ref().err().cloned().unwrap_or_default();
+            return self.refuse_file(seen, &ActivationError::Unreadable { path, why }, trigger).await;
+        };
+        let is_signal = *trigger == Trigger::Signal;
+        if self.pin.sha256.is_some() && self.pin.replaces.contains(&sha256) {
+            if !self.is_held || is_signal {
+                tracing::warn!(
+                    %sha256, by = self.pin.by,
+                    "the mapping file is one that was rolled back and is not taken up: change it, or use `console-gate \
+                     rollback --release`"
+                );
+            }
+            self.is_held = true;
+            self.troubles.file = None;
+            return Ok(());
+        }
+        if sha256 == *self.holder.running().sha256() {
+            if is_signal {
+                tracing::info!("SIGHUP: the mapping file runs already");
+            }
+        } else {
+            match checked(self.file.path().display().to_string().as_str(), text, self.store()).await {
+                Ok(mapping) => self.activate(mapping, trigger).await?,
+                Err(ActivationError::Store(error)) => return Err(error),
+                Err(error) => return self.refuse_file(seen, &error, trigger).await,
+            }
+        }
+        self.is_held = false;
+        self.troubles.file = None;
+        Ok(())
+    }
+
+    /// Runs the pinned mapping.
+    async fn hold(&mut self, sha256: &MappingSha256) -> Result<(), StoreError> {
+        if *self.holder.running().sha256() != *sha256 {
+            let trigger = Trigger::Rollback { by: self.pin.by.clone() };
+            match pinned(sha256, self.store()).await {
+                Ok(mapping) => self.activate(mapping, &trigger).await?,
+                Err(ActivationError::Store(error)) => return Err(error),
+                Err(error) => return self.refuse_pin(sha256, &error, &trigger).await,
+            }
+        }
+        self.troubles.pin = None;
+        Ok(())
+    }
+
+    async fn activate(&self, mapping: Mapping, trigger: &Trigger) -> Result<(), StoreError> {
+        let running = self.holder.running();
+        self.recorder.activated(&mapping, Some(running.sha256()), trigger).await?;
+        let mapping = Arc::new(mapping);
+        self.holder.running.store(mapping.clone());
+        show(&mapping, Some(&running));
+        Ok(())
+    }
+
+    /// Counts, logs and records that the file was refused: once for each state of it.
+    async fn refuse_file(
+        &mut self,
+        seen: &Seen,
+        error: &ActivationError,
+        trigger: &Trigger,
+    ) -> Result<(), StoreError> {
+        let content = &seen.stamp.content;
+        let news = Refusal::news(self.troubles.file.take(), content, error, || {
+            self.tell_refusal(error, "the mapping file was refused and the running mapping stays");
+        });
+        let refusal = self.troubles.file.insert(news);
+        if *trigger == Trigger::Signal {
+            tracing::error!(why = refusal.why, "SIGHUP: the mapping file was refused");
+        }
+        if !refusal.is_recorded {
+            let text = seen.text.as_deref().unwrap_or_default();
+            let (sha256, running) = (sha256_of(text), self.holder.running());
+            let refused = Refused { sha256, text, why: &refusal.why, trigger, running: running.sha256() };
+            self.recorder.refused(&refused).await?;
+            refusal.is_recorded = true;
+        }
+        Ok(())
+    }
+
+    /// The same for the pinned mapping.
+    async fn refuse_pin(
+        &mut self,
+        sha256: &MappingSha256,
+        error: &ActivationError,
+        trigger: &Trigger,
+    ) -> Result<(), StoreError> {
+        let news = Refusal::news(self.troubles.pin.take(), sha256, error, || {
+            self.tell_refusal(
+                error,
+                "the mapping that was rolled back to is refused and the running mapping stays",
+            );
+        });
+        let refusal = self.troubles.pin.insert(news);
+        // A text that is not kept cannot be recorded under its hash.
+        let text = match refusal.is_recorded {
+            true => None,
+            false => self.recorder.store.mapping_text(sha256).await?,
+        };
+        if let Some(text) = text {
+            let running = self.holder.running();
+            let refused = Refused {
+                sha256: sha256.clone(),
+                text: &text,
+                why: &refusal.why,
+                trigger,
+                running: running.sha256(),
+            };
+            self.recorder.refused(&refused).await?;
+        }
+        refusal.is_recorded = true;
+        Ok(())
+    }
+
+    fn tell_refusal(&self, error: &ActivationError, what: &'static str) {
+        counter!("gate_mapping_reloads_total", "outcome" => "refused").increment(1);
+        let running = self.holder.running().sha256().clone();
+        tracing::error!(diagnostics = %in_lines(error), %running, "{what}");
+    }
+
+    /// What this gate runs, and what is wrong.
+    pub(super) fn runs(&self) -> Runs {
+        let Troubles { file, pin, database, .. } = &self.troubles;
+        let refused = pin.as_ref().map(|refusal| &refusal.why).or(file.as_ref().map(|refusal| &refusal.why));
+        let problem = database.as_ref().or(refused);
+        Runs {
+            mapping: self.holder.running().sha256().clone(),
+            file: self.file_sha256.clone(),
+            pin: self.pin.id.clone(),
+            is_held: self.is_held,
+            problem: problem.map(|problem| problem.chars().take(MOST_PROBLEM).collect()),
+        }
+    }
+
+    fn store(&self) -> &SharedStore {
+        &self.recorder.store
+    }
+}
+
+impl<T: Clone + PartialEq> Refusal<T> {
+    /// The refusal of `what`: the one `before`, or a new one, which is told.
+    fn news(
+        before: Option<Refusal<T>>,
+        what: &T,
+        error: &ActivationError,
+        tell: impl FnOnce(),
+    ) -> Refusal<T> {
+        let known = before.filter(|refusal| refusal.what == *what);
+        known.unwrap_or_else(|| {
+            tell();
+            Refusal { what: what.clone(), why: in_lines(error), is_recorded: false }
+        })
+    }
+}
+
+/// A mistake a line, for logs and records.
+fn in_lines(error: &ActivationError) -> String {
+    match error {
+        ActivationError::Unsound(diagnostics) => diagnostics.one_line_each(),
+        other => other.to_string(),
+    }
+}
+
+/// A mapping that is sound by itself and against the database.
+pub(super) async fn checked(path: &str, text: &str, store: &SharedStore) -> Result<Mapping, ActivationError> {
+    let mapping = Mapping::parse(path, text)?;
+    mapping.check_against(path, &store.catalog().await?)?;
+    Ok(mapping)
+}
+
+/// The pinned mapping.
+pub(super) async fn pinned(sha256: &MappingSha256, store: &SharedStore) -> Result<Mapping, ActivationError> {
+    let text = store.mapping_text(sha256).await?;
+    let text = text.ok_or_else(|| ActivationError::UnknownPin(sha256.clone()))?;
+    checked(sha256.short(), &text, store).await
+}

@@ -1,0 +1,126 @@
+//! The first mapping of a process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::file::{FileReader, Seen, Stamp};
+use super::presence::Presence;
+use super::record::{Recorder, Trigger, show};
+use super::refresher::{Refresher, Troubles, checked, pinned};
+use super::settling::{Look, Settling};
+use super::{ActivationError, MappingHolder, Sources};
+use crate::ids::MappingSha256;
+use crate::mapping::Mapping;
+use crate::store::SharedStore;
+use crate::store::mappings::Pin;
+
+/// For a copy that is under way when the gate starts.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
+    let Sources { file, settle, store, clock, name, notary } = sources;
+    let mut file = FileReader::new(file);
+    let mut settling = Settling::new(settle);
+    let seen = settled(&mut file, &mut settling).await;
+    let pin = store.pin().await?;
+    let first = First::of(&file, &seen, &pin, &store).await?;
+    let recorder = Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary };
+    recorder.activated(&first.mapping, None, &first.trigger).await?;
+    show(&first.mapping, None);
+    let (holder, asked) = MappingHolder::holding(first.mapping);
+    let mut refresher = Refresher {
+        holder: holder.clone(),
+        asked,
+        file,
+        settling,
+        recorder,
+        presence: Presence::new(store, clock, name),
+        is_held: matches!(first.trigger, Trigger::Rollback { .. }),
+        pin,
+        file_sha256: seen.ok().and_then(|seen| seen.stamp.content.ok()),
+        wanted: None,
+        troubles: Troubles::default(),
+    };
+    // Before the first request: a gate that serves is one that `rollback` knows of.
+    refresher.presence.tell(refresher.runs()).await;
+    Ok((holder, refresher))
+}
+
+/// The file once it has settled.
+async fn settled(file: &mut FileReader, settling: &mut Settling<Stamp>) -> Result<Seen, ActivationError> {
+    let mut looks = 0_u32;
+    loop {
+        let began = Instant::now();
+        let seen = file.look().await;
+        let Look::Changing { again, since } = settling.note(seen.stamp.clone(), began, Instant::now()) else {
+            return Ok(seen);
+        };
+        if since >= PATIENCE {
+            let path = file.path().display().to_string();
+            return Err(ActivationError::Unsettled { path, waited: since });
+        }
+        looks += 1;
+        if looks == 2 {
+            tracing::info!(file = %file.path().display(), "the mapping file is changing: waiting until it stays the same");
+        }
+        tokio::time::sleep(again).await;
+    }
+}
+
+struct First {
+    mapping: Mapping,
+    trigger: Trigger,
+}
+
+impl First {
+    /// The pinned mapping where the file is one that the pin replaces; else the file. A file that cannot be used leaves a
+    /// rollback in force that was in force last, as it would in a gate that runs.
+    async fn of(
+        file: &FileReader,
+        seen: &Result<Seen, ActivationError>,
+        pin: &Pin,
+        store: &SharedStore,
+    ) -> Result<First, ActivationError> {
+        let sha256 = seen.as_ref().ok().and_then(|seen| seen.stamp.content.as_ref().ok());
+        if let Some(target) = &pin.sha256
+            && sha256.is_some_and(|sha256| pin.replaces.contains(sha256))
+        {
+            return First::pinned(target, pin, store).await;
+        }
+        let error = match First::file(file, seen, store).await {
+            Ok(mapping) => return Ok(First { mapping, trigger: Trigger::Start }),
+            Err(ActivationError::Store(error)) => return Err(error.into()),
+            Err(error) => error,
+        };
+        let latest = store.latest_activation().await?;
+        match &pin.sha256 {
+            Some(target) if latest.is_some_and(|latest| latest.sha256 == target.as_str()) => {
+                tracing::error!(%error, "the mapping file cannot be used; the rollback that was in force last stays in force");
+                First::pinned(target, pin, store).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn pinned(
+        target: &MappingSha256,
+        pin: &Pin,
+        store: &SharedStore,
+    ) -> Result<First, ActivationError> {
+        let mapping = pinned(target, store).await?;
+        Ok(First { mapping, trigger: Trigger::Rollback { by: pin.by.clone() } })
+    }
+
+    async fn file(
+        file: &FileReader,
+        seen: &Result<Seen, ActivationError>,
+        store: &SharedStore,
+    ) -> Result<Mapping, ActivationError> {
+        let path = file.path().display().to_string();
+        match seen {
+            Ok(Seen { text: Ok(text), .. }) => checked(&path, text, store).await,
+            Ok(Seen { text: Err(why), .. }) => Err(ActivationError::Unreadable { path, why: why.clone() }),
+            Err(_) => Err(ActivationError::Unsettled { path, waited: PATIENCE }),
+        }
+    }
+}

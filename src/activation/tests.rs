@@ -1,0 +1,355 @@
+//! The refresher over a real SQLite file and a real mapping file, one look at a time: what a look sees for the first time
+//! never counts, so no test waits for anything but what it asks for.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::record::Trigger;
+use super::*;
+use crate::audit::AuditEvent;
+use crate::audit::keys::KeyRing;
+use crate::clock::SystemClock;
+use crate::ids::PinId;
+use crate::mapping::parse::sha256_of;
+use crate::store::mappings::NewPin;
+use crate::store::{DatabaseUrl, StoreOptions, open};
+
+const KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
+const ROW: &str = "[blueprints.b.routes]\n\"GET /x\" = { public = true }\n";
+
+/// A sound mapping, told from others by its name.
+fn named(name: &str) -> String {
+    format!("version = 1 # {name}\nrows = 1\n{ROW}")
+}
+
+fn notary() -> Notary {
+    Notary::new(KeyRing::parse(KEYS).expect("keys"))
+}
+
+/// A gate's mapping without its gate.
+struct Stage {
+    folder: TempDir,
+    store: SharedStore,
+    holder: Arc<MappingHolder>,
+    refresher: Refresher,
+}
+
+impl Stage {
+    /// With the mapping `a` in the file.
+    async fn new() -> Stage {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = DatabaseUrl::Sqlite(folder.path().join("gate.sqlite"));
+        let options = StoreOptions { url, max_connections: 2, timeout: Duration::from_secs(30) };
+        let store = open(&options).await.expect("SQLite");
+        store.migrate().await.expect("a new database");
+        std::fs::write(folder.path().join("routes.toml"), named("a")).expect("a file");
+        let (holder, refresher) = start(&folder, &store).await.expect("a sound mapping");
+        Stage { folder, store, holder, refresher }
+    }
+
+    /// The same after the process has ended.
+    async fn restart(self) -> Result<Stage, ActivationError> {
+        let Stage { folder, store, refresher, .. } = self;
+        refresher.presence.leave().await;
+        let (holder, refresher) = start(&folder, &store).await?;
+        Ok(Stage { folder, store, holder, refresher })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("routes.toml")
+    }
+
+    /// Puts a file there in one step.
+    fn put(&self, text: &str) {
+        std::fs::write(self.file().with_extension("new"), text).expect("a file");
+        std::fs::rename(self.file().with_extension("new"), self.file()).expect("a rename");
+    }
+
+    /// One look, as the watcher has it.
+    async fn look(&mut self) {
+        self.refresher.wanted = Some(Trigger::File);
+        self.refresher.look().await;
+    }
+
+    /// Looks until the file has settled.
+    async fn settle(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        self.look().await;
+        while self.refresher.wanted.is_some() {
+            assert!(Instant::now() < deadline, "the file does not settle");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.look().await;
+        }
+    }
+
+    async fn take(&mut self, text: &str) {
+        self.put(text);
+        self.settle().await;
+    }
+
+    fn runs(&self, name: &str) {
+        assert_eq!(*self.holder.running().sha256(), sha256_of(&named(name)), "{name} does not run");
+    }
+
+    /// Rolls back to a mapping, or releases, as the command does, but without knowing of this gate's file.
+    async fn order(&self, name: Option<&str>) {
+        let sha256 = name.map(|name| sha256_of(&named(name)));
+        let event = AuditEvent::MappingPinned { sha256: sha256.clone(), by: "anna".into() };
+        let at = chrono::Utc::now();
+        let id = PinId::new(uuid::Uuid::now_v7().to_string());
+        let new = NewPin { id, sha256, by: "anna".into(), at };
+        self.store.set_pin(&new, &[], &notary().note(event.into_record(at))).await.expect("a pin");
+    }
+
+    /// The outcomes and who or what brought them about, the first one first.
+    async fn history(&self) -> Vec<String> {
+        let history = self.store.activations(100).await.expect("the history");
+        history.into_iter().rev().map(|one| format!("{} {}", one.outcome, one.activated_by)).collect()
+    }
+}
+
+async fn start(
+    folder: &TempDir,
+    store: &SharedStore,
+) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
+    MappingHolder::start(Sources {
+        file: folder.path().join("routes.toml"),
+        settle: Duration::from_millis(20),
+        store: store.clone(),
+        clock: Arc::new(SystemClock),
+        name: "host/1".into(),
+        notary: notary(),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_copy_in_steps_is_taken_up_whole_and_leaves_no_other_trace() {
+    let mut stage = Stage::new().await;
+    let new = named("b");
+    for end in 0..new.len() {
+        std::fs::write(stage.file(), &new[..end]).expect("a part");
+        stage.look().await;
+        stage.runs("a");
+    }
+    std::fs::write(stage.file(), &new).expect("all of it");
+    stage.settle().await;
+    stage.runs("b");
+    assert_eq!(stage.history().await, ["activated start", "activated file"]);
+}
+
+/// What a copy that pauses leaves behind for longer than the settling time.
+#[tokio::test]
+async fn a_copy_that_pauses_is_refused_by_its_count_and_once() {
+    let mut stage = Stage::new().await;
+    let new = named("b").replace("rows = 1", "rows = 2") + "\"GET /y\" = { public = true }\n";
+    let pause = new.find("\"GET /y\"").expect("a second row");
+    std::fs::write(stage.file(), &new[..pause]).expect("a part that is a mapping by itself");
+    stage.settle().await;
+    stage.settle().await;
+    stage.runs("a");
+    assert_eq!(stage.history().await, ["activated start", "refused file"]);
+    let refusal = &stage.store.activations(1).await.expect("the history")[0];
+    assert!(refusal.diagnostics.as_ref().is_some_and(|why| why.contains("row-count")), "{refusal:?}");
+    std::fs::write(stage.file(), &new).expect("all of it");
+    stage.settle().await;
+    assert_eq!(*stage.holder.running().sha256(), sha256_of(&new));
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_for_a_moment_leaves_no_trace() {
+    let mut stage = Stage::new().await;
+    std::fs::remove_file(stage.file()).expect("a file");
+    stage.look().await;
+    stage.put(&named("b"));
+    stage.look().await;
+    std::fs::write(stage.file(), "").expect("truncated");
+    stage.look().await;
+    std::fs::write(stage.file(), b"version = 1 # \xc3").expect("cut in a letter");
+    stage.look().await;
+    stage.take(&named("c")).await;
+    stage.runs("c");
+    assert_eq!(stage.history().await, ["activated start", "activated file"]);
+}
+
+#[tokio::test]
+async fn a_file_that_stays_unusable_is_refused_once_and_changes_nothing() {
+    let mut stage = Stage::new().await;
+    std::fs::remove_file(stage.file()).expect("a file");
+    stage.settle().await;
+    stage.settle().await;
+    stage.take("").await;
+    stage.take("nonsense").await;
+    stage.settle().await;
+    stage.runs("a");
+    let refused = ["refused file"; 3];
+    assert_eq!(stage.history().await, [&["activated start"][..], &refused].concat());
+    // The same again is no news; the one that runs is none, and forgets what was refused.
+    stage.take(&named("a")).await;
+    stage.take("nonsense").await;
+    assert_eq!(stage.history().await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_link_that_is_swapped_settles_like_any_file() {
+    let mut stage = Stage::new().await;
+    for name in ["b", "a"] {
+        let (target, link) = (stage.folder.path().join(name), stage.file().with_extension("link"));
+        std::fs::write(&target, named(name)).expect("a target");
+        std::os::unix::fs::symlink(&target, &link).expect("a link");
+        std::fs::rename(&link, stage.file()).expect("a swap");
+        stage.look().await;
+        assert_ne!(*stage.holder.running().sha256(), sha256_of(&named(name)), "at the first look");
+        stage.settle().await;
+        stage.runs(name);
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_acts_while_the_file_is_torn_and_holds_until_a_sound_one_settles() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    std::fs::write(stage.file(), &named("c")[..20]).expect("a part");
+    stage.order(Some("a")).await;
+    stage.look().await;
+    stage.runs("a");
+    // Torn, broken, gone: held.
+    stage.settle().await;
+    stage.runs("a");
+    std::fs::remove_file(stage.file()).expect("a file");
+    stage.settle().await;
+    stage.runs("a");
+    // The file that was rolled back, touched: held.
+    stage.take(&named("b")).await;
+    stage.runs("a");
+    stage.take(&named("c")).await;
+    stage.runs("c");
+    assert!(!stage.refresher.is_held);
+    // And back to the one that was rolled back: held again.
+    stage.take(&named("b")).await;
+    stage.runs("a");
+    let history = stage.history().await;
+    let by_anna = history.iter().filter(|one| *one == "activated rollback by anna").count();
+    assert_eq!(by_anna, 2, "{history:?}");
+}
+
+/// The command did not know of this gate's file: it is replaced all the same, for every later start too.
+#[tokio::test]
+async fn a_gate_adds_its_own_file_to_what_a_rollback_replaces() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    // As if this gate had not reported yet.
+    stage.refresher.presence.leave().await;
+    stage.order(Some("a")).await;
+    assert!(stage.store.pin().await.expect("the pin").replaces.is_empty());
+    stage.look().await;
+    stage.runs("a");
+    let replaces = stage.store.pin().await.expect("the pin").replaces;
+    assert_eq!(replaces.into_iter().collect::<Vec<_>>(), [sha256_of(&named("b"))]);
+    let mut stage = stage.restart().await.expect("the pinned mapping");
+    stage.settle().await;
+    stage.runs("a");
+}
+
+/// It is what the operator saw, or did not see any more, when they rolled back: it must not come after the rollback.
+#[tokio::test]
+async fn a_file_that_had_yet_to_settle_is_rolled_back_too() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    stage.put(&named("c"));
+    stage.look().await;
+    stage.order(Some("a")).await;
+    stage.look().await;
+    stage.runs("a");
+    stage.settle().await;
+    stage.runs("a");
+    assert!(stage.refresher.is_held);
+}
+
+/// A rollback that a newer file has ended does not come back because that file goes.
+#[tokio::test]
+async fn an_ended_rollback_stays_ended_when_the_file_vanishes_or_breaks() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    stage.order(Some("a")).await;
+    stage.look().await;
+    stage.take(&named("c")).await;
+    std::fs::remove_file(stage.file()).expect("a file");
+    stage.settle().await;
+    stage.runs("c");
+    stage.take("nonsense").await;
+    stage.runs("c");
+    let outcome = stage.restart().await;
+    assert!(matches!(outcome, Err(ActivationError::Unsound(_))), "it ran last, and it is not the rollback");
+}
+
+#[tokio::test]
+async fn a_gate_that_was_rolled_back_starts_though_its_file_is_broken() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    stage.order(Some("a")).await;
+    stage.look().await;
+    stage.take("nonsense").await;
+    let stage = stage.restart().await.expect("the pinned mapping");
+    stage.runs("a");
+    assert!(stage.refresher.is_held);
+    std::fs::remove_file(stage.file()).expect("a file");
+    stage.restart().await.expect("the pinned mapping").runs("a");
+}
+
+#[tokio::test]
+async fn a_release_names_who_and_a_file_that_is_not_watched_is_taken_by_it() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    stage.order(Some("a")).await;
+    // Not watched: only the pin is looked at.
+    stage.refresher.look().await;
+    stage.runs("a");
+    stage.put(&named("c"));
+    for _ in 0..3 {
+        stage.refresher.look().await;
+        stage.runs("a");
+    }
+    stage.order(None).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while *stage.holder.running().sha256() != sha256_of(&named("c")) {
+        assert!(Instant::now() < deadline, "the file does not rule");
+        stage.refresher.look().await;
+    }
+    let history = stage.history().await;
+    assert_eq!(history.last().map(String::as_str), Some("activated release by anna"));
+    stage.put(&named("d"));
+    stage.refresher.look().await;
+    assert!(stage.refresher.wanted.is_none(), "it is not watched");
+}
+
+#[tokio::test]
+async fn what_a_gate_runs_and_why_not_is_reported() {
+    let mut stage = Stage::new().await;
+    let reported = async |stage: &Stage| {
+        let [gate] = <[_; 1]>::try_from(stage.store.running_gates().await.expect("the gates")).expect("one");
+        gate.runs
+    };
+    let sha256 = |text: &str| sha256_of(text);
+    let runs = reported(&stage).await;
+    assert_eq!(
+        (runs.mapping, runs.file, runs.is_held),
+        (sha256(&named("a")), Some(sha256(&named("a"))), false)
+    );
+    stage.take("nonsense").await;
+    let runs = reported(&stage).await;
+    assert_eq!((runs.mapping, runs.file), (sha256(&named("a")), Some(sha256("nonsense"))));
+    assert!(runs.problem.is_some_and(|problem| problem.contains("syntax")));
+    stage.take(&named("b")).await;
+    stage.order(Some("a")).await;
+    stage.look().await;
+    let (runs, pin) = (reported(&stage).await, stage.store.pin().await.expect("the pin"));
+    assert_eq!(
+        (runs.mapping, runs.pin, runs.is_held, runs.problem),
+        (sha256(&named("a")), pin.id, true, None)
+    );
+    stage.refresher.presence.leave().await;
+    assert_eq!(stage.store.running_gates().await.expect("the gates"), []);
+}

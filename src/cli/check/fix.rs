@@ -1,0 +1,58 @@
+//! `check --fix`: the file's own count of its rows.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::mapping::counted;
+
+/// Writes the count into the file, if it is not there already, and returns what the file says now. A file with other
+/// mistakes is left as it is: the check tells them.
+pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
+    let name = file.display();
+    let Some(counted) = counted(&source) else {
+        eprintln!("{name}: not fixed: mend the other errors first, then count the rows");
+        return Ok(source);
+    };
+    if counted.text == source {
+        return Ok(source);
+    }
+    // A link stays a link: what it leads to is replaced.
+    let target = file.canonicalize().with_context(|| format!("cannot write {name}"))?;
+    replace(&target, &counted.text).with_context(|| format!("cannot write {name}"))?;
+    let before = counted.before.map_or_else(String::new, |before| format!(", where it said {before}"));
+    eprintln!("{name}: fixed: `rows = {}`{before}", counted.rows);
+    Ok(counted.text)
+}
+
+/// Replaces a file in one step, as a gate wants it: its owner and its mode stay.
+fn replace(target: &Path, text: &str) -> std::io::Result<()> {
+    let new = beside(target);
+    let outcome = write(&new, target, text).and_then(|()| std::fs::rename(&new, target));
+    if outcome.is_err() {
+        // It may not be there; what failed is told.
+        let _ = std::fs::remove_file(&new);
+    }
+    outcome
+}
+
+fn beside(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    target.with_file_name(name)
+}
+
+fn write(new: &Path, target: &Path, text: &str) -> std::io::Result<()> {
+    let kind = std::fs::metadata(target)?;
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (kind.uid(), kind.gid()) {
+        fchown(&file, Some(kind.uid()), Some(kind.gid()))?;
+    }
+    file.set_permissions(kind.permissions())?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,79 @@
+//! Findings in the access tables: rows that cannot be used.
+
+use std::collections::BTreeMap;
+
+use crate::rbac::flaw::{Flaw, FlawKind};
+use crate::report::{Finding, rules};
+
+/// Names of those whom rows of one kind are about that are told before they are only counted.
+const MOST_NAMES: usize = 5;
+
+/// One finding for each word in a place, whoever's rows it is in; the worst first.
+pub(super) fn findings(flaws: &[Flaw]) -> Vec<Finding> {
+    let mut alike: BTreeMap<Flaw, Vec<&Flaw>> = BTreeMap::new();
+    for flaw in flaws {
+        alike.entry(Flaw { holder: None, ..flaw.clone() }).or_default().push(flaw);
+    }
+    let finding = |(flaw, rows): (&Flaw, &Vec<&Flaw>)| {
+        let id = flaw.kind.word();
+        let suggestion = rules::rule(id).map(|rule| rule.help.to_owned());
+        Finding { suggestion, ..Finding::new(id, None, message(flaw, rows)) }
+    };
+    let mut findings: Vec<Finding> = alike.iter().map(finding).collect();
+    findings.sort_by_key(|finding| finding.level);
+    findings
+}
+
+fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {
+    let outcome = match flaw.kind {
+        FlawKind::UnknownRole | FlawKind::Dangling => "it grants nothing",
+        FlawKind::Unusable => "it allows nothing",
+        FlawKind::Misspelt => "it switches nothing",
+    };
+    format!("{flaw}: {outcome}{}", about(rows))
+}
+
+/// Whom or what the rows are about, as far as that can be told.
+fn about(rows: &[&Flaw]) -> String {
+    let names: Vec<String> =
+        rows.iter().filter_map(|row| row.holder.as_deref()).map(|name| format!("`{name}`")).collect();
+    let told = names.len().min(MOST_NAMES);
+    match (told, rows.len() - told) {
+        (0, 1) => String::new(),
+        (0, all) => format!(" ({all} rows)"),
+        (_, 0) => format!(" ({})", names.join(", ")),
+        (_, more) => format!(" ({} and {more} more)", names[..told].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flaw(kind: FlawKind, word: Option<&str>, holder: Option<&str>) -> Flaw {
+        let (word, holder) = (word.map(Into::into), holder.map(Into::into));
+        Flaw { kind, table: "t".into(), column: "c".into(), word, holder }
+    }
+
+    #[test]
+    fn rows_that_are_alike_are_told_together() {
+        let roles = ["a", "b", "c", "d", "e", "f", "g"];
+        let mut flaws: Vec<Flaw> =
+            roles.iter().map(|id| flaw(FlawKind::UnknownRole, Some("Ops"), Some(id))).collect();
+        flaws.push(flaw(FlawKind::Dangling, Some("Anna"), None));
+        flaws.push(flaw(FlawKind::Unusable, None, None));
+        flaws.push(flaw(FlawKind::Unusable, None, None));
+        flaws.push(flaw(FlawKind::Unusable, Some("soon"), Some("ben")));
+        let told: Vec<String> = findings(&flaws).into_iter().map(|finding| finding.message).collect();
+        assert_eq!(
+            told,
+            [
+                "`t.c` says `Ops`, which is none of superadmin, ops, support, readonly: it grants nothing \
+                 (`a`, `b`, `c`, `d`, `e` and 2 more)",
+                "`t.c` says nothing that can be read: it allows nothing (2 rows)",
+                "`t.c` says `soon`, which is no time: it allows nothing (`ben`)",
+                "`t.c` says `Anna`, which does not exist: it grants nothing",
+            ]
+        );
+    }
+}

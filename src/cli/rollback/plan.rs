@@ -1,0 +1,147 @@
+//! What a rollback or a release would do at which gate.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::Rollback;
+use crate::cli::{diff, kept};
+use crate::ids::MappingSha256;
+use crate::mapping::Mapping;
+use crate::mapping::parse::sha256_of;
+use crate::registry::Registry;
+use crate::store::SharedStore;
+use crate::store::running::RunningGate;
+use crate::workbench::{Observed, differing, in_words, observed};
+
+/// What is to be done.
+pub(super) struct Plan {
+    /// What every gate is to run; `None`: its file.
+    pub(super) target: Option<MappingSha256>,
+    /// The files that are replaced besides those that the gates report.
+    pub(super) files: Vec<MappingSha256>,
+    changes: Vec<Change>,
+    /// The file of the settings, and what it holds.
+    path: PathBuf,
+    local: Option<String>,
+}
+
+/// A mapping that is to be replaced.
+struct Change {
+    /// Where it runs; empty where no gate runs now.
+    gates: Vec<String>,
+    from: MappingSha256,
+    to: Option<MappingSha256>,
+}
+
+impl Plan {
+    pub(super) async fn make(command: &Rollback, store: &SharedStore, path: &Path) -> anyhow::Result<Plan> {
+        let Observed { gates, runs } = observed(store).await?;
+        let running = runs.context("no mapping was ever activated here")?;
+        let target = target(command, store, &gates, &running).await?;
+        let local = std::fs::read_to_string(path).ok();
+        let file = local.as_deref().map(sha256_of);
+        // Where gates run, they know their files better than whoever types here.
+        let files =
+            if gates.is_empty() { file.iter().chain([&running]).cloned().collect() } else { Vec::new() };
+        let changes = changes(&gates, target.as_ref(), running, file);
+        Ok(Plan { target, files, changes, path: path.to_owned(), local })
+    }
+
+    /// Writes who gains and loses what. A rollback is for the night when things are broken: what cannot be told is said,
+    /// and stops nothing.
+    ///
+    /// # Errors
+    ///
+    /// Of `out` alone.
+    pub(super) async fn write_impact(&self, store: &SharedStore, out: &mut dyn Write) -> io::Result<()> {
+        if self.changes.is_empty() {
+            writeln!(out, "Nobody's access changes: every gate runs it already.\n")?;
+        }
+        for change in &self.changes {
+            if self.changes.len() > 1 {
+                writeln!(out, "{}, which run {}:", change.gates.join(", "), change.from.short())?;
+            }
+            match self.read(change, store).await {
+                Ok((old, new, registry)) => {
+                    let name = self
+                        .target
+                        .as_ref()
+                        .map_or_else(|| self.path.display().to_string(), |target| target.short().to_owned());
+                    kept::compared(&old, &new, &registry, |impact| diff::write_text(out, impact, &name))?;
+                }
+                Err(error) => writeln!(out, "what this changes cannot be told: {error:#}")?,
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        change: &Change,
+        store: &SharedStore,
+    ) -> anyhow::Result<(Mapping, Mapping, Registry)> {
+        let old = kept::mapping(store, &change.from).await?;
+        let to = change.to.as_ref().context("the file that will rule cannot be read")?;
+        let new = match &self.local {
+            Some(text) if sha256_of(text) == *to => Mapping::parse(&self.path.display().to_string(), text)?,
+            _ => kept::mapping(store, to).await?,
+        };
+        Ok((old, new, Registry::read(store, chrono::Utc::now()).await?))
+    }
+}
+
+/// The mapping that is asked for. Rolled back already, it is the same once more, and not the one that was rolled back: an
+/// operator who is not sure types it twice.
+///
+/// # Errors
+///
+/// There is no such mapping, or nobody but the operator can say which one comes before what runs.
+async fn target(
+    command: &Rollback,
+    store: &SharedStore,
+    gates: &[RunningGate],
+    running: &MappingSha256,
+) -> anyhow::Result<Option<MappingSha256>> {
+    if command.release {
+        return Ok(None);
+    }
+    if let Some(beginning) = &command.to {
+        return kept::beginning(store, beginning).await.map(Some);
+    }
+    let runs =
+        |sha256: &MappingSha256| sha256 == running || gates.iter().any(|gate| gate.runs.mapping == *sha256);
+    if let Some(pinned) = store.pin().await?.sha256.filter(runs) {
+        return Ok(Some(pinned));
+    }
+    if let Some(gates) = in_words(&differing(gates)) {
+        anyhow::bail!(
+            "the gates run different mappings ({gates}): say with `--to` which one all of them shall run"
+        );
+    }
+    let before = store.latest_activation_but(running).await?;
+    let before = before.context("there is no mapping before the running one")?;
+    Ok(Some(MappingSha256::new(before.sha256)))
+}
+
+/// What is replaced by what, each pair once, with the gates where it is so.
+fn changes(
+    gates: &[RunningGate],
+    target: Option<&MappingSha256>,
+    running: MappingSha256,
+    file: Option<MappingSha256>,
+) -> Vec<Change> {
+    let mut by_pair: BTreeMap<(MappingSha256, Option<MappingSha256>), Vec<String>> = BTreeMap::new();
+    for gate in gates {
+        let to = target.cloned().or_else(|| gate.runs.file.clone());
+        by_pair.entry((gate.runs.mapping.clone(), to)).or_default().push(gate.name.clone());
+    }
+    if gates.is_empty() {
+        by_pair.insert((running, target.cloned().or(file)), Vec::new());
+    }
+    let pairs = by_pair.into_iter().filter(|((from, to), _)| Some(from) != to.as_ref());
+    pairs.map(|((from, to), gates)| Change { gates, from, to }).collect()
+}
