@@ -1,22 +1,29 @@
 //! Console's Python source, read without being run: its routes, its `@require_role` sites, its inline role checks.
 //!
 //! What can be read is read exactly: aliases, constants (of other files, too), `url_prefix` wherever it is given,
-//! nested blueprints, class-based views. What only the running program knows is told as unreadable, with its place;
-//! nothing is guessed. Source: Flask 3.1 (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
+//! nested blueprints, class-based views, hooks. What only the running program knows is told as unreadable, with its
+//! place; nothing is guessed, and nothing that could change a route or a gate is dropped in silence. Source: Flask 3.1
+//! (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
 //!
 //! Reading order: [`syntax`] (trees), [`scope`] (what a name stands for), [`value`] (what an expression comes to),
-//! [`blueprint`] (where routes are mounted), [`gate`] (the sites), [`route`] (the routes), [`inline`] (role checks
-//! within views).
+//! [`call`] (what is called, with which arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
+//! [`hook`] (what runs before views), [`route`], [`options`] and [`view`] (the routes), [`inline`] (role checks within
+//! views), [`unread`] (what is not read).
 
 mod blueprint;
+mod call;
 mod gate;
+mod hook;
 mod inline;
+mod options;
 mod route;
 mod scope;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod value;
+mod view;
 
 use std::collections::BTreeSet;
 
@@ -25,6 +32,7 @@ use crate::report::Place;
 
 use self::blueprint::Mounts;
 use self::gate::Sites;
+use self::hook::Hooks;
 use self::scope::World;
 use self::syntax::Parsed;
 
@@ -46,6 +54,7 @@ pub struct ConsoleSource {
     pub routes: Vec<Route>,
     pub sites: Vec<Site>,
     pub inline_checks: Vec<InlineCheck>,
+    pub plain_hooks: Vec<PlainHook>,
     pub troubles: Vec<Trouble>,
 }
 
@@ -65,13 +74,50 @@ pub struct Route {
     pub rule: Result<String, Unreadable>,
     /// The methods as declared; Flask adds HEAD and OPTIONS.
     pub methods: Result<MethodSet, Unreadable>,
+    pub options: RuleOptions,
     pub gate: Gate,
+    /// What else may refuse a request before the view runs, and is not understood.
+    pub may_gate: Vec<MayGate>,
     /// `@require_totp_elevation` stands behind the route (I-3).
     pub totp: bool,
     /// `@machine_auth_or_session` stands behind the route (open question 6).
     pub machine_or_session: bool,
     /// The other decorators behind the route, by name.
     pub other_decorators: Vec<String>,
+}
+
+/// What a rule is declared with beside its path and its methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleOptions {
+    /// Whether a slash at the end matters; `None` where the running program alone knows.
+    pub strict_slashes: Option<bool>,
+    /// Whether `//` in the rule is `/`.
+    pub merge_slashes: bool,
+    /// The host or subdomain to which alone it answers.
+    pub host: Option<String>,
+    pub websocket: bool,
+    /// It answers no request.
+    pub build_only: bool,
+    /// Where its requests are redirected to, in words.
+    pub redirects: Option<String>,
+}
+
+/// Something that may refuse a request before the view runs: a hook that is not understood, an option of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MayGate {
+    pub place: Place,
+    /// Its name in backticks, and what it is.
+    pub what: String,
+    /// Why it may refuse, as the end of a sentence.
+    pub reason: String,
+}
+
+/// A hook that runs before views and in which no refusal is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainHook {
+    pub place: Place,
+    /// Its name in backticks, and what it is.
+    pub what: String,
 }
 
 /// What `Route::blueprint` says where a route belongs to the application itself.
@@ -120,7 +166,7 @@ pub struct InlineCheck {
 }
 
 /// Something that keeps the rest from being complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     pub kind: TroubleKind,
     pub place: Place,
@@ -133,8 +179,10 @@ pub struct Trouble {
 pub enum TroubleKind {
     /// The file is no Python and was left out.
     Syntax,
-    /// Blueprints are registered in a way that only the running program knows.
+    /// Routes are declared, or blueprints registered, in a way that is not read.
     Registration,
+    /// What stands before views is changed in a way that is not read.
+    Gate,
 }
 
 /// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart.
@@ -147,11 +195,21 @@ pub fn read(folder: &str, files: &[PythonFile]) -> ConsoleSource {
     let mounts = Mounts::find(&world);
     source.troubles.extend(mounts.troubles(&world));
     let mut sites = Sites::find(&world);
-    source.routes = route::find(&world, &mounts, &mut sites);
+    let hooks = Hooks::find(&world, &mut sites);
+    let strict_slashes = (!unread::sets_strict_slashes(&world)).then_some(true);
+    source.routes = route::find(&world, &mounts, &hooks, &mut sites, strict_slashes);
+    (source.plain_hooks, source.troubles) = (hooks.plain, [source.troubles, hooks.troubles].concat());
+    source.troubles.extend(unread::find(&world));
+    source.troubles.extend(unread::more_applications(&world));
     source.sites = sites.conclude(&world);
     source.inline_checks = inline::find(&world);
 
     source.routes.sort_by(|one, other| one.place.cmp(&other.place));
-    source.troubles.sort_by(|one, other| one.place.cmp(&other.place));
+    source.troubles.sort_by(|one, other| (&one.place, &one.message).cmp(&(&other.place, &other.message)));
+    // Once a line is enough.
+    source.troubles.dedup_by(|one, other| {
+        (&one.place.file, one.place.line, &one.message)
+            == (&other.place.file, other.place.line, &other.message)
+    });
     source
 }

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::console_source::{ConsoleSource, Gate, Route};
-use crate::coverage::cover::methods_to_cover;
+use crate::console_source::{ConsoleSource, Gate, MayGate, Route, RuleOptions};
+use crate::coverage::route::{methods_to_cover, single_slashes};
 use crate::mapping::matcher::{Matcher, Rule};
-use crate::mapping::pattern::Pattern;
+use crate::mapping::pattern::{Part, Pattern};
 use crate::method::MethodSet;
 use crate::rbac::LegacyRole;
 use crate::report::Place;
@@ -24,7 +24,7 @@ pub struct Import {
     pub rows: usize,
     /// How many of them have a legacy gate.
     pub gated: usize,
-    /// What the source has and no row says: where, and why.
+    /// What the source has and no row says, and what may gate routes and is not understood: where, and why.
     pub left_out: Vec<(Place, String)>,
 }
 
@@ -37,8 +37,7 @@ const HEADER: &str = "\
 #   upstream    Console's own decorators decide, as today. Look at each one: a page for everybody is
 #               `public = true`, one for every admin `session = true`, one for machines `machine = true`
 #
-# Flask's own route for static files is in no source: `console-gate coverage --flask-routes` finds it, and whatever else
-# is declared at run time.
+# Whatever is declared at run time is in no source: `console-gate coverage --flask-routes` finds it.
 #
 # Each blueprint is a cluster of its own, so that it can be cut over by itself; name the clusters as you like.
 
@@ -56,7 +55,7 @@ pub fn import(source: &ConsoleSource) -> Import {
     }
     let mut text = HEADER.to_owned();
     text.push_str(&clusters(&blueprints));
-    let mut left_out = Vec::new();
+    let mut left_out = not_understood(source);
     for trouble in &source.troubles {
         let _ = write!(text, "\n# {}: {}\n", at(&trouble.place), trouble.message);
         left_out.push((trouble.place.clone(), trouble.message.clone()));
@@ -102,8 +101,9 @@ struct WrittenRow {
     pattern: Pattern,
     /// `None`: Console decides.
     legacy: Option<BTreeSet<LegacyRole>>,
+    websocket: bool,
     /// What a reader of the row should know.
-    remark: Option<String>,
+    remarks: Vec<String>,
 }
 
 impl<'s> Entry<'s> {
@@ -128,8 +128,8 @@ impl<'s> Entry<'s> {
             (None, Ok(_)) => return String::new(),
         };
         let mut text = String::new();
-        if let Some(remark) = &row.remark {
-            let _ = writeln!(text, "# {place} `{view}`: {}", comment(remark));
+        if !row.remarks.is_empty() {
+            let _ = writeln!(text, "# {place} `{view}`: {}", comment(&row.remarks.join("; ")));
         }
         let mut keys = Vec::new();
         match &row.legacy {
@@ -146,43 +146,96 @@ impl<'s> Entry<'s> {
         if self.route.totp {
             keys.push("totp = \"elevation\"".to_owned());
         }
+        if row.websocket {
+            keys.push("websocket = true".to_owned());
+        }
         let _ = writeln!(text, "{key:width$} = {{ {} }}", keys.join(", "));
         text
     }
 
     fn left_out(&self) -> Option<(Place, String)> {
-        let reason = self.row.as_ref().err()?;
+        let reason = self.row.as_ref().err().filter(|_| !self.route.options.build_only)?;
         Some((self.route.place.clone(), format!("the route of `{}` has no row: {reason}", self.route.view)))
     }
 }
 
 impl WrittenRow {
     fn of(route: &Route) -> Result<WrittenRow, String> {
+        if route.options.build_only {
+            return Err("it is `build_only` and answers no request".to_owned());
+        }
         let rule = route.rule.as_ref().map_err(|reason| format!("the rule: {reason}"))?;
         let methods = route.methods.as_ref().map_err(|reason| format!("the methods: {reason}"))?;
-        let pattern =
-            Pattern::parse(rule).map_err(|error| format!("the rule `{rule}`: {}", error.problem()))?;
-        let (legacy, remark) = match &route.gate {
-            Gate::AnyOf(roles) => {
-                match roles.iter().map(|role| LegacyRole::parse(role).ok_or(role)).collect() {
-                    Ok(legacy) => (Some(legacy), None),
-                    Err(role) => (None, Some(format!("`{role}` is no legacy role; Console decides"))),
-                }
-            }
-            Gate::None if route.other_decorators.is_empty() => {
-                (None, Some("no @require_role; Console decides".to_owned()))
-            }
-            Gate::None => {
-                let others = route.other_decorators.join(", @");
-                (None, Some(format!("no @require_role, but @{others}; Console decides")))
-            }
-            Gate::UnreadableSite(place) => {
-                (None, Some(format!("@require_role at {} cannot be read; Console decides", at(place))))
-            }
-            Gate::Unreadable(reason) => (None, Some(format!("{reason}; Console decides"))),
-        };
-        Ok(WrittenRow { methods: methods_to_cover(*methods), pattern, legacy, remark })
+        let (pattern, slash) = pattern(rule, &route.options)?;
+        let (legacy, remark) = gate(route);
+        let remarks = remark.into_iter().chain(slash).chain(beyond(route)).collect();
+        let websocket = route.options.websocket;
+        Ok(WrittenRow { methods: methods_to_cover(*methods), pattern, legacy, websocket, remarks })
     }
+}
+
+/// The row's pattern. Without `strict_slashes` a rule answers both spellings of its path, as a row does that ends with a
+/// slash.
+fn pattern(rule: &str, options: &RuleOptions) -> Result<(Pattern, Option<String>), String> {
+    let rule = if options.merge_slashes { single_slashes(rule) } else { rule.to_owned() };
+    let parse =
+        |rule: &str| Pattern::parse(rule).map_err(|error| format!("the rule `{rule}`: {}", error.problem()));
+    let pattern = parse(&rule)?;
+    let takes_rest = |part: &Part| matches!(part, Part::Dynamic(part) if part.takes_rest());
+    if options.strict_slashes == Some(true)
+        || pattern.ends_with_slash()
+        || pattern.parts().iter().any(takes_rest)
+    {
+        return Ok((pattern, None));
+    }
+    let remark = match options.strict_slashes {
+        None => format!("whether `{rule}/` is served too is not known: this row decides both"),
+        Some(_) => format!("strict_slashes=False: this row decides `{rule}` and `{rule}/`"),
+    };
+    Ok((parse(&format!("{rule}/"))?, Some(remark)))
+}
+
+/// The legacy gate of a route, or why Console decides.
+fn gate(route: &Route) -> (Option<BTreeSet<LegacyRole>>, Option<String>) {
+    let console = |reason: String| (None, Some(format!("{reason}; Console decides")));
+    match &route.gate {
+        Gate::AnyOf(roles) => match roles.iter().map(|role| LegacyRole::parse(role).ok_or(role)).collect() {
+            Ok(legacy) => (Some(legacy), None),
+            Err(role) => console(format!("`{role}` is no legacy role")),
+        },
+        Gate::None if route.other_decorators.is_empty() => console("no @require_role".to_owned()),
+        Gate::None => console(format!("no @require_role, but @{}", route.other_decorators.join(", @"))),
+        Gate::UnreadableSite(place) => console(format!("@require_role at {} cannot be read", at(place))),
+        Gate::Unreadable(reason) => console(reason.clone()),
+    }
+}
+
+/// What no row can say of a route, and what may refuse its requests besides its gate.
+fn beyond(route: &Route) -> Vec<String> {
+    let options = &route.options;
+    let host = options
+        .host
+        .as_ref()
+        .map(|host| format!("Console serves it on {host:?} alone, and a row knows no host"));
+    let redirects = options.redirects.as_ref().map(|target| format!("Console redirects it {target}"));
+    let may = route.may_gate.iter().map(|may| {
+        format!("{} at {} may gate it and is not understood: {}", may.what, at(&may.place), may.reason)
+    });
+    host.into_iter().chain(redirects).chain(may).collect()
+}
+
+/// What may refuse requests and is not understood, each with how many routes it is before.
+fn not_understood(source: &ConsoleSource) -> Vec<(Place, String)> {
+    let mut all: BTreeMap<&Place, (&MayGate, usize)> = BTreeMap::new();
+    for may in source.routes.iter().flat_map(|route| &route.may_gate) {
+        all.entry(&may.place).or_insert((may, 0)).1 += 1;
+    }
+    let told = all.into_iter().map(|(place, (may, count))| {
+        let (what, reason) = (&may.what, &may.reason);
+        let message = format!("{what} may gate {count} route(s) and is not understood: {reason}");
+        (place.clone(), message)
+    });
+    told.collect()
 }
 
 /// A mapping ranks all its rows, and Flask goes by the order in which rules were added, which no source tells for sure.
@@ -195,12 +248,13 @@ fn settle_overlaps(entries: &mut [Entry<'_>]) {
         let (first, second) = (indices[overlap.first], indices[overlap.second]);
         let place = at(&entries[first].route.place);
         let Ok(later) = &entries[second].row else { continue };
-        let later = later.legacy.clone();
+        let (later, websocket) = (later.legacy.clone(), later.websocket);
         let Ok(earlier) = &mut entries[first].row else { continue };
+        earlier.websocket |= websocket;
         if earlier.legacy != later {
             earlier.legacy = None;
             let other = at(&entries[second].route.place);
-            earlier.remark = Some(format!("{other} can match the same request; Console decides"));
+            earlier.remarks.insert(0, format!("{other} can match the same request; Console decides"));
         }
         let reason = format!("the route of {place} can match the same request, and nothing ranks the two");
         entries[second].row = Err(reason);

@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::console_source::{ConsoleSource, Gate, Route, Site, Stands, TroubleKind};
-use crate::coverage::cover::{cover, methods_to_cover};
+use crate::coverage::cover::cover;
 use crate::coverage::place_of_row;
+use crate::coverage::route::{methods_to_cover, single_slashes};
 use crate::mapping::pattern::Pattern;
 use crate::mapping::{Mapping, Row, RowKind};
 use crate::method::MethodSet;
 use crate::report::{Finding, Place};
 
-/// Holds every site against its row, and every row with a legacy gate against its view. `name` is the mapping's file.
+/// Compares every site with its row, and every row that has a legacy gate with its view. `name` is the mapping's file.
 pub fn lint(source: &ConsoleSource, name: &str, mapping: &Mapping) -> Vec<Finding> {
     let mut lint = Lint { name, mapping, served: BTreeSet::new(), findings: Vec::new() };
     source.routes.iter().for_each(|route| lint.route(route));
@@ -48,7 +49,8 @@ impl<'m> Lint<'m> {
             (Ok(rule), Ok(methods)) => (rule, *methods),
             (Err(reason), _) | (_, Err(reason)) => return self.unreadable(route, "the rule", reason),
         };
-        let pattern = match Pattern::parse(rule) {
+        let merged = if route.options.merge_slashes { single_slashes(rule) } else { rule.clone() };
+        let pattern = match Pattern::parse(&merged) {
             Ok(pattern) => pattern,
             Err(error) => return self.unreadable(route, &format!("`{rule}`"), &error.problem().to_string()),
         };
@@ -64,6 +66,7 @@ impl<'m> Lint<'m> {
             }
         }
         self.served.extend(rows.keys());
+        self.may_gate(route, rule, methods);
         match &route.gate {
             Gate::AnyOf(roles) => {
                 if !missing.is_empty() {
@@ -75,6 +78,20 @@ impl<'m> Lint<'m> {
             // The site says it.
             Gate::UnreadableSite(_) => {}
             Gate::Unreadable(reason) => self.unreadable(route, "its gate", reason),
+        }
+    }
+
+    /// What may refuse a request to the route, beside its gate: a row cannot be compared with that.
+    fn may_gate(&mut self, route: &Route, rule: &str, methods: MethodSet) {
+        for may in &route.may_gate {
+            let Place { file, line, .. } = &may.place;
+            let (what, reason) = (&may.what, &may.reason);
+            let message = format!(
+                "`{methods} {rule}` is behind {what} of {file}:{line}, which may refuse a request and is not understood: \
+                 {reason}"
+            );
+            let suggestion = Some("compare what it asks for with the row by hand".to_owned());
+            self.findings.push(Finding { suggestion, ..finding("may-gate", &route.place, message) });
         }
     }
 
@@ -114,6 +131,9 @@ impl<'m> Lint<'m> {
         if !route.other_decorators.is_empty() {
             message.push_str(&format!("; it is behind `@{}`", route.other_decorators.join("`, `@")));
         }
+        for may in &route.may_gate {
+            message.push_str(&format!("; {} may gate it", may.what));
+        }
         self.findings.push(finding("row-without-site", &route.place, message));
     }
 
@@ -126,10 +146,10 @@ impl<'m> Lint<'m> {
         self.findings.push(Finding { suggestion, ..finding("site-without-row", &route.place, message) });
     }
 
-    /// A route that cannot be held against a row: worth telling where it has a gate.
+    /// A route that cannot be compared with a row: worth telling where it has a gate.
     fn unreadable(&mut self, route: &Route, what: &str, reason: &str) {
-        if route.gate != Gate::None {
-            let message = format!("the route of `{}` is held against no row: {what}: {reason}", route.view);
+        if route.gate != Gate::None || !route.may_gate.is_empty() {
+            let message = format!("the route of `{}` is compared with no row: {what}: {reason}", route.view);
             self.findings.push(finding("unreadable-site", &route.place, message));
         }
     }
@@ -156,8 +176,8 @@ fn misplaced(site: &Site) -> Option<Finding> {
         }
         (Ok(roles), Stands::Elsewhere) => {
             let roles = quoted(roles);
-            let message = format!("`require_role({roles})` stands with no route that can be read");
-            let suggestion = Some("hold it against the mapping by hand".to_owned());
+            let message = format!("`require_role({roles})` belongs to no route that can be read");
+            let suggestion = Some("compare it with the mapping by hand".to_owned());
             Some(Finding { suggestion, ..finding("site-without-route", &site.place, message) })
         }
         _ => None,
@@ -180,11 +200,15 @@ fn common(source: &ConsoleSource) -> Vec<Finding> {
     let troubles = source.troubles.iter().map(|trouble| {
         let id = match trouble.kind {
             TroubleKind::Syntax => "syntax-error",
-            TroubleKind::Registration => "unreadable-site",
+            TroubleKind::Registration | TroubleKind::Gate => "unreadable-site",
         };
         finding(id, &trouble.place, trouble.message.clone())
     });
-    unreadable.chain(inline).chain(troubles).collect()
+    let hooks = source.plain_hooks.iter().map(|hook| {
+        let message = format!("{} runs before views; no refusal is seen in it", hook.what);
+        finding("plain-hook", &hook.place, message)
+    });
+    unreadable.chain(inline).chain(troubles).chain(hooks).collect()
 }
 
 fn legacy_of(row: &Row) -> Option<BTreeSet<String>> {

@@ -14,7 +14,7 @@ use crate::lint::{lint, zero_match};
 use crate::mapping::Mapping;
 use crate::report::Format;
 
-/// Hold Console's `@require_role` sites against the mapping's `legacy` column
+/// Compare Console's `@require_role` sites with the mapping's `legacy` column
 ///
 /// Finds the sites with a parser of Python, under every alias, and role checks within views.
 #[derive(Debug, Args)]

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tree_sitter::Node;
 
 use super::blueprint::{Key, key};
+use super::call::Arguments;
 use super::scope::{At, World};
-use super::syntax::{Arguments, last_word, text_of, visit};
+use super::syntax::{last_word, text_of, visit};
 use super::value::{Meaning, Value};
 use super::{Gate, Site, Stands, Unreadable};
 
@@ -50,17 +51,20 @@ impl Sites {
                     let sides = [field("left"), field("right")];
                     if let [Some(left), Some(right)] = sides
                         && left.kind() == "identifier"
-                        && is_require_role(world, At { module, node: right })
                     {
-                        names.extend([left.id(), right.id()]);
+                        let right = At { module, node: right };
+                        let handed = world.partial_of(right).unwrap_or(right);
+                        if is_require_role(world, handed) {
+                            names.extend([left.id(), handed.node.id()]);
+                        }
                     }
                 }
                 "call" => {
-                    if let Some(function) =
-                        field("function").filter(|node| is_require_role(world, At { module, node: *node }))
-                    {
-                        names.insert(function.id());
-                        self.insert(at, roles(world, at));
+                    if let Some(arguments) = world.arguments_of(at, REQUIRE_ROLE) {
+                        let function = field("function").map(|node| At { module, node });
+                        let handed = function.and_then(|function| world.partial_of(function));
+                        names.extend(function.into_iter().chain(handed).map(|at| at.node.id()));
+                        self.insert(at, roles(world, arguments));
                     }
                 }
                 "identifier" | "attribute" if names.contains(&node.id()) => return false,
@@ -87,12 +91,8 @@ impl Sites {
             return Some(key(decorator));
         }
         let Meaning::Expression(stored) = world.follow(decorator) else { return None };
-        let function =
-            stored.node.child_by_field_name("function").filter(|_| stored.node.kind() == "call")?;
-        if !is_require_role(world, At { node: function, ..stored }) {
-            return None;
-        }
-        self.insert(decorator, roles(world, stored));
+        let arguments = world.arguments_of(stored, REQUIRE_ROLE)?;
+        self.insert(decorator, roles(world, arguments));
         // The call itself is told by its uses.
         self.stands(key(stored), Stands::BehindRoute);
         Some(key(decorator))
@@ -144,21 +144,21 @@ fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
     last_word(at.node, text).is_some() && world.is_named(at, REQUIRE_ROLE)
 }
 
-fn roles<'t>(world: &World<'t>, call: At<'t>) -> Result<Vec<String>, Unreadable> {
-    let arguments = Arguments::of(call.node, world.modules[call.module].text());
+fn roles<'t>(world: &World<'t>, arguments: Arguments<'t>) -> Result<Vec<String>, Unreadable> {
     if arguments.open || !arguments.keywords.is_empty() {
         return Err("it has arguments by keyword".to_owned());
     }
     if arguments.positional.is_empty() {
         return Err("it names no role".to_owned());
     }
-    let positional: Vec<Node<'t>> = arguments.positional;
-    let Some(values) = world.values(call.module, positional) else {
+    let Some(values) = world.values(arguments.positional) else {
         return Err("its arguments are known to the running program alone".to_owned());
     };
     let names = values.into_iter().map(|value| match value {
         Value::Text(name) => Ok(name),
-        Value::Many(_) | Value::Nothing => Err("an argument is no name of a role".to_owned()),
+        Value::Many(_) | Value::Truth(_) | Value::Nothing => {
+            Err("an argument is no name of a role".to_owned())
+        }
     });
     let names = names.collect::<Result<Vec<String>, Unreadable>>()?;
     if names.is_empty() { Err("it names no role".to_owned()) } else { Ok(names) }

@@ -125,7 +125,7 @@ fn a_prefix_at_the_registration_stands_in_the_place_of_the_blueprints_own() {
     ];
     for (registration, expected) in cases {
         let app = format!(
-            "from flask import Flask, Blueprint\nfrom views import bp\napp = Flask('app')\n{registration}\n"
+            "from flask import Flask, Blueprint\nfrom views import bp\napp = Flask('app', static_folder=None)\n{registration}\n"
         );
         assert_eq!(routes(&[("app.py", &app), ("views.py", &view)]), expected, "{registration}");
     }
@@ -210,4 +210,203 @@ fn deep_nesting_does_not_overflow_the_stack() {
     for text in [deep("(", ")"), deep("[", "]"), deep("'a' + ", ""), deep("-", ""), deep("f(", ")")] {
         read_files(&[("views.py", &text)]);
     }
+}
+
+/// `rule gate` of each route of a file, with `+` for each thing that may gate it besides.
+fn gates(text: &str) -> Vec<String> {
+    let source = read_files(&[("views.py", &format!("{VIEW}{text}\n"))]);
+    let gate = |route: &Route| match &route.gate {
+        Gate::None => "none".to_owned(),
+        Gate::AnyOf(roles) => roles.iter().cloned().collect::<Vec<_>>().join("|"),
+        Gate::UnreadableSite(_) | Gate::Unreadable(_) => "unreadable".to_owned(),
+    };
+    let line = |route: &Route| {
+        let rule = route.rule.as_deref().unwrap_or("?");
+        format!("{rule} {}{}", gate(route), "+".repeat(route.may_gate.len()))
+    };
+    source.routes.iter().map(line).collect()
+}
+
+#[test]
+fn a_route_is_read_however_it_is_declared() {
+    let view = "def v(): pass\n";
+    let cases = [
+        ("bp.get('/x')(v)", &["/b/x none"][..]),
+        ("bp.route('/x', methods=['POST'])(require_role('a')(v))", &["/b/x a"]),
+        ("bp.get('/x')(lambda: '')", &["/b/x none"]),
+        ("r = bp.get('/x')\nr(v)", &["/b/x none"]),
+        ("r = bp.get('/x')\n@r\n@require_role('a')\ndef w(): pass", &["/b/x a"]),
+        ("get = bp.get\n@get('/x')\ndef w(): pass", &["/b/x none"]),
+        (
+            "from functools import partial\np = partial(bp.route, methods=['PUT'])\n@p('/x')\ndef w(): pass",
+            &["/b/x none"],
+        ),
+        (
+            "import functools\nbp.add_url_rule('/x', view_func=functools.partial(require_role('a')(v), 1))",
+            &["/b/x a"],
+        ),
+        (
+            "from functools import partial\nops = partial(require_role, 'a')\n@bp.get('/x')\n@ops('b')\ndef w(): pass",
+            &["/b/x a|b"],
+        ),
+        ("add = bp.add_url_rule\nadd('/x', 'x', v)", &["/b/x none"]),
+        // What it is applied to is not seen, and it is a route all the same.
+        ("def deco(rule):\n    return bp.route(rule)", &["? unreadable"]),
+        ("routes = [bp.route('/x')]", &["/b/x unreadable"]),
+        ("bp.get('/x')(*views)", &["/b/x unreadable"]),
+        // A decorator on a class is an extension's.
+        (
+            "@bp.route('/x')\nclass V(MethodView):\n    def get(self): pass\n    def post(self): pass",
+            &["/b/x unreadable", "/b/x unreadable"],
+        ),
+        (
+            "class V(MethodView):\n    def get(self): pass\n    if X:\n        def post(self): pass\nbp.add_url_rule('/x', view_func=V.as_view('x'))",
+            &["/b/x none", "/b/x unreadable"],
+        ),
+        (
+            "s = Blueprint('s', 's', static_folder='a/files', url_prefix='/s')",
+            &["/s/files/<path:filename> none"],
+        ),
+        (
+            "from flask import Flask\nw = Flask('w', static_url_path='/assets')",
+            &["/assets/<path:filename> none"],
+        ),
+        ("from flask import Flask\nw = Flask('w', static_folder=None)", &[]),
+        // No route at all.
+        ("cache.get('key')(v)\nclient.get('/x')\napp.get('/x')", &[]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(gates(&format!("{view}{text}")), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_runs_before_a_route_gates_it_or_is_told() {
+    let route = "@bp.get('/x')\n@require_role('a', 'b')\ndef v(): pass\n";
+    let cases = [
+        ("@bp.before_request\n@require_role('a')\ndef g(): pass", "/b/x a"),
+        ("@bp.before_request\n@require_role('a')\ndef g():\n    return None", "/b/x a"),
+        ("@require_role('a')\ndef g(): pass\nbp.before_request(g)", "/b/x a"),
+        ("bp.before_request(require_role('a')(lambda: None))", "/b/x a"),
+        ("before = bp.before_request\n@before\n@require_role('a')\ndef g(): pass", "/b/x a"),
+        ("@app.before_request\n@require_role('a')\ndef g(): pass", "/b/x a"),
+        ("o = Blueprint('o', 'o')\n@o.before_app_request\n@require_role('a')\ndef g(): pass", "/b/x a"),
+        // Of another blueprint, and above the hook.
+        ("o = Blueprint('o', 'o')\n@o.before_request\n@require_role('a')\ndef g(): pass", "/b/x a|b"),
+        ("@require_role('a')\n@bp.before_request\ndef g(): pass", "/b/x a|b"),
+        // It may refuse, and how is not understood.
+        ("@bp.before_request\ndef g():\n    abort(403)", "/b/x a|b+"),
+        ("@bp.before_request\ndef g():\n    if no():\n        return 'no'", "/b/x a|b+"),
+        ("@bp.before_request\ndef g():\n    raise Forbidden()", "/b/x a|b+"),
+        ("@bp.before_request\ndef g():\n    h()\ndef h():\n    raise Forbidden()", "/b/x a|b+"),
+        ("@bp.before_request\ndef g():\n    current_user.require('a')", "/b/x a|b+"),
+        ("@bp.before_request\n@require_role('a')\ndef g():\n    return 'no'", "/b/x a|b+"),
+        ("@bp.before_request\n@other\n@require_role('a')\ndef g(): pass", "/b/x a|b+"),
+        ("bp.before_request(require_role('a'))", "/b/x a|b+"),
+        ("bp.before_request(lambda: check())", "/b/x a|b+"),
+        ("from other import guard\nbp.before_request(guard)", "/b/x a|b+"),
+        ("import functools\nbp.before_request(functools.partial(g, 1))", "/b/x a|b+"),
+        ("@app.url_value_preprocessor\ndef g(endpoint, values):\n    abort(404)", "/b/x a|b+"),
+        // It refuses nobody.
+        ("@bp.before_request\ndef g():\n    h()\ndef h():\n    return 1", "/b/x a|b"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(gates(&format!("{route}{text}")), [expected], "{text}");
+    }
+    let plain = format!("{VIEW}@bp.before_request\ndef g(): pass\n");
+    assert_eq!(read_files(&[("views.py", &plain)]).plain_hooks.len(), 1);
+    assert_eq!(
+        gates("@bp.get('/x', roles=['a'])\ndef v(): pass"),
+        ["/b/x none+"],
+        "an option of an extension"
+    );
+}
+
+/// What stands in the source and changes routes or gates is told where it is not read.
+#[test]
+fn nothing_that_is_not_read_is_silent() {
+    let cases = [
+        "app.view_functions['x'] = guard(app.view_functions['x'])",
+        "app.before_request_funcs.setdefault(None, []).append(guard)",
+        "def f(other):\n    other.before_request(guard)",
+        "app.wsgi_app = Guard(app.wsgi_app)",
+        "app.wsgi_app = ProxyFix(Guard(app.wsgi_app))",
+        "app.url_map.add(Rule('/x', endpoint='x'))",
+        "app.url_map.converters['int'] = Hex",
+        "app.url_map.converters[name] = Hex",
+        "app.url_map.converters.update(all)",
+        "app.url_map.host_matching = True",
+        "app.url_map = Map()",
+        "app.url_rule_class = Own",
+        "class Own(Flask):\n    url_rule_class = Rule",
+        "class Own(Flask):\n    def dispatch_request(self): pass",
+        "class Own(Blueprint):\n    def route(self, rule): pass",
+        "api.add_resource(Users, '/users')",
+        "register(bp.route)",
+        "for declare in (bp.get,): pass",
+        "map(bp.before_request, guards)",
+        "getattr(bp, 'get')('/x')(v)",
+        "declare = bp.get\ndeclare = other",
+        "application = DispatcherMiddleware(app, {'/api': api})",
+        "one = Flask('one', static_folder=None)\nother = Flask('other', static_folder=None)",
+    ];
+    for text in cases {
+        let source = read_files(&[("views.py", &format!("{VIEW}{text}\n"))]);
+        assert_eq!(source.troubles.len(), 1, "{text}: {:?}", source.troubles);
+    }
+    let silent = [
+        "app.wsgi_app = ProxyFix(app.wsgi_app)",
+        "app.wsgi_app = ConsoleGateMiddleware.from_environment(ProxyFix(app.wsgi_app))",
+        "app.url_map.converters['slug'] = Slug",
+        "for rule in app.url_map.iter_rules(): print(rule)",
+        "app.url_map.strict_slashes = False",
+        "class Own(Flask):\n    json_provider_class = Json",
+        "get = bp.get",
+    ];
+    for text in silent {
+        let source = read_files(&[("views.py", &format!("{VIEW}{text}\n"))]);
+        assert!(source.troubles.is_empty(), "{text}: {:?}", source.troubles);
+    }
+}
+
+#[test]
+fn options_of_rules_are_read() {
+    let route = |text: &str| {
+        let mut source = read_files(&[("views.py", &format!("{VIEW}{text}\n"))]);
+        assert_eq!(source.routes.len(), 1, "{text}");
+        source.routes.remove(0)
+    };
+    let of = |arguments: &str| route(&format!("@bp.get('/x', {arguments})\ndef v(): pass")).options;
+    let plain = RuleOptions::default();
+    assert_eq!(of(""), plain);
+    assert_eq!(of("strict_slashes=False").strict_slashes, Some(false));
+    assert_eq!(of("strict_slashes=STRICT").strict_slashes, None);
+    assert_eq!(of("subdomain='api'").host.as_deref(), Some("api"));
+    assert_eq!(of("host='api.test'").host.as_deref(), Some("api.test"));
+    assert!(of("subdomain=SUB").host.is_some());
+    assert!(
+        of("websocket=True").websocket
+            && of("build_only=True").build_only
+            && !of("merge_slashes=False").merge_slashes
+    );
+    assert_eq!(of("redirect_to='/y'").redirects.as_deref(), Some("to `/y`"));
+    assert!(of("redirect_to=other").redirects.is_some() && of("alias=True").redirects.is_some());
+    assert!(
+        route("@bp.get('/x', websocket=WS)\ndef v(): pass").rule.is_err(),
+        "where it is served is not known"
+    );
+    for sets in [
+        "app.url_map.strict_slashes = False",
+        "m = app.url_map\nm.strict_slashes = False",
+        "setattr(m, 'strict_slashes', False)",
+    ] {
+        let loose = route(&format!("{sets}\n@bp.get('/x')\ndef v(): pass"));
+        assert_eq!(loose.options.strict_slashes, None, "{sets}");
+    }
+    let api =
+        "o = Blueprint('o', 'o', subdomain='api')\n@o.get('/x')\ndef v(): pass\napp.register_blueprint(o";
+    assert_eq!(route(&format!("{api})")).options.host.as_deref(), Some("api"));
+    assert_eq!(route(&format!("{api}, subdomain='www')")).options.host.as_deref(), Some("www"));
+    let nested = "i = Blueprint('i', 'i', subdomain='in')\n@i.get('/x')\ndef v(): pass\no = Blueprint('o', 'o', subdomain='out')\no.register_blueprint(i)\napp.register_blueprint(o)";
+    assert_eq!(route(nested).options.host.as_deref(), Some("in.out"));
 }

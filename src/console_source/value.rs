@@ -1,9 +1,7 @@
 //! What an expression comes to, where that is certain.
 
-use tree_sitter::Node;
-
 use super::scope::{At, Binding, World};
-use super::syntax::{Arguments, children, last_word, text_of};
+use super::syntax::{children, last_word, text_of};
 
 /// How many names in a row are followed, and how deeply a literal may nest. Bounds a name that stands for itself.
 const MAX_STEPS: usize = 32;
@@ -16,6 +14,8 @@ pub(super) enum Meaning<'t> {
     Function(At<'t>),
     Class(At<'t>),
     Module(usize),
+    /// An attribute of something that is neither a module nor a class with constants: `bp.route`.
+    Attribute(At<'t>),
     /// Something of a module that is not among the files, by its absolute name.
     External(String),
     Unknown,
@@ -26,6 +26,7 @@ pub(super) enum Meaning<'t> {
 pub(super) enum Value {
     Text(String),
     Many(Vec<Value>),
+    Truth(bool),
     Nothing,
 }
 
@@ -57,7 +58,7 @@ impl<'t> World<'t> {
                     Meaning::Class(class) if self.holds_plain_values(class) => {
                         self.bound(self.lookup_in_class(name, class), class.module, steps)
                     }
-                    _ => Meaning::Unknown,
+                    _ => Meaning::Attribute(at),
                 }
             }
             _ => Meaning::Expression(at),
@@ -120,7 +121,7 @@ impl<'t> World<'t> {
             Meaning::Function(definition) | Meaning::Class(definition) => {
                 self.name_of(definition).is_some_and(|own| own == name)
             }
-            Meaning::Unknown | Meaning::Expression(_) | Meaning::Module(_) => false,
+            Meaning::Unknown | Meaning::Expression(_) | Meaning::Attribute(_) | Meaning::Module(_) => false,
         }
     }
 
@@ -141,6 +142,8 @@ impl<'t> World<'t> {
         let within = |node| self.evaluate_within(At { node, ..at }, steps);
         match at.node.kind() {
             "none" => Some(Value::Nothing),
+            "true" => Some(Value::Truth(true)),
+            "false" => Some(Value::Truth(false)),
             "string" => self.string(at, steps).map(Value::Text),
             "concatenated_string" => {
                 let parts = children(at.node).into_iter().map(|part| match within(part)? {
@@ -173,34 +176,34 @@ impl<'t> World<'t> {
         let name = self.text(At { node: function, ..at });
         let is_builtin =
             matches!(name, "tuple" | "list" | "set" | "frozenset") && self.lookup(name, at).is_none();
-        let arguments = Arguments::of(at.node, self.modules[at.module].text());
+        let arguments = self.arguments(at);
         match (is_builtin, &arguments.positional[..]) {
-            (true, [items]) if arguments.keywords.is_empty() && !arguments.open => self
-                .evaluate_within(At { node: *items, ..at }, steps)
-                .filter(|value| matches!(value, Value::Many(_))),
+            (true, [items]) if arguments.keywords.is_empty() && !arguments.open => {
+                self.evaluate_within(*items, steps).filter(|value| matches!(value, Value::Many(_)))
+            }
             _ => None,
         }
     }
 
     /// The items of a literal, or of the arguments of a call, with `*more` put in its place.
     pub(super) fn items(&self, at: At<'t>, steps: usize) -> Option<Vec<Value>> {
-        self.all(at.module, children(at.node), steps)
+        self.all(children(at.node).into_iter().map(|node| At { node, ..at }), steps)
     }
 
     /// The values of several expressions in a row, with `*more` put in its place.
-    pub(super) fn values(&self, module: usize, nodes: Vec<Node<'t>>) -> Option<Vec<Value>> {
-        self.all(module, nodes, MAX_STEPS)
+    pub(super) fn values(&self, expressions: impl IntoIterator<Item = At<'t>>) -> Option<Vec<Value>> {
+        self.all(expressions, MAX_STEPS)
     }
 
-    fn all(&self, module: usize, nodes: Vec<Node<'t>>, steps: usize) -> Option<Vec<Value>> {
+    fn all(&self, expressions: impl IntoIterator<Item = At<'t>>, steps: usize) -> Option<Vec<Value>> {
         let mut values = Vec::new();
-        for node in nodes {
-            if node.kind() != "list_splat" {
-                values.push(self.evaluate_within(At { module, node }, steps)?);
+        for at in expressions {
+            if at.node.kind() != "list_splat" {
+                values.push(self.evaluate_within(at, steps)?);
                 continue;
             }
-            let inner = children(node).into_iter().next()?;
-            match self.evaluate_within(At { module, node: inner }, steps)? {
+            let inner = children(at.node).into_iter().next()?;
+            match self.evaluate_within(At { node: inner, ..at }, steps)? {
                 Value::Many(more) => values.extend(more),
                 _ => return None,
             }

@@ -3,7 +3,7 @@
 use crate::mapping::converter::{Converter, IntegerRange, Length};
 use crate::mapping::pattern::{Part, Pattern, PatternKind, Piece};
 use crate::mapping::{Mapping, Row};
-use crate::method::{Method, MethodSet};
+use crate::method::Method;
 
 /// How a mapping covers one method of a rule.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +55,6 @@ pub fn cover<'m>(mapping: &'m Mapping, pattern: &Pattern, method: Method) -> Cov
     }
 }
 
-/// The methods for which a rule needs a row: not those that Flask adds by itself, unless there are no others.
-pub fn methods_to_cover(methods: MethodSet) -> MethodSet {
-    let stated: MethodSet =
-        methods.iter().filter(|method| !matches!(method, Method::Head | Method::Options)).collect();
-    if stated.is_empty() { methods } else { stated }
-}
-
 fn serves(row: &Row, method: Method) -> bool {
     row.methods.served().contains(method)
 }
@@ -81,6 +74,31 @@ pub fn outline(pattern: &Pattern) -> String {
     }
     outline.truncate(outline.trim_end_matches('/').len());
     outline
+}
+
+/// Whether two patterns have the same variables, but for their names.
+pub(super) fn same_converters(one: &Pattern, other: &Pattern) -> bool {
+    let converters = |pattern: &Pattern| {
+        pattern.variables().iter().map(|variable| variable.converter().clone()).collect::<Vec<_>>()
+    };
+    converters(one) == converters(other)
+}
+
+/// `<id> is <int> in Console and <string> in the row`
+pub(super) fn differences(pattern: &Pattern, row: &Row) -> String {
+    let pairs = pattern.variables().iter().zip(row.pattern.variables());
+    let differing = pairs.filter(|(one, other)| one.converter() != other.converter());
+    let told: Vec<String> = differing
+        .map(|(one, other)| {
+            let (console, gate) = (one.converter().to_string(), other.converter().to_string());
+            if console == gate {
+                format!("the range of `{}`", one.name())
+            } else {
+                format!("`{}` is `{console}` in Console and `{gate}` in the row", one.name())
+            }
+        })
+        .collect();
+    told.join(", ")
 }
 
 /// A path that the pattern matches, with values that no other pattern has written out.

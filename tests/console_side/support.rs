@@ -21,8 +21,33 @@ pub fn gate(arguments: &[&str]) -> Ran {
 pub fn gate_in(folder: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_console-gate"));
     command.args(arguments).current_dir(folder);
+    ran(command, "CONSOLE_GATE")
+}
+
+pub fn project_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Runs a tool of the Python that runs Console, in a folder of the project.
+pub fn python(folder: &str, arguments: &[&str]) -> String {
+    let ran = python_in(&project_file(folder), arguments);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.stdout
+}
+
+/// Runs it in any folder, whatever comes of it.
+pub fn python_in(folder: &Path, arguments: &[&str]) -> Ran {
+    let python = project_file(".venv/bin/python");
+    assert!(python.exists(), "tests/setup.sh makes {}", python.display());
+    let mut command = Command::new(python);
+    command.args(arguments).current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("FLASK_APP");
+    ran(command, "CONSOLE_")
+}
+
+/// Runs a command without the variables of this process that begin so.
+fn ran(mut command: Command, prefix: &str) -> Ran {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CONSOLE_GATE") {
+        if name.to_string_lossy().starts_with(prefix) {
             command.env_remove(name);
         }
     }
@@ -34,11 +59,26 @@ pub fn gate_in(folder: &Path, arguments: &[&str]) -> Ran {
     }
 }
 
-pub fn project_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+/// A rule without the names and converters of its variables, and without a slash at its end.
+pub fn outline(rule: &str) -> String {
+    let mut outline = String::new();
+    let mut depth = 0;
+    for character in rule.chars() {
+        match character {
+            '<' => depth += 1,
+            '>' => {
+                depth -= 1;
+                outline.push_str("<>");
+            }
+            '/' if outline.ends_with('/') => {}
+            _ if depth == 0 => outline.push(character),
+            _ => {}
+        }
+    }
+    outline.trim_end_matches('/').to_owned()
 }
 
-/// Holds a text against `tests/console_side/golden/NAME`.
+/// Compares a text with `tests/console_side/golden/NAME`.
 pub fn golden(name: &str, text: &str) {
     let path = project_file("tests/console_side/golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
