@@ -7,11 +7,13 @@
 //! ```
 
 mod backlog;
+mod bringing;
 pub mod canonical;
 pub mod chain;
 pub mod checkpoint;
 pub mod checkpoint_sink;
 pub mod checkpoints;
+pub mod control_watch;
 pub mod customer;
 pub mod drift;
 pub mod entry;
@@ -21,6 +23,7 @@ pub mod hexadecimal;
 pub mod keys;
 pub mod kms;
 pub mod note;
+pub mod orphans;
 pub mod spool;
 mod storable;
 pub mod verify;

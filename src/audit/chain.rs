@@ -55,6 +55,13 @@ pub struct Link {
     pub mac: String,
 }
 
+impl Link {
+    /// The row as the end of its chain.
+    pub fn head(&self) -> ChainHead {
+        ChainHead { chain: self.chain_id.clone(), sequence: self.sequence, mac: self.mac.clone() }
+    }
+}
+
 /// A record with its place in the chain. The record is [storable](AuditRecord::into_storable).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

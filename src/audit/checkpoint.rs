@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::canonical::{Object, VERSION, write_time};
 use super::chain::Head;
+use super::event::ChainHead;
 use super::hexadecimal;
 use super::keys::KeyRing;
 
@@ -70,6 +71,17 @@ impl Checkpoint {
         let signature = key.mac(&[PREFIX, checkpoint.written(false).as_bytes()]);
         checkpoint.signature = hexadecimal::encode(&signature);
         checkpoint
+    }
+
+    /// Signs a head as events name it; `None` if its mac is none.
+    pub fn of(keys: &KeyRing, head: &ChainHead, at: DateTime<Utc>) -> Option<Checkpoint> {
+        let found = Head::from_columns(head.sequence, &head.mac)?;
+        Some(Checkpoint::make(keys, &head.chain, found, at))
+    }
+
+    /// The name of the chain, and how many rows it had.
+    pub fn reach(&self) -> (&str, i64) {
+        (&self.chain, self.sequence)
     }
 
     /// The line, without its line break.

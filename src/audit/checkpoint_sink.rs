@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::future::Future;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::checkpoint::Checkpoint;
@@ -48,25 +49,31 @@ impl FileSink {
     /// # Errors
     ///
     /// It cannot be opened for writing.
-    pub fn open(path: &Path) -> Result<FileSink, SinkError> {
-        let failed = |cause| SinkError::File { path: path.to_owned(), cause };
-        let file = OpenOptions::new().create(true).append(true).read(true).open(path).map_err(failed)?;
-        // The name of a new file is durable with its folder.
-        if let Some(folder) = path.parent() {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        }
+    pub async fn open(path: &Path) -> Result<FileSink, SinkError> {
+        let place = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open(&place)).await;
+        let opened = opened.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
+        let file = opened.map_err(|cause| SinkError::File { path: path.to_owned(), cause })?;
         Ok(FileSink { path: path.to_owned(), file: Arc::new(Mutex::new(file)) })
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    // The name of a new file is durable with its folder.
+    if let Some(folder) = path.parent() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(file)
 }
 
 impl CheckpointSink for FileSink {
     async fn put(&self, checkpoint: &Checkpoint) -> Result<(), SinkError> {
         let line = checkpoint.to_line();
-        let file = Arc::clone(&self.file);
-        let written = tokio::task::spawn_blocking(move || {
-            append(&mut file.lock().unwrap_or_else(PoisonError::into_inner), &line)
-        });
+        // Taken before the thread is: of a disk that hangs, one thread waits and not one for each checkpoint.
+        let mut file = Arc::clone(&self.file).lock_owned().await;
+        let written = tokio::task::spawn_blocking(move || append(&mut file, &line));
         let written = written.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
         written.map_err(|cause| SinkError::File { path: self.path.clone(), cause })
     }
@@ -85,6 +92,7 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
 }
 
 /// Posts each checkpoint, as JSON, to an endpoint that answers 2xx once it is durable there.
+#[derive(Clone)]
 pub struct HttpSink {
     outbound: Outbound,
     url: Url,

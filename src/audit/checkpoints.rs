@@ -1,23 +1,27 @@
 //! Checkpoints on their way to their second places, beside the writing of rows and never in its way.
+//!
+//! Each place has a task of its own, so that one that hangs costs the others nothing. What a place did not take is put
+//! there again until it is taken: a chain that is quiet afterwards has no later checkpoint that would do instead.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use metrics::counter;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::chain::{Chain, Head};
-use super::checkpoint::{Checkpoint, Pace};
+use super::checkpoint::Checkpoint;
 use super::checkpoint_sink::{CheckpointSink as _, FileSink, HttpSink, SinkError};
 
 /// How long a place may take with one checkpoint.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Checkpoints that may wait for a slow place. When more are due, the next one stands for them: it is of a later head.
-const WAITING: usize = 4;
+/// How often a place is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Checkpoints that may wait for one place. A gate that starts has one for each chain that it knows.
+const WAITING: usize = 256;
 
 /// A second place: whoever can cut the table's tail should not be able to cut this one's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Place {
     /// A line of a file.
     File(FileSink),
@@ -25,77 +29,135 @@ pub enum Place {
     Http(HttpSink),
 }
 
+/// A checkpoint is not known to be in a place.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// The place did not take it.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The place did not answer.
+    #[error("it took longer than {PATIENCE:?}")]
+    Late,
+}
+
 impl Place {
-    async fn put(&self, checkpoint: &Checkpoint) -> Result<(), SinkError> {
-        match self {
-            Place::File(sink) => sink.put(checkpoint).await,
-            Place::Http(sink) => sink.put(checkpoint).await,
-        }
+    /// Returns when the checkpoint is durable there.
+    ///
+    /// # Errors
+    ///
+    /// It is not known to be, within the time that a place has for it.
+    pub async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), NotKept> {
+        let putting = async {
+            match self {
+                Place::File(sink) => sink.put(checkpoint).await,
+                Place::Http(sink) => sink.put(checkpoint).await,
+            }
+        };
+        let outcome = match timeout(PATIENCE, putting).await {
+            Ok(outcome) => outcome.map_err(NotKept::from),
+            Err(_) => Err(NotKept::Late),
+        };
+        let word = if outcome.is_ok() { "kept" } else { "failed" };
+        counter!("gate_audit_checkpoints_total", "outcome" => word).increment(1);
+        outcome
     }
 }
 
-/// Makes checkpoints of one chain when they are due.
-#[derive(Debug)]
+/// Hands checkpoints to the tasks of their places.
+#[derive(Clone, Debug)]
 pub struct Checkpoints {
-    pace: Pace,
-    queue: mpsc::Sender<Job>,
+    queues: Vec<mpsc::Sender<Job>>,
 }
 
 #[derive(Debug)]
 enum Job {
-    Put(Box<Checkpoint>),
+    Put(Checkpoint),
     Finish(oneshot::Sender<()>),
 }
 
 impl Checkpoints {
-    /// Starts the task that serves `places`, for a chain that begins now.
-    pub fn start(places: Vec<Place>, now: DateTime<Utc>) -> Checkpoints {
-        let (queue, jobs) = mpsc::channel(WAITING);
-        tokio::spawn(serve(places, jobs));
-        Checkpoints { pace: Pace::new(Head::default(), now), queue }
+    /// Starts the tasks that serve `places`.
+    pub fn start(places: Vec<Place>) -> Checkpoints {
+        let start = |place| {
+            let (queue, jobs) = mpsc::channel(WAITING);
+            tokio::spawn(Desk { place, waiting: VecDeque::new() }.serve(jobs));
+            queue
+        };
+        Checkpoints { queues: places.into_iter().map(start).collect() }
     }
 
-    /// Makes a checkpoint if one is due. Every row of `chain` must be in the database.
-    pub fn offer(&mut self, chain: &Chain, now: DateTime<Utc>) {
-        let head = chain.head();
-        if self.pace.is_due(head, now) {
-            let checkpoint = Checkpoint::make(chain.keys(), chain.id(), head, now);
-            if self.queue.try_send(Job::Put(Box::new(checkpoint))).is_ok() {
-                self.pace.taken(head, now);
+    /// Takes a checkpoint on its way. Every row up to its head must be in the database. `false`: a place is too far
+    /// behind; it may be offered again.
+    pub fn offer(&self, checkpoint: &Checkpoint) -> bool {
+        // Each of them, whatever the others say: the same checkpoint twice in a place says nothing else.
+        let taken: Vec<bool> =
+            self.queues.iter().map(|queue| queue.try_send(Job::Put(checkpoint.clone())).is_ok()).collect();
+        taken.into_iter().all(|is_taken| is_taken)
+    }
+
+    /// Waits until every checkpoint that was offered was put into its places once more.
+    pub async fn finish(&self) {
+        let finishing = self.queues.iter().map(|queue| async {
+            let (done, finished) = oneshot::channel();
+            if queue.send(Job::Finish(done)).await.is_ok() {
+                let _ = finished.await;
             }
-        }
-    }
-
-    /// Makes a last checkpoint and waits until it is in its places.
-    pub async fn finish(&mut self, chain: &Chain, now: DateTime<Utc>) {
-        let checkpoint = Checkpoint::make(chain.keys(), chain.id(), chain.head(), now);
-        let (done, finished) = oneshot::channel();
-        if self.queue.send(Job::Put(Box::new(checkpoint))).await.is_ok()
-            && self.queue.send(Job::Finish(done)).await.is_ok()
-        {
-            let _ = finished.await;
-        }
+        });
+        futures::future::join_all(finishing).await;
     }
 }
 
-async fn serve(places: Vec<Place>, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.recv().await {
-        match job {
-            Job::Finish(done) => drop(done.send(())),
-            Job::Put(checkpoint) => {
-                for place in &places {
-                    let problem = match timeout(PATIENCE, place.put(&checkpoint)).await {
-                        Ok(Ok(())) => {
-                            counter!("gate_audit_checkpoints_total", "outcome" => "kept").increment(1);
-                            continue;
+/// One place, and what it has not taken yet.
+struct Desk {
+    place: Place,
+    waiting: VecDeque<Checkpoint>,
+}
+
+impl Desk {
+    async fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut again = interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    None => return,
+                    Some(Job::Put(checkpoint)) => {
+                        let is_idle = self.waiting.is_empty();
+                        self.wait(checkpoint);
+                        // Behind others that were not taken, it waits for their turn.
+                        if is_idle {
+                            self.keep().await;
                         }
-                        Ok(Err(problem)) => problem.to_string(),
-                        Err(_) => format!("it took longer than {PATIENCE:?}"),
-                    };
-                    counter!("gate_audit_checkpoints_total", "outcome" => "failed").increment(1);
-                    tracing::error!(?place, problem, "a checkpoint was not kept");
-                }
+                    }
+                    Some(Job::Finish(done)) => {
+                        self.keep().await;
+                        let _ = done.send(());
+                    }
+                },
+                _ = again.tick() => self.keep().await,
             }
+        }
+    }
+
+    /// A later head of a chain stands for the earlier ones: it follows from them. One that is no later does not, for
+    /// then one of the two was not what was sealed, and both are evidence.
+    fn wait(&mut self, checkpoint: Checkpoint) {
+        let (chain, reach) = checkpoint.reach();
+        self.waiting.retain(|earlier| earlier.reach().0 != chain || earlier.reach().1 >= reach);
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(checkpoint);
+    }
+
+    async fn keep(&mut self) {
+        while let Some(checkpoint) = self.waiting.front() {
+            if let Err(problem) = self.place.keep(checkpoint).await {
+                let (place, waiting) = (&self.place, self.waiting.len());
+                tracing::error!(?place, %problem, waiting, "a checkpoint was not kept; it is tried again");
+                return;
+            }
+            self.waiting.pop_front();
         }
     }
 }

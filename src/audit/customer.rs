@@ -49,7 +49,8 @@ impl CustomerEvent {
             id: self.id,
             source: self.source.clone(),
             tenant: self.tenant_id.clone(),
-            commitment: self.commitment(),
+            personal_digest: self.personal_digest(),
+            commitment: self.commitment(&self.personal_digest()),
         };
         Draft { record: twin.into_record(now), customer: Some(Box::new(self)) }
     }
@@ -73,29 +74,78 @@ impl CustomerEvent {
         self.occurred_at = self.occurred_at.trunc_subsecs(6);
     }
 
-    /// SHA-256 of the salt and the canonical row, in hexadecimal: what the twin keeps of it. Without the salt, which
-    /// erasure takes, nobody can try actors against it.
-    pub fn commitment(&self) -> String {
+    /// SHA-256 of the salt and who acted, in hexadecimal. Without the salt, which erasure takes, nobody can try actors
+    /// against it.
+    fn personal_digest(&self) -> String {
         let mut text = String::new();
         let mut object = Object::begin(&mut text);
-        object.text("action", Some(&self.action));
         object.text("actor_id", self.actor_id.as_deref());
+        object.end();
+        self.salted(&text)
+    }
+
+    /// SHA-256 of the canonical row in hexadecimal, with the digest in the actor's place: what the twin keeps of the row,
+    /// and what still proves the row when the actor is erased.
+    fn commitment(&self, personal_digest: &str) -> String {
+        let mut text = String::new();
+        self.write(Actor::Digest(personal_digest), &mut text);
+        hexadecimal::encode(&Sha256::digest(text))
+    }
+
+    /// What twins kept before they had the digest: it proves nothing of a row that is erased.
+    fn first_commitment(&self) -> String {
+        let mut text = String::new();
+        self.write(Actor::Id(self.actor_id.as_deref()), &mut text);
+        self.salted(&text)
+    }
+
+    fn salted(&self, text: &str) -> String {
+        let salt = self.salt.as_deref().unwrap_or_default();
+        hexadecimal::encode(&Sha256::new().chain_update(salt).chain_update(text).finalize())
+    }
+
+    fn write(&self, actor: Actor<'_>, out: &mut String) {
+        let mut object = Object::begin(out);
+        object.text("action", Some(&self.action));
+        if let Actor::Id(id) = actor {
+            object.text("actor_id", id);
+        }
         object.text("actor_kind", Some(&self.actor_kind));
         object.json("detail", self.detail.as_ref());
         object.text("dimension", Some(&self.dimension));
         object.text("id", Some(&self.id.to_string()));
         object.time("occurred_at", self.occurred_at);
+        if let Actor::Digest(digest) = actor {
+            object.text("personal_digest", Some(digest));
+        }
         object.text("request_id", self.request_id.as_deref());
         object.text("source", Some(&self.source));
         object.text("subject_id", self.subject_id.as_deref());
         object.text("tenant_id", Some(&self.tenant_id));
         object.end();
-        let salt = self.salt.as_deref().unwrap_or_default();
-        hexadecimal::encode(&Sha256::new().chain_update(salt).chain_update(text).finalize())
     }
 
-    /// Whether the twin's detail commits to this row.
+    /// Whether the row is what its twin was made of.
     pub fn is_committed_to_by(&self, twin: &Value) -> bool {
-        twin.get("commitment") == Some(&json!(self.commitment()))
+        let commitment = match twin.get("personal_digest") {
+            None => self.first_commitment(),
+            Some(digest) if *digest == self.personal_digest() => self.commitment(&self.personal_digest()),
+            Some(_) => return false,
+        };
+        twin.get("commitment") == Some(&json!(commitment))
     }
+
+    /// Whether the row is what its twin was made of, but for the actor and the salt, which are gone.
+    pub fn is_what_erasure_left_of(&self, twin: &Value) -> bool {
+        let Some(digest) = twin.get("personal_digest") else { return true };
+        let commitment = self.commitment(digest.as_str().unwrap_or_default());
+        twin.get("commitment") == Some(&json!(commitment))
+    }
+}
+
+/// How a canonical row tells who acted.
+#[derive(Clone, Copy)]
+enum Actor<'a> {
+    Id(Option<&'a str>),
+    Digest(&'a str),
 }

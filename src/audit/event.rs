@@ -44,7 +44,13 @@ pub enum AuditEvent {
     /// A line of a gate's spool was torn or altered: its row is lost. `offset` is unknown where the line is whole and no row.
     SpoolDamaged { file: String, offset: Option<u64>, bytes: u64 },
     /// A service reported something about a customer's data: the twin of a row of `customer_audit_events`.
-    CustomerEvent { id: uuid::Uuid, source: String, tenant: String, commitment: String },
+    CustomerEvent {
+        id: uuid::Uuid,
+        source: String,
+        tenant: String,
+        personal_digest: String,
+        commitment: String,
+    },
     /// What was old enough went.
     RetentionApplied { grants_audit: u64, ticket_grants: u64, drift: u64, by: String },
     /// The personal values of `rows` rows were blanked. Those rows name this event.
@@ -217,10 +223,14 @@ impl AuditEvent {
                 detail: Some(json!({ "file": file, "offset": offset, "bytes": bytes })),
                 ..AuditRecord::blank("spool_damaged", "gate", now)
             },
-            AuditEvent::CustomerEvent { id, source, tenant, commitment } => AuditRecord {
+            AuditEvent::CustomerEvent { id, source, tenant, personal_digest, commitment } => AuditRecord {
                 id,
                 actor_id: Some(source),
-                detail: Some(json!({ "tenant": tenant, "commitment": commitment })),
+                detail: Some(json!({
+                    "tenant": tenant,
+                    "personal_digest": personal_digest,
+                    "commitment": commitment,
+                })),
                 ..AuditRecord::blank("customer_event", "machine", now)
             },
             AuditEvent::RetentionApplied { grants_audit, ticket_grants, drift, by } => {

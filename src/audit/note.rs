@@ -3,6 +3,9 @@
 //! They share the chain [`CONTROL`], whose head is a row of the database: whoever writes to it holds it until the
 //! transaction ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::chain::{CONTROL, Chain, Head, Sealed};
 use super::event::AuditRecord;
 use super::keys::KeyRing;
@@ -11,17 +14,24 @@ use super::keys::KeyRing;
 #[derive(Clone, Debug)]
 pub struct Notary {
     keys: KeyRing,
+    has_news: Arc<AtomicBool>,
 }
 
 impl Notary {
     /// A notary that seals with the first of `keys`.
     pub fn new(keys: KeyRing) -> Notary {
-        Notary { keys }
+        Notary { keys, has_news: Arc::default() }
     }
 
     /// A record that the store is to seal and write with what it records.
     pub fn note(&self, record: AuditRecord) -> Note {
+        self.has_news.store(true, Ordering::Relaxed);
         Note { record, keys: self.keys.clone() }
+    }
+
+    /// Whether a note was made since this was asked last: the chain may have a head then that no checkpoint names.
+    pub fn take_news(&self) -> bool {
+        self.has_news.swap(false, Ordering::Relaxed)
     }
 
     /// The keys, for a chain of one's own.

@@ -8,15 +8,18 @@
 //!
 //! JSON holds no raw line break, so a line that is torn or was altered costs itself and nothing behind it. A file is
 //! locked by the process that writes it; one that nobody locks was left by a process that died, and whoever finds it
-//! takes it over.
+//! takes it over. Everything here may wait for a disk: it is called where waiting is allowed.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 const EXTENSION: &str = "spool";
 /// The checksum in hexadecimal, and the space behind it.
 const CHECKSUM: usize = 9;
+/// No row comes near it, so what is longer is none. It is also the most that is read at once.
+const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
 /// A row did not go to the spool.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +40,17 @@ pub enum SpoolError {
 pub enum Line {
     /// What was appended.
     Whole(String),
-    /// Torn or altered: its checksum is not that of its text.
+    /// Torn or altered: its checksum is not that of its text. Lines beside each other are one.
     Damaged { offset: u64, bytes: u64 },
+}
+
+/// What a look through the folder found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Files that are this process's now, by their names.
+    pub orphans: Vec<Spool>,
+    /// Files that cannot be opened, and why.
+    pub unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 /// A spool file that this process has locked.
@@ -68,8 +80,7 @@ impl Spool {
         // Under another name until it is locked: a file that nobody locks would be taken for one of the dead.
         let unlocked = folder.join(format!("{name}.new"));
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(&unlocked)?;
         file.lock()?;
         std::fs::rename(&unlocked, &path)?;
@@ -78,34 +89,51 @@ impl Spool {
         Ok(Spool { path, file, end: 0, settled: 0, limit, is_torn: false })
     }
 
-    /// Takes over what dead processes left in `folder`. Files that live processes write are theirs.
+    /// Takes over what dead processes left in `folder`. Files that live processes write are theirs; one that cannot be
+    /// opened (another user's, a folder) keeps nobody from the others.
     ///
     /// # Errors
     ///
-    /// The folder or a file in it cannot be read.
-    pub fn orphans(folder: &Path, limit: u64) -> io::Result<Vec<Spool>> {
-        let mut orphans = Vec::new();
+    /// The folder cannot be read.
+    pub fn orphans(folder: &Path, limit: u64) -> io::Result<Scan> {
+        let mut scan = Scan::default();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != EXTENSION) {
                 continue;
             }
-            let file = match OpenOptions::new().read(true).write(true).open(&path) {
-                Ok(file) => file,
-                // Another gate has just settled and removed it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => continue,
-                Err(TryLockError::Error(error)) => return Err(error),
+            match Spool::take_over(path.clone(), limit) {
+                Ok(Some(orphan)) => scan.orphans.push(orphan),
+                Ok(None) => {}
+                Err(error) => scan.unreadable.push((path, error)),
             }
-            let end = file.metadata()?.len();
-            orphans.push(Spool { path, file, end, settled: 0, limit, is_torn: false });
         }
-        orphans.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(orphans)
+        scan.orphans.sort_by(|one, other| one.path.cmp(&other.path));
+        scan.unreadable.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(scan)
+    }
+
+    /// Opens and locks a file, unless another process has it, or has just settled and removed it.
+    fn take_over(path: PathBuf, limit: u64) -> io::Result<Option<Spool>> {
+        // Opening a pipe would wait for somebody who writes to it.
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let about = file.metadata()?;
+        if !about.is_file() {
+            let what = if about.file_type().is_fifo() { "it is a pipe" } else { "it is no regular file" };
+            return Err(io::Error::other(what));
+        }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Its length when nobody writes to it any more.
+        let end = file.metadata()?.len();
+        Ok(Some(Spool { path, file, end, settled: 0, limit, is_torn: false }))
     }
 
     /// Where the file is.
@@ -169,18 +197,27 @@ impl Spool {
         let mut reader = BufReader::new(file);
         let mut lines = Vec::new();
         let mut offset = self.settled;
-        while lines.len() < most && offset < self.end {
+        while lines.len() < most && offset < self.end && offset - self.settled < LONGEST_LINE {
             let mut bytes = Vec::new();
-            let length = reader.read_until(b'\n', &mut bytes)? as u64;
+            // What lies behind `end` is of an append that failed.
+            let longest = LONGEST_LINE.min(self.end - offset);
+            let length = reader.by_ref().take(longest).read_until(b'\n', &mut bytes)? as u64;
             if length == 0 {
                 break;
             }
-            // What lies behind `end` is of an append that failed.
-            let length = length.min(self.end - offset);
-            lines.push(check(&bytes).map_or(Line::Damaged { offset, bytes: length }, Line::Whole));
+            match (check(&bytes), lines.last_mut()) {
+                (Some(text), _) => lines.push(Line::Whole(text)),
+                (None, Some(Line::Damaged { bytes, .. })) => *bytes += length,
+                (None, _) => lines.push(Line::Damaged { offset, bytes: length }),
+            }
             offset += length;
         }
         Ok((lines, Mark(offset)))
+    }
+
+    /// Notes that everything before `mark` is in the database, and leaves the file as it is.
+    pub fn pass(&mut self, mark: Mark) {
+        self.settled = mark.0;
     }
 
     /// Notes that everything before `mark` is in the database. A spool that is settled as a whole begins anew.
@@ -189,7 +226,7 @@ impl Spool {
     ///
     /// The file cannot be cut. Its lines would be replayed once more, which does no harm: they are known by their id.
     pub fn settle(&mut self, mark: Mark) -> io::Result<()> {
-        self.settled = mark.0;
+        self.pass(mark);
         if self.is_settled() && self.end > 0 {
             self.file.set_len(0)?;
             self.file.sync_data()?;
@@ -205,6 +242,17 @@ impl Spool {
     /// The file cannot be removed.
     pub fn close(self) -> io::Result<()> {
         if self.is_settled() { std::fs::remove_file(&self.path) } else { Ok(()) }
+    }
+
+    /// Puts the file out of the way, for somebody to look at what in it is no row: `NAME.damaged`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be renamed.
+    pub fn put_aside(self) -> io::Result<PathBuf> {
+        let aside = self.path.with_extension("damaged");
+        std::fs::rename(&self.path, &aside)?;
+        Ok(aside)
     }
 }
 

@@ -22,7 +22,8 @@ fn left_behind(folder: &Path, numbers: std::ops::Range<u32>) -> PathBuf {
 }
 
 fn only_orphan(folder: &Path) -> Spool {
-    let mut orphans = Spool::orphans(folder, LIMIT).unwrap();
+    let Scan { mut orphans, unreadable } = Spool::orphans(folder, LIMIT).unwrap();
+    assert!(unreadable.is_empty(), "{unreadable:?}");
     assert_eq!(orphans.len(), 1);
     orphans.remove(0)
 }
@@ -52,7 +53,7 @@ fn a_file_is_taken_over_from_the_dead_and_not_from_the_living() {
     left_behind(folder.path(), 0..4);
     let _living = Spool::create(folder.path(), "living", LIMIT).unwrap();
     let mut orphan = only_orphan(folder.path());
-    assert!(Spool::orphans(folder.path(), LIMIT).unwrap().is_empty(), "taken over once");
+    assert!(Spool::orphans(folder.path(), LIMIT).unwrap().orphans.is_empty(), "taken over once");
     let (read, mark) = orphan.oldest(100).unwrap();
     assert_eq!(read, whole(0..4));
     orphan.settle(mark).unwrap();
@@ -138,4 +139,48 @@ fn a_disk_that_takes_nothing_is_an_error_and_recovers() {
     spool.file = disk;
     spool.append(&lines(1..2)).unwrap();
     assert_eq!(spool.oldest(9).unwrap().0, whole(0..2));
+}
+
+/// A folder, a pipe, a link to nowhere and a file of another user have the name of a spool: they are named, and what is one
+/// is taken over.
+#[test]
+fn what_cannot_be_opened_keeps_nobody_from_the_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    left_behind(folder.path(), 0..4);
+    let named = |name: &str| folder.path().join(name);
+    fs::create_dir(named("a-folder.spool")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(named("a-pipe.spool")).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink("/proc/self/no-such-file", named("a-link.spool")).unwrap();
+    fs::write(named("unreadable.spool"), "x").unwrap();
+    fs::set_permissions(named("unreadable.spool"), fs::Permissions::from_mode(0o000)).unwrap();
+    let Scan { orphans, unreadable } = Spool::orphans(folder.path(), LIMIT).unwrap();
+    let files = unreadable.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap());
+    let mut files: Vec<&str> = files.collect();
+    // Root reads every file.
+    files.retain(|file| *file != "unreadable.spool");
+    assert_eq!(files, ["a-folder.spool", "a-pipe.spool"], "{unreadable:?}");
+    assert!(orphans.iter().any(|orphan| orphan.path().ends_with("dead.spool")));
+}
+
+/// Nothing but noise, with line breaks and without: it is one piece of damage for each part that is read, whatever its size.
+#[test]
+fn noise_is_no_row_and_takes_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("noise.spool");
+    fs::write(&path, [&b"\n\xff\x00\n"[..], &vec![b'x'; 40_000_000], b"\n\n"].concat()).unwrap();
+    let mut spool = only_orphan(folder.path());
+    let mut read = 0;
+    while !spool.is_settled() {
+        let (lines, mark) = spool.oldest(100).unwrap();
+        let [Line::Damaged { offset, bytes }] = lines[..] else { panic!("{} lines", lines.len()) };
+        assert_eq!(offset, read);
+        assert!(bytes <= 2 * LONGEST_LINE, "{bytes}");
+        read += bytes;
+        spool.pass(mark);
+    }
+    assert_eq!(read, fs::metadata(&path).unwrap().len());
+    let aside = spool.put_aside().unwrap();
+    assert!(aside.ends_with("noise.damaged") && aside.exists() && !path.exists());
 }

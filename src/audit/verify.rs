@@ -24,26 +24,31 @@
 //!   It is counted in [`Summary::unproven`] and is a finding of its own only if it contradicts its own hashes.
 //! - Rows without a link belong to no chain, so it cannot be said where they came from.
 //! - A tail that was cut is found only if a checkpoint or the first row of a later chain names a head beyond it; rows
-//!   that nothing has named yet (up to a minute or 1,000) can be cut unseen.
+//!   that nothing has named yet (up to a minute or 1,000) can be cut unseen. `gate_audit_control` names the end of the
+//!   commands' chain too, but whoever cuts the chain can set it back.
+//! - Which event an erased row names is not sealed; how many rows name it is. Two erased rows could swap their events.
 //! - Who holds the key can write a new history. A checkpoint in a place that he does not reach shows it
 //!   ([`Kind::Rewritten`]).
 
 mod claims;
+mod customers;
 mod judge;
 mod placement;
 mod row;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use self::claims::Claims;
+use self::claims::{Claims, Witnesses};
+pub use self::customers::StoredCustomer;
 use self::row::Row;
-use super::chain::{Link, Mac};
+use super::chain::{CONTROL, Head, Link, Mac};
 use super::checkpoint::Checkpoint;
-use super::event::AuditRecord;
+use super::event::{AuditRecord, ChainHead};
+use super::hexadecimal;
 use super::keys::KeyRing;
 
 /// How many rows are looked at together where a row does not follow.
@@ -70,8 +75,17 @@ pub struct Finding {
     pub last: Option<i64>,
     /// The row's id, if it is about one row.
     pub row: Option<String>,
+    /// The customer's event, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_event: Option<String>,
     #[serde(flatten)]
     pub kind: Kind,
+}
+
+impl Finding {
+    fn of(kind: Kind) -> Finding {
+        Finding { chain: None, sequence: None, last: None, row: None, customer_event: None, kind }
+    }
 }
 
 /// What is wrong.
@@ -88,6 +102,9 @@ pub enum Kind {
     Reordered { belongs_at: i64 },
     /// The chain had rows up to `head`, says `witness`, and now ends before `sequence`.
     Cut { head: i64, witness: String },
+    /// `gate_audit_control`, where commands read the end of their chain, says another one than the rows: its row is
+    /// gone or no head (`None`), names another MAC than the last row's, or was set back.
+    ControlHead { says: Option<i64> },
     /// The chain is in order, but the row had another mac, says the witness: it was sealed anew.
     Rewritten { witness: String },
     /// The row has no link.
@@ -98,7 +115,7 @@ pub enum Kind {
     BadCheckpoint { line: u64, reason: String },
     /// Blanked rows and the `admin_erased` event do not agree: so many rows name it, so many it names. `None`: there
     /// is no such event.
-    ErasureUnaccounted { event: String, found: u64, expected: Option<u64> },
+    ErasureUnaccounted { table: &'static str, event: String, found: u64, expected: Option<u64> },
 }
 
 /// What was looked at, and the verdict.
@@ -107,10 +124,15 @@ pub struct Summary {
     pub rows: u64,
     pub chains: u64,
     pub checkpoints: u64,
+    /// Chains that no checkpoint names: rows that were cut off their ends need not be missed.
+    pub chains_without_checkpoint: u64,
     /// Rows whose personal values were blanked.
     pub erased: u64,
     /// Rows whose predecessor is missing or changed, so that nothing proves them.
     pub unproven: u64,
+    /// Customers' events that have a twin in a chain, and how many of them are erased.
+    pub customer_events: u64,
+    pub customer_events_erased: u64,
     pub findings: u64,
     /// The earliest and the latest time of a row.
     pub first_at: Option<DateTime<Utc>>,
@@ -161,8 +183,8 @@ struct Current {
     buffer: VecDeque<Row>,
     renumbered: Option<Renumbered>,
     unknown: Option<Unknown>,
-    /// The heads that checkpoints name.
-    witnesses: BTreeMap<i64, Mac>,
+    /// What others say of its rows.
+    witnesses: Witnesses,
 }
 
 /// Takes rows one by one and reports what is wrong as soon as it is known.
@@ -198,6 +220,21 @@ impl<F: FnMut(Finding)> Verifier<F> {
         }
     }
 
+    /// Takes what `gate_audit_control` says, read before the first row; `None`: its row is gone.
+    pub fn control_before(&mut self, said: Option<&ChainHead>) {
+        match said.and_then(control_head) {
+            Some(head) => self.claims.control_before(head),
+            None => self.find_control_head(said.map(|said| said.sequence)),
+        }
+    }
+
+    /// Takes what `gate_audit_control` says, read after the last row: commands may have gone on meanwhile.
+    pub fn control_after(&mut self, said: Option<&ChainHead>) {
+        if let Some(head) = said.and_then(control_head) {
+            self.claims.control_after(head);
+        }
+    }
+
     /// Takes the next row. The rows of a chain must come together, in the order of their sequence.
     pub fn row(&mut self, stored: StoredRow) {
         self.summary.rows += 1;
@@ -222,9 +259,10 @@ impl<F: FnMut(Finding)> Verifier<F> {
         self.advance(false);
     }
 
-    /// Ends the last chain and holds the rows to what checkpoints, other chains and erasures say of them.
+    /// Ends the last chain and compares what was read with what checkpoints, other chains and erasures say of it.
     pub fn finish(mut self) -> Summary {
         self.end_chain();
+        self.summary.chains_without_checkpoint = self.claims.without_checkpoint();
         for finding in std::mem::take(&mut self.claims).settle() {
             self.summary.findings += 1;
             (self.report)(finding);
@@ -283,11 +321,15 @@ impl<F: FnMut(Finding)> Verifier<F> {
         self.count_sealed(row, place);
     }
 
-    /// Holds a proven row to its checkpoint, if it has one, and takes what it says.
+    /// Compares a proven row with what witnesses say of its place, and takes what it says itself.
     fn count_sealed(&mut self, row: Row, place: i64) {
-        let witness = self.current.as_mut().and_then(|current| current.witnesses.remove(&place));
-        if witness.is_some_and(|witness| Some(witness) != row.mac) {
-            self.find_row(&row, Kind::Rewritten { witness: "checkpoint".to_owned() });
+        let Some(current) = &mut self.current else { return };
+        let witnesses = current.witnesses.remove(&place).unwrap_or_default();
+        let control = self.claims.control_says(&current.id, place);
+        if let Some((_, witness)) = witnesses.iter().find(|(mac, _)| Some(*mac) != row.mac) {
+            self.find_row(&row, Kind::Rewritten { witness: witness.to_string() });
+        } else if control.is_some_and(|mac| Some(mac) != row.mac) {
+            self.find_control_head(Some(place));
         }
         self.note_place(&row, place);
         self.claims.said(row.said, &row.id);
@@ -363,8 +405,20 @@ impl<F: FnMut(Finding)> Verifier<F> {
     fn find(&mut self, sequence: Option<i64>, last: Option<i64>, row: Option<String>, kind: Kind) {
         let chain = self.current.as_ref().map(|current| current.id.clone()).filter(|_| sequence.is_some());
         self.summary.findings += 1;
-        (self.report)(Finding { chain, sequence, last, row, kind });
+        (self.report)(Finding { chain, sequence, last, row, ..Finding::of(kind) });
     }
+
+    fn find_control_head(&mut self, says: Option<i64>) {
+        self.summary.findings += 1;
+        let kind = Kind::ControlHead { says };
+        (self.report)(Finding { chain: Some(CONTROL.to_owned()), sequence: says, ..Finding::of(kind) });
+    }
+}
+
+/// The head that a row of `gate_audit_control` is, if it is one: of no rows it has a mac of zeros.
+fn control_head(said: &ChainHead) -> Option<Head> {
+    let head = Head { sequence: said.sequence, mac: hexadecimal::decode(&said.mac)? };
+    (head.sequence > 0 || head == Head::default()).then_some(head)
 }
 
 impl<F> fmt::Debug for Verifier<F> {

@@ -14,18 +14,22 @@
 //! been committed when the connection broke is written again under the same id, and is there once.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::backlog::Backlog;
 use super::chain::{Chain, Head};
+use super::checkpoint::{Checkpoint, Pace};
 use super::checkpoints::Checkpoints;
+use super::control_watch;
 use super::entry::{Draft, Entry};
-use super::event::AuditRecord;
+use super::event::{AuditEvent, AuditRecord};
+use super::orphans::{Orphans, Unreadable};
 use super::spool::SpoolError;
 use crate::clock::SharedClock;
 use crate::store::{AuditStore, StoreError};
@@ -37,6 +41,7 @@ pub struct AuditWriter {
     finish: mpsc::Sender<oneshot::Sender<()>>,
     patience: Duration,
     state: Arc<SharedState>,
+    unreadable: Unreadable,
 }
 
 #[derive(Debug)]
@@ -89,15 +94,26 @@ impl AuditState {
 }
 
 #[derive(Debug, Default)]
-struct SharedState(AtomicU8);
+struct SharedState {
+    state: AtomicU8,
+    /// Why the database took no rows when it was asked last.
+    problem: Mutex<Option<&'static str>>,
+}
 
 impl SharedState {
     fn set(&self, state: AuditState) {
-        self.0.store(state as u8, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Relaxed);
+        if state == AuditState::Database {
+            self.set_problem(None);
+        }
+    }
+
+    fn set_problem(&self, problem: Option<&'static str>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     fn get(&self) -> AuditState {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             0 => AuditState::Database,
             1 => AuditState::Spool,
             _ => AuditState::Nowhere,
@@ -122,7 +138,7 @@ impl AuditWriter {
     /// # Errors
     ///
     /// The spool's folder cannot be used. Better at start than when it is needed.
-    pub fn start<S: AuditStore + ?Sized + Send + Sync + 'static>(
+    pub async fn start<S: AuditStore + ?Sized + Send + Sync + 'static>(
         store: Arc<S>,
         chain: Chain,
         clock: SharedClock,
@@ -133,19 +149,33 @@ impl AuditWriter {
         let (queue, waiting) = mpsc::channel(options.batch.saturating_mul(64).max(1));
         let (finish, finishing) = mpsc::channel(1);
         let state = Arc::new(SharedState::default());
-        let backlog = Backlog::open(options.spool.as_ref(), chain.id())?;
+        let backlog = Backlog::open(options.spool.as_ref(), chain.id()).await?;
+        let (events, told) = mpsc::channel(1);
+        let unreadable = Unreadable::default();
+        let database_time = options.patience / 2;
+        let mut beside = JoinSet::new();
+        if let Some((folder, limit)) = options.spool.clone() {
+            let (store, keys, clock) = (store.clone(), chain.keys().clone(), clock.clone());
+            let (unreadable, checkpoints) = (unreadable.clone(), checkpoints.clone());
+            let orphans =
+                Orphans { store, folder, limit, database_time, events, checkpoints, keys, clock, unreadable };
+            beside.spawn(orphans.follow());
+        }
         let desk = Desk {
             store,
+            pace: Pace::new(chain.head(), clock.now()),
             chain,
             clock,
             backlog,
             checkpoints,
             batch: options.batch.max(1),
-            database_time: options.patience / 2,
+            database_time,
             state: state.clone(),
+            told,
+            beside,
         };
         tokio::spawn(desk.run(waiting, finishing));
-        Ok(AuditWriter { queue, finish, patience: options.patience, state })
+        Ok(AuditWriter { queue, finish, patience: options.patience, state, unreadable })
     }
 
     /// Returns when the record is durable.
@@ -186,6 +216,16 @@ impl AuditWriter {
         self.state.get()
     }
 
+    /// Why rows do not go to the database at present: [`StoreError::kind`].
+    pub fn problem(&self) -> Option<&'static str> {
+        *self.state.problem.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files in the spool's folder whose rows wait because they cannot be read.
+    pub fn unreadable_spools(&self) -> Vec<PathBuf> {
+        self.unreadable.files()
+    }
+
     /// Writes what waits and makes a last checkpoint. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         let (done, finished) = oneshot::channel();
@@ -204,9 +244,14 @@ struct Desk<S: ?Sized> {
     clock: SharedClock,
     backlog: Backlog,
     checkpoints: Option<Checkpoints>,
+    pace: Pace,
     batch: usize,
     database_time: Duration,
     state: Arc<SharedState>,
+    /// What the other tasks of the audit have to record.
+    told: mpsc::Receiver<AuditEvent>,
+    /// They end with this one.
+    beside: JoinSet<()>,
 }
 
 impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
@@ -226,6 +271,10 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
                 },
                 _ = tick.tick() => {
                     self.replay().await;
+                    self.checkpoint();
+                }
+                Some(event) = self.told.recv() => {
+                    self.note(event).await;
                     self.checkpoint();
                 }
                 Some(done) = finishing.recv() => {
@@ -263,7 +312,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
         }
         let before = self.chain.head();
         let entries = self.seal(&drafts);
-        let error = if !self.backlog.holds_own() {
+        let error = if !self.backlog.holds_any() {
             match self.append(&entries).await {
                 Ok(()) => {
                     self.state.set(AuditState::Database);
@@ -323,6 +372,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
         let rows = entries.len();
         if self.state.get() == AuditState::Database {
             tracing::error!(%error, "audit rows go to the spool");
+            self.state.set_problem(Some(error.kind()));
         }
         match self.backlog.append(entries).await {
             Ok(()) => {
@@ -341,36 +391,50 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
 
     /// Brings what waits to the database, a part at a time, so that new rows need not wait for all of it.
     async fn replay(&mut self) {
-        let was_behind = self.backlog.holds_own();
+        let was_behind = self.backlog.holds_any();
         for event in self.backlog.replay(self.store.as_ref(), self.database_time / 2).await {
-            let draft = Draft::from(event.into_record(self.clock.now()));
-            // Whatever becomes of it: it is logged and counted already.
-            let _ = self.write(vec![draft]).await;
+            self.note(event).await;
         }
         gauge!("gate_audit_spool_bytes").set(self.backlog.waiting_bytes() as f64);
-        if was_behind && !self.backlog.holds_own() {
+        if was_behind && !self.backlog.holds_any() {
             self.state.set(AuditState::Database);
             tracing::info!("every audit row that waited is in the database");
         }
     }
 
+    /// Writes what the audit has to say of itself. Whatever becomes of it: it is logged and counted already.
+    async fn note(&mut self, event: AuditEvent) {
+        let draft = Draft::from(event.into_record(self.clock.now()));
+        let _ = self.write(vec![draft]).await;
+    }
+
     /// What a checkpoint says is in the database must be there: none while rows wait.
     fn checkpoint(&mut self) {
-        if let Some(checkpoints) = &mut self.checkpoints
-            && !self.backlog.holds_own()
+        let (head, now) = (self.chain.head(), self.clock.now());
+        if let Some(checkpoints) = &self.checkpoints
+            && !self.backlog.holds_any()
+            && self.pace.is_due(head, now)
+            && checkpoints.offer(&Checkpoint::make(self.chain.keys(), self.chain.id(), head, now))
         {
-            checkpoints.offer(&self.chain, self.clock.now());
+            self.pace.taken(head, now);
         }
     }
 
     async fn close(&mut self) {
         self.replay().await;
-        if let Some(checkpoints) = &mut self.checkpoints
-            && !self.backlog.holds_own()
-        {
-            checkpoints.finish(&self.chain, self.clock.now()).await;
+        self.beside.shutdown().await;
+        if let Some(checkpoints) = self.checkpoints.clone() {
+            let (keys, now) = (self.chain.keys().clone(), self.clock.now());
+            if !self.backlog.holds_any() {
+                checkpoints.offer(&Checkpoint::make(&keys, self.chain.id(), self.chain.head(), now));
+            }
+            let looking = control_watch::checkpoint(self.store.as_ref(), &keys, now);
+            if let Ok(Ok(Some(checkpoint))) = tokio::time::timeout(self.database_time, looking).await {
+                checkpoints.offer(&checkpoint);
+            }
+            checkpoints.finish().await;
         }
-        self.backlog.close();
+        self.backlog.close().await;
     }
 }
 

@@ -11,7 +11,7 @@ use crate::audit::event::{AuditEvent, ChainHead};
 use crate::audit::keys::KeyRing;
 use crate::audit::note::Note;
 use crate::clock::SystemClock;
-use crate::store::audit::{StoredCustomerEvent, StoredEvent};
+use crate::store::audit::{ControlChain, StoredCustomerEvent, StoredEvent};
 
 /// How the store treats one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,6 +113,10 @@ impl AuditStore for Store {
         unreachable!("a writer reads nothing")
     }
 
+    async fn control_chain(&self) -> Result<ControlChain, StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
     async fn send_customer_events(&self, _: mpsc::Sender<StoredCustomerEvent>) -> Result<(), StoreError> {
         unreachable!("a writer reads nothing")
     }
@@ -141,21 +145,23 @@ struct Desk {
     writer: AuditWriter,
 }
 
-fn start(store: Store, spool_bytes: u64) -> Desk {
+async fn start(store: Store, spool_bytes: u64) -> Desk {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(store);
-    let writer = on(&folder, &store, "one", spool_bytes);
+    let writer = on(&folder, &store, "one", spool_bytes).await;
     Desk { folder, store, writer }
 }
 
-fn on(folder: &tempfile::TempDir, store: &Arc<Store>, chain: &str, spool_bytes: u64) -> AuditWriter {
+async fn on(folder: &tempfile::TempDir, store: &Arc<Store>, chain: &str, spool_bytes: u64) -> AuditWriter {
     let keys = KeyRing::parse(&format!("test:{}=", "A".repeat(43))).unwrap();
     let options = WriterOptions {
         batch: 64,
         patience: Duration::from_millis(200),
         spool: (spool_bytes > 0).then(|| (folder.path().join("spool"), spool_bytes)),
     };
-    AuditWriter::start(store.clone(), Chain::new(chain, keys), Arc::new(SystemClock), None, &options).unwrap()
+    let started =
+        AuditWriter::start(store.clone(), Chain::new(chain, keys), Arc::new(SystemClock), None, &options);
+    started.await.unwrap()
 }
 
 impl Desk {
@@ -177,7 +183,7 @@ impl Desk {
 
 #[tokio::test]
 async fn records_that_wait_together_share_a_transaction_and_stay_in_order() {
-    let desk = start(Store::default(), 0);
+    let desk = start(Store::default(), 0).await;
     let records: Vec<AuditRecord> = (0..200).map(|number| record(&number.to_string())).collect();
     let writes = records.iter().map(|record| desk.writer.write(record.clone()));
     for outcome in futures::future::join_all(writes).await {
@@ -191,7 +197,7 @@ async fn records_that_wait_together_share_a_transaction_and_stay_in_order() {
 #[tokio::test]
 async fn while_the_database_is_away_rows_go_to_the_spool_and_come_back_in_order_once() {
     for mood in [Mood::Away, Mood::Hangs, Mood::CommitsAndBreaks] {
-        let desk = start(Store::default(), 1 << 20);
+        let desk = start(Store::default(), 1 << 20).await;
         desk.writer.write(record("before")).await.unwrap();
         desk.store.stay(Some(mood));
         for number in 0..5 {
@@ -213,7 +219,7 @@ async fn while_the_database_is_away_rows_go_to_the_spool_and_come_back_in_order_
 #[tokio::test]
 async fn without_a_spool_or_with_a_full_one_nothing_is_promised() {
     for spool_bytes in [0, 100] {
-        let desk = start(Store::default(), spool_bytes);
+        let desk = start(Store::default(), spool_bytes).await;
         desk.store.stay(Some(Mood::Away));
         let outcome = desk.writer.write(record("anna")).await;
         assert!(matches!(outcome, Err(AuditError::NotTaken { .. })), "{outcome:?}");
@@ -228,7 +234,7 @@ async fn without_a_spool_or_with_a_full_one_nothing_is_promised() {
 
 #[tokio::test]
 async fn a_row_that_the_database_refuses_costs_no_other_its_row() {
-    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20);
+    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
     let writes = ["a", "b", "poison", "c"].map(|actor| desk.writer.write(record(actor)));
     let outcomes = futures::future::join_all(writes).await;
     assert!(matches!(outcomes[2], Err(AuditError::Refused(_))), "{:?}", outcomes[2]);
@@ -239,7 +245,7 @@ async fn a_row_that_the_database_refuses_costs_no_other_its_row() {
 
 #[tokio::test]
 async fn a_row_of_the_spool_that_the_database_refuses_is_set_aside() {
-    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20);
+    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
     desk.store.stay(Some(Mood::Away));
     for actor in ["a", "poison", "b"] {
         desk.writer.write(record(actor)).await.unwrap();
@@ -259,7 +265,7 @@ async fn a_row_of_the_spool_that_the_database_refuses_is_set_aside() {
 async fn the_next_gate_brings_what_a_dead_one_left() {
     let folder = tempfile::tempdir().unwrap();
     let dead = {
-        let desk = start(Store::default(), 1 << 20);
+        let desk = start(Store::default(), 1 << 20).await;
         desk.store.stay(Some(Mood::Away));
         for actor in ["a", "b", "c"] {
             desk.writer.write(record(actor)).await.unwrap();
@@ -269,7 +275,7 @@ async fn the_next_gate_brings_what_a_dead_one_left() {
     std::fs::create_dir(folder.path().join("spool")).unwrap();
     std::fs::write(folder.path().join("spool/one.spool"), &dead[..dead.len() - 10]).unwrap();
     let store = Arc::new(Store::default());
-    let _next = on(&folder, &store, "two", 1 << 20);
+    let _next = on(&folder, &store, "two", 1 << 20).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     while store.rows().len() < 3 {
         assert!(Instant::now() < deadline, "{:?}", store.rows());
@@ -280,11 +286,59 @@ async fn the_next_gate_brings_what_a_dead_one_left() {
     let expected = [("one", "token_revoked"), ("one", "token_revoked"), ("two", "spool_damaged")];
     assert_eq!(told, expected.map(|(chain, event)| (chain.to_owned(), event.to_owned())));
     assert!(!folder.path().join("spool/one.spool").exists());
+    let kept = std::fs::read(folder.path().join("spool/one.damaged")).unwrap();
+    assert_eq!(kept, &dead[..dead.len() - 10], "what is no row is kept for somebody to look at");
+}
+
+/// Beside what a dead gate left there are a folder, noise and a row that no gate wrote: the gate starts, brings the rows,
+/// says which file it cannot read, and takes that one over too once it can be read.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_spool_keeps_nobody_from_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = {
+        let desk = start(Store::default(), 1 << 20).await;
+        desk.store.stay(Some(Mood::Away));
+        desk.writer.write(record("a")).await.unwrap();
+        std::fs::read(desk.folder.path().join("spool/one.spool")).unwrap()
+    };
+    let spool = |name: &str| folder.path().join("spool").join(name);
+    std::fs::create_dir_all(spool("folder.spool")).unwrap();
+    std::fs::write(spool("one.spool"), left).unwrap();
+    std::fs::write(spool("noise.spool"), [b'\n', 0xff].repeat(100_000)).unwrap();
+    let line = |text: &str| format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()));
+    std::fs::write(spool("other.spool"), line("{\"version\":9}")).unwrap();
+
+    let store = Arc::new(Store::default());
+    let next = on(&folder, &store, "two", 1 << 20).await;
+    next.write(record("own")).await.unwrap();
+    let events = || {
+        let rows = store.rows();
+        let mut events: Vec<String> =
+            rows.into_iter().map(|row| row.record.event_type.into_owned()).collect();
+        events.sort();
+        events
+    };
+    let expected = ["spool_damaged", "spool_damaged", "token_revoked", "token_revoked"];
+    until("the rows that can be read are brought", || events() == expected).await;
+    assert_eq!(next.unreadable_spools(), [spool("folder.spool")]);
+    assert!(spool("noise.damaged").exists() && spool("other.damaged").exists());
+
+    std::fs::remove_dir(spool("folder.spool")).unwrap();
+    until("it is tried again", || next.unreadable_spools().is_empty()).await;
+}
+
+/// Waits for a condition. Time stands still but for the timers that everybody waits for.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
 async fn a_writer_that_finishes_writes_what_waits_and_leaves_no_file() {
-    let desk = start(Store::default(), 1 << 20);
+    let desk = start(Store::default(), 1 << 20).await;
     let writes: Vec<_> = (0..100).map(|number| desk.writer.write(record(&number.to_string()))).collect();
     let (outcomes, ()) =
         futures::future::join(futures::future::join_all(writes), desk.writer.finish(Duration::from_secs(5)))

@@ -1,15 +1,37 @@
 //! `console-gate migrate`
 
-use super::{Common, Finding, operator, with_notary};
-use crate::audit::AuditEvent;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-pub(super) fn run(common: &Common) -> anyhow::Result<Finding> {
+use clap::Args;
+
+use super::{Common, Finding, checkpoint, operator, with_notary};
+use crate::audit::AuditEvent;
+use crate::store::migrations::MigrationTerms;
+use crate::store::migrations::progress::{Progress, listed};
+
+/// Bring the database's schema up to date and say what was done
+///
+/// On Postgres it waits for locks in turns of half a second, so that Console's writers get through; the work itself takes
+/// as long as it takes. As the owner of Console's tables.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Seconds after which a migration that never got its lock is given up
+    #[arg(long, default_value_t = 300)]
+    patience: u64,
+}
+
+pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
+    let terms =
+        MigrationTerms { patience: Duration::from_secs(command.patience), ..MigrationTerms::default() };
+    let screen = Screen::default();
     with_notary(&settings, async |store, notary| {
-        let report = store.migrate().await?;
+        let report = store.migrate_watched(terms, &|progress| screen.show(&progress)).await?;
         if !report.applied.is_empty() {
             let event = AuditEvent::MigrationApplied { migrations: report.applied.clone(), by: operator() };
             store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?;
+            checkpoint::keep(&settings, &store, &notary).await;
         }
         for table in &report.adopted_tables {
             println!("adopted  table {table}: it was here already and was left as it is");
@@ -27,4 +49,31 @@ pub(super) fn run(common: &Common) -> anyhow::Result<Finding> {
         );
         Ok(Finding::Clean)
     })
+}
+
+/// Standard error, for who waits. Whom it waits for is said when that changes, and now and then.
+#[derive(Default)]
+struct Screen {
+    last: Mutex<Vec<i32>>,
+}
+
+const NOW_AND_THEN: u32 = 10;
+
+impl Screen {
+    fn show(&self, progress: &Progress) {
+        match progress {
+            Progress::Applying(migration) => eprintln!("applying {migration}"),
+            Progress::Applied(migration, took) => {
+                eprintln!("applied  {migration} in {:.1} s", took.as_secs_f64());
+            }
+            Progress::Waiting { what, tries, holders } => {
+                let pids: Vec<i32> = holders.iter().map(|holder| holder.pid).collect();
+                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                if *last != pids || *tries == 1 || tries.is_multiple_of(NOW_AND_THEN) {
+                    eprintln!("waiting  {what} (try {tries}): the lock is held by {}", listed(holders));
+                    *last = pids;
+                }
+            }
+        }
+    }
 }

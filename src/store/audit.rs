@@ -1,18 +1,28 @@
 //! The append-only audit table, and the rows of customers' events that belong to it.
 
+mod control;
+mod exact;
+mod stored;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::{Stream, TryStreamExt as _};
-use sqlx::QueryBuilder;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use sqlx::{FromRow, QueryBuilder};
 use tokio::sync::mpsc;
 
+use self::control::{
+    CONTROL_CHAIN, ControlColumns, HeadRow, LEAVE_CONTROL, TAKE_CONTROL, control_head, control_row,
+};
+use self::exact::Exact;
+pub use self::stored::{ControlChain, StoredCustomerEvent, StoredEvent};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::chain::{CONTROL, Head, Link};
+use crate::audit::chain::CONTROL;
 use crate::audit::customer::CustomerEvent;
 use crate::audit::event::{ChainHead, NAMED_HEADS};
-use crate::audit::verify::StoredRow;
-use crate::audit::{AuditRecord, Entry, Note};
+use crate::audit::{Entry, Note};
 
 /// Appends audit rows and reads them back.
 #[async_trait]
@@ -58,6 +68,9 @@ pub trait AuditStore {
     /// Where the chains end, those with the newest rows first.
     async fn heads(&self) -> Result<Vec<ChainHead>, StoreError>;
 
+    /// Where the chain that commands share ends, and where `gate_audit_control` says that it does.
+    async fn control_chain(&self) -> Result<ControlChain, StoreError>;
+
     /// Sends every customer's event with what its twin says; and for a twin without its event, only the twin's id.
     ///
     /// # Errors
@@ -72,122 +85,12 @@ pub trait AuditStore {
     async fn traces_of(&self, actor_id: &str) -> Result<(u64, u64), StoreError>;
 
     /// Blanks what is personal in every row that names `actor_id`, in the name of `note`, which tells how many rows
-    /// these are; all in one transaction.
+    /// these are, and removes the admin from drift, its sign-offs and the decision log; all in one transaction.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when there are other numbers of rows by now than the note says; nothing was changed.
     async fn erase(&self, actor_id: &str, rows: (u64, u64), note: &Note) -> Result<(), StoreError>;
-}
-
-/// An audit row as it is read back. What a row must have is optional here: somebody may have taken it.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
-pub struct StoredEvent {
-    pub id: String,
-    pub event_type: String,
-    pub occurred_at_utc: DateTime<Utc>,
-    pub actor_kind: String,
-    pub actor_id: Option<String>,
-    pub session_id: Option<String>,
-    pub request_id: Option<String>,
-    pub client_address: Option<String>,
-    pub method: Option<String>,
-    pub path: Option<String>,
-    pub route: Option<String>,
-    pub reason: Option<String>,
-    pub required: Option<Json<serde_json::Value>>,
-    pub held: Option<Json<serde_json::Value>>,
-    pub mapping_sha256: Option<String>,
-    pub epoch: Option<i64>,
-    pub detail: Option<Json<serde_json::Value>>,
-    pub chain_id: Option<String>,
-    pub sequence: Option<i64>,
-    pub key_id: Option<String>,
-    pub personal_salt: Option<String>,
-    pub personal_digest: Option<String>,
-    pub content_hash: Option<String>,
-    pub mac: Option<String>,
-    pub erased_by: Option<String>,
-}
-
-/// A customer's event as it is read back, and what its twin says. Where only one of them is there, the other's columns
-/// are empty.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
-pub struct StoredCustomerEvent {
-    pub id: String,
-    pub tenant_id: Option<String>,
-    pub dimension: Option<String>,
-    pub action: Option<String>,
-    pub occurred_at_utc: Option<DateTime<Utc>>,
-    pub source: Option<String>,
-    pub actor_kind: Option<String>,
-    pub actor_id: Option<String>,
-    pub subject_id: Option<String>,
-    pub request_id: Option<String>,
-    pub detail: Option<Json<serde_json::Value>>,
-    pub salt: Option<String>,
-    pub erased_by: Option<String>,
-    pub twin: Option<Json<serde_json::Value>>,
-}
-
-impl StoredEvent {
-    /// The row as far as the chain is concerned. An id that is no UUID is somebody's edit, and reads as none.
-    pub fn into_row(self) -> StoredRow {
-        let link = || {
-            Some(Link {
-                chain_id: self.chain_id?,
-                sequence: self.sequence?,
-                key_id: self.key_id?,
-                personal_salt: self.personal_salt,
-                personal_digest: self.personal_digest?,
-                content_hash: self.content_hash?,
-                mac: self.mac?,
-            })
-        };
-        StoredRow {
-            record: AuditRecord {
-                id: uuid::Uuid::try_parse(&self.id).unwrap_or_default(),
-                event_type: self.event_type.into(),
-                occurred_at: self.occurred_at_utc,
-                actor_kind: self.actor_kind.into(),
-                actor_id: self.actor_id,
-                session_id: self.session_id,
-                request_id: self.request_id,
-                client_address: self.client_address,
-                method: self.method.map(Into::into),
-                path: self.path,
-                route: self.route,
-                reason: self.reason.map(Into::into),
-                required: self.required.map(|json| json.0),
-                held: self.held.map(|json| json.0),
-                mapping_sha256: self.mapping_sha256,
-                epoch: self.epoch,
-                detail: self.detail.map(|json| json.0),
-            },
-            link: link(),
-            erased_by: self.erased_by,
-        }
-    }
-}
-
-impl StoredCustomerEvent {
-    /// The event as it was reported, if it is there and whole.
-    pub fn into_event(self) -> Option<CustomerEvent> {
-        Some(CustomerEvent {
-            id: uuid::Uuid::try_parse(&self.id).ok()?,
-            tenant_id: self.tenant_id?,
-            dimension: self.dimension?,
-            action: self.action?,
-            occurred_at: self.occurred_at_utc?,
-            source: self.source?,
-            actor_kind: self.actor_kind?,
-            actor_id: self.actor_id,
-            subject_id: self.subject_id,
-            request_id: self.request_id,
-            detail: self.detail.map(|json| json.0),
-            salt: self.salt,
-        })
-    }
 }
 
 const INSERT: &str = "
@@ -226,12 +129,6 @@ const HEADS: &str = "
         ON last.chain_id = e.chain_id AND last.sequence = e.sequence
      ORDER BY e.occurred_at_utc DESC, e.id DESC LIMIT $1";
 
-/// Takes the row first, so that whoever comes second waits, and reads the mac as it then is.
-const TAKE_CONTROL: &str = "
-    UPDATE gate_audit_control SET sequence = sequence + 1 WHERE id = 1 RETURNING sequence - 1 AS sequence, mac";
-
-const LEAVE_CONTROL: &str = "UPDATE gate_audit_control SET mac = $1 WHERE id = 1";
-
 const CUSTOMER_EVENTS: &str = "
     SELECT COALESCE(c.id, e.id) AS id, c.tenant_id, c.dimension, c.action, c.occurred_at_utc, c.source, c.actor_kind,
            c.actor_id, c.subject_id, c.request_id, c.detail, c.salt, c.erased_by, e.detail AS twin
@@ -246,12 +143,6 @@ const ERASE: &str = "
      WHERE actor_id = $1";
 
 const ERASED: &str = "DELETE FROM gate_pending_erasures WHERE actor_id = $1";
-
-#[derive(sqlx::FromRow)]
-struct HeadRow {
-    sequence: i64,
-    mac: String,
-}
 
 /// Hands rows on as they come. Whoever has heard enough drops the other end.
 async fn send<T>(
@@ -281,6 +172,16 @@ impl PostgresStore {
         Ok(rows.unsigned_abs())
     }
 
+    /// Reads rows to be verified. Postgres keeps each value in one spelling.
+    fn exactly<'r, T>(
+        rows: impl Stream<Item = Result<PgRow, sqlx::Error>> + Unpin + 'r,
+    ) -> impl Stream<Item = Result<T, sqlx::Error>> + Unpin + 'r
+    where
+        T: for<'a> FromRow<'a, PgRow> + 'r,
+    {
+        rows.map(|row| T::from_row(&row?))
+    }
+
     /// A connection whose statements may take as long as they like. It does not go back to the pool.
     async fn long_reader(&self) -> Result<super::postgres::Lease, StoreError> {
         let mut connection = self.pool.acquire().await?;
@@ -302,6 +203,17 @@ impl SqliteStore {
         Ok(sqlx::query(erase).bind(actor_id).bind(event).execute(connection).await?.rows_affected())
     }
 
+    /// Reads rows to be verified.
+    fn exactly<'r, T>(
+        rows: impl Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin + 'r,
+    ) -> impl Stream<Item = Result<T, sqlx::Error>> + Unpin + 'r
+    where
+        Exact<T>: for<'a> FromRow<'a, SqliteRow>,
+        T: 'r,
+    {
+        rows.map(|row| Exact::from_row(&row?).map(|Exact(row)| row))
+    }
+
     async fn long_reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
         Ok(self.pool.acquire().await?)
     }
@@ -316,17 +228,14 @@ macro_rules! audit_store {
                 connection: &mut $connection,
                 note: &Note,
             ) -> Result<String, StoreError> {
-                let row: HeadRow = sqlx::query_as(TAKE_CONTROL).fetch_one(&mut *connection).await?;
-                let head = match row.sequence {
-                    0 => Head::default(),
-                    sequence => Head::from_columns(sequence, &row.mac)
-                        .ok_or_else(|| StoreError::Broken(format!("the head of the chain `{CONTROL}`")))?,
-                };
+                let row: Option<HeadRow> =
+                    sqlx::query_as(TAKE_CONTROL).fetch_optional(&mut *connection).await?;
+                let head = control_head(row)?;
                 let (sealed, head) = note.seal(head);
                 let mac = head.named(CONTROL).mac;
                 sqlx::query(LEAVE_CONTROL).bind(mac).execute(&mut *connection).await?;
                 let id = sealed.record.id.to_string();
-                Self::insert(connection, &[&Entry::from(sealed)]).await?;
+                Self::insert(connection, &[&Entry::from(sealed)]).await.map_err(control_row)?;
                 Ok(id)
             }
 
@@ -397,10 +306,10 @@ macro_rules! audit_store {
                         && entries.iter().all(|entry| entry.customer.is_none());
                     if is_one_statement {
                         // One statement is one transaction, and saves a lone denial two round trips.
-                        let mut connection = self.pool.acquire().await?;
+                        let mut connection = self.audit_pool.acquire().await?;
                         return Self::insert(&mut connection, &entries).await;
                     }
-                    let mut transaction = self.begin().await?;
+                    let mut transaction = self.begin_audit().await?;
                     Self::insert(&mut transaction, &entries).await?;
                     Ok(transaction.commit().await?)
                 })
@@ -409,7 +318,7 @@ macro_rules! audit_store {
 
             async fn append_missing(&self, entries: &[Entry]) -> Result<u64, StoreError> {
                 bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
+                    let mut transaction = self.begin_audit().await?;
                     let mut known = std::collections::HashSet::new();
                     for rows in entries.chunks(ROWS_PER_STATEMENT) {
                         let mut query =
@@ -464,7 +373,7 @@ macro_rules! audit_store {
 
             async fn send_by_chain(&self, rows: mpsc::Sender<StoredEvent>) -> Result<(), StoreError> {
                 let mut connection = self.long_reader().await?;
-                send(sqlx::query_as(BY_CHAIN).fetch(&mut *connection), rows).await
+                send(Self::exactly(sqlx::query(BY_CHAIN).fetch(&mut *connection)), rows).await
             }
 
             async fn send_by_time(
@@ -488,12 +397,20 @@ macro_rules! audit_store {
                 .await
             }
 
+            async fn control_chain(&self) -> Result<ControlChain, StoreError> {
+                bounded(self.limit, async {
+                    let row: ControlColumns = sqlx::query_as(CONTROL_CHAIN).fetch_one(&self.pool).await?;
+                    Ok(row.into())
+                })
+                .await
+            }
+
             async fn send_customer_events(
                 &self,
                 rows: mpsc::Sender<StoredCustomerEvent>,
             ) -> Result<(), StoreError> {
                 let mut connection = self.long_reader().await?;
-                send(sqlx::query_as(CUSTOMER_EVENTS).fetch(&mut *connection), rows).await
+                send(Self::exactly(sqlx::query(CUSTOMER_EVENTS).fetch(&mut *connection)), rows).await
             }
 
             async fn pending_erasures(&self) -> Result<Vec<String>, StoreError> {
@@ -529,6 +446,7 @@ macro_rules! audit_store {
                     transaction.rollback().await?;
                     return Err(StoreError::Conflict("rows were added meanwhile".into()));
                 }
+                Self::erase_evidence(&mut transaction, actor_id, note.record().occurred_at).await?;
                 sqlx::query(ERASED).bind(actor_id).execute(&mut *transaction).await?;
                 Ok(transaction.commit().await?)
             }

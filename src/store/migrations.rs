@@ -1,15 +1,22 @@
 //! Bringing a schema up to date, and saying what was done.
 //!
 //! Migrations only ever add (`IF NOT EXISTS`, `ON CONFLICT DO NOTHING`): on Console's own database tables with these
-//! names may be there already, and they are adopted as they are. sqlx keeps the ledger (`_sqlx_migrations`), checks
-//! that an applied file was not edited since; a lock sees to it that two gates never migrate at once.
+//! names may be there already, and they are adopted as they are. sqlx keeps the ledger (`_sqlx_migrations`) and applies
+//! each file in a transaction; a lock sees to it that two gates never migrate at once. On Postgres, where others work
+//! on the same tables, [`patience`] waits for locks in turns.
+
+mod patience;
+pub mod progress;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::PgDatabaseError;
 
+use self::patience::{Patience, Step};
+use self::progress::Progress;
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -28,6 +35,48 @@ pub struct MigrationReport {
     pub adopted_tables: Vec<String>,
 }
 
+/// How a schema differs from the one that this release knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchemaState {
+    /// Migrations that are not applied, `0012 rbac core`.
+    pub pending: Vec<String>,
+    /// Migrations that are applied and that this release does not have.
+    pub unknown: Vec<String>,
+    /// Whether no gate has ever migrated it, as far as the role can see.
+    pub is_new: bool,
+}
+
+impl SchemaState {
+    /// What to say of a schema that a newer release has migrated; `None` if none has.
+    pub fn newer(&self) -> Option<String> {
+        (!self.unknown.is_empty()).then(|| {
+            format!(
+                "a newer release migrated it: this one ({}) does not know {}. Run the newer release",
+                env!("CARGO_PKG_VERSION"),
+                self.unknown.join(", ")
+            )
+        })
+    }
+}
+
+/// How patient a migration run is where others hold what it needs. SQLite waits as any statement does.
+#[derive(Clone, Copy, Debug)]
+pub struct MigrationTerms {
+    /// How long one try waits for a lock. Whoever comes behind waits for as long, so it is short.
+    pub lock_timeout: Duration,
+    /// How long all tries of one step may take.
+    pub patience: Duration,
+}
+
+impl Default for MigrationTerms {
+    fn default() -> Self {
+        MigrationTerms { lock_timeout: Duration::from_millis(500), patience: Duration::from_secs(300) }
+    }
+}
+
+/// Is told how far a run has come.
+pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
 /// Migrates.
 #[async_trait]
 pub trait MigrationStore {
@@ -37,23 +86,84 @@ pub trait MigrationStore {
     ///
     /// [`StoreError::Schema`] when an applied file was edited or the database is from a newer gate; otherwise
     /// what the database said. A migration that fails leaves nothing of itself behind.
-    async fn migrate(&self) -> Result<MigrationReport, StoreError>;
+    async fn migrate(&self) -> Result<MigrationReport, StoreError> {
+        self.migrate_watched(MigrationTerms::default(), &|_| {}).await
+    }
+
+    /// As [`MigrationStore::migrate`], telling `watcher` what is done and what is waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`MigrationStore::migrate`].
+    async fn migrate_watched(
+        &self,
+        terms: MigrationTerms,
+        watcher: Watcher<'_>,
+    ) -> Result<MigrationReport, StoreError>;
+
+    /// How the schema differs from the one that this release knows.
+    ///
+    /// # Errors
+    ///
+    /// The database did not tell; the role may not read its ledger of migrations.
+    async fn schema_state(&self) -> Result<SchemaState, StoreError>;
 
     /// The migrations that are not applied, `0012 rbac core`; empty when the schema is current.
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError>;
+    ///
+    /// # Errors
+    ///
+    /// As [`MigrationStore::schema_state`].
+    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.schema_state().await?.pending)
+    }
 }
+
+/// A row of the ledger: its version, its description and the checksum of its file.
+type Applied = (i64, String, Vec<u8>);
+
+const LEDGER: &str = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
 
 fn label(version: i64, description: &str) -> String {
     format!("{version:04} {description}")
+}
+
+/// What the ledger, if there is one, means for `migrator`.
+fn state(migrator: &Migrator, ledger: Option<&[Applied]>) -> SchemaState {
+    let applied: BTreeSet<i64> = ledger.unwrap_or_default().iter().map(|(version, ..)| *version).collect();
+    let pending = migrator.iter().filter(|migration| !applied.contains(&migration.version));
+    let unknown =
+        ledger.unwrap_or_default().iter().filter(|(version, ..)| !migrator.version_exists(*version));
+    SchemaState {
+        pending: pending.map(|migration| label(migration.version, &migration.description)).collect(),
+        unknown: unknown.map(|(version, description, _)| label(*version, description)).collect(),
+        is_new: ledger.is_none(),
+    }
+}
+
+/// The migrations that are to be applied, unless the ledger says that it is another release's to do.
+fn to_apply<'m>(
+    migrator: &'m Migrator,
+    ledger: Option<&[Applied]>,
+) -> Result<Vec<&'m Migration>, StoreError> {
+    if let Some(newer) = state(migrator, ledger).newer() {
+        return Err(StoreError::Schema(newer));
+    }
+    let mut missing = Vec::new();
+    for migration in migrator.iter() {
+        let applied = ledger.unwrap_or_default().iter().find(|(version, ..)| *version == migration.version);
+        match applied {
+            None => missing.push(migration),
+            Some((.., checksum)) if *checksum == *migration.checksum => {}
+            Some((version, ..)) => return Err(schema_error(MigrateError::VersionMismatch(*version))),
+        }
+    }
+    Ok(missing)
 }
 
 fn schema_error(error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMismatch(version) => {
             StoreError::Schema(format!("migration {version:04} was applied from a file with other contents"))
-        }
-        MigrateError::VersionMissing(version) => {
-            StoreError::Schema(format!("migration {version:04} was applied by a newer gate"))
         }
         MigrateError::Execute(error) => error.into(),
         MigrateError::ExecuteMigration(error, version) => {
@@ -95,87 +205,155 @@ fn is_ours(table: &str) -> bool {
     OURS.contains(&table) || table.starts_with("gate_")
 }
 
-macro_rules! migration_store {
-    ($store:ty, $connection:ty, $migrator:expr, $tables:expr) => {
-        impl $store {
-            async fn tables(connection: &mut $connection) -> Result<BTreeSet<String>, StoreError> {
-                let names: Vec<String> = sqlx::query_scalar($tables).fetch_all(connection).await?;
-                Ok(names.into_iter().filter(|name| is_ours(name)).collect())
-            }
-
-            async fn pending(connection: &mut $connection) -> Result<Vec<String>, StoreError> {
-                let all = $migrator.iter().map(|migration| (migration.version, &migration.description));
-                if !Self::tables(connection).await?.contains("_sqlx_migrations") {
-                    return Ok(all.map(|(version, description)| label(version, description)).collect());
-                }
-                let applied =
-                    connection.list_applied_migrations(&$migrator.table_name).await.map_err(schema_error)?;
-                let applied: BTreeSet<i64> = applied.into_iter().map(|migration| migration.version).collect();
-                Ok(all
-                    .filter(|(version, _)| !applied.contains(version))
-                    .map(|(version, description)| label(version, description))
-                    .collect())
-            }
-
-            /// Migrates on a connection that has seen to it that nobody migrates beside it: otherwise two gates
-            /// would each report what one of them has done.
-            async fn migrate_alone(connection: &mut $connection) -> Result<MigrationReport, StoreError> {
-                let before = Self::tables(connection).await?;
-                let pending = Self::pending(connection).await?;
-                $migrator.run_direct(None, connection, false).await.map_err(schema_error)?;
-                let after = Self::tables(connection).await?;
-                let is_first_run = !before.contains("_sqlx_migrations");
-                let own = |table: &&String| *table != "_sqlx_migrations";
-                Ok(MigrationReport {
-                    already_applied: $migrator.iter().count() - pending.len(),
-                    applied: pending,
-                    created_tables: after.difference(&before).filter(own).cloned().collect(),
-                    adopted_tables: if is_first_run { before.into_iter().collect() } else { Vec::new() },
-                })
-            }
-        }
-    };
+/// What was there before a run, and what is to say of it after.
+struct Before {
+    tables: BTreeSet<String>,
+    is_new: bool,
 }
 
-migration_store!(
-    PostgresStore,
-    sqlx::PgConnection,
-    POSTGRES,
-    "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()"
-);
-migration_store!(
-    SqliteStore,
-    sqlx::SqliteConnection,
-    SQLITE,
-    "SELECT name FROM sqlite_master WHERE type = 'table'"
-);
+impl Before {
+    fn report(self, migrator: &Migrator, applied: Vec<String>, after: &BTreeSet<String>) -> MigrationReport {
+        let own = |table: &&String| *table != "_sqlx_migrations";
+        MigrationReport {
+            already_applied: migrator.iter().count() - applied.len(),
+            applied,
+            created_tables: after.difference(&self.tables).filter(own).cloned().collect(),
+            adopted_tables: if self.is_new { self.tables.into_iter().collect() } else { Vec::new() },
+        }
+    }
+}
+
+impl PostgresStore {
+    /// The catalog tells everybody of every table; `information_schema` only of those that the role may use.
+    const TABLES: &'static str = "
+        SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')";
+
+    async fn tables(connection: &mut sqlx::PgConnection) -> Result<BTreeSet<String>, StoreError> {
+        let names: Vec<String> = sqlx::query_scalar(Self::TABLES).fetch_all(connection).await?;
+        Ok(names.into_iter().filter(|name| is_ours(name)).collect())
+    }
+
+    /// The rows of the ledger, if there is one.
+    async fn ledger(connection: &mut sqlx::PgConnection) -> Result<Option<Vec<Applied>>, StoreError> {
+        const PLACE: &str = "
+            SELECT current_schema()::text, current_user::text,
+                   (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE c.oid = to_regclass('_sqlx_migrations'))";
+        let (schema, role, place): (Option<String>, String, Option<String>) =
+            sqlx::query_as(PLACE).fetch_one(&mut *connection).await?;
+        let Some(schema) = schema else {
+            return Err(StoreError::Forbidden(format!(
+                "the role `{role}` may use no schema that its `search_path` names: `GRANT USAGE ON SCHEMA ... TO {role}`"
+            )));
+        };
+        match place {
+            None => Ok(None),
+            Some(place) if place != schema => Err(StoreError::Schema(format!(
+                "the gate's tables are in the schema `{place}`, and the role `{role}` works in `{schema}`: set its \
+                 `search_path` to `{place}`"
+            ))),
+            Some(_) => Ok(Some(sqlx::query_as(LEDGER).fetch_all(connection).await?)),
+        }
+    }
+
+    /// Audit rows hold any text.
+    async fn check_encoding(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
+        let encoding: String =
+            sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(connection).await?;
+        if encoding == "UTF8" {
+            return Ok(());
+        }
+        Err(StoreError::Unusable(format!(
+            "its encoding is {encoding}, and audit rows hold any Unicode text: create it with ENCODING 'UTF8'"
+        )))
+    }
+}
 
 #[async_trait]
 impl MigrationStore for PostgresStore {
-    async fn migrate(&self) -> Result<MigrationReport, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        // The lock is the session's. It must not outlive this call in the pool, however the call ends.
-        connection.close_on_drop();
-        connection.lock().await.map_err(schema_error)?;
-        Self::migrate_alone(&mut connection).await
+    async fn migrate_watched(
+        &self,
+        terms: MigrationTerms,
+        watcher: Watcher<'_>,
+    ) -> Result<MigrationReport, StoreError> {
+        let mut run = Patience::begin(self, terms, watcher).await?;
+        // Where there is nothing to do, no lock is taken and no right is needed but to look.
+        let ledger = Self::ledger(run.connection()).await?;
+        if !to_apply(&POSTGRES, ledger.as_deref())?.is_empty() {
+            Self::check_encoding(run.connection()).await?;
+            run.take(Step::Lock).await?;
+        }
+        let ledger = Self::ledger(run.connection()).await?;
+        let before = Before { tables: Self::tables(run.connection()).await?, is_new: ledger.is_none() };
+        let mut applied = Vec::new();
+        for migration in to_apply(&POSTGRES, ledger.as_deref())? {
+            if applied.is_empty() {
+                run.take(Step::Ledger(&POSTGRES)).await?;
+            }
+            let name = label(migration.version, &migration.description);
+            watcher(Progress::Applying(name.clone()));
+            let took = run.take(Step::Apply(&POSTGRES, migration)).await?;
+            watcher(Progress::Applied(name.clone(), took));
+            applied.push(name);
+        }
+        let after = Self::tables(run.connection()).await?;
+        Ok(before.report(&POSTGRES, applied, &after))
     }
 
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        bounded(self.limit, async { Self::pending(&mut *self.pool.acquire().await?).await }).await
+    async fn schema_state(&self) -> Result<SchemaState, StoreError> {
+        bounded(self.limit, async {
+            let ledger = Self::ledger(&mut *self.pool.acquire().await?).await?;
+            Ok(state(&POSTGRES, ledger.as_deref()))
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    async fn tables(connection: &mut sqlx::SqliteConnection) -> Result<BTreeSet<String>, StoreError> {
+        let names: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
+            .fetch_all(connection)
+            .await?;
+        Ok(names.into_iter().filter(|name| is_ours(name)).collect())
+    }
+
+    async fn ledger(connection: &mut sqlx::SqliteConnection) -> Result<Option<Vec<Applied>>, StoreError> {
+        if !Self::tables(&mut *connection).await?.contains("_sqlx_migrations") {
+            return Ok(None);
+        }
+        Ok(Some(sqlx::query_as(LEDGER).fetch_all(connection).await?))
     }
 }
 
 #[async_trait]
 impl MigrationStore for SqliteStore {
-    async fn migrate(&self) -> Result<MigrationReport, StoreError> {
+    async fn migrate_watched(
+        &self,
+        _: MigrationTerms,
+        watcher: Watcher<'_>,
+    ) -> Result<MigrationReport, StoreError> {
         // sqlx has no lock for SQLite, so the whole run is one transaction of the file's only writer.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let report = Self::migrate_alone(&mut transaction).await?;
+        let ledger = Self::ledger(&mut transaction).await?;
+        let before = Before { tables: Self::tables(&mut transaction).await?, is_new: ledger.is_none() };
+        let missing = to_apply(&SQLITE, ledger.as_deref())?;
+        let applied = missing.iter().map(|migration| label(migration.version, &migration.description));
+        let applied: Vec<String> = applied.collect();
+        if !applied.is_empty() {
+            watcher(Progress::Applying(applied.join(", ")));
+            SQLITE.run_direct(None, &mut *transaction, false).await.map_err(schema_error)?;
+        }
+        let after = Self::tables(&mut transaction).await?;
         transaction.commit().await?;
-        Ok(report)
+        Ok(before.report(&SQLITE, applied, &after))
     }
 
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        bounded(self.limit, async { Self::pending(&mut *self.pool.acquire().await?).await }).await
+    async fn schema_state(&self) -> Result<SchemaState, StoreError> {
+        bounded(self.limit, async {
+            let ledger = Self::ledger(&mut *self.pool.acquire().await?).await?;
+            Ok(state(&SQLITE, ledger.as_deref()))
+        })
+        .await
     }
 }

@@ -59,6 +59,45 @@ fn who_holds_the_key_cannot_rewrite_what_a_checkpoint_saw() {
     assert!(told.contains(&"a 5 rewritten".to_owned()), "in a window as well: {told:?}");
 }
 
+/// Somebody has cut the chain and set its head back, and commands went on: two checkpoints name one place.
+#[test]
+fn two_checkpoints_of_one_place_are_both_believed() {
+    let mut chain = Chain::new("a", old_key());
+    let mut rows = extend(&mut chain, 5);
+    let cut = chain.head();
+    rows.extend(extend(&mut chain, 3));
+    let mut other = Chain::resume("a", old_key(), cut);
+    let sealed_anew = [rows[..5].to_vec(), extend(&mut other, 3)].concat();
+    for lines in [[line(&chain), line(&other)], [line(&other), line(&chain)]] {
+        for rows in [&rows, &sealed_anew] {
+            assert_eq!(told(&verify_with(old_key(), &lines, rows).0), ["a 8 rewritten"]);
+        }
+    }
+}
+
+/// The chain that commands share goes on behind what was cut, by honest commands: the first row of a gate's chain still
+/// knows the row that was there.
+#[test]
+fn a_later_chain_knows_which_row_was_the_last() {
+    let mut control = Chain::new("control", old_key());
+    let mut rows = extend(&mut control, 3);
+    let cut = control.head();
+    extend(&mut control, 2);
+    rows.push(chain_started(&mut Chain::new("b", old_key()), vec![control.head().named("control")]));
+    let mut resumed = Chain::resume("control", old_key(), cut);
+    rows.extend(extend(&mut resumed, 4));
+    assert_eq!(told(&verify(&rows)), ["control 5 rewritten"]);
+}
+
+#[test]
+fn chains_without_a_checkpoint_are_counted() {
+    let mut chain = Chain::new("a", old_key());
+    let mut all = extend(&mut chain, 2);
+    all.extend(rows("b", 2));
+    let (_, summary) = verify_with(old_key(), &[line(&chain)], &all);
+    assert_eq!((summary.chains, summary.chains_without_checkpoint), (2, 1));
+}
+
 #[test]
 fn a_forged_checkpoint_is_found() {
     let mut chain = Chain::new("a", old_key());
@@ -113,7 +152,7 @@ async fn a_torn_line_in_the_file_swallows_no_other() {
     std::fs::write(&path, "{\"at\":\"2026").unwrap();
     let mut chain = Chain::new("a", old_key());
     let rows = extend(&mut chain, 2);
-    let sink = FileSink::open(&path).unwrap();
+    let sink = FileSink::open(&path).await.unwrap();
     let checkpoint = Checkpoint::make(&old_key(), "a", chain.head(), start());
     sink.put(&checkpoint).await.unwrap();
     sink.put(&checkpoint).await.unwrap();

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::support::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use console_gate::audit::chain::Chain;
+use console_gate::audit::chain::{Chain, Head};
 use console_gate::audit::checkpoint::Checkpoint;
 use console_gate::audit::checkpoint_sink::{CheckpointSink as _, HttpSink, SinkError};
+use console_gate::audit::checkpoints::{Checkpoints, Place};
 use console_gate::audit::keys::{FileKeys, KeyError, KeyRing, KeySource as _, TextKeys};
 use console_gate::audit::kms::TransitKeys;
 use console_gate::outbound::{Outbound, OutboundError, Request, Url};
@@ -217,6 +218,36 @@ async fn the_start_fails_when_the_service_stays_away() {
     let short = service(vec![plaintext(&[1; 16])]).await.0;
     let error = transit(&short, Duration::from_secs(5)).keys().await.unwrap_err();
     assert!(matches!(error, KeyError::Short { length: 16, .. }), "{error}");
+}
+
+/// The chain is quiet afterwards, so no later checkpoint stands for one that was not taken.
+#[tokio::test]
+async fn a_checkpoint_that_was_not_taken_is_put_again() {
+    let (url, asked) =
+        service(vec![errors(507, "full"), errors(507, "full"), Act::Answer(201, String::new())]).await;
+    let checkpoints = Checkpoints::start(vec![Place::Http(HttpSink::new(outbound(), url, None))]);
+    let head = |sequence: i64, mac: u8| Head { sequence, mac: [mac; 32] };
+    let of = |chain: &str, head: Head| Checkpoint::make(&old_key(), chain, head, start());
+    let offered = [
+        of("a", head(1, 1)),
+        of("control", head(7, 7)),
+        of("a", head(2, 2)),
+        // It went back: the one before is the evidence.
+        of("control", head(7, 9)),
+    ];
+    for checkpoint in &offered {
+        assert!(checkpoints.offer(checkpoint));
+    }
+    for _ in 0..3 {
+        checkpoints.finish().await;
+    }
+    let asked = asked.lock().unwrap();
+    let mut kept: Vec<&str> =
+        asked[2..].iter().filter_map(|request| request.split("\r\n\r\n").nth(1)).collect();
+    kept.sort_unstable();
+    let mut expected = offered[1..].iter().map(Checkpoint::to_line).collect::<Vec<_>>();
+    expected.sort_unstable();
+    assert_eq!(kept, expected, "the later head of `a` stands for the earlier one");
 }
 
 #[tokio::test]

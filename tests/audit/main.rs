@@ -7,4 +7,5 @@ mod checkpoints;
 mod damage;
 mod golden;
 mod keys;
+mod stored;
 mod support;

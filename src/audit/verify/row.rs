@@ -33,7 +33,10 @@ pub(super) enum Said {
     /// A `chain_started`.
     Heads(Vec<ChainHead>),
     /// An `admin_erased`.
-    Erased(u64),
+    Erased {
+        rows: u64,
+        customer_rows: u64,
+    },
 }
 
 impl Row {
@@ -98,7 +101,10 @@ impl Said {
                 )
             }
             // An event without a number accounts for no row.
-            "admin_erased" => Said::Erased(detail("rows").and_then(Value::as_u64).unwrap_or(0)),
+            "admin_erased" => {
+                let count = |name: &str| detail(name).and_then(Value::as_u64).unwrap_or(0);
+                Said::Erased { rows: count("rows"), customer_rows: count("customer_rows") }
+            }
             _ => Said::Nothing,
         }
     }

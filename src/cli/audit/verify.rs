@@ -1,6 +1,5 @@
 //! `console-gate audit verify`
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -9,7 +8,6 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::audit::keys::KeyRing;
 use crate::audit::verify::{Finding as Damage, Kind, Summary, Verifier};
 use crate::cli::{Common, Finding, with_notary};
 use crate::store::SharedStore;
@@ -48,11 +46,11 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
     }
     with_notary(&settings, async |store, notary| {
         let mut findings = Vec::new();
-        let summary = chains(&store, notary.keys(), &files, &mut findings).await?;
-        let customers = customers(&store, &mut findings).await?;
+        let verifier = Verifier::new(notary.keys().clone(), |damage: Damage| findings.push(found(&damage)));
+        let summary = verify(&store, verifier, &files).await?;
         match command.format {
-            Format::Text => print_text(&findings, &summary, &customers),
-            Format::Json => print_json(&findings, &summary, &customers)?,
+            Format::Text => print_text(&findings, &summary),
+            Format::Json => print_json(&findings, &summary)?,
         }
         Ok(if findings.is_empty() { Finding::Clean } else { Finding::Findings })
     })
@@ -65,95 +63,45 @@ struct Found {
     json: Value,
 }
 
-async fn chains(
+async fn verify<F: FnMut(Damage)>(
     store: &SharedStore,
-    keys: &KeyRing,
+    mut verifier: Verifier<F>,
     files: &[PathBuf],
-    findings: &mut Vec<Found>,
 ) -> anyhow::Result<Summary> {
-    let mut verifier = Verifier::new(keys.clone(), |damage: Damage| findings.push(found(&damage)));
     for path in files {
         let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
         for (number, line) in (1..).zip(std::io::BufReader::new(file).lines()) {
             verifier.checkpoint(number, &line.with_context(|| path.display().to_string())?);
         }
     }
-    let (sender, mut rows) = mpsc::channel::<StoredEvent>(AHEAD);
-    let is_watched = std::io::stderr().is_terminal();
-    let reading = async {
-        let mut count = 0_u64;
-        while let Some(row) = rows.recv().await {
-            verifier.row(row.into_row());
-            count += 1;
-            if is_watched && count.is_multiple_of(PROGRESS) {
-                eprint!("\r{count} rows");
-            }
-        }
-        if is_watched && count >= PROGRESS {
-            eprint!("\r");
-        }
-        verifier.finish()
-    };
-    let (sent, summary) = futures::future::join(store.send_by_chain(sender), reading).await;
+    // Before the rows and after them, for commands may go on meanwhile.
+    verifier.control_before(store.control_chain().await?.head.as_ref());
+    let (sender, rows) = mpsc::channel::<StoredEvent>(AHEAD);
+    let reading = each(rows, |row| verifier.row(row.into_row()));
+    let (sent, ()) = futures::future::join(store.send_by_chain(sender), reading).await;
     sent.context("the rows cannot be read to their end")?;
-    Ok(summary)
-}
+    verifier.control_after(store.control_chain().await?.head.as_ref());
 
-/// What was seen of customers' events.
-#[derive(Default)]
-struct Customers {
-    events: u64,
-    erased: u64,
-}
-
-/// Holds each customer's event against its twin in the chain.
-async fn customers(store: &SharedStore, findings: &mut Vec<Found>) -> anyhow::Result<Customers> {
-    let (sender, mut rows) = mpsc::channel::<StoredCustomerEvent>(AHEAD);
-    let mut customers = Customers::default();
-    let mut erased: BTreeMap<String, u64> = BTreeMap::new();
-    let reading = async {
-        while let Some(row) = rows.recv().await {
-            if row.tenant_id.is_some() {
-                customers.events += 1;
-            }
-            if let (Some(event), None, None) = (&row.erased_by, &row.salt, &row.actor_id) {
-                customers.erased += 1;
-                *erased.entry(event.clone()).or_default() += 1;
-            }
-            findings.extend(customer_fault(row));
-        }
-    };
+    let (sender, rows) = mpsc::channel::<StoredCustomerEvent>(AHEAD);
+    let reading = each(rows, |row| verifier.customer(&row.into_row()));
     let (sent, ()) = futures::future::join(store.send_customer_events(sender), reading).await;
     sent.context("customers' events cannot be read to their end")?;
-    for (event, found) in erased {
-        let id = uuid::Uuid::try_parse(&event).unwrap_or_default();
-        let detail = store.by_id(id).await?.and_then(|event| event.detail);
-        let expected = detail.and_then(|detail| detail.0.get("customer_rows").and_then(Value::as_u64));
-        if expected != Some(found) {
-            findings.push(Found {
-                kind: "erasure_unaccounted",
-                sentence: format!("{found} customers' events are erased in the name of {event}, which tells of {}", expected.unwrap_or(0)),
-                json: json!({ "kind": "erasure_unaccounted", "event": event, "found": found, "expected": expected }),
-            });
-        }
-    }
-    Ok(customers)
+    Ok(verifier.finish())
 }
 
-fn customer_fault(row: StoredCustomerEvent) -> Option<Found> {
-    let id = row.id.clone();
-    let fault = |kind: &'static str, what: &str| {
-        let json = json!({ "kind": kind, "customer_event": id });
-        Some(Found { kind, sentence: format!("customer's event {id} {what}"), json })
-    };
-    let is_erased = row.erased_by.is_some() && row.salt.is_none() && row.actor_id.is_none();
-    let twin = row.twin.as_ref().map(|twin| twin.0.clone());
-    match (twin, row.into_event()) {
-        (None, _) => fault("inserted", "has no twin in the chain"),
-        (Some(_), None) => fault("removed", "is in the chain and not in its table"),
-        (Some(_), Some(_)) if is_erased => None,
-        (Some(twin), Some(event)) if event.is_committed_to_by(&twin) => None,
-        (Some(_), Some(_)) => fault("edited", "is not what its twin in the chain commits to"),
+/// Takes every row, and shows a person at a terminal how far it has come.
+async fn each<T>(mut rows: mpsc::Receiver<T>, mut take: impl FnMut(T)) {
+    let is_watched = std::io::stderr().is_terminal();
+    let mut count = 0_u64;
+    while let Some(row) = rows.recv().await {
+        take(row);
+        count += 1;
+        if is_watched && count.is_multiple_of(PROGRESS) {
+            eprint!("\r{count} rows");
+        }
+    }
+    if is_watched && count >= PROGRESS {
+        eprint!("\r");
     }
 }
 
@@ -164,10 +112,22 @@ fn found(damage: &Damage) -> Found {
         }
         (Some(chain), Some(row), _) => format!("chain {chain}, row {row}"),
         (Some(chain), None, _) => format!("chain {chain}"),
-        (None, ..) => "outside every chain".to_owned(),
+        (None, ..) => match &damage.customer_event {
+            Some(event) => format!("customer's event {event}"),
+            None => "outside every chain".to_owned(),
+        },
     };
     let row = damage.row.as_ref().map_or_else(String::new, |row| format!(" ({row})"));
     let (kind, what) = match &damage.kind {
+        Kind::Edited if damage.customer_event.is_some() => {
+            ("edited", "is not what its twin in the chain commits to".to_owned())
+        }
+        Kind::Removed if damage.customer_event.is_some() => {
+            ("removed", "is in the chain and not in its table".to_owned())
+        }
+        Kind::Inserted if damage.customer_event.is_some() => {
+            ("inserted", "has no twin in the chain".to_owned())
+        }
         Kind::Edited => ("edited", "is not as it was sealed".to_owned()),
         Kind::Removed => ("removed", "is missing".to_owned()),
         Kind::Inserted => ("inserted", "was never sealed there, or is there a second time".to_owned()),
@@ -178,6 +138,13 @@ fn found(damage: &Damage) -> Found {
         Kind::Rewritten { witness } => {
             ("rewritten", format!("was sealed anew: it was another row, says {witness}"))
         }
+        Kind::ControlHead { says: None } => {
+            ("control_head", "gate_audit_control names no head: its row was taken out or changed".to_owned())
+        }
+        Kind::ControlHead { says: Some(says) } => (
+            "control_head",
+            format!("gate_audit_control names another head, row {says}: it was changed or set back"),
+        ),
         Kind::Unsealed => ("unsealed", "carries no seal".to_owned()),
         Kind::UnknownKey { key } => {
             ("unknown_key", format!("was sealed with the key `{key}`, which is not given"))
@@ -185,23 +152,20 @@ fn found(damage: &Damage) -> Found {
         Kind::BadCheckpoint { line, reason } => {
             ("bad_checkpoint", format!("line {line} of the checkpoints: {reason}"))
         }
-        Kind::ErasureUnaccounted { event, found, expected } => (
-            "erasure_unaccounted",
-            match expected {
-                Some(expected) => {
-                    format!("{found} rows are erased in the name of {event}, which tells of {expected}")
-                }
-                None => {
-                    format!("{found} rows are erased in the name of {event}, which is no event of erasure")
-                }
-            },
-        ),
+        Kind::ErasureUnaccounted { table, event, found, expected } => {
+            let tells = match expected {
+                Some(expected) => format!("tells of {expected}"),
+                None => "is no event of erasure".to_owned(),
+            };
+            let what = format!("{found} rows of {table} are erased in the name of {event}, which {tells}");
+            ("erasure_unaccounted", what)
+        }
     };
     let json = serde_json::to_value(damage).unwrap_or_default();
     Found { kind, sentence: format!("{place}{row}: {what}"), json }
 }
 
-fn print_text(findings: &[Found], summary: &Summary, customers: &Customers) {
+fn print_text(findings: &[Found], summary: &Summary) {
     let mut out = std::io::stdout().lock();
     for finding in findings {
         // A reader that has seen enough closes the pipe.
@@ -216,8 +180,8 @@ fn print_text(findings: &[Found], summary: &Summary, customers: &Customers) {
         summary.chains,
         summary.erased,
         summary.checkpoints,
-        customers.events,
-        customers.erased,
+        summary.customer_events,
+        summary.customer_events_erased,
     );
     if let (Some(first), Some(last)) = (summary.first_at, summary.last_at) {
         let _ = writeln!(out, "from {first} to {last}");
@@ -227,15 +191,21 @@ fn print_text(findings: &[Found], summary: &Summary, customers: &Customers) {
             out,
             "no checkpoints were given: rows cut off the end of a newest chain would not be missed"
         );
+    } else if summary.chains_without_checkpoint > 0 {
+        let _ = writeln!(
+            out,
+            "{} of the {} chains are in no checkpoint that was given: rows cut off their ends need not be missed",
+            summary.chains_without_checkpoint, summary.chains,
+        );
     }
 }
 
-fn print_json(findings: &[Found], summary: &Summary, customers: &Customers) -> anyhow::Result<()> {
+fn print_json(findings: &[Found], summary: &Summary) -> anyhow::Result<()> {
     let report = json!({
         "clean": findings.is_empty(),
         "findings": findings.iter().map(|finding| &finding.json).collect::<Vec<_>>(),
         "summary": summary,
-        "customer_events": { "rows": customers.events, "erased": customers.erased },
+        "customer_events": { "rows": summary.customer_events, "erased": summary.customer_events_erased },
     });
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())

@@ -1,0 +1,116 @@
+//! What the gate's role must be allowed to do on Postgres, table by table, for messages that say which GRANT is missing.
+//!
+//! `migrate` gives the role `console_app` what the gate's own tables need, where there is such a role and it does not own
+//! them. Console's tables are Console's to grant.
+
+/// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
+/// `audit verify` is where there are customers' events.
+pub const NEEDED: [(&str, &str); 37] = [
+    ("admin_roles", "SELECT"),
+    ("admin_sessions", "SELECT"),
+    ("admins", "SELECT"),
+    ("console_flag_promotions", "SELECT"),
+    ("customer_audit_events", "INSERT"),
+    ("gate_audit_control", "SELECT, UPDATE"),
+    (
+        "gate_audit_events",
+        "SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)",
+    ),
+    ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_drift_events", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_drift_signoffs", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_epoch", "SELECT, UPDATE"),
+    ("gate_erased_actors", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_evidence_gaps", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_evidence_marks", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_flags", "SELECT, INSERT, UPDATE"),
+    ("gate_instances", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_machine_token_groups", "SELECT, INSERT"),
+    ("gate_machine_token_legacy_roles", "SELECT, INSERT"),
+    ("gate_machine_tokens", "SELECT, INSERT, UPDATE"),
+    ("gate_mapping_activations", "SELECT, INSERT"),
+    ("gate_mapping_pin", "SELECT, INSERT, UPDATE"),
+    ("gate_mapping_pin_files", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_mappings", "SELECT, INSERT"),
+    ("gate_pending_erasures", "SELECT, DELETE"),
+    ("gate_running", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_session_changes", "SELECT"),
+    ("rbac_break_glass_sessions", "SELECT"),
+    ("rbac_group_roles", "SELECT"),
+    ("rbac_groups", "SELECT"),
+    ("rbac_permissions", "SELECT"),
+    ("rbac_role_inheritance", "SELECT"),
+    ("rbac_role_permissions", "SELECT"),
+    ("rbac_roles", "SELECT"),
+    ("rbac_ticket_grants", "SELECT"),
+    ("rbac_user_groups", "SELECT"),
+    ("rbac_grants_audit", "SELECT"),
+    ("_sqlx_migrations", "SELECT"),
+];
+
+/// The functions that such a role calls: an erasure counts and blanks what row-level security hides from it.
+pub const NEEDED_FUNCTIONS: [&str; 2] =
+    ["gate_customer_traces(TEXT)", "gate_erase_customer_traces(TEXT, TEXT)"];
+
+/// What Postgres said of a missing right, and the statement that mends it.
+pub(super) fn hint(message: &str, routine: Option<&str>) -> String {
+    // A trigger refuses with the same code, and no GRANT changes its mind.
+    if routine == Some("exec_stmt_raise") {
+        return message.to_owned();
+    }
+    let Some((kind, name)) =
+        message.strip_prefix("permission denied for ").and_then(|rest| rest.split_once(' '))
+    else {
+        return format!("{message}: `console-gate migrate` and `retention` are for the owner of the tables");
+    };
+    let name = name.trim_matches('"');
+    match kind {
+        "table" | "relation" => match NEEDED.iter().find(|(table, _)| *table == name) {
+            Some((_, rights)) => {
+                format!(
+                    "{message}: as the table's owner, `GRANT {rights} ON {name} TO` the role of `database.url`"
+                )
+            }
+            None => format!("{message}: its owner has to grant it to the role of `database.url`"),
+        },
+        "schema" => format!(
+            "{message}: `GRANT USAGE ON SCHEMA {name} TO` the role of `database.url`; for `console-gate migrate`, CREATE \
+             as well"
+        ),
+        "function" => format!("{message}: `GRANT EXECUTE ON FUNCTION {name} TO` the role of `database.url`"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_grant() {
+        let table = [
+            (
+                "permission denied for table gate_flags",
+                "permission denied for table gate_flags: as the table's owner, `GRANT SELECT, INSERT, UPDATE ON gate_flags \
+                 TO` the role of `database.url`",
+            ),
+            (
+                "permission denied for table admin_notes",
+                "permission denied for table admin_notes: its owner has to grant it to the role of `database.url`",
+            ),
+            (
+                "permission denied for schema public",
+                "permission denied for schema public: `GRANT USAGE ON SCHEMA public TO` the role of `database.url`; for \
+                 `console-gate migrate`, CREATE as well",
+            ),
+            (
+                "must be owner of table admins",
+                "must be owner of table admins: `console-gate migrate` and `retention` are for the owner of the tables",
+            ),
+        ];
+        for (message, expected) in table {
+            assert_eq!(hint(message, Some("aclcheck_error")), expected);
+        }
+        assert_eq!(hint("`x` keeps what it holds", Some("exec_stmt_raise")), "`x` keeps what it holds");
+    }
+}

@@ -1,0 +1,180 @@
+//! Waiting for locks on Postgres without holding up those who come behind.
+//!
+//! A statement that changes a table waits for every transaction that has touched it, and whoever comes after that statement
+//! waits for it. So each try waits for half a second at most, gives up what it has, and lets the others through before the
+//! next. What is not bounded is the work itself: an index of a large table takes as long as it takes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use super::progress::{LockHolder, Progress, listed};
+use super::{MigrationTerms, Watcher, schema_error};
+use crate::store::postgres::Lease;
+use crate::store::{PostgresStore, StoreError};
+
+/// How long a try may wait before somebody looks whom it waits for.
+const LOOK: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Something that may have to wait for a lock.
+#[derive(Clone, Copy)]
+pub(super) enum Step<'m> {
+    /// That nobody else migrates.
+    Lock,
+    /// The table of the ledger.
+    Ledger(&'m Migrator),
+    Apply(&'m Migrator, &'m Migration),
+}
+
+/// A migration run on a connection of its own.
+pub(super) struct Patience<'a> {
+    lease: Lease,
+    observer: Observer,
+    terms: MigrationTerms,
+    watcher: Watcher<'a>,
+}
+
+impl<'a> Patience<'a> {
+    pub(super) async fn begin(
+        store: &PostgresStore,
+        terms: MigrationTerms,
+        watcher: Watcher<'a>,
+    ) -> Result<Patience<'a>, StoreError> {
+        let mut lease = store.pool.acquire().await?;
+        // The migration lock and the settings are the session's: they must not outlive this run in the pool.
+        lease.close_on_drop();
+        let lock_timeout = terms.lock_timeout.as_millis();
+        let settings = format!("SET statement_timeout = 0; SET lock_timeout = {lock_timeout}");
+        lease.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lease).await?;
+        let options = store.pool().connect_options().as_ref().clone();
+        let observer = Observer { options, pid, connection: None, holders: Vec::new() };
+        Ok(Patience { lease, observer, terms, watcher })
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.lease
+    }
+
+    /// Takes a step, as often as it takes, and says how long the one took that succeeded.
+    pub(super) async fn take(&mut self, step: Step<'_>) -> Result<Duration, StoreError> {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        for tries in 1.. {
+            let error = match self.attempt(step).await {
+                Ok(took) => return Ok(took),
+                Err(error) if !is_about_a_lock(&error) => return Err(schema_error(error)),
+                Err(error) => error,
+            };
+            let holders = std::mem::take(&mut self.observer.holders);
+            if began.elapsed() + pause > self.terms.patience {
+                tracing::debug!(%error, "the last try");
+                return Err(gave_up(step, tries, began.elapsed(), &holders));
+            }
+            (self.watcher)(Progress::Waiting { what: step.name(), tries, holders });
+            // The next statement would end what failed; until then it must hold nothing either.
+            self.lease.execute("SELECT 1").await?;
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(StoreError::Busy(format!("{} was tried too often", step.name())))
+    }
+
+    async fn attempt(&mut self, step: Step<'_>) -> Result<Duration, MigrateError> {
+        let Patience { lease, observer, .. } = self;
+        let began = Instant::now();
+        tokio::select! {
+            outcome = step.run(lease) => outcome.map(|()| began.elapsed()),
+            never = observer.watch() => match never {},
+        }
+    }
+}
+
+impl Step<'_> {
+    fn name(&self) -> String {
+        match self {
+            Step::Lock => "the migration lock: another `migrate` runs".to_owned(),
+            Step::Ledger(_) => "the ledger of migrations".to_owned(),
+            Step::Apply(_, migration) => {
+                format!("migration {}", super::label(migration.version, &migration.description))
+            }
+        }
+    }
+
+    async fn run(self, connection: &mut PgConnection) -> Result<(), MigrateError> {
+        match self {
+            Step::Lock => connection.lock().await,
+            Step::Ledger(migrator) => connection.ensure_migrations_table(&migrator.table_name).await,
+            Step::Apply(migrator, migration) => {
+                connection.apply(&migrator.table_name, migration).await.map(drop)
+            }
+        }
+    }
+}
+
+/// Whether others were in the way: the lock was not free in time, or waiting for it would have been a deadlock.
+fn is_about_a_lock(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
+}
+
+fn gave_up(step: Step<'_>, tries: u32, after: Duration, holders: &[LockHolder]) -> StoreError {
+    StoreError::Busy(format!(
+        "{} was tried {tries} times in {} s and never got its lock, which is held by {}. Nothing of it was applied. End \
+         that session (`pg_terminate_backend`), or run `console-gate migrate` again at a quieter time",
+        step.name(),
+        after.as_secs(),
+        listed(holders)
+    ))
+}
+
+/// Looks, over a connection of its own, who is in the way of the run.
+struct Observer {
+    options: PgConnectOptions,
+    /// The run's own process.
+    pid: i32,
+    connection: Option<PgConnection>,
+    /// Who was seen last.
+    holders: Vec<LockHolder>,
+}
+
+const HOLDERS: &str = "
+    SELECT b.pid, a.usename::text AS role, a.application_name AS application, a.state,
+           extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS transaction_seconds,
+           extract(epoch FROM clock_timestamp() - a.query_start)::bigint AS statement_seconds
+      FROM unnest(pg_blocking_pids($1)) AS b(pid)
+      LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+     ORDER BY b.pid";
+
+impl Observer {
+    async fn watch(&mut self) -> Infallible {
+        loop {
+            sleep(LOOK).await;
+            // A run is not stopped because nobody can see whom it waits for.
+            if let Ok(holders) = self.look().await
+                && !holders.is_empty()
+            {
+                self.holders = holders;
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Vec<LockHolder>, sqlx::Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(&self.options).await?,
+        };
+        let holders = sqlx::query_as(HOLDERS).bind(self.pid).fetch_all(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(holders)
+    }
+}
