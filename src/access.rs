@@ -1,43 +1,58 @@
 //! What a caller holds, proven current.
 //!
 //! The rule (the decided tension about invariant I-1, "read live, cache no credential"): a request may use a cached
-//! answer only after an epoch read that began after the request arrived, and only if the answer was read at that
-//! epoch. Requests that wait at the same time share one read, so the cost does not grow with load. A change that was
-//! committed before a request arrived is therefore always seen.
+//! answer only after an epoch read that began after the request arrived, and only if nothing that concerns the caller has
+//! changed between the epoch at which the answer was read and the one that was observed. Requests that wait at the same
+//! time share one read, so the cost does not grow with load. A change that was committed before a request arrived is
+//! therefore always seen.
 //!
 //! ```text
-//! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[(anna, 7)], or one load that finds epoch 7 or later
+//! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[anna], if it was read at or after the last change that
+//!                          |                           concerns anna; or one load that finds such an epoch
+//!                          +--> ledger: which changes concern whom
 //! ```
 //!
-//! A row may say `freshness = "push"` instead: then the epoch is what the database has told last, for as long as it is
-//! proven that it would have told of a change ([`push`]). Whoever takes something away waits at the [`barrier`] until
-//! every gate has taken note, so that for such changes push is as good as a read for each request.
+//! What concerns whom is for the [`ledger`] to say. A row may say `freshness = "push"` instead: then the epoch is what the
+//! database has told last, for as long as it is proven that it would have told of a change ([`push`]). Whoever takes
+//! something away waits at the [`barrier`] until every gate has taken note, so that for such changes push is as good as a
+//! read for each request.
 //!
-//! The epoch is part of the cache's key. A load that was under way when the epoch rose stores its answer under the
-//! old epoch, which nobody asks for any more: it cannot come back (the trap that others fell into with moka).
+//! An answer carries the epoch of its own snapshot, and each request holds that against what it needs itself. So a load
+//! that was under way when the epoch rose cannot bring an old answer back (the trap that others fell into with moka),
+//! whoever stores it and whoever waits for it.
 
 pub mod barrier;
 mod keeper;
+mod ledger;
+mod notices;
 pub mod push;
 mod shared_read;
+mod strangers;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use metrics::counter;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use tokio::sync::Mutex;
 
 use crate::clock::SharedClock;
 use crate::decision::Control;
 use crate::identity::Subject;
 use crate::ids::Epoch;
 use crate::mapping::Freshness;
-use crate::rbac::Access;
+use crate::rbac::{Access, Standing};
 use crate::store::control::ControlRow;
 use crate::store::{AccessSource, StoreError};
 
+use ledger::{Ledger, Terms};
+use notices::Notices;
 use push::{Push, PushTerms};
 use shared_read::SharedRead;
+use strangers::Strangers;
 
 /// Nothing is known about the caller, so nothing may be allowed: 503.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,6 +67,9 @@ pub enum AccessError {
     Late(Duration),
     #[error("more requests wait for the epoch than the gate will hold")]
     Overloaded,
+    /// A stranger's doing, so it is counted and not logged for each request.
+    #[error("more tokens that nobody is known to have are presented than the gate looks up")]
+    Crowded,
 }
 
 /// What stands above the mapping and does not come from the database.
@@ -79,27 +97,67 @@ pub struct AccessResolver {
     store: Arc<dyn AccessSource>,
     clock: SharedClock,
     posture: Posture,
+    ledger: Arc<Ledger>,
     epoch: SharedRead<ControlRow>,
     /// `None` where nothing is pushed: then every observation is strict.
     push: Option<Push>,
-    cache: Cache<(Subject, Epoch), Arc<Access>>,
+    /// By subject alone: an entry that is too old is replaced, and takes nobody else's place meanwhile. The one that was
+    /// used least recently goes first.
+    cache: Cache<Subject, Kept>,
+    strangers: Strangers,
+    flights: Flights,
+    notices: Notices,
+}
+
+/// An answer, and the generation of the ledger by which its epoch counts.
+#[derive(Clone, Debug)]
+struct Kept {
+    access: Arc<Access>,
+    generation: u64,
+}
+
+impl Kept {
+    fn is_current(&self, terms: Terms, now: DateTime<Utc>) -> bool {
+        // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
+        self.generation == terms.generation
+            && self.access.epoch >= terms.least
+            && !self.access.has_lapsed(now)
+    }
 }
 
 impl AccessResolver {
     /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
     pub fn start(store: Arc<dyn AccessSource>, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
-        let reader = store.clone();
+        let ledger = Arc::new(Ledger::default());
+        let (reader, notes) = (store.clone(), ledger.clone());
         let epoch = SharedRead::start(move || {
-            let reader = reader.clone();
-            async move { reader.control().await }
+            let (reader, notes) = (reader.clone(), notes.clone());
+            async move {
+                let known = notes.known();
+                let reading = reader.control_since(known).await?;
+                notes.learn(known, &reading);
+                Ok(reading.row)
+            }
         });
-        AccessResolver { store, clock, posture, epoch, push: None, cache: Cache::new(capacity) }
+        let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
+        AccessResolver {
+            store,
+            clock,
+            posture,
+            ledger,
+            epoch,
+            push: None,
+            cache,
+            strangers: Strangers::new(),
+            flights: Flights::default(),
+            notices: Notices::default(),
+        }
     }
 
     /// Lets the database push, from the first observation on that asks for it. Until then, and for a gate that never
     /// asks, there is no lease and no connection of its own.
     pub fn with_push(mut self, terms: PushTerms) -> Self {
-        self.push = Some(Push::start(self.store.clone(), self.clock.clone(), terms));
+        self.push = Some(Push::start(self.store.clone(), self.clock.clone(), self.ledger.clone(), terms));
         self
     }
 
@@ -134,35 +192,73 @@ impl AccessResolver {
     ///
     /// # Errors
     ///
-    /// The database did not answer, or answered from the past.
+    /// The database did not answer, or answered from the past; or too many tokens are presented that nobody has.
     pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
-        let now = self.clock.now();
-        let key = (subject.clone(), observed);
-        if let Some(access) = self.cache.get(&key).await {
-            if !access.has_lapsed(now) {
-                return Ok(access);
-            }
-            // A temporary grant has ended since. No row changed, so the epoch did not rise: time has to be asked.
-            self.cache.invalidate(&key).await;
+        let terms = self.ledger.terms(subject, observed);
+        if let Some(access) = self.kept(subject, terms).await {
+            counter!("gate_access_hits_total").increment(1);
+            return Ok(access);
         }
-        let load = async {
-            counter!("gate_access_loads_total").increment(1);
-            self.store.access(subject, now).await.map(Arc::new)
+        let _turn = match subject {
+            Subject::Machine(_) if !self.cache.contains_key(subject) => Some(self.strangers.turn().await?),
+            _ => None,
         };
-        let access = self.cache.try_get_with(key, load).await.map_err(AccessError::Store)?;
-        if access.epoch < observed {
-            return Err(AccessError::Backwards { answered: access.epoch, observed });
+        let _flight = self.flights.of(subject).lock().await;
+        // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
+        if let Some(access) = self.kept(subject, terms).await {
+            counter!("gate_access_hits_total").increment(1);
+            return Ok(access);
         }
-        if access.has_lapsed(now) {
-            // Another request's load, begun before the grant ended.
-            return self
-                .store
-                .access(subject, now)
-                .await
-                .map(Arc::new)
-                .map_err(|e| AccessError::Store(Arc::new(e)));
+        counter!("gate_access_loads_total").increment(1);
+        let loaded = self.store.access(subject, self.clock.now()).await;
+        let access = loaded.map(Arc::new).map_err(|error| AccessError::Store(Arc::new(error)))?;
+        self.notices.tell(&access.flaws);
+        if access.epoch < terms.least {
+            return Err(AccessError::Backwards { answered: access.epoch, observed: terms.least });
         }
+        self.keep(subject, Kept { access: access.clone(), generation: terms.generation }).await;
         Ok(access)
+    }
+
+    /// The cached answer, if it is current.
+    async fn kept(&self, subject: &Subject, terms: Terms) -> Option<Arc<Access>> {
+        let kept = match self.cache.get(subject).await {
+            Some(kept) => Some(kept),
+            None => self.strangers.get(subject).await,
+        };
+        kept.filter(|kept| kept.is_current(terms, self.clock.now())).map(|kept| kept.access)
+    }
+
+    /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.
+    async fn keep(&self, subject: &Subject, kept: Kept) {
+        if kept.access.standing == Standing::Unknown {
+            self.cache.invalidate(subject).await;
+            self.strangers.remember(subject, kept).await;
+        } else {
+            self.cache.insert(subject.clone(), kept).await;
+        }
+    }
+}
+
+/// Loads at a time for one subject: one. Subjects share a few locks, so that there is nothing to clean up.
+struct Flights {
+    locks: [Mutex<()>; FLIGHTS],
+    hasher: RandomState,
+}
+
+const FLIGHTS: usize = 256;
+
+impl Default for Flights {
+    fn default() -> Flights {
+        Flights { locks: std::array::from_fn(|_| Mutex::new(())), hasher: RandomState::new() }
+    }
+}
+
+impl Flights {
+    fn of(&self, subject: &Subject) -> &Mutex<()> {
+        let number = self.hasher.hash_one(subject) % FLIGHTS as u64;
+        // Less than the number of locks, so the first is only there for the compiler.
+        usize::try_from(number).ok().and_then(|number| self.locks.get(number)).unwrap_or(&self.locks[0])
     }
 }
 

@@ -11,17 +11,24 @@ pub mod census;
 pub mod control;
 pub mod decisions;
 pub mod drift;
+pub mod error;
+pub mod evidence;
+pub mod flaws;
+pub mod grants;
 pub mod instances;
+mod lenient;
 pub mod mappings;
 pub mod migrations;
 pub mod people;
 pub mod postgres;
 pub mod retention;
+pub mod running;
 pub mod signoffs;
 pub mod soak;
 pub mod sqlite;
 pub mod tokens;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +39,16 @@ pub use census::CensusStore;
 pub use control::ControlStore;
 pub use decisions::DecisionLogStore;
 pub use drift::DriftStore;
+pub use error::StoreError;
+pub use evidence::EvidenceStore;
+pub use flaws::FlawStore;
 pub use instances::InstanceStore;
 pub use mappings::MappingStore;
 pub use migrations::MigrationStore;
 pub use people::PeopleStore;
 pub use postgres::PostgresStore;
 pub use retention::RetentionStore;
+pub use running::RunningStore;
 pub use signoffs::SignOffStore;
 pub use soak::SoakStore;
 pub use sqlite::SqliteStore;
@@ -56,10 +67,13 @@ pub trait Store:
     + CensusStore
     + DecisionLogStore
     + DriftStore
+    + EvidenceStore
+    + FlawStore
     + MappingStore
     + MigrationStore
     + PeopleStore
     + RetentionStore
+    + RunningStore
     + SignOffStore
     + SoakStore
     + TokenStore
@@ -75,68 +89,9 @@ impl Store for SqliteStore {}
 /// A store, chosen once at start.
 pub type SharedStore = Arc<dyn Store>;
 
-/// What can go wrong in the database. No variant holds a URL, a password or a bound value.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No connection, or none in time. A decision that needs the database is refused with 503.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
-    /// The statement did not finish in time.
-    #[error("the database did not answer within {0:?}")]
-    Timeout(Duration),
-    /// The database refused what the statement says: it would refuse it again.
-    #[error("the database refused a statement: {0}")]
-    Refused(String),
-    /// Something that must be unique is there already, or a row refers to nothing.
-    #[error("{0}")]
-    Conflict(String),
-    /// A row holds what it must not.
-    #[error("the database holds a broken row: {0}")]
-    Broken(String),
-    /// The schema is not the one that this gate knows.
-    #[error("the schema needs attention: {0}")]
-    Schema(String),
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(refusal)
-                if refusal.is_unique_violation() || refusal.is_foreign_key_violation() =>
-            {
-                StoreError::Conflict(refusal.message().to_owned())
-            }
-            sqlx::Error::Database(refusal) if is_about_the_row(refusal.as_ref()) => {
-                StoreError::Refused(refusal.message().to_owned())
-            }
-            sqlx::Error::Database(refusal) => StoreError::Unavailable(refusal.message().to_owned()),
-            sqlx::Error::ColumnDecode { index, .. } => StoreError::Broken(format!("column {index}")),
-            sqlx::Error::Configuration(_) => StoreError::Unavailable("the database URL is not usable".into()),
-            other => StoreError::Unavailable(other.to_string()),
-        }
-    }
-}
-
-impl StoreError {
-    /// Whether the statement can be blamed. It was not carried out then, and never will be; any other error leaves
-    /// open whether it was, and may pass.
-    pub fn is_final(&self) -> bool {
-        matches!(self, StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::Broken(_))
-    }
-}
-
-/// Whether the database objects to the values, rather than that it cannot work: a full disk, a standby that only reads,
-/// a lock held for too long, a right or a table that is missing are refusals too, and pass.
-fn is_about_the_row(refusal: &dyn sqlx::error::DatabaseError) -> bool {
-    let code = refusal.code();
-    let Some(code) = code.as_deref() else { return true };
-    if refusal.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-        // By class (PostgreSQL, Appendix A): data exception, constraint, a trigger's own word.
-        return ["22", "23", "P0"].iter().any(|class| code.starts_with(class));
-    }
-    // SQLite's primary result code is the low byte: TOOBIG, CONSTRAINT (a trigger's word too), MISMATCH, RANGE.
-    const ABOUT_THE_ROW: [u32; 4] = [18, 19, 20, 25];
-    code.parse::<u32>().is_ok_and(|code| ABOUT_THE_ROW.contains(&(code & 0xff)))
+/// A text as both databases take it: Postgres refuses U+0000.
+pub(crate) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Runs a database operation within `limit`: a database that hangs must not hang a decision.
@@ -189,10 +144,14 @@ impl std::fmt::Debug for DatabaseUrl {
     }
 }
 
+/// Connections of each task that must not wait for others': one, and a second while the first is given up.
+const RESERVED: u32 = 2;
+
 /// How to talk to the database.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub url: DatabaseUrl,
+    /// Beside those of the control row's reader and the audit's writer, one or two each.
     pub max_connections: u32,
     /// The bound on any one operation.
     pub timeout: Duration,

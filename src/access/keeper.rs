@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use metrics::{counter, gauge};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::ledger::Ledger;
 use super::push::{PushTerms, Pushed};
 use crate::clock::SharedClock;
 use crate::ids::{Epoch, InstanceId};
@@ -22,6 +23,7 @@ const LAST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(super) struct Keeper {
     store: Arc<dyn AccessSource>,
     clock: SharedClock,
+    ledger: Arc<Ledger>,
     instance: InstanceId,
     terms: PushTerms,
     pushed: Arc<Pushed>,
@@ -34,12 +36,13 @@ impl Keeper {
     pub(super) fn new(
         store: Arc<dyn AccessSource>,
         clock: SharedClock,
+        ledger: Arc<Ledger>,
         instance: InstanceId,
         terms: PushTerms,
         pushed: Arc<Pushed>,
     ) -> Keeper {
         let started_at = clock.now();
-        Keeper { store, clock, instance, terms, pushed, started_at, acts_on: Epoch(0) }
+        Keeper { store, clock, ledger, instance, terms, pushed, started_at, acts_on: Epoch(0) }
     }
 
     /// Keeps the knowledge for as long as the process runs.
@@ -100,7 +103,11 @@ impl Keeper {
     /// Reads the row, acts on it until `until`, and then says so.
     async fn learn(&mut self, feed: &mut dyn ControlFeed, until: Instant) -> Result<(), StoreError> {
         let row = loop {
-            let row = self.in_time(feed.control()).await?;
+            let known = self.ledger.known();
+            let reading = self.in_time(feed.control(known)).await?;
+            // Before anybody may go by the row: whose answers it makes old.
+            self.ledger.learn(known, &reading);
+            let row = reading.row;
             let mut is_newest = true;
             while let Some(hint) = feed.waiting_hint() {
                 is_newest &= matches!(hint, Hint::Rose(Some(epoch)) if epoch <= row.epoch);

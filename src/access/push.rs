@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
+use super::ledger::Ledger;
 use crate::clock::SharedClock;
 use crate::ids::InstanceId;
 use crate::store::control::ControlRow;
@@ -80,11 +81,16 @@ pub(super) struct Push {
 
 impl Push {
     /// Starts the task on the current runtime. It sleeps until knowledge is first asked for.
-    pub(super) fn start(store: Arc<dyn AccessSource>, clock: SharedClock, terms: PushTerms) -> Push {
+    pub(super) fn start(
+        store: Arc<dyn AccessSource>,
+        clock: SharedClock,
+        ledger: Arc<Ledger>,
+        terms: PushTerms,
+    ) -> Push {
         let pushed = Arc::new(Pushed::default());
         let wanted = Arc::new(Notify::new());
         let instance = InstanceId::new(uuid::Uuid::now_v7().to_string());
-        let keeper = Keeper::new(store.clone(), clock, instance.clone(), terms, pushed.clone());
+        let keeper = Keeper::new(store.clone(), clock, ledger, instance.clone(), terms, pushed.clone());
         let asked = wanted.clone();
         let task = tokio::spawn(async move {
             asked.notified().await;

@@ -13,11 +13,11 @@ use super::Gate;
 use super::ruling::{BodySource, principal_of, target};
 use crate::access::AccessError;
 use crate::decision::body::BodyError;
-use crate::decision::{Caller, Control, Question, Target, Verdict, decide};
+use crate::decision::{Caller, Control, Question, Verdict, decide};
 use crate::firewall::Request;
-use crate::identity::{Principal, Subject};
-use crate::mapping::{Freshness, Mapping, Row, RowKind};
-use crate::rbac::{Access, Requirement, Standing};
+use crate::identity::Subject;
+use crate::mapping::{Freshness, Mapping};
+use crate::rbac::{Requirement, Standing};
 
 /// What any number of questions are answered by: the mapping that ran, and the switches and the epoch, read then.
 pub struct Moment {
@@ -73,12 +73,12 @@ impl Gate {
         let facts = self
             .body_facts(&target, control, principal.as_ref(), &access, request, &mut GivenBody(body))
             .await;
-        let caller = caller(&target, principal.as_ref(), &access);
-        let verdict = decide(&Question { target, caller, control: Some(control), body: &facts });
-        let row = match target {
-            Target::Row(row, _) => Some(row),
-            Target::Unmapped(_) => None,
+        let caller = match &principal {
+            Some(principal) => Caller::at(&target, principal, &access),
+            None => Caller::Nobody,
         };
+        let verdict = decide(&Question { target, caller, control: Some(control), body: &facts });
+        let row = target.row();
         Ok(Evaluation {
             verdict,
             route: row.map(|row| row.route.clone()),
@@ -101,18 +101,6 @@ impl Gate {
         let access = self.access.resolve(subject, moment.control.epoch).await?;
         let held = access.standing == Standing::Active && access.meets(requirement);
         Ok(Holding { held, standing: access.standing })
-    }
-}
-
-/// The caller that the subject would be. To a machine row an enrolled machine comes with its token, which is all that the
-/// gate asks of anybody there.
-fn caller<'a>(target: &Target<'_>, principal: Option<&'a Principal>, access: &'a Access) -> Caller<'a> {
-    match (target, principal) {
-        (Target::Row(Row { kind: RowKind::Machine, .. }, _), Some(Principal::Machine { .. })) => {
-            Caller::Presented
-        }
-        (_, Some(principal)) => Caller::Known(principal, access),
-        (_, None) => Caller::Nobody,
     }
 }
 

@@ -10,19 +10,19 @@ use super::Gate;
 use super::client::kept_address;
 use crate::access::AccessError;
 use crate::audit::AuditError;
-use crate::audit::drift::DriftRecord;
+use crate::audit::drift::DriftEvent;
 use crate::audit::event::{AccessDenied, AuditEvent, Held};
 use crate::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use crate::decision::{
     Answer, Caller, Control, Denial, Drift, GateInForce, Permit, Question, Reason, Target, Verdict, decide,
     gate_in_force,
 };
-use crate::decision_log::{DecisionRecord, gate_word};
+use crate::decision_log::{Decision, gate_word};
 use crate::firewall::{Framing, Request};
-use crate::identity::machine_token::{TokenDigest, bearer};
+use crate::identity::machine_token::presented;
 use crate::identity::{Principal, Subject};
 use crate::ids::{AdminId, MachineTokenId, RequestId, SessionId};
-use crate::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
+use crate::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use crate::rbac::{Access, Standing};
 
 /// What becomes of a request.
@@ -86,7 +86,10 @@ impl Gate {
         match self.try_rule(&mapping, incoming, body).await {
             Ok(ruling) => ruling,
             Err(error) => {
-                tracing::error!(%error, request_id = %incoming.id, "a decision was not possible");
+                // Whoever sends tokens that nobody has must not fill the log as well; they are counted.
+                if !matches!(error, AccessError::Crowded) {
+                    tracing::error!(%error, request_id = %incoming.id, "a decision was not possible");
+                }
                 counter!("gate_unavailable_total").increment(1);
                 Ruling::Unavailable
             }
@@ -140,7 +143,7 @@ impl Gate {
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
             && !incoming.is_probe
         {
-            self.drift.report(drift_record(drift, row, principal, mapping, &control, incoming, self));
+            self.drift.report(&drift_event(drift, row, principal, mapping, &control, incoming, self));
         }
         match (verdict.answer, principal) {
             (Answer::Deny(denial), Some(principal)) => {
@@ -180,14 +183,10 @@ impl Gate {
         incoming: &Incoming<'_>,
     ) {
         let Some(log) = self.decisions.as_ref().filter(|_| !incoming.is_probe) else { return };
-        let row = match target {
-            Target::Row(row, _) => Some(row),
-            Target::Unmapped(_) => None,
-        };
+        let row = target.row();
         if row.is_some() && principal.is_none() {
             return;
         }
-        let now = self.clock.now();
         let (answer, reason) = match &verdict.answer {
             Answer::Allow(_) => ("allow", ""),
             Answer::Deny(denial) => ("deny", denial.reason.word()),
@@ -195,20 +194,17 @@ impl Gate {
             Answer::Unauthorized => ("unauthorized", ""),
             Answer::Gone => ("gone", ""),
         };
-        log.report(DecisionRecord {
-            hour: DecisionRecord::hour_of(now),
+        log.report(&Decision {
+            at: self.clock.now(),
             method: incoming.request.method().as_str(),
-            path: incoming.request.target().path().to_owned(),
-            route: row.map_or_else(String::new, |row| row.route.to_string()),
-            cluster: row.and_then(|row| row.cluster.as_deref()).unwrap_or_default().to_owned(),
+            path: incoming.request.target().path(),
+            route: row.map(|row| &row.route),
+            cluster: row.and_then(|row| row.cluster.as_ref()),
             gate: gate_word(verdict.gate),
-            actor_kind: principal.map_or("anonymous", Principal::kind),
-            actor_id: principal.map_or_else(String::new, |principal| principal.id().to_owned()),
+            actor: principal.map(|principal| (principal.kind(), principal.id())),
             answer,
             reason,
-            mapping_sha256: mapping.sha256().as_str().to_owned(),
-            count: 1,
-            last_seen_at: now,
+            mapping: mapping.sha256(),
         });
     }
 
@@ -242,8 +238,8 @@ impl Gate {
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         if takes_machines && let Some(authorization) = request.authorization() {
             // Whoever presents a token is judged by it, never by a cookie beside it.
-            let token = std::str::from_utf8(authorization).ok().and_then(bearer)?;
-            return Some(Identified { subject: Subject::Machine(TokenDigest::of(token)), session: None });
+            let digest = std::str::from_utf8(authorization).ok().and_then(presented)?;
+            return Some(Identified { subject: Subject::Machine(digest), session: None });
         }
         let cookie = request.session_cookie()?;
         let session = match self.cookies.verify(cookie, self.steady_clock.now()) {
@@ -286,6 +282,9 @@ impl Gate {
         if when.is_empty() || matches!(gate, GateInForce::Legacy(_)) {
             return BodyFacts::NotRead;
         }
+        if !request.method().carries_body() {
+            return BodyFacts::Unreadable(BodyError::NoBody);
+        }
         let limit = self.options.body_rule_bytes;
         let fits = match request.framing() {
             Framing::None => true,
@@ -307,16 +306,9 @@ impl Gate {
     }
 }
 
-/// The row that a request meets, if any.
+/// What a request meets.
 pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
-    if request.target().is_asterisk() {
-        return Target::Unmapped(Unmapped::Deny);
-    }
-    match mapping.find(request.target().path(), request.method()) {
-        // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
-        Found::Row(row) | Found::Redirect(row) => Target::Row(row, mapping.rollout_of(row)),
-        Found::WrongMethod(_) | Found::Nothing => Target::Unmapped(mapping.unmapped()),
-    }
+    Target::of(mapping, request.target().path(), request.method())
 }
 
 /// Whether the decision depends on who asks, and so on the database.
@@ -379,10 +371,7 @@ fn access_denied(
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: incoming.request.method(),
         path: incoming.request.target().path_raw().to_owned(),
-        route: match target {
-            Target::Row(row, _) => Some(row.route.to_string()),
-            Target::Unmapped(_) => None,
-        },
+        route: target.row().map(|row| row.route.to_string()),
         reason: denial.reason.word(),
         required: denial.required.clone(),
         held: Held {
@@ -396,36 +385,34 @@ fn access_denied(
     }
 }
 
-fn drift_record(
+fn drift_event<'r>(
     drift: &Drift,
-    row: &Row,
-    principal: &Principal,
-    mapping: &Mapping,
+    row: &'r Row,
+    principal: &'r Principal,
+    mapping: &'r Mapping,
     control: &Control,
     incoming: &Incoming<'_>,
     gate: &Gate,
-) -> DriftRecord {
+) -> DriftEvent<'r> {
     use crate::decision::Direction;
     let (legacy_answer, v2_answer) = match drift.direction {
         Direction::WouldNewlyDeny => ("allow", "deny"),
         Direction::WouldNewlyAllow => ("deny", "allow"),
     };
-    DriftRecord {
-        id: uuid::Uuid::now_v7(),
-        seen_at: gate.clock.now(),
-        cluster: row.cluster.as_ref().map(ToString::to_string),
-        route: row.route.to_string(),
+    DriftEvent {
+        at: gate.clock.now(),
+        cluster: row.cluster.as_ref(),
+        route: &row.route,
         method: incoming.request.method().as_str(),
         actor_kind: principal.kind(),
-        actor_id: principal.id().to_owned(),
+        actor_id: principal.id(),
         direction: drift.direction.word(),
         legacy_answer,
         v2_answer,
         reason: drift.reason.word(),
-        mapping_sha256: mapping.sha256().as_str().to_owned(),
+        mapping: mapping.sha256(),
         epoch: control.epoch.0,
-        request_id: incoming.id.to_string(),
-        count: 1,
+        request_id: incoming.id,
     }
 }
 

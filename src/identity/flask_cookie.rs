@@ -228,9 +228,10 @@ pub struct VerifiedSession {
 }
 
 impl VerifiedSession {
-    /// The id in field `key`; see [`Value::as_id`].
+    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is nobody's: Postgres can hold no such id, and
+    /// refuses to be asked about it.
     pub fn field_as_id(&self, key: &str) -> Option<String> {
-        self.payload.field(key).and_then(Value::as_id)
+        self.payload.field(key).and_then(Value::as_id).filter(|id| !id.contains('\0'))
     }
 
     /// Whether field `key` is the id that is stored as `stored`; see [`Value::is_id`].

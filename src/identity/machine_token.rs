@@ -48,8 +48,19 @@ pub fn generate() -> Result<Zeroizing<String>, rand::rand_core::OsError> {
     Ok(Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes.as_ref()))))
 }
 
+/// The digest of the token that an `Authorization` value presents; `None` for any other scheme, and for what no token of
+/// the gate's looks like.
+///
+/// Only `console-gate token create` enrols tokens, and only such as [`generate`] makes. So whatever has another form is
+/// nobody's, and is not worth a look at the database: anybody can send it, as often as they like.
+pub fn presented(authorization: &str) -> Option<TokenDigest> {
+    let token = bearer(authorization)?;
+    let random = URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX)?).ok()?;
+    (random.len() == RANDOM_BYTES).then(|| TokenDigest::of(token))
+}
+
 /// The token of an `Authorization: Bearer` value (RFC 6750 2.1); `None` for any other scheme or an odd token.
-pub fn bearer(authorization: &str) -> Option<&str> {
+fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let well_formed = !token.is_empty()
         && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
@@ -82,6 +93,30 @@ mod tests {
         ];
         for (value, token) in table {
             assert_eq!(bearer(value), token, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_what_looks_like_a_token_of_the_gates_is_looked_up() {
+        let token = generate().unwrap();
+        assert_eq!(presented(&format!("Bearer {}", *token)), Some(TokenDigest::of(&token)));
+        assert_eq!(presented(&format!("bearer {}", *token)), Some(TokenDigest::of(&token)));
+        let secret = &token[PREFIX.len()..];
+        let others = [
+            format!("Basic {}", *token),
+            format!("Bearer {secret}"),
+            format!("Bearer CGM_{secret}"),
+            format!("Bearer {}=", *token),
+            format!("Bearer {}A", *token),
+            format!("Bearer cgm_{}", &secret[1..]),
+            format!("Bearer cgm_+{}", &secret[1..]),
+            // The last character has bits to spare, which are zero.
+            format!("Bearer cgm_{}_", &secret[..42]),
+            "Bearer cgm_".to_owned(),
+            "Bearer eyJhbGciOiJIUzI1NiJ9.e30.XmNK3GpH3Ys_7wsYBfq4C3M6goz71I7dTgUkuIa5lyQ".to_owned(),
+        ];
+        for other in others {
+            assert_eq!(presented(&other), None, "{other}");
         }
     }
 

@@ -1,164 +1,130 @@
 //! What one caller holds: the algorithm of the RBAC V2 design, section 3.4, in one statement and one snapshot.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+mod assemble;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::Row as _;
 
+use self::assemble::{Fact, assemble};
+use super::lenient::{readable_times, text, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::identity::Subject;
-use crate::ids::Epoch;
-use crate::rbac::{Access, LegacyRole, Standing, TokenIdentity};
+use crate::rbac::Access;
 
 /// Resolves subjects.
 #[async_trait]
 pub trait AccessStore {
-    /// Everything that `subject` holds at `now`, with the epoch of the same snapshot.
+    /// Everything that `subject` holds at `now`, with the epoch of the same snapshot. A row that cannot be used grants
+    /// nothing, and is among the flaws.
     ///
     /// # Errors
     ///
-    /// The database is away, or holds a row that cannot be read; then nothing is known and nothing may be allowed.
+    /// The database is away, or has no epoch; then nothing is known and nothing may be allowed.
     async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError>;
 }
 
 /// Direct roles come from groups and from a live break-glass session, the one grant that bypasses groups (I-3).
 /// Ticket-scoped grants are not here: they count only for a request that names its ticket (section 3.4, step 2).
 /// `UNION` removes repeats, so the walk ends on a cyclic graph too.
+///
+/// When something ends is for `assemble` to compare: as texts, which is what SQLite has for times, only those in one form
+/// sort as times. What break-glass grants is therefore kept apart until then. Groups and roles are joined by their rows,
+/// and only by those that have a name: an edge to nothing, or over it, grants nothing.
 const ADMIN_ACCESS: &str = "
-    WITH RECURSIVE direct(role_id) AS (
-        SELECT gr.role_id
+    WITH RECURSIVE direct(role_id, by_glass) AS (
+        SELECT gr.role_id, 0
           FROM rbac_user_groups ug
-          JOIN rbac_group_roles gr ON gr.group_id = ug.group_id
-         WHERE ug.user_id = $1
+          JOIN rbac_groups g ON g.id = ug.group_id
+          JOIN rbac_group_roles gr ON gr.group_id = g.id
+         WHERE ug.user_id = $1 AND g.name IS NOT NULL
         UNION
-        SELECT gr.role_id
+        SELECT gr.role_id, 1
           FROM rbac_break_glass_sessions s
           JOIN rbac_groups g ON g.name = 'break-glass'
           JOIN rbac_group_roles gr ON gr.group_id = g.id
-         WHERE s.user_id = $1 AND s.revoked_at_utc IS NULL AND s.expires_at_utc > $3
-    ), held(role_id) AS (
-        SELECT role_id FROM direct
+         WHERE s.user_id = $1 AND s.revoked_at_utc IS NULL
+    ), held(role_id, by_glass) AS (
+        SELECT r.id, d.by_glass
+          FROM direct d JOIN rbac_roles r ON r.id = d.role_id
+         WHERE r.name IS NOT NULL
         UNION
-        SELECT i.parent_role_id FROM held h JOIN rbac_role_inheritance i ON i.child_role_id = h.role_id
+        SELECT p.id, h.by_glass
+          FROM held h
+          JOIN rbac_role_inheritance i ON i.child_role_id = h.role_id
+          JOIN rbac_roles p ON p.id = i.parent_role_id
+         WHERE p.name IS NOT NULL
     )
     SELECT 'epoch' AS kind, CAST(epoch AS TEXT) AS name, CAST(NULL AS TIMESTAMPTZ) AS until FROM gate_epoch
     UNION ALL
-    SELECT CASE WHEN disabled_at_utc IS NULL THEN 'active' ELSE 'disabled' END, id, NULL
+    SELECT CASE WHEN disabled_at_utc IS NULL THEN 'admin' ELSE 'disabled_admin' END, NULL, NULL
       FROM admins WHERE id = $1
     UNION ALL
-    SELECT 'session', id, expires_at_utc
+    SELECT CASE WHEN revoked_at_utc IS NOT NULL THEN 'revoked_session'
+                WHEN expires_at_utc IS NULL THEN 'session' ELSE 'limited_session' END,
+           NULL, CASE WHEN expires_at_utc > $3 AND expires_at_utc < $4 THEN expires_at_utc END
       FROM admin_sessions
-     WHERE id = $2 AND admin_id = $1 AND revoked_at_utc IS NULL
-       AND (expires_at_utc IS NULL OR expires_at_utc > $3)
+     WHERE id = $2 AND admin_id = $1
     UNION ALL
-    SELECT 'legacy', role, NULL FROM admin_roles WHERE admin_id = $1
+    SELECT 'legacy', CAST(role AS TEXT), NULL FROM admin_roles WHERE admin_id = $1
     UNION ALL
-    SELECT 'group', g.name, NULL
+    SELECT 'group', CAST(g.name AS TEXT), NULL
       FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id WHERE ug.user_id = $1
     UNION ALL
-    SELECT 'break_glass', id, expires_at_utc
+    SELECT 'break_glass', NULL, CASE WHEN expires_at_utc > $3 AND expires_at_utc < $4 THEN expires_at_utc END
       FROM rbac_break_glass_sessions
-     WHERE user_id = $1 AND revoked_at_utc IS NULL AND expires_at_utc > $3
+     WHERE user_id = $1 AND revoked_at_utc IS NULL
     UNION ALL
-    SELECT 'role', r.name, NULL FROM held h JOIN rbac_roles r ON r.id = h.role_id
+    SELECT CASE WHEN h.by_glass = 1 THEN 'glass_role' ELSE 'role' END, CAST(r.name AS TEXT), NULL
+      FROM held h JOIN rbac_roles r ON r.id = h.role_id
     UNION ALL
-    SELECT 'permission', p.name, NULL
+    SELECT CASE WHEN h.by_glass = 1 THEN 'glass_permission' ELSE 'permission' END, CAST(p.name AS TEXT), NULL
       FROM held h
       JOIN rbac_role_permissions rp ON rp.role_id = h.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id";
 
 const TOKEN_ACCESS: &str = "
-    WITH RECURSIVE token(id, name, expires_at_utc, stands) AS (
-        SELECT id, name, expires_at_utc,
-               CASE WHEN revoked_at_utc IS NULL AND (expires_at_utc IS NULL OR expires_at_utc > $2)
-                    THEN 1 ELSE 0 END
+    WITH RECURSIVE token(id, name, expires_at_utc, revoked_at_utc) AS (
+        SELECT id, name, expires_at_utc, revoked_at_utc
           FROM gate_machine_tokens
-         WHERE token_sha256 = $1 OR id = $3
+         WHERE token_sha256 = $1 OR id = $2
     ), held(role_id) AS (
-        SELECT gr.role_id
+        SELECT r.id
           FROM token t
           JOIN gate_machine_token_groups tg ON tg.token_id = t.id
-          JOIN rbac_group_roles gr ON gr.group_id = tg.group_id
+          JOIN rbac_groups g ON g.id = tg.group_id
+          JOIN rbac_group_roles gr ON gr.group_id = g.id
+          JOIN rbac_roles r ON r.id = gr.role_id
+         WHERE g.name IS NOT NULL AND r.name IS NOT NULL
         UNION
-        SELECT i.parent_role_id FROM held h JOIN rbac_role_inheritance i ON i.child_role_id = h.role_id
+        SELECT p.id
+          FROM held h
+          JOIN rbac_role_inheritance i ON i.child_role_id = h.role_id
+          JOIN rbac_roles p ON p.id = i.parent_role_id
+         WHERE p.name IS NOT NULL
     )
     SELECT 'epoch' AS kind, CAST(epoch AS TEXT) AS name, CAST(NULL AS TIMESTAMPTZ) AS until FROM gate_epoch
     UNION ALL
-    SELECT CASE WHEN stands = 1 THEN 'active' ELSE 'disabled' END, id, expires_at_utc FROM token
+    SELECT CASE WHEN revoked_at_utc IS NOT NULL THEN 'revoked_token'
+                WHEN expires_at_utc IS NULL THEN 'token' ELSE 'limited_token' END,
+           id, CASE WHEN expires_at_utc > $3 AND expires_at_utc < $4 THEN expires_at_utc END
+      FROM token
     UNION ALL
     SELECT 'token_name', name, NULL FROM token
     UNION ALL
     SELECT 'legacy', l.role, NULL FROM token t JOIN gate_machine_token_legacy_roles l ON l.token_id = t.id
     UNION ALL
-    SELECT 'group', g.name, NULL
+    SELECT 'group', CAST(g.name AS TEXT), NULL
       FROM token t
       JOIN gate_machine_token_groups tg ON tg.token_id = t.id
       JOIN rbac_groups g ON g.id = tg.group_id
     UNION ALL
-    SELECT 'role', r.name, NULL FROM held h JOIN rbac_roles r ON r.id = h.role_id
+    SELECT 'role', CAST(r.name AS TEXT), NULL FROM held h JOIN rbac_roles r ON r.id = h.role_id
     UNION ALL
-    SELECT 'permission', p.name, NULL
+    SELECT 'permission', CAST(p.name AS TEXT), NULL
       FROM held h
       JOIN rbac_role_permissions rp ON rp.role_id = h.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id";
-
-/// One fact about a subject.
-#[derive(sqlx::FromRow)]
-struct Fact {
-    kind: String,
-    name: String,
-    until: Option<DateTime<Utc>>,
-}
-
-/// Puts the facts together. `asked_session` is whether the cookie named a session that has to be live.
-fn assemble(facts: Vec<Fact>, asked_session: bool) -> Result<Access, StoreError> {
-    let mut access = Access::nothing(Epoch(0));
-    let mut epoch = None;
-    let mut session_is_live = false;
-    let (mut token_id, mut token_name) = (None, None);
-    for Fact { kind, name, until } in facts {
-        if let Some(until) = until {
-            access.valid_until = Some(access.valid_until.map_or(until, |known| known.min(until)));
-        }
-        match kind.as_str() {
-            "epoch" => epoch = name.parse().ok(),
-            "active" | "disabled" => {
-                access.standing = if kind == "active" { Standing::Active } else { Standing::Disabled };
-                token_id = Some(Arc::from(name));
-            }
-            "token_name" => token_name = Some(Arc::from(name)),
-            "session" => session_is_live = true,
-            "legacy" => {
-                let role = LegacyRole::parse(&name)
-                    .ok_or_else(|| StoreError::Broken("admin_roles has a role that does not exist".into()))?;
-                access.legacy.insert(role);
-            }
-            "group" => drop(access.groups.insert(Arc::from(name))),
-            "role" => drop(access.roles.insert(Arc::from(name))),
-            "permission" => drop(access.permissions.insert(Arc::from(name))),
-            "break_glass" => {}
-            other => return Err(StoreError::Broken(format!("an access fact of the kind `{other}`"))),
-        }
-    }
-    access.epoch = Epoch(epoch.ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?);
-    if let (Some(id), Some(name)) = (token_id, token_name) {
-        access.token = Some(TokenIdentity { id, name });
-    }
-    if asked_session && access.standing == Standing::Active && !session_is_live {
-        access.standing = Standing::SessionEnded;
-    }
-    if access.standing != Standing::Active {
-        // Somebody who does not stand holds nothing, whatever rows are left of them.
-        access.legacy = BTreeSet::new();
-        access.groups = BTreeSet::new();
-        access.roles = BTreeSet::new();
-        access.permissions = BTreeSet::new();
-        // And nothing of it can end: with the past expiry of a dead token, every cached answer would have lapsed.
-        access.valid_until = None;
-    }
-    Ok(access)
-}
 
 macro_rules! access_store {
     ($store:ty) => {
@@ -168,19 +134,21 @@ macro_rules! access_store {
                 bounded(self.limit, async {
                     let nothing = None::<&str>;
                     let query = match subject {
-                        Subject::Admin { id, session } => sqlx::query_as(ADMIN_ACCESS)
+                        Subject::Admin { id, session } => sqlx::query(ADMIN_ACCESS)
                             .bind(id.as_str())
-                            .bind(session.as_ref().map(|session| session.as_str()))
-                            .bind(now),
+                            .bind(session.as_ref().map(|session| session.as_str())),
                         Subject::Machine(digest) => {
-                            sqlx::query_as(TOKEN_ACCESS).bind(digest.to_hex()).bind(now).bind(nothing)
+                            sqlx::query(TOKEN_ACCESS).bind(digest.to_hex()).bind(nothing)
                         }
-                        Subject::Enrolled(id) => {
-                            sqlx::query_as(TOKEN_ACCESS).bind(nothing).bind(now).bind(id.as_str())
-                        }
+                        Subject::Enrolled(id) => sqlx::query(TOKEN_ACCESS).bind(nothing).bind(id.as_str()),
                     };
-                    let facts: Vec<Fact> = query.fetch_all(&self.pool).await?;
-                    assemble(facts, matches!(subject, Subject::Admin { session: Some(_), .. }))
+                    let (first, last) = readable_times();
+                    let mut facts = Vec::new();
+                    for row in query.bind(first).bind(last).fetch_all(&self.pool).await? {
+                        let (name, until) = (text(&row, "name")?, time(&row, "until")?);
+                        facts.push(Fact { kind: row.try_get("kind")?, name, until });
+                    }
+                    assemble(facts, subject, now)
                 })
                 .await
             }

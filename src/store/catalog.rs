@@ -1,10 +1,12 @@
 //! The registry of roles, groups and permissions.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sqlx::Row as _;
 
+use super::lenient::text;
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::rbac::catalog::Catalog;
 
@@ -16,56 +18,56 @@ pub trait CatalogStore {
 }
 
 const CATALOG: &str = "
-    SELECT 'group' AS kind, name AS subject, CAST(NULL AS TEXT) AS object FROM rbac_groups
-    UNION ALL SELECT 'role', name, NULL FROM rbac_roles
-    UNION ALL SELECT 'permission', name, NULL FROM rbac_permissions
+    SELECT 'group' AS kind, CAST(name AS TEXT) AS subject, CAST(NULL AS TEXT) AS object FROM rbac_groups
+    UNION ALL SELECT 'role', CAST(name AS TEXT), NULL FROM rbac_roles
+    UNION ALL SELECT 'permission', CAST(name AS TEXT), NULL FROM rbac_permissions
     UNION ALL
-    SELECT 'inherits', c.name, p.name
+    SELECT 'inherits', CAST(c.name AS TEXT), CAST(p.name AS TEXT)
       FROM rbac_role_inheritance i
       JOIN rbac_roles c ON c.id = i.child_role_id
       JOIN rbac_roles p ON p.id = i.parent_role_id
     UNION ALL
-    SELECT 'group_role', g.name, r.name
+    SELECT 'group_role', CAST(g.name AS TEXT), CAST(r.name AS TEXT)
       FROM rbac_group_roles gr
       JOIN rbac_groups g ON g.id = gr.group_id
       JOIN rbac_roles r ON r.id = gr.role_id
     UNION ALL
-    SELECT 'role_permission', r.name, p.name
+    SELECT 'role_permission', CAST(r.name AS TEXT), CAST(p.name AS TEXT)
       FROM rbac_role_permissions rp
       JOIN rbac_roles r ON r.id = rp.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id";
 
-#[derive(sqlx::FromRow)]
 struct Entry {
     kind: String,
-    subject: String,
+    subject: Option<String>,
     object: Option<String>,
 }
 
+/// What has no name is left out, with the edges that lead to it and from it: nobody holds it.
 fn assemble(entries: Vec<Entry>) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
     for Entry { kind, subject, object } in entries {
-        let subject: Arc<str> = subject.into();
-        let edges: &mut BTreeMap<_, _> = match (kind.as_str(), &object) {
-            ("group", None) => {
+        let Some(subject) = subject.map(Arc::from) else { continue };
+        let edges = match kind.as_str() {
+            "group" => {
                 catalog.groups.insert(subject);
                 continue;
             }
-            ("role", None) => {
+            "role" => {
                 catalog.roles.insert(subject);
                 continue;
             }
-            ("permission", None) => {
+            "permission" => {
                 catalog.permissions.insert(subject);
                 continue;
             }
-            ("inherits", Some(_)) => &mut catalog.inherits,
-            ("group_role", Some(_)) => &mut catalog.group_roles,
-            ("role_permission", Some(_)) => &mut catalog.role_permissions,
+            "inherits" => &mut catalog.inherits,
+            "group_role" => &mut catalog.group_roles,
+            "role_permission" => &mut catalog.role_permissions,
             _ => return Err(StoreError::Broken(format!("a registry entry of the kind `{kind}`"))),
         };
         if let Some(object) = object {
-            edges.entry(subject).or_default().insert(object.into());
+            edges.entry(subject).or_insert_with(BTreeSet::new).insert(object.into());
         }
     }
     Ok(catalog)
@@ -76,8 +78,15 @@ macro_rules! catalog_store {
         #[async_trait]
         impl CatalogStore for $store {
             async fn catalog(&self) -> Result<Catalog, StoreError> {
-                bounded(self.limit, async { assemble(sqlx::query_as(CATALOG).fetch_all(&self.pool).await?) })
-                    .await
+                bounded(self.limit, async {
+                    let mut entries = Vec::new();
+                    for row in sqlx::query(CATALOG).fetch_all(&self.pool).await? {
+                        let (subject, object) = (text(&row, "subject")?, text(&row, "object")?);
+                        entries.push(Entry { kind: row.try_get("kind")?, subject, object });
+                    }
+                    assemble(entries)
+                })
+                .await
             }
         }
     };

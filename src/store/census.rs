@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::Row as _;
 
+use super::lenient::{readable_times, text, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::rbac::LegacyRole;
 use crate::rbac::census::{CallerKind, Person};
@@ -14,77 +16,99 @@ use crate::rbac::census::{CallerKind, Person};
 #[async_trait]
 pub trait CensusStore {
     /// Every enabled admin and live machine token with what was granted to each at `now`, in one snapshot, in the order
-    /// of kind and id.
+    /// of kind and id. A row that cannot be used grants nothing.
     async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError>;
 }
 
+/// When something ends is for `assemble` to compare, as for one caller's access.
 const CENSUS: &str = "
     WITH token(id) AS (
-        SELECT id FROM gate_machine_tokens
-         WHERE revoked_at_utc IS NULL AND (expires_at_utc IS NULL OR expires_at_utc > $1)
+        SELECT id FROM gate_machine_tokens WHERE revoked_at_utc IS NULL
     ), admin(id) AS (
         SELECT id FROM admins WHERE disabled_at_utc IS NULL
     )
-    SELECT 'admin' AS kind, id, CAST(NULL AS TEXT) AS name FROM admin
+    SELECT 'admin' AS kind, CAST(id AS TEXT) AS id, CAST(NULL AS TEXT) AS name,
+           CAST(NULL AS TIMESTAMPTZ) AS until
+      FROM admin
     UNION ALL
-    SELECT 'admin_legacy', a.id, r.role FROM admin a JOIN admin_roles r ON r.admin_id = a.id
+    SELECT 'disabled_admin', CAST(id AS TEXT), NULL, NULL FROM admins WHERE disabled_at_utc IS NOT NULL
     UNION ALL
-    SELECT 'admin_group', a.id, g.name
+    SELECT 'admin_legacy', CAST(a.id AS TEXT), CAST(r.role AS TEXT), NULL
+      FROM admin a JOIN admin_roles r ON r.admin_id = a.id
+    UNION ALL
+    SELECT 'admin_group', CAST(a.id AS TEXT), CAST(g.name AS TEXT), NULL
       FROM admin a
       JOIN rbac_user_groups ug ON ug.user_id = a.id
       JOIN rbac_groups g ON g.id = ug.group_id
     UNION ALL
-    SELECT 'break_glass', a.id, NULL
+    SELECT 'break_glass', CAST(a.id AS TEXT), NULL,
+           CASE WHEN s.expires_at_utc > $1 AND s.expires_at_utc < $2 THEN s.expires_at_utc END
       FROM admin a
       JOIN rbac_break_glass_sessions s ON s.user_id = a.id
-     WHERE s.revoked_at_utc IS NULL AND s.expires_at_utc > $1
+     WHERE s.revoked_at_utc IS NULL
     UNION ALL
-    SELECT 'machine', id, NULL FROM token
+    SELECT 'machine', t.id, NULL, NULL
+      FROM token t JOIN gate_machine_tokens m ON m.id = t.id
+     WHERE m.expires_at_utc IS NULL
     UNION ALL
-    SELECT 'machine_legacy', t.id, l.role
+    SELECT 'limited_machine', t.id, NULL,
+           CASE WHEN m.expires_at_utc > $1 AND m.expires_at_utc < $2 THEN m.expires_at_utc END
+      FROM token t JOIN gate_machine_tokens m ON m.id = t.id
+     WHERE m.expires_at_utc IS NOT NULL
+    UNION ALL
+    SELECT 'machine_legacy', t.id, l.role, NULL
       FROM token t JOIN gate_machine_token_legacy_roles l ON l.token_id = t.id
     UNION ALL
-    SELECT 'machine_group', t.id, g.name
+    SELECT 'machine_group', t.id, CAST(g.name AS TEXT), NULL
       FROM token t
       JOIN gate_machine_token_groups tg ON tg.token_id = t.id
       JOIN rbac_groups g ON g.id = tg.group_id";
 
 /// One fact about somebody.
-#[derive(sqlx::FromRow)]
 struct Fact {
     kind: String,
-    id: String,
+    id: Option<String>,
     name: Option<String>,
+    until: Option<DateTime<Utc>>,
 }
 
-fn assemble(facts: Vec<Fact>) -> Result<Vec<Person>, StoreError> {
-    let mut people: BTreeMap<(CallerKind, Arc<str>), Person> = BTreeMap::new();
-    for Fact { kind, id, name } in facts {
-        let of_machine = kind.starts_with("machine");
-        let caller = if of_machine { CallerKind::Machine } else { CallerKind::Admin };
-        let id: Arc<str> = id.into();
-        let person = people.entry((caller, id.clone())).or_insert_with(|| Person {
-            kind: caller,
-            id,
-            legacy: [].into(),
-            groups: [].into(),
-            break_glass: false,
-        });
-        match (kind.as_str(), name) {
-            ("admin" | "machine", None) => {}
-            ("break_glass", None) => person.break_glass = true,
-            ("admin_legacy" | "machine_legacy", Some(role)) => {
-                let role = LegacyRole::parse(&role)
-                    .ok_or_else(|| StoreError::Broken(format!("an unknown legacy role `{role}`")))?;
-                person.legacy.insert(role);
+/// What is known of one id while the facts come in, in whatever order.
+struct Sheet {
+    person: Person,
+    is_active: bool,
+    is_disabled: bool,
+}
+
+fn assemble(facts: Vec<Fact>, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
+    let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
+    for Fact { kind, id, name, until } in facts {
+        // Nobody can be asked about who has no id.
+        let Some(id) = id.map(Arc::from) else { continue };
+        let caller = if kind.contains("machine") { CallerKind::Machine } else { CallerKind::Admin };
+        let sheet = sheets.entry((caller, Arc::clone(&id))).or_insert_with(|| Sheet::new(caller, id));
+        let person = &mut sheet.person;
+        match kind.as_str() {
+            "admin" | "machine" => sheet.is_active = true,
+            "disabled_admin" => sheet.is_disabled = true,
+            "limited_machine" => sheet.is_active |= until.is_some_and(|until| until > now),
+            "break_glass" => person.break_glass |= until.is_some_and(|until| until > now),
+            // A word that is no role grants nothing.
+            "admin_legacy" | "machine_legacy" => {
+                person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
             }
-            ("admin_group" | "machine_group", Some(group)) => {
-                person.groups.insert(group.into());
-            }
-            (other, _) => return Err(StoreError::Broken(format!("a fact of the kind `{other}`"))),
+            "admin_group" | "machine_group" => person.groups.extend(name.map(Arc::from)),
+            other => return Err(StoreError::Broken(format!("a fact of the kind `{other}`"))),
         }
     }
-    Ok(people.into_values().collect())
+    let people = sheets.into_values().filter(|sheet| sheet.is_active && !sheet.is_disabled);
+    Ok(people.map(|sheet| sheet.person).collect())
+}
+
+impl Sheet {
+    fn new(kind: CallerKind, id: Arc<str>) -> Sheet {
+        let person = Person { kind, id, legacy: [].into(), groups: [].into(), break_glass: false };
+        Sheet { person, is_active: false, is_disabled: false }
+    }
 }
 
 macro_rules! census_store {
@@ -93,7 +117,19 @@ macro_rules! census_store {
         impl CensusStore for $store {
             async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
                 bounded(self.limit, async {
-                    assemble(sqlx::query_as(CENSUS).bind(now).fetch_all(&self.pool).await?)
+                    let (first, last) = readable_times();
+                    let query = sqlx::query(CENSUS).bind(first).bind(last);
+                    let mut facts = Vec::new();
+                    for row in query.fetch_all(&self.pool).await? {
+                        let (id, name) = (text(&row, "id")?, text(&row, "name")?);
+                        facts.push(Fact {
+                            kind: row.try_get("kind")?,
+                            id,
+                            name,
+                            until: time(&row, "until")?,
+                        });
+                    }
+                    assemble(facts, now)
                 })
                 .await
             }

@@ -1,11 +1,13 @@
 //! The epoch and the switches: one row, read before every decision that asks for a role.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::audit::Note;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, SessionId};
 
 /// The name of the kill-switch in `gate_flags` and `console_flag_promotions`.
 pub const RBAC_V2_FLAG: &str = "FLAG_RBAC_V2";
@@ -20,11 +22,33 @@ pub struct ControlRow {
     pub promoted: bool,
 }
 
+/// A session's row changed when the epoch rose to `epoch`, and nothing changed with it that anybody else's access is read
+/// from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionChange {
+    pub epoch: Epoch,
+    pub session: SessionId,
+}
+
+/// The control row, and the changes since an earlier read that concern some sessions alone, oldest first. A number between
+/// the two that is not among them concerns everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlReading {
+    pub row: ControlRow,
+    pub changes: Vec<SessionChange>,
+}
+
 /// Reads and flips what stands above the mapping.
 #[async_trait]
 pub trait ControlStore {
+    /// One read of the epoch and the switches, and of the changes after `known`, in one snapshot. Without `known`, no
+    /// change is listed.
+    async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError>;
+
     /// One read of the epoch and the switches, in one snapshot.
-    async fn control(&self) -> Result<ControlRow, StoreError>;
+    async fn control(&self) -> Result<ControlRow, StoreError> {
+        Ok(self.control_since(None).await?.row)
+    }
 
     /// Sets `FLAG_RBAC_V2` and writes `note` in the same transaction; the epoch rises with it.
     async fn set_rbac_v2(
@@ -40,9 +64,13 @@ pub(super) const CONTROL: &str = "
     SELECT e.epoch AS epoch,
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
-                    WHERE p.flag = 'FLAG_RBAC_V2' AND p.current_env = 'production') AS promoted
+                    WHERE p.flag = 'FLAG_RBAC_V2' AND p.current_env = 'production') AS promoted,
+           c.epoch AS changed_epoch,
+           c.session_id AS session_id
       FROM gate_epoch e
-     WHERE e.id = 1";
+      LEFT JOIN gate_session_changes c ON c.epoch > $1
+     WHERE e.id = 1
+     ORDER BY c.epoch";
 
 /// Set again to what it is, it has not changed: the soak gate counts from its last change.
 const SET_FLAG: &str = "
@@ -55,17 +83,45 @@ const SET_FLAG: &str = "
            changed_at_utc = CASE WHEN gate_flags.enabled = excluded.enabled THEN gate_flags.changed_at_utc
                                  ELSE excluded.changed_at_utc END";
 
-/// The control row as it is stored.
+/// What [`CONTROL`] takes: the epoch after which changes are listed.
+pub(super) fn after(known: Option<Epoch>) -> i64 {
+    known.map_or(i64::MAX, |known| known.0)
+}
+
+/// The control row as it is read, once for each change.
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,
+    changed_epoch: Option<i64>,
+    session_id: Option<String>,
 }
 
-impl From<Row> for ControlRow {
-    fn from(row: Row) -> Self {
-        ControlRow { epoch: Epoch(row.epoch), rbac_v2: row.rbac_v2, promoted: row.promoted }
+impl ControlReading {
+    /// The last change after `from` that concerns everybody; `None` where each of them is listed with its sessions.
+    pub fn last_for_everybody(&self, from: Epoch) -> Option<Epoch> {
+        let listed: BTreeSet<Epoch> = self.changes.iter().map(|change| change.epoch).collect();
+        let mut last = self.row.epoch;
+        while last > from && listed.contains(&last) {
+            last = Epoch(last.0 - 1);
+        }
+        (last > from).then_some(last)
+    }
+
+    /// Whether everything is as it was at `from`, but for who is logged in.
+    pub fn only_sessions_changed_since(&self, from: Epoch) -> bool {
+        self.row.epoch >= from && self.last_for_everybody(from).is_none()
+    }
+
+    pub(super) fn of(rows: Vec<Row>) -> Result<ControlReading, StoreError> {
+        let first = rows.first().ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
+        let row = ControlRow { epoch: Epoch(first.epoch), rbac_v2: first.rbac_v2, promoted: first.promoted };
+        let changes = rows.into_iter().filter_map(|row| {
+            let (epoch, session) = (row.changed_epoch?, row.session_id?);
+            Some(SessionChange { epoch: Epoch(epoch), session: SessionId::new(session) })
+        });
+        Ok(ControlReading { changes: changes.collect(), row })
     }
 }
 
@@ -73,10 +129,10 @@ macro_rules! control_store {
     ($store:ty) => {
         #[async_trait]
         impl ControlStore for $store {
-            async fn control(&self) -> Result<ControlRow, StoreError> {
+            async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
                 bounded(self.limit, async {
-                    let row: Option<Row> = sqlx::query_as(CONTROL).fetch_optional(&self.pool).await?;
-                    row.map(Into::into).ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))
+                    let query = sqlx::query_as(CONTROL).bind(after(known));
+                    ControlReading::of(query.fetch_all(&self.control_pool).await?)
                 })
                 .await
             }

@@ -1,9 +1,14 @@
 //! Disagreements between the two gates, counted per route, caller, direction and mapping.
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::evidence::{Erased, Mark, PATIENCE, row_sha256};
+use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
 use crate::audit::drift::DriftRecord;
 
 /// The route of a row that stands for many: no route is written so.
@@ -12,13 +17,15 @@ pub const OVERFLOW: &str = "*";
 /// Records and lists drift.
 #[async_trait]
 pub trait DriftStore {
-    /// Adds each disagreement's count to its row, in one transaction. Where there are `most_rows` already, what has no row
-    /// is counted in one row for its cluster and direction; several gates that write at once may exceed that by what
-    /// each writes then. The ids of the events that made a row are returned.
+    /// Adds each disagreement's count to its row, in one transaction, unless the batch that `mark` names is in the
+    /// database already. Whoever was erased since is left out. Where there are `most_rows` already, what has no row is
+    /// counted in one row for its cluster and direction; several gates that write at once may exceed that by what each
+    /// writes then. The ids of the events that made a row are returned.
     async fn record_drift(
         &self,
         events: &[DriftRecord],
         most_rows: u32,
+        mark: &Mark,
     ) -> Result<Vec<uuid::Uuid>, StoreError>;
 
     /// Every drift row, the latest first.
@@ -43,27 +50,34 @@ pub struct StoredDrift {
     pub last_seen_at_utc: DateTime<Utc>,
 }
 
-const RECORD: &str = "
+const INSERT: &str = "
     INSERT INTO gate_drift_events (
-        id, first_seen_at_utc, last_seen_at_utc, cluster, route, method, actor_kind, actor_id, direction,
+        row_sha256, id, first_seen_at_utc, last_seen_at_utc, cluster, route, method, actor_kind, actor_id, direction,
         legacy_answer, v2_answer, reason, mapping_sha256, epoch, request_id, count
-    ) VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    ON CONFLICT (route, actor_kind, actor_id, direction, mapping_sha256) DO UPDATE
+    ) ";
+
+/// A row that was there keeps its id, so an id that comes back is that of a new row.
+const ADD: &str = "
+    ON CONFLICT (row_sha256) DO UPDATE
        SET first_seen_at_utc = CASE WHEN excluded.first_seen_at_utc < gate_drift_events.first_seen_at_utc
                                     THEN excluded.first_seen_at_utc ELSE gate_drift_events.first_seen_at_utc END,
            last_seen_at_utc = CASE WHEN excluded.last_seen_at_utc > gate_drift_events.last_seen_at_utc
                                    THEN excluded.last_seen_at_utc ELSE gate_drift_events.last_seen_at_utc END,
            method = excluded.method, reason = excluded.reason, epoch = excluded.epoch,
-           request_id = excluded.request_id, count = gate_drift_events.count + excluded.count";
+           request_id = excluded.request_id, count = gate_drift_events.count + excluded.count
+    RETURNING id";
 
-const KNOWN: &str = "
-    SELECT COUNT(*) FROM gate_drift_events
-     WHERE route = $1 AND actor_kind = $2 AND actor_id = $3 AND direction = $4 AND mapping_sha256 = $5";
+/// 17 values a row, of which SQLite takes 32,766 in a statement.
+const ROWS_PER_STATEMENT: usize = 500;
 
 /// As far as it matters: a table that is full is not counted to its end.
 const ROWS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM gate_drift_events LIMIT $1) AS rows";
 
-const LIST: &str = "SELECT * FROM gate_drift_events ORDER BY last_seen_at_utc DESC, id";
+const LIST: &str = "
+    SELECT cluster, route, method, actor_kind, actor_id, direction, legacy_answer, v2_answer, reason, mapping_sha256,
+           count, first_seen_at_utc, last_seen_at_utc
+      FROM gate_drift_events
+     ORDER BY last_seen_at_utc DESC, id";
 
 impl StoredDrift {
     /// Whether it stands for disagreements that were too many to be kept one by one.
@@ -74,89 +88,170 @@ impl StoredDrift {
 
 /// The event as it is counted beyond the bound. It names nobody; the cluster takes the place of the actor, so that each
 /// has a row of its own.
-fn beyond_the_bound(event: &DriftRecord) -> DriftRecord {
+fn beyond_the_bound(event: DriftRecord) -> DriftRecord {
     DriftRecord {
-        route: OVERFLOW.to_owned(),
+        route: OVERFLOW.into(),
         method: OVERFLOW,
         actor_kind: "gate",
-        actor_id: event.cluster.clone().unwrap_or_default(),
+        actor_id: event.cluster.to_string(),
         reason: "beyond_the_bound",
-        mapping_sha256: OVERFLOW.to_owned(),
-        ..event.clone()
+        mapping_sha256: OVERFLOW.into(),
+        ..event
     }
 }
 
-macro_rules! record {
-    ($transaction:expr, $event:expr) => {
-        sqlx::query(RECORD)
-            .bind($event.id.to_string())
-            .bind($event.seen_at)
-            .bind($event.cluster.as_deref())
-            .bind(&$event.route)
-            .bind($event.method)
-            .bind($event.actor_kind)
-            .bind(&$event.actor_id)
-            .bind($event.direction)
-            .bind($event.legacy_answer)
-            .bind($event.v2_answer)
-            .bind($event.reason)
-            .bind(&$event.mapping_sha256)
-            .bind($event.epoch)
-            .bind(&$event.request_id)
-            .bind($event.count)
-            .execute(&mut *$transaction)
-            .await?
-    };
+type Key = [u8; 32];
+
+fn key(event: &DriftRecord) -> Key {
+    row_sha256(&[
+        event.route.as_bytes(),
+        event.actor_kind.as_bytes(),
+        event.actor_id.as_bytes(),
+        event.direction.as_bytes(),
+        event.mapping_sha256.as_bytes(),
+    ])
+}
+
+/// Each disagreement once, in the order in which they were first seen, without whoever was erased.
+fn distinct(events: &[DriftRecord], erased: &Erased) -> Vec<(Key, DriftRecord)> {
+    let mut places: HashMap<Key, usize> = HashMap::new();
+    let mut distinct: Vec<(Key, DriftRecord)> = Vec::new();
+    for event in events {
+        if erased.covers(event.actor_kind, &event.actor_id, event.last_seen_at) {
+            continue;
+        }
+        match places.entry(key(event)) {
+            Entry::Occupied(place) => distinct[*place.get()].1.absorb(event),
+            Entry::Vacant(place) => {
+                let key = *place.key();
+                place.insert(distinct.len());
+                distinct.push((key, event.clone()));
+            }
+        }
+    }
+    distinct
+}
+
+/// The rows to write, always in the same order, since two gates that write the same rows must not wait for each other in a
+/// circle. For `room` of those that are not known there is room.
+fn within_room(
+    distinct: Vec<(Key, DriftRecord)>,
+    known: &HashSet<Key>,
+    room: i64,
+) -> BTreeMap<Key, DriftRecord> {
+    let mut room = room;
+    let mut rows: BTreeMap<Key, DriftRecord> = BTreeMap::new();
+    for (own, event) in distinct {
+        let is_kept = known.contains(&own) || room > 0;
+        if is_kept && !known.contains(&own) {
+            room -= 1;
+        }
+        let event = if is_kept { event } else { beyond_the_bound(event) };
+        rows.entry(key(&event)).and_modify(|row| row.absorb(&event)).or_insert(event);
+    }
+    rows
+}
+
+/// Adds rows, and tells the ids of the rows that were added to or made.
+macro_rules! add_drift {
+    ($database:ty, $connection:expr, $rows:expr) => {{
+        let mut ids: Vec<String> = Vec::new();
+        let rows: Vec<(&Key, &DriftRecord)> = $rows.iter().collect();
+        for rows in rows.chunks(ROWS_PER_STATEMENT) {
+            let mut insert = QueryBuilder::<$database>::new(INSERT);
+            insert.push_values(rows, |mut values, (key, event)| {
+                values
+                    .push_bind(&key[..])
+                    .push_bind(event.id.to_string())
+                    .push_bind(event.first_seen_at)
+                    .push_bind(event.last_seen_at)
+                    .push_bind(storable(&event.cluster))
+                    .push_bind(storable(&event.route))
+                    .push_bind(event.method)
+                    .push_bind(event.actor_kind)
+                    .push_bind(storable(&event.actor_id))
+                    .push_bind(event.direction)
+                    .push_bind(event.legacy_answer)
+                    .push_bind(event.v2_answer)
+                    .push_bind(event.reason)
+                    .push_bind(&*event.mapping_sha256)
+                    .push_bind(event.epoch)
+                    .push_bind(event.request_id.to_string())
+                    .push_bind(event.count);
+            });
+            // Not kept prepared: the next one has another number of rows.
+            let added = insert.push(ADD).build_query_scalar::<String>().persistent(false);
+            ids.extend(added.fetch_all(&mut *$connection).await?);
+        }
+        ids
+    }};
 }
 
 macro_rules! drift_store {
-    ($store:ty) => {
+    ($store:ty, $database:ty, $connection:ty) => {
+        impl $store {
+            /// Which of the disagreements have a row.
+            async fn known_drift(
+                connection: &mut $connection,
+                keys: &[(Key, DriftRecord)],
+            ) -> Result<HashSet<Key>, StoreError> {
+                let mut known = HashSet::new();
+                for keys in keys.chunks(ROWS_PER_STATEMENT) {
+                    let mut query = QueryBuilder::<$database>::new(
+                        "SELECT row_sha256 FROM gate_drift_events WHERE row_sha256 IN ",
+                    );
+                    query.push_tuples(keys, |mut values, (key, _)| {
+                        values.push_bind(&key[..]);
+                    });
+                    let query = query.build_query_scalar::<Vec<u8>>().persistent(false);
+                    let found = query.fetch_all(&mut *connection).await?;
+                    known.extend(found.into_iter().filter_map(|key| Key::try_from(key).ok()));
+                }
+                Ok(known)
+            }
+
+            /// Writes a batch inside its transaction; the ids of the events that made a row.
+            async fn add_batch(
+                connection: &mut $connection,
+                distinct: Vec<(Key, DriftRecord)>,
+                most_rows: u32,
+            ) -> Result<Vec<uuid::Uuid>, StoreError> {
+                let known = Self::known_drift(&mut *connection, &distinct).await?;
+                let most = i64::from(most_rows);
+                let room = if known.len() == distinct.len() {
+                    0
+                } else {
+                    let rows: i64 = sqlx::query_scalar(ROWS).bind(most).fetch_one(&mut *connection).await?;
+                    most - rows
+                };
+                let rows = within_room(distinct, &known, room);
+                let ids: HashSet<String> = add_drift!($database, connection, rows).into_iter().collect();
+                let is_new =
+                    |event: &&DriftRecord| &*event.route != OVERFLOW && ids.contains(&event.id.to_string());
+                Ok(rows.values().filter(is_new).map(|event| event.id).collect())
+            }
+        }
+
         #[async_trait]
         impl DriftStore for $store {
             async fn record_drift(
                 &self,
                 events: &[DriftRecord],
                 most_rows: u32,
+                mark: &Mark,
             ) -> Result<Vec<uuid::Uuid>, StoreError> {
-                // Always in the same order: two gates that write the same rows must not wait for each other in a circle.
-                let mut events: Vec<&DriftRecord> = events.iter().collect();
-                events.sort_by_cached_key(|event| crate::tally::Repeatable::key(*event));
-                bounded(self.limit, async {
+                bounded(self.limit * PATIENCE, async {
                     let mut transaction = self.begin().await?;
-                    let mut new = Vec::new();
-                    // Counted once a batch, and only when something new is in it.
-                    let mut room = None;
-                    for event in events {
-                        let known: i64 = sqlx::query_scalar(KNOWN)
-                            .bind(&event.route)
-                            .bind(event.actor_kind)
-                            .bind(&event.actor_id)
-                            .bind(event.direction)
-                            .bind(&event.mapping_sha256)
-                            .fetch_one(&mut *transaction)
-                            .await?;
-                        if known > 0 {
-                            record!(transaction, event);
-                            continue;
-                        }
-                        let left = match room {
-                            Some(left) => left,
-                            None => {
-                                let most = i64::from(most_rows);
-                                let rows: i64 =
-                                    sqlx::query_scalar(ROWS).bind(most).fetch_one(&mut *transaction).await?;
-                                most - rows
-                            }
-                        };
-                        room = Some(left - 1);
-                        if left > 0 {
-                            record!(transaction, event);
-                            new.push(event.id);
-                        } else {
-                            let event = &beyond_the_bound(event);
-                            record!(transaction, event);
-                        }
-                    }
+                    let Some(erased) = Self::begin_batch(&mut transaction, mark).await? else {
+                        transaction.rollback().await?;
+                        return Ok(Vec::new());
+                    };
+                    let distinct = distinct(events, &erased);
+                    let new = if distinct.is_empty() {
+                        Vec::new()
+                    } else {
+                        Self::add_batch(&mut transaction, distinct, most_rows).await?
+                    };
                     transaction.commit().await?;
                     Ok(new)
                 })
@@ -170,5 +265,5 @@ macro_rules! drift_store {
     };
 }
 
-drift_store!(PostgresStore);
-drift_store!(SqliteStore);
+drift_store!(PostgresStore, sqlx::Postgres, sqlx::PgConnection);
+drift_store!(SqliteStore, sqlx::Sqlite, sqlx::SqliteConnection);

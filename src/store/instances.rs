@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgListener;
 
-use super::control::{CONTROL, ControlRow, Row};
+use super::control::{CONTROL, ControlReading, after};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::ids::{Epoch, InstanceId};
 
@@ -64,8 +64,9 @@ pub trait ControlFeed: Send {
     /// A sign that has arrived already, while something else was read from the connection.
     fn waiting_hint(&mut self) -> Option<Hint>;
 
-    /// Reads the control row. When this returns, every sign of an earlier commit that the database had sent is waiting.
-    async fn control(&mut self) -> Result<ControlRow, StoreError>;
+    /// Reads the control row, and the changes after `known`. When this returns, every sign of an earlier commit that the
+    /// database had sent is waiting.
+    async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError>;
 
     /// Renews the lease. When this returns, the renewal is committed: whoever reads leases from now on sees it.
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError>;
@@ -150,13 +151,9 @@ macro_rules! renew {
 
 /// All rows are fetched: only then has the answer been read to its end, and every notification before it with it.
 macro_rules! control {
-    ($executor:expr) => {{
-        let rows: Vec<Row> = sqlx::query_as(CONTROL).fetch_all($executor).await?;
-        rows.into_iter()
-            .next()
-            .map(Into::into)
-            .ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))
-    }};
+    ($known:expr, $executor:expr) => {
+        ControlReading::of(sqlx::query_as(CONTROL).bind(after($known)).fetch_all($executor).await?)
+    };
 }
 
 /// LISTEN on a connection of its own.
@@ -182,8 +179,8 @@ impl ControlFeed for PostgresFeed {
         self.listener.next_buffered().map(|notification| read_hint(notification.payload()))
     }
 
-    async fn control(&mut self) -> Result<ControlRow, StoreError> {
-        control!(&mut self.listener)
+    async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
+        control!(known, &mut self.listener)
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
@@ -208,8 +205,8 @@ impl ControlFeed for SqliteFeed {
         None
     }
 
-    async fn control(&mut self) -> Result<ControlRow, StoreError> {
-        control!(&self.pool)
+    async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
+        control!(known, &self.pool)
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
@@ -243,7 +240,7 @@ impl SqliteStore {
     async fn open_feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Ok(Box::new(SqliteFeed { pool: self.pool.clone(), ticks }))
+        Ok(Box::new(SqliteFeed { pool: self.control_pool.clone(), ticks }))
     }
 }
 

@@ -57,6 +57,12 @@ const SIGN_OFFS: &str = "
                         WHERE e.route = gate_drift_signoffs.route AND e.actor_kind = gate_drift_signoffs.actor_kind
                           AND e.actor_id = gate_drift_signoffs.actor_id AND e.direction = gate_drift_signoffs.direction)";
 
+/// A gap, and the mark of a gate that has ended, are about drift of their time.
+const EVIDENCE: [&str; 2] = [
+    "DELETE FROM gate_evidence_gaps WHERE until_utc < $1",
+    "DELETE FROM gate_evidence_marks WHERE complete_until_utc < $1",
+];
+
 const ARCHIVE: &str = "
     INSERT INTO rbac_ticket_grants_archive
     SELECT id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc, expires_at_utc, revoked_at_utc,
@@ -104,6 +110,9 @@ macro_rules! retention_store {
                         sqlx::query(statement).bind(cutoff).execute(&mut *transaction).await?.rows_affected();
                 }
                 sqlx::query(SIGN_OFFS).execute(&mut *transaction).await?;
+                for statement in EVIDENCE {
+                    sqlx::query(statement).bind(cutoffs.drift).execute(&mut *transaction).await?;
+                }
                 let [grants_audit, ticket_grants, drift] = gone;
                 if (Expired { grants_audit, ticket_grants, drift }) != expected {
                     transaction.rollback().await?;

@@ -36,6 +36,34 @@ const WITHDRAW: &str = "
 
 const LIST: &str = "SELECT * FROM gate_drift_signoffs ORDER BY route, actor_kind, actor_id, direction";
 
+const ERASE: &str = "DELETE FROM gate_drift_signoffs WHERE actor_kind = 'admin' AND actor_id = $1";
+
+const REWORD: &str = "
+    UPDATE gate_drift_signoffs SET reason = $5, signed_by = $6
+     WHERE route = $1 AND actor_kind = $2 AND actor_id = $3 AND direction = $4";
+
+/// What is there instead of a name.
+const NOBODY: &str = "(erased)";
+
+/// The text without a name that it holds as a word of its own, in whatever case; `None` where it does not.
+fn without_name(text: &str, name: &str) -> Option<String> {
+    let is_apart = |neighbour: Option<char>| neighbour.is_none_or(|letter| !letter.is_alphanumeric());
+    let (mut rest, mut without, mut last) = (text, String::new(), None);
+    while let Some(first) = rest.chars().next() {
+        let after = rest.get(name.len()..).unwrap_or_default();
+        let is_name =
+            !name.is_empty() && rest.get(..name.len()).is_some_and(|part| part.eq_ignore_ascii_case(name));
+        if is_name && is_apart(last) && is_apart(after.chars().next()) {
+            without.push_str(NOBODY);
+            (rest, last) = (after, None);
+        } else {
+            without.push(first);
+            (rest, last) = (&rest[first.len_utf8()..], Some(first));
+        }
+    }
+    (without != text).then_some(without)
+}
+
 #[derive(sqlx::FromRow)]
 struct Stored {
     route: String,
@@ -70,7 +98,35 @@ impl TryFrom<Stored> for SignOff {
 }
 
 macro_rules! sign_off_store {
-    ($store:ty) => {
+    ($store:ty, $connection:ty) => {
+        impl $store {
+            /// Removes an admin's disagreements, and the admin's name from what was said of others.
+            pub(super) async fn erase_sign_offs(
+                connection: &mut $connection,
+                actor_id: &str,
+            ) -> Result<(), StoreError> {
+                sqlx::query(ERASE).bind(actor_id).execute(&mut *connection).await?;
+                let rows: Vec<Stored> = sqlx::query_as(LIST).fetch_all(&mut *connection).await?;
+                for row in rows {
+                    let signed_by = (row.signed_by == actor_id).then(|| NOBODY.to_owned());
+                    let reason = without_name(&row.reason, actor_id);
+                    if signed_by.is_none() && reason.is_none() {
+                        continue;
+                    }
+                    sqlx::query(REWORD)
+                        .bind(row.route)
+                        .bind(row.actor_kind)
+                        .bind(row.actor_id)
+                        .bind(row.direction)
+                        .bind(reason.unwrap_or(row.reason))
+                        .bind(signed_by.unwrap_or(row.signed_by))
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(())
+            }
+        }
+
         #[async_trait]
         impl SignOffStore for $store {
             async fn sign_off(&self, sign_off: &SignOff, note: &Note) -> Result<(), StoreError> {
@@ -127,5 +183,26 @@ macro_rules! sign_off_store {
     };
 }
 
-sign_off_store!(PostgresStore);
-sign_off_store!(SqliteStore);
+sign_off_store!(PostgresStore, sqlx::PgConnection);
+sign_off_store!(SqliteStore, sqlx::SqliteConnection);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_goes_where_it_is_a_word() {
+        let table = [
+            ("anna leaves, Anna said", "anna", Some("(erased) leaves, (erased) said")),
+            ("joanna and annabel stay", "anna", None),
+            ("(anna)", "anna", Some("((erased))")),
+            ("\u{e9}anna \u{e9}", "anna", None),
+            ("", "anna", None),
+            ("anna", "", None),
+            ("a@b.c is a@b.cd", "a@b.c", Some("(erased) is a@b.cd")),
+        ];
+        for (text, name, expected) in table {
+            assert_eq!(without_name(text, name).as_deref(), expected, "{text}");
+        }
+    }
+}

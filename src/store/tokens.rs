@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::Row as _;
 
+use super::lenient::{readable_times, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::audit::Note;
 use crate::identity::machine_token::TokenDigest;
@@ -40,14 +42,17 @@ pub struct NewToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A token as it is listed. Its hash is left out.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+/// A token as it is listed. Its hash is left out. A time that cannot be read is none.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct StoredToken {
     pub id: String,
     pub name: String,
     pub created_by: String,
-    pub created_at_utc: DateTime<Utc>,
+    pub created_at_utc: Option<DateTime<Utc>>,
+    /// Whether it ends by itself; if its end cannot be read, it has ended.
+    pub is_limited: bool,
     pub expires_at_utc: Option<DateTime<Utc>>,
+    pub is_revoked: bool,
     pub revoked_at_utc: Option<DateTime<Utc>>,
 }
 
@@ -65,7 +70,12 @@ const REVOKE: &str =
     "UPDATE gate_machine_tokens SET revoked_at_utc = $2 WHERE name = $1 AND revoked_at_utc IS NULL";
 
 const LIST: &str = "
-    SELECT id, name, created_by, created_at_utc, expires_at_utc, revoked_at_utc
+    SELECT id, name, created_by,
+           CASE WHEN created_at_utc > $1 AND created_at_utc < $2 THEN created_at_utc END AS created_at_utc,
+           expires_at_utc IS NOT NULL AS is_limited,
+           CASE WHEN expires_at_utc > $1 AND expires_at_utc < $2 THEN expires_at_utc END AS expires_at_utc,
+           revoked_at_utc IS NOT NULL AS is_revoked,
+           CASE WHEN revoked_at_utc > $1 AND revoked_at_utc < $2 THEN revoked_at_utc END AS revoked_at_utc
       FROM gate_machine_tokens
      ORDER BY name";
 
@@ -131,7 +141,24 @@ macro_rules! token_store {
             }
 
             async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
-                bounded(self.limit, async { Ok(sqlx::query_as(LIST).fetch_all(&self.pool).await?) }).await
+                bounded(self.limit, async {
+                    let (first, last) = readable_times();
+                    let mut tokens = Vec::new();
+                    for row in sqlx::query(LIST).bind(first).bind(last).fetch_all(&self.pool).await? {
+                        tokens.push(StoredToken {
+                            id: row.try_get("id")?,
+                            name: row.try_get("name")?,
+                            created_by: row.try_get("created_by")?,
+                            created_at_utc: time(&row, "created_at_utc")?,
+                            is_limited: row.try_get("is_limited")?,
+                            expires_at_utc: time(&row, "expires_at_utc")?,
+                            is_revoked: row.try_get("is_revoked")?,
+                            revoked_at_utc: time(&row, "revoked_at_utc")?,
+                        });
+                    }
+                    Ok(tokens)
+                })
+                .await
             }
         }
     };

@@ -12,15 +12,18 @@ use console_gate::access::{AccessResolver, Posture};
 use console_gate::audit::Note;
 use console_gate::clock::SystemClock;
 use console_gate::identity::Subject;
-use console_gate::ids::{AdminId, Epoch, InstanceId};
+use console_gate::identity::machine_token::TokenDigest;
+use console_gate::ids::{AdminId, Epoch, InstanceId, SessionId};
 use console_gate::rbac::{Access, Standing};
-use console_gate::store::control::ControlRow;
+use console_gate::store::control::{ControlReading, ControlRow, SessionChange};
 use console_gate::store::instances::{ControlFeed, Hint, Lease, Renewal};
 use console_gate::store::{AccessStore, ControlStore, InstanceStore, StoreError};
 use tokio::sync::mpsc;
 
 /// The role that everybody has or has not.
 pub const ROLE: &str = "role";
+/// What it takes to look a token up.
+pub const LOOKUP: Duration = Duration::from_millis(1);
 pub const MAX_STALENESS: Duration = Duration::from_millis(2_000);
 
 /// What was asked of a feed, in order.
@@ -35,6 +38,12 @@ struct State {
     epoch: i64,
     rbac_v2: Option<bool>,
     holders: BTreeSet<String>,
+    /// The live ones.
+    sessions: BTreeSet<String>,
+    /// The hashes of those that are enrolled.
+    tokens: BTreeSet<String>,
+    /// The sessions that a change concerns, where it concerns nobody else; the newest of them.
+    changes: Vec<SessionChange>,
     /// And whether it has ended.
     leases: BTreeMap<InstanceId, (Lease, bool)>,
     feeds: Vec<mpsc::UnboundedSender<Result<Hint, StoreError>>>,
@@ -49,6 +58,11 @@ pub struct Fake {
     state: Mutex<State>,
     /// Reads of the control row on behalf of requests.
     pub reads: AtomicU64,
+    /// Reads of what somebody holds.
+    pub loads: AtomicU64,
+    /// Reads of what a token holds: now, and at most at a time.
+    lookups: AtomicU64,
+    pub most_lookups: AtomicU64,
     pub feeds_opened: AtomicU64,
     /// Signs get lost.
     pub loses_hints: AtomicBool,
@@ -71,9 +85,14 @@ impl Fake {
 
     /// A gate on it.
     pub fn gate(self: &Arc<Self>) -> Arc<AccessResolver> {
+        self.gate_that_keeps(10_000)
+    }
+
+    /// A gate whose cache has so much room.
+    pub fn gate_that_keeps(self: &Arc<Self>, capacity: u64) -> Arc<AccessResolver> {
         let posture = Posture { flag_at_start: None, production: false };
         let terms = PushTerms { name: "gate/1".into(), max_staleness: MAX_STALENESS };
-        let resolver = AccessResolver::start(self.clone(), Arc::new(SystemClock), posture, 10_000);
+        let resolver = AccessResolver::start(self.clone(), Arc::new(SystemClock), posture, capacity);
         Arc::new(resolver.with_push(terms))
     }
 
@@ -98,6 +117,57 @@ impl Fake {
         self.commit(|state| {
             state.holders.remove(admin);
         })
+    }
+
+    /// A change of one session's row, listed as the databases' triggers list it.
+    fn commit_session(&self, session: &str, change: impl FnOnce(&mut State)) -> Epoch {
+        self.commit(|state| {
+            change(state);
+            let epoch = Epoch(state.epoch + 1);
+            state.changes.push(SessionChange { epoch, session: SessionId::new(session) });
+            // Little enough that readers find some forgotten.
+            let forgotten = state.changes.len().saturating_sub(20);
+            state.changes.drain(..forgotten);
+        })
+    }
+
+    pub fn log_in(&self, session: &str) -> Epoch {
+        self.commit_session(session, |state| {
+            state.sessions.insert(session.to_owned());
+        })
+    }
+
+    pub fn log_out(&self, session: &str) -> Epoch {
+        self.commit_session(session, |state| {
+            state.sessions.remove(session);
+        })
+    }
+
+    /// Everybody's access, and the number with it, as they were before: another database, or an old backup.
+    pub fn go_back(&self, to: Epoch) {
+        let mut state = self.state.lock().unwrap();
+        state.epoch = to.0;
+        state.holders.clear();
+    }
+
+    pub fn enrol(&self, token: &str) -> Epoch {
+        self.commit(|state| {
+            state.tokens.insert(TokenDigest::of(token).to_hex());
+        })
+    }
+
+    /// Takes a moment, so that lookups meet.
+    async fn look_up(&self, digest: TokenDigest) -> Access {
+        let under_way = self.lookups.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_lookups.fetch_max(under_way, Ordering::SeqCst);
+        tokio::time::sleep(LOOKUP).await;
+        self.lookups.fetch_sub(1, Ordering::SeqCst);
+        let state = self.state.lock().unwrap();
+        let mut access = Access::nothing(Epoch(state.epoch));
+        if state.tokens.contains(&digest.to_hex()) {
+            access.standing = Standing::Active;
+        }
+        access
     }
 
     pub fn flip(&self, rbac_v2: bool) -> Epoch {
@@ -139,20 +209,31 @@ impl Fake {
         state.leases.values().filter(|(_, ended)| !ended).map(|(lease, _)| lease.clone()).collect()
     }
 
-    fn row(&self) -> ControlRow {
+    fn row(&self, known: Option<Epoch>) -> ControlReading {
         let state = self.state.lock().unwrap();
-        ControlRow { epoch: Epoch(state.epoch), rbac_v2: state.rbac_v2, promoted: false }
+        let is_new = |change: &&SessionChange| known.is_some_and(|known| change.epoch > known);
+        ControlReading {
+            row: ControlRow { epoch: Epoch(state.epoch), rbac_v2: state.rbac_v2, promoted: false },
+            changes: state.changes.iter().filter(is_new).cloned().collect(),
+        }
     }
 }
 
 #[async_trait]
 impl AccessStore for Fake {
     async fn access(&self, subject: &Subject, _now: DateTime<Utc>) -> Result<Access, StoreError> {
-        let Subject::Admin { id, .. } = subject else { panic!("only admins here") };
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        let (id, session) = match subject {
+            Subject::Admin { id, session } => (id, session),
+            Subject::Machine(digest) => return Ok(self.look_up(*digest).await),
+            Subject::Enrolled(_) => panic!("nobody asks for it here"),
+        };
         let access = {
             let state = self.state.lock().unwrap();
-            let mut access = Access { standing: Standing::Active, ..Access::nothing(Epoch(state.epoch)) };
-            if state.holders.contains(id.as_str()) {
+            let is_live = session.as_ref().is_none_or(|session| state.sessions.contains(session.as_str()));
+            let standing = if is_live { Standing::Active } else { Standing::SessionEnded };
+            let mut access = Access { standing, ..Access::nothing(Epoch(state.epoch)) };
+            if is_live && state.holders.contains(id.as_str()) {
                 access.roles.insert(Arc::from(ROLE));
             }
             access
@@ -167,12 +248,12 @@ impl AccessStore for Fake {
 
 #[async_trait]
 impl ControlStore for Fake {
-    async fn control(&self) -> Result<ControlRow, StoreError> {
+    async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         if self.is_down.load(Ordering::SeqCst) {
             return Err(down());
         }
         self.reads.fetch_add(1, Ordering::SeqCst);
-        let row = self.row();
+        let row = self.row(known);
         tokio::task::yield_now().await;
         Ok(row)
     }
@@ -206,12 +287,12 @@ impl ControlFeed for FakeFeed {
         self.hints.try_recv().ok().and_then(Result::ok)
     }
 
-    async fn control(&mut self) -> Result<ControlRow, StoreError> {
+    async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         self.answers().await;
-        let row = self.database.row();
-        self.database.state.lock().unwrap().steps.push(Step::Read(row.epoch));
+        let reading = self.database.row(known);
+        self.database.state.lock().unwrap().steps.push(Step::Read(reading.row.epoch));
         tokio::task::yield_now().await;
-        Ok(row)
+        Ok(reading)
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
@@ -263,4 +344,8 @@ impl InstanceStore for Fake {
 
 pub fn admin(id: &str) -> Subject {
     Subject::Admin { id: AdminId::new(id), session: None }
+}
+
+pub fn admin_in(id: &str, session: &str) -> Subject {
+    Subject::Admin { id: AdminId::new(id), session: Some(SessionId::new(session)) }
 }

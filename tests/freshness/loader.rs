@@ -10,9 +10,10 @@ use console_gate::access::AccessResolver;
 use console_gate::access::barrier::Barrier;
 use console_gate::clock::SystemClock;
 use console_gate::identity::Subject;
+use console_gate::ids::Epoch;
 use console_gate::mapping::Freshness;
 
-use crate::fake::{Fake, ROLE, admin};
+use crate::fake::{Fake, ROLE, admin_in};
 
 const WORKERS: usize = 16;
 /// Requests that are under way when something is taken away.
@@ -33,34 +34,47 @@ struct Worker {
     gate: Arc<AccessResolver>,
     /// `None`: every observation is strict.
     barrier: Option<Barrier>,
+    /// The name of the admin and of the session.
     id: String,
 }
+
+/// How access is given and taken away: a role, which concerns everybody, or the session, which concerns itself alone.
+type Change = fn(&Fake, &str) -> Epoch;
+const CHANGES: [(Change, Change); 2] = [(Fake::grant, Fake::revoke), (Fake::log_in, Fake::log_out)];
 
 impl Worker {
     /// A grant is honoured, and a revocation is honoured whatever was loading. Returns how often it was not.
     async fn round(&self, number: usize) -> usize {
-        let subject = admin(&self.id);
+        let subject = admin_in(&self.id, &self.id);
         let freshness = if self.barrier.is_some() { Freshness::Push } else { Freshness::Strict };
-        self.change(Fake::grant).await;
+        let (give, take) = CHANGES[number % 2];
+        self.change(give).await;
         let mut stale = usize::from(!holds(&self.gate, &subject, freshness).await);
-        // Everybody's cache is cold again, and these load while the change is committed.
-        self.database.grant("somebody else");
+        // These load while the change is committed: everybody's answers are too old, or this one's alone, or none is.
+        match number / 2 % 3 {
+            0 => self.database.grant("somebody else"),
+            1 => self.database.log_in(&self.id),
+            _ => self.database.log_in("somebody else"),
+        };
         let in_flight =
             futures::future::join_all((0..IN_FLIGHT).map(|_| holds(&self.gate, &subject, freshness)));
         let taken_away = async {
             for _ in 0..number % 5 {
                 tokio::task::yield_now().await;
             }
-            self.change(Fake::revoke).await;
+            self.change(take).await;
             holds(&self.gate, &subject, freshness).await
         };
         let (_, still_holds) = tokio::join!(in_flight, taken_away);
         stale += usize::from(still_holds);
         // And what was in flight has written nothing back.
-        stale + usize::from(holds(&self.gate, &subject, freshness).await)
+        stale += usize::from(holds(&self.gate, &subject, freshness).await);
+        // As the next round expects it.
+        self.change(give).await;
+        stale
     }
 
-    async fn change(&self, change: impl FnOnce(&Fake, &str) -> console_gate::ids::Epoch) {
+    async fn change(&self, change: Change) {
         let epoch = change(&self.database, &self.id);
         if let Some(barrier) = &self.barrier {
             barrier.settle(epoch, Duration::from_secs(60)).await.unwrap();
@@ -81,6 +95,8 @@ async fn stale_in(rounds: usize, with_push: bool) -> usize {
             barrier: with_push.then(|| Barrier::new(database.clone(), Arc::new(SystemClock))),
             id: format!("admin-{number}"),
         };
+        worker.change(Fake::grant).await;
+        worker.change(Fake::log_in).await;
         let left = left.clone();
         workers.spawn(async move {
             let (mut stale, mut number) = (0, 0);

@@ -10,3 +10,5 @@ mod barrier;
 mod fake;
 mod loader;
 mod push;
+mod sessions;
+mod strangers;

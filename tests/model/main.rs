@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
+mod cache;
 mod push;
 mod push_tests;
 mod shared_read;

@@ -1,0 +1,179 @@
+//! From the facts of a statement to what a caller holds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::identity::Subject;
+use crate::ids::Epoch;
+use crate::rbac::flaw::{Flaw, FlawKind};
+use crate::rbac::{Access, LegacyRole, Standing, TokenIdentity};
+use crate::store::StoreError;
+
+/// One fact about a subject.
+pub(super) struct Fact {
+    pub(super) kind: String,
+    pub(super) name: Option<String>,
+    pub(super) until: Option<DateTime<Utc>>,
+}
+
+/// Puts the facts together, as of `now`.
+pub(super) fn assemble(
+    facts: Vec<Fact>,
+    subject: &Subject,
+    now: DateTime<Utc>,
+) -> Result<Access, StoreError> {
+    let mut sheet = Sheet::new(subject, now);
+    for fact in facts {
+        sheet.enter(fact)?;
+    }
+    sheet.close()
+}
+
+/// What is known while the facts come in, in whatever order.
+struct Sheet<'s> {
+    subject: &'s Subject,
+    now: DateTime<Utc>,
+    epoch: Option<Epoch>,
+    access: Access,
+    is_active: bool,
+    is_disabled: bool,
+    /// Of the rows of the cookie's session: whether there is one that lives, and one that does not.
+    live_session: bool,
+    ended_session: bool,
+    has_glass: bool,
+    /// What a break-glass session grants, if one lives.
+    glass_roles: BTreeSet<Arc<str>>,
+    glass_permissions: BTreeSet<Arc<str>>,
+    token_id: Option<Arc<str>>,
+    token_name: Option<Arc<str>>,
+}
+
+impl<'s> Sheet<'s> {
+    fn new(subject: &'s Subject, now: DateTime<Utc>) -> Self {
+        Sheet {
+            subject,
+            now,
+            epoch: None,
+            access: Access::nothing(Epoch(0)),
+            is_active: false,
+            is_disabled: false,
+            live_session: false,
+            ended_session: false,
+            has_glass: false,
+            glass_roles: BTreeSet::new(),
+            glass_permissions: BTreeSet::new(),
+            token_id: None,
+            token_name: None,
+        }
+    }
+
+    fn enter(&mut self, Fact { kind, name, until }: Fact) -> Result<(), StoreError> {
+        match kind.as_str() {
+            "epoch" => self.epoch = name.and_then(|number| number.parse().ok()).map(Epoch),
+            "admin" => self.is_active = true,
+            "disabled_admin" => self.is_disabled = true,
+            "token" => self.enter_token(name, true),
+            "limited_token" => {
+                let is_live = self.lives_until(until, "gate_machine_tokens");
+                self.enter_token(name, is_live);
+            }
+            "revoked_token" => self.enter_token(name, false),
+            "token_name" => self.token_name = name.map(Arc::from),
+            "session" => self.live_session = true,
+            "limited_session" if self.lives_until(until, "admin_sessions") => self.live_session = true,
+            "limited_session" | "revoked_session" => self.ended_session = true,
+            "break_glass" => self.has_glass |= self.lives_until(until, "rbac_break_glass_sessions"),
+            "legacy" => self.enter_legacy(name),
+            "group" => self.access.groups.extend(name.map(Arc::from)),
+            "role" => self.access.roles.extend(name.map(Arc::from)),
+            "permission" => self.access.permissions.extend(name.map(Arc::from)),
+            "glass_role" => self.glass_roles.extend(name.map(Arc::from)),
+            "glass_permission" => self.glass_permissions.extend(name.map(Arc::from)),
+            other => return Err(StoreError::Broken(format!("an access fact of the kind `{other}`"))),
+        }
+        Ok(())
+    }
+
+    fn enter_token(&mut self, id: Option<String>, is_live: bool) {
+        self.token_id = id.map(Arc::from);
+        self.is_active |= is_live;
+        self.is_disabled |= !is_live;
+    }
+
+    fn enter_legacy(&mut self, word: Option<String>) {
+        match word.as_deref().and_then(LegacyRole::parse) {
+            Some(role) => drop(self.access.legacy.insert(role)),
+            None => {
+                let table = match self.subject {
+                    Subject::Admin { .. } => "admin_roles",
+                    Subject::Machine(_) | Subject::Enrolled(_) => "gate_machine_token_legacy_roles",
+                };
+                self.note(FlawKind::UnknownRole, table, "role", word);
+            }
+        }
+    }
+
+    /// Whether something that ends at `until` has not ended yet. An end that cannot be read has passed.
+    fn lives_until(&mut self, until: Option<DateTime<Utc>>, table: &str) -> bool {
+        let Some(until) = until else {
+            self.note(FlawKind::Unusable, table, "expires_at_utc", None);
+            return false;
+        };
+        if until <= self.now {
+            return false;
+        }
+        let known = self.access.valid_until.unwrap_or(until);
+        self.access.valid_until = Some(known.min(until));
+        true
+    }
+
+    fn note(&mut self, kind: FlawKind, table: &str, column: &str, word: Option<String>) {
+        let holder = match self.subject {
+            Subject::Admin { id, .. } => Some(Arc::from(id.as_str())),
+            Subject::Enrolled(id) => Some(Arc::from(id.as_str())),
+            // Known at the end.
+            Subject::Machine(_) => None,
+        };
+        let (table, column, word) = (table.into(), column.into(), word.map(Arc::from));
+        self.access.flaws.push(Flaw { kind, table, column, word, holder });
+    }
+
+    fn close(self) -> Result<Access, StoreError> {
+        let standing = self.standing();
+        let mut access = self.access;
+        access.epoch = self.epoch.ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
+        access.standing = standing;
+        if self.has_glass {
+            access.roles.extend(self.glass_roles);
+            access.permissions.extend(self.glass_permissions);
+        }
+        for flaw in &mut access.flaws {
+            flaw.holder = flaw.holder.take().or_else(|| self.token_id.clone());
+        }
+        if let (Some(id), Some(name)) = (self.token_id, self.token_name) {
+            access.token = Some(TokenIdentity { id, name });
+        }
+        if standing == Standing::Active {
+            return Ok(access);
+        }
+        // Whoever is not active holds nothing, whatever rows are left of them; and nothing of it can end: with the past
+        // expiry of a dead token, every cached answer would have lapsed.
+        let Access { epoch, token, flaws, .. } = access;
+        Ok(Access { standing, token, flaws, ..Access::nothing(epoch) })
+    }
+
+    /// Where no constraint forbids two rows of one id, the one that takes away counts.
+    fn standing(&self) -> Standing {
+        let needs_session = matches!(self.subject, Subject::Admin { session: Some(_), .. });
+        match (self.is_disabled, self.is_active) {
+            (true, _) => Standing::Disabled,
+            (false, false) => Standing::Unknown,
+            (false, true) if needs_session && (self.ended_session || !self.live_session) => {
+                Standing::SessionEnded
+            }
+            (false, true) => Standing::Active,
+        }
+    }
+}
