@@ -4,6 +4,7 @@
 
 mod audit;
 mod check;
+mod checkpoint;
 mod console_files;
 mod coverage;
 mod demo;
@@ -80,7 +81,7 @@ enum Command {
     /// Run the gate
     Serve(serve::Serve),
     /// Bring the database's schema up to date and say what was done
-    Migrate,
+    Migrate(migrate::Migrate),
     /// Check a mapping file, as `nginx -t` does
     Check(check::Check),
     /// Say who gains and who loses which route, before a mapping is swapped
@@ -132,7 +133,7 @@ impl Command {
             | Command::History(_)
             | Command::Replay(_) => true,
             Command::Serve(_)
-            | Command::Migrate
+            | Command::Migrate(_)
             | Command::Import(_)
             | Command::Drift(_)
             | Command::Flag(_)
@@ -171,7 +172,7 @@ pub fn main() -> ExitCode {
     }
     let outcome = match &arguments.command {
         Command::Serve(command) => serve::run(command, &arguments.common),
-        Command::Migrate => migrate::run(&arguments.common),
+        Command::Migrate(command) => migrate::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Coverage(command) => coverage::run(command, &arguments.common),
@@ -248,8 +249,11 @@ fn with_notary<T>(
     work: impl AsyncFnOnce(SharedStore, Notary) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     with_store(settings, async |store| {
-        let keys = crate::server::audit_keys(settings).await?;
-        work(store, Notary::new(keys)).await
+        let notary = Notary::new(crate::server::audit_keys(settings).await?);
+        let outcome = work(store.clone(), notary.clone()).await;
+        // When it failed too: it may have recorded something before.
+        checkpoint::keep(settings, &store, &notary).await;
+        outcome
     })
 }
 

@@ -1,23 +1,35 @@
 //! The decision log: which requests callers made and how they ended, added up by the hour.
 //!
 //! `soak` counts in it whether a cluster was used enough to be judged, `replay` asks a candidate mapping about the same
-//! requests, `coverage` lists the paths that no row covers. It is no evidence (denials are in the audit), so it is
-//! written behind the answer, may lose, and is let go of after some days.
+//! requests, `coverage` lists the paths that no row covers. It is written behind the answers ([`tally`](crate::tally)), what
+//! of it is lost is recorded, and it is forgotten after some days.
+//!
+//! Paths are bounded by the hour, those of people and those that nobody is logged in for each by themselves, so that a
+//! scanner does not take the room of the people. Beyond the bound a request counts without its path.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+mod paths;
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
+use self::paths::Paths;
 use crate::clock::SharedClock;
 use crate::decision::GateInForce;
-use crate::store::DecisionLogStore;
-use crate::tally::{Repeatable, Tally, TallySink};
+use crate::ids::MappingSha256;
+use crate::store::evidence::{EvidenceKind, Gap, Mark};
+use crate::store::{DecisionLogStore, EvidenceStore, StoreError};
+use crate::tally::{Progress, Sum, Tally, TallySink, Terms};
 
 /// How long repeats are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(1);
+/// Room for some 90,000 different rows, twice, while the database does not take them.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+
+static NOTHING: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 
 /// Some occurrences of one request and its end, within one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +39,8 @@ pub struct DecisionRecord {
     /// Without its query; empty where the hour had too many.
     pub path: String,
     /// The row; empty where none covers the path.
-    pub route: String,
-    pub cluster: String,
+    pub route: Arc<str>,
+    pub cluster: Arc<str>,
     /// `legacy`, `shadow`, `v2` or `none`.
     pub gate: &'static str,
     pub actor_kind: &'static str,
@@ -36,7 +48,7 @@ pub struct DecisionRecord {
     /// `allow`, `deny`, `login`, `unauthorized`, `gone`.
     pub answer: &'static str,
     pub reason: &'static str,
-    pub mapping_sha256: String,
+    pub mapping_sha256: Arc<str>,
     pub count: i64,
     pub last_seen_at: DateTime<Utc>,
 }
@@ -45,6 +57,13 @@ impl DecisionRecord {
     /// The hour that a moment is in.
     pub fn hour_of(moment: DateTime<Utc>) -> DateTime<Utc> {
         moment.duration_trunc(TimeDelta::hours(1)).unwrap_or(moment)
+    }
+
+    /// Takes in another record of the same row.
+    pub fn absorb(&mut self, other: &DecisionRecord) {
+        self.count += other.count;
+        self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
+        self.reason = other.reason;
     }
 }
 
@@ -58,26 +77,99 @@ pub fn gate_word(gate: Option<GateInForce>) -> &'static str {
     }
 }
 
-impl Repeatable for DecisionRecord {
-    type Key = (DateTime<Utc>, &'static str, String, String, &'static str, String, String, &'static str);
+/// A decision about one request, as the request has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'r> {
+    pub at: DateTime<Utc>,
+    pub method: &'static str,
+    pub path: &'r str,
+    pub route: Option<&'r Arc<str>>,
+    pub cluster: Option<&'r Arc<str>>,
+    pub gate: &'static str,
+    /// The kind and the id; `None` where nobody is logged in.
+    pub actor: Option<(&'static str, &'r str)>,
+    pub answer: &'static str,
+    pub reason: &'static str,
+    pub mapping: &'r MappingSha256,
+}
 
-    fn key(&self) -> Self::Key {
-        (
-            self.hour,
-            self.method,
-            self.path.clone(),
-            self.route.clone(),
-            self.gate,
-            format!("{} {}", self.actor_kind, self.actor_id),
-            self.mapping_sha256.clone(),
-            self.answer,
-        )
+impl<'r> Decision<'r> {
+    fn actor(&self) -> (&'static str, &'r str) {
+        self.actor.unwrap_or(("anonymous", ""))
     }
 
-    fn absorb(&mut self, later: Self) {
-        self.count += later.count;
-        self.last_seen_at = self.last_seen_at.max(later.last_seen_at);
-        self.reason = later.reason;
+    fn route(&self) -> &str {
+        self.route.map_or("", |route| route)
+    }
+}
+
+/// Enough to tell most decisions apart; the rest is compared.
+impl Hash for Decision<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.path, self.actor().1, self.method, self.answer).hash(state);
+    }
+}
+
+impl Sum for DecisionRecord {
+    type Seen<'s> = Decision<'s>;
+
+    fn is_of(&self, seen: &Decision<'_>) -> bool {
+        self.path == seen.path
+            && (self.actor_kind, self.actor_id.as_str()) == seen.actor()
+            && (self.method, self.answer, self.gate) == (seen.method, seen.answer, seen.gate)
+            && &*self.route == seen.route()
+            && &*self.mapping_sha256 == seen.mapping.as_str()
+            && self.hour == DecisionRecord::hour_of(seen.at)
+    }
+
+    fn begin(seen: &Decision<'_>) -> DecisionRecord {
+        let (actor_kind, actor_id) = seen.actor();
+        DecisionRecord {
+            hour: DecisionRecord::hour_of(seen.at),
+            method: seen.method,
+            path: seen.path.to_owned(),
+            route: seen.route.unwrap_or(&NOTHING).clone(),
+            cluster: seen.cluster.unwrap_or(&NOTHING).clone(),
+            gate: seen.gate,
+            actor_kind,
+            actor_id: actor_id.to_owned(),
+            answer: seen.answer,
+            reason: seen.reason,
+            mapping_sha256: seen.mapping.shared(),
+            count: 1,
+            last_seen_at: seen.at,
+        }
+    }
+
+    fn add(&mut self, seen: &Decision<'_>) {
+        self.count += 1;
+        self.last_seen_at = self.last_seen_at.max(seen.at);
+        self.reason = seen.reason;
+    }
+
+    fn cluster_of(seen: &Decision<'_>) -> Arc<str> {
+        seen.cluster.unwrap_or(&NOTHING).clone()
+    }
+
+    fn time_of(seen: &Decision<'_>) -> DateTime<Utc> {
+        seen.at
+    }
+
+    fn cluster(&self) -> &Arc<str> {
+        &self.cluster
+    }
+
+    fn count(&self) -> i64 {
+        self.count
+    }
+
+    fn last_seen_at(&self) -> DateTime<Utc> {
+        self.last_seen_at
+    }
+
+    fn bytes(&self) -> usize {
+        // And its place in the tally's map.
+        size_of::<Self>() + 64 + self.path.len() + self.actor_id.len()
     }
 }
 
@@ -85,124 +177,106 @@ impl Repeatable for DecisionRecord {
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {
     pub days: u32,
-    /// Different paths an hour and gate process. Beyond them a request counts for its row, without its path.
+    /// Different paths an hour and gate process that people ask for.
     pub paths_an_hour: usize,
+    /// The same, that nobody is logged in for.
+    pub anonymous_paths_an_hour: usize,
 }
 
 /// Takes decisions off the hands of requests.
 #[derive(Clone)]
 pub struct DecisionLog {
     tally: Tally<DecisionRecord>,
+    paths: Arc<Paths>,
 }
 
 impl DecisionLog {
-    /// Starts the writing task on the current runtime.
-    pub fn start<S>(store: Arc<S>, clock: SharedClock, keeping: Keeping) -> Self
+    /// Starts the writing task on the current runtime, for the gate of this name.
+    ///
+    /// # Errors
+    ///
+    /// The gate's first mark could not be written.
+    pub async fn start<S>(
+        store: Arc<S>,
+        clock: SharedClock,
+        keeping: Keeping,
+        gate: &str,
+    ) -> Result<Self, StoreError>
     where
-        S: DecisionLogStore + ?Sized + Send + Sync + 'static,
+        S: DecisionLogStore + EvidenceStore + ?Sized + Send + Sync + 'static,
     {
-        let sink = Writer { store, clock, keeping, seen: Mutex::default() };
-        DecisionLog { tally: Tally::start(Arc::new(sink), GATHER, "gate_decisions_lost_total") }
+        let terms = Terms {
+            kind: EvidenceKind::Decisions,
+            gather: GATHER,
+            most_bytes: MOST_BYTES,
+            gate: gate.into(),
+            clock: clock.clone(),
+        };
+        let writer = Writer { store, clock, days: keeping.days, hour: Mutex::default() };
+        let tally = Tally::start(Arc::new(writer), terms).await?;
+        Ok(DecisionLog { tally, paths: Arc::new(Paths::new(keeping)) })
     }
 
-    /// Reports one decision. Returns at once.
-    pub fn report(&self, record: DecisionRecord) {
-        self.tally.report(record);
+    /// Reports one decision. Returns at once; a repeat allocates nothing.
+    pub fn report(&self, decision: &Decision<'_>) {
+        if self.tally.repeat(decision) {
+            return;
+        }
+        let keeps_path = !self.tally.is_half_full() && self.paths.admit(decision);
+        if keeps_path {
+            self.tally.report(decision);
+        } else {
+            self.tally.report(&Decision { path: "", ..*decision });
+        }
+    }
+
+    /// How the writing goes.
+    pub fn progress(&self) -> Progress {
+        self.tally.progress()
     }
 
     /// Writes what is gathered. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
-            tracing::warn!("the last decisions were not logged in time");
+            tracing::warn!(
+                "the last decisions were not logged in time; `soak` will say that they are missing"
+            );
         }
     }
 }
 
 struct Writer<S: ?Sized> {
     clock: SharedClock,
-    keeping: Keeping,
-    seen: Mutex<Seen>,
+    days: u32,
+    /// The one in which old decisions were forgotten last.
+    hour: Mutex<Option<DateTime<Utc>>>,
     store: Arc<S>,
 }
 
-/// The paths of the present hour.
-#[derive(Default)]
-struct Seen {
-    hour: Option<DateTime<Utc>>,
-    paths: HashSet<(&'static str, String)>,
-}
-
-impl<S: ?Sized> Writer<S> {
-    /// Takes the path off what is beyond the bound, and says whether an hour has begun.
-    fn bound(&self, sums: &mut [DecisionRecord]) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+impl<S: DecisionLogStore + ?Sized> Writer<S> {
+    async fn forget(&self) {
         let hour = DecisionRecord::hour_of(self.clock.now());
-        let is_new = seen.hour != Some(hour);
-        if is_new {
-            *seen = Seen { hour: Some(hour), paths: HashSet::new() };
+        let is_new = self.hour.lock().unwrap_or_else(PoisonError::into_inner).replace(hour) != Some(hour);
+        if is_new
+            && let Err(error) = self.store.forget_decisions(hour - TimeDelta::days(self.days.into())).await
+        {
+            tracing::warn!(%error, "old decisions could not be forgotten; the next hour tries again");
         }
-        for record in sums {
-            let path = (record.method, record.path.clone());
-            if seen.paths.len() < self.keeping.paths_an_hour {
-                seen.paths.insert(path);
-            } else if !seen.paths.contains(&path) {
-                record.path = String::new();
-            }
-        }
-        is_new
     }
 }
 
 #[async_trait]
-impl<S: DecisionLogStore + ?Sized + Send + Sync + 'static> TallySink<DecisionRecord> for Writer<S> {
-    async fn write(&self, mut sums: Vec<DecisionRecord>) -> usize {
-        if self.bound(&mut sums) {
-            let end =
-                DecisionRecord::hour_of(self.clock.now()) - TimeDelta::days(i64::from(self.keeping.days));
-            if let Err(error) = self.store.forget_decisions(end).await {
-                tracing::warn!(%error, "old decisions could not be let go of; the next hour tries again");
-            }
-        }
-        match self.store.log_decisions(&sums).await {
-            Ok(()) => 0,
-            Err(error) => {
-                tracing::warn!(%error, "decisions could not be logged");
-                sums.len()
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SystemClock;
-
-    fn record(path: &str) -> DecisionRecord {
-        DecisionRecord {
-            hour: DecisionRecord::hour_of(Utc::now()),
-            method: "GET",
-            path: path.to_owned(),
-            route: "GET /x/<id>".to_owned(),
-            cluster: "S1".to_owned(),
-            gate: "shadow",
-            actor_kind: "admin",
-            actor_id: "anna".to_owned(),
-            answer: "allow",
-            reason: "",
-            mapping_sha256: "m".to_owned(),
-            count: 1,
-            last_seen_at: Utc::now(),
-        }
+impl<S> TallySink<DecisionRecord> for Writer<S>
+where
+    S: DecisionLogStore + EvidenceStore + ?Sized + Send + Sync + 'static,
+{
+    async fn write(&self, sums: &[DecisionRecord], mark: &Mark) -> Result<(), StoreError> {
+        self.store.log_decisions(sums, mark).await?;
+        self.forget().await;
+        Ok(())
     }
 
-    #[test]
-    fn beyond_the_bound_a_request_counts_without_its_path() {
-        let keeping = Keeping { days: 30, paths_an_hour: 2 };
-        let writer =
-            Writer { clock: Arc::new(SystemClock), keeping, seen: Mutex::default(), store: Arc::new(()) };
-        let mut sums = ["/x/1", "/x/2", "/x/3", "/x/1"].map(record);
-        writer.bound(&mut sums);
-        assert_eq!(sums.map(|record| record.path), ["/x/1", "/x/2", "", "/x/1"]);
+    async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
+        self.store.record_gaps(gaps).await
     }
 }

@@ -30,6 +30,7 @@ use crate::identity::flask_cookie::CookieVerifier;
 use crate::mapping::Freshness;
 use crate::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
+use crate::tally::Progress;
 
 /// Everything that a request needs, shared by all of them.
 pub struct Gate {
@@ -49,6 +50,14 @@ pub struct Gate {
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
+}
+
+impl Gate {
+    /// How the writing of what requests report goes, by its kind.
+    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, Progress)> {
+        let decisions = self.decisions.as_ref().map(|log| ("decisions", log.progress()));
+        [("drift", self.drift.progress())].into_iter().chain(decisions)
+    }
 }
 
 /// The settings that a request meets on its way.

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use self::stop::Stop;
 use crate::access::push::PushTerms;
 use crate::access::{AccessResolver, Posture};
-use crate::activation::{MappingHolder, watch};
+use crate::activation::{MappingHolder, Sources};
 use crate::api::ingest::Ingest;
 use crate::api::service::Services;
 use crate::api::{self, AdminState};
@@ -38,13 +38,13 @@ use crate::probe::ProbeKeys;
 use crate::proxy::front::{Connections, Front};
 use crate::proxy::gateway::Gateway;
 use crate::settings::secrets::Secrets;
-use crate::settings::{Address, Environment, PositiveCount, Settings};
+use crate::settings::{Address, Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use crate::tls::pair::PairFiles;
 use crate::tls::{self, Acceptor, CertificateHolder};
 use crate::upstream::Upstreams;
 
-pub use audit::audit_keys;
+pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` is told besides the settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,7 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let Prepared { gate, upstreams, certificates } = runtime.block_on(prepare(settings, secrets, start))?;
     let (audit, drift, decisions) = (gate.audit.clone(), gate.drift.clone(), gate.decisions.clone());
-    let access = gate.access.clone();
+    let (access, mappings) = (gate.access.clone(), gate.mappings.clone());
     let (server, connections) = listen(settings, gate, upstreams, certificates, start)?;
     let stop = Stop::at(&settings.listen.proxy);
     let mut phases = server.watch_execution_phase();
@@ -75,30 +75,33 @@ pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Resu
         let _ = ended.send(());
     });
     runtime.block_on(async {
-        loop {
+        let ended = loop {
             tokio::select! {
-                ended = &mut serving => return ended.context("the proxy has crashed"),
+                ended = &mut serving => break Some(ended),
                 phase = phases.recv() => match phase {
                     // From here on pingora sleeps for as long as a request may take, whether there is one or not.
-                    Ok(ExecutionPhase::ShutdownGracePeriod) => break,
-                    Err(RecvError::Closed) => return serving.await.context("the proxy has crashed"),
+                    Ok(ExecutionPhase::ShutdownGracePeriod) => break None,
+                    Err(RecvError::Closed) => break Some(serving.await),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                 },
             }
-        }
-        if timeout(settings.listen.drain_ms.duration(), connections.none_left()).await.is_err() {
+        };
+        let drained = connections.none_left();
+        if ended.is_none() && timeout(settings.listen.drain_ms.duration(), drained).await.is_err() {
             tracing::warn!("requests were still under way when the time to drain was over");
         }
         if let Err(error) = access.leave().await {
             tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
         }
+        mappings.leave().await;
         let patience = settings.database.timeout_ms.duration();
         drift.finish(patience).await;
         if let Some(decisions) = decisions {
             decisions.finish(patience).await;
         }
         audit.finish(settings.audit.timeout_ms.duration()).await;
-        Ok(())
+        // A gate that stops at once, or has crashed, has written what it saw all the same.
+        ended.map_or(Ok(()), |ended| ended.context("the proxy has crashed"))
     })?;
     tracing::info!("stopped");
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -124,6 +127,7 @@ struct Prepared {
 
 async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
     let metrics = api::metrics::install().context("the metrics recorder")?;
+    tokio::spawn(api::metrics::keep_up(metrics.clone()));
     let clock: SharedClock = Arc::new(SystemClock);
     let steady_clock: SharedClock = Arc::new(SteadyClock::over(SystemClock));
     let store = store::open(&store_options(settings)).await.context("the database")?;
@@ -133,11 +137,15 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
     let notary = Notary::new(audit_keys(settings).await?);
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
-    let file = &settings.mapping.file;
-    let mappings = MappingHolder::start(file, store.clone(), clock.clone(), instance, notary.clone())
-        .await
-        .context("the mapping")?;
-    let mappings = Arc::new(mappings);
+    let sources = Sources {
+        file: settings.mapping.file.clone(),
+        settle: settings.mapping.settle_ms.duration(),
+        store: store.clone(),
+        clock: clock.clone(),
+        name: instance.clone(),
+        notary: notary.clone(),
+    };
+    let (mappings, refresher) = MappingHolder::start(sources).await.context("the mapping")?;
     let certificates = PairFiles::from_settings(&settings.tls)
         .map(|files| CertificateHolder::start(files, clock.clone()).map(Arc::new))
         .transpose()
@@ -155,8 +163,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         mappings: mappings.clone(),
         access: access.clone(),
         audit,
-        drift: DriftReporter::start(store.clone(), settings.retention.drift_rows),
-        decisions: decision_log(settings, &store, &clock),
+        drift: DriftReporter::start(store.clone(), clock.clone(), settings.retention.drift_rows, &instance)
+            .await
+            .context("the gate's mark for drift")?,
+        decisions: decision_log(settings, &store, &clock, &instance).await?,
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: cookie_verifier(settings, secrets)?,
         assertions: AssertionSigner::new(
@@ -171,7 +181,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         options: Options::from_settings(settings),
     };
     tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
-    tokio::spawn(watch::follow(mappings.clone(), settings.mapping.watch));
+    tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
         tokio::spawn(tls::watch::follow(certificates.clone()));
     }
@@ -198,26 +208,51 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     Ok(Prepared { gate, upstreams, certificates })
 }
 
-fn decision_log(settings: &Settings, store: &SharedStore, clock: &SharedClock) -> Option<DecisionLog> {
-    let keeping =
-        Keeping { days: settings.decisions.days, paths_an_hour: settings.decisions.paths_an_hour.0 };
-    settings.decisions.log.then(|| DecisionLog::start(store.clone(), clock.clone(), keeping))
+async fn decision_log(
+    settings: &Settings,
+    store: &SharedStore,
+    clock: &SharedClock,
+    gate: &str,
+) -> anyhow::Result<Option<DecisionLog>> {
+    let decisions = &settings.decisions;
+    let keeping = Keeping {
+        days: decisions.days,
+        paths_an_hour: decisions.paths_an_hour.0,
+        anonymous_paths_an_hour: decisions.anonymous_paths_an_hour.0,
+    };
+    if !decisions.log {
+        return Ok(None);
+    }
+    let log = DecisionLog::start(store.clone(), clock.clone(), keeping, gate).await;
+    Ok(Some(log.context("the gate's mark for decisions")?))
 }
 
-/// SQLite is the gate's own and migrated on start. Postgres is Console's: only `console-gate migrate` touches it.
+/// SQLite is the gate's own and migrated on start. Postgres is Console's: only `console-gate migrate` touches it. What a
+/// newer release has changed could decide who may do what, so an older one does not guess.
 async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
+    let schema = store.schema_state().await.context("looking at the schema")?;
+    if let Some(newer) = schema.newer() {
+        anyhow::ensure!(
+            settings.database.newer_schema == NewerSchema::Serve,
+            "the database's schema is newer than this gate: {newer}, or set `database.newer_schema = \"serve\"` if its \
+             notes say that this one can work with it"
+        );
+        tracing::warn!(unknown = ?schema.unknown, "a newer release has migrated the schema; `database.newer_schema` lets this one serve");
+    }
+    let Some(first) = schema.pending.first() else { return Ok(()) };
     if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
         store.migrate().await.context("migrating the SQLite file")?;
         return Ok(());
     }
-    let pending = store.pending_migrations().await.context("looking at the schema")?;
     anyhow::ensure!(
-        pending.is_empty(),
-        "the database lacks {} migration(s), the first is {}: run `console-gate migrate`",
-        pending.len(),
-        pending[0]
+        !schema.is_new,
+        "the database has none of the gate's tables: run `console-gate migrate`, if it is the one that `database.url` should \
+         name and its role may use the schema that they are in"
     );
-    Ok(())
+    anyhow::bail!(
+        "the database lacks {} migration(s), the first is {first}: run `console-gate migrate`",
+        schema.pending.len(),
+    )
 }
 
 /// How many kept connections in a row may turn out to be closed before a request is given up.
@@ -300,11 +335,7 @@ fn reload_on_hangup(
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         while hangups.recv().await.is_some() {
-            match mappings.refresh("signal").await {
-                Ok(true) => {}
-                Ok(false) => tracing::info!("SIGHUP: the mapping file runs already"),
-                Err(error) => tracing::error!(%error, "SIGHUP: the mapping file was refused"),
-            }
+            mappings.reload();
             match certificates.as_ref().map(|certificates| certificates.refresh()) {
                 None | Some(Ok(true)) => {}
                 Some(Ok(false)) => tracing::info!("SIGHUP: the TLS certificate runs already"),

@@ -12,7 +12,9 @@ use serde::Deserialize;
 
 use crate::mapping::Freshness;
 
-pub use values::{Address, AddressDetail, DatabaseSetting, Environment, Millis, PositiveCount, TlsVersion};
+pub use values::{
+    Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
+};
 
 /// Everything in `gate.toml`.
 #[derive(Clone, Debug, Default)]
@@ -163,6 +165,8 @@ pub struct Database {
     pub max_connections: PositiveCount,
     /// For one operation.
     pub timeout_ms: Millis,
+    /// What to do when a newer release has migrated it.
+    pub newer_schema: NewerSchema,
 }
 
 impl Default for Database {
@@ -171,6 +175,7 @@ impl Default for Database {
             url: DatabaseSetting::default(),
             max_connections: PositiveCount(8),
             timeout_ms: Millis(2_000),
+            newer_schema: NewerSchema::Refuse,
         }
     }
 }
@@ -183,11 +188,13 @@ pub struct MappingFile {
     pub file: std::path::PathBuf,
     /// Reload when the file changes.
     pub watch: bool,
+    /// For how long the file must be the same before it is taken up: a copy that is under way changes it.
+    pub settle_ms: Millis,
 }
 
 impl Default for MappingFile {
     fn default() -> Self {
-        MappingFile { file: "routes.toml".into(), watch: true }
+        MappingFile { file: "routes.toml".into(), watch: true, settle_ms: Millis(500) }
     }
 }
 
@@ -296,6 +303,9 @@ impl Default for Firewall {
 
 /// The most that pingora can hold back of a body and still forward it.
 pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
+
+/// Less is no more than one look; more is a long time to wait for a change.
+pub const SETTLE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 
 /// Less leaves a heartbeat no time for its answer; more is a long time to wait for a revocation.
 pub const MAX_STALENESS_MS: std::ops::RangeInclusive<u64> = 200..=10_000;
@@ -460,13 +470,20 @@ pub struct Decisions {
     pub log: bool,
     /// Days after which an hour is forgotten.
     pub days: u32,
-    /// Different paths an hour; beyond them a request counts without its path.
+    /// Different paths an hour that people ask for; beyond them a request counts without its path.
     pub paths_an_hour: PositiveCount,
+    /// The same for paths that nobody is logged in for.
+    pub anonymous_paths_an_hour: PositiveCount,
 }
 
 impl Default for Decisions {
     fn default() -> Self {
-        Decisions { log: true, days: 30, paths_an_hour: PositiveCount(5_000) }
+        Decisions {
+            log: true,
+            days: 30,
+            paths_an_hour: PositiveCount(5_000),
+            anonymous_paths_an_hour: PositiveCount(1_000),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a cluster has been in shadow for long enough, quietly enough and with enough traffic to go V2 (product: "its
 //! soak gate"). The thresholds are the running mapping's own: a change that promotes a cluster cannot lower them first.
 
+pub mod gaps;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+pub use self::gaps::{Gap, Lost};
 use crate::drift::Disagreement;
 use crate::mapping::rollout::SoakTerms;
 use crate::mapping::{ClusterMode, Mapping, Rollout, Row, RowKind, V2Gate};
@@ -61,6 +63,8 @@ pub struct Evidence<'e> {
     pub flag: Flag,
     pub disagreements: &'e [Disagreement],
     pub overflow: &'e [Overflow],
+    /// Of what is known, what is missing.
+    pub gaps: &'e [Gap],
     /// For each cluster, since it has been in shadow.
     pub uses: &'e BTreeMap<Arc<str>, Vec<Use>>,
     pub people: &'e [Person],
@@ -120,6 +124,8 @@ pub struct Shadow {
     pub unexplained: usize,
     /// Disagreements whose sign-off stands.
     pub signed_off: usize,
+    /// Times of which evidence is missing, the latest first, for as long as they hold the cluster.
+    pub evidence_lost: Vec<Gap>,
     /// Requests that both gates judged on rows that the mapping still has.
     pub requests: u64,
     /// For each legacy role that the cluster's rows name.
@@ -222,6 +228,7 @@ fn shadow(
         quiet_hours: whole(evidence.now - quiet_since, TimeDelta::hours(1)),
         unexplained: unexplained().count(),
         signed_off: drift().filter(|drift| drift.is_explained()).count(),
+        evidence_lost: gaps::holding(evidence.gaps, cluster, since, terms, evidence.now),
         requests: uses.iter().map(|one| one.requests).sum(),
         admins: admins(evidence.people, rollout, terms, &decided, &uses),
         undecided_rows: undecided.len(),
@@ -296,6 +303,7 @@ fn missing(shadow: &Shadow, terms: &SoakTerms) -> Vec<String> {
             until(end)
         ));
     }
+    missing.extend(gaps::phrases(&shadow.evidence_lost, terms));
     if shadow.requests < u64::from(terms.requests) {
         missing.push(format!("{} of {} requests that both gates judged", shadow.requests, terms.requests));
     }

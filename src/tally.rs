@@ -1,160 +1,218 @@
 //! Adding up what requests report, and writing the sums in the background.
 //!
-//! What a request reports must never block and never slow its answer. So it only goes into a bounded queue; when that is
-//! full, it is counted as lost and dropped. Repeats are added up before they are written, so that what happens a
-//! thousand times a second is one row with a counter.
+//! What a request reports must not make it wait, and must not be lost in silence: an operator flips a cluster because of it,
+//! and a loss looks just like a quiet cluster. So occurrences are added up in place, in memory. A repeat finds its sum and
+//! adds to it, and allocates nothing. One task takes the sums and writes them ([`writer`]); while the database does not
+//! take them, they are kept and go on growing. Memory is bounded, so in a long outage something may find no room: it is
+//! counted, and its time recorded as a gap once the database is back ([`losses`]).
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::Arc;
-use std::time::Duration;
+mod losses;
+mod sums;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use metrics::counter;
+use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
-const QUEUE: usize = 8_192;
+use self::losses::{Cause, Losses};
+use self::sums::Sums;
+use self::writer::Writer;
+use crate::clock::SharedClock;
+use crate::store::StoreError;
+use crate::store::evidence::{EvidenceKind, Gap, Mark};
 
-/// Something whose repeats can be added up.
-pub trait Repeatable: Send + 'static {
-    /// Whatever has the same key is the same thing again.
-    type Key: Eq + Hash + Send;
+/// Requests that report at once rarely meet in one of these.
+const SHARDS: usize = 16;
 
-    fn key(&self) -> Self::Key;
+/// A sum of occurrences.
+pub trait Sum: Send + Sync + 'static {
+    /// One occurrence, borrowed from the request. What belongs to one sum must have one hash.
+    type Seen<'s>: Hash;
 
-    /// Takes a later occurrence in.
-    fn absorb(&mut self, later: Self);
+    /// Whether the occurrence belongs to this sum.
+    fn is_of(&self, seen: &Self::Seen<'_>) -> bool;
+
+    /// The sum that begins with this occurrence.
+    fn begin(seen: &Self::Seen<'_>) -> Self;
+
+    /// Adds an occurrence, without allocating.
+    fn add(&mut self, seen: &Self::Seen<'_>);
+
+    /// The cluster of an occurrence; empty where no row covers its path.
+    fn cluster_of(seen: &Self::Seen<'_>) -> Arc<str>;
+
+    /// When an occurrence was seen.
+    fn time_of(seen: &Self::Seen<'_>) -> DateTime<Utc>;
+
+    fn cluster(&self) -> &Arc<str>;
+
+    fn count(&self) -> i64;
+
+    fn last_seen_at(&self) -> DateTime<Utc>;
+
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize;
 }
 
 /// Where sums are written.
 #[async_trait]
-pub trait TallySink<R: Send>: Send + Sync + 'static {
-    /// Writes the sums, all or none; how many were lost. It tells of errors itself: nobody else can.
-    async fn write(&self, sums: Vec<R>) -> usize;
+pub trait TallySink<S>: Send + Sync + 'static {
+    /// Writes the sums, all or none, unless the batch that `mark` names was written already.
+    async fn write(&self, sums: &[S], mark: &Mark) -> Result<(), StoreError>;
+
+    /// Records what was lost. The same gap may come again, grown.
+    async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError>;
 }
 
-/// Takes records off the hands of requests.
-pub struct Tally<R> {
-    queue: mpsc::Sender<R>,
-    finish: mpsc::Sender<oneshot::Sender<()>>,
-    /// The counter of what was lost.
-    lost: &'static str,
+/// What a tally goes by.
+#[derive(Clone)]
+pub struct Terms {
+    pub kind: EvidenceKind,
+    /// How long repeats are gathered before they are written.
+    pub gather: Duration,
+    /// How much memory sums may take that the writer has not taken yet. What it has taken once takes as much again.
+    pub most_bytes: usize,
+    /// The gate's name, for people.
+    pub gate: Arc<str>,
+    pub clock: SharedClock,
 }
 
-impl<R> Clone for Tally<R> {
+/// How the writing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How long ago everything that had been seen was written.
+    pub behind: Duration,
+    /// Occurrences that were lost since the process began.
+    pub lost: u64,
+}
+
+/// Takes occurrences off the hands of requests.
+pub struct Tally<S> {
+    shared: Arc<Shared<S>>,
+    finish: mpsc::Sender<oneshot::Sender<bool>>,
+}
+
+impl<S> Clone for Tally<S> {
     fn clone(&self) -> Self {
-        Tally { queue: self.queue.clone(), finish: self.finish.clone(), lost: self.lost }
+        Tally { shared: self.shared.clone(), finish: self.finish.clone() }
     }
 }
 
-impl<R: Repeatable> Tally<R> {
-    /// Starts the writing task on the current runtime. Repeats are gathered for `gather` before they are written.
-    pub fn start(sink: Arc<dyn TallySink<R>>, gather: Duration, lost: &'static str) -> Self {
-        let (queue, reports) = mpsc::channel(QUEUE);
+/// What requests and the writer share.
+struct Shared<S> {
+    /// Seeded at random: who chooses paths must not choose where they collide.
+    hasher: RandomState,
+    shards: [Mutex<Sums<S>>; SHARDS],
+    /// What the sums take that are gathered.
+    bytes: AtomicUsize,
+    most_bytes: usize,
+    losses: Losses,
+    all_written_at: Mutex<Instant>,
+}
+
+impl<S: Sum> Tally<S> {
+    /// Writes the gate's first mark, without which nobody would miss what it saw, and starts the writing task on the
+    /// current runtime.
+    ///
+    /// # Errors
+    ///
+    /// The mark could not be written.
+    pub async fn start(sink: Arc<dyn TallySink<S>>, terms: Terms) -> Result<Self, StoreError> {
         let (finish, finishing) = mpsc::channel(1);
-        tokio::spawn(write(sink, reports, finishing, gather, lost));
-        Tally { queue, finish, lost }
+        let shared = Arc::new(Shared {
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::new(Sums::default())),
+            bytes: AtomicUsize::new(0),
+            most_bytes: terms.most_bytes,
+            losses: Losses::new(terms.kind, terms.gate.clone()),
+            all_written_at: Mutex::new(Instant::now()),
+        });
+        let writer = Writer::begin(shared.clone(), sink, terms).await?;
+        tokio::spawn(writer.run(finishing));
+        Ok(Tally { shared, finish })
     }
 
-    /// Reports one occurrence. Returns at once.
-    pub fn report(&self, record: R) {
-        if self.queue.try_send(record).is_err() {
-            counter!(self.lost).increment(1);
+    /// Adds an occurrence to its sum. `false`: there is no such sum yet.
+    pub fn repeat(&self, seen: &S::Seen<'_>) -> bool {
+        let hash = self.shared.hasher.hash_one(seen);
+        match self.shared.shard(hash).find(hash, |sum| sum.is_of(seen)) {
+            Some(sum) => {
+                sum.add(seen);
+                true
+            }
+            None => false,
         }
     }
 
-    /// Writes what is gathered. For a gate that takes no requests any more. `false`: it was not done in time.
+    /// Adds an occurrence to its sum, or begins one. Where there is no room for another, it is counted as lost.
+    pub fn report(&self, seen: &S::Seen<'_>) {
+        let hash = self.shared.hasher.hash_one(seen);
+        let mut shard = self.shared.shard(hash);
+        if let Some(sum) = shard.find(hash, |sum| sum.is_of(seen)) {
+            sum.add(seen);
+            return;
+        }
+        if self.shared.bytes.load(Ordering::Relaxed) < self.shared.most_bytes {
+            let sum = S::begin(seen);
+            self.shared.bytes.fetch_add(sum.bytes(), Ordering::Relaxed);
+            shard.insert(hash, sum);
+            return;
+        }
+        drop(shard);
+        let time = S::time_of(seen);
+        self.shared.losses.add(&S::cluster_of(seen), 1, time, time, Cause::NoRoom);
+    }
+
+    /// Whether half of the room is taken: what can be made shorter should be.
+    pub fn is_half_full(&self) -> bool {
+        self.shared.bytes.load(Ordering::Relaxed) >= self.shared.most_bytes / 2
+    }
+
+    /// How the writing goes.
+    pub fn progress(&self) -> Progress {
+        Progress { behind: lock(&self.shared.all_written_at).elapsed(), lost: self.shared.losses.count() }
+    }
+
+    /// Writes what is gathered, and the gate's last word. For a gate that takes no requests any more. `false`: not
+    /// everything was written in time.
     pub async fn finish(&self, limit: Duration) -> bool {
         let (done, finished) = oneshot::channel();
-        self.finish.send(done).await.is_err() || tokio::time::timeout(limit, finished).await.is_ok()
-    }
-}
-
-async fn write<R: Repeatable>(
-    sink: Arc<dyn TallySink<R>>,
-    mut reports: mpsc::Receiver<R>,
-    mut finishing: mpsc::Receiver<oneshot::Sender<()>>,
-    gather: Duration,
-    lost: &'static str,
-) {
-    let mut gathered = Vec::new();
-    loop {
-        let done = tokio::select! {
-            count = reports.recv_many(&mut gathered, QUEUE) => {
-                if count == 0 {
-                    return;
-                }
-                // Repeats follow each other closely. Who stops the gate does not wait for them.
-                tokio::time::timeout(gather, finishing.recv()).await.ok().flatten()
-            }
-            done = finishing.recv() => done,
+        let finish = async {
+            self.finish.send(done).await.ok()?;
+            finished.await.ok()
         };
-        while let Ok(report) = reports.try_recv() {
-            gathered.push(report);
-        }
-        let sums = added_up(gathered.drain(..));
-        if !sums.is_empty() {
-            let missing = sink.write(sums).await;
-            counter!(lost).increment(missing as u64);
-        }
-        if let Some(done) = done {
-            let _ = done.send(());
-        }
+        matches!(tokio::time::timeout(limit, finish).await, Ok(Some(true)))
     }
 }
 
-fn added_up<R: Repeatable>(reports: impl Iterator<Item = R>) -> Vec<R> {
-    let mut sums: HashMap<R::Key, R> = HashMap::new();
-    for report in reports {
-        match sums.entry(report.key()) {
-            std::collections::hash_map::Entry::Occupied(mut sum) => sum.get_mut().absorb(report),
-            std::collections::hash_map::Entry::Vacant(place) => drop(place.insert(report)),
-        }
+impl<S: Sum> Shared<S> {
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Sums<S>> {
+        // Neither the highest nor the lowest bits: the map inside the shard goes by those.
+        let number = usize::try_from(hash >> 32).unwrap_or_default() % SHARDS;
+        lock(&self.shards[number])
     }
-    sums.into_values().collect()
+
+    /// Takes every sum, and leaves none.
+    fn take(&self) -> Vec<S> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let sums = lock(shard).take();
+            all.extend(sums);
+        }
+        self.bytes.fetch_sub(all.iter().map(S::bytes).sum(), Ordering::Relaxed);
+        all
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    struct Word(&'static str, u32);
-
-    impl Repeatable for Word {
-        type Key = &'static str;
-
-        fn key(&self) -> &'static str {
-            self.0
-        }
-
-        fn absorb(&mut self, later: Word) {
-            self.1 += later.1;
-        }
-    }
-
-    #[derive(Default)]
-    struct Sink(Mutex<Vec<(&'static str, u32)>>);
-
-    #[async_trait]
-    impl TallySink<Word> for Sink {
-        async fn write(&self, sums: Vec<Word>) -> usize {
-            self.0.lock().unwrap().extend(sums.into_iter().map(|Word(word, count)| (word, count)));
-            0
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn repeats_are_added_up_and_the_last_ones_are_written_when_the_gate_stops() {
-        let sink = Arc::new(Sink::default());
-        let tally = Tally::start(sink.clone(), Duration::from_secs(3_600), "lost");
-        for word in ["a", "b", "a", "a"] {
-            tally.report(Word(word, 1));
-        }
-        assert!(tally.finish(Duration::from_secs(5)).await);
-        let written = sink.0.lock().unwrap().clone();
-        let count = |word| written.iter().filter(|row| row.0 == word).map(|row| row.1).sum::<u32>();
-        assert_eq!((count("a"), count("b")), (3, 1));
-    }
+/// What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

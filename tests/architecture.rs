@@ -16,7 +16,7 @@ const PURE: [(&str, &[&str]); 20] = [
     ("mapping", &["ids", "method", "diagnostic", "rbac"]),
     ("firewall", &["method"]),
     ("identity", &["ids"]),
-    ("decision", &["ids", "mapping", "rbac", "identity"]),
+    ("decision", &["ids", "method", "mapping", "rbac", "identity"]),
     ("drift", &["ids", "mapping", "rbac", "decision"]),
     ("soak", &["mapping", "rbac", "decision", "drift"]),
     ("impact", &["ids", "method", "diagnostic", "mapping", "rbac", "decision"]),

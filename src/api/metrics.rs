@@ -1,7 +1,9 @@
 //! `/metrics`: the Prometheus text format.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::AdminState;
@@ -11,6 +13,9 @@ use crate::tls::handshake::Outcome;
 /// From a tenth of a millisecond, a warm decision, to the database's time limit.
 const SECONDS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// How often samples are sorted into their histograms, scraped or not.
+const KEEP_UP: Duration = Duration::from_secs(5);
 
 /// Installs the process's recorder and declares every metric, so that a counter is there before its first event.
 ///
@@ -32,9 +37,24 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "1 while pushed knowledge may be trusted, 0 while push is strict; absent where no row asked for push"
     );
     describe_counter!("gate_push_reconnects_total", "times that the connection which listens was given up");
+    describe_counter!("gate_access_hits_total", "access resolutions that a cached answer was current for");
     describe_counter!("gate_access_loads_total", "access resolutions that the cache did not have");
+    describe_counter!(
+        "gate_token_lookups_refused_total",
+        "requests with a token that nobody is known to have, over the number that may wait to be looked up"
+    );
+    describe_counter!(
+        "gate_unusable_rows_total",
+        "rows of the access tables that grant nothing because they cannot be read, each time one is read, by kind"
+    );
+    describe_counter!("gate_epoch_went_back_total", "times that the database was older than before");
     describe_counter!("gate_drift_total", "disagreements of the two gates in shadow mode");
-    describe_counter!("gate_drift_lost_total", "disagreements that could not be written");
+    describe_counter!("gate_drift_lost_total", "occurrences of disagreements that were lost");
+    describe_counter!("gate_decisions_lost_total", "requests that the decision log lost");
+    describe_gauge!(
+        "gate_evidence_behind_seconds",
+        "how long ago everything was written that there was to write, by kind"
+    );
     describe_counter!("gate_sentry_reports_total", "reports to the error tracker, by what became of them");
     describe_counter!("gate_audit_failures_total", "audit rows that were not durable in time");
     describe_counter!("gate_audit_spooled_total", "audit rows that went to the spool");
@@ -51,6 +71,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_evaluations_total", "questions of other services, by the answer");
     describe_counter!("gate_forward_auth_total", "requests that a proxy in front asked about, by the ruling");
     describe_counter!("gate_mapping_reloads_total", "mapping files taken up or refused");
+    describe_counter!("gate_mapping_looks_total", "looks at the mapping file and at the rollback in force");
+    describe_gauge!(
+        "gate_mapping_file_changing_seconds",
+        "for how long the mapping file has not stayed the same; it is not taken up meanwhile"
+    );
+    describe_gauge!("gate_mapping_pinned", "1 while a rollback rules here instead of the file");
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
     describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by what became of them");
@@ -93,10 +119,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_audit_spool_damaged_total",
         "gate_audit_refused_total",
         "gate_drift_lost_total",
+        "gate_decisions_lost_total",
         "gate_unavailable_total",
         "gate_unmapped_total",
+        "gate_access_hits_total",
         "gate_access_loads_total",
         "gate_epoch_reads_total",
+        "gate_epoch_went_back_total",
+        "gate_token_lookups_refused_total",
         "gate_connections_refused_total",
     ] {
         counter!(plain).absolute(0);
@@ -104,8 +134,20 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// Sorts samples into their histograms now and then. Until they are sorted they are kept one by one, so that a gate which
+/// nobody scrapes would keep one for each request that it ever served.
+pub async fn keep_up(handle: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(KEEP_UP).await;
+        handle.run_upkeep();
+    }
+}
+
 /// The metrics now.
 pub async fn metrics(State(state): State<AdminState>) -> String {
+    for (kind, progress) in state.gate.evidence() {
+        gauge!("gate_evidence_behind_seconds", "kind" => kind).set(progress.behind.as_secs_f64());
+    }
     state.metrics.run_upkeep();
     state.metrics.render()
 }

@@ -13,7 +13,7 @@ use super::AdminState;
 use super::problem::Problem;
 use crate::access::AccessResolver;
 use crate::identity::Subject;
-use crate::identity::machine_token::{TokenDigest, bearer};
+use crate::identity::machine_token::presented;
 use crate::mapping::Freshness;
 use crate::rbac::Standing;
 
@@ -41,12 +41,12 @@ impl Services {
     ///
     /// 401 for no token that stands, 403 for one that is not named here, 503 while the database is away.
     pub async fn identify(&self, headers: &HeaderMap) -> Result<String, Problem> {
-        let token = headers
+        let digest = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
-            .and_then(bearer)
+            .and_then(presented)
             .ok_or_else(Problem::unauthorized)?;
-        let subject = Subject::Machine(TokenDigest::of(token));
+        let subject = Subject::Machine(digest);
         let away = |error| {
             tracing::error!(%error, "a service could not be looked up");
             Problem::unavailable("who asks could not be looked up; ask again")

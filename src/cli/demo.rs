@@ -177,11 +177,11 @@ Or with curl, one by one:
     {command} audit tail --limit 1
 
     # Put S1 back on its legacy gate, live: the support team's admin has no legacy role, so the same page is a 403.
-    sed -i 's/^S1 = \"v2\"/S1 = \"legacy\"/' {place}/routes.toml && sleep 1
+    sed -i 's/^S1 = \"v2\"/S1 = \"legacy\"/' {place}/routes.toml && sleep 2
     curl -si -b {jar} {gate}/console/status | head -1
 
     # Roll back to the mapping before: 200 again. Then see what was activated.
-    {command} rollback --yes && sleep 1
+    {command} rollback --yes
     curl -si -b {jar} {gate}/console/status | head -1
     {command} history
 

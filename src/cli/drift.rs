@@ -6,23 +6,23 @@ mod list;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::{Common, Finding, TextOrJson, operator, with_notary, with_store};
+use super::{Common, Finding, TextOrJson, kept, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::decision;
 use crate::drift::{Disagreement, Key, SignOff, Situation};
-use crate::mapping::Mapping;
 use crate::registry::Registry;
 use crate::report::style::COLUMNS;
 use crate::report::text::wrapped;
 use crate::settings::Settings;
 use crate::store::SharedStore;
-use crate::workbench;
+use crate::workbench::{self, Running};
 
 /// List where the legacy gate and V2 disagreed in shadow mode, explain it, sign it off
 ///
 /// Who would newly be denied or allowed if the cluster went V2, where, why, how often, first and last seen; the latest
 /// first. What has been signed off is left out, until the mapping asks for something else on the row or the caller holds
-/// something else. Exit code 1 says that something is listed, so that a promotion can be held.
+/// something else. Evidence that was lost of late is told as well. Exit code 1 says that something is listed, so that a
+/// promotion can be held.
 #[derive(Debug, Args)]
 pub(super) struct Drift {
     /// Only this cluster
@@ -88,7 +88,14 @@ pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Finding> {
         _ => with_store(&settings, async |store| {
             let present = Present::read(&store).await?;
             let report = workbench::drift(&store, &present.situation()).await?;
-            list::print(&list::Listing::new(report, command), command.format)
+            let cluster = command.cluster.as_deref();
+            let lost =
+                workbench::evidence_lost(&store, &present.running.mapping, present.now, cluster).await?;
+            if command.format == TextOrJson::Text {
+                kept::warn_where_gates_differ(&present.running);
+            }
+            let listing = list::Listing::new(report, lost, present.running.differing, command);
+            list::print(&listing, command.format)
         }),
     }
 }
@@ -96,19 +103,19 @@ pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Finding> {
 /// What drift is held against.
 struct Present {
     now: DateTime<Utc>,
-    mapping: Mapping,
+    running: Running,
     registry: Registry,
 }
 
 impl Present {
     async fn read(store: &SharedStore) -> anyhow::Result<Present> {
         let now = Utc::now();
-        let mapping = workbench::running_mapping(store).await?;
-        Ok(Present { now, mapping, registry: Registry::read(store, now).await? })
+        let running = workbench::running(store).await?;
+        Ok(Present { now, running, registry: Registry::read(store, now).await? })
     }
 
     fn situation(&self) -> Situation<'_> {
-        Situation::new(&self.mapping, &self.registry.catalog, &self.registry.people)
+        Situation::new(&self.running.mapping, &self.registry.catalog, &self.registry.people)
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::settled::wait_and_tell;
-use super::{Common, Finding, operator, with_notary, with_store};
+use super::{Common, Finding, checkpoint, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
@@ -57,6 +57,7 @@ fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
         let now = chrono::Utc::now();
         let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled, by: operator() };
         store.set_rbac_v2(enabled, &operator(), now, &notary.note(event.into_record(now))).await?;
+        checkpoint::keep(settings, &store, &notary).await;
         let state = if enabled { "on" } else { "off: every route is on its legacy gate" };
         println!("{RBAC_V2_FLAG} is {state}");
         wait_and_tell(store).await?;

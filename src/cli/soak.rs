@@ -2,18 +2,19 @@
 
 use chrono::Utc;
 use clap::Args;
+use serde::Serialize;
 
-use super::{Common, Finding, TextOrJson, with_store};
+use super::{Common, Finding, TextOrJson, kept, with_store};
 use crate::report::style::COLUMNS;
 use crate::report::text::wrapped;
 use crate::soak::{ClusterState, Verdict, text};
-use crate::workbench;
+use crate::workbench::{self, GateRuns};
 
 /// Say whether a cluster in shadow is ready for V2
 ///
 /// Days in shadow, hours without unexplained drift, requests and different admins that both gates judged, each against the
-/// thresholds that the running mapping names under `[soak]`. Exit code 1 says that a cluster is not ready, so that a
-/// promotion can be held.
+/// thresholds that the running mapping names under `[soak]`; and whether evidence of all this was lost. Exit code 1 says
+/// that a cluster is not ready, or that the gates run different mappings, so that a promotion can be held.
 #[derive(Debug, Args)]
 pub(super) struct Soak {
     /// Only this cluster; may be repeated. Without it, every cluster that is in shadow has to be ready
@@ -27,8 +28,8 @@ pub(super) struct Soak {
 pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
     with_store(&settings, async |store| {
-        let mapping = workbench::running_mapping(&store).await?;
-        let mut states = workbench::soak(&store, &mapping, Utc::now()).await?;
+        let running = workbench::running(&store).await?;
+        let mut states = workbench::soak(&store, &running.mapping, Utc::now()).await?;
         let known: Vec<String> = states.iter().map(|state| state.cluster.clone()).collect();
         for cluster in &command.clusters {
             anyhow::ensure!(
@@ -41,8 +42,15 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
             states.retain(|state| command.clusters.contains(&state.cluster));
         }
         match command.format {
-            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&states)?),
-            TextOrJson::Text => print_text(&states),
+            TextOrJson::Json => {
+                let told = |state| Told { state, gates_differ: &running.differing };
+                let told: Vec<Told<'_>> = states.iter().map(told).collect();
+                println!("{}", serde_json::to_string_pretty(&told)?);
+            }
+            TextOrJson::Text => {
+                kept::warn_where_gates_differ(&running);
+                print_text(&states);
+            }
         }
         let is_ready = states.iter().all(|state| match state.verdict {
             Verdict::Ready | Verdict::Enforced => true,
@@ -50,8 +58,18 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
             // Nobody wants to promote it, unless it was asked about.
             Verdict::Legacy => command.clusters.is_empty(),
         });
-        Ok(if is_ready { Finding::Clean } else { Finding::Findings })
+        // What some gates have seen is no evidence about the others.
+        Ok(if is_ready && running.differing.is_empty() { Finding::Clean } else { Finding::Findings })
     })
+}
+
+/// A cluster as it is printed as JSON.
+#[derive(Serialize)]
+struct Told<'t> {
+    #[serde(flatten)]
+    state: &'t ClusterState,
+    #[serde(skip_serializing_if = "<[GateRuns]>::is_empty")]
+    gates_differ: &'t [GateRuns],
 }
 
 fn print_text(states: &[ClusterState]) {

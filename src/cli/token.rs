@@ -1,10 +1,10 @@
 //! `console-gate token create|revoke|list`
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
 use super::settled::wait_and_tell;
-use super::{Common, Finding, operator, with_notary, with_store};
+use super::{Common, Finding, checkpoint, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::identity::machine_token::{TokenDigest, generate};
 use crate::ids::MachineTokenId;
@@ -51,7 +51,7 @@ fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
 
 pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
-    let now = chrono::Utc::now();
+    let now = Utc::now();
     if let Action::List = command.action {
         return list(&settings, now);
     }
@@ -77,6 +77,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                     expires_at: days.map(|days| now + TimeDelta::days(i64::from(days))),
                 };
                 store.create_token(&new, &notary.note(event.into_record(now))).await?;
+                checkpoint::keep(&settings, &store, &notary).await;
                 eprintln!("The token of `{name}`. It is shown only now; the database keeps its SHA-256:");
                 println!("{}", *token);
             }
@@ -85,6 +86,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                 if !store.revoke_token(name, now, &notary.note(event.into_record(now))).await? {
                     anyhow::bail!("there is no live token `{name}`");
                 }
+                checkpoint::keep(&settings, &store, &notary).await;
                 println!("`{name}` is revoked");
                 wait_and_tell(store).await?;
             }
@@ -94,14 +96,17 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
     })
 }
 
-fn list(settings: &Settings, now: chrono::DateTime<chrono::Utc>) -> anyhow::Result<Finding> {
+fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Finding> {
     with_store(settings, async |store| {
         for token in store.tokens().await? {
-            let state = match (token.revoked_at_utc, token.expires_at_utc) {
-                (Some(at), _) => format!("revoked {at}"),
-                (None, Some(at)) if at <= now => format!("expired {at}"),
-                (None, Some(at)) => format!("until {at}"),
-                (None, None) => "live".to_owned(),
+            let at = |time: Option<DateTime<Utc>>| {
+                time.map_or_else(|| "at a time that cannot be read".to_owned(), |time| time.to_string())
+            };
+            let state = match token.expires_at_utc {
+                _ if token.is_revoked => format!("revoked {}", at(token.revoked_at_utc)),
+                Some(end) if end > now => format!("until {end}"),
+                end if token.is_limited => format!("expired {}", at(end)),
+                _ => "live".to_owned(),
             };
             println!("{}  {}  by {}  {state}", token.name, token.id, token.created_by);
         }

@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 4] = [&CHECK, &DIFF, &LINT, &COVERAGE];
+const ALL: [&[Rule]; 5] = [&CHECK, &ROWS, &DIFF, &LINT, &COVERAGE];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 40] = [
+pub const CHECK: [Rule; 42] = [
     // The text.
     error(
         "syntax",
@@ -56,6 +56,11 @@ pub const CHECK: [Rule; 40] = [
         "unknown-version",
         "the file is in a format that this gate does not read",
         "write `version = 1`, or upgrade the gate",
+    ),
+    error(
+        "row-count",
+        "the file does not have as many rows as it says",
+        "copy the whole file again; if these are all, let `console-gate check --fix` count them",
     ),
     error("unknown-key", "a key that means nothing there", "correct the spelling, or remove the key"),
     error(
@@ -133,6 +138,11 @@ pub const CHECK: [Rule; 40] = [
         "bad-pointer",
         "a body rule whose field is no JSON pointer",
         "write a JSON pointer (RFC 6901), such as `/target`",
+    ),
+    error(
+        "when-without-body",
+        "a row that looks at the body has a method that carries none",
+        "name POST, PUT, PATCH and DELETE alone; without a body such a row denies everybody",
     ),
     // Rows against the roles in the database: the documents' smoke test.
     error(
@@ -224,6 +234,31 @@ pub const CHECK: [Rule; 40] = [
     ),
 ];
 
+/// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
+/// nothing, and that may be what is wrong with it.
+pub const ROWS: [Rule; 4] = [
+    warning(
+        "unknown-role-word",
+        "an admin or token has a word for a legacy role that is none of the four",
+        "write superadmin, ops, support or readonly, exactly so, or remove the row",
+    ),
+    warning(
+        "unusable-row",
+        "a row of the access tables lacks an id, a name or a time that can be read",
+        "correct the row, or remove it",
+    ),
+    warning(
+        "misspelt-switch",
+        "a row that looks like FLAG_RBAC_V2 or its promotion and is neither",
+        "write `FLAG_RBAC_V2` and `production` exactly so, or remove the row",
+    ),
+    note(
+        "dangling-grant",
+        "a grant of something, or to somebody, that does not exist",
+        "remove the row, or correct the id: capitals and spaces count",
+    ),
+];
+
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [
     warning(
@@ -239,7 +274,7 @@ pub const DIFF: [Rule; 2] = [
 ];
 
 /// What `console-gate lint` finds.
-pub const LINT: [Rule; 9] = [
+pub const LINT: [Rule; 11] = [
     error(
         "gate-differs",
         "the arguments of @require_role differ from the row's legacy column",
@@ -272,13 +307,23 @@ pub const LINT: [Rule; 9] = [
     ),
     warning(
         "site-without-route",
-        "a @require_role stands with no route that can be read",
-        "hold it against the mapping by hand",
+        "a @require_role that belongs to no route that can be read",
+        "compare it with the mapping by hand",
     ),
     warning(
         "unreadable-site",
         "the running program alone knows what is asked for, or where",
-        "write the arguments and the path out, or hold it against the mapping by hand",
+        "write the arguments and the path out, or compare it with the mapping by hand",
+    ),
+    warning(
+        "may-gate",
+        "something runs before a view, may refuse a request and is not understood",
+        "compare what it asks for with the row by hand",
+    ),
+    note(
+        "plain-hook",
+        "something runs before views, and no refusal is seen in it",
+        "nothing, if it refuses no request",
     ),
     warning(
         "inline-role-check",
@@ -288,7 +333,7 @@ pub const LINT: [Rule; 9] = [
 ];
 
 /// What `console-gate coverage` finds.
-pub const COVERAGE: [Rule; 12] = [
+pub const COVERAGE: [Rule; 22] = [
     warning(
         "unmapped-hit",
         "somebody asked for a path that no row covers",
@@ -303,6 +348,36 @@ pub const COVERAGE: [Rule; 12] = [
         "method-without-row",
         "Console serves a method of a path that has rows for other methods alone",
         "add a row for the method, or the method to the row",
+    ),
+    error(
+        "path-without-row",
+        "a route serves paths besides those of its row, and no row takes them",
+        "add a row for the path, or correct the pattern of the route's row",
+    ),
+    error(
+        "other-row-decides",
+        "a route serves paths that another row decides than the one that is meant for it",
+        "correct the patterns, so that every path of the route is decided by its own row",
+    ),
+    error(
+        "websocket-differs",
+        "a row and its route differ in whether they take WebSockets",
+        "add `websocket = true` to the row of a WebSocket, and to no other row",
+    ),
+    warning(
+        "host-ignored",
+        "a route answers on one host alone, and rows know no host",
+        "ask the same of routes that differ in the host alone, or run a gate for each host",
+    ),
+    warning(
+        "unknown-order",
+        "two routes can match the same request, and which one answers is not known",
+        "use the output of deploy/flask/dump_routes.py, which has the order",
+    ),
+    warning(
+        "not-compared",
+        "not every path could be compared",
+        "simplify lengths in the thousands, or compare part of the routes",
     ),
     warning(
         "converter-differs",
@@ -336,8 +411,28 @@ pub const COVERAGE: [Rule; 12] = [
     ),
     warning(
         "unreadable-route",
-        "a route of Console that cannot be held against any row",
-        "look at the route by hand, or use the output of `flask routes`",
+        "a route of Console that cannot be compared with any row",
+        "look at the route by hand, or use the output of deploy/flask/dump_routes.py",
+    ),
+    note(
+        "never-served",
+        "a rule that no request meets",
+        "nothing, if it is meant only to build URLs; else look why it is not served",
+    ),
+    note(
+        "console-redirects",
+        "a route whose requests Console redirects before its view",
+        "nothing: the row decides first, and the target has a row of its own",
+    ),
+    note(
+        "own-converter",
+        "a route with a converter that is the application's own",
+        "nothing, if the row takes everything that the converter takes",
+    ),
+    note(
+        "unlisted",
+        "the list of routes may leave something out",
+        "look at it by hand, or use the output of deploy/flask/dump_routes.py",
     ),
     note(
         "covered-by-prefix",

@@ -7,8 +7,10 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use crate::audit::chain::Chain;
+use crate::audit::checkpoint::Checkpoint;
 use crate::audit::checkpoint_sink::{FileSink, HttpSink};
 use crate::audit::checkpoints::{Checkpoints, Place};
+use crate::audit::control_watch::ControlWatch;
 use crate::audit::keys::{FileKeys, KeyRing, KeySource as _, TextKeys};
 use crate::audit::kms::TransitKeys;
 use crate::audit::writer::WriterOptions;
@@ -52,7 +54,8 @@ async fn unwrapped_keys(
 ) -> anyhow::Result<KeyRing> {
     let wrapped = match file {
         Some(file) => {
-            Zeroizing::new(std::fs::read_to_string(file).with_context(|| file.display().to_string())?)
+            let read = tokio::fs::read_to_string(file).await;
+            Zeroizing::new(read.with_context(|| file.display().to_string())?)
         }
         None => text()?,
     };
@@ -68,23 +71,39 @@ async fn unwrapped_keys(
 const OUTBOUND_TIME: Duration = Duration::from_secs(5);
 const OUTBOUND_BYTES: usize = 64 * 1024;
 
-/// The second places of checkpoints. They are opened at start, so that one that cannot be is found then.
-fn checkpoint_places(audit: &Audit) -> anyhow::Result<Vec<Place>> {
+/// The second places of checkpoints that the settings name, each opened or with the reason why it cannot be.
+pub async fn checkpoint_places(audit: &Audit) -> Vec<(String, anyhow::Result<Place>)> {
     let mut places = Vec::new();
     if let Some(file) = &audit.checkpoint_file {
-        places.push(Place::File(FileSink::open(file)?));
+        let place = FileSink::open(file).await.map(Place::File).map_err(Into::into);
+        places.push((file.display().to_string(), place));
     }
     if let Some(url) = &audit.checkpoint_url {
-        let outbound = Outbound::new(Vec::new(), OUTBOUND_TIME, OUTBOUND_BYTES)?;
-        let token = match &audit.checkpoint_token_env {
-            None => None,
-            Some(name) => {
-                Some(std::env::var(name).map(Zeroizing::new).with_context(|| format!("{name} is not set"))?)
-            }
-        };
-        places.push(Place::Http(HttpSink::new(outbound, Url::parse(url)?, token)));
+        places.push((
+            "`audit.checkpoint_url`".to_owned(),
+            http_place(url, audit.checkpoint_token_env.as_deref()),
+        ));
     }
-    Ok(places)
+    places
+}
+
+fn http_place(url: &str, token: Option<&str>) -> anyhow::Result<Place> {
+    let token = match token {
+        None => None,
+        Some(name) => {
+            Some(std::env::var(name).map(Zeroizing::new).with_context(|| format!("{name} is not set"))?)
+        }
+    };
+    let outbound = Outbound::new(Vec::new(), OUTBOUND_TIME, OUTBOUND_BYTES)?;
+    Ok(Place::Http(HttpSink::new(outbound, Url::parse(url)?, token)))
+}
+
+/// Starts what keeps checkpoints, where there is a place for them. One that cannot be opened is found now, not when it is
+/// needed.
+async fn checkpoints(audit: &Audit) -> anyhow::Result<Option<Checkpoints>> {
+    let places = checkpoint_places(audit).await.into_iter().map(|(_, place)| place);
+    let places = places.collect::<anyhow::Result<Vec<_>>>().context("checkpoints")?;
+    Ok((!places.is_empty()).then(|| Checkpoints::start(places)))
 }
 
 /// Begins this process's chain and its writer.
@@ -103,10 +122,23 @@ pub(super) async fn start(
         spool: (audit.spool_bytes > 0).then(|| (audit.spool_folder.clone(), audit.spool_bytes)),
     };
     let folder = || format!("the spool's folder {}", audit.spool_folder.display());
-    let places = checkpoint_places(audit).context("checkpoints")?;
-    let checkpoints = (!places.is_empty()).then(|| Checkpoints::start(places, clock.now()));
-    let writer = AuditWriter::start(store.clone(), chain, clock.clone(), checkpoints, &options)
+    let checkpoints = checkpoints(audit).await?;
+    let writer = AuditWriter::start(store.clone(), chain, clock.clone(), checkpoints.clone(), &options)
+        .await
         .with_context(folder)?;
+    if let Some(checkpoints) = &checkpoints {
+        // A gate that was killed left rows behind its last checkpoint.
+        for head in &heads {
+            match Checkpoint::of(notary.keys(), head, clock.now()) {
+                Some(checkpoint) => drop(checkpoints.offer(&checkpoint)),
+                None => {
+                    tracing::error!(chain = %head.chain, "the last row of a chain has no MAC: somebody changed it");
+                }
+            }
+        }
+    }
+    let keys = notary.keys().clone();
+    tokio::spawn(ControlWatch::new(store.clone(), keys, clock.clone(), checkpoints).follow());
     writer.write(AuditEvent::ChainStarted { heads }.into_record(clock.now())).await?;
     Ok(writer)
 }

@@ -205,6 +205,9 @@ impl Reader<'_> {
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
             report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must bound something");
         }
+        if !super::SETTLE_MS.contains(&settings.mapping.settle_ms.0) {
+            report("mapping", "`settle_ms` must be between 50 and 60000");
+        }
         if !super::MAX_STALENESS_MS.contains(&settings.access.max_staleness_ms.0) {
             report("access", "`max_staleness_ms` must be between 200 and 10000");
         }
@@ -332,6 +335,8 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[upstream]\nhost = \"a\\nb\"", "`host` is no Host field"),
             ("[upstream]\nhost = \"\"", "`host` is no Host field"),
             ("[assertion]\naudience = \"\"", "`audience` is empty"),
+            ("[mapping]\nsettle_ms = 49", "`settle_ms` must be between 50 and 60000"),
+            ("[mapping]\nsettle_ms = 60001", "`settle_ms` must be between 50 and 60000"),
             ("[session]\ncookie_name = \"\"", "`cookie_name` is empty"),
             ("[session]\nadmin_id_key = \"\"", "`admin_id_key` is empty"),
         ];

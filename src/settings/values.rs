@@ -129,6 +129,17 @@ impl fmt::Display for Address {
     }
 }
 
+/// What a gate does on a schema that a newer release has migrated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewerSchema {
+    /// It does not start: what it does not know could decide who may do what.
+    #[default]
+    Refuse,
+    /// It warns and serves: the notes of the newer release say that this one may.
+    Serve,
+}
+
 /// How much of a caller's address an audit row keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -68,6 +68,7 @@ struct Known {
     flag: Flag,
     disagreements: Vec<Disagreement>,
     overflow: Vec<Overflow>,
+    gaps: Vec<Gap>,
     uses: Vec<Use>,
     people: Vec<Person>,
 }
@@ -78,6 +79,7 @@ fn ready() -> Known {
         flag: Flag::NeverFlipped,
         disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Stands))],
         overflow: Vec::new(),
+        gaps: Vec::new(),
         uses: vec![
             uses("GET /a", Some("anna"), 49),
             uses("GET /a", Some("ben"), 50),
@@ -104,6 +106,7 @@ fn state_of(cluster: &str, known: &Known) -> ClusterState {
         flag: known.flag,
         disagreements: &known.disagreements,
         overflow: &known.overflow,
+        gaps: &known.gaps,
         uses: &uses,
         people: &known.people,
         now: now(),
@@ -191,6 +194,66 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
         assert_eq!(state.missing, missing, "{case}");
         let verdict = if missing.is_empty() { Verdict::Ready } else { Verdict::NotReady };
         assert_eq!(state.verdict, verdict, "{case}");
+    }
+}
+
+fn gap(cluster: Option<&str>, until: DateTime<Utc>, lost: Lost) -> Gap {
+    Gap {
+        since_utc: until - TimeDelta::minutes(2),
+        until_utc: until,
+        cluster: cluster.map(str::to_owned),
+        lost,
+        gate: "gate-1/77".into(),
+    }
+}
+
+/// What is missing may have been a disagreement that nobody has explained, and holds the cluster as long as one would.
+#[test]
+fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
+    let told = "evidence was lost between 2026-03-29 09:58:00Z and 2026-03-29 10:00:00Z: ";
+    let end = "; until 2026-03-31 10:00Z";
+    let of_drift = |cluster, until| gap(cluster, until, Lost::Disagreements(12));
+    let table: [(&str, Vec<Gap>, Vec<String>); 8] = [
+        (
+            "disagreements",
+            vec![of_drift(Some("S1"), ago(2))],
+            vec![format!("{told}12 disagreement(s) of gate-1/77 were not kept{end}")],
+        ),
+        (
+            "requests",
+            vec![gap(Some("S1"), ago(2), Lost::Decisions(1))],
+            vec![format!("{told}1 request(s) of gate-1/77 were not counted{end}")],
+        ),
+        (
+            "a gate that was killed, of whatever cluster",
+            vec![gap(None, ago(2), Lost::LastSeconds)],
+            vec![format!("{told}gate-1/77 ended without its last word{end}")],
+        ),
+        ("another cluster's", vec![of_drift(Some("S4"), ago(2))], vec![]),
+        ("of paths without a row", vec![of_drift(Some(""), ago(2))], vec![]),
+        ("long enough ago", vec![of_drift(Some("S1"), ago(48))], vec![]),
+        ("before it was in shadow", vec![of_drift(None, ago(7 * 24 + 1))], vec![]),
+        (
+            "many",
+            (0..9).map(|hours| of_drift(None, ago(50 - hours))).collect(),
+            vec![
+                "evidence was lost between 2026-03-27 17:58:00Z and 2026-03-27 18:00:00Z: 12 disagreement(s) of \
+                 gate-1/77 were not kept; until 2026-03-29 18:00Z"
+                    .to_owned(),
+                "evidence was lost between 2026-03-27 16:58:00Z and 2026-03-27 17:00:00Z: 12 disagreement(s) of \
+                 gate-1/77 were not kept; until 2026-03-29 17:00Z"
+                    .to_owned(),
+                "evidence was lost between 2026-03-27 15:58:00Z and 2026-03-27 16:00:00Z: 12 disagreement(s) of \
+                 gate-1/77 were not kept; until 2026-03-29 16:00Z"
+                    .to_owned(),
+                "3 more time(s) of which evidence was lost".to_owned(),
+            ],
+        ),
+    ];
+    for (case, gaps, missing) in table {
+        let state = state_of("S1", &Known { gaps, ..ready() });
+        assert_eq!(state.missing, missing, "{case}");
+        assert_eq!(state.verdict == Verdict::Ready, missing.is_empty(), "{case}");
     }
 }
 

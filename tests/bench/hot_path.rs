@@ -13,10 +13,11 @@ use console_gate::assertion::AssertionSigner;
 use console_gate::clock::SystemClock;
 use console_gate::decision::body::BodyFacts;
 use console_gate::decision::{Answer, Caller, Control, Question, Target, decide};
+use console_gate::decision_log::{Decision, DecisionLog, Keeping};
 use console_gate::firewall::{Policy, inspect};
 use console_gate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use console_gate::identity::{Principal, Subject};
-use console_gate::ids::{AdminId, Epoch, RequestId};
+use console_gate::ids::{AdminId, Epoch, MappingSha256, RequestId};
 use console_gate::mapping::{Found, Freshness, Mapping};
 use console_gate::method::Method;
 use console_gate::rbac::{Access, LegacyRole, Standing};
@@ -116,6 +117,41 @@ fn cookie(bench: &mut Criterion) {
     });
 }
 
+/// What the decision log costs a request whose like was seen in the same second, as nearly all are.
+fn reporting(bench: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        url: DatabaseUrl::parse(&format!("sqlite:{}", folder.path().join("gate.sqlite").display())).unwrap(),
+        max_connections: 4,
+        timeout: Duration::from_secs(5),
+    };
+    let log = runtime.block_on(async {
+        let store = console_gate::store::open(&options).await.unwrap();
+        store.migrate().await.unwrap();
+        let keeping = Keeping { days: 30, paths_an_hour: 5_000, anonymous_paths_an_hour: 1_000 };
+        DecisionLog::start(store, Arc::new(SystemClock), keeping, "bench/1").await.unwrap()
+    });
+    let (route, cluster) = ("GET /console/customers/<id>/tickets".into(), "S3".into());
+    let mapping = MappingSha256::new("ab".repeat(32));
+    bench.bench_function("decision log/a repeat", |bencher| {
+        bencher.iter(|| {
+            log.report(black_box(&Decision {
+                at: Utc::now(),
+                method: "GET",
+                path: "/console/customers/7/tickets",
+                route: Some(&route),
+                cluster: Some(&cluster),
+                gate: "shadow",
+                actor: Some(("admin", "0190163d-8694-739b-aea5-966c26f8ad91")),
+                answer: "allow",
+                reason: "",
+                mapping: &mapping,
+            }));
+        });
+    });
+}
+
 /// The whole of "proven current": what is known about the epoch, and the cache. Strict reads the epoch: a lone caller
 /// pays the read alone, together they share it. Push has been told.
 fn warm_access(bench: &mut Criterion) {
@@ -169,5 +205,5 @@ async fn resolver(url: &str) -> AccessResolver {
     resolver
 }
 
-criterion_group!(hot_path, firewall, matching, deciding, cookie, warm_access);
+criterion_group!(hot_path, firewall, matching, deciding, cookie, reporting, warm_access);
 criterion_main!(hot_path);

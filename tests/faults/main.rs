@@ -20,6 +20,10 @@ mod shared {
 }
 use shared::support;
 
+#[path = "../support/again.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod again;
+
 mod callers;
 mod faulty_wire;
 mod figures;
@@ -35,4 +39,5 @@ mod mapping_broken;
 mod packets_dropped;
 mod postgres_killed;
 mod rolling_restart;
+mod token_flood;
 mod upstream_hangs;

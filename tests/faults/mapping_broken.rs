@@ -18,10 +18,13 @@ const LONG: Duration = Duration::from_secs(20);
 
 type Fault = (&'static str, fn(&Path));
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     ("is no TOML", |file| write(file, "nonsense")),
     ("half-written", |file| write(file, &MAPPING[..MAPPING.len() / 2])),
     ("cut inside a row", |file| write(file, MAPPING.trim_end().trim_end_matches('}'))),
+    ("has fewer rows than it says", |file| {
+        write(file, &MAPPING.replace("version = 1\n", "version = 1\nrows = 6\n"));
+    }),
     ("empty", |file| write(file, "")),
     ("vanished", |file| std::fs::remove_file(file).expect("a file to remove")),
     ("no UTF-8", |file| std::fs::write(file, b"version = 1\n# \xff\n").expect("a file")),

@@ -25,7 +25,8 @@ pub const MACHINE: &str = "machine";
 
 /// The time limits that the gate ships with.
 pub fn setup(upstream: &Path) -> Setup {
-    Setup { mapping: Some(MAPPING), upstream: Some(upstream.to_owned()), patience_ms: 2_000, ..Setup::V2 }
+    let upstream = Some(upstream.to_owned());
+    Setup { mapping: Some(MAPPING), upstream, patience_ms: 2_000, settle_ms: 500, ..Setup::V2 }
 }
 
 /// The head of a GET.

@@ -138,6 +138,122 @@ async fn a_cut_tail_is_found_by_a_checkpoint() {
     assert_eq!(scene.verify(&["--checkpoints", &none]).1, [""; 0], "without checkpoints nobody can know");
 }
 
+/// Who holds the database can take out what a command has recorded and set the head of the chain back, and the chain is in
+/// order. The command itself has left a checkpoint, before it ended.
+async fn a_command_whose_record_was_taken_out_is_found(database: Database) {
+    const SET_BACK: &str = "UPDATE gate_audit_control SET
+        sequence = (SELECT MAX(sequence) FROM gate_audit_events WHERE chain_id = 'control'),
+        mac = (SELECT mac FROM gate_audit_events WHERE chain_id = 'control' ORDER BY sequence DESC LIMIT 1);";
+    const TAKE_OUT: &str = "DELETE FROM gate_audit_events WHERE event_type = 'token_created';";
+    let clean_slate = "DELETE FROM gate_audit_events WHERE chain_id = 'control';
+         UPDATE gate_audit_control SET sequence = 0, mac = '0000000000000000000000000000000000000000000000000000000000000000';";
+    for (statement, and_then, expected) in [
+        (format!("{TAKE_OUT} {SET_BACK}"), false, "cut"),
+        // The next command seals another row in its place.
+        (format!("{TAKE_OUT} {SET_BACK}"), true, "rewritten"),
+        (format!("{TAKE_OUT} DELETE FROM gate_audit_control;"), false, "control_head"),
+        (TAKE_OUT.to_owned(), false, "cut"),
+        (clean_slate.to_owned(), false, "cut"),
+        ("UPDATE gate_audit_control SET sequence = 1;".to_owned(), false, "control_head"),
+        ("UPDATE gate_audit_control SET mac = upper(mac);".to_owned(), false, "control_head"),
+    ] {
+        let setup = Setup { audit: "checkpoint_file = \"checkpoints\"\n", ..Setup::V2 };
+        let scene = scene(database, setup).await;
+        scene.gate.run(&["token", "create", "breaker"]);
+        assert_eq!(scene.verify(&[]).1, [""; 0]);
+        scene.tamper(&statement).await;
+        if and_then {
+            scene.gate.run(&["token", "create", "other"]);
+        }
+        let (code, kinds, report) = scene.verify(&[]);
+        assert_eq!(code, 1, "{statement}");
+        assert!(kinds.contains(&expected.to_owned()), "{statement}: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_record_was_taken_out_is_found_on_sqlite() {
+    a_command_whose_record_was_taken_out_is_found(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_record_was_taken_out_is_found_on_postgres() {
+    a_command_whose_record_was_taken_out_is_found(Database::Postgres).await;
+}
+
+/// The place is a file that only the gates' machine has: the command does what it should, and says that nobody would miss
+/// its record yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_keep_its_checkpoint_says_so() {
+    let mut scene =
+        scene(Database::Sqlite, Setup { audit: "checkpoint_file = \"elsewhere\"\n", ..Setup::V2 }).await;
+    let here = scene.gate.folder().join("elsewhere");
+    let lines = || std::fs::read_to_string(&here).expect("checkpoints").lines().count();
+    let before = lines();
+    let (code, written) = scene.gate.complaint(&["flag", "rbac-v2", "on"]);
+    assert_eq!((code, written.as_str(), lines()), (0, "", before + 1));
+    // Looking changes nothing.
+    assert_eq!(scene.verify(&[]).0, 0);
+    assert_eq!((scene.gate.complaint(&["flag", "rbac-v2", "show"]).0, lines()), (0, before + 1));
+    scene.gate.signal("TERM");
+    assert!(scene.gate.ends(Duration::from_secs(30)).await, "{}", scene.gate.log());
+    std::fs::remove_file(&here).expect("the checkpoints");
+    let (code, written) = scene.gate.complaint(&["flag", "rbac-v2", "on"]);
+    assert!(code == 0 && written.contains("was not on this machine"), "{written}");
+    std::fs::remove_file(&here).expect("the checkpoints");
+    std::fs::create_dir(&here).expect("a folder of that name");
+    for arguments in
+        [&["flag", "rbac-v2", "off"][..], &["token", "create", "robot"], &["audit", "erase", "anna"]]
+    {
+        let (code, written) = scene.gate.complaint(arguments);
+        assert_eq!(code, 0, "{written}");
+        let warnings = written.matches("warning: what was recorded has a checkpoint not in").count();
+        assert!(warnings == 1 && written.contains("elsewhere"), "{arguments:?}: {written}");
+    }
+}
+
+/// The next gate keeps what one that was killed had no time for, its chain's end and the commands'.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_was_killed_has_its_checkpoints_from_the_next() {
+    let setup = Setup { audit: "checkpoint_file = \"checkpoints\"\n", ..Setup::V2 };
+    let mut scene = scene(Database::Postgres, setup).await;
+    for number in 1..=3 {
+        scene.deny(number).await;
+    }
+    scene.gate.signal("KILL");
+    assert!(scene.gate.ends(Duration::from_secs(30)).await);
+    scene.gate.restart().await;
+    scene.gate.signal("TERM");
+    assert!(scene.gate.ends(Duration::from_secs(30)).await, "{}", scene.gate.log());
+    let (_, kinds, report) = scene.verify(&[]);
+    assert_eq!((kinds, &report["summary"]["chains_without_checkpoint"]), (Vec::new(), &json!(0)), "{report}");
+    scene.tamper("DELETE FROM gate_audit_events WHERE path = '/denied/3'").await;
+    assert_eq!(scene.verify(&[]).1, ["cut"]);
+}
+
+/// Another process's file that this gate may not read, and one that is no spool, keep it from nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_cannot_be_read_keeps_no_gate_from_starting() {
+    let mut scene = scene(Database::Sqlite, Setup::V2).await;
+    scene.gate.kill();
+    let spool = |name: &str| scene.gate.folder().join("spool").join(name);
+    let (folder, noise) = (spool("other.spool"), spool("noise.spool"));
+    std::fs::create_dir(&folder).expect("what cannot be opened as a file");
+    std::fs::write(&noise, "no row of any gate\n").expect("noise");
+    scene.gate.restart().await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while noise.exists() || scene.readiness().await["unreadable_spools"] != json!([folder]) {
+        assert!(Instant::now() < deadline, "{}", scene.gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(scene.gate.log().contains("other.spool") && scene.gate.log().contains("chown"));
+    assert!(noise.with_extension("damaged").exists());
+    assert_eq!(scene.gate.metric("gate_audit_spool_unreadable_files").await, Some(1.0));
+    scene.deny(1).await;
+    assert_eq!(scene.readiness().await["ready"], json!(true));
+    assert_eq!(scene.verify(&[]).1, [""; 0]);
+}
+
 /// The database takes no rows (and answers reads): denials go out, their rows come later, in order, once.
 async fn rows_outlive_a_database_that_takes_none(database: Database) {
     let scene = scene(database, Setup::V2).await;
@@ -148,6 +264,10 @@ async fn rows_outlive_a_database_that_takes_none(database: Database) {
     }
     let readiness = scene.readiness().await;
     assert_eq!((&readiness["audit"], &readiness["ready"]), (&json!("spool"), &json!(true)));
+    assert_eq!(
+        (&readiness["audit_problem"], &readiness["database_problem"]),
+        (&json!("schema"), &Value::Null)
+    );
     scene.world.execute("ALTER TABLE away RENAME TO gate_audit_events").await;
     scene.until_replayed().await;
     ids.push(scene.deny(21).await);
@@ -195,6 +315,10 @@ async fn a_denial_that_cannot_be_recorded_is_no_denial() {
     assert_eq!(answer.status, 503);
     let readiness = scene.readiness().await;
     assert_eq!((&readiness["audit"], &readiness["ready"]), (&json!("nowhere"), &json!(false)));
+    scene.world.execute("ALTER TABLE gate_flags RENAME TO other").await;
+    let readiness = scene.readiness().await;
+    assert_eq!((&readiness["database"], &readiness["database_problem"]), (&json!("down"), &json!("schema")));
+    scene.world.execute("ALTER TABLE other RENAME TO gate_flags").await;
     scene.world.execute("ALTER TABLE away RENAME TO gate_audit_events").await;
     scene.until_replayed().await;
     scene.deny(2).await;
@@ -284,10 +408,18 @@ async fn services_report_events(database: Database) {
     let (_, kinds, report) = scene.verify(&[]);
     assert_eq!((kinds, &report["customer_events"]["erased"]), (Vec::new(), &json!(3)));
     assert_eq!(scene.report(&token, &event(4)).await.status, 201);
+    // Three rows are erased in the name of an event: what is left of them is sealed all the same.
+    scene.tamper("UPDATE customer_audit_events SET action = 'nothing' WHERE id LIKE '%3'").await;
+    assert_eq!(scene.verify(&[]).1, ["edited"]);
+    scene.tamper("UPDATE customer_audit_events SET action = 'operator.rbac.grant' WHERE id LIKE '%3'").await;
+    scene.tamper("UPDATE customer_audit_events SET erased_by = 'x' WHERE id LIKE '%4'").await;
+    assert_eq!(scene.verify(&[]).1, ["edited"], "erased by hand, and only in name");
+    scene.tamper("UPDATE customer_audit_events SET erased_by = NULL WHERE id LIKE '%4'").await;
+    assert_eq!(scene.verify(&[]).1, [""; 0]);
     scene.tamper("UPDATE customer_audit_events SET action = 'nothing' WHERE id LIKE '%4'").await;
     assert_eq!(scene.verify(&[]).1, ["edited"]);
     scene.tamper("UPDATE customer_audit_events SET actor_id = NULL, salt = NULL, erased_by = 'x' WHERE id LIKE '%4'").await;
-    assert_eq!(scene.verify(&[]).1, ["erasure_unaccounted"]);
+    assert_eq!(scene.verify(&[]).1, ["edited", "erasure_unaccounted"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,14 @@ async fn scene(world: &World, upstream: &Recorder) -> (Gate, Ask) {
     (gate, ask)
 }
 
+async fn until_log(gate: &Gate, line: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !gate.log().contains(line) {
+        assert!(Instant::now() < deadline, "`{line}` is missing:\n{}", gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn outcomes(world: &World) -> Vec<String> {
     let activations = world.store.activations(100).await.expect("the activations");
     activations.into_iter().rev().map(|activation| activation.outcome).collect()
@@ -112,7 +120,7 @@ async fn sighup_reloads_where_nothing_is_watched() {
 async fn a_rollback_holds_until_the_file_changes() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    let (gate, ask) = scene(&world, &upstream).await;
+    let (mut gate, ask) = scene(&world, &upstream).await;
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
     until(&gate, &ask, 200).await;
     // It says first what it does to whom. Where nobody can be asked, it does nothing by itself.
@@ -122,17 +130,23 @@ async fn a_rollback_holds_until_the_file_changes() {
     assert!(told.contains("  - 1 admin: anna\n"), "{told}");
     assert_eq!(gate.send(&ask).await.status, 200);
     gate.run(&["rollback", "--yes"]);
-    until(&gate, &ask, 403).await;
+    // It returns when it is so.
+    assert_eq!(gate.send(&ask).await.status, 403);
+    assert_eq!(gate.metric("gate_mapping_pinned").await, Some(1.0));
     // The same bad file, touched: still rolled back. A restart keeps the rollback, too.
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
     gate.signal("HUP");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until_log(&gate, "the mapping file is one that was rolled back").await;
+    assert_eq!(gate.send(&ask).await.status, 403);
+    gate.stop().await;
+    gate.restart().await;
     assert_eq!(gate.send(&ask).await.status, 403);
     std::fs::write(gate.mapping_file(), format!("{}# repaired\n", v2())).expect("the mapping");
     until(&gate, &ask, 200).await;
     gate.run(&["rollback", "--yes"]);
-    until(&gate, &ask, 200).await;
     let history = gate.run(&["history"]);
+    let (in_force, history) = history.split_once("\n\n").expect("the rollback in force");
+    assert!(in_force.starts_with("rolled back to ") && in_force.contains(" by "), "{in_force}");
     assert!(history.lines().count() >= 4, "{history}");
     assert!(history.contains("activated  ") && history.contains("  rollback by "), "{history}");
     assert!(history.contains(": 1 gain, 0 losses\n") && history.contains(": 0 gains, 1 loss\n"), "{history}");

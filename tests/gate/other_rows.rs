@@ -110,8 +110,11 @@ async fn machine_tokens() {
                         denial.check(&mut findings, &world, &ask, &answer).await;
                     }
                 }
-                let unknown = client.send(&ask.clone().bearer("cg_nobody-knows-it")).await;
-                ran_for_none(&mut findings, "an unknown token", &unknown, 302);
+                // In the form of the gate's own, and in another.
+                for token in [&format!("cgm_{}", "A".repeat(43)), "cg_nobody-knows-it"] {
+                    let unknown = client.send(&ask.clone().bearer(token)).await;
+                    ran_for_none(&mut findings, "an unknown token", &unknown, 302);
+                }
                 // Whoever shows a token is judged by it, not by a session beside it.
                 let both = ask.bearer("cg_nobody-knows-it").cookie(&world.cookie("auditors"));
                 ran_for_none(&mut findings, "an unknown token and a session", &client.send(&both).await, 302);

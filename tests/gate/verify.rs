@@ -84,10 +84,12 @@ async fn it_holds_under_legacy_shadow_and_with_the_switch_off() {
     assert_eq!(world.store.drift().await.expect("drift"), []);
 }
 
-const ODD: &str = "version = 1\n[clusters]\nV = \"v2\"\nG = { mode = \"v2\", groups = [\"ops-admins\"], percent = 40 }\n\
+const ODD: &str = "version = 1\nunmapped = \"forward\"\n[clusters]\nV = \"v2\"\nG = { mode = \"v2\", groups = [\"ops-admins\"], percent = 40 }\n\
     [blueprints.v]\ncluster = \"V\"\n[blueprints.v.routes]\n\
     \"POST /deploys\" = { legacy = [\"ops\"], role = \"console-user\", when = [{ json = \"/target/name\", equals = \"prod\", role = \"console-manager\" }] }\n\
     \"POST /form\" = { legacy = [\"ops\"], role = \"console-user\", when = [{ form = \"target\", equals = \"a b\", role = \"console-manager\" }] }\n\
+    \"PUT,DELETE /two\" = { role = \"console-user\", when = [{ json = \"/a\", equals = \"prod\", role = \"console-manager\" }, { json = \"/b\", equals = \"prod\", role = \"console-manager\" }] }\n\
+    \"POST /hook\" = { machine = true }\n\
     \"GET /permission\" = { permission = \"raptor:audit:read-support\" }\n\
     \"GET /api\" = { legacy = [\"ops\"], role = \"console-user\", unauthenticated = \"401\" }\n\
     \"GET /any/<int(min=10):n>/<any(b, \\\"c d\\\"):word>/<path:rest>\" = { legacy = [\"ops\"], role = \"console-user\" }\n\
@@ -102,8 +104,27 @@ async fn bodies_permissions_converters_and_cohorts_are_asked_too() {
     let (code, report) = verify(&gate, &[]);
     assert_eq!((code, failed(&report)), (0, 0), "{report:#}");
     let outcomes = report["outcomes"].as_array().expect("outcomes");
-    let bodies = outcomes.iter().filter(|one| one["body"].as_str().is_some_and(|body| body.contains("prod")));
-    assert_eq!(bodies.count(), 2, "with both roles, and with the row's own alone");
+    let count = |holds: &dyn Fn(&Value) -> bool| outcomes.iter().filter(|one| holds(one)).count();
+    let has_body = |one: &Value, text: &str| one["body"].as_str().is_some_and(|body| body.contains(text));
+    let of = |one: &Value, route: &str| one["route"] == route;
+    let prod = count(&|one| of(one, "POST /deploys") && has_body(one, "prod"));
+    assert_eq!(prod, 2, "with both roles, and with the row's own alone");
+    // Each of two methods, each of two rules, both fields in each body.
+    let two = count(&|one| of(one, "PUT,DELETE /two") && has_body(one, "prod"));
+    assert_eq!(two, 2 * 2 * 2);
+    assert!(
+        outcomes.iter().all(|one| !of(one, "PUT,DELETE /two") || !has_body(one, "/a") || has_body(one, "/b"))
+    );
+    // An admin with every role and no body, by each method and by OPTIONS.
+    let unreadable = |one: &Value| {
+        one["who"] == "an admin with every role, without a body"
+            && one["expected"] == "deny"
+            && one["status"] == 403
+    };
+    assert_eq!(count(&unreadable), 2 + 2 + 3);
+    // Forwarded, for strangers too: methods of `/hook` that no row declares, and a path without a row.
+    let stranger = |one: &Value| one["route"].is_null() && one["who"] == "nobody" && one["status"] == 200;
+    assert!(count(&stranger) > 10, "{report:#}");
 }
 
 /// A gate that lets in whom it must not is found: here by a grant that came to everybody beside the mapping.

@@ -1,10 +1,17 @@
 //! Audit records: what is appended is what is read back.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use console_gate::audit::chain::{Chain, Head};
+use console_gate::audit::checkpoint::Checkpoint;
+use console_gate::audit::checkpoint_sink::FileSink;
+use console_gate::audit::checkpoints::{Checkpoints, Place};
+use console_gate::audit::control_watch::ControlWatch;
 use console_gate::audit::keys::KeyRing;
 use console_gate::audit::verify::Verifier;
 use console_gate::audit::{AuditRecord, Draft, Entry, Notary, Note};
+use console_gate::clock::SystemClock;
 use console_gate::store::StoreError;
 use console_gate::store::audit::StoredEvent;
 use serde_json::{Value, json};
@@ -249,6 +256,59 @@ async fn notes_are_a_chain_without_gaps(database: &Database) {
     assert_eq!((heads[0].sequence, Some(&heads[0].mac)), (40, rows[39].mac.as_ref()));
 }
 
+async fn head_and_end(database: &Database) -> (Option<i64>, Option<i64>) {
+    let chain = database.store.control_chain().await.unwrap();
+    (chain.head.map(|head| head.sequence), chain.end.map(|end| end.sequence))
+}
+
+/// Where the chain of commands ends, by its rows and by the row that says so; either may have been taken away.
+async fn the_commands_chain_tells_its_end(database: &Database) {
+    assert_eq!(head_and_end(database).await, (Some(0), None));
+    database.store.record(&note(1)).await.unwrap();
+    database.store.record(&note(2)).await.unwrap();
+    let chain = database.store.control_chain().await.unwrap();
+    assert_eq!((&chain.head, head_and_end(database).await), (&chain.end, (Some(2), Some(2))));
+    database.execute("UPDATE gate_audit_control SET sequence = 1").await;
+    assert_eq!(head_and_end(database).await, (Some(1), Some(2)));
+    let error = database.store.record(&note(3)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Broken(_)), "{error:?}");
+    assert!(error.to_string().contains("audit verify"), "{error}");
+    database.execute("DELETE FROM gate_audit_control").await;
+    assert_eq!(head_and_end(database).await, (None, Some(2)));
+    let error = database.store.record(&note(3)).await.unwrap_err();
+    assert!(error.to_string().contains("gate_audit_control has no row"), "{error}");
+}
+
+/// A gate keeps a checkpoint of each new head of the commands' chain, and says when the chain has gone back.
+async fn a_gate_keeps_checkpoints_of_the_commands_chain(database: &Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("checkpoints");
+    let checkpoints = Checkpoints::start(vec![Place::File(FileSink::open(&file).await.unwrap())]);
+    let keys = notary().keys().clone();
+    let clock = Arc::new(SystemClock);
+    let mut watch = ControlWatch::new(database.store.clone(), keys.clone(), clock, Some(checkpoints.clone()));
+    let mut kept = Vec::new();
+    for number in 1..=3 {
+        database.store.record(&note(number)).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(watch.look().await.unwrap(), None);
+        }
+        checkpoints.finish().await;
+        let lines = std::fs::read_to_string(&file).unwrap();
+        kept = lines.lines().map(|line| Checkpoint::parse(line).unwrap()).collect();
+        assert_eq!(kept.len(), number as usize, "one for each head");
+    }
+    let end = database.store.control_chain().await.unwrap().end.unwrap();
+    assert_eq!(kept[2].check(&keys).unwrap().1.named("control"), end);
+    let tamper = if database.is_postgres() {
+        "ALTER TABLE gate_audit_events DISABLE TRIGGER USER"
+    } else {
+        "DROP TRIGGER gate_audit_events_refuse_delete"
+    };
+    database.execute(&format!("{tamper}; DELETE FROM gate_audit_events WHERE sequence = 3")).await;
+    assert_eq!(watch.look().await.unwrap(), Some("its last rows are gone"));
+}
+
 async fn by_chain(database: &Database) -> Vec<StoredEvent> {
     let (sender, receiver) = tokio::sync::mpsc::channel(2);
     let (sent, rows) = futures::future::join(database.store.send_by_chain(sender), all(receiver)).await;
@@ -301,6 +361,45 @@ async fn what_was_sealed_verifies_as_it_is_read_back(database: &Database) {
     assert_eq!(findings, []);
 }
 
+/// What a SQLite file can hold in more than one spelling is sealed in one: another zone of the same time, a key that is there
+/// twice, text that is no time at all.
+#[tokio::test]
+async fn another_spelling_of_a_value_is_found_on_sqlite() {
+    let database = Database::sqlite().await;
+    let mut chain = Chain::new("one", notary().keys().clone());
+    let entries = [1, 2, 3].map(|number| Draft::from(denial(number)).seal(&mut chain));
+    database.store.append(&entries).await.unwrap();
+    let tamper = "DROP TRIGGER gate_audit_events_refuse_update; PRAGMA ignore_check_constraints = on";
+    database.execute(tamper).await;
+    let before = "SELECT occurred_at_utc || char(9) || required FROM gate_audit_events WHERE sequence = 2";
+    let before = database.texts(before).await.remove(0);
+    let (time, required) = before.split_once('\t').unwrap();
+    for change in [
+        "occurred_at_utc = '2026-03-28T13:00:00.123458-23:00'",
+        "occurred_at_utc = '2026-03-29T12:00:00.123458Z'",
+        "occurred_at_utc = 'soon'",
+        "required = ' [\"role console-invite-admin\"]'",
+        "required = '[\"role console\\u002dinvite-admin\"]'",
+        "held = '{\"legacy\":[],' || substr(held, 2)",
+    ] {
+        let held = "SELECT held FROM gate_audit_events WHERE sequence = 2";
+        let held = database.texts(held).await.remove(0);
+        database.execute(&format!("UPDATE gate_audit_events SET {change} WHERE sequence = 2")).await;
+        let mut findings = Vec::new();
+        let mut verifier = Verifier::new(notary().keys().clone(), |finding| findings.push(finding));
+        for row in by_chain(&database).await {
+            verifier.row(row.into_row());
+        }
+        verifier.finish();
+        assert!(matches!(&findings[..], [one] if one.sequence == Some(2)), "{change}: {findings:?}");
+        let back = format!(
+            "UPDATE gate_audit_events SET occurred_at_utc = '{time}', required = '{required}', held = '{held}'
+              WHERE sequence = 2"
+        );
+        database.execute(&back).await;
+    }
+}
+
 /// Erasure takes what is personal and nothing else, once, and the database asks for it when an admin is deleted.
 async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
     database
@@ -349,6 +448,8 @@ async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
 }
 
 on_both!(
+    the_commands_chain_tells_its_end,
+    a_gate_keeps_checkpoints_of_the_commands_chain,
     rows_that_are_there_already_are_left_out,
     notes_are_a_chain_without_gaps,
     rows_are_read_in_the_order_of_their_chains_and_of_time,

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::postgres::Postgres;
 
 /// Far above what any operation takes, because the machine may be busy; the tests of the limit set their own.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An empty database, or one that has been migrated, and the store over it.
 pub(crate) struct Database {

@@ -83,7 +83,7 @@ async fn who_leaves_has_no_lease(database: &Database) {
 /// Whatever raises the epoch, a feed leads to it: by a sign that names it, or by one to look.
 async fn a_feed_leads_to_every_change(database: &Database) {
     let mut feed = database.store.feed().await.unwrap();
-    let before = feed.control().await.unwrap().epoch;
+    let before = feed.control(None).await.unwrap().row.epoch;
     for (number, change) in [
         "INSERT INTO admins (id, email) VALUES ('anna', 'anna@example.org')",
         "INSERT INTO gate_flags (name, enabled, changed_by) VALUES ('FLAG_RBAC_V2', TRUE, 'ben')",
@@ -107,7 +107,7 @@ async fn a_feed_leads_to_every_change(database: &Database) {
             }
         };
         tokio::time::timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("no sign of: {change}"));
-        assert_eq!(feed.control().await.unwrap(), database.store.control().await.unwrap());
+        assert_eq!(feed.control(None).await.unwrap().row, database.store.control().await.unwrap());
     }
 }
 
@@ -145,7 +145,7 @@ async fn signs_that_come_during_a_statement_are_waiting_after_it_on_postgres() {
     let mut feed = database.store.feed().await.unwrap();
     for _ in 0..100 {
         database.execute("UPDATE gate_epoch SET epoch = epoch + 1").await;
-        let row = feed.control().await.unwrap();
+        let row = feed.control(None).await.unwrap().row;
         let mut last = None;
         while let Some(hint) = feed.waiting_hint() {
             last = Some(hint);

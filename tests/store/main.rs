@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
+#[path = "../support/again.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod again;
 #[path = "../support/postgres.rs"]
 mod postgres;
 
@@ -34,19 +37,27 @@ mod access;
 mod adoption;
 mod append_only;
 mod audit;
+mod causes;
 mod census;
 mod control;
 mod decisions;
 mod drift;
 mod epoch;
+mod evidence;
+mod hit_rate;
 mod inheritance;
 mod instances;
 mod mappings;
 mod migrations;
+mod odd_rows;
+mod patient_migration;
 mod people;
+mod reserved;
 mod retention;
+mod running;
 mod secrets;
 mod seed;
+mod session_changes;
 mod signoffs;
 mod soak;
 mod tenants;

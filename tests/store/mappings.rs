@@ -1,16 +1,17 @@
 //! Activated mappings: their texts, their history, and the pin of a rollback.
 
 use chrono::TimeDelta;
-use console_gate::ids::MappingSha256;
+use console_gate::ids::{MappingSha256, PinId};
 use console_gate::store::StoreError;
-use console_gate::store::mappings::{Activation, Pin, StoredActivation};
+use console_gate::store::mappings::{Activation, NewPin, Pin, StoredActivation};
 use uuid::Uuid;
 
 use crate::audit::{entry, note};
 use crate::database::{Database, noon};
+use crate::running::report;
 
 /// A hash that is all one digit.
-fn sha256(digit: char) -> MappingSha256 {
+pub(crate) fn sha256(digit: char) -> MappingSha256 {
     MappingSha256::new(digit.to_string().repeat(64))
 }
 
@@ -92,29 +93,114 @@ async fn an_activation_that_is_refused_leaves_no_audit_row(database: &Database) 
     assert_eq!(database.store.mapping_text(&sha256('a')).await.unwrap(), None);
 }
 
+/// An order with this id.
+fn order(id: &str, mapping: Option<char>) -> NewPin {
+    NewPin { id: PinId::new(id), sha256: mapping.map(sha256), by: "anna".into(), at: noon() }
+}
+
 async fn a_pin_is_set_changed_and_cleared(database: &Database) {
     database.store.record_activation(&activation('a', 0), "one", &note(1)).await.unwrap();
     database.store.record_activation(&activation('b', 0), "two", &note(2)).await.unwrap();
-    assert_eq!(database.store.pin().await.unwrap(), None, "a new database has none");
+    let none = database.store.pin().await.unwrap();
+    assert_eq!(
+        (none.id.as_str(), none.sha256, none.replaces.len()),
+        ("", None, 0),
+        "a new database has none"
+    );
     let steps = [
-        Some(Pin { sha256: sha256('a'), by: "anna".into(), replaced_file_sha256: Some(sha256('b')) }),
-        Some(Pin { sha256: sha256('b'), by: "anna".into(), replaced_file_sha256: None }),
-        None,
-        None,
-        Some(Pin { sha256: sha256('a'), by: "anna".into(), replaced_file_sha256: Some(sha256('c')) }),
+        (order("1", Some('a')), vec!['b']),
+        (order("2", Some('b')), vec![]),
+        (order("3", None), vec![]),
+        (order("4", None), vec![]),
+        // A mapping does not replace itself.
+        (order("5", Some('a')), vec!['c', 'a', 'c', 'd']),
     ];
-    for step in steps {
-        database.store.set_pin(step.as_ref(), "anna", noon()).await.unwrap();
-        assert_eq!(database.store.pin().await.unwrap(), step);
+    for (number, (new, files)) in steps.into_iter().enumerate() {
+        let files: Vec<MappingSha256> = files.into_iter().map(sha256).collect();
+        let number = u32::try_from(number).unwrap();
+        database.store.set_pin(&new, &files, &note(10 + number)).await.unwrap();
+        let pin = database.store.pin().await.unwrap();
+        let replaces = files.into_iter().filter(|file| Some(file) != new.sha256.as_ref()).collect();
+        let NewPin { id, sha256, by, at } = new;
+        assert_eq!(pin, Pin { id, sha256, by, at, replaces });
     }
+    assert_eq!(database.store.recent(20).await.unwrap().len(), 7, "each is recorded with what it does");
 }
 
 /// A pin on a mapping that nobody has the text of would leave every gate without a mapping.
 async fn a_pin_on_an_unknown_mapping_is_refused(database: &Database) {
-    let pin = Pin { sha256: sha256('a'), by: "anna".into(), replaced_file_sha256: None };
-    let outcome = database.store.set_pin(Some(&pin), "anna", noon()).await;
+    let outcome = database.store.set_pin(&order("1", Some('a')), &[], &note(1)).await;
     assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?}");
-    assert_eq!(database.store.pin().await.unwrap(), None);
+    assert_eq!(database.store.pin().await.unwrap().sha256, None);
+    assert_eq!(database.store.recent(10).await.unwrap(), [], "what does not happen is not recorded");
+}
+
+/// ... and what is not recorded does not happen.
+async fn a_pin_that_cannot_be_audited_is_not_set(database: &Database) {
+    database.store.record_activation(&activation('a', 0), "one", &note(1)).await.unwrap();
+    database.store.append(&[entry(2)]).await.unwrap();
+    database.store.set_pin(&order("1", Some('a')), &[sha256('b')], &note(2)).await.unwrap_err();
+    let pin = database.store.pin().await.unwrap();
+    assert_eq!((pin.sha256, pin.replaces.len()), (None, 0));
+}
+
+async fn a_pin_replaces_what_every_gate_reports(database: &Database) {
+    database.store.record_activation(&activation('a', 0), "one", &note(1)).await.unwrap();
+    for (instance, mapping, file) in [("1", 'b', Some('c')), ("2", 'b', None), ("3", 'a', Some('a'))] {
+        database.store.report_running(&report(instance, mapping, file)).await.unwrap();
+    }
+    database.store.set_pin(&order("1", Some('a')), &[], &note(2)).await.unwrap();
+    let replaced =
+        async || -> Vec<MappingSha256> { database.store.pin().await.unwrap().replaces.into_iter().collect() };
+    assert_eq!(replaced().await, [sha256('b'), sha256('c')]);
+    // A gate that had not reported adds its own; twice is once, and the pin before is over.
+    for pin in ["1", "1", "0"] {
+        let file = if pin == "1" { 'd' } else { 'e' };
+        database.store.replace_by_pin(&PinId::new(pin), &sha256(file)).await.unwrap();
+    }
+    assert_eq!(replaced().await, [sha256('b'), sha256('c'), sha256('d')]);
+    database.store.set_pin(&order("2", None), &[], &note(3)).await.unwrap();
+    assert_eq!(replaced().await, []);
+    database.store.replace_by_pin(&PinId::new("2"), &sha256('e')).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM gate_mapping_pin_files").await, 0);
+}
+
+/// What commands ask, without reading the whole history for it.
+async fn the_history_is_asked_for_one_row(database: &Database) {
+    let store = &database.store;
+    assert_eq!(store.latest_activation().await.unwrap(), None);
+    let refused = |digit, minutes| Activation { outcome: "refused", ..activation(digit, minutes) };
+    let from = |previous, activation| Activation { previous: Some(sha256(previous)), ..activation };
+    let steps = [
+        activation('a', 0),
+        from('a', activation('b', 1)),
+        from('b', activation('a', 2)),
+        from('a', refused('c', 3)),
+        activation('a', 4),
+        from('a', activation('a', 5)),
+    ];
+    for (number, step) in steps.iter().enumerate() {
+        let number = u32::try_from(number).unwrap();
+        store.record_activation(step, step.sha256.as_str(), &note(number)).await.unwrap();
+    }
+    let minute =
+        |found: Option<StoredActivation>| found.map(|one| (one.activated_at_utc - noon()).num_minutes());
+    assert_eq!(minute(store.latest_activation().await.unwrap()), Some(5));
+    assert_eq!(minute(store.latest_activation_but(&sha256('a')).await.unwrap()), Some(1));
+    assert_eq!(minute(store.latest_activation_but(&sha256('b')).await.unwrap()), Some(5));
+    assert_eq!(minute(store.latest_step_to(&sha256('a')).await.unwrap()), Some(2));
+    assert_eq!(minute(store.latest_step_to(&sha256('c')).await.unwrap()), None);
+    for (beginning, expected) in [
+        ("a", vec!['a']),
+        ("aaaa", vec!['a']),
+        ("", vec!['a', 'b']),
+        ("c", vec![]),
+        ("%", vec![]),
+        ("_", vec![]),
+    ] {
+        let found = store.activated_beginning(beginning).await.unwrap();
+        assert_eq!(found, expected.into_iter().map(sha256).collect::<Vec<_>>(), "{beginning}");
+    }
 }
 
 on_both!(
@@ -125,4 +211,7 @@ on_both!(
     an_activation_that_is_refused_leaves_no_audit_row,
     a_pin_is_set_changed_and_cleared,
     a_pin_on_an_unknown_mapping_is_refused,
+    a_pin_that_cannot_be_audited_is_not_set,
+    a_pin_replaces_what_every_gate_reports,
+    the_history_is_asked_for_one_row,
 );

@@ -1,11 +1,16 @@
 //! Bringing an empty database up to date, and saying what was done.
 
+use console_gate::decision_log::DecisionRecord;
 use console_gate::store::StoreError;
+use console_gate::store::evidence::EvidenceKind::{Decisions, Drift};
 
-use crate::database::{Database, repository};
+use crate::database::{Database, literal, noon, repository};
+use crate::decisions::decision;
+use crate::drift::{BOUND, disagreement};
+use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 32] = [
+const TABLES: [&str; 38] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -17,6 +22,9 @@ const TABLES: [&str; 32] = [
     "gate_drift_events",
     "gate_drift_signoffs",
     "gate_epoch",
+    "gate_erased_actors",
+    "gate_evidence_gaps",
+    "gate_evidence_marks",
     "gate_flags",
     "gate_instances",
     "gate_machine_token_groups",
@@ -24,8 +32,11 @@ const TABLES: [&str; 32] = [
     "gate_machine_tokens",
     "gate_mapping_activations",
     "gate_mapping_pin",
+    "gate_mapping_pin_files",
     "gate_mappings",
     "gate_pending_erasures",
+    "gate_running",
+    "gate_session_changes",
     "rbac_break_glass_sessions",
     "rbac_grants_audit",
     "rbac_group_roles",
@@ -126,9 +137,17 @@ async fn a_schema_from_a_newer_gate_is_refused(database: &Database) {
     let before = database.everything().await;
 
     match database.store.migrate().await {
-        Err(StoreError::Schema(message)) => assert_eq!(message, "migration 9000 was applied by a newer gate"),
+        Err(StoreError::Schema(message)) => assert!(
+            message.starts_with("a newer release migrated it") && message.contains("9000 from the future"),
+            "{message}"
+        ),
         other => panic!("{other:?}"),
     }
+    let state = database.store.schema_state().await.unwrap();
+    assert_eq!(
+        (state.unknown, state.pending, state.is_new),
+        (vec!["9000 from the future".into()], vec![], false)
+    );
     assert_eq!(database.everything().await, before);
 }
 
@@ -143,6 +162,43 @@ async fn only_what_is_missing_is_applied(database: &Database) {
     assert_eq!(report.already_applied, files(database).len() - 1);
     assert_eq!(report.created_tables, ["gate_drift_events"]);
     assert_eq!(report.adopted_tables, Vec::<String>::new(), "the tables are the gate's own by now");
+}
+
+/// Evidence from before rows were known by a hash stays, and goes on counting.
+async fn evidence_from_before_has_a_key_of_its_own(database: &Database) {
+    let folder = if database.is_postgres() { "migrations/postgres" } else { "migrations/sqlite" };
+    let before = |file: &str| std::fs::read_to_string(repository(folder).join(file)).expect("a migration");
+    database.execute("DROP TABLE gate_decisions; DROP TABLE gate_drift_events").await;
+    database.execute("DELETE FROM _sqlx_migrations WHERE version = 115").await;
+    for file in ["0103_gate_drift.sql", "0113_gate_decisions.sql"] {
+        database.execute(&before(file)).await;
+    }
+    let hour = literal(DecisionRecord::hour_of(noon()));
+    for path in ["/x/1", "/x/2"] {
+        database
+            .execute(&format!(
+                "INSERT INTO gate_decisions (hour_utc, method, path, route, cluster, gate, actor_kind, actor_id, answer,
+                                             mapping_sha256, count, last_seen_at_utc)
+                 VALUES ({hour}, 'GET', '{path}', 'GET /x/<id>', 'S1', 'shadow', 'admin', 'anna', 'allow', 'm', 2,
+                         {hour});
+                 INSERT INTO gate_drift_events (id, cluster, route, method, actor_kind, actor_id, direction,
+                                                legacy_answer, v2_answer, reason, mapping_sha256)
+                 VALUES ('{path}', 'S2', '{path}', 'GET', 'admin', 'anna', 'would_newly_deny', 'allow', 'deny', 'r', 'm')"
+            ))
+            .await;
+    }
+    assert_eq!(database.store.migrate().await.unwrap().applied, ["0115 gate evidence keys"]);
+    database.store.log_decisions(&[decision("/x/1", noon(), 3)], &mark(Decisions)).await.unwrap();
+    database.store.record_drift(&[disagreement("/x/1", 1)], BOUND, &mark(Drift)).await.unwrap();
+    let decisions = database.store.decisions(DecisionRecord::hour_of(noon())).await.unwrap();
+    let counts: Vec<_> = decisions.iter().map(|row| (row.path.as_str(), row.count)).collect();
+    assert_eq!(counts, [("/x/1", 5), ("/x/2", 2)]);
+    assert_eq!(database.store.drift().await.unwrap().len(), 3);
+    database
+        .execute("INSERT INTO admins (id, email) VALUES ('anna', 'a@example.org'); DELETE FROM admins")
+        .await;
+    assert_eq!(database.number("SELECT count(*) FROM gate_decisions").await, 0);
+    assert_eq!(database.number("SELECT count(*) FROM gate_drift_events").await, 0);
 }
 
 mod several_gates_migrate_at_once {
@@ -180,6 +236,7 @@ mod several_gates_migrate_at_once {
 }
 
 on_both!(
+    evidence_from_before_has_a_key_of_its_own,
     a_second_run_changes_nothing_and_says_so,
     a_second_run_brings_no_removed_edge_back,
     an_applied_file_that_was_edited_is_refused,

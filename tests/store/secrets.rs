@@ -114,6 +114,10 @@ fn every_variant_reads_as_a_sentence() {
         (StoreError::Conflict("there is no group `x`".into()), "there is no group `x`"),
         (StoreError::Broken("column 1".into()), "the database holds a broken row: column 1"),
         (StoreError::Schema("old".into()), "the schema needs attention: old"),
+        (StoreError::Forbidden("no".into()), "the database role lacks a right: no"),
+        (StoreError::ReadOnly("a standby".into()), "the database takes no changes: a standby"),
+        (StoreError::Busy("others".into()), "the database is busy: others"),
+        (StoreError::Unusable("notes".into()), "the database cannot be used: notes"),
     ];
     for (error, text) in table {
         assert_eq!(error.to_string(), text);

@@ -5,14 +5,16 @@ use console_gate::decision::Direction;
 use console_gate::drift::{Fingerprints, Key, SignOff};
 use console_gate::ids::AdminId;
 use console_gate::rbac::census::CallerKind;
+use console_gate::store::evidence::EvidenceKind::Drift;
 use console_gate::store::retention::Cutoffs;
 
 use crate::audit::note;
 use crate::database::{Database, noon};
 use crate::drift::{BOUND, disagreement};
+use crate::evidence::mark;
 
 /// About what `disagreement(route, _)` makes.
-fn sign_off(route: &str) -> SignOff {
+pub(crate) fn sign_off(route: &str) -> SignOff {
     SignOff {
         key: Key {
             route: route.into(),
@@ -89,10 +91,12 @@ async fn a_deleted_admin_is_forgotten_at_once(database: &Database) {
 async fn retention_forgets_it_with_the_last_sighting(database: &Database) {
     let day = TimeDelta::days(1);
     let mut old = disagreement("old", 1);
-    old.seen_at = noon() - day;
+    (old.first_seen_at, old.last_seen_at) = (noon() - day, noon() - day);
     let mut both = disagreement("both", 1);
-    (both.seen_at, both.mapping_sha256) = (noon() - day, "cd".repeat(32));
-    database.store.record_drift(&[old, both, disagreement("both", 1)], BOUND).await.unwrap();
+    (both.first_seen_at, both.last_seen_at) = (noon() - day, noon() - day);
+    both.mapping_sha256 = "cd".repeat(32).into();
+    let events = [old, both, disagreement("both", 1)];
+    database.store.record_drift(&events, BOUND, &mark(Drift)).await.unwrap();
     for (number, route) in (1..).zip(["old", "both"]) {
         database.store.sign_off(&sign_off(route), &note(number)).await.unwrap();
     }

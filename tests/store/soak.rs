@@ -5,11 +5,13 @@ use console_gate::decision::Direction;
 use console_gate::decision_log::DecisionRecord;
 use console_gate::drift::Key;
 use console_gate::rbac::census::CallerKind;
+use console_gate::store::evidence::EvidenceKind::Decisions;
 use console_gate::store::soak::{Flip, StoredRequest, StoredUse};
 
 use crate::audit::note;
 use crate::database::{Database, noon};
 use crate::decisions::decision;
+use crate::evidence::mark;
 
 async fn the_last_flip_is_told(database: &Database) {
     assert_eq!(database.store.rbac_v2_flip().await.unwrap(), None);
@@ -39,7 +41,7 @@ async fn requests_in_shadow_are_added_up_by_row_and_caller(database: &Database) 
         DecisionRecord { gate: "v2", ..decision("/x/1", noon(), 100) },
         DecisionRecord { cluster: "S2".into(), route: "GET /z".into(), ..decision("/z", noon(), 100) },
     ];
-    database.store.log_decisions(&records).await.unwrap();
+    database.store.log_decisions(&records, &mark(Decisions)).await.unwrap();
     let used = |route: &str, actor_kind: &str, actor_id: &str, count| StoredUse {
         route: route.into(),
         actor_kind: actor_kind.into(),
@@ -68,7 +70,7 @@ async fn the_requests_behind_a_disagreement_are_the_most_frequent_ones(database:
         DecisionRecord { gate: "v2", ..decision("/x/1", noon(), 100) },
         DecisionRecord { actor_id: "ben".into(), ..decision("/x/1", noon(), 100) },
     ];
-    database.store.log_decisions(&records).await.unwrap();
+    database.store.log_decisions(&records, &mark(Decisions)).await.unwrap();
     let key = Key {
         route: "GET /x/<id>".into(),
         actor_kind: CallerKind::Admin,

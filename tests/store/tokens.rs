@@ -1,6 +1,6 @@
 //! Machine tokens: enrolled in groups, named once, revoked once, and only their hashes kept.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::identity::Subject;
 use console_gate::identity::machine_token::TokenDigest;
 use console_gate::ids::MachineTokenId;
@@ -69,12 +69,14 @@ async fn a_token_is_listed_without_its_hash(database: &Database) {
     let limited = NewToken { expires_at: Some(end), ..token("b", &[]) };
     database.store.create_token(&limited, &note(1)).await.unwrap();
     database.store.create_token(&token("a", &["ops-admins"]), &note(2)).await.unwrap();
-    let stored = |name: &str, expires_at_utc| StoredToken {
+    let stored = |name: &str, expires_at_utc: Option<DateTime<Utc>>| StoredToken {
         id: format!("id of {name}"),
         name: name.into(),
         created_by: "anna".into(),
-        created_at_utc: noon(),
+        created_at_utc: Some(noon()),
+        is_limited: expires_at_utc.is_some(),
         expires_at_utc,
+        is_revoked: false,
         revoked_at_utc: None,
     };
     assert_eq!(database.store.tokens().await.unwrap(), [stored("a", None), stored("b", Some(end))]);
@@ -161,7 +163,40 @@ async fn a_change_that_cannot_be_audited_does_not_happen(database: &Database) {
     assert_eq!(standing(database, "robot").await, Standing::Active);
 }
 
+/// Written by hand: times that no calendar of ours has. Neither the list nor another token minds.
+async fn a_token_with_odd_times_is_listed_and_holds_nothing(database: &Database) {
+    database.store.create_token(&token("odd", &["ops-admins"]), &note(1)).await.unwrap();
+    database.store.create_token(&token("sound", &["ops-admins"]), &note(2)).await.unwrap();
+    let (end, time) = match database.is_postgres() {
+        true => ("'infinity'", "'-infinity'"),
+        // What the table's own check takes for a time.
+        false => ("'2099-99-99T99:99:99+00:00'", "'soon'"),
+    };
+    database
+        .execute(&format!(
+            "UPDATE gate_machine_tokens SET expires_at_utc = {end}, created_at_utc = {time} WHERE name = 'odd'"
+        ))
+        .await;
+    assert_eq!(standing(database, "odd").await, Standing::Disabled);
+    assert_eq!(standing(database, "sound").await, Standing::Active);
+    let listed = database.store.tokens().await.unwrap();
+    assert_eq!(
+        (listed[0].created_at_utc, listed[0].is_limited, listed[0].expires_at_utc),
+        (None, true, None)
+    );
+    let people = database.store.census(noon()).await.unwrap();
+    assert_eq!(people.iter().map(|person| &*person.id).collect::<Vec<_>>(), ["id of sound"]);
+
+    database
+        .execute(&format!("UPDATE gate_machine_tokens SET revoked_at_utc = {time} WHERE name = 'sound'"))
+        .await;
+    assert_eq!(standing(database, "sound").await, Standing::Disabled);
+    let listed = database.store.tokens().await.unwrap();
+    assert_eq!((listed[1].is_revoked, listed[1].revoked_at_utc), (true, None));
+}
+
 on_both!(
+    a_token_with_odd_times_is_listed_and_holds_nothing,
     a_token_holds_what_its_groups_hold,
     a_token_is_listed_without_its_hash,
     only_the_hash_is_in_the_database,

@@ -243,8 +243,9 @@ fn installation() -> PathBuf {
     )
 }
 
-/// Postgres refuses to run as root. Then it runs as `nobody`: the user and group id; `None` for everybody else.
-fn unprivileged_user() -> Option<(u32, u32)> {
+/// The user and group id of `nobody`, where this is root: Postgres refuses to run as root, and no file permission binds
+/// root. `None` for everybody else.
+pub(crate) fn unprivileged_user() -> Option<(u32, u32)> {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if !is_root {
         return None;

@@ -223,7 +223,7 @@ fn what_cannot_be_checked_is_2_and_says_why_on_standard_error() {
     let bench = Workbench::new();
     bench.write("routes.toml", "version = 1\n");
     std::fs::write(bench.path("latin1.toml"), b"version = 1 # \xe9").unwrap();
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 8] = [
         (&["check", "nowhere.toml"], "cannot read nowhere.toml"),
         (&["check", "latin1.toml"], "cannot read latin1.toml"),
         (&["check", "--database", "sqlite:nowhere/gate.sqlite"], "use --offline to check the file alone"),
@@ -231,6 +231,7 @@ fn what_cannot_be_checked_is_2_and_says_why_on_standard_error() {
         (&["check", "--format", "xml"], "invalid value 'xml'"),
         (&["check", "--deny", "nothing"], "invalid value 'nothing'"),
         (&["check", "--list", "--offline"], "cannot be used with"),
+        (&["check", "--list", "--fix"], "cannot be used with"),
     ];
     for (arguments, expected) in table {
         let told = bench.run(arguments);
@@ -260,6 +261,62 @@ fn the_list_has_every_kind() {
     for rule in &CHECK {
         assert!(told.stdout.contains(&format!("{:7}  {} ", rule.level.word(), rule.id)), "{}", rule.id);
     }
+}
+
+/// `--fix` counts the rows and touches nothing else: not the comments, not the mode, not a link.
+#[test]
+fn a_fixed_file_says_how_many_rows_it_has() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let bench = Workbench::new();
+    let shipped = project_text("routes.toml");
+    let (before, after) = shipped.split_once("rows = 106").expect("the shipped file says how many");
+    let line = shipped.lines().find(|line| line.starts_with("rows = ")).expect("a line");
+    let table = [
+        (format!("{before}rows = 7{after}"), "fixed: `rows = 106`, where it said 7\n", shipped.clone()),
+        (
+            shipped.replace(&format!("{line}\n"), ""),
+            "fixed: `rows = 106`\n",
+            shipped.replace(line, "rows = 106"),
+        ),
+        (shipped.clone(), "", shipped.clone()),
+    ];
+    for (text, told, expected) in table {
+        bench.write("elsewhere.toml", &text);
+        let mode = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(bench.path("elsewhere.toml"), mode).unwrap();
+        let _ = std::fs::remove_file(bench.path("routes.toml"));
+        std::os::unix::fs::symlink("elsewhere.toml", bench.path("routes.toml")).unwrap();
+        let fixed = bench.run(&["check", "--fix", "--deny", "error"]);
+        assert_eq!(fixed.code, 0, "{fixed:?}");
+        assert!(fixed.stderr.ends_with(told) && fixed.stderr.is_empty() == told.is_empty(), "{fixed:?}");
+        assert!(fixed.stdout.contains("routes.toml: sound, 106 rows, "), "{fixed:?}");
+        assert_eq!(std::fs::read_to_string(bench.path("elsewhere.toml")).unwrap(), expected);
+        assert!(bench.path("routes.toml").symlink_metadata().unwrap().is_symlink());
+        let mode = bench.path("elsewhere.toml").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+    let mut left: Vec<_> = std::fs::read_dir(bench.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml") || name.contains(".new-"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["elsewhere.toml", "routes.toml"]);
+}
+
+#[test]
+fn a_file_with_other_mistakes_is_not_fixed() {
+    let bench = Workbench::new();
+    let text = bad_mapping(rules::rule("overlap").unwrap());
+    bench.write("routes.toml", &text);
+    let told = bench.run(&["check", "--fix"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.stderr.contains("routes.toml: not fixed: mend the other errors first"), "{told:?}");
+    assert!(told.stdout.contains("error[overlap]"), "{told:?}");
+    assert_eq!(std::fs::read_to_string(bench.path("routes.toml")).unwrap(), text);
+    let nowhere = bench.run(&["check", "--fix", "nowhere.toml"]);
+    assert_eq!((nowhere.code, bench.path("nowhere.toml").exists()), (2, false), "{nowhere:?}");
 }
 
 /// A file from somewhere else must not command the terminal that it is read on, nor show its text in another order.

@@ -161,6 +161,53 @@ fn what_changes_nothing_is_0() {
     assert_eq!(off.code, 0, "{}", off.stdout);
 }
 
+/// Rows of some kinds in a cluster of this mode.
+fn small(unmapped: &str, mode: &str) -> String {
+    format!(
+        "version = 1\nunmapped = \"{unmapped}\"\n[clusters]\nD = \"{mode}\"\n[blueprints.b]\ncluster = \"D\"\n\
+         [blueprints.b.routes]\n\"GET /home\" = {{ session = true }}\n\
+         \"POST /deploys\" = {{ legacy = [\"ops\"], role = \"console-staging-services-write\", when = [{{ json = \"/target\", equals = \"prod\", role = \"console-prod-services-write\" }}] }}\n"
+    )
+}
+
+/// Two small files, compared for roles and groups alone.
+fn compared(old: &str, new: &str, format: &str) -> Told {
+    let bench = Workbench::new();
+    bench.write("old.toml", old);
+    bench.write("new.toml", new);
+    let seed = project_file("tests/data/rbac_seed.toml");
+    let seed = seed.to_str().expect("UTF-8");
+    bench.run(&["diff", "old.toml", "new.toml", "--seed", seed, "--format", format])
+}
+
+/// Nothing of what nobody wrote down changes hands unseen: it is the first line, and exit code 1.
+#[test]
+fn what_no_row_covers_is_told_first() {
+    let (deny, forward) = (small("deny", "v2"), small("forward", "v2"));
+    let opened = compared(&deny, &forward, "text");
+    assert!(opened.stdout.starts_with("what no row covers opens to anybody, logged in or not"), "{opened:?}");
+    assert_golden("diff/unmapped-opened.txt", &opened.text());
+    assert_golden("diff/unmapped-closed.txt", &compared(&forward, &deny, "text").text());
+    let report: Value = serde_json::from_str(&compared(&deny, &forward, "json").stdout).expect("JSON");
+    let change = &report["changes"][0];
+    assert_eq!(change["route"], Value::Null);
+    assert_eq!((&change["strangers"], &change["machines_of_console"]), (&"gain".into(), &"gain".into()));
+    assert_eq!(change["methods"].as_array().map(Vec::len), Some(7));
+    assert_eq!(report["warnings"].as_array().map(Vec::len), Some(1));
+}
+
+/// Each kind of body that the row tells apart, one that it cannot read too.
+#[test]
+fn bodies_that_a_row_tells_apart_are_told_apart() {
+    let told = compared(&small("deny", "shadow"), &small("deny", "v2"), "text");
+    assert_golden("diff/body-rules.txt", &told.text());
+    let told = compared(&small("deny", "shadow"), &small("deny", "v2"), "json");
+    let report: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let kinds: Vec<&Value> =
+        report["changes"].as_array().expect("changes").iter().map(|change| &change["body"]["kind"]).collect();
+    assert_eq!(kinds, ["no_rule", "rule", "unreadable"]);
+}
+
 #[test]
 fn what_cannot_be_compared_is_2_and_says_why() {
     let bench = Workbench::new();

@@ -160,9 +160,9 @@ fn the_exit_code_says_whether_it_passes() {
         (&["GET", "/console/waitlist", "--as", "sue"], 1),
         (&["GET", "/nowhere", "--as", "pat"], 1),
         (&["GET", "/../nowhere"], 1),
-        // With a body that names no production.
+        // With a body that names no production alone; with any that can be read, and there are others.
         (&["POST", "/deploys", "--as", "stan", "--mapping", "rivals.toml"], 1),
-        (&["POST", "/deploys", "--group", "ops-admins", "--mapping", "rivals.toml"], 0),
+        (&["POST", "/deploys", "--group", "ops-admins", "--mapping", "rivals.toml"], 1),
         (&["GET", "/console/waitlist", "--as", "pat", "--group", "raxx-devops-team"], 2),
         (&["GET", "/console/waitlist", "--mapping", "nowhere.toml"], 2),
     ];
@@ -197,6 +197,19 @@ fn json_says_what_the_text_says() {
         "permission": null,
     }]);
     assert_eq!(allowed["caller"]["answers"][0]["through"], expected);
+    let bodies = read(&["POST", "/deploys", "--group", "ops-admins", "--mapping", "rivals.toml"]);
+    let answers = bodies["caller"]["answers"].as_array().unwrap();
+    let told: Vec<Value> =
+        answers.iter().map(|one| json!([one["body"], one["answer"], one["reason"]])).collect();
+    assert_eq!(
+        json!(told),
+        json!([
+            [{ "kind": "no_rule" }, "allow", null],
+            [{ "kind": "rule", "field": "/target", "equals": "prod" }, "allow", null],
+            [{ "kind": "unreadable" }, "deny", "body_unreadable"],
+        ])
+    );
+    assert_eq!(bodies["gate"]["when"][0]["field"], "/target");
     let range = read(&["GET", "/audit/100", "--mapping", "rivals.toml"]);
     assert_eq!(range["route"]["route"], "GET /audit/*");
     assert_eq!(range["rivals"][0]["lost"], "out_of_range");

@@ -5,6 +5,7 @@
 mod check;
 mod diff;
 mod explain;
+mod odd_rows;
 mod readme;
 mod scale;
 mod serve;

@@ -87,7 +87,7 @@ fn a_new_user_cuts_one_cluster_over_and_back() {
         "v2 for raxx-support-team, shadow for the rest",
         "part       in the cohort",
         "legacy-ops: allow -> deny, 1 time(s)",
-        "17 rows, 78 requests: all as expected",
+        "17 rows, 120 requests: all as expected",
         "activated  ",
         "rolled back to ",
         "v2 for raxx-support-team, shadow for the rest",

@@ -33,6 +33,8 @@ pub(super) struct Drift {
     overflow: Vec<Overflow>,
     /// Of those that were asked for: how many are signed off, listed or not.
     signed_off: usize,
+    /// Of which times something is missing, a phrase each.
+    evidence_lost: Vec<String>,
 }
 
 pub(super) async fn get(
@@ -49,8 +51,12 @@ pub(super) async fn get(
             None => None,
         };
     let moment = state.gate.moment().await.map_err(|error| unavailable(&error))?;
-    let registry =
-        Registry::read(&state.store, state.gate.clock.now()).await.map_err(|error| unavailable(&error))?;
+    let now = state.gate.clock.now();
+    let registry = Registry::read(&state.store, now).await.map_err(|error| unavailable(&error))?;
+    let evidence_lost =
+        workbench::evidence_lost(&state.store, &moment.mapping, now, asked.cluster.as_deref())
+            .await
+            .map_err(|error| unavailable(&error))?;
     let situation = Situation::new(&moment.mapping, &registry.catalog, &registry.people);
     let report = workbench::drift(&state.store, &situation).await.map_err(|error| unavailable(&error))?;
     let wanted = |cluster: &str, which: Direction| {
@@ -63,5 +69,5 @@ pub(super) async fn get(
     disagreements.retain(|one| asked.all || !one.is_explained());
     let mut overflow = report.overflow;
     overflow.retain(|one| wanted(&one.cluster, one.direction));
-    Ok(Json(Drift { disagreements, overflow, signed_off }))
+    Ok(Json(Drift { disagreements, overflow, signed_off, evidence_lost }))
 }

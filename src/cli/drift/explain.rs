@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::{Present, list};
 use crate::cli::TextOrJson;
-use crate::cli::{Finding, with_store};
+use crate::cli::{Finding, kept, with_store};
 use crate::drift::Disagreement;
 use crate::drift::explanation::{Explanation, Side, explain};
 use crate::report::style::COLUMNS;
 use crate::report::text::wrapped;
 use crate::settings::Settings;
 use crate::store::soak::StoredRequest;
-use crate::workbench;
+use crate::workbench::{self, GateRuns};
 
 /// How many different requests are shown.
 const MOST_REQUESTS: u32 = 20;
@@ -23,6 +23,8 @@ struct Told<'t> {
     #[serde(flatten)]
     explanation: Explanation,
     requests: Vec<StoredRequest>,
+    #[serde(skip_serializing_if = "<[GateRuns]>::is_empty")]
+    gates_differ: &'t [GateRuns],
 }
 
 pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::Result<Finding> {
@@ -33,19 +35,23 @@ pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::
         let drift = report.named(id).map_err(anyhow::Error::msg)?;
         let told = Told {
             drift,
-            explanation: explain(&drift.key, &situation),
+            explanation: explain(&drift.key, &drift.reason, &situation),
             requests: store.requests_behind(&drift.key, MOST_REQUESTS).await?,
+            gates_differ: &present.running.differing,
         };
         match format {
             TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&told)?),
-            TextOrJson::Text => print_text(&told),
+            TextOrJson::Text => {
+                kept::warn_where_gates_differ(&present.running);
+                print_text(&told);
+            }
         }
         Ok(if drift.is_explained() { Finding::Clean } else { Finding::Findings })
     })
 }
 
 fn print_text(told: &Told<'_>) {
-    let Told { drift, explanation, requests } = told;
+    let Told { drift, explanation, requests, .. } = told;
     let line = |name: &str, text: &str| println!("{}", wrapped_beside(name, text));
     line("id", &drift.id);
     line("row", &format!("`{}`", drift.key.route));

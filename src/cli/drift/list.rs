@@ -12,7 +12,7 @@ use crate::drift::{Disagreement, Standing};
 use crate::report::style::COLUMNS;
 use crate::report::text::wrapped;
 use crate::soak::Overflow;
-use crate::workbench::DriftReport;
+use crate::workbench::{DriftReport, GateRuns};
 
 /// What was asked for.
 #[derive(Serialize)]
@@ -21,12 +21,22 @@ pub(super) struct Listing {
     overflow: Vec<Overflow>,
     /// Of those that were asked for: how many are signed off, listed or not.
     signed_off: usize,
+    /// Of which times something is missing, a phrase each.
+    evidence_lost: Vec<String>,
+    /// Where the gates run different mappings: the disagreements are compared with one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gates_differ: Vec<GateRuns>,
     #[serde(skip)]
     lists_all: bool,
 }
 
 impl Listing {
-    pub(super) fn new(report: DriftReport, command: &Drift) -> Listing {
+    pub(super) fn new(
+        report: DriftReport,
+        evidence_lost: Vec<String>,
+        gates_differ: Vec<GateRuns>,
+        command: &Drift,
+    ) -> Listing {
         let DriftReport { mut disagreements, mut overflow } = report;
         disagreements.retain(|drift| command.asks_for(drift));
         let signed_off = disagreements.iter().filter(|drift| drift.is_explained()).count();
@@ -34,7 +44,7 @@ impl Listing {
         // Whose it was and where is not known of these.
         let is_narrow = command.route.is_some() || command.actor.is_some();
         overflow.retain(|row| !is_narrow && command.asks_for_cluster(&row.cluster, row.direction));
-        Listing { disagreements, overflow, signed_off, lists_all: command.all }
+        Listing { disagreements, overflow, signed_off, evidence_lost, gates_differ, lists_all: command.all }
     }
 
     fn unexplained(&self) -> impl Iterator<Item = &Disagreement> {
@@ -65,7 +75,9 @@ pub(super) fn print(listing: &Listing, format: TextOrJson) -> anyhow::Result<Fin
         TextOrJson::Json => println!("{}", serde_json::to_string_pretty(listing)?),
         TextOrJson::Text => print_text(listing),
     }
-    let is_clean = listing.unexplained().next().is_none() && listing.overflow.is_empty();
+    let is_clean = listing.unexplained().next().is_none()
+        && listing.overflow.is_empty()
+        && listing.evidence_lost.is_empty();
     Ok(if is_clean { Finding::Clean } else { Finding::Findings })
 }
 
@@ -74,6 +86,9 @@ fn print_text(listing: &Listing) {
     if listing.signed_off > 0 {
         let hint = if listing.lists_all { "" } else { " (--all lists them)" };
         println!("{} signed off{hint}", listing.signed_off);
+    }
+    for lost in &listing.evidence_lost {
+        println!("{}", wrapped(lost, COLUMNS, 0, 4));
     }
     for row in &listing.overflow {
         let told = format!(

@@ -33,6 +33,8 @@ pub struct Setup {
     pub upstream_settings: &'static str,
     pub firewall: &'static str,
     pub mapping_settings: &'static str,
+    /// `settle_ms` of [mapping].
+    pub settle_ms: u64,
     /// The lines of [forwarded].
     pub forwarded: &'static str,
     /// Further lines of [audit].
@@ -62,6 +64,7 @@ impl Setup {
         upstream_settings: "",
         firewall: "",
         mapping_settings: "",
+        settle_ms: 100,
         forwarded: "",
         audit: "",
         sections: "",
@@ -114,6 +117,7 @@ impl Gate {
              allowed_hosts = [\"{HOST}\"]\n\
              {firewall}\
              [mapping]\n\
+             settle_ms = {settle_ms}\n\
              {mapping_settings}\
              [forwarded]\n\
              {forwarded}\
@@ -128,6 +132,7 @@ impl Gate {
             upstream_settings = setup.upstream_settings,
             firewall = setup.firewall,
             mapping_settings = setup.mapping_settings,
+            settle_ms = setup.settle_ms,
             forwarded = setup.forwarded,
             audit = setup.audit,
             sections = setup.sections,
@@ -155,11 +160,22 @@ impl Gate {
         self.process.wait().expect("a killed process ends");
     }
 
+    /// Stops the gate as an operator does, with SIGTERM.
+    pub async fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.ends(Duration::from_secs(30)).await, "the gate did not end:\n{}", self.log());
+    }
+
     /// Starts the gate again, after it has ended, in the same folder.
     pub async fn restart(&mut self) {
+        self.restart_without_waiting();
+        self.wait_until_ready().await;
+    }
+
+    /// The same, for a test that does something before the gate is ready.
+    pub fn restart_without_waiting(&mut self) {
         let _ = std::fs::remove_file(self.socket());
         self.process = serve(&self.folder, &self.database_url, self.flag, &self.variables, &[]);
-        self.wait_until_ready().await;
     }
 
     /// The id of the process.
@@ -209,7 +225,8 @@ impl Gate {
         self.folder.join("routes.toml")
     }
 
-    async fn wait_until_ready(&mut self) {
+    /// Waits until the gate takes requests.
+    pub async fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + START_LIMIT;
         let admin = self.folder.join("admin.sock");
         let is_open = |socket: &Path| std::os::unix::net::UnixStream::connect(socket).is_ok();
@@ -243,13 +260,27 @@ impl Gate {
 
     /// Runs another subcommand, whatever becomes of it: its exit code and what it printed.
     pub fn attempt(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.command(arguments).output().expect("the binary runs");
+        let printed = String::from_utf8(output.stdout).expect("the binary writes UTF-8");
+        (output.status.code().expect("it ended by itself"), printed)
+    }
+
+    /// Another subcommand beside the gate, with the same settings, for a test that has its own ways with it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(&self.folder, &self.database_url);
+        command.envs(self.variables.iter().map(|(name, value)| (*name, value))).args(arguments);
+        command
+    }
+
+    /// As [`Gate::attempt`], with what it wrote to standard error.
+    pub fn complaint(&self, arguments: &[&str]) -> (i32, String) {
         let output = program(&self.folder, &self.database_url)
             .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .args(arguments)
             .output()
             .expect("the binary runs");
-        let printed = String::from_utf8(output.stdout).expect("the binary writes UTF-8");
-        (output.status.code().expect("it ended by itself"), printed)
+        let written = String::from_utf8(output.stderr).expect("the binary writes UTF-8");
+        (output.status.code().expect("it ended by itself"), written)
     }
 
     /// The gate's folder, with its settings and its spool.

@@ -1,0 +1,51 @@
+//! Checkpoints of what commands record, before they report that it is done.
+//!
+//! What a command records goes to the chain `control`, which no gate may be there to checkpoint. The places are those that
+//! the settings name; one of them may be a file that only a gate's machine has, and then the operator is warned.
+
+use crate::audit::Notary;
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::control_watch;
+use crate::settings::{Audit, Settings};
+use crate::store::SharedStore;
+
+/// Keeps a checkpoint of the chain of commands in each place that the settings name, if anything was recorded since the
+/// last one. What cannot be kept is said on standard error and stops nothing: the change is made.
+pub(super) async fn keep(settings: &Settings, store: &SharedStore, notary: &Notary) {
+    let audit = &settings.audit;
+    if !notary.take_news() || (audit.checkpoint_file.is_none() && audit.checkpoint_url.is_none()) {
+        return;
+    }
+    match control_watch::checkpoint(store.as_ref(), notary.keys(), chrono::Utc::now()).await {
+        Ok(Some(checkpoint)) => keep_everywhere(audit, &checkpoint).await,
+        Ok(None) => {}
+        Err(error) => warn("nowhere", &error.to_string()),
+    }
+}
+
+async fn keep_everywhere(audit: &Audit, checkpoint: &Checkpoint) {
+    let was_there = audit.checkpoint_file.as_ref().is_none_or(|file| file.exists());
+    for (name, place) in crate::server::checkpoint_places(audit).await {
+        let kept = match place {
+            Ok(place) => place.keep(checkpoint).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            warn(&format!("not in {name}"), &format!("{error:#}"));
+        }
+    }
+    if let Some(file) = audit.checkpoint_file.as_ref().filter(|file| !was_there && file.exists()) {
+        eprintln!(
+            "console-gate: note: {} was not on this machine and is now. Where gates keep theirs on another one, give \
+             `console-gate audit verify` both",
+            file.display()
+        );
+    }
+}
+
+fn warn(place: &str, cause: &str) {
+    eprintln!(
+        "console-gate: warning: what was recorded has a checkpoint {place}: {cause}. Until a gate keeps one there, which \
+         each does within a minute, who can write to the database can take the record out unseen"
+    );
+}

@@ -1,0 +1,48 @@
+//! A gate on a schema that is not its own release's.
+
+use std::time::Duration;
+
+use crate::support::{Database, Setup, World};
+
+const FUTURE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 12";
+
+/// What it does not know could decide who may do what: an older gate does not start. One that runs goes on.
+async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(database: Database) {
+    let world = World::new(database).await;
+    let gate = world.gate(&Setup::V2).await;
+    world.execute(FUTURE).await;
+    let (code, written) = gate.complaint(&["serve"]);
+    assert_eq!(code, 2, "{written}");
+    for words in ["newer release", "9000 from the future", env!("CARGO_PKG_VERSION"), "newer_schema"] {
+        assert!(written.contains(words), "no `{words}` in {written}");
+    }
+    let (code, written) = gate.complaint(&["migrate"]);
+    assert!(code == 2 && written.contains("9000 from the future"), "{written}");
+    // The kill-switch of a release that is being replaced still works.
+    gate.run(&["flag", "rbac-v2", "off"]);
+
+    let mut told = world.gate(&Setup { database: "newer_schema = \"serve\"\n", ..Setup::V2 }).await;
+    assert!(told.log().contains("9000 from the future"), "{}", told.log());
+    told.signal("TERM");
+    assert!(told.ends(Duration::from_secs(30)).await, "{}", told.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to_on_sqlite() {
+    a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to_on_postgres() {
+    a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(Database::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_none_of_a_gates_is_said_to_be() {
+    let world = World::new(Database::Postgres).await;
+    let gate = world.gate(&Setup::V2).await;
+    world.execute("DROP TABLE _sqlx_migrations").await;
+    let (code, written) = gate.complaint(&["serve"]);
+    assert!(code == 2 && written.contains("none of the gate's tables"), "{written}");
+}

@@ -1,0 +1,212 @@
+//! What is wrong with a database is said as what it is: a missing table, column or right, another type, a server that only
+//! reads. Only what the statement itself is to blame for is final; whatever else is mended later, rows wait for it.
+
+use std::time::Duration;
+
+use console_gate::audit::AuditRecord;
+use console_gate::identity::Subject;
+use console_gate::ids::{AdminId, MappingSha256, PinId};
+use console_gate::store::grants::{NEEDED, NEEDED_FUNCTIONS};
+use console_gate::store::mappings::NewPin;
+use console_gate::store::{self, SharedStore, StoreError};
+
+use crate::audit::{denial, entry, notary, note};
+use crate::database::{Database, noon, options};
+use crate::postgres::Postgres;
+use crate::tokens::token;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn open(url: &str) -> SharedStore {
+    store::open(&options(url, LIMIT)).await.expect("a database URL")
+}
+
+/// Fails unless the error is of that kind, says all these words, and may pass.
+fn assert_says(case: &str, outcome: Result<(), StoreError>, kind: &str, words: &[&str]) {
+    let error = outcome.expect_err(case);
+    let message = error.to_string();
+    assert_eq!(error.kind(), kind, "{case}: {message}");
+    assert!(!error.is_final(), "{case}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{case}: no `{word}` in {message}");
+    }
+}
+
+async fn a_missing_table_or_column_is_named(database: &Database) {
+    database.execute("ALTER TABLE gate_audit_events RENAME TO away").await;
+    let store = open(&database.url).await;
+    assert_says("append", store.append(&[entry(1)]).await, "schema", &["gate_audit_events"]);
+    assert_says(
+        "replay",
+        store.append_missing(&[entry(1)]).await.map(drop),
+        "schema",
+        &["gate_audit_events"],
+    );
+    for (harm, name) in [
+        ("ALTER TABLE gate_flags RENAME COLUMN enabled TO away", "enabled"),
+        ("ALTER TABLE gate_flags RENAME TO away_too", "gate_flags"),
+    ] {
+        database.execute(harm).await;
+        let outcome = open(&database.url).await.control().await.map(drop);
+        assert_says(harm, outcome, "schema", &[name, "console-gate migrate"]);
+    }
+}
+
+#[tokio::test]
+async fn another_type_is_named_on_postgres() {
+    let database = Database::postgres().await;
+    let harm = "ALTER TABLE gate_mappings DISABLE TRIGGER USER;
+                ALTER TABLE gate_mappings ALTER content TYPE bytea USING convert_to(content, 'UTF8');
+                INSERT INTO gate_mappings (sha256, content) VALUES (repeat('0', 64), 'x');
+                ALTER TABLE gate_flags ALTER changed_at_utc DROP DEFAULT,
+                    ALTER changed_at_utc TYPE boolean USING true";
+    database.execute(harm).await;
+    let read = database.store.mapping_text(&MappingSha256::new("0".repeat(64))).await.map(drop);
+    assert_says("read", read, "schema", &["another type", "BYTEA"]);
+    let written = database.store.set_rbac_v2(true, "anna", noon(), &note(1)).await;
+    assert_says("written", written, "schema", &["changed_at_utc", "boolean"]);
+}
+
+/// A role that may log in and nothing else, and the database's URL for it.
+async fn stranger(database: &Database, name: &str) -> String {
+    let create = format!(
+        "DO $$ BEGIN CREATE ROLE {name} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+    );
+    database.execute(&create).await;
+    database.url.replace("postgres://postgres@", &format!("postgres://{name}@"))
+}
+
+#[tokio::test]
+async fn a_missing_right_is_named_with_its_grant_on_postgres() {
+    let database = Database::postgres().await;
+    let store = open(&stranger(&database, "gate_stranger").await).await;
+    let grant = |table: &str| {
+        let rights = NEEDED.iter().find(|(needed, _)| *needed == table).unwrap().1;
+        format!("GRANT {rights} ON {table} TO")
+    };
+    let ledger = store.pending_migrations().await.map(drop);
+    assert_says("the ledger", ledger, "privilege", &["_sqlx_migrations", &grant("_sqlx_migrations")]);
+    let appended = store.append(&[entry(1)]).await;
+    assert_says("append", appended, "privilege", &["gate_audit_events", &grant("gate_audit_events")]);
+    database.execute("GRANT SELECT ON gate_flags, console_flag_promotions TO gate_stranger").await;
+    assert_says("control", store.control().await.map(drop), "privilege", &[&grant("gate_epoch")]);
+    let erased = store.traces_of("anna").await.map(drop);
+    assert_says("traces", erased, "privilege", &["gate_audit_events"]);
+}
+
+/// The rights that messages name are enough to serve and to run commands.
+#[tokio::test]
+async fn the_rights_that_messages_name_are_enough_on_postgres() {
+    let database = Database::postgres().await;
+    let store = open(&stranger(&database, "gate_server").await).await;
+    for (table, rights) in NEEDED {
+        database.execute(&format!("GRANT {rights} ON {table} TO gate_server")).await;
+    }
+    for function in NEEDED_FUNCTIONS {
+        database.execute(&format!("GRANT EXECUTE ON FUNCTION {function} TO gate_server")).await;
+    }
+    database.execute("INSERT INTO admins (id, email) VALUES ('anna', 'anna@example.org')").await;
+    assert!(store.pending_migrations().await.unwrap().is_empty());
+    store.control().await.unwrap();
+    store.catalog().await.unwrap();
+    store.access(&Subject::Admin { id: AdminId::new("anna"), session: None }, noon()).await.unwrap();
+    store.append(&[entry(1)]).await.unwrap();
+    assert_eq!(store.append_missing(&[entry(1), entry(2)]).await.unwrap(), 1);
+    store.set_rbac_v2(true, "anna", noon(), &note(101)).await.unwrap();
+    store.create_token(&token("robot", &["raxx-devops-team"]), &note(102)).await.unwrap();
+    assert!(store.revoke_token("robot", noon(), &note(103)).await.unwrap());
+    let release = NewPin { id: PinId::new("r"), sha256: None, by: "anna".into(), at: noon() };
+    store.set_pin(&release, &[], &note(104)).await.unwrap();
+    assert_eq!(store.pin().await.unwrap().sha256, None);
+    assert!(store.heads().await.unwrap().len() == 2 && store.control_chain().await.unwrap().end.is_some());
+    database.execute("DELETE FROM admins WHERE id = 'anna'").await;
+    assert_eq!(store.pending_erasures().await.unwrap(), ["anna"]);
+    let rows = store.traces_of("anna").await.unwrap();
+    let by_root = AuditRecord { actor_id: Some("root".into()), ..denial(200) };
+    store.erase("anna", rows, &notary().note(by_root)).await.unwrap();
+    assert!(store.pending_erasures().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_only_reads_is_named_on_postgres() {
+    let database = Database::postgres().await;
+    let name = database.texts("SELECT current_database()::text").await.remove(0);
+    database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    let store = open(&database.url).await;
+    store.control().await.expect("it reads");
+    assert_says(
+        "append",
+        store.append(&[entry(1)]).await,
+        "read_only",
+        &["primary", "default_transaction_read_only"],
+    );
+}
+
+#[tokio::test]
+async fn another_database_or_login_is_named_on_postgres() {
+    let url = Postgres::shared().database();
+    let absent = open(&url.replace("gate_test_", "gate_absent_")).await;
+    assert_says("absent", absent.control().await.map(drop), "unusable", &["gate_absent_", "database.url"]);
+    let nobody = open(&url.replace("postgres://postgres@", "postgres://gate_nobody@")).await;
+    assert_says(
+        "nobody",
+        nobody.control().await.map(drop),
+        "unusable",
+        &["gate_nobody", "role and password"],
+    );
+    let empty = open(&url).await;
+    let state = empty.schema_state().await.unwrap();
+    assert!(state.is_new && !state.pending.is_empty());
+}
+
+/// The catalog tells of every table, so a role without rights does not take a migrated database for an empty one.
+#[tokio::test]
+async fn a_role_with_fewer_rights_is_told_so_by_migrate_on_postgres() {
+    let database = Database::postgres().await;
+    let store = open(&stranger(&database, "gate_guest").await).await;
+    let outcome = store.migrate().await.map(drop);
+    assert_says("no right", outcome, "privilege", &["_sqlx_migrations", "GRANT SELECT"]);
+    database.execute("GRANT SELECT ON _sqlx_migrations TO gate_guest").await;
+    let report = store.migrate().await.expect("where there is nothing to do, no further right is needed");
+    assert!(report.applied.is_empty() && report.already_applied > 20, "{report:?}");
+
+    let empty = Database::empty_postgres().await;
+    let store = open(&stranger(&empty, "gate_guest").await).await;
+    let outcome = store.migrate().await.map(drop);
+    assert_says("no schema", outcome, "privilege", &["permission denied for schema public", "CREATE"]);
+    // It may make tables, and Console's are another's.
+    empty
+        .execute("GRANT CREATE ON SCHEMA public TO gate_guest; CREATE TABLE admins (id TEXT PRIMARY KEY)")
+        .await;
+    let outcome = store.migrate().await.map(drop);
+    assert_says("not the owner", outcome, "schema", &["lacks a right", "admins", "owner"]);
+
+    empty.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC, gate_guest").await;
+    let outcome = open(&stranger(&empty, "gate_guest").await).await.migrate().await.map(drop);
+    assert_says("no usage", outcome, "privilege", &["gate_guest", "GRANT USAGE ON SCHEMA"]);
+}
+
+#[tokio::test]
+async fn an_encoding_that_holds_no_names_is_refused_by_migrate_on_postgres() {
+    let name = format!("gate_test_{}", uuid::Uuid::now_v7().simple());
+    let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
+    Postgres::shared().execute(&create);
+    let url = Postgres::shared().database();
+    let (before, rest) = url.split_once("gate_test_").unwrap();
+    let after = rest.find('?').map_or("", |place| &rest[place..]);
+    let store = open(&format!("{before}{name}{after}")).await;
+    assert_says("LATIN1", store.migrate().await.map(drop), "unusable", &["LATIN1", "ENCODING 'UTF8'"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes");
+    std::fs::write(&file, "these are notes, and a database is something else altogether\n".repeat(100))
+        .unwrap();
+    let url = format!("sqlite:{}", file.display());
+    let opened = store::open(&options(&url, LIMIT)).await.map(drop);
+    assert_says("notes", opened, "unusable", &["notes", "not a database"]);
+}
+
+on_both!(a_missing_table_or_column_is_named);
