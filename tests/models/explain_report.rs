@@ -1,0 +1,164 @@
+//! `explain` with the gates' own answers: for each admin, method and path, and for each sort of body.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::access_model::{of_group, of_legacy_role};
+use crate::decision_model::{Drift, Ending, Principal, decide};
+use crate::diff_brute_force::imagined_passes;
+use crate::disagreement::{Disagreement, Report};
+use crate::format::Rollout;
+use crate::paths::find;
+use crate::round::{Round, Sort, Which, ending, sort};
+use crate::scenario::rules_at;
+use crate::tally::Tally;
+use crate::world::{GROUPS, LEGACY, group_name};
+
+/// Asks the gate's API about at most `limit` admins and routes, and compares with what the admins saw.
+pub async fn compare(round: &Round<'_>, which: Which, limit: usize, tally: &mut Tally) -> Vec<Disagreement> {
+    let mut asked: BTreeMap<(&str, &str, &str), Value> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (request, caller, seen) in round.each(which) {
+        let Some(admin) = caller.is_admin().filter(|_| !request.upgrade) else { continue };
+        let key = (admin, request.method, request.path.as_str());
+        if !asked.contains_key(&key) {
+            if asked.len() == limit {
+                continue;
+            }
+            let target =
+                format!("/api/gate/explain?method={}&path={}&as={admin}", request.method, request.path);
+            let (status, told) = round.side(which).api(&target).await;
+            assert_eq!(status, 200, "{target}: {told}");
+            asked.insert(key, told);
+        }
+        tally.count(Report::Explain);
+        let rules = rules_at(round.mapping(which), request.method, &request.path);
+        let sort = sort(&request.body, &[&rules]);
+        let told = &asked[&key];
+        let said = word(told, &sort);
+        let drift = drift_word(told, &sort);
+        let real = ending(seen).map(Ending::word);
+        // By what the models say of shadow, which the drift rows have confirmed.
+        let model = decide(&round.facts(which), caller, request);
+        let direction = model.drift.map(Drift::word);
+        if said != real || drift != direction {
+            let kind = format!("{} for a {} body", contrast(said, real, drift, direction), in_words(&sort));
+            let told = format!(
+                "explain says {said:?}, in shadow {drift:?}\nthe gate with the {} mapping answered {}, \
+                 in shadow {direction:?}\n{}",
+                which.word(),
+                seen.status,
+                told["caller"]["answers"],
+            );
+            found.push(Disagreement::new(Report::Explain, kind, told).by(caller).at(request));
+        }
+    }
+    found
+}
+
+/// Asks about the imagined: a member of one group, and somebody with one legacy role, by the model that the gates have
+/// confirmed. A share of ids says nothing of somebody without an id.
+pub async fn compare_imagined(
+    round: &Round<'_>,
+    which: Which,
+    limit: usize,
+    tally: &mut Tally,
+) -> Vec<Disagreement> {
+    let mut found = Vec::new();
+    let mut asked = 0;
+    let facts = round.facts(which);
+    for request in round.scenario.requests.iter().filter(|request| !request.upgrade) {
+        let row = find(facts.mapping, request.method, &request.path).row();
+        let cluster = row.and_then(|row| facts.mapping.cluster_of(row));
+        let Some(cluster) = cluster.filter(|_| asked < limit) else { continue };
+        if matches!(cluster.rollout, Rollout::Cohort { percent: Some(_), .. }) {
+            continue;
+        }
+        let (kind, name, holding) = match asked % 2 {
+            0 => ("group", group_name(asked / 2 % GROUPS), of_group(facts.world, asked / 2 % GROUPS)),
+            _ => {
+                let role = LEGACY[asked / 2 % LEGACY.len()];
+                ("legacy_role", role.to_owned(), of_legacy_role(role))
+            }
+        };
+        asked += 1;
+        tally.count(Report::Explain);
+        let path = format!("/api/gate/explain?method={}&path={}", request.method, request.path);
+        let (status, told) = round.side(which).api(&format!("{path}&{kind}={name}")).await;
+        assert_eq!(status, 200, "{path}: {told}");
+        let rules = rules_at(facts.mapping, request.method, &request.path);
+        let sort = sort(&request.body, &[&rules]);
+        let principal = Principal { kind: "admin", id: String::new(), holding };
+        let passes = imagined_passes(&facts, &principal, request);
+        let said = word(&told, &sort);
+        if (said == Some("allow")) != passes {
+            let kind = format!("{kind} {said:?} for a {} body", in_words(&sort));
+            let told =
+                format!("explain says {said:?} of {name}, the model {passes}\n{}", told["caller"]["answers"]);
+            found.push(Disagreement::new(Report::Explain, kind, told).at(request));
+        }
+    }
+    found
+}
+
+fn contrast(said: Option<&str>, real: Option<&str>, drift: Option<&str>, direction: Option<&str>) -> String {
+    if said == real {
+        format!("shadow {drift:?} instead of {direction:?}")
+    } else {
+        format!("{said:?} instead of {real:?}")
+    }
+}
+
+fn in_words(sort: &Sort) -> &'static str {
+    match sort {
+        Sort::Plain => "plain",
+        Sort::Meets(_) => "ruled",
+        Sort::Unreadable => "unreadable",
+    }
+}
+
+/// The entries that speak of a body of this sort.
+fn entries<'a>(told: &'a Value, sort: &Sort) -> Vec<&'a Value> {
+    let all = told["caller"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let plain = || all.iter().filter(|entry| entry["body"].is_null());
+    match sort {
+        Sort::Plain => plain().collect(),
+        Sort::Unreadable => {
+            let own: Vec<&Value> = all.iter().filter(|entry| is_unreadable(&entry["body"])).collect();
+            if own.is_empty() { plain().collect() } else { own }
+        }
+        Sort::Meets(rules) => {
+            let own: Vec<&Value> = all
+                .iter()
+                .filter(|entry| {
+                    let body = &entry["body"];
+                    rules.iter().any(|(field, equals)| body["field"] == **field && body["equals"] == **equals)
+                })
+                .collect();
+            if own.is_empty() { plain().collect() } else { own }
+        }
+    }
+}
+
+/// Whether a report's word for bodies is that none can be read as the rules need.
+pub fn is_unreadable(body: &Value) -> bool {
+    body.as_str().is_some_and(|word| word.contains("unreadable")) || body.get("unreadable").is_some()
+}
+
+/// How a request ends by the report: where a body meets several rules, any denial is one.
+fn word<'a>(told: &'a Value, sort: &Sort) -> Option<&'a str> {
+    let words: Vec<&str> = entries(told, sort).iter().filter_map(|entry| entry["answer"].as_str()).collect();
+    words.iter().find(|word| **word == "deny").or(words.first()).copied()
+}
+
+/// Which way the two gates disagree by the report: V2 denies a body that meets several rules if it denies by one.
+fn drift_word<'a>(told: &'a Value, sort: &Sort) -> Option<&'a str> {
+    let all = entries(told, sort);
+    let words: Vec<Option<&str>> = all.iter().map(|entry| entry["shadow"]["direction"].as_str()).collect();
+    let deny = Some("would_newly_deny");
+    if words.contains(&deny) {
+        return deny;
+    }
+    words.iter().all(Option::is_some).then(|| words.first().copied().flatten()).flatten()
+}

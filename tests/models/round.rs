@@ -1,0 +1,120 @@
+//! A scenario as it was played on two gates: what everybody saw of everything.
+
+use std::collections::BTreeMap;
+
+use crate::bench::{Answers, Bench, Seen, Side};
+use crate::bodies::{Body, Reading};
+use crate::callers::Caller;
+use crate::decision_model::{Ending, Facts};
+use crate::format::{Mapping, Rule};
+use crate::scenario::{Request, Scenario};
+
+/// Which of the two gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Old,
+    New,
+}
+
+impl Which {
+    pub const BOTH: [Which; 2] = [Which::Old, Which::New];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Which::Old => "old",
+            Which::New => "new",
+        }
+    }
+}
+
+pub struct Round<'a> {
+    pub bench: &'a Bench,
+    pub scenario: &'a Scenario,
+    pub shares: &'a BTreeMap<String, u8>,
+    pub old: Answers,
+    pub new: Answers,
+    /// Drift that the gates had lost before.
+    pub lost: (i64, i64),
+}
+
+impl Round<'_> {
+    pub fn side(&self, which: Which) -> &Side {
+        match which {
+            Which::Old => &self.bench.old,
+            Which::New => &self.bench.new,
+        }
+    }
+
+    pub fn mapping(&self, which: Which) -> &Mapping {
+        match which {
+            Which::Old => &self.scenario.old,
+            Which::New => &self.scenario.new,
+        }
+    }
+
+    pub fn facts(&self, which: Which) -> Facts<'_> {
+        Facts {
+            mapping: self.mapping(which),
+            world: &self.scenario.world,
+            switches: self.scenario.switches,
+            shares: self.shares,
+        }
+    }
+
+    pub fn answers(&self, which: Which) -> &Answers {
+        match which {
+            Which::Old => &self.old,
+            Which::New => &self.new,
+        }
+    }
+
+    /// Each request with each caller, and what was seen.
+    pub fn each(&self, which: Which) -> impl Iterator<Item = (&Request, &Caller, &Seen)> {
+        let callers = &self.scenario.callers;
+        let requests = self.scenario.requests.iter().zip(self.answers(which));
+        requests.flat_map(move |(request, row)| {
+            callers.iter().zip(row).map(move |(caller, seen)| (request, caller, seen))
+        })
+    }
+}
+
+/// How a request ended, by what was seen of it.
+pub fn ending(seen: &Seen) -> Option<Ending> {
+    match (seen.status, seen.reached) {
+        (401, false) if seen.to_login => Some(Ending::Login),
+        (200, true) => Some(Ending::Forwarded),
+        (302, false) => Some(Ending::Login),
+        (401, false) => Some(Ending::Unauthorized),
+        (403, false) => Some(Ending::Denied),
+        (410, false) => Some(Ending::Gone),
+        _ => None,
+    }
+}
+
+/// What a body is to the rules of a row, as reports tell bodies apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// Readable, and it meets no rule; also any body where there are no rules.
+    Plain,
+    /// It meets these rules, each a field and a value.
+    Meets(Vec<(&'static str, &'static str)>),
+    Unreadable,
+}
+
+/// What a body is to the rules of one or more rows.
+pub fn sort(body: &Body, rules: &[&[Rule]]) -> Sort {
+    let mut met = Vec::new();
+    for rules in rules {
+        match body.read(rules) {
+            Reading::Unreadable => return Sort::Unreadable,
+            Reading::Meets(numbers) => {
+                met.extend(
+                    numbers.into_iter().map(|number| (rules[number].field.name(), rules[number].equals)),
+                );
+            }
+        }
+    }
+    met.sort_unstable();
+    met.dedup();
+    if met.is_empty() { Sort::Plain } else { Sort::Meets(met) }
+}

@@ -1,0 +1,117 @@
+//! `verify` against a gate whose answers are known to be right: it must find nothing wrong, ask for every row, and
+//! expect what the model does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::bodies::Body;
+use crate::callers::Caller;
+use crate::decision_model::decide;
+use crate::disagreement::{Disagreement, Report};
+use crate::format::{Kind, Row};
+use crate::paths::find;
+use crate::round::{Round, Which};
+use crate::scenario::{METHODS, Request};
+use crate::support::http::HOST;
+use crate::tally::Tally;
+
+/// Runs the command beside the gate with the new mapping.
+pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
+    let gate = &round.bench.new.gate;
+    let socket = format!("unix:{}", gate.socket().display());
+    let (code, printed) = gate.attempt(&["verify", "--gate", &socket, "--host", HOST, "--format", "json"]);
+    let Ok(told) = serde_json::from_str::<Value>(&printed) else {
+        let told = format!("verify ended with {code} and said `{printed}`");
+        return vec![Disagreement::new(Report::Verify, "no report", told)];
+    };
+    let outcomes = told["outcomes"].as_array().expect("outcomes");
+    let mut found = Vec::new();
+    for outcome in outcomes {
+        tally.count(Report::Verify);
+        found.extend(compare_outcome(round, outcome));
+    }
+    if (code, told["failed"].as_u64()) != (0, Some(0)) && found.is_empty() {
+        let told = format!("exit code {code}, failed {}", told["failed"]);
+        found.push(Disagreement::new(Report::Verify, "failed without an outcome", told));
+    }
+    found.extend(compare_coverage(round, &told, outcomes));
+    found
+}
+
+/// The status that an expectation is.
+fn status(expected: &str) -> u64 {
+    match expected {
+        "allow" => 200,
+        "login" => 302,
+        "unauthorized" => 401,
+        "deny" => 403,
+        "gone" => 410,
+        _ => 0,
+    }
+}
+
+fn compare_outcome(round: &Round<'_>, outcome: &Value) -> Option<Disagreement> {
+    let text = |key: &str| outcome[key].as_str().unwrap_or_default();
+    let mapping = round.mapping(Which::New);
+    let method = METHODS.into_iter().find(|method| *method == text("method"))?;
+    let row = find(mapping, method, text("path")).row().map(|row| mapping.rows()[row].route());
+    let problem = if outcome["status"].as_u64() != Some(status(text("expected"))) {
+        format!("{} had {} where {} was expected", text("who"), outcome["status"], text("expected"))
+    } else if outcome["audit_rows"].as_u64() != Some(u64::from(text("expected") == "deny")) {
+        format!("{} audit rows for {}", outcome["audit_rows"], text("expected"))
+    } else if row.as_deref() != Some(text("route")) {
+        format!("asks {row:?} and calls it {}", text("route"))
+    } else if text("who") == "nobody" {
+        let facts = round.facts(Which::New);
+        let request = Request::plain(method, text("path"), Body::none());
+        let said = decide(&facts, &Caller::nobody(), &request);
+        if said.ending.word() == text("expected") {
+            return None;
+        }
+        format!("nobody is expected to have {}, the model says {}", text("expected"), said.ending.word())
+    } else {
+        return None;
+    };
+    Some(Disagreement::new(Report::Verify, problem, format!("{outcome:#}")))
+}
+
+/// The documents' tests, for each row with a gate: nobody is sent away, somebody passes, somebody is denied (cutover
+/// design, section 7).
+fn compare_coverage(round: &Round<'_>, told: &Value, outcomes: &[Value]) -> Vec<Disagreement> {
+    let mut asked: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for outcome in outcomes {
+        let route = outcome["route"].as_str().unwrap_or_default();
+        asked.entry(route).or_default().insert(outcome["expected"].as_str().unwrap_or_default());
+    }
+    let excused = told["out_of_reach"].to_string();
+    let mut found = Vec::new();
+    for row in round.mapping(Which::New).rows() {
+        let route = row.route();
+        let expected = asked.get(route.as_str()).cloned().unwrap_or_default();
+        let missing: Vec<&str> =
+            wanted(row).iter().filter(|word| !expected.contains(*word)).copied().collect();
+        if !missing.is_empty() && !excused.contains(&route) {
+            let told = format!("`{route}` is asked for {expected:?} alone; out of reach: {excused}");
+            found.push(Disagreement::new(Report::Verify, format!("no test of {missing:?}"), told));
+        }
+    }
+    found
+}
+
+fn wanted(row: &Row) -> &'static [&'static str] {
+    match (&row.kind, row.is_api) {
+        (Kind::Public | Kind::Upstream, _) => &["allow"],
+        (Kind::Session, false) => &["login", "allow"],
+        (Kind::Session, true) => &["unauthorized", "allow"],
+        (Kind::Machine, _) => &["unauthorized", "allow"],
+        (Kind::Gone, _) => &["gone"],
+        // A row without a legacy gate lets nobody through where V2 does not decide.
+        (Kind::Gated(gated), is_api) => match (gated.legacy.is_some(), is_api) {
+            (true, false) => &["login", "allow", "deny"],
+            (true, true) => &["unauthorized", "allow", "deny"],
+            (false, false) => &["login", "deny"],
+            (false, true) => &["unauthorized", "deny"],
+        },
+    }
+}
