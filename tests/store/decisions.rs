@@ -151,7 +151,7 @@ async fn a_path_of_any_length_is_logged(database: &Database) {
 
 async fn a_text_that_postgres_cannot_hold_is_logged_all_the_same(database: &Database) {
     let odd =
-        DecisionRecord { route: "GET /\0".into(), cluster: "S\01".into(), ..decision("/\0", noon(), 1) };
+        DecisionRecord { route: "GET /\0".into(), cluster: "S\x001".into(), ..decision("/\0", noon(), 1) };
     database.store.log_decisions(&[odd], &mark(Decisions)).await.unwrap();
     assert_eq!(listed(database, noon()).await, [("/\u{fffd}".to_owned(), 1, noon())]);
 }

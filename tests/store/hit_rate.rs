@@ -22,6 +22,7 @@ const CAPACITY: u64 = 250;
 struct Crowd(u64);
 
 impl Crowd {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 1 and ADMINS")]
     fn next(&mut self) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let uniform = (self.0 >> 33) as f64 / f64::from(1_u32 << 31);

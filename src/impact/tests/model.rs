@@ -131,7 +131,7 @@ pub(crate) fn requests() -> Vec<Sent> {
             match method {
                 // No row that looks at bodies has PATCH here.
                 Method::Post | Method::Put | Method::Delete => {
-                    requests.extend(bodies().into_iter().map(sent))
+                    requests.extend(bodies().into_iter().map(sent));
                 }
                 Method::Get => requests.extend([Sent { upgrade: true, ..without.clone() }, without]),
                 _ => requests.push(without),
