@@ -97,7 +97,8 @@ pub(crate) fn mappings() -> impl Strategy<Value = (String, String)> {
 
 /// Bodies, each with its content type: every combination of values for two fields, forms, and none.
 fn bodies() -> Vec<(Option<&'static str>, String)> {
-    let values = ["", "\"a\"", "\"b\"", "\"1\"", "\"true\"", "1", "true", "3e1", "{\"v\":\"a\"}"];
+    let values =
+        ["", "\"a\"", "\"b\"", "\"1\"", "\"true\"", "1", "true", "3e1", "{\"v\":\"a\"}", "{\"v\":\"b\"}"];
     let member = |name: &str, value: &str| (!value.is_empty()).then(|| format!("\"{name}\":{value}"));
     let mut bodies = vec![(None, String::new()), (Some("text/plain"), "t=a".to_owned())];
     for t in values {
