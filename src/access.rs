@@ -109,18 +109,21 @@ pub struct AccessResolver {
     notices: Notices,
 }
 
-/// An answer, and the generation of the ledger by which its epoch counts.
+/// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which things had ended.
 #[derive(Clone, Debug)]
 struct Kept {
     access: Arc<Access>,
     generation: u64,
+    era: u64,
 }
 
 impl Kept {
-    fn is_current(&self, terms: Terms, now: DateTime<Utc>) -> bool {
+    fn is_current(&self, terms: Terms, now: DateTime<Utc>, era: u64) -> bool {
         // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
+        // And when the clock has gone back, what had ended may last yet.
         self.generation == terms.generation
             && self.access.epoch >= terms.least
+            && self.era == era
             && !self.access.has_lapsed(now)
     }
 }
@@ -210,13 +213,15 @@ impl AccessResolver {
             return Ok(access);
         }
         counter!("gate_access_loads_total").increment(1);
+        // The era first: an answer by the time of one era must not be kept under the next.
+        let era = self.clock.era();
         let loaded = self.store.access(subject, self.clock.now()).await;
         let access = loaded.map(Arc::new).map_err(|error| AccessError::Store(Arc::new(error)))?;
         self.notices.tell(&access.flaws);
         if access.epoch < terms.least {
             return Err(AccessError::Backwards { answered: access.epoch, observed: terms.least });
         }
-        self.keep(subject, Kept { access: access.clone(), generation: terms.generation }).await;
+        self.keep(subject, Kept { access: access.clone(), generation: terms.generation, era }).await;
         Ok(access)
     }
 
@@ -226,7 +231,7 @@ impl AccessResolver {
             Some(kept) => Some(kept),
             None => self.strangers.get(subject).await,
         };
-        kept.filter(|kept| kept.is_current(terms, self.clock.now())).map(|kept| kept.access)
+        kept.filter(|kept| kept.is_current(terms, self.clock.now(), self.clock.era())).map(|kept| kept.access)
     }
 
     /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.

@@ -18,8 +18,10 @@ use axum::routing::{any, get, post};
 
 use crate::audit::AuditWriter;
 use crate::gate::Gate;
+use crate::listener::Listener;
 use crate::settings::Api;
 use crate::store::SharedStore;
+use crate::tls::CertificateHolder;
 use crate::upstream::Upstreams;
 
 /// What the endpoints look at.
@@ -34,6 +36,10 @@ pub struct AdminState {
     pub callers: Arc<service::Services>,
     pub settings: Api,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Whether the proxy accepts connections.
+    pub listener: Listener,
+    /// Where the gate ends TLS.
+    pub certificates: Option<Arc<CertificateHolder>>,
 }
 
 /// The endpoints. Those that nobody may use are not there.

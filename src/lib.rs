@@ -17,7 +17,7 @@
 //! - [`gate`]: what becomes of one request, and what its caller is told.
 //! - [`proxy`]: one request from the socket to Console and back.
 //! - [`tls`]: TLS at the gate itself, where nothing in front ends it.
-//! - [`upstream`]: Console's servers and their health.
+//! - [`upstream`]: Console's servers, their addresses and their health; [`listener`]: whether the gate accepts connections.
 //! - [`api`]: health, readiness, metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`registry`]: who there is and what the tables of roles define, for reports about everybody.
@@ -54,6 +54,7 @@ pub mod ids;
 pub mod impact;
 pub mod import;
 pub mod lint;
+pub mod listener;
 pub mod mapping;
 pub mod method;
 pub mod outbound;

@@ -7,6 +7,8 @@
 //!
 //! Nothing is decided here: the firewall and [`crate::gate`] do that, and the store is out of reach.
 
+mod body_watch;
 pub mod front;
 pub mod gateway;
+mod overdue;
 mod socket;

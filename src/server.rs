@@ -1,25 +1,26 @@
 //! The only place where everything is wired together.
 
+mod admin;
 mod audit;
+mod doors;
+mod doorway;
+mod handover;
+mod occupant;
+mod serving;
 mod stop;
+mod timekeeping;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pingora::apps::HttpServerOptions;
-use pingora::listeners::ListenerConfig;
-use pingora::proxy::HttpProxy;
-use pingora::server::configuration::{Opt, ServerConf};
-use pingora::server::{ExecutionPhase, RunArgs, Server};
-use pingora::services::listening::Service;
+use axum::Router;
+use pingora::server::Fds;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use self::stop::Stop;
+use self::doors::Doors;
+use self::serving::Serving;
 use crate::access::push::PushTerms;
 use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, Sources};
@@ -34,15 +35,14 @@ use crate::decision_log::{DecisionLog, Keeping};
 use crate::firewall::{Limits, Policy, StripList};
 use crate::gate::{Gate, Options};
 use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use crate::listener::Listener;
 use crate::probe::ProbeKeys;
-use crate::proxy::front::{Connections, Front};
-use crate::proxy::gateway::Gateway;
 use crate::settings::secrets::Secrets;
-use crate::settings::{Address, Environment, NewerSchema, PositiveCount, Settings};
+use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use crate::tls::pair::PairFiles;
-use crate::tls::{self, Acceptor, CertificateHolder};
-use crate::upstream::Upstreams;
+use crate::tls::{self, CertificateHolder};
+use crate::upstream::{SystemResolver, Upstreams};
 
 pub use audit::{audit_keys, checkpoint_places};
 
@@ -55,57 +55,62 @@ pub struct Start {
     pub upgrade: bool,
 }
 
-/// Runs the gate until SIGTERM (drain), SIGQUIT (hand over and drain) or SIGINT (stop at once).
+/// Runs the gate until SIGTERM (drain), SIGQUIT (hand over and drain) or SIGINT (stop at once). Calls `listening` when
+/// both addresses have accepted a connection.
 ///
 /// # Errors
 ///
-/// Something that the gate needs from the start is missing: the database, a sound mapping, an address.
-pub fn run(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<()> {
+/// Something that the gate needs from the start is missing: an address, the database, a sound mapping.
+pub fn run(
+    settings: &Settings,
+    secrets: &Secrets,
+    start: Start,
+    listening: impl FnOnce(),
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let Prepared { gate, upstreams, certificates } = runtime.block_on(prepare(settings, secrets, start))?;
-    let (audit, drift, decisions) = (gate.audit.clone(), gate.drift.clone(), gate.decisions.clone());
-    let (access, mappings) = (gate.access.clone(), gate.mappings.clone());
-    let (server, connections) = listen(settings, gate, upstreams, certificates, start)?;
-    let stop = Stop::at(&settings.listen.proxy);
-    let mut phases = server.watch_execution_phase();
-    let (ended, mut serving) = oneshot::channel();
-    // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
-    std::thread::spawn(move || {
-        server.run(RunArgs { shutdown_signal: Box::new(stop) });
-        let _ = ended.send(());
-    });
-    runtime.block_on(async {
-        let ended = loop {
-            tokio::select! {
-                ended = &mut serving => break Some(ended),
-                phase = phases.recv() => match phase {
-                    // From here on pingora sleeps for as long as a request may take, whether there is one or not.
-                    Ok(ExecutionPhase::ShutdownGracePeriod) => break None,
-                    Err(RecvError::Closed) => break Some(serving.await),
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                },
-            }
+    let listen = &settings.listen;
+    let _inside = runtime.enter();
+    // Before the database is touched: a gate that was started twice by mistake leaves no trace there.
+    let doors = if start.upgrade { Doors::look(listen)? } else { Doors::take(listen)? };
+    let prepared = runtime.block_on(prepare(settings, secrets, start))?;
+    let gate = prepared.gate.clone();
+    let outcome = runtime.block_on(async {
+        // The sockets of the gate that runs last of all: once the next one listens at them, it stops.
+        let (doors, fds, giver) = if start.upgrade {
+            let (mut fds, giver) = handover::receive(&listen.upgrade_socket).await?;
+            (doors.inherit(&mut fds)?, fds, Some(giver))
+        } else {
+            (doors, Fds::new(), None)
         };
-        let drained = connections.none_left();
-        if ended.is_none() && timeout(settings.listen.drain_ms.duration(), drained).await.is_err() {
-            tracing::warn!("requests were still under way when the time to drain was over");
-        }
-        if let Err(error) = access.leave().await {
-            tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
-        }
-        mappings.leave().await;
-        let patience = settings.database.timeout_ms.duration();
-        drift.finish(patience).await;
-        if let Some(decisions) = decisions {
-            decisions.finish(patience).await;
-        }
-        audit.finish(settings.audit.timeout_ms.duration()).await;
-        // A gate that stops at once, or has crashed, has written what it saw all the same.
-        ended.map_or(Ok(()), |ended| ended.context("the proxy has crashed"))
-    })?;
+        let serving = Serving::open(settings, prepared, doors, fds)?;
+        let listening = || {
+            if let Some(giver) = giver {
+                tokio::spawn(giver.tell());
+            }
+            listening();
+        };
+        serving.until_it_stops(settings, listening).await
+    });
+    // A gate that stops at once, has crashed or never listened has written what it saw all the same.
+    runtime.block_on(finish(&gate, settings));
+    outcome?;
     tracing::info!("stopped");
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
+}
+
+/// Takes leave of the other gates, and writes what is still to be written.
+async fn finish(gate: &Gate, settings: &Settings) {
+    if let Err(error) = gate.access.leave().await {
+        tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
+    }
+    gate.mappings.leave().await;
+    let patience = settings.database.timeout_ms.duration();
+    gate.drift.finish(patience).await;
+    if let Some(decisions) = &gate.decisions {
+        decisions.finish(patience).await;
+    }
+    gate.audit.finish(settings.audit.timeout_ms.duration()).await;
 }
 
 /// The store options that the settings ask for.
@@ -123,13 +128,20 @@ struct Prepared {
     upstreams: Arc<Upstreams>,
     /// Where the gate ends TLS.
     certificates: Option<Arc<CertificateHolder>>,
+    /// What answers at the admin address.
+    router: Router,
+    /// Whether the proxy accepts connections.
+    proxy: Listener,
 }
 
 async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
     let metrics = api::metrics::install().context("the metrics recorder")?;
     tokio::spawn(api::metrics::keep_up(metrics.clone()));
     let clock: SharedClock = Arc::new(SystemClock);
-    let steady_clock: SharedClock = Arc::new(SteadyClock::over(SystemClock));
+    let settle = settings.access.clock_settle_ms.duration();
+    let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
+    tokio::spawn(timekeeping::follow(steady_clock.clone()));
+    let steady_clock: SharedClock = steady_clock;
     let store = store::open(&store_options(settings)).await.context("the database")?;
     ready_schema(&store, settings).await?;
     let instance = instance_name();
@@ -150,7 +162,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         .map(|files| CertificateHolder::start(files, clock.clone()).map(Arc::new))
         .transpose()
         .context("TLS")?;
-    let upstreams = Arc::new(Upstreams::new(&settings.upstream)?);
+    let upstreams = Arc::new(Upstreams::new(&settings.upstream, Arc::new(SystemResolver))?);
     let posture = Posture {
         flag_at_start: start.flag_rbac_v2,
         production: settings.environment == Environment::Production,
@@ -186,7 +198,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         tokio::spawn(tls::watch::follow(certificates.clone()));
     }
     tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
-    tokio::spawn(upstreams.clone().watch());
+    upstreams.start().await;
     let services = |names: &[String], each: PositiveCount| {
         let per_minute = u32::try_from(each.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         Services::new(names, per_minute, access.clone())
@@ -194,6 +206,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let sources = services(&settings.ingest.sources, settings.ingest.per_minute);
     let callers = services(&settings.api.callers, settings.api.per_minute);
     let (audit, gate) = (gate.audit.clone(), Arc::new(gate));
+    let proxy = Listener::default();
     let state = AdminState {
         ingest: Arc::new(Ingest::new(sources, audit.clone(), store.clone(), gate.clock.clone())),
         gate: gate.clone(),
@@ -203,9 +216,10 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         callers: Arc::new(callers),
         settings: settings.api.clone(),
         metrics,
+        listener: proxy.clone(),
+        certificates: certificates.clone(),
     };
-    serve_admin(&settings.listen.admin, state).await?;
-    Ok(Prepared { gate, upstreams, certificates })
+    Ok(Prepared { gate, upstreams, certificates, router: api::router(state), proxy })
 }
 
 async fn decision_log(
@@ -255,9 +269,6 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
     )
 }
 
-/// How many kept connections in a row may turn out to be closed before a request is given up.
-const MOST_STALE: usize = 4;
-
 fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
     let fallbacks = secrets.session_fallbacks.iter().map(super::settings::secrets::Secret::expose);
     let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
@@ -283,51 +294,6 @@ pub(crate) fn policy(settings: &Settings) -> Policy {
     }
 }
 
-fn listen(
-    settings: &Settings,
-    gate: Arc<Gate>,
-    upstreams: Arc<Upstreams>,
-    certificates: Option<Arc<CertificateHolder>>,
-    start: Start,
-) -> anyhow::Result<(Server, Connections)> {
-    let listen = &settings.listen;
-    let conf = ServerConf {
-        threads: listen.threads.0,
-        upstream_keepalive_pool_size: settings.upstream.pool_size.0,
-        // The listeners close at once; requests under way have this long, and `run` goes on when they are done.
-        grace_period_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
-        graceful_shutdown_timeout_seconds: Some(0),
-        upgrade_sock: listen.upgrade_socket.display().to_string(),
-        // The gateway decides what is asked again, and bounds it; this only has to be more than that.
-        max_retries: settings.upstream.servers.len() + MOST_STALE,
-        ..ServerConf::default()
-    };
-    let opt = Opt { upgrade: start.upgrade, ..Opt::default() };
-    let mut server = Server::new_with_opt_and_conf(opt, conf);
-    server.bootstrap();
-    let policy = gate.policy.clone();
-    let mut proxy = HttpProxy::new(Gateway::new(gate, upstreams), server.configuration.clone());
-    proxy.handle_init_modules();
-    let mut options = HttpServerOptions::default();
-    options.h2c = listen.h2c;
-    options.h2_idle_timeout = Some(settings.firewall.idle_timeout_ms.duration());
-    proxy.server_options = Some(options);
-    let patience = settings.tls.handshake_timeout_ms.duration();
-    let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
-    let is_tls = acceptor.is_some();
-    let front = Front::new(proxy, policy, settings, acceptor);
-    let connections = front.connections();
-    let mut service = Service::new("console-gate".to_owned(), front);
-    service.add_listener(match &listen.proxy {
-        Address::Tcp(address) => ListenerConfig::tcp(address.clone()),
-        Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
-    });
-    service.threads = Some(listen.threads.0);
-    server.add_service(service);
-    tracing::info!(address = %listen.proxy, tls = is_tls, "the gate listens");
-    Ok((server, connections))
-}
-
 fn reload_on_hangup(
     mappings: Arc<MappingHolder>,
     certificates: Option<Arc<CertificateHolder>>,
@@ -343,34 +309,6 @@ fn reload_on_hangup(
             }
         }
     })
-}
-
-async fn serve_admin(address: &Address, state: AdminState) -> anyhow::Result<()> {
-    let router = api::router(state);
-    let place = || format!("the admin address {address}");
-    match address {
-        Address::Tcp(name) => {
-            let resolved =
-                tokio::net::lookup_host(name).await.with_context(place)?.next().with_context(place)?;
-            let socket = match resolved {
-                std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
-                std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
-            }
-            .with_context(place)?;
-            socket.set_reuseaddr(true)?;
-            // While one process hands over to the next, both answer here.
-            socket.set_reuseport(true)?;
-            socket.bind(resolved).with_context(place)?;
-            let listener = socket.listen(128).with_context(place)?;
-            tokio::spawn(async move { axum::serve(listener, router).await });
-        }
-        Address::Unix(path) => {
-            let _ = std::fs::remove_file(path);
-            let listener = tokio::net::UnixListener::bind(path).with_context(place)?;
-            tokio::spawn(async move { axum::serve(listener, router).await });
-        }
-    }
-    Ok(())
 }
 
 /// Tells gates apart in activation records: the host and the process.

@@ -138,6 +138,8 @@ pub struct Upstream {
     pub pool_size: PositiveCount,
     pub health_path: String,
     pub health_interval_ms: Millis,
+    /// How often a server's name is resolved again.
+    pub resolve_interval_ms: Millis,
 }
 
 impl Default for Upstream {
@@ -153,6 +155,7 @@ impl Default for Upstream {
             pool_size: PositiveCount(256),
             health_path: "/healthz".into(),
             health_interval_ms: Millis(2_000),
+            resolve_interval_ms: Millis(30_000),
         }
     }
 }
@@ -242,6 +245,8 @@ pub struct Access {
     pub freshness: Freshness,
     /// How old pushed knowledge may become, and how long whoever takes something away may have to wait.
     pub max_staleness_ms: Millis,
+    /// How long the machine's clock must stay back before expiries follow it.
+    pub clock_settle_ms: Millis,
 }
 
 impl Default for Access {
@@ -250,6 +255,7 @@ impl Default for Access {
             cache_capacity: PositiveCount(10_000),
             freshness: Freshness::Strict,
             max_staleness_ms: Millis(2_000),
+            clock_settle_ms: Millis(60_000),
         }
     }
 }
@@ -309,6 +315,9 @@ pub const SETTLE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 
 /// Less leaves a heartbeat no time for its answer; more is a long time to wait for a revocation.
 pub const MAX_STALENESS_MS: std::ops::RangeInclusive<u64> = 200..=10_000;
+
+/// Less would follow a clock that is turned back for a moment.
+pub const LEAST_CLOCK_SETTLE_MS: u64 = 1_000;
 
 /// The audit rows.
 #[derive(Clone, Debug, Deserialize)]

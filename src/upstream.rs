@@ -1,161 +1,245 @@
-//! Console's servers: which are up, and whose turn it is.
+//! Console's servers: which addresses they have, which of them answer, and whose turn it is.
+//!
+//! A server is a socket, an address, or a name. A name is resolved again and again ([`names`]), all of its addresses are
+//! used, and each has a health of its own ([`place`]): a name of which one address is dead is a server that is up.
 
-use std::net::ToSocketAddrs as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod names;
+mod place;
+mod resolver;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
+use arc_swap::ArcSwap;
+use futures::future::join_all;
 use metrics::gauge;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use crate::settings::{Address, Upstream};
 
+use place::{Health, Place, Target};
+pub use resolver::{Resolve, SharedResolver, SystemResolver};
+
+/// The least time between two rounds of checks, whatever asks for one.
+const ROUND: Duration = Duration::from_millis(100);
+/// How many addresses a request may be sent to that do not take the connection, where there are fewer servers.
+const MOST_TRIES: usize = 16;
+
 /// A server's address cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the upstream server `{address}` cannot be used: {problem}")]
+#[error("the upstream server `{address}` cannot be used: {problem}. Correct `servers` in [upstream]")]
 pub struct UpstreamError {
     address: String,
     problem: String,
 }
 
+/// A server as the settings name it.
 struct Server {
     address: Address,
-    /// Prepared once; a request takes a clone.
-    peer: HttpPeer,
-    healthy: AtomicBool,
+    places: Mutex<Vec<Arc<Place>>>,
+    /// Asks for its name to be resolved before it is time.
+    resolve: Notify,
+}
+
+impl Server {
+    /// The name, where the address is one that has to be resolved.
+    fn name(&self) -> Option<&str> {
+        match &self.address {
+            Address::Tcp(name) if self.address.socket_address().is_none() => Some(name),
+            Address::Tcp(_) | Address::Unix(_) => None,
+        }
+    }
+
+    fn places(&self) -> Vec<Arc<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, health: Health) -> usize {
+        self.places().iter().filter(|place| place.health() == health).count()
+    }
+}
+
+/// Whether Console can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamState {
+    /// At least one address answered its last check.
+    Up,
+    /// None did, or none was asked yet.
+    Down,
+    /// No name resolves, and none ever did.
+    Unresolved,
+}
+
+impl UpstreamState {
+    /// The word that `/readyz` uses.
+    pub fn word(self) -> &'static str {
+        match self {
+            UpstreamState::Up => "up",
+            UpstreamState::Down => "down",
+            UpstreamState::Unresolved => "unresolved",
+        }
+    }
 }
 
 /// Console's servers.
 pub struct Upstreams {
     servers: Vec<Server>,
+    /// The addresses of all of them.
+    places: ArcSwap<Vec<Arc<Place>>>,
     next: AtomicUsize,
-    host: String,
-    health_path: String,
-    health_interval: Duration,
-    health_timeout: Duration,
+    settings: Upstream,
+    resolver: SharedResolver,
+    /// Asks for a round of checks before it is time.
+    check: Notify,
 }
 
 impl Upstreams {
-    /// Resolves and prepares every server.
+    /// Prepares every server that needs no resolving.
     ///
     /// # Errors
     ///
-    /// A name does not resolve, or a socket path cannot be one.
-    pub fn new(settings: &Upstream) -> Result<Upstreams, UpstreamError> {
-        let servers = settings
-            .servers
-            .iter()
-            .map(|address| {
-                let peer = prepare(address, settings)
-                    .map_err(|problem| UpstreamError { address: address.to_string(), problem })?;
-                Ok(Server { address: address.clone(), peer, healthy: AtomicBool::new(true) })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Upstreams {
+    /// The path of a socket cannot be one.
+    pub fn new(settings: &Upstream, resolver: SharedResolver) -> Result<Upstreams, UpstreamError> {
+        let server = |address: &Address| {
+            let target = match (address, address.socket_address()) {
+                (Address::Unix(path), _) => Some(Target::Unix(path.clone())),
+                (Address::Tcp(_), target) => target.map(Target::Tcp),
+            };
+            let place = target.map(|target| Place::new(target, settings)).transpose();
+            let place = place.map_err(|problem| UpstreamError { address: address.to_string(), problem })?;
+            let places = Mutex::new(place.into_iter().map(Arc::new).collect());
+            Ok(Server { address: address.clone(), places, resolve: Notify::new() })
+        };
+        let servers = settings.servers.iter().map(server).collect::<Result<_, _>>()?;
+        let upstreams = Upstreams {
             servers,
+            places: ArcSwap::default(),
             next: AtomicUsize::new(0),
-            host: settings.host.clone(),
-            health_path: settings.health_path.clone(),
-            health_interval: settings.health_interval_ms.duration(),
-            health_timeout: settings.connect_timeout_ms.duration() * 2,
-        })
+            settings: settings.clone(),
+            resolver,
+            check: Notify::new(),
+        };
+        upstreams.publish();
+        Ok(upstreams)
     }
 
-    /// The next healthy server in turn. When none is healthy, the next one anyway: a check that fails wrongly must
-    /// not take Console down.
+    /// Begins to resolve names and to check addresses, for as long as the runtime lives. Returns when every name was
+    /// asked for once, or has had its time.
+    pub async fn start(self: &Arc<Self>) {
+        self.clone().start_names().await;
+        tokio::spawn(self.clone().watch());
+    }
+
+    /// The next address in turn, of those that are up; else of those that nobody has asked yet; else any: a check that
+    /// fails wrongly must not take Console down.
     pub fn pick(&self) -> Option<HttpPeer> {
-        let count = self.servers.len();
+        let places = self.places.load();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = || (0..count).map(|step| &self.servers[(start.wrapping_add(step)) % count]);
-        in_turn()
-            .find(|server| server.healthy.load(Ordering::Relaxed))
+        let in_turn = || (0..places.len()).map(|step| &places[start.wrapping_add(step) % places.len()]);
+        let with = |health| in_turn().find(|place| place.health() == health);
+        with(Health::Up)
+            .or_else(|| with(Health::Unknown))
             .or_else(|| in_turn().next())
-            .map(|server| server.peer.clone())
+            .map(|place| place.peer.clone())
     }
 
-    /// How many servers there are, healthy or not.
-    pub fn count(&self) -> usize {
-        self.servers.len()
+    /// Whether a request that found so many doors closed, and was not sent, may knock at another one.
+    pub fn may_try_another(&self, closed: usize) -> bool {
+        let places = self.places.load();
+        let is_up = || places.iter().any(|place| place.health() == Health::Up);
+        closed < places.len().min(self.most_tries()) && (closed < self.servers.len() || is_up())
     }
 
-    /// Takes a server out of turn until its next good check.
+    /// More doors than these no request knocks at.
+    pub fn most_tries(&self) -> usize {
+        self.servers.len().max(MOST_TRIES)
+    }
+
+    /// Takes an address out of turn until its next good check, which is soon, and has its name resolved again.
     pub fn suspect(&self, peer: &HttpPeer) {
-        use pingora::upstreams::peer::Peer as _;
-        if let Some(server) = self.servers.iter().find(|server| server.peer.address() == peer.address()) {
-            server.healthy.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether at least one server answered its last check.
-    pub fn any_healthy(&self) -> bool {
-        self.servers.iter().any(|server| server.healthy.load(Ordering::Relaxed))
-    }
-
-    /// Checks every server for as long as the task runs. Any answer below 500 is healthy: what the page says is
-    /// Console's business, that it answers is ours.
-    pub async fn watch(self: Arc<Self>) {
-        loop {
-            for server in &self.servers {
-                let check = tokio::time::timeout(self.health_timeout, self.check(server)).await;
-                let healthy = matches!(check, Ok(Ok(status)) if status.as_u16() < 500);
-                if server.healthy.swap(healthy, Ordering::Relaxed) != healthy {
-                    tracing::warn!(server = %server.address, healthy, "an upstream server changed its health");
+        for server in &self.servers {
+            for place in server.places() {
+                if place.peer.address() == peer.address() {
+                    self.note(server, &place, Health::Down, "a connection failed");
                 }
-                gauge!("gate_upstream_healthy", "server" => server.address.to_string()).set(if healthy {
-                    1.0
-                } else {
-                    0.0
-                });
             }
-            tokio::time::sleep(self.health_interval).await;
         }
     }
 
-    async fn check(&self, server: &Server) -> anyhow::Result<http::StatusCode> {
-        let request = http::Request::get(self.health_path.as_str())
-            .header("host", &self.host)
-            .header("user-agent", "console-gate-health")
-            .body(Empty::<bytes::Bytes>::new())?;
-        match &server.address {
-            Address::Tcp(address) => get(tokio::net::TcpStream::connect(address).await?, request).await,
-            Address::Unix(path) => get(tokio::net::UnixStream::connect(path).await?, request).await,
+    /// Whether Console can be reached, as of the last checks.
+    pub fn state(&self) -> UpstreamState {
+        let places = self.places.load();
+        match places.iter().any(|place| place.health() == Health::Up) {
+            true => UpstreamState::Up,
+            false if places.is_empty() => UpstreamState::Unresolved,
+            false => UpstreamState::Down,
+        }
+    }
+
+    /// Makes the servers' addresses those that requests go to.
+    fn publish(&self) {
+        self.places.store(Arc::new(self.servers.iter().flat_map(Server::places).collect()));
+        self.check.notify_one();
+    }
+
+    /// Checks every address, one beside the other: a dead one that takes its time delays no other.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            let all = |server| Server::places(server).into_iter().map(move |place| (server, place));
+            join_all(self.servers.iter().flat_map(all).map(|(server, place)| self.check(server, place)))
+                .await;
+            self.show();
+            sleep(ROUND).await;
+            let _ = timeout(self.settings.health_interval_ms.duration(), self.check.notified()).await;
+        }
+    }
+
+    /// Any answer below 500 is healthy: what the page says is Console's business, that it answers is ours.
+    async fn check(&self, server: &Server, place: Arc<Place>) {
+        let patience = self.settings.connect_timeout_ms.duration() * 2;
+        let answer = timeout(patience, place.ask(&self.settings.host, &self.settings.health_path)).await;
+        match answer {
+            Ok(Ok(status)) if status.as_u16() < 500 => self.note(server, &place, Health::Up, "it answers"),
+            Ok(Ok(status)) => self.note(server, &place, Health::Down, &format!("it answers {status}")),
+            Ok(Err(error)) => self.note(server, &place, Health::Down, &error.to_string()),
+            Err(_) => self.note(server, &place, Health::Down, &format!("no answer within {patience:?}")),
+        }
+    }
+
+    fn note(&self, server: &Server, place: &Place, health: Health, why: &str) {
+        if !place.set(health) {
+            return;
+        }
+        let (server_name, address) = (&server.address, &place.target);
+        if health == Health::Up {
+            tracing::info!(server = %server_name, %address, "an upstream server answers");
+        } else {
+            let page = &self.settings.health_path;
+            tracing::warn!(
+                server = %server_name, %address, why, page,
+                "an upstream server is left out until it answers its health check: see that Console runs there"
+            );
+            server.resolve.notify_one();
+            self.check.notify_one();
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "addresses are few")]
+    fn show(&self) {
+        for server in &self.servers {
+            let up = server.count(Health::Up);
+            let label = server.address.to_string();
+            gauge!("gate_upstream_healthy", "server" => label.clone()).set(f64::from(u8::from(up > 0)));
+            for (state, count) in [("up", up), ("down", server.places().len() - up)] {
+                gauge!("gate_upstream_addresses", "server" => label.clone(), "state" => state)
+                    .set(count as f64);
+            }
         }
     }
 }
 
-async fn get<S>(stream: S, request: http::Request<Empty<bytes::Bytes>>) -> anyhow::Result<http::StatusCode>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
-    connection.abort();
-    Ok(response.status())
-}
-
-fn prepare(address: &Address, settings: &Upstream) -> Result<HttpPeer, String> {
-    let mut peer = match address {
-        Address::Tcp(name) => {
-            let resolved = name
-                .to_socket_addrs()
-                .map_err(|error| error.to_string())?
-                .next()
-                .ok_or_else(|| "the name has no address".to_owned())?;
-            HttpPeer::new(resolved, false, String::new())
-        }
-        Address::Unix(path) => {
-            let path = path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned())?;
-            HttpPeer::new_uds(path, false, String::new()).map_err(|error| error.to_string())?
-        }
-    };
-    let options = &mut peer.options;
-    options.connection_timeout = Some(settings.connect_timeout_ms.duration());
-    options.total_connection_timeout = Some(settings.connect_timeout_ms.duration());
-    options.read_timeout = settings.read_timeout_ms.bound();
-    options.write_timeout = settings.write_timeout_ms.bound();
-    options.idle_timeout = settings.idle_timeout_ms.bound();
-    Ok(peer)
-}
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,15 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "when the running certificate expires, as a Unix time"
     );
     describe_gauge!("gate_mapping_info", "1 for the mapping that runs");
-    describe_gauge!("gate_upstream_healthy", "1 for a server that answered its last check");
+    describe_gauge!("gate_upstream_healthy", "1 for a server of which an address answered its last check");
+    describe_gauge!(
+        "gate_upstream_addresses",
+        "addresses of a server, by whether they answered their last check"
+    );
+    describe_gauge!(
+        "gate_clock_ahead_seconds",
+        "by how much the time by which things expire is ahead of the machine's clock"
+    );
     describe_histogram!("gate_decision_seconds", "from a request's head to its decision, audit included");
     describe_histogram!("gate_request_seconds", "from a request's head to the end of its answer");
     describe_histogram!("gate_epoch_read_seconds", "one read of the epoch");

@@ -60,8 +60,10 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
         tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?
     };
     runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), settings.mapping.file.clone()));
-    print!("{}", guide(demo, &folder, &personas));
-    server::run(&settings, &secrets, Start::default())?;
+    // What the guide says to click on is there by then.
+    let listening = || print!("{}", guide(demo, &folder, &personas));
+    server::run(&settings, &secrets, Start::default(), listening)
+        .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;
     Ok(Finding::Clean)
 }
 

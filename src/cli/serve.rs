@@ -38,7 +38,7 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Finding> {
     start_log(command.log_format, tracker);
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
     let start = Start { flag_rbac_v2: flag_at_start()?, upgrade: command.upgrade };
-    server::run(&settings, &secrets, start)?;
+    server::run(&settings, &secrets, start, || ())?;
     Ok(Finding::Clean)
 }
 

@@ -8,13 +8,15 @@
 //! Where the gate ends TLS, the front shakes hands first, in the place that the connection has among those that may be
 //! open; from there on the stream is read like any other.
 
+mod http2;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
 use metrics::counter;
-use pingora::apps::{HttpServerApp as _, ServerApp};
+use pingora::apps::{HttpServerApp as _, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{ALPN, Shutdown, Stream};
 use pingora::proxy::HttpProxy;
@@ -24,10 +26,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::gateway::{Arrival, Gateway};
-use super::socket::ClientSocket;
+use super::socket::{ClientSocket, PREFACE};
 use crate::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
 use crate::gate::answer::{Answer, HSTS};
 use crate::ids::RequestId;
+use crate::listener::Listener;
 use crate::settings::Settings;
 use crate::tls::Acceptor;
 
@@ -41,8 +44,6 @@ const LINGER_BYTES: usize = 256 * 1024;
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How often a gate that stops looks for connections that are still open.
 const LOOK: Duration = Duration::from_millis(50);
-/// How HTTP/2 with prior knowledge begins (RFC 9113 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The times that a connection is given.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,7 @@ pub struct Front {
     tls: Option<Acceptor>,
     hsts: Option<String>,
     connections: Connections,
+    listener: Listener,
 }
 
 /// The connections that are open.
@@ -104,6 +106,7 @@ impl Front {
         policy: Policy,
         settings: &Settings,
         tls: Option<Acceptor>,
+        listener: Listener,
     ) -> Front {
         Front {
             proxy: Arc::new(proxy),
@@ -119,6 +122,7 @@ impl Front {
             tls,
             hsts: settings.tls.hsts(),
             connections: Connections::at_most(settings.firewall.max_connections.0),
+            listener,
         }
     }
 
@@ -171,11 +175,11 @@ impl Front {
         self.await_request(client, shutdown).await?;
         let deadline = Instant::now() + self.patience.head;
         loop {
-            let length = client.ahead().len().min(H2_PREFACE.len());
-            if client.ahead()[..length] != H2_PREFACE[..length] {
+            let length = client.ahead().len().min(PREFACE.len());
+            if client.ahead()[..length] != PREFACE[..length] {
                 return Ok(false);
             }
-            if length == H2_PREFACE.len() {
+            if length == PREFACE.len() {
                 return Ok(true);
             }
             if !matches!(timeout_at(deadline, client.fill()).await, Ok(Ok(1..))) {
@@ -232,25 +236,32 @@ impl Front {
             ..arrival
         })));
         let exchange = self.proxy.process_new_http(session, shutdown);
-        let reused = match self.patience.total {
-            None => exchange.await,
-            Some(total) => timeout(total, exchange).await.unwrap_or_else(|_| {
-                counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
-                tracing::warn!(
-                    ?total,
-                    "an exchange took longer than `upstream.total_timeout_ms`; it was ended"
-                );
-                None
-            }),
-        };
-        reused?.consume().0.into_any().downcast().ok()
+        self.within_total(exchange).await?.consume().0.into_any().downcast().ok()
+    }
+
+    /// One exchange, within the time that is set for all of it.
+    async fn within_total(
+        &self,
+        exchange: impl Future<Output = Option<ReusedHttpStream>>,
+    ) -> Option<ReusedHttpStream> {
+        let Some(total) = self.patience.total else { return exchange.await };
+        timeout(total, exchange).await.unwrap_or_else(|_| {
+            counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
+            tracing::warn!(?total, "an exchange took longer than `upstream.total_timeout_ms`; it was ended");
+            None
+        })
+    }
+
+    /// Says of a request that it was refused.
+    fn count_refusal(refusal: Refusal, id: RequestId) {
+        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
+        counter!("gate_requests_total", "outcome" => "refused").increment(1);
+        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
     }
 
     async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
         let id = RequestId::generate();
-        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
-        counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
+        Front::count_refusal(refusal, id);
         let mut answer = Answer::to_refusal(refusal, id);
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
             answer = answer.with(HSTS, hsts.clone());
@@ -288,7 +299,8 @@ async fn stopped(shutdown: &mut ShutdownWatch) {
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let Ok(_slot) = self.connections.free.clone().try_acquire_owned() else {
+        self.listener.accepted();
+        let Ok(place) = self.connections.free.clone().try_acquire_owned() else {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
@@ -299,9 +311,8 @@ impl ServerApp for Front {
         });
         let mut client = Box::new(ClientSocket::new(stream));
         if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {
-            // pingora frames HTTP/2; the gateway holds each request's fields against the same firewall.
-            client.begin_tunnel();
-            return self.proxy.process_new(client, shutdown).await;
+            self.serve_http2(client, shutdown, place).await;
+            return None;
         }
         loop {
             let read = self.read_head(&mut client, shutdown).await.and_then(|request| {

@@ -1,32 +1,33 @@
 //! pingora's phases. Each delegates; none decides.
 
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+mod body;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use tokio::time::timeout;
 
 use crate::assertion;
 use crate::decision::Permit;
-use crate::decision::body::BodyError;
 use crate::firewall::{Framing, Http2Start, Refusal, Request, inspect_fields};
 use crate::gate::Gate;
 use crate::gate::answer::{Answer, HSTS};
 use crate::gate::client::{client_address, client_scheme};
 use crate::gate::message::Form;
 use crate::gate::probing::Probed;
-use crate::gate::ruling::{BodySource, Incoming, Ruling};
+use crate::gate::ruling::{Incoming, Ruling};
 use crate::ids::RequestId;
 use crate::upstream::Upstreams;
+
+use super::body_watch::BodyWatch;
+use body::{HeldBody, is_too_slow, swallow_body};
 
 /// The gate as pingora sees it.
 pub struct Gateway {
@@ -58,6 +59,8 @@ pub struct Context {
     /// Bytes of body that came so far, and since when.
     body_bytes: u64,
     body_began: Option<Instant>,
+    /// Over HTTP/2, where pingora does not bound how long it waits for a body.
+    body_watch: Option<BodyWatch>,
     /// Whether the gate has told the client to go on and Console need not.
     continued: bool,
     /// How many servers did not take the connection.
@@ -74,44 +77,6 @@ impl Context {
     }
 }
 
-/// Reads the body through pingora, which keeps it for the upstream.
-struct HeldBody<'s> {
-    session: &'s mut ServerSession,
-    expects_continue: bool,
-    continued: bool,
-    time: Option<Duration>,
-}
-
-#[async_trait]
-impl BodySource for HeldBody<'_> {
-    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
-        if self.expects_continue {
-            self.session.write_continue_response().await.map_err(|_| BodyError::Incomplete)?;
-            self.continued = true;
-        }
-        // What is read from here on is sent again when the upstream call begins.
-        self.session.enable_retry_buffering();
-        match self.time {
-            None => self.read_all(limit).await,
-            // pingora bounds each read: a byte a minute would hold the decision open for weeks.
-            Some(time) => timeout(time, self.read_all(limit)).await.unwrap_or(Err(BodyError::Incomplete)),
-        }
-    }
-}
-
-impl HeldBody<'_> {
-    async fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
-        let mut body = Vec::new();
-        while let Some(part) = self.session.read_request_body().await.map_err(|_| BodyError::Incomplete)? {
-            if body.len() + part.len() > limit {
-                return Err(BodyError::TooLarge);
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok(body)
-    }
-}
-
 impl Gateway {
     /// The request as the front read it, or, over HTTP/2, as the firewall takes pingora's fields.
     fn admit(&self, session: &mut Session, context: &mut Context) -> Result<(), Refusal> {
@@ -124,6 +89,7 @@ impl Gateway {
             // A request that came round the front was never inspected.
             return Err(Refusal::MalformedHead);
         }
+        context.body_watch = head.extensions.get().cloned();
         let start = Http2Start {
             method: head.method.as_str().as_bytes(),
             path: head.raw_path(),
@@ -190,7 +156,7 @@ impl Gateway {
             Probed::Answered(answer) => {
                 context.outcome = "probe";
                 context.request = Some(request);
-                swallow_body(session, context).await;
+                swallow_body(session, context.request.as_deref()).await;
                 self.answer(session, context, &answer).await?;
                 return Ok(true);
             }
@@ -213,7 +179,7 @@ impl Gateway {
         match (ruling, answer) {
             (Ruling::Forward(permit), _) if is_probe => {
                 context.outcome = "probe";
-                swallow_body(session, context).await;
+                swallow_body(session, context.request.as_deref()).await;
                 self.answer(session, context, &self.gate.probe_passed(&permit, context.id)).await?;
                 Ok(true)
             }
@@ -225,7 +191,7 @@ impl Gateway {
                 Ok(false)
             }
             (_, Some(answer)) => {
-                swallow_body(session, context).await;
+                swallow_body(session, context.request.as_deref()).await;
                 self.answer(session, context, &answer).await?;
                 Ok(true)
             }
@@ -241,29 +207,6 @@ impl Gateway {
         self.answer(session, context, &Answer::to_refusal(refusal, context.id)).await?;
         Ok(true)
     }
-}
-
-/// How long, and how much, of a body that goes nowhere is read.
-const SWALLOW: Duration = Duration::from_secs(1);
-const SWALLOW_BYTES: u64 = 256 * 1024;
-
-/// Reads a small body that nobody wants. Closing on it would reset the connection, and a client that is still sending
-/// would never read why it was denied.
-async fn swallow_body(session: &mut Session, context: &Context) {
-    let Some(request) = &context.request else { return };
-    let is_small = matches!(request.framing(), Framing::Length(length) if length <= SWALLOW_BYTES);
-    // A client that waits for leave to send its body has not sent it.
-    if is_small && !request.expect_continue() {
-        let _ = timeout(SWALLOW, session.as_downstream_mut().drain_request_body()).await;
-    }
-}
-
-/// The rate that a body must keep up once its time is over, in bytes a second.
-const SLOWEST_BODY: u64 = 1024;
-
-/// Whether a body has taken longer than `time`, and longer than its length excuses.
-fn is_too_slow(elapsed: Duration, bytes: u64, time: Option<Duration>) -> bool {
-    time.is_some_and(|time| elapsed > time + Duration::from_secs(bytes / SLOWEST_BODY))
 }
 
 fn is_over_tls(session: &Session) -> bool {
@@ -283,6 +226,7 @@ impl ProxyHttp for Gateway {
             permit: None,
             body_bytes: 0,
             body_began: None,
+            body_watch: None,
             continued: false,
             closed_doors: 0,
             asked_again: false,
@@ -344,6 +288,9 @@ impl ProxyHttp for Gateway {
                 upstream.insert_header("content-length", length.to_string())?;
             }
         }
+        if let Some(watch) = context.body_watch.as_ref().filter(|_| request.framing() != Framing::None) {
+            watch.waits();
+        }
         upstream.set_raw_path(target.raw().as_bytes())?;
         upstream.insert_header("host", self.gate.options.upstream_host.as_str())?;
         if context.continued {
@@ -379,6 +326,9 @@ impl ProxyHttp for Gateway {
         // the body, Console would find a second end where it looks for its next request.
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
+        }
+        if let Some(watch) = &context.body_watch {
+            if end_of_stream { watch.has_ended() } else { watch.waits() }
         }
         context.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
         // A declared length was held against the limit already; chunks are counted as they come. What an upgraded
@@ -429,7 +379,7 @@ impl ProxyHttp for Gateway {
         self.upstreams.suspect(peer);
         context.closed_doors += 1;
         // Nothing was sent, so another server may be asked; each once.
-        error.set_retry(context.closed_doors < self.upstreams.count());
+        error.set_retry(self.upstreams.may_try_another(context.closed_doors));
         error
     }
 
@@ -541,26 +491,5 @@ impl ProxyHttp for Gateway {
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
         // pingora's message would hold the client's bytes; `fail_to_proxy` logs without them.
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_may_be_long_or_slow_but_not_both_for_nothing() {
-        let time = Some(Duration::from_secs(60));
-        let table = [
-            (59, 1, false),
-            (61, 1, true),
-            (61, 2 * SLOWEST_BODY, false),
-            (3_600, 3_540 * SLOWEST_BODY, false),
-            (3_600, 3_539 * SLOWEST_BODY, true),
-        ];
-        for (seconds, bytes, expected) in table {
-            assert_eq!(is_too_slow(Duration::from_secs(seconds), bytes, time), expected, "{seconds} {bytes}");
-        }
-        assert!(!is_too_slow(Duration::from_secs(1 << 40), 0, None));
     }
 }

@@ -5,6 +5,8 @@
 //! pingora reads through this: it gets the bytes of the body, framed as strictly as the head was, and not one more.
 //! What follows is kept for the front, which reads the next head from it.
 
+mod frames;
+
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::firewall::{ChunkWalk, Framing, Refusal};
 
+use frames::Frames;
+pub(super) use frames::{Owed, PREFACE};
+
 /// How much is read of the requests that a client sends ahead, before it has to wait.
 const MOST_AHEAD: usize = 16 * 1024;
 /// How much of it is read at once.
@@ -33,6 +38,8 @@ pub(super) struct ClientSocket {
     /// Bytes that were read and have gone nowhere yet.
     ahead: BytesMut,
     body: Body,
+    /// Over HTTP/2, where the client is in its frames.
+    frames: Option<Frames>,
 }
 
 /// What pingora may still read.
@@ -46,7 +53,7 @@ enum Body {
 
 impl ClientSocket {
     pub(super) fn new(socket: Stream) -> ClientSocket {
-        ClientSocket { socket, ahead: BytesMut::new(), body: Body::Length(0) }
+        ClientSocket { socket, ahead: BytesMut::new(), body: Body::Length(0), frames: None }
     }
 
     /// The bytes from which the next head is taken.
@@ -78,14 +85,23 @@ impl ClientSocket {
         Ok(())
     }
 
-    /// Lets pingora read everything.
-    pub(super) fn begin_tunnel(&mut self) {
+    /// Lets the h2 crate read everything, and says what the client owes meanwhile.
+    pub(super) fn begin_http2(&mut self) -> Owed {
         self.body = Body::Unbounded;
+        let (frames, owed) = Frames::new();
+        self.frames = Some(frames);
+        owed
     }
 
     /// Writes to the socket and swallows what still comes: see [`super::front`].
     pub(super) fn socket(&mut self) -> &mut Stream {
         &mut self.socket
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        if let Some(frames) = &mut self.frames {
+            frames.pass(bytes);
+        }
     }
 
     /// With the body at its end, reading is how pingora learns that the client is gone.
@@ -143,6 +159,7 @@ impl AsyncRead for ClientSocket {
             let length = out.remaining().min(this.ahead.len());
             let taken = this.body.take(&this.ahead[..length])?;
             out.put_slice(&this.ahead[..taken]);
+            this.pass(&out.filled()[out.filled().len() - taken..]);
             this.ahead.advance(taken);
             return Poll::Ready(Ok(()));
         }
@@ -151,6 +168,7 @@ impl AsyncRead for ClientSocket {
         let taken = this.body.take(&out.filled()[start..])?;
         this.ahead.extend_from_slice(&out.filled()[start + taken..]);
         out.set_filled(start + taken);
+        this.pass(&out.filled()[start..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,48 +1,118 @@
 //! What makes the gate stop: SIGTERM (drain), SIGQUIT (hand over and drain), SIGINT (at once).
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::server::{ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWatch};
+use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch};
 use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, watch};
 
-use crate::settings::Address;
+use super::handover::{self, CONFIRMING};
+use crate::listener::Listener;
+use crate::settings::{Address, Listen};
 
 /// To accept the connections that were made before the name of the socket went.
 const ACCEPTING: Duration = Duration::from_millis(250);
 
-/// Waits for the signal to stop.
+/// Waits for the signal to stop, and prepares it.
 pub(super) struct Stop {
+    signals: Mutex<Signals>,
+    /// The proxy's, where it is one.
     socket: Option<PathBuf>,
+    upgrade_socket: PathBuf,
+    fds: ListenFds,
+    proxy: Listener,
+    admin: Listener,
+    close_admin: Arc<watch::Sender<bool>>,
+}
+
+/// Registered once: a signal that comes while another one is being served is not lost.
+struct Signals {
+    terminate: Signal,
+    quit: Signal,
+    interrupt: Signal,
 }
 
 impl Stop {
-    /// For a gate that listens at `address`.
-    pub(super) fn at(address: &Address) -> Stop {
-        let socket = match address {
+    /// For a gate that listens at the sockets in `fds`.
+    ///
+    /// # Errors
+    ///
+    /// A signal cannot be waited for.
+    pub(super) fn new(
+        listen: &Listen,
+        fds: ListenFds,
+        (proxy, admin): (Listener, Listener),
+        close_admin: Arc<watch::Sender<bool>>,
+    ) -> io::Result<Stop> {
+        let socket = match &listen.proxy {
             Address::Unix(path) => Some(path.clone()),
             Address::Tcp(_) => None,
         };
-        Stop { socket }
+        let signals = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
+        let upgrade_socket = listen.upgrade_socket.clone();
+        Ok(Stop { signals: Mutex::new(signals), socket, upgrade_socket, fds, proxy, admin, close_admin })
+    }
+
+    async fn terminate(&self) {
+        self.proxy.drain();
+        let Some(socket) = &self.socket else { return };
+        if is_of_another(socket).await {
+            return;
+        }
+        // A connection that waits to be accepted is reset when the listener closes, and a request in it is lost.
+        // Without its name nobody connects any more, and those who have are accepted meanwhile.
+        if let Err(error) = std::fs::remove_file(socket) {
+            tracing::warn!(%error, socket = %socket.display(), "the socket's name could not be removed");
+        }
+        tokio::time::sleep(ACCEPTING).await;
+    }
+
+    /// Whether the next gate has the sockets and listens. If there is none, this one goes on: stopping would leave nobody.
+    async fn hand_over(&self) -> bool {
+        if let Err(error) = handover::send(&self.fds, &self.upgrade_socket, CONFIRMING).await {
+            tracing::error!(%error, "SIGQUIT: nobody took the sockets over, and the gate goes on");
+            return false;
+        }
+        tracing::info!("the next gate listens at the sockets; this one drains");
+        self.proxy.drain();
+        // From here on the next gate alone says how it is.
+        self.admin.drain();
+        self.close_admin.send_replace(true);
+        true
     }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
-        let signal = UnixShutdownSignalWatch.recv().await;
-        if let (ShutdownSignal::GracefulTerminate, Some(socket)) = (&signal, &self.socket)
-            && !is_of_another(socket).await
-        {
-            // A connection that waits to be accepted is reset when the listener closes, and a request in it is lost.
-            // Without its name nobody connects any more, and those who have are accepted meanwhile.
-            if let Err(error) = std::fs::remove_file(socket) {
-                tracing::warn!(%error, socket = %socket.display(), "the socket's name could not be removed");
+        let mut signals = self.signals.lock().await;
+        let Signals { terminate, quit, interrupt } = &mut *signals;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {
+                    self.proxy.drain();
+                    self.admin.drain();
+                    return ShutdownSignal::FastShutdown;
+                }
+                _ = terminate.recv() => {
+                    self.terminate().await;
+                    return ShutdownSignal::GracefulTerminate;
+                }
+                // The sockets are handed over here and not by pingora, which stops also where nobody took them.
+                _ = quit.recv() => if self.hand_over().await {
+                    return ShutdownSignal::GracefulTerminate;
+                }
             }
-            tokio::time::sleep(ACCEPTING).await;
         }
-        signal
     }
 }
 

@@ -231,8 +231,26 @@ impl Reader<'_> {
                 report(section, &format!("`{key}` must be at most {}", super::MAX_DAYS));
             }
         }
-        if settings.upstream.connect_timeout_ms.0 == 0 || settings.upstream.health_interval_ms.0 == 0 {
-            report("upstream", "`connect_timeout_ms` and `health_interval_ms` must be at least 1");
+        for (key, time) in [
+            ("connect_timeout_ms", settings.upstream.connect_timeout_ms),
+            ("health_interval_ms", settings.upstream.health_interval_ms),
+            ("resolve_interval_ms", settings.upstream.resolve_interval_ms),
+        ] {
+            if time.0 == 0 {
+                report("upstream", &format!("`{key}` must be at least 1"));
+            }
+        }
+        if settings.access.clock_settle_ms.0 < super::LEAST_CLOCK_SETTLE_MS {
+            report("access", "`clock_settle_ms` must be at least 1000");
+        }
+        for (key, address) in [("proxy", &settings.listen.proxy), ("admin", &settings.listen.admin)] {
+            // pingora separates the names of sockets that it hands over by spaces.
+            if address.to_string().contains(char::is_whitespace) {
+                report("listen", &format!("`{key}` must be without white space"));
+            }
+        }
+        if settings.listen.proxy == settings.listen.admin {
+            report("listen", "`proxy` and `admin` must be two addresses");
         }
         if settings.upstream.host.is_empty() || http::HeaderValue::from_str(&settings.upstream.host).is_err()
         {
@@ -330,8 +348,12 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         let table = [
             ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
             ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),
-            ("[upstream]\nhealth_interval_ms = 0", "must be at least 1"),
-            ("[upstream]\nconnect_timeout_ms = 0", "must be at least 1"),
+            ("[upstream]\nhealth_interval_ms = 0", "`health_interval_ms` must be at least 1"),
+            ("[upstream]\nconnect_timeout_ms = 0", "`connect_timeout_ms` must be at least 1"),
+            ("[upstream]\nresolve_interval_ms = 0", "`resolve_interval_ms` must be at least 1"),
+            ("[access]\nclock_settle_ms = 999", "`clock_settle_ms` must be at least 1000"),
+            ("[listen]\nproxy = \"unix:/run/a b\"", "`proxy` must be without white space"),
+            ("[listen]\nadmin = \"127.0.0.1:8080\"", "`proxy` and `admin` must be two addresses"),
             ("[upstream]\nhost = \"a\\nb\"", "`host` is no Host field"),
             ("[upstream]\nhost = \"\"", "`host` is no Host field"),
             ("[assertion]\naudience = \"\"", "`audience` is empty"),

@@ -56,6 +56,11 @@ impl CertificateHolder {
         self.running.load().config.clone()
     }
 
+    /// Whether the running certificate's time is over, so that clients refuse it.
+    pub fn has_expired(&self) -> bool {
+        self.running.load().not_after < self.clock.now()
+    }
+
     /// The files that are watched.
     pub fn files(&self) -> &PairFiles {
         &self.files

@@ -1,4 +1,7 @@
-//! The machine's clock turned while the gate runs, by an hour and by a day, both ways: what has expired stays expired.
+//! The machine's clock turned while the gate runs, by an hour and by a day, both ways: what has ended by true time never
+//! lives again; what a wrong clock has ended does, once the clock was put right and has stayed so, without a restart.
+//!
+//! What no test's time is long enough for, hours and turns by the thousand, is in `src/clock/steady/tests.rs`.
 //!
 //! libfaketime turns the clock for the gate alone. Monotonic time is left as it is: a clock that is set does not change
 //! that either.
@@ -102,8 +105,20 @@ async fn add_session(world: &World, admin: &str, until: chrono::DateTime<Utc>) {
 }
 
 async fn gate(world: &World, upstream: &Recorder, clock: &Turned, session: &'static str) -> Gate {
+    gate_that_settles(world, upstream, clock, session, "").await
+}
+
+/// A gate that follows a clock back after so long.
+async fn gate_that_settles(
+    world: &World,
+    upstream: &Recorder,
+    clock: &Turned,
+    session: &'static str,
+    access: &'static str,
+) -> Gate {
     let setup = Setup {
         session,
+        access,
         variables: Some(clock.variables()),
         patience_ms: 30_000,
         ..setup(&upstream.socket())
@@ -163,6 +178,59 @@ async fn what_has_expired_stays_expired_when_the_clock_is_turned_back() {
         turns += expiring.len();
     }
     println!("fault: clock turned forward and back by an hour and a day: {turns} expired, 0 lived again");
+}
+
+/// A clock that went ahead and was put right: everybody who is still entitled is let in again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_wrong_clock_has_ended_lives_again_once_it_is_put_right() {
+    let mut healed = 0;
+    for (database, forward) in [(Database::Sqlite, "+1d"), (Database::Postgres, "+1h")] {
+        let world = World::new(database).await;
+        people(&world).await;
+        let upstream = Recorder::start(world.folder(), "upstream.sock");
+        let clock = Turned::new(world.folder());
+        let expiring = half_an_hour(&world).await;
+        let settings = "session_id_key = \"session_id\"\n";
+        let gate = gate_that_settles(&world, &upstream, &clock, settings, "clock_settle_ms = 1000\n").await;
+        clock.turn(forward);
+        for Expiring { what, ask, then } in &expiring {
+            until(&gate, &format!("{what}, {forward}"), ask, *then).await;
+        }
+        clock.turn("+0");
+        for Expiring { what, ask, .. } in &expiring {
+            until(&gate, &format!("{what} after {forward} and back"), ask, 200).await;
+        }
+        healed += expiring.len();
+    }
+    println!("fault: a clock an hour and a day ahead put right: {healed} lived again without a restart");
+}
+
+/// However often the clock is turned, and however long it stays turned back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_ended_by_true_time_never_lives_again() {
+    let world = World::new(Database::Sqlite).await;
+    people(&world).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let clock = Turned::new(world.folder());
+    let settings = "session_id_key = \"session_id\"\n";
+    let gate = gate_that_settles(&world, &upstream, &clock, settings, "clock_settle_ms = 1000\n").await;
+    let half_an_hour = half_an_hour(&world).await;
+    add_session(&world, "anna", Utc::now() + TimeDelta::seconds(3)).await;
+    let [over, month] = ["anna", "cora"].map(|admin| ask(&world, "/gated/x", admin));
+    until(&gate, "a session with seconds left", &over, 302).await;
+    for (forward, back) in [("+1h", "-1h"), ("+1d", "-1d"), ("+1h", "-1d")] {
+        clock.turn(forward);
+        for Expiring { what, ask, then } in &half_an_hour {
+            until(&gate, &format!("{what}, {forward}"), ask, *then).await;
+        }
+        clock.turn(back);
+        // The clock is followed back to the true time, as these show, and not beyond it.
+        for Expiring { what, ask, .. } in &half_an_hour {
+            until(&gate, &format!("{what}, {forward}, then {back}"), ask, 200).await;
+        }
+        stays(&gate, &format!("an ended session lives again: {forward}, then {back}"), &over, 302).await;
+        stays(&gate, "a session with a month left", &month, 200).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

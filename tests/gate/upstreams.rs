@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::alone::{Alone, Place, free_address};
 use crate::support::recorder::Recorder;
 use crate::support::wire::Wire;
 use crate::support::{Ask, Database, Setup, World};
@@ -94,5 +95,35 @@ async fn a_dead_server_is_left_out_and_taken_back() {
     while first.requests().is_empty() {
         assert!(Instant::now() < deadline, "the server was not taken back");
         gate.send(&Ask::get("/fine")).await;
+    }
+}
+
+/// What names resolve to is the machine's here; names that change are in `src/upstream/tests.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_does_not_resolve_is_waited_for_and_one_that_does_is_enough() {
+    let folder = tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp");
+    let console = Alone::console();
+    let (proxy, admin) = (Place::Tcp(free_address()), Place::Tcp(free_address()));
+    let settings = |servers: &str| {
+        format!(
+            "[listen]\nproxy = \"{}\"\nadmin = \"{}\"\n[upstream]\nservers = [{servers}]\nhealth_interval_ms = 100\n",
+            proxy.setting(),
+            admin.setting(),
+        )
+    };
+    // RFC 2606: this name is nobody's, ever.
+    let nobody = "\"console.invalid:80\"";
+    let mut gate = Alone::serve(folder.path(), &settings(nobody), &[]);
+    let told = gate.ready(&admin, 503).await;
+    assert_eq!((&told["listener"], &told["upstream"]), (&"open".into(), &"unresolved".into()), "{told}");
+    gate.logs("the name of an upstream server does not resolve").await;
+    assert_eq!(proxy.get("/x").await.expect("an answer").0, 502);
+    drop(gate);
+    // `localhost` is ::1 and 127.0.0.1 where a machine has both; Console listens at one of them.
+    let localhost = format!("{nobody}, \"localhost:{}\"", console.port());
+    let mut gate = Alone::serve(folder.path(), &settings(&localhost), &[]);
+    gate.ready(&admin, 200).await;
+    for _ in 0..8 {
+        assert_eq!(proxy.get("/x").await.expect("an answer").0, 200);
     }
 }

@@ -155,7 +155,7 @@ async fn a_slow_handshake_is_closed_in_time() {
 /// Of three that say nothing, one is turned away: which one is up to the gate's threads.
 #[tokio::test]
 async fn a_handshake_takes_a_place_among_the_connections() {
-    let patient = Setup { tls: Some("handshake_timeout_ms = 60000"), firewall: "max_connections = 2" };
+    let patient = Setup { firewall: "max_connections = 2", ..Setup::tls("handshake_timeout_ms = 60000") };
     let gate = Gate::start(&patient).await;
     let mut silent = Vec::new();
     for _ in 0..3 {

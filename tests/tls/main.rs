@@ -10,6 +10,7 @@
 mod support;
 
 mod handshake;
+mod http2;
 mod reload;
 mod requests;
 mod start;

@@ -140,3 +140,22 @@ async fn a_hangup_looks_at_the_certificate_too() {
     let answer = connection.send("GET", "/open/page", &[], Bytes::new()).await;
     assert_eq!(answer.status, 200);
 }
+
+/// Clients would refuse it, and the gate would not start with it either.
+#[tokio::test]
+async fn a_gate_whose_certificate_has_expired_is_not_ready() {
+    let gate = Gate::start(&Setup::TLS).await;
+    assert_eq!(gate.readiness().await.1["certificate"], "valid");
+    let short = gate.authority.issue_until(chrono::Utc::now() + chrono::TimeDelta::seconds(6));
+    gate.put_pair(&short.certificate, &short.key);
+    until("it runs", async || gate.metric(ACTIVATED).await == Some(1.0)).await;
+    until("it has expired", async || {
+        let (status, told) = gate.readiness().await;
+        assert_eq!(status == 200, told["certificate"] == "valid", "{told}");
+        told["certificate"] == "expired"
+    })
+    .await;
+    let next = gate.authority.issue();
+    gate.put_pair(&next.certificate, &next.key);
+    until("it is ready again", async || gate.readiness().await.0 == 200).await;
+}

@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod client;
 pub mod console;
+pub mod frames;
 pub mod gate;
 
 pub use certificates::{Authority, Issued};

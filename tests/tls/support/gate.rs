@@ -40,13 +40,15 @@ pub struct Setup {
     pub tls: Option<&'static str>,
     /// Lines of the section `firewall`.
     pub firewall: &'static str,
+    /// Further lines of the section `upstream`.
+    pub upstream: &'static str,
 }
 
 impl Setup {
     /// TLS as it is by default.
-    pub const TLS: Setup = Setup { tls: Some(""), firewall: "" };
+    pub const TLS: Setup = Setup { tls: Some(""), firewall: "", upstream: "" };
     /// The default.
-    pub const PLAIN: Setup = Setup { tls: None, firewall: "" };
+    pub const PLAIN: Setup = Setup { tls: None, ..Setup::TLS };
 
     pub const fn tls(lines: &'static str) -> Setup {
         Setup { tls: Some(lines), ..Setup::TLS }
@@ -111,9 +113,27 @@ impl Gate {
         line.split(' ').nth(1)?.parse().ok()
     }
 
+    /// What `/readyz` says, and with which status.
+    pub async fn readiness(&self) -> (u16, serde_json::Value) {
+        let (status, body) = ask_admin(self.folder.path(), "/readyz").await.unwrap();
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Whether the process ends by itself.
+    pub async fn ends(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if self.process.try_wait().unwrap().is_some() {
+                return true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        false
     }
 
     /// What the gate has logged.
@@ -150,10 +170,11 @@ pub fn write_settings(folder: &Path, address: SocketAddr, setup: &Setup) {
     let settings = format!(
         "[listen]\nproxy = \"{address}\"\nadmin = \"unix:{folder}/admin.sock\"\n\
          upgrade_socket = \"{folder}/upgrade.sock\"\nthreads = 2\n{tls}\
-         [upstream]\nservers = [\"unix:{folder}/console.sock\"]\n\
+         [upstream]\nservers = [\"unix:{folder}/console.sock\"]\n{upstream}\
          [firewall]\nallowed_hosts = [\"{HOST}\"]\n{firewall}\n",
         folder = folder.display(),
         firewall = setup.firewall,
+        upstream = setup.upstream,
     );
     std::fs::write(folder.join("gate.toml"), settings).unwrap();
     std::fs::write(folder.join("routes.toml"), MAPPING).unwrap();
@@ -200,16 +221,20 @@ async fn wait_until_ready(folder: &Path, process: &mut Child) {
 
 /// What the admin address answers, if that is a 200.
 async fn admin(folder: &Path, target: &str) -> Option<String> {
+    ask_admin(folder, target).await.filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
+async fn ask_admin(folder: &Path, target: &str) -> Option<(u16, String)> {
     let stream = tokio::net::UnixStream::connect(folder.join("admin.sock")).await.ok()?;
     let stream = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.ok()?;
     let connection = tokio::spawn(connection);
     let request = http::Request::get(target).header("host", "gate").body(Empty::<bytes::Bytes>::new());
     let response = sender.send_request(request.unwrap()).await.ok()?;
-    let status = response.status();
+    let status = response.status().as_u16();
     let body = response.into_body().collect().await.ok()?.to_bytes();
     connection.abort();
-    (status == 200).then(|| String::from_utf8_lossy(&body).into_owned())
+    Some((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// `auditor` holds the role of `/audit`; `guest` holds none.

@@ -1,0 +1,341 @@
+//! The two addresses that a gate listens at, taken before anything else is done.
+//!
+//! pingora binds late, on a thread of its own, tries for half a minute and panics; and it removes whatever file is where
+//! a Unix socket shall be. So the gate takes its addresses itself and gives pingora sockets that are bound already,
+//! through the table by which pingora takes sockets over from another process.
+//!
+//! A TCP address is taken at the start and listened at when the gate is ready to accept, so that nobody waits in the queue of
+//! a gate that does not start after all. A Unix socket is bound when it is listened at, because one that is bound and
+//! not listened at looks like one that a dead process left.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::fd::IntoRawFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pingora::listeners::ListenerConfig;
+use pingora::server::{Fds, ListenFds};
+use tokio::net::TcpSocket;
+
+use super::occupant;
+use crate::settings::{Address, Listen};
+
+/// How many connections wait to be accepted, at most.
+const BACKLOG: u32 = 65_535;
+/// For a connection on this machine.
+const CONNECTING: Duration = Duration::from_secs(2);
+
+/// Why a gate cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DoorError {
+    #[error(
+        "`{address}` is taken{by}: {setting} cannot listen there. End that process or set {setting} to another address \
+         (a gate takes the place of another one by `serve --upgrade`)"
+    )]
+    Taken { setting: &'static str, address: String, by: String },
+    #[error("`{address}` is no socket, and it is left alone: remove it or set {setting} to another path")]
+    NoSocket { setting: &'static str, address: String },
+    #[error("{setting} cannot listen at `{address}`: {error}{hint}")]
+    Unusable { setting: &'static str, address: String, error: io::Error, hint: &'static str },
+}
+
+/// What is at an address now.
+#[derive(Debug)]
+enum Held {
+    /// Nothing else: the socket is bound, and nobody listens.
+    Bound(TcpSocket),
+    /// Nothing, or a socket that a dead process left.
+    FreePath(PathBuf),
+    /// Somebody listens there.
+    Taken { by: Option<String> },
+    /// The socket is in the table already.
+    Inherited,
+}
+
+/// One address.
+#[derive(Debug)]
+pub(super) struct Door {
+    setting: &'static str,
+    /// Resolved: what the table knows it by, and the same for every spelling of an address.
+    address: String,
+    is_unix: bool,
+    held: Held,
+}
+
+/// Both of them.
+pub(super) struct Doors {
+    pub(super) proxy: Door,
+    pub(super) admin: Door,
+}
+
+impl Doors {
+    /// Looks at both addresses and takes those that are free.
+    ///
+    /// # Errors
+    ///
+    /// An address cannot be one of this machine's.
+    pub(super) fn look(listen: &Listen) -> Result<Doors, DoorError> {
+        Ok(Doors {
+            proxy: Door::look("[listen] proxy", &listen.proxy)?,
+            admin: Door::look("[listen] admin", &listen.admin)?,
+        })
+    }
+
+    /// Takes both addresses.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be had.
+    pub(super) fn take(listen: &Listen) -> Result<Doors, DoorError> {
+        let doors = Doors::look(listen)?;
+        doors.proxy.is_had()?;
+        doors.admin.is_had()?;
+        Ok(doors)
+    }
+
+    /// Takes what another gate has handed over, and closes what of it has no use here.
+    ///
+    /// # Errors
+    ///
+    /// An address is taken, and its socket is not among those that were handed over.
+    pub(super) fn inherit(mut self, fds: &mut Fds) -> Result<Doors, DoorError> {
+        for door in [&mut self.proxy, &mut self.admin] {
+            if fds.get(&door.address).is_some() {
+                door.held = Held::Inherited;
+            }
+            door.is_had()?;
+        }
+        fds.close_unclaimed(&[self.proxy.address.clone(), self.admin.address.clone()].into());
+        Ok(self)
+    }
+
+    /// Listens at both addresses. The sockets are in `fds` then.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else was faster.
+    pub(super) fn open(&mut self, fds: &ListenFds) -> Result<(), DoorError> {
+        let mut fds = fds.lock();
+        self.proxy.open(&mut fds)?;
+        self.admin.open(&mut fds)
+    }
+}
+
+impl Door {
+    fn look(setting: &'static str, address: &Address) -> Result<Door, DoorError> {
+        let unusable = |error| unusable(setting, address.to_string(), error);
+        let door = |address: String, is_unix, held| Door { setting, address, is_unix, held };
+        match address {
+            Address::Tcp(name) => {
+                let mut resolved = resolve(name).map_err(unusable)?;
+                let held = match bind(resolved) {
+                    Ok(socket) => {
+                        // Port 0 is another one by now.
+                        resolved = socket.local_addr().map_err(unusable)?;
+                        Held::Bound(socket)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                        Held::Taken { by: occupant::of_address(resolved) }
+                    }
+                    Err(error) => return Err(unusable(error)),
+                };
+                Ok(door(resolved.to_string(), false, held))
+            }
+            Address::Unix(path) => {
+                let held = look_at_path(setting, path)?;
+                Ok(door(path.display().to_string(), true, held))
+            }
+        }
+    }
+
+    fn is_had(&self) -> Result<(), DoorError> {
+        match &self.held {
+            Held::Taken { by } => Err(self.taken(by.clone())),
+            Held::Bound(_) | Held::FreePath(_) | Held::Inherited => Ok(()),
+        }
+    }
+
+    fn taken(&self, by: Option<String>) -> DoorError {
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        DoorError::Taken { setting: self.setting, address: self.address.clone(), by }
+    }
+
+    fn open(&mut self, fds: &mut Fds) -> Result<(), DoorError> {
+        let fd = match std::mem::replace(&mut self.held, Held::Inherited) {
+            Held::Inherited => return Ok(()),
+            Held::Taken { by } => return Err(self.taken(by)),
+            Held::Bound(socket) => socket
+                .listen(BACKLOG)
+                .and_then(tokio::net::TcpListener::into_std)
+                .map(IntoRawFd::into_raw_fd)
+                .map_err(|error| self.too_late(error))?,
+            Held::FreePath(path) => {
+                // Once more: it was a while ago.
+                if let Held::Taken { by } = look_at_path(self.setting, &path)? {
+                    return Err(self.taken(by));
+                }
+                listen_at(&path).map_err(|error| self.too_late(error))?.into_raw_fd()
+            }
+        };
+        fds.add(self.address.clone(), fd);
+        Ok(())
+    }
+
+    fn too_late(&self, error: io::Error) -> DoorError {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            let by = self.address.parse().ok().and_then(occupant::of_address);
+            return self.taken(by);
+        }
+        unusable(self.setting, self.address.clone(), error)
+    }
+
+    /// The address as it was resolved.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The same for a client.
+    pub(super) fn target(&self) -> Address {
+        if self.is_unix {
+            Address::Unix(self.address.clone().into())
+        } else {
+            Address::Tcp(self.address.clone())
+        }
+    }
+
+    /// What pingora needs to take the socket out of the table.
+    pub(super) fn listener(&self) -> ListenerConfig {
+        if self.is_unix {
+            ListenerConfig::uds(self.address.clone())
+        } else {
+            ListenerConfig::tcp(self.address.clone())
+        }
+    }
+}
+
+/// The first address of a name: what one listens at is not looked for elsewhere.
+fn resolve(name: &str) -> io::Result<SocketAddr> {
+    name.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("the name has no address"))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Connections of a gate before that have not quite ended do not matter; one that listens does.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn look_at_path(setting: &'static str, path: &Path) -> Result<Held, DoorError> {
+    let shown = path.display().to_string();
+    let free = || Held::FreePath(path.to_owned());
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Found out now, and not when everything else is ready.
+            let has_folder = path.parent().is_some_and(Path::is_dir);
+            if has_folder { Ok(free()) } else { Err(unusable(setting, shown, error)) }
+        }
+        Err(error) => Err(unusable(setting, shown, error)),
+        Ok(file) if !file.file_type().is_socket() => Err(DoorError::NoSocket { setting, address: shown }),
+        Ok(_) => match connect(path) {
+            // A connection, or a queue that is full: somebody listens.
+            Some(Ok(())) | None => Ok(Held::Taken { by: occupant::of_path(path) }),
+            Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(free()),
+            Some(Err(error)) => Err(unusable(setting, shown, error)),
+        },
+    }
+}
+
+/// Connects, within a time: where nobody accepts and the queue is full, connecting waits for ever.
+fn connect(path: &Path) -> Option<io::Result<()>> {
+    let (sender, connected) = std::sync::mpsc::channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        // Nobody listens any more when it took too long.
+        let _ = sender.send(std::os::unix::net::UnixStream::connect(path).map(drop));
+    });
+    connected.recv_timeout(CONNECTING).ok()
+}
+
+/// Listens at a path where nothing is, or a socket that nobody listens at.
+fn listen_at(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn unusable(setting: &'static str, address: String, error: io::Error) -> DoorError {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ". The gate's user may not: a port below 1024 needs CAP_NET_BIND_SERVICE, a socket a folder that it may write to"
+        }
+        io::ErrorKind::AddrNotAvailable => ". Name an address of this machine",
+        io::ErrorKind::NotFound => ". Make the folder first, or name another path",
+        _ => "",
+    };
+    DoorError::Unusable { setting, address, error, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn listen(proxy: &str, admin: &str) -> Listen {
+        let address = |text: &str| Address::parse(text).unwrap();
+        Listen { proxy: address(proxy), admin: address(admin), ..Listen::default() }
+    }
+
+    fn table() -> ListenFds {
+        Arc::new(Fds::new().into())
+    }
+
+    /// Two gates that start at the same moment both find their addresses free; the one that listens first has them.
+    #[tokio::test]
+    async fn of_two_that_start_together_one_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let admin = format!("unix:{}/admin", folder.path().display());
+        let pairs = [
+            (free.to_string(), "127.0.0.1:0".to_owned(), "[listen] proxy"),
+            ("127.0.0.1:0".to_owned(), admin, "[listen] admin"),
+        ];
+        for (proxy, admin, setting) in pairs {
+            let listen = listen(&proxy, &admin);
+            let (mut first, mut second) = (Doors::take(&listen).unwrap(), Doors::take(&listen).unwrap());
+            let fds = table();
+            first.open(&fds).unwrap();
+            let told = second.open(&table()).unwrap_err().to_string();
+            assert!(told.contains("is taken by ") && told.contains(setting), "{told}");
+            assert!(fds.lock().get(first.proxy.address()).is_some());
+        }
+    }
+
+    /// However an address is spelled in the settings of two gates, its socket is found among those that change hands.
+    #[tokio::test]
+    async fn an_address_is_known_as_it_resolves() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = listen(&format!("127.0.0.1:{port}"), "127.0.0.1:0");
+        let fds = table();
+        let mut first = Doors::take(&settings).unwrap();
+        first.open(&fds).unwrap();
+        let other = listen(&format!("0x7f.1:{port}"), "127.0.0.1:0");
+        let next = Doors::look(&other).unwrap();
+        assert!(matches!(next.proxy.held, Held::Taken { .. }));
+        let next = next.inherit(&mut fds.lock()).unwrap();
+        assert!(matches!(next.proxy.held, Held::Inherited));
+        assert_eq!(next.proxy.address(), first.proxy.address());
+        // A socket that the next gate does not name is not kept open.
+        assert!(fds.lock().get(first.admin.address()).is_none());
+    }
+}

@@ -1,0 +1,273 @@
+//! One gate hands its listening sockets to the next, over a socket that both name in their settings.
+//!
+//! pingora sends the sockets and has no answer: whether they arrived, and whether the next gate listens at them, the one
+//! that gave them away would not know, and would stop. So the next gate connects back, at a second socket beside the
+//! first, and says so there once it has accepted a connection. Until then the first one goes on; and for good where the
+//! next one goes away without a word.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use pingora::server::{Fds, ListenFds};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// How long a new gate waits for the sockets of the one that runs. An operator sends the signal by hand.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the one that gave its sockets away waits to hear that the next one listens.
+pub(super) const CONFIRMING: Duration = Duration::from_secs(30);
+
+/// What the next gate says then.
+const LISTENS: &[u8] = b"listens\n";
+
+/// Why no sockets changed hands.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandoverError {
+    #[error(
+        "no gate has handed its sockets over at {path} within {PATIENCE:?}: send SIGQUIT to the gate that runs, which \
+         must name the same `upgrade_socket` in [listen]; where none runs, leave `--upgrade` away"
+    )]
+    NoGate { path: String },
+    #[error(
+        "no socket can be made at {path}: set `upgrade_socket` in [listen] to a path of less than 100 bytes, in a folder \
+         that the gate's user may write to"
+    )]
+    NoPlace { path: String },
+    #[error(
+        "{path} belongs to another user, who would get the gate's sockets: remove it, and set `upgrade_socket` in \
+         [listen] to a path in a folder of the gate's own"
+    )]
+    OfAnother { path: String },
+    #[error(
+        "nobody waits at {path} for the sockets ({error}): start the next gate by `serve --upgrade` first"
+    )]
+    NobodyWaits { path: String, error: String },
+    #[error(
+        "the next gate was given the sockets at {path} and did not say that it listens: see its log, end it if it still \
+         runs, and hand over again"
+    )]
+    NotConfirmed { path: String },
+}
+
+/// The gate that handed its sockets over, and waits to hear that they are listened at.
+pub(super) struct Giver(Option<UnixStream>);
+
+impl Giver {
+    async fn of(path: &Path) -> Giver {
+        Giver(UnixStream::connect(confirmation(path)).await.ok())
+    }
+
+    /// Says that this gate listens.
+    pub(super) async fn tell(self) {
+        let told = match self.0 {
+            Some(mut stream) => stream.write_all(LISTENS).await.is_ok(),
+            None => false,
+        };
+        if !told {
+            tracing::warn!(
+                "the gate that handed its sockets over could not be told that this one listens: see whether it still \
+                 runs, and end it by SIGTERM if it does"
+            );
+        }
+    }
+}
+
+/// Waits for the sockets of the gate that runs.
+pub(super) async fn receive(path: &Path) -> Result<(Fds, Giver), HandoverError> {
+    let shown = path.display().to_string();
+    tracing::info!(socket = %shown, patience = ?PATIENCE, "waits for the sockets of the gate that runs: send it SIGQUIT");
+    let received = spawn_blocking({
+        let path = shown.clone();
+        // pingora panics where it cannot make the socket.
+        move || take_from(&path)
+    });
+    match received.await {
+        Ok(Some(fds)) => Ok((fds, Giver::of(path).await)),
+        Ok(None) => Err(HandoverError::NoGate { path: shown }),
+        Err(_) => Err(HandoverError::NoPlace { path: shown }),
+    }
+}
+
+fn take_from(path: &str) -> Option<Fds> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let mut fds = Fds::new();
+        // A connection that brings nothing is not from a gate.
+        if fds.get_from_sock(path).is_ok() && !fds.is_empty() {
+            return Some(fds);
+        }
+    }
+    None
+}
+
+/// Hands the sockets to the gate that waits for them, and returns when it listens. It may take some seconds to find that
+/// there is none.
+pub(super) async fn send(fds: &ListenFds, path: &Path, confirming: Duration) -> Result<(), HandoverError> {
+    let shown = path.display().to_string();
+    // The process that has the sockets is the gate, to everybody who connects.
+    if !is_own(path).unwrap_or(false) {
+        return Err(HandoverError::OfAnother { path: shown });
+    }
+    let confirmation =
+        Confirmation::expect(path).map_err(|_| HandoverError::NoPlace { path: shown.clone() })?;
+    let sent = spawn_blocking({
+        let (fds, path) = (fds.clone(), shown.clone());
+        move || fds.lock().send_to_sock(path.as_str()).map(drop).map_err(|error| error.to_string())
+    });
+    let failed = |error| HandoverError::NobodyWaits { path: shown.clone(), error };
+    sent.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+    match timeout(confirming, confirmation.comes()).await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(HandoverError::NotConfirmed { path: shown }),
+    }
+}
+
+/// The socket at which the next gate says that it listens; its file goes with this value.
+struct Confirmation {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Confirmation {
+    fn expect(path: &Path) -> io::Result<Confirmation> {
+        let path = confirmation(path);
+        // One that an earlier attempt left.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Confirmation { listener: UnixListener::bind(&path)?, path })
+    }
+
+    /// Whether the next gate, a process of this user, says that it listens; else it has gone without a word.
+    async fn comes(&self) -> bool {
+        loop {
+            let Ok((mut stream, _)) = self.listener.accept().await else { continue };
+            let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+            if uid.is_some() && uid == own_uid().ok().flatten() {
+                return stream.read_exact(&mut [0; LISTENS.len()]).await.is_ok();
+            }
+        }
+    }
+}
+
+impl Drop for Confirmation {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn confirmation(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".taken");
+    name.into()
+}
+
+/// Whether a path is this user's, or nothing yet.
+fn is_own(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(file) => Ok(Some(file.uid()) == own_uid()?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// The effective user.
+fn own_uid() -> io::Result<Option<u32>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    Ok(ids.and_then(|ids| ids.split_whitespace().nth(1)?.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd as _;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A table with one socket in it.
+    fn table(listener: &TcpListener) -> ListenFds {
+        let mut fds = Fds::new();
+        fds.add("proxy".to_owned(), listener.as_raw_fd());
+        Arc::new(fds.into())
+    }
+
+    async fn until_it_waits(path: &Path) {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn sockets_change_hands_when_the_next_gate_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("upgrade");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let next = tokio::spawn({
+            let path = path.clone();
+            async move {
+                let (fds, giver) = receive(&path).await.unwrap();
+                giver.tell().await;
+                fds.get("proxy").is_some()
+            }
+        });
+        until_it_waits(&path).await;
+        send(&table(&listener), &path, CONFIRMING).await.unwrap();
+        assert!(next.await.unwrap());
+        assert!(!confirmation(&path).exists());
+        // The same socket, in other hands: this one still accepts.
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        drop(listener.accept().unwrap());
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_next_gate_that_does_not_listen_has_taken_nothing_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("upgrade");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let next = tokio::spawn({
+            let path = path.clone();
+            async move { receive(&path).await.map(drop) }
+        });
+        until_it_waits(&path).await;
+        // It drops what it was given.
+        let error = send(&table(&listener), &path, CONFIRMING).await.unwrap_err();
+        assert!(matches!(error, HandoverError::NotConfirmed { .. }), "{error}");
+        next.await.unwrap().unwrap();
+        // One that hangs.
+        let next = tokio::spawn({
+            let path = path.clone();
+            async move { receive(&path).await.map(|(_, giver)| giver) }
+        });
+        until_it_waits(&path).await;
+        let error = send(&table(&listener), &path, Duration::from_millis(200)).await.unwrap_err();
+        assert!(matches!(error, HandoverError::NotConfirmed { .. }), "{error}");
+        drop(next.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn where_no_socket_can_be_made_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = receive(&folder.path().join("none/upgrade")).await.err().unwrap();
+        assert!(matches!(error, HandoverError::NoPlace { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_ones_own_file_or_none_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(is_own(folder.path()).unwrap());
+        assert!(is_own(&folder.path().join("nothing")).unwrap());
+        // Root's, unless the tests are root's too.
+        let is_root = own_uid().unwrap() == Some(0);
+        assert_eq!(is_own(Path::new("/proc/1")).unwrap(), is_root);
+    }
+}

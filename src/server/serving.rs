@@ -1,0 +1,146 @@
+//! The gate at its addresses: pingora with the proxy in it, the admin address beside it, and how both end.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{ExecutionPhase, Fds, ListenFds, RunArgs, Server};
+use pingora::services::listening::Service;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::timeout;
+
+use super::doors::{Door, Doors};
+use super::doorway::{Doorway, knock};
+use super::stop::Stop;
+use super::{Prepared, admin};
+use crate::listener::Listener;
+use crate::proxy::front::{Connections, Front};
+use crate::proxy::gateway::Gateway;
+use crate::settings::Settings;
+use crate::tls::Acceptor;
+
+/// How many kept connections in a row may turn out to be closed before a request is given up.
+const MOST_STALE: usize = 4;
+
+/// A gate at its addresses.
+pub(super) struct Serving {
+    doors: Doors,
+    proxy: Listener,
+    admin: Listener,
+    connections: Connections,
+    phases: broadcast::Receiver<ExecutionPhase>,
+    /// Answers when pingora has returned.
+    ended: oneshot::Receiver<()>,
+    /// Kept, because the admin address closes without it: it answers while the gate drains.
+    _close_admin: Arc<watch::Sender<bool>>,
+}
+
+impl Serving {
+    /// Listens at both doors.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else was faster.
+    pub(super) fn open(
+        settings: &Settings,
+        prepared: Prepared,
+        mut doors: Doors,
+        fds: Fds,
+    ) -> anyhow::Result<Serving> {
+        let proxy = prepared.proxy.clone();
+        let fds: ListenFds = Arc::new(fds.into());
+        doors.open(&fds)?;
+        let admin = Listener::default();
+        let close_admin = Arc::new(watch::Sender::new(false));
+        admin::serve(&doors.admin, &fds, prepared.router.clone(), &admin, close_admin.subscribe());
+        let listeners = (proxy.clone(), admin.clone());
+        let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
+        let (server, connections) = proxy_server(settings, prepared, &doors.proxy, fds);
+        let phases = server.watch_execution_phase();
+        let (ending, ended) = oneshot::channel();
+        // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
+        std::thread::spawn(move || {
+            server.run(RunArgs { shutdown_signal: Box::new(stop) });
+            let _ = ending.send(());
+        });
+        Ok(Serving { doors, proxy, admin, connections, phases, ended, _close_admin: close_admin })
+    }
+
+    /// Serves until a signal stops the gate, and drains. Calls `listening` once both addresses have accepted a connection.
+    ///
+    /// # Errors
+    ///
+    /// Nobody accepts connections at one of them.
+    pub(super) async fn until_it_stops(
+        mut self,
+        settings: &Settings,
+        listening: impl FnOnce(),
+    ) -> anyhow::Result<()> {
+        let (proxy, admin) = (self.doors.proxy.target(), self.doors.admin.target());
+        tokio::try_join!(knock(&proxy, &self.proxy), knock(&admin, &self.admin))?;
+        let tls = settings.tls.certificate_file.is_some();
+        tracing::info!(address = %proxy, %admin, tls, "the gate listens");
+        listening();
+        loop {
+            tokio::select! {
+                ended = &mut self.ended => return ended.context("the proxy has crashed"),
+                phase = self.phases.recv() => match phase {
+                    // From here on pingora sleeps for as long as a request may take, whether there is one or not.
+                    Ok(ExecutionPhase::ShutdownGracePeriod) => break,
+                    Err(RecvError::Closed) => return self.ended.await.context("the proxy has crashed"),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                },
+                () = self.proxy.gone() => anyhow::bail!(closed(self.doors.proxy.address())),
+                () = self.admin.gone() => anyhow::bail!(closed(self.doors.admin.address())),
+            }
+        }
+        if timeout(settings.listen.drain_ms.duration(), self.connections.none_left()).await.is_err() {
+            tracing::warn!("requests were still under way when the time to drain was over");
+        }
+        Ok(())
+    }
+}
+
+fn closed(address: &str) -> String {
+    format!(
+        "nobody accepts connections at `{address}` any more, so the gate ends: start it again, and report what the log \
+         says before this"
+    )
+}
+
+/// pingora with the proxy in it, which listens at its door.
+fn proxy_server(
+    settings: &Settings,
+    prepared: Prepared,
+    door: &Door,
+    fds: ListenFds,
+) -> (Server, Connections) {
+    let Prepared { gate, upstreams, certificates, proxy: listener, .. } = prepared;
+    let listen = &settings.listen;
+    let conf = ServerConf {
+        threads: listen.threads.0,
+        upstream_keepalive_pool_size: settings.upstream.pool_size.0,
+        // The listeners close at once; requests under way have this long, and the gate goes on when they are done.
+        grace_period_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
+        graceful_shutdown_timeout_seconds: Some(0),
+        // The gateway decides what is asked again, and bounds it; this only has to be more than that.
+        max_retries: upstreams.most_tries() + MOST_STALE,
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(Opt::default(), conf);
+    server.bootstrap();
+    let policy = gate.policy.clone();
+    let mut proxy = HttpProxy::new(Gateway::new(gate, upstreams), server.configuration.clone());
+    proxy.handle_init_modules();
+    let patience = settings.tls.handshake_timeout_ms.duration();
+    let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
+    let front = Front::new(proxy, policy, settings, acceptor, listener.clone());
+    let connections = front.connections();
+    let mut service = Service::new("console-gate".to_owned(), front);
+    service.add_listener(door.listener());
+    service.threads = Some(listen.threads.0);
+    server.add_service(Doorway { service, fds, listener });
+    (server, connections)
+}

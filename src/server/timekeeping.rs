@@ -1,0 +1,21 @@
+//! The clock of expiries, read every second: it finds out that it was turned also while nobody asks for anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::{SteadyClock, SystemClock};
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// Reads the clock until the task is dropped.
+pub(super) async fn follow(clock: Arc<SteadyClock<SystemClock>>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        gauge!("gate_clock_ahead_seconds").set(clock.reading().ahead.as_secs_f64());
+    }
+}

@@ -1,0 +1,118 @@
+//! Names that are resolved again: periodically, and when an address of theirs does not answer.
+//!
+//! What a name does not resolve to any more is forgotten; when it does not resolve at all, what is known stays. A name
+//! that did not resolve at the start is no reason to end: the gate is not ready, says so, and asks again.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::{Health, Place, Server, Target, Upstreams};
+
+/// How long a start waits for its names.
+const FIRST: Duration = Duration::from_secs(5);
+/// How soon a name is asked for again while none of its addresses answers, and the least time between two questions.
+const RETRY: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(250);
+/// How many addresses of one name are used.
+const MOST_ADDRESSES: usize = 32;
+
+impl Upstreams {
+    /// Follows every name on a task of its own, so that one that takes long to resolve delays no other. Returns when
+    /// each has been asked for once.
+    pub(super) async fn start_names(self: Arc<Self>) {
+        let mut first = Vec::new();
+        for index in 0..self.servers.len() {
+            if self.servers[index].name().is_some() {
+                let (asked, answered) = oneshot::channel();
+                tokio::spawn(self.clone().follow(index, asked));
+                first.push(answered);
+            }
+        }
+        let all = async {
+            for answered in first {
+                let _ = answered.await;
+            }
+        };
+        if timeout(FIRST, all).await.is_err() {
+            tracing::warn!("names of upstream servers take long to resolve; the gate starts without them");
+        }
+    }
+
+    async fn follow(self: Arc<Self>, index: usize, asked: oneshot::Sender<()>) {
+        let server = &self.servers[index];
+        let mut asked = Some(asked);
+        // What was wrong when it was asked for last, so that each trouble is logged once.
+        let mut trouble: Option<String> = None;
+        loop {
+            let found = self.look_up(server).await;
+            if let Some(asked) = asked.take() {
+                let _ = asked.send(());
+            }
+            if found != trouble {
+                tell(server, found.as_deref());
+                trouble = found;
+            }
+            let interval = self.settings.resolve_interval_ms.duration();
+            let pause = if server.count(Health::Up) > 0 { interval } else { interval.min(RETRY) };
+            sleep(PAUSE).await;
+            let _ = timeout(pause, server.resolve.notified()).await;
+        }
+    }
+
+    /// Takes up what the name resolves to; else, what is wrong.
+    async fn look_up(&self, server: &Server) -> Option<String> {
+        match self.resolver.resolve(server.name()?).await {
+            Ok(addresses) if addresses.is_empty() => Some("it has no address".to_owned()),
+            Ok(addresses) => {
+                self.replace(server, addresses);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn replace(&self, server: &Server, mut addresses: Vec<SocketAddr>) {
+        if addresses.len() > MOST_ADDRESSES {
+            // In an order of its own: a resolver that turns its list must not look like one whose answers change.
+            addresses.sort_unstable();
+            addresses.truncate(MOST_ADDRESSES);
+        }
+        {
+            let mut places = server.places.lock().unwrap_or_else(PoisonError::into_inner);
+            let targets: Vec<Target> = addresses.into_iter().map(Target::Tcp).collect();
+            if targets.len() == places.len()
+                && targets.iter().all(|target| places.iter().any(|place| place.target == *target))
+            {
+                return;
+            }
+            let known = |target: &Target| places.iter().find(|place| place.target == *target).cloned();
+            let place =
+                |target| known(&target).or_else(|| Place::new(target, &self.settings).ok().map(Arc::new));
+            let next: Vec<Arc<Place>> = targets.into_iter().filter_map(place).collect();
+            let shown: Vec<String> = next.iter().map(|place| place.target.to_string()).collect();
+            tracing::info!(server = %server.address, addresses = shown.join(" "), "an upstream server's name was resolved");
+            *places = next;
+        }
+        self.publish();
+    }
+}
+
+fn tell(server: &Server, trouble: Option<&str>) {
+    let address = &server.address;
+    match trouble {
+        None => {}
+        Some(why) if server.places().is_empty() => tracing::error!(
+            server = %address, why,
+            "the name of an upstream server does not resolve: nothing can be sent there. Correct `servers` in [upstream] \
+             or the machine's DNS; it is asked for again all the time"
+        ),
+        Some(why) => tracing::warn!(
+            server = %address, why,
+            "the name of an upstream server does not resolve any more: the addresses that are known are used"
+        ),
+    }
+}
