@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::access_model::{Holding, of_admin, of_token};
-use crate::bodies::{Body, Reading};
+use crate::bodies::Reading;
 use crate::callers::{Authorization, Caller, Cookie};
 use crate::format::{Gated, Kind, Mapping, Need, Rollout, Row, Unmapped, V2};
 use crate::paths::{Found, find};
@@ -161,7 +161,7 @@ fn decide_plain(facts: &Facts<'_>, caller: &Caller, request: &Request, found: Fo
             None => stranger(row),
         },
         Kind::Gated(gated) => match principal(facts, caller, gated) {
-            Some(principal) => ask_gates(facts, number, gated, &principal, &request.body).about(principal),
+            Some(principal) => ask_gates(facts, number, gated, &principal, request).about(principal),
             None => stranger(row),
         },
     }
@@ -246,10 +246,16 @@ pub fn force(facts: &Facts<'_>, row: usize, gated: &Gated, principal: &Principal
 }
 
 /// The legacy gate and V2, whichever has the say.
-pub fn ask_gates(facts: &Facts<'_>, row: usize, gated: &Gated, principal: &Principal, body: &Body) -> Said {
+pub fn ask_gates(
+    facts: &Facts<'_>,
+    row: usize,
+    gated: &Gated,
+    principal: &Principal,
+    request: &Request,
+) -> Said {
     let force = force(facts, row, gated, principal);
     if force == Force::V2 {
-        return match v2(gated, &principal.holding, body) {
+        return match v2(gated, &principal.holding, request) {
             Ok(()) => Said::is(Ending::Forwarded, "rbac-v2-design 3.4: the role is held"),
             Err(reasons) => Said::denied(reasons, "rbac-v2-design 3.4; README, routes.toml: when"),
         };
@@ -262,7 +268,7 @@ pub fn ask_gates(facts: &Facts<'_>, row: usize, gated: &Gated, principal: &Princ
         }
     };
     if force == Force::Shadow {
-        said.drift = match (legacy.is_ok(), v2(gated, &principal.holding, body).is_ok()) {
+        said.drift = match (legacy.is_ok(), v2(gated, &principal.holding, request).is_ok()) {
             (true, false) => Some(Drift::NewlyDeny),
             (false, true) => Some(Drift::NewlyAllow),
             _ => None,
@@ -280,7 +286,7 @@ fn legacy(gated: &Gated, holding: &Holding) -> Result<(), &'static str> {
 
 /// The row's own need, and that of every rule that the body meets. All that is amiss is told: the documents do not say
 /// what comes first.
-fn v2(gated: &Gated, holding: &Holding, body: &Body) -> Result<(), Vec<&'static str>> {
+fn v2(gated: &Gated, holding: &Holding, request: &Request) -> Result<(), Vec<&'static str>> {
     let V2::Needs { base, when, .. } = &gated.v2 else { return Err(vec!["undecided"]) };
     let lacks = |need: &Need| match (holding.has(*need), need) {
         (true, _) => None,
@@ -288,7 +294,7 @@ fn v2(gated: &Gated, holding: &Holding, body: &Body) -> Result<(), Vec<&'static 
         (false, Need::Permission(_)) => Some("missing_permission"),
     };
     let mut amiss: Vec<&'static str> = lacks(base).into_iter().collect();
-    match body.read(when) {
+    match request.read(when) {
         Reading::Unreadable => amiss.push("body_unreadable"),
         Reading::Meets(met) => amiss.extend(met.into_iter().filter_map(|number| lacks(&when[number].need))),
     }

@@ -7,17 +7,18 @@ use serde_json::Value;
 
 use crate::access_model::{of_group, of_legacy_role};
 use crate::bench::Seen;
-use crate::bodies::{self, Body};
+use crate::bodies;
 use crate::callers::Caller;
 use crate::decision_model::{Ending, Facts, Principal, ask_gates};
 use crate::disagreement::{Disagreement, Report};
 use crate::explain_report::is_unreadable;
-use crate::format::{Kind, Rollout, Unmapped};
+use crate::format::{Kind, Rollout, Rule, Unmapped};
 use crate::paths::find;
 use crate::random::Random;
 use crate::round::{Round, Sort, Which, sort};
 use crate::scenario::{METHODS, Request, rules_at};
 use crate::tally::Tally;
+use crate::ways;
 use crate::world::{GROUPS, LEGACY, group_name};
 
 /// A pair of rows that decides a request, by their numbers, with the request's method and the sort of its body.
@@ -44,6 +45,7 @@ struct Claim {
 pub async fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
     let report = run(round);
     let mut found = population(round, &report);
+    found.extend(ways::compare_diff(round, &report));
     let (claims, further) = claims(round, &report, &mut found);
     let asked = Asked::of(round, further).await;
     found.extend(asked.compare_callers(round, &claims, tally));
@@ -126,9 +128,9 @@ fn claims(
                     let number = one["profile"].as_u64().and_then(|number| usize::try_from(number).ok());
                     let members = &profiles[number.expect("a number")];
                     for who in members {
-                        if claim.who.insert(who.clone(), word).is_some() {
+                        if claim.who.insert(who.clone(), word).is_some_and(|other| other != word) {
                             let told = format!("{who:?} at {place:?}\n{change:#}");
-                            found.push(Disagreement::new(Report::Diff, "told twice", told));
+                            found.push(Disagreement::new(Report::Diff, "told both ways", told));
                         }
                     }
                 }
@@ -145,30 +147,40 @@ fn lists(methods: &Value, method: &str) -> bool {
     methods.as_array().is_some_and(|methods| methods.iter().any(|one| one == method))
 }
 
-/// A request as the report describes it.
+/// A request as the report describes it. It may tell bodies apart where they have no say.
 fn example(round: &Round<'_>, method: &'static str, path: &str, body: &Value) -> Option<Request> {
-    let (old, new) = (&round.scenario.old, &round.scenario.new);
-    let (before, after) = (rules_at(old, method, path), rules_at(new, method, path));
-    let is_wanted = |one: &Body| match sort(one, &[&before, &after]) {
+    let all_rules = |which: Which| rules_at(round.mapping(which), method, path);
+    let in_force = |which: Which| rules_in_force(round, which, method, path);
+    let (before, after) = (all_rules(Which::Old), all_rules(Which::New));
+    let rules = [before.clone(), after.clone()].concat();
+    let every = bodies::about(&rules, &mut Random::new(round.scenario.seed));
+    let every: Vec<Request> = every.into_iter().map(|body| Request::plain(method, path, body)).collect();
+    let is_wanted = |one: &Request, rules: [&[Rule]; 2]| match sort(one, &rules) {
         Sort::Plain => body.is_null(),
         Sort::Meets(rules) => {
             rules.len() == 1 && body["field"] == *rules[0].0 && body["equals"] == *rules[0].1
         }
         Sort::Unreadable => is_unreadable(body),
     };
-    let rules = [before.clone(), after.clone()].concat();
-    let mut all = bodies::about(&rules, &mut Random::new(round.scenario.seed));
-    all.retain(is_wanted);
-    let body = all.into_iter().next()?;
-    Some(Request::plain(method, path, body))
+    let (decisive_before, decisive_after) = (in_force(Which::Old), in_force(Which::New));
+    let decisive = every.iter().find(|one| is_wanted(one, [&decisive_before, &decisive_after]));
+    decisive.or(every.iter().find(|one| is_wanted(one, [&before, &after]))).cloned()
 }
 
 /// Where a request belongs.
 fn place(round: &Round<'_>, request: &Request) -> Place {
     let (old, new) = (&round.scenario.old, &round.scenario.new);
     let row = |mapping| find(mapping, request.method, &request.path).row();
-    let rules = |mapping| rules_at(mapping, request.method, &request.path);
-    (row(old), row(new), request.method, sort(&request.body, &[&rules(old), &rules(new)]))
+    let rules = |which| rules_in_force(round, which, request.method, &request.path);
+    (row(old), row(new), request.method, sort(request, &[&rules(Which::Old), &rules(Which::New)]))
+}
+
+/// The rules about bodies that have a say in who passes: none, where V2 decides for nobody.
+fn rules_in_force(round: &Round<'_>, which: Which, method: &str, path: &str) -> Vec<Rule> {
+    let mapping = round.mapping(which);
+    let cluster = find(mapping, method, path).row().and_then(|row| mapping.cluster_of(row));
+    let decides = cluster.is_some_and(|one| matches!(one.rollout, Rollout::V2 | Rollout::Cohort { .. }));
+    if decides && round.scenario.switches.flag { rules_at(mapping, method, path) } else { Vec::new() }
 }
 
 /// What was asked, by place: a request of each, and who saw what before and after.
@@ -274,9 +286,7 @@ pub fn imagined_passes(facts: &Facts<'_>, principal: &Principal, request: &Reque
     match &facts.mapping.rows()[number].kind {
         Kind::Public | Kind::Upstream | Kind::Session => true,
         Kind::Machine | Kind::Gone => false,
-        Kind::Gated(gated) => {
-            ask_gates(facts, number, gated, principal, &request.body).ending == Ending::Forwarded
-        }
+        Kind::Gated(gated) => ask_gates(facts, number, gated, principal, request).ending == Ending::Forwarded,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::disagreement::{Disagreement, Report};
 use crate::format::Rollout;
 use crate::paths::find;
 use crate::round::{Round, Sort, Which, ending, sort};
-use crate::scenario::rules_at;
+use crate::scenario::{Request, rules_at};
 use crate::tally::Tally;
 use crate::world::{GROUPS, LEGACY, group_name};
 
@@ -30,11 +30,14 @@ pub async fn compare(round: &Round<'_>, which: Which, limit: usize, tally: &mut 
                 format!("/api/gate/explain?method={}&path={}&as={admin}", request.method, request.path);
             let (status, told) = round.side(which).api(&target).await;
             assert_eq!(status, 200, "{target}: {told}");
+            if asked.is_empty() {
+                found.extend(compare_command(round, which, request, admin, &told));
+            }
             asked.insert(key, told);
         }
         tally.count(Report::Explain);
         let rules = rules_at(round.mapping(which), request.method, &request.path);
-        let sort = sort(&request.body, &[&rules]);
+        let sort = sort(request, &[&rules]);
         let told = &asked[&key];
         let said = word(told, &sort);
         let drift = drift_word(told, &sort);
@@ -55,6 +58,23 @@ pub async fn compare(round: &Round<'_>, which: Which, limit: usize, tally: &mut 
         }
     }
     found
+}
+
+/// The command says what the API says.
+fn compare_command(
+    round: &Round<'_>,
+    which: Which,
+    request: &Request,
+    admin: &str,
+    told: &Value,
+) -> Option<Disagreement> {
+    let gate = &round.side(which).gate;
+    let arguments = ["explain", request.method, &request.path, "--as", admin, "--format", "json"];
+    let (_, printed) = gate.attempt(&arguments);
+    let command: Value = serde_json::from_str(&printed).unwrap_or_default();
+    let same = ["route", "gate", "caller"].iter().all(|key| command[key] == told[key]);
+    let text = format!("the API says {told:#}\nthe command {command:#}");
+    (!same).then(|| Disagreement::new(Report::Explain, "command and API", text).at(request))
 }
 
 /// Asks about the imagined: a member of one group, and somebody with one legacy role, by the model that the gates have
@@ -88,7 +108,7 @@ pub async fn compare_imagined(
         let (status, told) = round.side(which).api(&format!("{path}&{kind}={name}")).await;
         assert_eq!(status, 200, "{path}: {told}");
         let rules = rules_at(facts.mapping, request.method, &request.path);
-        let sort = sort(&request.body, &[&rules]);
+        let sort = sort(request, &[&rules]);
         let principal = Principal { kind: "admin", id: String::new(), holding };
         let passes = imagined_passes(&facts, &principal, request);
         let said = word(&told, &sort);

@@ -11,6 +11,8 @@ use crate::world::{group_name, permission_name, role_name};
 pub struct Mapping {
     /// `unmapped`; `None` where the file does not say, which is `deny`.
     pub unmapped: Option<Unmapped>,
+    /// Whether the file says how many rows it has.
+    pub counts_rows: bool,
     pub clusters: Vec<Cluster>,
     pub blueprints: Vec<Blueprint>,
 }
@@ -151,6 +153,9 @@ impl Mapping {
             None => {}
             Some(Unmapped::Deny) => text.push_str("unmapped = \"deny\"\n"),
             Some(Unmapped::Forward) => text.push_str("unmapped = \"forward\"\n"),
+        }
+        if self.counts_rows {
+            line(&mut text, &format!("rows = {}", self.rows().len()));
         }
         text.push_str("[clusters]\n");
         for cluster in &self.clusters {

@@ -64,14 +64,8 @@ pub fn compare_counts(round: &Round<'_>, which: Which, reached: usize, denials: 
 /// Who, where and which way.
 type Key = (String, String, String, String);
 
-/// The drift rows: each disagreement of the two gates, counted. `lost` are the sums that the gate says it could not write,
-/// one for a caller and a route: "a report may be incomplete, never wrong in silence" (product).
-pub async fn compare_drift(
-    round: &Round<'_>,
-    which: Which,
-    lost: i64,
-    tally: &mut Tally,
-) -> Vec<Disagreement> {
+/// The drift rows: each disagreement of the two gates, counted.
+pub async fn compare_drift(round: &Round<'_>, which: Which, tally: &mut Tally) -> Vec<Disagreement> {
     let facts = round.facts(which);
     let mut expected: BTreeMap<Key, (i64, &Request, &Caller)> = BTreeMap::new();
     for (request, caller, _) in round.each(which) {
@@ -89,20 +83,14 @@ pub async fn compare_drift(
         *written.entry((row.actor_kind, row.actor_id, row.route, row.direction)).or_default() += row.count;
     }
     let mut found = Vec::new();
-    let mut missing = 0;
     for (key, (count, request, caller)) in &expected {
         let wrote = written.remove(key).unwrap_or_default();
-        missing += i64::from(wrote < *count);
         if wrote != *count {
             let gate = format!("the gate with the {} mapping wrote {wrote}", which.word());
-            let told = format!("{key:?}: the model counts {count}, {gate} and lost {lost}");
+            let told = format!("{key:?}: the model counts {count}, {gate}");
             let kind = if wrote < *count { "missing drift" } else { "too much drift" };
             found.push(Disagreement::new(Report::Drift, kind, told).by(caller).at(request));
         }
-    }
-    if found.iter().all(|one| one.kind == "missing drift") && lost > 0 && missing <= lost {
-        tally.lost(missing);
-        found.clear();
     }
     for (key, count) in written {
         let told = format!("{key:?}: the model counts none, the gate wrote {count}");

@@ -46,6 +46,7 @@ mod shrink;
 mod stand_in;
 mod tally;
 mod verify_report;
+mod ways;
 mod world;
 mod world_sql;
 

@@ -64,7 +64,8 @@ pub fn random(random: &mut Random, reach: &Reach) -> Mapping {
         .into_iter()
         .map(|name| Cluster { name: name.to_owned(), rollout: rollout(random) })
         .collect::<Vec<_>>();
-    let mut mapping = Mapping { unmapped: unmapped(random), clusters, blueprints: Vec::new() };
+    let counts_rows = random.chance(30);
+    let mut mapping = Mapping { unmapped: unmapped(random), counts_rows, clusters, blueprints: Vec::new() };
     for number in 0..2 + random.below(3) {
         let cluster = random.chance(85).then(|| random.below(mapping.clusters.len()));
         let freshness = random.chance(20).then(|| random.pick(&["push", "strict"]));
@@ -124,7 +125,8 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
         let freshness = (number == 1).then_some("push");
         blueprints.push(Blueprint { name: format!("b{number}"), cluster, freshness, rows: rows.to_vec() });
     }
-    sound(Mapping { unmapped: Some(Unmapped::Deny), clusters, blueprints }, random, reach)
+    let unmapped = Some(Unmapped::Deny);
+    sound(Mapping { unmapped, counts_rows: true, clusters, blueprints }, random, reach)
 }
 
 /// The same with the row of [`MARKER_PATH`], which every file of a round has.
@@ -187,7 +189,9 @@ fn row(random: &mut Random, reach: &Reach) -> Row {
         && !when.is_empty()
     {
         methods = Methods::Some(random.some(&["POST", "PUT", "PATCH", "DELETE"], 1, 3));
-        path.prefix &= random.chance(20);
+        if path.prefix && !path.segments.is_empty() {
+            path.prefix = random.chance(50);
+        }
     }
     Row {
         methods,

@@ -5,6 +5,8 @@
 //! a prefix row "covers what no exact row does" (README), the longest first. `make prove` compares the matcher itself
 //! with Werkzeug; here it only has to say which row is asked.
 
+use std::cmp::Reverse;
+
 use crate::format::{Mapping, Methods, Row};
 
 /// One part of a path between slashes.
@@ -205,7 +207,8 @@ pub fn find(mapping: &Mapping, method: &str, path: &str) -> Found {
         row.path.prefix && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let prefixes = rows.iter().enumerate().filter(|(_, row)| covers(row) && row.methods.serve(method));
-    let longest = prefixes.max_by_key(|(_, row)| row.path.segments.len());
+    // The first of two that are equally long: they share OPTIONS alone.
+    let longest = prefixes.min_by_key(|(_, row)| Reverse(row.path.segments.len()));
     longest.map_or(Found::Nothing, |(number, _)| Found::Row(number))
 }
 

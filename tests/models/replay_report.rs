@@ -99,7 +99,7 @@ fn real(round: &Round<'_>) -> BTreeMap<Asked, After> {
         let (Some(before), Some(after)) = (ending(seen), ending(then)) else { continue };
         let asked = (id, request.method.to_owned(), request.path.clone(), before.word().to_owned());
         let rules = rules_at(round.mapping(Which::New), request.method, &request.path);
-        let sort = sort(&request.body, &[&rules]);
+        let sort = sort(request, &[&rules]);
         let entry = real.entry(asked).or_insert_with(|| After {
             words: BTreeSet::new(),
             caller: caller.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::bench::{Answers, Bench, Seen, Side};
-use crate::bodies::{Body, Reading};
+use crate::bodies::Reading;
 use crate::callers::Caller;
 use crate::decision_model::{Ending, Facts};
 use crate::format::{Mapping, Rule};
@@ -33,8 +33,6 @@ pub struct Round<'a> {
     pub shares: &'a BTreeMap<String, u8>,
     pub old: Answers,
     pub new: Answers,
-    /// Drift that the gates had lost before.
-    pub lost: (i64, i64),
 }
 
 impl Round<'_> {
@@ -101,11 +99,11 @@ pub enum Sort {
     Unreadable,
 }
 
-/// What a body is to the rules of one or more rows.
-pub fn sort(body: &Body, rules: &[&[Rule]]) -> Sort {
+/// What a request's body is to the rules of one or more rows.
+pub fn sort(request: &Request, rules: &[&[Rule]]) -> Sort {
     let mut met = Vec::new();
     for rules in rules {
-        match body.read(rules) {
+        match request.read(rules) {
             Reading::Unreadable => return Sort::Unreadable,
             Reading::Meets(numbers) => {
                 met.extend(

@@ -42,9 +42,7 @@ pub async fn run(name: &str, place: Place, extent: Extent, seed: u64) -> Tally {
         let reports = reports(number % extent.verified_every == 0, place, scenario.switches);
         let found = play(&bench, &scenario, &shares, &reports, extent.explained, &mut tally).await;
         for one in tally.disagree(&found) {
-            if shown < SHOWN
-                && std::env::var("GATE_ONLY").map_or(true, |s| s.split('|').any(|s| one.kind.contains(s)))
-            {
+            if shown < SHOWN {
                 shown += 1;
                 let (small, one) = shrink(&bench, scenario.clone(), one, &shares).await;
                 print(&small, &one);
@@ -92,7 +90,6 @@ pub async fn play(
     tally: &mut Tally,
 ) -> Vec<Disagreement> {
     tally.met_people(scenario.world.admins.len() + scenario.world.tokens.len());
-    let t0 = Instant::now();
     for (side, mapping) in [(&bench.old, &scenario.old), (&bench.new, &scenario.new)] {
         tally.met(&mapping.text());
         side.install(&scenario.world, scenario.switches).await;
@@ -100,19 +97,13 @@ pub async fn play(
             return vec![Disagreement::new(Report::Gate, "a mapping is refused", told)];
         }
     }
-    eprintln!("installed {:?}", t0.elapsed());
-    let t0 = Instant::now();
     let old = ask(&bench.old, scenario).await;
-    eprintln!("asked {} x {} {:?}", scenario.callers.len(), scenario.requests.len(), t0.elapsed());
     let new = ask(&bench.new, scenario).await;
-    let lost = (old.lost, new.lost);
-    let round = Round { bench, scenario, shares, old: old.answers, new: new.answers, lost };
+    let round = Round { bench, scenario, shares, old: old.answers, new: new.answers };
     let mut found = gate_answers::compare_counts(&round, Which::Old, old.reached, old.denials);
     found.extend(gate_answers::compare_counts(&round, Which::New, new.reached, new.denials));
     for report in reports {
-        let t = Instant::now();
         found.extend(compare(&round, *report, explained, tally).await);
-        eprintln!("   {} {:?}", report.name(), t.elapsed());
     }
     found
 }
@@ -130,9 +121,8 @@ async fn compare(
             let switches = round.scenario.switches;
             let (old, new) = (round.side(Which::Old), round.side(Which::New));
             tokio::join!(old.wait_for_the_logs(switches), new.wait_for_the_logs(switches));
-            for (which, lost) in [(Which::Old, round.lost.0), (Which::New, round.lost.1)] {
-                let lost = round.side(which).lost_drift().await - lost;
-                found.extend(gate_answers::compare_drift(round, which, lost, tally).await);
+            for which in Which::BOTH {
+                found.extend(gate_answers::compare_drift(round, which, tally).await);
             }
         }
         Report::Replay => found.extend(replay_report::compare(round, tally)),
@@ -156,12 +146,10 @@ struct Done {
     reached: usize,
     /// Denials that the audit has.
     denials: i64,
-    /// Drift that the gate had lost before.
-    lost: i64,
 }
 
 async fn ask(side: &Side, scenario: &Scenario) -> Done {
-    let (reached, denials, lost) = (side.reached(), side.denials().await, side.lost_drift().await);
+    let (reached, denials) = (side.reached(), side.denials().await);
     let answers = side.ask_all(&scenario.callers, &scenario.requests).await;
-    Done { answers, reached: side.reached() - reached, denials: side.denials().await - denials, lost }
+    Done { answers, reached: side.reached() - reached, denials: side.denials().await - denials }
 }

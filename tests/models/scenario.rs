@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::bench::Place;
-use crate::bodies::{self, Body};
+use crate::bodies::{self, Body, Reading};
 use crate::callers::Caller;
 use crate::decision_model::Switches;
 use crate::format::{Mapping, Rule, Unmapped};
@@ -32,6 +32,14 @@ pub struct Request {
 impl Request {
     pub fn plain(method: &'static str, path: &str, body: Body) -> Request {
         Request { method, path: path.to_owned(), body, htmx: false, upgrade: false }
+    }
+
+    /// How these rules read the request. OPTIONS is answered by Flask itself: nobody reads its body.
+    pub fn read(&self, rules: &[Rule]) -> Reading {
+        match self.method {
+            "OPTIONS" if !rules.is_empty() => Reading::Unreadable,
+            _ => self.body.read(rules),
+        }
     }
 
     pub fn in_words(&self) -> String {

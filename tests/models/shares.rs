@@ -59,7 +59,12 @@ fn mapping() -> Mapping {
         freshness: None,
         rows: vec![row(percent)],
     });
-    Mapping { unmapped: None, clusters: clusters.collect(), blueprints: blueprints.collect() }
+    Mapping {
+        unmapped: None,
+        counts_rows: false,
+        clusters: clusters.collect(),
+        blueprints: blueprints.collect(),
+    }
 }
 
 fn row(percent: u8) -> Row {

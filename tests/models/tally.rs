@@ -14,7 +14,6 @@ pub struct Tally {
     kinds: Vec<(Disagreement, usize)>,
     mappings: BTreeSet<String>,
     people: usize,
-    lost: i64,
     keys: BTreeSet<&'static str>,
 }
 
@@ -38,11 +37,6 @@ impl Tally {
 
     pub fn met_people(&mut self, number: usize) {
         self.people += number;
-    }
-
-    /// Notes drift that a gate could not write, and said so.
-    pub fn lost(&mut self, number: i64) {
-        self.lost += number;
     }
 
     /// Notes disagreements; those of a new kind come back, one each.
@@ -90,17 +84,12 @@ impl Tally {
             write!(line, " {} {disagreements} of {},", report.name(), self.pairs(report))
                 .expect("a string takes whatever is written");
         }
-        let mut line = line.trim_end_matches(',').to_owned();
-        if self.lost > 0 {
-            write!(line, "; {} drift events that the gate counts as lost", self.lost)
-                .expect("a string takes whatever is written");
-        }
-        line
+        line.trim_end_matches(',').to_owned()
     }
 }
 
 /// Every key and word of the format, as a file spells it.
-const KEYS: [&str; 35] = [
+const KEYS: [&str; 36] = [
     "unmapped = \"deny\"",
     "unmapped = \"forward\"",
     " = \"legacy\"",
@@ -136,4 +125,5 @@ const KEYS: [&str; 35] = [
     ", freshness = \"",
     "totp = \"",
     "websocket = true",
+    "rows = ",
 ];
