@@ -16,7 +16,7 @@ use crate::registry::Registry;
 use crate::replay::{Because, Changed, Recorded, Replay, replay};
 use crate::store::SharedStore;
 
-/// Hold requests that were really made against a candidate mapping (`--mapping FILE`)
+/// Decide requests that were really made again, by a candidate mapping (`--mapping FILE`)
 ///
 /// From the decision log of the gates on this database, with V2 in force and the grants of today. Bodies are not kept, nor who
 /// asked for paths without a row: what depends on them is told as what may be.

@@ -94,7 +94,8 @@ async fn the_running_mapping_row_by_row() {
 #[tokio::test]
 async fn what_a_candidate_would_change() {
     let scene = Scene::new(Database::Sqlite, API).await;
-    let candidate = MAPPING.replace("S = \"shadow\"", "S = \"v2\"").replace(
+    let forward = MAPPING.replace("version = 1\n", "version = 1\nunmapped = \"forward\"\n");
+    let candidate = forward.replace("S = \"shadow\"", "S = \"v2\"").replace(
         "\"GET /public\" = { public = true }",
         "\"GET /public\" = { legacy = [\"ops\"], undecided = \"AMBIGUOUS-2\", options = { A = \"console-user\", B = \"console-manager\" } }",
     );
@@ -118,6 +119,10 @@ async fn what_a_candidate_would_change() {
             scene.gate.attempt(&[&["diff", &old, &new, "--format", "json"], arguments].concat());
         assert_eq!(code, 1, "{printed}");
         assert_eq!(told, serde_json::from_str::<Value>(&printed).expect("JSON"), "{query}");
+        // What nobody wrote down comes first.
+        let first = &told["changes"][0];
+        assert_eq!((&first["route"], &first["strangers"]), (&Value::Null, &json!("gain")), "{query}");
+        assert!(told["warnings"][0].as_str().is_some_and(|told| told.starts_with("what no row covers opens")));
     }
     let (_, told) = scene.diff("", MAPPING).await;
     assert_eq!((&told["changes"], &told["from_sha256"]), (&json!([]), &told["to_sha256"]));
