@@ -42,10 +42,8 @@ pub enum ActivationError {
     #[error("cannot read {path}: {why}")]
     Unreadable { path: String, why: String },
     /// Somebody writes it without end.
-    #[error(
-        "{path} kept changing for {waited:?}: put the file there in one step, with `mv`, and start again"
-    )]
-    Unsettled { path: String, waited: Duration },
+    #[error("{path} does not stop changing: put the file there in one step, with `mv`, and start again")]
+    Unsettled { path: String },
     #[error(transparent)]
     Unsound(#[from] Diagnostics),
     /// The database is away, or it did not take the record: an activation that leaves none does not happen.

@@ -20,7 +20,7 @@ use crate::store::{SharedStore, StoreError};
 
 /// How often the pin and the file are looked at whatever the kernel says.
 pub(super) const POLL: Duration = Duration::from_millis(500);
-/// A file that has not settled for so long is told.
+/// A file that could have settled for so long, and has not, is told.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is reported of a problem: `rollback` prints it.
 const MOST_PROBLEM: usize = 2_000;
@@ -54,7 +54,7 @@ pub(super) struct Troubles {
     file: Option<Refusal<Result<MappingSha256, String>>>,
     /// The pinned mapping.
     pin: Option<Refusal<MappingSha256>>,
-    /// The database.
+    /// The database, which may be back at the next look: logged, and not reported as a refusal.
     database: Option<String>,
     is_unsettled: bool,
 }
@@ -143,7 +143,7 @@ impl Refresher {
 
     fn note_changing(&mut self, since: Duration) {
         gauge!("gate_mapping_file_changing_seconds").set(since.as_secs_f64());
-        let is_unsettled = since >= PATIENCE;
+        let is_unsettled = since >= self.settling.time() + PATIENCE;
         if is_unsettled && !self.troubles.is_unsettled {
             let file = self.file.path().display();
             tracing::warn!(%file, ?since, "the mapping file keeps changing and is not taken up until it stays the same");
@@ -278,9 +278,8 @@ impl Refresher {
 
     /// What this gate runs, and what is wrong.
     pub(super) fn runs(&self) -> Runs {
-        let Troubles { file, pin, database, .. } = &self.troubles;
-        let refused = pin.as_ref().map(|refusal| &refusal.why).or(file.as_ref().map(|refusal| &refusal.why));
-        let problem = database.as_ref().or(refused);
+        let Troubles { file, pin, .. } = &self.troubles;
+        let problem = pin.as_ref().map(|refusal| &refusal.why).or(file.as_ref().map(|refusal| &refusal.why));
         Runs {
             mapping: self.holder.running().sha256().clone(),
             file: self.file_sha256.clone(),

@@ -31,6 +31,11 @@ impl<T: PartialEq> Settling<T> {
         Settling { settle, settled: None, pending: None, changing: None }
     }
 
+    /// How far apart two looks are that agree.
+    pub(super) fn time(&self) -> Duration {
+        self.settle
+    }
+
     /// Notes what a look between `began` and `ended` saw.
     pub(super) fn note(&mut self, seen: T, began: Instant, ended: Instant) -> Look {
         if self.settled.as_ref() == Some(&seen) {

@@ -55,9 +55,8 @@ async fn settled(file: &mut FileReader, settling: &mut Settling<Stamp>) -> Resul
         let Look::Changing { again, since } = settling.note(seen.stamp.clone(), began, Instant::now()) else {
             return Ok(seen);
         };
-        if since >= PATIENCE {
-            let path = file.path().display().to_string();
-            return Err(ActivationError::Unsettled { path, waited: since });
+        if since >= settling.time() + PATIENCE {
+            return Err(ActivationError::Unsettled { path: file.path().display().to_string() });
         }
         looks += 1;
         if looks == 2 {
@@ -120,7 +119,7 @@ impl First {
         match seen {
             Ok(Seen { text: Ok(text), .. }) => checked(&path, text, store).await,
             Ok(Seen { text: Err(why), .. }) => Err(ActivationError::Unreadable { path, why: why.clone() }),
-            Err(_) => Err(ActivationError::Unsettled { path, waited: PATIENCE }),
+            Err(_) => Err(ActivationError::Unsettled { path }),
         }
     }
 }
