@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
 use crate::ids::{InstanceId, MappingSha256, PinId};
 
 /// What a gate decides by.
@@ -133,7 +133,7 @@ macro_rules! running_store {
                         .bind(runs.file.as_ref().map(MappingSha256::as_str))
                         .bind(runs.pin.as_str())
                         .bind(runs.is_held)
-                        .bind(runs.problem.as_deref())
+                        .bind(runs.problem.as_deref().map(storable))
                         .execute(&self.pool)
                         .await?;
                     Ok(())

@@ -62,6 +62,15 @@ async fn a_silent_gate_is_forgotten_only_as_it_was_read(database: &Database) {
     assert_eq!(store.running_gates().await.unwrap(), []);
 }
 
+/// A mistake quotes the file, and a TOML string can hold U+0000: a gate that could not report it would look dead.
+async fn a_problem_that_quotes_a_nul_is_reported(database: &Database) {
+    let mut quoting = report("1", 'a', None);
+    quoting.runs.problem = Some("`a\0b` means nothing".into());
+    database.store.report_running(&quoting).await.unwrap();
+    let gates = database.store.running_gates().await.unwrap();
+    assert_eq!(gates[0].runs.problem.as_deref(), Some("`a\u{fffd}b` means nothing"));
+}
+
 /// Reports come every two seconds from every gate: they must not make anybody's cache worthless.
 async fn a_report_does_not_raise_the_epoch(database: &Database) {
     let before = database.epoch().await;
@@ -73,5 +82,6 @@ async fn a_report_does_not_raise_the_epoch(database: &Database) {
 on_both!(
     a_report_is_read_as_it_was_written_and_counted,
     a_silent_gate_is_forgotten_only_as_it_was_read,
+    a_problem_that_quotes_a_nul_is_reported,
     a_report_does_not_raise_the_epoch,
 );
