@@ -220,18 +220,11 @@ impl<F: FnMut(Finding)> Verifier<F> {
         }
     }
 
-    /// Takes what `gate_audit_control` says, read before the first row; `None`: its row is gone.
-    pub fn control_before(&mut self, said: Option<&ChainHead>) {
+    /// Takes what `gate_audit_control` says, before the first row and as of the same moment; `None`: its row is gone.
+    pub fn control_head(&mut self, said: Option<&ChainHead>) {
         match said.and_then(control_head) {
-            Some(head) => self.claims.control_before(head),
+            Some(head) => self.claims.control_head(head),
             None => self.find_control_head(said.map(|said| said.sequence)),
-        }
-    }
-
-    /// Takes what `gate_audit_control` says, read after the last row: commands may have gone on meanwhile.
-    pub fn control_after(&mut self, said: Option<&ChainHead>) {
-        if let Some(head) = said.and_then(control_head) {
-            self.claims.control_after(head);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::audit::event::{AuditEvent, ChainHead};
 use crate::audit::keys::KeyRing;
 use crate::audit::note::Note;
 use crate::clock::SystemClock;
-use crate::store::audit::{ControlChain, StoredCustomerEvent, StoredEvent};
+use crate::store::audit::{ControlChain, Evidence, StoredEvent};
 
 /// How the store treats one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,7 +96,7 @@ impl AuditStore for Store {
         unreachable!("a writer reads nothing")
     }
 
-    async fn send_by_chain(&self, _: mpsc::Sender<StoredEvent>) -> Result<(), StoreError> {
+    async fn send_evidence(&self, _: mpsc::Sender<Evidence>) -> Result<(), StoreError> {
         unreachable!("a writer reads nothing")
     }
 
@@ -114,10 +114,6 @@ impl AuditStore for Store {
     }
 
     async fn control_chain(&self) -> Result<ControlChain, StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
-    async fn send_customer_events(&self, _: mpsc::Sender<StoredCustomerEvent>) -> Result<(), StoreError> {
         unreachable!("a writer reads nothing")
     }
 

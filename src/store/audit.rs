@@ -6,18 +6,18 @@ mod stored;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, QueryBuilder};
+use sqlx::{Executor as _, FromRow, QueryBuilder};
 use tokio::sync::mpsc;
 
 use self::control::{
     CONTROL_CHAIN, ControlColumns, HeadRow, LEAVE_CONTROL, TAKE_CONTROL, control_head, control_row,
 };
 use self::exact::Exact;
-pub use self::stored::{ControlChain, StoredCustomerEvent, StoredEvent};
+pub use self::stored::{ControlChain, Evidence, StoredCustomerEvent, StoredEvent};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::audit::chain::CONTROL;
 use crate::audit::customer::CustomerEvent;
@@ -46,18 +46,18 @@ pub trait AuditStore {
     /// The row with that id.
     async fn by_id(&self, id: uuid::Uuid) -> Result<Option<StoredEvent>, StoreError>;
 
-    /// Sends every row, all of a chain together and in the order of their sequence, as of one moment.
+    /// Sends everything that can be verified, as of one moment, in the order of [`Evidence`].
     ///
     /// # Errors
     ///
     /// The database went away in the middle, or holds a row that cannot be read.
-    async fn send_by_chain(&self, rows: mpsc::Sender<StoredEvent>) -> Result<(), StoreError>;
+    async fn send_evidence(&self, evidence: mpsc::Sender<Evidence>) -> Result<(), StoreError>;
 
     /// Sends the rows from `since` on and before `until`, in the order of their times, as of one moment.
     ///
     /// # Errors
     ///
-    /// As [`AuditStore::send_by_chain`].
+    /// As [`AuditStore::send_evidence`].
     async fn send_by_time(
         &self,
         since: DateTime<Utc>,
@@ -70,13 +70,6 @@ pub trait AuditStore {
 
     /// Where the chain that commands share ends, and where `gate_audit_control` says that it does.
     async fn control_chain(&self) -> Result<ControlChain, StoreError>;
-
-    /// Sends every customer's event with what its twin says; and for a twin without its event, only the twin's id.
-    ///
-    /// # Errors
-    ///
-    /// As [`AuditStore::send_by_chain`].
-    async fn send_customer_events(&self, rows: mpsc::Sender<StoredCustomerEvent>) -> Result<(), StoreError>;
 
     /// Admins whose rows are gone and whose traces in the audit are not.
     async fn pending_erasures(&self) -> Result<Vec<String>, StoreError>;
@@ -145,12 +138,12 @@ const ERASE: &str = "
 const ERASED: &str = "DELETE FROM gate_pending_erasures WHERE actor_id = $1";
 
 /// Hands rows on as they come. Whoever has heard enough drops the other end.
-async fn send<T>(
+async fn send<T, E: From<T>>(
     mut rows: impl Stream<Item = Result<T, sqlx::Error>> + Unpin,
-    to: mpsc::Sender<T>,
+    to: &mpsc::Sender<E>,
 ) -> Result<(), StoreError> {
     while let Some(row) = rows.try_next().await? {
-        if to.send(row).await.is_err() {
+        if to.send(row.into()).await.is_err() {
             break;
         }
     }
@@ -160,6 +153,8 @@ async fn send<T>(
 impl PostgresStore {
     // The gate's role may insert customers' events and not see them: functions of the owner's do this for it.
     const CUSTOMER_TRACES: &'static str = "SELECT gate_customer_traces($1)";
+
+    const SNAPSHOT: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
     async fn erase_customer(
         connection: &mut sqlx::PgConnection,
@@ -194,6 +189,8 @@ impl PostgresStore {
 impl SqliteStore {
     const CUSTOMER_TRACES: &'static str = "SELECT COUNT(*) FROM customer_audit_events WHERE actor_id = $1";
 
+    const SNAPSHOT: &'static str = "BEGIN";
+
     async fn erase_customer(
         connection: &mut sqlx::SqliteConnection,
         actor_id: &str,
@@ -214,8 +211,11 @@ impl SqliteStore {
         rows.map(|row| Exact::from_row(&row?).map(|Exact(row)| row))
     }
 
+    /// A connection that does not go back to the pool: it may be left in the middle of a snapshot.
     async fn long_reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
-        Ok(self.pool.acquire().await?)
+        let mut connection = self.pool.acquire().await?;
+        connection.close_on_drop();
+        Ok(connection)
     }
 }
 
@@ -371,9 +371,18 @@ macro_rules! audit_store {
                 .await
             }
 
-            async fn send_by_chain(&self, rows: mpsc::Sender<StoredEvent>) -> Result<(), StoreError> {
-                let mut connection = self.long_reader().await?;
-                send(Self::exactly(sqlx::query(BY_CHAIN).fetch(&mut *connection)), rows).await
+            async fn send_evidence(&self, evidence: mpsc::Sender<Evidence>) -> Result<(), StoreError> {
+                let mut snapshot = self.long_reader().await?;
+                snapshot.execute(Self::SNAPSHOT).await?;
+                let chain: ControlColumns = sqlx::query_as(CONTROL_CHAIN).fetch_one(&mut *snapshot).await?;
+                let head = stream::iter([Ok(ControlChain::from(chain))]);
+                send(head, &evidence).await?;
+                let rows = Self::exactly::<StoredEvent>(sqlx::query(BY_CHAIN).fetch(&mut *snapshot));
+                send(rows, &evidence).await?;
+                let customers = sqlx::query(CUSTOMER_EVENTS).fetch(&mut *snapshot);
+                send(Self::exactly::<StoredCustomerEvent>(customers), &evidence).await?;
+                snapshot.execute("COMMIT").await?;
+                Ok(())
             }
 
             async fn send_by_time(
@@ -383,7 +392,7 @@ macro_rules! audit_store {
                 rows: mpsc::Sender<StoredEvent>,
             ) -> Result<(), StoreError> {
                 let mut connection = self.long_reader().await?;
-                send(sqlx::query_as(BY_TIME).bind(since).bind(until).fetch(&mut *connection), rows).await
+                send(sqlx::query_as(BY_TIME).bind(since).bind(until).fetch(&mut *connection), &rows).await
             }
 
             async fn heads(&self) -> Result<Vec<ChainHead>, StoreError> {
@@ -403,14 +412,6 @@ macro_rules! audit_store {
                     Ok(row.into())
                 })
                 .await
-            }
-
-            async fn send_customer_events(
-                &self,
-                rows: mpsc::Sender<StoredCustomerEvent>,
-            ) -> Result<(), StoreError> {
-                let mut connection = self.long_reader().await?;
-                send(Self::exactly(sqlx::query(CUSTOMER_EVENTS).fetch(&mut *connection)), rows).await
             }
 
             async fn pending_erasures(&self) -> Result<Vec<String>, StoreError> {

@@ -13,7 +13,7 @@ use console_gate::audit::verify::Verifier;
 use console_gate::audit::{AuditRecord, Draft, Entry, Notary, Note};
 use console_gate::clock::SystemClock;
 use console_gate::store::StoreError;
-use console_gate::store::audit::StoredEvent;
+use console_gate::store::audit::{Evidence, StoredEvent};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -311,9 +311,13 @@ async fn a_gate_keeps_checkpoints_of_the_commands_chain(database: &Database) {
 
 async fn by_chain(database: &Database) -> Vec<StoredEvent> {
     let (sender, receiver) = tokio::sync::mpsc::channel(2);
-    let (sent, rows) = futures::future::join(database.store.send_by_chain(sender), all(receiver)).await;
+    let (sent, evidence) = futures::future::join(database.store.send_evidence(sender), all(receiver)).await;
     sent.unwrap();
-    rows
+    let rows = evidence.into_iter().filter_map(|piece| match piece {
+        Evidence::Row(row) => Some(*row),
+        Evidence::ControlChain(_) | Evidence::Customer(_) => None,
+    });
+    rows.collect()
 }
 
 async fn all<T>(mut receiver: tokio::sync::mpsc::Receiver<T>) -> Vec<T> {

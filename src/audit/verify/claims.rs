@@ -49,8 +49,8 @@ pub(super) struct Claims {
     ends: HashMap<String, (i64, Mac)>,
     /// What was found about a chain after it was read.
     late: Vec<Finding>,
-    /// The head of the commands' chain, as it was before the rows were read, and as it was after.
-    control: [Option<Head>; 2],
+    /// What `gate_audit_control` says.
+    control: Option<Head>,
     /// How many rows, and customers' events, name an event as what erased them.
     erased: BTreeMap<String, (u64, u64)>,
     /// How many an event says that it erased.
@@ -63,22 +63,16 @@ impl Claims {
         self.witness(chain, head, Witness::Checkpoint);
     }
 
-    /// The head of the commands' chain before the first row is read.
-    pub(super) fn control_before(&mut self, head: Head) {
-        self.control[0] = Some(head);
+    pub(super) fn control_head(&mut self, head: Head) {
+        self.control = Some(head);
         if head.sequence > 0 {
             self.reach(CONTROL, head.sequence, Witness::ControlHead);
         }
     }
 
-    /// The head of the commands' chain after the last row was read.
-    pub(super) fn control_after(&mut self, head: Head) {
-        self.control[1] = Some(head);
-    }
-
     /// The mac that `gate_audit_control` says of this place, if it says one.
     pub(super) fn control_says(&self, chain: &str, place: i64) -> Option<Mac> {
-        self.control[0].filter(|head| chain == CONTROL && head.sequence == place).map(|head| head.mac)
+        self.control.filter(|head| chain == CONTROL && head.sequence == place).map(|head| head.mac)
     }
 
     fn witness(&mut self, chain: &str, head: Head, by: Witness) {
@@ -179,9 +173,9 @@ impl Claims {
         findings
     }
 
-    /// The rows of the commands' chain end where its head says, or before a head that rose meanwhile.
+    /// The rows of the commands' chain end where its head says.
     fn beyond_the_head(&self) -> Option<Finding> {
-        let says = self.control[1]?.sequence;
+        let says = self.control?.sequence;
         let end = self.ends.get(CONTROL).map_or(0, |(end, _)| *end);
         (end > says).then(|| about(CONTROL, end, Kind::ControlHead { says: Some(says) }))
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::audit::verify::{Finding as Damage, Kind, Summary, Verifier};
 use crate::cli::{Common, Finding, with_notary};
 use crate::store::SharedStore;
-use crate::store::audit::{StoredCustomerEvent, StoredEvent};
+use crate::store::audit::Evidence;
 
 /// Rows on their way from the database.
 const AHEAD: usize = 1_024;
@@ -74,35 +74,29 @@ async fn verify<F: FnMut(Damage)>(
             verifier.checkpoint(number, &line.with_context(|| path.display().to_string())?);
         }
     }
-    // Before the rows and after them, for commands may go on meanwhile.
-    verifier.control_before(store.control_chain().await?.head.as_ref());
-    let (sender, rows) = mpsc::channel::<StoredEvent>(AHEAD);
-    let reading = each(rows, |row| verifier.row(row.into_row()));
-    let (sent, ()) = futures::future::join(store.send_by_chain(sender), reading).await;
-    sent.context("the rows cannot be read to their end")?;
-    verifier.control_after(store.control_chain().await?.head.as_ref());
-
-    let (sender, rows) = mpsc::channel::<StoredCustomerEvent>(AHEAD);
-    let reading = each(rows, |row| verifier.customer(&row.into_row()));
-    let (sent, ()) = futures::future::join(store.send_customer_events(sender), reading).await;
-    sent.context("customers' events cannot be read to their end")?;
-    Ok(verifier.finish())
-}
-
-/// Takes every row, and shows a person at a terminal how far it has come.
-async fn each<T>(mut rows: mpsc::Receiver<T>, mut take: impl FnMut(T)) {
+    let (sender, mut evidence) = mpsc::channel(AHEAD);
     let is_watched = std::io::stderr().is_terminal();
-    let mut count = 0_u64;
-    while let Some(row) = rows.recv().await {
-        take(row);
-        count += 1;
-        if is_watched && count.is_multiple_of(PROGRESS) {
-            eprint!("\r{count} rows");
+    let reading = async {
+        let mut count = 0_u64;
+        while let Some(piece) = evidence.recv().await {
+            match piece {
+                Evidence::ControlChain(chain) => verifier.control_head(chain.head.as_ref()),
+                Evidence::Row(row) => verifier.row(row.into_row()),
+                Evidence::Customer(row) => verifier.customer(&row.into_row()),
+            }
+            count += 1;
+            if is_watched && count.is_multiple_of(PROGRESS) {
+                eprint!("\r{count} rows");
+            }
         }
-    }
-    if is_watched && count >= PROGRESS {
-        eprint!("\r");
-    }
+        if is_watched && count >= PROGRESS {
+            eprint!("\r");
+        }
+        verifier.finish()
+    };
+    let (sent, summary) = futures::future::join(store.send_evidence(sender), reading).await;
+    sent.context("the rows cannot be read to their end")?;
+    Ok(summary)
 }
 
 fn found(damage: &Damage) -> Found {

@@ -19,6 +19,35 @@ pub struct ControlChain {
     pub end: Option<ChainHead>,
 }
 
+/// What can be verified, in the order in which it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    /// First, and once.
+    ControlChain(ControlChain),
+    /// Every row, all of a chain together and in the order of their sequence.
+    Row(Box<StoredEvent>),
+    /// Every customer's event with what its twin says; and for a twin without its event, only the twin's id.
+    Customer(Box<StoredCustomerEvent>),
+}
+
+impl From<ControlChain> for Evidence {
+    fn from(chain: ControlChain) -> Evidence {
+        Evidence::ControlChain(chain)
+    }
+}
+
+impl From<StoredEvent> for Evidence {
+    fn from(row: StoredEvent) -> Evidence {
+        Evidence::Row(Box::new(row))
+    }
+}
+
+impl From<StoredCustomerEvent> for Evidence {
+    fn from(row: StoredCustomerEvent) -> Evidence {
+        Evidence::Customer(Box::new(row))
+    }
+}
+
 /// An audit row as it is read back. What a row must have is optional here: somebody may have taken it.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
 pub struct StoredEvent {
