@@ -141,7 +141,7 @@ fn in_words(sort: &Sort) -> &'static str {
 /// The entries that speak of a body of this sort.
 fn entries<'a>(told: &'a Value, sort: &Sort) -> Vec<&'a Value> {
     let all = told["caller"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let plain = || all.iter().filter(|entry| entry["body"].is_null());
+    let plain = || all.iter().filter(|entry| entry["body"].is_null() || entry["body"]["kind"] == "no_rule");
     match sort {
         Sort::Plain => plain().collect(),
         Sort::Unreadable => {
@@ -163,7 +163,7 @@ fn entries<'a>(told: &'a Value, sort: &Sort) -> Vec<&'a Value> {
 
 /// Whether a report's word for bodies is that none can be read as the rules need.
 pub fn is_unreadable(body: &Value) -> bool {
-    body.as_str().is_some_and(|word| word.contains("unreadable")) || body.get("unreadable").is_some()
+    body["kind"] == "unreadable"
 }
 
 /// How a request ends by the report: where a body meets several rules, any denial is one.

@@ -17,11 +17,18 @@ use crate::world::MARKER;
 /// Who asked for what, and how it ended.
 type Asked = (String, String, String, String);
 
+/// What replay says of a request: its other ends, and whether they depend on who asked.
+#[derive(Default)]
+struct Claim {
+    words: BTreeSet<String>,
+    depends_on_caller: bool,
+}
+
 /// Runs the command on what the old gate has logged. It takes V2 to be in force, so it is asked while it is.
 pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
     let mut found = Vec::new();
     let told = run(round);
-    let mut said: BTreeMap<Asked, BTreeSet<String>> = BTreeMap::new();
+    let mut said: BTreeMap<Asked, Claim> = BTreeMap::new();
     for one in told["changed"].as_array().expect("a list") {
         let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
         if text("caller") == MARKER {
@@ -33,22 +40,33 @@ pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
             found.push(located(round, this, &text("caller"), &text("method"), &text("path")));
         }
         let asked = (text("caller"), text("method"), text("path"), text("before"));
-        said.entry(asked).or_default().insert(text("after"));
+        let claim = said.entry(asked).or_default();
+        claim.words.insert(text("after"));
+        claim.depends_on_caller |= one["depends_on_caller"] == true;
     }
     let real = real(round);
     for (asked, after) in &real {
         tally.count(Report::Replay);
-        let words = said.remove(asked).unwrap_or_else(|| BTreeSet::from([asked.3.clone()]));
-        // Where no body was one that the new row's rules can read, the round has no answer to compare with.
-        if after.words.is_empty() || words.is_subset(&after.words) {
+        let Claim { mut words, depends_on_caller } = said.remove(asked).unwrap_or_default();
+        if words.is_empty() || depends_on_caller {
+            words.insert(asked.3.clone());
+        }
+        // Where no body was one that the new row's rules can read, the round has no answer to compare with. Where the log
+        // does not say who asked, replay names every end that there may be.
+        let agrees = if depends_on_caller {
+            after.words.is_subset(&words)
+        } else {
+            after.words.is_empty() || words.is_subset(&after.words)
+        };
+        if agrees {
             continue;
         }
         let kind = format!("{} becomes {words:?} instead of {:?}", asked.3, after.words);
         let text = format!("replay says {words:?}, the gate with the new mapping answered {:?}", after.words);
         found.push(Disagreement::new(Report::Replay, kind, text).by(&after.caller).at(&after.request));
     }
-    for (asked, words) in said {
-        let told = format!("{asked:?} becomes {words:?}, and it was not asked for");
+    for (asked, claim) in said {
+        let told = format!("{asked:?} becomes {:?}, and it was not asked for", claim.words);
         found.push(Disagreement::new(Report::Replay, "an invented request", told));
     }
     found

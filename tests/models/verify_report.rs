@@ -60,8 +60,8 @@ fn compare_outcome(round: &Round<'_>, outcome: &Value) -> Option<Disagreement> {
         format!("{} had {} where {} was expected", text("who"), outcome["status"], text("expected"))
     } else if outcome["audit_rows"].as_u64() != Some(u64::from(text("expected") == "deny")) {
         format!("{} audit rows for {}", outcome["audit_rows"], text("expected"))
-    } else if row.as_deref() != Some(text("route")) {
-        format!("asks {row:?} and calls it {}", text("route"))
+    } else if row.as_deref() != outcome["route"].as_str() {
+        format!("asks {row:?} and calls it {}", outcome["route"])
     } else if text("who") == "nobody" {
         let facts = round.facts(Which::New);
         let request = Request::plain(method, text("path"), Body::none());
