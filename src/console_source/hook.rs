@@ -176,7 +176,11 @@ impl Hooks {
                 return self.may_gate(world, at, registers, &what, &format!("`@{name}` stands on it"));
             }
         }
-        if let Some(reason) = refusal(world, function, MAX_DEPTH) {
+        let refusal = refusal(world, function, MAX_DEPTH).or_else(|| {
+            let reason = || "whether it is registered depends on a condition".to_owned();
+            (!gates.is_empty() && is_conditional(at.node)).then(reason)
+        });
+        if let Some(reason) = refusal {
             return self.may_gate(world, at, registers, &what, &reason);
         }
         if gates.is_empty() {
@@ -222,6 +226,20 @@ fn registers<'t>(world: &World<'t>, at: At<'t>) -> Option<(&'t str, Receiver)> {
     let method = world.method(at)?;
     let is_hook = HOOKS.iter().any(|(word, _)| *word == method.word);
     is_hook.then(|| (method.word, world.receiver(method.object)))
+}
+
+/// Whether a statement runs only under some condition.
+fn is_conditional(node: Node<'_>) -> bool {
+    const CONDITIONS: [&str; 7] = [
+        "if_statement",
+        "conditional_expression",
+        "boolean_operator",
+        "for_statement",
+        "while_statement",
+        "try_statement",
+        "match_statement",
+    ];
+    std::iter::successors(node.parent(), Node::parent).any(|node| CONDITIONS.contains(&node.kind()))
 }
 
 /// How a function refuses a request by itself, if it is seen to.

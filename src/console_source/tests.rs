@@ -306,6 +306,8 @@ fn what_runs_before_a_route_gates_it_or_is_told() {
         ("bp.before_request(lambda: check())", "/b/x a|b+"),
         ("from other import guard\nbp.before_request(guard)", "/b/x a|b+"),
         ("import functools\nbp.before_request(functools.partial(g, 1))", "/b/x a|b+"),
+        ("if STRICT:\n    @bp.before_request\n    @require_role('a')\n    def g(): pass", "/b/x a|b+"),
+        ("for b in (bp,):\n    bp.before_request(require_role('a')(lambda: None))", "/b/x a|b+"),
         ("@app.url_value_preprocessor\ndef g(endpoint, values):\n    abort(404)", "/b/x a|b+"),
         // It refuses nobody.
         ("@bp.before_request\ndef g():\n    h()\ndef h():\n    return 1", "/b/x a|b"),
