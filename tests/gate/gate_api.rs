@@ -122,7 +122,9 @@ async fn what_a_candidate_would_change() {
         // What nobody wrote down comes first.
         let first = &told["changes"][0];
         assert_eq!((&first["route"], &first["strangers"]), (&Value::Null, &json!("gain")), "{query}");
-        assert!(told["warnings"][0].as_str().is_some_and(|told| told.starts_with("what no row covers opens")));
+        assert!(
+            told["warnings"][0].as_str().is_some_and(|told| told.starts_with("what no row covers opens"))
+        );
     }
     let (_, told) = scene.diff("", MAPPING).await;
     assert_eq!((&told["changes"], &told["from_sha256"]), (&json!([]), &told["to_sha256"]));

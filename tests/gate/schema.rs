@@ -7,11 +7,14 @@ use crate::support::{Database, Setup, World};
 const FUTURE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
     SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 12";
 
-/// What it does not know could decide who may do what: an older gate does not start. One that runs goes on.
+/// What it does not know could decide who may do what: an older gate does not start.
 async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(database: Database) {
     let world = World::new(database).await;
-    let gate = world.gate(&Setup::V2).await;
+    let mut gate = world.gate(&Setup::V2).await;
     world.execute(FUTURE).await;
+    // The running gate holds the listening addresses, so that another one could not start for that reason alone.
+    gate.signal("TERM");
+    assert!(gate.ends(Duration::from_secs(30)).await, "{}", gate.log());
     let (code, written) = gate.complaint(&["serve"]);
     assert_eq!(code, 2, "{written}");
     for words in ["newer release", "9000 from the future", env!("CARGO_PKG_VERSION"), "newer_schema"] {
@@ -41,8 +44,10 @@ async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to_on_postgre
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_none_of_a_gates_is_said_to_be() {
     let world = World::new(Database::Postgres).await;
-    let gate = world.gate(&Setup::V2).await;
+    let mut gate = world.gate(&Setup::V2).await;
     world.execute("DROP TABLE _sqlx_migrations").await;
+    gate.signal("TERM");
+    assert!(gate.ends(Duration::from_secs(30)).await, "{}", gate.log());
     let (code, written) = gate.complaint(&["serve"]);
     assert!(code == 2 && written.contains("none of the gate's tables"), "{written}");
 }
