@@ -13,13 +13,13 @@
 //! ```
 //!
 //! What concerns whom is for the [`ledger`] to say. A row may say `freshness = "push"` instead: then the epoch is what the
-//! database has told last, for as long as it is proven that it would have told of a change ([`push`]). Whoever takes
+//! database has told last, for as long as it is proven that it would have told of a change ([`push`]). A command that takes
 //! something away waits at the [`barrier`] until every gate has taken note, so that for such changes push is as good as a
 //! read for each request.
 //!
-//! An answer carries the epoch of its own snapshot, and each request holds that against what it needs itself. So a load
+//! An answer carries the epoch of its own snapshot, and each request compares that with what it needs itself. So a load
 //! that was under way when the epoch rose cannot bring an old answer back (the trap that others fell into with moka),
-//! whoever stores it and whoever waits for it.
+//! no matter who stores it or waits for it.
 
 pub mod barrier;
 mod keeper;

@@ -1,7 +1,7 @@
 //! Which changes concern whom, and so how old a cached answer may be.
 //!
 //! Every change of the access tables has a number: the epoch that it raised the counter to. Most changes concern
-//! everybody, for a role may be anybody's. A change of a session's row concerns whoever comes with that session, and says
+//! everybody, for a role may be anybody's. A change of a session's row concerns those who come with that session, and says
 //! so: the database lists it under its number, in the same transaction (`gate_session_changes`).
 //!
 //! ```text
@@ -25,7 +25,7 @@ use crate::store::control::ControlReading;
 /// Sessions that are remembered. With one more, the last change concerns everybody, and all are forgotten.
 const MOST: usize = 8_192;
 
-/// What was learnt from every read of the control row, whoever made it.
+/// What was learnt from all reads of the control row, strict ones and pushed ones.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     state: Mutex<State>,

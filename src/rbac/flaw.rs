@@ -61,14 +61,13 @@ impl fmt::Display for Flaw {
         let Flaw { kind, table, column, word, .. } = self;
         match word {
             Some(word) => write!(f, "`{table}.{column}` says `{word}`")?,
-            None => write!(f, "`{table}.{column}` says nothing that can be read")?,
+            None => return write!(f, "`{table}.{column}` is empty or cannot be read"),
         }
         match kind {
             FlawKind::UnknownRole => {
                 write!(f, ", which is none of {}", LegacyRole::ALL.map(LegacyRole::as_str).join(", "))
             }
-            FlawKind::Unusable if word.is_some() => f.write_str(", which is no time"),
-            FlawKind::Unusable => Ok(()),
+            FlawKind::Unusable => f.write_str(", which is no time"),
             FlawKind::Dangling => f.write_str(", which does not exist"),
             FlawKind::Misspelt => f.write_str(", which the gate does not read"),
         }

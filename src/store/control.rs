@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::{ColumnIndex, Decode, FromRow, Type};
 
+use super::lenient::text;
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
 use crate::audit::Note;
 use crate::ids::{Epoch, SessionId};
@@ -89,13 +91,34 @@ pub(super) fn after(known: Option<Epoch>) -> i64 {
 }
 
 /// The control row as it is read, once for each change.
-#[derive(sqlx::FromRow)]
 pub(super) struct Row {
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,
     changed_epoch: Option<i64>,
     session_id: Option<String>,
+}
+
+/// A session's id that cannot be read is in no cookie: its change goes unlisted, and the row is read all the same.
+impl<'r, R> FromRow<'r, R> for Row
+where
+    R: sqlx::Row,
+    &'static str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+    Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<bool>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Row, sqlx::Error> {
+        Ok(Row {
+            epoch: row.try_get("epoch")?,
+            rbac_v2: row.try_get("rbac_v2")?,
+            promoted: row.try_get("promoted")?,
+            changed_epoch: row.try_get("changed_epoch")?,
+            session_id: text(row, "session_id")?,
+        })
+    }
 }
 
 impl ControlReading {

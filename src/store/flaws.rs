@@ -1,4 +1,4 @@
-//! The rows of the access tables that cannot be used, for whoever mends them.
+//! The rows of the access tables that cannot be used, for the operator who corrects them.
 
 use async_trait::async_trait;
 use sqlx::Row as _;

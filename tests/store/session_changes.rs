@@ -147,6 +147,19 @@ async fn where_a_row_can_replace_another_nothing_is_listed_on_sqlite() {
     }
 }
 
+/// A text that is none, which SQLite keeps as one: the control row is read all the same, and the change concerns everybody.
+#[tokio::test]
+async fn a_session_id_that_is_no_text_stops_nobody_on_sqlite() {
+    let database = Database::sqlite().await;
+    database.execute(BASIS).await;
+    let insert = "INSERT INTO admin_sessions (id, admin_id) VALUES (CAST(x'ff' AS TEXT), 'anna')";
+    assert_eq!(listed(&database, insert).await, None);
+    assert_eq!(
+        listed(&database, "DELETE FROM admin_sessions WHERE id = 's1'").await,
+        Some(vec!["s1".to_owned()])
+    );
+}
+
 /// What the list promises, by what access says: a listed change leaves everybody as they were who comes with another
 /// session, or with none.
 async fn a_listed_change_leaves_everybody_else_as_they_were(database: &Database) {

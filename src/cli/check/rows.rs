@@ -8,7 +8,7 @@ use crate::report::{Finding, rules};
 /// Names of those whom rows of one kind are about that are told before they are only counted.
 const MOST_NAMES: usize = 5;
 
-/// One finding for each word in a place, whoever's rows it is in; the worst first.
+/// One finding for each word in a place, with all whose rows it is in; the worst first.
 pub(super) fn findings(flaws: &[Flaw]) -> Vec<Finding> {
     let mut alike: BTreeMap<Flaw, Vec<&Flaw>> = BTreeMap::new();
     for flaw in flaws {
@@ -70,7 +70,7 @@ mod tests {
             [
                 "`t.c` says `Ops`, which is none of superadmin, ops, support, readonly: it grants nothing \
                  (`a`, `b`, `c`, `d`, `e` and 2 more)",
-                "`t.c` says nothing that can be read: it allows nothing (2 rows)",
+                "`t.c` is empty or cannot be read: it allows nothing (2 rows)",
                 "`t.c` says `soon`, which is no time: it allows nothing (`ben`)",
                 "`t.c` says `Anna`, which does not exist: it grants nothing",
             ]

@@ -158,7 +158,7 @@ impl<'s> Sheet<'s> {
         if standing == Standing::Active {
             return Ok(access);
         }
-        // Whoever is not active holds nothing, whatever rows are left of them; and nothing of it can end: with the past
+        // A caller who is not active holds nothing, whatever rows are left; and nothing of it can end: with the past
         // expiry of a dead token, every cached answer would have lapsed.
         let Access { epoch, token, flaws, .. } = access;
         Ok(Access { standing, token, flaws, ..Access::nothing(epoch) })
