@@ -37,8 +37,8 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-## Models written from the documents, and each report, against running gates: 100,000 pairs of request and caller. Not
-## part of `make test` yet: it still disagrees about OPTIONS and numbers on rows with `when`, and reads `verify` as it was
+## Models written from the documents, and each report, against running gates: 100,000 pairs of request and caller; `make
+## test` has a short run
 models:
 	@tests/setup.sh test
 	GATE_MODELS=100000 $(CARGO) test --locked --test models -- --nocapture --test-threads=1
