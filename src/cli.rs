@@ -30,6 +30,7 @@ mod time;
 mod token;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -132,16 +133,16 @@ impl Command {
             | Command::Soak(_)
             | Command::History(_)
             | Command::Replay(_) => true,
+            Command::Drift(command) => command.only_reads(),
+            Command::Flag(command) => command.only_reads(),
+            Command::Token(command) => command.only_reads(),
             Command::Serve(_)
             | Command::Migrate(_)
             | Command::Import(_)
-            | Command::Drift(_)
-            | Command::Flag(_)
             | Command::Rollback(_)
             | Command::Audit(_)
             | Command::Retention(_)
             | Command::Verify(_)
-            | Command::Token(_)
             | Command::Keygen(_)
             | Command::Demo(_) => false,
         }
@@ -255,6 +256,11 @@ fn with_notary<T>(
         checkpoint::keep(settings, &store, &notary).await;
         outcome
     })
+}
+
+/// Prints what a command has done. What is committed does not depend on a reader: one that has gone stops nothing.
+fn announce(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Who runs the command, for audit rows: the login name, as the operating system tells it.

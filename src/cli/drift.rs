@@ -6,7 +6,7 @@ mod list;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use super::{Common, Finding, TextOrJson, kept, operator, with_notary, with_store};
+use super::{Common, Finding, TextOrJson, announce, kept, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::decision;
 use crate::drift::{Disagreement, Key, SignOff, Situation};
@@ -120,6 +120,10 @@ impl Present {
 }
 
 impl Drift {
+    pub(super) fn only_reads(&self) -> bool {
+        self.sign_off.is_none() && self.withdraw.is_none()
+    }
+
     fn asks_for(&self, drift: &Disagreement) -> bool {
         self.asks_for_cluster(&drift.cluster, drift.key.direction)
             && self.route.as_ref().is_none_or(|route| *route == drift.key.route)
@@ -160,7 +164,7 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Findi
             drift.id,
             actor_kind.word()
         );
-        println!("{}", wrapped(&told, COLUMNS, 0, 0));
+        announce(wrapped(&told, COLUMNS, 0, 0));
         Ok(Finding::Clean)
     })
 }
@@ -182,7 +186,7 @@ fn withdraw(settings: &Settings, id: &str) -> anyhow::Result<Finding> {
             "`{}` is not signed off",
             drift.id
         );
-        println!("the sign-off of {} is withdrawn", drift.id);
+        announce(format_args!("the sign-off of {} is withdrawn", drift.id));
         Ok(Finding::Clean)
     })
 }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::settled::wait_and_tell;
-use super::{Common, Finding, checkpoint, operator, with_notary, with_store};
+use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
@@ -30,6 +30,12 @@ enum Action {
     On,
     Off,
     Show,
+}
+
+impl Flag {
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.action, Action::Show)
+    }
 }
 
 pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Finding> {
@@ -59,7 +65,7 @@ fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
         store.set_rbac_v2(enabled, &operator(), now, &notary.note(event.into_record(now))).await?;
         checkpoint::keep(settings, &store, &notary).await;
         let state = if enabled { "on" } else { "off: every route is on its legacy gate" };
-        println!("{RBAC_V2_FLAG} is {state}");
+        announce(format_args!("{RBAC_V2_FLAG} is {state}"));
         wait_and_tell(store).await?;
         Ok(Finding::Clean)
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, Finding, checkpoint, operator, with_notary};
+use super::{Common, Finding, announce, checkpoint, operator, with_notary};
 use crate::audit::AuditEvent;
 use crate::store::migrations::MigrationTerms;
 use crate::store::migrations::progress::{Progress, listed};
@@ -34,19 +34,19 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Finding>
             checkpoint::keep(&settings, &store, &notary).await;
         }
         for table in &report.adopted_tables {
-            println!("adopted  table {table}: it was here already and was left as it is");
+            announce(format_args!("adopted  table {table}: it was here already and was left as it is"));
         }
         for table in &report.created_tables {
-            println!("created  table {table}");
+            announce(format_args!("created  table {table}"));
         }
         for migration in &report.applied {
-            println!("applied  {migration}");
+            announce(format_args!("applied  {migration}"));
         }
-        println!(
+        announce(format_args!(
             "{} migration(s) applied, {} had been applied before",
             report.applied.len(),
             report.already_applied
-        );
+        ));
         Ok(Finding::Clean)
     })
 }

@@ -3,7 +3,7 @@
 use chrono::{Months, TimeDelta, Utc};
 use clap::Args;
 
-use super::{Common, Finding, operator, with_notary};
+use super::{Common, Finding, announce, operator, with_notary};
 use crate::audit::AuditEvent;
 use crate::store::retention::Cutoffs;
 
@@ -34,21 +34,21 @@ pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Findin
         };
         let expired = store.expired(&cutoffs).await?;
         let would = if command.dry_run { "would be " } else { "" };
-        println!(
+        announce(format_args!(
             "{} row(s) of the grants audit from before {} {would}removed",
             expired.grants_audit,
             cutoffs.grants_audit.date_naive()
-        );
-        println!(
+        ));
+        announce(format_args!(
             "{} ticket grant(s) that ended before {} {would}archived",
             expired.ticket_grants,
             cutoffs.ticket_grants.date_naive()
-        );
-        println!(
+        ));
+        announce(format_args!(
             "{} row(s) of drift from before {} {would}removed",
             expired.drift,
             cutoffs.drift.date_naive()
-        );
+        ));
         if !command.dry_run && expired != Default::default() {
             let event = AuditEvent::RetentionApplied {
                 grants_audit: expired.grants_audit,

@@ -22,7 +22,7 @@ pub(super) async fn wait_and_tell(store: SharedStore) -> anyhow::Result<()> {
         "the change is committed, but it is not known whether every gate acts on it yet; each does within its \
          `max_staleness_ms`",
     )?;
-    println!("{}", sentence(&settled));
+    super::announce(sentence(&settled));
     Ok(())
 }
 

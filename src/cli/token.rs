@@ -1,10 +1,13 @@
 //! `console-gate token create|revoke|list`
 
+use std::io::Write as _;
+
+use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
 use super::settled::wait_and_tell;
-use super::{Common, Finding, checkpoint, operator, with_notary, with_store};
+use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_store};
 use crate::audit::AuditEvent;
 use crate::identity::machine_token::{TokenDigest, generate};
 use crate::ids::MachineTokenId;
@@ -45,6 +48,12 @@ enum Action {
     List,
 }
 
+impl Token {
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.action, Action::List)
+    }
+}
+
 fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
     LegacyRole::parse(name).ok_or_else(|| format!("`{name}` is no legacy role"))
 }
@@ -79,7 +88,9 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                 store.create_token(&new, &notary.note(event.into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 eprintln!("The token of `{name}`. It is shown only now; the database keeps its SHA-256:");
-                println!("{}", *token);
+                writeln!(std::io::stdout(), "{}", *token).with_context(|| {
+                    format!("the token could not be shown: revoke `{name}` and create another")
+                })?;
             }
             Action::Revoke { name } => {
                 let event = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
@@ -87,7 +98,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                     anyhow::bail!("there is no live token `{name}`");
                 }
                 checkpoint::keep(&settings, &store, &notary).await;
-                println!("`{name}` is revoked");
+                announce(format_args!("`{name}` is revoked"));
                 wait_and_tell(store).await?;
             }
             Action::List => {}

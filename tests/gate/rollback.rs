@@ -261,3 +261,26 @@ async fn signals_rollbacks_and_changes_at_once_leave_one_row_of_steps() {
         assert_eq!(pair[1].previous_sha256.as_ref(), Some(&pair[0].sha256), "{steps:#?}");
     }
 }
+
+/// The change is committed before anything is printed: a reader that is gone does not make it a failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_has_done_it_has_done_whether_somebody_reads_it_or_not() {
+    let world = World::new(Database::Sqlite).await;
+    let gate = world.gate(&Setup { mapping: Some(LEGACY), ..Setup::V2 }).await;
+    gate.run(&["token", "create", "ci"]);
+    for arguments in
+        [&["flag", "rbac-v2", "off"][..], &["token", "revoke", "ci"], &["retention"], &["migrate"]]
+    {
+        let mut process = gate
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        drop(process.stdout.take());
+        let ended = process.wait_with_output().expect("it ends");
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {errors}");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+    }
+}

@@ -105,6 +105,9 @@ pub async fn play(
     for report in reports {
         found.extend(compare(&round, *report, explained, tally).await);
     }
+    // What these reports asked the gates must not be written among what the next scenario logs.
+    let switches = scenario.switches;
+    tokio::join!(bench.old.wait_for_the_logs(switches), bench.new.wait_for_the_logs(switches));
     found
 }
 

@@ -22,10 +22,10 @@ pub(super) fn run(command: &Erase, common: &Common) -> anyhow::Result<Finding> {
         let erased =
             erasure::erase(store.as_ref(), &notary, &command.actor, &operator(), chrono::Utc::now()).await?;
         checkpoint::keep(&settings, &store, &notary).await;
-        println!(
+        crate::cli::announce(format_args!(
             "{} rows and {} customers' events are without a name now; drift and decisions of it are gone",
             erased.rows, erased.customer_rows
-        );
+        ));
         Ok(Finding::Clean)
     })
 }
