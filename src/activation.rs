@@ -22,15 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ledger::Notary;
+use policy::diagnostic::Diagnostics;
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::Notary;
 use crate::clock::SharedClock;
-use crate::diagnostic::Diagnostics;
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
 use crate::store::{SharedStore, StoreError};
-
 pub use refresher::Refresher;
 
 /// A look that is under way is waited for when the gate stops, but not one that hangs.

@@ -10,12 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use policy::decision::Permit;
+use policy::ids::RequestId;
+use policy::method::Method;
 use serde::Serialize;
 use sha2::Sha256;
 
-use crate::decision::Permit;
-use crate::ids::RequestId;
-use crate::method::Method;
 use crate::settings::secrets::NamedKey;
 use crate::settings::values::AssertionAlgorithm;
 
@@ -174,10 +174,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::decision::body::BodyFacts;
-    use crate::decision::{Answer, Caller, Question, Target, decide};
-    use crate::mapping::{Mapping, Rollout};
     use crate::settings::secrets::Secret;
+    use policy::decision::body::BodyFacts;
+    use policy::decision::{Answer, Caller, Question, Target, decide};
+    use policy::mapping::{Mapping, Rollout};
 
     fn permit() -> Permit {
         let file = "version = 1\nblueprints.b.routes.\"GET /x\" = { public = true }\n";
@@ -209,7 +209,7 @@ mod tests {
         let signer =
             AssertionSigner::new(AssertionAlgorithm::Hs256, &[key("k1", 32)], "console", 3_600).unwrap();
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        let id = RequestId::generate();
+        let id = crate::random::request_id();
         let (header, claims, _) = parts(&signer.sign(&permit(), Method::Get, "/x", id, now));
         assert_eq!(header["alg"], "HS256");
         assert_eq!(header["kid"], "k1");
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(set["keys"][1]["kid"], "old");
         let public = URL_SAFE_NO_PAD.decode(set["keys"][0]["x"].as_str().unwrap()).unwrap();
         let public = VerifyingKey::from_bytes(public.as_slice().try_into().unwrap()).unwrap();
-        let token = signer.sign(&permit(), Method::Get, "/x", RequestId::generate(), Utc::now());
+        let token = signer.sign(&permit(), Method::Get, "/x", crate::random::request_id(), Utc::now());
         let signed = token.rsplit_once('.').unwrap().0;
         let signature = Signature::from_slice(&parts(&token).2).unwrap();
         public.verify(signed.as_bytes(), &signature).unwrap();

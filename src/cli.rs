@@ -36,8 +36,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use ledger::Notary;
 
-use crate::audit::Notary;
 use crate::settings::{Address, DatabaseSetting, Environment, Settings};
 use crate::store::SharedStore;
 

@@ -3,6 +3,8 @@
 //! One connection a question, no redirects: who is asked is who was configured. Used a few times a minute at most, so
 //! a pool would only be more to go wrong.
 
+pub mod sentry;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The only place where everything is wired together.
 
-mod admin;
+mod admin_address;
 mod audit;
 mod doors;
 mod doorway;
@@ -16,34 +16,34 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use ledger::Notary;
 use pingora::server::Fds;
+use policy::firewall::{Limits, Policy, StripList};
+use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::doors::Doors;
 use self::serving::Serving;
-use crate::access::push::PushTerms;
-use crate::access::{AccessResolver, Posture};
 use crate::activation::{MappingHolder, Sources};
-use crate::api::ingest::Ingest;
-use crate::api::service::Services;
-use crate::api::{self, AdminState};
+use crate::admin::ingest::Ingest;
+use crate::admin::service::Services;
+use crate::admin::{self, AdminState};
 use crate::assertion::AssertionSigner;
-use crate::audit::drift::DriftReporter;
-use crate::audit::{Notary, erasure};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
-use crate::decision_log::{DecisionLog, Keeping};
-use crate::firewall::{Limits, Policy, StripList};
-use crate::gate::{Gate, Options};
-use crate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
-use crate::listener::Listener;
-use crate::probe::ProbeKeys;
+use crate::edge::listener::Listener;
+use crate::edge::tls::pair::PairFiles;
+use crate::edge::tls::{self, CertificateHolder};
+use crate::edge::upstream::{SystemResolver, Upstreams};
+use crate::freshness::push::PushTerms;
+use crate::freshness::{AccessResolver, Posture};
+use crate::journal::decision_log::{DecisionLog, Keeping};
+use crate::journal::drift::DriftReporter;
+use crate::journal::erasure;
+use crate::ruling::probe::ProbeKeys;
+use crate::ruling::{Gate, Options};
 use crate::settings::secrets::Secrets;
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
-use crate::tls::pair::PairFiles;
-use crate::tls::{self, CertificateHolder};
-use crate::upstream::{SystemResolver, Upstreams};
-
 pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` is told besides the settings.
@@ -135,8 +135,8 @@ struct Prepared {
 }
 
 async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
-    let metrics = api::metrics::install().context("the metrics recorder")?;
-    tokio::spawn(api::metrics::keep_up(metrics.clone()));
+    let metrics = admin::metrics::install().context("the metrics recorder")?;
+    tokio::spawn(admin::metrics::keep_up(metrics.clone()));
     let clock: SharedClock = Arc::new(SystemClock);
     let settle = settings.access.clock_settle_ms.duration();
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
@@ -219,7 +219,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         listener: proxy.clone(),
         certificates: certificates.clone(),
     };
-    Ok(Prepared { gate, upstreams, certificates, router: api::router(state), proxy })
+    Ok(Prepared { gate, upstreams, certificates, router: admin::router(state), proxy })
 }
 
 async fn decision_log(

@@ -8,9 +8,8 @@ pub mod load;
 pub mod secrets;
 pub mod values;
 
+use policy::mapping::Freshness;
 use serde::Deserialize;
-
-use crate::mapping::Freshness;
 
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
@@ -288,7 +287,7 @@ pub struct Firewall {
 
 impl Default for Firewall {
     fn default() -> Self {
-        let limits = crate::firewall::Limits::default();
+        let limits = policy::firewall::Limits::default();
         Firewall {
             allowed_hosts: Vec::new(),
             allow_semicolon: false,

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use policy::ids::{MappingSha256, PinId};
 use tokio::time::{Instant, sleep};
 
 use super::presence::Others;
-use crate::ids::{MappingSha256, PinId};
 use crate::store::running::RunningGate;
 use crate::store::{Store, StoreError};
 
@@ -121,8 +121,8 @@ fn judge(gate: &RunningGate, goal: &Goal) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::InstanceId;
     use crate::store::running::Runs;
+    use policy::ids::InstanceId;
 
     /// A report of `(mapping, file, pin, is_held, problem)`.
     type Reported = (&'static str, Option<&'static str>, &'static str, bool, Option<&'static str>);

@@ -6,10 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use policy::ids::MappingSha256;
+use policy::mapping::parse::sha256_of;
 use tokio::task::JoinHandle;
-
-use crate::ids::MappingSha256;
-use crate::mapping::parse::sha256_of;
 
 /// 100,000 rows take some 20 MB.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;

@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use policy::ids::InstanceId;
 use tokio::time::Instant;
 
 use crate::clock::SharedClock;
-use crate::ids::InstanceId;
 use crate::store::running::{RunningGate, RunningReport, Runs};
 use crate::store::{SharedStore, StoreError};
 
@@ -114,7 +114,7 @@ impl Others {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{MappingSha256, PinId};
+    use policy::ids::{MappingSha256, PinId};
 
     fn gate(name: &str, reports: i64) -> RunningGate {
         let runs = Runs {

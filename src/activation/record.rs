@@ -1,11 +1,11 @@
 //! The record of activations and refusals.
 
+use ledger::{AuditEvent, Notary};
 use metrics::{counter, gauge};
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
 
-use crate::audit::{AuditEvent, Notary};
 use crate::clock::SharedClock;
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
 use crate::store::mappings::Activation;
 use crate::store::{SharedStore, StoreError};
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
+use policy::mapping::parse::sha256_of;
 use tokio::sync::mpsc;
 
 use super::file::{FileReader, Seen, Stamp};
@@ -11,9 +14,6 @@ use super::presence::Presence;
 use super::record::{Recorder, Refused, Trigger, show};
 use super::settling::{Look, Settling};
 use super::{ActivationError, Ask, MappingHolder};
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
-use crate::mapping::parse::sha256_of;
 use crate::store::mappings::Pin;
 use crate::store::running::Runs;
 use crate::store::{SharedStore, StoreError};

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
+
 use super::file::{FileReader, Seen, Stamp};
 use super::presence::Presence;
 use super::record::{Recorder, Trigger, show};
 use super::refresher::{Refresher, Troubles, checked, pinned};
 use super::settling::{Look, Settling};
 use super::{ActivationError, MappingHolder, Sources};
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
 use crate::store::SharedStore;
 use crate::store::mappings::Pin;
 

@@ -4,15 +4,15 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use ledger::AuditEvent;
+use ledger::keys::KeyRing;
+use policy::ids::PinId;
+use policy::mapping::parse::sha256_of;
 use tempfile::TempDir;
 
 use super::record::Trigger;
 use super::*;
-use crate::audit::AuditEvent;
-use crate::audit::keys::KeyRing;
 use crate::clock::SystemClock;
-use crate::ids::PinId;
-use crate::mapping::parse::sha256_of;
 use crate::store::mappings::NewPin;
 use crate::store::{DatabaseUrl, StoreOptions, open};
 

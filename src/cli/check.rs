@@ -10,17 +10,17 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use policy::diagnostic::{Diagnostic, Lines};
+use policy::mapping::effective::EffectiveRow;
+use policy::mapping::parse::sha256_of;
+use policy::mapping::{Mapping, RowKind, V2Gate};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::flaw::Flaw;
 use serde::Serialize;
+use workbench::report::style::{COLUMNS, Style};
+use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
 use super::{Common, with_store};
-use crate::diagnostic::{Diagnostic, Lines};
-use crate::mapping::effective::EffectiveRow;
-use crate::mapping::parse::sha256_of;
-use crate::mapping::{Mapping, RowKind, V2Gate};
-use crate::rbac::catalog::Catalog;
-use crate::rbac::flaw::Flaw;
-use crate::report::style::{COLUMNS, Style};
-use crate::report::{Finding, Format, Level, json, rules, sarif, text};
 use crate::settings::Settings;
 
 /// Check a mapping file, as `nginx -t` does: mistakes, roles that the database does not have, and what is worth a look

@@ -3,9 +3,10 @@
 //! What a command records goes to the chain `control`, which no gate may be there to checkpoint. The places are those that
 //! the settings name; one of them may be a file that only a gate's machine has, and then the operator is warned.
 
-use crate::audit::Notary;
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::control_watch;
+use ledger::Notary;
+use ledger::checkpoint::Checkpoint;
+
+use crate::journal::control_watch;
 use crate::settings::{Audit, Settings};
 use crate::store::SharedStore;
 

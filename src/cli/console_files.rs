@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-
-use crate::console_source::{ConsoleSource, PythonFile, read};
+use console_source::{ConsoleSource, PythonFile, read};
 
 /// Folders that hold no views: what was installed, what was compiled, and tests, which speak of `require_role` a lot.
 const SKIPPED: [&str; 6] = ["__pycache__", "node_modules", "site-packages", "venv", "tests", "test"];

@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::{TimeDelta, Utc};
 use clap::{ArgGroup, Args};
+use console_source::ConsoleSource;
+use console_source::coverage::coverage;
+use console_source::coverage::flask_routes::{self, Listing};
+use console_source::coverage::hits::{Hit, hits};
+use policy::mapping::Mapping;
+use policy::method::Method;
 use serde_json::json;
+use workbench::report::{Finding, Format};
 
 use self::learned::Learned;
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
 use super::{Common, Finding as Outcome, with_store};
-use crate::console_source::ConsoleSource;
-use crate::coverage::coverage;
-use crate::coverage::flask_routes::{self, Listing};
-use crate::coverage::hits::{Hit, hits};
-use crate::mapping::Mapping;
-use crate::method::Method;
-use crate::report::{Finding, Format};
 use crate::settings::{MAX_DAYS, Settings};
 
 /// Compare Console's routes with the mapping: routes without a row, rows without a route, methods, converters, hosts

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use ledger::{AuditEvent, Notary};
+use policy::ids::AdminId;
+use policy::rbac::LegacyRole;
 
 use super::{Finding, with_notary};
-use crate::audit::{AuditEvent, Notary};
-use crate::ids::AdminId;
-use crate::rbac::LegacyRole;
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;

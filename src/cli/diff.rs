@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use policy::mapping::{ClusterMode, Mapping, Rollout};
+use policy::rbac::catalog::Catalog;
+use workbench::impact::text::{ImpactText, Tone};
+use workbench::impact::{Change, Direction, Impact, Population, ProfileKind, Switches, impact};
+use workbench::report::style::Style;
+use workbench::report::{self, Format, Level, Place, sarif};
 
 use super::{Common, Finding, with_store};
-use crate::impact::text::{ImpactText, Tone};
-use crate::impact::{Change, Direction, Impact, Population, ProfileKind, Switches, impact};
-use crate::mapping::{ClusterMode, Mapping, Rollout};
-use crate::rbac::catalog::Catalog;
-use crate::registry::{LegacyAsArgument, Registry, legacy_as};
-use crate::report::style::Style;
-use crate::report::{self, Format, Level, Place, sarif};
+use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
 /// Say who gains and who loses which route, before a mapping is swapped
 ///

@@ -5,17 +5,17 @@ mod list;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
+use ledger::AuditEvent;
+use policy::decision;
+use workbench::drift::{Disagreement, Key, SignOff, Situation};
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
 
 use super::{Common, Finding, TextOrJson, announce, kept, operator, with_notary, with_store};
-use crate::audit::AuditEvent;
-use crate::decision;
-use crate::drift::{Disagreement, Key, SignOff, Situation};
-use crate::registry::Registry;
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
+use crate::facts::registry::Registry;
+use crate::facts::{self, Running};
 use crate::settings::Settings;
 use crate::store::SharedStore;
-use crate::workbench::{self, Running};
 
 /// List where the legacy gate and V2 disagreed in shadow mode, explain it, sign it off
 ///
@@ -87,10 +87,9 @@ pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Finding> {
         (.., Some(id)) => withdraw(&settings, id),
         _ => with_store(&settings, async |store| {
             let present = Present::read(&store).await?;
-            let report = workbench::drift(&store, &present.situation()).await?;
+            let report = facts::drift(&store, &present.situation()).await?;
             let cluster = command.cluster.as_deref();
-            let lost =
-                workbench::evidence_lost(&store, &present.running.mapping, present.now, cluster).await?;
+            let lost = facts::evidence_lost(&store, &present.running.mapping, present.now, cluster).await?;
             if command.format == TextOrJson::Text {
                 kept::warn_where_gates_differ(&present.running);
             }
@@ -110,7 +109,7 @@ struct Present {
 impl Present {
     async fn read(store: &SharedStore) -> anyhow::Result<Present> {
         let now = Utc::now();
-        let running = workbench::running(store).await?;
+        let running = facts::running(store).await?;
         Ok(Present { now, running, registry: Registry::read(store, now).await? })
     }
 
@@ -140,7 +139,7 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Findi
     with_notary(settings, async |store, notary| {
         let present = Present::read(&store).await?;
         let situation = present.situation();
-        let report = workbench::drift(&store, &situation).await?;
+        let report = facts::drift(&store, &situation).await?;
         let drift = report.named(id).map_err(anyhow::Error::msg)?;
         let sign_off = SignOff {
             key: drift.key.clone(),
@@ -172,7 +171,7 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Findi
 fn withdraw(settings: &Settings, id: &str) -> anyhow::Result<Finding> {
     with_notary(settings, async |store, notary| {
         let present = Present::read(&store).await?;
-        let report = workbench::drift(&store, &present.situation()).await?;
+        let report = facts::drift(&store, &present.situation()).await?;
         let drift = report.named(id).map_err(anyhow::Error::msg)?;
         let event = AuditEvent::DriftSignOffWithdrawn {
             disagreement: drift.id.clone(),

@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use policy::decision::Control;
+use policy::diagnostic::closest;
+use policy::identity::Subject;
+use policy::ids::AdminId;
+use policy::mapping::parse::sha256_of;
+use policy::mapping::{Freshness, Mapping};
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::{Access, LegacyRole};
 use serde::Serialize;
+use workbench::explanation::text::text;
+use workbench::explanation::{Asker, Explanation, Facts, explain};
+use workbench::report::style::Style;
 
 use super::serve::flag_at_start;
 use super::{Common, Finding, TextOrJson, kept, with_store};
-use crate::access::{AccessResolver, Posture};
 use crate::clock::SystemClock;
-use crate::decision::Control;
-use crate::diagnostic::closest;
-use crate::explanation::text::text;
-use crate::explanation::{Asker, Explanation, Facts, explain};
-use crate::identity::Subject;
-use crate::ids::AdminId;
-use crate::mapping::parse::sha256_of;
-use crate::mapping::{Freshness, Mapping};
-use crate::rbac::census::{CallerKind, Person};
-use crate::rbac::{Access, LegacyRole};
-use crate::registry::Registry;
-use crate::report::style::Style;
+use crate::facts::registry::Registry;
+use crate::facts::{self, GateRuns, Running, WorkbenchError};
+use crate::freshness::{AccessResolver, Posture};
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
-use crate::workbench::{self, GateRuns, Running, WorkbenchError};
 
 /// Say which row decides a request and why, which gate is in force, and what becomes of somebody who sends it
 ///
@@ -84,7 +84,7 @@ async fn subject(
     let read =
         || std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {file}"));
     if !is_named {
-        match workbench::running(store).await {
+        match facts::running(store).await {
             Ok(running) if read().is_ok_and(|source| sha256_of(&source) == *running.mapping.sha256()) => {
                 return Ok((file, running));
             }
@@ -170,7 +170,7 @@ impl Known {
             let admins = || self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin);
             let is_asked = |person: &&Person| *person.id == **id;
             let closest = match access.standing {
-                crate::rbac::Standing::Unknown => closest(id, admins().map(|person| &*person.id)),
+                policy::rbac::Standing::Unknown => closest(id, admins().map(|person| &*person.id)),
                 _ => None,
             };
             let break_glass = admins().find(is_asked).is_some_and(|person| person.break_glass);

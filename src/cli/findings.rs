@@ -1,10 +1,10 @@
 //! How a command's findings are printed.
 
 use serde::Serialize;
+use workbench::report::style::Style;
+use workbench::report::{Finding, Format, Level, json, sarif, text};
 
 use super::Finding as Outcome;
-use crate::report::style::Style;
-use crate::report::{Finding, Format, Level, json, sarif, text};
 
 /// Prints findings; as JSON, beside the command's own counts.
 pub(super) fn print_findings(

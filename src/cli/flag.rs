@@ -1,10 +1,10 @@
 //! `console-gate flag rbac-v2 on|off|show`
 
 use clap::{Args, ValueEnum};
+use ledger::AuditEvent;
 
 use super::settled::wait_and_tell;
 use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_store};
-use crate::audit::AuditEvent;
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
 

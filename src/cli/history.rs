@@ -3,12 +3,12 @@
 use std::io::{self, Write as _};
 
 use clap::Args;
+use policy::ids::MappingSha256;
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
 
 use super::{Common, Finding, diff, kept, with_store};
-use crate::ids::MappingSha256;
-use crate::registry::Registry;
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
+use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
 

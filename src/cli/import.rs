@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use console_source::import::import;
+use policy::mapping::Mapping;
 
 use super::Finding;
 use super::console_files::{Names, console_source};
 use super::lint::summary;
-use crate::import::import;
-use crate::mapping::Mapping;
 
 /// Write a first mapping from Console's source: today's gates as they are, and no V2 role decided
 ///

@@ -1,15 +1,15 @@
 //! The mappings that the gates on a database have run, and what a step between two of them does to whom.
 
 use anyhow::Context as _;
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
+use workbench::impact::{Impact, Population, Switches, impact};
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
 
-use crate::ids::MappingSha256;
-use crate::impact::{Impact, Population, Switches, impact};
-use crate::mapping::Mapping;
-use crate::registry::Registry;
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
+use crate::facts::Running;
+use crate::facts::registry::Registry;
 use crate::store::SharedStore;
-use crate::workbench::Running;
 
 /// The activated mapping whose SHA-256 begins so.
 pub(super) async fn beginning(store: &SharedStore, beginning: &str) -> anyhow::Result<MappingSha256> {

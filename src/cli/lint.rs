@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use console_source::ConsoleSource;
+use console_source::lint::{lint, zero_match};
+use policy::mapping::Mapping;
 use serde_json::json;
+use workbench::report::Format;
 
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
 use super::{Common, Finding};
-use crate::console_source::ConsoleSource;
-use crate::lint::{lint, zero_match};
-use crate::mapping::Mapping;
-use crate::report::Format;
 
 /// Compare Console's `@require_role` sites with the mapping's `legacy` column
 ///

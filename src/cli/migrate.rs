@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use ledger::AuditEvent;
 
 use super::{Common, Finding, announce, checkpoint, operator, with_notary};
-use crate::audit::AuditEvent;
 use crate::store::migrations::MigrationTerms;
 use crate::store::migrations::progress::{Progress, listed};
 

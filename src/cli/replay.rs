@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
+use policy::rbac::census::CallerKind;
+use workbench::replay::{Because, Changed, Recorded, Replay, replay};
 
 use super::time::time;
 use super::{Common, Finding, TextOrJson, kept, with_store};
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
-use crate::rbac::census::CallerKind;
-use crate::registry::Registry;
-use crate::replay::{Because, Changed, Recorded, Replay, replay};
+use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 
 /// Decide requests that were really made again, by a candidate mapping (`--mapping FILE`)

@@ -2,9 +2,9 @@
 
 use chrono::{Months, TimeDelta, Utc};
 use clap::Args;
+use ledger::AuditEvent;
 
 use super::{Common, Finding, announce, operator, with_notary};
-use crate::audit::AuditEvent;
 use crate::store::retention::Cutoffs;
 
 /// The documents' times (RBAC V2 design, section 9.1).

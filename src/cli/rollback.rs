@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use ledger::{AuditEvent, Notary};
+use policy::ids::PinId;
 
 use self::plan::Plan;
 use super::{Common, Finding, operator, with_notary};
 use crate::activation::agreement::{self, Goal};
-use crate::audit::{AuditEvent, Notary};
-use crate::ids::PinId;
 use crate::store::SharedStore;
 use crate::store::mappings::NewPin;
 

@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Common, Finding};
-use crate::sentry::{self, Dsn, LastWords, Tracker};
+use crate::outbound::sentry::{self, Dsn, LastWords, Tracker};
 use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
 use crate::settings::{HOSTS_ARE_NEEDED, Settings};

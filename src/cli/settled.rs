@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::access::barrier::{Barrier, Settled};
 use crate::clock::SystemClock;
+use crate::freshness::barrier::{Barrier, Settled};
 use crate::settings::MAX_STALENESS_MS;
 use crate::store::SharedStore;
 

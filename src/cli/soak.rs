@@ -3,12 +3,12 @@
 use chrono::Utc;
 use clap::Args;
 use serde::Serialize;
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
+use workbench::soak::{ClusterState, Verdict, text};
 
 use super::{Common, Finding, TextOrJson, kept, with_store};
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
-use crate::soak::{ClusterState, Verdict, text};
-use crate::workbench::{self, GateRuns};
+use crate::facts::{self, GateRuns};
 
 /// Say whether a cluster in shadow is ready for V2
 ///
@@ -28,8 +28,8 @@ pub(super) struct Soak {
 pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
     let settings = common.settings()?;
     with_store(&settings, async |store| {
-        let running = workbench::running(&store).await?;
-        let mut states = workbench::soak(&store, &running.mapping, Utc::now()).await?;
+        let running = facts::running(&store).await?;
+        let mut states = facts::soak(&store, &running.mapping, Utc::now()).await?;
         let known: Vec<String> = states.iter().map(|state| state.cluster.clone()).collect();
         for cluster in &command.clusters {
             anyhow::ensure!(

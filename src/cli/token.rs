@@ -2,16 +2,17 @@
 
 use std::io::Write as _;
 
+use crate::random::machine_token;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use ledger::AuditEvent;
+use policy::identity::machine_token::TokenDigest;
+use policy::ids::MachineTokenId;
+use policy::rbac::LegacyRole;
 
 use super::settled::wait_and_tell;
 use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_store};
-use crate::audit::AuditEvent;
-use crate::identity::machine_token::{TokenDigest, generate};
-use crate::ids::MachineTokenId;
-use crate::rbac::LegacyRole;
 use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
@@ -67,7 +68,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
     with_notary(&settings, async |store, notary| {
         match &command.action {
             Action::Create { name, groups, legacy, days } => {
-                let token = generate()?;
+                let token = machine_token()?;
                 let id = MachineTokenId::new(uuid::Uuid::now_v7().to_string());
                 let event = AuditEvent::TokenCreated {
                     id: id.to_string(),

@@ -9,14 +9,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::Args;
+use policy::decision::Control;
+use policy::ids::{Epoch, MappingSha256};
+use workbench::verify::plan;
 
 use super::{Common, Finding, TextOrJson, kept, with_store};
-use crate::decision::Control;
-use crate::ids::{Epoch, MappingSha256};
 use crate::outbound::Url;
 use crate::store::SharedStore;
-use crate::verify::plan;
-
 use ask::Asker;
 use people::People;
 use report::{Outcome, Report};
@@ -64,7 +63,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
             );
         }
         let control = Control { epoch: Epoch(0), rbac_v2: running.rbac_v2, may_enforce: running.may_enforce };
-        let wanted = |row: &crate::mapping::Row| {
+        let wanted = |row: &policy::mapping::Row| {
             command.clusters.is_empty()
                 || row.cluster.as_ref().is_some_and(|name| command.clusters.iter().any(|one| **one == **name))
         };

@@ -4,18 +4,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ledger::chain::Chain;
+use ledger::checkpoint::Checkpoint;
+use ledger::keys::KeyRing;
+use ledger::{AuditEvent, Notary};
 use zeroize::Zeroizing;
 
-use crate::audit::chain::Chain;
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::checkpoint_sink::{FileSink, HttpSink};
-use crate::audit::checkpoints::{Checkpoints, Place};
-use crate::audit::control_watch::ControlWatch;
-use crate::audit::keys::{FileKeys, KeyRing, KeySource as _, TextKeys};
-use crate::audit::kms::TransitKeys;
-use crate::audit::writer::WriterOptions;
-use crate::audit::{AuditEvent, AuditWriter, Notary};
 use crate::clock::SharedClock;
+use crate::journal::AuditWriter;
+use crate::journal::checkpoint_sink::{FileSink, HttpSink};
+use crate::journal::checkpoints::{Checkpoints, Place};
+use crate::journal::control_watch::ControlWatch;
+use crate::journal::key_file;
+use crate::journal::kms::TransitKeys;
+use crate::journal::writer::WriterOptions;
 use crate::outbound::{Outbound, Url};
 use crate::settings::{Audit, Kms, Settings};
 use crate::store::SharedStore;
@@ -34,11 +36,8 @@ pub async fn audit_keys(settings: &Settings) -> anyhow::Result<KeyRing> {
         std::env::var(name).map(Zeroizing::new).with_context(missing)
     };
     let keys = match (&audit.kms, &audit.keys_file) {
-        (None, Some(file)) => FileKeys(file.clone()).keys().await.map_err(Into::into),
-        (None, None) => match text() {
-            Ok(text) => TextKeys(text).keys().await.map_err(Into::into),
-            Err(error) => Err(error),
-        },
+        (None, Some(file)) => key_file::read(file).await.map_err(Into::into),
+        (None, None) => text().and_then(|text| KeyRing::parse(&text).map_err(Into::into)),
         (Some(kms), file) => unwrapped_keys(kms, file.as_deref(), text).await,
     };
     keys.context("the keys of the audit")

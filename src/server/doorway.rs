@@ -8,7 +8,7 @@ use pingora::services::Service;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-use crate::listener::{Listener, Phase};
+use crate::edge::listener::{Listener, Phase};
 use crate::settings::Address;
 
 /// How long a listener that was opened may take until it has accepted a connection.

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use super::doors::{Door, Doors};
 use super::doorway::{Doorway, knock};
 use super::stop::Stop;
-use super::{Prepared, admin};
-use crate::listener::Listener;
-use crate::proxy::front::{Connections, Front};
-use crate::proxy::gateway::Gateway;
+use super::{Prepared, admin_address};
+use crate::edge::front::{Connections, Front};
+use crate::edge::gateway::Gateway;
+use crate::edge::listener::Listener;
+use crate::edge::tls::Acceptor;
 use crate::settings::Settings;
-use crate::tls::Acceptor;
 
 /// How many kept connections in a row may turn out to be closed before a request is given up.
 const MOST_STALE: usize = 4;
@@ -54,7 +54,7 @@ impl Serving {
         doors.open(&fds)?;
         let admin = Listener::default();
         let close_admin = Arc::new(watch::Sender::new(false));
-        admin::serve(&doors.admin, &fds, prepared.router.clone(), &admin, close_admin.subscribe());
+        admin_address::serve(&doors.admin, &fds, prepared.router.clone(), &admin, close_admin.subscribe());
         let listeners = (proxy.clone(), admin.clone());
         let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
         let (server, connections) = proxy_server(settings, prepared, &doors.proxy, fds);

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
 use super::handover::{self, CONFIRMING};
-use crate::listener::Listener;
+use crate::edge::listener::Listener;
 use crate::settings::{Address, Listen};
 
 /// To accept the connections that were made before the name of the socket went.

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
+use policy::diagnostic::{Diagnostic, Diagnostics, closest};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
 const SECTIONS: [&str; 17] = [
     "environment",
@@ -425,7 +425,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
 
     #[test]
     fn pushed_knowledge_is_off_unless_asked_for_and_bounded() {
-        use crate::mapping::Freshness;
+        use policy::mapping::Freshness;
         let parsed = |section: &str| Settings::parse("gate.toml", &format!("[access]\n{section}\n"));
         assert_eq!(parsed("").unwrap().access.freshness, Freshness::Strict);
         assert_eq!(parsed("freshness = \"push\"").unwrap().access.freshness, Freshness::Push);

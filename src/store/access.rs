@@ -4,13 +4,13 @@ mod assemble;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use policy::identity::Subject;
+use policy::rbac::Access;
 use sqlx::Row as _;
 
 use self::assemble::{Fact, assemble};
 use super::lenient::{readable_times, text, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::identity::Subject;
-use crate::rbac::Access;
 
 /// Resolves subjects.
 #[async_trait]

@@ -7,6 +7,10 @@ mod stored;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use ledger::chain::CONTROL;
+use ledger::customer::CustomerEvent;
+use ledger::event::{ChainHead, NAMED_HEADS};
+use ledger::{Entry, Note};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -19,10 +23,6 @@ use self::control::{
 use self::exact::Exact;
 pub use self::stored::{ControlChain, Evidence, StoredCustomerEvent, StoredEvent};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::chain::CONTROL;
-use crate::audit::customer::CustomerEvent;
-use crate::audit::event::{ChainHead, NAMED_HEADS};
-use crate::audit::{Entry, Note};
 
 /// Appends audit rows and reads them back.
 #[async_trait]

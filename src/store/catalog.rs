@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use policy::rbac::catalog::Catalog;
 use sqlx::Row as _;
 
 use super::lenient::text;
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::rbac::catalog::Catalog;
 
 /// Reads the registry.
 #[async_trait]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use policy::rbac::LegacyRole;
+use policy::rbac::census::{CallerKind, Person};
 use sqlx::Row as _;
 
 use super::lenient::{readable_times, text, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::rbac::LegacyRole;
-use crate::rbac::census::{CallerKind, Person};
 
 /// Reads who there is.
 #[async_trait]

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ledger::Note;
+use policy::ids::{Epoch, SessionId};
 use sqlx::{ColumnIndex, Decode, FromRow, Type};
 
 use super::lenient::text;
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::Note;
-use crate::ids::{Epoch, SessionId};
 
 /// The name of the kill-switch in `gate_flags` and `console_flag_promotions`.
 pub const RBAC_V2_FLAG: &str = "FLAG_RBAC_V2";

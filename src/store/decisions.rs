@@ -9,7 +9,7 @@ use sqlx::QueryBuilder;
 
 use super::evidence::{Erased, Mark, PATIENCE, row_sha256};
 use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
-use crate::decision_log::DecisionRecord;
+use crate::journal::decision_log::DecisionRecord;
 
 /// Writes, reads and forgets decisions.
 #[async_trait]

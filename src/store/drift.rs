@@ -9,7 +9,7 @@ use sqlx::QueryBuilder;
 
 use super::evidence::{Erased, Mark, PATIENCE, row_sha256};
 use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
-use crate::audit::drift::DriftRecord;
+use crate::journal::drift::DriftRecord;
 
 /// The route of a row that stands for many: no route is written so.
 pub const OVERFLOW: &str = "*";

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use policy::ids::InstanceId;
 use sha2::{Digest as _, Sha256};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::ids::InstanceId;
 
 /// How long who was erased is remembered. No gate keeps for that long what it could not write.
 pub const ERASED_FOR: TimeDelta = TimeDelta::hours(24);

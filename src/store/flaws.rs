@@ -1,11 +1,11 @@
 //! The rows of the access tables that cannot be used, for the operator who corrects them.
 
 use async_trait::async_trait;
+use policy::rbac::flaw::{Flaw, FlawKind};
 use sqlx::Row as _;
 
 use super::lenient::{readable_times, text, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::rbac::flaw::{Flaw, FlawKind};
 
 /// Looks for rows that cannot be used.
 #[async_trait]
@@ -178,7 +178,7 @@ flaw_store!(SqliteStore, Some(TEXTS_FOR_TIMES));
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rbac::LegacyRole;
+    use policy::rbac::LegacyRole;
 
     #[test]
     fn the_statement_knows_every_legacy_role_and_kind() {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use policy::ids::{Epoch, InstanceId};
 use sqlx::postgres::PgListener;
 
 use super::control::{CONTROL, ControlReading, after};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::ids::{Epoch, InstanceId};
 
 /// The channel on which Postgres tells that the epoch rose.
 const CHANNEL: &str = "gate_epoch";

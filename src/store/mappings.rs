@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ledger::Note;
+use policy::ids::{MappingSha256, PinId};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
-use crate::audit::Note;
-use crate::ids::{MappingSha256, PinId};
 
 /// Keeps what was activated, so that any of it can be activated again.
 #[async_trait]

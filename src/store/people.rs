@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use policy::ids::{AdminId, SessionId};
+use policy::rbac::LegacyRole;
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::ids::{AdminId, SessionId};
-use crate::rbac::LegacyRole;
 
 /// Writes who is who. Every one of these raises the epoch, by trigger.
 #[async_trait]

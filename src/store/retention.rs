@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ledger::Note;
 
 use super::{PostgresStore, SqliteStore, StoreError};
-use crate::audit::Note;
 
 /// The ends of retention: what is from before goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use policy::ids::{InstanceId, MappingSha256, PinId};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
-use crate::ids::{InstanceId, MappingSha256, PinId};
 
 /// What a gate decides by.
 #[derive(Clone, Debug, PartialEq, Eq)]

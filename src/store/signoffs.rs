@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ledger::Note;
+use policy::decision::Direction;
+use policy::rbac::census::CallerKind;
+use workbench::drift::{Fingerprints, Key, SignOff};
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::Note;
-use crate::decision::Direction;
-use crate::drift::{Fingerprints, Key, SignOff};
-use crate::rbac::census::CallerKind;
 
 /// Keeps sign-offs.
 #[async_trait]

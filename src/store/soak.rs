@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use workbench::drift::Key;
 
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::drift::Key;
 
 /// Reads how long and how much shadow mode was at work.
 #[async_trait]

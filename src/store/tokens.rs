@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ledger::Note;
+use policy::identity::machine_token::TokenDigest;
+use policy::ids::MachineTokenId;
+use policy::rbac::LegacyRole;
 use sqlx::Row as _;
 
 use super::lenient::{readable_times, time};
 use super::{PostgresStore, SqliteStore, StoreError, bounded};
-use crate::audit::Note;
-use crate::identity::machine_token::TokenDigest;
-use crate::ids::MachineTokenId;
-use crate::rbac::LegacyRole;
 
 /// Enrols and revokes machine tokens.
 #[async_trait]

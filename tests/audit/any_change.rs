@@ -1,13 +1,14 @@
 //! Any records verify as they were sealed; any single change of any stored field of any row is found.
 
-use crate::support::*;
 use chrono::{DateTime, TimeDelta};
-use console_gate::audit::AuditRecord;
-use console_gate::audit::chain::Chain;
-use console_gate::audit::verify::StoredRow;
+use ledger::AuditRecord;
+use ledger::chain::Chain;
+use ledger::verify::StoredRow;
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::support::*;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![".{0,12}", "[a\\x00\"\\\\\\n😀é]{0,4}"]

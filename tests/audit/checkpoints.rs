@@ -1,10 +1,11 @@
 //! Cut tails, found by checkpoints and by the first row of the next chain.
 
-use crate::support::*;
 use chrono::TimeDelta;
-use console_gate::audit::chain::{Chain, Head};
-use console_gate::audit::checkpoint::{Checkpoint, CheckpointError, Pace};
-use console_gate::audit::checkpoint_sink::{CheckpointSink as _, FileSink};
+use console_gate::journal::checkpoint_sink::{CheckpointSink as _, FileSink};
+use ledger::chain::{Chain, Head};
+use ledger::checkpoint::{Checkpoint, CheckpointError, Pace};
+
+use crate::support::*;
 
 fn line(chain: &Chain) -> String {
     Checkpoint::make(&old_key(), chain.id(), chain.head(), start()).to_line()
@@ -120,7 +121,7 @@ fn a_forged_checkpoint_is_found() {
     }
     let other = Checkpoint::parse(&right).unwrap();
     assert_eq!(other.check(&both_keys()).unwrap(), ("a", chain.head()));
-    let unknown = console_gate::audit::keys::KeyRing::parse(NEW).unwrap();
+    let unknown = ledger::keys::KeyRing::parse(NEW).unwrap();
     assert_eq!(other.check(&unknown), Err(CheckpointError::UnknownKey("old".to_owned())));
 }
 

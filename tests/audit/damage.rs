@@ -1,9 +1,10 @@
 //! Every kind of damage, at the first row, in the middle and at the last.
 
+use ledger::AuditEvent;
+use ledger::chain::{Chain, Link};
+use ledger::verify::StoredRow;
+
 use crate::support::*;
-use console_gate::audit::AuditEvent;
-use console_gate::audit::chain::{Chain, Link};
-use console_gate::audit::verify::StoredRow;
 
 const COUNT: i64 = 9;
 
@@ -17,8 +18,7 @@ fn at(rows: &mut [StoredRow], sequence: i64) -> &mut StoredRow {
 
 /// Rows as somebody without the key would make them: everything is right but the mac.
 fn forged(sequence: i64) -> StoredRow {
-    let key = console_gate::audit::keys::KeyRing::parse("old:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
-        .unwrap();
+    let key = ledger::keys::KeyRing::parse("old:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
     let mut chain = Chain::new("a", key);
     let mut row = stored(chain.seal(denial(1000 + sequence.rem_euclid(1000))));
     link(&mut row).sequence = sequence;
@@ -207,8 +207,8 @@ fn unsealed_and_unknown_keys() {
     assert_eq!(told(&findings), ["a 1-100 unknown_key key=old"]);
 }
 
-fn support_new_only() -> console_gate::audit::keys::KeyRing {
-    console_gate::audit::keys::KeyRing::parse(NEW).unwrap()
+fn support_new_only() -> ledger::keys::KeyRing {
+    ledger::keys::KeyRing::parse(NEW).unwrap()
 }
 
 #[test]

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::*;
-use console_gate::audit::AuditRecord;
-use console_gate::audit::canonical;
-use console_gate::audit::chain::{Chain, Head, Link};
-use console_gate::audit::checkpoint::Checkpoint;
-use console_gate::audit::hexadecimal;
-use console_gate::audit::keys::KeyRing;
-use console_gate::audit::verify::StoredRow;
+use ledger::AuditRecord;
+use ledger::canonical;
+use ledger::chain::{Chain, Head, Link};
+use ledger::checkpoint::Checkpoint;
+use ledger::hexadecimal;
+use ledger::keys::KeyRing;
+use ledger::verify::StoredRow;
 use zeroize::Zeroizing;
+
+use crate::support::*;
 
 #[derive(serde::Deserialize)]
 struct Golden {

@@ -3,19 +3,21 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use console_gate::audit::chain::{Chain, Head};
-use console_gate::audit::checkpoint::Checkpoint;
-use console_gate::audit::checkpoint_sink::{CheckpointSink as _, HttpSink, SinkError};
-use console_gate::audit::checkpoints::{Checkpoints, Place};
-use console_gate::audit::keys::{FileKeys, KeyError, KeyRing, KeySource as _, TextKeys};
-use console_gate::audit::kms::TransitKeys;
+use console_gate::journal::checkpoint_sink::{CheckpointSink as _, HttpSink, SinkError};
+use console_gate::journal::checkpoints::{Checkpoints, Place};
+use console_gate::journal::key_file;
+use console_gate::journal::kms::TransitKeys;
 use console_gate::outbound::{Outbound, OutboundError, Request, Url};
+use ledger::chain::{Chain, Head};
+use ledger::checkpoint::Checkpoint;
+use ledger::keys::{KeyError, KeyRing};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
+
+use crate::support::*;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -47,17 +49,15 @@ fn a_ring_is_read_or_refused_without_showing_a_key() {
 
 #[tokio::test]
 async fn keys_from_a_text_and_from_a_file() {
-    let text = TextKeys(Zeroizing::new(OLD.to_owned()));
-    assert_eq!(format!("{text:?}"), "TextKeys(..)");
-    assert!(text.keys().await.unwrap().knows("old"));
+    assert!(KeyRing::parse(OLD).unwrap().knows("old"));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let missing = FileKeys(path.clone()).keys().await.unwrap_err();
+    let missing = key_file::read(&path).await.unwrap_err();
     assert!(matches!(missing, KeyError::File { .. }), "{missing}");
     std::fs::write(&path, format!("{NEW}\n{OLD}\n")).unwrap();
-    assert_eq!(FileKeys(path.clone()).keys().await.unwrap().sealing().id(), "new");
+    assert_eq!(key_file::read(&path).await.unwrap().sealing().id(), "new");
     std::fs::write(&path, "a".repeat(70_000)).unwrap();
-    let large = FileKeys(path).keys().await.unwrap_err();
+    let large = key_file::read(&path).await.unwrap_err();
     assert!(matches!(large, KeyError::LargeFile { .. }), "{large}");
 }
 

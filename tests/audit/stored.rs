@@ -1,16 +1,17 @@
 //! Every stored column, as a database gives it back: any single change of any of them is found, a change of a letter's
 //! case too, in the audit's rows and in customers' events, erased or not.
 
-use crate::support::*;
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::audit::chain::{CONTROL, Chain, Head};
-use console_gate::audit::customer::CustomerEvent;
-use console_gate::audit::event::ChainHead;
-use console_gate::audit::verify::{Finding, Verifier};
-use console_gate::audit::{AuditEvent, AuditRecord, Draft, Entry};
 use console_gate::store::audit::{StoredCustomerEvent, StoredEvent};
+use ledger::chain::{CONTROL, Chain, Head};
+use ledger::customer::CustomerEvent;
+use ledger::event::ChainHead;
+use ledger::verify::{Finding, Verifier};
+use ledger::{AuditEvent, AuditRecord, Draft, Entry};
 use serde_json::{Value, json};
 use sqlx::types::Json;
+
+use crate::support::*;
 
 /// A way of changing a value without leaving its type.
 #[derive(Clone, Copy, Debug, PartialEq)]

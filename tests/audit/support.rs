@@ -1,11 +1,11 @@
 //! Rows to damage.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::audit::chain::{Chain, Sealed};
-use console_gate::audit::event::ChainHead;
-use console_gate::audit::keys::KeyRing;
-use console_gate::audit::verify::{Finding, StoredRow, Summary, Verifier};
-use console_gate::audit::{AuditEvent, AuditRecord};
+use ledger::chain::{Chain, Sealed};
+use ledger::event::ChainHead;
+use ledger::keys::KeyRing;
+use ledger::verify::{Finding, StoredRow, Summary, Verifier};
+use ledger::{AuditEvent, AuditRecord};
 use serde_json::json;
 
 pub(crate) const OLD: &str = "old:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";

@@ -7,24 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use console_gate::access::push::PushTerms;
-use console_gate::access::{AccessResolver, Posture};
 use console_gate::assertion::AssertionSigner;
 use console_gate::clock::SystemClock;
-use console_gate::decision::body::BodyFacts;
-use console_gate::decision::{Answer, Caller, Control, Question, Target, decide};
-use console_gate::decision_log::{Decision, DecisionLog, Keeping};
-use console_gate::firewall::{Policy, inspect};
-use console_gate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
-use console_gate::identity::{Principal, Subject};
-use console_gate::ids::{AdminId, Epoch, MappingSha256, RequestId};
-use console_gate::mapping::{Found, Freshness, Mapping};
-use console_gate::method::Method;
-use console_gate::rbac::{Access, LegacyRole, Standing};
+use console_gate::freshness::push::PushTerms;
+use console_gate::freshness::{AccessResolver, Posture};
+use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
 use console_gate::settings::secrets::{NamedKey, Secret};
 use console_gate::settings::values::AssertionAlgorithm;
 use console_gate::store::{DatabaseUrl, StoreOptions};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use policy::decision::body::BodyFacts;
+use policy::decision::{Answer, Caller, Control, Question, Target, decide};
+use policy::firewall::{Policy, inspect};
+use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use policy::identity::{Principal, Subject};
+use policy::ids::{AdminId, Epoch, MappingSha256, RequestId};
+use policy::mapping::{Found, Freshness, Mapping};
+use policy::method::Method;
+use policy::rbac::{Access, LegacyRole, Standing};
+
 use postgres::Postgres;
 
 #[path = "../support/postgres.rs"]
@@ -98,7 +99,7 @@ fn deciding(bench: &mut Criterion) {
     for (name, algorithm) in [("HS256", AssertionAlgorithm::Hs256), ("EdDSA", AssertionAlgorithm::EdDsa)] {
         let key = NamedKey { id: "k1".into(), secret: Secret::new(vec![7; 32]) };
         let signer = AssertionSigner::new(algorithm, &[key], "console", 30).unwrap();
-        let (id, now) = (RequestId::generate(), Utc::now());
+        let (id, now) = (console_gate::random::request_id(), Utc::now());
         bench.bench_function(&format!("assertion/{name}"), |bencher| {
             bencher.iter(|| {
                 signer.sign(black_box(&permit), Method::Get, "/console/customers/7/tickets", id, now)

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use console_gate::coverage::coverage;
-use console_gate::coverage::flask_routes::parse;
-use console_gate::coverage::route::ConsoleRoute;
-use console_gate::mapping::{Mapping, Row};
-use console_gate::method::Method;
-use console_gate::report::{Finding, Level};
+use console_source::coverage::coverage;
+use console_source::coverage::flask_routes::parse;
+use console_source::coverage::route::ConsoleRoute;
+use policy::mapping::{Mapping, Row};
+use policy::method::Method;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde::Deserialize;
+use workbench::report::{Finding, Level};
 
 use crate::support::{outline, python};
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use console_gate::mapping::{Mapping, Row, RowKind};
-use console_gate::method::Method;
+use policy::mapping::{Mapping, Row, RowKind};
+use policy::method::Method;
 use serde::Deserialize;
 
 use crate::support::{Ran, gate_in, golden, outline, project_file, python};

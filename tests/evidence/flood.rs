@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use console_gate::decision_log::DecisionLog;
+use console_gate::journal::decision_log::DecisionLog;
 
 use crate::alone;
 use crate::scene::{Database, Requests, log, processor_time, size, store};

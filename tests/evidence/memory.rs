@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use console_gate::api::metrics::keep_up;
+use console_gate::admin::metrics::keep_up;
 use metrics::histogram;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use stats_alloc::Region;
@@ -21,8 +21,10 @@ fn a_repeat_allocates_nothing() {
         let log = log(store(Database::Sqlite, &folder).await).await;
         let requests = Requests::different(1_000);
         let now = Utc::now();
-        let nobody =
-            |number| console_gate::decision_log::Decision { actor: None, ..requests.one(number, now) };
+        let nobody = |number| console_gate::journal::decision_log::Decision {
+            actor: None,
+            ..requests.one(number, now)
+        };
         for number in 0..1_000 {
             log.report(&requests.one(number, now));
             log.report(&nobody(number));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use console_gate::ids::{AdminId, SessionId};
+use policy::ids::{AdminId, SessionId};
 use serde_json::json;
 
 use crate::callers::{Caller, Outcome};

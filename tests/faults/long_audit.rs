@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use console_gate::audit::chain::Chain;
-use console_gate::audit::keys::KeyRing;
-use console_gate::audit::{AuditEvent, Draft, Entry};
+use ledger::chain::Chain;
+use ledger::keys::KeyRing;
+use ledger::{AuditEvent, Draft, Entry};
 
 use crate::figures::size;
 use crate::scene::{people, setup};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use console_gate::identity::machine_token::generate;
+use console_gate::random::machine_token;
 use tokio::task::JoinSet;
 
 use crate::callers::{Caller, Load, Outcome, Sample};
@@ -28,7 +28,7 @@ enum Form {
 
 impl Form {
     fn token(self) -> String {
-        let token = generate().expect("randomness");
+        let token = machine_token().expect("randomness");
         match self {
             Form::Odd => token.replacen("cgm_", "xyz_", 1),
             Form::OfTheGates => token.to_string(),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use console_gate::access::barrier::{Barrier, BarrierError};
 use console_gate::clock::SystemClock;
-use console_gate::ids::Epoch;
+use console_gate::freshness::barrier::{Barrier, BarrierError};
+use policy::ids::Epoch;
 use tokio::time::{Instant, sleep};
 
 use crate::fake::Fake;
@@ -99,7 +99,7 @@ async fn a_gate_that_leaves_is_not_waited_for() {
     let gate = database.gate();
     // A gate that holds a lease, and is then cut off from what it should hear.
     while database.open_leases().is_empty() {
-        gate.observe(console_gate::mapping::Freshness::Push).await.unwrap();
+        gate.observe(policy::mapping::Freshness::Push).await.unwrap();
         sleep(Duration::from_millis(1)).await;
     }
     database.loses_hints.store(true, Ordering::SeqCst);

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use console_gate::access::push::PushTerms;
-use console_gate::access::{AccessResolver, Posture};
-use console_gate::audit::Note;
 use console_gate::clock::SystemClock;
-use console_gate::identity::Subject;
-use console_gate::identity::machine_token::TokenDigest;
-use console_gate::ids::{AdminId, Epoch, InstanceId, SessionId};
-use console_gate::rbac::{Access, Standing};
+use console_gate::freshness::push::PushTerms;
+use console_gate::freshness::{AccessResolver, Posture};
 use console_gate::store::control::{ControlReading, ControlRow, SessionChange};
 use console_gate::store::instances::{ControlFeed, Hint, Lease, Renewal};
 use console_gate::store::{AccessStore, ControlStore, InstanceStore, StoreError};
+use ledger::Note;
+use policy::identity::Subject;
+use policy::identity::machine_token::TokenDigest;
+use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
+use policy::rbac::{Access, Standing};
 use tokio::sync::mpsc;
 
 /// The role that everybody has or has not.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use console_gate::access::AccessResolver;
-use console_gate::access::barrier::Barrier;
 use console_gate::clock::SystemClock;
-use console_gate::identity::Subject;
-use console_gate::ids::Epoch;
-use console_gate::mapping::Freshness;
+use console_gate::freshness::AccessResolver;
+use console_gate::freshness::barrier::Barrier;
+use policy::identity::Subject;
+use policy::ids::Epoch;
+use policy::mapping::Freshness;
 
 use crate::fake::{Fake, ROLE, admin_in};
 

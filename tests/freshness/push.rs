@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use console_gate::access::AccessResolver;
-use console_gate::ids::Epoch;
-use console_gate::mapping::Freshness;
+use console_gate::freshness::AccessResolver;
 use console_gate::store::instances::Hint;
+use policy::ids::Epoch;
+use policy::mapping::Freshness;
 use tokio::time::{Instant, sleep};
 
 use crate::fake::{Fake, MAX_STALENESS, Step};

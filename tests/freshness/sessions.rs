@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use console_gate::access::AccessResolver;
-use console_gate::identity::Subject;
-use console_gate::ids::Epoch;
-use console_gate::mapping::Freshness;
-use console_gate::rbac::{Access, Standing};
+use console_gate::freshness::AccessResolver;
+use policy::identity::Subject;
+use policy::ids::Epoch;
+use policy::mapping::Freshness;
+use policy::rbac::{Access, Standing};
 use tokio::time::sleep;
 
 use crate::fake::{Fake, ROLE, admin, admin_in};

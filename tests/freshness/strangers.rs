@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use console_gate::access::{AccessError, AccessResolver};
-use console_gate::identity::Subject;
-use console_gate::identity::machine_token::TokenDigest;
-use console_gate::mapping::Freshness;
-use console_gate::rbac::{Access, Standing};
+use console_gate::freshness::{AccessError, AccessResolver};
+use policy::identity::Subject;
+use policy::identity::machine_token::TokenDigest;
+use policy::mapping::Freshness;
+use policy::rbac::{Access, Standing};
 use tokio::time::Instant;
 
 use crate::fake::{Fake, LOOKUP, ROLE, admin};

@@ -102,7 +102,7 @@ async fn a_question_leaves_no_row_and_sees_every_change() {
     assert_eq!(scene.evaluate(&shadow).await["decision"], false);
     assert_eq!(scene.world.denials().await, 0);
     assert_eq!(scene.world.store.drift().await.expect("drift"), []);
-    let dora = console_gate::ids::AdminId::new("dora");
+    let dora = policy::ids::AdminId::new("dora");
     scene.world.store.join_group(&dora, "carol", "tests").await.expect("a group to join");
     assert_eq!(scene.evaluate(&denied).await["decision"], true);
     scene.world.store.leave_group(&dora, "carol").await.expect("a group to leave");

@@ -1,6 +1,6 @@
 //! A cluster that enforces V2 for a cohort first: the cohort by its V2 role, the rest by the legacy roles, in shadow.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Database, Setup, World};

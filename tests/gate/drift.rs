@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use console_gate::ids::AdminId;
-use console_gate::rbac::LegacyRole;
+use policy::ids::AdminId;
+use policy::rbac::LegacyRole;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

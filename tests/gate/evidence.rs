@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 use serde_json::Value;
 
 use crate::support::recorder::Recorder;

@@ -1,6 +1,6 @@
 //! `console-gate explain`: the row, the gate in force and why, and what becomes of whom, on the documents' own table.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use crate::support::{Database, Gate, Setup, World};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use crate::support::{
     Answer, Ask, Client, CsvRow, Database, Findings, Seed, Setup, Status, World, project_file, project_text,

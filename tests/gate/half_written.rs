@@ -68,7 +68,7 @@ async fn a_slow_copy_is_taken_up_whole_or_not_at_all() {
     }
     assert!(gate.metric("gate_mapping_file_changing_seconds").await.is_some_and(|seconds| seconds > 0.0));
     until_steps(&world, 2, &gate).await;
-    let whole = console_gate::mapping::parse::sha256_of(&new);
+    let whole = policy::mapping::parse::sha256_of(&new);
     assert_eq!(gate.metric(&format!("gate_mapping_info{{sha256=\"{whole}\"}}")).await, Some(1.0));
     assert_eq!(gate.send(&ask).await.status, 403, "the row is there");
     assert_eq!(gate.metric("gate_mapping_reloads_total{outcome=\"refused\"}").await, Some(0.0));
@@ -111,7 +111,7 @@ async fn a_copy_that_pauses_is_refused_by_its_row_count() {
     // Cut between two rows: sound, if it did not say how many there are.
     let cut = new.find("[blueprints.secrets").expect("the secrets have a blueprint");
     let part = &new[..cut];
-    console_gate::mapping::Mapping::parse("part", &part.replace("rows = 106", "")).expect("a sound part");
+    policy::mapping::Mapping::parse("part", &part.replace("rows = 106", "")).expect("a sound part");
     std::fs::write(gate.mapping_file(), part).expect("a part");
     until_steps(&world, 2, &gate).await;
     assert_eq!(gate.send(&ask).await.status, 403);
@@ -178,7 +178,7 @@ async fn a_gate_that_starts_during_a_copy_waits_for_its_end() {
     gate.wait_until_ready().await;
     assert_eq!(gate.send(&ask).await.status, 403);
     let history = world.store.activations(10).await.expect("the history");
-    let whole = console_gate::mapping::parse::sha256_of(&new);
+    let whole = policy::mapping::parse::sha256_of(&new);
     assert_eq!(history.len(), 2, "{history:#?}");
     assert_eq!(history[0].sha256, whole.as_str());
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use crate::support::{Ask, Client, CsvRow, Database, Findings, Gate, Setup, Status, World};
 

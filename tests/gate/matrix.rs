@@ -1,6 +1,6 @@
 //! Every session row of the table, by everybody whom it tells apart, on both databases.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use crate::support::denial::Denial;
 use crate::support::{

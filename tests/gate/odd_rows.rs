@@ -1,7 +1,7 @@
 //! A row of the access tables that somebody wrote oddly: whom it names is served by what else they hold, everybody else as
 //! before, every report runs, and the operator gets to know.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Database, Setup, World};

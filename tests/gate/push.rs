@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use console_gate::audit::AuditEvent;
-use console_gate::identity::machine_token::{TokenDigest, generate};
-use console_gate::ids::{AdminId, MachineTokenId};
+use console_gate::random::machine_token;
 use console_gate::store::tokens::NewToken;
+use ledger::AuditEvent;
+use policy::identity::machine_token::TokenDigest;
+use policy::ids::{AdminId, MachineTokenId};
 use sqlx::postgres::PgPool;
 use tempfile::TempDir;
 
@@ -243,7 +244,7 @@ async fn what_token_revoke_has_revoked_no_gate_takes_any_more() {
     let push = Push::start().await;
     let started = Instant::now();
     for round in 0..rounds {
-        let token = generate().expect("a token");
+        let token = machine_token().expect("a token");
         let name = format!("robot-{round}");
         let now = Utc::now();
         let new = NewToken {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 use serde_json::{Value, json};
 
 use crate::support::findings::Findings;

@@ -228,7 +228,7 @@ async fn signals_rollbacks_and_changes_at_once_leave_one_row_of_steps() {
     let setup = Setup { mapping: Some(LEGACY), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;
     let runs = async |mapping: &str| {
-        let sha256 = console_gate::mapping::parse::sha256_of(mapping);
+        let sha256 = policy::mapping::parse::sha256_of(mapping);
         gate.metric(&format!("gate_mapping_info{{sha256=\"{sha256}\"}}")).await == Some(1.0)
     };
     for round in 0..8 {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use console_gate::mapping::{Mapping, Rollout, Row, RowKind, Totp, Unmapped, V2Gate};
+use policy::mapping::{Mapping, Rollout, Row, RowKind, Totp, Unmapped, V2Gate};
 
 use crate::support::{CsvRow, Findings, Seed, Status, project_text};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 use serde_json::Value;
 
 use crate::support::recorder::Recorder;

@@ -1,6 +1,6 @@
 //! `console-gate verify`: the documents' tests for each route, by a command, against the real gate and the real Console.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 use serde_json::Value;
 
 use crate::support::http::HOST;

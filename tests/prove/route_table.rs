@@ -15,9 +15,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use console_gate::mapping::matcher::{Matcher, Outcome, Rule};
-use console_gate::mapping::pattern::Pattern;
-use console_gate::method::{Method, MethodSet};
+use policy::mapping::matcher::{Matcher, Outcome, Rule};
+use policy::mapping::pattern::Pattern;
+use policy::method::{Method, MethodSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

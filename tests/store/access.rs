@@ -5,11 +5,11 @@ mod reference;
 mod world;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::identity::Subject;
-use console_gate::identity::machine_token::TokenDigest;
-use console_gate::ids::{AdminId, SessionId};
-use console_gate::rbac::{Access, LegacyRole, Standing};
 use console_gate::store::StoreError;
+use policy::identity::Subject;
+use policy::identity::machine_token::TokenDigest;
+use policy::ids::{AdminId, SessionId};
+use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::database::{Database, literal, noon};

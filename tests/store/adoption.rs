@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::identity::Subject;
-use console_gate::ids::AdminId;
-use console_gate::rbac::Standing;
 use console_gate::store::StoreError;
+use policy::identity::Subject;
+use policy::ids::AdminId;
+use policy::rbac::Standing;
 
 use crate::database::{Database, noon};
 use crate::seed;

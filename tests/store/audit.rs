@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use console_gate::audit::chain::{Chain, Head};
-use console_gate::audit::checkpoint::Checkpoint;
-use console_gate::audit::checkpoint_sink::FileSink;
-use console_gate::audit::checkpoints::{Checkpoints, Place};
-use console_gate::audit::control_watch::ControlWatch;
-use console_gate::audit::keys::KeyRing;
-use console_gate::audit::verify::Verifier;
-use console_gate::audit::{AuditRecord, Draft, Entry, Notary, Note};
 use console_gate::clock::SystemClock;
+use console_gate::journal::checkpoint_sink::FileSink;
+use console_gate::journal::checkpoints::{Checkpoints, Place};
+use console_gate::journal::control_watch::ControlWatch;
 use console_gate::store::StoreError;
 use console_gate::store::audit::{Evidence, StoredEvent};
+use ledger::chain::{Chain, Head};
+use ledger::checkpoint::Checkpoint;
+use ledger::keys::KeyRing;
+use ledger::verify::Verifier;
+use ledger::{AuditRecord, Draft, Entry, Notary, Note};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use console_gate::audit::AuditRecord;
-use console_gate::identity::Subject;
-use console_gate::ids::{AdminId, MappingSha256, PinId};
 use console_gate::store::grants::{NEEDED, NEEDED_FUNCTIONS};
 use console_gate::store::mappings::NewPin;
 use console_gate::store::{self, SharedStore, StoreError};
+use ledger::AuditRecord;
+use policy::identity::Subject;
+use policy::ids::{AdminId, MappingSha256, PinId};
 
 use crate::audit::{denial, entry, notary, note};
 use crate::database::{Database, noon, options};

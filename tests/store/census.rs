@@ -1,9 +1,9 @@
 //! Everybody at once: who stands, and what was granted to each. It says what `access` says of each alone.
 
-use console_gate::identity::Subject;
-use console_gate::ids::AdminId;
-use console_gate::rbac::LegacyRole;
-use console_gate::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::identity::Subject;
+use policy::ids::AdminId;
+use policy::rbac::LegacyRole;
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 
 use crate::database::{Database, noon};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::clock::ManualClock;
-use console_gate::decision_log::{Decision, DecisionLog, DecisionRecord, Keeping};
-use console_gate::ids::{AdminId, MappingSha256};
+use console_gate::journal::decision_log::{Decision, DecisionLog, DecisionRecord, Keeping};
 use console_gate::store::evidence::EvidenceKind::Decisions;
+use policy::ids::{AdminId, MappingSha256};
 
 use crate::database::{Database, PATIENCE, noon};
 use crate::evidence::mark;

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::audit::drift::DriftRecord;
-use console_gate::ids::RequestId;
+use console_gate::journal::drift::DriftRecord;
 use console_gate::store::SharedStore;
 use console_gate::store::drift::StoredDrift;
 use console_gate::store::evidence::EvidenceKind::Drift;
@@ -33,7 +32,7 @@ pub(crate) fn disagreement(route: &str, count: i64) -> DriftRecord {
         reason: "role_missing",
         mapping_sha256: "ab".repeat(32).into(),
         epoch: 7,
-        request_id: RequestId::generate(),
+        request_id: console_gate::random::request_id(),
         count,
     }
 }

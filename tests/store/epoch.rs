@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::ids::{AdminId, SessionId};
-use console_gate::rbac::LegacyRole;
 use console_gate::store::evidence::EvidenceKind;
+use policy::ids::{AdminId, SessionId};
+use policy::rbac::LegacyRole;
 
 use crate::database::{Database, literal, noon};
 use crate::evidence::mark;

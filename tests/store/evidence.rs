@@ -1,14 +1,14 @@
 //! Marks, gaps and erasure: what sees to it that evidence counts once, that a loss is known, and that nobody comes back.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::audit::drift::DriftRecord;
-use console_gate::audit::erasure;
-use console_gate::decision_log::DecisionRecord;
-use console_gate::drift::{Key, SignOff};
-use console_gate::ids::{AdminId, InstanceId};
+use console_gate::journal::decision_log::DecisionRecord;
+use console_gate::journal::drift::DriftRecord;
+use console_gate::journal::erasure;
 use console_gate::store::evidence::{EvidenceKind, Gap, Mark, SilentGate};
 use console_gate::store::{SharedStore, StoreError};
+use policy::ids::{AdminId, InstanceId};
 use uuid::Uuid;
+use workbench::drift::{Key, SignOff};
 
 use crate::audit::{notary, note};
 use crate::database::{Database, noon};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use console_gate::access::{AccessResolver, Posture};
 use console_gate::clock::SystemClock;
-use console_gate::identity::Subject;
-use console_gate::ids::{AdminId, SessionId};
-use console_gate::mapping::Freshness;
+use console_gate::freshness::{AccessResolver, Posture};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use policy::identity::Subject;
+use policy::ids::{AdminId, SessionId};
+use policy::mapping::Freshness;
 
 use crate::database::Database;
 

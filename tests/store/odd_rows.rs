@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use console_gate::identity::Subject;
-use console_gate::ids::{AdminId, SessionId};
-use console_gate::rbac::catalog::Catalog;
-use console_gate::rbac::census::Person;
-use console_gate::rbac::{Access, LegacyRole, Standing};
+use policy::identity::Subject;
+use policy::ids::{AdminId, SessionId};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::Person;
+use policy::rbac::{Access, LegacyRole, Standing};
 
 use crate::database::{Database, Raw, noon};
 
@@ -287,7 +287,7 @@ impl View {
 
     /// Apart from the epoch, which every write raises.
     fn same_for(&self, other: &View, id: &str) -> bool {
-        let apart = |view: &View| Access { epoch: console_gate::ids::Epoch(0), ..view.holdings[id].clone() };
+        let apart = |view: &View| Access { epoch: policy::ids::Epoch(0), ..view.holdings[id].clone() };
         let listed = |view: &View| view.people.iter().find(|person| *person.id == *id).cloned();
         apart(self) == apart(other) && listed(self) == listed(other)
     }

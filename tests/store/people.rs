@@ -1,11 +1,11 @@
 //! Admins, their sessions, groups and roles, by the store's own verbs.
 
 use chrono::TimeDelta;
-use console_gate::identity::Subject;
-use console_gate::ids::{AdminId, SessionId};
-use console_gate::rbac::{Access, LegacyRole, Standing};
 use console_gate::store::StoreError;
 use console_gate::store::people::{NewPerson, StoredAdmin};
+use policy::identity::Subject;
+use policy::ids::{AdminId, SessionId};
+use policy::rbac::{Access, LegacyRole, Standing};
 
 use crate::database::{Database, noon};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use console_gate::identity::Subject;
-use console_gate::ids::{AdminId, Epoch, SessionId};
-use console_gate::rbac::Access;
 use console_gate::store::control::ControlReading;
+use policy::identity::Subject;
+use policy::ids::{AdminId, Epoch, SessionId};
+use policy::rbac::Access;
 
 use crate::database::{Database, literal, noon};
 

@@ -1,12 +1,12 @@
 //! Sign-offs: one for each disagreement, audited, and gone with their admin.
 
 use chrono::TimeDelta;
-use console_gate::decision::Direction;
-use console_gate::drift::{Fingerprints, Key, SignOff};
-use console_gate::ids::AdminId;
-use console_gate::rbac::census::CallerKind;
 use console_gate::store::evidence::EvidenceKind::Drift;
 use console_gate::store::retention::Cutoffs;
+use policy::decision::Direction;
+use policy::ids::AdminId;
+use policy::rbac::census::CallerKind;
+use workbench::drift::{Fingerprints, Key, SignOff};
 
 use crate::audit::note;
 use crate::database::{Database, noon};

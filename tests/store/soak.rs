@@ -1,12 +1,12 @@
 //! What the soak gate is judged by: the last flip, and what was judged in shadow.
 
 use chrono::TimeDelta;
-use console_gate::decision::Direction;
-use console_gate::decision_log::DecisionRecord;
-use console_gate::drift::Key;
-use console_gate::rbac::census::CallerKind;
+use console_gate::journal::decision_log::DecisionRecord;
 use console_gate::store::evidence::EvidenceKind::Decisions;
 use console_gate::store::soak::{Flip, StoredRequest, StoredUse};
+use policy::decision::Direction;
+use policy::rbac::census::CallerKind;
+use workbench::drift::Key;
 
 use crate::audit::note;
 use crate::database::{Database, noon};

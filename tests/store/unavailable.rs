@@ -3,12 +3,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use console_gate::identity::Subject;
-use console_gate::ids::AdminId;
 use console_gate::store::{
     self, AuditStore as _, DatabaseUrl, MigrationStore as _, SharedStore, SqliteStore, StoreError,
     StoreOptions,
 };
+use policy::identity::Subject;
+use policy::ids::AdminId;
 
 use crate::again;
 use crate::audit::entry;

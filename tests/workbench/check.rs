@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::report::rules::{CHECK, Rule};
-use console_gate::report::{Level, rules};
 use serde_json::Value;
+use workbench::report::rules::{CHECK, Rule};
+use workbench::report::{Level, rules};
 
 use crate::support::{Told, Workbench, assert_golden, project_file, project_text};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use console_gate::ids::AdminId;
-use console_gate::rbac::LegacyRole;
 use console_gate::store::{self, DatabaseUrl, StoreOptions};
+use policy::ids::AdminId;
+use policy::rbac::LegacyRole;
 use serde_json::{Value, json};
 
 use crate::support::{Told, Workbench, assert_golden, project_text};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::report::Level;
-use console_gate::report::rules::ROWS;
 use serde_json::Value;
+use workbench::report::Level;
+use workbench::report::rules::ROWS;
 
 use crate::support::{Workbench, assert_golden, project_text};
 

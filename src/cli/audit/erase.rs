@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::audit::erasure;
 use crate::cli::{Common, Finding, checkpoint, operator, with_notary};
+use crate::journal::erasure;
 
 /// Take what is personal of an admin out of every row
 ///

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use ledger::verify::{Finding as Damage, Kind, Summary, Verifier};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::audit::verify::{Finding as Damage, Kind, Summary, Verifier};
 use crate::cli::{Common, Finding, with_notary};
 use crate::store::SharedStore;
 use crate::store::audit::Evidence;

@@ -6,8 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-
-use crate::mapping::counted;
+use policy::mapping::counted;
 
 /// Writes the count into the file, if it is not there already, and returns what the file says now. A file with other
 /// mistakes is left as it is: the check tells them.

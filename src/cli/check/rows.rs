@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::rbac::flaw::{Flaw, FlawKind};
-use crate::report::{Finding, rules};
+use policy::rbac::flaw::{Flaw, FlawKind};
+use workbench::report::{Finding, rules};
 
 /// Names of those whom rows of one kind are about that are told before they are only counted.
 const MOST_NAMES: usize = 5;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::mapping::effective::EffectiveRow;
-use crate::report::style::COLUMNS;
-use crate::report::text::{harmless, wrapped};
+use policy::mapping::effective::EffectiveRow;
+use workbench::report::style::COLUMNS;
+use workbench::report::text::{harmless, wrapped};
 
 /// One line a row, and a second one for its gates.
 pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {

@@ -1,11 +1,11 @@
 //! Console's routes, put together from what Flask lists and what the source declares.
 
-use crate::console_source::{ConsoleSource, Route, TroubleKind};
-use crate::coverage::flask_routes::Listing;
-use crate::coverage::route::{ConsoleRoute, RouteOptions, methods_to_cover};
-use crate::mapping::pattern::Pattern;
-use crate::method::{Method, MethodSet};
-use crate::report::{Finding, Place};
+use console_source::coverage::flask_routes::Listing;
+use console_source::coverage::route::{ConsoleRoute, RouteOptions, methods_to_cover};
+use console_source::{ConsoleSource, Route, TroubleKind};
+use policy::mapping::pattern::Pattern;
+use policy::method::{Method, MethodSet};
+use workbench::report::{Finding, Place};
 
 /// What is known of Console's routes, and what kept it from being more.
 #[derive(Default)]

@@ -15,15 +15,15 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use policy::identity::flask_cookie::SigningKeys;
+use policy::mapping::{ClusterMode, Mapping, RowKind, V2Gate};
+use policy::method::MethodSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::Persona;
 use crate::assertion;
-use crate::identity::flask_cookie::SigningKeys;
-use crate::mapping::{ClusterMode, Mapping, RowKind, V2Gate};
-use crate::method::MethodSet;
 use crate::settings::secrets::Secrets;
 
 struct Console {
@@ -125,7 +125,7 @@ fn clusters(mapping: &Mapping) -> Vec<(String, String, Vec<Link>)> {
         .collect()
 }
 
-fn link(row: &crate::mapping::Row, mode: ClusterMode) -> Option<Link> {
+fn link(row: &policy::mapping::Row, mode: ClusterMode) -> Option<Link> {
     let RowKind::Gated { legacy, v2, .. } = &row.kind else { return None };
     let legacy_names = || {
         let names: Vec<&str> = legacy.iter().flatten().map(|role| role.as_str()).collect();
@@ -151,8 +151,8 @@ fn link(row: &crate::mapping::Row, mode: ClusterMode) -> Option<Link> {
         }
     }
     let path = path.replace("/*", "/");
-    let is_get = row.methods.contains(crate::method::Method::Get);
-    let is_post = row.methods.contains(crate::method::Method::Post);
+    let is_get = row.methods.contains(policy::method::Method::Get);
+    let is_post = row.methods.contains(policy::method::Method::Post);
     let method = if row.methods == MethodSet::ALL { "*".to_owned() } else { row.methods.to_string() };
     Some(Link { method, path, needs, is_get, is_post })
 }
@@ -190,7 +190,7 @@ async fn view(
 ) -> Response {
     let text = std::fs::read_to_string(&console.routes).unwrap_or_default();
     let view = Mapping::parse("routes.toml", &text).ok().and_then(|mapping| {
-        let method = crate::method::Method::parse(method.as_str())?;
+        let method = policy::method::Method::parse(method.as_str())?;
         mapping.find(uri.path(), method).row().map(|row| row.route.to_string())
     });
     let claims = console.claims(&headers);

@@ -1,17 +1,17 @@
 //! `console-gate drift --explain ID`
 
 use serde::Serialize;
+use workbench::drift::Disagreement;
+use workbench::drift::explanation::{Explanation, Side, explain};
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
 
 use super::{Present, list};
 use crate::cli::TextOrJson;
 use crate::cli::{Finding, kept, with_store};
-use crate::drift::Disagreement;
-use crate::drift::explanation::{Explanation, Side, explain};
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
+use crate::facts::{self, GateRuns};
 use crate::settings::Settings;
 use crate::store::soak::StoredRequest;
-use crate::workbench::{self, GateRuns};
 
 /// How many different requests are shown.
 const MOST_REQUESTS: u32 = 20;
@@ -31,7 +31,7 @@ pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::
     with_store(settings, async |store| {
         let present = Present::read(&store).await?;
         let situation = present.situation();
-        let report = workbench::drift(&store, &situation).await?;
+        let report = facts::drift(&store, &situation).await?;
         let drift = report.named(id).map_err(anyhow::Error::msg)?;
         let told = Told {
             drift,

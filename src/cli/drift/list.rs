@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use policy::decision::Direction;
 use serde::Serialize;
+use workbench::drift::{Disagreement, Standing};
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
+use workbench::soak::Overflow;
 
 use super::Drift;
 use crate::cli::{Finding, TextOrJson};
-use crate::decision::Direction;
-use crate::drift::{Disagreement, Standing};
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
-use crate::soak::Overflow;
-use crate::workbench::{DriftReport, GateRuns};
+use crate::facts::{DriftReport, GateRuns};
 
 /// What was asked for.
 #[derive(Serialize)]

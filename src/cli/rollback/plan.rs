@@ -5,16 +5,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
+use policy::mapping::parse::sha256_of;
 
 use super::Rollback;
 use crate::cli::{diff, kept};
-use crate::ids::MappingSha256;
-use crate::mapping::Mapping;
-use crate::mapping::parse::sha256_of;
-use crate::registry::Registry;
+use crate::facts::registry::Registry;
+use crate::facts::{Observed, differing, in_words, observed};
 use crate::store::SharedStore;
 use crate::store::running::RunningGate;
-use crate::workbench::{Observed, differing, in_words, observed};
 
 /// What is to be done.
 pub(super) struct Plan {

@@ -1,8 +1,9 @@
 //! What an operator reads of a rollback or a release.
 
+use workbench::report::style::COLUMNS;
+use workbench::report::text::wrapped;
+
 use crate::activation::agreement::{Agreement, Goal, Stray, Why};
-use crate::report::style::COLUMNS;
-use crate::report::text::wrapped;
 
 /// What is done at once.
 pub(super) fn ordered(goal: &Goal) -> String {
@@ -73,7 +74,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ids::{MappingSha256, PinId};
+    use policy::ids::{MappingSha256, PinId};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()

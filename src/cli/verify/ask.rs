@@ -5,18 +5,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use policy::identity::flask_cookie::SigningKeys;
 use serde::Deserialize;
 use serde_json::json;
+use workbench::verify::{Case, Plan, Who};
 
 use super::people::People;
 use super::report::Outcome;
-use crate::identity::flask_cookie::SigningKeys;
 use crate::outbound::{Outbound, Request, Url};
-use crate::probe::{self, ProbeKeys};
+use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
 use crate::settings::secrets::{probe_keys, session_key};
 use crate::store::people::NewPerson;
-use crate::verify::{Case, Plan, Who};
 
 /// What stands in a path as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');

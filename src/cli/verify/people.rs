@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{AdminId, SessionId};
-use crate::mapping::rollout::percentile;
+use policy::ids::{AdminId, SessionId};
+use policy::mapping::rollout::percentile;
+use workbench::verify::{Holding, LAST_PERCENTILE, Plan, Who};
+
 use crate::store::people::NewPerson;
 use crate::store::{SharedStore, StoreError};
-use crate::verify::{Holding, LAST_PERCENTILE, Plan, Who};
 
 /// What the ids and groups of throwaway people begin with.
 const PREFIX: &str = "gate-verify-";

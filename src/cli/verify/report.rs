@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use workbench::report::Level;
+use workbench::report::style::Style;
+use workbench::verify::{Case, Expect, Plan};
 
 use super::ask::Running;
-use crate::report::Level;
-use crate::report::style::Style;
-use crate::verify::{Case, Expect, Plan};
 
 /// One case and its answer.
 #[derive(Clone, Debug, Serialize)]

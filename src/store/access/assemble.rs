@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use policy::identity::Subject;
+use policy::ids::Epoch;
+use policy::rbac::flaw::{Flaw, FlawKind};
+use policy::rbac::{Access, LegacyRole, Standing, TokenIdentity};
 
-use crate::identity::Subject;
-use crate::ids::Epoch;
-use crate::rbac::flaw::{Flaw, FlawKind};
-use crate::rbac::{Access, LegacyRole, Standing, TokenIdentity};
 use crate::store::StoreError;
 
 /// One fact about a subject.

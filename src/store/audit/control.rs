@@ -1,8 +1,9 @@
 //! The chain that commands share: its head is a row that whoever writes to it holds.
 
+use ledger::chain::{CONTROL, Head};
+use ledger::event::ChainHead;
+
 use super::ControlChain;
-use crate::audit::chain::{CONTROL, Head};
-use crate::audit::event::ChainHead;
 use crate::store::StoreError;
 
 pub(super) const CONTROL_CHAIN: &str = "

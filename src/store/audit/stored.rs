@@ -1,13 +1,12 @@
 //! Rows of the audit as they are read back.
 
 use chrono::{DateTime, Utc};
+use ledger::AuditRecord;
+use ledger::chain::Link;
+use ledger::customer::CustomerEvent;
+use ledger::event::ChainHead;
+use ledger::verify::{StoredCustomer, StoredRow};
 use sqlx::types::Json;
-
-use crate::audit::AuditRecord;
-use crate::audit::chain::Link;
-use crate::audit::customer::CustomerEvent;
-use crate::audit::event::ChainHead;
-use crate::audit::verify::{StoredCustomer, StoredRow};
 
 /// The chain that commands share, as of one moment. Both are the same, or both are nowhere in a new database, whose
 /// `head` is of no rows, unless somebody has changed one of them.

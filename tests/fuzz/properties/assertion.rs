@@ -6,16 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use console_gate::assertion::AssertionSigner;
-use console_gate::decision::body::BodyFacts;
-use console_gate::decision::{Answer, Caller, Permit, Question, Target, decide};
-use console_gate::identity::Principal;
-use console_gate::ids::{AdminId, Epoch, RequestId, SessionId};
-use console_gate::mapping::{ClusterMode, Mapping, Rollout};
-use console_gate::method::Method;
-use console_gate::rbac::Access;
 use console_gate::settings::secrets::{NamedKey, Secret};
 use console_gate::settings::values::AssertionAlgorithm;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use policy::decision::body::BodyFacts;
+use policy::decision::{Answer, Caller, Permit, Question, Target, decide};
+use policy::identity::Principal;
+use policy::ids::{AdminId, Epoch, SessionId};
+use policy::mapping::{ClusterMode, Mapping, Rollout};
+use policy::method::Method;
+use policy::rbac::Access;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -40,7 +40,7 @@ pub fn assertion(data: &[u8]) -> bool {
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (id, session, path) = (part(), part(), part());
     let permit = permit(&id, &session);
-    let request = RequestId::generate();
+    let request = console_gate::random::request_id();
     let moment = DateTime::from_timestamp(issued, 0).expect("32 bits of seconds are in range");
     let token = SIGNER.sign(&permit, method, &path, request, moment);
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use console_gate::decision::body::{BodyError, BodyFacts, ContentHeaders, read};
-use console_gate::mapping::{BodyField, BodyRule};
-use console_gate::rbac::Requirement;
+use policy::decision::body::{BodyError, BodyFacts, ContentHeaders, read};
+use policy::mapping::{BodyField, BodyRule};
+use policy::rbac::Requirement;
 use serde_json::Value;
 
 use super::input::Input;

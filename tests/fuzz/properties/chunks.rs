@@ -1,6 +1,6 @@
 //! A chunked body: it ends at one place, however its bytes arrive, and a naive reader finds the same one.
 
-use console_gate::firewall::ChunkWalk;
+use policy::firewall::ChunkWalk;
 
 use super::input::Input;
 

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use chrono::{DateTime, Utc};
-use console_gate::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use sha1::Sha1;
 
 /// The key of the vectors in the corpus.
@@ -57,10 +57,7 @@ pub fn check_cookie(cookie: &str) -> bool {
 /// What `verify` says under the corpus' key.
 pub fn verify(
     cookie: &str,
-) -> Result<
-    console_gate::identity::flask_cookie::VerifiedSession,
-    console_gate::identity::flask_cookie::CookieError,
-> {
+) -> Result<policy::identity::flask_cookie::VerifiedSession, policy::identity::flask_cookie::CookieError> {
     VERIFIER.verify(cookie, now())
 }
 

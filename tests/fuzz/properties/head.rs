@@ -1,6 +1,6 @@
 //! The firewall on a whole head: reading, writing and reading again come to the same request.
 
-use console_gate::firewall::{
+use policy::firewall::{
     Framing, HeadSearch, HeadState, Http2Start, Limits, Policy, Refusal, Request, Version, head_state,
     inspect, inspect_fields,
 };

@@ -1,8 +1,8 @@
 //! The mapping file: refused with places inside it, or a table in which every row means what its text says.
 
-use console_gate::mapping::matcher::Rule;
-use console_gate::mapping::{Found, Mapping};
-use console_gate::method::Method;
+use policy::mapping::matcher::Rule;
+use policy::mapping::{Found, Mapping};
+use policy::method::Method;
 use sha2::{Digest, Sha256};
 
 use super::matcher::check_table;

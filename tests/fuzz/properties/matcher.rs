@@ -1,8 +1,8 @@
 //! The matcher: a rule that it names fits by its own pattern, and only the patterns decide which one is named.
 
-use console_gate::mapping::matcher::{Matcher, Outcome, Rule};
-use console_gate::mapping::pattern::Pattern;
-use console_gate::method::{Method, MethodSet};
+use policy::mapping::matcher::{Matcher, Outcome, Rule};
+use policy::mapping::pattern::Pattern;
+use policy::method::{Method, MethodSet};
 
 use super::input::Input;
 use super::naive_pattern::{NaiveConverter, NaivePattern, NaivePiece};

@@ -1,6 +1,6 @@
 //! The target parser: what is accepted has one spelling, and every decoder reads the same path in it.
 
-use console_gate::firewall::{Policy, Target, inspect};
+use policy::firewall::{Policy, Target, inspect};
 
 use super::naive_url::{decode, encode_path};
 

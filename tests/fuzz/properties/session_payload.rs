@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use console_gate::identity::flask_cookie::{CookieError, CookieLimits};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use policy::identity::flask_cookie::{CookieError, CookieLimits};
 use serde_json::Value;
 
 use super::cookie::{self, NOW, check_cookie, sign};

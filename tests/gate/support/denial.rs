@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 use serde_json::json;
 
 use super::{Answer, Ask, Console, Findings, Seed, World};

@@ -1,6 +1,6 @@
 //! A gate with a row of every kind, people who hold different things, and a program that may ask about them.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 use serde_json::Value;
 
 use super::recorder::Recorder;

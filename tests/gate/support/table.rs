@@ -1,6 +1,6 @@
 //! `console_routes.csv`, read by itself: what the documents say of each route.
 
-use console_gate::rbac::LegacyRole;
+use policy::rbac::LegacyRole;
 
 use super::project_text;
 

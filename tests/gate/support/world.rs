@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use console_gate::audit::keys::KeyRing;
-use console_gate::audit::{AuditRecord, Notary, Note};
-use console_gate::identity::flask_cookie::SigningKeys;
-use console_gate::ids::AdminId;
-use console_gate::rbac::LegacyRole;
 use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
+use ledger::keys::KeyRing;
+use ledger::{AuditRecord, Notary, Note};
+use policy::identity::flask_cookie::SigningKeys;
+use policy::ids::AdminId;
+use policy::rbac::LegacyRole;
 use serde_json::json;
 
 use super::console::{AUDIT_KEYS, SECRET_KEY};

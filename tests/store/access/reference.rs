@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::identity::Subject;
-use console_gate::identity::machine_token::TokenDigest;
-use console_gate::ids::{AdminId, MachineTokenId, SessionId};
-use console_gate::rbac::{Access, LegacyRole, Standing};
+use policy::identity::Subject;
+use policy::identity::machine_token::TokenDigest;
+use policy::ids::{AdminId, MachineTokenId, SessionId};
+use policy::rbac::{Access, LegacyRole, Standing};
 
 use super::world::{ADMINS, Limited, World, secret};
 use crate::database::noon;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use chrono::TimeDelta;
-use console_gate::identity::machine_token::TokenDigest;
-use console_gate::rbac::LegacyRole;
+use policy::identity::machine_token::TokenDigest;
+use policy::rbac::LegacyRole;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use chrono::Utc;
-use console_gate::identity::flask_cookie::SigningKeys;
-use console_gate::ids::AdminId;
 use console_gate::store::{self, DatabaseUrl, StoreOptions};
 use http_body_util::{BodyExt as _, Empty};
+use policy::identity::flask_cookie::SigningKeys;
+use policy::ids::AdminId;
 use serde_json::json;
 
 use super::certificates::HOST;

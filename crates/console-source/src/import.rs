@@ -1,0 +1,293 @@
+//! A first `routes.toml` from Console's source: today's gates as they are, and no V2 role decided.
+//!
+//! What is written lets nobody in whom Console does not let in today: a gate that was read exactly becomes the row's
+//! legacy gate; whatever was not, Console goes on to gate by itself (`upstream`); what no row can say has no row, and is
+//! denied until somebody writes one. Pure: the source as it was read, text out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use policy::mapping::matcher::{Matcher, Rule};
+use policy::mapping::pattern::{Part, Pattern};
+use policy::method::MethodSet;
+use policy::rbac::LegacyRole;
+use workbench::report::Place;
+
+use crate::coverage::route::{methods_to_cover, single_slashes};
+use crate::{ConsoleSource, Gate, MayGate, Route, RuleOptions};
+
+/// What `import` makes of a source.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The file.
+    pub text: String,
+    /// How many rows it has.
+    pub rows: usize,
+    /// How many of them have a legacy gate.
+    pub gated: usize,
+    /// What the source has and no row says, and what may gate routes and is not understood: where, and why.
+    pub left_out: Vec<(Place, String)>,
+}
+
+const HEADER: &str = "\
+# Which route of Console needs which role: a first mapping, written from Console's source by `console-gate import`.
+#
+#   legacy      the arguments of today's @require_role
+#   undecided   no V2 role has been chosen: until then the row stays on its legacy gate. To decide, write
+#               role = \"...\" in its place
+#   upstream    Console's own decorators decide, as today. Look at each one: a page for everybody is
+#               `public = true`, one for every admin `session = true`, one for machines `machine = true`
+#
+# Whatever is declared at run time is in no source: `console-gate coverage --flask-routes` finds it.
+#
+# Each blueprint is a cluster of its own, so that it can be cut over by itself; name the clusters as you like.
+
+version = 1
+unmapped = \"deny\"
+";
+
+/// Writes the mapping.
+pub fn import(source: &ConsoleSource) -> Import {
+    let mut entries: Vec<Entry<'_>> = source.routes.iter().map(Entry::new).collect();
+    settle_overlaps(&mut entries);
+    let mut blueprints: BTreeMap<&str, Vec<&Entry<'_>>> = BTreeMap::new();
+    for entry in &entries {
+        blueprints.entry(&entry.route.blueprint).or_default().push(entry);
+    }
+    let mut text = HEADER.to_owned();
+    text.push_str(&clusters(&blueprints));
+    let mut left_out = not_understood(source);
+    for trouble in &source.troubles {
+        let _ = write!(text, "\n# {}: {}\n", at(&trouble.place), trouble.message);
+        left_out.push((trouble.place.clone(), trouble.message.clone()));
+    }
+    for (blueprint, entries) in &blueprints {
+        let name = key(blueprint);
+        text.push('\n');
+        if is_gated(entries) {
+            let _ = writeln!(text, "[blueprints.{name}]\ncluster = {}", string(blueprint));
+        }
+        let _ = writeln!(text, "[blueprints.{name}.routes]");
+        let width = entries.iter().filter_map(|entry| entry.key_width()).max().unwrap_or(0);
+        for entry in entries {
+            text.push_str(&entry.render(width));
+            left_out.extend(entry.left_out());
+        }
+    }
+    let rows = entries.iter().filter(|entry| entry.row.is_ok());
+    let gated = rows.clone().filter(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_some())).count();
+    Import { text, rows: rows.count(), gated, left_out }
+}
+
+/// A cluster for each blueprint that has a gate.
+fn clusters(blueprints: &BTreeMap<&str, Vec<&Entry<'_>>>) -> String {
+    let gated = blueprints.iter().filter(|(_, entries)| is_gated(entries));
+    let lines: String = gated.map(|(blueprint, _)| format!("{} = \"legacy\"\n", key(blueprint))).collect();
+    if lines.is_empty() { lines } else { format!("\n[clusters]\n{lines}") }
+}
+
+fn is_gated(entries: &[&Entry<'_>]) -> bool {
+    entries.iter().any(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_some()))
+}
+
+/// A route and the row that it becomes.
+struct Entry<'s> {
+    route: &'s Route,
+    /// `Err`: why it becomes none.
+    row: Result<WrittenRow, String>,
+}
+
+struct WrittenRow {
+    methods: MethodSet,
+    pattern: Pattern,
+    /// `None`: Console decides.
+    legacy: Option<BTreeSet<LegacyRole>>,
+    websocket: bool,
+    /// What a reader of the row should know.
+    remarks: Vec<String>,
+}
+
+impl<'s> Entry<'s> {
+    fn new(route: &'s Route) -> Entry<'s> {
+        Entry { route, row: WrittenRow::of(route) }
+    }
+
+    fn key(&self) -> Option<String> {
+        let row = self.row.as_ref().ok()?;
+        Some(string(&format!("{} {}", row.methods, row.pattern)))
+    }
+
+    fn key_width(&self) -> Option<usize> {
+        self.key().map(|key| key.chars().count())
+    }
+
+    fn render(&self, width: usize) -> String {
+        let (place, view) = (at(&self.route.place), &self.route.view);
+        let (key, row) = match (self.key(), &self.row) {
+            (Some(key), Ok(row)) => (key, row),
+            (_, Err(reason)) => return format!("# {place} `{view}` has no row: {}\n", comment(reason)),
+            (None, Ok(_)) => return String::new(),
+        };
+        let mut text = String::new();
+        if !row.remarks.is_empty() {
+            let _ = writeln!(text, "# {place} `{view}`: {}", comment(&row.remarks.join("; ")));
+        }
+        let mut keys = Vec::new();
+        match &row.legacy {
+            Some(legacy) => {
+                let names: Vec<String> = legacy.iter().map(|role| string(role.as_str())).collect();
+                keys.push(format!("legacy = [{}]", names.join(", ")));
+                keys.push("undecided = \"no V2 role chosen\"".to_owned());
+                if self.route.machine_or_session {
+                    keys.push("machine_or_session = true".to_owned());
+                }
+            }
+            None => keys.push("upstream = true".to_owned()),
+        }
+        if self.route.totp {
+            keys.push("totp = \"elevation\"".to_owned());
+        }
+        if row.websocket {
+            keys.push("websocket = true".to_owned());
+        }
+        let _ = writeln!(text, "{key:width$} = {{ {} }}", keys.join(", "));
+        text
+    }
+
+    fn left_out(&self) -> Option<(Place, String)> {
+        let reason = self.row.as_ref().err().filter(|_| !self.route.options.build_only)?;
+        Some((self.route.place.clone(), format!("the route of `{}` has no row: {reason}", self.route.view)))
+    }
+}
+
+impl WrittenRow {
+    fn of(route: &Route) -> Result<WrittenRow, String> {
+        if route.options.build_only {
+            return Err("it is `build_only` and answers no request".to_owned());
+        }
+        let rule = route.rule.as_ref().map_err(|reason| format!("the rule: {reason}"))?;
+        let methods = route.methods.as_ref().map_err(|reason| format!("the methods: {reason}"))?;
+        let (pattern, slash) = pattern(rule, &route.options)?;
+        let (legacy, remark) = gate(route);
+        let remarks = remark.into_iter().chain(slash).chain(beyond(route)).collect();
+        let websocket = route.options.websocket;
+        Ok(WrittenRow { methods: methods_to_cover(*methods), pattern, legacy, websocket, remarks })
+    }
+}
+
+/// The row's pattern. Without `strict_slashes` a rule answers both spellings of its path, as a row does that ends with a
+/// slash.
+fn pattern(rule: &str, options: &RuleOptions) -> Result<(Pattern, Option<String>), String> {
+    let rule = if options.merge_slashes { single_slashes(rule) } else { rule.to_owned() };
+    let parse =
+        |rule: &str| Pattern::parse(rule).map_err(|error| format!("the rule `{rule}`: {}", error.problem()));
+    let pattern = parse(&rule)?;
+    let takes_rest = |part: &Part| matches!(part, Part::Dynamic(part) if part.takes_rest());
+    if options.strict_slashes == Some(true)
+        || pattern.ends_with_slash()
+        || pattern.parts().iter().any(takes_rest)
+    {
+        return Ok((pattern, None));
+    }
+    let remark = match options.strict_slashes {
+        None => format!("whether `{rule}/` is served too is not known: this row decides both"),
+        Some(_) => format!("strict_slashes=False: this row decides `{rule}` and `{rule}/`"),
+    };
+    Ok((parse(&format!("{rule}/"))?, Some(remark)))
+}
+
+/// The legacy gate of a route, or why Console decides.
+fn gate(route: &Route) -> (Option<BTreeSet<LegacyRole>>, Option<String>) {
+    let console = |reason: String| (None, Some(format!("{reason}; Console decides")));
+    match &route.gate {
+        Gate::AnyOf(roles) => match roles.iter().map(|role| LegacyRole::parse(role).ok_or(role)).collect() {
+            Ok(legacy) => (Some(legacy), None),
+            Err(role) => console(format!("`{role}` is no legacy role")),
+        },
+        Gate::None if route.other_decorators.is_empty() => console("no @require_role".to_owned()),
+        Gate::None => console(format!("no @require_role, but @{}", route.other_decorators.join(", @"))),
+        Gate::UnreadableSite(place) => console(format!("@require_role at {} cannot be read", at(place))),
+        Gate::Unreadable(reason) => console(reason.clone()),
+    }
+}
+
+/// What no row can say of a route, and what may refuse its requests besides its gate.
+fn beyond(route: &Route) -> Vec<String> {
+    let options = &route.options;
+    let host = options
+        .host
+        .as_ref()
+        .map(|host| format!("Console serves it on {host:?} alone, and a row knows no host"));
+    let redirects = options.redirects.as_ref().map(|target| format!("Console redirects it {target}"));
+    let may = route.may_gate.iter().map(|may| {
+        format!("{} at {} may gate it and is not understood: {}", may.what, at(&may.place), may.reason)
+    });
+    host.into_iter().chain(redirects).chain(may).collect()
+}
+
+/// What may refuse requests and is not understood, each with how many routes it is before.
+fn not_understood(source: &ConsoleSource) -> Vec<(Place, String)> {
+    let mut all: BTreeMap<&Place, (&MayGate, usize)> = BTreeMap::new();
+    for may in source.routes.iter().flat_map(|route| &route.may_gate) {
+        all.entry(&may.place).or_insert((may, 0)).1 += 1;
+    }
+    let told = all.into_iter().map(|(place, (may, count))| {
+        let (what, reason) = (&may.what, &may.reason);
+        let message = format!("{what} may gate {count} route(s) and is not understood: {reason}");
+        (place.clone(), message)
+    });
+    told.collect()
+}
+
+/// A mapping ranks all its rows, and Flask goes by the order in which rules were added, which no source tells for sure.
+/// Of two rows that can match the same request one stays; unless both ask for the same, Console decides there.
+fn settle_overlaps(entries: &mut [Entry<'_>]) {
+    let indices: Vec<usize> = (0..entries.len()).filter(|index| entries[*index].row.is_ok()).collect();
+    let rules = entries.iter().filter_map(|entry| entry.row.as_ref().ok());
+    let matcher = Matcher::build(rules.map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect());
+    for overlap in matcher.overlaps() {
+        let (first, second) = (indices[overlap.first], indices[overlap.second]);
+        let place = at(&entries[first].route.place);
+        let Ok(later) = &entries[second].row else { continue };
+        let (later, websocket) = (later.legacy.clone(), later.websocket);
+        let Ok(earlier) = &mut entries[first].row else { continue };
+        earlier.websocket |= websocket;
+        if earlier.legacy != later {
+            earlier.legacy = None;
+            let other = at(&entries[second].route.place);
+            earlier.remarks.insert(0, format!("{other} can match the same request; Console decides"));
+        }
+        let reason = format!("the route of {place} can match the same request, and nothing ranks the two");
+        entries[second].row = Err(reason);
+    }
+}
+
+fn at(place: &Place) -> String {
+    comment(&format!("{}:{}", place.file, place.line))
+}
+
+/// A text that stays on its line: the name of a file may hold anything.
+fn comment(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+}
+
+fn key(name: &str) -> String {
+    let is_bare = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { string(name) }
+}
+
+/// A basic string of TOML.
+fn string(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

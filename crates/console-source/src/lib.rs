@@ -1,0 +1,220 @@
+//! Console's Python source, read without being run: its routes, its `@require_role` sites, its inline role checks.
+//!
+//! What can be read is read exactly: aliases, constants (of other files, too), `url_prefix` wherever it is given,
+//! nested blueprints, class-based views, hooks. What only the running program knows is told as unreadable, with its
+//! place; nothing is guessed, and nothing that could change a route or a gate is dropped in silence. Source: Flask 3.1
+//! (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
+//!
+//! Reading order: [`syntax`] (trees), [`scope`] (what a name stands for), [`value`] (what an expression comes to),
+//! [`call`] (what is called, with which arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
+//! [`hook`] (what runs before views), [`route`], [`options`] and [`view`] (the routes), [`inline`] (role checks within
+//! views), [`unread`] (what is not read); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
+
+#![forbid(unsafe_code)]
+
+mod blueprint;
+mod call;
+pub mod coverage;
+mod gate;
+mod hook;
+pub mod import;
+mod inline;
+pub mod lint;
+mod options;
+mod route;
+mod scope;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod unread;
+mod value;
+mod view;
+
+use std::collections::BTreeSet;
+
+use policy::method::MethodSet;
+use workbench::report::Place;
+
+use self::blueprint::Mounts;
+use self::gate::Sites;
+use self::hook::Hooks;
+use self::scope::World;
+use self::syntax::Parsed;
+
+/// A Python file.
+#[derive(Clone, Debug)]
+pub struct PythonFile {
+    /// Its path below the folder that is read, with `/` between: what imports go by.
+    pub path: String,
+    /// Its name in places.
+    pub name: String,
+    pub text: String,
+}
+
+/// Everything of Console's source that has to do with who may pass, in the order of files and lines.
+#[derive(Clone, Debug, Default)]
+pub struct ConsoleSource {
+    /// How many files there were.
+    pub files: usize,
+    pub routes: Vec<Route>,
+    pub sites: Vec<Site>,
+    pub inline_checks: Vec<InlineCheck>,
+    pub plain_hooks: Vec<PlainHook>,
+    pub troubles: Vec<Trouble>,
+}
+
+/// Why something cannot be read, as the end of a sentence.
+pub type Unreadable = String;
+
+/// One route: a rule of one view. A view with two rules has two routes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where the rule is declared.
+    pub place: Place,
+    /// The blueprint's name as Flask knows it, dotted where blueprints are nested; [`APP`] without one.
+    pub blueprint: String,
+    /// The name of the function or class.
+    pub view: String,
+    /// The whole rule, with every prefix.
+    pub rule: Result<String, Unreadable>,
+    /// The methods as declared; Flask adds HEAD and OPTIONS.
+    pub methods: Result<MethodSet, Unreadable>,
+    pub options: RuleOptions,
+    pub gate: Gate,
+    /// What else may refuse a request before the view runs, and is not understood.
+    pub may_gate: Vec<MayGate>,
+    /// `@require_totp_elevation` stands behind the route (I-3).
+    pub totp: bool,
+    /// `@machine_auth_or_session` stands behind the route (open question 6).
+    pub machine_or_session: bool,
+    /// The other decorators behind the route, by name.
+    pub other_decorators: Vec<String>,
+}
+
+/// What a rule is declared with beside its path and its methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleOptions {
+    /// Whether a slash at the end matters; `None` where the running program alone knows.
+    pub strict_slashes: Option<bool>,
+    /// Whether `//` in the rule is `/`.
+    pub merge_slashes: bool,
+    /// The host or subdomain to which alone it answers.
+    pub host: Option<String>,
+    pub websocket: bool,
+    /// It answers no request.
+    pub build_only: bool,
+    /// Where its requests are redirected to, in words.
+    pub redirects: Option<String>,
+}
+
+/// Something that may refuse a request before the view runs: a hook that is not understood, an option of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MayGate {
+    pub place: Place,
+    /// Its name in backticks, and what it is.
+    pub what: String,
+    /// Why it may refuse, as the end of a sentence.
+    pub reason: String,
+}
+
+/// A hook that runs before views and in which no refusal is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainHook {
+    pub place: Place,
+    /// Its name in backticks, and what it is.
+    pub what: String,
+}
+
+/// What `Route::blueprint` says where a route belongs to the application itself.
+pub const APP: &str = "app";
+
+/// Who gets to a view as far as `@require_role` decides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// No `@require_role` stands behind the route.
+    None,
+    /// Whoever holds one of these. Two decorators of which one asks for no more than the other are one gate.
+    AnyOf(BTreeSet<String>),
+    /// There is one, and the [`Site`] at this place says why it cannot be read.
+    UnreadableSite(Place),
+    /// What stands behind the route cannot be read.
+    Unreadable(Unreadable),
+}
+
+/// A place where somebody is asked for a legacy role by `require_role`.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub place: Place,
+    /// The arguments, in their order.
+    pub roles: Result<Vec<String>, Unreadable>,
+    pub stands: Stands,
+}
+
+/// Where a site stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Behind a route: it is asked before the view runs.
+    BehindRoute,
+    /// Above a route of its view. Decorators run from the bottom up, so Flask has registered the view by then and serves
+    /// it there without this one.
+    AboveRoute,
+    /// With no route that can be seen.
+    Elsewhere,
+}
+
+/// A role that is compared within a view or a helper, as `current_user.role == "superadmin"`.
+#[derive(Clone, Debug)]
+pub struct InlineCheck {
+    pub place: Place,
+    /// The expression, on one line.
+    pub text: String,
+}
+
+/// Something that keeps the rest from being complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    pub place: Place,
+    /// One sentence, no final stop.
+    pub message: String,
+}
+
+/// The kinds of [`Trouble`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// The file is no Python and was left out.
+    Syntax,
+    /// Routes are declared, or blueprints registered, in a way that is not read.
+    Registration,
+    /// What stands before views is changed in a way that is not read.
+    Gate,
+}
+
+/// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart.
+pub fn read(folder: &str, files: &[PythonFile]) -> ConsoleSource {
+    let parsed: Vec<Parsed<'_>> = files.iter().map(Parsed::new).collect();
+    let mut source = ConsoleSource { files: files.len(), ..ConsoleSource::default() };
+    source.troubles.extend(parsed.iter().filter_map(Parsed::trouble));
+
+    let world = World::new(folder, &parsed);
+    let mounts = Mounts::find(&world);
+    source.troubles.extend(mounts.troubles(&world));
+    let mut sites = Sites::find(&world);
+    let hooks = Hooks::find(&world, &mut sites);
+    let strict_slashes = (!unread::sets_strict_slashes(&world)).then_some(true);
+    source.routes = route::find(&world, &mounts, &hooks, &mut sites, strict_slashes);
+    (source.plain_hooks, source.troubles) = (hooks.plain, [source.troubles, hooks.troubles].concat());
+    source.troubles.extend(unread::find(&world));
+    source.troubles.extend(unread::more_applications(&world));
+    source.sites = sites.conclude(&world);
+    source.inline_checks = inline::find(&world);
+
+    source.routes.sort_by(|one, other| one.place.cmp(&other.place));
+    source.troubles.sort_by(|one, other| (&one.place, &one.message).cmp(&(&other.place, &other.message)));
+    // Once a line is enough.
+    source.troubles.dedup_by(|one, other| {
+        (&one.place.file, one.place.line, &one.message)
+            == (&other.place.file, other.place.line, &other.message)
+    });
+    source
+}

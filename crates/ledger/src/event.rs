@@ -1,0 +1,271 @@
+//! The typed events and the row that each becomes.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use policy::ids::{Epoch, MappingSha256};
+use policy::method::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Something that an auditor will ask about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuditEvent {
+    /// A 403.
+    AccessDenied(Box<AccessDenied>),
+    /// A mapping took effect.
+    MappingActivated { sha256: MappingSha256, previous: Option<MappingSha256>, trigger: &'static str },
+    /// A mapping file was refused; the running one stayed.
+    MappingRefused { sha256: MappingSha256, running: Option<MappingSha256>, diagnostics: String },
+    /// An operator chose an earlier mapping.
+    MappingPinned { sha256: Option<MappingSha256>, by: String },
+    /// `FLAG_RBAC_V2` was flipped.
+    FlagFlipped { name: &'static str, enabled: bool, by: String },
+    /// A machine token was enrolled.
+    TokenCreated { id: String, name: String, groups: Vec<String>, by: String },
+    /// A machine token was revoked.
+    TokenRevoked { name: String, by: String },
+    /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
+    DriftSignedOff {
+        disagreement: String,
+        route: String,
+        direction: &'static str,
+        reason: String,
+        by: String,
+    },
+    /// An explanation was taken back.
+    DriftSignOffWithdrawn { disagreement: String, route: String, direction: &'static str, by: String },
+    /// The schema was changed.
+    MigrationApplied { migrations: Vec<String>, by: String },
+    /// A gate process began its chain of the audit, and saw where the others' chains ended. This is what gives a cut
+    /// tail of an older chain away when there is no checkpoint.
+    ChainStarted { heads: Vec<ChainHead> },
+    /// A line of a gate's spool was torn or altered: its row is lost. `offset` is unknown where the line is whole and no row.
+    SpoolDamaged { file: String, offset: Option<u64>, bytes: u64 },
+    /// A service reported something about a customer's data: the twin of a row of `customer_audit_events`.
+    CustomerEvent {
+        id: uuid::Uuid,
+        source: String,
+        tenant: String,
+        personal_digest: String,
+        commitment: String,
+    },
+    /// What was old enough went.
+    RetentionApplied { grants_audit: u64, ticket_grants: u64, drift: u64, by: String },
+    /// The personal values of `rows` rows were blanked. Those rows name this event.
+    AdminErased { rows: u64, customer_rows: u64, by: String },
+}
+
+/// Where a chain ended when somebody looked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainHead {
+    pub chain: String,
+    pub sequence: i64,
+    /// The mac of that row, in hexadecimal.
+    pub mac: String,
+}
+
+/// How many heads a `chain_started` names: the newest.
+pub const NAMED_HEADS: usize = 64;
+
+/// Everything that is recorded of a denial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessDenied {
+    pub actor_kind: &'static str,
+    pub actor_id: String,
+    /// The session's id, or a digest of the verified cookie: it names a session and opens none.
+    pub session: Option<String>,
+    pub request_id: String,
+    /// As the settings want it: truncated by default (GDPR).
+    pub client_address: Option<String>,
+    pub method: Method,
+    /// Without the query, which may hold personal data.
+    pub path: String,
+    pub route: Option<String>,
+    pub reason: &'static str,
+    pub required: Vec<String>,
+    pub held: Held,
+    pub mapping_sha256: MappingSha256,
+    pub epoch: Option<Epoch>,
+}
+
+/// What the caller held when it was denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Held {
+    pub legacy: Vec<String>,
+    pub groups: Vec<String>,
+    pub roles: Vec<String>,
+    pub permissions: Vec<String>,
+}
+
+/// A word of the gate's own, or what was read back.
+type Text = Cow<'static, str>;
+
+/// One row of `gate_audit_events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    pub id: uuid::Uuid,
+    pub event_type: Text,
+    pub occurred_at: DateTime<Utc>,
+    pub actor_kind: Text,
+    pub actor_id: Option<String>,
+    pub session_id: Option<String>,
+    pub request_id: Option<String>,
+    pub client_address: Option<String>,
+    pub method: Option<Text>,
+    pub path: Option<String>,
+    pub route: Option<String>,
+    pub reason: Option<Text>,
+    pub required: Option<Value>,
+    pub held: Option<Value>,
+    pub mapping_sha256: Option<String>,
+    pub epoch: Option<i64>,
+    pub detail: Option<Value>,
+}
+
+impl AuditRecord {
+    fn blank(event_type: &'static str, actor_kind: &'static str, now: DateTime<Utc>) -> Self {
+        AuditRecord {
+            id: uuid::Uuid::now_v7(),
+            event_type: event_type.into(),
+            // Both databases keep microseconds; what is hashed or compared later must be what is stored.
+            occurred_at: now.trunc_subsecs(6),
+            actor_kind: actor_kind.into(),
+            actor_id: None,
+            session_id: None,
+            request_id: None,
+            client_address: None,
+            method: None,
+            path: None,
+            route: None,
+            reason: None,
+            required: None,
+            held: None,
+            mapping_sha256: None,
+            epoch: None,
+            detail: None,
+        }
+    }
+
+    fn by_operator(event_type: &'static str, now: DateTime<Utc>, by: String, detail: Value) -> Self {
+        AuditRecord {
+            actor_id: Some(by),
+            detail: Some(detail),
+            ..AuditRecord::blank(event_type, "operator", now)
+        }
+    }
+}
+
+impl AuditEvent {
+    /// The row for this event, as of `now`, under a fresh id.
+    pub fn into_record(self, now: DateTime<Utc>) -> AuditRecord {
+        let text = |sha256: &MappingSha256| sha256.as_str().to_owned();
+        match self {
+            AuditEvent::AccessDenied(denied) => denied.into_record(now),
+            AuditEvent::MappingActivated { sha256, previous, trigger } => AuditRecord {
+                mapping_sha256: Some(text(&sha256)),
+                detail: Some(json!({ "trigger": trigger, "previous": previous.as_ref().map(text) })),
+                ..AuditRecord::blank("mapping_activated", "gate", now)
+            },
+            AuditEvent::MappingRefused { sha256, running, diagnostics } => AuditRecord {
+                mapping_sha256: Some(text(&sha256)),
+                detail: Some(json!({ "running": running.as_ref().map(text), "diagnostics": diagnostics })),
+                ..AuditRecord::blank("mapping_refused", "gate", now)
+            },
+            AuditEvent::MappingPinned { sha256, by } => AuditRecord {
+                mapping_sha256: sha256.as_ref().map(text),
+                ..AuditRecord::by_operator("mapping_pinned", now, by, json!({ "pinned": sha256.is_some() }))
+            },
+            AuditEvent::FlagFlipped { name, enabled, by } => {
+                AuditRecord::by_operator("flag_flipped", now, by, json!({ "flag": name, "enabled": enabled }))
+            }
+            AuditEvent::TokenCreated { id, name, groups, by } => AuditRecord::by_operator(
+                "token_created",
+                now,
+                by,
+                json!({ "token": id, "name": name, "groups": groups }),
+            ),
+            AuditEvent::TokenRevoked { name, by } => {
+                AuditRecord::by_operator("token_revoked", now, by, json!({ "name": name }))
+            }
+            AuditEvent::DriftSignedOff { disagreement, route, direction, reason, by } => AuditRecord {
+                route: Some(route),
+                ..AuditRecord::by_operator(
+                    "drift_signed_off",
+                    now,
+                    by,
+                    json!({ "disagreement": disagreement, "direction": direction, "reason": reason }),
+                )
+            },
+            AuditEvent::DriftSignOffWithdrawn { disagreement, route, direction, by } => AuditRecord {
+                route: Some(route),
+                ..AuditRecord::by_operator(
+                    "drift_sign_off_withdrawn",
+                    now,
+                    by,
+                    json!({ "disagreement": disagreement, "direction": direction }),
+                )
+            },
+            AuditEvent::MigrationApplied { migrations, by } => {
+                AuditRecord::by_operator("migration_applied", now, by, json!({ "migrations": migrations }))
+            }
+            AuditEvent::ChainStarted { heads } => {
+                // The caller gives the newest first, so that what is too many is what is oldest.
+                let named: Vec<_> = heads.into_iter().take(NAMED_HEADS).collect();
+                AuditRecord {
+                    detail: Some(json!({ "heads": named })),
+                    ..AuditRecord::blank("chain_started", "gate", now)
+                }
+            }
+            AuditEvent::SpoolDamaged { file, offset, bytes } => AuditRecord {
+                detail: Some(json!({ "file": file, "offset": offset, "bytes": bytes })),
+                ..AuditRecord::blank("spool_damaged", "gate", now)
+            },
+            AuditEvent::CustomerEvent { id, source, tenant, personal_digest, commitment } => AuditRecord {
+                id,
+                actor_id: Some(source),
+                detail: Some(json!({
+                    "tenant": tenant,
+                    "personal_digest": personal_digest,
+                    "commitment": commitment,
+                })),
+                ..AuditRecord::blank("customer_event", "machine", now)
+            },
+            AuditEvent::RetentionApplied { grants_audit, ticket_grants, drift, by } => {
+                AuditRecord::by_operator(
+                    "retention_applied",
+                    now,
+                    by,
+                    json!({ "grants_audit": grants_audit, "ticket_grants": ticket_grants, "drift": drift }),
+                )
+            }
+            AuditEvent::AdminErased { rows, customer_rows, by } => AuditRecord::by_operator(
+                "admin_erased",
+                now,
+                by,
+                json!({ "rows": rows, "customer_rows": customer_rows }),
+            ),
+        }
+    }
+}
+
+impl AccessDenied {
+    fn into_record(self, now: DateTime<Utc>) -> AuditRecord {
+        AuditRecord {
+            actor_id: Some(self.actor_id),
+            session_id: self.session,
+            request_id: Some(self.request_id),
+            client_address: self.client_address,
+            method: Some(self.method.as_str().into()),
+            path: Some(self.path),
+            route: self.route,
+            reason: Some(self.reason.into()),
+            required: Some(json!(self.required)),
+            held: Some(json!(self.held)),
+            mapping_sha256: Some(self.mapping_sha256.as_str().to_owned()),
+            epoch: self.epoch.map(|epoch| epoch.0),
+            ..AuditRecord::blank("access_denied", self.actor_kind, now)
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The keys of the chain.
+//!
+//! A ring is written `kid:base64,kid2:base64`: the first key seals, all of them verify. To rotate, put the new key in
+//! front and leave the old one behind it for as long as rows are verified that it sealed.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+/// A key may be longer, not shorter: the length of the hash (RFC 2104 section 3).
+pub const SHORTEST_KEY: usize = 32;
+const LONGEST_ID: usize = 64;
+/// No ring is larger, in bytes.
+pub const LARGEST_FILE: u64 = 64 * 1024;
+
+/// Why there is no ring. No error holds a byte of a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// No key was given.
+    #[error("there is no key: expected `id:base64`, or several with commas between them")]
+    Empty,
+    /// An entry without a colon, or with an id of other letters.
+    #[error("key {position} has no id of 1 to 64 letters, digits, `-`, `_` and `.` before a colon")]
+    Id { position: usize },
+    /// Not standard base64.
+    #[error("key `{id}` is not standard base64")]
+    Base64 { id: String },
+    /// Fewer than [`SHORTEST_KEY`] bytes.
+    #[error("key `{id}` has {length} bytes, at least {SHORTEST_KEY} are needed")]
+    Short { id: String, length: usize },
+    /// One id twice.
+    #[error("key id `{id}` is there twice")]
+    Duplicate { id: String },
+    /// One key under two ids, so that a row's key id could be changed unseen.
+    #[error("keys `{one}` and `{other}` are the same key")]
+    Same { one: String, other: String },
+    /// The file cannot be read.
+    #[error("the key file `{path}` cannot be read: {cause}")]
+    File { path: PathBuf, cause: std::io::Error },
+    /// The file is larger than any ring.
+    #[error("the key file `{path}` is larger than {LARGEST_FILE} bytes")]
+    LargeFile { path: PathBuf },
+    /// The service that unwraps keys refused, for good.
+    #[error("the key service refused to unwrap key `{id}`: {reason}")]
+    Refused { id: String, reason: String },
+    /// The service that unwraps keys did not do it within the time for the start.
+    #[error("the key service did not unwrap key `{id}` within {patience:?}: {reason}")]
+    Unavailable { id: String, patience: std::time::Duration, reason: String },
+}
+
+/// The keys, each ready to be used. They are zeroed when the last ring is dropped.
+#[derive(Clone)]
+pub struct KeyRing {
+    keys: Arc<[Key]>,
+}
+
+/// One key under its id.
+pub struct Key {
+    id: String,
+    keyed: Hmac<Sha256>,
+}
+
+impl KeyRing {
+    /// Reads `id:base64` entries, with commas or line breaks between them.
+    ///
+    /// # Errors
+    ///
+    /// No key, or one that cannot be used, or one twice.
+    pub fn parse(text: &str) -> Result<KeyRing, KeyError> {
+        let mut keys = Vec::new();
+        for (id, encoded) in entries(text)? {
+            let bytes = STANDARD.decode(encoded).map(Zeroizing::new);
+            keys.push((id.to_owned(), bytes.map_err(|_| KeyError::Base64 { id: id.to_owned() })?));
+        }
+        KeyRing::from_keys(&keys)
+    }
+
+    /// The ring of these keys; the first seals.
+    ///
+    /// # Errors
+    ///
+    /// No key, or one that is too short, or one twice.
+    pub fn from_keys(keys: &[(String, Zeroizing<Vec<u8>>)]) -> Result<KeyRing, KeyError> {
+        if keys.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        for (index, (id, key)) in keys.iter().enumerate() {
+            if key.len() < SHORTEST_KEY {
+                return Err(KeyError::Short { id: id.clone(), length: key.len() });
+            }
+            for (other_id, other) in &keys[..index] {
+                if other_id == id {
+                    return Err(KeyError::Duplicate { id: id.clone() });
+                }
+                if bool::from(other.ct_eq(key)) {
+                    return Err(KeyError::Same { one: other_id.clone(), other: id.clone() });
+                }
+            }
+        }
+        let keyed = keys.iter().map(|(id, key)| Key {
+            id: id.clone(),
+            keyed: Hmac::new_from_slice(key).expect("hmac takes keys of any length (RFC 2104 section 2)"),
+        });
+        Ok(KeyRing { keys: keyed.collect() })
+    }
+
+    /// The key that seals.
+    pub fn sealing(&self) -> &Key {
+        &self.keys[0]
+    }
+
+    /// Whether there is a key of that id.
+    pub fn knows(&self, id: &str) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// The key of that id.
+    pub fn find(&self, id: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+}
+
+/// The id and the rest of each entry.
+///
+/// # Errors
+///
+/// An entry has no id.
+pub fn entries(text: &str) -> Result<Vec<(&str, &str)>, KeyError> {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+    let entries = parts.enumerate().map(|(index, part)| match part.split_once(':') {
+        Some((id, rest)) if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(allowed) => {
+            Ok((id, rest))
+        }
+        _ => Err(KeyError::Id { position: index + 1 }),
+    });
+    entries.collect()
+}
+
+impl Key {
+    /// The id, which stands in every row that the key seals.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// HMAC-SHA-256 of the parts, one behind the other.
+    pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.keyed.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter()).finish()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id)
+    }
+}

@@ -1,0 +1,186 @@
+//! What checkpoints, rows and the head of the commands' chain say of rows, settled when all have been read.
+//!
+//! Kept for each chain, each checkpoint and each erasure; not for each row.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::row::Said;
+use super::{Finding, Kind};
+use crate::chain::{CONTROL, Head, Mac};
+use crate::event::ChainHead;
+use crate::hexadecimal;
+
+/// Who says where a chain was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Witness {
+    Checkpoint,
+    /// The first row of another chain, by its id.
+    ChainStarted(Uuid),
+    /// `gate_audit_control`. It is no proof, for whoever takes rows out can change it too; but it has to be changed.
+    ControlHead,
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Witness::Checkpoint => f.write_str("checkpoint"),
+            Witness::ChainStarted(row) => write!(f, "chain_started {row}"),
+            Witness::ControlHead => f.write_str("gate_audit_control"),
+        }
+    }
+}
+
+/// The macs that rows of one chain had, by their places. Two witnesses of one place may disagree: then one of the rows
+/// that they saw was sealed anew.
+pub(super) type Witnesses = BTreeMap<i64, Vec<(Mac, Witness)>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// What is known of chains that were not read yet.
+    known: HashMap<String, Witnesses>,
+    /// The farthest head of each chain that anybody names.
+    farthest: BTreeMap<String, (i64, Witness)>,
+    /// The chains that a checkpoint names.
+    checkpointed: HashSet<String>,
+    /// Where the chains end that were read.
+    ends: HashMap<String, (i64, Mac)>,
+    /// What was found about a chain after it was read.
+    late: Vec<Finding>,
+    /// What `gate_audit_control` says.
+    control: Option<Head>,
+    /// How many rows, and customers' events, name an event as what erased them.
+    erased: BTreeMap<String, (u64, u64)>,
+    /// How many an event says that it erased.
+    erasures: BTreeMap<String, (u64, u64)>,
+}
+
+impl Claims {
+    pub(super) fn checkpoint(&mut self, chain: &str, head: Head) {
+        self.checkpointed.insert(chain.to_owned());
+        self.witness(chain, head, Witness::Checkpoint);
+    }
+
+    pub(super) fn control_head(&mut self, head: Head) {
+        self.control = Some(head);
+        if head.sequence > 0 {
+            self.reach(CONTROL, head.sequence, Witness::ControlHead);
+        }
+    }
+
+    /// The mac that `gate_audit_control` says of this place, if it says one.
+    pub(super) fn control_says(&self, chain: &str, place: i64) -> Option<Mac> {
+        self.control.filter(|head| chain == CONTROL && head.sequence == place).map(|head| head.mac)
+    }
+
+    fn witness(&mut self, chain: &str, head: Head, by: Witness) {
+        self.reach(chain, head.sequence, by);
+        let known = self.known.entry(chain.to_owned()).or_default().entry(head.sequence).or_default();
+        if !known.iter().any(|(mac, _)| *mac == head.mac) {
+            known.push((head.mac, by));
+        }
+    }
+
+    fn reach(&mut self, chain: &str, sequence: i64, by: Witness) {
+        if self.farthest.get(chain).is_none_or(|(farthest, _)| *farthest < sequence) {
+            self.farthest.insert(chain.to_owned(), (sequence, by));
+        }
+    }
+
+    /// What is known of a chain that is about to be read.
+    pub(super) fn witnesses(&mut self, chain: &str) -> Witnesses {
+        self.known.remove(chain).unwrap_or_default()
+    }
+
+    pub(super) fn chain_ended(&mut self, chain: String, sequence: i64, mac: Mac) {
+        self.ends.insert(chain, (sequence, mac));
+    }
+
+    pub(super) fn erased(&mut self, event: &str) {
+        self.erased.entry(event.to_owned()).or_default().0 += 1;
+    }
+
+    pub(super) fn customer_erased(&mut self, event: &str) {
+        self.erased.entry(event.to_owned()).or_default().1 += 1;
+    }
+
+    /// Takes what a proven row says.
+    pub(super) fn said(&mut self, said: Said, row: &Uuid) {
+        match said {
+            Said::Nothing => {}
+            Said::Erased { rows, customer_rows } => {
+                self.erasures.insert(row.to_string(), (rows, customer_rows));
+            }
+            Said::Heads(heads) => heads.iter().for_each(|head| self.named(head, *row)),
+        }
+    }
+
+    /// A head that the first row of a chain names. The chain may have been read by now, or be read later.
+    fn named(&mut self, head: &ChainHead, row: Uuid) {
+        let by = Witness::ChainStarted(row);
+        let Some(mac) = hexadecimal::decode(&head.mac) else { return };
+        match self.ends.get(&head.chain) {
+            None => self.witness(&head.chain, Head { sequence: head.sequence, mac }, by),
+            Some((end, last)) => {
+                if *end == head.sequence && *last != mac {
+                    let kind = Kind::Rewritten { witness: by.to_string() };
+                    let finding = about(&head.chain, head.sequence, kind);
+                    // One finding a chain is enough.
+                    if !self.late.iter().any(|late| late.chain == finding.chain) {
+                        self.late.push(finding);
+                    }
+                }
+                self.reach(&head.chain, head.sequence, by);
+            }
+        }
+    }
+
+    /// How many of the chains that were read no checkpoint names.
+    pub(super) fn without_checkpoint(&self) -> u64 {
+        self.ends.keys().filter(|chain| !self.checkpointed.contains(*chain)).count() as u64
+    }
+
+    pub(super) fn settle(self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (chain, (head, witness)) in &self.farthest {
+            let end = self.ends.get(chain).map_or(0, |(end, _)| *end);
+            if *head > end {
+                let kind = Kind::Cut { head: *head, witness: witness.to_string() };
+                findings.push(about(chain, end + 1, kind));
+            }
+        }
+        findings.extend(self.beyond_the_head());
+        findings.extend(self.late);
+        let mut events: Vec<_> = self.erased.keys().chain(self.erasures.keys()).collect();
+        events.sort();
+        events.dedup();
+        for event in events {
+            let found = self.erased.get(event).copied().unwrap_or_default();
+            let expected = self.erasures.get(event).copied();
+            let tables = [
+                ("gate_audit_events", found.0, expected.map(|rows| rows.0)),
+                ("customer_audit_events", found.1, expected.map(|rows| rows.1)),
+            ];
+            for (table, found, expected) in tables {
+                if expected.unwrap_or(0) != found {
+                    let kind = Kind::ErasureUnaccounted { table, event: event.clone(), found, expected };
+                    findings.push(Finding { row: Some(event.clone()), ..Finding::of(kind) });
+                }
+            }
+        }
+        findings
+    }
+
+    /// The rows of the commands' chain end where its head says.
+    fn beyond_the_head(&self) -> Option<Finding> {
+        let says = self.control?.sequence;
+        let end = self.ends.get(CONTROL).map_or(0, |(end, _)| *end);
+        (end > says).then(|| about(CONTROL, end, Kind::ControlHead { says: Some(says) }))
+    }
+}
+
+fn about(chain: &str, sequence: i64, kind: Kind) -> Finding {
+    Finding { chain: Some(chain.to_owned()), sequence: Some(sequence), ..Finding::of(kind) }
+}

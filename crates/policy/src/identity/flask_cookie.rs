@@ -1,0 +1,490 @@
+//! Flask's session cookie, verified without Flask.
+//!
+//! A cookie reads `payload.timestamp.signature`, each part in base64 (`itsdangerous.URLSafeTimedSerializer`
+//! as set up by `flask.sessions.SecureCookieSessionInterface`). The signature is HMAC-SHA1 over everything
+//! before the last `.`; the payload is [tagged JSON](super::tagged_json), compressed with zlib when it
+//! begins with a `.` of its own.
+//!
+//! The gate takes exactly the spellings that Flask takes. Where Flask answers 500 (a valid signature over a
+//! payload that cannot be read), the gate says: nobody.
+
+use std::fmt;
+use std::io::Read;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use flate2::read::ZlibEncoder;
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::python_base64::{URL_SAFE, decode_base64};
+use super::tagged_json::{TaggedJsonError, Value};
+
+/// `SecureCookieSessionInterface.salt`.
+const SALT: &[u8] = b"cookie-session";
+
+/// `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, as HMAC states that are keyed once and cloned for each cookie.
+///
+/// Never printed; the states are overwritten on drop.
+pub struct SigningKeys {
+    newest: Hmac<Sha1>,
+    fallbacks: Vec<Hmac<Sha1>>,
+}
+
+/// Why a set of secrets is no set of signing keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SigningKeysError {
+    #[error("the secret key is empty")]
+    EmptySecret,
+    #[error("fallback {number} of the secret key is empty")]
+    EmptyFallback { number: usize },
+}
+
+impl SigningKeys {
+    /// Derives the signing keys (itsdangerous' `hmac` derivation: HMAC-SHA1 of the salt under the secret). A
+    /// secret that is text is given as its UTF-8 bytes.
+    ///
+    /// # Errors
+    /// An empty secret or fallback: with it anyone could sign a session.
+    pub fn new<S: AsRef<[u8]>>(
+        secret: &[u8],
+        fallbacks: impl IntoIterator<Item = S>,
+    ) -> Result<SigningKeys, SigningKeysError> {
+        let newest = derive(secret).ok_or(SigningKeysError::EmptySecret)?;
+        let fallbacks = (1..)
+            .zip(fallbacks)
+            .map(|(number, secret)| derive(secret.as_ref()).ok_or(SigningKeysError::EmptyFallback { number }))
+            .collect::<Result<_, _>>()?;
+        Ok(SigningKeys { newest, fallbacks })
+    }
+
+    /// Writes a cookie that Flask accepts (`URLSafeTimedSerializer.dumps`), signed with the newest key.
+    /// `payload` is written as it stands: tags are the caller's. `issued_at` counts in whole seconds, and as
+    /// 1970 if it is earlier.
+    pub fn sign(&self, payload: &serde_json::Value, issued_at: DateTime<Utc>) -> String {
+        let json = payload.to_string();
+        let mut compressed = Vec::new();
+        ZlibEncoder::new(json.as_bytes(), Compression::default())
+            .read_to_end(&mut compressed)
+            .expect("compressing from memory into memory has no i/o that could fail");
+        let mut cookie = if compressed.len() + 1 < json.len() {
+            format!(".{}", URL_SAFE_NO_PAD.encode(&compressed))
+        } else {
+            URL_SAFE_NO_PAD.encode(&json)
+        };
+        let timestamp = u64::try_from(issued_at.timestamp()).unwrap_or(0);
+        let leading_zeros = timestamp.leading_zeros() as usize / 8;
+        cookie.push('.');
+        URL_SAFE_NO_PAD.encode_string(&timestamp.to_be_bytes()[leading_zeros..], &mut cookie);
+        let signature = self.newest.clone().chain_update(&cookie).finalize().into_bytes();
+        cookie.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut cookie);
+        cookie
+    }
+
+    /// Whether `signature` is that of `signed` under any key. Every key is tried, each in constant time, so
+    /// that the duration tells a forger neither how much of a guess was right nor which key was near.
+    fn accept(&self, signed: &str, signature: &[u8]) -> bool {
+        let mut accepted = Choice::from(0);
+        for key in std::iter::once(&self.newest).chain(&self.fallbacks) {
+            let expected = key.clone().chain_update(signed).finalize().into_bytes();
+            accepted |= expected.as_slice().ct_eq(signature);
+        }
+        accepted.into()
+    }
+}
+
+/// `None` for an empty secret.
+fn derive(secret: &[u8]) -> Option<Hmac<Sha1>> {
+    if secret.is_empty() {
+        return None;
+    }
+    let key: Zeroizing<[u8; 20]> =
+        Zeroizing::new(keyed(secret).chain_update(SALT).finalize().into_bytes().into());
+    Some(keyed(key.as_slice()))
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha1> {
+    Hmac::new_from_slice(key).expect("hmac takes keys of any length (RFC 2104 section 2)")
+}
+
+impl Drop for SigningKeys {
+    fn drop(&mut self) {
+        for key in std::iter::once(&mut self.newest).chain(&mut self.fallbacks) {
+            // The hash states can be overwritten only as a whole, by the state of a key that is no secret.
+            // The black box keeps the store from being removed as dead.
+            *key = keyed(&[]);
+            std::hint::black_box(&*key);
+        }
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys").field("keys", &(1 + self.fallbacks.len())).finish_non_exhaustive()
+    }
+}
+
+/// The bounds within which a cookie is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CookieLimits {
+    /// How old a cookie may be, in whole seconds: Flask's `PERMANENT_SESSION_LIFETIME`, which it applies to
+    /// every session, permanent or not.
+    pub max_age: Duration,
+    /// How far a timestamp may lie in the future, in whole seconds, where Console's clock and the gate's
+    /// differ. Flask itself allows nothing.
+    pub future_skew: Duration,
+    /// The longest cookie value that is looked at.
+    pub max_cookie_bytes: usize,
+    /// The largest payload, after decompression: two kilobytes of cookie can inflate to two megabytes.
+    pub max_payload_bytes: usize,
+    /// How deep the payload's arrays and objects may nest; a tag is a level of its own.
+    pub max_depth: usize,
+}
+
+impl Default for CookieLimits {
+    /// Flask's own lifetime (31 days, no skew), the longest cookie that browsers keep (RFC 6265bis section
+    /// 5.6), and payloads far beyond those that a session is meant for.
+    fn default() -> CookieLimits {
+        CookieLimits {
+            max_age: Duration::from_secs(31 * 24 * 60 * 60),
+            future_skew: Duration::ZERO,
+            max_cookie_bytes: 4096,
+            max_payload_bytes: 64 * 1024,
+            max_depth: 32,
+        }
+    }
+}
+
+/// Verifies session cookies. Holds no state but its keys: what it says of a cookie depends on the cookie and
+/// the clock.
+#[derive(Debug)]
+pub struct CookieVerifier {
+    keys: SigningKeys,
+    limits: CookieLimits,
+}
+
+/// Why a cookie proves nothing. Holds no byte of the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CookieError {
+    #[error("the cookie has {bytes} bytes, more than {limit}")]
+    TooLong { bytes: usize, limit: usize },
+    #[error("the cookie is not made of payload, timestamp and signature")]
+    MissingPart,
+    #[error("the signature is that of no known key")]
+    BadSignature,
+    #[error("the timestamp is not base64 of a number of seconds")]
+    BadTimestamp,
+    #[error("the cookie is {age_seconds} seconds old, more than {limit_seconds}")]
+    Expired { age_seconds: u64, limit_seconds: u64 },
+    #[error("the cookie was issued {ahead_seconds} seconds in the future")]
+    IssuedInFuture { ahead_seconds: u64 },
+    #[error("the payload is not base64")]
+    BadEncoding,
+    #[error("the payload is not zlib data")]
+    BadCompression,
+    #[error("the payload has more than {limit} bytes")]
+    PayloadTooLarge { limit: usize },
+    #[error(transparent)]
+    BadPayload(#[from] TaggedJsonError),
+}
+
+impl CookieError {
+    /// The reason in one word, for logs and as a metric label.
+    pub const fn word(self) -> &'static str {
+        match self {
+            CookieError::TooLong { .. } => "too-long",
+            CookieError::MissingPart => "missing-part",
+            CookieError::BadSignature => "bad-signature",
+            CookieError::BadTimestamp => "bad-timestamp",
+            CookieError::Expired { .. } => "expired",
+            CookieError::IssuedInFuture { .. } => "issued-in-future",
+            CookieError::BadEncoding => "bad-encoding",
+            CookieError::BadCompression => "bad-compression",
+            CookieError::PayloadTooLarge { .. } => "payload-too-large",
+            CookieError::BadPayload(_) => "bad-payload",
+        }
+    }
+}
+
+/// A session that Console signed, unexpired at the time it was verified for.
+pub struct VerifiedSession {
+    /// What the session holds; an object, unless something other than Flask wrote it.
+    pub payload: Value,
+    /// When the cookie was signed, in whole seconds.
+    pub issued_at: DateTime<Utc>,
+    /// SHA-256 over the timestamp and the decoded payload: the key for caches and revocations. The cookie's
+    /// own bytes must not be that key: its last base64 character, its padding and its alphabet can be
+    /// changed by anyone without breaking the signature, and a revoked session would live on under another
+    /// spelling.
+    pub digest: [u8; 32],
+}
+
+impl VerifiedSession {
+    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is nobody's: Postgres can hold no such id, and
+    /// refuses to be asked about it.
+    pub fn field_as_id(&self, key: &str) -> Option<String> {
+        self.payload.field(key).and_then(Value::as_id).filter(|id| !id.contains('\0'))
+    }
+
+    /// Whether field `key` is the id that is stored as `stored`; see [`Value::is_id`].
+    pub fn field_is_id(&self, key: &str, stored: &str) -> bool {
+        self.payload.field(key).is_some_and(|value| value.is_id(stored))
+    }
+}
+
+impl fmt::Debug for VerifiedSession {
+    /// Leaves the payload out: it is personal data, and this lands in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedSession").field("issued_at", &self.issued_at).finish_non_exhaustive()
+    }
+}
+
+impl CookieVerifier {
+    /// A verifier that believes cookies signed with `keys`, within `limits`.
+    pub fn new(keys: SigningKeys, limits: CookieLimits) -> CookieVerifier {
+        CookieVerifier { keys, limits }
+    }
+
+    /// Writes a cookie that this verifier and Flask accept; see [`SigningKeys::sign`].
+    pub fn sign(&self, payload: &serde_json::Value, issued_at: DateTime<Utc>) -> String {
+        self.keys.sign(payload, issued_at)
+    }
+
+    /// Verifies the value of a session cookie, as it stands in the header without quotes
+    /// (`URLSafeTimedSerializer.loads`). Nothing but the signature is looked at before the signature has
+    /// been verified.
+    ///
+    /// # Errors
+    /// Whatever the reason, the cookie is nobody's.
+    pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<VerifiedSession, CookieError> {
+        if cookie.len() > self.limits.max_cookie_bytes {
+            return Err(CookieError::TooLong { bytes: cookie.len(), limit: self.limits.max_cookie_bytes });
+        }
+        let (signed, signature) = cookie.rsplit_once('.').ok_or(CookieError::MissingPart)?;
+        let (payload, timestamp) = signed.rsplit_once('.').ok_or(CookieError::MissingPart)?;
+        let signature = decode_part(signature).ok_or(CookieError::BadSignature)?;
+        if !self.keys.accept(signed, &signature) {
+            return Err(CookieError::BadSignature);
+        }
+        let issued_at = read_timestamp(timestamp).ok_or(CookieError::BadTimestamp)?;
+        self.check_age(issued_at, now)?;
+        let json = self.decode_payload(payload)?;
+        let digest =
+            Sha256::new().chain_update(issued_at.timestamp().to_be_bytes()).chain_update(&json).finalize();
+        Ok(VerifiedSession {
+            payload: Value::parse(&json, self.limits.max_depth)?,
+            issued_at,
+            digest: digest.into(),
+        })
+    }
+
+    /// `TimestampSigner.unsign`: an age of exactly the limit is still good, a negative one is not.
+    fn check_age(&self, issued_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), CookieError> {
+        let age_seconds = now.timestamp() - issued_at.timestamp();
+        match u64::try_from(age_seconds) {
+            Ok(age_seconds) if age_seconds > self.limits.max_age.as_secs() => {
+                Err(CookieError::Expired { age_seconds, limit_seconds: self.limits.max_age.as_secs() })
+            }
+            Err(_) if age_seconds.unsigned_abs() > self.limits.future_skew.as_secs() => {
+                Err(CookieError::IssuedInFuture { ahead_seconds: age_seconds.unsigned_abs() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `URLSafeSerializerMixin.load_payload`, bounded.
+    fn decode_payload(&self, payload: &str) -> Result<Vec<u8>, CookieError> {
+        let limit = self.limits.max_payload_bytes;
+        let json = match payload.strip_prefix('.') {
+            Some(compressed) => inflate(&decode_part(compressed).ok_or(CookieError::BadEncoding)?, limit)?,
+            None => decode_part(payload).ok_or(CookieError::BadEncoding)?,
+        };
+        if json.len() > limit { Err(CookieError::PayloadTooLarge { limit }) } else { Ok(json) }
+    }
+}
+
+/// `itsdangerous.encoding.base64_decode`: the padding that the length calls for is added, whatever is there
+/// already.
+fn decode_part(part: &str) -> Option<Vec<u8>> {
+    // Characters outside ASCII count with their UTF-8 bytes, as the cookie was encoded before it was split.
+    decode_base64(part.as_bytes(), &URL_SAFE, part.len().wrapping_neg() % 4)
+}
+
+/// Seconds since 1970, big-endian, in at most eight bytes (`itsdangerous.encoding.bytes_to_int`).
+fn read_timestamp(part: &str) -> Option<DateTime<Utc>> {
+    let decoded = decode_part(part)?;
+    let mut bytes = [0; 8];
+    bytes[8_usize.checked_sub(decoded.len())?..].copy_from_slice(&decoded);
+    DateTime::from_timestamp(i64::try_from(u64::from_be_bytes(bytes)).ok()?, 0)
+}
+
+/// Python's `zlib.decompress`: one complete stream, and whatever stands behind it is passed over. Stops as
+/// soon as the output has passed `limit`, so that a small cookie cannot take much memory or time.
+fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, CookieError> {
+    let mut inflater = Decompress::new(true);
+    let mut inflated = Vec::with_capacity(compressed.len().saturating_mul(4).min(limit));
+    loop {
+        if inflated.len() > limit {
+            return Err(CookieError::PayloadTooLarge { limit });
+        }
+        if inflated.len() == inflated.capacity() {
+            inflated.reserve(1);
+        }
+        let consumed = usize::try_from(inflater.total_in()).map_err(|_| CookieError::BadCompression)?;
+        let status = inflater
+            .decompress_vec(&compressed[consumed..], &mut inflated, FlushDecompress::None)
+            .map_err(|_| CookieError::BadCompression)?;
+        if status == Status::StreamEnd {
+            return Ok(inflated);
+        }
+        // Room was left, so the input has run out before the stream ended.
+        if inflated.len() < inflated.capacity() {
+            return Err(CookieError::BadCompression);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::SecondsFormat;
+    use serde_json::json;
+
+    use super::*;
+
+    const VECTORS: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/flask_session_vectors.jsonl"));
+    const NO_FALLBACKS: [&[u8]; 0] = [];
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn verifier(limits: CookieLimits) -> CookieVerifier {
+        CookieVerifier::new(SigningKeys::new(b"s3cret", NO_FALLBACKS).unwrap(), limits)
+    }
+
+    /// The notation in which the vectors write what JSON has no word for.
+    fn in_vector_notation(value: &Value) -> serde_json::Value {
+        let list = |items: &Vec<Value>| items.iter().map(in_vector_notation).collect::<serde_json::Value>();
+        match value {
+            Value::Null => json!(null),
+            Value::Bool(truth) => json!(truth),
+            Value::Integer(number) => json!(number),
+            Value::Float(number) => json!(number),
+            Value::Text(text) | Value::IllFormedText(text) => json!(text),
+            Value::List(items) => list(items),
+            Value::Tuple(items) => json!({"__tuple__": list(items)}),
+            Value::Markup(html) => json!({"__markup__": html}),
+            Value::Uuid(bits) => json!({"__uuid__": format!("{bits:032x}")}),
+            Value::Time(time) => json!({"__datetime__": time.to_rfc3339_opts(SecondsFormat::Secs, false)}),
+            Value::Object(members) => {
+                members.iter().map(|(key, value)| (key.clone(), in_vector_notation(value))).collect()
+            }
+            Value::BigInteger(_) | Value::Bytes(_) => panic!("no vector has {value:?}"),
+        }
+    }
+
+    #[test]
+    fn says_of_every_vector_what_flask_says() {
+        for line in VECTORS.lines() {
+            // serde_json reads no unpaired surrogate; here it is read as what stands for it in
+            // `IllFormedText`.
+            let vector: serde_json::Value =
+                serde_json::from_str(&line.replace("\\ud800", "\u{fffd}")).unwrap();
+            let secret = match vector["secret_b64"].as_str() {
+                Some(secret) => base64::engine::general_purpose::STANDARD.decode(secret).unwrap(),
+                None => vector["secret"].as_str().unwrap().as_bytes().to_vec(),
+            };
+            let fallbacks =
+                vector["fallbacks"].as_array().into_iter().flatten().map(|key| key.as_str().unwrap());
+            let max_age = Duration::from_secs(vector["max_age"].as_u64().unwrap());
+            let keys = SigningKeys::new(&secret, fallbacks).unwrap();
+            let verifier = CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() });
+
+            let now = at(vector["now"].as_i64().unwrap());
+            let verdict = verifier.verify(vector["cookie"].as_str().unwrap(), now);
+            let note = &vector["note"];
+            assert_eq!(verdict.is_ok(), vector["valid"] == true, "{note}: {verdict:?}");
+            if let Ok(session) = verdict {
+                assert_eq!(in_vector_notation(&session.payload), vector["payload"], "{note}");
+                assert_eq!(Some(session.issued_at.timestamp()), vector["issued_at"].as_i64(), "{note}");
+            }
+        }
+        assert_eq!(VECTORS.lines().count(), 52);
+    }
+
+    #[test]
+    fn reads_what_it_signs() {
+        let verifier = verifier(CookieLimits::default());
+        let uuid = "12345678123412341234123456789abc";
+        let long = json!({"user_id": 42, "team": {" u": uuid}, "notes": "again and ".repeat(50)});
+        for (payload, compressed) in [(json!({"user_id": 42}), false), (long, true)] {
+            let cookie = verifier.sign(&payload, at(1_790_000_000));
+            assert_eq!(cookie.starts_with('.'), compressed);
+            let session = verifier.verify(&cookie, at(1_790_000_060)).unwrap();
+            assert_eq!(session.field_as_id("user_id").as_deref(), Some("42"));
+            assert_eq!(session.field_is_id("team", uuid), compressed);
+            assert_eq!(session.field_as_id("email"), None);
+        }
+    }
+
+    #[test]
+    fn respelled_signatures_keep_the_digest() {
+        let cookie = "eyJ1c2VyX2lkIjo0MiwiZW1haWwiOiJhbm5hQGV4YW1wbGUuY29tIiwiX2ZyZXNoIjp0cnVlfQ.arE7gA.xV4gsbiPLM-ZE7aj0TTT4FaStyg";
+        let verifier = verifier(CookieLimits::default());
+        let digest = |cookie: &str| verifier.verify(cookie, at(1_790_000_060)).unwrap().digest;
+        let original = digest(cookie);
+        let last_character = cookie.strip_suffix('g').unwrap().to_owned() + "h";
+        for respelled in
+            [last_character, cookie.replace("-ZE", "+ZE"), format!("{cookie}="), format!("{cookie}!!!!")]
+        {
+            assert_eq!(digest(&respelled), original, "{respelled}");
+        }
+        assert_ne!(digest(&verifier.sign(&json!({"user_id": 42}), at(1_790_000_000))), original);
+    }
+
+    #[test]
+    fn bounds_hold_to_the_byte_and_second() {
+        let issued = at(1_790_000_000);
+        let defaults = CookieLimits::default();
+        let payload = json!({"fill": "x".repeat(2000)});
+        let cookie = verifier(defaults).sign(&payload, issued);
+        let length = payload.to_string().len();
+        let verdict = |limits, now: i64| verifier(limits).verify(&cookie, at(1_790_000_000 + now)).map(drop);
+
+        let payload_limit = |max_payload_bytes| CookieLimits { max_payload_bytes, ..defaults };
+        assert_eq!(verdict(payload_limit(length), 0), Ok(()));
+        assert_eq!(
+            verdict(payload_limit(length - 1), 0),
+            Err(CookieError::PayloadTooLarge { limit: length - 1 })
+        );
+        let bytes = cookie.len();
+        let cookie_limit = |max_cookie_bytes| CookieLimits { max_cookie_bytes, ..defaults };
+        assert_eq!(verdict(cookie_limit(bytes), 0), Ok(()));
+        assert_eq!(
+            verdict(cookie_limit(bytes - 1), 0),
+            Err(CookieError::TooLong { bytes, limit: bytes - 1 })
+        );
+        let skew = |seconds| CookieLimits { future_skew: Duration::from_secs(seconds), ..defaults };
+        assert_eq!(verdict(skew(5), -5), Ok(()));
+        assert_eq!(verdict(skew(4), -5), Err(CookieError::IssuedInFuture { ahead_seconds: 5 }));
+        assert_eq!(verdict(CookieLimits { max_depth: 0, ..defaults }, 0).unwrap_err().word(), "bad-payload");
+    }
+
+    #[test]
+    fn empty_secrets_are_refused_and_none_is_printed() {
+        assert_eq!(SigningKeys::new(b"", NO_FALLBACKS).unwrap_err(), SigningKeysError::EmptySecret);
+        let with_empty = SigningKeys::new(b"s3cret", ["old", ""]).unwrap_err();
+        assert_eq!(with_empty, SigningKeysError::EmptyFallback { number: 2 });
+        let printed = format!("{:?}", SigningKeys::new(b"s3cret", ["old"]).unwrap());
+        assert_eq!(printed, "SigningKeys { keys: 2, .. }");
+    }
+}

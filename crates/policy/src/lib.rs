@@ -1,0 +1,21 @@
+//! Who may do what: everything that decides, and nothing that asks.
+//!
+//! - [`mapping`]: `routes.toml`, which route requires what of whom, matched as Werkzeug matches.
+//! - [`firewall`]: which requests are refused before anything is looked up.
+//! - [`identity`]: a request's credential, verified.
+//! - [`rbac`]: what a principal holds.
+//! - [`decision`]: whether that is enough.
+//! - [`ids`], [`method`], [`diagnostic`]: the smallest types, and findings with places.
+//!
+//! No clock, no randomness, no I/O: what depends on them is passed in.
+
+#![forbid(unsafe_code)]
+
+pub mod decision;
+pub mod diagnostic;
+pub mod firewall;
+pub mod identity;
+pub mod ids;
+pub mod mapping;
+pub mod method;
+pub mod rbac;

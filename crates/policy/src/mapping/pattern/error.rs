@@ -1,0 +1,142 @@
+//! Why a pattern was refused, and where.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+/// A pattern that was refused: what is wrong, where in its text, and what may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct PatternError {
+    problem: PatternProblem,
+    span: Range<usize>,
+    suggestion: Option<String>,
+}
+
+impl PatternError {
+    pub fn new(problem: PatternProblem, span: Range<usize>) -> PatternError {
+        PatternError { problem, span, suggestion: None }
+    }
+
+    #[must_use]
+    pub fn suggest(mut self, suggestion: impl Into<String>) -> PatternError {
+        self.suggestion = Some(suggestion.into());
+        self
+    }
+
+    /// Suggests the one of `names` that is spelled most like `written`, if any is near enough to be meant.
+    #[must_use]
+    pub fn suggest_name(self, written: &str, names: &[&str]) -> PatternError {
+        let nearest = names
+            .iter()
+            .map(|name| (strsim::damerau_levenshtein(&written.to_ascii_lowercase(), name), name))
+            .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
+            .min_by_key(|(distance, _)| *distance);
+        match nearest {
+            Some((_, name)) => self.suggest(format!("did you mean `{name}`?")),
+            None if names.is_empty() => self,
+            None => self.suggest(format!("known are `{}`", names.join("`, `"))),
+        }
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> &PatternProblem {
+        &self.problem
+    }
+
+    /// The faulty place, in bytes of the pattern's text. Both ends lie on character boundaries.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// What may have been meant, as a sentence for a help line.
+    pub fn suggestion(&self) -> Option<&str> {
+        self.suggestion.as_deref()
+    }
+}
+
+/// The faults of a pattern.
+///
+/// Some of them Werkzeug reports too, some crash it or make a rule that never matches when a request
+/// arrives, and some are rules for paths that the request firewall never lets through: a row that can
+/// never match reads as protection and is none.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PatternProblem {
+    /// Werkzeug refuses such a rule as well.
+    #[error("a pattern must start with `/`")]
+    NoLeadingSlash,
+    /// The firewall refuses `//`, and Werkzeug would merge it in the rule.
+    #[error("an empty segment (`//`) never arrives")]
+    EmptySegment,
+    /// The firewall refuses dot segments.
+    #[error("the segment `{0}` never arrives")]
+    DotSegment(String),
+    /// The firewall refuses the character, raw and percent-encoded.
+    #[error("{0:?} can never be in a path that arrives")]
+    UnreachableCharacter(char),
+    /// A `<` that starts no variable, or a `>` that ends none.
+    #[error("malformed variable")]
+    MalformedVariable,
+    /// Werkzeug would silently keep the last of the two converters for both values.
+    #[error("the variable `{0}` occurs twice")]
+    DuplicateVariable(String),
+    /// Not one of Werkzeug's default converters.
+    #[error("there is no converter `{0}`")]
+    UnknownConverter(String),
+    /// Neither a quoted string nor a bare word of letters, digits, `_` and `.`.
+    #[error("malformed converter argument")]
+    MalformedArgument,
+    /// Werkzeug's argument pattern takes a number, *any* character and a number for one value.
+    #[error("Werkzeug reads a number, a comma and a number without a space as one value")]
+    JoinedNumbers,
+    /// The converter has no parameter of this name.
+    #[error("the converter `{converter}` has no argument `{argument}`")]
+    UnknownArgument {
+        /// The converter's name.
+        converter: &'static str,
+        /// The argument's name as written.
+        argument: String,
+    },
+    /// More positional arguments than parameters.
+    #[error("the converter `{converter}` takes at most {most} argument(s)")]
+    TooManyArguments {
+        /// The converter's name.
+        converter: &'static str,
+        /// The number of its parameters.
+        most: usize,
+    },
+    /// The same parameter is given more than once.
+    #[error("the argument `{0}` is given twice")]
+    DuplicateArgument(&'static str),
+    /// The value is not of the parameter's type.
+    #[error("the argument `{argument}` must be {expected}")]
+    WrongType {
+        /// The parameter's name.
+        argument: &'static str,
+        /// The type, with its article.
+        expected: &'static str,
+    },
+    /// The value is of the right type and makes no sense.
+    #[error("the argument `{argument}` must be {expected}")]
+    OutOfRange {
+        /// The parameter's name.
+        argument: &'static str,
+        /// The values that make sense.
+        expected: &'static str,
+    },
+    /// `any` without an item, or with an empty one: it would match the empty segment.
+    #[error("`any` needs at least one item, and no item may be empty")]
+    EmptyAny,
+    /// An item of `any` that Werkzeug turns into a number or a constant, and then fails to escape.
+    #[error("`{0}` is no text to Werkzeug, it needs quotes")]
+    UnquotedItem(String),
+    /// `*` stands for itself in Werkzeug; here it would be taken for a wildcard by every reader.
+    #[error("`*` may only stand at the end, as in `/console/beta/*`")]
+    MisplacedWildcard,
+    /// The length of a prefix decides which one wins, so it has to be fixed.
+    #[error("a prefix pattern may hold no variable")]
+    VariableInPrefix,
+    /// The part needs a regular expression that is over the size limit.
+    #[error("the lengths in this part are too large")]
+    TooLarge,
+}

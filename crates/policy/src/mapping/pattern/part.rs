@@ -1,0 +1,259 @@
+//! The parts of a pattern: the units by which the matcher walks along a path.
+//!
+//! Source: `werkzeug.routing.rules.Rule._parse_rule`. A part is one segment, except that a converter that crosses
+//! slashes makes the rest of the pattern one part with it.
+
+use std::fmt::Write as _;
+
+use regex::{Regex, RegexBuilder};
+
+use super::captures::Captures;
+use crate::mapping::converter::Converter;
+
+/// What is left of a path after some parts: `None` when all segments are used up, `Some("")` when one empty
+/// segment is left, which is a trailing slash, otherwise the segments, joined by `/`.
+pub type Rest<'p> = Option<&'p str>;
+
+/// One step of the walk.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Exactly this segment; the empty one stands for a trailing slash.
+    Static(Box<str>),
+    /// A part with variables.
+    Dynamic(DynamicPart),
+}
+
+/// A piece of a dynamic part.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    Literal(Box<str>),
+    Variable(Converter),
+}
+
+/// A part with variables.
+#[derive(Clone, Debug)]
+pub struct DynamicPart {
+    pieces: Vec<Piece>,
+    takes_rest: bool,
+    slash_follows: bool,
+    weight: Weight,
+    test: Test,
+}
+
+/// Werkzeug's `Weighting`: among the dynamic parts of one place, the least is tried first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight {
+    /// More literals come first: the negated count.
+    literals: isize,
+    /// Longer literals come first: the negated lengths, in characters.
+    literal_lengths: Vec<isize>,
+    /// More variables come first: the negated count.
+    variables: isize,
+    converter_weights: Vec<u32>,
+}
+
+/// By what the search prefers one dynamic part to another (Werkzeug's `Weighting`, in its order).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precedence {
+    /// It has more literal pieces.
+    MoreLiterals,
+    /// Its literal pieces are longer.
+    LongerLiterals,
+    /// It has more variables.
+    MoreVariables,
+    /// Its converters weigh less.
+    LighterConverter { weight: u32, other: u32 },
+}
+
+/// How a text is held against a part.
+#[derive(Clone, Debug)]
+enum Test {
+    /// One converter with literals round it: no regex, and no allocation.
+    Single { before: Box<str>, converter: Converter, after: Box<str> },
+    /// Several converters: only backtracking tells where one ends and the next begins.
+    Mixed(Regex),
+}
+
+impl DynamicPart {
+    /// `takes_rest` is Werkzeug's `final`, `slash_follows` its `suffixed`: the pattern ends with a slash after a
+    /// part that takes the rest.
+    ///
+    /// # Errors
+    ///
+    /// When the regex is over the size limit, as it is with huge lengths.
+    pub(super) fn new(
+        pieces: Vec<Piece>,
+        takes_rest: bool,
+        slash_follows: bool,
+    ) -> Result<DynamicPart, regex::Error> {
+        let weight = Weight::of(&pieces);
+        let test = Test::of(&pieces)?;
+        Ok(DynamicPart { pieces, takes_rest, slash_follows, weight, test })
+    }
+
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    pub fn weight(&self) -> &Weight {
+        &self.weight
+    }
+
+    /// Whether the part takes all that is left of the path, rather than one segment.
+    pub fn takes_rest(&self) -> bool {
+        self.takes_rest
+    }
+
+    /// The text with which every match begins.
+    pub fn leading_literal(&self) -> &str {
+        match self.pieces.first() {
+            Some(Piece::Literal(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Tries the part at the start of `rest`. If it fits, its values are pushed and what is left is returned.
+    ///
+    /// The outer `None` means that the part does not fit; nothing has been pushed then.
+    pub(crate) fn consume<'p>(&self, rest: &'p str, captures: &mut Captures<'p>) -> Option<Rest<'p>> {
+        if !self.takes_rest {
+            let (segment, rest) = split_segment(rest);
+            return self.test.accept(segment, captures).then_some(rest);
+        }
+        if !self.slash_follows {
+            return self.test.accept(rest, captures).then_some(None);
+        }
+        // Werkzeug's regex ends in `(?<!/)(/?)` here: one slash may follow, and none may stand before it.
+        let (text, left) = match rest.strip_suffix('/') {
+            Some(text) => (text, Some("")),
+            None => (rest, None),
+        };
+        (!text.ends_with('/') && self.test.accept(text, captures)).then_some(left)
+    }
+
+    /// Whether the part fits a whole segment.
+    pub fn fits(&self, segment: &str) -> bool {
+        !self.takes_rest && self.test.accept(segment, &mut Captures::default())
+    }
+
+    /// The text by which Werkzeug tells parts apart, with converters in place of their regexes. Unambiguous:
+    /// literals hold no angle brackets.
+    pub fn shape(&self) -> String {
+        let mut shape = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => shape.push_str(text),
+                Piece::Variable(converter) => {
+                    write!(shape, "{converter}").expect("writing to a string cannot fail");
+                }
+            }
+        }
+        if self.slash_follows {
+            shape.push('/');
+        }
+        shape
+    }
+}
+
+/// Splits off the first segment.
+pub fn split_segment(rest: &str) -> (&str, Rest<'_>) {
+    match rest.split_once('/') {
+        Some((segment, rest)) => (segment, Some(rest)),
+        None => (rest, None),
+    }
+}
+
+impl Weight {
+    /// By what this comes before `other`; `None` where they weigh the same, or `other` is the lighter one.
+    pub fn precedence_over(&self, other: &Weight) -> Option<Precedence> {
+        if self >= other {
+            return None;
+        }
+        Some(if self.literals != other.literals {
+            Precedence::MoreLiterals
+        } else if self.literal_lengths != other.literal_lengths {
+            Precedence::LongerLiterals
+        } else if self.variables != other.variables {
+            Precedence::MoreVariables
+        } else {
+            let pairs = self.converter_weights.iter().zip(&other.converter_weights);
+            let (weight, other) =
+                pairs.filter(|(one, other)| one != other).map(|(one, other)| (*one, *other)).next()?;
+            Precedence::LighterConverter { weight, other }
+        })
+    }
+
+    fn of(pieces: &[Piece]) -> Weight {
+        let mut literal_lengths = Vec::new();
+        let mut converter_weights = Vec::new();
+        for piece in pieces {
+            match piece {
+                // In a part that takes the rest, Werkzeug counts the text between two slashes as a literal.
+                Piece::Literal(text) => literal_lengths.extend(
+                    text.split('/')
+                        .filter(|chunk| !chunk.is_empty())
+                        .map(|chunk| -(chunk.chars().count() as isize)),
+                ),
+                Piece::Variable(converter) => converter_weights.push(converter.weight()),
+            }
+        }
+        Weight {
+            literals: -(literal_lengths.len() as isize),
+            literal_lengths,
+            variables: -(converter_weights.len() as isize),
+            converter_weights,
+        }
+    }
+}
+
+impl Test {
+    fn of(pieces: &[Piece]) -> Result<Test, regex::Error> {
+        use Piece::{Literal, Variable};
+        let single = |before: &str, converter: &Converter, after: &str| Test::Single {
+            before: before.into(),
+            converter: converter.clone(),
+            after: after.into(),
+        };
+        Ok(match pieces {
+            [Variable(converter)] => single("", converter, ""),
+            [Literal(before), Variable(converter)] => single(before, converter, ""),
+            [Variable(converter), Literal(after)] => single("", converter, after),
+            [Literal(before), Variable(converter), Literal(after)] => single(before, converter, after),
+            pieces => Test::Mixed(mixed_regex(pieces)?),
+        })
+    }
+
+    fn accept<'p>(&self, text: &'p str, captures: &mut Captures<'p>) -> bool {
+        match self {
+            Test::Single { before, converter, after } => {
+                let value = text.strip_prefix(&**before).and_then(|text| text.strip_suffix(&**after));
+                let fitting = value.filter(|value| converter.fits(value));
+                fitting.into_iter().for_each(|value| captures.push(value));
+                fitting.is_some()
+            }
+            Test::Mixed(regex) => {
+                let found = regex.captures(text);
+                let values = found.iter().flat_map(|found| found.iter().skip(1).flatten());
+                values.for_each(|value| captures.push(value.as_str()));
+                found.is_some()
+            }
+        }
+    }
+}
+
+/// One group a converter. The crate's leftmost-first semantics are those of Python's backtracking, so the groups
+/// hold the same texts; unlike it, the search is linear in the length of the text.
+fn mixed_regex(pieces: &[Piece]) -> Result<Regex, regex::Error> {
+    let mut source = String::from(r"\A");
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => source.push_str(&regex::escape(text)),
+            Piece::Variable(converter) => {
+                write!(source, "({})", converter.regex()).expect("writing to a string cannot fail");
+            }
+        }
+    }
+    source.push_str(r"\z");
+    RegexBuilder::new(&source).size_limit(4 << 20).build()
+}

@@ -1,0 +1,170 @@
+//! `rows = N`: the file says how many rows it has, so that one that was cut short is no mapping.
+
+use toml::de::{DeTable, DeValue};
+
+use super::Mapping;
+use super::parse::Reader;
+use crate::diagnostic::Diagnostic;
+
+/// Compares what the file says with the rows that are written in it, sound or not.
+pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>) {
+    let Some(value) = root.get("rows") else { return };
+    let Some(said) = reader.integer(value, "rows", 0..=u32::MAX) else { return };
+    let written = written(root);
+    if usize::try_from(said) == Ok(written) {
+        return;
+    }
+    reader.report(
+        Diagnostic::new("row-count", value.span(), format!("`rows = {said}`, and the file has {written}"))
+            .suggest("copy the whole file again; if these are all, `console-gate check --fix` counts them"),
+    );
+}
+
+fn written(root: &DeTable<'_>) -> usize {
+    let table = |value: &DeValue<'_>| match value {
+        DeValue::Table(table) => table.len(),
+        _ => 0,
+    };
+    let Some(DeValue::Table(blueprints)) = root.get("blueprints").map(toml::Spanned::get_ref) else {
+        return 0;
+    };
+    let routes = blueprints.iter().filter_map(|(_, blueprint)| match blueprint.get_ref() {
+        DeValue::Table(blueprint) => blueprint.get("routes"),
+        _ => None,
+    });
+    routes.map(|routes| table(routes.get_ref())).sum()
+}
+
+/// What [`counted`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The file with its count, everything else as it was.
+    pub text: String,
+    pub rows: usize,
+    /// What it said before; `None`: nothing.
+    pub before: Option<String>,
+}
+
+/// The file with `rows = N` as it is: changed where the file says it, and else written below `version`. `None` where the
+/// file has another mistake than its count: then nobody knows how many rows are meant.
+pub fn counted(source: &str) -> Option<Counted> {
+    let (document, errors) = DeTable::parse_recoverable(source);
+    if !errors.is_empty() {
+        return None;
+    }
+    let root = document.get_ref();
+    let rows = written(root);
+    let (place, new, before) = match root.get("rows") {
+        Some(value) => {
+            let place = value.span();
+            let before = source.get(place.clone())?.to_owned();
+            (place, rows.to_string(), Some(before))
+        }
+        None => {
+            let version = root.get("version")?.span().end;
+            let (end, line_end) = end_of_line(source, version);
+            (end..end, format!("{line_end}rows = {rows}"), None)
+        }
+    };
+    let text = format!("{}{new}{}", source.get(..place.start)?, source.get(place.end..)?);
+    // The proof that nothing else was touched, and nothing else is wrong.
+    let mapping = Mapping::parse("the counted file", &text).ok()?;
+    (mapping.rows().len() == rows).then_some(Counted { text, rows, before })
+}
+
+/// Where the line ends that holds `place`, before its line end, and how the file ends its lines.
+fn end_of_line(source: &str, place: usize) -> (usize, &'static str) {
+    let rest = &source[place..];
+    match rest.find('\n') {
+        Some(newline) if rest[..newline].ends_with('\r') => (place + newline - 1, "\r\n"),
+        Some(newline) => (place + newline, "\n"),
+        None => (source.len(), "\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: &str =
+        "[blueprints.a.routes]\n\"GET /a\" = { public = true }\n\"GET /b\" = { gone = true }\n";
+
+    fn finding(source: &str) -> Option<(String, &'static str, usize)> {
+        let mistakes = Mapping::parse("routes.toml", source).err()?;
+        let [finding] = mistakes.findings() else { panic!("{mistakes}") };
+        Some((finding.message.clone(), finding.code, mistakes.position(finding).0))
+    }
+
+    #[test]
+    fn a_file_has_the_rows_that_it_says() {
+        let row_count = |said: &str| Some((format!("`rows = {said}`, and the file has 2"), "row-count", 2));
+        let table = [
+            (String::new(), None),
+            ("rows = 2\n".to_owned(), None),
+            ("rows = 0x2\n".to_owned(), None),
+            ("rows = 3\n".to_owned(), row_count("3")),
+            ("rows = 0\n".to_owned(), row_count("0")),
+        ];
+        for (line, expected) in table {
+            assert_eq!(finding(&format!("version = 1\n{line}{ROWS}")), expected, "{line}");
+        }
+        let wrong = |line: &str| finding(&format!("version = 1\n{line}\n{ROWS}")).map(|found| found.1);
+        assert_eq!(wrong("rows = -1"), Some("out-of-range"));
+        assert_eq!(wrong("rows = \"2\""), Some("wrong-type"));
+        assert_eq!(finding("version = 1\nrows = 0\n"), None);
+    }
+
+    /// A row with a mistake is a row: the count is not a second mistake.
+    #[test]
+    fn a_row_with_a_mistake_counts() {
+        let source = format!("version = 1\nrows = 2\n{}", ROWS.replace("GET /b", "GTE /b"));
+        assert_eq!(finding(&source).map(|found| found.1), Some("unknown-method"));
+    }
+
+    /// Wherever a file is cut, it is no mapping any more, unless all its rows are there.
+    #[test]
+    fn a_file_that_was_cut_short_is_no_mapping() {
+        let whole = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../routes.toml"));
+        let rows = Mapping::parse("routes.toml", whole).expect("a sound mapping").rows().len();
+        let last = whole.rfind("\" = {").expect("a last row");
+        for (end, _) in whole.char_indices().filter(|(end, _)| end % 512 == 0 || *end + 64 > whole.len()) {
+            if let Ok(cut) = Mapping::parse("routes.toml", &whole[..end]) {
+                assert!(cut.rows().len() == rows && end > last, "cut at {end}: {} rows", cut.rows().len());
+            }
+        }
+    }
+
+    #[test]
+    fn counting_changes_the_count_and_nothing_else() {
+        let table = [
+            (
+                "# c\nversion = 1 # the format\n\nunmapped = \"deny\"\n",
+                "# c\nversion = 1 # the format\nrows = 2\n\nunmapped = \"deny\"\n",
+                None,
+            ),
+            (
+                "version = 1\r\nunmapped = \"deny\"\r\n",
+                "version = 1\r\nrows = 2\r\nunmapped = \"deny\"\r\n",
+                None,
+            ),
+            ("rows=0x7 # all\nversion = 1\n", "rows=2 # all\nversion = 1\n", Some("0x7")),
+            ("version = 1\nrows   =   2\n", "version = 1\nrows   =   2\n", Some("2")),
+        ];
+        for (head, expected, before) in table {
+            let counted = counted(&format!("{head}{ROWS}")).expect("it can be counted");
+            assert_eq!(counted.text, format!("{expected}{ROWS}"));
+            assert_eq!((counted.rows, counted.before.as_deref()), (2, before));
+        }
+        let empty = counted("version = 1").expect("no row is a count, too");
+        assert_eq!(empty.text, "version = 1\nrows = 0");
+    }
+
+    #[test]
+    fn a_file_with_another_mistake_is_not_counted() {
+        for head in
+            ["", "version = 2\n", "version = 1\nnonsense\n", "version = 1\nrows = 3\nunmaped = \"deny\"\n"]
+        {
+            assert_eq!(counted(&format!("{head}{ROWS}")), None, "{head}");
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Mapping files, good and bad, as an operator writes them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::method::Method;
+use crate::rbac::Requirement;
+use crate::rbac::catalog::Catalog;
+
+/// A file with one mistake a line, and what each is told.
+const MISTAKES: [(&str, &str); 41] = [
+    ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
+    ("unmaped = \"deny\"", "`unmaped` means nothing in the top level [unknown-key]"),
+    ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
+    ("clusters.S1 = \"v3\"", "`v3` is not one of legacy, shadow, v2 [unknown-word]"),
+    ("blueprints.b.cluster = \"S9\"", "the cluster `S9` is not in [clusters] [unknown-cluster]"),
+    ("blueprints.b.route = {}", "`route` means nothing in a blueprint [unknown-key]"),
+    ("R.\"GET\" = { public = true }", "`GET` is not a method and a path [bad-route]"),
+    ("R.\"FETCH /x\" = { public = true }", "`FETCH` is no method [unknown-method]"),
+    ("R.\"get /x\" = { public = true }", "`get` is no method [unknown-method]"),
+    ("R.\"GET /<inte:x>\" = { public = true }", "[bad-pattern]"),
+    ("R.\"GET x\" = { public = true }", "[bad-pattern]"),
+    ("R.\"GET /x\" = {}", "the row says nothing about who may pass [no-gate]"),
+    ("R.\"GET /x\" = { public = false }", "`public = false` says nothing [false-switch]"),
+    (
+        "R.\"GET /x\" = { public = true, role = \"r\" }",
+        "contradict each other: a row is of one kind [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { public = true, session = true }",
+        "contradict each other: a row is of one kind [contradiction]",
+    ),
+    ("R.\"GET /x\" = { legacy = [\"ops\"] }", "the row has a legacy gate and nothing for V2 [no-v2-gate]"),
+    (
+        "R.\"GET /x\" = { legacy = [\"opps\"], role = \"r\" }",
+        "`opps` is no legacy role [unknown-legacy-role]",
+    ),
+    (
+        "R.\"GET /x\" = { legacy = [\"ops\", \"ops\"], role = \"r\" }",
+        "`legacy` repeats a role [repeated-role]",
+    ),
+    ("R.\"GET /x\" = { legacy = [], role = \"r\" }", "`legacy` lists no role [empty-legacy]"),
+    (
+        "R.\"GET /x\" = { legacy = \"ops\", role = \"r\" }",
+        "`legacy` must be a list of strings, not a string [wrong-type]",
+    ),
+    ("R.\"GET /x\" = { role = \"\" }", "`role` is empty [empty-string]"),
+    ("R.\"GET /x\" = { role = 7 }", "`role` must be a string, not an integer [wrong-type]"),
+    ("R.\"GET /x\" = { role = \"r\", permission = \"p\" }", "`role` and `permission` contradict each other"),
+    (
+        "R.\"GET /x\" = { undecided = \"A-1\" }",
+        "an undecided row stays on its legacy gate and has none [no-legacy-gate]",
+    ),
+    (
+        "R.\"GET /x\" = { legacy = [\"ops\"], role = \"r\", undecided = \"A-1\" }",
+        "is not `undecided` [contradiction]",
+    ),
+    ("R.\"GET /x\" = { role = \"r\", options = { A = \"r\" } }", "`options` belong to an `undecided` row"),
+    ("R.\"GET /x\" = { role = \"r\", rolle = \"q\" }", "`rolle` means nothing in a row [unknown-key]"),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"t\", equals = \"a\", role = \"q\" }] }",
+        "`t` is no JSON pointer [bad-pointer]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t~2\", equals = \"a\", role = \"q\" }] }",
+        "`/t~2` is no JSON pointer [bad-pointer]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2\", equals = \"a\", role = \"q\" }] }",
+        "the pointer leads more than 32 levels deep [bad-pointer]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t/u\", equals = \"a\", role = \"q\" }, { json = \"/t\", equals = \"a\", role = \"q\" }] }",
+        "no body has a value both at `/t` and at `/t/u` [contradiction]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\", role = \"q\" }, { form = \"t\", equals = \"a\", role = \"q\" }] }",
+        "`json` and `form` rules cannot be in one row [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\", role = \"q\" }] }",
+        "`GET /x` asks for a role by the body, and GET carries none [when-without-body]",
+    ),
+    (
+        "R.\"* /x\" = { role = \"r\", when = [{ form = \"t\", equals = \"a\", role = \"q\" }] }",
+        "`* /x` asks for a role by the body, and GET,HEAD,OPTIONS carry none [when-without-body]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", role = \"q\" }] }",
+        "a body rule needs `equals` [missing-key]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\" }] }",
+        "a body rule needs a `role` or a `permission`",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", decided = { by = \"me\" } }",
+        "`decided` must name its `option` [missing-key]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", freshness = \"pushed\" }",
+        "`pushed` is not one of push, strict [unknown-word]",
+    ),
+    ("blueprints.b.freshness = \"stict\"", "`stict` is not one of push, strict [unknown-word]"),
+    (
+        "R.\"GET /x\" = { role = \"r\", freshness = true }",
+        "`freshness` must be a string, not a boolean [wrong-type]",
+    ),
+    (
+        "R.\"GET /x\" = { public = true, freshness = \"push\" }",
+        "`freshness` belongs to a row that asks who the caller is [contradiction]",
+    ),
+];
+
+fn parse(line: &str) -> Result<Mapping, Diagnostics> {
+    let line = line.replace("R.", "blueprints.b.routes.");
+    let version = if line.starts_with("version") { "" } else { "version = 1\n" };
+    let clusters = if line.starts_with("clusters") { "" } else { "clusters.S1 = \"legacy\"\n" };
+    Mapping::parse("routes.toml", &format!("{version}{clusters}{line}\n"))
+}
+
+#[test]
+fn every_kind_of_mistake_is_told_with_its_place() {
+    for (line, told) in MISTAKES {
+        let diagnostics = parse(line).expect_err(line);
+        let shown = diagnostics.one_line_each();
+        assert!(shown.contains(told), "{line}\n  is told: {shown}\n  not:     {told}");
+        assert_eq!(diagnostics.findings().len(), 1, "{line}\n{shown}");
+        let place = diagnostics.position(&diagnostics.findings()[0]);
+        assert!(place.0 >= 1 && place.1 >= 1, "{line} {place:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let file = "version = 1\n[clusters]\nS1 = \"v3\"\n[blueprints.b]\ncluster = \"S2\"\n[blueprints.b.routes]\n\
+                \"GET /a\" = { role = 7 }\n\"FETCH /b\" = { legacy = [\"opps\"], role = \"r\" }\n\"GET /c\" = {\n";
+    let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
+    let shown = diagnostics.one_line_each();
+    for place in ["3:6", "5:11", "7:21", "8:1", "8:26"] {
+        assert!(shown.contains(&format!("routes.toml:{place}: ")), "{place} is missing:\n{shown}");
+    }
+    assert!(shown.contains("[syntax]"), "{shown}");
+}
+
+#[test]
+fn a_finding_points_at_the_line_and_says_what_was_probably_meant() {
+    let shown = parse("R.\"GET /x\" = { legacy = [\"superadmn\"], role = \"r\" }").unwrap_err().to_string();
+    assert!(shown.contains("routes.toml:3:"), "{shown}");
+    assert!(shown.contains("^^^^^^^^^^^"), "{shown}");
+    assert!(shown.contains("did you mean `superadmin`?"), "{shown}");
+}
+
+/// The row's own word, else its blueprint's, else nothing: then the settings decide.
+#[test]
+fn a_row_says_how_fresh_its_answer_has_to_be_or_its_blueprint_does() {
+    use Freshness::{Push, Strict};
+    let table = [
+        ("", "", None),
+        ("", "push", Some(Push)),
+        ("", "strict", Some(Strict)),
+        ("push", "", Some(Push)),
+        ("push", "push", Some(Push)),
+        ("push", "strict", Some(Strict)),
+        ("strict", "", Some(Strict)),
+        ("strict", "push", Some(Push)),
+    ];
+    for (blueprint, row, expected) in table {
+        let blueprint_says =
+            if blueprint.is_empty() { String::new() } else { format!("freshness = \"{blueprint}\"") };
+        let row_says = if row.is_empty() { String::new() } else { format!(", freshness = \"{row}\"") };
+        let file = format!(
+            "version = 1\n[blueprints.b]\n{blueprint_says}\n[blueprints.b.routes]\n\"GET /x\" = {{ role = \"r\"{row_says} }}\n"
+        );
+        let mapping = Mapping::parse("routes.toml", &file).unwrap();
+        assert_eq!(mapping.rows()[0].freshness, expected, "blueprint `{blueprint}`, row `{row}`");
+    }
+}
+
+#[test]
+fn an_unknown_freshness_is_told_with_its_line_and_column() {
+    let file = "version = 1\n[blueprints.b]\nfreshness = \"fresh\"\n[blueprints.b.routes]\n\
+                \"GET /a\" = { role = \"r\", freshness = \"puss\" }\n";
+    let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
+    let shown = diagnostics.one_line_each();
+    for place in ["3:13", "5:38"] {
+        assert!(shown.contains(&format!("routes.toml:{place}: ")), "{place} is missing:\n{shown}");
+    }
+    assert!(diagnostics.to_string().contains("did you mean `push`?"), "{diagnostics}");
+}
+
+#[test]
+fn overlapping_rows_are_refused() {
+    let table = [
+        ("GET /a/<x>", "GET /a/<y>", true),
+        ("GET /a/<x>", "POST /a/<y>", false),
+        ("GET /a/<int:x>", "GET /a/<x>", false),
+        ("GET /a/b", "GET /a/<x>", false),
+        ("* /a/b", "GET /a/b", true),
+        ("GET /a/<int:x>", "GET /a/<float:x>", false),
+        ("GET /a/<any(b,c):x>", "GET /a/<any(c,d):x>", true),
+        ("GET /a/<any(b,c):x>", "GET /a/<any(d,e):x>", false),
+    ];
+    for (first, second, refused) in table {
+        let file = format!(
+            "version = 1\n[blueprints.b.routes]\n\"{first}\" = {{ public = true }}\n\"{second}\" = {{ session = true }}\n"
+        );
+        let outcome = Mapping::parse("routes.toml", &file);
+        assert_eq!(
+            outcome.is_err(),
+            refused,
+            "{first} and {second}: {:?}",
+            outcome.err().map(|e| e.one_line_each())
+        );
+    }
+}
+
+#[test]
+fn a_repeated_key_is_refused() {
+    let file = "version = 1\n[blueprints.b.routes]\n\"GET /a\" = { public = true }\n\"GET /a\" = { session = true }\n";
+    assert!(Mapping::parse("routes.toml", file).is_err());
+}
+
+#[test]
+fn every_kind_of_row_is_read() {
+    let file = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/routes_small.toml"));
+    let mapping = Mapping::parse("routes_small.toml", file).unwrap();
+    let kinds: BTreeSet<&str> = mapping
+        .rows()
+        .iter()
+        .map(|row| match &row.kind {
+            RowKind::Gated { v2: V2Gate::Undecided { .. }, .. } => "undecided",
+            RowKind::Gated { machine: true, .. } => "machine_or_session",
+            RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } if !when.is_empty() => "when",
+            RowKind::Gated { v2: V2Gate::Requires { base: Requirement::Permission(_), .. }, .. } => {
+                "permission"
+            }
+            RowKind::Gated { .. } => "role",
+            RowKind::Session => "session",
+            RowKind::Public => "public",
+            RowKind::Machine => "machine",
+            RowKind::Upstream => "upstream",
+            RowKind::Gone => "gone",
+        })
+        .collect();
+    let all = [
+        "role",
+        "permission",
+        "when",
+        "undecided",
+        "machine_or_session",
+        "session",
+        "public",
+        "machine",
+        "upstream",
+        "gone",
+    ];
+    assert_eq!(kinds, all.into_iter().collect());
+}
+
+#[test]
+fn a_request_finds_its_row_as_flask_would() {
+    let file = "version = 1\n[blueprints.b.routes]\n\
+        \"GET /c/\" = { public = true }\n\"GET /c/new\" = { public = true }\n\"POST /c/<id>\" = { public = true }\n\
+        \"* /beta/*\" = { session = true }\n\"GET /beta/exact\" = { public = true }\n";
+    let mapping = Mapping::parse("routes.toml", file).unwrap();
+    let table = [
+        ("/c/", Method::Get, "GET /c/"),
+        ("/c/", Method::Head, "GET /c/"),
+        ("/c", Method::Get, "redirect GET /c/"),
+        ("/c/new", Method::Get, "GET /c/new"),
+        // A wrong method on a static rule falls through to its dynamic sibling, as in Werkzeug.
+        ("/c/new", Method::Post, "POST /c/<id>"),
+        ("/c/new", Method::Delete, "wrong method"),
+        ("/c/new/x", Method::Get, "nothing"),
+        ("/beta", Method::Get, "* /beta/*"),
+        ("/beta/any/thing", Method::Put, "* /beta/*"),
+        ("/beta/exact", Method::Get, "GET /beta/exact"),
+        ("/beta/exact", Method::Post, "* /beta/*"),
+        ("/betas", Method::Get, "nothing"),
+    ];
+    for (path, method, expected) in table {
+        let found = match mapping.find(path, method) {
+            Found::Row(row) => row.route.to_string(),
+            Found::Redirect(row) => format!("redirect {}", row.route),
+            Found::WrongMethod(_) => "wrong method".to_owned(),
+            Found::Nothing => "nothing".to_owned(),
+        };
+        assert_eq!(found, expected, "{method} {path}");
+    }
+}
+
+fn catalog() -> Catalog {
+    let mut catalog = Catalog::default();
+    catalog.roles.extend(["held".into(), "orphan".into()]);
+    catalog.groups.insert("g".into());
+    catalog.group_roles.insert("g".into(), BTreeSet::from(["held".into()]));
+    catalog
+}
+
+#[test]
+fn a_mapping_is_held_against_the_roles_that_exist() {
+    let table = [
+        ("legacy", "held", None),
+        ("legacy", "orphan", None),
+        ("shadow", "orphan", None),
+        ("v2", "held", None),
+        ("v2", "orphan", Some("unreachable")),
+        ("legacy", "hled", Some("missing-role")),
+    ];
+    for (mode, role, expected) in table {
+        let file = format!(
+            "version = 1\nclusters.S1 = \"{mode}\"\nblueprints.b.cluster = \"S1\"\n\
+             blueprints.b.routes.\"GET /x\" = {{ legacy = [\"ops\"], role = \"{role}\" }}\n"
+        );
+        let mapping = Mapping::parse("routes.toml", &file).unwrap();
+        let found = mapping.check_against("routes.toml", &catalog()).err();
+        let code = found.as_ref().map(|diagnostics| diagnostics.findings()[0].code);
+        assert_eq!(code, expected, "{mode} {role}");
+    }
+}
+
+#[test]
+fn options_may_name_roles_that_do_not_exist_yet() {
+    let file = "version = 1\nclusters.S1 = \"v2\"\nblueprints.b.cluster = \"S1\"\n\
+         blueprints.b.routes.\"GET /x\" = { legacy = [\"ops\"], undecided = \"A-1\", options = { B = \"future\" } }\n";
+    assert!(Mapping::parse("routes.toml", file).unwrap().check_against("routes.toml", &catalog()).is_ok());
+}
+
+#[test]
+fn the_file_that_ships_is_sound() {
+    Mapping::parse("routes.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../routes.toml")))
+        .unwrap();
+}
+
+#[test]
+fn a_cluster_can_come_first_for_a_cohort() {
+    let mapping = Mapping::parse(
+        "t",
+        r#"
+version = 1
+[clusters]
+S1 = { mode = "v2", groups = ["ops-admins"], percent = 5 }
+S2 = { mode = "shadow" }
+[soak]
+quiet_hours = 24
+[soak.S1]
+requests = 50
+"#,
+    )
+    .unwrap();
+    assert_eq!(
+        mapping.clusters()["S1"].to_string(),
+        "v2 for ops-admins and 5 % of admins, shadow for the rest"
+    );
+    assert_eq!(mapping.clusters()["S2"], Rollout::everybody(ClusterMode::Shadow));
+    let of_all = SoakTerms { quiet_hours: 24, ..SoakTerms::default() };
+    assert_eq!(mapping.soak_terms("S2"), of_all);
+    assert_eq!(mapping.soak_terms("S1"), SoakTerms { requests: 50, ..of_all });
+}
+
+fn codes(source: &str) -> Vec<&'static str> {
+    let diagnostics = Mapping::parse("t", source).unwrap_err();
+    diagnostics.findings().iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_cohort_that_says_nothing_or_too_much_is_refused() {
+    let table = [
+        (r#"S = { groups = ["g"] }"#, "missing-key"),
+        (r#"S = { mode = "shadow", percent = 5 }"#, "contradiction"),
+        (r#"S = { mode = "legacy", groups = ["g"] }"#, "contradiction"),
+        (r#"S = { mode = "v2", groups = [] }"#, "empty-cohort"),
+        (r#"S = { mode = "v2", percent = 0 }"#, "empty-cohort"),
+        (r#"S = { mode = "v2", percent = 101 }"#, "out-of-range"),
+        (r#"S = { mode = "v2", percent = -1 }"#, "out-of-range"),
+        (r#"S = { mode = "v2", percent = "5" }"#, "wrong-type"),
+        (r#"S = { mode = "v2", percentage = 5 }"#, "unknown-key"),
+        ("S = 5", "wrong-type"),
+    ];
+    for (line, code) in table {
+        assert_eq!(codes(&format!("version = 1\n[clusters]\n{line}\n")), [code], "{line}");
+    }
+    let soak = [
+        ("[soak]\nquiet_hours = -1", "out-of-range"),
+        ("[soak]\nshadow_days = 4294967295", "out-of-range"),
+        ("[soak]\nquiet_hours = 87601", "out-of-range"),
+        ("[soak]\nquite_hours = 1", "unknown-key"),
+        ("[soak.S9]\nrequests = 1", "unknown-key"),
+        ("[soak.S]\nrequest = 1", "unknown-key"),
+    ];
+    for (lines, code) in soak {
+        assert_eq!(codes(&format!("version = 1\n[clusters]\nS = \"v2\"\n{lines}\n")), [code], "{lines}");
+    }
+}
+
+#[test]
+fn a_cohort_of_a_group_that_does_not_exist_is_refused() {
+    let source = "version = 1\n[clusters]\nS = { mode = \"v2\", groups = [\"ops-admin\"] }\n";
+    let catalog = Catalog { groups: [Arc::from("ops-admins")].into(), ..Catalog::default() };
+    let diagnostics = Mapping::parse("t", source).unwrap().check_against("t", &catalog).unwrap_err();
+    let told = diagnostics.one_line_each();
+    assert!(told.starts_with("t:3:"), "{told}");
+    assert!(
+        told.ends_with("names the group `ops-admin`, which the database does not have [missing-group]"),
+        "{told}"
+    );
+    assert_eq!(diagnostics.findings()[0].suggestion.as_deref(), Some("did you mean `ops-admins`?"));
+}

@@ -1,0 +1,210 @@
+//! Drift as somebody looks at it before a promotion: one disagreement for each route, caller and direction, under
+//! however many mappings it was seen, and whether somebody has explained it.
+//!
+//! An explanation is about what was asked for and what was held: it ends as soon as either changes, because then nobody
+//! has looked at the disagreement as it is now.
+
+pub mod explanation;
+mod fingerprint;
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use policy::decision::Direction;
+use policy::mapping::{Mapping, Row};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{CallerKind, Person};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+pub use fingerprint::Fingerprints;
+
+/// What tells one disagreement from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Key {
+    /// The row, as the mapping writes it.
+    pub route: String,
+    pub actor_kind: CallerKind,
+    pub actor_id: String,
+    pub direction: Direction,
+}
+
+/// The digits of an id: enough that two of a hundred thousand disagreements hardly share one.
+const ID_DIGITS: usize = 12;
+
+impl Key {
+    /// A name to type: the beginning of the key's SHA-256, the same in every database.
+    pub fn id(&self) -> String {
+        let words =
+            [self.route.as_str(), self.actor_kind.word(), self.actor_id.as_str(), self.direction.word()];
+        let mut id = sha256(&serde_json::json!(words).to_string());
+        id.truncate(ID_DIGITS);
+        id
+    }
+}
+
+/// A disagreement under one mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub key: Key,
+    pub cluster: String,
+    /// The stable word for why the stricter gate refuses.
+    pub reason: String,
+    pub mapping_sha256: String,
+    pub count: i64,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+/// Somebody's word that a disagreement is as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SignOff {
+    #[serde(skip)]
+    pub key: Key,
+    pub reason: String,
+    pub signed_by: String,
+    pub signed_at_utc: DateTime<Utc>,
+    /// What it is about.
+    #[serde(skip)]
+    pub fingerprints: Fingerprints,
+}
+
+/// Whether a sign-off is still about what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    Stands,
+    /// The mapping asks for something else now.
+    RowChanged,
+    /// The caller holds something else now.
+    GrantsChanged,
+}
+
+/// A sign-off, and whether it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Review {
+    #[serde(flatten)]
+    pub sign_off: SignOff,
+    pub standing: Standing,
+}
+
+/// A disagreement, all its sightings taken together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Disagreement {
+    pub id: String,
+    #[serde(flatten)]
+    pub key: Key,
+    /// Where the row is now; for a row that is gone, where it was.
+    pub cluster: String,
+    /// As of the latest sighting.
+    pub reason: String,
+    pub count: i64,
+    pub first_seen_at_utc: DateTime<Utc>,
+    pub last_seen_at_utc: DateTime<Utc>,
+    /// The mappings that it was seen under, the latest first.
+    pub mappings: Vec<String>,
+    pub sign_off: Option<Review>,
+}
+
+impl Disagreement {
+    /// Whether a sign-off stands.
+    pub fn is_explained(&self) -> bool {
+        self.sign_off.as_ref().is_some_and(|review| review.standing == Standing::Stands)
+    }
+}
+
+/// What the running mapping asks for and what everybody holds, as of one moment.
+pub struct Situation<'s> {
+    pub catalog: &'s Catalog,
+    rows: HashMap<&'s str, &'s Row>,
+    people: HashMap<(CallerKind, &'s str), &'s Person>,
+}
+
+impl<'s> Situation<'s> {
+    pub fn new(mapping: &'s Mapping, catalog: &'s Catalog, people: &'s [Person]) -> Situation<'s> {
+        Situation {
+            catalog,
+            rows: mapping.rows().iter().map(|row| (&*row.route, row)).collect(),
+            people: people.iter().map(|person| ((person.kind, &*person.id), person)).collect(),
+        }
+    }
+
+    /// The row of a disagreement; `None` where the mapping has it no more.
+    pub fn row(&self, key: &Key) -> Option<&'s Row> {
+        self.rows.get(key.route.as_str()).copied()
+    }
+
+    /// The caller of a disagreement; `None` for somebody who is gone or disabled.
+    pub fn person(&self, key: &Key) -> Option<&'s Person> {
+        self.people.get(&(key.actor_kind, key.actor_id.as_str())).copied()
+    }
+
+    /// What a sign-off given now is about.
+    pub fn fingerprints(&self, key: &Key) -> Fingerprints {
+        Fingerprints {
+            demand_sha256: fingerprint::of_demand(self.row(key)),
+            grants_sha256: fingerprint::of_grants(self.person(key), self.catalog),
+        }
+    }
+
+    fn standing(&self, sign_off: &SignOff) -> Standing {
+        let now = self.fingerprints(&sign_off.key);
+        if now.demand_sha256 != sign_off.fingerprints.demand_sha256 {
+            Standing::RowChanged
+        } else if now.grants_sha256 != sign_off.fingerprints.grants_sha256 {
+            Standing::GrantsChanged
+        } else {
+            Standing::Stands
+        }
+    }
+
+    /// Takes sightings of the same disagreement together and holds them against the sign-offs; the latest seen first.
+    pub fn review(&self, sightings: Vec<Sighting>, sign_offs: Vec<SignOff>) -> Vec<Disagreement> {
+        let mut by_key: BTreeMap<Key, Vec<Sighting>> = BTreeMap::new();
+        for sighting in sightings {
+            by_key.entry(sighting.key.clone()).or_default().push(sighting);
+        }
+        let mut signed: HashMap<Key, SignOff> =
+            sign_offs.into_iter().map(|sign_off| (sign_off.key.clone(), sign_off)).collect();
+        let mut disagreements: Vec<Disagreement> = by_key
+            .into_iter()
+            .filter_map(|(key, sightings)| {
+                let sign_off = signed.remove(&key);
+                self.taken_together(key, sightings, sign_off)
+            })
+            .collect();
+        disagreements
+            .sort_by(|one, other| (other.last_seen_at_utc, &one.id).cmp(&(one.last_seen_at_utc, &other.id)));
+        disagreements
+    }
+
+    /// `None` only without a sighting.
+    fn taken_together(
+        &self,
+        key: Key,
+        mut sightings: Vec<Sighting>,
+        sign_off: Option<SignOff>,
+    ) -> Option<Disagreement> {
+        sightings.sort_by_key(|sighting| std::cmp::Reverse(sighting.last_seen_at));
+        let latest = sightings.first()?;
+        let cluster = self.row(&key).and_then(|row| row.cluster.as_deref()).unwrap_or(&latest.cluster);
+        Some(Disagreement {
+            id: key.id(),
+            cluster: cluster.to_owned(),
+            reason: latest.reason.clone(),
+            count: sightings.iter().map(|sighting| sighting.count).sum(),
+            first_seen_at_utc: sightings.iter().map(|sighting| sighting.first_seen_at).min()?,
+            last_seen_at_utc: latest.last_seen_at,
+            mappings: sightings.iter().map(|sighting| sighting.mapping_sha256.clone()).collect(),
+            sign_off: sign_off.map(|sign_off| Review { standing: self.standing(&sign_off), sign_off }),
+            key,
+        })
+    }
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

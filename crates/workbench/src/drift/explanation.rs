@@ -1,0 +1,229 @@
+//! Why the gates disagree about somebody, and the smallest change after which they would not.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::decision::{Direction, Reason};
+use policy::mapping::{BodyField, BodyRule, Row, RowKind, V2Gate};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{BREAK_GLASS, Person};
+use policy::rbac::{LegacyRole, Requirement};
+use serde::Serialize;
+
+use super::{Key, Situation};
+
+/// One gate's answer as of now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    pub allows: bool,
+    /// What it asks for, in words.
+    pub demand: String,
+    /// What of that the caller holds and through what, or what is missing.
+    pub because: String,
+}
+
+/// Why there is a disagreement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `None` where the row or the caller is gone.
+    pub legacy: Option<Side>,
+    pub v2: Option<Side>,
+    /// What would end it, in sentences; of several, one is enough.
+    pub changes: Vec<String>,
+}
+
+/// Explains a disagreement as things are now, which may be otherwise than when it was seen. `reason` is the stable word for
+/// why the stricter gate refused.
+pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanation {
+    let nothing = |why: String| Explanation { legacy: None, v2: None, changes: vec![why] };
+    let Some(row) = situation.row(key) else {
+        return nothing("none is needed: the running mapping does not have this row any more".into());
+    };
+    let Some(person) = situation.person(key) else {
+        return nothing(format!("none is needed: no enabled caller has the id {}", key.actor_id));
+    };
+    let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when }, .. } = &row.kind else {
+        return nothing("none is needed: the row is not decided by two gates any more".into());
+    };
+    let case = Case { row, person, legacy: legacy.as_ref(), catalog: situation.catalog };
+    let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();
+    let legacy = case.legacy();
+    // No grant helps against a body that nobody can read, as long as the row looks at bodies.
+    let is_unreadable = key.direction == Direction::WouldNewlyDeny
+        && reason == Reason::BodyUnreadable.word()
+        && !when.is_empty();
+    if is_unreadable {
+        let v2 = case.unreadable(base, &further);
+        let changes = match legacy.allows {
+            true => case.to_read(when),
+            false => vec!["none is needed: both gates answer alike now".into()],
+        };
+        return Explanation { legacy: Some(legacy), v2: Some(v2), changes };
+    }
+    let v2 = case.v2(base, &further, key.direction);
+    let changes = match (legacy.allows, v2.allows) {
+        (true, false) => case.to_let_in(base, &further),
+        (false, true) => case.to_keep_out(base),
+        _ => vec!["none is needed: both gates answer alike now".into()],
+    };
+    Explanation { legacy: Some(legacy), v2: Some(v2), changes }
+}
+
+struct Case<'c> {
+    row: &'c Row,
+    person: &'c Person,
+    legacy: Option<&'c BTreeSet<LegacyRole>>,
+    catalog: &'c Catalog,
+}
+
+impl Case<'_> {
+    fn legacy(&self) -> Side {
+        let Some(accepted) = self.legacy else {
+            return Side {
+                allows: false,
+                demand: "nothing: it never had a gate, and is closed without V2".into(),
+                because: String::new(),
+            };
+        };
+        let words = |roles: &mut dyn Iterator<Item = &LegacyRole>| {
+            roles.map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let used = words(&mut accepted.intersection(&self.person.legacy));
+        let held = words(&mut self.person.legacy.iter());
+        Side {
+            allows: !used.is_empty(),
+            demand: format!("one of {}", words(&mut accepted.iter())),
+            because: match (used.is_empty(), held.is_empty()) {
+                (false, _) => format!("holds {used}"),
+                (true, false) => format!("holds only {held}"),
+                (true, true) => "holds no legacy role".into(),
+            },
+        }
+    }
+
+    /// Some bodies ask for more. The body is not kept, so what they ask for counts where V2 was seen to refuse.
+    fn v2(&self, base: &Requirement, further: &[&Requirement], seen: Direction) -> Side {
+        let demand = demand_in_words(base, further);
+        let counted = if seen == Direction::WouldNewlyDeny { further } else { &[] };
+        let missing = self.unmet(base, counted);
+        let because = if missing.is_empty() {
+            self.ways(base).join("; ")
+        } else {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let groups: Vec<&str> = self.person.granting_groups().collect();
+            let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
+            format!("lacks {}; is in {groups}", missing.join(" and "))
+        };
+        Side { allows: missing.is_empty(), demand, because }
+    }
+
+    /// What V2 says of a body that its rules cannot read, whatever the caller holds.
+    fn unreadable(&self, base: &Requirement, further: &[&Requirement]) -> Side {
+        let missing: Vec<String> = self.unmet(base, &[]).iter().map(ToString::to_string).collect();
+        let lacks =
+            if missing.is_empty() { String::new() } else { format!(", and lacks {}", missing.join(" and ")) };
+        Side {
+            allows: false,
+            demand: demand_in_words(base, further),
+            because: format!("sends a body that the rules cannot read, or none{lacks}"),
+        }
+    }
+
+    /// What would let a request in whose body cannot be read. A rule needs each of its fields.
+    fn to_read(&self, when: &[BodyRule]) -> Vec<String> {
+        let fields: BTreeSet<&str> = when.iter().map(|rule| rule.field.name()).collect();
+        let fields = fields.into_iter().collect::<Vec<_>>().join(" and ");
+        let form = match when.first().map(|rule| &rule.field) {
+            Some(BodyField::Form(_)) => "a form",
+            Some(BodyField::Json(_)) | None => "JSON",
+        };
+        vec![
+            format!("let the client send {form} with a single value for {fields}"),
+            format!("if `{}` must take other bodies: take `when` out of the row", self.row.route),
+        ]
+    }
+
+    fn unmet<'r>(&self, base: &'r Requirement, further: &[&'r Requirement]) -> Vec<&'r Requirement> {
+        let roles = self.person.roles(self.catalog);
+        let permissions = self.catalog.permissions_of(&roles);
+        let is_met = |requirement: &Requirement| match requirement {
+            Requirement::Role(name) => roles.contains(name),
+            Requirement::Permission(name) => permissions.contains(name),
+        };
+        let all: BTreeSet<&Requirement> = std::iter::once(base).chain(further.iter().copied()).collect();
+        all.into_iter().filter(|requirement| !is_met(requirement)).collect()
+    }
+
+    /// Each path of grants to what is asked for.
+    fn ways(&self, requirement: &Requirement) -> Vec<String> {
+        let told = |group: &str| {
+            let way = self.catalog.way_to(group, requirement)?;
+            let steps: Vec<&str> = std::iter::once(group).chain(way.iter().map(AsRef::as_ref)).collect();
+            Some(steps.join(" -> "))
+        };
+        self.person.granting_groups().filter_map(told).collect()
+    }
+
+    /// The group that holds all that is missing and brings the least besides.
+    fn to_let_in(&self, base: &Requirement, further: &[&Requirement]) -> Vec<String> {
+        let id = &self.person.id;
+        let missing = self.unmet(base, further);
+        let mut groups = self.catalog.groups.clone();
+        for requirement in &missing {
+            let meeting = self.catalog.groups_that_meet(requirement);
+            groups.retain(|group| meeting.contains(group));
+        }
+        // A break-glass session is for an emergency, not for everyday access.
+        groups.remove(BREAK_GLASS);
+        let least = groups.iter().map(|group| (self.brings(group), group)).min();
+        let Some(((permissions, roles), group)) = least else {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            return vec![format!(
+                "no group holds {}: give it to one, or ask for something else on `{}`",
+                missing.join(" and "),
+                self.row.route
+            )];
+        };
+        let others = groups.len() - 1;
+        let others =
+            if others == 0 { String::new() } else { format!("; {others} other group(s) would do too") };
+        vec![format!(
+            "put {id} into {group}: that brings {roles} role(s) and {permissions} permission(s) that {id} does not \
+             hold yet{others}"
+        )]
+    }
+
+    /// The permissions and roles that somebody does not have yet and a group would bring.
+    fn brings(&self, group: &str) -> (usize, usize) {
+        let held = self.person.roles(self.catalog);
+        let roles: BTreeSet<Arc<str>> = self.catalog.roles_of_group(group);
+        let (permissions_held, permissions) =
+            (self.catalog.permissions_of(&held), self.catalog.permissions_of(&roles));
+        (permissions.difference(&permissions_held).count(), roles.difference(&held).count())
+    }
+
+    fn to_keep_out(&self, base: &Requirement) -> Vec<String> {
+        let id = &self.person.id;
+        let leading: Vec<&str> = self
+            .person
+            .granting_groups()
+            .filter(|group| self.catalog.way_to(group, base).is_some())
+            .collect();
+        let mut changes = Vec::new();
+        // The narrowest of those that the row takes.
+        if let Some(role) = self.legacy.and_then(BTreeSet::last) {
+            changes.push(format!(
+                "if {id} is to get in today already: give {id} the legacy role {}",
+                role.as_str()
+            ));
+        }
+        changes.push(format!("if {id} is to get in with V2: sign it off, nothing has to change"));
+        changes.push(format!("if {id} is never to get in: take {id} out of {}", leading.join(" and ")));
+        changes
+    }
+}
+
+fn demand_in_words(base: &Requirement, further: &[&Requirement]) -> String {
+    let further = further.iter().map(|requirement| format!(", for some bodies {requirement} too"));
+    std::iter::once(base.to_string()).chain(further).collect()
+}

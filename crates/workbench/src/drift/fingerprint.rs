@@ -1,0 +1,80 @@
+//! What a sign-off is about, as two numbers that can be kept and compared.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::mapping::{BodyField, BodyRule, Row, RowKind, V2Gate};
+use policy::rbac::LegacyRole;
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::Person;
+use serde_json::{Value, json};
+
+use super::sha256;
+
+/// What the mapping asked for and what the caller held, each as a SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    pub demand_sha256: String,
+    pub grants_sha256: String,
+}
+
+/// Of what a row asks for, wherever it is in the file; of a row that is gone, that it is.
+pub(super) fn of_demand(row: Option<&Row>) -> String {
+    sha256(&row.map_or(Value::Null, |row| demand(&row.kind)).to_string())
+}
+
+fn demand(kind: &RowKind) -> Value {
+    let word = |word: &str| json!({ "kind": word });
+    match kind {
+        RowKind::Gated { legacy, v2, machine } => json!({
+            "kind": "gated",
+            "legacy": legacy.as_ref().map(legacy_names),
+            "machine": machine,
+            "v2": v2_gate(v2),
+        }),
+        RowKind::Session => word("session"),
+        RowKind::Public => word("public"),
+        RowKind::Machine => word("machine"),
+        RowKind::Upstream => word("upstream"),
+        RowKind::Gone => word("gone"),
+    }
+}
+
+fn v2_gate(v2: &V2Gate) -> Value {
+    match v2 {
+        V2Gate::Undecided { .. } => Value::Null,
+        V2Gate::Requires { base, when } => {
+            json!({ "base": base.to_string(), "when": when.iter().map(body_rule).collect::<Vec<_>>() })
+        }
+    }
+}
+
+fn body_rule(BodyRule { field, equals, requires }: &BodyRule) -> Value {
+    let (kind, name) = match field {
+        BodyField::Json(pointer) => ("json", pointer),
+        BodyField::Form(name) => ("form", name),
+    };
+    json!([kind, name, equals, requires.to_string()])
+}
+
+/// Of everything that somebody holds; of somebody who is gone or disabled, that this is so.
+pub(super) fn of_grants(person: Option<&Person>, catalog: &Catalog) -> String {
+    let grants = person.map_or(Value::Null, |person| {
+        let roles = person.roles(catalog);
+        json!({
+            "groups": names(&person.groups),
+            "legacy": legacy_names(&person.legacy),
+            "permissions": names(&catalog.permissions_of(&roles)),
+            "roles": names(&roles),
+        })
+    });
+    sha256(&grants.to_string())
+}
+
+fn legacy_names(roles: &BTreeSet<LegacyRole>) -> Vec<&'static str> {
+    roles.iter().map(|role| role.as_str()).collect()
+}
+
+fn names(set: &BTreeSet<Arc<str>>) -> Vec<&str> {
+    set.iter().map(AsRef::as_ref).collect()
+}

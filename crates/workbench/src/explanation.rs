@@ -1,0 +1,243 @@
+//! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and what
+//! becomes of whom, with the way of grants behind it or with what is missing.
+//!
+//! [`explain`] gives all of it as data; [`text`] prints that. It decides nothing itself: every answer in it, and every
+//! grant that it names as enough, is what [`decide`](policy::decision::decide) says. Pure: no I/O.
+//!
+//! It tells everything that the mapping and the registry hold, so it is for operators, not for whoever was denied.
+
+pub mod answer;
+pub mod caller;
+pub mod gate;
+pub mod grants;
+pub mod place;
+pub mod rivals;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+use policy::decision::{Control, Target};
+use policy::firewall::{Policy, Refusal, Request, inspect};
+use policy::mapping::{Found, Mapping, Row, RowKind, Unmapped};
+use policy::rbac::catalog::Catalog;
+use serde::Serialize;
+
+pub use caller::Asker;
+use caller::CallerReport;
+use gate::GateReport;
+use place::{Place, line_of, nearest};
+use rivals::{Rival, rivals};
+
+/// Everything that an explanation is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub mapping: &'a Mapping,
+    /// The name of the mapping's file, for places.
+    pub file: &'a str,
+    /// What the firewall refuses.
+    pub policy: &'a Policy,
+    pub control: &'a Control,
+    pub catalog: &'a Catalog,
+}
+
+/// All that there is to say about a request.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    pub method: String,
+    /// As it was asked about.
+    pub path: String,
+    pub file: String,
+    pub mapping_sha256: String,
+    pub switches: Switches,
+    pub route: Route,
+    /// Every other row that the path fits, in the order in which the search comes to them.
+    pub rivals: Vec<Rival>,
+    /// `None` where no role is asked for.
+    pub gate: Option<GateReport>,
+    /// `None` where nobody was asked about, or the request is refused.
+    pub caller: Option<CallerReport>,
+}
+
+/// The switches above the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Switches {
+    pub epoch: i64,
+    /// `FLAG_RBAC_V2` (I-5).
+    pub rbac_v2: bool,
+    /// Outside production, or promoted there (I-11).
+    pub may_enforce: bool,
+}
+
+/// What the method and the path meet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "found", rename_all = "snake_case")]
+pub enum Route {
+    /// The firewall answers; no row is looked up.
+    Refused {
+        status: u16,
+        reason: &'static str,
+        why: String,
+    },
+    Row(RowReport),
+    /// A slash is missing at the end: Console redirects, for those whom this row lets in.
+    Redirect(RowReport),
+    /// There are rows for the path, and none for the method.
+    WrongMethod {
+        allowed: String,
+        unmapped: UnmappedReport,
+    },
+    NoRow {
+        /// Rows that may have been meant.
+        nearest: Vec<Place>,
+        unmapped: UnmappedReport,
+    },
+}
+
+/// What becomes of a request without a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnmappedReport {
+    Deny,
+    Forward,
+}
+
+/// The row that decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RowReport {
+    pub route: String,
+    pub line: usize,
+    pub blueprint: String,
+    pub cluster: Option<String>,
+    /// The cluster's mode, with its cohort: `v2 for ops-admins, shadow for the rest`.
+    pub rollout: Option<String>,
+    pub kind: KindReport,
+    /// The path's variables.
+    pub values: Vec<ValueReport>,
+}
+
+/// The kinds of [`RowKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KindReport {
+    Gated,
+    Session,
+    Public,
+    Machine,
+    Upstream,
+    Gone,
+}
+
+/// A variable of the path and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ValueReport {
+    pub name: String,
+    pub value: String,
+}
+
+/// Explains a request, and what becomes of `asker` who sends it.
+///
+/// `path` is the target as a client sends it. The names that `asker` holds are taken as they are: whoever asks about a
+/// group has looked whether there is one.
+pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker<'_>>) -> Explanation {
+    let mut explanation = Explanation {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        file: facts.file.to_owned(),
+        mapping_sha256: facts.mapping.sha256().as_str().to_owned(),
+        switches: Switches {
+            epoch: facts.control.epoch.0,
+            rbac_v2: facts.control.rbac_v2,
+            may_enforce: facts.control.may_enforce,
+        },
+        route: Route::NoRow { nearest: Vec::new(), unmapped: UnmappedReport::Deny },
+        rivals: Vec::new(),
+        gate: None,
+        caller: None,
+    };
+    let request = match request(method, path, facts.policy) {
+        Ok(request) => request,
+        Err(refusal) => {
+            let (status, reason) = (refusal.status(), refusal.word());
+            explanation.route = Route::Refused { status, reason, why: refusal.to_string() };
+            return explanation;
+        }
+    };
+    let met = meet(facts.mapping, &request);
+    explanation.route = met.route;
+    explanation.rivals = met.rivals;
+    if let Target::Row(row, rollout) = &met.target {
+        explanation.gate = gate::report(row, rollout, facts);
+    }
+    explanation.caller = asker.map(|asker| caller::report(&met.target, request.method(), asker, facts));
+    explanation
+}
+
+/// The request as the firewall takes it.
+fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
+    // A line break in here would be a head of several lines, and another request than the one that is told of.
+    if [method, path].iter().any(|text| text.contains(|one: char| one.is_whitespace() || one.is_control())) {
+        return Err(Refusal::TargetCharacter);
+    }
+    let host = policy.allowed_hosts.first().map_or("localhost", String::as_str);
+    inspect(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(), policy)
+}
+
+struct Met<'m> {
+    target: Target<'m>,
+    route: Route,
+    rivals: Vec<Rival>,
+}
+
+/// The row for a request, as the gate finds it.
+fn meet<'m>(mapping: &'m Mapping, request: &Request) -> Met<'m> {
+    let (path, method) = (request.target().path(), request.method());
+    let unmapped = match mapping.unmapped() {
+        Unmapped::Deny => UnmappedReport::Deny,
+        Unmapped::Forward => UnmappedReport::Forward,
+    };
+    let target = Target::of(mapping, path, method);
+    if request.target().is_asterisk() {
+        let route = Route::NoRow { nearest: Vec::new(), unmapped: UnmappedReport::Deny };
+        return Met { target, route, rivals: Vec::new() };
+    }
+    let route = match mapping.find(path, method) {
+        Found::Row(row) => Route::Row(described(mapping, row, path)),
+        Found::Redirect(row) => Route::Redirect(described(mapping, row, path)),
+        Found::WrongMethod(allowed) => Route::WrongMethod { allowed: allowed.to_string(), unmapped },
+        Found::Nothing => Route::NoRow { nearest: nearest(mapping, path), unmapped },
+    };
+    Met { target, route, rivals: rivals(mapping, path, method, target.row()) }
+}
+
+fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {
+    let candidates = mapping.candidates(path);
+    let values = candidates.iter().find(|(one, _)| one.offset == row.offset).map(|(_, one)| &one.values);
+    let value =
+        |(name, value): &(&str, &str)| ValueReport { name: (*name).to_owned(), value: (*value).to_owned() };
+    RowReport {
+        route: row.route.to_string(),
+        line: line_of(mapping, row),
+        blueprint: row.blueprint.to_string(),
+        cluster: row.cluster.as_ref().map(ToString::to_string),
+        rollout: row.cluster.as_ref().map(|_| mapping.rollout_of(row).to_string()),
+        kind: match row.kind {
+            RowKind::Gated { .. } => KindReport::Gated,
+            RowKind::Session => KindReport::Session,
+            RowKind::Public => KindReport::Public,
+            RowKind::Machine => KindReport::Machine,
+            RowKind::Upstream => KindReport::Upstream,
+            RowKind::Gone => KindReport::Gone,
+        },
+        values: values.into_iter().flatten().map(value).collect(),
+    }
+}
+
+impl Explanation {
+    /// Whether what was asked about passes: `None` where nobody was asked about.
+    pub fn passes(&self) -> Option<bool> {
+        match (&self.route, &self.caller) {
+            (Route::Refused { .. }, _) => Some(false),
+            (_, caller) => caller.as_ref().map(|caller| caller.passes),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The answer for each kind of body, the ways behind it, and what would change it.
+
+use std::collections::BTreeSet;
+
+use policy::decision::body::{BodyKind, BodyReport};
+use policy::decision::{
+    Answer, Caller, Denial, Direction, GateInForce, Question, Reason, Target, Verdict, decide,
+};
+use policy::identity::Principal;
+use policy::ids::AdminId;
+use policy::mapping::{Row, RowKind, V2Gate};
+use policy::method::Method;
+use policy::rbac::census::BREAK_GLASS;
+use policy::rbac::{Access, Requirement, Standing};
+use serde::Serialize;
+
+use super::Facts;
+use super::caller::Somebody;
+use super::gate::Decides;
+use super::grants::{Grant, smallest};
+
+/// What becomes of a request with one kind of body.
+#[derive(Debug, Serialize)]
+pub struct AnswerReport {
+    /// `None`: any body, for it has no say.
+    pub body: Option<BodyReport>,
+    pub answer: Outcome,
+    /// The stable word of a denial.
+    pub reason: Option<&'static str>,
+    /// `None` where no role was asked for.
+    pub decided_by: Option<Decides>,
+    /// Each way of grants behind an allow.
+    pub through: Vec<Way>,
+    /// Everything that is missing.
+    pub missing: Vec<String>,
+    /// Those missing requirements that no group holds: nobody can be let in by being put into a group.
+    pub held_by_nobody: Vec<String>,
+    /// What would be enough, each alone; what brings least along comes first.
+    pub enough: Vec<Grant>,
+    /// What V2 would have said, where it disagrees in shadow mode.
+    pub shadow: Option<ShadowReport>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Allow,
+    Deny,
+    Login,
+    Unauthorized,
+    Gone,
+}
+
+/// How somebody comes to what is required.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Way {
+    LegacyRole {
+        role: &'static str,
+    },
+    /// The role that the group holds, then each that the one before inherits; at the end the permission, if it is one.
+    Group {
+        group: String,
+        roles: Vec<String>,
+        permission: Option<String>,
+    },
+    /// The same through a live break-glass session.
+    BreakGlass {
+        roles: Vec<String>,
+        permission: Option<String>,
+    },
+}
+
+/// A disagreement of the two gates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShadowReport {
+    pub direction: Direction,
+    pub reason: &'static str,
+    pub required: Vec<String>,
+}
+
+/// The question whether somebody passes.
+pub(super) struct Asked<'a> {
+    pub target: Target<'a>,
+    pub method: Method,
+    pub somebody: &'a Somebody<'a>,
+    pub facts: &'a Facts<'a>,
+}
+
+impl<'a> Asked<'a> {
+    /// Each kind of body that matters; `None`, by itself, where none does. The legacy gate never looks at one.
+    pub(super) fn bodies(&self) -> Vec<Option<BodyKind<'a>>> {
+        let gate = self.verdict(None, &self.somebody.access).gate;
+        let kinds = BodyKind::all(self.target.body_rules(), self.method);
+        if kinds.is_empty() || matches!(gate, None | Some(GateInForce::Legacy(_))) {
+            return vec![None];
+        }
+        kinds.into_iter().map(Some).collect()
+    }
+
+    pub(super) fn answer(&self, body: Option<BodyKind<'_>>) -> AnswerReport {
+        let verdict = self.verdict(body, &self.somebody.access);
+        let mut report = AnswerReport {
+            body: body.map(BodyKind::report),
+            answer: Outcome::of(&verdict.answer),
+            reason: None,
+            decided_by: verdict.gate.map(Decides::of),
+            through: Vec::new(),
+            missing: Vec::new(),
+            held_by_nobody: Vec::new(),
+            enough: Vec::new(),
+            shadow: verdict.drift.as_ref().map(|drift| ShadowReport {
+                direction: drift.direction,
+                reason: drift.reason.word(),
+                required: drift.required.clone(),
+            }),
+        };
+        match &verdict.answer {
+            Answer::Allow(_) => report.through = self.ways(verdict.gate, body),
+            Answer::Deny(denial) => self.denied(&mut report, denial, verdict.gate, body),
+            Answer::Login | Answer::Unauthorized | Answer::Gone => {}
+        }
+        report
+    }
+
+    /// What [`decide`] says of somebody who holds `access`.
+    fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
+        let principal = Principal::Admin { id: AdminId::new(self.somebody.name), session: None };
+        let caller = match access.standing {
+            Standing::Active => Caller::Known(&principal, access),
+            Standing::Unknown | Standing::Disabled | Standing::SessionEnded => Caller::Nobody,
+        };
+        let body = body.unwrap_or(BodyKind::NoRule).facts(self.target.body_rules());
+        decide(&Question { target: self.target, caller, control: Some(self.facts.control), body: &body })
+    }
+
+    fn denied(
+        &self,
+        report: &mut AnswerReport,
+        denial: &Denial,
+        gate: Option<GateInForce>,
+        body: Option<BodyKind<'_>>,
+    ) {
+        report.reason = Some(denial.reason.word());
+        let unmet: Vec<&Requirement> =
+            self.demanded(gate, body).into_iter().filter(|one| !self.somebody.access.meets(one)).collect();
+        report.missing = unmet.iter().map(ToString::to_string).collect();
+        if unmet.is_empty() {
+            report.missing.clone_from(&denial.required);
+        } else if gate == Some(GateInForce::V2) && body == Some(BodyKind::Unreadable) {
+            report.missing.push(Reason::READABLE_BODY.to_owned());
+        }
+        let nobody = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
+        report.held_by_nobody = nobody.map(ToString::to_string).collect();
+        let passes = |access: &Access| matches!(self.verdict(body, access).answer, Answer::Allow(_));
+        report.enough = smallest(&self.somebody.access, self.facts.catalog, passes);
+    }
+
+    /// What V2 asks for, where V2 decides.
+    fn demanded(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<&Requirement> {
+        let Target::Row(Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, when }, .. }, .. }, _) =
+            &self.target
+        else {
+            return Vec::new();
+        };
+        if gate != Some(GateInForce::V2) {
+            return Vec::new();
+        }
+        let met = when.iter().filter(|rule| body.is_some_and(|body| body.meets(rule)));
+        let all: BTreeSet<&Requirement> = met.map(|rule| &rule.requires).collect();
+        std::iter::once(base).chain(all.into_iter().filter(|one| *one != base)).collect()
+    }
+
+    fn ways(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<Way> {
+        let (access, catalog) = (&self.somebody.access, self.facts.catalog);
+        if let Target::Row(Row { kind: RowKind::Gated { legacy: Some(legacy), .. }, .. }, _) = &self.target
+            && !matches!(gate, None | Some(GateInForce::V2))
+        {
+            let held = access.legacy.intersection(legacy);
+            return held.map(|role| Way::LegacyRole { role: role.as_str() }).collect();
+        }
+        let mut ways = Vec::new();
+        for requirement in self.demanded(gate, body) {
+            let permission = match requirement {
+                Requirement::Role(_) => None,
+                Requirement::Permission(name) => Some(name.to_string()),
+            };
+            let way = |group: &str| {
+                let way = catalog.way_to(group, requirement)?;
+                Some(way.iter().map(ToString::to_string).collect::<Vec<String>>())
+            };
+            for group in &access.groups {
+                if let Some(roles) = way(group) {
+                    let (group, permission) = (group.to_string(), permission.clone());
+                    ways.push(Way::Group { group, roles, permission });
+                }
+            }
+            if self.somebody.break_glass
+                && let Some(roles) = way(BREAK_GLASS)
+            {
+                ways.push(Way::BreakGlass { roles, permission });
+            }
+        }
+        ways
+    }
+}
+
+impl Outcome {
+    fn of(answer: &Answer) -> Outcome {
+        match answer {
+            Answer::Allow(_) => Outcome::Allow,
+            Answer::Deny(_) => Outcome::Deny,
+            Answer::Login => Outcome::Login,
+            Answer::Unauthorized => Outcome::Unauthorized,
+            Answer::Gone => Outcome::Gone,
+        }
+    }
+}

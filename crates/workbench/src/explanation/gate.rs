@@ -1,0 +1,163 @@
+//! Which gate decides a row, why, and what it asks for.
+
+use std::collections::BTreeMap;
+
+use policy::decision::{GateInForce, WhyLegacy, gate_in_force};
+use policy::mapping::{ClusterMode, Rollout, Row, RowKind, V2Gate};
+use policy::rbac::Requirement;
+use serde::Serialize;
+
+use super::Facts;
+
+/// The gates of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GateReport {
+    /// One for everybody; or two, for a cohort and for the rest.
+    pub in_force: Vec<InForce>,
+    /// The roles of `@require_role`; `None` where there never was a legacy gate, so that it lets nobody in.
+    pub legacy: Option<Vec<&'static str>>,
+    /// What V2 asks for; `None` where that is undecided.
+    pub v2: Option<Demanded>,
+    /// What some bodies ask for besides.
+    pub when: Vec<RuleReport>,
+    pub undecided: Option<Undecided>,
+    /// Whether an enrolled machine token may come in the place of a session.
+    pub takes_machines: bool,
+}
+
+/// The gate that decides for some callers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InForce {
+    pub of: Part,
+    pub decides: Decides,
+    /// Whether V2 is computed beside it.
+    pub shadow: bool,
+    /// `None` where V2 has a say.
+    pub why_legacy: Option<WhyLegacy>,
+    pub in_words: String,
+}
+
+/// For whom a gate decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    Everybody,
+    Cohort,
+    /// Everybody else than the cohort.
+    Rest,
+}
+
+/// One of the two gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decides {
+    Legacy,
+    V2,
+}
+
+impl Decides {
+    pub(super) fn of(gate: GateInForce) -> Decides {
+        match gate {
+            GateInForce::V2 => Decides::V2,
+            GateInForce::Shadow | GateInForce::Legacy(_) => Decides::Legacy,
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Decides::Legacy => "legacy",
+            Decides::V2 => "v2",
+        }
+    }
+}
+
+/// A role or permission, and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Demanded {
+    pub requirement: String,
+    /// The groups whose members meet it.
+    pub held_through: Vec<String>,
+}
+
+/// What a kind of body asks for besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleReport {
+    /// The field of the body, and its value.
+    pub field: String,
+    pub equals: String,
+    #[serde(flatten)]
+    pub demanded: Demanded,
+}
+
+/// What an operator has to decide (I-6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undecided {
+    pub question: String,
+    pub options: BTreeMap<String, String>,
+}
+
+/// The gates of a row that asks for a role.
+pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<GateReport> {
+    let RowKind::Gated { legacy, v2, machine } = &row.kind else { return None };
+    let in_force = |of, mode| {
+        let gate = gate_in_force(v2, mode, facts.control);
+        let why_legacy = match gate {
+            GateInForce::Legacy(why) => Some(why),
+            GateInForce::Shadow | GateInForce::V2 => None,
+        };
+        let shadow = gate == GateInForce::Shadow;
+        InForce { of, decides: Decides::of(gate), shadow, why_legacy, in_words: in_words(gate, v2, row) }
+    };
+    let in_force = match &rollout.cohort {
+        Some(_) => vec![in_force(Part::Cohort, rollout.mode), in_force(Part::Rest, ClusterMode::Shadow)],
+        None => vec![in_force(Part::Everybody, rollout.mode)],
+    };
+    let (v2, when, undecided) = match v2 {
+        V2Gate::Requires { base, when } => {
+            let rules = when.iter().map(|rule| RuleReport {
+                field: rule.field.name().to_owned(),
+                equals: rule.equals.clone(),
+                demanded: demanded(&rule.requires, facts),
+            });
+            (Some(demanded(base, facts)), rules.collect(), None)
+        }
+        V2Gate::Undecided { question, options } => {
+            (None, Vec::new(), Some(Undecided { question: question.clone(), options: options.clone() }))
+        }
+    };
+    Some(GateReport {
+        in_force,
+        legacy: legacy.as_ref().map(|roles| roles.iter().map(|role| role.as_str()).collect()),
+        v2,
+        when,
+        undecided,
+        takes_machines: *machine,
+    })
+}
+
+fn demanded(requirement: &Requirement, facts: &Facts<'_>) -> Demanded {
+    let groups = facts.catalog.groups_that_meet(requirement);
+    Demanded {
+        requirement: requirement.to_string(),
+        held_through: groups.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn in_words(gate: GateInForce, v2: &V2Gate, row: &Row) -> String {
+    match (gate, v2) {
+        (GateInForce::V2, _) => "v2".to_owned(),
+        (GateInForce::Shadow, _) => "legacy, with V2 computed beside it (shadow)".to_owned(),
+        (GateInForce::Legacy(WhyLegacy::Cluster), _) if row.cluster.is_none() => {
+            "legacy: the row is in no cluster".to_owned()
+        }
+        (GateInForce::Legacy(WhyLegacy::Cluster), _) => "legacy: the cluster says so".to_owned(),
+        (GateInForce::Legacy(WhyLegacy::Undecided), V2Gate::Undecided { question, .. }) => {
+            format!("legacy: {question} is not decided")
+        }
+        (GateInForce::Legacy(WhyLegacy::Undecided), _) => "legacy: not decided".to_owned(),
+        (GateInForce::Legacy(WhyLegacy::KillSwitch), _) => "legacy: FLAG_RBAC_V2 is off".to_owned(),
+        (GateInForce::Legacy(WhyLegacy::NotPromoted), _) => {
+            "legacy: FLAG_RBAC_V2 is not promoted to production".to_owned()
+        }
+    }
+}

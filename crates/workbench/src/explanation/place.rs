@@ -1,0 +1,64 @@
+//! Where rows stand, and which of them are near a path that has none.
+
+use policy::diagnostic::position;
+use policy::mapping::{Mapping, Row};
+use serde::Serialize;
+
+/// Rows that are named for a path that has none.
+const MOST_NEAR: usize = 3;
+
+/// A row by its name and its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub route: String,
+    pub line: usize,
+}
+
+/// The line of a row in the file, from 1.
+pub(super) fn line_of(mapping: &Mapping, row: &Row) -> usize {
+    position(mapping.source(), row.offset).0
+}
+
+/// The rows whose patterns are nearest to a path: no more than a third of its segments may be others.
+pub(super) fn nearest(mapping: &Mapping, path: &str) -> Vec<Place> {
+    let given: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut near: Vec<(usize, usize, &Row)> = mapping
+        .rows()
+        .iter()
+        .map(|row| (distance(&given, row.pattern.as_str()), row.offset, row))
+        .filter(|(distance, ..)| *distance <= (STEP * given.len() / 3).max(2))
+        .collect();
+    near.sort_by_key(|(distance, offset, _)| (*distance, *offset));
+    let place = |(_, _, row): &(usize, usize, &Row)| Place {
+        route: row.route.to_string(),
+        line: line_of(mapping, row),
+    };
+    near.iter().take(MOST_NEAR).map(place).collect()
+}
+
+/// What one whole segment counts; a mistyped one counts less.
+const STEP: usize = 4;
+
+/// How many segments would have to be inserted, removed or changed. A segment with a variable fits any.
+fn distance(given: &[&str], pattern: &str) -> usize {
+    let wanted: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut before: Vec<usize> = (0..=wanted.len()).map(|count| count * STEP).collect();
+    for (index, segment) in given.iter().enumerate() {
+        let mut row = vec![(index + 1) * STEP];
+        for (other, pair) in wanted.iter().zip(before.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            let left = row.last().copied().unwrap_or_default();
+            row.push((diagonal + change(segment, other)).min(above + STEP).min(left + STEP));
+        }
+        before = row;
+    }
+    before.last().copied().unwrap_or_default()
+}
+
+fn change(given: &str, wanted: &str) -> usize {
+    match given == wanted {
+        true => 0,
+        false if wanted.contains('<') || wanted == "*" => 1,
+        false => strsim::damerau_levenshtein(given, wanted).min(STEP),
+    }
+}

@@ -1,0 +1,304 @@
+//! An explanation as text: a label in front of each paragraph, 80 columns.
+
+use policy::decision::{Direction, Reason, WhyLegacy};
+use policy::rbac::Standing;
+use policy::rbac::census::BREAK_GLASS;
+
+use super::answer::{AnswerReport, Outcome, ShadowReport, Way};
+use super::caller::{AskerKind, CallerReport};
+use super::gate::{Decides, Demanded, GateReport, Part, RuleReport};
+use super::grants::Grant;
+use super::rivals::Rival;
+use super::{Explanation, KindReport, Route, RowReport, UnmappedReport};
+use crate::report::style::{COLUMNS, Style};
+use crate::report::text::wrapped;
+
+/// How far everything behind the labels is set in.
+const INDENT: usize = 11;
+
+/// Roles that a grant brings along which are named before they are only counted.
+const MOST_NAMES: usize = 2;
+
+/// The whole text, with a newline at its end.
+pub fn text(explanation: &Explanation, style: Style) -> String {
+    let mut page = Page { text: String::new(), style };
+    page.route(explanation);
+    if let Some(gate) = &explanation.gate {
+        page.gate(gate);
+    }
+    if let Some(caller) = &explanation.caller {
+        page.text.push('\n');
+        page.caller(caller);
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    style: Style,
+}
+
+impl Page {
+    /// A paragraph; with an empty label, one that belongs to the one before.
+    fn line(&mut self, label: &str, told: &str) {
+        let lines = wrapped(told, COLUMNS, INDENT, INDENT + 2);
+        let rest = lines.get(INDENT..).unwrap_or_default();
+        let gap = " ".repeat(INDENT.saturating_sub(label.len()));
+        self.text.push_str(&format!("{}{gap}{rest}\n", self.style.bold(label)));
+    }
+
+    fn route(&mut self, explanation: &Explanation) {
+        match &explanation.route {
+            Route::Refused { status, reason, why } => {
+                self.line("refused", &format!("the firewall answers {status}: {reason}"));
+                self.line("", why);
+            }
+            Route::Row(row) => {
+                self.row(row, &explanation.file);
+                self.rivals(&explanation.rivals);
+                self.cluster(row);
+            }
+            Route::Redirect(row) => {
+                self.row(row, &explanation.file);
+                let told =
+                    "a slash is missing at the end: Console answers 308, for those whom the row lets in";
+                self.line("redirect", told);
+                self.rivals(&explanation.rivals);
+                self.cluster(row);
+            }
+            Route::WrongMethod { allowed, unmapped } => {
+                self.line("row", unmapped_in_words(*unmapped));
+                self.line("method", &format!("the path has rows, and only for {allowed}"));
+                self.rivals(&explanation.rivals);
+            }
+            Route::NoRow { nearest, unmapped } => {
+                self.line("row", unmapped_in_words(*unmapped));
+                self.rivals(&explanation.rivals);
+                for place in nearest {
+                    self.line("near", &format!("`{}`, line {}", place.route, place.line));
+                }
+            }
+        }
+    }
+
+    fn row(&mut self, row: &RowReport, file: &str) {
+        self.line("row", &row.route);
+        self.line("", &format!("{file}:{}, blueprint {}", row.line, row.blueprint));
+        for value in &row.values {
+            self.line("", &format!("{} = {}", value.name, value.value));
+        }
+    }
+
+    fn rivals(&mut self, rivals: &[Rival]) {
+        for rival in rivals {
+            let told = format!("`{}`, line {}: {}", rival.route, rival.line, rival.lost.in_words());
+            self.line("rival", &told);
+        }
+    }
+
+    fn cluster(&mut self, row: &RowReport) {
+        match (&row.cluster, &row.rollout) {
+            (Some(cluster), Some(rollout)) => self.line("cluster", &format!("{cluster}, {rollout}")),
+            _ => self.line("cluster", "none"),
+        }
+        match row.kind {
+            KindReport::Session => self.line("gate", "any admin who is logged in"),
+            KindReport::Public => self.line("gate", "none: anybody, logged in or not"),
+            KindReport::Machine => {
+                self.line("gate", "a bearer token or a signature, which Console verifies (I-7)");
+            }
+            KindReport::Upstream => self.line("gate", "Console's own: the route is ported already (I-4)"),
+            KindReport::Gone => self.line("gate", "none: the route was deleted, and everybody gets 410"),
+            KindReport::Gated => {}
+        }
+    }
+
+    fn gate(&mut self, gate: &GateReport) {
+        for part in &gate.in_force {
+            let who = match part.of {
+                Part::Cohort => "the cohort: ",
+                Part::Rest => "the rest: ",
+                Part::Everybody => "",
+            };
+            self.line("gate", &format!("{who}{}", part.in_words));
+            match part.why_legacy {
+                Some(WhyLegacy::KillSwitch) => {
+                    self.line("", "every row is on its legacy gate (the kill-switch, I-5)");
+                }
+                Some(WhyLegacy::NotPromoted) => {
+                    self.line("", "in production V2 is enforced only once it is (I-11)");
+                }
+                Some(WhyLegacy::Cluster | WhyLegacy::Undecided) | None => {}
+            }
+        }
+        if let Some(undecided) = &gate.undecided {
+            for (option, role) in &undecided.options {
+                self.line("option", &format!("{option}: {role}"));
+            }
+        }
+        match &gate.legacy {
+            Some(roles) => self.line("legacy", &roles.join(" or ")),
+            None => self.line("legacy", "none: where the legacy gate decides, nobody passes"),
+        }
+        if let Some(v2) = &gate.v2 {
+            self.demanded(&v2.requirement, v2);
+        }
+        for rule in &gate.when {
+            let RuleReport { field, equals, demanded } = rule;
+            let told = format!("and {} for a body with {field} = {equals}", demanded.requirement);
+            self.demanded(&told, &rule.demanded);
+        }
+        if !gate.when.is_empty() {
+            self.line("", "V2 denies a body that its rules cannot read, or none");
+        }
+        if gate.takes_machines {
+            self.line("", "an enrolled machine token may come in the place of a session");
+        }
+    }
+
+    fn demanded(&mut self, told: &str, demanded: &Demanded) {
+        self.line("v2", told);
+        self.line(
+            "",
+            &match demanded.held_through.is_empty() {
+                true => "no group holds it".to_owned(),
+                false => format!("held through {}", demanded.held_through.join(", ")),
+            },
+        );
+    }
+
+    fn caller(&mut self, caller: &CallerReport) {
+        let label = match caller.kind {
+            AskerKind::Admin => "admin",
+            AskerKind::Group => "group",
+            AskerKind::LegacyRole => "role",
+        };
+        self.line(label, &caller.name);
+        for flaw in &caller.unusable {
+            self.line("unusable", &format!("{flaw}: it grants nothing"));
+        }
+        match caller.kind {
+            AskerKind::Admin if caller.standing != Standing::Active => return self.nobody(caller),
+            AskerKind::Admin => {}
+            AskerKind::Group => self.line("", "somebody imagined who is in this group alone"),
+            AskerKind::LegacyRole => self.line("", "somebody imagined who is in no group"),
+        }
+        let legacy: Vec<String> = caller.legacy.iter().map(ToString::to_string).collect();
+        self.line("legacy", &words(&legacy));
+        self.line("groups", &words(&caller.groups));
+        if caller.break_glass {
+            self.line("", "and a live break-glass session");
+        }
+        if let Some(part) = &caller.part {
+            let side = if part.in_cohort { "in the cohort" } else { "among the rest" };
+            self.line("part", &format!("{side}: {}", part.why));
+        }
+        for answer in &caller.answers {
+            self.answer(answer, caller);
+        }
+    }
+
+    /// Somebody whom the gate treats as a stranger.
+    fn nobody(&mut self, caller: &CallerReport) {
+        let who = match caller.standing {
+            Standing::Disabled => "the admin is disabled",
+            Standing::SessionEnded => "the session has ended",
+            Standing::Unknown | Standing::Active => "nobody of that id",
+        };
+        if let Some(answer) = caller.answers.first() {
+            self.line("answer", &format!("{who}: {}", answer_in_words(answer)));
+        }
+        if let Some(closest) = &caller.closest {
+            self.line("", &format!("did you mean {closest}?"));
+        }
+    }
+
+    fn answer(&mut self, answer: &AnswerReport, caller: &CallerReport) {
+        let body = answer.body.as_ref().map_or_else(String::new, |body| format!(" for {body}"));
+        let by = answer.decided_by.map_or_else(String::new, |gate| format!(" (by the {} gate)", gate.word()));
+        self.line("answer", &format!("{}{body}{by}", answer_in_words(answer)));
+        for way in &answer.through {
+            self.line("through", &way_in_words(way, &caller.name));
+        }
+        for missing in &answer.missing {
+            self.line("missing", missing);
+        }
+        for requirement in &answer.held_by_nobody {
+            self.line("", &format!("no group holds {requirement}: nobody can be let in by joining one"));
+        }
+        for (index, grant) in answer.enough.iter().enumerate() {
+            self.line(if index == 0 { "enough" } else { "or" }, &grant_in_words(grant));
+        }
+        let is_unreadable = answer.reason == Some(Reason::BodyUnreadable.word());
+        if answer.decided_by == Some(Decides::V2) && answer.answer == Outcome::Deny && !is_unreadable {
+            self.line("not enough", "a ticket-scoped grant: they do not count at the gate yet");
+        }
+        if let Some(shadow) = &answer.shadow {
+            self.line("shadow", &shadow_in_words(shadow));
+        }
+    }
+}
+
+fn unmapped_in_words(unmapped: UnmappedReport) -> &'static str {
+    match unmapped {
+        UnmappedReport::Deny => "none: denied, and audited as unmapped_route",
+        UnmappedReport::Forward => "none: forwarded, Console decides",
+    }
+}
+
+fn answer_in_words(answer: &AnswerReport) -> String {
+    match answer.answer {
+        Outcome::Allow => "allowed".to_owned(),
+        Outcome::Deny => format!("denied: {}", answer.reason.unwrap_or_default()),
+        Outcome::Login => "sent to log in".to_owned(),
+        Outcome::Unauthorized => "401: a credential is asked for".to_owned(),
+        Outcome::Gone => "410: the route was deleted".to_owned(),
+    }
+}
+
+fn way_in_words(way: &Way, name: &str) -> String {
+    let steps = match way {
+        Way::LegacyRole { role } if *role == name => return format!("legacy role {role}"),
+        Way::LegacyRole { role } => return format!("{name} -> legacy role {role}"),
+        Way::Group { group, roles, permission } => (group.as_str(), roles, permission),
+        Way::BreakGlass { roles, permission } => ("break-glass session", roles, permission),
+    };
+    let (beginning, roles, permission) = steps;
+    // Somebody imagined bears the name of the group.
+    let names = (name != beginning).then_some(name).into_iter().chain([beginning]);
+    let names = names.chain(roles.iter().map(String::as_str)).chain(permission.as_deref());
+    names.collect::<Vec<&str>>().join(" -> ")
+}
+
+fn grant_in_words(grant: &Grant) -> String {
+    match grant {
+        Grant::Groups { groups, brings } => {
+            format!("to be in {} ({})", groups.join(" and "), brings_in_words(brings))
+        }
+        Grant::BreakGlass { brings } => {
+            format!("a {BREAK_GLASS} session, for 4 hours at most ({})", brings_in_words(brings))
+        }
+        Grant::LegacyRole { role } => format!("legacy role {role}"),
+    }
+}
+
+fn brings_in_words(brings: &[String]) -> String {
+    match brings {
+        [] => "brings no role".to_owned(),
+        few if few.len() <= MOST_NAMES => format!("brings {}", few.join(" and ")),
+        many => format!("brings {} roles", many.len()),
+    }
+}
+
+fn shadow_in_words(shadow: &ShadowReport) -> String {
+    match shadow.direction {
+        Direction::WouldNewlyAllow => "V2 would let the request pass".to_owned(),
+        Direction::WouldNewlyDeny => {
+            format!("V2 would deny it: {}, {}", shadow.reason, shadow.required.join(", "))
+        }
+    }
+}
+
+fn words(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

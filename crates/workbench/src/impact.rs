@@ -1,0 +1,258 @@
+//! What a change of the mapping does to whom: exactly, before it is made.
+//!
+//! Requests are endless, but the pairs of rows that can decide one under the old and the new mapping are not
+//! ([`Mapping::regions`]), and neither are the callers: the registry has so many people, and of those who hold the same
+//! ([`profile`]) one is enough. So every pair of rows is asked about every profile, as sets, and what differs is the
+//! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
+//!
+//! Where a row looks at the body, or takes WebSockets, the requests that it tells apart are asked about one by one
+//! ([`Requests`]). What is not in it: Console's own checks behind the gate, and what people without access get in its
+//! place (302 or 401).
+
+mod admission;
+pub mod profile;
+pub mod report;
+mod requests;
+mod summary;
+#[cfg(test)]
+pub mod tests;
+pub mod text;
+
+use std::collections::BTreeMap;
+
+use fixedbitset::FixedBitSet;
+use policy::decision::body::BodyKind;
+use policy::mapping::regions::Region;
+use policy::mapping::{Mapping, Row};
+use policy::rbac::catalog::Catalog;
+
+use admission::{Admitted, Demand, Judge};
+pub use profile::{LegacyAs, Population, Profile, ProfileKind};
+pub use requests::{Requests, Side};
+
+/// The switches above the mapping, as they are taken to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// `FLAG_RBAC_V2`.
+    pub rbac_v2: bool,
+}
+
+/// Everything that changes, and for whom.
+#[derive(Debug)]
+pub struct Impact<'m> {
+    pub old: &'m Mapping,
+    pub new: &'m Mapping,
+    pub catalog: &'m Catalog,
+    pub population: &'m Population,
+    pub switches: Switches,
+    /// What no row covers comes first, then the order of the regions: the new file's, then what has no row any more.
+    pub changes: Vec<Change<'m>>,
+    /// Whether every path was looked at. If not, changes may be missing; those that are there are true.
+    pub complete: bool,
+    counts: BTreeMap<ProfileKind, Counts>,
+}
+
+/// One pair of rows whose change lets somebody in or keeps somebody out.
+#[derive(Clone, Debug)]
+pub struct Change<'m> {
+    /// With those of its methods for which this holds.
+    pub region: Region<'m>,
+    pub requests: Requests<'m>,
+    /// Everybody without a session and a token: a gain is one of anybody at all, a loss leaves those in who are named.
+    pub strangers: Option<Direction>,
+    /// Everybody who sends a bearer token or a signature that Console verifies.
+    pub machines_of_console: Option<Direction>,
+    /// Indices of profiles.
+    pub gains: FixedBitSet,
+    pub losses: FixedBitSet,
+}
+
+/// Which way access changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Gain,
+    Loss,
+}
+
+impl Direction {
+    fn between(before: bool, after: bool) -> Option<Direction> {
+        match (before, after) {
+            (false, true) => Some(Direction::Gain),
+            (true, false) => Some(Direction::Loss),
+            (true, true) | (false, false) => None,
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Those who gain or lose and whom no profile names.
+    pub fn nameless(&self, direction: Direction) -> impl Iterator<Item = &'static str> {
+        let strangers = (self.strangers == Some(direction)).then_some(match direction {
+            Direction::Gain => "anybody, logged in or not",
+            Direction::Loss => "people who are not logged in",
+        });
+        // Anybody is a program as well.
+        let is_anybody = self.strangers == Some(Direction::Gain) && direction == Direction::Gain;
+        let programs = self.machines_of_console == Some(direction) && !is_anybody;
+        let programs = programs.then_some("programs with a token or signature that Console verifies");
+        strangers.into_iter().chain(programs)
+    }
+}
+
+/// How much changes. A gain is one caller on one route, by however many kinds of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    pub gains: usize,
+    pub losses: usize,
+}
+
+/// Compares `new` with `old` for everybody in `population`.
+pub fn impact<'m>(
+    old: &'m Mapping,
+    new: &'m Mapping,
+    catalog: &'m Catalog,
+    population: &'m Population,
+    switches: Switches,
+) -> Impact<'m> {
+    let mut judge = Judge::new(population, switches);
+    let mut changes = Vec::new();
+    let regions = old.regions(new);
+    let complete = regions.complete;
+    for region in pairs(regions.all) {
+        let demands = [Demand::of(old, region.old), Demand::of(new, region.new)];
+        if demands[0] == demands[1] && takes_websocket(region.old) == takes_websocket(region.new) {
+            continue;
+        }
+        changes.extend(changes_in(&region, demands, &mut judge));
+    }
+    changes.sort_by_key(|change| !change.region.is_uncovered());
+    let counts = counts(population, &changes);
+    Impact { old, new, catalog, population, switches, changes, complete, counts }
+}
+
+/// Each pair of rows once, though no one path may show it for all of its methods.
+fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
+    let place = |row: Option<&Row>| row.map(|row| row.offset);
+    let mut pairs: Vec<Region<'_>> = Vec::new();
+    for region in regions {
+        let rows = (place(region.old), place(region.new));
+        match pairs.last_mut().filter(|last| (place(last.old), place(last.new)) == rows) {
+            Some(last) => last.methods = last.methods.union(region.methods),
+            None => pairs.push(region),
+        }
+    }
+    pairs
+}
+
+/// What changes in a region, for each kind of request; only once where all kinds are alike.
+fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judge: &mut Judge<'_>) -> Vec<Change<'m>> {
+    let kinds = requests::of(region);
+    let count = kinds.len();
+    let mut changes = Vec::new();
+    for (requests, methods) in kinds {
+        let mut admitted = |side, demand: &Demand<'_>, row| match requests {
+            Requests::WebSocket if !takes_websocket(row) => judge.nobody(),
+            _ => judge.admitted(demand, requests.body_at(side)),
+        };
+        let before = admitted(Side::Before, &demands[0], region.old);
+        let after = admitted(Side::After, &demands[1], region.new);
+        changes.extend(change(&Region { methods, ..region.clone() }, requests, &before, &after));
+    }
+    let effect = |change: &Change<'m>| {
+        (change.strangers, change.machines_of_console, change.gains.clone(), change.losses.clone())
+    };
+    match changes.first() {
+        Some(first) if changes.len() == count && changes.iter().all(|one| effect(one) == effect(first)) => {
+            vec![Change { requests: Requests::All, region: region.clone(), ..first.clone() }]
+        }
+        _ => changes,
+    }
+}
+
+fn takes_websocket(row: Option<&Row>) -> bool {
+    row.is_some_and(|row| row.websocket)
+}
+
+fn change<'m>(
+    region: &Region<'m>,
+    requests: Requests<'m>,
+    before: &Admitted,
+    after: &Admitted,
+) -> Option<Change<'m>> {
+    let strangers = Direction::between(before.strangers, after.strangers);
+    let machines_of_console = Direction::between(before.machines_of_console, after.machines_of_console);
+    let gains = without(&after.profiles, &before.profiles);
+    let losses = without(&before.profiles, &after.profiles);
+    (before != after).then(|| Change {
+        region: region.clone(),
+        requests,
+        strangers,
+        machines_of_console,
+        gains,
+        losses,
+    })
+}
+
+fn counts(population: &Population, changes: &[Change<'_>]) -> BTreeMap<ProfileKind, Counts> {
+    let none = || FixedBitSet::with_capacity(population.profiles().len());
+    let mut by_route: BTreeMap<Option<&str>, [FixedBitSet; 2]> = BTreeMap::new();
+    for change in changes {
+        let [gains, losses] =
+            by_route.entry(report::route_of(&change.region)).or_insert_with(|| [none(), none()]);
+        gains.union_with(&change.gains);
+        losses.union_with(&change.losses);
+    }
+    let mut counts: BTreeMap<ProfileKind, Counts> = BTreeMap::new();
+    let profiles = population.profiles();
+    for [gains, losses] in by_route.values() {
+        for profile in gains.ones().map(|index| &profiles[index]) {
+            counts.entry(profile.kind).or_default().gains += profile.members.len();
+        }
+        for profile in losses.ones().map(|index| &profiles[index]) {
+            counts.entry(profile.kind).or_default().losses += profile.members.len();
+        }
+    }
+    counts
+}
+
+fn without(set: &FixedBitSet, others: &FixedBitSet) -> FixedBitSet {
+    let mut rest = set.clone();
+    rest.difference_with(others);
+    rest
+}
+
+impl<'m> Impact<'m> {
+    /// Whether nobody's access changes.
+    pub fn is_neutral(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Gains and losses of the callers of one kind.
+    pub fn counts(&self, kind: ProfileKind) -> Counts {
+        self.counts.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// The profiles that gain or lose by `change`.
+    pub fn who(&self, change: &Change<'_>, direction: Direction) -> impl Iterator<Item = &'m Profile> {
+        let set = match direction {
+            Direction::Gain => &change.gains,
+            Direction::Loss => &change.losses,
+        };
+        let indices: Vec<usize> = set.ones().collect();
+        let profiles = self.population.profiles();
+        indices.into_iter().map(move |index| &profiles[index])
+    }
+
+    /// Each way of grants by which the profile passes the row of one side of the change; empty where it does not pass by
+    /// a grant.
+    pub fn ways(
+        &self,
+        profile: &Profile,
+        mapping: &Mapping,
+        row: Option<&Row>,
+        body: BodyKind<'_>,
+    ) -> Vec<String> {
+        admission::ways(profile, &Demand::of(mapping, row), body, self.switches, self.catalog)
+    }
+}

@@ -1,0 +1,224 @@
+//! Who passes a row, as a set of profiles. It says what [`decide`](policy::decision::decide) says, for all at once; a
+//! property test holds the one against the other.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+use policy::decision::body::BodyKind;
+use policy::decision::{Control, GateInForce, gate_in_force};
+use policy::ids::Epoch;
+use policy::mapping::{Mapping, Rollout, Row, RowKind, Unmapped, V2Gate};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::BREAK_GLASS;
+use policy::rbac::{LegacyRole, Requirement};
+
+use super::Switches;
+use super::profile::{Population, Profile, ProfileKind};
+
+/// What is asked of a caller. Two rows with the same demand let the same people in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Demand<'m> {
+    Row(&'m RowKind, &'m Rollout),
+    NoRow(Unmapped),
+}
+
+impl<'m> Demand<'m> {
+    pub(super) fn of(mapping: &'m Mapping, row: Option<&'m Row>) -> Demand<'m> {
+        match row {
+            Some(row) => Demand::Row(&row.kind, mapping.rollout_of(row)),
+            None => Demand::NoRow(mapping.unmapped()),
+        }
+    }
+}
+
+/// Who passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Admitted {
+    pub strangers: bool,
+    pub machines_of_console: bool,
+    pub profiles: FixedBitSet,
+}
+
+/// Answers for a whole population.
+pub(super) struct Judge<'p> {
+    profiles: &'p [Profile],
+    control: Control,
+    holders: HashMap<Requirement, FixedBitSet>,
+    legacy: HashMap<LegacyRole, FixedBitSet>,
+    admins: FixedBitSet,
+    machines: FixedBitSet,
+    everybody: FixedBitSet,
+}
+
+impl<'p> Judge<'p> {
+    pub(super) fn new(population: &'p Population, switches: Switches) -> Judge<'p> {
+        let profiles = population.profiles();
+        let set = |belongs: &dyn Fn(&Profile) -> bool| members(profiles, belongs);
+        let legacy = LegacyRole::ALL.map(|role| (role, set(&|profile| profile.legacy.contains(&role))));
+        Judge {
+            profiles,
+            control: control(switches),
+            holders: HashMap::new(),
+            legacy: legacy.into(),
+            admins: set(&|profile| profile.kind != ProfileKind::Machine),
+            machines: set(&|profile| profile.kind == ProfileKind::Machine),
+            everybody: set(&|_| true),
+        }
+    }
+
+    /// Nobody.
+    pub(super) fn nobody(&self) -> Admitted {
+        let profiles = FixedBitSet::with_capacity(self.profiles.len());
+        Admitted { strangers: false, machines_of_console: false, profiles }
+    }
+
+    /// Who passes with such a body.
+    pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
+        let all =
+            || Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() };
+        let known = |profiles| Admitted { strangers: false, machines_of_console: false, profiles };
+        match demand {
+            Demand::NoRow(Unmapped::Forward) | Demand::Row(RowKind::Public | RowKind::Upstream, _) => all(),
+            Demand::NoRow(Unmapped::Deny) | Demand::Row(RowKind::Gone, _) => self.nobody(),
+            // Enrolled or not, a machine comes with a token, which is all that is asked of anybody there.
+            Demand::Row(RowKind::Machine, _) => {
+                Admitted { machines_of_console: true, ..known(self.machines.clone()) }
+            }
+            Demand::Row(RowKind::Session, _) => known(self.admins.clone()),
+            Demand::Row(RowKind::Gated { legacy, v2, machine }, rollout) => {
+                let mut passing = self.passing(legacy.as_ref(), v2, rollout, body);
+                if !machine {
+                    passing.intersect_with(&self.admins);
+                }
+                known(passing)
+            }
+        }
+    }
+
+    fn passing(
+        &mut self,
+        legacy: Option<&BTreeSet<LegacyRole>>,
+        v2: &V2Gate,
+        rollout: &Rollout,
+        body: BodyKind<'_>,
+    ) -> FixedBitSet {
+        let everybody = gate_in_force(v2, rollout.mode, &self.control);
+        let Some(_) = &rollout.cohort else { return self.behind(everybody, legacy, v2, body) };
+        let in_v2 = |profile: &Profile| rollout.mode_at(&profile.groups, profile.percentile) == rollout.mode;
+        let cohort = members(self.profiles, &in_v2);
+        let rest = gate_in_force(v2, policy::mapping::ClusterMode::Shadow, &self.control);
+        let mut passing = self.behind(everybody, legacy, v2, body);
+        passing.intersect_with(&cohort);
+        let mut others = self.behind(rest, legacy, v2, body);
+        others.difference_with(&cohort);
+        passing.union_with(&others);
+        passing
+    }
+
+    fn behind(
+        &mut self,
+        gate: GateInForce,
+        legacy: Option<&BTreeSet<LegacyRole>>,
+        v2: &V2Gate,
+        body: BodyKind<'_>,
+    ) -> FixedBitSet {
+        let mut passing = FixedBitSet::with_capacity(self.profiles.len());
+        match gate {
+            GateInForce::Legacy(_) | GateInForce::Shadow => {
+                for role in legacy.into_iter().flatten() {
+                    passing.union_with(&self.legacy[role]);
+                }
+            }
+            GateInForce::V2 => {
+                if let Some((base, further)) = demanded(v2, body) {
+                    passing = self.holders(base).clone();
+                    for further in further {
+                        passing.intersect_with(self.holders(further));
+                    }
+                }
+            }
+        }
+        passing
+    }
+
+    fn holders(&mut self, requirement: &Requirement) -> &FixedBitSet {
+        let profiles = self.profiles;
+        self.holders
+            .entry(requirement.clone())
+            .or_insert_with(|| members(profiles, &|profile| meets(profile, requirement)))
+    }
+}
+
+pub(super) fn control(switches: Switches) -> Control {
+    Control { epoch: Epoch(0), rbac_v2: switches.rbac_v2, may_enforce: true }
+}
+
+fn members(profiles: &[Profile], belongs: &dyn Fn(&Profile) -> bool) -> FixedBitSet {
+    let mut set = FixedBitSet::with_capacity(profiles.len());
+    set.extend(profiles.iter().enumerate().filter(|(_, profile)| belongs(profile)).map(|(index, _)| index));
+    set
+}
+
+fn meets(profile: &Profile, requirement: &Requirement) -> bool {
+    match requirement {
+        Requirement::Role(name) => profile.roles.contains(name),
+        Requirement::Permission(name) => profile.permissions.contains(name),
+    }
+}
+
+/// What V2 asks for with such a body, and besides; `None` where nothing would be enough: an undecided row, or a body that
+/// its rules cannot read.
+pub(super) fn demanded<'v>(
+    v2: &'v V2Gate,
+    body: BodyKind<'_>,
+) -> Option<(&'v Requirement, Vec<&'v Requirement>)> {
+    match v2 {
+        V2Gate::Undecided { .. } => None,
+        V2Gate::Requires { when, .. } if body == BodyKind::Unreadable && !when.is_empty() => None,
+        V2Gate::Requires { base, when } => {
+            let met = when.iter().filter(|rule| body.meets(rule));
+            Some((base, met.map(|rule| &rule.requires).collect()))
+        }
+    }
+}
+
+/// Each way of grants by which a profile passes.
+pub(super) fn ways(
+    profile: &Profile,
+    demand: &Demand<'_>,
+    body: BodyKind<'_>,
+    switches: Switches,
+    catalog: &Catalog,
+) -> Vec<String> {
+    let Demand::Row(RowKind::Gated { legacy, v2, .. }, rollout) = demand else { return Vec::new() };
+    let mode = rollout.mode_at(&profile.groups, profile.percentile);
+    if gate_in_force(v2, mode, &control(switches)) != GateInForce::V2 {
+        let held =
+            profile.legacy.iter().filter(|role| legacy.as_ref().is_some_and(|roles| roles.contains(role)));
+        return held.map(|role| format!("legacy role {}", role.as_str())).collect();
+    }
+    let mut ways = Vec::new();
+    for requirement in
+        demanded(v2, body).into_iter().flat_map(|(base, more)| std::iter::once(base).chain(more))
+    {
+        for group in &profile.groups {
+            ways.extend(catalog.way_to(group, requirement).map(|way| told(group, &way, requirement)));
+        }
+        if profile.break_glass
+            && let Some(way) = catalog.way_to(BREAK_GLASS, requirement)
+        {
+            ways.push(told("break-glass session", &way, requirement));
+        }
+    }
+    ways
+}
+
+fn told(beginning: &str, way: &[Arc<str>], requirement: &Requirement) -> String {
+    let mut steps = vec![beginning];
+    steps.extend(way.iter().map(AsRef::as_ref));
+    if let Requirement::Permission(name) = requirement {
+        steps.push(name);
+    }
+    steps.join(" -> ")
+}

@@ -1,0 +1,120 @@
+//! Callers who hold the same, taken together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use policy::mapping::Mapping;
+use policy::mapping::rollout::percentile;
+use policy::rbac::LegacyRole;
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+
+type Names = BTreeSet<Arc<str>>;
+
+/// What the members of a profile are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProfileKind {
+    Admin,
+    Machine,
+    /// Somebody who holds one legacy role, and is in the groups that `--legacy-as` puts such people into.
+    LegacyRole,
+    /// Somebody who is in one group and holds no legacy role.
+    Group,
+}
+
+/// Callers who hold the same, so that the gate answers them alike.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub kind: ProfileKind,
+    /// Ids of admins or machine tokens, or the name of the role or group; sorted, never empty.
+    pub members: Vec<Arc<str>>,
+    pub legacy: BTreeSet<LegacyRole>,
+    pub groups: Names,
+    pub break_glass: bool,
+    /// With every inherited one.
+    pub roles: Names,
+    pub permissions: Names,
+    /// Where the members fall among a hundred equal shares, if a cohort asks for that.
+    pub percentile: Option<u64>,
+}
+
+/// Which groups the holders of a legacy role are in: `superadmin=raxx-platform-admins`.
+pub type LegacyAs = BTreeMap<LegacyRole, Names>;
+
+/// Everybody that an impact is about.
+#[derive(Debug)]
+pub struct Population {
+    profiles: Vec<Profile>,
+}
+
+impl Population {
+    /// The people that there are, and one imagined caller for each legacy role and each group that `legacy_as` does not
+    /// name.
+    ///
+    /// `mappings` are those that will be asked about: only a cohort with a percentage tells apart who else holds the
+    /// same.
+    pub fn new(
+        catalog: &Catalog,
+        people: &[Person],
+        legacy_as: &LegacyAs,
+        mappings: &[&Mapping],
+    ) -> Population {
+        let by_share = mappings.iter().flat_map(|mapping| mapping.clusters().values());
+        let by_share =
+            by_share.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0);
+        let mut gathered: BTreeMap<_, Vec<Arc<str>>> = BTreeMap::new();
+        for person in people {
+            let kind = match person.kind {
+                CallerKind::Admin => ProfileKind::Admin,
+                CallerKind::Machine => ProfileKind::Machine,
+            };
+            let share = by_share.then(|| percentile(&person.id));
+            let key = (kind, &person.legacy, &person.groups, person.break_glass, share);
+            gathered.entry(key).or_default().push(person.id.clone());
+        }
+        let real =
+            gathered.into_iter().map(|((kind, legacy, groups, break_glass, percentile), mut members)| {
+                members.sort();
+                Profile {
+                    percentile,
+                    ..profile(kind, members, legacy.clone(), groups.clone(), break_glass, catalog)
+                }
+            });
+        let of_roles = LegacyRole::ALL.into_iter().map(|role| {
+            let groups = legacy_as.get(&role).cloned().unwrap_or_default();
+            let members = vec![Arc::from(role.as_str())];
+            profile(ProfileKind::LegacyRole, members, [role].into(), groups, false, catalog)
+        });
+        let named: Names = legacy_as.values().flatten().cloned().collect();
+        let of_groups = catalog.groups.difference(&named).map(|group| {
+            let groups = [group.clone()].into();
+            profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, false, catalog)
+        });
+        Population { profiles: real.chain(of_roles).chain(of_groups).collect() }
+    }
+
+    /// Each once.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// How many callers of a kind there are.
+    pub fn count(&self, kind: ProfileKind) -> usize {
+        self.profiles.iter().filter(|profile| profile.kind == kind).map(|profile| profile.members.len()).sum()
+    }
+}
+
+fn profile(
+    kind: ProfileKind,
+    members: Vec<Arc<str>>,
+    legacy: BTreeSet<LegacyRole>,
+    groups: Names,
+    break_glass: bool,
+    catalog: &Catalog,
+) -> Profile {
+    let granted = groups.iter().map(AsRef::as_ref).chain(break_glass.then_some(BREAK_GLASS));
+    let roles: Names = granted.flat_map(|group| catalog.roles_of_group(group)).collect();
+    let permissions = catalog.permissions_of(&roles);
+    Profile { kind, members, legacy, groups, break_glass, roles, permissions, percentile: None }
+}

@@ -1,0 +1,280 @@
+//! An impact as data, for programs.
+
+use policy::decision::body::{BodyKind, BodyReport};
+use policy::decision::{GateInForce, gate_in_force};
+use policy::diagnostic::Lines;
+use policy::mapping::regions::Region;
+use policy::mapping::{ClusterMode, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::rbac::LegacyRole;
+use serde::Serialize;
+
+use super::admission::{control, demanded};
+use super::{Change, Counts, Direction, Impact, Profile, ProfileKind, Requests, Side, Switches};
+
+/// A cluster that is decided in another way than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterChange {
+    pub cluster: String,
+    pub before: String,
+    pub after: String,
+}
+
+/// Everything that changes.
+#[derive(Debug, Serialize)]
+pub struct ImpactReport {
+    pub summary: Summary,
+    /// `FLAG_RBAC_V2` as it was taken to be.
+    pub rbac_v2: bool,
+    /// Whether every path was looked at; if not, changes may be missing.
+    pub complete: bool,
+    /// What opens or closes to people whom no profile names, in sentences; the gravest first.
+    pub warnings: Vec<String>,
+    pub clusters: Vec<ClusterChange>,
+    pub profiles: Vec<ProfileReport>,
+    pub changes: Vec<ChangeReport>,
+}
+
+/// How much, by who it is.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub routes: usize,
+    pub routes_changed: usize,
+    pub admins: Tally,
+    pub machines: Tally,
+    pub legacy_roles: Tally,
+    pub groups: Tally,
+}
+
+/// How many of them, and what they gain and lose together.
+#[derive(Debug, Serialize)]
+pub struct Tally {
+    pub count: usize,
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Callers who hold the same.
+#[derive(Debug, Serialize)]
+pub struct ProfileReport {
+    pub kind: ProfileKind,
+    pub members: Vec<String>,
+    pub legacy: Vec<&'static str>,
+    pub groups: Vec<String>,
+    pub break_glass: bool,
+}
+
+/// One route, or one kind of request on it.
+#[derive(Debug, Serialize)]
+pub struct ChangeReport {
+    /// `None` for what no row covers, in either mapping.
+    pub route: Option<String>,
+    /// The row that decided before, where it is another.
+    pub previously: Option<String>,
+    pub methods: Vec<&'static str>,
+    /// A path for which this holds.
+    pub example: String,
+    /// For which bodies this holds; `None` where the body makes no difference.
+    pub body: Option<BodyReport>,
+    /// The side whose rules alone can read such a body.
+    pub read_by: Option<Side>,
+    /// Whether this holds for WebSocket handshakes alone.
+    pub websocket: bool,
+    /// The line of the row in the new file, or of `unmapped` for what no row covers; `None` where there is none.
+    pub line: Option<usize>,
+    pub before: String,
+    pub after: String,
+    /// People without a session and a token: a gain is one of anybody, logged in or not.
+    pub strangers: Option<Direction>,
+    pub machines_of_console: Option<Direction>,
+    pub gains: Vec<WhoReport>,
+    pub losses: Vec<WhoReport>,
+}
+
+/// A profile that gains or loses.
+#[derive(Debug, Serialize)]
+pub struct WhoReport {
+    /// Its place in `profiles`.
+    pub profile: usize,
+    /// The ways of grants by which it passes, or did.
+    pub through: Vec<String>,
+}
+
+impl Impact<'_> {
+    /// Clusters that the new mapping decides in another way, or that only one of the two has.
+    pub fn cluster_changes(&self) -> Vec<ClusterChange> {
+        let (old, new) = (self.old.clusters(), self.new.clusters());
+        let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        let word = |rollout: Option<&policy::mapping::Rollout>| {
+            rollout.map_or_else(|| "not there".to_owned(), ToString::to_string)
+        };
+        names
+            .into_iter()
+            .filter(|name| old.get(*name) != new.get(*name))
+            .map(|name| ClusterChange {
+                cluster: name.to_string(),
+                before: word(old.get(name)),
+                after: word(new.get(name)),
+            })
+            .collect()
+    }
+
+    /// How many rows of the new mapping, or rows that are gone, change for somebody.
+    pub fn routes_changed(&self) -> usize {
+        let routes: std::collections::BTreeSet<&str> =
+            self.changes.iter().filter_map(|change| route_of(&change.region)).collect();
+        routes.len()
+    }
+
+    /// All of it as data.
+    pub fn report(&self) -> ImpactReport {
+        let lines = Lines::new(self.new.source());
+        let tally = |kind| Tally { count: self.population.count(kind), counts: self.counts(kind) };
+        ImpactReport {
+            summary: Summary {
+                routes: self.new.rows().len(),
+                routes_changed: self.routes_changed(),
+                admins: tally(ProfileKind::Admin),
+                machines: tally(ProfileKind::Machine),
+                legacy_roles: tally(ProfileKind::LegacyRole),
+                groups: tally(ProfileKind::Group),
+            },
+            rbac_v2: self.switches.rbac_v2,
+            complete: self.complete,
+            warnings: self.warnings().into_iter().map(|(_, warning)| warning).collect(),
+            clusters: self.cluster_changes(),
+            profiles: self.population.profiles().iter().map(profile).collect(),
+            changes: self.changes.iter().map(|change| self.change(change, &lines)).collect(),
+        }
+    }
+
+    fn change(&self, change: &Change<'_>, lines: &Lines<'_>) -> ChangeReport {
+        let Region { old, new, methods, example } = &change.region;
+        let who = |direction| -> Vec<WhoReport> {
+            let set = if direction == Direction::Gain { &change.gains } else { &change.losses };
+            let profiles = self.population.profiles();
+            let through = |profile| self.through(change, direction, profile);
+            set.ones().map(|index| WhoReport { profile: index, through: through(&profiles[index]) }).collect()
+        };
+        let [before, after] = self.demands_in_words(change);
+        ChangeReport {
+            route: route_of(&change.region).map(ToOwned::to_owned),
+            previously: match (old, new) {
+                (Some(old), Some(new)) if old.route != new.route => Some(old.route.to_string()),
+                _ => None,
+            },
+            methods: methods.iter().map(policy::method::Method::as_str).collect(),
+            example: example.clone(),
+            body: change.requests.body(),
+            read_by: change.requests.read_by(),
+            websocket: change.requests == Requests::WebSocket,
+            line: self.line(change, lines),
+            before,
+            after,
+            strangers: change.strangers,
+            machines_of_console: change.machines_of_console,
+            gains: who(Direction::Gain),
+            losses: who(Direction::Loss),
+        }
+    }
+
+    /// The ways of grants by which a profile passes after a gain, or passed before a loss.
+    pub(super) fn through(
+        &self,
+        change: &Change<'_>,
+        direction: Direction,
+        profile: &Profile,
+    ) -> Vec<String> {
+        let (side, mapping, row) = match direction {
+            Direction::Gain => (Side::After, self.new, change.region.new),
+            Direction::Loss => (Side::Before, self.old, change.region.old),
+        };
+        self.ways(profile, mapping, row, change.requests.body_at(side))
+    }
+
+    /// What the two rows of a change ask for.
+    pub(super) fn demands_in_words(&self, change: &Change<'_>) -> [String; 2] {
+        let told = |side, mapping, row: Option<&Row>| match (change.requests, row) {
+            (Requests::WebSocket, Some(row)) if !row.websocket => "no WebSocket".to_owned(),
+            (Requests::WebSocket, None) => "no WebSocket".to_owned(),
+            _ => demand_in_words(mapping, row, change.requests.body_at(side), self.switches),
+        };
+        [told(Side::Before, self.old, change.region.old), told(Side::After, self.new, change.region.new)]
+    }
+
+    /// The line in the new file that is to be looked at.
+    pub(super) fn line(&self, change: &Change<'_>, lines: &Lines<'_>) -> Option<usize> {
+        if change.region.is_uncovered() {
+            // The file may say nothing and mean `deny`.
+            let is_unmapped = |line: &str| line.trim_start().starts_with("unmapped");
+            return self.new.source().lines().position(is_unmapped).map(|index| index + 1);
+        }
+        change.region.new.map(|row| lines.position(row.offset).0)
+    }
+}
+
+fn profile(profile: &Profile) -> ProfileReport {
+    ProfileReport {
+        kind: profile.kind,
+        members: profile.members.iter().map(ToString::to_string).collect(),
+        legacy: profile.legacy.iter().map(|role| role.as_str()).collect(),
+        groups: profile.groups.iter().map(ToString::to_string).collect(),
+        break_glass: profile.break_glass,
+    }
+}
+
+/// The row by which a change is known: the new one, or the one that decides no more. `None` for what no row covers.
+pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
+    region.new.or(region.old).map(|row| &*row.route)
+}
+
+/// What a row asks of its caller.
+fn demand_in_words(mapping: &Mapping, row: Option<&Row>, body: BodyKind<'_>, switches: Switches) -> String {
+    let Some(row) = row else {
+        return match mapping.unmapped() {
+            Unmapped::Deny => "no row: admins get 403, everybody else is sent to log in".into(),
+            Unmapped::Forward => "no row: forwarded for anybody, Console alone decides".into(),
+        };
+    };
+    match &row.kind {
+        RowKind::Public => "anybody".into(),
+        RowKind::Upstream => "whatever Console asks for".into(),
+        RowKind::Machine => "a token or signature that Console verifies".into(),
+        RowKind::Session => "any admin who is logged in".into(),
+        RowKind::Gone => "deleted: 410".into(),
+        RowKind::Gated { legacy, v2, .. } => {
+            let rollout = mapping.rollout_of(row);
+            let told = |mode| match gate_in_force(v2, mode, &control(switches)) {
+                GateInForce::V2 => v2_in_words(v2, body),
+                GateInForce::Legacy(_) | GateInForce::Shadow => legacy_in_words(legacy.as_ref()),
+            };
+            match &rollout.cohort {
+                Some(_) if switches.rbac_v2 && !matches!(v2, V2Gate::Undecided { .. }) => {
+                    let first = told(ClusterMode::V2);
+                    let rest = told(ClusterMode::Shadow);
+                    format!("{first} (the cohort), {rest} (the rest)")
+                }
+                _ => told(rollout.mode),
+            }
+        }
+    }
+}
+
+fn v2_in_words(v2: &V2Gate, body: BodyKind<'_>) -> String {
+    match demanded(v2, body) {
+        Some((base, further)) => {
+            let all: Vec<String> = std::iter::once(base).chain(further).map(ToString::to_string).collect();
+            all.join(" and ")
+        }
+        None => "nobody: such a body is denied".into(),
+    }
+}
+
+fn legacy_in_words(legacy: Option<&std::collections::BTreeSet<LegacyRole>>) -> String {
+    match legacy {
+        Some(roles) => {
+            let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            format!("legacy role {}", names.join(" or "))
+        }
+        None => "nobody: it has no legacy gate".into(),
+    }
+}

@@ -1,0 +1,399 @@
+//! The sets of an impact are compared with the decision itself, and its text with what a reviewer should read.
+
+pub mod model;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::decision::body::BodyFacts;
+use policy::decision::{Answer, Caller, Control, Question, Target, decide};
+use policy::identity::Principal;
+use policy::ids::{AdminId, Epoch, MachineTokenId};
+use policy::mapping::{RowKind, Unmapped};
+use policy::method::Method;
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::{Access, LegacyRole, Standing};
+use proptest::prelude::*;
+
+use super::admission::{Demand, Judge};
+use super::profile::LegacyAs;
+use super::text::ImpactText;
+use super::*;
+
+fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
+    names.iter().map(|name| Arc::from(*name)).collect()
+}
+
+/// Three roles, of which `r1` inherits `r0`, and a group for each; `r2` carries a permission.
+pub fn catalog() -> Catalog {
+    Catalog::from_seed(
+        r#"
+[[group]]
+name = "g0"
+[[group]]
+name = "g1"
+[[group]]
+name = "g2"
+[[group]]
+name = "break-glass"
+[[role]]
+name = "r0"
+groups = ["g0"]
+[[role]]
+name = "r1"
+inherits = ["r0"]
+groups = ["g1"]
+[[role]]
+name = "r2"
+groups = ["g2", "break-glass"]
+permissions = ["p:x:read"]
+"#,
+    )
+    .unwrap()
+}
+
+/// Rows of every kind, in a cluster of each rollout.
+const FILE: &str = r#"
+version = 1
+[clusters]
+L = "legacy"
+S = "shadow"
+V = "v2"
+G = { mode = "v2", groups = ["g0"] }
+P = { mode = "v2", percent = 50 }
+[blueprints.open.routes]
+"GET /public" = { public = true }
+"GET /session" = { session = true }
+"GET /machine" = { machine = true }
+"GET /upstream" = { upstream = true }
+"GET /gone" = { gone = true }
+[blueprints.l]
+cluster = "L"
+routes."GET /l" = { legacy = ["ops"], role = "r0" }
+[blueprints.s]
+cluster = "S"
+routes."GET /s" = { legacy = ["ops"], role = "r0" }
+[blueprints.v]
+cluster = "V"
+[blueprints.v.routes]
+"GET /v" = { legacy = ["ops"], role = "r0" }
+"GET /deep" = { legacy = ["ops", "superadmin"], role = "r1", machine_or_session = true }
+"GET /perm" = { permission = "p:x:read" }
+"GET /open" = { legacy = ["support"], undecided = "AMBIGUOUS-9" }
+"POST /when" = { role = "r0", when = [{ json = "/t", equals = "a", role = "r1" }, { json = "/u", equals = "b", permission = "p:x:read" }] }
+[blueprints.g]
+cluster = "G"
+routes."GET /g" = { legacy = ["ops"], role = "r0" }
+[blueprints.p]
+cluster = "P"
+routes."GET /p" = { legacy = ["ops"], role = "r1" }
+"#;
+
+fn person() -> impl Strategy<Value = Person> {
+    let legacy = prop::sample::subsequence(LegacyRole::ALL.to_vec(), 0..=4);
+    let groups = prop::sample::subsequence(vec!["g0", "g1", "g2"], 0..=3);
+    (any::<bool>(), "[a-z]{1,6}", legacy, groups, any::<bool>()).prop_map(
+        |(machine, id, legacy, groups, break_glass)| Person {
+            kind: if machine { CallerKind::Machine } else { CallerKind::Admin },
+            id: id.into(),
+            legacy: legacy.into_iter().collect(),
+            groups: names(&groups),
+            break_glass: break_glass && !machine,
+        },
+    )
+}
+
+fn principal_of(profile: &Profile, member: &Arc<str>) -> Principal {
+    match profile.kind {
+        ProfileKind::Machine => Principal::Machine { id: MachineTokenId::new(member.clone()) },
+        _ => Principal::Admin { id: AdminId::new(member.clone()), session: None },
+    }
+}
+
+fn access_of(profile: &Profile) -> Access {
+    Access {
+        standing: Standing::Active,
+        legacy: profile.legacy.clone(),
+        groups: profile.groups.clone(),
+        roles: profile.roles.clone(),
+        permissions: profile.permissions.clone(),
+        ..Access::nothing(Epoch(1))
+    }
+}
+
+/// What the gate would do with each member of a profile.
+fn decided(
+    profile: &Profile,
+    member: &Arc<str>,
+    target: Target<'_>,
+    body: &BodyFacts,
+    switches: Switches,
+) -> bool {
+    let (principal, access) = (principal_of(profile, member), access_of(profile));
+    let control = Control { epoch: Epoch(1), rbac_v2: switches.rbac_v2, may_enforce: true };
+    allows(target, Caller::at(&target, &principal, &access), &control, body)
+}
+
+fn allows(target: Target<'_>, caller: Caller<'_>, control: &Control, body: &BodyFacts) -> bool {
+    matches!(decide(&Question { target, caller, control: Some(control), body }).answer, Answer::Allow(_))
+}
+
+proptest! {
+    /// For every row and for none, every body and every caller: the set has whom the decision lets in.
+    #[test]
+    fn a_set_has_whom_the_decision_lets_in(people in prop::collection::vec(person(), 0..12), rbac_v2: bool) {
+        let mut people = people;
+        people.sort_by(|one, other| (one.kind, &one.id).cmp(&(other.kind, &other.id)));
+        people.dedup_by(|one, other| (one.kind, &one.id) == (other.kind, &other.id));
+        let (catalog, switches) = (catalog(), Switches { rbac_v2 });
+        let mapping = Mapping::parse("t", FILE).unwrap();
+        let population = Population::new(&catalog, &people, &LegacyAs::new(), &[&mapping]);
+        prop_assert_eq!(population.count(ProfileKind::Admin) + population.count(ProfileKind::Machine), people.len());
+        let mut judge = Judge::new(&population, switches);
+        let of_rows = mapping.rows().iter().map(|row| {
+            (Target::Row(row, mapping.rollout_of(row)), Demand::of(&mapping, Some(row)))
+        });
+        let of_none = [Unmapped::Deny, Unmapped::Forward]
+            .map(|unmapped| (Target::Unmapped(unmapped), Demand::NoRow(unmapped)));
+        for (target, demand) in of_rows.chain(of_none) {
+            let kinds = BodyKind::all(target.body_rules(), Method::Post);
+            let kinds = if kinds.is_empty() { vec![BodyKind::NoRule] } else { kinds };
+            for body in kinds {
+                let facts = body.facts(target.body_rules());
+                let admitted = judge.admitted(&demand, body);
+                for (index, profile) in population.profiles().iter().enumerate() {
+                    let is_real = matches!(profile.kind, ProfileKind::Admin | ProfileKind::Machine);
+                    // A percentage says nothing about somebody who is only imagined.
+                    if !is_real && target.row().is_some_and(|row| &*row.route == "GET /p") {
+                        continue;
+                    }
+                    for member in &profile.members {
+                        let decided = decided(profile, member, target, &facts, switches);
+                        prop_assert_eq!(admitted.profiles[index], decided, "{:?} {:?} {:?}", target, body, profile);
+                        if decided && target.row().is_some_and(|row| matches!(row.kind, RowKind::Gated { .. })) {
+                            let ways = admission::ways(profile, &demand, body, switches, &catalog);
+                            prop_assert!(!ways.is_empty(), "{:?} {:?}", target, profile);
+                        }
+                    }
+                }
+                let control = Control { epoch: Epoch(1), rbac_v2, may_enforce: true };
+                prop_assert_eq!(admitted.strangers, allows(target, Caller::Nobody, &control, &facts));
+                prop_assert_eq!(admitted.machines_of_console, allows(target, Caller::Presented, &control, &facts));
+            }
+        }
+    }
+}
+
+fn before_and_after(before: &str, after: &str) -> (Mapping, Mapping) {
+    let whole = |rows: &str| {
+        format!(
+            "version = 1\n[clusters]\nS3 = \"v2\"\n[blueprints.b]\ncluster = \"S3\"\n[blueprints.b.routes]\n{rows}\n"
+        )
+    };
+    (Mapping::parse("old", &whole(before)).unwrap(), Mapping::parse("new", &whole(after)).unwrap())
+}
+
+/// The whole text of a change, as it is pasted into a pull request.
+#[test]
+fn a_reviewer_reads_how_much_then_who_and_why() {
+    let catalog = catalog();
+    let people = ["anna", "bert"].map(|id| Person {
+        kind: CallerKind::Admin,
+        id: id.into(),
+        legacy: [LegacyRole::Ops].into(),
+        groups: names(&["g1"]),
+        break_glass: false,
+    });
+    let old = Mapping::parse("t", &FILE.replace("V = \"v2\"", "V = \"legacy\"")).unwrap();
+    let new = Mapping::parse("t", FILE).unwrap();
+    let legacy_as: LegacyAs = [(LegacyRole::Ops, names(&["g0"]))].into();
+    let population = Population::new(&catalog, &people, &legacy_as, &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.starts_with("2 admins, 14 routes: "), "{text}");
+    let expected = "
+GET /deep                                                         routes.toml:25
+  legacy role superadmin or ops -> role r1
+  + group g1
+      g1 -> r1
+  - legacy role superadmin, in no group
+      had: legacy role superadmin
+  - legacy role ops, in g0
+      had: legacy role ops
+";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains("  + 2 admins: anna, bert\n      g1 -> r1 -> r0\n"), "{text}");
+    assert!(text.contains("Clusters\n  V  legacy -> v2\n"), "{text}");
+}
+
+#[test]
+fn a_row_that_opens_to_anybody_is_told_first() {
+    let catalog = catalog();
+    let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { public = true }");
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let text = ImpactText::new(&impact, "new").to_string();
+    assert!(text.starts_with("1 route opens to anybody, logged in or not\n1 route: 1 change\n"), "{text}");
+    assert!(text.contains("  + anybody, logged in or not\n"), "{text}");
+}
+
+/// The whole text for a file that changes, without people.
+fn text_of(old: &str, new: &str) -> (String, bool) {
+    let catalog = catalog();
+    let (old, new) = (Mapping::parse("old", old).unwrap(), Mapping::parse("new", new).unwrap());
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    (text, impact.is_neutral())
+}
+
+const UNMAPPED: &str =
+    "version = 1\nunmapped = \"deny\"\n[blueprints.b.routes]\n\"GET /x\" = { session = true }\n";
+
+/// What opens everything that nobody wrote down is told before anything else; the way back says what happens to whom.
+#[test]
+fn what_no_row_covers_is_told_first() {
+    let forward = UNMAPPED.replace("deny", "forward");
+    let (text, is_neutral) = text_of(UNMAPPED, &forward);
+    assert!(!is_neutral);
+    let beginning = "what no row covers opens to anybody, logged in or not: Console alone decides\n\
+                     1 route: none changes\n";
+    assert!(text.starts_with(beginning), "{text}");
+    let section = "
+what no row covers                                                 routes.toml:2
+  for requests such as * /
+  no row: admins get 403, everybody else is sent to log in -> no row: forwarded
+    for anybody, Console alone decides
+  + anybody, logged in or not
+";
+    assert!(text.contains(section), "{text}");
+
+    let (text, is_neutral) = text_of(&forward, UNMAPPED);
+    assert!(!is_neutral);
+    let beginning = "what no row covers closes: admins get 403, everybody else is sent to log in\n";
+    assert!(text.starts_with(beginning), "{text}");
+    assert!(text.contains("\n  - people who are not logged in\n"), "{text}");
+    assert!(text.contains("\n  - legacy role ops, in no group\n"), "{text}");
+
+    // Where every path and method has a row, nothing is left that it could open.
+    let covered = |file: &str| file.replace("GET /x", "* /*");
+    assert!(text_of(&covered(UNMAPPED), &covered(&forward)).1);
+}
+
+/// A row that is removed, or a method that it does not name any more, opens where Console alone decides.
+#[test]
+fn what_loses_its_row_is_told() {
+    let forward = UNMAPPED.replace("deny", "forward").replace("GET /x", "GET,POST /x");
+    let (text, _) = text_of(&forward, &forward.replace("GET,POST", "GET"));
+    assert!(text.starts_with("1 route opens to anybody, logged in or not\n"), "{text}");
+    let section = "
+GET,POST /x                                                           no row now
+  for requests such as POST /x
+  any admin who is logged in -> no row: forwarded for anybody, Console alone
+    decides
+  + anybody, logged in or not
+";
+    assert!(text.contains(section), "{text}");
+    let deny = forward.replace("forward", "deny");
+    let (text, _) = text_of(&deny, &deny.replace("\"GET,POST /x\" = { session = true }\n", ""));
+    assert!(
+        text.contains("\nGET,POST /x                                                           no row now\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  any admin who is logged in -> no row: admins get 403, everybody else is sent\n"),
+        "{text}"
+    );
+}
+
+/// An enrolled machine passes a machine row by having a token, like any other program.
+#[test]
+fn an_enrolled_machine_gains_and_loses_nothing_on_machine_rows() {
+    let catalog = catalog();
+    let machine = |id: &str, groups: &[&str]| Person {
+        kind: CallerKind::Machine,
+        id: id.into(),
+        legacy: BTreeSet::new(),
+        groups: names(groups),
+        break_glass: false,
+    };
+    let people = [machine("bare", &[]), machine("robot", &["g0"])];
+    let changed = |before: &str, after: &str| {
+        let (old, new) = before_and_after(before, after);
+        let population = Population::new(&catalog, &people, &LegacyAs::new(), &[&old, &new]);
+        let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+        let members = |direction| -> Vec<String> {
+            let who =
+                impact.changes.iter().flat_map(|change| impact.who(change, direction).collect::<Vec<_>>());
+            let machines = who.filter(|profile| profile.kind == ProfileKind::Machine);
+            machines.flat_map(|profile| profile.members.iter().map(ToString::to_string)).collect()
+        };
+        [members(Direction::Gain), members(Direction::Loss)]
+    };
+    let (machines, both) =
+        ("\"GET /x\" = { machine = true }", "\"GET /x\" = { role = \"r0\", machine_or_session = true }");
+    let none: [&str; 0] = [];
+    assert_eq!(changed(machines, both), [&none[..], &["bare"]]);
+    assert_eq!(changed(both, machines), [&["bare"], &none[..]]);
+    assert_eq!(changed(machines, "\"GET /x\" = { public = true }"), [none, none]);
+    assert_eq!(changed("\"GET /x\" = { session = true }", machines), [&["bare", "robot"], &none[..]]);
+}
+
+/// Without a body that can be read nobody passes V2, whatever they hold; the legacy gate lets them through.
+#[test]
+fn a_body_that_cannot_be_read_is_a_change_of_its_own() {
+    let of = |mode: &str| {
+        format!(
+            "version = 1\nclusters.C = \"{mode}\"\n[blueprints.b]\ncluster = \"C\"\n[blueprints.b.routes]\n\
+             \"POST /x\" = {{ legacy = [\"ops\"], role = \"r0\", when = [{{ json = \"/t\", equals = \"a\", role = \"r1\" }}] }}\n"
+        )
+    };
+    let (text, _) = text_of(&of("shadow"), &of("v2"));
+    let section = "
+POST /x                                                            routes.toml:6
+  for a body that the rules cannot read, or none
+  legacy role ops -> nobody: such a body is denied
+  - legacy role ops, in no group
+      had: legacy role ops
+";
+    assert!(text.contains(section), "{text}");
+    assert!(
+        text.contains("  for a body that meets no rule\n  legacy role ops -> role r0\n  + group g0\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  for a body with /t = a\n  legacy role ops -> role r0 and role r1\n  + group g1\n"),
+        "{text}"
+    );
+    // The legacy gate does not look: one change for every body, and none for the rules themselves.
+    let legacy = of("legacy");
+    let (text, _) = text_of(&legacy, &legacy.replace("[\"ops\"]", "[\"support\"]"));
+    assert_eq!(text.matches("POST /x  ").count(), 1, "{text}");
+    assert!(!text.contains("body"), "{text}");
+    assert!(text_of(&legacy, &legacy.replace("\"a\"", "\"b\"")).1);
+}
+
+/// Whoever passed may open a WebSocket now; nothing else is another than before.
+#[test]
+fn a_row_that_takes_websockets_is_told() {
+    let file = UNMAPPED.replace("session = true", "session = true, websocket = true");
+    let (text, is_neutral) = text_of(UNMAPPED, &file);
+    assert!(!is_neutral);
+    let section = "
+  for WebSocket handshakes
+  no WebSocket -> any admin who is logged in
+  + legacy role superadmin, in no group
+";
+    assert!(text.contains(section), "{text}");
+}
+
+#[test]
+fn the_same_file_changes_nothing_and_so_does_a_comment() {
+    let catalog = catalog();
+    let (old, new) =
+        (Mapping::parse("t", FILE).unwrap(), Mapping::parse("t", &format!("# why\n{FILE}")).unwrap());
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    assert!(impact(&old, &new, &catalog, &population, Switches { rbac_v2: true }).is_neutral());
+}

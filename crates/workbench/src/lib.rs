@@ -1,0 +1,17 @@
+//! What commands, the API and pages report of a mapping and of those who use it. No I/O: the facts are passed in.
+//!
+//! - [`report`]: findings as text, JSON and SARIF; every kind of finding in one table.
+//! - [`impact`]: what a change of the mapping does to whom.
+//! - [`explanation`]: which row decides a request, for whom it ends how, and why.
+//! - [`drift`]: where the two gates disagree, and who signed it off; [`soak`]: when a cluster is ready.
+//! - [`replay`]: recorded requests decided again; [`verify`]: the cases that a running gate is asked.
+
+#![forbid(unsafe_code)]
+
+pub mod drift;
+pub mod explanation;
+pub mod impact;
+pub mod replay;
+pub mod report;
+pub mod soak;
+pub mod verify;

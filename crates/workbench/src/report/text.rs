@@ -1,0 +1,143 @@
+//! Findings for a person: `path:line:column: level[id]: message`, with the lines of the file where they are at hand.
+
+use std::fmt::Write as _;
+
+use policy::diagnostic::{self, Diagnostic, Lines};
+
+use super::style::{COLUMNS, Style};
+use super::{Finding, Level, rules};
+
+/// How far lines that belong to the one before are set in.
+const INDENT: usize = 4;
+
+/// One finding in few lines, with a newline at its end.
+pub fn finding(finding: &Finding, style: Style) -> String {
+    let place = match &finding.place {
+        Some(place) => format!("{}:{}:{}: ", place.file, place.line, place.column),
+        None => String::new(),
+    };
+    let word = format!("{}[{}]", finding.level.word(), finding.id);
+    // Wrapped as it is without colours, which take no room.
+    let plain = wrapped(&format!("{place}{word}: {}", finding.message), COLUMNS, 0, INDENT);
+    let mut text = match plain.split_once(&word) {
+        Some((before, after)) => {
+            format!("{}{}{after}", style.bold(before), style.paint(finding.level, &word))
+        }
+        None => plain,
+    };
+    text.push('\n');
+    if let Some(suggestion) = &finding.suggestion {
+        let help = wrapped(&format!("help: {suggestion}"), COLUMNS, INDENT, INDENT + 6);
+        let _ = writeln!(text, "{}", help.replacen("help", &style.bold("help"), 1));
+    }
+    text
+}
+
+/// A finding of a file at hand, with the lines that it is about and a newline at its end.
+pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) -> String {
+    let level = match rules::level_of(found.code) {
+        Level::Error => annotate_snippets::Level::ERROR,
+        Level::Warning => annotate_snippets::Level::WARNING,
+        Level::Note => annotate_snippets::Level::NOTE,
+    };
+    let head = format!("{}[{}]: ", rules::level_of(found.code).word(), found.code).chars().count();
+    let room = COLUMNS - head.min(COLUMNS / 2);
+    let mut told = Diagnostic::new(found.code, found.span.clone(), wrapped(&found.message, room, 0, 0));
+    if let Some(suggestion) = &found.suggestion {
+        told = told.suggest(wrapped(suggestion, COLUMNS - 16, 0, 0));
+    }
+    diagnostic::excerpt(path, lines, &told, level, &style.renderer()) + "\n"
+}
+
+/// `text` in lines of at most `columns` characters: `first` and `next` are how far the first line and the others are set
+/// in. What is longer than a line and has no space, or stands in backticks, stays whole, so that it can be copied.
+pub fn wrapped(text: &str, columns: usize, first: usize, next: usize) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in words(&harmless(text)) {
+        let length = word.chars().count();
+        if column == 0 {
+            lines.extend(std::iter::repeat_n(' ', first));
+            column = first;
+        } else if column + 1 + length > columns {
+            lines.push('\n');
+            lines.extend(std::iter::repeat_n(' ', next));
+            column = next;
+        } else {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
+}
+
+/// The text at its spaces, but for those in backticks: a route is one word.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    // Without a second backtick, the first is only a character.
+    let closes = text.matches('`').count().is_multiple_of(2);
+    let mut is_quoted = false;
+    text.split(move |character| {
+        is_quoted ^= closes && character == '`';
+        character == ' ' && !is_quoted
+    })
+    .filter(|word| !word.is_empty())
+}
+
+/// The text with control characters spelled out, and those that turn the order of letters: what a file says must not
+/// reach the terminal as a command, nor show as something else.
+pub fn harmless(text: &str) -> String {
+    let is_harmful = |letter: char| {
+        letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|letter| match letter {
+            '\n' => " ".to_owned(),
+            letter if is_harmful(letter) => letter.escape_unicode().to_string(),
+            letter => letter.to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::Place;
+
+    #[test]
+    fn a_finding_is_one_paragraph() {
+        let place = Place { file: "app/views.py".to_owned(), line: 12, column: 5 };
+        let told = Finding {
+            id: "undecided",
+            level: Level::Note,
+            place: Some(place),
+            message: "`POST /console/customers/<id>/<session_id>/revoke` waits for somebody".to_owned(),
+            suggestion: Some("decide".to_owned()),
+        };
+        let plain = "app/views.py:12:5: note[undecided]:\n    \
+                     `POST /console/customers/<id>/<session_id>/revoke` waits for somebody\n    help: decide\n";
+        assert_eq!(finding(&told, Style::Plain), plain);
+        let coloured = finding(&told, Style::Coloured);
+        assert!(coloured.contains("\x1b[1;92mnote[undecided]\x1b[0m"), "{coloured:?}");
+        let nowhere = Finding { place: None, suggestion: None, message: "m".to_owned(), ..told };
+        assert_eq!(finding(&nowhere, Style::Plain), "note[undecided]: m\n");
+    }
+
+    proptest! {
+        /// Nothing is lost, no line is too long unless it is one word, and nothing commands the terminal.
+        #[test]
+        fn wrapping_keeps_every_word(text in "[ -~\u{7}\u{1b}é]{0,200}", columns in 10..60_usize) {
+            let lines = wrapped(&text, columns, 2, 4);
+            prop_assert!(!lines.contains(|character: char| character.is_control() && character != '\n'));
+            let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
+            prop_assert_eq!(letters(&lines), letters(&harmless(&text)));
+            for line in lines.lines() {
+                let is_one_word = words(line.trim_start()).nth(1).is_none();
+                prop_assert!(line.chars().count() <= columns || is_one_word, "{line:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Whether a cluster has been in shadow for long enough, quietly enough and with enough traffic to go V2 (product: "its
+//! soak gate"). The thresholds are the running mapping's own: a change that promotes a cluster cannot lower them first.
+
+pub mod gaps;
+pub mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use policy::mapping::rollout::SoakTerms;
+use policy::mapping::{ClusterMode, Mapping, Rollout, Row, RowKind, V2Gate};
+use policy::rbac::LegacyRole;
+use policy::rbac::census::{CallerKind, Person};
+use serde::Serialize;
+
+pub use self::gaps::{Gap, Lost};
+use crate::drift::Disagreement;
+
+/// A mapping that took effect.
+#[derive(Clone, Debug)]
+pub struct Activation {
+    pub at: DateTime<Utc>,
+    /// The rollout of each cluster; empty for a text that cannot be read any more.
+    pub rollouts: BTreeMap<Arc<str>, Rollout>,
+}
+
+/// What `FLAG_RBAC_V2` is in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// Nobody has flipped it: it is what each gate was started with.
+    NeverFlipped,
+    On {
+        since: DateTime<Utc>,
+    },
+    Off,
+}
+
+/// How often somebody was judged by both gates on a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    pub route: String,
+    /// `None` for a caller who is no admin.
+    pub admin: Option<String>,
+    pub requests: u64,
+}
+
+/// Requests whose disagreement was not kept one by one, because there were too many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overflow {
+    pub cluster: String,
+    pub direction: policy::decision::Direction,
+    pub count: i64,
+    pub first_seen_at_utc: DateTime<Utc>,
+    pub last_seen_at_utc: DateTime<Utc>,
+}
+
+/// Everything that is known, as of `now`.
+pub struct Evidence<'e> {
+    pub mapping: &'e Mapping,
+    /// Since when each cluster that is in shadow has been: see [`shadow_since`].
+    pub shadow_since: &'e BTreeMap<Arc<str>, DateTime<Utc>>,
+    pub flag: Flag,
+    pub disagreements: &'e [Disagreement],
+    pub overflow: &'e [Overflow],
+    /// Of what is known, what is missing.
+    pub gaps: &'e [Gap],
+    /// For each cluster, since it has been in shadow.
+    pub uses: &'e BTreeMap<Arc<str>, Vec<Use>>,
+    pub people: &'e [Person],
+    pub now: DateTime<Utc>,
+}
+
+/// What becomes of a cluster's promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is missing.
+    Ready,
+    NotReady,
+    /// It is on its legacy gate, and is not meant to be in shadow: nothing is being tried.
+    Legacy,
+    /// V2 decides already, for everybody.
+    Enforced,
+}
+
+impl Verdict {
+    /// As a person reads it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::Ready => "ready",
+            Verdict::NotReady => "not ready",
+            Verdict::Legacy => "not in shadow",
+            Verdict::Enforced => "enforced",
+        }
+    }
+}
+
+/// The gate of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterState {
+    pub cluster: String,
+    /// `shadow`, or `v2 for ops-admins, shadow for the rest`.
+    pub rollout: String,
+    pub verdict: Verdict,
+    /// What is missing, a phrase each.
+    pub missing: Vec<String>,
+    pub terms: SoakTerms,
+    /// `None` where the cluster is not in shadow.
+    pub shadow: Option<Shadow>,
+}
+
+/// What was seen since a cluster has been in shadow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shadow {
+    pub since_utc: DateTime<Utc>,
+    /// Whole days.
+    pub days: u32,
+    /// The last drift that nobody has explained, or else the beginning.
+    pub quiet_since_utc: DateTime<Utc>,
+    /// Whole hours.
+    pub quiet_hours: u32,
+    /// Disagreements that nobody has explained, of whatever time.
+    pub unexplained: usize,
+    /// Disagreements whose sign-off stands.
+    pub signed_off: usize,
+    /// Times of which evidence is missing, the latest first, for as long as they hold the cluster.
+    pub evidence_lost: Vec<Gap>,
+    /// Requests that both gates judged on rows that the mapping still has.
+    pub requests: u64,
+    /// For each legacy role that the cluster's rows name.
+    pub admins: Vec<RoleUse>,
+    /// Rows that wait for an operator's decision: they stay on their legacy gate, and nothing here is about them.
+    pub undecided_rows: usize,
+}
+
+/// How many holders of a legacy role were seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoleUse {
+    pub role: &'static str,
+    pub seen: usize,
+    /// The threshold, or all who hold the role and are in shadow, where those are fewer.
+    pub needed: usize,
+}
+
+/// Whether somebody is in shadow under this rollout: all, or all but a cohort.
+pub fn is_in_shadow(rollout: &Rollout) -> bool {
+    rollout.mode == ClusterMode::Shadow || rollout.cohort.is_some()
+}
+
+/// Since when a cluster has been in shadow without interruption; `None` if the latest activation has it otherwise, or
+/// the kill-switch is off. `activations` are in the order of time, the latest first.
+pub fn shadow_since(cluster: &str, activations: &[Activation], flag: Flag) -> Option<DateTime<Utc>> {
+    let unbroken = activations
+        .iter()
+        .take_while(|activation| activation.rollouts.get(cluster).is_some_and(is_in_shadow));
+    let since = unbroken.last()?.at;
+    match flag {
+        Flag::NeverFlipped => Some(since),
+        // While it was off, nothing was computed.
+        Flag::On { since: flipped } => Some(since.max(flipped)),
+        Flag::Off => None,
+    }
+}
+
+/// The gate of every cluster that the mapping names, in the order of their names.
+pub fn states(evidence: &Evidence<'_>) -> Vec<ClusterState> {
+    evidence.mapping.clusters().iter().map(|(cluster, rollout)| state(evidence, cluster, rollout)).collect()
+}
+
+fn state(evidence: &Evidence<'_>, cluster: &Arc<str>, rollout: &Rollout) -> ClusterState {
+    let terms = evidence.mapping.soak_terms(cluster);
+    let since = evidence.shadow_since.get(cluster).copied().filter(|_| is_in_shadow(rollout));
+    let shadow = since.map(|since| shadow(evidence, cluster, rollout, &terms, since));
+    let missing = match (&shadow, rollout.mode) {
+        (Some(shadow), _) => missing(shadow, &terms),
+        (None, ClusterMode::Legacy) => vec!["the cluster is on its legacy gate".to_owned()],
+        (None, _) if evidence.flag == Flag::Off => vec!["FLAG_RBAC_V2 is off".to_owned()],
+        (None, ClusterMode::V2) if rollout.cohort.is_none() => Vec::new(),
+        (None, _) => vec!["no gate has activated it in shadow".to_owned()],
+    };
+    let verdict = match (missing.is_empty(), &shadow) {
+        (false, _) if !is_in_shadow(rollout) => Verdict::Legacy,
+        (false, _) => Verdict::NotReady,
+        (true, Some(_)) => Verdict::Ready,
+        (true, None) => Verdict::Enforced,
+    };
+    ClusterState {
+        cluster: cluster.to_string(),
+        rollout: rollout.to_string(),
+        verdict,
+        missing,
+        terms,
+        shadow,
+    }
+}
+
+fn shadow(
+    evidence: &Evidence<'_>,
+    cluster: &Arc<str>,
+    rollout: &Rollout,
+    terms: &SoakTerms,
+    since: DateTime<Utc>,
+) -> Shadow {
+    let of_cluster = |row: &&Row| row.cluster.as_ref() == Some(cluster);
+    let (decided, undecided): (Vec<&Row>, Vec<&Row>) =
+        evidence.mapping.rows().iter().filter(of_cluster).filter(|row| is_gated(row)).partition(is_decided);
+    let routes: BTreeSet<&str> = decided.iter().map(|row| &*row.route).collect();
+    let uses: Vec<&Use> = evidence
+        .uses
+        .get(cluster)
+        .into_iter()
+        .flatten()
+        .filter(|one| routes.contains(one.route.as_str()))
+        .collect();
+    let drift = || evidence.disagreements.iter().filter(|drift| drift.cluster == **cluster);
+    let unexplained = || drift().filter(|drift| !drift.is_explained());
+    let overflow = evidence.overflow.iter().filter(|overflow| overflow.cluster == **cluster);
+    let last_unexplained = unexplained()
+        .map(|drift| drift.last_seen_at_utc)
+        .chain(overflow.map(|one| one.last_seen_at_utc))
+        .max();
+    let quiet_since = last_unexplained.map_or(since, |last| last.max(since));
+    Shadow {
+        since_utc: since,
+        days: whole(evidence.now - since, TimeDelta::days(1)),
+        quiet_since_utc: quiet_since,
+        quiet_hours: whole(evidence.now - quiet_since, TimeDelta::hours(1)),
+        unexplained: unexplained().count(),
+        signed_off: drift().filter(|drift| drift.is_explained()).count(),
+        evidence_lost: gaps::holding(evidence.gaps, cluster, since, terms, evidence.now),
+        requests: uses.iter().map(|one| one.requests).sum(),
+        admins: admins(evidence.people, rollout, terms, &decided, &uses),
+        undecided_rows: undecided.len(),
+    }
+}
+
+fn is_gated(row: &Row) -> bool {
+    matches!(row.kind, RowKind::Gated { .. })
+}
+
+fn is_decided(row: &&Row) -> bool {
+    matches!(row.kind, RowKind::Gated { v2: V2Gate::Requires { .. }, .. })
+}
+
+fn whole(time: TimeDelta, unit: TimeDelta) -> u32 {
+    u32::try_from(time.num_seconds() / unit.num_seconds()).unwrap_or(0)
+}
+
+fn admins(
+    people: &[Person],
+    rollout: &Rollout,
+    terms: &SoakTerms,
+    rows: &[&Row],
+    uses: &[&Use],
+) -> Vec<RoleUse> {
+    let named: BTreeSet<LegacyRole> = rows
+        .iter()
+        .filter_map(|row| match &row.kind {
+            RowKind::Gated { legacy, .. } => legacy.as_ref(),
+            _ => None,
+        })
+        .flatten()
+        .copied()
+        .collect();
+    let callers: BTreeSet<&str> = uses.iter().filter_map(|one| one.admin.as_deref()).collect();
+    // Whoever is in the cohort is decided by V2 already and cannot be seen in shadow.
+    let in_shadow: Vec<&Person> = people
+        .iter()
+        .filter(|person| person.kind == CallerKind::Admin)
+        .filter(|person| rollout.mode_for(&person.id, &person.groups) == ClusterMode::Shadow)
+        .collect();
+    let role_use = |role: LegacyRole| {
+        let holders: Vec<&&Person> =
+            in_shadow.iter().filter(|person| person.legacy.contains(&role)).collect();
+        RoleUse {
+            role: role.as_str(),
+            seen: holders.iter().filter(|person| callers.contains(&*person.id)).count(),
+            needed: holders.len().min(terms.admins as usize),
+        }
+    };
+    named.into_iter().map(role_use).collect()
+}
+
+fn missing(shadow: &Shadow, terms: &SoakTerms) -> Vec<String> {
+    let mut missing = Vec::new();
+    let until = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%MZ");
+    if shadow.days < terms.shadow_days {
+        let end = shadow.since_utc + TimeDelta::days(i64::from(terms.shadow_days));
+        missing.push(format!(
+            "{} of {} days in shadow, until {}",
+            shadow.days,
+            terms.shadow_days,
+            until(end)
+        ));
+    }
+    if shadow.quiet_hours < terms.quiet_hours {
+        let end = shadow.quiet_since_utc + TimeDelta::hours(i64::from(terms.quiet_hours));
+        missing.push(format!(
+            "{} of {} hours without unexplained drift, until {}",
+            shadow.quiet_hours,
+            terms.quiet_hours,
+            until(end)
+        ));
+    }
+    missing.extend(gaps::phrases(&shadow.evidence_lost, terms));
+    if shadow.requests < u64::from(terms.requests) {
+        missing.push(format!("{} of {} requests that both gates judged", shadow.requests, terms.requests));
+    }
+    for RoleUse { role, seen, needed } in &shadow.admins {
+        if seen < needed {
+            missing.push(format!("{seen} of {needed} admins with the legacy role {role}"));
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+use chrono::TimeZone as _;
+use policy::decision::Direction;
+
+use super::*;
+use crate::drift::{Fingerprints, Key, Review, SignOff, Standing};
+
+const MAPPING: &str = "version = 1\n\
+    [clusters]\nS1 = \"shadow\"\nS2 = \"v2\"\nS3 = \"legacy\"\nS4 = { mode = \"v2\", groups = [\"first\"] }\n\
+    [soak]\nshadow_days = 7\nquiet_hours = 48\nrequests = 100\nadmins = 2\n\
+    [blueprints.a]\ncluster = \"S1\"\n[blueprints.a.routes]\n\
+    \"GET /a\" = { legacy = [\"superadmin\", \"ops\"], role = \"reader\" }\n\
+    \"GET /u\" = { legacy = [\"readonly\"], undecided = \"AMBIGUOUS-1\", options = { A = \"console-user\" } }\n\
+    [blueprints.d]\ncluster = \"S4\"\n[blueprints.d.routes]\n\
+    \"GET /d\" = { legacy = [\"ops\"], role = \"reader\" }\n";
+
+fn now() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, 29, 12, 0, 0).single().expect("a time that exists")
+}
+
+fn ago(hours: i64) -> DateTime<Utc> {
+    now() - TimeDelta::hours(hours)
+}
+
+fn admin(id: &str, legacy: &[LegacyRole], groups: &[&str]) -> Person {
+    Person {
+        kind: CallerKind::Admin,
+        id: id.into(),
+        legacy: legacy.iter().copied().collect(),
+        groups: groups.iter().map(|group| (*group).into()).collect(),
+        break_glass: false,
+    }
+}
+
+fn drift(cluster: &str, last_seen: DateTime<Utc>, standing: Option<Standing>) -> Disagreement {
+    let key = Key {
+        route: "GET /a".into(),
+        actor_kind: CallerKind::Admin,
+        actor_id: "anna".into(),
+        direction: Direction::WouldNewlyDeny,
+    };
+    let sign_off = SignOff {
+        key: key.clone(),
+        reason: "r".into(),
+        signed_by: "ben".into(),
+        signed_at_utc: now(),
+        fingerprints: Fingerprints { demand_sha256: String::new(), grants_sha256: String::new() },
+    };
+    Disagreement {
+        id: key.id(),
+        key,
+        cluster: cluster.into(),
+        reason: "missing_role".into(),
+        count: 1,
+        first_seen_at_utc: last_seen,
+        last_seen_at_utc: last_seen,
+        mappings: vec!["m".into()],
+        sign_off: standing.map(|standing| Review { sign_off, standing }),
+    }
+}
+
+fn uses(route: &str, admin: Option<&str>, requests: u64) -> Use {
+    Use { route: route.into(), admin: admin.map(str::to_owned), requests }
+}
+
+/// What is known; each case changes a part of what makes S1 ready to the hour.
+struct Known {
+    shadow_since: Option<DateTime<Utc>>,
+    flag: Flag,
+    disagreements: Vec<Disagreement>,
+    overflow: Vec<Overflow>,
+    gaps: Vec<Gap>,
+    uses: Vec<Use>,
+    people: Vec<Person>,
+}
+
+fn ready() -> Known {
+    Known {
+        shadow_since: Some(ago(7 * 24)),
+        flag: Flag::NeverFlipped,
+        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Stands))],
+        overflow: Vec::new(),
+        gaps: Vec::new(),
+        uses: vec![
+            uses("GET /a", Some("anna"), 49),
+            uses("GET /a", Some("ben"), 50),
+            uses("GET /a", None, 1),
+            uses("GET /u", Some("dora"), 1_000),
+        ],
+        people: vec![
+            admin("anna", &[LegacyRole::Superadmin, LegacyRole::Ops], &[]),
+            admin("ben", &[LegacyRole::Ops], &[]),
+            admin("cleo", &[LegacyRole::Ops], &[]),
+            admin("dora", &[LegacyRole::Readonly], &[]),
+        ],
+    }
+}
+
+fn state_of(cluster: &str, known: &Known) -> ClusterState {
+    let mapping = Mapping::parse("routes.toml", MAPPING).expect("a sound mapping");
+    let name: Arc<str> = cluster.into();
+    let since = known.shadow_since.map(|since| (name.clone(), since)).into_iter().collect();
+    let uses = [(name, known.uses.clone())].into();
+    let states = states(&Evidence {
+        mapping: &mapping,
+        shadow_since: &since,
+        flag: known.flag,
+        disagreements: &known.disagreements,
+        overflow: &known.overflow,
+        gaps: &known.gaps,
+        uses: &uses,
+        people: &known.people,
+        now: now(),
+    });
+    states.into_iter().find(|state| state.cluster == cluster).expect("a cluster of the mapping")
+}
+
+fn overflow(cluster: &str) -> Overflow {
+    Overflow {
+        cluster: cluster.into(),
+        direction: Direction::WouldNewlyDeny,
+        count: 3,
+        first_seen_at_utc: ago(10),
+        last_seen_at_utc: ago(2),
+    }
+}
+
+#[test]
+fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
+    let quiet = "2 of 48 hours without unexplained drift, until 2026-03-31 10:00Z";
+    let table: [(&str, Known, &[&str]); 13] = [
+        ("all of it, to the hour", ready(), &[]),
+        (
+            "an hour too short",
+            Known { shadow_since: Some(ago(7 * 24 - 1)), ..ready() },
+            &["6 of 7 days in shadow, until 2026-03-29 13:00Z"],
+        ),
+        (
+            "drift two hours ago",
+            Known { disagreements: vec![drift("S1", ago(2), None)], ..ready() },
+            &[quiet],
+        ),
+        (
+            "its sign-off has ended",
+            Known { disagreements: vec![drift("S1", ago(2), Some(Standing::GrantsChanged))], ..ready() },
+            &[quiet],
+        ),
+        (
+            "its row was changed",
+            Known { disagreements: vec![drift("S1", ago(2), Some(Standing::RowChanged))], ..ready() },
+            &[quiet],
+        ),
+        ("another cluster's drift", Known { disagreements: vec![drift("S4", ago(2), None)], ..ready() }, &[]),
+        ("drift beyond the bound", Known { overflow: vec![overflow("S1")], ..ready() }, &[quiet]),
+        ("another's beyond the bound", Known { overflow: vec![overflow("S4")], ..ready() }, &[]),
+        (
+            "one request too few",
+            Known {
+                uses: vec![uses("GET /a", Some("anna"), 49), uses("GET /a", Some("ben"), 50)],
+                ..ready()
+            },
+            &["99 of 100 requests that both gates judged"],
+        ),
+        (
+            "undecided and unknown rows do not count",
+            Known {
+                uses: vec![
+                    uses("GET /a", Some("anna"), 1),
+                    uses("GET /a", Some("ben"), 1),
+                    uses("GET /u", None, 1_000),
+                    uses("GET /gone", None, 1_000),
+                ],
+                ..ready()
+            },
+            &["2 of 100 requests that both gates judged"],
+        ),
+        (
+            "only one of three who hold ops was seen",
+            Known { uses: vec![uses("GET /a", Some("ben"), 100)], ..ready() },
+            &["0 of 1 admins with the legacy role superadmin", "1 of 2 admins with the legacy role ops"],
+        ),
+        (
+            "the kill-switch is off",
+            Known { shadow_since: None, flag: Flag::Off, ..ready() },
+            &["FLAG_RBAC_V2 is off"],
+        ),
+        (
+            "it was never activated",
+            Known { shadow_since: None, ..ready() },
+            &["no gate has activated it in shadow"],
+        ),
+    ];
+    for (case, known, missing) in table {
+        let state = state_of("S1", &known);
+        assert_eq!(state.missing, missing, "{case}");
+        let verdict = if missing.is_empty() { Verdict::Ready } else { Verdict::NotReady };
+        assert_eq!(state.verdict, verdict, "{case}");
+    }
+}
+
+fn gap(cluster: Option<&str>, until: DateTime<Utc>, lost: Lost) -> Gap {
+    Gap {
+        since_utc: until - TimeDelta::minutes(2),
+        until_utc: until,
+        cluster: cluster.map(str::to_owned),
+        lost,
+        gate: "gate-1/77".into(),
+    }
+}
+
+/// What is missing may have been a disagreement that nobody has explained, and holds the cluster as long as one would.
+#[test]
+fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
+    let told = "evidence was lost between 2026-03-29 09:58:00Z and 2026-03-29 10:00:00Z: ";
+    let end = "; until 2026-03-31 10:00Z";
+    let of_drift = |cluster, until| gap(cluster, until, Lost::Disagreements(12));
+    let table: [(&str, Vec<Gap>, Vec<String>); 8] = [
+        (
+            "disagreements",
+            vec![of_drift(Some("S1"), ago(2))],
+            vec![format!("{told}12 disagreement(s) of gate-1/77 were not kept{end}")],
+        ),
+        (
+            "requests",
+            vec![gap(Some("S1"), ago(2), Lost::Decisions(1))],
+            vec![format!("{told}1 request(s) of gate-1/77 were not counted{end}")],
+        ),
+        (
+            "a gate that was killed, of whatever cluster",
+            vec![gap(None, ago(2), Lost::LastSeconds)],
+            vec![format!("{told}gate-1/77 ended without its last word{end}")],
+        ),
+        ("another cluster's", vec![of_drift(Some("S4"), ago(2))], vec![]),
+        ("of paths without a row", vec![of_drift(Some(""), ago(2))], vec![]),
+        ("long enough ago", vec![of_drift(Some("S1"), ago(48))], vec![]),
+        ("before it was in shadow", vec![of_drift(None, ago(7 * 24 + 1))], vec![]),
+        (
+            "many",
+            (0..9).map(|hours| of_drift(None, ago(50 - hours))).collect(),
+            vec![
+                "evidence was lost between 2026-03-27 17:58:00Z and 2026-03-27 18:00:00Z: 12 disagreement(s) of \
+                 gate-1/77 were not kept; until 2026-03-29 18:00Z"
+                    .to_owned(),
+                "evidence was lost between 2026-03-27 16:58:00Z and 2026-03-27 17:00:00Z: 12 disagreement(s) of \
+                 gate-1/77 were not kept; until 2026-03-29 17:00Z"
+                    .to_owned(),
+                "evidence was lost between 2026-03-27 15:58:00Z and 2026-03-27 16:00:00Z: 12 disagreement(s) of \
+                 gate-1/77 were not kept; until 2026-03-29 16:00Z"
+                    .to_owned(),
+                "3 more time(s) of which evidence was lost".to_owned(),
+            ],
+        ),
+    ];
+    for (case, gaps, missing) in table {
+        let state = state_of("S1", &Known { gaps, ..ready() });
+        assert_eq!(state.missing, missing, "{case}");
+        assert_eq!(state.verdict == Verdict::Ready, missing.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn what_is_not_in_shadow_says_so() {
+    let known = Known { shadow_since: None, ..ready() };
+    let verdicts = ["S2", "S3", "S4"].map(|cluster| state_of(cluster, &known).verdict);
+    assert_eq!(verdicts, [Verdict::Enforced, Verdict::Legacy, Verdict::NotReady]);
+    assert_eq!(state_of("S3", &known).missing, ["the cluster is on its legacy gate"]);
+    // The kill-switch puts V2 back on its legacy gate.
+    let off = Known { shadow_since: None, flag: Flag::Off, ..ready() };
+    let verdicts = ["S1", "S2", "S4"].map(|cluster| state_of(cluster, &off).verdict);
+    assert_eq!(verdicts, [Verdict::NotReady, Verdict::Legacy, Verdict::NotReady]);
+    assert_eq!(state_of("S2", &off).missing, ["FLAG_RBAC_V2 is off"]);
+}
+
+/// Whoever is in the cohort is decided by V2: it would be waited for in vain that shadow mode sees them.
+#[test]
+fn a_cohort_is_not_waited_for() {
+    let uses = vec![uses("GET /d", Some("ben"), 100)];
+    let people = vec![admin("anna", &[LegacyRole::Ops], &["first"]), admin("ben", &[LegacyRole::Ops], &[])];
+    let state = state_of("S4", &Known { uses, people, ..ready() });
+    assert_eq!((state.verdict, &state.missing[..]), (Verdict::Ready, &[][..]));
+    let shadow = state.shadow.expect("the rest is in shadow");
+    assert_eq!(shadow.admins, [RoleUse { role: "ops", seen: 1, needed: 1 }]);
+}
+
+#[test]
+fn shadow_counts_from_its_last_interruption() {
+    let shadow = || Rollout::everybody(ClusterMode::Shadow);
+    let v2 = || Rollout::everybody(ClusterMode::V2);
+    let cohort = || {
+        let mapping = Mapping::parse("routes.toml", MAPPING).expect("a sound mapping");
+        mapping.clusters()["S4"].clone()
+    };
+    let other: fn() -> Rollout = || Rollout::LEGACY;
+    let history = |rollouts: Vec<Option<Rollout>>| -> Vec<Activation> {
+        let activation = |(index, rollout): (usize, Option<Rollout>)| Activation {
+            at: ago(index as i64),
+            rollouts: rollout.map(|rollout| ("S1".into(), rollout)).into_iter().collect(),
+        };
+        rollouts.into_iter().enumerate().map(activation).collect()
+    };
+    let table = [
+        ("never activated", vec![], None),
+        ("once", vec![Some(shadow())], Some(ago(0))),
+        ("restarts do not matter", vec![Some(shadow()), Some(shadow()), Some(shadow())], Some(ago(2))),
+        ("a cohort is shadow for the rest", vec![Some(cohort()), Some(shadow())], Some(ago(1))),
+        ("and back", vec![Some(shadow()), Some(cohort()), Some(shadow())], Some(ago(2))),
+        ("V2 was tried", vec![Some(shadow()), Some(v2()), Some(shadow())], Some(ago(0))),
+        ("rolled back", vec![Some(shadow()), Some(other()), Some(shadow())], Some(ago(0))),
+        ("the cluster was not there", vec![Some(shadow()), None, Some(shadow())], Some(ago(0))),
+        ("not in shadow", vec![Some(other()), Some(shadow())], None),
+    ];
+    for (case, rollouts, since) in table {
+        assert_eq!(shadow_since("S1", &history(rollouts), Flag::NeverFlipped), since, "{case}");
+    }
+    let long = history(vec![Some(shadow()), Some(shadow()), Some(shadow())]);
+    assert_eq!(shadow_since("S1", &long, Flag::On { since: ago(1) }), Some(ago(1)), "flipped on since");
+    assert_eq!(shadow_since("S1", &long, Flag::On { since: ago(9) }), Some(ago(2)), "on all the time");
+    assert_eq!(shadow_since("S1", &long, Flag::Off), None);
+}
+
+#[test]
+fn a_block_fits_a_terminal() {
+    let mut known = ready();
+    known.disagreements.push(drift("S1", ago(2), None));
+    let expected = "\
+S1  shadow: not ready
+    days in shadow              7 of 7       since 2026-03-22 12:00Z
+    hours without drift         2 of 48      since 2026-03-29 10:00Z
+    requests                  100 of 100
+    admins: superadmin          1 of 1
+    admins: ops                 2 of 2
+    disagreements: 2 unexplained, 1 signed off
+    1 row(s) wait for a decision and stay on their legacy gate
+    missing: 2 of 48 hours without unexplained drift, until 2026-03-31 10:00Z
+";
+    assert_eq!(text::block(&state_of("S1", &known)), expected);
+    let enforced = text::block(&state_of("S2", &Known { shadow_since: None, ..ready() }));
+    assert_eq!(enforced, "S2  v2: enforced\n");
+}

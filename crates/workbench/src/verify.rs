@@ -1,0 +1,277 @@
+//! The documents' tests for each route (302 for nobody, the view for the role, 403 with its audit row without), and for what
+//! no row covers, as cases that a running gate can be asked. Pure.
+//!
+//! What is expected is worked out here, from the table and the gate in force: the running gate is not asked what it thinks
+//! of itself.
+
+mod body;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::decision::body::BodyKind;
+use policy::decision::{Control, GateInForce, Target, gate_in_force};
+use policy::mapping::{Mapping, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use policy::method::{Method, MethodSet};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::{LegacyRole, Requirement};
+
+/// Where throwaway admins fall among a hundred equal shares of all: in no cohort that is not everybody.
+pub const LAST_PERCENTILE: u64 = 99;
+
+/// Everything that a throwaway admin is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holding {
+    pub legacy: BTreeSet<LegacyRole>,
+    /// Roles that are held directly; what they inherit comes with them.
+    pub roles: BTreeSet<Arc<str>>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    Nobody,
+    /// With a bearer token that only Console could verify.
+    Bearer,
+    Admin(Holding),
+}
+
+/// What has to come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// To the login page.
+    Login,
+    /// 401.
+    Unauthorized,
+    /// The gate would forward it.
+    Allow,
+    /// 403, with exactly one audit row.
+    Deny,
+    /// 410.
+    Gone,
+}
+
+/// One request and what has to come of it.
+#[derive(Clone, Debug)]
+pub struct Case<'m> {
+    /// The row that decides; `None` where `unmapped` does.
+    pub row: Option<&'m Row>,
+    pub method: Method,
+    /// A decoded path.
+    pub path: String,
+    /// The type and text of a body that the row can read.
+    pub body: Option<(&'static str, String)>,
+    pub who: Who,
+    /// In a few words, for the report.
+    pub said: &'static str,
+    pub expect: Expect,
+}
+
+/// The cases of a mapping.
+#[derive(Debug)]
+pub struct Plan<'m> {
+    pub cases: Vec<Case<'m>>,
+    /// Rows that no request reaches, so that there is nothing to ask.
+    pub out_of_reach: Vec<&'m Row>,
+}
+
+/// Works the cases out for every row that `wanted` takes, with a method that its path does not have, and, if
+/// `with_uncovered`, for paths without a row.
+pub fn plan<'m>(
+    mapping: &'m Mapping,
+    catalog: &Catalog,
+    control: &Control,
+    wanted: impl Fn(&Row) -> bool,
+    with_uncovered: bool,
+) -> Plan<'m> {
+    let mut plan = Plan { cases: Vec::new(), out_of_reach: Vec::new() };
+    let regions = mapping.regions(mapping).all;
+    let mut uncovered = BTreeSet::new();
+    for row in mapping.rows().iter().filter(|row| wanted(row)) {
+        let mut asked = MethodSet::EMPTY;
+        for region in regions.iter().filter(|region| region.new.is_some_and(|new| new.offset == row.offset)) {
+            for method in region.methods.iter().filter(|method| is_asked(row, *method)) {
+                if !asked.contains(method) {
+                    asked = asked.with(method);
+                    let at = At { row: Some(row), method, path: &region.example };
+                    plan.cases.extend(at.cases(row, mapping, catalog, control));
+                }
+            }
+            let has_row = |method: &Method| Target::of(mapping, &region.example, *method).row().is_some();
+            let undeclared = Method::ALL.into_iter().find(|method| !has_row(method));
+            uncovered.extend(undeclared.map(|method| (region.example.clone(), method)));
+        }
+        if asked.is_empty() {
+            plan.out_of_reach.push(row);
+        }
+    }
+    if with_uncovered {
+        let regions = regions.iter().filter(|region| region.is_uncovered());
+        let requests =
+            regions.flat_map(|region| region.methods.iter().map(|method| (region.example.clone(), method)));
+        uncovered.extend(requests);
+    }
+    for (path, method) in uncovered {
+        plan.cases.extend(At { row: None, method, path: &path }.unmapped(mapping.unmapped()));
+    }
+    plan
+}
+
+/// The methods that a row names. Of those that Flask adds, OPTIONS is asked where the answer is another one: where the row
+/// asks for a body, which OPTIONS has not.
+fn is_asked(row: &Row, method: Method) -> bool {
+    row.methods.contains(method) || (method == Method::Options && !row.kind.body_rules().is_empty())
+}
+
+/// A request.
+struct At<'m, 'p> {
+    row: Option<&'m Row>,
+    method: Method,
+    path: &'p str,
+}
+
+impl<'m> At<'m, '_> {
+    fn case(&self, who: Who, said: &'static str, expect: Expect) -> Case<'m> {
+        Case { row: self.row, method: self.method, path: self.path.to_owned(), body: None, who, said, expect }
+    }
+
+    /// Where no row decides.
+    fn unmapped(&self, unmapped: Unmapped) -> Vec<Case<'m>> {
+        let (nobody, bearer, admin) = match unmapped {
+            Unmapped::Deny => (Expect::Login, Expect::Login, Expect::Deny),
+            Unmapped::Forward => (Expect::Allow, Expect::Allow, Expect::Allow),
+        };
+        vec![
+            self.case(Who::Nobody, "nobody", nobody),
+            self.case(Who::Bearer, "a machine of Console's", bearer),
+            self.case(Who::Admin(Holding::default()), "an admin without a role", admin),
+        ]
+    }
+
+    fn cases(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, control: &Control) -> Vec<Case<'m>> {
+        let nobody = |expect| self.case(Who::Nobody, "nobody", expect);
+        let anyone = |expect| self.case(Who::Admin(Holding::default()), "an admin without a role", expect);
+        let challenge = match row.unauthenticated {
+            Unauthenticated::Redirect => Expect::Login,
+            Unauthenticated::Status401 => Expect::Unauthorized,
+        };
+        match &row.kind {
+            RowKind::Gone => vec![nobody(Expect::Gone)],
+            RowKind::Public | RowKind::Upstream => vec![nobody(Expect::Allow)],
+            RowKind::Machine => {
+                vec![
+                    nobody(Expect::Unauthorized),
+                    anyone(Expect::Unauthorized),
+                    self.case(Who::Bearer, "a machine of Console's", Expect::Allow),
+                ]
+            }
+            RowKind::Session => vec![nobody(challenge), anyone(Expect::Allow)],
+            RowKind::Gated { legacy, v2, .. } => {
+                let mode = mapping.rollout_of(row).mode_at(&BTreeSet::new(), Some(LAST_PERCENTILE));
+                let mut cases = vec![nobody(challenge)];
+                match (gate_in_force(v2, mode, control), v2) {
+                    (GateInForce::V2, V2Gate::Requires { base, .. }) => {
+                        cases.extend(self.v2(row, catalog, base));
+                    }
+                    _ => cases.extend(self.legacy(legacy.as_ref())),
+                }
+                cases
+            }
+        }
+    }
+
+    /// Each accepted legacy role is enough by itself; all the others together are not.
+    fn legacy(&self, accepted: Option<&BTreeSet<LegacyRole>>) -> Vec<Case<'m>> {
+        let none = BTreeSet::new();
+        let accepted = accepted.unwrap_or(&none);
+        let holding = |legacy: BTreeSet<LegacyRole>| Who::Admin(Holding { legacy, roles: BTreeSet::new() });
+        let one = accepted.iter().map(|role| {
+            self.case(holding([*role].into()), "an admin with one accepted legacy role", Expect::Allow)
+        });
+        let others = LegacyRole::ALL.into_iter().filter(|role| !accepted.contains(role)).collect();
+        one.chain([
+            self.case(holding(others), "an admin with every other legacy role", Expect::Deny),
+            self.case(holding(BTreeSet::new()), "an admin without a role", Expect::Deny),
+        ])
+        .collect()
+    }
+
+    /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
+    /// each kind of body that the row tells apart.
+    fn v2(&self, row: &Row, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
+        let without = |requirement: &Requirement| {
+            let roles =
+                catalog.roles.iter().filter(|role| !brings(catalog, role, requirement)).cloned().collect();
+            Who::Admin(Holding { legacy: LegacyRole::ALL.into(), roles })
+        };
+        if holder_of(catalog, base).is_none() {
+            return vec![self.case(without(base), "an admin with every role that there is", Expect::Deny)];
+        }
+        let rules = row.kind.body_rules();
+        let kinds = BodyKind::all(rules, self.method);
+        let kinds = if kinds.is_empty() { vec![BodyKind::NoRule] } else { kinds };
+        let mut cases = Vec::new();
+        for kind in kinds {
+            let met = rules.iter().filter(|rule| kind.meets(rule) || kind == BodyKind::Unreadable);
+            let further: Vec<&Requirement> = met.map(|rule| &rule.requires).collect();
+            let body = body::of_kind(rules, kind);
+            let by_body = self.by_body(catalog, base, &further, kind);
+            cases.extend(by_body.into_iter().map(|case| Case { body: body.clone(), ..case }));
+            if kind == BodyKind::NoRule {
+                let denied = self.case(without(base), "an admin with every other role", Expect::Deny);
+                cases.push(Case { body, ..denied });
+            }
+        }
+        cases
+    }
+
+    /// Who passes and who does not with one kind of body, for which `further` is asked for besides the row's own.
+    fn by_body(
+        &self,
+        catalog: &Catalog,
+        base: &Requirement,
+        further: &[&Requirement],
+        kind: BodyKind<'_>,
+    ) -> Vec<Case<'m>> {
+        let holding = |roles: BTreeSet<Arc<str>>| Who::Admin(Holding { legacy: BTreeSet::new(), roles });
+        let own: BTreeSet<Arc<str>> = holder_of(catalog, base).into_iter().collect();
+        let more: Vec<Option<Arc<str>>> = further.iter().map(|one| holder_of(catalog, one)).collect();
+        let all = more.iter().flatten().chain(&own).cloned().collect();
+        if kind == BodyKind::Unreadable {
+            return vec![self.case(holding(all), "an admin with every role, without a body", Expect::Deny)];
+        }
+        if further.is_empty() {
+            return vec![self.case(holding(own), "an admin with the role", Expect::Allow)];
+        }
+        let mut cases = Vec::new();
+        // What no role brings, nobody can be given.
+        if more.iter().all(Option::is_some) {
+            cases.push(self.case(holding(all), "an admin with all roles, by the body", Expect::Allow));
+        }
+        let is_brought = |one: &&Requirement| own.iter().any(|role| brings(catalog, role, one));
+        if !further.iter().all(is_brought) {
+            let said = "an admin with the row's role alone, by the body";
+            cases.push(self.case(holding(own), said, Expect::Deny));
+        }
+        cases
+    }
+}
+
+/// Whether a role brings what is required with it.
+fn brings(catalog: &Catalog, role: &Arc<str>, requirement: &Requirement) -> bool {
+    let roles = catalog.with_inherited([role.clone()]);
+    match requirement {
+        Requirement::Role(name) => roles.contains(name),
+        Requirement::Permission(name) => catalog.permissions_of(&roles).contains(name),
+    }
+}
+
+/// The role that brings what is required, and least besides.
+fn holder_of(catalog: &Catalog, requirement: &Requirement) -> Option<Arc<str>> {
+    let bringing = catalog.roles.iter().filter(|role| brings(catalog, role, requirement));
+    bringing.min_by_key(|role| catalog.with_inherited([(*role).clone()]).len()).cloned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! The admin address: health, readiness, metrics, the audit events that services report, and what programs may ask of the
+//! gate. Never to be reached from outside.
+
+pub mod authzen;
+pub mod forward_auth;
+pub mod gate;
+pub mod health;
+pub mod ingest;
+pub mod metrics;
+pub mod problem;
+pub mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get, post};
+
+use crate::edge::listener::Listener;
+use crate::edge::tls::CertificateHolder;
+use crate::edge::upstream::Upstreams;
+use crate::journal::AuditWriter;
+use crate::ruling::Gate;
+use crate::settings::Api;
+use crate::store::SharedStore;
+
+/// What the endpoints look at.
+#[derive(Clone)]
+pub struct AdminState {
+    pub gate: Arc<Gate>,
+    pub store: SharedStore,
+    pub upstreams: Arc<Upstreams>,
+    pub audit: AuditWriter,
+    pub ingest: Arc<ingest::Ingest>,
+    /// Who may ask.
+    pub callers: Arc<service::Services>,
+    pub settings: Api,
+    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Whether the proxy accepts connections.
+    pub listener: Listener,
+    /// Where the gate ends TLS.
+    pub certificates: Option<Arc<CertificateHolder>>,
+}
+
+/// The endpoints. Those that nobody may use are not there.
+pub fn router(state: AdminState) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/audit/events", post(ingest::post).layer(DefaultBodyLimit::max(ingest::MOST_BYTES)));
+    if !state.callers.is_empty() {
+        router = router.merge(authzen::router()).merge(gate::router());
+    }
+    if state.settings.forward_auth {
+        router = router.route("/forward-auth", any(forward_auth::answer));
+    }
+    router.with_state(state)
+}

@@ -1,0 +1,118 @@
+//! What is answered.
+
+use std::sync::Arc;
+
+use policy::decision::Answer;
+use policy::rbac::{Requirement, Standing};
+use serde::Serialize;
+
+use crate::ruling::evaluation::{Evaluation, Holding, Moment};
+use policy::decision::gate_word;
+
+/// One answer. Only `decision` is to be acted on; the rest explains it.
+#[derive(Debug, Serialize)]
+pub(super) struct Decision {
+    pub(super) decision: bool,
+    context: Context,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Context {
+    /// `allowed` or `held`; else the reason of an audit row, `login`, `unauthorized`, `gone`, a refusal of the firewall, or
+    /// what of the question is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// `active`, or why the subject stands for nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Arc<str>>,
+    /// The gate that decided: `legacy`, `shadow`, `v2`, or `none` where no role was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<&'static str>,
+    /// What would have been enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    required: Vec<String>,
+    /// The roles or permissions that it rests on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    through: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Fault>,
+}
+
+/// Why one of several questions could not be read.
+#[derive(Debug, Serialize)]
+struct Fault {
+    status: u16,
+    message: String,
+}
+
+impl Decision {
+    /// About a request.
+    pub(super) fn of_route(evaluation: Evaluation, moment: &Moment) -> Decision {
+        let Evaluation { verdict, route, cluster, standing } = evaluation;
+        let (decision, reason, required, through) = match verdict.answer {
+            Answer::Allow(permit) => (true, "allowed", Vec::new(), permit.roles_used().to_vec()),
+            Answer::Deny(denial) => (false, denial.reason.word(), denial.required, Vec::new()),
+            Answer::Login => (false, "login", Vec::new(), Vec::new()),
+            Answer::Unauthorized => (false, "unauthorized", Vec::new(), Vec::new()),
+            Answer::Gone => (false, "gone", Vec::new(), Vec::new()),
+        };
+        let context = Context {
+            reason: Some(reason),
+            subject: Some(word(standing)),
+            route,
+            cluster,
+            gate: Some(gate_word(verdict.gate)),
+            required,
+            through,
+            mapping_sha256: Some(moment.mapping.sha256().to_string()),
+            epoch: Some(moment.control.epoch.0),
+            error: None,
+        };
+        Decision { decision, context }
+    }
+
+    /// About a role or permission.
+    pub(super) fn of_holding(holding: Holding, requirement: &Requirement, moment: &Moment) -> Decision {
+        let reason = match (holding.held, requirement) {
+            (true, _) => "held",
+            (false, Requirement::Role(_)) => "missing_role",
+            (false, Requirement::Permission(_)) => "missing_permission",
+        };
+        let context = Context {
+            reason: Some(reason),
+            subject: Some(word(holding.standing)),
+            required: if holding.held { Vec::new() } else { vec![requirement.to_string()] },
+            epoch: Some(moment.control.epoch.0),
+            ..Context::default()
+        };
+        Decision { decision: holding.held, context }
+    }
+
+    /// No, for the gate does not know what is asked for.
+    pub(super) fn unanswerable(reason: &'static str) -> Decision {
+        Decision { decision: false, context: Context { reason: Some(reason), ..Context::default() } }
+    }
+
+    /// No to one of several questions, which could not be read.
+    pub(super) fn malformed(message: String) -> Decision {
+        let error = Some(Fault { status: 400, message });
+        Decision { decision: false, context: Context { error, ..Context::default() } }
+    }
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Unknown => "unknown",
+        Standing::Disabled => "disabled",
+        Standing::SessionEnded => "session_ended",
+    }
+}

@@ -1,0 +1,182 @@
+//! What can be asked.
+//!
+//! | `resource.type` | `resource.id` | `action.name` | the question |
+//! |---|---|---|---|
+//! | `route` | a path and query, as it would stand in a request | a method | would the gate let this request through |
+//! | `role`, `permission` | its name in the RBAC V2 tables | `hold` | does the subject hold it |
+//!
+//! The subject is of the type `admin`, with the id of a row of `admins`, or `machine`, with the id of a machine token. An
+//! admin's `properties.session` names the session too, where Console keeps sessions. What a request would carry can stand
+//! in `context`: `body`, which is sent as JSON, or `form`, sent as a form. Without it a body cannot be read.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use policy::firewall::{Http2Start, Policy, Refusal, Request, inspect_fields};
+use policy::identity::Subject;
+use policy::ids::{AdminId, MachineTokenId, SessionId};
+use policy::rbac::Requirement;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The longest name of anything, in bytes.
+const LONGEST: usize = 256;
+
+/// The parts of a question, any of which an evaluation of several may leave to the defaults. Members that the
+/// specification leaves to others are ignored.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Parts {
+    subject: Option<Entity>,
+    action: Option<Action>,
+    resource: Option<Entity>,
+    context: Option<Map<String, Value>>,
+}
+
+/// A subject or a resource.
+#[derive(Clone, Debug, Deserialize)]
+struct Entity {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    #[serde(default)]
+    properties: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Action {
+    name: String,
+}
+
+/// A whole question.
+#[derive(Debug)]
+pub(super) enum Question {
+    Route {
+        subject: Subject,
+        asked: Asked,
+    },
+    Holding {
+        subject: Subject,
+        requirement: Requirement,
+    },
+    /// One that the gate has no answer to, and so answers with no; why.
+    Unknown(&'static str),
+}
+
+/// A request that is asked about.
+#[derive(Debug)]
+pub(super) struct Asked {
+    method: String,
+    target: String,
+    /// With its content type.
+    body: Option<(&'static str, Vec<u8>)>,
+}
+
+impl Parts {
+    /// These parts, and where there is none that of `defaults`.
+    pub(super) fn or(self, defaults: &Parts) -> Parts {
+        Parts {
+            subject: self.subject.or_else(|| defaults.subject.clone()),
+            action: self.action.or_else(|| defaults.action.clone()),
+            resource: self.resource.or_else(|| defaults.resource.clone()),
+            context: self.context.or_else(|| defaults.context.clone()),
+        }
+    }
+
+    /// Puts the question together.
+    ///
+    /// # Errors
+    ///
+    /// A part is missing or malformed; which, in words.
+    pub(super) fn question(&self) -> Result<Question, String> {
+        let subject = self.subject.as_ref().ok_or("`subject` is missing")?;
+        let action = self.action.as_ref().ok_or("`action` is missing")?;
+        let resource = self.resource.as_ref().ok_or("`resource` is missing")?;
+        let Some(subject) = subject.subject()? else { return Ok(Question::Unknown("unknown_subject_type")) };
+        let requirement = match resource.kind.as_str() {
+            "route" => {
+                let body = self.context.as_ref().map_or(Ok(None), body)?;
+                let (method, target) = (action.name.clone(), resource.id.clone());
+                return Ok(Question::Route { subject, asked: Asked { method, target, body } });
+            }
+            "role" => Requirement::Role(name(&resource.id, "resource.id")?.into()),
+            "permission" => Requirement::Permission(name(&resource.id, "resource.id")?.into()),
+            _ => return Ok(Question::Unknown("unknown_resource_type")),
+        };
+        if action.name != "hold" {
+            return Ok(Question::Unknown("unknown_action"));
+        }
+        Ok(Question::Holding { subject, requirement })
+    }
+}
+
+impl Entity {
+    /// The subject; `None` for a type that the gate does not know.
+    fn subject(&self) -> Result<Option<Subject>, String> {
+        let id = name(&self.id, "subject.id")?;
+        match self.kind.as_str() {
+            "admin" => {
+                let session = match self.properties.get("session") {
+                    None | Some(Value::Null) => None,
+                    Some(Value::String(session)) => {
+                        Some(SessionId::new(name(session, "subject.properties.session")?))
+                    }
+                    Some(_) => return Err("`subject.properties.session` must be a text".into()),
+                };
+                Ok(Some(Subject::Admin { id: AdminId::new(id), session }))
+            }
+            "machine" => Ok(Some(Subject::Enrolled(MachineTokenId::new(id)))),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Asked {
+    /// The request as the firewall takes it: what it would refuse, nobody may do.
+    pub(super) fn request(&self, policy: &Policy) -> Result<Request, Refusal> {
+        let start = Http2Start {
+            method: self.method.as_bytes(),
+            path: self.target.as_bytes(),
+            authority: Some(policy.allowed_hosts.first().map_or("localhost", String::as_str).as_bytes()),
+            ends_stream: self.body.is_none(),
+        };
+        let length = self.body().map_or(0, <[u8]>::len).to_string();
+        let fields = self.body.iter().flat_map(|(content_type, _)| {
+            [("content-type", *content_type), ("content-length", length.as_str())]
+        });
+        let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        inspect_fields(&start, fields, policy)
+    }
+
+    /// The body that was given.
+    pub(super) fn body(&self) -> Option<&[u8]> {
+        self.body.as_ref().map(|(_, bytes)| bytes.as_slice())
+    }
+}
+
+/// Something that can be the name of a row.
+fn name<'n>(text: &'n str, part: &str) -> Result<&'n str, String> {
+    if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
+        return Err(format!("`{part}` must be 1 to {LONGEST} bytes without control characters"));
+    }
+    Ok(text)
+}
+
+fn body(context: &Map<String, Value>) -> Result<Option<(&'static str, Vec<u8>)>, String> {
+    match (context.get("body"), context.get("form")) {
+        (None, None) => Ok(None),
+        (Some(body @ Value::Object(_)), None) => {
+            Ok(Some(("application/json", body.to_string().into_bytes())))
+        }
+        (Some(_), None) => Err("`context.body` must be an object".into()),
+        (None, Some(Value::Object(fields))) => Ok(Some(("application/x-www-form-urlencoded", form(fields)?))),
+        (None, Some(_)) => Err("`context.form` must be an object".into()),
+        (Some(_), Some(_)) => Err("`context.body` and `context.form` exclude each other".into()),
+    }
+}
+
+fn form(fields: &Map<String, Value>) -> Result<Vec<u8>, String> {
+    let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs = fields.iter().map(|(name, value)| match value {
+        Value::String(value) => Ok(format!("{}={}", encoded(name), encoded(value))),
+        _ => Err("the members of `context.form` must be texts".to_owned()),
+    });
+    Ok(pairs.collect::<Result<Vec<String>, String>>()?.join("&").into_bytes())
+}

@@ -1,0 +1,182 @@
+//! `/forward-auth`: a proxy in front of Console asks about each request that it holds.
+//!
+//! nginx (`auth_request`) says which request it is in `X-Original-Method` and `X-Original-URI`, Traefik and Caddy in
+//! `X-Forwarded-Method`, `-Uri` and `-Host`. The head of that request is written anew from these and from the fields that a
+//! ruling depends on, and goes the way of every request: the same firewall, the same ruling, its denial audited before the
+//! 403. A 2xx carries the assertion, which the proxy is to hand on to Console.
+//!
+//! The proxy asks before there is a body. Where V2 needs one to decide, the answer is no (`body_unreadable`).
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use metrics::{counter, histogram};
+use policy::decision::Permit;
+use policy::decision::body::BodyError;
+use policy::firewall::{Request, inspect};
+use policy::ids::RequestId;
+use tokio::time::Instant;
+
+use super::AdminState;
+use crate::assertion;
+use crate::ruling::Gate;
+use crate::ruling::answer::Answer;
+use crate::ruling::client::client_address;
+use crate::ruling::request::{BodySource, Incoming, Ruling};
+
+/// Which proxy asks, by the fields that it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Front {
+    /// Knows 2xx, 401 and 403 and takes everything else for a failure of its own.
+    Nginx,
+    /// Traefik or Caddy, which hand any answer but 2xx on to the client.
+    Forwarding,
+}
+
+/// The request line that a proxy asks about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RequestLine<'h> {
+    method: &'h HeaderValue,
+    target: &'h HeaderValue,
+}
+
+/// The endpoint.
+pub async fn answer(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+    let started = Instant::now();
+    let id = crate::random::request_id();
+    let (word, answer) = match asked(&headers) {
+        Err(detail) => ("refused", malformed(detail, id)),
+        Ok((front, head)) => match inspect(&head, &state.gate.policy) {
+            Err(refusal) => {
+                counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
+                tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
+                ("refused", Answer::to_refusal(refusal, id))
+            }
+            Ok(request) => ruled(&state.gate, front, &request, id).await,
+        },
+    };
+    histogram!("gate_decision_seconds").record(started.elapsed());
+    counter!("gate_forward_auth_total", "outcome" => word).increment(1);
+    in_http(&answer)
+}
+
+/// Which proxy asks, and the head that it asks about.
+///
+/// A client can send fields of the other family through a proxy that does not clear them. Two that disagree would let it
+/// choose which request is ruled on, so they are refused, as is half of a family.
+fn asked(headers: &HeaderMap) -> Result<(Front, Vec<u8>), &'static str> {
+    let original = request_line(headers, "x-original-method", "x-original-uri")?;
+    let forwarded = request_line(headers, "x-forwarded-method", "x-forwarded-uri")?;
+    let (front, line, host) = match (original, forwarded) {
+        (Some(original), Some(forwarded)) if original != forwarded => {
+            return Err("the proxy's fields name two different requests");
+        }
+        (Some(line), _) => (Front::Nginx, line, "host"),
+        (None, Some(line)) => (Front::Forwarding, line, "x-forwarded-host"),
+        (None, None) => return Err("the proxy's fields do not say which request this is about"),
+    };
+    let mut head = [line.method.as_bytes(), b" ", line.target.as_bytes(), b" HTTP/1.1\r\n"].concat();
+    let mut write = |name: &str, value: &HeaderValue| {
+        head.extend_from_slice(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    };
+    for value in headers.get_all(host) {
+        write("host", value);
+    }
+    for (name, value) in headers.iter().filter(|(name, _)| matters(name.as_str())) {
+        write(name.as_str(), value);
+    }
+    head.extend_from_slice(b"\r\n");
+    Ok((front, head))
+}
+
+fn request_line<'h>(
+    headers: &'h HeaderMap,
+    method: &str,
+    target: &str,
+) -> Result<Option<RequestLine<'h>>, &'static str> {
+    match (single(headers, method)?, single(headers, target)?) {
+        (Some(method), Some(target)) => Ok(Some(RequestLine { method, target })),
+        (None, None) => Ok(None),
+        _ => Err("the proxy's fields name a method without a target, or a target without a method"),
+    }
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err("a field of the proxy's is repeated"),
+    }
+}
+
+/// Whether a ruling, or the form of its answer, depends on a field: credentials, what the client takes, where it is.
+fn matters(name: &str) -> bool {
+    matches!(name, "authorization" | "cookie" | "accept" | "x-forwarded-for")
+        || name.starts_with("hx-")
+        || name.ends_with("-signature")
+        || name.contains("-signature-")
+}
+
+async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId) -> (&'static str, Answer) {
+    // Whoever asks here is a proxy of one's own, and appended the address that it was called from.
+    let hops = gate.options.trusted_hops.max(1);
+    let client = client_address(None, request.forwarded_for(), hops);
+    let ruling = gate.rule(&Incoming { request, id, client, is_probe: false }, &mut NoBody).await;
+    let answer = match &ruling {
+        Ruling::Forward(permit) => permitted(gate, permit, request, id),
+        _ => Answer::to_ruling(&ruling, request, id, &gate.options.login_path)
+            .unwrap_or_else(|| malformed("the ruling has no answer", id)),
+    };
+    (ruling.word(), if front == Front::Nginx { for_nginx(answer) } else { answer })
+}
+
+fn permitted(gate: &Gate, permit: &Permit, request: &Request, id: RequestId) -> Answer {
+    let (method, path) = (request.method(), request.target().path_raw());
+    let assertion = gate.assertions.sign(permit, method, path, id, gate.clock.now());
+    Answer {
+        status: 200,
+        fields: vec![
+            ("cache-control", "no-store".to_owned()),
+            ("x-request-id", id.to_string()),
+            (assertion::HEADER, assertion),
+        ],
+        body: String::new(),
+    }
+}
+
+/// A redirect to the login page is a 401 to `auth_request`; `Location` still says where to.
+fn for_nginx(answer: Answer) -> Answer {
+    let status = if answer.status == 302 { 401 } else { answer.status };
+    Answer { status, ..answer }
+}
+
+fn malformed(detail: &str, id: RequestId) -> Answer {
+    Answer::plain(400, "refused", "Bad Request", detail, crate::ruling::message::Form::Problem, id)
+}
+
+fn in_http(answer: &Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body.clone()).into_response();
+    for (name, value) in &answer.fields {
+        match HeaderValue::from_str(value) {
+            Ok(value) => drop(response.headers_mut().insert(*name, value)),
+            // Without one of its fields an answer says something else.
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+    response
+}
+
+/// The body that never comes.
+struct NoBody;
+
+#[async_trait]
+impl BodySource for NoBody {
+    async fn read(&mut self, _limit: usize) -> Result<Vec<u8>, BodyError> {
+        Err(BodyError::Incomplete)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! `POST /api/v1/audit/events`: services report what happened to customers' data (Queue SC-A3).
+//!
+//! A service token, a rate for each of them, events that are known by their id, and rows in the same chain as the
+//! gate's own. An answer of 201 means that every event is durable.
+
+mod event;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use ledger::customer::CustomerEvent;
+use metrics::counter;
+use serde_json::{Value, json};
+
+use super::AdminState;
+use super::problem::Problem;
+use super::service::Services;
+use crate::clock::SharedClock;
+use crate::journal::AuditWriter;
+use crate::store::SharedStore;
+
+/// The most events in one request.
+const MOST_EVENTS: usize = 100;
+/// The most bytes of one request.
+pub const MOST_BYTES: usize = 1024 * 1024;
+
+/// What the endpoint needs.
+pub struct Ingest {
+    sources: Services,
+    audit: AuditWriter,
+    store: SharedStore,
+    clock: SharedClock,
+}
+
+impl Ingest {
+    /// Takes events from `sources`, and spends one of their rate for each.
+    pub fn new(sources: Services, audit: AuditWriter, store: SharedStore, clock: SharedClock) -> Ingest {
+        Ingest { sources, audit, store, clock }
+    }
+
+    /// Writes those events that are new. All are durable when this returns.
+    async fn write(&self, source: &str, events: Vec<CustomerEvent>) -> Result<usize, Problem> {
+        let mut drafts = Vec::new();
+        for event in events {
+            match self.store.by_id(event.id).await {
+                Ok(None) => drafts.push(event.into_draft(self.clock.now())),
+                Ok(Some(known)) => {
+                    let names_source = known.actor_id.as_deref() == Some(source);
+                    let tenant = known.detail.as_ref().and_then(|detail| detail.0.get("tenant").cloned());
+                    if !names_source || tenant != Some(json!(event.tenant_id)) {
+                        return Err(conflict(event.id));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "reported events could not be looked up");
+                    return Err(unavailable());
+                }
+            }
+        }
+        let count = drafts.len();
+        let writes = drafts.into_iter().map(|draft| self.audit.write_draft(draft));
+        for outcome in futures::future::join_all(writes).await {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "reported events could not be made durable");
+                return Err(unavailable());
+            }
+        }
+        Ok(count)
+    }
+
+    async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
+        let source = self.sources.identify(headers).await?;
+        let body: Value =
+            serde_json::from_slice(body).map_err(|_| Problem::bad_request("the body is no JSON"))?;
+        let events = match body.get("events") {
+            Some(Value::Array(events)) if events.len() <= MOST_EVENTS => events.as_slice(),
+            Some(Value::Array(_)) => return Err(too_large()),
+            _ => std::slice::from_ref(&body),
+        };
+        let prefix = |place: usize| match body.get("events") {
+            Some(_) => format!("/events/{place}"),
+            None => String::new(),
+        };
+        self.sources.spend(&source, events.len())?;
+        let mut faults = Vec::new();
+        let mut read = Vec::new();
+        for (place, value) in events.iter().enumerate() {
+            match event::read(value, &source, self.clock.now()) {
+                Ok(event) => read.push(event),
+                Err(found) => faults.extend(found.into_iter().map(|fault| {
+                    json!({ "pointer": format!("{}{}", prefix(place), fault.pointer), "detail": fault.detail })
+                })),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(unsound(faults));
+        }
+        let reported = read.len();
+        let written = self.write(&source, read).await?;
+        counter!("gate_ingested_events_total", "source" => source).increment(written as u64);
+        let answer = json!({ "accepted": written, "known_already": reported - written });
+        Ok((StatusCode::CREATED, Json(answer)).into_response())
+    }
+}
+
+/// The endpoint.
+pub async fn post(
+    State(state): State<AdminState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let outcome = match body {
+        Ok(body) => state.ingest.take(&headers, &body).await,
+        Err(_) => Err(too_large()),
+    };
+    outcome.unwrap_or_else(Problem::into_response)
+}
+
+fn too_large() -> Problem {
+    Problem::too_large(format!("at most {MOST_EVENTS} events and {MOST_BYTES} bytes in one request"))
+}
+
+/// What is wrong with which field (a JSON pointer, RFC 6901).
+fn unsound(errors: Vec<Value>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Unsound events", "no event was taken").with_errors(errors)
+}
+
+fn conflict(id: uuid::Uuid) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "Conflict", format!("the id {id} is another event's already"))
+}
+
+fn unavailable() -> Problem {
+    Problem::unavailable("the events could not be made durable; send them again")
+}

@@ -1,0 +1,338 @@
+//! The front: reads each request's head off the socket, before anything else parses it.
+//!
+//! pingora parses leniently and bounds each read, not the whole head. So the front reads the head itself, under one
+//! deadline; the firewall judges the raw bytes; and pingora is handed a head that the gate wrote, as bytes read
+//! ahead. No parser behind this one ever sees a byte of the client's head, nor, through [`super::socket`], a byte that
+//! is not of the body that belongs to it.
+//!
+//! Where the gate ends TLS, the front shakes hands first, in the place that the connection has among those that may be
+//! open; from there on the stream is read like any other.
+
+mod http2;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use metrics::counter;
+use pingora::apps::{HttpServerApp as _, ReusedHttpStream, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Shutdown, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use policy::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
+use policy::ids::RequestId;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::gateway::{Arrival, Gateway};
+use super::socket::{ClientSocket, PREFACE};
+use crate::edge::listener::Listener;
+use crate::edge::tls::Acceptor;
+use crate::ruling::answer::{Answer, HSTS};
+use crate::settings::Settings;
+
+/// What a head usually needs; larger ones grow it.
+const HEAD_BUFFER: usize = 2 * 1024;
+/// How long, and how much, a refused client may go on sending before its connection is dropped.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+/// How long a gate that stops waits for one more request on a connection that is idle. A client that is just about to
+/// send could not know that nobody reads any more: its request would be lost. So it is answered, with `Connection: close`.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// How often a gate that stops looks for connections that are still open.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The times that a connection is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    head: Duration,
+    idle: Duration,
+    body: Option<Duration>,
+    write: Option<Duration>,
+    total: Option<Duration>,
+}
+
+/// Accepts connections and feeds their requests to pingora.
+pub struct Front {
+    proxy: Arc<HttpProxy<Gateway>>,
+    policy: Policy,
+    patience: Patience,
+    h2c: bool,
+    tls: Option<Acceptor>,
+    hsts: Option<String>,
+    connections: Connections,
+    listener: Listener,
+}
+
+/// The connections that are open.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Connections {
+    fn at_most(most: usize) -> Connections {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Connections { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// Returns when the last one is closed. For a gate that takes no new ones any more.
+    pub async fn none_left(&self) {
+        loop {
+            // First of all a pause: a connection that was accepted a moment ago is not counted yet.
+            tokio::time::sleep(LOOK).await;
+            if self.free.available_permits() == self.most {
+                return;
+            }
+        }
+    }
+}
+
+/// Why no head came.
+enum NoHead {
+    /// The client went away, said nothing for too long, or the gate is stopping.
+    Closed,
+    Refused(Refusal),
+}
+
+impl Front {
+    /// A front for `proxy`, whose modules are initialised; over TLS where there is an acceptor.
+    pub fn new(
+        proxy: HttpProxy<Gateway>,
+        policy: Policy,
+        settings: &Settings,
+        tls: Option<Acceptor>,
+        listener: Listener,
+    ) -> Front {
+        Front {
+            proxy: Arc::new(proxy),
+            policy,
+            patience: Patience {
+                head: settings.firewall.head_timeout_ms.duration(),
+                idle: settings.firewall.idle_timeout_ms.duration(),
+                body: settings.firewall.body_timeout_ms.bound(),
+                write: settings.upstream.write_timeout_ms.bound(),
+                total: settings.upstream.total_timeout_ms.bound(),
+            },
+            h2c: settings.listen.h2c,
+            tls,
+            hsts: settings.tls.hsts(),
+            connections: Connections::at_most(settings.firewall.max_connections.0),
+            listener,
+        }
+    }
+
+    /// The connections that it serves, for whoever waits for their end.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
+    }
+
+    /// The stream as it is read from here on: over TLS where the gate ends it. `None`: there was no handshake.
+    async fn secure(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Some(tls) = &self.tls else { return Some(stream) };
+        let mut stopping = shutdown.clone();
+        let handshake = tokio::select! {
+            biased;
+            handshake = tls.accept(stream) => handshake,
+            () = stopped(&mut stopping) => return None,
+        };
+        match handshake {
+            Ok(stream) => Some(stream),
+            Err(failed) => {
+                // The alert that tells why is written already and waits to be sent.
+                if let Some(mut stream) = failed {
+                    let _ = timeout(LINGER, linger(&mut stream, b"")).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// Waits for the first bytes of a request, if none came with the request before.
+    async fn await_request(&self, client: &mut ClientSocket, shutdown: &ShutdownWatch) -> Result<(), NoHead> {
+        if !client.ahead().is_empty() {
+            return Ok(());
+        }
+        let mut stopping = shutdown.clone();
+        let first = tokio::select! {
+            biased;
+            read = timeout(self.patience.idle, client.fill()) => read,
+            () = stopped(&mut stopping) => timeout(LAST_REQUEST, client.fill()).await,
+        };
+        if matches!(first, Ok(Ok(1..))) { Ok(()) } else { Err(NoHead::Closed) }
+    }
+
+    /// Whether the connection begins with the preface of HTTP/2. What was read to tell stays with the socket.
+    async fn begins_http2(
+        &self,
+        client: &mut ClientSocket,
+        shutdown: &ShutdownWatch,
+    ) -> Result<bool, NoHead> {
+        self.await_request(client, shutdown).await?;
+        let deadline = Instant::now() + self.patience.head;
+        loop {
+            let length = client.ahead().len().min(PREFACE.len());
+            if client.ahead()[..length] != PREFACE[..length] {
+                return Ok(false);
+            }
+            if length == PREFACE.len() {
+                return Ok(true);
+            }
+            if !matches!(timeout_at(deadline, client.fill()).await, Ok(Ok(1..))) {
+                return Err(NoHead::Closed);
+            }
+        }
+    }
+
+    /// Reads one head.
+    async fn read_head(
+        &self,
+        client: &mut ClientSocket,
+        shutdown: &ShutdownWatch,
+    ) -> Result<Request, NoHead> {
+        self.await_request(client, shutdown).await?;
+        let deadline = Instant::now() + self.patience.head;
+        let mut search = HeadSearch::default();
+        loop {
+            match search.advance(client.ahead(), &self.policy.limits) {
+                HeadState::Complete(length) => {
+                    let head = client.ahead().split_to(length);
+                    return inspect(&head, &self.policy).map_err(NoHead::Refused);
+                }
+                HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal)),
+                HeadState::Partial => {}
+            }
+            // One deadline for the whole head: a byte a second must not hold a connection for ever.
+            match timeout_at(deadline, client.fill()).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
+                Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout)),
+            }
+        }
+    }
+
+    /// Hands one request to pingora. Gives the connection back when it can carry another one.
+    async fn serve(
+        &self,
+        client: Box<ClientSocket>,
+        request: Request,
+        arrival: Arrival,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Box<ClientSocket>> {
+        let mut head = Vec::with_capacity(HEAD_BUFFER);
+        request.write_head(&mut head);
+        let keep_alive = request.keep_alive() && !*shutdown.borrow();
+        let mut session = ServerSession::new_http1(client);
+        session.set_keepalive(keep_alive.then(|| self.patience.idle.as_secs().max(1)));
+        session.set_read_timeout(self.patience.body);
+        session.set_write_timeout(self.patience.write);
+        session.set_pipelined_prefix(BytesMut::from(head.as_slice()));
+        session.set_connection_user_context(Some(Box::new(Arrival {
+            request: Some(Box::new(request)),
+            ..arrival
+        })));
+        let exchange = self.proxy.process_new_http(session, shutdown);
+        self.within_total(exchange).await?.consume().0.into_any().downcast().ok()
+    }
+
+    /// One exchange, within the time that is set for all of it.
+    async fn within_total(
+        &self,
+        exchange: impl Future<Output = Option<ReusedHttpStream>>,
+    ) -> Option<ReusedHttpStream> {
+        let Some(total) = self.patience.total else { return exchange.await };
+        timeout(total, exchange).await.unwrap_or_else(|_| {
+            counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
+            tracing::warn!(?total, "an exchange took longer than `upstream.total_timeout_ms`; it was ended");
+            None
+        })
+    }
+
+    /// Says of a request that it was refused.
+    fn count_refusal(refusal: Refusal, id: RequestId) {
+        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
+        counter!("gate_requests_total", "outcome" => "refused").increment(1);
+        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
+    }
+
+    async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
+        let id = crate::random::request_id();
+        Front::count_refusal(refusal, id);
+        let mut answer = Answer::to_refusal(refusal, id);
+        if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
+            answer = answer.with(HSTS, hsts.clone());
+        }
+        let _ = timeout(LINGER, linger(stream, &answer.to_closing_bytes())).await;
+    }
+}
+
+/// Writes the answer and swallows what the client is still sending: closing at once would reset the connection, and
+/// the client would never read why.
+async fn linger(stream: &mut Stream, answer: &[u8]) -> std::io::Result<()> {
+    stream.write_all(answer).await?;
+    stream.flush().await?;
+    AsyncWriteExt::shutdown(stream).await?;
+    let mut swallowed = 0;
+    let mut scrap = [0_u8; 4096];
+    while swallowed < LINGER_BYTES {
+        match stream.read(&mut scrap).await? {
+            0 => break,
+            read => swallowed += read,
+        }
+    }
+    Ok(())
+}
+
+async fn stopped(shutdown: &mut ShutdownWatch) {
+    while !*shutdown.borrow_and_update() {
+        if shutdown.changed().await.is_err() {
+            // The server is gone, and with it whoever could say that it stops.
+            return;
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        self.listener.accepted();
+        let Ok(place) = self.connections.free.clone().try_acquire_owned() else {
+            counter!("gate_connections_refused_total").increment(1);
+            return None;
+        };
+        let stream = self.secure(stream, shutdown).await?;
+        let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
+        let peer = stream.get_socket_digest().and_then(|digest| {
+            digest.peer_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip))
+        });
+        let mut client = Box::new(ClientSocket::new(stream));
+        if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {
+            self.serve_http2(client, shutdown, place).await;
+            return None;
+        }
+        loop {
+            let read = self.read_head(&mut client, shutdown).await.and_then(|request| {
+                let begun = client.begin_body(request.framing(), request.upgrade());
+                begun.map(|()| request).map_err(NoHead::Refused)
+            });
+            let request = match read {
+                Ok(request) => request,
+                Err(NoHead::Closed) => {
+                    // Over TLS an end without a goodbye could be anybody's doing.
+                    Shutdown::shutdown(&mut *client).await;
+                    return None;
+                }
+                Err(NoHead::Refused(refusal)) => {
+                    self.refuse(client.socket(), refusal).await;
+                    return None;
+                }
+            };
+            let arrival = Arrival { request: None, peer };
+            client = self.serve(client, request, arrival, shutdown).await?;
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What an operator asks about a rollout, gathered from the store as of one moment: for commands and the API alike.
+
+mod drift;
+pub mod registry;
+mod running;
+mod soak;
+
+use policy::diagnostic::Diagnostics;
+
+use crate::facts::registry::RegistryError;
+use crate::store::StoreError;
+pub use drift::{DriftReport, drift};
+pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
+pub use soak::{evidence_lost, soak};
+
+/// Why nothing can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkbenchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A gate that runs on this database would have recorded what it activated.
+    #[error("no gate has activated a mapping on this database yet")]
+    NoMapping,
+    #[error("the running mapping cannot be read by this version: {0}")]
+    Unsound(#[from] Diagnostics),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}

@@ -1,0 +1,178 @@
+//! The soak gate of every cluster.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use policy::ids::MappingSha256;
+use policy::mapping::{Mapping, Rollout};
+use workbench::drift::Situation;
+use workbench::soak::gaps::phrases;
+use workbench::soak::{
+    Activation, ClusterState, Evidence, Flag, Gap, Lost, Use, is_in_shadow, shadow_since, states,
+};
+
+use super::{WorkbenchError, drift};
+use crate::facts::registry::Registry;
+use crate::journal::decision_log::DecisionRecord;
+use crate::store::evidence::{EvidenceKind, SilentGate, StoredGap};
+use crate::store::{SharedStore, StoreError};
+
+/// A gate says three times a minute how far it is. One that has not for this long has ended without its last word, or is
+/// cut off from the database; in both cases what it saw last is missing.
+const SILENT: TimeDelta = TimeDelta::minutes(2);
+
+/// The gate of every cluster that the running mapping names, as of `now`.
+///
+/// # Errors
+///
+/// The database is away or holds a broken row.
+pub async fn soak(
+    store: &SharedStore,
+    mapping: &Mapping,
+    now: DateTime<Utc>,
+) -> Result<Vec<ClusterState>, WorkbenchError> {
+    let flag = match store.rbac_v2_flip().await? {
+        None => Flag::NeverFlipped,
+        Some(flip) if flip.enabled => Flag::On { since: flip.changed_at_utc },
+        Some(_) => Flag::Off,
+    };
+    let activations = activations(store, mapping).await?;
+    let since: BTreeMap<Arc<str>, DateTime<Utc>> = mapping
+        .clusters()
+        .keys()
+        .filter_map(|cluster| Some((cluster.clone(), shadow_since(cluster, &activations, flag)?)))
+        .collect();
+    let mut uses = BTreeMap::new();
+    for (cluster, since) in &since {
+        uses.insert(cluster.clone(), uses_of(store, cluster, *since).await?);
+    }
+    let gaps = match since.values().min() {
+        Some(oldest) => gaps(store, *oldest, now).await?,
+        None => Vec::new(),
+    };
+    let registry = Registry::read(store, now).await?;
+    let situation = Situation::new(mapping, &registry.catalog, &registry.people);
+    let drift = drift(store, &situation).await?;
+    Ok(states(&Evidence {
+        mapping,
+        shadow_since: &since,
+        flag,
+        disagreements: &drift.disagreements,
+        overflow: &drift.overflow,
+        gaps: &gaps,
+        uses: &uses,
+        people: &registry.people,
+        now,
+    }))
+}
+
+/// What a list of disagreements cannot show: the times of which evidence was lost, as long as they hold a cluster. Of one
+/// cluster, or of all.
+///
+/// # Errors
+///
+/// As [`soak`].
+pub async fn evidence_lost(
+    store: &SharedStore,
+    mapping: &Mapping,
+    now: DateTime<Utc>,
+    cluster: Option<&str>,
+) -> Result<Vec<String>, WorkbenchError> {
+    let mut told = Vec::new();
+    for state in soak(store, mapping, now).await? {
+        if cluster.is_none_or(|wanted| wanted == state.cluster)
+            && let Some(shadow) = &state.shadow
+        {
+            told.extend(phrases(&shadow.evidence_lost, &state.terms));
+        }
+    }
+    // One that is about every cluster is told once.
+    told.sort();
+    told.dedup();
+    Ok(told)
+}
+
+/// What was lost since, and which gates have gone silent since.
+async fn gaps(store: &SharedStore, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Vec<Gap>, StoreError> {
+    let mut gaps: Vec<Gap> = store.gaps(since).await?.into_iter().map(recorded).collect();
+    let mut silent: BTreeMap<String, Gap> = BTreeMap::new();
+    for gate in store.silent_gates(since - SILENT, now - SILENT).await? {
+        // It is silent about drift and decisions alike: one gap.
+        let gap = silenced(gate);
+        silent
+            .entry(gap.gate.clone())
+            .and_modify(|known| known.until_utc = known.until_utc.max(gap.until_utc))
+            .or_insert(gap);
+    }
+    gaps.extend(silent.into_values());
+    Ok(gaps)
+}
+
+fn recorded(row: StoredGap) -> Gap {
+    let count = row.occurrences.unsigned_abs();
+    let is_drift = row.kind == EvidenceKind::Drift.word();
+    Gap {
+        since_utc: row.since_utc,
+        until_utc: row.until_utc,
+        cluster: Some(row.cluster),
+        lost: if is_drift { Lost::Disagreements(count) } else { Lost::Decisions(count) },
+        gate: row.gate,
+    }
+}
+
+fn silenced(gate: SilentGate) -> Gap {
+    Gap {
+        since_utc: gate.complete_until_utc,
+        until_utc: gate.complete_until_utc + SILENT,
+        cluster: None,
+        lost: Lost::LastSeconds,
+        gate: gate.gate,
+    }
+}
+
+/// The activations back to where no cluster that is in shadow now was in shadow without interruption.
+async fn activations(store: &SharedStore, mapping: &Mapping) -> Result<Vec<Activation>, StoreError> {
+    let mut unbroken: Vec<&Arc<str>> = mapping
+        .clusters()
+        .iter()
+        .filter(|(_, rollout)| is_in_shadow(rollout))
+        .map(|(name, _)| name)
+        .collect();
+    let mut known: HashMap<String, BTreeMap<Arc<str>, Rollout>> = HashMap::new();
+    let mut activations = Vec::new();
+    let stored = store.activations(u32::MAX).await?;
+    for activation in stored.into_iter().filter(|activation| activation.outcome == "activated") {
+        if unbroken.is_empty() {
+            break;
+        }
+        if !known.contains_key(&activation.sha256) {
+            let rollouts = rollouts(store, &activation.sha256).await?;
+            known.insert(activation.sha256.clone(), rollouts);
+        }
+        let rollouts = known.get(&activation.sha256).cloned().unwrap_or_default();
+        unbroken.retain(|cluster| rollouts.get(*cluster).is_some_and(is_in_shadow));
+        activations.push(Activation { at: activation.activated_at_utc, rollouts });
+    }
+    Ok(activations)
+}
+
+/// None where the text is not kept, or was for an older version of the gate: nobody can tell then that it was shadow.
+async fn rollouts(store: &SharedStore, sha256: &str) -> Result<BTreeMap<Arc<str>, Rollout>, StoreError> {
+    let text = store.mapping_text(&MappingSha256::new(sha256)).await?.unwrap_or_default();
+    Ok(Mapping::parse(sha256, &text).map_or_else(|_| BTreeMap::new(), |mapping| mapping.clusters().clone()))
+}
+
+async fn uses_of(store: &SharedStore, cluster: &str, since: DateTime<Utc>) -> Result<Vec<Use>, StoreError> {
+    // Only what was judged in shadow is counted, so the hour in which shadow began counts too.
+    let stored = store.judged_in_shadow(cluster, DecisionRecord::hour_of(since)).await?;
+    let is_admin = |kind: &str| kind == policy::rbac::census::CallerKind::Admin.word();
+    Ok(stored
+        .into_iter()
+        .map(|row| Use {
+            route: row.route,
+            requests: row.count.unsigned_abs(),
+            admin: is_admin(&row.actor_kind).then_some(row.actor_id),
+        })
+        .collect())
+}

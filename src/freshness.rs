@@ -1,0 +1,270 @@
+//! What a caller holds, proven current.
+//!
+//! The rule (the decided tension about invariant I-1, "read live, cache no credential"): a request may use a cached
+//! answer only after an epoch read that began after the request arrived, and only if nothing that concerns the caller has
+//! changed between the epoch at which the answer was read and the one that was observed. Requests that wait at the same
+//! time share one read, so the cost does not grow with load. A change that was committed before a request arrived is
+//! therefore always seen.
+//!
+//! ```text
+//! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[anna], if it was read at or after the last change that
+//!                          |                           concerns anna; or one load that finds such an epoch
+//!                          +--> ledger: which changes concern whom
+//! ```
+//!
+//! What concerns whom is for the [`ledger`] to say. A row may say `freshness = "push"` instead: then the epoch is what the
+//! database has told last, for as long as it is proven that it would have told of a change ([`push`]). A command that takes
+//! something away waits at the [`barrier`] until every gate has taken note, so that for such changes push is as good as a
+//! read for each request.
+//!
+//! An answer carries the epoch of its own snapshot, and each request compares that with what it needs itself. So a load
+//! that was under way when the epoch rose cannot bring an old answer back (the trap that others fell into with moka),
+//! no matter who stores it or waits for it.
+
+pub mod barrier;
+mod keeper;
+mod ledger;
+mod notices;
+pub mod push;
+mod shared_read;
+mod strangers;
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use metrics::counter;
+use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use policy::decision::Control;
+use policy::identity::Subject;
+use policy::ids::Epoch;
+use policy::mapping::Freshness;
+use policy::rbac::{Access, Standing};
+use tokio::sync::Mutex;
+
+use crate::clock::SharedClock;
+use crate::store::control::ControlRow;
+use crate::store::{AccessSource, StoreError};
+use ledger::{Ledger, Terms};
+use notices::Notices;
+use push::{Push, PushTerms};
+use shared_read::SharedRead;
+use strangers::Strangers;
+
+/// Nothing is known about the caller, so nothing may be allowed: 503.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// A snapshot from before an epoch that was already seen: a lagging replica, or a restored backup.
+    #[error("the database answered as of epoch {answered}, although epoch {observed} was committed")]
+    Backwards { answered: Epoch, observed: Epoch },
+    /// Each operation was in time, but not all of them together.
+    #[error("the database took more than {0:?} for one decision")]
+    Late(Duration),
+    #[error("more requests wait for the epoch than the gate will hold")]
+    Overloaded,
+    /// A stranger's doing, so it is counted and not logged for each request.
+    #[error("more tokens that nobody is known to have are presented than the gate looks up")]
+    Crowded,
+}
+
+/// What stands above the mapping and does not come from the database.
+#[derive(Clone, Copy, Debug)]
+pub struct Posture {
+    /// `FLAG_RBAC_V2` in the environment at start; `None` where it is not set.
+    pub flag_at_start: Option<bool>,
+    /// `environment = "production"`: V2 is enforced only once its flag is promoted (I-11).
+    pub production: bool,
+}
+
+impl Posture {
+    /// Off in either place is off: a kill-switch that something else can overrule is none. On needs a yes.
+    fn control(self, row: &ControlRow) -> Control {
+        let rbac_v2 = match (self.flag_at_start, row.rbac_v2) {
+            (Some(false), _) | (_, Some(false)) | (None, None) => false,
+            (Some(true), None) | (_, Some(true)) => true,
+        };
+        Control { epoch: row.epoch, rbac_v2, may_enforce: !self.production || row.promoted }
+    }
+}
+
+/// Resolves callers through the cache.
+pub struct AccessResolver {
+    store: Arc<dyn AccessSource>,
+    clock: SharedClock,
+    posture: Posture,
+    ledger: Arc<Ledger>,
+    epoch: SharedRead<ControlRow>,
+    /// `None` where nothing is pushed: then every observation is strict.
+    push: Option<Push>,
+    /// By subject alone: an entry that is too old is replaced, and takes nobody else's place meanwhile. The one that was
+    /// used least recently goes first.
+    cache: Cache<Subject, Kept>,
+    strangers: Strangers,
+    flights: Flights,
+    notices: Notices,
+}
+
+/// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which things had ended.
+#[derive(Clone, Debug)]
+struct Kept {
+    access: Arc<Access>,
+    generation: u64,
+    era: u64,
+}
+
+impl Kept {
+    fn is_current(&self, terms: Terms, now: DateTime<Utc>, era: u64) -> bool {
+        // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
+        // And when the clock has gone back, what had ended may last yet.
+        self.generation == terms.generation
+            && self.access.epoch >= terms.least
+            && self.era == era
+            && !self.access.has_lapsed(now)
+    }
+}
+
+impl AccessResolver {
+    /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
+    pub fn start(store: Arc<dyn AccessSource>, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let (reader, notes) = (store.clone(), ledger.clone());
+        let epoch = SharedRead::start(move || {
+            let (reader, notes) = (reader.clone(), notes.clone());
+            async move {
+                let known = notes.known();
+                let reading = reader.control_since(known).await?;
+                notes.learn(known, &reading);
+                Ok(reading.row)
+            }
+        });
+        let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
+        AccessResolver {
+            store,
+            clock,
+            posture,
+            ledger,
+            epoch,
+            push: None,
+            cache,
+            strangers: Strangers::new(),
+            flights: Flights::default(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// Lets the database push, from the first observation on that asks for it. Until then, and for a gate that never
+    /// asks, there is no lease and no connection of its own.
+    pub fn with_push(mut self, terms: PushTerms) -> Self {
+        self.push = Some(Push::start(self.store.clone(), self.clock.clone(), self.ledger.clone(), terms));
+        self
+    }
+
+    /// Stops trusting what was pushed and gives the lease back, so that nobody has to wait for it to run out.
+    ///
+    /// # Errors
+    ///
+    /// The database did not take it; then the lease runs out.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        match &self.push {
+            Some(push) => push.leave().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The switches and the epoch: read after this call began, or what was pushed while that may be trusted.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn observe(&self, freshness: Freshness) -> Result<Control, AccessError> {
+        if freshness == Freshness::Push
+            && let Some(push) = &self.push
+            && let Some(row) = push.trusted()
+        {
+            return Ok(self.posture.control(&row));
+        }
+        Ok(self.posture.control(&self.epoch.read().await?))
+    }
+
+    /// What `subject` holds, as of `observed` or later.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer, or answered from the past; or too many tokens are presented that nobody has.
+    pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
+        let terms = self.ledger.terms(subject, observed);
+        if let Some(access) = self.kept(subject, terms).await {
+            counter!("gate_access_hits_total").increment(1);
+            return Ok(access);
+        }
+        let _turn = match subject {
+            Subject::Machine(_) if !self.cache.contains_key(subject) => Some(self.strangers.turn().await?),
+            _ => None,
+        };
+        let _flight = self.flights.of(subject).lock().await;
+        // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
+        if let Some(access) = self.kept(subject, terms).await {
+            counter!("gate_access_hits_total").increment(1);
+            return Ok(access);
+        }
+        counter!("gate_access_loads_total").increment(1);
+        // The era first: an answer by the time of one era must not be kept under the next.
+        let era = self.clock.era();
+        let loaded = self.store.access(subject, self.clock.now()).await;
+        let access = loaded.map(Arc::new).map_err(|error| AccessError::Store(Arc::new(error)))?;
+        self.notices.tell(&access.flaws);
+        if access.epoch < terms.least {
+            return Err(AccessError::Backwards { answered: access.epoch, observed: terms.least });
+        }
+        self.keep(subject, Kept { access: access.clone(), generation: terms.generation, era }).await;
+        Ok(access)
+    }
+
+    /// The cached answer, if it is current.
+    async fn kept(&self, subject: &Subject, terms: Terms) -> Option<Arc<Access>> {
+        let kept = match self.cache.get(subject).await {
+            Some(kept) => Some(kept),
+            None => self.strangers.get(subject).await,
+        };
+        kept.filter(|kept| kept.is_current(terms, self.clock.now(), self.clock.era())).map(|kept| kept.access)
+    }
+
+    /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.
+    async fn keep(&self, subject: &Subject, kept: Kept) {
+        if kept.access.standing == Standing::Unknown {
+            self.cache.invalidate(subject).await;
+            self.strangers.remember(subject, kept).await;
+        } else {
+            self.cache.insert(subject.clone(), kept).await;
+        }
+    }
+}
+
+/// Loads at a time for one subject: one. Subjects share a few locks, so that there is nothing to clean up.
+struct Flights {
+    locks: [Mutex<()>; FLIGHTS],
+    hasher: RandomState,
+}
+
+const FLIGHTS: usize = 256;
+
+impl Default for Flights {
+    fn default() -> Flights {
+        Flights { locks: std::array::from_fn(|_| Mutex::new(())), hasher: RandomState::new() }
+    }
+}
+
+impl Flights {
+    fn of(&self, subject: &Subject) -> &Mutex<()> {
+        let number = self.hasher.hash_one(subject) % FLIGHTS as u64;
+        // Less than the number of locks, so the first is only there for the compiler.
+        usize::try_from(number).ok().and_then(|number| self.locks.get(number)).unwrap_or(&self.locks[0])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Which changes concern whom, and so how old a cached answer may be.
+//!
+//! Every change of the access tables has a number: the epoch that it raised the counter to. Most changes concern
+//! everybody, for a role may be anybody's. A change of a session's row concerns those who come with that session, and says
+//! so: the database lists it under its number, in the same transaction (`gate_session_changes`).
+//!
+//! ```text
+//!   number   41    42     43     44          a reader that knew 41 reads 44, and the list 42: s7, 44: s9
+//!   listed    -    s7      -     s9     ->   everybody: 43    s9: 44    known: 44
+//! ```
+//!
+//! An answer about a subject is current if it was read at or after the last change that concerns the subject. **A number
+//! that is not listed concerns everybody**, whatever the reason: a change of a role, one that somebody made by hand, an
+//! entry that was forgotten, a jump. So the list can be too short, and never wrong by that.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use metrics::counter;
+use policy::identity::Subject;
+use policy::ids::{Epoch, SessionId};
+
+use crate::store::control::ControlReading;
+
+/// Sessions that are remembered. With one more, the last change concerns everybody, and all are forgotten.
+const MOST: usize = 8_192;
+
+/// What was learnt from all reads of the control row, strict ones and pushed ones.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Rises when the database went back, which makes every answer from before worthless.
+    generation: u64,
+    /// Up to here every change is accounted for; `None` before the first read.
+    known: Option<Epoch>,
+    /// The last change that concerns everybody.
+    everybody: Epoch,
+    /// The last change of each session's row since.
+    sessions: HashMap<SessionId, Epoch>,
+}
+
+/// What an answer must have to be current for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) generation: u64,
+    /// The epoch at which it was read, at the least.
+    pub(super) least: Epoch,
+}
+
+impl Ledger {
+    /// Up to where changes are accounted for: what the next read need not list.
+    pub(super) fn known(&self) -> Option<Epoch> {
+        self.state().known
+    }
+
+    /// Takes note of a read that began when `asked` was known, and lists the changes after it.
+    pub(super) fn learn(&self, asked: Option<Epoch>, reading: &ControlReading) {
+        let mut state = self.state();
+        let read = reading.row.epoch;
+        match (asked, state.known) {
+            (Some(asked), Some(known)) if read >= asked => {
+                if read > known {
+                    // Where the database went back meanwhile, this read lists nothing of what is between the two.
+                    if asked > known {
+                        state.concern_everybody(asked);
+                    }
+                    state.account(known.max(asked), reading);
+                }
+            }
+            (Some(asked), _) => {
+                tracing::error!(
+                    "the database went back from epoch {asked} to {read}: a restored backup, or a standby that lacked the \
+                     last changes; everything that is cached is dropped. Restart the gates that share the database"
+                );
+                counter!("gate_epoch_went_back_total").increment(1);
+                let generation = state.generation + 1;
+                *state = State { generation, known: Some(read), everybody: read, ..State::default() };
+            }
+            // Nothing was listed.
+            (None, known) if known.is_none_or(|known| read > known) => {
+                state.concern_everybody(read);
+                state.known = Some(read);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// What an answer about `subject` must have for a request that observed `observed`.
+    pub(super) fn terms(&self, subject: &Subject, observed: Epoch) -> Terms {
+        let state = self.state();
+        let least = if state.known.is_some_and(|known| known >= observed) {
+            let own = match subject {
+                Subject::Admin { session: Some(session), .. } => state.sessions.get(session),
+                Subject::Admin { session: None, .. } | Subject::Machine(_) | Subject::Enrolled(_) => None,
+            };
+            own.map_or(state.everybody, |own| state.everybody.max(*own))
+        } else {
+            observed
+        };
+        Terms { generation: state.generation, least }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Accounts for the changes after `from`, up to the one that was read.
+    fn account(&mut self, from: Epoch, reading: &ControlReading) {
+        let read = reading.row.epoch;
+        if let Some(last) = reading.last_for_everybody(from) {
+            self.concern_everybody(last);
+        }
+        for change in reading.changes.iter().filter(|change| change.epoch > self.everybody) {
+            let known = self.sessions.entry(change.session.clone()).or_default();
+            *known = (*known).max(change.epoch);
+        }
+        if self.sessions.len() > MOST {
+            self.concern_everybody(read);
+        }
+        self.known = Some(read);
+    }
+
+    /// A change that concerns everybody makes those before it of no interest.
+    fn concern_everybody(&mut self, epoch: Epoch) {
+        if epoch > self.everybody {
+            self.everybody = epoch;
+            self.sessions.retain(|_, changed| *changed > epoch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

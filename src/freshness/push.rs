@@ -1,0 +1,123 @@
+//! What the database has told, and until when it may be trusted.
+//!
+//! The rule: a request may be decided by pushed knowledge only while a lease stands that was taken *before* that
+//! knowledge was read, and the lease counts from before it was asked for.
+//!
+//! ```text
+//!   gate   t0 ── renew ──> committed ──> read ──> epoch 7, trusted until t0 + max_staleness ── renew (7) ──>
+//!   others                          ^ from here on whoever looks at the leases finds this one
+//! ```
+//!
+//! Why in this order, and in two transactions: a revocation that is committed after the renewal finds the lease and
+//! waits for it ([`super::barrier`]); one that was committed before is in what is read. Were the lease renewed in the
+//! statement that reads, its snapshot could be older than the revocation and its commit later than the look at the
+//! leases, and nobody would wait for what the gate then trusts. `tests/model` has both.
+//!
+//! A sign that the epoch rose ends the trust at once; requests read for themselves until the row was read again. So
+//! does any error, and a lease that is not renewed in time ends by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use metrics::gauge;
+use policy::ids::InstanceId;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::keeper::Keeper;
+use super::ledger::Ledger;
+use crate::clock::SharedClock;
+use crate::store::control::ControlRow;
+use crate::store::{AccessSource, StoreError};
+
+/// On which terms a gate takes part in push.
+#[derive(Clone, Debug)]
+pub struct PushTerms {
+    /// Host and process id, for people.
+    pub name: String,
+    /// How old pushed knowledge may become; also the length of the lease.
+    pub max_staleness: Duration,
+}
+
+/// The last control row, and until when it may be trusted.
+#[derive(Debug, Default)]
+pub(super) struct Pushed {
+    known: ArcSwapOption<(ControlRow, Instant)>,
+}
+
+impl Pushed {
+    /// What is known, if it may be trusted at `now`.
+    pub(super) fn trusted(&self, now: Instant) -> Option<ControlRow> {
+        let known = self.known.load();
+        let (row, until) = known.as_deref()?;
+        (now < *until).then(|| row.clone())
+    }
+
+    /// From now on `row` is known, until `until`.
+    pub(super) fn learn(&self, row: ControlRow, until: Instant) {
+        self.known.store(Some(Arc::new((row, until))));
+        gauge!("gate_push_trusted").set(1.0);
+    }
+
+    /// From now on nothing is known.
+    pub(super) fn doubt(&self) {
+        self.known.store(None);
+        gauge!("gate_push_trusted").set(0.0);
+    }
+}
+
+/// Pushed knowledge, and the task that keeps it.
+pub(super) struct Push {
+    pushed: Arc<Pushed>,
+    store: Arc<dyn AccessSource>,
+    instance: InstanceId,
+    wanted: Arc<Notify>,
+    has_left: AtomicBool,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Push {
+    /// Starts the task on the current runtime. It sleeps until knowledge is first asked for.
+    pub(super) fn start(
+        store: Arc<dyn AccessSource>,
+        clock: SharedClock,
+        ledger: Arc<Ledger>,
+        terms: PushTerms,
+    ) -> Push {
+        let pushed = Arc::new(Pushed::default());
+        let wanted = Arc::new(Notify::new());
+        let instance = InstanceId::new(uuid::Uuid::now_v7().to_string());
+        let keeper = Keeper::new(store.clone(), clock, ledger, instance.clone(), terms, pushed.clone());
+        let asked = wanted.clone();
+        let task = tokio::spawn(async move {
+            asked.notified().await;
+            keeper.run().await;
+        });
+        let task = Mutex::new(Some(task));
+        Push { pushed, store, instance, wanted, has_left: AtomicBool::new(false), task }
+    }
+
+    /// What is known, if it may be trusted now.
+    pub(super) fn trusted(&self) -> Option<ControlRow> {
+        let row = self.pushed.trusted(Instant::now());
+        if row.is_none() && !self.has_left.load(Ordering::Relaxed) {
+            self.wanted.notify_one();
+        }
+        row
+    }
+
+    /// Ends the task and the trust, then the lease: in this order, for the lease is what others wait for.
+    pub(super) async fn leave(&self) -> Result<(), StoreError> {
+        self.has_left.store(true, Ordering::Relaxed);
+        if let Some(task) = self.task.lock().await.take() {
+            task.abort();
+            // Cancelled, as was asked for.
+            let _ = task.await;
+        }
+        self.pushed.doubt();
+        self.store.leave(&self.instance).await
+    }
+}

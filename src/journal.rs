@@ -1,0 +1,28 @@
+//! The journal: what happened, made durable.
+//!
+//! The audit's records go through the [`writer`], which makes a denial's record durable before the denial is answered:
+//!
+//! ```text
+//! event -> record -> draft -> (chain) -> entry -> database, or spool -> database
+//!                                           \-> checkpoint, now and then, to a second place
+//! ```
+//!
+//! What requests report besides, drift and the decision log, is added up in memory ([`tally`]) and written behind the
+//! answers.
+
+mod backlog;
+mod bringing;
+pub mod checkpoint_sink;
+pub mod checkpoints;
+pub mod control_watch;
+pub mod decision_log;
+pub mod drift;
+pub mod erasure;
+pub mod key_file;
+pub mod kms;
+pub mod orphans;
+pub mod spool;
+pub mod tally;
+pub mod writer;
+
+pub use writer::{AuditError, AuditWriter};

@@ -1,0 +1,163 @@
+//! Checkpoints on their way to their second places, beside the writing of rows and never in its way.
+//!
+//! Each place has a task of its own, so that one that hangs costs the others nothing. What a place did not take is put
+//! there again until it is taken: a chain that is quiet afterwards has no later checkpoint that would do instead.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ledger::checkpoint::Checkpoint;
+use metrics::counter;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::checkpoint_sink::{CheckpointSink as _, FileSink, HttpSink, SinkError};
+
+/// How long a place may take with one checkpoint.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a place is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Checkpoints that may wait for one place. A gate that starts has one for each chain that it knows.
+const WAITING: usize = 256;
+
+/// A second place: whoever can cut the table's tail should not be able to cut this one's.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A line of a file.
+    File(FileSink),
+    /// A POST.
+    Http(HttpSink),
+}
+
+/// A checkpoint is not known to be in a place.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// The place did not take it.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The place did not answer.
+    #[error("it took longer than {PATIENCE:?}")]
+    Late,
+}
+
+impl Place {
+    /// Returns when the checkpoint is durable there.
+    ///
+    /// # Errors
+    ///
+    /// It is not known to be, within the time that a place has for it.
+    pub async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), NotKept> {
+        let putting = async {
+            match self {
+                Place::File(sink) => sink.put(checkpoint).await,
+                Place::Http(sink) => sink.put(checkpoint).await,
+            }
+        };
+        let outcome = match timeout(PATIENCE, putting).await {
+            Ok(outcome) => outcome.map_err(NotKept::from),
+            Err(_) => Err(NotKept::Late),
+        };
+        let word = if outcome.is_ok() { "kept" } else { "failed" };
+        counter!("gate_audit_checkpoints_total", "outcome" => word).increment(1);
+        outcome
+    }
+}
+
+/// Hands checkpoints to the tasks of their places.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    queues: Vec<mpsc::Sender<Job>>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Put(Checkpoint),
+    Finish(oneshot::Sender<()>),
+}
+
+impl Checkpoints {
+    /// Starts the tasks that serve `places`.
+    pub fn start(places: Vec<Place>) -> Checkpoints {
+        let start = |place| {
+            let (queue, jobs) = mpsc::channel(WAITING);
+            tokio::spawn(Desk { place, waiting: VecDeque::new() }.serve(jobs));
+            queue
+        };
+        Checkpoints { queues: places.into_iter().map(start).collect() }
+    }
+
+    /// Takes a checkpoint on its way. Every row up to its head must be in the database. `false`: a place is too far
+    /// behind; it may be offered again.
+    pub fn offer(&self, checkpoint: &Checkpoint) -> bool {
+        // Each of them, whatever the others say: the same checkpoint twice in a place says nothing else.
+        let taken: Vec<bool> =
+            self.queues.iter().map(|queue| queue.try_send(Job::Put(checkpoint.clone())).is_ok()).collect();
+        taken.into_iter().all(|is_taken| is_taken)
+    }
+
+    /// Waits until every checkpoint that was offered was put into its places once more.
+    pub async fn finish(&self) {
+        let finishing = self.queues.iter().map(|queue| async {
+            let (done, finished) = oneshot::channel();
+            if queue.send(Job::Finish(done)).await.is_ok() {
+                let _ = finished.await;
+            }
+        });
+        futures::future::join_all(finishing).await;
+    }
+}
+
+/// One place, and what it has not taken yet.
+struct Desk {
+    place: Place,
+    waiting: VecDeque<Checkpoint>,
+}
+
+impl Desk {
+    async fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut again = interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    None => return,
+                    Some(Job::Put(checkpoint)) => {
+                        let is_idle = self.waiting.is_empty();
+                        self.wait(checkpoint);
+                        // Behind others that were not taken, it waits for their turn.
+                        if is_idle {
+                            self.keep().await;
+                        }
+                    }
+                    Some(Job::Finish(done)) => {
+                        self.keep().await;
+                        let _ = done.send(());
+                    }
+                },
+                _ = again.tick() => self.keep().await,
+            }
+        }
+    }
+
+    /// A later head of a chain stands for the earlier ones: it follows from them. One that is no later does not, for
+    /// then one of the two was not what was sealed, and both are evidence.
+    fn wait(&mut self, checkpoint: Checkpoint) {
+        let (chain, reach) = checkpoint.reach();
+        self.waiting.retain(|earlier| earlier.reach().0 != chain || earlier.reach().1 >= reach);
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(checkpoint);
+    }
+
+    async fn keep(&mut self) {
+        while let Some(checkpoint) = self.waiting.front() {
+            if let Err(problem) = self.place.keep(checkpoint).await {
+                let (place, waiting) = (&self.place, self.waiting.len());
+                tracing::error!(?place, %problem, waiting, "a checkpoint was not kept; it is tried again");
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The chain that commands share, seen from a gate: checkpoints of it in the gate's own rhythm, and an alarm when it went
+//! back.
+//!
+//! Commands keep a checkpoint of what they record themselves, where they can; activations and erasures are recorded by
+//! gates. A gate cannot prove the chain while it runs, but it remembers what it saw last.
+
+use std::time::Duration;
+
+use ledger::checkpoint::Checkpoint;
+use ledger::event::ChainHead;
+use ledger::keys::KeyRing;
+use metrics::counter;
+
+use super::checkpoints::Checkpoints;
+use crate::clock::SharedClock;
+use crate::store::audit::ControlChain;
+use crate::store::{SharedStore, StoreError};
+
+/// How often a gate looks: as often as its own chain has a checkpoint.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What a gate watches the chain with.
+pub struct ControlWatch {
+    store: SharedStore,
+    keys: KeyRing,
+    clock: SharedClock,
+    checkpoints: Option<Checkpoints>,
+    last: Option<ChainHead>,
+}
+
+impl ControlWatch {
+    /// A watch that hands a checkpoint of each new head to `checkpoints`, where there are places for them.
+    pub fn new(
+        store: SharedStore,
+        keys: KeyRing,
+        clock: SharedClock,
+        checkpoints: Option<Checkpoints>,
+    ) -> ControlWatch {
+        ControlWatch { store, keys, clock, checkpoints, last: None }
+    }
+
+    /// Looks for as long as the task runs.
+    pub async fn follow(mut self) {
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "the chain of commands cannot be looked at");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Looks once, and returns what is wrong with the chain.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn look(&mut self) -> Result<Option<&'static str>, StoreError> {
+        let now = self.store.control_chain().await?;
+        let problem = problem(self.last.as_ref(), &now);
+        if let Some(problem) = problem {
+            counter!("gate_audit_control_changed_total").increment(1);
+            tracing::error!(
+                problem,
+                "somebody has changed the audit's chain of commands: run `console-gate audit verify --checkpoints ...`"
+            );
+        }
+        let Some(end) = now.end.filter(|end| self.last.as_ref() != Some(end)) else { return Ok(problem) };
+        let is_taken = match (&self.checkpoints, Checkpoint::of(&self.keys, &end, self.clock.now())) {
+            (Some(checkpoints), Some(checkpoint)) => checkpoints.offer(&checkpoint),
+            _ => true,
+        };
+        // What was not taken is offered again at the next look.
+        if is_taken {
+            self.last = Some(end);
+        }
+        Ok(problem)
+    }
+}
+
+/// What is wrong with the chain as it is now, for who saw it end at `last` before. A head that went on over rows that were
+/// sealed anew is found by the checkpoint of the old one.
+fn problem(last: Option<&ChainHead>, now: &ControlChain) -> Option<&'static str> {
+    let end = now.end.as_ref();
+    if let Some(last) = last {
+        match end {
+            None => return Some("its rows are gone"),
+            Some(end) if end.sequence < last.sequence => return Some("its last rows are gone"),
+            Some(end) if end.sequence == last.sequence && end.mac != last.mac => {
+                return Some("its last row is another one");
+            }
+            Some(_) => {}
+        }
+    }
+    match (&now.head, end) {
+        (None, _) => Some("gate_audit_control has no row"),
+        (Some(head), None) if head.sequence != 0 => Some("gate_audit_control names a row that is not there"),
+        (Some(head), Some(end)) if head != end => Some("gate_audit_control names another row than the last"),
+        (Some(_), _) => None,
+    }
+}
+
+/// The checkpoint of the chain as it ends now; `None` while it has no row.
+///
+/// # Errors
+///
+/// The database did not answer.
+pub async fn checkpoint<S>(
+    store: &S,
+    keys: &KeyRing,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Option<Checkpoint>, StoreError>
+where
+    S: crate::store::AuditStore + ?Sized + Sync,
+{
+    let end = store.control_chain().await?.end;
+    Ok(end.and_then(|end| Checkpoint::of(keys, &end, now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::chain::CONTROL;
+
+    fn named(sequence: i64, mac: &str) -> Option<ChainHead> {
+        Some(ChainHead { chain: CONTROL.to_owned(), sequence, mac: mac.to_owned() })
+    }
+
+    #[test]
+    fn a_chain_that_went_back_is_a_problem() {
+        let table = [
+            (None, named(0, "0"), None, None),
+            (None, named(3, "c"), named(3, "c"), None),
+            (named(3, "c"), named(3, "c"), named(3, "c"), None),
+            (named(3, "c"), named(5, "e"), named(5, "e"), None),
+            (named(3, "c"), named(2, "b"), named(2, "b"), Some("its last rows are gone")),
+            (named(3, "c"), named(3, "x"), named(3, "x"), Some("its last row is another one")),
+            (named(3, "c"), named(0, "0"), None, Some("its rows are gone")),
+            (None, None, named(3, "c"), Some("gate_audit_control has no row")),
+            (None, named(3, "c"), None, Some("gate_audit_control names a row that is not there")),
+            (None, named(2, "b"), named(3, "c"), Some("gate_audit_control names another row than the last")),
+        ];
+        for (last, head, end, expected) in table {
+            let now = ControlChain { head, end };
+            assert_eq!(problem(last.as_ref(), &now), expected, "{last:?} {now:?}");
+        }
+    }
+}

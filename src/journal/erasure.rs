@@ -1,0 +1,73 @@
+//! Erasure (GDPR; RBAC V2 design 9.1): what is personal goes, the chain holds.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use ledger::event::AuditEvent;
+use ledger::note::Notary;
+use metrics::counter;
+
+use crate::clock::SharedClock;
+use crate::store::{AuditStore, SharedStore, StoreError};
+
+/// How often a gate looks for admins that are gone.
+const LOOK: Duration = Duration::from_secs(60);
+/// Rows may be added while they are counted. That many times it is counted anew.
+const TRIES: usize = 10;
+
+/// What was erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erased {
+    pub rows: u64,
+    pub customer_rows: u64,
+}
+
+/// Blanks what is personal of an actor in every row that names it. The event that accounts for it is sealed in the same
+/// transaction, and does not name the actor either.
+///
+/// # Errors
+///
+/// The database did not do it; nothing was changed.
+pub async fn erase<S>(
+    store: &S,
+    notary: &Notary,
+    actor_id: &str,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Erased, StoreError>
+where
+    S: AuditStore + ?Sized + Sync,
+{
+    let mut tries = 0;
+    loop {
+        let (rows, customer_rows) = store.traces_of(actor_id).await?;
+        let event = AuditEvent::AdminErased { rows, customer_rows, by: by.to_owned() };
+        match store.erase(actor_id, (rows, customer_rows), &notary.note(event.into_record(now))).await {
+            Err(StoreError::Conflict(_)) if tries < TRIES => tries += 1,
+            other => return other.map(|()| Erased { rows, customer_rows }),
+        }
+    }
+}
+
+/// Carries out the erasures that the database asks for since an admin's row was deleted, for as long as the task runs.
+pub async fn follow(store: SharedStore, notary: Notary, clock: SharedClock) {
+    loop {
+        if let Err(error) = carry_out(&store, &notary, &clock).await {
+            tracing::warn!(%error, "erasures wait");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn carry_out(store: &SharedStore, notary: &Notary, clock: &SharedClock) -> Result<(), StoreError> {
+    for actor in store.pending_erasures().await? {
+        let erased = erase(store.as_ref(), notary, &actor, "gate", clock.now()).await?;
+        counter!("gate_erasures_total").increment(1);
+        tracing::info!(
+            rows = erased.rows,
+            customer_rows = erased.customer_rows,
+            "an admin was erased from the audit"
+        );
+    }
+    Ok(())
+}

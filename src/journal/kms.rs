@@ -1,0 +1,157 @@
+//! Keys that a key service unwraps: the transit engine of HashiCorp Vault, which OpenBao has as well.
+//!
+//! ```text
+//! settings: k1:vault:v1:8SDd3WHD...       POST {url}/v1/transit/decrypt/{key}   {"ciphertext":"vault:v1:8SDd3WHD..."}
+//!                                         200 {"data":{"plaintext":"<base64 of the key>"}}
+//! ```
+//!
+//! The wrapped keys stand in the settings; the keys themselves are only in memory. They are asked for once, at the
+//! start. A service that is away or sealed is asked again for a while; one that refuses is believed.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ledger::keys::{KeyError, KeyRing, entries};
+use serde::Deserialize;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::outbound::{Outbound, Request, Url};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_REASON: usize = 200;
+
+/// Keys that Vault's transit engine unwraps.
+pub struct TransitKeys {
+    outbound: Outbound,
+    decrypt: Url,
+    token: Zeroizing<String>,
+    wrapped: String,
+    patience: Duration,
+}
+
+/// One question's outcome that is not a key.
+enum Failure {
+    /// Asking again would get the same answer.
+    Final(String),
+    /// It may pass.
+    Passing(String),
+}
+
+#[derive(Deserialize)]
+struct Decrypted {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    plaintext: Zeroizing<String>,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<String>,
+}
+
+impl TransitKeys {
+    /// Unwraps `wrapped`, which is `id:vault:v1:...` with commas between entries, with the transit key `key` of the
+    /// service at `url`. All of it has to be done within `patience`.
+    pub fn new(
+        outbound: Outbound,
+        url: &Url,
+        key: &str,
+        token: Zeroizing<String>,
+        wrapped: String,
+        patience: Duration,
+    ) -> Self {
+        TransitKeys {
+            outbound,
+            decrypt: url.join(&format!("v1/transit/decrypt/{key}")),
+            token,
+            wrapped,
+            patience,
+        }
+    }
+
+    async fn unwrap_key(
+        &self,
+        id: &str,
+        ciphertext: &str,
+        deadline: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let failure = match tokio::time::timeout_at(deadline, self.ask(ciphertext)).await {
+                Ok(Ok(key)) => return Ok(key),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Passing("no answer".to_owned()),
+            };
+            let id = id.to_owned();
+            match failure {
+                Failure::Final(reason) => return Err(KeyError::Refused { id, reason }),
+                Failure::Passing(reason) if Instant::now() + pause >= deadline => {
+                    return Err(KeyError::Unavailable { id, patience: self.patience, reason });
+                }
+                Failure::Passing(reason) => {
+                    tracing::warn!(%reason, key = %id, "the key service did not unwrap a key; it is asked again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, ciphertext: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let body = serde_json::json!({ "ciphertext": ciphertext }).to_string();
+        let headers = [("x-vault-token", self.token.as_str())];
+        let asked =
+            self.outbound.send(&self.decrypt, Request::Post { body: body.as_bytes() }, &headers).await;
+        let answer = asked.map_err(|error| Failure::Passing(error.to_string()))?;
+        match answer.status {
+            200 => {
+                // What comes with 200 may be the key, so no error shows any of it.
+                let nonsense = || Failure::Passing("its answer is not one of the transit engine".to_owned());
+                let decrypted: Decrypted = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
+                STANDARD
+                    .decode(decrypted.data.plaintext.as_bytes())
+                    .map(Zeroizing::new)
+                    .map_err(|_| nonsense())
+            }
+            // 412 and 472 to 473 are replicas that are behind; 429 asks for patience; 503 is sealed or in maintenance.
+            412 | 429 | 472 | 473 | 500.. => Err(Failure::Passing(reason(answer.status, &answer.body))),
+            _ => Err(Failure::Final(reason(answer.status, &answer.body))),
+        }
+    }
+
+    /// The ring, each key unwrapped by the service.
+    ///
+    /// # Errors
+    ///
+    /// The service refused, or did not answer in time; or what it gave is no ring.
+    pub async fn keys(&self) -> Result<KeyRing, KeyError> {
+        let deadline = Instant::now() + self.patience;
+        let mut keys = Vec::new();
+        for (id, ciphertext) in entries(&self.wrapped)? {
+            keys.push((id.to_owned(), self.unwrap_key(id, ciphertext, deadline).await?));
+        }
+        KeyRing::from_keys(&keys)
+    }
+}
+
+/// The status and the first words of Vault's `{"errors":[...]}`.
+fn reason(status: u16, body: &[u8]) -> String {
+    let errors = serde_json::from_slice(body).map_or(Vec::new(), |Errors { errors }| errors);
+    let words = errors.join("; ");
+    let words = words.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    let words: String = words.take(LONGEST_REASON).collect();
+    if words.is_empty() { format!("status {status}") } else { format!("status {status}: {words}") }
+}
+
+impl fmt::Debug for TransitKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TransitKeys({:?})", self.decrypt)
+    }
+}

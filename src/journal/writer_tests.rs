@@ -1,0 +1,346 @@
+//! The writer before a store that fails as a database does: refusing, hanging, committing and not saying so.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use ledger::event::{AuditEvent, ChainHead};
+use ledger::keys::KeyRing;
+use ledger::note::Note;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::store::audit::{ControlChain, Evidence, StoredEvent};
+
+/// How the store treats one call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mood {
+    Takes,
+    Away,
+    Hangs,
+    /// Commits, and the answer is lost.
+    CommitsAndBreaks,
+}
+
+#[derive(Default)]
+struct Store {
+    rows: Mutex<Vec<Entry>>,
+    /// The moods of the next calls; then it takes everything.
+    moods: Mutex<VecDeque<Mood>>,
+    /// A mood that stays, over the list.
+    stays: Mutex<Option<Mood>>,
+    /// An actor whose rows it refuses.
+    refuses: Option<&'static str>,
+}
+
+impl Store {
+    fn stay(&self, mood: Option<Mood>) {
+        *self.stays.lock().unwrap() = mood;
+    }
+
+    fn rows(&self) -> Vec<Entry> {
+        self.rows.lock().unwrap().clone()
+    }
+
+    async fn take(&self, entries: &[Entry], only_missing: bool) -> Result<u64, StoreError> {
+        let stays = *self.stays.lock().unwrap();
+        let mood = stays.or_else(|| self.moods.lock().unwrap().pop_front()).unwrap_or(Mood::Takes);
+        match mood {
+            Mood::Away => return Err(StoreError::Unavailable("gone".into())),
+            Mood::Hangs => std::future::pending().await,
+            Mood::Takes | Mood::CommitsAndBreaks => {}
+        }
+        let mut rows = self.rows.lock().unwrap();
+        let is_there = |entry: &&Entry| rows.iter().any(|row| row.record.id == entry.record.id);
+        let missing: Vec<Entry> =
+            entries.iter().filter(|entry| !(only_missing && is_there(entry))).cloned().collect();
+        if missing.iter().any(|entry| is_there(&entry)) {
+            return Err(StoreError::Conflict("an id that is there".into()));
+        }
+        if missing
+            .iter()
+            .any(|entry| entry.record.actor_id.as_deref() == self.refuses && self.refuses.is_some())
+        {
+            return Err(StoreError::Refused("that actor".into()));
+        }
+        let count = missing.len() as u64;
+        rows.extend(missing);
+        if mood == Mood::CommitsAndBreaks { Err(StoreError::Unavailable("reset".into())) } else { Ok(count) }
+    }
+}
+
+#[async_trait]
+impl AuditStore for Store {
+    async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.take(entries, false).await.map(drop)
+    }
+
+    async fn append_missing(&self, entries: &[Entry]) -> Result<u64, StoreError> {
+        self.take(entries, true).await
+    }
+
+    async fn record(&self, _: &Note) -> Result<(), StoreError> {
+        unreachable!("a writer makes no notes")
+    }
+
+    async fn recent(&self, _: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn by_request(&self, _: &str) -> Result<Vec<StoredEvent>, StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn by_id(&self, _: uuid::Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn send_evidence(&self, _: mpsc::Sender<Evidence>) -> Result<(), StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn send_by_time(
+        &self,
+        _: DateTime<Utc>,
+        _: DateTime<Utc>,
+        _: mpsc::Sender<StoredEvent>,
+    ) -> Result<(), StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn heads(&self) -> Result<Vec<ChainHead>, StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn control_chain(&self) -> Result<ControlChain, StoreError> {
+        unreachable!("a writer reads nothing")
+    }
+
+    async fn pending_erasures(&self) -> Result<Vec<String>, StoreError> {
+        unreachable!("a writer erases nothing")
+    }
+
+    async fn traces_of(&self, _: &str) -> Result<(u64, u64), StoreError> {
+        unreachable!("a writer erases nothing")
+    }
+
+    async fn erase(&self, _: &str, _: (u64, u64), _: &Note) -> Result<(), StoreError> {
+        unreachable!("a writer erases nothing")
+    }
+}
+
+fn record(actor: &str) -> AuditRecord {
+    let event = AuditEvent::TokenRevoked { name: "t".into(), by: actor.into() };
+    event.into_record("2026-11-21T12:00:00Z".parse().unwrap())
+}
+
+struct Desk {
+    folder: tempfile::TempDir,
+    store: Arc<Store>,
+    writer: AuditWriter,
+}
+
+async fn start(store: Store, spool_bytes: u64) -> Desk {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(store);
+    let writer = on(&folder, &store, "one", spool_bytes).await;
+    Desk { folder, store, writer }
+}
+
+async fn on(folder: &tempfile::TempDir, store: &Arc<Store>, chain: &str, spool_bytes: u64) -> AuditWriter {
+    let keys = KeyRing::parse(&format!("test:{}=", "A".repeat(43))).unwrap();
+    let options = WriterOptions {
+        batch: 64,
+        patience: Duration::from_millis(200),
+        spool: (spool_bytes > 0).then(|| (folder.path().join("spool"), spool_bytes)),
+    };
+    let started =
+        AuditWriter::start(store.clone(), Chain::new(chain, keys), Arc::new(SystemClock), None, &options);
+    started.await.unwrap()
+}
+
+impl Desk {
+    /// Waits until every row that was accepted is in the database; then the chain must have no gap and no repeat.
+    async fn settled(&self, count: usize) -> Vec<Entry> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let rows = self.store.rows();
+            if rows.len() >= count {
+                let sequences: Vec<i64> = rows.iter().map(|row| row.link.sequence).collect();
+                assert_eq!(sequences, (1..=count as i64).collect::<Vec<_>>());
+                return rows;
+            }
+            assert!(Instant::now() < deadline, "{} of {count} rows", rows.len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_that_wait_together_share_a_transaction_and_stay_in_order() {
+    let desk = start(Store::default(), 0).await;
+    let records: Vec<AuditRecord> = (0..200).map(|number| record(&number.to_string())).collect();
+    let writes = records.iter().map(|record| desk.writer.write(record.clone()));
+    for outcome in futures::future::join_all(writes).await {
+        outcome.unwrap();
+    }
+    let rows = desk.settled(200).await;
+    assert_eq!(rows.iter().map(|row| row.record.clone()).collect::<Vec<_>>(), records);
+    assert_eq!(desk.writer.state(), AuditState::Database);
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_rows_go_to_the_spool_and_come_back_in_order_once() {
+    for mood in [Mood::Away, Mood::Hangs, Mood::CommitsAndBreaks] {
+        let desk = start(Store::default(), 1 << 20).await;
+        desk.writer.write(record("before")).await.unwrap();
+        desk.store.stay(Some(mood));
+        for number in 0..5 {
+            desk.writer
+                .write(record(&number.to_string()))
+                .await
+                .unwrap_or_else(|error| panic!("{mood:?}: {error}"));
+        }
+        assert_eq!(desk.writer.state(), AuditState::Spool, "{mood:?}");
+        desk.store.stay(None);
+        desk.settled(6).await;
+        desk.writer.write(record("after")).await.unwrap();
+        let rows = desk.settled(7).await;
+        let actors: Vec<&str> = rows.iter().filter_map(|row| row.record.actor_id.as_deref()).collect();
+        assert_eq!(actors, ["before", "0", "1", "2", "3", "4", "after"], "{mood:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_spool_or_with_a_full_one_nothing_is_promised() {
+    for spool_bytes in [0, 100] {
+        let desk = start(Store::default(), spool_bytes).await;
+        desk.store.stay(Some(Mood::Away));
+        let outcome = desk.writer.write(record("anna")).await;
+        assert!(matches!(outcome, Err(AuditError::NotTaken { .. })), "{outcome:?}");
+        assert_eq!(desk.writer.state(), AuditState::Nowhere);
+        // The chain goes on from the row that was refused: it is written later all the same.
+        desk.store.stay(None);
+        desk.settled(1).await;
+        desk.writer.write(record("ben")).await.unwrap();
+        desk.settled(2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_costs_no_other_its_row() {
+    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
+    let writes = ["a", "b", "poison", "c"].map(|actor| desk.writer.write(record(actor)));
+    let outcomes = futures::future::join_all(writes).await;
+    assert!(matches!(outcomes[2], Err(AuditError::Refused(_))), "{:?}", outcomes[2]);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
+    // No place of the chain was given to the row that is nowhere.
+    desk.settled(3).await;
+}
+
+#[tokio::test]
+async fn a_row_of_the_spool_that_the_database_refuses_is_set_aside() {
+    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
+    desk.store.stay(Some(Mood::Away));
+    for actor in ["a", "poison", "b"] {
+        desk.writer.write(record(actor)).await.unwrap();
+    }
+    desk.store.stay(None);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while desk.store.rows().len() < 2 || desk.writer.state() != AuditState::Database {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let aside = std::fs::read_to_string(desk.folder.path().join("spool/one.refused")).unwrap();
+    assert!(aside.contains("poison") && aside.lines().count() == 1, "{aside}");
+}
+
+/// A gate dies with rows in its spool, the last of them torn. The next one brings the whole ones and tells of the torn.
+#[tokio::test]
+async fn the_next_gate_brings_what_a_dead_one_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let dead = {
+        let desk = start(Store::default(), 1 << 20).await;
+        desk.store.stay(Some(Mood::Away));
+        for actor in ["a", "b", "c"] {
+            desk.writer.write(record(actor)).await.unwrap();
+        }
+        std::fs::read(desk.folder.path().join("spool/one.spool")).unwrap()
+    };
+    std::fs::create_dir(folder.path().join("spool")).unwrap();
+    std::fs::write(folder.path().join("spool/one.spool"), &dead[..dead.len() - 10]).unwrap();
+    let store = Arc::new(Store::default());
+    let _next = on(&folder, &store, "two", 1 << 20).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while store.rows().len() < 3 {
+        assert!(Instant::now() < deadline, "{:?}", store.rows());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let told: Vec<(String, String)> =
+        store.rows().into_iter().map(|row| (row.link.chain_id, row.record.event_type.into_owned())).collect();
+    let expected = [("one", "token_revoked"), ("one", "token_revoked"), ("two", "spool_damaged")];
+    assert_eq!(told, expected.map(|(chain, event)| (chain.to_owned(), event.to_owned())));
+    assert!(!folder.path().join("spool/one.spool").exists());
+    let kept = std::fs::read(folder.path().join("spool/one.damaged")).unwrap();
+    assert_eq!(kept, &dead[..dead.len() - 10], "what is no row is kept for somebody to look at");
+}
+
+/// Beside what a dead gate left there are a folder, noise and a row that no gate wrote: the gate starts, brings the rows,
+/// says which file it cannot read, and takes that one over too once it can be read.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_spool_keeps_nobody_from_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = {
+        let desk = start(Store::default(), 1 << 20).await;
+        desk.store.stay(Some(Mood::Away));
+        desk.writer.write(record("a")).await.unwrap();
+        std::fs::read(desk.folder.path().join("spool/one.spool")).unwrap()
+    };
+    let spool = |name: &str| folder.path().join("spool").join(name);
+    std::fs::create_dir_all(spool("folder.spool")).unwrap();
+    std::fs::write(spool("one.spool"), left).unwrap();
+    std::fs::write(spool("noise.spool"), [b'\n', 0xff].repeat(100_000)).unwrap();
+    let line = |text: &str| format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()));
+    std::fs::write(spool("other.spool"), line("{\"version\":9}")).unwrap();
+
+    let store = Arc::new(Store::default());
+    let next = on(&folder, &store, "two", 1 << 20).await;
+    next.write(record("own")).await.unwrap();
+    let events = || {
+        let rows = store.rows();
+        let mut events: Vec<String> =
+            rows.into_iter().map(|row| row.record.event_type.into_owned()).collect();
+        events.sort();
+        events
+    };
+    let expected = ["spool_damaged", "spool_damaged", "token_revoked", "token_revoked"];
+    until("the rows that can be read are brought", || events() == expected).await;
+    assert_eq!(next.unreadable_spools(), [spool("folder.spool")]);
+    assert!(spool("noise.damaged").exists() && spool("other.damaged").exists());
+
+    std::fs::remove_dir(spool("folder.spool")).unwrap();
+    until("it is tried again", || next.unreadable_spools().is_empty()).await;
+}
+
+/// Waits for a condition. Time stands still but for the timers that everybody waits for.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_finishes_writes_what_waits_and_leaves_no_file() {
+    let desk = start(Store::default(), 1 << 20).await;
+    let writes: Vec<_> = (0..100).map(|number| desk.writer.write(record(&number.to_string()))).collect();
+    let (outcomes, ()) =
+        futures::future::join(futures::future::join_all(writes), desk.writer.finish(Duration::from_secs(5)))
+            .await;
+    let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(desk.store.rows().len(), written);
+    assert!(desk.writer.write(record("late")).await.is_err());
+    assert_eq!(std::fs::read_dir(desk.folder.path().join("spool")).unwrap().count(), 0);
+}

@@ -1,0 +1,102 @@
+//! The gate: what becomes of one request, and what its caller is told.
+//!
+//! ```text
+//! request -> ruling (route, identity, access, body, decision, audit) -> a permit, or an answer
+//! ```
+//!
+//! It knows neither the socket that a request came from nor the server that it goes to, so that whoever else asks, such
+//! as a proxy that forwards by itself, is ruled by the same code. Nothing is decided here: the matcher and
+//! [`policy::decision`] do that, and the store is reached only through [`crate::freshness`] and [`crate::journal`].
+
+pub mod answer;
+pub mod client;
+pub mod evaluation;
+mod explain_command;
+pub mod message;
+pub mod probe;
+pub mod probing;
+pub mod request;
+
+use std::sync::Arc;
+
+use policy::firewall::Policy;
+use policy::identity::flask_cookie::CookieVerifier;
+use policy::mapping::Freshness;
+
+use crate::activation::MappingHolder;
+use crate::assertion::AssertionSigner;
+use crate::clock::SharedClock;
+use crate::freshness::AccessResolver;
+use crate::journal::AuditWriter;
+use crate::journal::decision_log::DecisionLog;
+use crate::journal::drift::DriftReporter;
+use crate::journal::tally::Progress;
+use crate::ruling::probe::ProbeKeys;
+use crate::settings::{AddressDetail, Settings};
+
+/// Everything that a request needs, shared by all of them.
+pub struct Gate {
+    pub mappings: Arc<MappingHolder>,
+    pub access: Arc<AccessResolver>,
+    pub audit: AuditWriter,
+    pub drift: DriftReporter,
+    /// `None` where the settings keep none.
+    pub decisions: Option<DecisionLog>,
+    /// `None` where probes are refused.
+    pub probes: Option<ProbeKeys>,
+    pub cookies: CookieVerifier,
+    pub assertions: AssertionSigner,
+    /// What records and assertions are dated by.
+    pub clock: SharedClock,
+    /// What is held against expiries.
+    pub steady_clock: SharedClock,
+    pub policy: Policy,
+    pub options: Options,
+}
+
+impl Gate {
+    /// How the writing of what requests report goes, by its kind.
+    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, Progress)> {
+        let decisions = self.decisions.as_ref().map(|log| ("decisions", log.progress()));
+        [("drift", self.drift.progress())].into_iter().chain(decisions)
+    }
+}
+
+/// The settings that a request meets on its way.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub admin_id_key: String,
+    pub session_id_key: Option<String>,
+    pub login_path: String,
+    pub upstream_host: String,
+    pub trusted_hops: usize,
+    pub address_detail: AddressDetail,
+    pub body_rule_bytes: usize,
+    /// For rows that say nothing.
+    pub freshness: Freshness,
+    /// What the database may take of one decision, in all: every read and the audit row.
+    pub decision_time: std::time::Duration,
+    /// For the whole of a body that is read to decide, and for any other that does not keep up a least rate.
+    pub body_time: Option<std::time::Duration>,
+    /// Strict-Transport-Security, on every answer over TLS.
+    pub hsts: Option<String>,
+}
+
+impl Options {
+    /// Takes what requests need out of the settings.
+    pub fn from_settings(settings: &Settings) -> Options {
+        Options {
+            admin_id_key: settings.session.admin_id_key.clone(),
+            session_id_key: settings.session.session_id_key.clone(),
+            login_path: settings.session.login_path.clone(),
+            upstream_host: settings.upstream.host.clone(),
+            trusted_hops: settings.forwarded.trusted_hops,
+            address_detail: settings.audit.client_address,
+            freshness: settings.access.freshness,
+            decision_time: settings.database.timeout_ms.duration().max(settings.audit.timeout_ms.duration()),
+            body_rule_bytes: settings.firewall.body_rule_bytes.0,
+            body_time: settings.firewall.body_timeout_ms.bound(),
+            hsts: settings.tls.hsts(),
+        }
+    }
+}

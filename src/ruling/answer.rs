@@ -1,0 +1,144 @@
+//! Answers that the gate gives itself.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use policy::decision::Denial;
+use policy::firewall::{Refusal, Request};
+use policy::ids::RequestId;
+
+use super::explain_command::explain_command;
+use super::message::{Form, Message};
+use crate::ruling::request::{Ruling, reason_in_words};
+
+/// Everything but what may stand as it is in a query value.
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// RFC 6797. Only over TLS: over plain HTTP anybody could have said it, and clients ignore it.
+pub const HSTS: &str = "strict-transport-security";
+
+/// A whole answer, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub fields: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    fn new(message: &Message<'_>, form: Form) -> Answer {
+        let fields = vec![
+            ("content-type", form.content_type().to_owned()),
+            // What one caller was told must not be told to another from a cache.
+            ("cache-control", "no-store".to_owned()),
+            ("x-request-id", message.request_id.clone()),
+        ];
+        Answer { status: message.status, fields, body: message.render(form) }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: String) -> Answer {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// The answer to a ruling that is not a permit; `None` for a permit.
+    pub fn to_ruling(ruling: &Ruling, request: &Request, id: RequestId, login_path: &str) -> Option<Answer> {
+        let form = Form::wanted_by(request);
+        match ruling {
+            Ruling::Forward(_) => None,
+            Ruling::Denied(denial, principal) => {
+                Some(denied(denial, explain_command(denial, principal, request), form, id))
+            }
+            Ruling::Login => Some(login(request, form, id, login_path)),
+            Ruling::Unauthorized => Some(unauthorized(form, id)),
+            Ruling::Gone => {
+                Some(Answer::plain(410, "gone", "Gone", "This address has been removed.", form, id))
+            }
+            Ruling::Unavailable => Some(unavailable(form, id)),
+        }
+    }
+
+    /// A short answer with a status, a word and a sentence.
+    pub fn plain(status: u16, word: &str, title: &str, detail: &str, form: Form, id: RequestId) -> Answer {
+        let message =
+            Message { status, word, title, detail, request_id: id.to_string(), ..Message::default() };
+        Answer::new(&message, form)
+    }
+
+    /// The answer to what the firewall refused. It says no more than a client needs, and nothing of what it sent.
+    pub fn to_refusal(refusal: Refusal, id: RequestId) -> Answer {
+        let status = refusal.status();
+        let title = match status {
+            408 => "Request Timeout",
+            413 => "Content Too Large",
+            414 => "URI Too Long",
+            431 => "Request Header Fields Too Large",
+            501 => "Not Implemented",
+            505 => "HTTP Version Not Supported",
+            _ => "Bad Request",
+        };
+        Answer::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
+    }
+
+    /// The whole answer as HTTP/1.1, after which the connection is closed.
+    pub fn to_closing_bytes(&self) -> Vec<u8> {
+        let reason = http::StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Refused");
+        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", self.status);
+        for (name, value) in &self.fields {
+            bytes.push_str(&format!("{name}: {value}\r\n"));
+        }
+        bytes.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", self.body.len()));
+        bytes.push_str(&self.body);
+        bytes.into_bytes()
+    }
+}
+
+fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -> Answer {
+    let message = Message {
+        status: 403,
+        word: denial.reason.word(),
+        title: "You may not do this",
+        detail: reason_in_words(denial.reason),
+        advice: "If you need it, send what stands below to whoever manages access: the request number names this very denial.",
+        needed: denial.required.join(", "),
+        command: command.unwrap_or_default(),
+        request_id: id.to_string(),
+    };
+    Answer::new(&message, form)
+}
+
+/// 302 to the login page with the way back. htmx follows a 302 inside its own request and would swap the login page
+/// into a corner of the old one, so it is told to navigate instead.
+fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Answer {
+    let location = if request.method().is_safe() && !request.target().is_asterisk() {
+        format!("{login_path}?next={}", utf8_percent_encode(request.target().raw(), QUERY_VALUE))
+    } else {
+        login_path.to_owned()
+    };
+    match form {
+        Form::Fragment => unauthorized(form, id).with("hx-redirect", location),
+        Form::Page | Form::Problem => Answer::plain(
+            302,
+            "login",
+            "Log in first",
+            "This page is for people who are logged in.",
+            form,
+            id,
+        )
+        .with("location", location),
+    }
+}
+
+fn unauthorized(form: Form, id: RequestId) -> Answer {
+    Answer::plain(401, "unauthorized", "Log in first", "This address needs a credential.", form, id)
+        .with("www-authenticate", "Bearer".to_owned())
+}
+
+fn unavailable(form: Form, id: RequestId) -> Answer {
+    let detail = "The gate cannot decide right now, so it lets nobody in. Try again in a moment.";
+    Answer::plain(503, "unavailable", "Not available", detail, form, id).with("retry-after", "2".to_owned())
+}

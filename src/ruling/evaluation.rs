@@ -1,0 +1,119 @@
+//! What the gate would answer to a request that nobody has made.
+//!
+//! Others ask before they show a button, or where the gate does not stand in between. It is the gate's own question: the
+//! running mapping, a strict read of what the subject holds, and [`decide`]. But it is a question and not a request:
+//! nothing is let through and nobody is turned away, so it leaves no audit row, no drift and no line in the decision log.
+//! Whoever acts on the answer records that.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use policy::decision::body::BodyError;
+use policy::decision::{Caller, Control, Question, Verdict, decide};
+use policy::firewall::Request;
+use policy::identity::Subject;
+use policy::mapping::{Freshness, Mapping};
+use policy::rbac::{Requirement, Standing};
+
+use super::Gate;
+use crate::freshness::AccessError;
+use crate::ruling::request::{BodySource, principal_of, target};
+
+/// What any number of questions are answered by: the mapping that ran, and the switches and the epoch, read then.
+pub struct Moment {
+    pub mapping: Arc<Mapping>,
+    pub control: Control,
+}
+
+/// The answer about a request.
+#[derive(Debug)]
+pub struct Evaluation {
+    pub verdict: Verdict,
+    /// `None` where no row covers the path.
+    pub route: Option<Arc<str>>,
+    pub cluster: Option<Arc<str>>,
+    /// Whether the subject stands for somebody.
+    pub standing: Standing,
+}
+
+/// The answer about a role or permission by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    pub held: bool,
+    pub standing: Standing,
+}
+
+impl Gate {
+    /// Reads the switches now, whatever freshness the rows ask for.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn moment(&self) -> Result<Moment, AccessError> {
+        let mapping = self.mappings.running();
+        Ok(Moment { mapping, control: self.access.observe(Freshness::Strict).await? })
+    }
+
+    /// What would become of this request if `subject` made it. A `body` that is not given cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn evaluate(
+        &self,
+        moment: &Moment,
+        subject: &Subject,
+        request: &Request,
+        body: Option<&[u8]>,
+    ) -> Result<Evaluation, AccessError> {
+        let Moment { mapping, control } = moment;
+        let access = self.access.resolve(subject, control.epoch).await?;
+        let principal = principal_of(subject, &access);
+        let target = target(mapping, request);
+        let facts = self
+            .body_facts(&target, control, principal.as_ref(), &access, request, &mut GivenBody(body))
+            .await;
+        let caller = match &principal {
+            Some(principal) => Caller::at(&target, principal, &access),
+            None => Caller::Nobody,
+        };
+        let verdict = decide(&Question { target, caller, control: Some(control), body: &facts });
+        let row = target.row();
+        Ok(Evaluation {
+            verdict,
+            route: row.map(|row| row.route.clone()),
+            cluster: row.and_then(|row| row.cluster.clone()),
+            standing: access.standing,
+        })
+    }
+
+    /// Whether `subject` holds a role or a permission of the RBAC V2 tables, whichever gate is in force.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn holding(
+        &self,
+        moment: &Moment,
+        subject: &Subject,
+        requirement: &Requirement,
+    ) -> Result<Holding, AccessError> {
+        let access = self.access.resolve(subject, moment.control.epoch).await?;
+        let held = access.standing == Standing::Active && access.meets(requirement);
+        Ok(Holding { held, standing: access.standing })
+    }
+}
+
+/// A body that was given with the question.
+struct GivenBody<'b>(Option<&'b [u8]>);
+
+#[async_trait]
+impl BodySource for GivenBody<'_> {
+    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        match self.0 {
+            None => Err(BodyError::Incomplete),
+            Some(body) if body.len() > limit => Err(BodyError::TooLarge),
+            Some(body) => Ok(body.to_vec()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the gate says in its own name: a page for a browser, a fragment for htmx, a problem document for an API.
+
+use askama::Template;
+use policy::firewall::Request;
+use serde_json::json;
+
+/// Which form of an answer a client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Page,
+    /// htmx: swapped into a page.
+    Fragment,
+    /// `application/problem+json` (RFC 9457).
+    Problem,
+}
+
+impl Form {
+    /// htmx says so itself; a browser names `text/html` before anything else; all others are programs.
+    pub fn wanted_by(request: &Request) -> Form {
+        let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
+        if text("hx-request") == Some("true") {
+            return Form::Fragment;
+        }
+        let accepts_html = text("accept").is_some_and(|accept| {
+            accept
+                .split(',')
+                .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/html"))
+        });
+        if accepts_html { Form::Page } else { Form::Problem }
+    }
+
+    /// The value of Content-Type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Form::Page | Form::Fragment => "text/html; charset=utf-8",
+            Form::Problem => "application/problem+json",
+        }
+    }
+}
+
+/// Something to tell a person or a program.
+#[derive(Clone, Debug, Default)]
+pub struct Message<'a> {
+    pub status: u16,
+    /// A stable word, the last part of a problem document's `type`.
+    pub word: &'a str,
+    pub title: &'a str,
+    pub detail: &'a str,
+    pub advice: &'a str,
+    /// What would have been enough.
+    pub needed: String,
+    /// What an operator runs to see why, and what could be granted.
+    pub command: String,
+    pub request_id: String,
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct MessagePage<'a> {
+    title: &'a str,
+    detail: &'a str,
+    advice: &'a str,
+    needed: &'a str,
+    command: &'a str,
+    request_id: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "fragment.html")]
+struct MessageFragment<'a> {
+    title: &'a str,
+    detail: &'a str,
+    needed: &'a str,
+    request_id: &'a str,
+}
+
+impl Message<'_> {
+    /// The body in the form that was asked for.
+    pub fn render(&self, form: Form) -> String {
+        let rendered = match form {
+            Form::Page => MessagePage {
+                title: self.title,
+                detail: self.detail,
+                advice: self.advice,
+                needed: &self.needed,
+                command: &self.command,
+                request_id: &self.request_id,
+            }
+            .render(),
+            Form::Fragment => MessageFragment {
+                title: self.title,
+                detail: self.detail,
+                needed: &self.needed,
+                request_id: &self.request_id,
+            }
+            .render(),
+            Form::Problem => Ok(self.problem()),
+        };
+        // Rendering strings into a string fails only without memory; the status still says what matters.
+        rendered.unwrap_or_default()
+    }
+
+    fn problem(&self) -> String {
+        let mut problem = json!({
+            "type": format!("urn:console-gate:{}", self.word),
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "request_id": self.request_id,
+        });
+        if !self.needed.is_empty() {
+            problem["needed"] = json!(self.needed);
+        }
+        if !self.command.is_empty() {
+            problem["explain"] = json!(self.command);
+        }
+        format!("{problem}\n")
+    }
+}

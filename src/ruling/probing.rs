@@ -1,0 +1,83 @@
+//! What a probe is answered (see [`crate::ruling::probe`]).
+
+use policy::decision::Permit;
+use policy::firewall::Request;
+use policy::ids::RequestId;
+use policy::mapping::Freshness;
+use serde_json::json;
+
+use super::Gate;
+use super::answer::Answer;
+use super::message::Form;
+use crate::ruling::probe;
+
+/// Whether a request is a probe.
+pub enum Probed {
+    No,
+    /// It is decided as if it were none, and then not forwarded.
+    Yes,
+    /// It goes no further: it asked what runs here, or it is none of ours.
+    Answered(Answer),
+}
+
+impl Gate {
+    /// Looks for a probe. What claims to be one and is not is refused: it must not go upstream by mistake.
+    pub async fn probe(&self, request: &Request) -> Probed {
+        let Some(value) = request.fields().value(probe::HEADER) else { return Probed::No };
+        let (method, target) = (request.method().as_str(), request.target().raw());
+        let is_ours =
+            self.probes.as_ref().is_some_and(|keys| keys.accept(value, method, target, self.clock.now()));
+        if !is_ours {
+            let detail = "This gate takes no such probe.";
+            let id = crate::random::request_id();
+            return Probed::Answered(Answer::plain(
+                400,
+                "probe_refused",
+                "Bad Request",
+                detail,
+                Form::Problem,
+                id,
+            ));
+        }
+        if request.target().path() == probe::PATH {
+            Probed::Answered(self.running().await)
+        } else {
+            Probed::Yes
+        }
+    }
+
+    /// What decides here: for whoever works out what the answers have to be.
+    async fn running(&self) -> Answer {
+        let id = crate::random::request_id();
+        let Ok(control) = self.access.observe(Freshness::Strict).await else {
+            let detail = "The gate cannot decide right now.";
+            return Answer::plain(503, "unavailable", "Not available", detail, Form::Problem, id);
+        };
+        let body = json!({
+            "mapping_sha256": self.mappings.running().sha256().as_str(),
+            "rbac_v2": control.rbac_v2,
+            "may_enforce": control.may_enforce,
+            "at": self.clock.now(),
+        });
+        json_answer(&body, id)
+    }
+
+    /// In place of Console's answer.
+    pub fn probe_passed(&self, permit: &Permit, id: RequestId) -> Answer {
+        let roles: Vec<&str> = permit.roles_used().iter().map(AsRef::as_ref).collect();
+        json_answer(&json!({ "answer": "allow", "route": permit.route(), "roles_used": roles }), id)
+    }
+}
+
+fn json_answer(body: &serde_json::Value, id: RequestId) -> Answer {
+    Answer {
+        status: 200,
+        fields: vec![
+            ("content-type", "application/json".to_owned()),
+            ("cache-control", "no-store".to_owned()),
+            ("x-request-id", id.to_string()),
+            (probe::HEADER, "answered".to_owned()),
+        ],
+        body: body.to_string(),
+    }
+}

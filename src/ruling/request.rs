@@ -1,0 +1,431 @@
+//! One request's way to its decision: route, credential, access, body, verdict, audit.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ledger::event::{AccessDenied, AuditEvent, Held};
+use metrics::counter;
+use policy::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
+use policy::decision::{
+    Answer, Caller, Control, Denial, Drift, GateInForce, Permit, Question, Reason, Target, Verdict, decide,
+    gate_in_force,
+};
+use policy::firewall::{Framing, Request};
+use policy::identity::machine_token::presented;
+use policy::identity::{Principal, Subject};
+use policy::ids::{AdminId, MachineTokenId, RequestId, SessionId};
+use policy::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::rbac::{Access, Standing};
+use tokio::time::{Instant, timeout_at};
+
+use super::Gate;
+use super::client::kept_address;
+use crate::freshness::AccessError;
+use crate::journal::AuditError;
+use crate::journal::decision_log::Decision;
+use crate::journal::drift::DriftEvent;
+use policy::decision::gate_word;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Ruling {
+    /// It goes upstream.
+    Forward(Permit),
+    /// 403 for somebody who is known; its audit row is durable.
+    Denied(Denial, Principal),
+    /// To the login page.
+    Login,
+    /// 401.
+    Unauthorized,
+    /// 410.
+    Gone,
+    /// 503: a decision or its audit row could not be had. Never an allow, never an unaudited 403.
+    Unavailable,
+}
+
+impl Ruling {
+    /// The stable word, for metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Ruling::Forward(_) => "forwarded",
+            Ruling::Denied(..) => "denied",
+            Ruling::Login => "login",
+            Ruling::Unauthorized => "unauthorized",
+            Ruling::Gone => "gone",
+            Ruling::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Reads a request's body for a body rule.
+#[async_trait::async_trait]
+pub trait BodySource: Send {
+    /// The whole body, if it is at most `limit` bytes.
+    async fn read(&mut self, limit: usize) -> Result<Vec<u8>, BodyError>;
+}
+
+/// A request as it arrived.
+pub struct Incoming<'a> {
+    pub request: &'a Request,
+    pub id: RequestId,
+    pub client: Option<IpAddr>,
+    /// Whether it is a probe, which is decided and audited like any request and says nothing about how the routes are used.
+    pub is_probe: bool,
+}
+
+/// A caller whose credential was verified.
+struct Identified {
+    subject: Subject,
+    /// Names the session in audit rows.
+    session: Option<String>,
+}
+
+impl Gate {
+    /// Decides one request. When it returns [`Ruling::Denied`], the audit row is committed.
+    pub async fn rule(&self, incoming: &Incoming<'_>, body: &mut dyn BodySource) -> Ruling {
+        let mapping = self.mappings.running();
+        match self.try_rule(&mapping, incoming, body).await {
+            Ok(ruling) => ruling,
+            Err(error) => {
+                // Whoever sends tokens that nobody has must not fill the log as well; they are counted.
+                if !matches!(error, AccessError::Crowded) {
+                    tracing::error!(%error, request_id = %incoming.id, "a decision was not possible");
+                }
+                counter!("gate_unavailable_total").increment(1);
+                Ruling::Unavailable
+            }
+        }
+    }
+
+    async fn try_rule(
+        &self,
+        mapping: &Mapping,
+        incoming: &Incoming<'_>,
+        body: &mut dyn BodySource,
+    ) -> Result<Ruling, AccessError> {
+        let request = incoming.request;
+        let target = target(mapping, request);
+        if matches!(target, Target::Unmapped(_)) && !request.target().is_asterisk() {
+            counter!("gate_unmapped_total").increment(1);
+        }
+        if !asks_who(&target) {
+            let caller =
+                if presents_machine_credential(request) { Caller::Presented } else { Caller::Nobody };
+            let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
+            let verdict = decide(&question);
+            self.log(&verdict, &target, None, mapping, incoming);
+            return Ok(simple(verdict.answer));
+        }
+        let Some(identified) = self.identify(request, &target) else {
+            let caller = Caller::Nobody;
+            let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
+            let verdict = decide(&question);
+            self.log(&verdict, &target, None, mapping, incoming);
+            return Ok(simple(verdict.answer));
+        };
+        let freshness = self.freshness(&target);
+        let mut deadline = Instant::now() + self.options.decision_time;
+        let (mut control, mut access) = self.observe(&identified.subject, freshness, deadline).await?;
+        let mut principal = principal_of(&identified.subject, &access);
+        let facts = self.body_facts(&target, &control, principal.as_ref(), &access, request, body).await;
+        if facts != BodyFacts::NotRead {
+            // The client decides how long its body takes. Whoever begins a request, loses a role and then sends the rest
+            // of the body must be judged by what it holds now.
+            deadline = Instant::now() + self.options.decision_time;
+            (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
+            principal = principal_of(&identified.subject, &access);
+        }
+        let caller = match &principal {
+            Some(principal) => Caller::Known(principal, &access),
+            None => Caller::Nobody,
+        };
+        let verdict = decide(&Question { target, caller, control: Some(&control), body: &facts });
+        self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
+        if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
+            && !incoming.is_probe
+        {
+            self.drift.report(&drift_event(drift, row, principal, mapping, &control, incoming, self));
+        }
+        match (verdict.answer, principal) {
+            (Answer::Deny(denial), Some(principal)) => {
+                let event = access_denied(
+                    &denial,
+                    &target,
+                    &principal,
+                    &identified,
+                    &access,
+                    mapping,
+                    incoming,
+                    self,
+                );
+                let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
+                let limit = self.options.decision_time;
+                let written = timeout_at(deadline, self.audit.write(record)).await;
+                if let Err(error) = written.unwrap_or(Err(AuditError::Late(limit))) {
+                    tracing::error!(%error, request_id = %incoming.id, "a denial could not be audited");
+                    return Ok(Ruling::Unavailable);
+                }
+                counter!("gate_denials_total", "reason" => denial.reason.word()).increment(1);
+                Ok(Ruling::Denied(denial, principal))
+            }
+            // Nobody is ever denied: strangers are challenged.
+            (Answer::Deny(_), None) => Ok(Ruling::Login),
+            (answer, _) => Ok(simple(answer)),
+        }
+    }
+
+    /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
+    fn log(
+        &self,
+        verdict: &Verdict,
+        target: &Target<'_>,
+        principal: Option<&Principal>,
+        mapping: &Mapping,
+        incoming: &Incoming<'_>,
+    ) {
+        let Some(log) = self.decisions.as_ref().filter(|_| !incoming.is_probe) else { return };
+        let row = target.row();
+        if row.is_some() && principal.is_none() {
+            return;
+        }
+        let (answer, reason) = match &verdict.answer {
+            Answer::Allow(_) => ("allow", ""),
+            Answer::Deny(denial) => ("deny", denial.reason.word()),
+            Answer::Login => ("login", ""),
+            Answer::Unauthorized => ("unauthorized", ""),
+            Answer::Gone => ("gone", ""),
+        };
+        log.report(&Decision {
+            at: self.clock.now(),
+            method: incoming.request.method().as_str(),
+            path: incoming.request.target().path(),
+            route: row.map(|row| &row.route),
+            cluster: row.and_then(|row| row.cluster.as_ref()),
+            gate: gate_word(verdict.gate),
+            actor: principal.map(|principal| (principal.kind(), principal.id())),
+            answer,
+            reason,
+            mapping: mapping.sha256(),
+        });
+    }
+
+    /// What the row says, else what the settings say. A path that no row covers is nobody's to relax.
+    fn freshness(&self, target: &Target<'_>) -> Freshness {
+        match target {
+            Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
+            Target::Unmapped(_) => Freshness::Strict,
+        }
+    }
+
+    /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: whoever
+    /// waits for the answer does not care how many reads it took.
+    async fn observe(
+        &self,
+        subject: &Subject,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<(Control, Arc<Access>), AccessError> {
+        let both = async {
+            let control = self.access.observe(freshness).await?;
+            let access = self.access.resolve(subject, control.epoch).await?;
+            Ok((control, access))
+        };
+        timeout_at(deadline, both).await.unwrap_or(Err(AccessError::Late(self.options.decision_time)))
+    }
+
+    /// The verified credential of the kind that the row takes.
+    fn identify(&self, request: &Request, target: &Target<'_>) -> Option<Identified> {
+        let takes_machines =
+            matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
+        if takes_machines && let Some(authorization) = request.authorization() {
+            // Whoever presents a token is judged by it, never by a cookie beside it.
+            let digest = std::str::from_utf8(authorization).ok().and_then(presented)?;
+            return Some(Identified { subject: Subject::Machine(digest), session: None });
+        }
+        let cookie = request.session_cookie()?;
+        let session = match self.cookies.verify(cookie, self.steady_clock.now()) {
+            Ok(session) => session,
+            Err(error) => {
+                counter!("gate_cookies_refused_total", "reason" => error.word()).increment(1);
+                return None;
+            }
+        };
+        let id = session.field_as_id(&self.options.admin_id_key)?;
+        let (session_id, name) = match &self.options.session_id_key {
+            Some(key) => {
+                // A cookie without its session id could never be revoked, so it is nobody's.
+                let id = session.field_as_id(key)?;
+                (Some(SessionId::new(id.clone())), id)
+            }
+            None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),
+        };
+        let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
+        Some(Identified { subject, session: Some(name) })
+    }
+
+    /// Reads the body where a body rule will be asked about it.
+    pub(super) async fn body_facts(
+        &self,
+        target: &Target<'_>,
+        control: &Control,
+        principal: Option<&Principal>,
+        access: &Access,
+        request: &Request,
+        body: &mut dyn BodySource,
+    ) -> BodyFacts {
+        let (Target::Row(row, rollout), Some(principal)) = (target, principal) else {
+            return BodyFacts::NotRead;
+        };
+        let RowKind::Gated { v2: v2 @ V2Gate::Requires { when, .. }, .. } = &row.kind else {
+            return BodyFacts::NotRead;
+        };
+        let gate = gate_in_force(v2, rollout.mode_for(principal.id(), &access.groups), control);
+        if when.is_empty() || matches!(gate, GateInForce::Legacy(_)) {
+            return BodyFacts::NotRead;
+        }
+        if !request.method().carries_body() {
+            return BodyFacts::Unreadable(BodyError::NoBody);
+        }
+        let limit = self.options.body_rule_bytes;
+        let fits = match request.framing() {
+            Framing::None => true,
+            Framing::Length(length) => usize::try_from(length).is_ok_and(|length| length <= limit),
+            // In shadow mode a request must go on whatever its body turns out to be, and a body of unknown length
+            // could outgrow what can be held back.
+            Framing::Chunked => gate == GateInForce::V2,
+        };
+        if !fits {
+            return BodyFacts::Unreadable(BodyError::TooLarge);
+        }
+        let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
+        let headers =
+            ContentHeaders { content_type: text("content-type"), content_encoding: text("content-encoding") };
+        match body.read(limit).await {
+            Ok(bytes) => body::read(when, headers, &bytes),
+            Err(error) => BodyFacts::Unreadable(error),
+        }
+    }
+}
+
+/// What a request meets.
+pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
+    Target::of(mapping, request.target().path(), request.method())
+}
+
+/// Whether the decision depends on who asks, and so on the database.
+fn asks_who(target: &Target<'_>) -> bool {
+    match target {
+        Target::Row(row, _) => row.kind.asks_who(),
+        Target::Unmapped(unmapped) => *unmapped == Unmapped::Deny,
+    }
+}
+
+/// A bearer token or an HMAC signature (I-7). Only that there is one: Console knows what it is worth.
+fn presents_machine_credential(request: &Request) -> bool {
+    let is_signature = |name: &str| name.ends_with("-signature") || name.contains("-signature-");
+    request.authorization().is_some_and(|value| !value.is_empty())
+        || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
+}
+
+/// Who the subject is, if it stands.
+pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Principal> {
+    if access.standing != Standing::Active {
+        return None;
+    }
+    match subject {
+        Subject::Admin { id, session } => Some(Principal::Admin { id: id.clone(), session: session.clone() }),
+        Subject::Machine(_) | Subject::Enrolled(_) => access
+            .token
+            .as_ref()
+            .map(|token| Principal::Machine { id: MachineTokenId::new(token.id.clone()) }),
+    }
+}
+
+fn simple(answer: Answer) -> Ruling {
+    match answer {
+        Answer::Allow(permit) => Ruling::Forward(permit),
+        Answer::Login => Ruling::Login,
+        Answer::Unauthorized => Ruling::Unauthorized,
+        Answer::Gone => Ruling::Gone,
+        // Unreachable by `decide`, which denies only callers it knows; and if it were not, not an allow.
+        Answer::Deny(_) => Ruling::Unavailable,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a denial is recorded with all of its circumstances")]
+fn access_denied(
+    denial: &Denial,
+    target: &Target<'_>,
+    principal: &Principal,
+    identified: &Identified,
+    access: &Access,
+    mapping: &Mapping,
+    incoming: &Incoming<'_>,
+    gate: &Gate,
+) -> AccessDenied {
+    let names = |set: &std::collections::BTreeSet<Arc<str>>| set.iter().map(ToString::to_string).collect();
+    AccessDenied {
+        actor_kind: principal.kind(),
+        actor_id: principal.id().to_owned(),
+        session: identified.session.clone(),
+        request_id: incoming.id.to_string(),
+        client_address: kept_address(incoming.client, gate.options.address_detail),
+        method: incoming.request.method(),
+        path: incoming.request.target().path_raw().to_owned(),
+        route: target.row().map(|row| row.route.to_string()),
+        reason: denial.reason.word(),
+        required: denial.required.clone(),
+        held: Held {
+            legacy: access.legacy.iter().map(|role| role.as_str().to_owned()).collect(),
+            groups: names(&access.groups),
+            roles: names(&access.roles),
+            permissions: names(&access.permissions),
+        },
+        mapping_sha256: mapping.sha256().clone(),
+        epoch: Some(access.epoch),
+    }
+}
+
+fn drift_event<'r>(
+    drift: &Drift,
+    row: &'r Row,
+    principal: &'r Principal,
+    mapping: &'r Mapping,
+    control: &Control,
+    incoming: &Incoming<'_>,
+    gate: &Gate,
+) -> DriftEvent<'r> {
+    use policy::decision::Direction;
+    let (legacy_answer, v2_answer) = match drift.direction {
+        Direction::WouldNewlyDeny => ("allow", "deny"),
+        Direction::WouldNewlyAllow => ("deny", "allow"),
+    };
+    DriftEvent {
+        at: gate.clock.now(),
+        cluster: row.cluster.as_ref(),
+        route: &row.route,
+        method: incoming.request.method().as_str(),
+        actor_kind: principal.kind(),
+        actor_id: principal.id(),
+        direction: drift.direction.word(),
+        legacy_answer,
+        v2_answer,
+        reason: drift.reason.word(),
+        mapping: mapping.sha256(),
+        epoch: control.epoch.0,
+        request_id: incoming.id,
+    }
+}
+
+/// The reason that a denial page may show.
+pub fn reason_in_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MissingLegacyRole | Reason::MissingRole => {
+            "Your account does not hold the role that this page needs."
+        }
+        Reason::MissingPermission => "Your account does not hold the permission that this page needs.",
+        Reason::BodyUnreadable => "The request could not be read in the way that this action needs.",
+        Reason::NoLegacyGate => "This page is not open yet.",
+        Reason::UnmappedRoute => "This address is not one that the gate knows.",
+    }
+}
