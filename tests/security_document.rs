@@ -21,7 +21,8 @@ fn every_proof_that_it_names_is_a_test() {
     let missing: Vec<String> = proofs
         .into_iter()
         .filter(|(file, test)| {
-            let folder = if file.starts_with("src/") { root.to_owned() } else { root.join("tests") };
+            let is_source = file.starts_with("src/") || file.starts_with("crates/");
+            let folder = if is_source { root.to_owned() } else { root.join("tests") };
             let text = ["rs", "py"]
                 .iter()
                 .find_map(|ending| std::fs::read_to_string(folder.join(format!("{file}.{ending}"))).ok());

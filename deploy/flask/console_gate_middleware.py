@@ -1,16 +1,16 @@
-"""WSGI middleware for Console: lets in only what console-gate signed.
+"""WSGI middleware for Console: allows only requests that console-gate signed.
 
 The gate sends each request that it allows with a short-lived JWT (RFC 7519) in `X-Console-Gate-Assertion`.
-This file checks it before Flask sees the request and answers 403 to everything else, so that nobody gets
-round the gate by talking to Console's own port.
+This middleware verifies it before Flask sees the request and answers 403 to every other request, so that nobody
+can bypass the gate through Console's own port.
 
 HS256 needs nothing but the standard library. EdDSA is used only where a JWKS is configured, and needs
 `console_gate_jwks.py` beside this file and `cryptography`. The algorithm is configuration, never the token's
 choice (RFC 8725 section 3.1: a token that picks its algorithm picks how it is checked).
 
-What it does not stop: whoever reads the wire between the gate and Console can repeat a request for the same
-method and path until the assertion expires (60 seconds at most), and query and body are not signed.
-`replay_cache` narrows the first; only a private wire (Unix socket, loopback, TLS) closes both.
+What it does not stop: an attacker who reads the wire between the gate and Console can repeat a request for the
+same method and path until the assertion expires (60 seconds at most), and query and body are not signed.
+`replay_cache` limits the first; only a private wire (Unix socket, loopback, TLS) prevents both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("console_gate")
 ASSERTION = "HTTP_X_CONSOLE_GATE_ASSERTION"
-# Names that applications and proxies read a user from. None may reach Flask as a client sent it.
+# Names from which applications and proxies read a user. None may reach Flask as a client sent it.
 SPOOFABLE = ("HTTP_REMOTE_", "HTTP_X_REMOTE_", "HTTP_X_FORWARDED_USER", "HTTP_X_AUTH_REQUEST_",
              "HTTP_X_CONSOLE_GATE_", "REMOTE_USER", "AUTH_TYPE", "gate.")
 
