@@ -26,6 +26,7 @@ mod keeper;
 mod ledger;
 mod notices;
 pub mod push;
+mod pushed;
 mod shared_read;
 mod strangers;
 

@@ -23,9 +23,11 @@ const PURE: [(&str, &str); 4] = [
 const IMPURE_CRATES: [&str; 8] = ["tokio", "sqlx", "sqlx-core", "axum", "pingora", "hyper", "notify", "moka"];
 
 /// What is a clock, randomness or I/O of `std` or chrono.
-const IMPURE_PATHS: [&[&str]; 10] = [
+const IMPURE_PATHS: [&[&str]; 12] = [
     &["std", "fs"],
-    &["std", "net"],
+    &["std", "net", "TcpStream"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "UdpSocket"],
     &["std", "process"],
     &["std", "thread"],
     &["std", "os"],
@@ -71,7 +73,9 @@ impl Paths {
                 let prefix = [prefix, &[path.ident.to_string()]].concat();
                 self.tree(&path.tree, &prefix, is_export);
             }
-            syn::UseTree::Group(group) => group.items.iter().for_each(|one| self.tree(one, prefix, is_export)),
+            syn::UseTree::Group(group) => {
+                group.items.iter().for_each(|one| self.tree(one, prefix, is_export))
+            }
             syn::UseTree::Name(name) => self.named(prefix, &name.ident.to_string(), None, is_export),
             syn::UseTree::Rename(one) => {
                 self.named(prefix, &one.ident.to_string(), Some(one.rename.to_string()), is_export);
@@ -146,8 +150,11 @@ fn sources(folder: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     for file in found {
         let within = file.strip_prefix(&root).unwrap().with_extension("");
-        let module: Vec<String> =
-            within.iter().map(|part| part.to_str().unwrap().to_owned()).filter(|part| part != "lib").collect();
+        let module: Vec<String> = within
+            .iter()
+            .map(|part| part.to_str().unwrap().to_owned())
+            .filter(|part| part != "lib")
+            .collect();
         if module.iter().any(|part| part.contains("tests") || part == "fixtures" || part == "main") {
             continue;
         }
@@ -191,7 +198,8 @@ fn resolve<'m>(
             && depth < 5
         {
             let path = [export.as_slice(), &rest[number + 1..]].concat();
-            return resolve(&at, &path, modules, depth + 1).or(modules.get_key_value(&at).map(|(key, _)| key));
+            return resolve(&at, &path, modules, depth + 1)
+                .or(modules.get_key_value(&at).map(|(key, _)| key));
         } else {
             break;
         }

@@ -11,6 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use ledger::Draft;
 use ledger::customer::CustomerEvent;
 use metrics::counter;
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ impl Ingest {
         let mut drafts = Vec::new();
         for event in events {
             match self.store.by_id(event.id).await {
-                Ok(None) => drafts.push(event.into_draft(self.clock.now())),
+                Ok(None) => drafts.push(Draft::of_customer(event, self.clock.now())),
                 Ok(Some(known)) => {
                     let names_source = known.actor_id.as_deref() == Some(source);
                     let tenant = known.detail.as_ref().and_then(|detail| detail.0.get("tenant").cloned());

@@ -9,7 +9,7 @@ use policy::ids::{Epoch, InstanceId};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ledger::Ledger;
-use super::push::{PushTerms, Pushed};
+use super::pushed::{PushTerms, Pushed};
 use crate::clock::SharedClock;
 use crate::store::instances::{ControlFeed, Hint, Renewal};
 use crate::store::{AccessSource, StoreError};

@@ -163,7 +163,7 @@ struct Tables {
 fn tables() -> Tables {
     let mut gate = Chain::new("0198f00d-0000-7000-8000-00000000000a", old_key());
     let mut drafts: Vec<Draft> = (1..=4).map(|number| Draft::from(denial(number))).collect();
-    drafts.extend([customer(1), customer(2)].map(|event| event.into_draft(start())));
+    drafts.extend([customer(1), customer(2)].map(|event| Draft::of_customer(event, start())));
     let mut entries: Vec<Entry> = drafts.into_iter().map(|draft| draft.seal(&mut gate)).collect();
     let mut control = Chain::new(CONTROL, old_key());
     let erasure =

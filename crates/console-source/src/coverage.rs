@@ -11,6 +11,7 @@ pub mod cover;
 mod flask_dump;
 pub mod flask_routes;
 pub mod hits;
+mod listing;
 pub mod route;
 mod served;
 mod stray;

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`syntax`] (trees), [`scope`] (what a name stands for), [`value`] (what an expression comes to),
 //! [`call`] (what is called, with which arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
-//! [`hook`] (what runs before views), [`route`], [`options`] and [`view`] (the routes), [`inline`] (role checks within
+//! [`hook`] (what runs before views), [`route`] and [`options`] (the routes), [`inline`] (role checks within
 //! views), [`unread`] (what is not read); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
 
 #![forbid(unsafe_code)]
@@ -28,7 +28,6 @@ mod syntax;
 mod tests;
 mod unread;
 mod value;
-mod view;
 
 use std::collections::BTreeSet;
 

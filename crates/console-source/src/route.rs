@@ -4,19 +4,21 @@
 //! every `Flask` and `Blueprint` with a folder of static files. Names and `functools.partial` are followed. A route
 //! whose view cannot be told is a route all the same.
 
+mod view;
+
 use std::collections::HashSet;
 
 use policy::method::{Method, MethodSet};
 
+use self::view::Behind;
 use super::blueprint::{Key, Mounts, Receiver, join, key};
 use super::call::{Arguments, MethodCall};
 use super::gate::Sites;
 use super::hook::Hooks;
 use super::options::{foreign, options};
-use super::scope::{At, World};
-use super::syntax::{children, visit};
+use super::scope::{At, World, decorators};
+use super::syntax::visit;
 use super::value::{Meaning, Value};
-use super::view::Behind;
 use super::{Gate, Route, RuleOptions, Stands, Unreadable};
 
 /// The decorators that declare a route, with the method of those that have one.
@@ -261,7 +263,7 @@ impl<'t> Finder<'_, 't> {
     }
 
     /// One route for each place where its blueprint is mounted.
-    pub(super) fn push(&mut self, declared: &Declared<'t>, view: &str, behind: &Behind) {
+    fn push(&mut self, declared: &Declared<'t>, view: &str, behind: &Behind) {
         let get = MethodSet::EMPTY.with(Method::Get);
         for mount in self.mounts.of(declared.receiver) {
             let hooks = self.hooks.before(&mount.chain);
@@ -293,11 +295,4 @@ impl<'t> Finder<'_, 't> {
             });
         }
     }
-}
-
-/// The expressions behind the `@`s, the topmost first.
-pub(super) fn decorators(definition: At<'_>) -> Vec<At<'_>> {
-    let decorators = children(definition.node).into_iter().filter(|child| child.kind() == "decorator");
-    let expressions = decorators.filter_map(|decorator| children(decorator).into_iter().next());
-    expressions.map(|node| At { node, ..definition }).collect()
 }

@@ -327,3 +327,10 @@ fn mutated<'t>(root: Node<'t>, text: &'t str) -> HashSet<&'t str> {
     });
     names
 }
+
+/// The expressions behind the `@`s, the topmost first.
+pub(super) fn decorators(definition: At<'_>) -> Vec<At<'_>> {
+    let decorators = children(definition.node).into_iter().filter(|child| child.kind() == "decorator");
+    let expressions = decorators.filter_map(|decorator| children(decorator).into_iter().next());
+    expressions.map(|node| At { node, ..definition }).collect()
+}

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical::Object;
-use super::entry::Draft;
 use super::event::AuditEvent;
 use super::hexadecimal;
 use super::storable::{clean_json, clean_text};
@@ -39,20 +38,19 @@ pub struct CustomerEvent {
 }
 
 impl CustomerEvent {
-    /// The row and its twin, ready for the writer. The event gets a fresh salt.
-    pub fn into_draft(mut self, now: DateTime<Utc>) -> Draft {
+    /// Gives the event a fresh salt, and the form in which both databases give it back; the event of its twin.
+    pub(super) fn twin(&mut self) -> AuditEvent {
         self.make_storable();
         let mut salt = [0; 16];
         rand::rng().fill_bytes(&mut salt);
         self.salt = Some(hexadecimal::encode(&salt));
-        let twin = AuditEvent::CustomerEvent {
+        AuditEvent::CustomerEvent {
             id: self.id,
             source: self.source.clone(),
             tenant: self.tenant_id.clone(),
             personal_digest: self.personal_digest(),
             commitment: self.commitment(&self.personal_digest()),
-        };
-        Draft { record: twin.into_record(now), customer: Some(Box::new(self)) }
+        }
     }
 
     /// What both databases give back as it went in (see [`super::storable`]).

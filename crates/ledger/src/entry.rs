@@ -1,5 +1,6 @@
 //! A row of the audit, with what belongs to it: what is written, spooled and replayed as one.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Link, Sealed};
@@ -21,6 +22,12 @@ impl From<AuditRecord> for Draft {
 }
 
 impl Draft {
+    /// A customer's event and its twin. The event gets a fresh salt.
+    pub fn of_customer(mut event: CustomerEvent, now: DateTime<Utc>) -> Draft {
+        let twin = event.twin();
+        Draft { record: twin.into_record(now), customer: Some(Box::new(event)) }
+    }
+
     /// Gives it the next place in `chain`.
     pub fn seal(self, chain: &mut Chain) -> Entry {
         let Sealed { record, link } = chain.seal(self.record);

@@ -11,6 +11,8 @@ pub mod effective;
 pub mod matcher;
 pub mod parse;
 pub mod pattern;
+pub mod pattern_error;
+mod reader;
 pub mod regions;
 mod review;
 pub mod rollout;

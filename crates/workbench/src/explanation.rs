@@ -12,6 +12,7 @@ pub mod gate;
 pub mod grants;
 pub mod place;
 pub mod rivals;
+pub mod somebody;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -22,11 +23,11 @@ use policy::mapping::{Found, Mapping, Row, RowKind, Unmapped};
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 
-pub use caller::Asker;
 use caller::CallerReport;
 use gate::GateReport;
 use place::{Place, line_of, nearest};
 use rivals::{Rival, rivals};
+pub use somebody::Asker;
 
 /// Everything that an explanation is made of.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,11 @@ use anyhow::Context as _;
 use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::identity::flask_cookie::SigningKeys;
-use serde::Deserialize;
 use serde_json::json;
 use workbench::verify::{Case, Plan, Who};
 
 use super::people::People;
-use super::report::Outcome;
+use super::report::{Outcome, Running};
 use crate::outbound::{Outbound, Request, Url};
 use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
@@ -22,14 +21,6 @@ use crate::store::people::NewPerson;
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES: usize = 256 * 1024;
-
-/// What a gate says of itself.
-#[derive(Clone, Debug, Deserialize, serde::Serialize)]
-pub(super) struct Running {
-    pub mapping_sha256: String,
-    pub rbac_v2: bool,
-    pub may_enforce: bool,
-}
 
 /// Sends probes.
 pub(super) struct Asker {

@@ -1,12 +1,18 @@
 //! What came of it, to be read and to be attached to a promotion.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use workbench::report::Level;
 use workbench::report::style::Style;
 use workbench::verify::{Case, Expect, Plan};
 
-use super::ask::Running;
+/// What a gate says of itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Running {
+    pub mapping_sha256: String,
+    pub rbac_v2: bool,
+    pub may_enforce: bool,
+}
 
 /// One case and its answer.
 #[derive(Clone, Debug, Serialize)]

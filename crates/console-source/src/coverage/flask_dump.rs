@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::flask_routes::{Listing, ListingError, ServedRoute};
+use super::listing::{Listing, ListingError, ServedRoute};
 use super::route::{OwnConverters, RouteOptions};
 
 /// The format that this gate reads.

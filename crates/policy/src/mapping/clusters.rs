@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::parse::Reader;
+use super::reader::Reader;
 use super::rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
 use super::table::SoakTable;
 use crate::diagnostic::{Diagnostic, closest};

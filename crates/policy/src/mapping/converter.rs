@@ -13,7 +13,7 @@ use std::ops::Range;
 use self::arguments::{Argument, Bound};
 use self::digits::digit_class;
 pub use self::digits::digit_value;
-use crate::mapping::pattern::{PatternError, PatternProblem, unreachable_character};
+use crate::mapping::pattern_error::{PatternError, PatternProblem, unreachable_character};
 
 /// The names under which Flask knows its converters.
 const NAMES: [&str; 7] = ["string", "int", "float", "path", "uuid", "any", "default"];

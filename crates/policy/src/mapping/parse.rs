@@ -3,8 +3,7 @@
 //! The file is walked as a tree of spanned values instead of being deserialised, because a deserialiser stops at its
 //! first error and an operator at night wants all of them at once.
 
-use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -17,6 +16,7 @@ use crate::method::{Method, MethodSet};
 use super::clusters::{self, Clusters};
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
+use super::reader::Reader;
 use super::row::{methods_carry_bodies, parse_row};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
@@ -33,7 +33,7 @@ impl Mapping {
     /// Every mistake at once: syntax, unknown keys, wrong types, bad patterns, clusters that are not declared, rows
     /// that repeat or overlap each other. A file with one mistake is refused whole.
     pub fn parse(path: &str, source: &str) -> Result<Mapping, Diagnostics> {
-        let mut reader = Reader { findings: Vec::new() };
+        let mut reader = Reader::default();
         let mapping = reader.document(source);
         if reader.findings.is_empty() {
             Ok(mapping)
@@ -48,11 +48,6 @@ pub fn sha256_of(source: &str) -> MappingSha256 {
     let digest = Sha256::digest(source.as_bytes());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     MappingSha256::new(hex)
-}
-
-/// Collects findings while it turns TOML values into typed ones.
-pub(super) struct Reader {
-    pub(super) findings: Vec<Diagnostic>,
 }
 
 impl Reader {
@@ -244,155 +239,4 @@ impl Reader {
         }
         matcher
     }
-
-    pub(super) fn report(&mut self, finding: Diagnostic) {
-        self.findings.push(finding);
-    }
-
-    pub(super) fn no_unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str], place: &str) {
-        for (key, _) in table.iter() {
-            let name = key.get_ref().as_ref();
-            if known.contains(&name) {
-                continue;
-            }
-            let mut finding =
-                Diagnostic::new("unknown-key", key.span(), format!("`{name}` means nothing in {place}"));
-            finding = match closest(name, known.iter().copied()) {
-                Some(near) => finding.suggest(format!("did you mean `{near}`?")),
-                None => finding.suggest(format!("known here: {}", known.join(", "))),
-            };
-            self.report(finding);
-        }
-    }
-
-    pub(super) fn table<'t, 'i>(
-        &mut self,
-        value: &'t Spanned<DeValue<'i>>,
-        what: &str,
-    ) -> Option<&'t DeTable<'i>> {
-        match value.get_ref() {
-            DeValue::Table(table) => Some(table),
-            other => self.wrong_type(value, what, "a table", other),
-        }
-    }
-
-    pub(super) fn string(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<String> {
-        match value.get_ref() {
-            DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
-            DeValue::String(_) => {
-                self.report(Diagnostic::new("empty-string", value.span(), format!("`{what}` is empty")));
-                None
-            }
-            other => self.wrong_type(value, what, "a string", other),
-        }
-    }
-
-    /// A switch that may only be `true`: `public = false` would read as a promise that nobody made.
-    pub(super) fn switch(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<()> {
-        match value.get_ref() {
-            DeValue::Boolean(true) => Some(()),
-            DeValue::Boolean(false) => {
-                self.report(
-                    Diagnostic::new("false-switch", value.span(), format!("`{what} = false` says nothing"))
-                        .suggest(format!("leave `{what}` out")),
-                );
-                None
-            }
-            other => self.wrong_type(value, what, "`true`", other),
-        }
-    }
-
-    pub(super) fn word<T: Copy>(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        what: &str,
-        words: &[(&'static str, T)],
-    ) -> Option<T> {
-        let text = self.string(value, what)?;
-        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*meaning);
-        }
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let mut finding = Diagnostic::new(
-            "unknown-word",
-            value.span(),
-            format!("`{text}` is not one of {}", known.join(", ")),
-        );
-        if let Some(near) = closest(&text.to_lowercase(), known) {
-            finding = finding.suggest(format!("did you mean `{near}`?"));
-        }
-        self.report(finding);
-        None
-    }
-
-    pub(super) fn strings(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        what: &str,
-    ) -> Option<Vec<Spanned<String>>> {
-        let DeValue::Array(items) = value.get_ref() else {
-            return self.wrong_type(value, what, "a list of strings", value.get_ref());
-        };
-        let texts: Vec<Option<Spanned<String>>> = items
-            .iter()
-            .map(|item| self.string(item, what).map(|text| Spanned::new(item.span(), text)))
-            .collect();
-        texts.into_iter().collect()
-    }
-
-    pub(super) fn integer(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        what: &str,
-        range: RangeInclusive<u32>,
-    ) -> Option<u32> {
-        let DeValue::Integer(number) = value.get_ref() else {
-            return self.wrong_type(value, what, "an integer", value.get_ref());
-        };
-        let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
-        let within = number.filter(|number| range.contains(number));
-        if within.is_none() {
-            let message = format!("`{what}` must be from {} to {}", range.start(), range.end());
-            self.report(Diagnostic::new("out-of-range", value.span(), message));
-        }
-        within
-    }
-
-    fn wrong_type<T>(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        what: &str,
-        wanted: &str,
-        found: &DeValue<'_>,
-    ) -> Option<T> {
-        self.report(Diagnostic::new(
-            "wrong-type",
-            value.span(),
-            format!("`{what}` must be {wanted}, not {}", type_name(found)),
-        ));
-        None
-    }
-}
-
-fn type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// A set of names without repeats; used where the file lists roles.
-pub(super) fn distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> Result<BTreeSet<T>, ()> {
-    let mut set = BTreeSet::new();
-    for item in items {
-        if !set.insert(item) {
-            return Err(());
-        }
-    }
-    Ok(set)
 }

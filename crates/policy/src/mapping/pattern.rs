@@ -8,7 +8,6 @@
 //! paths below, as far as no other pattern answers.
 
 mod captures;
-mod error;
 mod parser;
 mod part;
 #[cfg(test)]
@@ -18,11 +17,10 @@ use std::fmt;
 use std::str::FromStr;
 
 pub(crate) use self::captures::Captures;
-pub use self::error::{PatternError, PatternProblem};
-pub use self::parser::unreachable_character;
 pub use self::part::Precedence;
 pub use self::part::{DynamicPart, Part, Piece, Rest, split_segment};
 use super::converter::Converter;
+pub use super::pattern_error::{PatternError, PatternProblem, unreachable_character};
 
 /// A parsed pattern. It remembers its text, which is also what two patterns are compared by.
 #[derive(Clone, Debug)]

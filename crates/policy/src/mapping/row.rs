@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::parse::{Reader, distinct};
+use super::reader::{Reader, distinct};
 use super::table::{Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::{LegacyRole, Requirement};

@@ -3,7 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::Mapping;
-use super::parse::Reader;
+use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 
 /// Compares what the file says with the rows that are written in it, sound or not.

@@ -15,9 +15,9 @@ use policy::rbac::{Access, Requirement, Standing};
 use serde::Serialize;
 
 use super::Facts;
-use super::caller::Somebody;
 use super::gate::Decides;
 use super::grants::{Grant, smallest};
+use super::somebody::Somebody;
 
 /// What becomes of a request with one kind of body.
 #[derive(Debug, Serialize)]

@@ -14,9 +14,9 @@ use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::prelude::*;
 
 use super::answer::{AnswerReport, Outcome, Way};
-use super::caller::Asker;
 use super::grants::Grant;
 use super::rivals::Lost;
+use super::somebody::Asker;
 use super::*;
 
 const ON: Control = Control { epoch: Epoch(7), rbac_v2: true, may_enforce: true };

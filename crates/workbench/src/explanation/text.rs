@@ -5,10 +5,11 @@ use policy::rbac::Standing;
 use policy::rbac::census::BREAK_GLASS;
 
 use super::answer::{AnswerReport, Outcome, ShadowReport, Way};
-use super::caller::{AskerKind, CallerReport};
+use super::caller::CallerReport;
 use super::gate::{Decides, Demanded, GateReport, Part, RuleReport};
 use super::grants::Grant;
 use super::rivals::Rival;
+use super::somebody::AskerKind;
 use super::{Explanation, KindReport, Route, RowReport, UnmappedReport};
 use crate::report::style::{COLUMNS, Style};
 use crate::report::text::wrapped;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::mapping::pattern::{PatternError, PatternProblem};
+use crate::mapping::pattern_error::{PatternError, PatternProblem};
 
 /// One argument as written.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::error::{PatternError, PatternProblem};
 use super::part::{DynamicPart, Part, Piece};
 use super::{Pattern, PatternKind, Variable};
 use crate::mapping::converter::Converter;
+use crate::mapping::pattern_error::{PatternError, PatternProblem, unreachable_character};
 
 /// A variable, in the words of Werkzeug's `_part_re`: the arguments end at the first `):name>`.
 static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
@@ -16,18 +16,6 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
     let source = format!(r"\A<(?:(?<converter>{NAME})(?:\((?<arguments>.*?)\))?:)?(?<name>{NAME})>");
     Regex::new(&source).expect("the expression is constant and well-formed")
 });
-
-/// What the request firewall refuses in a path, raw and percent-encoded; of spaces only the plain one passes.
-static UNREACHABLE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"[;?#\\%\p{Cc}\p{Cf}\p{Zl}\p{Zp}[\p{Zs}--\x20][\p{Nd}--0-9]]")
-        .expect("the expression is constant and well-formed")
-});
-
-/// The first character of `text` that no path ever holds, with its place in bytes.
-pub fn unreachable_character(text: &str) -> Option<(usize, char)> {
-    let found = UNREACHABLE.find(text)?;
-    found.as_str().chars().next().map(|character| (found.start(), character))
-}
 
 /// See [`Pattern::parse`].
 pub(super) fn parse(text: &str) -> Result<Pattern, PatternError> {

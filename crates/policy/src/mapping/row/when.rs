@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::{contradiction, requirement};
 use crate::diagnostic::Diagnostic;
-use crate::mapping::parse::Reader;
+use crate::mapping::reader::Reader;
 use crate::mapping::table::{BodyField, BodyRule};
 use crate::method::{Method, MethodSet};
 

@@ -2,13 +2,12 @@
 
 use policy::method::{Method, MethodSet};
 
-use super::Unreadable;
-use super::blueprint::Key;
-use super::route::{Declared, Finder, decorators};
-use super::scope::{At, Binding};
-use super::syntax::{children, last_word};
-use super::value::Meaning;
-use super::{Stands, inline};
+use super::{Declared, Finder};
+use crate::blueprint::Key;
+use crate::scope::{At, Binding, decorators};
+use crate::syntax::{children, last_word};
+use crate::value::Meaning;
+use crate::{Stands, Unreadable, inline};
 
 /// What stands between a route and its view.
 #[derive(Clone, Default)]

@@ -1,7 +1,9 @@
 //! Why a pattern was refused, and where.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use thiserror::Error;
 
 /// A pattern that was refused: what is wrong, where in its text, and what may have been meant.
@@ -139,4 +141,16 @@ pub enum PatternProblem {
     /// The part needs a regular expression that is over the size limit.
     #[error("the lengths in this part are too large")]
     TooLarge,
+}
+
+/// What the request firewall refuses in a path, raw and percent-encoded; of spaces only the plain one passes.
+static UNREACHABLE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"[;?#\\%\p{Cc}\p{Cf}\p{Zl}\p{Zp}[\p{Zs}--\x20][\p{Nd}--0-9]]")
+        .expect("the expression is constant and well-formed")
+});
+
+/// The first character of `text` that no path ever holds, with its place in bytes.
+pub fn unreachable_character(text: &str) -> Option<(usize, char)> {
+    let found = UNREACHABLE.find(text)?;
+    found.as_str().chars().next().map(|character| (found.start(), character))
 }

@@ -1,0 +1,112 @@
+//! About whom it is asked, imagined or not, and on which side of a cohort they are.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use policy::decision::Target;
+use policy::mapping::rollout::percentile;
+use policy::mapping::{ClusterMode, Cohort, Rollout, Row, RowKind};
+use policy::rbac::{Access, LegacyRole, Standing};
+use serde::Serialize;
+
+use super::Facts;
+
+/// About whom it is asked.
+#[derive(Clone, Debug)]
+pub enum Asker<'a> {
+    /// An admin, as the database has it.
+    Admin {
+        id: &'a str,
+        access: &'a Access,
+        /// Whether a break-glass session is live; its roles are in `access` already.
+        break_glass: bool,
+        /// Where there is no such admin: the id that was probably meant.
+        closest: Option<&'a str>,
+    },
+    /// An imagined member of this group alone.
+    Group(&'a str),
+    /// Somebody imagined who holds this legacy role, and is in no group.
+    LegacyRole(LegacyRole),
+}
+
+/// What kind of caller it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskerKind {
+    Admin,
+    Group,
+    LegacyRole,
+}
+
+/// On which side of a cohort somebody is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartReport {
+    pub in_cohort: bool,
+    pub why: String,
+}
+
+/// A caller, imagined or not, with everything that a decision takes.
+pub(super) struct Somebody<'a> {
+    pub kind: AskerKind,
+    pub name: &'a str,
+    pub access: Cow<'a, Access>,
+    pub break_glass: bool,
+    pub closest: Option<&'a str>,
+}
+
+impl<'a> Somebody<'a> {
+    pub(super) fn of(asker: &Asker<'a>, facts: &Facts<'_>) -> Somebody<'a> {
+        let nothing = || Access { standing: Standing::Active, ..Access::nothing(facts.control.epoch) };
+        let (kind, name, access) = match asker {
+            Asker::Admin { id, access, break_glass, closest } => {
+                return Somebody {
+                    kind: AskerKind::Admin,
+                    name: id,
+                    access: Cow::Borrowed(*access),
+                    break_glass: *break_glass,
+                    closest: *closest,
+                };
+            }
+            Asker::Group(group) => {
+                let roles = facts.catalog.roles_of_group(group);
+                let permissions = facts.catalog.permissions_of(&roles);
+                let groups = [Arc::from(*group)].into();
+                (AskerKind::Group, *group, Access { groups, roles, permissions, ..nothing() })
+            }
+            Asker::LegacyRole(role) => {
+                (AskerKind::LegacyRole, role.as_str(), Access { legacy: [*role].into(), ..nothing() })
+            }
+        };
+        Somebody { kind, name, access: Cow::Owned(access), break_glass: false, closest: None }
+    }
+
+    /// Somebody imagined has no id that could fall into a share, unless the share is all.
+    pub(super) fn rollout<'r>(&self, rollout: &'r Rollout) -> Cow<'r, Rollout> {
+        match &rollout.cohort {
+            Some(cohort) if self.kind != AskerKind::Admin && cohort.percent < 100 => {
+                let cohort = Some(Cohort { percent: 0, ..cohort.clone() });
+                Cow::Owned(Rollout { cohort, ..*rollout })
+            }
+            _ => Cow::Borrowed(rollout),
+        }
+    }
+
+    /// On which side of the row's cohort they are, and why.
+    pub(super) fn part(&self, target: &Target<'_>) -> Option<PartReport> {
+        let Target::Row(Row { kind: RowKind::Gated { .. }, .. }, rollout) = target else { return None };
+        let cohort = rollout.cohort.as_ref()?;
+        let (id, groups) = (self.name, &self.access.groups);
+        let in_cohort = rollout.mode_for(id, groups) == ClusterMode::V2;
+        let why = match (cohort.groups.intersection(groups).next(), self.kind) {
+            (Some(group), _) => format!("the group {group} is"),
+            (None, AskerKind::Admin) if cohort.percent == 0 => "none of the admin's groups is".to_owned(),
+            (None, AskerKind::Admin) => {
+                let relation = if in_cohort { "below" } else { "not below" };
+                format!("the id falls at {} of 100, {relation} {}", percentile(id), cohort.percent)
+            }
+            (None, _) if in_cohort => "everybody is".to_owned(),
+            (None, _) => "somebody imagined can be in it by group alone".to_owned(),
+        };
+        Some(PartReport { in_cohort, why })
+    }
+}
