@@ -176,18 +176,21 @@ mod tests {
     use super::*;
     use crate::settings::secrets::Secret;
     use policy::decision::body::BodyFacts;
-    use policy::decision::{Answer, Caller, Question, Target, decide};
+    use policy::decision::{Caller, Question, Target, decide};
     use policy::mapping::{Mapping, Rollout};
 
     fn permit() -> Permit {
         let file = "version = 1\nblueprints.b.routes.\"GET /x\" = { public = true }\n";
         let mapping = Mapping::parse("t", file).unwrap();
         let target = Target::Row(&mapping.rows()[0], &Rollout::LEGACY);
-        let question = Question { target, caller: Caller::Nobody, control: None, body: &BodyFacts::NotRead };
-        match decide(&question).answer {
-            Answer::Allow(permit) => permit,
-            other => panic!("{other:?}"),
-        }
+        let question = Question {
+            upgrade: false,
+            target,
+            caller: Caller::Nobody,
+            control: None,
+            body: &BodyFacts::NotRead,
+        };
+        decide(&question).outcome.expect("a public row")
     }
 
     fn key(id: &str, length: usize) -> NamedKey {

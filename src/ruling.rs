@@ -8,7 +8,6 @@
 //! as a proxy that forwards by itself, is ruled by the same code. Nothing is decided here: the matcher and
 //! [`policy::decision`] do that, and the store is reached only through [`crate::freshness`] and [`crate::journal`].
 
-pub mod answer;
 pub mod client;
 pub mod evaluation;
 mod explain_command;
@@ -16,6 +15,7 @@ pub mod message;
 pub mod probe;
 pub mod probing;
 pub mod request;
+pub mod response;
 
 use std::sync::Arc;
 

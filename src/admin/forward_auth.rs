@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use super::AdminState;
 use crate::assertion;
 use crate::ruling::Gate;
-use crate::ruling::answer::Answer;
 use crate::ruling::client::client_address;
-use crate::ruling::request::{BodySource, Incoming, Ruling};
+use crate::ruling::request::{BodySource, Incoming};
+use crate::ruling::response::Response as Ruled;
 
 /// Which proxy asks, by the fields that it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +45,19 @@ struct RequestLine<'h> {
 pub async fn answer(State(state): State<AdminState>, headers: HeaderMap) -> Response {
     let started = Instant::now();
     let id = crate::random::request_id();
-    let (word, answer) = match asked(&headers) {
-        Err(detail) => ("refused", malformed(detail, id)),
+    let answer = match asked(&headers) {
+        Err(detail) => malformed(detail, id),
         Ok((front, head)) => match inspect(&head, &state.gate.policy) {
             Err(refusal) => {
                 counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
                 tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
-                ("refused", Answer::to_refusal(refusal, id))
+                Ruled::to_refusal(refusal, id)
             }
-            Ok(request) => ruled(&state.gate, front, &request, id).await,
+            Ok(request) => ruled(&state.gate, front, &request, id, asks_for_upgrade(&headers)).await,
         },
     };
     histogram!("gate_decision_seconds").record(started.elapsed());
-    counter!("gate_forward_auth_total", "outcome" => word).increment(1);
+    counter!("gate_forward_auth_total", "outcome" => answer.outcome).increment(1);
     in_http(&answer)
 }
 
@@ -118,23 +118,31 @@ fn matters(name: &str) -> bool {
         || name.contains("-signature-")
 }
 
-async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId) -> (&'static str, Answer) {
+/// Whether the client asks for a WebSocket. Proxies keep `Upgrade` to themselves (RFC 9110 7.6.1), and have to be told to
+/// pass it on under another name.
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    ["upgrade", "x-forwarded-upgrade"]
+        .iter()
+        .any(|name| headers.get(*name).is_some_and(|value| !value.is_empty()))
+}
+
+async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgrade: bool) -> Ruled {
     // Whoever asks here is a proxy of one's own, and appended the address that it was called from.
     let hops = gate.options.trusted_hops.max(1);
     let client = client_address(None, request.forwarded_for(), hops);
-    let ruling = gate.rule(&Incoming { request, id, client, is_probe: false }, &mut NoBody).await;
-    let answer = match &ruling {
-        Ruling::Forward(permit) => permitted(gate, permit, request, id),
-        _ => Answer::to_ruling(&ruling, request, id, &gate.options.login_path)
-            .unwrap_or_else(|| malformed("the ruling has no answer", id)),
+    let incoming = Incoming { request, id, client, is_probe: false, upgrade };
+    let answer = match gate.authorize(&incoming, &mut NoBody).await {
+        Ok(permit) => permitted(gate, &permit, request, id),
+        Err(response) => response,
     };
-    (ruling.word(), if front == Front::Nginx { for_nginx(answer) } else { answer })
+    if front == Front::Nginx { for_nginx(answer) } else { answer }
 }
 
-fn permitted(gate: &Gate, permit: &Permit, request: &Request, id: RequestId) -> Answer {
+fn permitted(gate: &Gate, permit: &Permit, request: &Request, id: RequestId) -> Ruled {
     let (method, path) = (request.method(), request.target().path_raw());
     let assertion = gate.assertions.sign(permit, method, path, id, gate.clock.now());
-    Answer {
+    Ruled {
+        outcome: "forwarded",
         status: 200,
         fields: vec![
             ("cache-control", "no-store".to_owned()),
@@ -145,17 +153,23 @@ fn permitted(gate: &Gate, permit: &Permit, request: &Request, id: RequestId) -> 
     }
 }
 
-/// A redirect to the login page is a 401 to `auth_request`; `Location` still says where to.
-fn for_nginx(answer: Answer) -> Answer {
-    let status = if answer.status == 302 { 401 } else { answer.status };
-    Answer { status, ..answer }
+/// A redirect to the login page is a 401 to `auth_request`; `Location` still says where to. A request that is decided and
+/// refused, an upgrade, is a 403.
+fn for_nginx(answer: Ruled) -> Ruled {
+    let status = match answer.status {
+        302 => 401,
+        400 => 403,
+        other => other,
+    };
+    Ruled { status, ..answer }
 }
 
-fn malformed(detail: &str, id: RequestId) -> Answer {
-    Answer::plain(400, "refused", "Bad Request", detail, crate::ruling::message::Form::Problem, id)
+fn malformed(detail: &str, id: RequestId) -> Ruled {
+    Ruled::plain(400, "refused", "Bad Request", detail, crate::ruling::message::Form::Problem, id)
+        .named("refused")
 }
 
-fn in_http(answer: &Answer) -> Response {
+fn in_http(answer: &Ruled) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body.clone()).into_response();
     for (name, value) in &answer.fields {

@@ -31,7 +31,7 @@ use super::gateway::{Arrival, Gateway};
 use super::socket::{ClientSocket, PREFACE};
 use crate::edge::listener::Listener;
 use crate::edge::tls::Acceptor;
-use crate::ruling::answer::{Answer, HSTS};
+use crate::ruling::response::{HSTS, Response};
 use crate::settings::Settings;
 
 /// What a head usually needs; larger ones grow it.
@@ -262,7 +262,7 @@ impl Front {
     async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
         let id = crate::random::request_id();
         Front::count_refusal(refusal, id);
-        let mut answer = Answer::to_refusal(refusal, id);
+        let mut answer = Response::to_refusal(refusal, id);
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
             answer = answer.with(HSTS, hsts.clone());
         }

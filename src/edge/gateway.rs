@@ -21,11 +21,11 @@ use super::body_watch::BodyWatch;
 use crate::assertion;
 use crate::edge::upstream::Upstreams;
 use crate::ruling::Gate;
-use crate::ruling::answer::{Answer, HSTS};
 use crate::ruling::client::{client_address, client_scheme};
 use crate::ruling::message::Form;
 use crate::ruling::probing::Probed;
-use crate::ruling::request::{Incoming, Ruling};
+use crate::ruling::request::Incoming;
+use crate::ruling::response::{HSTS, Response};
 use body::{HeldBody, is_too_slow, swallow_body};
 
 /// The gate as pingora sees it.
@@ -103,7 +103,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn answer(&self, session: &mut Session, context: &Context, answer: &Answer) -> Result<()> {
+    async fn answer(&self, session: &mut Session, context: &Context, answer: &Response) -> Result<()> {
         let mut head = ResponseHeader::build(answer.status, Some(answer.fields.len() + 2))?;
         for (name, value) in &answer.fields {
             head.insert_header(*name, value.as_str())?;
@@ -137,7 +137,8 @@ impl Gateway {
             && request.method() == policy::method::Method::Get
             && request.target().path() == assertion::JWKS_PATH
         {
-            let keys = Answer {
+            let keys = Response {
+                outcome: "jwks",
                 status: 200,
                 fields: vec![
                     ("content-type", "application/jwk-set+json".to_owned()),
@@ -145,66 +146,63 @@ impl Gateway {
                 ],
                 body: jwks.to_owned(),
             };
-            context.outcome = "jwks";
-            self.answer(session, context, &keys).await?;
-            return Ok(true);
+            return self.finish(session, context, &keys).await;
         }
         let is_probe = match self.gate.probe(&request).await {
             Probed::No => false,
             Probed::Yes => true,
             Probed::Answered(answer) => {
-                context.outcome = "probe";
                 context.request = Some(request);
-                swallow_body(session, context.request.as_deref()).await;
-                self.answer(session, context, &answer).await?;
-                return Ok(true);
+                return self.finish(session, context, &answer.named("probe")).await;
             }
         };
         let client = client_address(context.peer, request.forwarded_for(), self.gate.options.trusted_hops);
-        let incoming = Incoming { request: &request, id: context.id, client, is_probe };
+        let upgrade = request.upgrade();
+        let incoming = Incoming { request: &request, id: context.id, client, is_probe, upgrade };
         let mut body = HeldBody {
             session: session.as_downstream_mut(),
             expects_continue: request.expect_continue(),
             continued: false,
             time: self.gate.options.body_time,
         };
-        let ruling = self.gate.rule(&incoming, &mut body).await;
+        let outcome = self.gate.authorize(&incoming, &mut body).await;
         context.continued = body.continued;
         histogram!("gate_decision_seconds").record(context.started.elapsed());
-        context.outcome = ruling.word();
-        let answer = Answer::to_ruling(&ruling, &request, context.id, &self.gate.options.login_path);
-        let wants_upgrade = request.upgrade();
         context.request = Some(request);
-        match (ruling, answer) {
-            (Ruling::Forward(permit), _) if is_probe => {
-                context.outcome = "probe";
-                swallow_body(session, context.request.as_deref()).await;
-                self.answer(session, context, &self.gate.probe_passed(&permit, context.id)).await?;
-                Ok(true)
+        match outcome {
+            Ok(permit) if is_probe => {
+                self.finish(session, context, &self.gate.probe_passed(&permit, context.id)).await
             }
-            (Ruling::Forward(permit), _) => {
-                if wants_upgrade && !permit.websocket() {
-                    return self.refuse(session, context, Refusal::Upgrade).await;
-                }
+            Ok(permit) => {
+                context.outcome = "forwarded";
                 context.permit = Some(permit);
                 Ok(false)
             }
-            (_, Some(answer)) => {
-                swallow_body(session, context.request.as_deref()).await;
-                self.answer(session, context, &answer).await?;
-                Ok(true)
-            }
-            (_, None) => Error::e_explain(ErrorType::HTTPStatus(500), "a ruling without an answer"),
+            Err(response) => self.finish(session, context, &response).await,
         }
+    }
+
+    /// Answers a request that goes no further. What it still sends is read, so that the connection can be used again.
+    async fn finish(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        response: &Response,
+    ) -> Result<bool> {
+        context.outcome = response.outcome;
+        if response.closes() {
+            session.set_keepalive(None);
+        } else {
+            swallow_body(session, context.request.as_deref()).await;
+        }
+        self.answer(session, context, response).await?;
+        Ok(true)
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, refusal: Refusal) -> Result<bool> {
         counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
         tracing::info!(reason = refusal.word(), request_id = %context.id, "a request was refused");
-        context.outcome = "refused";
-        session.set_keepalive(None);
-        self.answer(session, context, &Answer::to_refusal(refusal, context.id)).await?;
-        Ok(true)
+        self.finish(session, context, &Response::to_refusal(refusal, context.id)).await
     }
 }
 
@@ -357,7 +355,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         // A tunnel that the row does not allow, or that nobody asked for, would carry requests past every decision.
         let may_switch = context.request.as_ref().is_some_and(|request| request.upgrade())
-            && context.permit.as_ref().is_some_and(Permit::websocket);
+            && context.permit.as_ref().is_some_and(Permit::upgrade);
         if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !may_switch {
             return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that nobody asked for");
         }
@@ -459,7 +457,7 @@ impl ProxyHttp for Gateway {
                 _ => ("internal", "Something went wrong", "The gate could not complete the request."),
             };
             session.set_keepalive(None);
-            let answer = Answer::plain(status, word, title, detail, form, context.id);
+            let answer = Response::plain(status, word, title, detail, form, context.id);
             // The client may be gone already; there is nobody else to tell.
             let _ = self.answer(session, context, &answer).await;
         }

@@ -77,7 +77,13 @@ impl Gate {
             Some(principal) => Caller::at(&target, principal, &access),
             None => Caller::Nobody,
         };
-        let verdict = decide(&Question { target, caller, control: Some(control), body: &facts });
+        let verdict = decide(&Question {
+            upgrade: request.upgrade(),
+            target,
+            caller,
+            control: Some(control),
+            body: &facts,
+        });
         let row = target.row();
         Ok(Evaluation {
             verdict,

@@ -8,8 +8,8 @@ use policy::firewall::Request;
 use policy::identity::Principal;
 
 /// The command line; `None` for machines, and for paths without a row, about which nothing more is said.
-pub(super) fn explain_command(denial: &Denial, principal: &Principal, request: &Request) -> Option<String> {
-    match (principal, denial.reason) {
+pub(super) fn explain_command(denial: &Denial, request: &Request) -> Option<String> {
+    match (&denial.principal, denial.lack.reason) {
         (Principal::Machine { .. }, _) | (_, Reason::UnmappedRoute) => None,
         (Principal::Admin { id, .. }, _) => {
             let path = shell_word(request.target().path_raw());
@@ -37,13 +37,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use policy::decision::Lack;
     use policy::firewall::{Policy, inspect};
     use policy::ids::{AdminId, MachineTokenId};
 
     fn command(reason: Reason, principal: &Principal, target: &str) -> Option<String> {
         let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let request = inspect(head.as_bytes(), &Policy::default()).expect("a request");
-        explain_command(&Denial { reason, required: Vec::new() }, principal, &request)
+        let lack = Lack { reason, required: Vec::new() };
+        explain_command(&Denial { principal: principal.clone(), lack }, &request)
     }
 
     fn admin(id: &str) -> Principal {

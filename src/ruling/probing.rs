@@ -7,8 +7,8 @@ use policy::mapping::Freshness;
 use serde_json::json;
 
 use super::Gate;
-use super::answer::Answer;
 use super::message::Form;
+use super::response::Response;
 use crate::ruling::probe;
 
 /// Whether a request is a probe.
@@ -17,7 +17,7 @@ pub enum Probed {
     /// It is decided as if it were none, and then not forwarded.
     Yes,
     /// It goes no further: it asked what runs here, or it is none of ours.
-    Answered(Answer),
+    Answered(Response),
 }
 
 impl Gate {
@@ -30,7 +30,7 @@ impl Gate {
         if !is_ours {
             let detail = "This gate takes no such probe.";
             let id = crate::random::request_id();
-            return Probed::Answered(Answer::plain(
+            return Probed::Answered(Response::plain(
                 400,
                 "probe_refused",
                 "Bad Request",
@@ -47,11 +47,11 @@ impl Gate {
     }
 
     /// What decides here: for whoever works out what the answers have to be.
-    async fn running(&self) -> Answer {
+    async fn running(&self) -> Response {
         let id = crate::random::request_id();
         let Ok(control) = self.access.observe(Freshness::Strict).await else {
             let detail = "The gate cannot decide right now.";
-            return Answer::plain(503, "unavailable", "Not available", detail, Form::Problem, id);
+            return Response::plain(503, "unavailable", "Not available", detail, Form::Problem, id);
         };
         let body = json!({
             "mapping_sha256": self.mappings.running().sha256().as_str(),
@@ -63,14 +63,15 @@ impl Gate {
     }
 
     /// In place of Console's answer.
-    pub fn probe_passed(&self, permit: &Permit, id: RequestId) -> Answer {
+    pub fn probe_passed(&self, permit: &Permit, id: RequestId) -> Response {
         let roles: Vec<&str> = permit.roles_used().iter().map(AsRef::as_ref).collect();
         json_answer(&json!({ "answer": "allow", "route": permit.route(), "roles_used": roles }), id)
     }
 }
 
-fn json_answer(body: &serde_json::Value, id: RequestId) -> Answer {
-    Answer {
+fn json_answer(body: &serde_json::Value, id: RequestId) -> Response {
+    Response {
+        outcome: "probe",
         status: 200,
         fields: vec![
             ("content-type", "application/json".to_owned()),

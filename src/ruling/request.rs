@@ -7,10 +7,10 @@ use ledger::event::{AccessDenied, AuditEvent, Held};
 use metrics::counter;
 use policy::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use policy::decision::{
-    Answer, Caller, Control, Denial, Drift, GateInForce, Permit, Question, Reason, Target, Verdict, decide,
-    gate_in_force,
+    Caller, Control, Denial, Drift, GateInForce, Outcome, Permit, Question, Rejection, Target, Verdict,
+    decide, gate_in_force, gate_word, outcome_word,
 };
-use policy::firewall::{Framing, Request};
+use policy::firewall::{Framing, Refusal, Request};
 use policy::identity::machine_token::presented;
 use policy::identity::{Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, RequestId, SessionId};
@@ -20,42 +20,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Gate;
 use super::client::kept_address;
+use super::response::Response;
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
 use crate::journal::decision_log::Decision;
 use crate::journal::drift::DriftEvent;
-use policy::decision::gate_word;
-
-/// What becomes of a request.
-#[derive(Debug)]
-pub enum Ruling {
-    /// It goes upstream.
-    Forward(Permit),
-    /// 403 for somebody who is known; its audit row is durable.
-    Denied(Denial, Principal),
-    /// To the login page.
-    Login,
-    /// 401.
-    Unauthorized,
-    /// 410.
-    Gone,
-    /// 503: a decision or its audit row could not be had. Never an allow, never an unaudited 403.
-    Unavailable,
-}
-
-impl Ruling {
-    /// The stable word, for metrics.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Ruling::Forward(_) => "forwarded",
-            Ruling::Denied(..) => "denied",
-            Ruling::Login => "login",
-            Ruling::Unauthorized => "unauthorized",
-            Ruling::Gone => "gone",
-            Ruling::Unavailable => "unavailable",
-        }
-    }
-}
 
 /// Reads a request's body for a body rule.
 #[async_trait::async_trait]
@@ -71,6 +40,17 @@ pub struct Incoming<'a> {
     pub client: Option<IpAddr>,
     /// Whether it is a probe, which is decided and audited like any request and says nothing about how the routes are used.
     pub is_probe: bool,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
+}
+
+/// A decision or its audit row could not be had: 503. Never an allow, never an unaudited 403.
+#[derive(Debug, thiserror::Error)]
+enum Unavailable {
+    #[error("a decision was not possible: {0}")]
+    Access(#[from] AccessError),
+    #[error("a denial could not be audited: {0}")]
+    Audit(#[from] AuditError),
 }
 
 /// A caller whose credential was verified.
@@ -81,47 +61,59 @@ struct Identified {
 }
 
 impl Gate {
-    /// Decides one request. When it returns [`Ruling::Denied`], the audit row is committed.
-    pub async fn rule(&self, incoming: &Incoming<'_>, body: &mut dyn BodySource) -> Ruling {
+    /// Decides one request: a permit, or what is answered instead. The audit row of a 403 is durable by then.
+    ///
+    /// # Errors
+    ///
+    /// The response of a request that does not go upstream.
+    pub async fn authorize(
+        &self,
+        incoming: &Incoming<'_>,
+        body: &mut dyn BodySource,
+    ) -> Result<Permit, Response> {
         let mapping = self.mappings.running();
-        match self.try_rule(&mapping, incoming, body).await {
-            Ok(ruling) => ruling,
-            Err(error) => {
-                // Whoever sends tokens that nobody has must not fill the log as well; they are counted.
-                if !matches!(error, AccessError::Crowded) {
-                    tracing::error!(%error, request_id = %incoming.id, "a decision was not possible");
+        let (request, id) = (incoming.request, incoming.id);
+        match self.decide(&mapping, incoming, body).await {
+            Ok(outcome) => outcome.map_err(|rejection| {
+                if rejection == Rejection::Upgrade {
+                    counter!("gate_refusals_total", "reason" => Refusal::Upgrade.word()).increment(1);
+                    tracing::info!(reason = Refusal::Upgrade.word(), request_id = %id, "a request was refused");
                 }
-                counter!("gate_unavailable_total").increment(1);
-                Ruling::Unavailable
+                Response::to_rejection(&rejection, request, id, &self.options.login_path)
+            }),
+            Err(error) => {
+                // A flood of tokens that nobody has must not fill the log as well; they are counted.
+                if !matches!(error, Unavailable::Access(AccessError::Crowded)) {
+                    tracing::error!(%error, request_id = %id, "the gate is unavailable");
+                }
+                if let Unavailable::Access(_) = error {
+                    counter!("gate_unavailable_total").increment(1);
+                }
+                Err(Response::unavailable(request, id))
             }
         }
     }
 
-    async fn try_rule(
+    async fn decide(
         &self,
         mapping: &Mapping,
         incoming: &Incoming<'_>,
         body: &mut dyn BodySource,
-    ) -> Result<Ruling, AccessError> {
+    ) -> Result<Outcome, Unavailable> {
         let request = incoming.request;
         let target = target(mapping, request);
         if matches!(target, Target::Unmapped(_)) && !request.target().is_asterisk() {
             counter!("gate_unmapped_total").increment(1);
         }
-        if !asks_who(&target) {
-            let caller =
-                if presents_machine_credential(request) { Caller::Presented } else { Caller::Nobody };
-            let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
-            let verdict = decide(&question);
+        let identified = if asks_who(&target) { self.identify(request, &target) } else { None };
+        let Some(identified) = identified else {
+            let presents = !asks_who(&target) && presents_machine_credential(request);
+            let caller = if presents { Caller::Presented } else { Caller::Nobody };
+            let body = &BodyFacts::NotRead;
+            let verdict =
+                decide(&Question { upgrade: incoming.upgrade, target, caller, control: None, body });
             self.log(&verdict, &target, None, mapping, incoming);
-            return Ok(simple(verdict.answer));
-        }
-        let Some(identified) = self.identify(request, &target) else {
-            let caller = Caller::Nobody;
-            let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
-            let verdict = decide(&question);
-            self.log(&verdict, &target, None, mapping, incoming);
-            return Ok(simple(verdict.answer));
+            return Ok(verdict.outcome);
         };
         let freshness = self.freshness(&target);
         let mut deadline = Instant::now() + self.options.decision_time;
@@ -139,39 +131,23 @@ impl Gate {
             Some(principal) => Caller::Known(principal, &access),
             None => Caller::Nobody,
         };
-        let verdict = decide(&Question { target, caller, control: Some(&control), body: &facts });
+        let question =
+            Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
+        let verdict = decide(&question);
         self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
             && !incoming.is_probe
         {
             self.drift.report(&drift_event(drift, row, principal, mapping, &control, incoming, self));
         }
-        match (verdict.answer, principal) {
-            (Answer::Deny(denial), Some(principal)) => {
-                let event = access_denied(
-                    &denial,
-                    &target,
-                    &principal,
-                    &identified,
-                    &access,
-                    mapping,
-                    incoming,
-                    self,
-                );
-                let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
-                let limit = self.options.decision_time;
-                let written = timeout_at(deadline, self.audit.write(record)).await;
-                if let Err(error) = written.unwrap_or(Err(AuditError::Late(limit))) {
-                    tracing::error!(%error, request_id = %incoming.id, "a denial could not be audited");
-                    return Ok(Ruling::Unavailable);
-                }
-                counter!("gate_denials_total", "reason" => denial.reason.word()).increment(1);
-                Ok(Ruling::Denied(denial, principal))
-            }
-            // Nobody is ever denied: strangers are challenged.
-            (Answer::Deny(_), None) => Ok(Ruling::Login),
-            (answer, _) => Ok(simple(answer)),
+        if let Err(Rejection::Denied(denial)) = &verdict.outcome {
+            let event = access_denied(denial, &target, &identified, &access, mapping, incoming, self);
+            let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
+            let late = Err(AuditError::Late(self.options.decision_time));
+            timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+            counter!("gate_denials_total", "reason" => denial.lack.reason.word()).increment(1);
         }
+        Ok(verdict.outcome)
     }
 
     /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
@@ -188,12 +164,9 @@ impl Gate {
         if row.is_some() && principal.is_none() {
             return;
         }
-        let (answer, reason) = match &verdict.answer {
-            Answer::Allow(_) => ("allow", ""),
-            Answer::Deny(denial) => ("deny", denial.reason.word()),
-            Answer::Login => ("login", ""),
-            Answer::Unauthorized => ("unauthorized", ""),
-            Answer::Gone => ("gone", ""),
+        let reason = match &verdict.outcome {
+            Err(Rejection::Denied(denial)) => denial.lack.reason.word(),
+            _ => "",
         };
         log.report(&Decision {
             at: self.clock.now(),
@@ -203,7 +176,7 @@ impl Gate {
             cluster: row.and_then(|row| row.cluster.as_ref()),
             gate: gate_word(verdict.gate),
             actor: principal.map(|principal| (principal.kind(), principal.id())),
-            answer,
+            answer: outcome_word(&verdict.outcome),
             reason,
             mapping: mapping.sha256(),
         });
@@ -341,22 +314,9 @@ pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Princip
     }
 }
 
-fn simple(answer: Answer) -> Ruling {
-    match answer {
-        Answer::Allow(permit) => Ruling::Forward(permit),
-        Answer::Login => Ruling::Login,
-        Answer::Unauthorized => Ruling::Unauthorized,
-        Answer::Gone => Ruling::Gone,
-        // Unreachable by `decide`, which denies only callers it knows; and if it were not, not an allow.
-        Answer::Deny(_) => Ruling::Unavailable,
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "a denial is recorded with all of its circumstances")]
 fn access_denied(
     denial: &Denial,
     target: &Target<'_>,
-    principal: &Principal,
     identified: &Identified,
     access: &Access,
     mapping: &Mapping,
@@ -365,16 +325,16 @@ fn access_denied(
 ) -> AccessDenied {
     let names = |set: &std::collections::BTreeSet<Arc<str>>| set.iter().map(ToString::to_string).collect();
     AccessDenied {
-        actor_kind: principal.kind(),
-        actor_id: principal.id().to_owned(),
+        actor_kind: denial.principal.kind(),
+        actor_id: denial.principal.id().to_owned(),
         session: identified.session.clone(),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: incoming.request.method(),
         path: incoming.request.target().path_raw().to_owned(),
         route: target.row().map(|row| row.route.to_string()),
-        reason: denial.reason.word(),
-        required: denial.required.clone(),
+        reason: denial.lack.reason.word(),
+        required: denial.lack.required.clone(),
         held: Held {
             legacy: access.legacy.iter().map(|role| role.as_str().to_owned()).collect(),
             groups: names(&access.groups),
@@ -414,18 +374,5 @@ fn drift_event<'r>(
         mapping: mapping.sha256(),
         epoch: control.epoch.0,
         request_id: incoming.id,
-    }
-}
-
-/// The reason that a denial page may show.
-pub fn reason_in_words(reason: Reason) -> &'static str {
-    match reason {
-        Reason::MissingLegacyRole | Reason::MissingRole => {
-            "Your account does not hold the role that this page needs."
-        }
-        Reason::MissingPermission => "Your account does not hold the permission that this page needs.",
-        Reason::BodyUnreadable => "The request could not be read in the way that this action needs.",
-        Reason::NoLegacyGate => "This page is not open yet.",
-        Reason::UnmappedRoute => "This address is not one that the gate knows.",
     }
 }

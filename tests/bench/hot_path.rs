@@ -17,7 +17,7 @@ use console_gate::settings::values::AssertionAlgorithm;
 use console_gate::store::{DatabaseUrl, StoreOptions};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use policy::decision::body::BodyFacts;
-use policy::decision::{Answer, Caller, Control, Question, Target, decide};
+use policy::decision::{Caller, Control, Question, Target, decide};
 use policy::firewall::{Policy, inspect};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use policy::identity::{Principal, Subject};
@@ -82,6 +82,7 @@ fn deciding(bench: &mut Criterion) {
     bench.bench_function("decide/allow", |bencher| {
         bencher.iter(|| {
             decide(black_box(&Question {
+                upgrade: false,
                 target: Target::Row(row, mapping.rollout_of(row)),
                 caller: Caller::Known(&principal, &access),
                 control: Some(&control),
@@ -90,12 +91,13 @@ fn deciding(bench: &mut Criterion) {
         });
     });
     let verdict = decide(&Question {
+        upgrade: false,
         target: Target::Row(row, mapping.rollout_of(row)),
         caller: Caller::Known(&principal, &access),
         control: Some(&control),
         body: &BodyFacts::NotRead,
     });
-    let Answer::Allow(permit) = verdict.answer else { unreachable!() };
+    let Ok(permit) = verdict.outcome else { unreachable!() };
     for (name, algorithm) in [("HS256", AssertionAlgorithm::Hs256), ("EdDSA", AssertionAlgorithm::EdDsa)] {
         let key = NamedKey { id: "k1".into(), secret: Secret::new(vec![7; 32]) };
         let signer = AssertionSigner::new(algorithm, &[key], "console", 30).unwrap();

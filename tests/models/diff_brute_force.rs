@@ -111,10 +111,12 @@ fn claims(
     let profiles = profiles(report);
     let mut claims: BTreeMap<Place, Claim> = BTreeMap::new();
     let mut requests = Vec::new();
-    for change in report["changes"].as_array().expect("changes") {
+    // What changes for a WebSocket alone is not compared: a pair of requests would be needed to tell.
+    let changes = report["changes"].as_array().expect("changes").iter();
+    for change in changes.filter(|change| change["websocket"] != true) {
         let path = change["example"].as_str().expect("an example");
         for method in METHODS.iter().filter(|method| lists(&change["methods"], method)) {
-            let request = example(round, method, path, &change["body"]);
+            let request = example(round, method, path, change);
             let Some(request) = request else {
                 let told = format!("no body is as the report says: {change:#}");
                 found.push(Disagreement::new(Report::Diff, "an impossible body", told));
@@ -148,23 +150,35 @@ fn lists(methods: &Value, method: &str) -> bool {
 }
 
 /// A request as the report describes it. It may tell bodies apart where they have no say.
-fn example(round: &Round<'_>, method: &'static str, path: &str, body: &Value) -> Option<Request> {
+fn example(round: &Round<'_>, method: &'static str, path: &str, change: &Value) -> Option<Request> {
+    let body = &change["body"];
     let all_rules = |which: Which| rules_at(round.mapping(which), method, path);
     let in_force = |which: Which| rules_in_force(round, which, method, path);
     let (before, after) = (all_rules(Which::Old), all_rules(Which::New));
     let rules = [before.clone(), after.clone()].concat();
-    let every = bodies::about(&rules, &mut Random::new(round.scenario.seed));
+    // Rules of two kinds of body are met by no one body: each row's own are tried too.
+    let mut random = Random::new(round.scenario.seed);
+    let mut about =
+        |rules: &[Rule]| if rules.is_empty() { Vec::new() } else { bodies::about(rules, &mut random) };
+    let every = [about(&rules), about(&before), about(&after), vec![bodies::Body::none()]].concat();
     let every: Vec<Request> = every.into_iter().map(|body| Request::plain(method, path, body)).collect();
+    let is_rule = |rules: &[(&str, &str)]| {
+        rules.len() == 1 && body["field"] == *rules[0].0 && body["equals"] == *rules[0].1
+    };
     let is_wanted = |one: &Request, rules: [&[Rule]; 2]| match sort(one, &rules) {
-        Sort::Plain => body.is_null() || body["kind"] == "no_rule",
-        Sort::Meets(rules) => {
-            rules.len() == 1 && body["field"] == *rules[0].0 && body["equals"] == *rules[0].1
+        Sort::Plain => change["read_by"].is_null() && (body.is_null() || body["kind"] == "no_rule"),
+        Sort::Meets(rules) => change["read_by"].is_null() && is_rule(&rules),
+        Sort::ReadBy(side, rules) if rules.is_empty() => {
+            change["read_by"] == side && body["kind"] == "no_rule"
         }
+        Sort::ReadBy(side, rules) => change["read_by"] == side && is_rule(&rules),
         Sort::Unreadable => is_unreadable(body),
     };
     let (decisive_before, decisive_after) = (in_force(Which::Old), in_force(Which::New));
     let decisive = every.iter().find(|one| is_wanted(one, [&decisive_before, &decisive_after]));
-    decisive.or(every.iter().find(|one| is_wanted(one, [&before, &after]))).cloned()
+    let wanted = decisive.or(every.iter().find(|one| is_wanted(one, [&before, &after])));
+    // Where the body has no say, any will do.
+    wanted.or(every.first().filter(|_| body.is_null())).cloned()
 }
 
 /// Where a request belongs.
@@ -252,7 +266,7 @@ impl Asked {
         let mut found = Vec::new();
         for (request, _) in &self.requests {
             let place = place(round, request);
-            if matches!(place.3, Sort::Meets(ref rules) if rules.len() > 1) || has_share(round, &place) {
+            if several(&place.3).is_some() || has_share(round, &place) {
                 continue;
             }
             let claim = claims.get(&place).unwrap_or(&nothing);
@@ -326,10 +340,10 @@ fn said_of(
     real: Option<Change>,
 ) -> Option<(Option<Change>, &'static str)> {
     if *caller == Caller::nobody() {
-        return Some((named(claim.strangers.as_deref()), "strangers"));
+        return Some((of_strangers(place, claims), "strangers"));
     }
     if *caller == Caller::unknown_token() {
-        return Some((named(claim.machines_of_console.as_deref()), "machines of Console"));
+        return Some((of_machines(place, claims), "machines of Console"));
     }
     let (kind, id) = match (caller.is_admin(), caller.is_machine()) {
         (Some(id), _) => ("admin", id),
@@ -342,16 +356,13 @@ fn said_of(
         _ => world.token(id).is_some_and(|token| token.term.lives()),
     };
     if !acts {
-        let said = if kind == "admin" { &claim.strangers } else { &claim.machines_of_console };
-        return Some((named(said.as_deref()), "strangers"));
+        let said = if kind == "admin" { of_strangers(place, claims) } else { of_machines(place, claims) };
+        return Some((said, "strangers"));
     }
     let name = (kind.to_owned(), id.to_owned());
     // "Whoever gains by several [rules] together gains by one of them alone or by none" (ARCHITECTURE).
-    if let Sort::Meets(rules) = &place.3
-        && rules.len() > 1
-    {
-        let alone = rules.iter().map(|rule| Sort::Meets(vec![*rule])).chain([Sort::Plain]);
-        let mut words = alone.filter_map(|sort| {
+    if let Some(alone) = several(&place.3) {
+        let mut words = alone.into_iter().filter_map(|sort| {
             let at = (place.0, place.1, place.2, sort);
             named(claims.get(&at).and_then(|claim| claim.who.get(&name)).copied())
         });
@@ -362,11 +373,38 @@ fn said_of(
     // all of Console's machines, or by itself.
     let at_machine_row = kind == "machine" && touches_machine_row(round, place);
     let said = if at_machine_row {
-        said.or(named(claim.machines_of_console.as_deref()).filter(|word| real == Some(*word)))
+        said.or(of_machines(place, claims).filter(|word| real == Some(*word)))
     } else {
         said
     };
     Some((said, if kind == "admin" { "admin" } else { "machine" }))
+}
+
+/// Where a body meets several rules: the sorts of body that meet one of them, or none.
+fn several(sort: &Sort) -> Option<Vec<Sort>> {
+    let (Sort::Meets(rules) | Sort::ReadBy(_, rules)) = sort else { return None };
+    let alone = |rules: Vec<_>| match sort {
+        Sort::ReadBy(side, _) => Sort::ReadBy(side, rules),
+        _ if rules.is_empty() => Sort::Plain,
+        _ => Sort::Meets(rules),
+    };
+    (rules.len() > 1)
+        .then(|| rules.iter().map(|rule| alone(vec![*rule])).chain([alone(Vec::new())]).collect())
+}
+
+/// What the report says of strangers at a pair of rows: no body makes a difference to them.
+fn of_strangers(place: &Place, claims: &BTreeMap<Place, Claim>) -> Option<Change> {
+    at_any_body(place, claims).find_map(|claim| named(claim.strangers.as_deref()))
+}
+
+/// The same of machines whose credential Console verifies.
+fn of_machines(place: &Place, claims: &BTreeMap<Place, Claim>) -> Option<Change> {
+    at_any_body(place, claims).find_map(|claim| named(claim.machines_of_console.as_deref()))
+}
+
+fn at_any_body<'c>(place: &Place, claims: &'c BTreeMap<Place, Claim>) -> impl Iterator<Item = &'c Claim> {
+    let (old, new, method) = (place.0, place.1, place.2);
+    claims.iter().filter(move |(at, _)| (at.0, at.1, at.2) == (old, new, method)).map(|(_, claim)| claim)
 }
 
 fn touches_machine_row(round: &Round<'_>, place: &Place) -> bool {
@@ -379,7 +417,7 @@ fn touches_machine_row(round: &Round<'_>, place: &Place) -> bool {
 fn sort_word(place: &Place) -> &'static str {
     match (&place.3, place.0, place.1) {
         (Sort::Unreadable, ..) => "body that cannot be read",
-        (Sort::Meets(_), ..) => "body that meets a rule",
+        (Sort::Meets(_) | Sort::ReadBy(..), ..) => "body that meets a rule",
         (Sort::Plain, Some(_), Some(_)) => "pair of rows",
         (Sort::Plain, None, Some(_)) => "new row",
         (Sort::Plain, Some(_), None) => "row that goes",

@@ -133,7 +133,7 @@ fn contrast(said: Option<&str>, real: Option<&str>, drift: Option<&str>, directi
 fn in_words(sort: &Sort) -> &'static str {
     match sort {
         Sort::Plain => "plain",
-        Sort::Meets(_) => "ruled",
+        Sort::Meets(_) | Sort::ReadBy(..) => "ruled",
         Sort::Unreadable => "unreadable",
     }
 }
@@ -148,7 +148,7 @@ fn entries<'a>(told: &'a Value, sort: &Sort) -> Vec<&'a Value> {
             let own: Vec<&Value> = all.iter().filter(|entry| is_unreadable(&entry["body"])).collect();
             if own.is_empty() { plain().collect() } else { own }
         }
-        Sort::Meets(rules) => {
+        Sort::Meets(rules) | Sort::ReadBy(_, rules) => {
             let own: Vec<&Value> = all
                 .iter()
                 .filter(|entry| {

@@ -17,11 +17,11 @@ use crate::world::MARKER;
 /// Who asked for what, and how it ended.
 type Asked = (String, String, String, String);
 
-/// What replay says of a request: its other ends, and whether they depend on who asked.
+/// What replay says of a request: its other ends, and whether they depend on what is not in the log.
 #[derive(Default)]
 struct Claim {
     words: BTreeSet<String>,
-    depends_on_caller: bool,
+    is_uncertain: bool,
 }
 
 /// Runs the command on what the old gate has logged. It takes V2 to be in force, so it is asked while it is.
@@ -42,23 +42,18 @@ pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
         let asked = (text("caller"), text("method"), text("path"), text("before"));
         let claim = said.entry(asked).or_default();
         claim.words.insert(text("after"));
-        claim.depends_on_caller |= one["depends_on_caller"] == true;
+        claim.is_uncertain |= one["certain"] == false;
     }
     let real = real(round);
     for (asked, after) in &real {
         tally.count(Report::Replay);
-        let Claim { mut words, depends_on_caller } = said.remove(asked).unwrap_or_default();
-        if words.is_empty() || depends_on_caller {
+        let Claim { mut words, is_uncertain } = said.remove(asked).unwrap_or_default();
+        if words.is_empty() || is_uncertain {
             words.insert(asked.3.clone());
         }
-        // Where no body was one that the new row's rules can read, the round has no answer to compare with. Where the log
-        // does not say who asked, replay names every end that there may be.
-        let agrees = if depends_on_caller {
-            after.words.is_subset(&words)
-        } else {
-            after.words.is_empty() || words.is_subset(&after.words)
-        };
-        if agrees {
+        // Replay names every end that there may be, by what the log has not: who asked, and the body. The round had some
+        // bodies and not all. Where none was one that the new row's rules can read, it has no answer to compare with.
+        if after.words.is_subset(&words) {
             continue;
         }
         let kind = format!("{} becomes {words:?} instead of {:?}", asked.3, after.words);

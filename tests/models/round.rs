@@ -97,15 +97,19 @@ pub enum Sort {
     /// It meets these rules, each a field and a value.
     Meets(Vec<(&'static str, &'static str)>),
     Unreadable,
+    /// One of two rows can read it, `before` or `after`, and what it meets of that row's rules; the other cannot.
+    ReadBy(&'static str, Vec<(&'static str, &'static str)>),
 }
 
-/// What a request's body is to the rules of one or more rows.
+/// What a request's body is to the rules of one row, or of two, the one before first.
 pub fn sort(request: &Request, rules: &[&[Rule]]) -> Sort {
     let mut met = Vec::new();
-    for rules in rules {
+    let (mut readers, mut unreadable) = (Vec::new(), false);
+    for (rules, side) in rules.iter().zip(["before", "after"]) {
         match request.read(rules) {
-            Reading::Unreadable => return Sort::Unreadable,
+            Reading::Unreadable => unreadable = true,
             Reading::Meets(numbers) => {
+                readers.extend((!rules.is_empty()).then_some(side));
                 met.extend(
                     numbers.into_iter().map(|number| (rules[number].field.name(), rules[number].equals)),
                 );
@@ -114,5 +118,10 @@ pub fn sort(request: &Request, rules: &[&[Rule]]) -> Sort {
     }
     met.sort_unstable();
     met.dedup();
-    if met.is_empty() { Sort::Plain } else { Sort::Meets(met) }
+    match (unreadable, readers.first()) {
+        (true, Some(side)) => Sort::ReadBy(side, met),
+        (true, None) => Sort::Unreadable,
+        (false, _) if met.is_empty() => Sort::Plain,
+        (false, _) => Sort::Meets(met),
+    }
 }

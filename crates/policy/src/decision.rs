@@ -1,8 +1,8 @@
 //! The decision: synchronous, total, and pure.
 //!
-//! [`decide`] takes a route, a caller and what is known about both, and answers with a [`Permit`] or a reason why
-//! not. A request goes upstream only with a permit, and only this module can make one, so an undecided request does
-//! not compile. Unknown, missing and unreadable never mean allow.
+//! [`decide`] takes a route, a caller and what is known about both, and gives a [`Permit`] or the [`Rejection`] that is
+//! answered instead. A request goes upstream only with a permit, and only this module makes one: the proxy asks for it
+//! before it picks a server. Unknown, missing and unreadable never mean allow.
 
 pub mod body;
 mod target;
@@ -31,6 +31,8 @@ pub struct Control {
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
+    /// Whether the request asks for another protocol, a WebSocket: only rows that say so allow it.
+    pub upgrade: bool,
     pub target: Target<'a>,
     pub caller: Caller<'a>,
     /// `None` on rows that ask for no role: public and machine rows are served while the database is away.
@@ -71,29 +73,44 @@ pub enum WhyLegacy {
     NotPromoted,
 }
 
-/// The outcome.
+/// The outcome of a request: leave to go upstream, or what is answered instead.
+pub type Outcome = Result<Permit, Rejection>;
+
+/// The outcome, and how it came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    pub answer: Answer,
+    pub outcome: Outcome,
     /// The gate that decided; `None` where no role was asked for.
     pub gate: Option<GateInForce>,
     /// What the other gate would have said, when it disagrees in shadow mode.
     pub drift: Option<Drift>,
 }
 
-/// What becomes of the request.
+/// What a request is answered that does not go upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It goes upstream.
-    Allow(Permit),
+pub enum Rejection {
     /// 403, with an audit row.
-    Deny(Denial),
+    Denied(Denial),
     /// Nobody is logged in: to the login page.
     Login,
     /// Nobody is logged in, or a machine brought no token: 401.
     Unauthorized,
     /// The route was deleted: 410.
     Gone,
+    /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
+    Upgrade,
+}
+
+/// The stable word of an outcome, as the decision log, reports and AuthZEN name it. A caller whose upgrade is refused is
+/// allowed all the same.
+pub const fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Ok(_) | Err(Rejection::Upgrade) => "allow",
+        Err(Rejection::Denied(_)) => "deny",
+        Err(Rejection::Login) => "login",
+        Err(Rejection::Unauthorized) => "unauthorized",
+        Err(Rejection::Gone) => "gone",
+    }
 }
 
 /// Leave to go upstream. Only [`decide`] makes one.
@@ -102,7 +119,7 @@ pub struct Permit {
     route: Option<Arc<str>>,
     principal: Option<Principal>,
     roles_used: Vec<Arc<str>>,
-    websocket: bool,
+    upgrade: bool,
 }
 
 impl Permit {
@@ -121,15 +138,23 @@ impl Permit {
         &self.roles_used
     }
 
-    /// Whether the row allows a WebSocket.
-    pub fn websocket(&self) -> bool {
-        self.websocket
+    /// Whether the request may turn into a WebSocket: it asked for that, and the row allows it.
+    pub fn upgrade(&self) -> bool {
+        self.upgrade
     }
 }
 
-/// Why a request was denied.
+/// Who was denied, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
+    /// Only callers that are known are denied; strangers are asked to log in.
+    pub principal: Principal,
+    pub lack: Lack,
+}
+
+/// What a principal lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
     pub reason: Reason,
     /// What would have been enough, in words: `role console-manager`, `legacy role superadmin or ops`.
     pub required: Vec<String>,
@@ -211,47 +236,62 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
 
 /// Decides one request.
 pub fn decide(question: &Question<'_>) -> Verdict {
-    match question.target {
+    let verdict = match question.target {
         Target::Row(row, rollout) => decide_row(row, rollout, question),
-        Target::Unmapped(Unmapped::Forward) => settled(Answer::Allow(Permit {
+        Target::Unmapped(Unmapped::Forward) => settled(Ok(Permit {
             route: None,
             principal: principal_of(question.caller),
             roles_used: Vec::new(),
-            websocket: false,
+            upgrade: false,
         })),
-        Target::Unmapped(Unmapped::Deny) => settled(match question.caller {
-            Caller::Known(..) => Answer::Deny(Denial {
-                reason: Reason::UnmappedRoute,
-                required: vec!["a row in the mapping".into()],
+        Target::Unmapped(Unmapped::Deny) => settled(Err(match question.caller {
+            Caller::Known(principal, _) => Rejection::Denied(Denial {
+                principal: principal.clone(),
+                lack: Lack { reason: Reason::UnmappedRoute, required: vec!["a row in the mapping".into()] },
             }),
             // A stranger gets what any session row would give, so that nobody can probe which routes exist.
-            Caller::Nobody | Caller::Presented => Answer::Login,
-        }),
+            Caller::Nobody | Caller::Presented => Rejection::Login,
+        })),
+    };
+    with_upgrade(verdict, question)
+}
+
+/// A caller who may have the route learns whether it takes a WebSocket; nobody else does.
+fn with_upgrade(verdict: Verdict, question: &Question<'_>) -> Verdict {
+    if !question.upgrade {
+        return verdict;
     }
+    let takes_websocket = question.target.row().is_some_and(|row| row.websocket);
+    let outcome = match verdict.outcome {
+        Ok(permit) if takes_websocket => Ok(Permit { upgrade: true, ..permit }),
+        Ok(_) => Err(Rejection::Upgrade),
+        rejected => rejected,
+    };
+    Verdict { outcome, ..verdict }
 }
 
 fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict {
     match (&row.kind, question.caller) {
-        (RowKind::Gone, _) => settled(Answer::Gone),
+        (RowKind::Gone, _) => settled(Err(Rejection::Gone)),
         (RowKind::Public | RowKind::Upstream, caller) => allow(row, principal_of(caller), Vec::new()),
         (RowKind::Machine, Caller::Presented) => allow(row, None, Vec::new()),
-        (RowKind::Machine, _) => settled(Answer::Unauthorized),
+        (RowKind::Machine, _) => settled(Err(Rejection::Unauthorized)),
         (RowKind::Session, Caller::Known(principal @ Principal::Admin { .. }, _)) => {
             allow(row, Some(principal.clone()), Vec::new())
         }
         (RowKind::Gated { legacy, v2, machine }, Caller::Known(principal, access)) => {
             if matches!(principal, Principal::Machine { .. }) && !machine {
-                return settled(challenge(row));
+                return settled(Err(challenge(row)));
             }
             let Some(control) = question.control else {
                 // The proxy always observes the switches before it asks about a gated row.
-                return settled(challenge(row));
+                return settled(Err(challenge(row)));
             };
             let mode = rollout.mode_for(principal.id(), &access.groups);
             let gate = gate_in_force(v2, mode, control);
             decide_gated(row, legacy.as_ref(), v2, gate, principal, access, question.body)
         }
-        (RowKind::Session | RowKind::Gated { .. }, _) => settled(challenge(row)),
+        (RowKind::Session | RowKind::Gated { .. }, _) => settled(Err(challenge(row))),
     }
 }
 
@@ -273,23 +313,23 @@ fn decide_gated(
             (enforced, drift)
         }
     };
-    let answer = match enforced {
-        Ok(roles_used) => Answer::Allow(permit(row, Some(principal.clone()), roles_used)),
-        Err(denial) => Answer::Deny(denial),
+    let outcome = match enforced {
+        Ok(roles_used) => Ok(permit(row, Some(principal.clone()), roles_used)),
+        Err(lack) => Err(Rejection::Denied(Denial { principal: principal.clone(), lack })),
     };
-    Verdict { answer, gate: Some(gate), drift }
+    Verdict { outcome, gate: Some(gate), drift }
 }
 
 /// `require_role(*roles)`: one of the roles is enough. A row that never had a legacy gate is closed without V2.
-fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result<Vec<Arc<str>>, Denial> {
+fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result<Vec<Arc<str>>, Lack> {
     let Some(accepted) = legacy else {
-        return Err(Denial { reason: Reason::NoLegacyGate, required: vec!["RBAC V2 to be enforced".into()] });
+        return Err(Lack { reason: Reason::NoLegacyGate, required: vec!["RBAC V2 to be enforced".into()] });
     };
     let used: Vec<Arc<str>> =
         access.legacy.intersection(accepted).map(|role| Arc::from(role.as_str())).collect();
     if used.is_empty() {
         let names: Vec<&str> = accepted.iter().map(|role| role.as_str()).collect();
-        return Err(Denial {
+        return Err(Lack {
             reason: Reason::MissingLegacyRole,
             required: vec![format!("legacy role {}", names.join(" or "))],
         });
@@ -298,16 +338,15 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
 }
 
 /// The row's requirement and, besides, that of every body rule that the body meets.
-fn v2_gate(v2: &V2Gate, access: &Access, body: &BodyFacts) -> Result<Vec<Arc<str>>, Denial> {
+fn v2_gate(v2: &V2Gate, access: &Access, body: &BodyFacts) -> Result<Vec<Arc<str>>, Lack> {
     let V2Gate::Requires { base, when } = v2 else {
-        return Err(Denial { reason: Reason::NoLegacyGate, required: vec!["an operator's decision".into()] });
+        return Err(Lack { reason: Reason::NoLegacyGate, required: vec!["an operator's decision".into()] });
     };
     let mut used = vec![met(base, access)?];
     if when.is_empty() {
         return Ok(used);
     }
-    let unreadable =
-        || Denial { reason: Reason::BodyUnreadable, required: vec![Reason::READABLE_BODY.into()] };
+    let unreadable = || Lack { reason: Reason::BodyUnreadable, required: vec![Reason::READABLE_BODY.into()] };
     let matches = body.matches().filter(|matches| matches.len() == when.len()).ok_or_else(unreadable)?;
     for (rule, matched) in when.iter().zip(matches) {
         if *matched {
@@ -317,7 +356,7 @@ fn v2_gate(v2: &V2Gate, access: &Access, body: &BodyFacts) -> Result<Vec<Arc<str
     Ok(used)
 }
 
-fn met(requirement: &Requirement, access: &Access) -> Result<Arc<str>, Denial> {
+fn met(requirement: &Requirement, access: &Access) -> Result<Arc<str>, Lack> {
     if access.meets(requirement) {
         return Ok(requirement.name().clone());
     }
@@ -325,22 +364,22 @@ fn met(requirement: &Requirement, access: &Access) -> Result<Arc<str>, Denial> {
         Requirement::Role(_) => Reason::MissingRole,
         Requirement::Permission(_) => Reason::MissingPermission,
     };
-    Err(Denial { reason, required: vec![requirement.to_string()] })
+    Err(Lack { reason, required: vec![requirement.to_string()] })
 }
 
-fn disagreement<T>(legacy: &Result<T, Denial>, v2: &Result<T, Denial>) -> Option<Drift> {
-    let (direction, denial) = match (legacy, v2) {
-        (Ok(_), Err(denial)) => (Direction::WouldNewlyDeny, denial),
-        (Err(denial), Ok(_)) => (Direction::WouldNewlyAllow, denial),
+fn disagreement<T>(legacy: &Result<T, Lack>, v2: &Result<T, Lack>) -> Option<Drift> {
+    let (direction, lack) = match (legacy, v2) {
+        (Ok(_), Err(lack)) => (Direction::WouldNewlyDeny, lack),
+        (Err(lack), Ok(_)) => (Direction::WouldNewlyAllow, lack),
         (Ok(_), Ok(_)) | (Err(_), Err(_)) => return None,
     };
-    Some(Drift { direction, required: denial.required.clone(), reason: denial.reason })
+    Some(Drift { direction, required: lack.required.clone(), reason: lack.reason })
 }
 
-fn challenge(row: &Row) -> Answer {
+fn challenge(row: &Row) -> Rejection {
     match row.unauthenticated {
-        Unauthenticated::Redirect => Answer::Login,
-        Unauthenticated::Status401 => Answer::Unauthorized,
+        Unauthenticated::Redirect => Rejection::Login,
+        Unauthenticated::Status401 => Rejection::Unauthorized,
     }
 }
 
@@ -352,15 +391,15 @@ fn principal_of(caller: Caller<'_>) -> Option<Principal> {
 }
 
 fn permit(row: &Row, principal: Option<Principal>, roles_used: Vec<Arc<str>>) -> Permit {
-    Permit { route: Some(row.route.clone()), principal, roles_used, websocket: row.websocket }
+    Permit { route: Some(row.route.clone()), principal, roles_used, upgrade: false }
 }
 
 fn allow(row: &Row, principal: Option<Principal>, roles_used: Vec<Arc<str>>) -> Verdict {
-    settled(Answer::Allow(permit(row, principal, roles_used)))
+    settled(Ok(permit(row, principal, roles_used)))
 }
 
-fn settled(answer: Answer) -> Verdict {
-    Verdict { answer, gate: None, drift: None }
+fn settled(outcome: Outcome) -> Verdict {
+    Verdict { outcome, gate: None, drift: None }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use policy::decision::body::{BodyFacts, BodyKind, BodyReport};
-use policy::decision::{Answer, Caller, Control, Question, Target, decide};
+use policy::decision::{Caller, Control, Question, Target, decide, outcome_word};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch, MachineTokenId};
 use policy::mapping::{Mapping, Row, RowKind, Unmapped};
@@ -241,13 +241,9 @@ impl Again<'_> {
 
 fn decided(target: &Target<'_>, caller: Caller<'_>, body: &BodyFacts) -> &'static str {
     let control = Control { epoch: Epoch(0), rbac_v2: true, may_enforce: true };
-    match decide(&Question { target: *target, caller, control: Some(&control), body }).answer {
-        Answer::Allow(_) => "allow",
-        Answer::Deny(_) => "deny",
-        Answer::Login => "login",
-        Answer::Unauthorized => "unauthorized",
-        Answer::Gone => "gone",
-    }
+    // Who may have a route is one question, and whether it takes a WebSocket another, of the mapping alone.
+    let question = Question { upgrade: false, target: *target, caller, control: Some(&control), body };
+    outcome_word(&decide(&question).outcome)
 }
 
 fn is_machine_row(target: &Target<'_>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::decision::Answer;
+use policy::decision::{Rejection, outcome_word};
 use policy::rbac::{Requirement, Standing};
 use serde::Serialize;
 
@@ -57,12 +57,16 @@ impl Decision {
     /// About a request.
     pub(super) fn of_route(evaluation: Evaluation, moment: &Moment) -> Decision {
         let Evaluation { verdict, route, cluster, standing } = evaluation;
-        let (decision, reason, required, through) = match verdict.answer {
-            Answer::Allow(permit) => (true, "allowed", Vec::new(), permit.roles_used().to_vec()),
-            Answer::Deny(denial) => (false, denial.reason.word(), denial.required, Vec::new()),
-            Answer::Login => (false, "login", Vec::new(), Vec::new()),
-            Answer::Unauthorized => (false, "unauthorized", Vec::new(), Vec::new()),
-            Answer::Gone => (false, "gone", Vec::new(), Vec::new()),
+        let ending = outcome_word(&verdict.outcome);
+        let (decision, reason, required, through) = match verdict.outcome {
+            Ok(permit) => (true, "allowed", Vec::new(), permit.roles_used().to_vec()),
+            Err(Rejection::Denied(denial)) => {
+                (false, denial.lack.reason.word(), denial.lack.required, Vec::new())
+            }
+            Err(Rejection::Upgrade) => (false, "upgrade", Vec::new(), Vec::new()),
+            Err(Rejection::Login | Rejection::Unauthorized | Rejection::Gone) => {
+                (false, ending, Vec::new(), Vec::new())
+            }
         };
         let context = Context {
             reason: Some(reason),

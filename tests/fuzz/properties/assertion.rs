@@ -10,7 +10,7 @@ use console_gate::settings::secrets::{NamedKey, Secret};
 use console_gate::settings::values::AssertionAlgorithm;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use policy::decision::body::BodyFacts;
-use policy::decision::{Answer, Caller, Permit, Question, Target, decide};
+use policy::decision::{Caller, Permit, Question, Target, decide};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch, SessionId};
 use policy::mapping::{ClusterMode, Mapping, Rollout};
@@ -66,15 +66,13 @@ fn permit(id: &str, session: &str) -> Permit {
     let principal = Principal::Admin { id: AdminId::new(id), session: Some(SessionId::new(session)) };
     let access = Access::nothing(Epoch(1));
     let question = Question {
+        upgrade: false,
         target: Target::Row(&ROW.rows()[0], &Rollout::everybody(ClusterMode::V2)),
         caller: Caller::Known(&principal, &access),
         control: None,
         body: &BodyFacts::NotRead,
     };
-    match decide(&question).answer {
-        Answer::Allow(permit) => permit,
-        other => panic!("a session row lets every admin in, not {other:?}"),
-    }
+    decide(&question).outcome.expect("a session row lets every admin in")
 }
 
 fn mac(message: &[u8]) -> Vec<u8> {

@@ -73,22 +73,23 @@ impl Case {
             None => Caller::Nobody,
         };
         let target = Target::Row(row, mapping.rollout_of(row));
-        decide(&Question { target, caller, control: Some(&self.control), body: &self.body })
+        decide(&Question { upgrade: false, target, caller, control: Some(&self.control), body: &self.body })
     }
 
     /// One word for the outcome.
     fn word(&self) -> &'static str {
-        word(&self.verdict().answer)
+        word(&self.verdict().outcome)
     }
 }
 
-fn word(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Allow(_) => "allow",
-        Answer::Deny(denial) => denial.reason.word(),
-        Answer::Login => "login",
-        Answer::Unauthorized => "401",
-        Answer::Gone => "410",
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Ok(_) => "allow",
+        Err(Rejection::Denied(denial)) => denial.lack.reason.word(),
+        Err(Rejection::Login) => "login",
+        Err(Rejection::Unauthorized) => "401",
+        Err(Rejection::Gone) => "410",
+        Err(Rejection::Upgrade) => "400",
     }
 }
 
@@ -132,7 +133,7 @@ fn a_cohort_is_decided_by_v2_and_the_rest_is_in_shadow() {
     ];
     for (access, expected, drift) in table {
         let verdict = Case::new("GET /c", access).verdict();
-        assert_eq!(word(&verdict.answer), expected);
+        assert_eq!(word(&verdict.outcome), expected);
         assert_eq!(verdict.drift.map(|drift| drift.direction), drift);
     }
 }
@@ -158,10 +159,10 @@ fn the_kill_switch_and_a_missing_promotion_put_v2_rows_on_their_legacy_gate() {
 #[test]
 fn shadow_reports_a_disagreement_and_never_enforces_it() {
     let ops = Case::new("GET /s", access(&[LegacyRole::Ops], &[], &[])).verdict();
-    assert_eq!(word(&ops.answer), "allow");
+    assert_eq!(word(&ops.outcome), "allow");
     assert_eq!(ops.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyDeny));
     let holder = Case::new("GET /s", access(&[], &["r"], &[])).verdict();
-    assert_eq!(word(&holder.answer), "missing_legacy_role");
+    assert_eq!(word(&holder.outcome), "missing_legacy_role");
     assert_eq!(holder.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyAllow));
     let both = Case::new("GET /s", access(&[LegacyRole::Ops], &["r"], &[])).verdict();
     assert_eq!(both.drift, None);
@@ -230,8 +231,9 @@ fn a_machine_passes_only_where_the_row_takes_machines() {
     for (route, caller, expected) in table {
         let row = mapping.rows().iter().find(|row| &*row.route == route).unwrap();
         let target = Target::Row(row, mapping.rollout_of(row));
-        let question = Question { target, caller, control: Some(&control), body: &BodyFacts::NotRead };
-        assert_eq!(word(&decide(&question).answer), expected, "{route}");
+        let question =
+            Question { upgrade: false, target, caller, control: Some(&control), body: &BodyFacts::NotRead };
+        assert_eq!(word(&decide(&question).outcome), expected, "{route}");
     }
 }
 
@@ -249,8 +251,8 @@ fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
     ];
     for (unmapped, caller, expected) in table {
         let target = Target::Unmapped(unmapped);
-        let question = Question { target, caller, control: None, body: &BodyFacts::NotRead };
-        assert_eq!(word(&decide(&question).answer), expected, "{unmapped:?}");
+        let question = Question { upgrade: false, target, caller, control: None, body: &BodyFacts::NotRead };
+        assert_eq!(word(&decide(&question).outcome), expected, "{unmapped:?}");
     }
 }
 

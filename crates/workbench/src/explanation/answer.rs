@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use policy::decision::body::{BodyKind, BodyReport};
 use policy::decision::{
-    Answer, Caller, Denial, Direction, GateInForce, Question, Reason, Target, Verdict, decide,
+    self, Caller, Direction, GateInForce, Lack, Question, Reason, Rejection, Target, Verdict, decide,
 };
 use policy::identity::Principal;
 use policy::ids::AdminId;
@@ -103,7 +103,7 @@ impl<'a> Asked<'a> {
         let verdict = self.verdict(body, &self.somebody.access);
         let mut report = AnswerReport {
             body: body.map(BodyKind::report),
-            answer: Outcome::of(&verdict.answer),
+            answer: Outcome::of(&verdict.outcome),
             reason: None,
             decided_by: verdict.gate.map(Decides::of),
             through: Vec::new(),
@@ -116,10 +116,10 @@ impl<'a> Asked<'a> {
                 required: drift.required.clone(),
             }),
         };
-        match &verdict.answer {
-            Answer::Allow(_) => report.through = self.ways(verdict.gate, body),
-            Answer::Deny(denial) => self.denied(&mut report, denial, verdict.gate, body),
-            Answer::Login | Answer::Unauthorized | Answer::Gone => {}
+        match &verdict.outcome {
+            Ok(_) => report.through = self.ways(verdict.gate, body),
+            Err(Rejection::Denied(denial)) => self.denied(&mut report, &denial.lack, verdict.gate, body),
+            Err(_) => {}
         }
         report
     }
@@ -132,28 +132,34 @@ impl<'a> Asked<'a> {
             Standing::Unknown | Standing::Disabled | Standing::SessionEnded => Caller::Nobody,
         };
         let body = body.unwrap_or(BodyKind::NoRule).facts(self.target.body_rules());
-        decide(&Question { target: self.target, caller, control: Some(self.facts.control), body: &body })
+        decide(&Question {
+            upgrade: false,
+            target: self.target,
+            caller,
+            control: Some(self.facts.control),
+            body: &body,
+        })
     }
 
     fn denied(
         &self,
         report: &mut AnswerReport,
-        denial: &Denial,
+        lack: &Lack,
         gate: Option<GateInForce>,
         body: Option<BodyKind<'_>>,
     ) {
-        report.reason = Some(denial.reason.word());
+        report.reason = Some(lack.reason.word());
         let unmet: Vec<&Requirement> =
             self.demanded(gate, body).into_iter().filter(|one| !self.somebody.access.meets(one)).collect();
         report.missing = unmet.iter().map(ToString::to_string).collect();
         if unmet.is_empty() {
-            report.missing.clone_from(&denial.required);
+            report.missing.clone_from(&lack.required);
         } else if gate == Some(GateInForce::V2) && body == Some(BodyKind::Unreadable) {
             report.missing.push(Reason::READABLE_BODY.to_owned());
         }
         let nobody = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
         report.held_by_nobody = nobody.map(ToString::to_string).collect();
-        let passes = |access: &Access| matches!(self.verdict(body, access).answer, Answer::Allow(_));
+        let passes = |access: &Access| self.verdict(body, access).outcome.is_ok();
         report.enough = smallest(&self.somebody.access, self.facts.catalog, passes);
     }
 
@@ -207,13 +213,14 @@ impl<'a> Asked<'a> {
 }
 
 impl Outcome {
-    fn of(answer: &Answer) -> Outcome {
-        match answer {
-            Answer::Allow(_) => Outcome::Allow,
-            Answer::Deny(_) => Outcome::Deny,
-            Answer::Login => Outcome::Login,
-            Answer::Unauthorized => Outcome::Unauthorized,
-            Answer::Gone => Outcome::Gone,
+    fn of(outcome: &decision::Outcome) -> Outcome {
+        match outcome {
+            // Whether a row takes WebSockets is said of the row.
+            Ok(_) | Err(Rejection::Upgrade) => Outcome::Allow,
+            Err(Rejection::Denied(_)) => Outcome::Deny,
+            Err(Rejection::Login) => Outcome::Login,
+            Err(Rejection::Unauthorized) => Outcome::Unauthorized,
+            Err(Rejection::Gone) => Outcome::Gone,
         }
     }
 }

@@ -5,7 +5,7 @@ mod rivals;
 use std::sync::Arc;
 
 use policy::decision::body::{BodyError, BodyFacts, BodyReport};
-use policy::decision::{Answer, Caller, Question, Verdict, decide};
+use policy::decision::{self, Caller, Question, Rejection, Verdict, decide};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch};
 use policy::mapping::Rollout;
@@ -178,7 +178,7 @@ fn decided(
     };
     let principal = Principal::Admin { id: AdminId::new(id), session: None };
     let caller = Caller::Known(&principal, access);
-    decide(&Question { target, caller, control: Some(&scene.control), body: &facts })
+    decide(&Question { upgrade: false, target, caller, control: Some(&scene.control), body: &facts })
 }
 
 const GROUPS: [&str; 4] = ["readers", "writers", "keepers", "raxx-platform-admins"];
@@ -204,13 +204,13 @@ proptest! {
         for answer in &caller.answers {
             let body = answer.body.as_ref();
             let decided = |access: &Access| decided(&scene, request, access, &id, body);
-            let Verdict { answer: verdict, drift, .. } = decided(&held);
+            let Verdict { outcome: verdict, drift, .. } = decided(&held);
             prop_assert_eq!(answer.answer, outcome(&verdict));
             let shadow = answer.shadow.as_ref().map(|shadow| (shadow.direction, shadow.reason));
             prop_assert_eq!(shadow, drift.map(|drift| (drift.direction, drift.reason.word())));
-            if let Answer::Deny(denial) = &verdict {
-                prop_assert_eq!(answer.reason, Some(denial.reason.word()));
-                prop_assert!(answer.missing.contains(&denial.required[0]));
+            if let Err(Rejection::Denied(decision::Denial { lack, .. })) = &verdict {
+                prop_assert_eq!(answer.reason, Some(lack.reason.word()));
+                prop_assert!(answer.missing.contains(&lack.required[0]));
             }
             for grant in &answer.enough {
                 let (mut groups, mut legacy, mut session) = (groups.clone(), legacy.clone(), break_glass);
@@ -220,14 +220,14 @@ proptest! {
                     Grant::BreakGlass { .. } => session = true,
                 }
                 let granted = access(&scene.catalog, &groups, session, &legacy);
-                let verdict = decided(&granted).answer;
-                prop_assert!(matches!(verdict, Answer::Allow(_)), "{:?}: {:?}", grant, verdict);
+                let verdict = decided(&granted).outcome;
+                prop_assert!(verdict.is_ok(), "{:?}: {:?}", grant, verdict);
             }
             let names_a_group = answer.enough.iter().any(|grant| matches!(grant, Grant::Groups { .. }));
             if answer.answer == Outcome::Deny && !names_a_group {
                 let everything = access(&scene.catalog, &GROUPS, break_glass, &legacy);
-                let verdict = decided(&everything).answer;
-                prop_assert!(!matches!(verdict, Answer::Allow(_)), "all groups together would do");
+                let verdict = decided(&everything).outcome;
+                prop_assert!(verdict.is_err(), "all groups together would do");
             }
             let by_role = told.gate.is_some() && answer.answer == Outcome::Allow;
             prop_assert_eq!(!answer.through.is_empty(), by_role);
@@ -236,13 +236,14 @@ proptest! {
     }
 }
 
-fn outcome(answer: &Answer) -> Outcome {
-    match answer {
-        Answer::Allow(_) => Outcome::Allow,
-        Answer::Deny(_) => Outcome::Deny,
-        Answer::Login => Outcome::Login,
-        Answer::Unauthorized => Outcome::Unauthorized,
-        Answer::Gone => Outcome::Gone,
+fn outcome(outcome: &decision::Outcome) -> Outcome {
+    match outcome {
+        Ok(_) => Outcome::Allow,
+        Err(Rejection::Denied(_)) => Outcome::Deny,
+        Err(Rejection::Login) => Outcome::Login,
+        Err(Rejection::Unauthorized) => Outcome::Unauthorized,
+        Err(Rejection::Gone) => Outcome::Gone,
+        Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::decision::body::BodyFacts;
-use policy::decision::{Answer, Caller, Control, Question, Target, decide};
+use policy::decision::{Caller, Control, Question, Target, decide};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch, MachineTokenId};
 use policy::mapping::{RowKind, Unmapped};
@@ -135,7 +135,7 @@ fn decided(
 }
 
 fn allows(target: Target<'_>, caller: Caller<'_>, control: &Control, body: &BodyFacts) -> bool {
-    matches!(decide(&Question { target, caller, control: Some(control), body }).answer, Answer::Allow(_))
+    decide(&Question { upgrade: false, target, caller, control: Some(control), body }).outcome.is_ok()
 }
 
 proptest! {

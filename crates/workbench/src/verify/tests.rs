@@ -1,7 +1,7 @@
 //! What a running gate is asked: each case has to be what the decision says.
 
 use policy::decision::body::{self, BodyFacts, ContentHeaders};
-use policy::decision::{Answer, Caller, Question, decide};
+use policy::decision::{Caller, Question, Rejection, decide};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch};
 use policy::rbac::{Access, Standing};
@@ -68,12 +68,13 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
         Who::Bearer => Caller::Presented,
         Who::Admin(_) => Caller::Known(&principal, &access),
     };
-    match decide(&Question { target, caller, control: Some(&ON), body: &body }).answer {
-        Answer::Allow(_) => Expect::Allow,
-        Answer::Deny(_) => Expect::Deny,
-        Answer::Login => Expect::Login,
-        Answer::Unauthorized => Expect::Unauthorized,
-        Answer::Gone => Expect::Gone,
+    match decide(&Question { upgrade: false, target, caller, control: Some(&ON), body: &body }).outcome {
+        Ok(_) => Expect::Allow,
+        Err(Rejection::Denied(_)) => Expect::Deny,
+        Err(Rejection::Login) => Expect::Login,
+        Err(Rejection::Unauthorized) => Expect::Unauthorized,
+        Err(Rejection::Gone) => Expect::Gone,
+        Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
     }
 }
 

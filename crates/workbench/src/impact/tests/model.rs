@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use policy::decision::body::{self, BodyFacts, ContentHeaders};
-use policy::decision::{Answer, Caller, Control, Question, Target, Verdict, decide};
+use policy::decision::{Caller, Control, Question, Target, Verdict, decide, outcome_word};
 use policy::ids::Epoch;
 use policy::mapping::{BodyField, BodyRule};
 use policy::method::Method;
@@ -165,28 +165,18 @@ fn verdict(mapping: &Mapping, sent: &Sent, who: Who<'_>, rbac_v2: bool) -> Verdi
     };
     let control = Control { epoch: Epoch(1), rbac_v2, may_enforce: true };
     let body = facts(target.body_rules(), sent);
-    decide(&Question { target, caller, control: Some(&control), body: &body })
+    decide(&Question { upgrade: sent.upgrade, target, caller, control: Some(&control), body: &body })
 }
 
 /// Whether the gate forwards it.
 fn passes(mapping: &Mapping, sent: &Sent, who: Who<'_>, rbac_v2: bool) -> bool {
-    match verdict(mapping, sent, who, rbac_v2).answer {
-        Answer::Allow(permit) => !sent.upgrade || permit.websocket(),
-        _ => false,
-    }
+    verdict(mapping, sent, who, rbac_v2).outcome.is_ok()
 }
 
 /// How it ends with V2 in force, and which gate decides, in the words of the decision log.
 pub fn ends(mapping: &Mapping, sent: &Sent, who: Who<'_>) -> (&'static str, &'static str) {
     let verdict = verdict(mapping, sent, who, true);
-    let answer = match verdict.answer {
-        Answer::Allow(_) => "allow",
-        Answer::Deny(_) => "deny",
-        Answer::Login => "login",
-        Answer::Unauthorized => "unauthorized",
-        Answer::Gone => "gone",
-    };
-    (answer, policy::decision::gate_word(verdict.gate))
+    (outcome_word(&verdict.outcome), policy::decision::gate_word(verdict.gate))
 }
 
 #[derive(Clone, Copy, Debug)]

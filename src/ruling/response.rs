@@ -1,13 +1,12 @@
 //! Answers that the gate gives itself.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use policy::decision::Denial;
+use policy::decision::{Denial, Reason, Rejection};
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
 
 use super::explain_command::explain_command;
 use super::message::{Form, Message};
-use crate::ruling::request::{Ruling, reason_in_words};
 
 /// Everything but what may stand as it is in a query value.
 const QUERY_VALUE: &AsciiSet =
@@ -16,58 +15,78 @@ const QUERY_VALUE: &AsciiSet =
 /// RFC 6797. Only over TLS: over plain HTTP anybody could have said it, and clients ignore it.
 pub const HSTS: &str = "strict-transport-security";
 
-/// A whole answer, ready to be written.
+/// A whole response, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
+    /// What became of the request, for `gate_requests_total`.
+    pub outcome: &'static str,
     pub status: u16,
     pub fields: Vec<(&'static str, String)>,
     pub body: String,
 }
 
-impl Answer {
-    fn new(message: &Message<'_>, form: Form) -> Answer {
+impl Response {
+    fn new(message: &Message<'_>, form: Form) -> Response {
         let fields = vec![
             ("content-type", form.content_type().to_owned()),
             // What one caller was told must not be told to another from a cache.
             ("cache-control", "no-store".to_owned()),
             ("x-request-id", message.request_id.clone()),
         ];
-        Answer { status: message.status, fields, body: message.render(form) }
+        Response { outcome: "answered", status: message.status, fields, body: message.render(form) }
     }
 
     /// Adds a field.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: String) -> Answer {
+    pub fn with(mut self, name: &'static str, value: String) -> Response {
         self.fields.push((name, value));
         self
     }
 
-    /// The answer to a ruling that is not a permit; `None` for a permit.
-    pub fn to_ruling(ruling: &Ruling, request: &Request, id: RequestId, login_path: &str) -> Option<Answer> {
+    /// The response to a request that was decided and does not go upstream.
+    pub fn to_rejection(
+        rejection: &Rejection,
+        request: &Request,
+        id: RequestId,
+        login_path: &str,
+    ) -> Response {
         let form = Form::wanted_by(request);
-        match ruling {
-            Ruling::Forward(_) => None,
-            Ruling::Denied(denial, principal) => {
-                Some(denied(denial, explain_command(denial, principal, request), form, id))
+        match rejection {
+            Rejection::Denied(denial) => denied(denial, explain_command(denial, request), form, id),
+            Rejection::Login => login(request, form, id, login_path),
+            Rejection::Unauthorized => unauthorized(form, id).named("unauthorized"),
+            Rejection::Gone => {
+                Response::plain(410, "gone", "Gone", "This address has been removed.", form, id).named("gone")
             }
-            Ruling::Login => Some(login(request, form, id, login_path)),
-            Ruling::Unauthorized => Some(unauthorized(form, id)),
-            Ruling::Gone => {
-                Some(Answer::plain(410, "gone", "Gone", "This address has been removed.", form, id))
-            }
-            Ruling::Unavailable => Some(unavailable(form, id)),
+            Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, id),
         }
     }
 
+    /// The response where the gate could not decide, or could not record the denial.
+    pub fn unavailable(request: &Request, id: RequestId) -> Response {
+        unavailable(Form::wanted_by(request), id)
+    }
+
+    /// Whether the connection is closed behind it: what a refused request still sends is nothing that anybody reads.
+    pub fn closes(&self) -> bool {
+        self.outcome == "refused"
+    }
+
+    /// With another word for what became of the request.
+    #[must_use]
+    pub fn named(self, outcome: &'static str) -> Response {
+        Response { outcome, ..self }
+    }
+
     /// A short answer with a status, a word and a sentence.
-    pub fn plain(status: u16, word: &str, title: &str, detail: &str, form: Form, id: RequestId) -> Answer {
+    pub fn plain(status: u16, word: &str, title: &str, detail: &str, form: Form, id: RequestId) -> Response {
         let message =
             Message { status, word, title, detail, request_id: id.to_string(), ..Message::default() };
-        Answer::new(&message, form)
+        Response::new(&message, form)
     }
 
     /// The answer to what the firewall refused. It says no more than a client needs, and nothing of what it sent.
-    pub fn to_refusal(refusal: Refusal, id: RequestId) -> Answer {
+    pub fn to_refusal(refusal: Refusal, id: RequestId) -> Response {
         let status = refusal.status();
         let title = match status {
             408 => "Request Timeout",
@@ -78,7 +97,8 @@ impl Answer {
             505 => "HTTP Version Not Supported",
             _ => "Bad Request",
         };
-        Answer::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
+        Response::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
+            .named("refused")
     }
 
     /// The whole answer as HTTP/1.1, after which the connection is closed.
@@ -97,31 +117,31 @@ impl Answer {
     }
 }
 
-fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -> Answer {
+fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -> Response {
     let message = Message {
         status: 403,
-        word: denial.reason.word(),
+        word: denial.lack.reason.word(),
         title: "You may not do this",
-        detail: reason_in_words(denial.reason),
+        detail: reason_in_words(denial.lack.reason),
         advice: "If you need it, send what stands below to whoever manages access: the request number names this very denial.",
-        needed: denial.required.join(", "),
+        needed: denial.lack.required.join(", "),
         command: command.unwrap_or_default(),
         request_id: id.to_string(),
     };
-    Answer::new(&message, form)
+    Response::new(&message, form).named("denied")
 }
 
 /// 302 to the login page with the way back. htmx follows a 302 inside its own request and would swap the login page
 /// into a corner of the old one, so it is told to navigate instead.
-fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Answer {
+fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Response {
     let location = if request.method().is_safe() && !request.target().is_asterisk() {
         format!("{login_path}?next={}", utf8_percent_encode(request.target().raw(), QUERY_VALUE))
     } else {
         login_path.to_owned()
     };
-    match form {
+    let response = match form {
         Form::Fragment => unauthorized(form, id).with("hx-redirect", location),
-        Form::Page | Form::Problem => Answer::plain(
+        Form::Page | Form::Problem => Response::plain(
             302,
             "login",
             "Log in first",
@@ -130,15 +150,31 @@ fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Answ
             id,
         )
         .with("location", location),
-    }
+    };
+    response.named("login")
 }
 
-fn unauthorized(form: Form, id: RequestId) -> Answer {
-    Answer::plain(401, "unauthorized", "Log in first", "This address needs a credential.", form, id)
+fn unauthorized(form: Form, id: RequestId) -> Response {
+    Response::plain(401, "unauthorized", "Log in first", "This address needs a credential.", form, id)
         .with("www-authenticate", "Bearer".to_owned())
 }
 
-fn unavailable(form: Form, id: RequestId) -> Answer {
+fn unavailable(form: Form, id: RequestId) -> Response {
     let detail = "The gate cannot decide right now, so it lets nobody in. Try again in a moment.";
-    Answer::plain(503, "unavailable", "Not available", detail, form, id).with("retry-after", "2".to_owned())
+    Response::plain(503, "unavailable", "Not available", detail, form, id)
+        .named("unavailable")
+        .with("retry-after", "2".to_owned())
+}
+
+/// The reason that a denial page may show.
+fn reason_in_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MissingLegacyRole | Reason::MissingRole => {
+            "Your account does not hold the role that this page needs."
+        }
+        Reason::MissingPermission => "Your account does not hold the permission that this page needs.",
+        Reason::BodyUnreadable => "The request could not be read in the way that this action needs.",
+        Reason::NoLegacyGate => "This page is not open yet.",
+        Reason::UnmappedRoute => "This address is not one that the gate knows.",
+    }
 }
