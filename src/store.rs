@@ -1,13 +1,16 @@
-//! The database: one trait an entity, two implementations, one SQL text wherever both databases read it.
+//! The database: one [`Store`], which runs each SQL text on the database that was chosen at start.
 //!
-//! [`PostgresStore`] is Console's own database, shared by any number of gates; [`SqliteStore`] is a file beside the
-//! gate. Each entity's file holds its trait and its SQL; `postgres.rs` and `sqlite.rs` hold what differs: connecting,
-//! migrating, protecting. This is the only module with SQL in it.
+//! Postgres is Console's own database, shared by any number of gates; SQLite is a file beside the gate. Each entity's
+//! file holds its SQL and its part of [`Store`]. `sql.rs` and `connection.rs` run a statement on either database,
+//! `postgres.rs` and `sqlite.rs` connect, and `change.rs` is the transaction of whatever is audited. This is the only
+//! module with SQL in it.
 
 pub mod access;
 pub mod audit;
 pub mod catalog;
 pub mod census;
+mod change;
+mod connection;
 pub mod control;
 pub mod decisions;
 pub mod drift;
@@ -20,74 +23,46 @@ mod lenient;
 pub mod mappings;
 pub mod migrations;
 pub mod people;
-pub mod postgres;
+mod postgres;
 pub mod retention;
 pub mod running;
 pub mod signoffs;
 pub mod soak;
-pub mod sqlite;
+mod sql;
+mod sqlite;
 pub mod tokens;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use access::AccessStore;
+pub use access::AccessSource;
 pub use audit::AuditStore;
-pub use catalog::CatalogStore;
-pub use census::CensusStore;
-pub use control::ControlStore;
-pub use decisions::DecisionLogStore;
-pub use drift::DriftStore;
 pub use error::StoreError;
-pub use evidence::EvidenceStore;
-pub use flaws::FlawStore;
-pub use instances::InstanceStore;
-pub use mappings::MappingStore;
-pub use migrations::MigrationStore;
-pub use people::PeopleStore;
-pub use postgres::PostgresStore;
-pub use retention::RetentionStore;
-pub use running::RunningStore;
-pub use signoffs::SignOffStore;
-pub use soak::SoakStore;
-pub use sqlite::SqliteStore;
-pub use tokens::TokenStore;
+use sqlx::{PgPool, SqlitePool};
 
-/// What access is decided from: what callers hold, the control row, and the gates that have it pushed.
-pub trait AccessSource: AccessStore + ControlStore + InstanceStore + Send + Sync + 'static {}
+use self::connection::Pool;
+use self::postgres::PostgresPool;
+use self::sql::{Record, Statement};
 
-impl<S: AccessStore + ControlStore + InstanceStore + Send + Sync + 'static> AccessSource for S {}
-
-/// Everything that a gate asks of its database.
-pub trait Store:
-    AccessSource
-    + AuditStore
-    + CatalogStore
-    + CensusStore
-    + DecisionLogStore
-    + DriftStore
-    + EvidenceStore
-    + FlawStore
-    + MappingStore
-    + MigrationStore
-    + PeopleStore
-    + RetentionStore
-    + RunningStore
-    + SignOffStore
-    + SoakStore
-    + TokenStore
-    + Send
-    + Sync
-    + 'static
-{
+/// The database of a gate.
+///
+/// # Errors
+///
+/// Each operation fails with a [`StoreError`] that says what an operator has to do about it. Unless its documentation says
+/// otherwise, it takes no longer than [`StoreOptions::timeout`], and changes everything or nothing.
+#[derive(Debug)]
+pub struct Store {
+    pool: Pool,
+    /// For the control row alone, which every strict request waits for: other statements must not be in its way.
+    control_pool: Pool,
+    /// For the audit's writer alone, which every 403 waits for.
+    audit_pool: Pool,
+    limit: Duration,
 }
 
-impl Store for PostgresStore {}
-impl Store for SqliteStore {}
-
-/// A store, chosen once at start.
-pub type SharedStore = Arc<dyn Store>;
+/// A store, opened once at start.
+pub type SharedStore = Arc<Store>;
 
 /// A text as both databases take it: Postgres refuses U+0000.
 pub(crate) fn storable(text: &str) -> Cow<'_, str> {
@@ -144,7 +119,7 @@ impl std::fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Connections of each task that must not wait for others': one, and a second while the first is given up.
+/// Connections of each task that must not wait for others': one, and a second while the pool gives the first up.
 const RESERVED: u32 = 2;
 
 /// How to talk to the database.
@@ -163,8 +138,47 @@ pub struct StoreOptions {
 ///
 /// The URL is unusable, or a SQLite file cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
-    match &options.url {
-        DatabaseUrl::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, options).await?)),
-        DatabaseUrl::Postgres(url) => Ok(Arc::new(PostgresStore::open(url, options)?)),
+    let [pool, control_pool, audit_pool] = match &options.url {
+        DatabaseUrl::Sqlite(path) => sqlite::open(path, options).await?.map(Pool::Sqlite),
+        DatabaseUrl::Postgres(url) => {
+            let connect = postgres::connect_options(url, options)?;
+            [options.max_connections, RESERVED, RESERVED]
+                .map(|most| Pool::Postgres(PostgresPool::new(&connect, most, options.timeout)))
+        }
+    };
+    Ok(Arc::new(Store { pool, control_pool, audit_pool, limit: options.timeout }))
+}
+
+impl Store {
+    /// The pool of a Postgres database, for tests that must reach around the gate.
+    pub fn postgres(&self) -> Option<&PgPool> {
+        if let Pool::Postgres(pool) = &self.pool { Some(&pool.inner) } else { None }
+    }
+
+    /// The pool of a SQLite file, for tests that must reach around the gate.
+    pub fn sqlite(&self) -> Option<&SqlitePool> {
+        if let Pool::Sqlite(pool) = &self.pool { Some(pool) } else { None }
+    }
+
+    async fn bounded<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        bounded(self.limit, operation).await
+    }
+
+    /// Runs one statement within the limit, and returns the number of rows that it changed.
+    async fn execute(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        self.bounded(async { self.pool.acquire().await?.execute(statement).await }).await
+    }
+
+    /// All rows of one statement, read within the limit.
+    async fn all<T: Record>(&self, statement: Statement<'_>) -> Result<Vec<T>, StoreError> {
+        self.bounded(async { self.pool.acquire().await?.all(statement).await }).await
+    }
+
+    /// The first row of one statement, if it yields one, read within the limit.
+    async fn first<T: Record>(&self, statement: Statement<'_>) -> Result<Option<T>, StoreError> {
+        self.bounded(async { self.pool.acquire().await?.first(statement).await }).await
     }
 }

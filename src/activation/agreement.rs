@@ -61,7 +61,7 @@ pub enum Why {
 /// # Errors
 ///
 /// The database did not tell. The order itself stands.
-pub async fn wait(store: &dyn Store, goal: &Goal, limit: Duration) -> Result<Agreement, StoreError> {
+pub async fn wait(store: &Store, goal: &Goal, limit: Duration) -> Result<Agreement, StoreError> {
     let started = Instant::now();
     let mut others = Others::default();
     loop {

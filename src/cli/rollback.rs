@@ -58,7 +58,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding
             writeln!(out, "{}", told::ordered(&goal))?;
             plan.write_impact(&store, &mut out).await?;
         }
-        let agreement = agreement::wait(&*store, &goal, PATIENCE).await.with_context(|| {
+        let agreement = agreement::wait(&store, &goal, PATIENCE).await.with_context(|| {
             format!(
                 "{}, but it is not known which gates follow: ask `console-gate history`",
                 told::ordered(&goal)

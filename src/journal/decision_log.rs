@@ -21,7 +21,7 @@ use self::paths::Paths;
 use crate::clock::SharedClock;
 use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
-use crate::store::{DecisionLogStore, EvidenceStore, StoreError};
+use crate::store::{SharedStore, StoreError};
 
 /// How long repeats are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(1);
@@ -185,15 +185,12 @@ impl DecisionLog {
     /// # Errors
     ///
     /// The gate's first mark could not be written.
-    pub async fn start<S>(
-        store: Arc<S>,
+    pub async fn start(
+        store: SharedStore,
         clock: SharedClock,
         keeping: Keeping,
         gate: &str,
-    ) -> Result<Self, StoreError>
-    where
-        S: DecisionLogStore + EvidenceStore + ?Sized + Send + Sync + 'static,
-    {
+    ) -> Result<Self, StoreError> {
         let terms = Terms {
             kind: EvidenceKind::Decisions,
             gather: GATHER,
@@ -234,15 +231,15 @@ impl DecisionLog {
     }
 }
 
-struct Writer<S: ?Sized> {
+struct Writer {
     clock: SharedClock,
     days: u32,
     /// The one in which old decisions were forgotten last.
     hour: Mutex<Option<DateTime<Utc>>>,
-    store: Arc<S>,
+    store: SharedStore,
 }
 
-impl<S: DecisionLogStore + ?Sized> Writer<S> {
+impl Writer {
     async fn forget(&self) {
         let hour = DecisionRecord::hour_of(self.clock.now());
         let is_new = self.hour.lock().unwrap_or_else(PoisonError::into_inner).replace(hour) != Some(hour);
@@ -255,10 +252,7 @@ impl<S: DecisionLogStore + ?Sized> Writer<S> {
 }
 
 #[async_trait]
-impl<S> TallySink<DecisionRecord> for Writer<S>
-where
-    S: DecisionLogStore + EvidenceStore + ?Sized + Send + Sync + 'static,
-{
+impl TallySink<DecisionRecord> for Writer {
     async fn write(&self, sums: &[DecisionRecord], mark: &Mark) -> Result<(), StoreError> {
         self.store.log_decisions(sums, mark).await?;
         self.forget().await;

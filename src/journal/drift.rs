@@ -19,7 +19,7 @@ use self::told::Told;
 use crate::clock::SharedClock;
 use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
-use crate::store::{DriftStore, EvidenceStore, StoreError};
+use crate::store::{SharedStore, StoreError};
 
 /// How long repeats are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(200);
@@ -168,15 +168,12 @@ impl DriftReporter {
     /// # Errors
     ///
     /// The gate's first mark could not be written.
-    pub async fn start<S>(
-        store: Arc<S>,
+    pub async fn start(
+        store: SharedStore,
         clock: SharedClock,
         most_rows: u32,
         gate: &str,
-    ) -> Result<Self, StoreError>
-    where
-        S: DriftStore + EvidenceStore + ?Sized + Send + Sync + 'static,
-    {
+    ) -> Result<Self, StoreError> {
         let terms = Terms {
             kind: EvidenceKind::Drift,
             gather: GATHER,
@@ -222,16 +219,13 @@ impl DriftReporter {
     }
 }
 
-struct Writer<S: ?Sized> {
+struct Writer {
     most_rows: u32,
-    store: Arc<S>,
+    store: SharedStore,
 }
 
 #[async_trait]
-impl<S> TallySink<DriftRecord> for Writer<S>
-where
-    S: DriftStore + EvidenceStore + ?Sized + Send + Sync + 'static,
-{
+impl TallySink<DriftRecord> for Writer {
     async fn write(&self, sums: &[DriftRecord], mark: &Mark) -> Result<(), StoreError> {
         let new = self.store.record_drift(sums, self.most_rows, mark).await?;
         let new: HashSet<_> = new.into_iter().collect();

@@ -8,7 +8,7 @@ use ledger::note::Notary;
 use metrics::counter;
 
 use crate::clock::SharedClock;
-use crate::store::{AuditStore, SharedStore, StoreError};
+use crate::store::{SharedStore, Store, StoreError};
 
 /// How often a gate looks for admins that are gone.
 const LOOK: Duration = Duration::from_secs(60);
@@ -28,16 +28,13 @@ pub struct Erased {
 /// # Errors
 ///
 /// The database did not do it; nothing was changed.
-pub async fn erase<S>(
-    store: &S,
+pub async fn erase(
+    store: &Store,
     notary: &Notary,
     actor_id: &str,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<Erased, StoreError>
-where
-    S: AuditStore + ?Sized + Sync,
-{
+) -> Result<Erased, StoreError> {
     let mut tries = 0;
     loop {
         let (rows, customer_rows) = store.traces_of(actor_id).await?;

@@ -4,14 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use ledger::event::{AuditEvent, ChainHead};
+use ledger::event::AuditEvent;
 use ledger::keys::KeyRing;
-use ledger::note::Note;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::store::audit::{ControlChain, Evidence, StoredEvent};
+use crate::store::audit::ControlChain;
 
 /// How the store treats one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,53 +78,8 @@ impl AuditStore for Store {
         self.take(entries, true).await
     }
 
-    async fn record(&self, _: &Note) -> Result<(), StoreError> {
-        unreachable!("a writer makes no notes")
-    }
-
-    async fn recent(&self, _: u32) -> Result<Vec<StoredEvent>, StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
-    async fn by_request(&self, _: &str) -> Result<Vec<StoredEvent>, StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
-    async fn by_id(&self, _: uuid::Uuid) -> Result<Option<StoredEvent>, StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
-    async fn send_evidence(&self, _: mpsc::Sender<Evidence>) -> Result<(), StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
-    async fn send_by_time(
-        &self,
-        _: DateTime<Utc>,
-        _: DateTime<Utc>,
-        _: mpsc::Sender<StoredEvent>,
-    ) -> Result<(), StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
-    async fn heads(&self) -> Result<Vec<ChainHead>, StoreError> {
-        unreachable!("a writer reads nothing")
-    }
-
     async fn control_chain(&self) -> Result<ControlChain, StoreError> {
         unreachable!("a writer reads nothing")
-    }
-
-    async fn pending_erasures(&self) -> Result<Vec<String>, StoreError> {
-        unreachable!("a writer erases nothing")
-    }
-
-    async fn traces_of(&self, _: &str) -> Result<(u64, u64), StoreError> {
-        unreachable!("a writer erases nothing")
-    }
-
-    async fn erase(&self, _: &str, _: (u64, u64), _: &Note) -> Result<(), StoreError> {
-        unreachable!("a writer erases nothing")
     }
 }
 

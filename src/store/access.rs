@@ -5,23 +5,90 @@ mod assemble;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
+use policy::ids::{Epoch, InstanceId, SessionId};
 use policy::rbac::Access;
-use sqlx::Row as _;
 
-use self::assemble::{Fact, assemble};
-use super::lenient::{readable_times, text, time};
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use self::assemble::assemble;
+use super::control::{ControlReading, ControlRow};
+use super::instances::{ControlFeed, Lease};
+use super::lenient::readable_times;
+use super::sql::sql;
+use super::{Store, StoreError};
 
-/// Resolves subjects.
+/// What access is decided from: what callers hold, the control row, and the gates that have it pushed. A trait, because
+/// the tests of freshness have a database of their own, which fails on purpose.
 #[async_trait]
-pub trait AccessStore {
+pub trait AccessSource: Send + Sync + 'static {
+    /// As [`Store::access`].
+    async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError>;
+
+    /// As [`Store::control_since`].
+    async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError>;
+
+    /// As [`Store::control`].
+    async fn control(&self) -> Result<ControlRow, StoreError> {
+        Ok(self.control_since(None).await?.row)
+    }
+
+    /// As [`Store::feed`].
+    async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError>;
+
+    /// As [`Store::leases`].
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+
+    /// As [`Store::end_leases`].
+    async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError>;
+
+    /// As [`Store::leave`].
+    async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl AccessSource for Store {
+    async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
+        Store::access(self, subject, now).await
+    }
+
+    async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
+        Store::control_since(self, known).await
+    }
+
+    async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
+        Store::feed(self).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        Store::leases(self).await
+    }
+
+    async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError> {
+        Store::end_leases(self, leases, now).await
+    }
+
+    async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        Store::leave(self, instance).await
+    }
+}
+
+impl Store {
     /// Everything that `subject` holds at `now`, with the epoch of the same snapshot. A row that cannot be used grants
     /// nothing, and is among the flaws.
     ///
     /// # Errors
     ///
     /// The database is away, or has no epoch; then nothing is known and nothing may be allowed.
-    async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError>;
+    pub async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
+        let nothing = None::<&str>;
+        let statement = match subject {
+            Subject::Admin { id, session } => {
+                sql(ADMIN_ACCESS).bind(id.as_str()).bind(session.as_ref().map(SessionId::as_str))
+            }
+            Subject::Machine(digest) => sql(TOKEN_ACCESS).bind(digest.to_hex()).bind(nothing),
+            Subject::Enrolled(id) => sql(TOKEN_ACCESS).bind(nothing).bind(id.as_str()),
+        };
+        let (first, last) = readable_times();
+        assemble(self.all(statement.bind(first).bind(last)).await?, subject, now)
+    }
 }
 
 /// Direct roles come from groups and from a live break-glass session, the one grant that bypasses groups (I-3).
@@ -125,36 +192,3 @@ const TOKEN_ACCESS: &str = "
       FROM held h
       JOIN rbac_role_permissions rp ON rp.role_id = h.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id";
-
-macro_rules! access_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl AccessStore for $store {
-            async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
-                bounded(self.limit, async {
-                    let nothing = None::<&str>;
-                    let query = match subject {
-                        Subject::Admin { id, session } => sqlx::query(ADMIN_ACCESS)
-                            .bind(id.as_str())
-                            .bind(session.as_ref().map(|session| session.as_str())),
-                        Subject::Machine(digest) => {
-                            sqlx::query(TOKEN_ACCESS).bind(digest.to_hex()).bind(nothing)
-                        }
-                        Subject::Enrolled(id) => sqlx::query(TOKEN_ACCESS).bind(nothing).bind(id.as_str()),
-                    };
-                    let (first, last) = readable_times();
-                    let mut facts = Vec::new();
-                    for row in query.bind(first).bind(last).fetch_all(&self.pool).await? {
-                        let (name, until) = (text(&row, "name")?, time(&row, "until")?);
-                        facts.push(Fact { kind: row.try_get("kind")?, name, until });
-                    }
-                    assemble(facts, subject, now)
-                })
-                .await
-            }
-        }
-    };
-}
-
-access_store!(PostgresStore);
-access_store!(SqliteStore);

@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use policy::rbac::catalog::Catalog;
-use sqlx::Row as _;
 
-use super::lenient::text;
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::lenient::Lenient;
+use super::sql::sql;
+use super::{Store, StoreError};
 
-/// Reads the registry.
-#[async_trait]
-pub trait CatalogStore {
-    /// All of it, in one snapshot.
-    async fn catalog(&self) -> Result<Catalog, StoreError>;
+impl Store {
+    /// All of the registry, in one snapshot.
+    pub async fn catalog(&self) -> Result<Catalog, StoreError> {
+        assemble(self.all(sql(CATALOG)).await?)
+    }
 }
 
 const CATALOG: &str = "
@@ -37,9 +36,12 @@ const CATALOG: &str = "
       JOIN rbac_roles r ON r.id = rp.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id";
 
+#[derive(sqlx::FromRow)]
 struct Entry {
     kind: String,
+    #[sqlx(try_from = "Lenient<String>")]
     subject: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
     object: Option<String>,
 }
 
@@ -72,25 +74,3 @@ fn assemble(entries: Vec<Entry>) -> Result<Catalog, StoreError> {
     }
     Ok(catalog)
 }
-
-macro_rules! catalog_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl CatalogStore for $store {
-            async fn catalog(&self) -> Result<Catalog, StoreError> {
-                bounded(self.limit, async {
-                    let mut entries = Vec::new();
-                    for row in sqlx::query(CATALOG).fetch_all(&self.pool).await? {
-                        let (subject, object) = (text(&row, "subject")?, text(&row, "object")?);
-                        entries.push(Entry { kind: row.try_get("kind")?, subject, object });
-                    }
-                    assemble(entries)
-                })
-                .await
-            }
-        }
-    };
-}
-
-catalog_store!(PostgresStore);
-catalog_store!(SqliteStore);

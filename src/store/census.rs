@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use policy::rbac::LegacyRole;
 use policy::rbac::census::{CallerKind, Person};
-use sqlx::Row as _;
 
-use super::lenient::{readable_times, text, time};
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::lenient::{Lenient, readable_times};
+use super::sql::sql;
+use super::{Store, StoreError};
 
-/// Reads who there is.
-#[async_trait]
-pub trait CensusStore {
+impl Store {
     /// Every enabled admin and live machine token with what was granted to each at `now`, in one snapshot, in the order
     /// of kind and id. A row that cannot be used grants nothing.
-    async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError>;
+    pub async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
+        let (first, last) = readable_times();
+        assemble(self.all(sql(CENSUS).bind(first).bind(last)).await?, now)
+    }
 }
 
 /// When something ends is for `assemble` to compare, as for one caller's access.
@@ -64,11 +64,15 @@ const CENSUS: &str = "
       JOIN gate_machine_token_groups tg ON tg.token_id = t.id
       JOIN rbac_groups g ON g.id = tg.group_id";
 
-/// One fact about somebody.
+/// One fact about a caller.
+#[derive(sqlx::FromRow)]
 struct Fact {
     kind: String,
+    #[sqlx(try_from = "Lenient<String>")]
     id: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
     name: Option<String>,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
 }
 
@@ -110,32 +114,3 @@ impl Sheet {
         Sheet { person, is_active: false, is_disabled: false }
     }
 }
-
-macro_rules! census_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl CensusStore for $store {
-            async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
-                bounded(self.limit, async {
-                    let (first, last) = readable_times();
-                    let query = sqlx::query(CENSUS).bind(first).bind(last);
-                    let mut facts = Vec::new();
-                    for row in query.fetch_all(&self.pool).await? {
-                        let (id, name) = (text(&row, "id")?, text(&row, "name")?);
-                        facts.push(Fact {
-                            kind: row.try_get("kind")?,
-                            id,
-                            name,
-                            until: time(&row, "until")?,
-                        });
-                    }
-                    assemble(facts, now)
-                })
-                .await
-            }
-        }
-    };
-}
-
-census_store!(PostgresStore);
-census_store!(SqliteStore);

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::{Epoch, SessionId};
-use sqlx::{ColumnIndex, Decode, FromRow, Type};
 
-use super::lenient::text;
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::lenient::Lenient;
+use super::sql::{Statement, sql};
+use super::{Store, StoreError};
 
 /// The name of the kill-switch in `gate_flags` and `console_flag_promotions`.
 pub const RBAC_V2_FLAG: &str = "FLAG_RBAC_V2";
 
-/// What one epoch read tells.
+/// The result of one read of the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlRow {
     pub epoch: Epoch,
@@ -40,29 +39,33 @@ pub struct ControlReading {
     pub changes: Vec<SessionChange>,
 }
 
-/// Reads and flips what stands above the mapping.
-#[async_trait]
-pub trait ControlStore {
+impl Store {
     /// One read of the epoch and the switches, and of the changes after `known`, in one snapshot. Without `known`, no
     /// change is listed.
-    async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError>;
+    pub async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
+        let read = async { self.control_pool.acquire().await?.all(control(known)).await };
+        ControlReading::of(self.bounded(read).await?)
+    }
 
     /// One read of the epoch and the switches, in one snapshot.
-    async fn control(&self) -> Result<ControlRow, StoreError> {
+    pub async fn control(&self) -> Result<ControlRow, StoreError> {
         Ok(self.control_since(None).await?.row)
     }
 
     /// Sets `FLAG_RBAC_V2` and writes `note` in the same transaction; the epoch rises with it.
-    async fn set_rbac_v2(
+    pub async fn set_rbac_v2(
         &self,
         enabled: bool,
         by: &str,
         now: DateTime<Utc>,
         note: &Note,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let set = sql(SET_FLAG).bind(enabled).bind(by).bind(now);
+        self.change(note, async |change| change.execute(set).await.map(drop)).await
+    }
 }
 
-pub(super) const CONTROL: &str = "
+const CONTROL: &str = "
     SELECT e.epoch AS epoch,
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
@@ -85,40 +88,21 @@ const SET_FLAG: &str = "
            changed_at_utc = CASE WHEN gate_flags.enabled = excluded.enabled THEN gate_flags.changed_at_utc
                                  ELSE excluded.changed_at_utc END";
 
-/// What [`CONTROL`] takes: the epoch after which changes are listed.
-pub(super) fn after(known: Option<Epoch>) -> i64 {
-    known.map_or(i64::MAX, |known| known.0)
+/// The statement that reads the control row, and the changes after `known`.
+pub(super) fn control<'q>(known: Option<Epoch>) -> Statement<'q> {
+    sql(CONTROL).bind(known.map_or(i64::MAX, |known| known.0))
 }
 
-/// The control row as it is read, once for each change.
+/// The control row as it is read, once for each change. A session's id that cannot be read is in no cookie: its change
+/// goes unlisted, and the row is read all the same.
+#[derive(sqlx::FromRow)]
 pub(super) struct Row {
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,
     changed_epoch: Option<i64>,
+    #[sqlx(try_from = "Lenient<String>")]
     session_id: Option<String>,
-}
-
-/// A session's id that cannot be read is in no cookie: its change goes unlisted, and the row is read all the same.
-impl<'r, R> FromRow<'r, R> for Row
-where
-    R: sqlx::Row,
-    &'static str: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    bool: Decode<'r, R::Database> + Type<R::Database>,
-    Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
-    Option<bool>: Decode<'r, R::Database> + Type<R::Database>,
-    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> Result<Row, sqlx::Error> {
-        Ok(Row {
-            epoch: row.try_get("epoch")?,
-            rbac_v2: row.try_get("rbac_v2")?,
-            promoted: row.try_get("promoted")?,
-            changed_epoch: row.try_get("changed_epoch")?,
-            session_id: text(row, "session_id")?,
-        })
-    }
 }
 
 impl ControlReading {
@@ -147,38 +131,3 @@ impl ControlReading {
         Ok(ControlReading { changes: changes.collect(), row })
     }
 }
-
-macro_rules! control_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl ControlStore for $store {
-            async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-                bounded(self.limit, async {
-                    let query = sqlx::query_as(CONTROL).bind(after(known));
-                    ControlReading::of(query.fetch_all(&self.control_pool).await?)
-                })
-                .await
-            }
-
-            async fn set_rbac_v2(
-                &self,
-                enabled: bool,
-                by: &str,
-                now: DateTime<Utc>,
-                note: &Note,
-            ) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    // Audit first (I-9): when the record cannot be written, the flag does not move.
-                    Self::enter(&mut transaction, note).await?;
-                    sqlx::query(SET_FLAG).bind(enabled).bind(by).bind(now).execute(&mut *transaction).await?;
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-        }
-    };
-}
-
-control_store!(PostgresStore);
-control_store!(SqliteStore);

@@ -3,26 +3,37 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::QueryBuilder;
 
-use super::evidence::{Erased, Mark, PATIENCE, row_sha256};
-use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
+use super::connection::Connection;
+use super::evidence::{Erased, Mark, row_sha256};
+use super::sql::{Statement, sql};
+use super::{Store, StoreError, storable};
 use crate::journal::decision_log::DecisionRecord;
 
-/// Writes, reads and forgets decisions.
-#[async_trait]
-pub trait DecisionLogStore {
+impl Store {
     /// Adds each record's count to its row, in one transaction, unless the batch that `mark` names is in the database
-    /// already. Whoever was erased since is left out.
-    async fn log_decisions(&self, records: &[DecisionRecord], mark: &Mark) -> Result<(), StoreError>;
+    /// already. Admins erased since are left out. It may take five times the limit.
+    pub async fn log_decisions(&self, records: &[DecisionRecord], mark: &Mark) -> Result<(), StoreError> {
+        self.batch(mark, async |connection, erased| {
+            let rows = rows(records, erased);
+            if rows.is_empty() {
+                return Ok(());
+            }
+            add(connection, &rows).await
+        })
+        .await
+    }
 
-    /// Lets go of the hours that began before `end`.
-    async fn forget_decisions(&self, end: DateTime<Utc>) -> Result<(), StoreError>;
+    /// Deletes the hours that began before `end`.
+    pub async fn forget_decisions(&self, end: DateTime<Utc>) -> Result<(), StoreError> {
+        self.execute(sql(FORGET).bind(end)).await.map(drop)
+    }
 
     /// What was asked since, added up over the hours, the most frequent first.
-    async fn decisions(&self, since: DateTime<Utc>) -> Result<Vec<StoredDecision>, StoreError>;
+    pub async fn decisions(&self, since: DateTime<Utc>) -> Result<Vec<StoredDecision>, StoreError> {
+        self.all(sql(LIST).bind(since)).await
+    }
 }
 
 /// A request and its end, over all hours that were asked about.
@@ -62,7 +73,9 @@ const ADD: &str = "
            last_seen_at_utc = CASE WHEN excluded.last_seen_at_utc > gate_decisions.last_seen_at_utc
                                    THEN excluded.last_seen_at_utc ELSE gate_decisions.last_seen_at_utc END";
 
-/// 14 values a row, of which SQLite takes 32,766 in a statement; longer statements take longer to read and save nothing.
+/// The values of a row.
+const COLUMNS: usize = 14;
+/// SQLite takes 32,766 values in a statement; longer statements take longer to read and save nothing.
 const ROWS_PER_STATEMENT: usize = 500;
 
 const FORGET: &str = "DELETE FROM gate_decisions WHERE hour_utc < $1";
@@ -106,101 +119,60 @@ fn key(record: &DecisionRecord) -> [u8; 32] {
     ])
 }
 
-impl PostgresStore {
-    async fn add_decisions(connection: &mut sqlx::PgConnection, rows: &Rows<'_>) -> Result<(), StoreError> {
-        fn column<'r, T>(rows: &'r Rows<'_>, of: impl Fn(&'r DecisionRecord) -> T) -> Vec<T> {
-            rows.values().map(|row| of(row)).collect()
-        }
-        let statement = sqlx::AssertSqlSafe([INSERT, UNNESTED, ADD].concat());
-        sqlx::query(statement)
-            .bind(rows.keys().map(|key| &key[..]).collect::<Vec<_>>())
-            .bind(column(rows, |row| row.hour))
-            .bind(column(rows, |row| row.method))
-            .bind(column(rows, |row| storable(&row.path)))
-            .bind(column(rows, |row| storable(&row.route)))
-            .bind(column(rows, |row| storable(&row.cluster)))
-            .bind(column(rows, |row| row.gate))
-            .bind(column(rows, |row| row.actor_kind))
-            .bind(column(rows, |row| storable(&row.actor_id)))
-            .bind(column(rows, |row| row.answer))
-            .bind(column(rows, |row| row.reason))
-            .bind(column(rows, |row| &*row.mapping_sha256))
-            .bind(column(rows, |row| row.count))
-            .bind(column(rows, |row| row.last_seen_at))
-            .execute(connection)
-            .await?;
-        Ok(())
+/// Adds rows. On Postgres by column, on SQLite, which has no arrays, by row.
+async fn add(connection: &mut Connection, rows: &Rows<'_>) -> Result<(), StoreError> {
+    match connection {
+        Connection::Postgres(lease) => Ok(add_by_column(lease, rows).await?),
+        Connection::Sqlite(_) => add_by_row(connection, rows).await,
     }
 }
 
-impl SqliteStore {
-    async fn add_decisions(
-        connection: &mut sqlx::SqliteConnection,
-        rows: &Rows<'_>,
-    ) -> Result<(), StoreError> {
-        let rows: Vec<_> = rows.iter().collect();
-        for rows in rows.chunks(ROWS_PER_STATEMENT) {
-            let mut insert = QueryBuilder::<sqlx::Sqlite>::new(INSERT);
-            insert.push_values(rows, |mut values, (key, row)| {
-                values
-                    .push_bind(&key[..])
-                    .push_bind(row.hour)
-                    .push_bind(row.method)
-                    .push_bind(storable(&row.path))
-                    .push_bind(storable(&row.route))
-                    .push_bind(storable(&row.cluster))
-                    .push_bind(row.gate)
-                    .push_bind(row.actor_kind)
-                    .push_bind(storable(&row.actor_id))
-                    .push_bind(row.answer)
-                    .push_bind(row.reason)
-                    .push_bind(&*row.mapping_sha256)
-                    .push_bind(row.count)
-                    .push_bind(row.last_seen_at);
-            });
-            // Not kept prepared: the next one has another number of rows.
-            insert.push(ADD).build().persistent(false).execute(&mut *connection).await?;
-        }
-        Ok(())
+async fn add_by_column(connection: &mut sqlx::PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
+    fn column<'r, T>(rows: &'r Rows<'_>, of: impl Fn(&'r DecisionRecord) -> T) -> Vec<T> {
+        rows.values().map(|row| of(row)).collect()
     }
+    sqlx::query(sqlx::AssertSqlSafe([INSERT, UNNESTED, ADD].concat()))
+        .bind(rows.keys().map(|key| &key[..]).collect::<Vec<_>>())
+        .bind(column(rows, |row| row.hour))
+        .bind(column(rows, |row| row.method))
+        .bind(column(rows, |row| storable(&row.path)))
+        .bind(column(rows, |row| storable(&row.route)))
+        .bind(column(rows, |row| storable(&row.cluster)))
+        .bind(column(rows, |row| row.gate))
+        .bind(column(rows, |row| row.actor_kind))
+        .bind(column(rows, |row| storable(&row.actor_id)))
+        .bind(column(rows, |row| row.answer))
+        .bind(column(rows, |row| row.reason))
+        .bind(column(rows, |row| &*row.mapping_sha256))
+        .bind(column(rows, |row| row.count))
+        .bind(column(rows, |row| row.last_seen_at))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
-macro_rules! decision_log_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl DecisionLogStore for $store {
-            async fn log_decisions(&self, records: &[DecisionRecord], mark: &Mark) -> Result<(), StoreError> {
-                bounded(self.limit * PATIENCE, async {
-                    let mut transaction = self.begin().await?;
-                    let Some(erased) = Self::begin_batch(&mut transaction, mark).await? else {
-                        return Ok(transaction.rollback().await?);
-                    };
-                    let rows = rows(records, &erased);
-                    if !rows.is_empty() {
-                        Self::add_decisions(&mut transaction, &rows).await?;
-                    }
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn forget_decisions(&self, end: DateTime<Utc>) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    sqlx::query(FORGET).bind(end).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn decisions(&self, since: DateTime<Utc>) -> Result<Vec<StoredDecision>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(LIST).bind(since).fetch_all(&self.pool).await?)
-                })
-                .await
-            }
+async fn add_by_row(connection: &mut Connection, rows: &Rows<'_>) -> Result<(), StoreError> {
+    let rows: Vec<_> = rows.iter().collect();
+    for rows in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut insert = Statement::insert(INSERT, COLUMNS, ADD).once();
+        for (key, row) in rows {
+            insert
+                .push(&key[..])
+                .push(row.hour)
+                .push(row.method)
+                .push(storable(&row.path))
+                .push(storable(&row.route))
+                .push(storable(&row.cluster))
+                .push(row.gate)
+                .push(row.actor_kind)
+                .push(storable(&row.actor_id))
+                .push(row.answer)
+                .push(row.reason)
+                .push(&*row.mapping_sha256)
+                .push(row.count)
+                .push(row.last_seen_at);
         }
-    };
+        connection.execute(insert).await?;
+    }
+    Ok(())
 }
-
-decision_log_store!(PostgresStore);
-decision_log_store!(SqliteStore);

@@ -3,33 +3,42 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::QueryBuilder;
 
-use super::evidence::{Erased, Mark, PATIENCE, row_sha256};
-use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
+use super::connection::Connection;
+use super::evidence::{Erased, Mark, row_sha256};
+use super::sql::{Statement, sql};
+use super::{Store, StoreError, storable};
 use crate::journal::drift::DriftRecord;
 
-/// The route of a row that stands for many: no route is written so.
+/// The route of a row that counts many disagreements: no route is written so.
 pub const OVERFLOW: &str = "*";
 
-/// Records and lists drift.
-#[async_trait]
-pub trait DriftStore {
+impl Store {
     /// Adds each disagreement's count to its row, in one transaction, unless the batch that `mark` names is in the
-    /// database already. Whoever was erased since is left out. Where there are `most_rows` already, what has no row is
+    /// database already. Admins erased since are left out. Where there are `most_rows` already, what has no row is
     /// counted in one row for its cluster and direction; several gates that write at once may exceed that by what each
-    /// writes then. The ids of the events that made a row are returned.
-    async fn record_drift(
+    /// writes then. The ids of the events that made a row are returned. It may take five times the limit.
+    pub async fn record_drift(
         &self,
         events: &[DriftRecord],
         most_rows: u32,
         mark: &Mark,
-    ) -> Result<Vec<uuid::Uuid>, StoreError>;
+    ) -> Result<Vec<uuid::Uuid>, StoreError> {
+        self.batch(mark, async |connection, erased| {
+            let distinct = distinct(events, erased);
+            if distinct.is_empty() {
+                return Ok(Vec::new());
+            }
+            add_batch(connection, distinct, most_rows).await
+        })
+        .await
+    }
 
     /// Every drift row, the latest first.
-    async fn drift(&self) -> Result<Vec<StoredDrift>, StoreError>;
+    pub async fn drift(&self) -> Result<Vec<StoredDrift>, StoreError> {
+        self.all(sql(LIST)).await
+    }
 }
 
 /// A drift row as it is read back.
@@ -67,11 +76,15 @@ const ADD: &str = "
            request_id = excluded.request_id, count = gate_drift_events.count + excluded.count
     RETURNING id";
 
-/// 17 values a row, of which SQLite takes 32,766 in a statement.
+/// The values of a row.
+const COLUMNS: usize = 17;
+/// SQLite takes 32,766 values in a statement.
 const ROWS_PER_STATEMENT: usize = 500;
 
 /// As far as it matters: a table that is full is not counted to its end.
 const ROWS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM gate_drift_events LIMIT $1) AS rows";
+
+const KNOWN: &str = "SELECT row_sha256 FROM gate_drift_events WHERE row_sha256 IN ";
 
 const LIST: &str = "
     SELECT cluster, route, method, actor_kind, actor_id, direction, legacy_answer, v2_answer, reason, mapping_sha256,
@@ -80,7 +93,7 @@ const LIST: &str = "
      ORDER BY last_seen_at_utc DESC, id";
 
 impl StoredDrift {
-    /// Whether it stands for disagreements that were too many to be kept one by one.
+    /// Whether it counts disagreements that were too many to be kept one by one.
     pub fn is_overflow(&self) -> bool {
         self.route == OVERFLOW
     }
@@ -112,7 +125,7 @@ fn key(event: &DriftRecord) -> Key {
     ])
 }
 
-/// Each disagreement once, in the order in which they were first seen, without whoever was erased.
+/// Each disagreement once, in the order in which they were first seen, without erased admins.
 fn distinct(events: &[DriftRecord], erased: &Erased) -> Vec<(Key, DriftRecord)> {
     let mut places: HashMap<Key, usize> = HashMap::new();
     let mut distinct: Vec<(Key, DriftRecord)> = Vec::new();
@@ -152,118 +165,71 @@ fn within_room(
     rows
 }
 
-/// Adds rows, and tells the ids of the rows that were added to or made.
-macro_rules! add_drift {
-    ($database:ty, $connection:expr, $rows:expr) => {{
-        let mut ids: Vec<String> = Vec::new();
-        let rows: Vec<(&Key, &DriftRecord)> = $rows.iter().collect();
-        for rows in rows.chunks(ROWS_PER_STATEMENT) {
-            let mut insert = QueryBuilder::<$database>::new(INSERT);
-            insert.push_values(rows, |mut values, (key, event)| {
-                values
-                    .push_bind(&key[..])
-                    .push_bind(event.id.to_string())
-                    .push_bind(event.first_seen_at)
-                    .push_bind(event.last_seen_at)
-                    .push_bind(storable(&event.cluster))
-                    .push_bind(storable(&event.route))
-                    .push_bind(event.method)
-                    .push_bind(event.actor_kind)
-                    .push_bind(storable(&event.actor_id))
-                    .push_bind(event.direction)
-                    .push_bind(event.legacy_answer)
-                    .push_bind(event.v2_answer)
-                    .push_bind(event.reason)
-                    .push_bind(&*event.mapping_sha256)
-                    .push_bind(event.epoch)
-                    .push_bind(event.request_id.to_string())
-                    .push_bind(event.count);
-            });
-            // Not kept prepared: the next one has another number of rows.
-            let added = insert.push(ADD).build_query_scalar::<String>().persistent(false);
-            ids.extend(added.fetch_all(&mut *$connection).await?);
+/// Adds rows, and returns the ids of the rows that were added to or made.
+async fn add(
+    connection: &mut Connection,
+    rows: &BTreeMap<Key, DriftRecord>,
+) -> Result<HashSet<String>, StoreError> {
+    let mut ids = HashSet::new();
+    let rows: Vec<(&Key, &DriftRecord)> = rows.iter().collect();
+    for rows in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut insert = Statement::insert(INSERT, COLUMNS, ADD).once();
+        for (key, event) in rows {
+            insert
+                .push(&key[..])
+                .push(event.id.to_string())
+                .push(event.first_seen_at)
+                .push(event.last_seen_at)
+                .push(storable(&event.cluster))
+                .push(storable(&event.route))
+                .push(event.method)
+                .push(event.actor_kind)
+                .push(storable(&event.actor_id))
+                .push(event.direction)
+                .push(event.legacy_answer)
+                .push(event.v2_answer)
+                .push(event.reason)
+                .push(&*event.mapping_sha256)
+                .push(event.epoch)
+                .push(event.request_id.to_string())
+                .push(event.count);
         }
-        ids
-    }};
+        let added: Vec<(String,)> = connection.all(insert).await?;
+        ids.extend(added.into_iter().map(|(id,)| id));
+    }
+    Ok(ids)
 }
 
-macro_rules! drift_store {
-    ($store:ty, $database:ty, $connection:ty) => {
-        impl $store {
-            /// Which of the disagreements have a row.
-            async fn known_drift(
-                connection: &mut $connection,
-                keys: &[(Key, DriftRecord)],
-            ) -> Result<HashSet<Key>, StoreError> {
-                let mut known = HashSet::new();
-                for keys in keys.chunks(ROWS_PER_STATEMENT) {
-                    let mut query = QueryBuilder::<$database>::new(
-                        "SELECT row_sha256 FROM gate_drift_events WHERE row_sha256 IN ",
-                    );
-                    query.push_tuples(keys, |mut values, (key, _)| {
-                        values.push_bind(&key[..]);
-                    });
-                    let query = query.build_query_scalar::<Vec<u8>>().persistent(false);
-                    let found = query.fetch_all(&mut *connection).await?;
-                    known.extend(found.into_iter().filter_map(|key| Key::try_from(key).ok()));
-                }
-                Ok(known)
-            }
-
-            /// Writes a batch inside its transaction; the ids of the events that made a row.
-            async fn add_batch(
-                connection: &mut $connection,
-                distinct: Vec<(Key, DriftRecord)>,
-                most_rows: u32,
-            ) -> Result<Vec<uuid::Uuid>, StoreError> {
-                let known = Self::known_drift(&mut *connection, &distinct).await?;
-                let most = i64::from(most_rows);
-                let room = if known.len() == distinct.len() {
-                    0
-                } else {
-                    let rows: i64 = sqlx::query_scalar(ROWS).bind(most).fetch_one(&mut *connection).await?;
-                    most - rows
-                };
-                let rows = within_room(distinct, &known, room);
-                let ids: HashSet<String> = add_drift!($database, connection, rows).into_iter().collect();
-                let is_new =
-                    |event: &&DriftRecord| &*event.route != OVERFLOW && ids.contains(&event.id.to_string());
-                Ok(rows.values().filter(is_new).map(|event| event.id).collect())
-            }
+/// Which of the disagreements have a row.
+async fn known(connection: &mut Connection, keys: &[(Key, DriftRecord)]) -> Result<HashSet<Key>, StoreError> {
+    let mut known = HashSet::new();
+    for keys in keys.chunks(ROWS_PER_STATEMENT) {
+        let mut query = Statement::among(KNOWN).once();
+        for (key, _) in keys {
+            query.push(&key[..]);
         }
+        let found: Vec<(Vec<u8>,)> = connection.all(query).await?;
+        known.extend(found.into_iter().filter_map(|(key,)| Key::try_from(key).ok()));
+    }
+    Ok(known)
+}
 
-        #[async_trait]
-        impl DriftStore for $store {
-            async fn record_drift(
-                &self,
-                events: &[DriftRecord],
-                most_rows: u32,
-                mark: &Mark,
-            ) -> Result<Vec<uuid::Uuid>, StoreError> {
-                bounded(self.limit * PATIENCE, async {
-                    let mut transaction = self.begin().await?;
-                    let Some(erased) = Self::begin_batch(&mut transaction, mark).await? else {
-                        transaction.rollback().await?;
-                        return Ok(Vec::new());
-                    };
-                    let distinct = distinct(events, &erased);
-                    let new = if distinct.is_empty() {
-                        Vec::new()
-                    } else {
-                        Self::add_batch(&mut transaction, distinct, most_rows).await?
-                    };
-                    transaction.commit().await?;
-                    Ok(new)
-                })
-                .await
-            }
-
-            async fn drift(&self) -> Result<Vec<StoredDrift>, StoreError> {
-                bounded(self.limit, async { Ok(sqlx::query_as(LIST).fetch_all(&self.pool).await?) }).await
-            }
-        }
+/// Writes a batch inside its transaction; the ids of the events that made a row.
+async fn add_batch(
+    connection: &mut Connection,
+    distinct: Vec<(Key, DriftRecord)>,
+    most_rows: u32,
+) -> Result<Vec<uuid::Uuid>, StoreError> {
+    let known = known(connection, &distinct).await?;
+    let most = i64::from(most_rows);
+    let room = if known.len() == distinct.len() {
+        0
+    } else {
+        let (rows,): (i64,) = connection.one(sql(ROWS).bind(most)).await?;
+        most - rows
     };
+    let rows = within_room(distinct, &known, room);
+    let ids = add(connection, &rows).await?;
+    let is_new = |event: &&DriftRecord| &*event.route != OVERFLOW && ids.contains(&event.id.to_string());
+    Ok(rows.values().filter(is_new).map(|event| event.id).collect())
 }
-
-drift_store!(PostgresStore, sqlx::Postgres, sqlx::PgConnection);
-drift_store!(SqliteStore, sqlx::Sqlite, sqlx::SqliteConnection);

@@ -1,4 +1,4 @@
-//! What can go wrong in the database, told apart by what an operator has to do about it.
+//! What can go wrong in the database, by what an operator has to do about it.
 
 use std::time::Duration;
 

@@ -8,19 +8,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::ids::InstanceId;
 use sha2::{Digest as _, Sha256};
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::connection::Connection;
+use super::signoffs::erase_sign_offs;
+use super::sql::sql;
+use super::{Store, StoreError, bounded, storable};
 
 /// How long who was erased is remembered. No gate keeps for that long what it could not write.
 pub const ERASED_FOR: TimeDelta = TimeDelta::hours(24);
 /// By so much the clocks of two machines may differ.
 const CLOCKS: TimeDelta = TimeDelta::minutes(1);
 /// A batch may take that many times as long as what a decision waits for: nobody waits for it.
-pub(super) const PATIENCE: u32 = 5;
+const PATIENCE: u32 = 5;
 
 /// A kind of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,21 +92,61 @@ pub struct SilentGate {
     pub complete_until_utc: DateTime<Utc>,
 }
 
-/// Keeps gaps, and tells which gates have gone silent.
-#[async_trait]
-pub trait EvidenceStore {
+impl Store {
     /// Keeps gaps, and brings those up to date that are there already: doing it twice changes nothing more.
-    async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError>;
+    pub async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut transaction = self.pool.begin().await?;
+            for gap in gaps {
+                let record = sql(RECORD_GAP)
+                    .bind(gap.id.to_string())
+                    .bind(gap.kind.word())
+                    .bind(storable(&gap.cluster))
+                    .bind(gap.since)
+                    .bind(gap.until)
+                    .bind(gap.occurrences)
+                    .bind(gap.cause)
+                    .bind(&*gap.gate);
+                transaction.execute(record).await?;
+            }
+            transaction.commit().await
+        })
+        .await
+    }
 
     /// The gaps that ended at `since` or later, in the order of time.
-    async fn gaps(&self, since: DateTime<Utc>) -> Result<Vec<StoredGap>, StoreError>;
+    pub async fn gaps(&self, since: DateTime<Utc>) -> Result<Vec<StoredGap>, StoreError> {
+        self.all(sql(GAPS).bind(since)).await
+    }
 
     /// The gates that wrote last at `since` or later, but before `before`, and did not say that it was the last time.
-    async fn silent_gates(
+    pub async fn silent_gates(
         &self,
         since: DateTime<Utc>,
         before: DateTime<Utc>,
-    ) -> Result<Vec<SilentGate>, StoreError>;
+    ) -> Result<Vec<SilentGate>, StoreError> {
+        self.all(sql(SILENT).bind(since).bind(before)).await
+    }
+
+    /// Writes a batch in one transaction that begins with `mark`, unless it is in the database already. `work` leaves out
+    /// the rows of erased admins. It may take [`PATIENCE`] times the limit.
+    pub(super) async fn batch<T: Default>(
+        &self,
+        mark: &Mark,
+        work: impl AsyncFnOnce(&mut Connection, &Erased) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        bounded(self.limit * PATIENCE, async {
+            let mut transaction = self.pool.begin().await?;
+            let Some(erased) = begin_batch(&mut transaction, mark).await? else {
+                transaction.rollback().await?;
+                return Ok(T::default());
+            };
+            let written = work(&mut transaction, &erased).await?;
+            transaction.commit().await?;
+            Ok(written)
+        })
+        .await
+    }
 }
 
 /// SHA-256 of what makes a row what it is: each part with its length before it, so that no two lists of parts are one text.
@@ -175,103 +217,44 @@ const ERASE: [&str; 2] = [
     "DELETE FROM gate_drift_events WHERE actor_kind = 'admin' AND actor_id = $1",
 ];
 
-macro_rules! evidence_store {
-    ($store:ty, $connection:ty) => {
-        impl $store {
-            /// Writes the mark, as the first thing in a batch's transaction, and reads who was erased of late. `None`:
-            /// the batch is in the database already.
-            pub(super) async fn begin_batch(
-                connection: &mut $connection,
-                mark: &Mark,
-            ) -> Result<Option<Erased>, StoreError> {
-                let marked = sqlx::query(MARK)
-                    .bind(mark.instance.as_str())
-                    .bind(mark.kind.word())
-                    .bind(&*mark.gate)
-                    .bind(mark.started_at)
-                    .bind(mark.batch)
-                    .bind(mark.complete_until)
-                    .bind(mark.has_ended.then_some(mark.complete_until))
-                    .execute(&mut *connection)
-                    .await?;
-                if marked.rows_affected() == 0 {
-                    return Ok(None);
-                }
-                let rows: Vec<(Vec<u8>, DateTime<Utc>)> =
-                    sqlx::query_as(ERASED).fetch_all(&mut *connection).await?;
-                // Longer than what is kept, for the clocks' sake.
-                let forgotten = mark.complete_until - ERASED_FOR - CLOCKS * 2;
-                if rows.iter().any(|(_, erased_at)| *erased_at < forgotten) {
-                    sqlx::query(FORGET_ERASED).bind(forgotten).execute(&mut *connection).await?;
-                }
-                let erased = rows.into_iter().map(|(actor, erased_at)| {
-                    let actor = actor.try_into();
-                    actor.map(|actor| (actor, erased_at)).map_err(|_| {
-                        StoreError::Broken("gate_erased_actors has a value that is no SHA-256".into())
-                    })
-                });
-                Ok(Some(Erased(erased.collect::<Result<_, _>>()?)))
-            }
-
-            /// Removes what the evidence holds of an admin, and sees to it that no gate brings it back.
-            pub(super) async fn erase_evidence(
-                connection: &mut $connection,
-                actor_id: &str,
-                now: DateTime<Utc>,
-            ) -> Result<(), StoreError> {
-                sqlx::query(LOCK_MARKS).execute(&mut *connection).await?;
-                let actor = actor_sha256(actor_id);
-                sqlx::query(REMEMBER_ERASED).bind(&actor[..]).bind(now).execute(&mut *connection).await?;
-                for statement in ERASE {
-                    sqlx::query(statement).bind(actor_id).execute(&mut *connection).await?;
-                }
-                Self::erase_sign_offs(connection, actor_id).await
-            }
-        }
-
-        #[async_trait]
-        impl EvidenceStore for $store {
-            async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    for gap in gaps {
-                        sqlx::query(RECORD_GAP)
-                            .bind(gap.id.to_string())
-                            .bind(gap.kind.word())
-                            .bind(super::storable(&gap.cluster))
-                            .bind(gap.since)
-                            .bind(gap.until)
-                            .bind(gap.occurrences)
-                            .bind(gap.cause)
-                            .bind(&*gap.gate)
-                            .execute(&mut *transaction)
-                            .await?;
-                    }
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn gaps(&self, since: DateTime<Utc>) -> Result<Vec<StoredGap>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(GAPS).bind(since).fetch_all(&self.pool).await?)
-                })
-                .await
-            }
-
-            async fn silent_gates(
-                &self,
-                since: DateTime<Utc>,
-                before: DateTime<Utc>,
-            ) -> Result<Vec<SilentGate>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(SILENT).bind(since).bind(before).fetch_all(&self.pool).await?)
-                })
-                .await
-            }
-        }
-    };
+/// Writes the mark, as the first thing in a batch's transaction, and reads who was erased lately. `None`: the batch is in
+/// the database already.
+async fn begin_batch(connection: &mut Connection, mark: &Mark) -> Result<Option<Erased>, StoreError> {
+    let write = sql(MARK)
+        .bind(mark.instance.as_str())
+        .bind(mark.kind.word())
+        .bind(&*mark.gate)
+        .bind(mark.started_at)
+        .bind(mark.batch)
+        .bind(mark.complete_until)
+        .bind(mark.has_ended.then_some(mark.complete_until));
+    if connection.execute(write).await? == 0 {
+        return Ok(None);
+    }
+    let rows: Vec<(Vec<u8>, DateTime<Utc>)> = connection.all(sql(ERASED)).await?;
+    // Longer than what is kept, for the clocks' sake.
+    let forgotten = mark.complete_until - ERASED_FOR - CLOCKS * 2;
+    if rows.iter().any(|(_, erased_at)| *erased_at < forgotten) {
+        connection.execute(sql(FORGET_ERASED).bind(forgotten)).await?;
+    }
+    let erased = rows.into_iter().map(|(actor, erased_at)| match actor.try_into() {
+        Ok(actor) => Ok((actor, erased_at)),
+        Err(_) => Err(StoreError::Broken("gate_erased_actors has a value that is no SHA-256".into())),
+    });
+    Ok(Some(Erased(erased.collect::<Result<_, _>>()?)))
 }
 
-evidence_store!(PostgresStore, sqlx::PgConnection);
-evidence_store!(SqliteStore, sqlx::SqliteConnection);
+/// Removes what the evidence holds of an admin, and sees to it that no gate brings it back.
+pub(super) async fn erase_evidence(
+    connection: &mut Connection,
+    actor_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    connection.execute(sql(LOCK_MARKS)).await?;
+    let actor = actor_sha256(actor_id);
+    connection.execute(sql(REMEMBER_ERASED).bind(&actor[..]).bind(now)).await?;
+    for statement in ERASE {
+        connection.execute(sql(statement).bind(actor_id)).await?;
+    }
+    erase_sign_offs(connection, actor_id).await
+}

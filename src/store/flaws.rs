@@ -1,17 +1,57 @@
 //! The rows of the access tables that cannot be used, for the operator who corrects them.
 
-use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use policy::rbac::flaw::{Flaw, FlawKind};
-use sqlx::Row as _;
 
-use super::lenient::{readable_times, text, time};
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::connection::Connection;
+use super::lenient::{Lenient, readable_times};
+use super::sql::sql;
+use super::{Store, StoreError};
 
-/// Looks for rows that cannot be used.
-#[async_trait]
-pub trait FlawStore {
-    /// All of them, by kind, place and word.
-    async fn flaws(&self) -> Result<Vec<Flaw>, StoreError>;
+impl Store {
+    /// The rows that cannot be used, by kind, place and word.
+    pub async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
+        let (first, last) = readable_times();
+        self.bounded(async {
+            let mut connection = self.pool.acquire().await?;
+            let mut rows: Vec<Row> = connection.all(sql(FLAWS).bind(first).bind(last)).await?;
+            if let Connection::Sqlite(_) = connection {
+                let ends: Vec<Row> = connection.all(sql(TEXTS_FOR_TIMES).bind(first).bind(last)).await?;
+                rows.extend(ends.into_iter().filter(|end| end.until.is_none()));
+            }
+            rows.into_iter().map(Flaw::try_from).collect()
+        })
+        .await
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    kind: String,
+    place: String,
+    field: String,
+    /// When something ends, of [`TEXTS_FOR_TIMES`] alone.
+    #[sqlx(default, try_from = "Lenient<DateTime<Utc>>")]
+    until: Option<DateTime<Utc>>,
+    #[sqlx(try_from = "Lenient<String>")]
+    word: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
+    holder: Option<String>,
+}
+
+impl TryFrom<Row> for Flaw {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Flaw {
+            kind: FlawKind::parse(&row.kind)
+                .ok_or_else(|| StoreError::Broken(format!("a flaw of the kind `{}`", row.kind)))?,
+            table: row.place.into(),
+            column: row.field.into(),
+            word: row.word.map(Into::into),
+            holder: row.holder.map(Into::into),
+        })
+    }
 }
 
 /// `$1` and `$2` are the first and the last time that can be read.
@@ -117,63 +157,20 @@ const FLAWS: &str = "
 
 /// The times that end something and sort as times, each of which may yet be none: SQLite has texts for times.
 const TEXTS_FOR_TIMES: &str = "
-    SELECT 'admin_sessions' AS place, expires_at_utc AS until, CAST(expires_at_utc AS TEXT) AS word,
-           CAST(admin_id AS TEXT) AS holder
+    SELECT 'unusable-row' AS kind, 'admin_sessions' AS place, 'expires_at_utc' AS field, expires_at_utc AS until,
+           CAST(expires_at_utc AS TEXT) AS word, CAST(admin_id AS TEXT) AS holder
       FROM admin_sessions
      WHERE revoked_at_utc IS NULL AND expires_at_utc > $1 AND expires_at_utc < $2
     UNION ALL
-    SELECT 'rbac_break_glass_sessions', expires_at_utc, CAST(expires_at_utc AS TEXT), CAST(user_id AS TEXT)
+    SELECT 'unusable-row', 'rbac_break_glass_sessions', 'expires_at_utc', expires_at_utc,
+           CAST(expires_at_utc AS TEXT), CAST(user_id AS TEXT)
       FROM rbac_break_glass_sessions
      WHERE revoked_at_utc IS NULL AND expires_at_utc > $1 AND expires_at_utc < $2
     UNION ALL
-    SELECT 'gate_machine_tokens', expires_at_utc, CAST(expires_at_utc AS TEXT), id
+    SELECT 'unusable-row', 'gate_machine_tokens', 'expires_at_utc', expires_at_utc,
+           CAST(expires_at_utc AS TEXT), id
       FROM gate_machine_tokens
      WHERE revoked_at_utc IS NULL AND expires_at_utc > $1 AND expires_at_utc < $2";
-
-macro_rules! flaw_store {
-    ($store:ty, $texts_for_times:expr) => {
-        #[async_trait]
-        impl FlawStore for $store {
-            async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
-                bounded(self.limit, async {
-                    let (first, last) = readable_times();
-                    let some = |text: Option<String>| text.map(Into::into);
-                    let mut flaws = Vec::new();
-                    for row in sqlx::query(FLAWS).bind(first).bind(last).fetch_all(&self.pool).await? {
-                        let word: String = row.try_get("kind")?;
-                        flaws.push(Flaw {
-                            kind: FlawKind::parse(&word)
-                                .ok_or_else(|| StoreError::Broken(format!("a flaw of the kind `{word}`")))?,
-                            table: row.try_get::<String, _>("place")?.into(),
-                            column: row.try_get::<String, _>("field")?.into(),
-                            word: some(text(&row, "word")?),
-                            holder: some(text(&row, "holder")?),
-                        });
-                    }
-                    let times: Option<&'static str> = $texts_for_times;
-                    if let Some(times) = times {
-                        for row in sqlx::query(times).bind(first).bind(last).fetch_all(&self.pool).await? {
-                            if time(&row, "until")?.is_none() {
-                                flaws.push(Flaw {
-                                    kind: FlawKind::Unusable,
-                                    table: row.try_get::<String, _>("place")?.into(),
-                                    column: "expires_at_utc".into(),
-                                    word: some(text(&row, "word")?),
-                                    holder: some(text(&row, "holder")?),
-                                });
-                            }
-                        }
-                    }
-                    Ok(flaws)
-                })
-                .await
-            }
-        }
-    };
-}
-
-flaw_store!(PostgresStore, None);
-flaw_store!(SqliteStore, Some(TEXTS_FOR_TIMES));
 
 #[cfg(test)]
 mod tests {

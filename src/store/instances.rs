@@ -5,14 +5,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::ids::{Epoch, InstanceId};
-use sqlx::postgres::PgListener;
+use sqlx::FromRow as _;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::control::{CONTROL, ControlReading, after};
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::connection::Pool;
+use super::control::{ControlReading, Row, control};
+use super::postgres::PostgresPool;
+use super::sql::{Statement, sql};
+use super::{Store, StoreError};
 
-/// The channel on which Postgres tells that the epoch rose.
+/// The channel on which Postgres announces that the epoch rose.
 const CHANNEL: &str = "gate_epoch";
-/// SQLite tells nobody, so a feed on it looks this often.
+/// SQLite announces nothing, so a feed on it looks this often.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the row of an ended lease is kept, for people.
 const KEEP_ENDED: TimeDelta = TimeDelta::days(1);
@@ -68,24 +73,45 @@ pub trait ControlFeed: Send {
     /// database had sent is waiting.
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError>;
 
-    /// Renews the lease. When this returns, the renewal is committed: whoever reads leases from now on sees it.
+    /// Renews the lease. When this returns, the renewal is committed: every later read of the leases sees it.
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError>;
 }
 
-/// Leases, and the way to a feed.
-#[async_trait]
-pub trait InstanceStore {
+impl Store {
     /// Opens a feed on a connection of its own. It hears everything that is committed after this returns.
-    async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError>;
+    pub async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
+        match &self.pool {
+            Pool::Postgres(pool) => {
+                let feed = self.bounded(PostgresFeed::open(pool, self.limit)).await?;
+                Ok(Box::new(feed))
+            }
+            Pool::Sqlite(_) => Ok(Box::new(PollingFeed::open(self.control_pool.clone()))),
+        }
+    }
 
     /// The leases that have not ended, by name.
-    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+    pub async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let rows: Vec<LeaseRow> = self.all(sql(LEASES)).await?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
 
     /// Marks leases as ended, each only if it was not renewed since it was read; forgets those that ended a day ago.
-    async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError>;
+    /// Each is a change of its own.
+    pub async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut connection = self.pool.acquire().await?;
+            for lease in leases {
+                connection.execute(sql(END).bind(lease.instance.as_str()).bind(lease.renewals)).await?;
+            }
+            connection.execute(sql(FORGET).bind(now - KEEP_ENDED)).await.map(drop)
+        })
+        .await
+    }
 
     /// Forgets an instance that has stopped trusting.
-    async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError>;
+    pub async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        self.execute(sql(LEAVE).bind(instance.as_str())).await.map(drop)
+    }
 }
 
 const RENEW: &str = "
@@ -131,34 +157,34 @@ impl TryFrom<LeaseRow> for Lease {
     }
 }
 
-macro_rules! renew {
-    ($renewal:expr, $executor:expr) => {{
-        let Renewal { instance, name, started_at, now, length, acknowledged } = $renewal;
-        let length = i64::try_from(length.as_millis())
-            .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
-        sqlx::query(RENEW)
-            .bind(instance.as_str())
-            .bind(name)
-            .bind(*started_at)
-            .bind(*now)
-            .bind(length)
-            .bind(acknowledged.0)
-            .execute($executor)
-            .await?;
-        Ok(())
-    }};
-}
-
-/// All rows are fetched: only then has the answer been read to its end, and every notification before it with it.
-macro_rules! control {
-    ($known:expr, $executor:expr) => {
-        ControlReading::of(sqlx::query_as(CONTROL).bind(after($known)).fetch_all($executor).await?)
-    };
+fn renew(renewal: &Renewal) -> Result<Statement<'_>, StoreError> {
+    let Renewal { instance, name, started_at, now, length, acknowledged } = renewal;
+    let length = i64::try_from(length.as_millis())
+        .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
+    let statement = sql(RENEW).bind(instance.as_str()).bind(name).bind(*started_at).bind(*now);
+    Ok(statement.bind(length).bind(acknowledged.0))
 }
 
 /// LISTEN on a connection of its own.
 struct PostgresFeed {
     listener: PgListener,
+}
+
+impl PostgresFeed {
+    async fn open(pool: &PostgresPool, limit: Duration) -> Result<PostgresFeed, StoreError> {
+        let options = pool.inner.connect_options().as_ref().clone().application_name("console-gate push");
+        // A pool of one connection for the listener alone, which takes its connection from a pool.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .acquire_timeout(limit)
+            .connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok(PostgresFeed { listener })
+    }
 }
 
 fn read_hint(payload: &str) -> Hint {
@@ -180,22 +206,33 @@ impl ControlFeed for PostgresFeed {
     }
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        control!(known, &mut self.listener)
+        // All rows: only then has the answer been read to its end, and every notification before it with it.
+        let rows = control(known).for_postgres()?.try_map(|row| Row::from_row(&row));
+        ControlReading::of(rows.fetch_all(&mut self.listener).await?)
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
-        renew!(renewal, &mut self.listener)
+        renew(renewal)?.for_postgres()?.execute(&mut self.listener).await?;
+        Ok(())
     }
 }
 
 /// Looking often.
-struct SqliteFeed {
-    pool: sqlx::SqlitePool,
-    ticks: tokio::time::Interval,
+struct PollingFeed {
+    pool: Pool,
+    ticks: Interval,
+}
+
+impl PollingFeed {
+    fn open(pool: Pool) -> PollingFeed {
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        PollingFeed { pool, ticks }
+    }
 }
 
 #[async_trait]
-impl ControlFeed for SqliteFeed {
+impl ControlFeed for PollingFeed {
     async fn hint(&mut self) -> Result<Hint, StoreError> {
         self.ticks.tick().await;
         Ok(Hint::Look)
@@ -206,85 +243,10 @@ impl ControlFeed for SqliteFeed {
     }
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        control!(known, &self.pool)
+        ControlReading::of(self.pool.acquire().await?.all(control(known)).await?)
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
-        renew!(renewal, &self.pool)
+        self.pool.acquire().await?.execute(renew(renewal)?).await.map(drop)
     }
 }
-
-impl PostgresStore {
-    async fn open_feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
-        bounded(self.limit, async {
-            let options =
-                self.pool.inner().connect_options().as_ref().clone().application_name("console-gate push");
-            // A pool of one that nobody else draws from: the listener wants one, and lends its connection from it.
-            let pool = sqlx::postgres::PgPoolOptions::new()
-                .max_connections(1)
-                .max_lifetime(None)
-                .idle_timeout(None)
-                .acquire_timeout(self.limit)
-                .connect_lazy_with(options);
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
-            Ok(Box::new(PostgresFeed { listener }) as Box<dyn ControlFeed>)
-        })
-        .await
-    }
-}
-
-impl SqliteStore {
-    #[expect(clippy::unused_async, reason = "the other database has to connect here")]
-    async fn open_feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
-        let mut ticks = tokio::time::interval(POLL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Ok(Box::new(SqliteFeed { pool: self.control_pool.clone(), ticks }))
-    }
-}
-
-macro_rules! instance_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl InstanceStore for $store {
-            async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
-                self.open_feed().await
-            }
-
-            async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-                bounded(self.limit, async {
-                    let rows: Vec<LeaseRow> = sqlx::query_as(LEASES).fetch_all(&self.pool).await?;
-                    rows.into_iter().map(TryInto::try_into).collect()
-                })
-                .await
-            }
-
-            async fn end_leases(&self, leases: &[Lease], now: DateTime<Utc>) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    for lease in leases {
-                        sqlx::query(END)
-                            .bind(lease.instance.as_str())
-                            .bind(lease.renewals)
-                            .execute(&self.pool)
-                            .await?;
-                    }
-                    sqlx::query(FORGET).bind(now - KEEP_ENDED).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    sqlx::query(LEAVE).bind(instance.as_str()).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-        }
-    };
-}
-
-instance_store!(PostgresStore);
-instance_store!(SqliteStore);

@@ -1,35 +1,41 @@
 //! Columns of tables that are not the gate's own, read so that an odd value is a value and no error.
 
 use chrono::{DateTime, Utc};
-use sqlx::{ColumnIndex, Decode, Error, Row, Type};
+use sqlx::error::BoxDynError;
+use sqlx::{Database, Decode, Type, TypeInfo as _, ValueRef as _};
 
-/// The text of a column; `None` where there is none, or none that can be read.
-pub(super) fn text<'r, R>(row: &'r R, column: &'static str) -> Result<Option<String>, Error>
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
-{
-    readable(row.try_get(column))
-}
-
-/// The time of a column; `None` where there is none, or none that can be read.
+/// The value of a column; `None` where there is none, or one of another type or form. For a field of a row,
+/// `#[sqlx(try_from = "Lenient<String>")]` reads it into an `Option`.
 ///
 /// Postgres has times that no calendar of ours has (`infinity`), on which sqlx panics. The statement leaves them out.
-pub(super) fn time<'r, R>(row: &'r R, column: &'static str) -> Result<Option<DateTime<Utc>>, Error>
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    Option<DateTime<Utc>>: Decode<'r, R::Database> + Type<R::Database>,
-{
-    readable(row.try_get(column))
+pub(super) struct Lenient<T>(Option<T>);
+
+impl<T> From<Lenient<T>> for Option<T> {
+    fn from(value: Lenient<T>) -> Self {
+        value.0
+    }
 }
 
-/// A value that is of another type or form is none. Any other error is one of the statement or the connection.
-fn readable<T>(outcome: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
-    match outcome {
-        Err(Error::ColumnDecode { .. }) => Ok(None),
-        outcome => outcome,
+impl<D: Database, T: Type<D>> Type<D> for Lenient<T> {
+    fn type_info() -> D::TypeInfo {
+        T::type_info()
+    }
+
+    fn compatible(_: &D::TypeInfo) -> bool {
+        true
+    }
+}
+
+impl<'r, D: Database, T: Decode<'r, D> + Type<D>> Decode<'r, D> for Lenient<T> {
+    fn decode(value: D::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        if value.is_null() {
+            return Ok(Lenient(None));
+        }
+        let is_readable = {
+            let found = value.type_info();
+            found.is_null() || T::compatible(&found)
+        };
+        Ok(Lenient(if is_readable { T::decode(value).ok() } else { None }))
     }
 }
 

@@ -2,54 +2,117 @@
 
 use std::collections::BTreeSet;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::{MappingSha256, PinId};
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
+use super::sql::{Statement, sql};
+use super::{Store, StoreError, storable};
 
-/// Keeps what was activated, so that any of it can be activated again.
-#[async_trait]
-pub trait MappingStore {
-    /// Records an activation, or a refusal, with its audit record, in one transaction. The text is kept by its hash.
-    async fn record_activation(
+impl Store {
+    /// Records an activation, or a refusal, with its audit record, in one transaction. The text is kept by its hash, so
+    /// that it can be activated again.
+    pub async fn record_activation(
         &self,
         activation: &Activation,
         content: &str,
         note: &Note,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let Activation { sha256, activated_at, .. } = activation;
+        let keep = sql(KEEP_TEXT).bind(sha256.as_str()).bind(content).bind(*activated_at);
+        let record = sql(RECORD)
+            .bind(activation.id.to_string())
+            .bind(sha256.as_str())
+            .bind(*activated_at)
+            .bind(&activation.activated_by)
+            .bind(&activation.instance)
+            .bind(activation.outcome)
+            .bind(activation.diagnostics.as_deref().map(storable))
+            .bind(activation.previous.as_ref().map(MappingSha256::as_str));
+        self.change(note, async |change| {
+            change.execute(keep).await?;
+            change.execute(record).await.map(drop)
+        })
+        .await
+    }
 
     /// The latest activations and refusals first.
-    async fn activations(&self, limit: u32) -> Result<Vec<StoredActivation>, StoreError>;
+    pub async fn activations(&self, limit: u32) -> Result<Vec<StoredActivation>, StoreError> {
+        self.all(Statement::joined(&[HISTORY, LATEST_FIRST, "$1"]).bind(i64::from(limit))).await
+    }
 
     /// The latest activation, refusals left out.
-    async fn latest_activation(&self) -> Result<Option<StoredActivation>, StoreError>;
+    pub async fn latest_activation(&self) -> Result<Option<StoredActivation>, StoreError> {
+        self.first(latest("WHERE outcome = 'activated'")).await
+    }
 
     /// The latest activation of any other mapping than `sha256`.
-    async fn latest_activation_but(
+    pub async fn latest_activation_but(
         &self,
         sha256: &MappingSha256,
-    ) -> Result<Option<StoredActivation>, StoreError>;
+    ) -> Result<Option<StoredActivation>, StoreError> {
+        let which = "WHERE outcome = 'activated' AND sha256 <> $1";
+        self.first(latest(which).bind(sha256.as_str())).await
+    }
 
     /// The latest activation of `sha256` that took another mapping's place.
-    async fn latest_step_to(&self, sha256: &MappingSha256) -> Result<Option<StoredActivation>, StoreError>;
+    pub async fn latest_step_to(
+        &self,
+        sha256: &MappingSha256,
+    ) -> Result<Option<StoredActivation>, StoreError> {
+        let which = "WHERE outcome = 'activated' AND sha256 = $1 AND previous_sha256 <> sha256";
+        self.first(latest(which).bind(sha256.as_str())).await
+    }
 
     /// The mappings, two at most, that were activated and whose hash begins so. Hexadecimal digits only.
-    async fn activated_beginning(&self, beginning: &str) -> Result<Vec<MappingSha256>, StoreError>;
+    pub async fn activated_beginning(&self, beginning: &str) -> Result<Vec<MappingSha256>, StoreError> {
+        // A wildcard of LIKE is no digit.
+        if !beginning.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(Vec::new());
+        }
+        let found: Vec<(String,)> = self.all(sql(BEGINNING).bind(format!("{beginning}%"))).await?;
+        Ok(found.into_iter().map(|(sha256,)| MappingSha256::new(sha256)).collect())
+    }
 
     /// The text of a mapping that was once seen.
-    async fn mapping_text(&self, sha256: &MappingSha256) -> Result<Option<String>, StoreError>;
+    pub async fn mapping_text(&self, sha256: &MappingSha256) -> Result<Option<String>, StoreError> {
+        let text: Option<(String,)> = self.first(sql(TEXT).bind(sha256.as_str())).await?;
+        Ok(text.map(|(text,)| text))
+    }
 
     /// What the last rollback or release said.
-    async fn pin(&self) -> Result<Pin, StoreError>;
+    pub async fn pin(&self) -> Result<Pin, StoreError> {
+        pin_of(self.all(sql(PIN)).await?)
+    }
 
     /// Pins a mapping, or lets the files rule again, and records it, in one transaction. A mapping that is pinned
     /// replaces what every gate has reported, its file and what it runs, and `files` besides.
-    async fn set_pin(&self, new: &NewPin, files: &[MappingSha256], note: &Note) -> Result<(), StoreError>;
+    pub async fn set_pin(
+        &self,
+        new: &NewPin,
+        files: &[MappingSha256],
+        note: &Note,
+    ) -> Result<(), StoreError> {
+        let sha256 = new.sha256.as_ref().map(MappingSha256::as_str);
+        self.change(note, async |change| {
+            let set = sql(SET_PIN).bind(new.id.as_str()).bind(sha256).bind(&new.by).bind(new.at);
+            change.execute(set).await?;
+            change.execute(sql(FORGET_FILES)).await?;
+            if let Some(sha256) = sha256 {
+                change.execute(sql(REPLACE_REPORTED).bind(sha256)).await?;
+                for file in files {
+                    change.execute(replace(&new.id, file)).await?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
 
     /// Adds a file that a gate had when it met the pin to those that the pin replaces, if it is still that pin.
-    async fn replace_by_pin(&self, pin: &PinId, file: &MappingSha256) -> Result<(), StoreError>;
+    pub async fn replace_by_pin(&self, pin: &PinId, file: &MappingSha256) -> Result<(), StoreError> {
+        self.execute(replace(pin, file)).await.map(drop)
+    }
 }
 
 /// One activation or refusal.
@@ -114,23 +177,17 @@ const RECORD: &str = "
         id, sha256, activated_at_utc, activated_by, instance, outcome, diagnostics, previous_sha256
     ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-/// The columns of [`StoredActivation`], the rows that `$which` names, the latest first.
-macro_rules! history {
-    ($which:literal) => {
-        concat!(
-            "SELECT sha256, activated_at_utc, activated_by, instance, outcome, diagnostics, previous_sha256
-               FROM gate_mapping_activations ",
-            $which,
-            " ORDER BY activated_at_utc DESC, id DESC LIMIT "
-        )
-    };
-}
+/// The columns of [`StoredActivation`].
+const HISTORY: &str = "
+    SELECT sha256, activated_at_utc, activated_by, instance, outcome, diagnostics, previous_sha256
+      FROM gate_mapping_activations ";
 
-const LIST: &str = concat!(history!(""), "$1");
-const LATEST: &str = concat!(history!("WHERE outcome = 'activated'"), "1");
-const LATEST_BUT: &str = concat!(history!("WHERE outcome = 'activated' AND sha256 <> $1"), "1");
-const LATEST_STEP_TO: &str =
-    concat!(history!("WHERE outcome = 'activated' AND sha256 = $1 AND previous_sha256 <> sha256"), "1");
+const LATEST_FIRST: &str = " ORDER BY activated_at_utc DESC, id DESC LIMIT ";
+
+/// The latest activation of those that `which`, a condition, names.
+fn latest<'q>(which: &'static str) -> Statement<'q> {
+    Statement::joined(&[HISTORY, which, LATEST_FIRST, "1"])
+}
 
 const BEGINNING: &str = "
     SELECT m.sha256
@@ -170,6 +227,10 @@ const REPLACE: &str = "
     SELECT $1 FROM gate_mapping_pin WHERE id = 1 AND pin_id = $2 AND sha256 IS NOT NULL AND sha256 <> $1
     ON CONFLICT (file_sha256) DO NOTHING";
 
+fn replace<'q>(pin: &'q PinId, file: &'q MappingSha256) -> Statement<'q> {
+    sql(REPLACE).bind(file.as_str()).bind(pin.as_str())
+}
+
 #[derive(sqlx::FromRow)]
 struct PinRow {
     pin_id: String,
@@ -191,148 +252,3 @@ fn pin_of(rows: Vec<PinRow>) -> Result<Pin, StoreError> {
         replaces: first.file_sha256.into_iter().chain(files).map(MappingSha256::new).collect(),
     })
 }
-
-macro_rules! mapping_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl MappingStore for $store {
-            async fn record_activation(
-                &self,
-                activation: &Activation,
-                content: &str,
-                note: &Note,
-            ) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    Self::enter(&mut transaction, note).await?;
-                    sqlx::query(KEEP_TEXT)
-                        .bind(activation.sha256.as_str())
-                        .bind(content)
-                        .bind(activation.activated_at)
-                        .execute(&mut *transaction)
-                        .await?;
-                    sqlx::query(RECORD)
-                        .bind(activation.id.to_string())
-                        .bind(activation.sha256.as_str())
-                        .bind(activation.activated_at)
-                        .bind(&activation.activated_by)
-                        .bind(&activation.instance)
-                        .bind(activation.outcome)
-                        .bind(activation.diagnostics.as_deref().map(storable))
-                        .bind(activation.previous.as_ref().map(|sha256| sha256.as_str()))
-                        .execute(&mut *transaction)
-                        .await?;
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn activations(&self, limit: u32) -> Result<Vec<StoredActivation>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(LIST).bind(i64::from(limit)).fetch_all(&self.pool).await?)
-                })
-                .await
-            }
-
-            async fn latest_activation(&self) -> Result<Option<StoredActivation>, StoreError> {
-                bounded(self.limit, async { Ok(sqlx::query_as(LATEST).fetch_optional(&self.pool).await?) })
-                    .await
-            }
-
-            async fn latest_activation_but(
-                &self,
-                sha256: &MappingSha256,
-            ) -> Result<Option<StoredActivation>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(LATEST_BUT).bind(sha256.as_str()).fetch_optional(&self.pool).await?)
-                })
-                .await
-            }
-
-            async fn latest_step_to(
-                &self,
-                sha256: &MappingSha256,
-            ) -> Result<Option<StoredActivation>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(LATEST_STEP_TO).bind(sha256.as_str()).fetch_optional(&self.pool).await?)
-                })
-                .await
-            }
-
-            async fn activated_beginning(&self, beginning: &str) -> Result<Vec<MappingSha256>, StoreError> {
-                // A wildcard of LIKE is no digit.
-                if !beginning.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-                    return Ok(Vec::new());
-                }
-                bounded(self.limit, async {
-                    let found: Vec<String> = sqlx::query_scalar(BEGINNING)
-                        .bind(format!("{beginning}%"))
-                        .fetch_all(&self.pool)
-                        .await?;
-                    Ok(found.into_iter().map(MappingSha256::new).collect())
-                })
-                .await
-            }
-
-            async fn mapping_text(&self, sha256: &MappingSha256) -> Result<Option<String>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_scalar(TEXT).bind(sha256.as_str()).fetch_optional(&self.pool).await?)
-                })
-                .await
-            }
-
-            async fn pin(&self) -> Result<Pin, StoreError> {
-                bounded(self.limit, async { pin_of(sqlx::query_as(PIN).fetch_all(&self.pool).await?) }).await
-            }
-
-            async fn set_pin(
-                &self,
-                new: &NewPin,
-                files: &[MappingSha256],
-                note: &Note,
-            ) -> Result<(), StoreError> {
-                let sha256 = new.sha256.as_ref().map(|sha256| sha256.as_str());
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    // Audit first (I-9): when the record cannot be written, the pin does not move.
-                    Self::enter(&mut transaction, note).await?;
-                    sqlx::query(SET_PIN)
-                        .bind(new.id.as_str())
-                        .bind(sha256)
-                        .bind(&new.by)
-                        .bind(new.at)
-                        .execute(&mut *transaction)
-                        .await?;
-                    sqlx::query(FORGET_FILES).execute(&mut *transaction).await?;
-                    if let Some(sha256) = sha256 {
-                        sqlx::query(REPLACE_REPORTED).bind(sha256).execute(&mut *transaction).await?;
-                        for file in files {
-                            sqlx::query(REPLACE)
-                                .bind(file.as_str())
-                                .bind(new.id.as_str())
-                                .execute(&mut *transaction)
-                                .await?;
-                        }
-                    }
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn replace_by_pin(&self, pin: &PinId, file: &MappingSha256) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    sqlx::query(REPLACE)
-                        .bind(file.as_str())
-                        .bind(pin.as_str())
-                        .execute(&self.pool)
-                        .await?;
-                    Ok(())
-                })
-                .await
-            }
-        }
-    };
-}
-
-mapping_store!(PostgresStore);
-mapping_store!(SqliteStore);

@@ -6,21 +6,19 @@
 //! on the same tables, [`patience`] waits for locks in turns.
 
 mod patience;
+mod postgres;
 pub mod progress;
+mod sqlite;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::PgDatabaseError;
 
-use self::patience::{Patience, Step};
 use self::progress::Progress;
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
-
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+use super::connection::Pool;
+use super::{Store, StoreError};
 
 /// What a migration run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +60,7 @@ impl SchemaState {
 /// How patient a migration run is where others hold what it needs. SQLite waits as any statement does.
 #[derive(Clone, Copy, Debug)]
 pub struct MigrationTerms {
-    /// How long one try waits for a lock. Whoever comes behind waits for as long, so it is short.
+    /// How long one try waits for a lock. The statements behind it wait for as long, so it is short.
     pub lock_timeout: Duration,
     /// How long all tries of one step may take.
     pub patience: Duration,
@@ -74,46 +72,63 @@ impl Default for MigrationTerms {
     }
 }
 
-/// Is told how far a run has come.
+/// Receives the progress of a run.
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
-/// Migrates.
-#[async_trait]
-pub trait MigrationStore {
+impl Store {
     /// Applies what is missing. Safe to repeat, and to run from several machines at once.
     ///
     /// # Errors
     ///
     /// [`StoreError::Schema`] when an applied file was edited or the database is from a newer gate; otherwise
     /// what the database said. A migration that fails leaves nothing of itself behind.
-    async fn migrate(&self) -> Result<MigrationReport, StoreError> {
+    pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
         self.migrate_watched(MigrationTerms::default(), &|_| {}).await
     }
 
-    /// As [`MigrationStore::migrate`], telling `watcher` what is done and what is waited for.
+    /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for, for as long as `terms` say.
     ///
     /// # Errors
     ///
-    /// As [`MigrationStore::migrate`].
-    async fn migrate_watched(
+    /// As [`Store::migrate`].
+    pub async fn migrate_watched(
         &self,
         terms: MigrationTerms,
         watcher: Watcher<'_>,
-    ) -> Result<MigrationReport, StoreError>;
+    ) -> Result<MigrationReport, StoreError> {
+        match &self.pool {
+            Pool::Postgres(pool) => postgres::migrate(pool, terms, watcher).await,
+            Pool::Sqlite(pool) => sqlite::migrate(pool, watcher).await,
+        }
+    }
 
     /// How the schema differs from the one that this release knows.
     ///
     /// # Errors
     ///
-    /// The database did not tell; the role may not read its ledger of migrations.
-    async fn schema_state(&self) -> Result<SchemaState, StoreError>;
+    /// The database did not answer, or the role may not read its ledger of migrations.
+    pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
+        self.bounded(async {
+            Ok(match &self.pool {
+                Pool::Postgres(pool) => {
+                    let ledger = postgres::read_ledger(&mut *pool.acquire().await?).await?;
+                    state(&postgres::MIGRATIONS, ledger.as_deref())
+                }
+                Pool::Sqlite(pool) => {
+                    let ledger = sqlite::read_ledger(&mut *pool.acquire().await?).await?;
+                    state(&sqlite::MIGRATIONS, ledger.as_deref())
+                }
+            })
+        })
+        .await
+    }
 
     /// The migrations that are not applied, `0012 rbac core`; empty when the schema is current.
     ///
     /// # Errors
     ///
-    /// As [`MigrationStore::schema_state`].
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+    /// As [`Store::schema_state`].
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
         Ok(self.schema_state().await?.pending)
     }
 }
@@ -220,140 +235,5 @@ impl Before {
             created_tables: after.difference(&self.tables).filter(own).cloned().collect(),
             adopted_tables: if self.is_new { self.tables.into_iter().collect() } else { Vec::new() },
         }
-    }
-}
-
-impl PostgresStore {
-    /// The catalog tells everybody of every table; `information_schema` only of those that the role may use.
-    const TABLES: &'static str = "
-        SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')";
-
-    async fn tables(connection: &mut sqlx::PgConnection) -> Result<BTreeSet<String>, StoreError> {
-        let names: Vec<String> = sqlx::query_scalar(Self::TABLES).fetch_all(connection).await?;
-        Ok(names.into_iter().filter(|name| is_ours(name)).collect())
-    }
-
-    /// The rows of the ledger, if there is one.
-    async fn ledger(connection: &mut sqlx::PgConnection) -> Result<Option<Vec<Applied>>, StoreError> {
-        const PLACE: &str = "
-            SELECT current_schema()::text, current_user::text,
-                   (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                     WHERE c.oid = to_regclass('_sqlx_migrations'))";
-        let (schema, role, place): (Option<String>, String, Option<String>) =
-            sqlx::query_as(PLACE).fetch_one(&mut *connection).await?;
-        let Some(schema) = schema else {
-            return Err(StoreError::Forbidden(format!(
-                "the role `{role}` may use no schema that its `search_path` names: `GRANT USAGE ON SCHEMA ... TO {role}`"
-            )));
-        };
-        match place {
-            None => Ok(None),
-            Some(place) if place != schema => Err(StoreError::Schema(format!(
-                "the gate's tables are in the schema `{place}`, and the role `{role}` works in `{schema}`: set its \
-                 `search_path` to `{place}`"
-            ))),
-            Some(_) => Ok(Some(sqlx::query_as(LEDGER).fetch_all(connection).await?)),
-        }
-    }
-
-    /// Audit rows hold any text.
-    async fn check_encoding(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
-        let encoding: String =
-            sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(connection).await?;
-        if encoding == "UTF8" {
-            return Ok(());
-        }
-        Err(StoreError::Unusable(format!(
-            "its encoding is {encoding}, and audit rows hold any Unicode text: create it with ENCODING 'UTF8'"
-        )))
-    }
-}
-
-#[async_trait]
-impl MigrationStore for PostgresStore {
-    async fn migrate_watched(
-        &self,
-        terms: MigrationTerms,
-        watcher: Watcher<'_>,
-    ) -> Result<MigrationReport, StoreError> {
-        let mut run = Patience::begin(self, terms, watcher).await?;
-        // Where there is nothing to do, no lock is taken and no right is needed but to look.
-        let ledger = Self::ledger(run.connection()).await?;
-        if !to_apply(&POSTGRES, ledger.as_deref())?.is_empty() {
-            Self::check_encoding(run.connection()).await?;
-            run.take(Step::Lock).await?;
-        }
-        let ledger = Self::ledger(run.connection()).await?;
-        let before = Before { tables: Self::tables(run.connection()).await?, is_new: ledger.is_none() };
-        let mut applied = Vec::new();
-        for migration in to_apply(&POSTGRES, ledger.as_deref())? {
-            if applied.is_empty() {
-                run.take(Step::Ledger(&POSTGRES)).await?;
-            }
-            let name = label(migration.version, &migration.description);
-            watcher(Progress::Applying(name.clone()));
-            let took = run.take(Step::Apply(&POSTGRES, migration)).await?;
-            watcher(Progress::Applied(name.clone(), took));
-            applied.push(name);
-        }
-        let after = Self::tables(run.connection()).await?;
-        Ok(before.report(&POSTGRES, applied, &after))
-    }
-
-    async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        bounded(self.limit, async {
-            let ledger = Self::ledger(&mut *self.pool.acquire().await?).await?;
-            Ok(state(&POSTGRES, ledger.as_deref()))
-        })
-        .await
-    }
-}
-
-impl SqliteStore {
-    async fn tables(connection: &mut sqlx::SqliteConnection) -> Result<BTreeSet<String>, StoreError> {
-        let names: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
-            .fetch_all(connection)
-            .await?;
-        Ok(names.into_iter().filter(|name| is_ours(name)).collect())
-    }
-
-    async fn ledger(connection: &mut sqlx::SqliteConnection) -> Result<Option<Vec<Applied>>, StoreError> {
-        if !Self::tables(&mut *connection).await?.contains("_sqlx_migrations") {
-            return Ok(None);
-        }
-        Ok(Some(sqlx::query_as(LEDGER).fetch_all(connection).await?))
-    }
-}
-
-#[async_trait]
-impl MigrationStore for SqliteStore {
-    async fn migrate_watched(
-        &self,
-        _: MigrationTerms,
-        watcher: Watcher<'_>,
-    ) -> Result<MigrationReport, StoreError> {
-        // sqlx has no lock for SQLite, so the whole run is one transaction of the file's only writer.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let ledger = Self::ledger(&mut transaction).await?;
-        let before = Before { tables: Self::tables(&mut transaction).await?, is_new: ledger.is_none() };
-        let missing = to_apply(&SQLITE, ledger.as_deref())?;
-        let applied = missing.iter().map(|migration| label(migration.version, &migration.description));
-        let applied: Vec<String> = applied.collect();
-        if !applied.is_empty() {
-            watcher(Progress::Applying(applied.join(", ")));
-            SQLITE.run_direct(None, &mut *transaction, false).await.map_err(schema_error)?;
-        }
-        let after = Self::tables(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(before.report(&SQLITE, applied, &after))
-    }
-
-    async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        bounded(self.limit, async {
-            let ledger = Self::ledger(&mut *self.pool.acquire().await?).await?;
-            Ok(state(&SQLITE, ledger.as_deref()))
-        })
-        .await
     }
 }

@@ -1,65 +1,132 @@
 //! Admins, their sessions, groups and roles: what the demo and the tests set up, and the grant API will.
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::LegacyRole;
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::connection::Connection;
+use super::sql::{Statement, sql};
+use super::{Store, StoreError};
 
-/// Writes who is who. Every one of these raises the epoch, by trigger.
-#[async_trait]
-pub trait PeopleStore {
+/// Every change of these raises the epoch, by trigger.
+impl Store {
     /// Adds an admin.
-    async fn add_admin(&self, id: &AdminId, email: &str, display_name: &str) -> Result<(), StoreError>;
+    pub async fn add_admin(&self, id: &AdminId, email: &str, display_name: &str) -> Result<(), StoreError> {
+        self.execute(sql(ADD_ADMIN).bind(id.as_str()).bind(email).bind(display_name)).await.map(drop)
+    }
 
     /// Gives an admin one of the flat roles.
-    async fn add_legacy_role(&self, id: &AdminId, role: LegacyRole, by: &str) -> Result<(), StoreError>;
+    pub async fn add_legacy_role(&self, id: &AdminId, role: LegacyRole, by: &str) -> Result<(), StoreError> {
+        self.execute(sql(ADD_LEGACY).bind(id.as_str()).bind(role.as_str()).bind(by)).await.map(drop)
+    }
 
     /// Puts an admin into a group, by the group's name; again is no error.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when there is no such group or admin.
-    async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError>;
+    pub async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
+        self.change_group(group, sql(JOIN).bind(id.as_str()).bind(group).bind(by)).await
+    }
 
     /// Takes an admin out of a group, by the group's name; again is no error.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when there is no such group: a misspelt name must not pass for a revocation.
-    async fn leave_group(&self, id: &AdminId, group: &str) -> Result<(), StoreError>;
+    pub async fn leave_group(&self, id: &AdminId, group: &str) -> Result<(), StoreError> {
+        self.change_group(group, sql(LEAVE).bind(id.as_str()).bind(group)).await
+    }
+
+    async fn change_group(&self, group: &str, change: Statement<'_>) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut connection = self.pool.acquire().await?;
+            let (exists,): (bool,) = connection.one(sql(GROUP_EXISTS).bind(group)).await?;
+            if !exists {
+                return Err(no_group(group));
+            }
+            connection.execute(change).await.map(drop)
+        })
+        .await
+    }
 
     /// Records a session.
-    async fn add_session(
+    pub async fn add_session(
         &self,
         session: &SessionId,
         id: &AdminId,
         expires_at: Option<DateTime<Utc>>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let add = sql(ADD_SESSION).bind(session.as_str()).bind(id.as_str()).bind(expires_at);
+        self.execute(add).await.map(drop)
+    }
 
     /// Ends a session at `now`.
-    async fn revoke_session(&self, session: &SessionId, now: DateTime<Utc>) -> Result<(), StoreError>;
+    pub async fn revoke_session(&self, session: &SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.execute(sql(REVOKE_SESSION).bind(session.as_str()).bind(now)).await.map(drop)
+    }
 
     /// Creates a group that holds exactly `roles`, all by name.
-    async fn add_group(&self, group: &str, roles: &[&str]) -> Result<(), StoreError>;
+    pub async fn add_group(&self, group: &str, roles: &[&str]) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut transaction = self.pool.begin().await?;
+            transaction.execute(sql(ADD_GROUP).bind(group)).await?;
+            for role in roles {
+                if transaction.execute(sql(ADD_GROUP_ROLE).bind(group).bind(*role)).await? != 1 {
+                    return Err(StoreError::Conflict(format!("there is no role `{role}`")));
+                }
+            }
+            transaction.commit().await
+        })
+        .await
+    }
 
     /// Lets `child` inherit `parent`, both by name.
     ///
     /// # Errors
     ///
     /// [`StoreError::Refused`] when it would close a cycle: the database itself refuses that.
-    async fn add_inheritance(&self, child: &str, parent: &str) -> Result<(), StoreError>;
+    pub async fn add_inheritance(&self, child: &str, parent: &str) -> Result<(), StoreError> {
+        if self.execute(sql(ADD_INHERITANCE).bind(child).bind(parent)).await? == 1 {
+            return Ok(());
+        }
+        Err(StoreError::Conflict(format!("there is no role `{child}` or `{parent}`")))
+    }
 
     /// Adds admins, each with legacy roles and groups, in one transaction: all or none.
-    async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError>;
+    pub async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut transaction = self.pool.begin().await?;
+            for person in people {
+                add_person(&mut transaction, person, by).await?;
+            }
+            transaction.commit().await
+        })
+        .await
+    }
 
     /// Removes every admin and every group whose id or name begins so, with what was granted to them, in one transaction;
     /// how many admins.
-    async fn remove_people(&self, prefix: &str) -> Result<u64, StoreError>;
+    pub async fn remove_people(&self, prefix: &str) -> Result<u64, StoreError> {
+        if prefix.is_empty() {
+            return Err(StoreError::Conflict("every admin's id begins with nothing".into()));
+        }
+        self.bounded(async {
+            let mut transaction = self.pool.begin().await?;
+            for statement in REMOVE_GRANTS {
+                transaction.execute(sql(statement).bind(prefix)).await?;
+            }
+            let removed = transaction.execute(sql(REMOVE_ADMINS).bind(prefix)).await?;
+            transaction.commit().await?;
+            Ok(removed)
+        })
+        .await
+    }
 
     /// The admins with their names, in the order of their ids.
-    async fn admins(&self) -> Result<Vec<StoredAdmin>, StoreError>;
+    pub async fn admins(&self) -> Result<Vec<StoredAdmin>, StoreError> {
+        self.all(sql(ADMINS)).await
+    }
 }
 
 /// An admin to be added.
@@ -112,173 +179,24 @@ const REMOVE_GRANTS: [&str; 5] = [
 const REMOVE_ADMINS: &str = "DELETE FROM admins WHERE substr(id, 1, length($1)) = $1";
 const ADMINS: &str = "SELECT id, email, display_name FROM admins ORDER BY id";
 
-macro_rules! people_store {
-    ($store:ty) => {
-        impl $store {
-            async fn expect_group(&self, group: &str) -> Result<(), StoreError> {
-                if sqlx::query_scalar(GROUP_EXISTS).bind(group).fetch_one(&self.pool).await? {
-                    return Ok(());
-                }
-                Err(StoreError::Conflict(format!("there is no group `{group}`")))
-            }
-        }
-
-        #[async_trait]
-        impl PeopleStore for $store {
-            async fn add_admin(
-                &self,
-                id: &AdminId,
-                email: &str,
-                display_name: &str,
-            ) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    sqlx::query(ADD_ADMIN)
-                        .bind(id.as_str())
-                        .bind(email)
-                        .bind(display_name)
-                        .execute(&self.pool)
-                        .await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn add_legacy_role(
-                &self,
-                id: &AdminId,
-                role: LegacyRole,
-                by: &str,
-            ) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let query = sqlx::query(ADD_LEGACY).bind(id.as_str()).bind(role.as_str()).bind(by);
-                    query.execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    self.expect_group(group).await?;
-                    sqlx::query(JOIN).bind(id.as_str()).bind(group).bind(by).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn leave_group(&self, id: &AdminId, group: &str) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    self.expect_group(group).await?;
-                    sqlx::query(LEAVE).bind(id.as_str()).bind(group).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn add_session(
-                &self,
-                session: &SessionId,
-                id: &AdminId,
-                expires_at: Option<DateTime<Utc>>,
-            ) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let query = sqlx::query(ADD_SESSION).bind(session.as_str()).bind(id.as_str());
-                    query.bind(expires_at).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn revoke_session(
-                &self,
-                session: &SessionId,
-                now: DateTime<Utc>,
-            ) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    sqlx::query(REVOKE_SESSION).bind(session.as_str()).bind(now).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn add_group(&self, group: &str, roles: &[&str]) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    sqlx::query(ADD_GROUP).bind(group).execute(&mut *transaction).await?;
-                    for role in roles {
-                        let added = sqlx::query(ADD_GROUP_ROLE).bind(group).bind(*role);
-                        if added.execute(&mut *transaction).await?.rows_affected() != 1 {
-                            return Err(StoreError::Conflict(format!("there is no role `{role}`")));
-                        }
-                    }
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn add_inheritance(&self, child: &str, parent: &str) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let added =
-                        sqlx::query(ADD_INHERITANCE).bind(child).bind(parent).execute(&self.pool).await?;
-                    if added.rows_affected() != 1 {
-                        return Err(StoreError::Conflict(format!(
-                            "there is no role `{child}` or `{parent}`"
-                        )));
-                    }
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    for person in people {
-                        let id = person.id.as_str();
-                        let added = sqlx::query(ADD_ADMIN).bind(id).bind(format!("{id}@invalid")).bind(by);
-                        added.execute(&mut *transaction).await?;
-                        for role in &person.legacy {
-                            let added = sqlx::query(ADD_LEGACY).bind(id).bind(role.as_str()).bind(by);
-                            added.execute(&mut *transaction).await?;
-                        }
-                        for group in &person.groups {
-                            let joined = sqlx::query(JOIN).bind(id).bind(group).bind(by);
-                            if joined.execute(&mut *transaction).await?.rows_affected() != 1 {
-                                return Err(StoreError::Conflict(format!("there is no group `{group}`")));
-                            }
-                        }
-                        if let Some(session) = &person.session {
-                            let added = sqlx::query(ADD_SESSION).bind(session.as_str()).bind(id);
-                            added.bind(None::<DateTime<Utc>>).execute(&mut *transaction).await?;
-                        }
-                    }
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn remove_people(&self, prefix: &str) -> Result<u64, StoreError> {
-                if prefix.is_empty() {
-                    return Err(StoreError::Conflict("every admin's id begins with nothing".into()));
-                }
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    for statement in REMOVE_GRANTS {
-                        sqlx::query(statement).bind(prefix).execute(&mut *transaction).await?;
-                    }
-                    let gone = sqlx::query(REMOVE_ADMINS).bind(prefix).execute(&mut *transaction).await?;
-                    transaction.commit().await?;
-                    Ok(gone.rows_affected())
-                })
-                .await
-            }
-
-            async fn admins(&self) -> Result<Vec<StoredAdmin>, StoreError> {
-                bounded(self.limit, async { Ok(sqlx::query_as(ADMINS).fetch_all(&self.pool).await?) }).await
-            }
-        }
-    };
+fn no_group(group: &str) -> StoreError {
+    StoreError::Conflict(format!("there is no group `{group}`"))
 }
 
-people_store!(PostgresStore);
-people_store!(SqliteStore);
+async fn add_person(connection: &mut Connection, person: &NewPerson, by: &str) -> Result<(), StoreError> {
+    let id = person.id.as_str();
+    connection.execute(sql(ADD_ADMIN).bind(id).bind(format!("{id}@invalid")).bind(by)).await?;
+    for role in &person.legacy {
+        connection.execute(sql(ADD_LEGACY).bind(id).bind(role.as_str()).bind(by)).await?;
+    }
+    for group in &person.groups {
+        if connection.execute(sql(JOIN).bind(id).bind(group).bind(by)).await? != 1 {
+            return Err(no_group(group));
+        }
+    }
+    if let Some(session) = &person.session {
+        let never = None::<DateTime<Utc>>;
+        connection.execute(sql(ADD_SESSION).bind(session.as_str()).bind(id).bind(never)).await?;
+    }
+    Ok(())
+}

@@ -1,71 +1,103 @@
-//! Postgres: what differs from SQLite.
+//! Postgres: how to connect, and a pool that gives up a connection that does not come back.
+//!
+//! sqlx pings each connection on its way back to the pool, for as long as that takes. Where packets vanish, the kernel
+//! takes a quarter of an hour to notice, and behind a proxy that has forgotten the connection it never does; until then
+//! the pool has a connection less. A hole of seconds could so cost all of them, and the gate would answer 503 long after
+//! its database is back. Here the way back has a bound, and a connection that exceeds it is dropped and replaced.
 
-mod pool;
-
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgPool};
+use sqlx::{ConnectOptions as _, Error, PgConnection, PgPool, Postgres};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-pub(super) use self::pool::Lease;
-use self::pool::LeasingPool;
-use super::{RESERVED, StoreError, StoreOptions};
+use super::{StoreError, StoreOptions};
 
-/// A gate's view of a Postgres database.
-#[derive(Debug)]
-pub struct PostgresStore {
-    pub(super) pool: LeasingPool,
-    /// For the control row alone, which every strict request waits for: nobody else's statements may be in its way.
-    pub(super) control_pool: LeasingPool,
-    /// For the audit's writer alone, which every 403 waits for.
-    pub(super) audit_pool: LeasingPool,
-    pub(super) limit: Duration,
+/// How to connect to `url`. Nothing is connected yet, so a gate can start while its database is away.
+///
+/// # Errors
+///
+/// The URL cannot be parsed.
+pub(super) fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, StoreError> {
+    Ok(PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Unusable("the postgres URL cannot be parsed".into()))?
+        .application_name("console-gate")
+        // A statement that the client has given up on must not go on holding locks.
+        .options([("statement_timeout", format!("{}", options.timeout.as_millis() * 5))])
+        .disable_statement_logging())
 }
 
-impl PostgresStore {
-    /// Prepares a pool. Nothing is connected yet, so a gate can start while its database is away.
-    ///
-    /// # Errors
-    ///
-    /// The URL cannot be parsed.
-    pub fn open(url: &str, options: &StoreOptions) -> Result<PostgresStore, StoreError> {
-        let connect = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Unusable("the postgres URL cannot be parsed".into()))?
-            .application_name("console-gate")
-            // A statement that the client has given up on must not go on holding locks.
-            .options([("statement_timeout", format!("{}", options.timeout.as_millis() * 5))])
-            .disable_statement_logging();
-        let pool = |most| {
-            let pool = PgPoolOptions::new()
-                .max_connections(most)
-                .acquire_timeout(options.timeout)
-                // The next statement finds out; a ping before each would double every round trip.
-                .test_before_acquire(false)
-                .connect_lazy_with(connect.clone());
-            // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
-            LeasingPool::new(pool, options.timeout / 4)
-        };
-        Ok(PostgresStore {
-            pool: pool(options.max_connections),
-            control_pool: pool(RESERVED),
-            audit_pool: pool(RESERVED),
-            limit: options.timeout,
-        })
+/// A pool whose connections have a bound on their way back.
+#[derive(Clone, Debug)]
+pub(super) struct PostgresPool {
+    pub(super) inner: PgPool,
+    /// How long a connection may take on its way back.
+    patience: Duration,
+}
+
+impl PostgresPool {
+    /// A pool of at most `most` connections.
+    pub(super) fn new(connect: &PgConnectOptions, most: u32, limit: Duration) -> PostgresPool {
+        let pool = PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(limit)
+            // The next statement finds out; a ping before each would double every round trip.
+            .test_before_acquire(false)
+            .connect_lazy_with(connect.clone());
+        // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
+        PostgresPool { inner: pool, patience: limit / 4 }
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&self) -> Result<pool::LeasedTransaction, sqlx::Error> {
-        self.pool.begin().await
+    pub(super) async fn acquire(&self) -> Result<Lease, Error> {
+        let connection = self.inner.acquire().await?;
+        Ok(Lease { connection, patience: self.patience, closes: false })
     }
+}
 
-    /// Begins a transaction of the audit's writer.
-    pub(super) async fn begin_audit(&self) -> Result<pool::LeasedTransaction, sqlx::Error> {
-        self.audit_pool.begin().await
+/// A connection until it goes back.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: PoolConnection<Postgres>,
+    patience: Duration,
+    closes: bool,
+}
+
+impl Lease {
+    /// Lets the connection end with the lease.
+    pub(super) fn close_on_drop(&mut self) {
+        self.closes = true;
     }
+}
 
-    /// The pool, for tests that must reach around the gate.
-    pub fn pool(&self) -> &PgPool {
-        self.pool.inner()
+impl Deref for Lease {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.closes {
+            // Bounded by sqlx itself.
+            self.connection.close_on_drop();
+            return;
+        }
+        let (patience, returning) = (self.patience, self.connection.return_to_pool());
+        // Without a runtime the process is ending, and the connection with it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { timeout(patience, returning).await });
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! What is old enough to go (RBAC V2 design, section 9.1).
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ledger::Note;
 
-use super::{PostgresStore, SqliteStore, StoreError};
+use super::sql::{Statement, sql};
+use super::{Store, StoreError};
 
 /// The ends of retention: what is from before goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,30 +25,67 @@ pub struct Expired {
     pub drift: u64,
 }
 
-/// Finds and removes what is old enough.
-#[async_trait]
-pub trait RetentionStore {
-    /// Counts.
-    async fn expired(&self, cutoffs: &Cutoffs) -> Result<Expired, StoreError>;
+impl Store {
+    /// Counts what is old enough, for as long as that takes.
+    pub async fn expired(&self, cutoffs: &Cutoffs) -> Result<Expired, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut counts = [0; 3];
+        for (count, (from, cutoff)) in counts.iter_mut().zip(tables(cutoffs)) {
+            let rows = Statement::joined(&["SELECT COUNT(*) FROM ", from]).bind(cutoff);
+            let (rows,): (i64,) = connection.one(rows).await?;
+            *count = rows.unsigned_abs();
+        }
+        Ok(Expired::of(counts))
+    }
 
-    /// Removes it, and archives what is to be archived, with `note` in the same transaction.
+    /// Removes it, and archives what is to be archived, with `note` in the same transaction, for as long as that takes.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when it is not `expected` that is old enough any more; nothing was changed.
-    async fn apply_retention(
+    pub async fn apply_retention(
         &self,
         cutoffs: &Cutoffs,
         expected: Expired,
         now: DateTime<Utc>,
         note: &Note,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        self.long_change(note, async |change| {
+            change.execute(sql(ARCHIVE).bind(cutoffs.ticket_grants).bind(now)).await?;
+            let mut removed = [0; 3];
+            for (count, (from, cutoff)) in removed.iter_mut().zip(tables(cutoffs)) {
+                *count = change.execute(Statement::joined(&["DELETE FROM ", from]).bind(cutoff)).await?;
+            }
+            change.execute(sql(SIGN_OFFS)).await?;
+            for statement in EVIDENCE {
+                change.execute(sql(statement).bind(cutoffs.drift)).await?;
+            }
+            if Expired::of(removed) == expected {
+                return Ok(());
+            }
+            change.undo();
+            Err(StoreError::Conflict("rows were added or removed meanwhile".into()))
+        })
+        .await
+    }
 }
 
-/// What is old enough, by a cutoff.
-const GRANTS_AUDIT: &str = "rbac_grants_audit WHERE created_at_utc < $1";
-const TICKET_GRANTS: &str = "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
-const DRIFT: &str = "gate_drift_events WHERE last_seen_at_utc < $1";
+/// What is old enough, and from when.
+fn tables(cutoffs: &Cutoffs) -> [(&'static str, DateTime<Utc>); 3] {
+    let ended = "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
+    [
+        ("rbac_grants_audit WHERE created_at_utc < $1", cutoffs.grants_audit),
+        (ended, cutoffs.ticket_grants),
+        ("gate_drift_events WHERE last_seen_at_utc < $1", cutoffs.drift),
+    ]
+}
+
+impl Expired {
+    /// From the numbers of the rows of [`tables`].
+    fn of([grants_audit, ticket_grants, drift]: [u64; 3]) -> Expired {
+        Expired { grants_audit, ticket_grants, drift }
+    }
+}
 
 /// A disagreement that is forgotten has to be looked at anew when it comes back.
 const SIGN_OFFS: &str = "
@@ -68,61 +105,3 @@ const ARCHIVE: &str = "
     SELECT id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc, expires_at_utc, revoked_at_utc,
            revoke_reason, $2
       FROM rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
-
-macro_rules! retention_store {
-    ($store:ty) => {
-        impl $store {
-            async fn count(&self, from: &str, cutoff: DateTime<Utc>) -> Result<u64, StoreError> {
-                let statement = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {from}"));
-                let count: i64 = sqlx::query_scalar(statement).bind(cutoff).fetch_one(&self.pool).await?;
-                Ok(count.unsigned_abs())
-            }
-        }
-
-        #[async_trait]
-        impl RetentionStore for $store {
-            async fn expired(&self, cutoffs: &Cutoffs) -> Result<Expired, StoreError> {
-                Ok(Expired {
-                    grants_audit: self.count(GRANTS_AUDIT, cutoffs.grants_audit).await?,
-                    ticket_grants: self.count(TICKET_GRANTS, cutoffs.ticket_grants).await?,
-                    drift: self.count(DRIFT, cutoffs.drift).await?,
-                })
-            }
-
-            async fn apply_retention(
-                &self,
-                cutoffs: &Cutoffs,
-                expected: Expired,
-                now: DateTime<Utc>,
-                note: &Note,
-            ) -> Result<(), StoreError> {
-                let mut transaction = self.begin().await?;
-                Self::enter(&mut transaction, note).await?;
-                sqlx::query(ARCHIVE).bind(cutoffs.ticket_grants).bind(now).execute(&mut *transaction).await?;
-                let mut gone = [0; 3];
-                for (count, (from, cutoff)) in gone.iter_mut().zip([
-                    (GRANTS_AUDIT, cutoffs.grants_audit),
-                    (TICKET_GRANTS, cutoffs.ticket_grants),
-                    (DRIFT, cutoffs.drift),
-                ]) {
-                    let statement = sqlx::AssertSqlSafe(format!("DELETE FROM {from}"));
-                    *count =
-                        sqlx::query(statement).bind(cutoff).execute(&mut *transaction).await?.rows_affected();
-                }
-                sqlx::query(SIGN_OFFS).execute(&mut *transaction).await?;
-                for statement in EVIDENCE {
-                    sqlx::query(statement).bind(cutoffs.drift).execute(&mut *transaction).await?;
-                }
-                let [grants_audit, ticket_grants, drift] = gone;
-                if (Expired { grants_audit, ticket_grants, drift }) != expected {
-                    transaction.rollback().await?;
-                    return Err(StoreError::Conflict("rows were added or removed meanwhile".into()));
-                }
-                Ok(transaction.commit().await?)
-            }
-        }
-    };
-}
-
-retention_store!(PostgresStore);
-retention_store!(SqliteStore);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use policy::ids::{InstanceId, MappingSha256, PinId};
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded, storable};
+use super::sql::sql;
+use super::{Store, StoreError, storable};
 
 /// What a gate decides by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,20 +46,48 @@ pub struct RunningGate {
     pub runs: Runs,
 }
 
-/// Keeps what the gates report.
-#[async_trait]
-pub trait RunningStore {
+impl Store {
     /// Writes what a gate runs. When this returns, everybody who asks reads it.
-    async fn report_running(&self, report: &RunningReport) -> Result<(), StoreError>;
+    pub async fn report_running(&self, report: &RunningReport) -> Result<(), StoreError> {
+        let RunningReport { instance, name, now, lease, runs } = report;
+        let lease = i64::try_from(lease.as_millis())
+            .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
+        let report = sql(REPORT)
+            .bind(instance.as_str())
+            .bind(name)
+            .bind(lease)
+            .bind(*now)
+            .bind(runs.mapping.as_str())
+            .bind(runs.file.as_ref().map(MappingSha256::as_str))
+            .bind(runs.pin.as_str())
+            .bind(runs.is_held)
+            .bind(runs.problem.as_deref().map(storable));
+        self.execute(report).await.map(drop)
+    }
 
     /// The gates that have reported and have not left, by name. One that was killed is among them until it is forgotten.
-    async fn running_gates(&self) -> Result<Vec<RunningGate>, StoreError>;
+    pub async fn running_gates(&self) -> Result<Vec<RunningGate>, StoreError> {
+        let rows: Vec<GateRow> = self.all(sql(GATES)).await?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
 
     /// Forgets gates that were silent for longer than their lease, each only if it has not reported since it was read.
-    async fn forget_silent(&self, gates: &[RunningGate]) -> Result<(), StoreError>;
+    /// Each is a change of its own.
+    pub async fn forget_silent(&self, gates: &[RunningGate]) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut connection = self.pool.acquire().await?;
+            for gate in gates {
+                connection.execute(sql(FORGET).bind(gate.instance.as_str()).bind(gate.reports)).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
 
     /// Forgets a gate that stops.
-    async fn stop_running(&self, instance: &InstanceId) -> Result<(), StoreError>;
+    pub async fn stop_running(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        self.execute(sql(STOP).bind(instance.as_str())).await.map(drop)
+    }
 }
 
 const REPORT: &str = "
@@ -114,65 +142,3 @@ impl TryFrom<GateRow> for RunningGate {
         })
     }
 }
-
-macro_rules! running_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl RunningStore for $store {
-            async fn report_running(&self, report: &RunningReport) -> Result<(), StoreError> {
-                let RunningReport { instance, name, now, lease, runs } = report;
-                let lease = i64::try_from(lease.as_millis())
-                    .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
-                bounded(self.limit, async {
-                    sqlx::query(REPORT)
-                        .bind(instance.as_str())
-                        .bind(name)
-                        .bind(lease)
-                        .bind(*now)
-                        .bind(runs.mapping.as_str())
-                        .bind(runs.file.as_ref().map(MappingSha256::as_str))
-                        .bind(runs.pin.as_str())
-                        .bind(runs.is_held)
-                        .bind(runs.problem.as_deref().map(storable))
-                        .execute(&self.pool)
-                        .await?;
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn running_gates(&self) -> Result<Vec<RunningGate>, StoreError> {
-                bounded(self.limit, async {
-                    let rows: Vec<GateRow> = sqlx::query_as(GATES).fetch_all(&self.pool).await?;
-                    rows.into_iter().map(TryInto::try_into).collect()
-                })
-                .await
-            }
-
-            async fn forget_silent(&self, gates: &[RunningGate]) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    for gate in gates {
-                        sqlx::query(FORGET)
-                            .bind(gate.instance.as_str())
-                            .bind(gate.reports)
-                            .execute(&self.pool)
-                            .await?;
-                    }
-                    Ok(())
-                })
-                .await
-            }
-
-            async fn stop_running(&self, instance: &InstanceId) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    sqlx::query(STOP).bind(instance.as_str()).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await
-            }
-        }
-    };
-}
-
-running_store!(PostgresStore);
-running_store!(SqliteStore);

@@ -1,25 +1,44 @@
 //! Sign-offs: who has explained which disagreement, and what the explanation is about.
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::decision::Direction;
 use policy::rbac::census::CallerKind;
 use workbench::drift::{Fingerprints, Key, SignOff};
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::connection::Connection;
+use super::sql::{Statement, sql};
+use super::{Store, StoreError};
 
-/// Keeps sign-offs.
-#[async_trait]
-pub trait SignOffStore {
+impl Store {
     /// Keeps a sign-off, with an audit record, in one transaction. A disagreement has one: a later one replaces it.
-    async fn sign_off(&self, sign_off: &SignOff, note: &Note) -> Result<(), StoreError>;
+    pub async fn sign_off(&self, sign_off: &SignOff, note: &Note) -> Result<(), StoreError> {
+        let SignOff { key, fingerprints, .. } = sign_off;
+        let keep = keyed(KEEP, key)
+            .bind(&sign_off.reason)
+            .bind(&sign_off.signed_by)
+            .bind(sign_off.signed_at_utc)
+            .bind(&fingerprints.demand_sha256)
+            .bind(&fingerprints.grants_sha256);
+        self.change(note, async |change| change.execute(keep).await.map(drop)).await
+    }
 
     /// Takes a sign-off back; `false` when there is none.
-    async fn withdraw_sign_off(&self, key: &Key, note: &Note) -> Result<bool, StoreError>;
+    pub async fn withdraw_sign_off(&self, key: &Key, note: &Note) -> Result<bool, StoreError> {
+        self.change(note, async |change| change.execute_or_undo(keyed(WITHDRAW, key)).await).await
+    }
 
-    /// Every sign-off, whether it still stands or not.
-    async fn sign_offs(&self) -> Result<Vec<SignOff>, StoreError>;
+    /// Every sign-off, whether it is still active or not.
+    pub async fn sign_offs(&self) -> Result<Vec<SignOff>, StoreError> {
+        let rows: Vec<Stored> = self.all(sql(LIST)).await?;
+        rows.into_iter().map(SignOff::try_from).collect()
+    }
+}
+
+/// A statement whose first arguments are the key.
+fn keyed<'q>(text: &'static str, key: &'q Key) -> Statement<'q> {
+    let statement = sql(text).bind(&key.route).bind(key.actor_kind.word());
+    statement.bind(&key.actor_id).bind(key.direction.word())
 }
 
 const KEEP: &str = "
@@ -97,94 +116,27 @@ impl TryFrom<Stored> for SignOff {
     }
 }
 
-macro_rules! sign_off_store {
-    ($store:ty, $connection:ty) => {
-        impl $store {
-            /// Removes an admin's disagreements, and the admin's name from what was said of others.
-            pub(super) async fn erase_sign_offs(
-                connection: &mut $connection,
-                actor_id: &str,
-            ) -> Result<(), StoreError> {
-                sqlx::query(ERASE).bind(actor_id).execute(&mut *connection).await?;
-                let rows: Vec<Stored> = sqlx::query_as(LIST).fetch_all(&mut *connection).await?;
-                for row in rows {
-                    let signed_by = (row.signed_by == actor_id).then(|| NOBODY.to_owned());
-                    let reason = without_name(&row.reason, actor_id);
-                    if signed_by.is_none() && reason.is_none() {
-                        continue;
-                    }
-                    sqlx::query(REWORD)
-                        .bind(row.route)
-                        .bind(row.actor_kind)
-                        .bind(row.actor_id)
-                        .bind(row.direction)
-                        .bind(reason.unwrap_or(row.reason))
-                        .bind(signed_by.unwrap_or(row.signed_by))
-                        .execute(&mut *connection)
-                        .await?;
-                }
-                Ok(())
-            }
+/// Removes an admin's disagreements, and the admin's name from what was said of others.
+pub(super) async fn erase_sign_offs(connection: &mut Connection, actor_id: &str) -> Result<(), StoreError> {
+    connection.execute(sql(ERASE).bind(actor_id)).await?;
+    let rows: Vec<Stored> = connection.all(sql(LIST)).await?;
+    for row in rows {
+        let signed_by = (row.signed_by == actor_id).then(|| NOBODY.to_owned());
+        let reason = without_name(&row.reason, actor_id);
+        if signed_by.is_none() && reason.is_none() {
+            continue;
         }
-
-        #[async_trait]
-        impl SignOffStore for $store {
-            async fn sign_off(&self, sign_off: &SignOff, note: &Note) -> Result<(), StoreError> {
-                bounded(self.limit, async {
-                    let SignOff { key, fingerprints, .. } = sign_off;
-                    let mut transaction = self.begin().await?;
-                    Self::enter(&mut transaction, note).await?;
-                    sqlx::query(KEEP)
-                        .bind(&key.route)
-                        .bind(key.actor_kind.word())
-                        .bind(&key.actor_id)
-                        .bind(key.direction.word())
-                        .bind(&sign_off.reason)
-                        .bind(&sign_off.signed_by)
-                        .bind(sign_off.signed_at_utc)
-                        .bind(&fingerprints.demand_sha256)
-                        .bind(&fingerprints.grants_sha256)
-                        .execute(&mut *transaction)
-                        .await?;
-                    Ok(transaction.commit().await?)
-                })
-                .await
-            }
-
-            async fn withdraw_sign_off(&self, key: &Key, note: &Note) -> Result<bool, StoreError> {
-                bounded(self.limit, async {
-                    let mut transaction = self.begin().await?;
-                    Self::enter(&mut transaction, note).await?;
-                    let withdrawn = sqlx::query(WITHDRAW)
-                        .bind(&key.route)
-                        .bind(key.actor_kind.word())
-                        .bind(&key.actor_id)
-                        .bind(key.direction.word())
-                        .execute(&mut *transaction)
-                        .await?;
-                    if withdrawn.rows_affected() == 0 {
-                        transaction.rollback().await?;
-                        return Ok(false);
-                    }
-                    transaction.commit().await?;
-                    Ok(true)
-                })
-                .await
-            }
-
-            async fn sign_offs(&self) -> Result<Vec<SignOff>, StoreError> {
-                bounded(self.limit, async {
-                    let rows: Vec<Stored> = sqlx::query_as(LIST).fetch_all(&self.pool).await?;
-                    rows.into_iter().map(SignOff::try_from).collect()
-                })
-                .await
-            }
-        }
-    };
+        let reword = sql(REWORD)
+            .bind(row.route)
+            .bind(row.actor_kind)
+            .bind(row.actor_id)
+            .bind(row.direction)
+            .bind(reason.unwrap_or(row.reason))
+            .bind(signed_by.unwrap_or(row.signed_by));
+        connection.execute(reword).await?;
+    }
+    Ok(())
 }
-
-sign_off_store!(PostgresStore, sqlx::PgConnection);
-sign_off_store!(SqliteStore, sqlx::SqliteConnection);
 
 #[cfg(test)]
 mod tests {

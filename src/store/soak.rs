@@ -1,26 +1,31 @@
 //! What the soak gate is judged by, beside drift: the kill-switch's last flip, and what shadow mode has judged.
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use workbench::drift::Key;
 
-use super::{PostgresStore, SqliteStore, StoreError, bounded};
+use super::sql::sql;
+use super::{Store, StoreError};
 
-/// Reads how long and how much shadow mode was at work.
-#[async_trait]
-pub trait SoakStore {
+impl Store {
     /// The last flip of `FLAG_RBAC_V2`; `None` where nobody has flipped it yet.
-    async fn rbac_v2_flip(&self) -> Result<Option<Flip>, StoreError>;
+    pub async fn rbac_v2_flip(&self) -> Result<Option<Flip>, StoreError> {
+        self.first(sql(FLIP)).await
+    }
 
     /// The requests of a cluster that both gates judged in the hours from `since` on, by row and caller.
-    async fn judged_in_shadow(
+    pub async fn judged_in_shadow(
         &self,
         cluster: &str,
         since: DateTime<Utc>,
-    ) -> Result<Vec<StoredUse>, StoreError>;
+    ) -> Result<Vec<StoredUse>, StoreError> {
+        self.all(sql(JUDGED).bind(cluster).bind(since)).await
+    }
 
     /// The requests behind a disagreement, the most frequent first; at most `limit`.
-    async fn requests_behind(&self, key: &Key, limit: u32) -> Result<Vec<StoredRequest>, StoreError>;
+    pub async fn requests_behind(&self, key: &Key, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+        let behind = sql(BEHIND).bind(&key.route).bind(key.actor_kind.word()).bind(&key.actor_id);
+        self.all(behind.bind(i64::from(limit))).await
+    }
 }
 
 /// A flip of the kill-switch.
@@ -30,7 +35,7 @@ pub struct Flip {
     pub changed_at_utc: DateTime<Utc>,
 }
 
-/// How often somebody was judged by both gates on a row.
+/// How often both gates judged a caller on a row.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct StoredUse {
     pub route: String,
@@ -66,42 +71,3 @@ const BEHIND: &str = "
      GROUP BY method, path, answer
      ORDER BY count DESC, method, path, answer
      LIMIT $4";
-
-macro_rules! soak_store {
-    ($store:ty) => {
-        #[async_trait]
-        impl SoakStore for $store {
-            async fn rbac_v2_flip(&self) -> Result<Option<Flip>, StoreError> {
-                bounded(self.limit, async { Ok(sqlx::query_as(FLIP).fetch_optional(&self.pool).await?) })
-                    .await
-            }
-
-            async fn judged_in_shadow(
-                &self,
-                cluster: &str,
-                since: DateTime<Utc>,
-            ) -> Result<Vec<StoredUse>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(JUDGED).bind(cluster).bind(since).fetch_all(&self.pool).await?)
-                })
-                .await
-            }
-
-            async fn requests_behind(&self, key: &Key, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
-                bounded(self.limit, async {
-                    Ok(sqlx::query_as(BEHIND)
-                        .bind(&key.route)
-                        .bind(key.actor_kind.word())
-                        .bind(&key.actor_id)
-                        .bind(i64::from(limit))
-                        .fetch_all(&self.pool)
-                        .await?)
-                })
-                .await
-            }
-        }
-    };
-}
-
-soak_store!(PostgresStore);
-soak_store!(SqliteStore);

@@ -12,8 +12,7 @@ use console_gate::freshness::push::PushTerms;
 use console_gate::freshness::{AccessResolver, Posture};
 use console_gate::store::control::{ControlReading, ControlRow, SessionChange};
 use console_gate::store::instances::{ControlFeed, Hint, Lease, Renewal};
-use console_gate::store::{AccessStore, ControlStore, InstanceStore, StoreError};
-use ledger::Note;
+use console_gate::store::{AccessSource, StoreError};
 use policy::identity::Subject;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
@@ -220,7 +219,7 @@ impl Fake {
 }
 
 #[async_trait]
-impl AccessStore for Fake {
+impl AccessSource for Fake {
     async fn access(&self, subject: &Subject, _now: DateTime<Utc>) -> Result<Access, StoreError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         let (id, session) = match subject {
@@ -244,10 +243,7 @@ impl AccessStore for Fake {
         }
         Ok(access)
     }
-}
 
-#[async_trait]
-impl ControlStore for Fake {
     async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         if self.is_down.load(Ordering::SeqCst) {
             return Err(down());
@@ -258,8 +254,38 @@ impl ControlStore for Fake {
         Ok(row)
     }
 
-    async fn set_rbac_v2(&self, _: bool, _: &str, _: DateTime<Utc>, _: &Note) -> Result<(), StoreError> {
-        Err(down())
+    async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
+        self.feeds_opened.fetch_add(1, Ordering::SeqCst);
+        if self.refuses_feeds.load(Ordering::SeqCst) {
+            return Err(down());
+        }
+        let (sender, hints) = mpsc::unbounded_channel();
+        self.state.lock().unwrap().feeds.push(sender);
+        Ok(Box::new(FakeFeed { database: self.itself.upgrade().unwrap(), hints }))
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(down());
+        }
+        Ok(self.open_leases())
+    }
+
+    async fn end_leases(&self, leases: &[Lease], _now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap();
+        for ending in leases {
+            if let Some((lease, ended)) = state.leases.get_mut(&ending.instance)
+                && lease.renewals == ending.renewals
+            {
+                *ended = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        self.state.lock().unwrap().leases.remove(instance);
+        Ok(())
     }
 }
 
@@ -301,43 +327,6 @@ impl ControlFeed for FakeFeed {
         let acknowledged = renewal.acknowledged;
         self.database.state.lock().unwrap().steps.push(Step::Renewed { acknowledged });
         tokio::task::yield_now().await;
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl InstanceStore for Fake {
-    async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
-        self.feeds_opened.fetch_add(1, Ordering::SeqCst);
-        if self.refuses_feeds.load(Ordering::SeqCst) {
-            return Err(down());
-        }
-        let (sender, hints) = mpsc::unbounded_channel();
-        self.state.lock().unwrap().feeds.push(sender);
-        Ok(Box::new(FakeFeed { database: self.itself.upgrade().unwrap(), hints }))
-    }
-
-    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        if self.is_down.load(Ordering::SeqCst) {
-            return Err(down());
-        }
-        Ok(self.open_leases())
-    }
-
-    async fn end_leases(&self, leases: &[Lease], _now: DateTime<Utc>) -> Result<(), StoreError> {
-        let mut state = self.state.lock().unwrap();
-        for ending in leases {
-            if let Some((lease, ended)) = state.leases.get_mut(&ending.instance)
-                && lease.renewals == ending.renewals
-            {
-                *ended = true;
-            }
-        }
-        Ok(())
-    }
-
-    async fn leave(&self, instance: &InstanceId) -> Result<(), StoreError> {
-        self.state.lock().unwrap().leases.remove(instance);
         Ok(())
     }
 }

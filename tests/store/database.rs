@@ -1,11 +1,10 @@
 //! A store under test, and a way around it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeZone as _, Utc};
-use console_gate::store::{DatabaseUrl, PostgresStore, SharedStore, SqliteStore, StoreOptions};
+use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use tempfile::TempDir;
 
@@ -55,17 +54,11 @@ impl Database {
     /// One more store on the database of `url`: another gate.
     pub(crate) async fn open(url: &str) -> Database {
         let options = options(url, PATIENCE);
-        let (store, raw): (SharedStore, Raw) = match &options.url {
-            DatabaseUrl::Sqlite(path) => {
-                let store = SqliteStore::open(path, &options).await.expect("SQLite opens");
-                let pool = store.pool().clone();
-                (Arc::new(store), Raw::Sqlite(pool))
-            }
-            DatabaseUrl::Postgres(url) => {
-                let store = PostgresStore::open(url, &options).expect("a usable URL");
-                let pool = store.pool().clone();
-                (Arc::new(store), Raw::Postgres(pool))
-            }
+        let store = store::open(&options).await.expect("SQLite opens, and Postgres has a usable URL");
+        let raw = match (store.sqlite(), store.postgres()) {
+            (Some(pool), _) => Raw::Sqlite(pool.clone()),
+            (_, Some(pool)) => Raw::Postgres(pool.clone()),
+            (None, None) => unreachable!("a store is one of them"),
         };
         Database { store, raw, url: url.to_owned(), _folder: None }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console_gate::store::{self, DatabaseUrl, PostgresStore, StoreError, StoreOptions};
+use console_gate::store::{self, DatabaseUrl, StoreError, StoreOptions};
 
 use crate::audit::{denial, sealed};
 use crate::database::options;
@@ -27,8 +27,8 @@ async fn no_debug_form_shows_the_password() {
     let options = options(&url, Duration::from_millis(200));
     assert_hidden("StoreOptions", &format!("{options:?} {options:#?}"));
     assert_hidden("DatabaseUrl", &format!("{:?} {:#?}", options.url, options.url));
-    let store = PostgresStore::open(&url, &options).unwrap();
-    assert_hidden("PostgresStore", &format!("{store:?} {store:#?}"));
+    let store = store::open(&options).await.unwrap();
+    assert_hidden("Store", &format!("{store:?} {store:#?}"));
 }
 
 /// Every way in which a URL with a password can go wrong.

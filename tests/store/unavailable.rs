@@ -3,10 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use console_gate::store::{
-    self, AuditStore as _, DatabaseUrl, MigrationStore as _, SharedStore, SqliteStore, StoreError,
-    StoreOptions,
-};
+use console_gate::store::{self, DatabaseUrl, SharedStore, StoreError, StoreOptions};
 use policy::identity::Subject;
 use policy::ids::AdminId;
 
@@ -214,17 +211,14 @@ async fn a_sqlite_file_that_may_only_be_read_takes_no_audit_row() {
 async fn what_a_sqlite_file_takes_after_it_was_full_is_there_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gate.sqlite");
-    let options = StoreOptions {
-        url: DatabaseUrl::Sqlite(path.clone()),
-        max_connections: 1,
-        timeout: Duration::from_secs(5),
-    };
-    let store = SqliteStore::open(&path, &options).await.unwrap();
+    let options =
+        StoreOptions { url: DatabaseUrl::Sqlite(path), max_connections: 1, timeout: Duration::from_secs(5) };
+    let store = store::open(&options).await.unwrap();
     store.migrate().await.unwrap();
     let trigger = "CREATE TRIGGER full BEFORE INSERT ON gate_audit_events
                    BEGIN SELECT CASE NEW.request_id WHEN 'request 1' THEN RAISE(ROLLBACK, 'full')
                                                     WHEN 'request 2' THEN RAISE(ABORT, 'no') END; END";
-    sqlx::raw_sql(trigger).execute(store.pool()).await.unwrap();
+    sqlx::raw_sql(trigger).execute(store.sqlite().unwrap()).await.unwrap();
     for number in [1, 2] {
         store.append_missing(&[entry(number)]).await.unwrap_err();
     }

@@ -10,12 +10,16 @@ use policy::rbac::flaw::{Flaw, FlawKind};
 use policy::rbac::{Access, LegacyRole, Standing, TokenIdentity};
 
 use crate::store::StoreError;
+use crate::store::lenient::Lenient;
 
 /// One fact about a subject.
+#[derive(sqlx::FromRow)]
 pub(super) struct Fact {
-    pub(super) kind: String,
-    pub(super) name: Option<String>,
-    pub(super) until: Option<DateTime<Utc>>,
+    kind: String,
+    #[sqlx(try_from = "Lenient<String>")]
+    name: Option<String>,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    until: Option<DateTime<Utc>>,
 }
 
 /// Puts the facts together, as of `now`.

@@ -1,4 +1,4 @@
-//! The chain that commands share: its head is a row that whoever writes to it holds.
+//! The chain that commands share: its head is a row that its writer locks.
 
 use ledger::chain::{CONTROL, Head};
 use ledger::event::ChainHead;
@@ -13,7 +13,7 @@ pub(super) const CONTROL_CHAIN: &str = "
       LEFT JOIN (SELECT sequence, mac FROM gate_audit_events WHERE chain_id = 'control'
                   ORDER BY sequence DESC LIMIT 1) e ON true";
 
-/// Takes the row first, so that whoever comes second waits, and reads the mac as it then is.
+/// Locks the row first, so that the next writer waits, and reads the mac as it then is.
 pub(super) const TAKE_CONTROL: &str = "
     UPDATE gate_audit_control SET sequence = sequence + 1 WHERE id = 1 RETURNING sequence - 1 AS sequence, mac";
 
@@ -45,8 +45,8 @@ impl From<ControlColumns> for ControlChain {
     }
 }
 
-/// Where the next row of the commands' chain goes. What is said of a head that is none is for whoever meets it: nothing is
-/// recorded, and so nothing changes, until somebody has looked.
+/// Where the next row of the commands' chain goes. The error about a broken head is for an operator: nothing is recorded,
+/// and so nothing changes, until it is mended.
 pub(super) fn control_head(row: Option<HeadRow>) -> Result<Head, StoreError> {
     let wrong = |what: &str| {
         StoreError::Broken(format!(

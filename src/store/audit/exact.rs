@@ -7,6 +7,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{Error, FromRow, Row as _};
@@ -15,6 +16,12 @@ use super::{StoredCustomerEvent, StoredEvent};
 
 /// A row that is read by its spelling.
 pub(super) struct Exact<T>(pub(super) T);
+
+impl<'r, T: FromRow<'r, PgRow>> FromRow<'r, PgRow> for Exact<T> {
+    fn from_row(row: &'r PgRow) -> Result<Self, Error> {
+        T::from_row(row).map(Exact)
+    }
+}
 
 impl FromRow<'_, SqliteRow> for Exact<StoredEvent> {
     fn from_row(row: &SqliteRow) -> Result<Self, Error> {

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::progress::{LockHolder, Progress, listed};
 use super::{MigrationTerms, Watcher, schema_error};
-use crate::store::postgres::Lease;
-use crate::store::{PostgresStore, StoreError};
+use crate::store::StoreError;
+use crate::store::postgres::{Lease, PostgresPool};
 
 /// How long a try may wait before somebody looks whom it waits for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -42,18 +42,18 @@ pub(super) struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     pub(super) async fn begin(
-        store: &PostgresStore,
+        pool: &PostgresPool,
         terms: MigrationTerms,
         watcher: Watcher<'a>,
     ) -> Result<Patience<'a>, StoreError> {
-        let mut lease = store.pool.acquire().await?;
+        let mut lease = pool.acquire().await?;
         // The migration lock and the settings are the session's: they must not outlive this run in the pool.
         lease.close_on_drop();
         let lock_timeout = terms.lock_timeout.as_millis();
         let settings = format!("SET statement_timeout = 0; SET lock_timeout = {lock_timeout}");
         lease.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lease).await?;
-        let options = store.pool().connect_options().as_ref().clone();
+        let options = pool.inner.connect_options().as_ref().clone();
         let observer = Observer { options, pid, connection: None, holders: Vec::new() };
         Ok(Patience { lease, observer, terms, watcher })
     }

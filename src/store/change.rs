@@ -1,0 +1,82 @@
+//! The unit of work of every audited change: the change and its audit row, both or neither.
+
+use std::ops::{Deref, DerefMut};
+
+use ledger::Note;
+
+use super::audit::enter;
+use super::connection::{Connection, Transaction};
+use super::sql::Statement;
+use super::{Store, StoreError};
+
+/// A change that is being made: statements run in its transaction.
+pub(super) struct Change {
+    transaction: Transaction,
+    event: String,
+    is_undone: bool,
+}
+
+impl Change {
+    /// The id of the audit row that records the change.
+    pub(super) fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// Runs a statement; where it changes no row, the change is undone and `false` returned.
+    pub(super) async fn execute_or_undo(&mut self, statement: Statement<'_>) -> Result<bool, StoreError> {
+        let has_changed = self.execute(statement).await? > 0;
+        self.is_undone |= !has_changed;
+        Ok(has_changed)
+    }
+
+    /// Undoes the change and its audit row: nothing is changed then, whatever the work returns.
+    pub(super) fn undo(&mut self) {
+        self.is_undone = true;
+    }
+}
+
+impl Store {
+    /// Makes a change within the limit of one operation. See [`Store::long_change`].
+    pub(super) async fn change<T>(
+        &self,
+        note: &Note,
+        work: impl AsyncFnOnce(&mut Change) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.bounded(self.long_change(note, work)).await
+    }
+
+    /// Records `note` and does `work` in one transaction, for as long as that takes. An error undoes both.
+    ///
+    /// The record is written first (I-9): when it cannot be written, nothing changes.
+    pub(super) async fn long_change<T>(
+        &self,
+        note: &Note,
+        work: impl AsyncFnOnce(&mut Change) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let event = enter(&mut transaction, note).await?;
+        let mut change = Change { transaction, event, is_undone: false };
+        let outcome = work(&mut change).await;
+        if change.is_undone {
+            change.transaction.rollback().await?;
+            return outcome;
+        }
+        let value = outcome?;
+        change.transaction.commit().await?;
+        Ok(value)
+    }
+}
+
+impl Deref for Change {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Change {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.transaction
+    }
+}
