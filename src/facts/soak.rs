@@ -14,7 +14,7 @@ use workbench::soak::{
 
 use super::{WorkbenchError, drift};
 use crate::facts::registry::Registry;
-use crate::journal::decision_log::DecisionRecord;
+use crate::store::decisions::DecisionRecord;
 use crate::store::evidence::{EvidenceKind, SilentGate, StoredGap};
 use crate::store::{SharedStore, StoreError};
 

@@ -14,12 +14,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use policy::ids::MappingSha256;
 
 use self::paths::Paths;
 use crate::clock::SharedClock;
 use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
+use crate::store::decisions::DecisionRecord;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
 use crate::store::{SharedStore, StoreError};
 
@@ -29,42 +30,6 @@ const GATHER: Duration = Duration::from_secs(1);
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 static NOTHING: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
-
-/// Some occurrences of one request and its end, within one hour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecisionRecord {
-    pub hour: DateTime<Utc>,
-    pub method: &'static str,
-    /// Without its query; empty where the hour had too many.
-    pub path: String,
-    /// The row; empty where none covers the path.
-    pub route: Arc<str>,
-    pub cluster: Arc<str>,
-    /// `legacy`, `shadow`, `v2` or `none`.
-    pub gate: &'static str,
-    pub actor_kind: &'static str,
-    pub actor_id: String,
-    /// `allow`, `deny`, `login`, `unauthorized`, `gone`.
-    pub answer: &'static str,
-    pub reason: &'static str,
-    pub mapping_sha256: Arc<str>,
-    pub count: i64,
-    pub last_seen_at: DateTime<Utc>,
-}
-
-impl DecisionRecord {
-    /// The hour that a moment is in.
-    pub fn hour_of(moment: DateTime<Utc>) -> DateTime<Utc> {
-        moment.duration_trunc(TimeDelta::hours(1)).unwrap_or(moment)
-    }
-
-    /// Takes in another record of the same row.
-    pub fn absorb(&mut self, other: &DecisionRecord) {
-        self.count += other.count;
-        self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
-        self.reason = other.reason;
-    }
-}
 
 /// A decision about one request, as the request has it.
 #[derive(Clone, Copy, Debug)]

@@ -18,6 +18,7 @@ use policy::ids::{MappingSha256, RequestId};
 use self::told::Told;
 use crate::clock::SharedClock;
 use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
+use crate::store::drift::DriftRecord;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
 use crate::store::{SharedStore, StoreError};
 
@@ -25,42 +26,6 @@ use crate::store::{SharedStore, StoreError};
 const GATHER: Duration = Duration::from_millis(200);
 /// Room for some 20,000 different disagreements, twice, while the database does not take them.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
-
-/// Some occurrences of one disagreement. What is not the key is the latest request's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DriftRecord {
-    pub id: uuid::Uuid,
-    pub first_seen_at: DateTime<Utc>,
-    pub last_seen_at: DateTime<Utc>,
-    /// Empty for a row without one.
-    pub cluster: Arc<str>,
-    pub route: Arc<str>,
-    pub method: &'static str,
-    pub actor_kind: &'static str,
-    pub actor_id: String,
-    /// `would_newly_deny` or `would_newly_allow`.
-    pub direction: &'static str,
-    pub legacy_answer: &'static str,
-    pub v2_answer: &'static str,
-    pub reason: &'static str,
-    pub mapping_sha256: Arc<str>,
-    pub epoch: i64,
-    pub request_id: RequestId,
-    pub count: i64,
-}
-
-impl DriftRecord {
-    /// Takes in another record of the same disagreement.
-    pub fn absorb(&mut self, other: &DriftRecord) {
-        self.count += other.count;
-        self.first_seen_at = self.first_seen_at.min(other.first_seen_at);
-        self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
-        self.method = other.method;
-        self.reason = other.reason;
-        self.epoch = other.epoch;
-        self.request_id = other.request_id;
-    }
-}
 
 /// A disagreement about one request, as the request has it.
 #[derive(Clone, Copy, Debug)]

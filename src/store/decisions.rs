@@ -2,14 +2,50 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
 use super::connection::Connection;
 use super::evidence::{Erased, Mark, row_sha256};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError, storable};
-use crate::journal::decision_log::DecisionRecord;
+
+/// Some occurrences of one request and its end, within one hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionRecord {
+    pub hour: DateTime<Utc>,
+    pub method: &'static str,
+    /// Without its query; empty where the hour had too many.
+    pub path: String,
+    /// The row; empty where none covers the path.
+    pub route: Arc<str>,
+    pub cluster: Arc<str>,
+    /// `legacy`, `shadow`, `v2` or `none`.
+    pub gate: &'static str,
+    pub actor_kind: &'static str,
+    pub actor_id: String,
+    /// `allow`, `deny`, `login`, `unauthorized`, `gone`.
+    pub answer: &'static str,
+    pub reason: &'static str,
+    pub mapping_sha256: Arc<str>,
+    pub count: i64,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+impl DecisionRecord {
+    /// The hour that a moment is in.
+    pub fn hour_of(moment: DateTime<Utc>) -> DateTime<Utc> {
+        moment.duration_trunc(TimeDelta::hours(1)).unwrap_or(moment)
+    }
+
+    /// Takes in another record of the same row.
+    pub fn absorb(&mut self, other: &DecisionRecord) {
+        self.count += other.count;
+        self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
+        self.reason = other.reason;
+    }
+}
 
 impl Store {
     /// Adds each record's count to its row, in one transaction, unless the batch that `mark` names is in the database

@@ -2,17 +2,55 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+
+use policy::ids::RequestId;
 
 use super::connection::Connection;
 use super::evidence::{Erased, Mark, row_sha256};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError, storable};
-use crate::journal::drift::DriftRecord;
 
 /// The route of a row that counts many disagreements: no route is written so.
 pub const OVERFLOW: &str = "*";
+
+/// Some occurrences of one disagreement. What is not the key is the latest request's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriftRecord {
+    pub id: uuid::Uuid,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    /// Empty for a row without one.
+    pub cluster: Arc<str>,
+    pub route: Arc<str>,
+    pub method: &'static str,
+    pub actor_kind: &'static str,
+    pub actor_id: String,
+    /// `would_newly_deny` or `would_newly_allow`.
+    pub direction: &'static str,
+    pub legacy_answer: &'static str,
+    pub v2_answer: &'static str,
+    pub reason: &'static str,
+    pub mapping_sha256: Arc<str>,
+    pub epoch: i64,
+    pub request_id: RequestId,
+    pub count: i64,
+}
+
+impl DriftRecord {
+    /// Takes in another record of the same disagreement.
+    pub fn absorb(&mut self, other: &DriftRecord) {
+        self.count += other.count;
+        self.first_seen_at = self.first_seen_at.min(other.first_seen_at);
+        self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
+        self.method = other.method;
+        self.reason = other.reason;
+        self.epoch = other.epoch;
+        self.request_id = other.request_id;
+    }
+}
 
 impl Store {
     /// Adds each disagreement's count to its row, in one transaction, unless the batch that `mark` names is in the

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::clock::ManualClock;
-use console_gate::journal::decision_log::{Decision, DecisionLog, DecisionRecord, Keeping};
+use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
+use console_gate::store::decisions::DecisionRecord;
 use console_gate::store::evidence::EvidenceKind::Decisions;
 use policy::ids::{AdminId, MappingSha256};
 

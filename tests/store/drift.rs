@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::journal::drift::DriftRecord;
 use console_gate::store::SharedStore;
+use console_gate::store::drift::DriftRecord;
 use console_gate::store::drift::StoredDrift;
 use console_gate::store::evidence::EvidenceKind::Drift;
 use uuid::Uuid;

@@ -1,9 +1,9 @@
 //! Marks, gaps and erasure: what sees to it that evidence counts once, that a loss is known, and that nobody comes back.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::journal::decision_log::DecisionRecord;
-use console_gate::journal::drift::DriftRecord;
 use console_gate::journal::erasure;
+use console_gate::store::decisions::DecisionRecord;
+use console_gate::store::drift::DriftRecord;
 use console_gate::store::evidence::{EvidenceKind, Gap, Mark, SilentGate};
 use console_gate::store::{SharedStore, StoreError};
 use policy::ids::{AdminId, InstanceId};

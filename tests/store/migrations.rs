@@ -1,7 +1,7 @@
 //! Bringing an empty database up to date, and saying what was done.
 
-use console_gate::journal::decision_log::DecisionRecord;
 use console_gate::store::StoreError;
+use console_gate::store::decisions::DecisionRecord;
 use console_gate::store::evidence::EvidenceKind::{Decisions, Drift};
 
 use crate::database::{Database, literal, noon, repository};

@@ -1,7 +1,7 @@
 //! What the soak gate is judged by: the last flip, and what was judged in shadow.
 
 use chrono::TimeDelta;
-use console_gate::journal::decision_log::DecisionRecord;
+use console_gate::store::decisions::DecisionRecord;
 use console_gate::store::evidence::EvidenceKind::Decisions;
 use console_gate::store::soak::{Flip, StoredRequest, StoredUse};
 use policy::decision::Direction;
