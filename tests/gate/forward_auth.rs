@@ -78,6 +78,24 @@ async fn nginx_is_told_401_where_others_are_redirected() {
     assert!(!allowed.request_id().is_empty() && allowed.body.is_empty());
 }
 
+/// A row says whether it takes a WebSocket; the gate itself answers 400 where it does not, which `auth_request` would take
+/// for a failure of the gate's.
+#[tokio::test]
+async fn an_upgrade_is_for_rows_that_allow_it() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let cookie = scene.world.cookie("carol");
+    for (ask, status) in [(nginx("GET", "/v/audit"), 403), (traefik("GET", "/v/audit"), 400)] {
+        let plain = scene.send(&ask.clone().cookie(&cookie)).await;
+        assert_eq!(plain.status, 200);
+        for field in ["x-forwarded-upgrade", "upgrade"] {
+            let upgrade = scene.send(&ask.clone().cookie(&cookie).header(field, "websocket")).await;
+            assert_eq!(upgrade.status, status, "{field}");
+            let rows = scene.world.store.by_request(upgrade.request_id()).await.expect("the audit rows");
+            assert_eq!(rows.len(), 0, "the caller was not denied");
+        }
+    }
+}
+
 /// The audit row is about the person's request and the person's address, not about the proxy's.
 #[tokio::test]
 async fn a_denial_is_recorded_as_the_request_that_it_is_about() {
