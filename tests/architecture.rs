@@ -74,7 +74,7 @@ impl Paths {
                 self.tree(&path.tree, &prefix, is_export);
             }
             syn::UseTree::Group(group) => {
-                group.items.iter().for_each(|one| self.tree(one, prefix, is_export))
+                group.items.iter().for_each(|one| self.tree(one, prefix, is_export));
             }
             syn::UseTree::Name(name) => self.named(prefix, &name.ident.to_string(), None, is_export),
             syn::UseTree::Rename(one) => {

@@ -21,7 +21,7 @@ use policy::decision::{Caller, Control, Question, Target, decide};
 use policy::firewall::{Policy, inspect};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use policy::identity::{Principal, Subject};
-use policy::ids::{AdminId, Epoch, MappingSha256, RequestId};
+use policy::ids::{AdminId, Epoch, MappingSha256};
 use policy::mapping::{Found, Freshness, Mapping};
 use policy::method::Method;
 use policy::rbac::{Access, LegacyRole, Standing};

@@ -161,7 +161,7 @@ impl Side {
                 for request in requests {
                     let mut row = Vec::new();
                     for fields in credentials.iter() {
-                        row.push(seen(client.send(&ask(&request, fields)).await));
+                        row.push(seen(&client.send(&ask(&request, fields)).await));
                     }
                     answers.push(row);
                 }
@@ -285,7 +285,7 @@ fn ask(request: &Request, fields: &[(&'static str, String)]) -> Ask {
     ask.body(request.body.bytes.clone())
 }
 
-fn seen(answer: Answer) -> Seen {
+fn seen(answer: &Answer) -> Seen {
     let told = answer.json();
     let reason = told["type"].as_str().and_then(|word| word.strip_prefix("urn:console-gate:"));
     Seen {
