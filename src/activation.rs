@@ -41,14 +41,14 @@ pub enum ActivationError {
     #[error("cannot read {path}: {why}")]
     Unreadable { path: String, why: String },
     /// Somebody writes it without end.
-    #[error("{path} does not stop changing: put the file there in one step, with `mv`, and start again")]
+    #[error("{path} keeps changing: replace the file in one step, with `mv`, and start again")]
     Unsettled { path: String },
     #[error(transparent)]
     Unsound(#[from] Diagnostics),
     /// The database is away, or it did not take the record: an activation that leaves none does not happen.
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the text of the pinned mapping {0} is not kept in the database")]
+    #[error("the text of the mapping {0}, which a rollback activated, is not in the database")]
     UnknownPin(MappingSha256),
 }
 
@@ -116,7 +116,7 @@ impl MappingHolder {
             }
         };
         if tokio::time::timeout(LEAVE_TIME, leaving).await.is_err() {
-            tracing::warn!("the gate's report was not taken back in time; it runs out by itself");
+            tracing::warn!("the gate's report was not withdrawn in time; it will expire");
         }
     }
 }

@@ -30,9 +30,9 @@ const ISSUER: &str = "console-gate";
 /// A key cannot sign.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("no key to sign assertions with")]
+    #[error("there is no key to sign assertions with")]
     NoKey,
-    #[error("the key `{0}` is no Ed25519 seed of 32 bytes")]
+    #[error("the key `{0}` is not an Ed25519 seed of 32 bytes")]
     NotASeed(String),
 }
 

@@ -41,9 +41,9 @@ use ledger::Notary;
 use crate::settings::{Address, DatabaseSetting, Environment, Settings};
 use crate::store::SharedStore;
 
-/// An authorization gateway in front of Console.
+/// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
-#[command(name = "console-gate", version, about)]
+#[command(name = "console-gate", version)]
 struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -51,73 +51,54 @@ struct Arguments {
     command: Command,
 }
 
-/// What most subcommands take. Flags stand over the environment, the environment over the file.
+/// What most subcommands take. Flags override environment variables, which override the file.
 #[derive(Debug, Args)]
 struct Common {
-    /// The settings file; without one, the defaults
+    /// The settings file; without it, the defaults apply. Flags override environment variables, which override the file
     #[arg(long, global = true, env = "CONSOLE_GATE_CONFIG")]
     config: Option<PathBuf>,
-    /// `sqlite:FILE` or `postgres://...`
+    /// The database: `sqlite:FILE` or `postgres://...`
     #[arg(long, global = true, env = "CONSOLE_GATE_DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
-    /// The mapping file
+    /// The mapping file (routes.toml)
     #[arg(long, global = true, env = "CONSOLE_GATE_MAPPING")]
     mapping: Option<PathBuf>,
-    /// Where callers connect
+    /// The address for callers: `host:port` or `unix:/path`
     #[arg(long, global = true, env = "CONSOLE_GATE_LISTEN")]
     listen: Option<Address>,
-    /// Where health and metrics are
+    /// The address for health, metrics and the API: `host:port` or `unix:/path`
     #[arg(long, global = true, env = "CONSOLE_GATE_ADMIN")]
     admin: Option<Address>,
-    /// Console's servers, separated by commas
+    /// The addresses of Console's servers, separated by commas
     #[arg(long, global = true, env = "CONSOLE_GATE_UPSTREAM", value_delimiter = ',')]
     upstream: Vec<Address>,
-    /// Where this gate runs
+    /// The environment in which this gate runs
     #[arg(long, global = true, env = "CONSOLE_GATE_ENVIRONMENT")]
     environment: Option<Environment>,
 }
 
+// What `--help` prints for a subcommand is the doc comment of its own type: a doc comment here would replace it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gate
     Serve(serve::Serve),
-    /// Bring the database's schema up to date and say what was done
     Migrate(migrate::Migrate),
-    /// Check a mapping file, as `nginx -t` does
     Check(check::Check),
-    /// Say who gains and who loses which route, before a mapping is swapped
     Diff(diff::Diff),
-    /// Hold Console's routes against the mapping
     Coverage(coverage::Coverage),
-    /// Hold Console's `@require_role` sites against the mapping
     Lint(lint::Lint),
-    /// Write a first mapping from Console's source
     Import(import::Import),
-    /// List where the legacy gate and V2 disagreed in shadow mode
     Drift(drift::Drift),
-    /// Say whether a cluster in shadow is ready for V2
     Soak(soak::Soak),
-    /// Say what becomes of a request, and why
     Explain(explain::Explain),
-    /// Flip the kill-switch
     Flag(flag::Flag),
-    /// Activate an earlier mapping
     Rollback(rollback::Rollback),
-    /// List activated and refused mappings
     History(history::History),
-    /// Look at the audit log
     Audit(audit::Audit),
-    /// Hold requests that were really made against a candidate mapping
     Replay(replay::ReplayCommand),
-    /// Remove what is old enough
     Retention(retention::Retention),
-    /// Ask a running gate the documents' tests for each route
     Verify(verify::Verify),
-    /// Enrol, revoke and list machine tokens
     Token(token::Token),
-    /// Print a fresh key for CONSOLE_GATE_KEYS
     Keygen(keygen::Keygen),
-    /// Everything on one port with no set-up
     Demo(demo::Demo),
 }
 

@@ -27,7 +27,7 @@ pub fn watch_folder_of(file: &Path, changed: mpsc::Sender<()>) -> Option<Recomme
     match watcher {
         Ok(watcher) => Some(watcher),
         Err(error) => {
-            tracing::warn!(%error, folder = %folder.display(), "the kernel does not watch a folder; it is polled instead");
+            tracing::warn!(%error, folder = %folder.display(), "a folder cannot be watched; it is polled instead");
             None
         }
     }

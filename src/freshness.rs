@@ -65,10 +65,10 @@ pub enum AccessError {
     /// Each operation was in time, but not all of them together.
     #[error("the database took more than {0:?} for one decision")]
     Late(Duration),
-    #[error("more requests wait for the epoch than the gate will hold")]
+    #[error("too many requests wait for the epoch")]
     Overloaded,
     /// A stranger's doing, so it is counted and not logged for each request.
-    #[error("more tokens that nobody is known to have are presented than the gate looks up")]
+    #[error("too many unknown tokens wait to be looked up")]
     Crowded,
 }
 

@@ -34,7 +34,7 @@ pub enum OutboundError {
     #[error("the value of header `{0}` is not allowed in HTTP")]
     Header(String),
     /// TLS cannot be set up.
-    #[error("tls cannot be set up: {0}")]
+    #[error("TLS cannot be set up: {0}")]
     Tls(#[from] tokio_rustls::rustls::Error),
     /// The connection was refused, or its handshake.
     #[error("cannot connect: {0}")]

@@ -102,7 +102,7 @@ pub fn run(
 /// Takes leave of the other gates, and writes what is still to be written.
 async fn finish(gate: &Gate, settings: &Settings) {
     if let Err(error) = gate.access.leave().await {
-        tracing::warn!(%error, "the gate's lease was not given back; it runs out by itself");
+        tracing::warn!(%error, "the gate's lease was not released; it will expire");
     }
     gate.mappings.leave().await;
     let patience = settings.database.timeout_ms.duration();
@@ -244,14 +244,17 @@ async fn decision_log(
 /// SQLite is the gate's own and migrated on start. Postgres is Console's: only `console-gate migrate` touches it. What a
 /// newer release has changed could decide who may do what, so an older one does not guess.
 async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
-    let schema = store.schema_state().await.context("looking at the schema")?;
+    let schema = store.schema_state().await.context("reading the schema")?;
     if let Some(newer) = schema.newer() {
         anyhow::ensure!(
             settings.database.newer_schema == NewerSchema::Serve,
-            "the database's schema is newer than this gate: {newer}, or set `database.newer_schema = \"serve\"` if its \
-             notes say that this one can work with it"
+            "the database's schema is newer than this gate: {newer}, or set `database.newer_schema = \"serve\"` if \
+             its release notes say that this release can use it"
         );
-        tracing::warn!(unknown = ?schema.unknown, "a newer release has migrated the schema; `database.newer_schema` lets this one serve");
+        tracing::warn!(
+            unknown = ?schema.unknown,
+            "a newer release has migrated the schema; `database.newer_schema` allows this one to serve"
+        );
     }
     let Some(first) = schema.pending.first() else { return Ok(()) };
     if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
@@ -260,8 +263,8 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
     }
     anyhow::ensure!(
         !schema.is_new,
-        "the database has none of the gate's tables: run `console-gate migrate`, if it is the one that `database.url` should \
-         name and its role may use the schema that they are in"
+        "the database does not have the gate's tables: run `console-gate migrate`, after checking that \
+         `database.url` names the right database and that its role can use their schema"
     );
     anyhow::bail!(
         "the database lacks {} migration(s), the first is {first}: run `console-gate migrate`",
@@ -304,7 +307,7 @@ fn reload_on_hangup(
             mappings.reload();
             match certificates.as_ref().map(|certificates| certificates.refresh()) {
                 None | Some(Ok(true)) => {}
-                Some(Ok(false)) => tracing::info!("SIGHUP: the TLS certificate runs already"),
+                Some(Ok(false)) => tracing::info!("SIGHUP: the TLS certificate is already active"),
                 Some(Err(error)) => tracing::error!(%error, "SIGHUP: the TLS certificate was refused"),
             }
         }

@@ -42,7 +42,7 @@ pub const MAX_DAYS: u32 = 36_500;
 
 /// Why a gate in production without `allowed_hosts` is refused.
 pub const HOSTS_ARE_NEEDED: &str =
-    "production needs `allowed_hosts`: whom Console is must not be the caller's choice";
+    "production requires `allowed_hosts`: the caller must not choose Console's host name";
 
 impl Settings {
     /// Whether this is production and any Host would do.

@@ -415,7 +415,7 @@ def redirects(app: Any, rule: Any) -> Any:
     if not app.url_map.redirect_defaults:
         return None
     if rule.alias:
-        return "to the rule that it is an alias of"
+        return "to the rule that it aliases"
     for other in app.url_map.iter_rules(rule.endpoint):
         if other is rule:
             break

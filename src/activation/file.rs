@@ -93,7 +93,7 @@ fn read(path: &Path) -> Reading {
     };
     // Opening a pipe would wait for somebody who writes to it.
     let text = if !kind.is_file() || kind.len() > MOST_BYTES {
-        Err(std::io::Error::other("it is no regular file of at most 64 MiB"))
+        Err(std::io::Error::other("it is not a regular file of at most 64 MiB"))
     } else {
         std::fs::read_to_string(path).and_then(without_nul)
     };
@@ -104,6 +104,6 @@ fn read(path: &Path) -> Reading {
 fn without_nul(text: String) -> std::io::Result<String> {
     let Some(place) = text.find('\0') else { return Ok(text) };
     let line = text[..place].matches('\n').count() + 1;
-    let why = format!("line {line} holds a NUL byte; save the file as plain UTF-8");
+    let why = format!("line {line} contains a NUL byte; save the file as plain UTF-8");
     Err(std::io::Error::new(ErrorKind::InvalidData, why))
 }

@@ -51,7 +51,10 @@ impl Presence {
             }
             Err(error) => {
                 if !self.is_failing {
-                    tracing::warn!(%error, "what this gate runs could not be reported: `rollback` cannot see it");
+                    tracing::warn!(
+                        %error,
+                        "the gate could not report its running mapping: `rollback` cannot see this gate"
+                    );
                 }
                 self.is_failing = true;
             }
@@ -80,7 +83,7 @@ impl Presence {
     /// Takes the report back.
     pub(super) async fn leave(&self) {
         if let Err(error) = self.store.stop_running(&self.instance).await {
-            tracing::warn!(%error, "the gate's report was not taken back; it runs out by itself");
+            tracing::warn!(%error, "the gate's report was not withdrawn; it will expire");
         }
     }
 }

@@ -76,7 +76,7 @@ impl Refresher {
                 // That says nothing about the file, and the next look comes soon.
                 let told = error.to_string();
                 if self.troubles.database.as_ref() != Some(&told) {
-                    tracing::warn!(%error, "the mapping could not be looked at, and stays as it is");
+                    tracing::warn!(%error, "the mapping could not be checked; the running mapping stays");
                     self.troubles.database = Some(told);
                 }
             }
@@ -146,7 +146,10 @@ impl Refresher {
         let is_unsettled = since >= self.settling.time() + PATIENCE;
         if is_unsettled && !self.troubles.is_unsettled {
             let file = self.file.path().display();
-            tracing::warn!(%file, ?since, "the mapping file keeps changing and is not taken up until it stays the same");
+            tracing::warn!(
+                %file, ?since,
+                "the mapping file keeps changing; it is not activated until it stays the same"
+            );
         }
         self.troubles.is_unsettled = is_unsettled;
     }
@@ -164,7 +167,7 @@ impl Refresher {
             if !self.is_held || is_signal {
                 tracing::warn!(
                     %sha256, by = self.pin.by,
-                    "the mapping file is one that was rolled back and is not taken up: change it, or use `console-gate \
+                    "the mapping file was rolled back and is not activated: change it, or use `console-gate \
                      rollback --release`"
                 );
             }
@@ -174,7 +177,7 @@ impl Refresher {
         }
         if sha256 == *self.holder.running().sha256() {
             if is_signal {
-                tracing::info!("SIGHUP: the mapping file runs already");
+                tracing::info!("SIGHUP: the mapping file is already active");
             }
         } else {
             match checked(self.file.path().display().to_string().as_str(), text, self.store()).await {
@@ -220,7 +223,7 @@ impl Refresher {
     ) -> Result<(), StoreError> {
         let content = &seen.stamp.content;
         let news = Refusal::news(self.troubles.file.take(), content, error, || {
-            self.tell_refusal(error, "the mapping file was refused and the running mapping stays");
+            self.tell_refusal(error, "the mapping file was refused; the running mapping stays");
         });
         let refusal = self.troubles.file.insert(news);
         if *trigger == Trigger::Signal {
@@ -244,10 +247,7 @@ impl Refresher {
         trigger: &Trigger,
     ) -> Result<(), StoreError> {
         let news = Refusal::news(self.troubles.pin.take(), sha256, error, || {
-            self.tell_refusal(
-                error,
-                "the mapping that was rolled back to is refused and the running mapping stays",
-            );
+            self.tell_refusal(error, "the mapping of the rollback was refused; the running mapping stays");
         });
         let refusal = self.troubles.pin.insert(news);
         // A text that is not kept cannot be recorded under its hash.

@@ -95,7 +95,7 @@ impl First {
         let latest = store.latest_activation().await?;
         match &pin.sha256 {
             Some(target) if latest.is_some_and(|latest| latest.sha256 == target.as_str()) => {
-                tracing::error!(%error, "the mapping file cannot be used; the rollback that was in force last stays in force");
+                tracing::error!(%error, "the mapping file cannot be used; the last rollback stays in force");
                 First::pinned(target, pin, store).await
             }
             _ => Err(error),

@@ -162,9 +162,9 @@ async fn answered(gate: &Gate, moment: &Moment, question: &Question) -> Result<D
 async fn in_time<T>(gate: &Gate, asked: impl Future<Output = Result<T, AccessError>>) -> Result<T, Problem> {
     let limit = gate.options.decision_time;
     timeout(limit, asked).await.unwrap_or(Err(AccessError::Late(limit))).map_err(|error| {
-        tracing::error!(%error, "an evaluation was not possible");
+        tracing::error!(%error, "an access evaluation failed");
         counter!("gate_evaluations_total", "decision" => "unavailable").increment(1);
-        Problem::unavailable("the gate cannot decide right now: take it for a no")
+        Problem::unavailable("the gate cannot check access right now: treat this as a denial")
     })
 }
 
@@ -174,7 +174,7 @@ fn parsed<T: for<'de> Deserialize<'de>>(body: Result<Bytes, BytesRejection>) -> 
 }
 
 fn too_large() -> Problem {
-    Problem::too_large(format!("at most {MOST_QUESTIONS} questions and {MOST_BYTES} bytes in one request"))
+    Problem::too_large(format!("at most {MOST_QUESTIONS} evaluations and {MOST_BYTES} bytes per request"))
 }
 
 /// The caller's X-Request-ID comes back with every answer (Authorization API 1.0, "Request Identification").

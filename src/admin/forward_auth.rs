@@ -70,11 +70,11 @@ fn asked(headers: &HeaderMap) -> Result<(Front, Vec<u8>), &'static str> {
     let forwarded = request_line(headers, "x-forwarded-method", "x-forwarded-uri")?;
     let (front, line, host) = match (original, forwarded) {
         (Some(original), Some(forwarded)) if original != forwarded => {
-            return Err("the proxy's fields name two different requests");
+            return Err("the proxy's header fields describe two different requests");
         }
         (Some(line), _) => (Front::Nginx, line, "host"),
         (None, Some(line)) => (Front::Forwarding, line, "x-forwarded-host"),
-        (None, None) => return Err("the proxy's fields do not say which request this is about"),
+        (None, None) => return Err("the proxy's header fields do not describe the original request"),
     };
     let mut head = [line.method.as_bytes(), b" ", line.target.as_bytes(), b" HTTP/1.1\r\n"].concat();
     let mut write = |name: &str, value: &HeaderValue| {
@@ -98,7 +98,7 @@ fn request_line<'h>(
     match (single(headers, method)?, single(headers, target)?) {
         (Some(method), Some(target)) => Ok(Some(RequestLine { method, target })),
         (None, None) => Ok(None),
-        _ => Err("the proxy's fields name a method without a target, or a target without a method"),
+        _ => Err("the proxy's header fields give a method without a target, or a target without a method"),
     }
 }
 
@@ -106,7 +106,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderVal
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err("a field of the proxy's is repeated"),
+        _ => Err("one of the proxy's header fields is repeated"),
     }
 }
 

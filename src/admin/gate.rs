@@ -36,6 +36,6 @@ fn bad_query(rejection: &QueryRejection) -> Problem {
 
 /// 503, and a line in the log that says why.
 fn unavailable(error: &dyn std::error::Error) -> Problem {
-    tracing::error!(%error, "a question about the gate could not be answered");
-    Problem::unavailable("the database did not answer; ask again")
+    tracing::error!(%error, "an API request about the gate failed");
+    Problem::unavailable("the database did not answer; try again")
 }

@@ -75,7 +75,7 @@ impl Ingest {
     async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
         let source = self.sources.identify(headers).await?;
         let body: Value =
-            serde_json::from_slice(body).map_err(|_| Problem::bad_request("the body is no JSON"))?;
+            serde_json::from_slice(body).map_err(|_| Problem::bad_request("the body is not valid JSON"))?;
         let events = match body.get("events") {
             Some(Value::Array(events)) if events.len() <= MOST_EVENTS => events.as_slice(),
             Some(Value::Array(_)) => return Err(too_large()),
@@ -121,16 +121,17 @@ pub async fn post(
 }
 
 fn too_large() -> Problem {
-    Problem::too_large(format!("at most {MOST_EVENTS} events and {MOST_BYTES} bytes in one request"))
+    Problem::too_large(format!("at most {MOST_EVENTS} events and {MOST_BYTES} bytes per request"))
 }
 
 /// What is wrong with which field (a JSON pointer, RFC 6901).
 fn unsound(errors: Vec<Value>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Unsound events", "no event was taken").with_errors(errors)
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid events", "no event was accepted")
+        .with_errors(errors)
 }
 
 fn conflict(id: uuid::Uuid) -> Problem {
-    Problem::new(StatusCode::CONFLICT, "Conflict", format!("the id {id} is another event's already"))
+    Problem::new(StatusCode::CONFLICT, "Conflict", format!("the id {id} already belongs to another event"))
 }
 
 fn unavailable() -> Problem {

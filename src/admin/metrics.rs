@@ -26,79 +26,82 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .install_recorder()?;
-    describe_counter!("gate_requests_total", "requests, by what became of them");
+    describe_counter!("gate_requests_total", "requests, by outcome");
     describe_counter!("gate_denials_total", "audited denials, by reason");
     describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
-    describe_counter!("gate_unavailable_total", "decisions that were not possible and were answered 503");
+    describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
     describe_counter!("gate_unmapped_total", "requests that no row of the mapping covers");
-    describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all who waited");
+    describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests");
     describe_gauge!(
         "gate_push_trusted",
-        "1 while pushed knowledge may be trusted, 0 while push is strict; absent where no row asked for push"
+        "1 while pushed state is trusted, 0 while push rows are read as strict; absent if no row uses push"
     );
-    describe_counter!("gate_push_reconnects_total", "times that the connection which listens was given up");
-    describe_counter!("gate_access_hits_total", "access resolutions that a cached answer was current for");
-    describe_counter!("gate_access_loads_total", "access resolutions that the cache did not have");
+    describe_counter!("gate_push_reconnects_total", "reconnects of the connection that receives changes");
+    describe_counter!("gate_access_hits_total", "access resolutions answered from the cache");
+    describe_counter!("gate_access_loads_total", "access resolutions loaded from the database");
     describe_counter!(
         "gate_token_lookups_refused_total",
-        "requests with a token that nobody is known to have, over the number that may wait to be looked up"
+        "requests with an unknown token that exceeded the limit of waiting look-ups"
     );
     describe_counter!(
         "gate_unusable_rows_total",
-        "rows of the access tables that grant nothing because they cannot be read, each time one is read, by kind"
+        "reads of unusable rows of the access tables, which grant nothing, by kind"
     );
-    describe_counter!("gate_epoch_went_back_total", "times that the database was older than before");
-    describe_counter!("gate_drift_total", "disagreements of the two gates in shadow mode");
+    describe_counter!("gate_epoch_went_back_total", "times that the database went back to an older state");
+    describe_counter!("gate_drift_total", "disagreements between the legacy gate and V2 in shadow mode");
     describe_counter!("gate_drift_lost_total", "occurrences of disagreements that were lost");
-    describe_counter!("gate_decisions_lost_total", "requests that the decision log lost");
+    describe_counter!("gate_decisions_lost_total", "requests missing from the decision log");
     describe_gauge!(
         "gate_evidence_behind_seconds",
-        "how long ago everything was written that there was to write, by kind"
+        "time since all evidence was last written to the database, by kind"
     );
-    describe_counter!("gate_sentry_reports_total", "reports to the error tracker, by what became of them");
+    describe_counter!("gate_sentry_reports_total", "reports to the error tracker, by outcome");
     describe_counter!("gate_audit_failures_total", "audit rows that were not durable in time");
     describe_counter!("gate_audit_spooled_total", "audit rows that went to the spool");
-    describe_counter!("gate_audit_replayed_total", "audit rows of the spool that the database has now");
-    describe_counter!("gate_audit_spool_damaged_total", "lines of a spool that were torn or altered");
-    describe_counter!("gate_audit_refused_total", "audit rows that the database refuses for what they say");
+    describe_counter!("gate_audit_replayed_total", "audit rows replayed from the spool into the database");
+    describe_counter!("gate_audit_spool_damaged_total", "lines of a spool that were incomplete or altered");
     describe_counter!(
-        "gate_erasures_total",
-        "admins that were erased from the audit after their row was deleted"
+        "gate_audit_refused_total",
+        "audit rows that the database refuses because of their content"
     );
-    describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by what became of them");
-    describe_gauge!("gate_audit_spool_bytes", "bytes of the spool that the database does not have yet");
+    describe_counter!("gate_erasures_total", "admins erased from the audit after their row was deleted");
+    describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by outcome");
+    describe_gauge!("gate_audit_spool_bytes", "bytes in the spool that are not in the database yet");
     describe_counter!("gate_ingested_events_total", "customers' events that services reported, by service");
-    describe_counter!("gate_evaluations_total", "questions of other services, by the answer");
-    describe_counter!("gate_forward_auth_total", "requests that a proxy in front asked about, by the ruling");
-    describe_counter!("gate_mapping_reloads_total", "mapping files taken up or refused");
-    describe_counter!("gate_mapping_looks_total", "looks at the mapping file and at the rollback in force");
+    describe_counter!("gate_evaluations_total", "AuthZEN evaluations, by decision");
+    describe_counter!("gate_forward_auth_total", "forward-auth requests, by outcome");
+    describe_counter!("gate_mapping_reloads_total", "mapping files activated or refused");
+    describe_counter!("gate_mapping_looks_total", "checks of the mapping file and the rollback in force");
     describe_gauge!(
         "gate_mapping_file_changing_seconds",
-        "for how long the mapping file has not stayed the same; it is not taken up meanwhile"
+        "how long the mapping file has kept changing; it is not activated meanwhile"
     );
-    describe_gauge!("gate_mapping_pinned", "1 while a rollback rules here instead of the file");
+    describe_gauge!("gate_mapping_pinned", "1 while a rollback is in force here instead of the file");
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
-    describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by what became of them");
-    describe_counter!("gate_tls_reloads_total", "TLS certificates taken up or refused after the first");
+    describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by outcome");
+    describe_counter!("gate_tls_reloads_total", "TLS certificates activated or refused after the first");
     describe_gauge!(
         "gate_tls_certificate_expiry_seconds",
         "when the running certificate expires, as a Unix time"
     );
-    describe_gauge!("gate_mapping_info", "1 for the mapping that runs");
-    describe_gauge!("gate_upstream_healthy", "1 for a server of which an address answered its last check");
+    describe_gauge!("gate_mapping_info", "1 for the running mapping");
     describe_gauge!(
-        "gate_upstream_addresses",
-        "addresses of a server, by whether they answered their last check"
+        "gate_upstream_healthy",
+        "1 for a server with an address that passed its last health check"
     );
+    describe_gauge!("gate_upstream_addresses", "addresses of a server, by result of their last health check");
     describe_gauge!(
         "gate_clock_ahead_seconds",
-        "by how much the time by which things expire is ahead of the machine's clock"
+        "how far the time used for expiry is ahead of the machine's clock"
     );
-    describe_histogram!("gate_decision_seconds", "from a request's head to its decision, audit included");
-    describe_histogram!("gate_request_seconds", "from a request's head to the end of its answer");
-    describe_histogram!("gate_epoch_read_seconds", "one read of the epoch");
-    describe_histogram!("gate_audit_write_seconds", "from a denial to its durable row");
+    describe_histogram!(
+        "gate_decision_seconds",
+        "time from a request's head to its decision, audit included"
+    );
+    describe_histogram!("gate_request_seconds", "time from a request's head to the end of its response");
+    describe_histogram!("gate_epoch_read_seconds", "time of one read of the epoch");
+    describe_histogram!("gate_audit_write_seconds", "time from a denial to its durable row");
     for outcome in
         ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable", "failed"]
     {

@@ -29,7 +29,7 @@ impl Problem {
 
     /// 401: no token, or none that stands.
     pub fn unauthorized() -> Problem {
-        let detail = "a live service token is needed: Authorization: Bearer ...";
+        let detail = "an active service token is required: Authorization: Bearer ...";
         Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
     }
 
@@ -45,7 +45,7 @@ impl Problem {
 
     /// 429: wait for so many seconds.
     pub fn too_many(seconds: u64) -> Problem {
-        let detail = format!("this token has asked for more than it may; wait for {seconds} s");
+        let detail = format!("this token exceeded its rate limit; wait {seconds} s");
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", detail);
         Problem { retry_after: Some(seconds), ..problem }
     }

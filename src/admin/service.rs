@@ -48,8 +48,8 @@ impl Services {
             .ok_or_else(Problem::unauthorized)?;
         let subject = Subject::Machine(digest);
         let away = |error| {
-            tracing::error!(%error, "a service could not be looked up");
-            Problem::unavailable("who asks could not be looked up; ask again")
+            tracing::error!(%error, "a service token could not be looked up");
+            Problem::unavailable("the token could not be looked up; try again")
         };
         let control = self.access.observe(Freshness::Strict).await.map_err(away)?;
         let access = self.access.resolve(&subject, control.epoch).await.map_err(away)?;

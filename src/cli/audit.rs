@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::{Common, Finding, with_store};
 
-/// Look at the audit log, prove that nobody changed it, take it elsewhere
+/// Read, verify and export the audit log
 #[derive(Debug, Args)]
 pub(super) struct Audit {
     #[command(subcommand)]
@@ -17,17 +17,14 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print the newest rows as JSON lines, the oldest of them first
+    /// Print the newest rows as JSON lines, oldest first
     Tail {
-        /// How many
+        /// The maximum number of rows
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Check that every row is as it was sealed and none is missing
     Verify(verify::Verify),
-    /// Print the rows of a time as CSV or JSON lines
     Export(export::Export),
-    /// Take what is personal of an admin out of every row
     Erase(erase::Erase),
 }
 

@@ -23,29 +23,30 @@ use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 use super::{Common, with_store};
 use crate::settings::Settings;
 
-/// Check a mapping file, as `nginx -t` does: mistakes, roles that the database does not have, and what is worth a look
+/// Validate a mapping file, like `nginx -t`
 ///
-/// Exit code 1 says that there is an error or a warning, 2 that the file or the database could not be read.
+/// Reports errors, roles that the database does not have, and warnings worth reviewing. Exits 1 if there is an error or
+/// a warning, 2 if the file or the database could not be read.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The file; without it, the one that the settings name
+    /// The mapping file; without it, the one from the settings
     file: Option<PathBuf>,
-    /// Do not hold it against the roles in the database
+    /// Do not compare with the roles in the database
     #[arg(long)]
     offline: bool,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// The least level that makes the exit code 1
+    /// The lowest level of a finding that exits 1
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "warning")]
     deny: Level,
-    /// Print every row as it decides, too
+    /// Also print every row as it decides
     #[arg(short = 'T', long)]
     table: bool,
-    /// Write into the file how many rows it has (`rows = N`), so that a copy of it that was cut short is refused
+    /// Write the number of rows into the file (`rows = N`), so that a truncated copy is refused
     #[arg(long)]
     fix: bool,
-    /// Only list the kinds of findings
+    /// List every kind of finding and exit
     #[arg(long, conflicts_with_all = ["file", "offline", "format", "deny", "table", "fix"])]
     list: bool,
 }
@@ -56,7 +57,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::Fin
         return Ok(super::Finding::Clean);
     }
     if command.table && command.format == Format::Sarif {
-        anyhow::bail!("SARIF has no place for the table: use `--format text` or `--format json`");
+        anyhow::bail!("SARIF cannot represent the table: use `--format text` or `--format json`");
     }
     let settings = common.settings()?;
     let file = command.file.clone().unwrap_or_else(|| settings.mapping.file.clone());

@@ -20,7 +20,7 @@ pub(super) async fn keep(settings: &Settings, store: &SharedStore, notary: &Nota
     match control_watch::checkpoint(store.as_ref(), notary.keys(), chrono::Utc::now()).await {
         Ok(Some(checkpoint)) => keep_everywhere(audit, &checkpoint).await,
         Ok(None) => {}
-        Err(error) => warn("nowhere", &error.to_string()),
+        Err(error) => warn("", &error.to_string()),
     }
 }
 
@@ -32,12 +32,12 @@ async fn keep_everywhere(audit: &Audit, checkpoint: &Checkpoint) {
             Err(error) => Err(error),
         };
         if let Err(error) = kept {
-            warn(&format!("not in {name}"), &format!("{error:#}"));
+            warn(&format!(" to {name}"), &format!("{error:#}"));
         }
     }
     if let Some(file) = audit.checkpoint_file.as_ref().filter(|file| !was_there && file.exists()) {
         eprintln!(
-            "console-gate: note: {} was not on this machine and is now. Where gates keep theirs on another one, give \
+            "console-gate: note: {} was created on this machine. If the gates keep theirs on another machine, give \
              `console-gate audit verify` both",
             file.display()
         );
@@ -46,7 +46,7 @@ async fn keep_everywhere(audit: &Audit, checkpoint: &Checkpoint) {
 
 fn warn(place: &str, cause: &str) {
     eprintln!(
-        "console-gate: warning: what was recorded has a checkpoint {place}: {cause}. Until a gate keeps one there, which \
-         each does within a minute, who can write to the database can take the record out unseen"
+        "console-gate: warning: the checkpoint of this change was not written{place}: {cause}. Until a gate writes one \
+         there (each does within a minute), someone who can write to the database could remove the record unnoticed"
     );
 }

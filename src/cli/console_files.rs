@@ -33,7 +33,7 @@ pub(super) fn console_source(folder: &Path, names: Names) -> anyhow::Result<Cons
     let mut paths = Vec::new();
     collect(folder, &mut paths)?;
     if paths.is_empty() {
-        bail!("`{name}` holds no Python file");
+        bail!("`{name}` does not contain a Python file");
     }
     let files: Vec<PythonFile> =
         paths.iter().map(|path| read_file(folder, path, names)).collect::<anyhow::Result<_>>()?;
@@ -53,7 +53,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
             paths.push(entry.path());
         }
         if paths.len() > MAX_FILES {
-            bail!("more than {MAX_FILES} Python files: this is not Console's source alone");
+            bail!("more than {MAX_FILES} Python files: this is more than Console's source");
         }
     }
     paths.sort_unstable();

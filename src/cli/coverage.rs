@@ -23,22 +23,23 @@ use super::findings::{outcome, print_findings};
 use super::{Common, Finding as Outcome, with_store};
 use crate::settings::{MAX_DAYS, Settings};
 
-/// Compare Console's routes with the mapping: routes without a row, rows without a route, methods, converters, hosts
+/// Compare Console's routes with the mapping
 ///
-/// The routes are what Flask lists, what the source declares, or both. Notes alone are no findings for the exit code.
+/// Reports routes without a row, rows without a route, and differing methods, converters and hosts. The routes come
+/// from a list by Flask, from the source, or from both. Exits 1 on errors or warnings; notes do not count.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("routes").required(true).multiple(true).args(["flask_routes", "console_src", "hits"])))]
 pub(super) struct Coverage {
-    /// What deploy/flask/dump_routes.py writes, or the output of `flask routes`, which says less
+    /// The output of deploy/flask/dump_routes.py, or of `flask routes`, which has less information
     #[arg(long, value_name = "FILE")]
     flask_routes: Option<PathBuf>,
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: Option<PathBuf>,
-    /// And the paths that no row covers and that were asked for in so many days, from the decision log
+    /// Also list requests of the last DAYS days that no row covers, from the decision log
     #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
     hits: Option<u32>,
-    /// Who reads the findings
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -20,13 +20,13 @@ use crate::settings::secrets::Secrets;
 use crate::store::SharedStore;
 use crate::store::control::RBAC_V2_FLAG;
 
-/// Everything on one port with no set-up
+/// Run a complete demo without set-up
 ///
-/// A gate with SQLite in a temporary folder, the seeded roles, one admin for each group and each legacy role, and a
-/// stand-in Console. Prints links and curl lines to try. Ctrl-C ends it and removes the folder.
+/// Starts a gate with SQLite in a temporary folder, the seeded roles, one admin for each group and each legacy role,
+/// and a stand-in Console. Prints links and curl commands to try. Ctrl-C ends it and removes the folder.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// The port that the gate listens on
+    /// The port of the gate
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// The port of /healthz, /readyz and /metrics
@@ -162,15 +162,15 @@ fn guide(demo: &Demo, folder: &Folder, personas: &[Persona]) -> String {
         "\n\
 console-gate demo. Click through it:
 
-    {gate}/auth/home        {people} people to log in as, and every route with what became of it
+    {gate}/auth/home        {people} people to log in as, and every route with who decides it
     {admin}/readyz    {admin}/metrics
 
 Or with curl, one by one:
 
-    # Nobody: 302 to the login page.
+    # Not logged in: 302 to the login page.
     curl -si {gate}/console/waitlist | head -1
 
-    # Log in as somebody of the support team; S1 is enforced by V2, and console-user is enough: 200.
+    # Log in as a member of the support team; V2 is enforced for S1, and console-user is enough: 200.
     curl -s -o /dev/null -c {jar} -d as=in-raxx-support-team {gate}/auth/login
     curl -si -b {jar} {gate}/console/status | head -1
 
@@ -182,7 +182,7 @@ Or with curl, one by one:
     sed -i 's/^S1 = \"v2\"/S1 = \"legacy\"/' {place}/routes.toml && sleep 2
     curl -si -b {jar} {gate}/console/status | head -1
 
-    # Roll back to the mapping before: 200 again. Then see what was activated.
+    # Roll back to the previous mapping: 200 again. Then list what was activated.
     {command} rollback --yes
     curl -si -b {jar} {gate}/console/status | head -1
     {command} history
@@ -191,7 +191,7 @@ Or with curl, one by one:
     {command} flag rbac-v2 off
     curl -si -b {jar} {gate}/console/status | head -1
 
-    # All of it is on record, and nobody changed the record since.
+    # All of this is in the audit log, and no one has changed it since.
     {command} audit verify
 
     # The README's section \"Cut over one cluster\", in another terminal:

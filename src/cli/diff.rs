@@ -15,31 +15,31 @@ use workbench::report::{self, Format, Level, Place, sarif};
 use super::{Common, Finding, with_store};
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
-/// Say who gains and who loses which route, before a mapping is swapped
+/// Show who gains and loses which route before you change the mapping
 ///
-/// By admin and machine (from the database), by legacy role and by group, with the grants behind each gain. A cluster that
-/// changes its mode counts as a change of access: `diff routes.toml --cluster S3=v2` says what happens if S3 goes V2.
-/// Exit code 1 says that somebody's access changes.
+/// Compares access by admin and machine (from the database), by legacy role and by group, with the grants behind each
+/// change. A new mode of a cluster counts: `diff routes.toml --cluster S3=v2` shows what happens if S3 switches to V2.
+/// Exits 1 if anyone's access changes.
 #[derive(Debug, Args)]
 pub(super) struct Diff {
-    /// The mapping as it is
+    /// The current mapping
     old: PathBuf,
-    /// The mapping as it shall be; without it, OLD with the clusters that `--cluster` flips
+    /// The new mapping; without it, OLD with the modes that `--cluster` sets
     #[arg(required_unless_present = "clusters")]
     new: Option<PathBuf>,
-    /// Another mode for a cluster of the new mapping: `S3=v2`; may be repeated
+    /// Set the mode of a cluster in the new mapping: `S3=v2`; may be repeated
     #[arg(id = "clusters", long = "cluster", value_name = "CLUSTER=MODE", value_parser = cluster)]
     clusters: Vec<(String, ClusterMode)>,
-    /// Take roles and groups from this file instead of the database; no admins then
+    /// Read roles and groups from this file instead of the database; admins are then not compared
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// In which groups the holders of a legacy role are: `superadmin=raxx-platform-admins,...`; a role may be repeated
+    /// The groups of the admins with a legacy role: `superadmin=raxx-platform-admins,...`; a role may be repeated
     #[arg(long, value_name = "ROLE=GROUP", value_delimiter = ',')]
     legacy_as: Vec<LegacyAsArgument>,
-    /// `FLAG_RBAC_V2` as it is taken to be
+    /// The state of `FLAG_RBAC_V2` to assume
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = clap::ArgAction::Set)]
     flag: bool,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -63,7 +63,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
             Registry { catalog, people: Vec::new() }
         }
         None => with_store(&settings, async |store| Ok(Registry::read(&store, chrono::Utc::now()).await?))
-            .context("cannot read who there is (use --seed to compare without a database)")?,
+            .context("cannot read admins and grants (use --seed to compare without a database)")?,
     };
     let legacy_as = legacy_as(&command.legacy_as, &registry.catalog)?;
     let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[&old, &new]);

@@ -17,18 +17,17 @@ use crate::facts::{self, Running};
 use crate::settings::Settings;
 use crate::store::SharedStore;
 
-/// List where the legacy gate and V2 disagreed in shadow mode, explain it, sign it off
+/// List where the legacy gate and V2 disagreed in shadow mode
 ///
-/// Who would newly be denied or allowed if the cluster went V2, where, why, how often, first and last seen; the latest
-/// first. What has been signed off is left out, until the mapping asks for something else on the row or the caller holds
-/// something else. Evidence that was lost of late is told as well. Exit code 1 says that something is listed, so that a
-/// promotion can be held.
+/// Shows who would newly be denied or allowed if the cluster switched to V2: where, why, how often, first and last
+/// seen; latest first. Signed-off disagreements are hidden until the row or the caller's grants change. Recently lost
+/// evidence is reported too. Exits 1 if anything is listed, so that CI can block a promotion.
 #[derive(Debug, Args)]
 pub(super) struct Drift {
     /// Only this cluster
     #[arg(long)]
     cluster: Option<String>,
-    /// Only this row, as the mapping writes it: `GET /console/flags/`
+    /// Only this row, as written in the mapping: `GET /console/flags/`
     #[arg(long)]
     route: Option<String>,
     /// Only this admin or machine token
@@ -37,31 +36,31 @@ pub(super) struct Drift {
     /// Only this direction
     #[arg(long, value_enum)]
     direction: Option<Direction>,
-    /// What has been signed off too
+    /// Include signed-off disagreements
     #[arg(long)]
     all: bool,
-    /// Why one disagreement is there, and what would end it; its id may be cut short
+    /// Explain one disagreement and show what would end it; the beginning of its id is enough
     #[arg(long, value_name = "ID", conflicts_with_all = ["sign_off", "withdraw"])]
     explain: Option<String>,
-    /// Sign one disagreement off: it is as it should be
+    /// Sign off one disagreement as intended
     #[arg(long, value_name = "ID", requires = "reason", conflicts_with = "withdraw")]
     sign_off: Option<String>,
-    /// Why it is as it should be; it is recorded
+    /// Why the disagreement is intended; this is recorded
     #[arg(long, requires = "sign_off", value_parser = reason)]
     reason: Option<String>,
-    /// Take a sign-off back
+    /// Withdraw a sign-off
     #[arg(long, value_name = "ID")]
     withdraw: Option<String>,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Direction {
-    /// Those who are let in today and would not be
+    /// Callers who are allowed today and would be denied
     Deny,
-    /// Those who are kept out today and would not be
+    /// Callers who are denied today and would be allowed
     Allow,
 }
 
@@ -76,7 +75,7 @@ impl From<Direction> for decision::Direction {
 
 fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.is_empty() { Err("say why".into()) } else { Ok(text.to_owned()) }
+    if text.is_empty() { Err("give a reason".into()) } else { Ok(text.to_owned()) }
 }
 
 pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Finding> {
@@ -158,8 +157,8 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Findi
         store.sign_off(&sign_off, &notary.note(event.into_record(present.now))).await?;
         let Key { route, actor_kind, actor_id, .. } = &drift.key;
         let told = format!(
-            "{} is signed off: {} {actor_id} on `{route}`. It ends when the row asks for something else or {actor_id} \
-             holds something else.",
+            "{} is signed off: {} {actor_id} on `{route}`. It ends when the row's requirement or the grants of \
+             {actor_id} change.",
             drift.id,
             actor_kind.word()
         );

@@ -26,28 +26,29 @@ use crate::freshness::{AccessResolver, Posture};
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
 
-/// Say which row decides a request and why, which gate is in force, and what becomes of somebody who sends it
+/// Explain how a request is decided
 ///
-/// Of the mapping that the gates on this database run; with `--mapping FILE`, of that file.
+/// Shows which row decides it, which gate is in force, and the answer for a caller. Uses the mapping that the gates on
+/// this database run; with `--mapping FILE`, that file.
 ///
-/// Of an admin it says by which grants they pass, or what is missing and which grants would be enough. Exit code 1 says
-/// that the request would not pass; of a row that looks at the body, that there is a body with which it would not.
+/// For a caller, shows the grants that give access, or what is missing and which grants would be enough. Exits 1 if the
+/// request would be denied or, for a row that reads the body, if it would be denied with some body.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The request's method
     method: String,
     /// The request's path, as a browser would send it
     path: String,
-    /// The id of an admin
+    /// Decide for the admin with this id
     #[arg(id = "as", long = "as", value_name = "ADMIN", group = "asker")]
     asked: Option<String>,
-    /// Imagine a member of this group, and of no other
+    /// Decide for a hypothetical member of only this group
     #[arg(long, value_name = "GROUP", group = "asker")]
     group: Option<String>,
-    /// Imagine somebody who holds this legacy role, and is in no group
+    /// Decide for a hypothetical caller with this legacy role and no group
     #[arg(long, value_name = "ROLE", group = "asker", value_parser = legacy_role)]
     legacy_role: Option<LegacyRole>,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
 }
@@ -73,8 +74,8 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding>
     Ok(if explanation.passes() == Some(false) { Finding::Findings } else { Finding::Clean })
 }
 
-/// What is explained, and what it is called: the file, where it was named or runs; else what the gates on this database run,
-/// as after a rollback.
+/// What is explained, and what it is called: the file, where it was named or runs; else what the gates on this database
+/// run, as after a rollback.
 async fn subject(
     store: &SharedStore,
     settings: &Settings,
@@ -157,7 +158,7 @@ impl Known {
                 return Ok(Known { control, registry, access });
             }
         }
-        anyhow::bail!("the access tables changed each time while they were read: try again")
+        anyhow::bail!("the access tables kept changing while they were read: try again")
     }
 
     /// About whom it is asked.

@@ -8,20 +8,22 @@ use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_s
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
 
-/// Flip the kill-switch, live, in every gate on this database
+/// Show or set the kill-switch
+///
+/// A change takes effect at once, in every gate on this database.
 #[derive(Debug, Args)]
 pub(super) struct Flag {
-    /// Which flag
+    /// The flag
     #[arg(value_enum)]
     name: Name,
-    /// What to do with it
+    /// Set it on or off, or show it
     #[arg(value_enum)]
     action: Action,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Name {
-    /// FLAG_RBAC_V2: off puts every route on its legacy gate at once
+    /// FLAG_RBAC_V2: off returns every route to its legacy gate at once
     RbacV2,
 }
 
@@ -64,7 +66,7 @@ fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
         let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled, by: operator() };
         store.set_rbac_v2(enabled, &operator(), now, &notary.note(event.into_record(now))).await?;
         checkpoint::keep(settings, &store, &notary).await;
-        let state = if enabled { "on" } else { "off: every route is on its legacy gate" };
+        let state = if enabled { "on" } else { "off: the legacy gate decides every route" };
         announce(format_args!("{RBAC_V2_FLAG} is {state}"));
         wait_and_tell(store).await?;
         Ok(Finding::Clean)

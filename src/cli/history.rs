@@ -12,16 +12,16 @@ use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
 
-/// List activated and refused mappings, the latest first, with what each changed and by whom
+/// List activated and refused mappings
 ///
-/// Above them, a rollback that is in force and the gates that it holds. What a step changed is told for the people and
-/// grants of today.
+/// Lists the latest first, with what each changed and who activated it. Above the list is the rollback in force, if
+/// any, and the gates that follow it. What a mapping changed is computed with today's admins and grants.
 #[derive(Debug, Args)]
 pub(super) struct History {
-    /// How many
+    /// The maximum number of entries
     #[arg(long, default_value_t = 20)]
     limit: u32,
-    /// Show one step in full: the beginning of the SHA-256 of the mapping that it activated
+    /// Show one change in full: give the beginning of the SHA-256 of the mapping that it activated
     #[arg(long, value_name = "SHA")]
     show: Option<String>,
 }
@@ -70,8 +70,8 @@ async fn rollback(store: &SharedStore) -> anyhow::Result<Option<String>> {
     let held: Vec<&str> = held.map(|gate| gate.name.as_str()).collect();
     let place = match (held.as_slice(), gates.len()) {
         (_, 0) => "no gate is running".to_owned(),
-        ([], _) => "every gate's file is newer, and rules".to_owned(),
-        (held, all) => format!("it rules at {} of {all} gate(s), {}", held.len(), held.join(", ")),
+        ([], _) => "every gate's file is newer and in force".to_owned(),
+        (held, all) => format!("in force at {} of {all} gate(s), {}", held.len(), held.join(", ")),
     };
     let at = pin.at.format("%Y-%m-%d %H:%M:%SZ");
     Ok(Some(format!("rolled back to {} by {} on {at}: {place}", sha256.short(), pin.by)))
@@ -98,7 +98,7 @@ async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyh
     let sha256 = kept::beginning(store, beginning).await?;
     let step = store.latest_step_to(&sha256).await?;
     let Some(previous) = step.and_then(|activation| activation.previous_sha256) else {
-        println!("{} replaced nothing", sha256.short());
+        println!("{} did not replace a mapping", sha256.short());
         return Ok(());
     };
     let old = kept::mapping(store, &MappingSha256::new(previous)).await?;

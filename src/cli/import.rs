@@ -13,18 +13,19 @@ use super::Finding;
 use super::console_files::{Names, console_source};
 use super::lint::summary;
 
-/// Write a first mapping from Console's source: today's gates as they are, and no V2 role decided
+/// Write a first mapping from Console's source
 ///
-/// What no row can say is told on the error stream and stands in the file as a comment; the exit code is 1 then.
+/// The rows have today's legacy gates, and no V2 roles yet. What a row cannot express is printed on standard error and
+/// written as a comment; the exit code is then 1.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: PathBuf,
-    /// The file to write; without it, the mapping is printed
+    /// The output file; without it, the mapping is printed
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long, requires = "output")]
     force: bool,
 }
@@ -58,7 +59,7 @@ fn write(file: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     let opened = OpenOptions::new().write(true).create_new(true).open(&target);
     let mut opened = match opened {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && !force => {
-            bail!("`{}` is there already (use --force to replace it)", file.display())
+            bail!("`{}` already exists (use --force to replace it)", file.display())
         }
         other => other.with_context(context)?,
     };

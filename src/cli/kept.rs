@@ -18,14 +18,14 @@ pub(super) async fn beginning(store: &SharedStore, beginning: &str) -> anyhow::R
         [] => {
             anyhow::bail!("no activated mapping begins with `{beginning}`: `console-gate history` lists them")
         }
-        _ => anyhow::bail!("`{beginning}` begins more than one mapping: give more of it"),
+        _ => anyhow::bail!("more than one mapping begins with `{beginning}`: give more characters"),
     }
 }
 
 /// The mapping with this hash, as it is kept.
 pub(super) async fn mapping(store: &SharedStore, sha256: &MappingSha256) -> anyhow::Result<Mapping> {
     let text = store.mapping_text(sha256).await?;
-    let text = text.with_context(|| format!("the text of the mapping {sha256} is not kept"))?;
+    let text = text.with_context(|| format!("the text of the mapping {sha256} is not stored"))?;
     Ok(Mapping::parse(sha256.as_str(), &text)?)
 }
 

@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 
 use super::Finding;
 
-/// Print a fresh key, for CONSOLE_GATE_KEYS (HS256 and EdDSA alike) and for CONSOLE_GATE_AUDIT_KEYS
+/// Generate a key for CONSOLE_GATE_KEYS, CONSOLE_GATE_AUDIT_KEYS or CONSOLE_GATE_PROBE_KEYS
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
-    /// The key's id, by which Console finds it
+    /// The id of the key
     #[arg(long, default_value = "k1")]
     id: String,
 }
@@ -21,7 +21,7 @@ pub(super) fn run(command: &Keygen) -> anyhow::Result<Finding> {
     anyhow::ensure!(
         !command.id.is_empty()
             && command.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
-        "a key id is made of letters, digits, `-`, `_` and `.`"
+        "a key id consists of letters, digits, `-`, `_` and `.`"
     );
     println!("{}", *fresh_key(&command.id)?);
     Ok(Finding::Clean)

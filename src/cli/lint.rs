@@ -14,18 +14,19 @@ use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
 use super::{Common, Finding};
 
-/// Compare Console's `@require_role` sites with the mapping's `legacy` column
+/// Compare Console's `@require_role` sites with the mapping
 ///
-/// Finds the sites with a parser of Python, under every alias, and role checks within views.
+/// Compares their arguments with the `legacy` roles of the rows. Parses the Python source: finds `@require_role` under
+/// every alias, and role checks inside views.
 #[derive(Debug, Args)]
 pub(super) struct Lint {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: PathBuf,
-    /// After the cutover: every site that is left is a finding. Reads no mapping
+    /// After the cutover: report every remaining site, without reading a mapping (RV-14, see docs/background.md)
     #[arg(long)]
     fail_on_any: bool,
-    /// Who reads the findings
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -10,13 +10,13 @@ use super::{Common, Finding, announce, checkpoint, operator, with_notary};
 use crate::store::migrations::MigrationTerms;
 use crate::store::migrations::progress::{Progress, listed};
 
-/// Bring the database's schema up to date and say what was done
+/// Update the database schema and report what was done
 ///
-/// On Postgres it waits for locks in turns of half a second, so that Console's writers get through; the work itself takes
-/// as long as it takes. As the owner of Console's tables.
+/// On Postgres, run it as the owner of Console's tables. It waits for each lock half a second at a time, so that
+/// Console can write in between; once it has the lock, a migration is not limited in time.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
-    /// Seconds after which a migration that never got its lock is given up
+    /// Seconds to wait for a lock before giving up
     #[arg(long, default_value_t = 300)]
     patience: u64,
 }
@@ -34,7 +34,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Finding>
             checkpoint::keep(&settings, &store, &notary).await;
         }
         for table in &report.adopted_tables {
-            announce(format_args!("adopted  table {table}: it was here already and was left as it is"));
+            announce(format_args!("adopted  table {table}: it already existed and was not changed"));
         }
         for table in &report.created_tables {
             announce(format_args!("created  table {table}"));
@@ -43,7 +43,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Finding>
             announce(format_args!("applied  {migration}"));
         }
         announce(format_args!(
-            "{} migration(s) applied, {} had been applied before",
+            "{} migration(s) applied, {} already applied",
             report.applied.len(),
             report.already_applied
         ));

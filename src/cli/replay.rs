@@ -16,17 +16,17 @@ use super::{Common, Finding, TextOrJson, kept, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 
-/// Decide requests that were really made again, by a candidate mapping (`--mapping FILE`)
+/// Decide recorded requests again with a candidate mapping
 ///
-/// From the decision log of the gates on this database, with V2 in force and the grants of today. Bodies are not kept, nor who
-/// asked for paths without a row: what depends on them is told as what may be.
-/// Exit code 1 says that some would have ended otherwise because of the mapping, or may have.
+/// The candidate is `--mapping FILE`. Uses the decision log of the gates on this database, with V2 in force and today's
+/// grants. Bodies, and callers of unmapped paths, are not recorded: results that depend on them are reported as
+/// possible. Exits 1 if the mapping changes, or may change, the result of a request.
 #[derive(Debug, Args)]
 pub(super) struct ReplayCommand {
-    /// From this time on: `2026-11-01` or `2026-11-01T06:00:00Z`
+    /// Start of the period: `2026-11-01` or `2026-11-01T06:00:00Z`
     #[arg(long, value_parser = time)]
     since: DateTime<Utc>,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
 }
@@ -91,10 +91,10 @@ fn print_text(replay: &Replay, since: DateTime<Utc>) {
     );
     println!("{} newly allowed, {} newly denied", replay.newly(true), replay.newly(false));
     if replay.uncertain > 0 {
-        println!("{} that may end otherwise: it depends on what was not kept", replay.uncertain);
+        println!("{} may change: depends on data that is not recorded", replay.uncertain);
     }
     if replay.without_a_path > 0 {
-        println!("{} of them without a path, which cannot be asked about", replay.without_a_path);
+        println!("{} of them without a path, which cannot be replayed", replay.without_a_path);
     }
     replay.changed.iter().for_each(print_changed);
 }
@@ -108,9 +108,9 @@ fn print_changed(one: &Changed) {
         println!("    with {body}");
     }
     if one.depends_on_caller {
-        println!("    it depends on who asked: the path had no row, so it was not kept");
+        println!("    depends on the caller: the path had no row, so the caller was not recorded");
     }
     if one.because == Because::Grants {
-        println!("    because the grants or the switches have changed since, not the mapping");
+        println!("    because grants or flags have changed since, not because of the mapping");
     }
 }

@@ -11,13 +11,13 @@ use crate::store::retention::Cutoffs;
 const GRANTS_AUDIT: Months = Months::new(7 * 12);
 const TICKET_GRANTS: Months = Months::new(2 * 12);
 
-/// Remove what is old enough, and say what
+/// Delete records past their retention period
 ///
-/// Grants audit after seven years; ticket-scoped grants two years after they ended, to their archive; drift after the
-/// days that the settings say. What was removed is recorded. Meant for a timer, as the owner of the tables.
+/// Deletes grants audit rows after seven years, archives ticket-scoped grants two years after they ended, and deletes
+/// drift after `retention.drift_days`. The deletion is recorded. Run it from a timer, as the owner of the tables.
 #[derive(Debug, Args)]
 pub(super) struct Retention {
-    /// Only say what would be removed
+    /// Only report what would be deleted
     #[arg(long)]
     dry_run: bool,
 }
@@ -35,7 +35,7 @@ pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Findin
         let expired = store.expired(&cutoffs).await?;
         let would = if command.dry_run { "would be " } else { "" };
         announce(format_args!(
-            "{} row(s) of the grants audit from before {} {would}removed",
+            "{} row(s) of the grants audit from before {} {would}deleted",
             expired.grants_audit,
             cutoffs.grants_audit.date_naive()
         ));
@@ -45,7 +45,7 @@ pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Findin
             cutoffs.ticket_grants.date_naive()
         ));
         announce(format_args!(
-            "{} row(s) of drift from before {} {would}removed",
+            "{} row(s) of drift from before {} {would}deleted",
             expired.drift,
             cutoffs.drift.date_naive()
         ));

@@ -20,20 +20,21 @@ use crate::store::mappings::NewPin;
 /// Longer than the lease of a gate that is silent, and than any gate takes to look.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Activate an earlier mapping in every gate on this database, whatever its file says
+/// Activate an earlier mapping
 ///
-/// It first says who gains and loses what, and asks; with `--yes` it acts first. Then it waits for every gate and names
-/// those that do not follow: exit code 1. A gate does not pick its present file up again until it changes.
+/// Activates it in every gate on this database, regardless of its file. First shows who gains and loses access and asks
+/// for confirmation; with `--yes` it acts first. Then it waits for every gate, names those that do not follow, and
+/// exits 1 if there are any. A gate does not activate its current file again until that file changes.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The beginning of its SHA-256 (see `history`); without it, the one before the running one, or once more the one
-    /// that was rolled back to already
+    /// The beginning of the SHA-256 of the mapping (see `history`); without it, the mapping before the running one or, if
+    /// a rollback is in force, the same mapping again
     #[arg(long)]
     to: Option<String>,
-    /// Let the file rule again
+    /// End the rollback; each gate's file decides again
     #[arg(long, conflicts_with = "to")]
     release: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -60,7 +61,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding
         }
         let agreement = agreement::wait(&store, &goal, PATIENCE).await.with_context(|| {
             format!(
-                "{}, but it is not known which gates follow: ask `console-gate history`",
+                "{}, but which gates follow could not be determined: run `console-gate history`",
                 told::ordered(&goal)
             )
         })?;
@@ -82,15 +83,15 @@ async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Res
     store
         .set_pin(&new, &plan.files, &notary.note(event.into_record(at)))
         .await
-        .context("nothing was changed, or the database did not say whether it was")?;
+        .context("nothing was changed, or the database did not confirm the change")?;
     Ok(Goal { pin: new.id, mapping: new.sha256 })
 }
 
 /// Asks on the terminal. Where nobody sits, nobody can agree.
 fn agreed(out: &mut dyn Write) -> anyhow::Result<bool> {
     let stdin = io::stdin();
-    anyhow::ensure!(stdin.is_terminal(), "nobody can be asked here: say `--yes`");
-    write!(out, "Go on? [y/N] ").and_then(|()| out.flush()).context("nothing was changed")?;
+    anyhow::ensure!(stdin.is_terminal(), "cannot ask for confirmation without a terminal: use `--yes`");
+    write!(out, "Continue? [y/N] ").and_then(|()| out.flush()).context("nothing was changed")?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

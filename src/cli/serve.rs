@@ -14,10 +14,10 @@ use crate::settings::{HOSTS_ARE_NEEDED, Settings};
 /// Run the gate
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Take the listening sockets over from a running gate, to which SIGQUIT is sent then
+    /// Take over the listening sockets from a running gate; then send it SIGQUIT
     #[arg(long)]
     upgrade: bool,
-    /// How the log is written
+    /// The format of the log
     #[arg(long, env = "CONSOLE_GATE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 }

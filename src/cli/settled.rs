@@ -19,8 +19,8 @@ pub(super) async fn wait_and_tell(store: SharedStore) -> anyhow::Result<()> {
     // No gate may have a longer lease; the rest is for the database.
     let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
     let settled = Barrier::new(store, Arc::new(SystemClock)).settle_now(limit).await.context(
-        "the change is committed, but it is not known whether every gate acts on it yet; each does within its \
-         `max_staleness_ms`",
+        "the change is committed, but whether every gate applies it yet could not be determined; each does within \
+         its `max_staleness_ms`",
     )?;
     super::announce(sentence(&settled));
     Ok(())
@@ -30,7 +30,7 @@ fn sentence(settled: &Settled) -> String {
     let Settled { waited, acknowledged, lapsed } = settled;
     let acknowledged = match acknowledged.as_slice() {
         [] if lapsed.is_empty() => {
-            return "In force: no gate answers from pushed knowledge, so the next request finds it.".into();
+            return "In force: no gate uses pushed state, so it applies to the next request.".into();
         }
         [] => String::new(),
         [one] => format!(" {one} has acknowledged it."),
@@ -39,7 +39,7 @@ fn sentence(settled: &Settled) -> String {
     let lapsed = match lapsed.as_slice() {
         [] => String::new(),
         silent => format!(
-            " {} said nothing until its lease had run out: gone, or reading for itself now.",
+            " {} did not respond before its lease expired: it has stopped, or reads the database for each request.",
             silent.join(", ")
         ),
     };
@@ -57,14 +57,14 @@ mod tests {
             (
                 names(&[]),
                 names(&[]),
-                "In force: no gate answers from pushed knowledge, so the next request finds it.",
+                "In force: no gate uses pushed state, so it applies to the next request.",
             ),
             (names(&["a/1"]), names(&[]), "In force after 7 ms. a/1 has acknowledged it."),
             (
                 names(&["a/1", "b/2"]),
                 names(&["c/3"]),
-                "In force after 7 ms. 2 gates have acknowledged it: a/1, b/2. c/3 said nothing until its lease had run \
-                 out: gone, or reading for itself now.",
+                "In force after 7 ms. 2 gates have acknowledged it: a/1, b/2. c/3 did not respond before its lease \
+                 expired: it has stopped, or reads the database for each request.",
             ),
         ];
         for (acknowledged, lapsed, expected) in table {

@@ -10,17 +10,17 @@ use workbench::soak::{ClusterState, Verdict, text};
 use super::{Common, Finding, TextOrJson, kept, with_store};
 use crate::facts::{self, GateRuns};
 
-/// Say whether a cluster in shadow is ready for V2
+/// Report whether a cluster in shadow is ready for V2
 ///
-/// Days in shadow, hours without unexplained drift, requests and different admins that both gates judged, each against the
-/// thresholds that the running mapping names under `[soak]`; and whether evidence of all this was lost. Exit code 1 says
-/// that a cluster is not ready, or that the gates run different mappings, so that a promotion can be held.
+/// Shows days in shadow, hours without unexplained drift, and the requests and admins that both gates decided, compared
+/// with the `[soak]` thresholds of the running mapping; and whether evidence was lost. Exits 1 if a cluster is not
+/// ready or the gates run different mappings, so that CI can block a promotion.
 #[derive(Debug, Args)]
 pub(super) struct Soak {
-    /// Only this cluster; may be repeated. Without it, every cluster that is in shadow has to be ready
+    /// Only this cluster; may be repeated. Without it, every cluster in shadow must be ready
     #[arg(id = "clusters", long = "cluster", value_name = "CLUSTER")]
     clusters: Vec<String>,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
 }

@@ -8,8 +8,7 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
         return Ok(day.and_time(NaiveTime::MIN).and_utc());
     }
     let time = DateTime::parse_from_rfc3339(text);
-    time.map(|time| time.with_timezone(&Utc))
-        .map_err(|_| "is neither a day nor a time of RFC 3339".to_owned())
+    time.map(|time| time.with_timezone(&Utc)).map_err(|_| "is neither a date nor an RFC 3339 time".to_owned())
 }
 
 #[cfg(test)]

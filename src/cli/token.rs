@@ -17,7 +17,7 @@ use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
 
-/// Enrol, revoke and list machine tokens
+/// Create, revoke and list machine tokens
 #[derive(Debug, Args)]
 pub(super) struct Token {
     #[command(subcommand)]
@@ -26,23 +26,23 @@ pub(super) struct Token {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Enrol a machine and print its token, once
+    /// Create a token for a machine and print it, once
     Create {
-        /// What the token is called
+        /// The name of the token
         name: String,
-        /// A group that it is enrolled in; may be repeated
+        /// A group that the token is a member of; may be repeated
         #[arg(long = "group")]
         groups: Vec<String>,
-        /// A legacy role that it holds while a row is on its legacy gate; may be repeated
+        /// A legacy role of the token, for rows on their legacy gate; may be repeated
         #[arg(long = "legacy-role", value_parser = parse_legacy)]
         legacy: Vec<LegacyRole>,
-        /// Days after which it ends
+        /// Days until it expires
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: Option<u32>,
     },
-    /// Revoke a token by name; when this returns, no gate takes it any more
+    /// Revoke a token by name; when this returns, no gate accepts it any more
     Revoke {
-        /// What the token is called
+        /// The name of the token
         name: String,
     },
     /// List tokens
@@ -56,7 +56,7 @@ impl Token {
 }
 
 fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
-    LegacyRole::parse(name).ok_or_else(|| format!("`{name}` is no legacy role"))
+    LegacyRole::parse(name).ok_or_else(|| format!("`{name}` is not a legacy role"))
 }
 
 pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
@@ -88,7 +88,9 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
                 };
                 store.create_token(&new, &notary.note(event.into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
-                eprintln!("The token of `{name}`. It is shown only now; the database keeps its SHA-256:");
+                eprintln!(
+                    "The token of `{name}`. It is shown only once; the database stores only its SHA-256:"
+                );
                 writeln!(std::io::stdout(), "{}", *token).with_context(|| {
                     format!("the token could not be shown: revoke `{name}` and create another")
                 })?;
@@ -96,7 +98,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
             Action::Revoke { name } => {
                 let event = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
                 if !store.revoke_token(name, now, &notary.note(event.into_record(now))).await? {
-                    anyhow::bail!("there is no live token `{name}`");
+                    anyhow::bail!("there is no active token `{name}`");
                 }
                 checkpoint::keep(&settings, &store, &notary).await;
                 announce(format_args!("`{name}` is revoked"));
@@ -112,13 +114,13 @@ fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Finding> {
     with_store(settings, async |store| {
         for token in store.tokens().await? {
             let at = |time: Option<DateTime<Utc>>| {
-                time.map_or_else(|| "at a time that cannot be read".to_owned(), |time| time.to_string())
+                time.map_or_else(|| "at an unreadable time".to_owned(), |time| time.to_string())
             };
             let state = match token.expires_at_utc {
                 _ if token.is_revoked => format!("revoked {}", at(token.revoked_at_utc)),
                 Some(end) if end > now => format!("until {end}"),
                 end if token.is_limited => format!("expired {}", at(end)),
-                _ => "live".to_owned(),
+                _ => "active".to_owned(),
             };
             println!("{}  {}  by {}  {state}", token.name, token.id, token.created_by);
         }

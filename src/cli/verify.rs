@@ -20,29 +20,30 @@ use ask::Asker;
 use people::People;
 use report::{Outcome, Report};
 
-/// Ask a running gate the documents' tests: for each route 302 for nobody, the view for the role, 403 with its audit row
+/// Test every route of a running gate
 ///
-/// Rows that look at the body are asked with each kind of body, one that they cannot read too; and without `--cluster`, paths
-/// and methods that no row covers.
+/// Expects for each route 302 without a session, the view with the role, and 403 with its audit row without the role.
+/// Tests rows that read the body with each kind of body, an unreadable one included. Without `--cluster`, it also tests
+/// paths and methods that no row covers.
 ///
-/// With throwaway admins that it makes in the gate's database and removes again, and with probes, which the gate decides for
-/// real and forwards nowhere; it needs the gate's session key and a key for probes (CONSOLE_GATE_PROBE_KEYS). Exit code 1
-/// says that an answer was another than it had to be.
+/// Uses throwaway admins, which it creates in the gate's database and deletes again, and probes: requests that the gate
+/// decides but does not forward. It needs the gate's session key and a probe key (CONSOLE_GATE_PROBE_KEYS). Exits 1 if
+/// an answer was not the expected one.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// The gate's own address, `http://127.0.0.1:8080` or `unix:/run/console-gate/proxy.sock`
+    /// The gate's address for callers, `http://127.0.0.1:8080` or `unix:/run/console-gate/proxy.sock`
     #[arg(long, value_name = "URL")]
     gate: String,
-    /// The Host to send, where the gate's settings allow some alone
+    /// The Host header to send, if the gate's settings restrict it
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
     /// Only this cluster; may be repeated
     #[arg(long = "cluster", value_name = "CLUSTER")]
     clusters: Vec<String>,
-    /// Write the whole report there as JSON, to be attached to a promotion
+    /// Write the full report to this file as JSON, for example to attach to a promotion
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
 }
@@ -55,7 +56,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
         let running = asker.running().await?;
         let mapping = kept::mapping(&store, &MappingSha256::new(running.mapping_sha256.as_str()))
             .await
-            .context("the gate runs on another database than this command looks at")?;
+            .context("the gate uses a different database than this command")?;
         for cluster in &command.clusters {
             anyhow::ensure!(
                 mapping.clusters().contains_key(cluster.as_str()),
@@ -75,11 +76,14 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
         // Whatever came of it, nobody stays.
         let removed = people.remove(&store).await;
         let asked = asked?;
-        removed.context("the throwaway admins were not removed: their ids begin with `gate-verify-`")?;
+        removed.context(
+            "the throwaway admins were not deleted: delete the admins whose ids begin with \
+             `gate-verify-`",
+        )?;
         let outcomes = with_audit_rows(&store, asked, began).await?;
         anyhow::ensure!(
             asker.running().await?.mapping_sha256 == running.mapping_sha256,
-            "the gate took up another mapping meanwhile: ask again"
+            "the gate activated another mapping during the test: run it again"
         );
         Ok(Report::new(&command.gate, &running, &plan, outcomes, began))
     })?;

@@ -115,18 +115,18 @@ impl Turn {
         match self {
             Turn::Forward(by) => tracing::warn!(
                 seconds = by / 1_000_000,
-                "the machine's clock went forward by more than time did: sessions and grants end by it. If it is wrong, \
-                 set it right; they follow it back"
+                "the machine's clock jumped forward: sessions and grants expire by it. If it is wrong, correct it \
+                 and expiries follow"
             ),
             Turn::Back(by) => tracing::warn!(
                 seconds = by / 1_000_000,
-                "the machine's clock was turned back: what has expired stays expired. If it is right now, wait; expiries \
-                 follow it back, but not past what the time since the gate's start implies"
+                "the machine's clock was set back: what has expired stays expired for now. If the clock is now \
+                 right, wait: expiries follow it, but not further than the time since the gate's start allows"
             ),
             Turn::Followed(by) => tracing::warn!(
                 seconds = by / 1_000_000,
                 is_held,
-                "expiries followed the machine's clock back"
+                "expiries now follow the machine's clock again"
             ),
         }
     }

@@ -247,7 +247,7 @@ impl Front {
         let Some(total) = self.patience.total else { return exchange.await };
         timeout(total, exchange).await.unwrap_or_else(|_| {
             counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
-            tracing::warn!(?total, "an exchange took longer than `upstream.total_timeout_ms`; it was ended");
+            tracing::warn!(?total, "an exchange exceeded `upstream.total_timeout_ms` and was closed");
             None
         })
     }

@@ -342,7 +342,7 @@ impl ProxyHttp for Gateway {
             && is_too_slow(began.elapsed(), context.body_bytes, self.gate.options.body_time)
         {
             context.outcome = "refused";
-            return Error::e_explain(ErrorType::HTTPStatus(408), "the body comes too slowly");
+            return Error::e_explain(ErrorType::HTTPStatus(408), "the body arrives too slowly");
         }
         Ok(())
     }
@@ -357,7 +357,7 @@ impl ProxyHttp for Gateway {
         let may_switch = context.request.as_ref().is_some_and(|request| request.upgrade())
             && context.permit.as_ref().is_some_and(Permit::upgrade);
         if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !may_switch {
-            return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that nobody asked for");
+            return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that was not requested");
         }
         response.insert_header("x-request-id", context.id.to_string())?;
         if let Some(hsts) = self.hsts(session) {

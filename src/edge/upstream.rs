@@ -215,12 +215,12 @@ impl Upstreams {
         }
         let (server_name, address) = (&server.address, &place.target);
         if health == Health::Up {
-            tracing::info!(server = %server_name, %address, "an upstream server answers");
+            tracing::info!(server = %server_name, %address, "an upstream server is available");
         } else {
             let page = &self.settings.health_path;
             tracing::warn!(
                 server = %server_name, %address, why, page,
-                "an upstream server is left out until it answers its health check: see that Console runs there"
+                "an upstream server is not used until it passes its health check: check that Console runs there"
             );
             server.resolve.notify_one();
             self.check.notify_one();

@@ -29,7 +29,9 @@ impl DriftReport {
             self.disagreements.iter().filter(|drift| !id.is_empty() && drift.id.starts_with(id));
         match (matching.next(), matching.next()) {
             (Some(only), None) => Ok(only),
-            (Some(_), Some(_)) => Err(format!("several disagreements have an id that begins with `{id}`")),
+            (Some(_), Some(_)) => {
+                Err(format!("more than one disagreement has an id that begins with `{id}`"))
+            }
             (None, _) => Err(format!("there is no disagreement `{id}`; `drift --all` lists them")),
         }
     }

@@ -22,7 +22,7 @@ pub struct Registry {
 pub enum RegistryError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the access tables changed each time while they were read: try again")]
+    #[error("the access tables kept changing while they were read: try again")]
     Changing,
 }
 
@@ -59,7 +59,8 @@ impl FromStr for LegacyAsArgument {
     fn from_str(text: &str) -> Result<Self, String> {
         let (role, group) = text.split_once('=').ok_or("write it as ROLE=GROUP")?;
         let known = LegacyRole::ALL.map(LegacyRole::as_str).join(", ");
-        let role = LegacyRole::parse(role).ok_or(format!("`{role}` is no legacy role; they are {known}"))?;
+        let role =
+            LegacyRole::parse(role).ok_or(format!("`{role}` is not a legacy role; they are {known}"))?;
         Ok(LegacyAsArgument { role, group: (!group.is_empty()).then(|| group.into()) })
     }
 }

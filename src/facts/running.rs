@@ -31,7 +31,7 @@ impl Running {
     pub fn warning(&self) -> Option<String> {
         let gates = in_words(&self.differing)?;
         let told = self.mapping.sha256().short();
-        Some(format!("the gates run different mappings: {gates}; this is of {told}"))
+        Some(format!("the gates run different mappings: {gates}; this report uses {told}"))
     }
 }
 

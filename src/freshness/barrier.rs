@@ -37,7 +37,7 @@ pub enum BarrierError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A lease is longer than the caller will wait.
-    #[error("after {limit:?} there is no word from {}", silent.join(", "))]
+    #[error("no response within {limit:?} from {}", silent.join(", "))]
     TooLong { limit: Duration, silent: Vec<String> },
 }
 

@@ -56,7 +56,7 @@ impl Keeper {
             let Err(error) = self.follow_one_feed().await;
             self.pushed.doubt();
             counter!("gate_push_reconnects_total").increment(1);
-            tracing::warn!(%error, "what the database pushes is in doubt: every request reads for itself");
+            tracing::warn!(%error, "pushed changes cannot be trusted: every request reads the database");
             if started.elapsed() > LAST_BACK_OFF * 5 {
                 back_off = FIRST_BACK_OFF;
             }

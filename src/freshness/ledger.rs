@@ -73,8 +73,8 @@ impl Ledger {
             }
             (Some(asked), _) => {
                 tracing::error!(
-                    "the database went back from epoch {asked} to {read}: a restored backup, or a standby that lacked the \
-                     last changes; everything that is cached is dropped. Restart the gates that share the database"
+                    "the database went back from epoch {asked} to {read}: a restored backup, or a standby without \
+                     the last changes; the cache is cleared. Restart the gates that share the database"
                 );
                 counter!("gate_epoch_went_back_total").increment(1);
                 let generation = state.generation + 1;

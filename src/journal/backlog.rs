@@ -95,7 +95,7 @@ impl Backlog {
         let began = Instant::now();
         while self.holds_any() && began.elapsed() < TURN {
             if let Err(error) = self.replay_part(store, limit, &mut damages).await {
-                tracing::debug!(%error, "the backlog waits on");
+                tracing::debug!(%error, "the backlog waits again");
                 self.rests_until = Some(Instant::now() + REST);
                 break;
             }
@@ -130,7 +130,7 @@ impl Backlog {
         let settled = self.on_disk(move |spool| spool.settle(mark)).await.map_err(disk)?;
         settled.unwrap_or(Ok(())).map_err(disk)?;
         for (offset, bytes) in damage.pieces() {
-            tracing::error!(file = %path.display(), offset, bytes, "a part of the spool is no row; it is lost");
+            tracing::error!(file = %path.display(), offset, bytes, "a part of the spool is not a row; it is lost");
             damages.push(damaged(&path, offset, bytes));
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Backlog {
         let closed =
             spawn_blocking(move || spool.close()).await.unwrap_or_else(|stopped| Err(stopped.into()));
         if let Err(error) = closed {
-            tracing::warn!(%error, "an empty spool could not be removed");
+            tracing::warn!(%error, "an empty spool could not be deleted");
         }
     }
 }

@@ -154,7 +154,7 @@ impl Desk {
         while let Some(checkpoint) = self.waiting.front() {
             if let Err(problem) = self.place.keep(checkpoint).await {
                 let (place, waiting) = (&self.place, self.waiting.len());
-                tracing::error!(?place, %problem, waiting, "a checkpoint was not kept; it is tried again");
+                tracing::error!(?place, %problem, waiting, "a checkpoint was not written; the gate retries");
                 return;
             }
             self.waiting.pop_front();

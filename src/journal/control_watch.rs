@@ -43,7 +43,7 @@ impl ControlWatch {
     pub async fn follow(mut self) {
         loop {
             if let Err(error) = self.look().await {
-                tracing::warn!(%error, "the chain of commands cannot be looked at");
+                tracing::warn!(%error, "the audit chain of commands cannot be checked");
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -61,7 +61,8 @@ impl ControlWatch {
             counter!("gate_audit_control_changed_total").increment(1);
             tracing::error!(
                 problem,
-                "somebody has changed the audit's chain of commands: run `console-gate audit verify --checkpoints ...`"
+                "the audit chain of commands was changed outside the gate: run `console-gate audit verify \
+                 --checkpoints ...`"
             );
         }
         let Some(end) = now.end.filter(|end| self.last.as_ref() != Some(end)) else { return Ok(problem) };
@@ -83,18 +84,20 @@ fn problem(last: Option<&ChainHead>, now: &ControlChain) -> Option<&'static str>
     let end = now.end.as_ref();
     if let Some(last) = last {
         match end {
-            None => return Some("its rows are gone"),
-            Some(end) if end.sequence < last.sequence => return Some("its last rows are gone"),
+            None => return Some("its rows are missing"),
+            Some(end) if end.sequence < last.sequence => return Some("its last rows are missing"),
             Some(end) if end.sequence == last.sequence && end.mac != last.mac => {
-                return Some("its last row is another one");
+                return Some("its last row is a different one");
             }
             Some(_) => {}
         }
     }
     match (&now.head, end) {
         (None, _) => Some("gate_audit_control has no row"),
-        (Some(head), None) if head.sequence != 0 => Some("gate_audit_control names a row that is not there"),
-        (Some(head), Some(end)) if head != end => Some("gate_audit_control names another row than the last"),
+        (Some(head), None) if head.sequence != 0 => {
+            Some("gate_audit_control names a row that does not exist")
+        }
+        (Some(head), Some(end)) if head != end => Some("gate_audit_control does not name the last row"),
         (Some(_), _) => None,
     }
 }
@@ -132,12 +135,12 @@ mod tests {
             (None, named(3, "c"), named(3, "c"), None),
             (named(3, "c"), named(3, "c"), named(3, "c"), None),
             (named(3, "c"), named(5, "e"), named(5, "e"), None),
-            (named(3, "c"), named(2, "b"), named(2, "b"), Some("its last rows are gone")),
-            (named(3, "c"), named(3, "x"), named(3, "x"), Some("its last row is another one")),
-            (named(3, "c"), named(0, "0"), None, Some("its rows are gone")),
+            (named(3, "c"), named(2, "b"), named(2, "b"), Some("its last rows are missing")),
+            (named(3, "c"), named(3, "x"), named(3, "x"), Some("its last row is a different one")),
+            (named(3, "c"), named(0, "0"), None, Some("its rows are missing")),
             (None, None, named(3, "c"), Some("gate_audit_control has no row")),
-            (None, named(3, "c"), None, Some("gate_audit_control names a row that is not there")),
-            (None, named(2, "b"), named(3, "c"), Some("gate_audit_control names another row than the last")),
+            (None, named(3, "c"), None, Some("gate_audit_control names a row that does not exist")),
+            (None, named(2, "b"), named(3, "c"), Some("gate_audit_control does not name the last row")),
         ];
         for (last, head, end, expected) in table {
             let now = ControlChain { head, end };

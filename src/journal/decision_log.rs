@@ -189,9 +189,7 @@ impl DecisionLog {
     /// Writes what is gathered. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
-            tracing::warn!(
-                "the last decisions were not logged in time; `soak` will say that they are missing"
-            );
+            tracing::warn!("the last decisions were not logged in time; `soak` will report them as missing");
         }
     }
 }
@@ -211,7 +209,7 @@ impl Writer {
         if is_new
             && let Err(error) = self.store.forget_decisions(hour - TimeDelta::days(self.days.into())).await
         {
-            tracing::warn!(%error, "old decisions could not be forgotten; the next hour tries again");
+            tracing::warn!(%error, "old decisions could not be deleted; the gate retries in an hour");
         }
     }
 }

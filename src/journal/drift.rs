@@ -178,7 +178,7 @@ impl DriftReporter {
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
             tracing::warn!(
-                "the last disagreements were not written in time; `soak` will say that they are missing"
+                "the last disagreements were not written in time; `soak` will report them as missing"
             );
         }
     }
@@ -213,6 +213,6 @@ fn tell_of_new(event: &DriftRecord) {
         reason = event.reason,
         mapping = %event.mapping_sha256,
         request_id = %event.request_id,
-        "a new disagreement of the legacy gate and RBAC V2"
+        "a new disagreement between the legacy gate and RBAC V2"
     );
 }

@@ -50,7 +50,7 @@ pub async fn erase(
 pub async fn follow(store: SharedStore, notary: Notary, clock: SharedClock) {
     loop {
         if let Err(error) = carry_out(&store, &notary, &clock).await {
-            tracing::warn!(%error, "erasures wait");
+            tracing::warn!(%error, "erasures are delayed");
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -96,7 +96,7 @@ impl TransitKeys {
                     return Err(KeyError::Unavailable { id, patience: self.patience, reason });
                 }
                 Failure::Passing(reason) => {
-                    tracing::warn!(%reason, key = %id, "the key service did not unwrap a key; it is asked again");
+                    tracing::warn!(%reason, key = %id, "the key service did not unwrap a key; the gate retries");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -113,7 +113,7 @@ impl TransitKeys {
         match answer.status {
             200 => {
                 // What comes with 200 may be the key, so no error shows any of it.
-                let nonsense = || Failure::Passing("its answer is not one of the transit engine".to_owned());
+                let nonsense = || Failure::Passing("its answer is not from a transit engine".to_owned());
                 let decrypted: Decrypted = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
                 STANDARD
                     .decode(decrypted.data.plaintext.as_bytes())

@@ -43,8 +43,8 @@ impl Unreadable {
             tracing::warn!(
                 file = %file.display(),
                 problem,
-                "a spool that another gate left cannot be read, and its rows wait: give this gate's user the file \
-                 (`chown`), or move it away if it is no spool; it is tried again"
+                "a spool of another gate cannot be read; its rows wait: make this gate's user the owner of the file \
+                 (`chown`), or move it away if it is not a spool; the gate retries"
             );
         }
         gauge!("gate_audit_spool_unreadable_files").set(files.len() as f64);
@@ -74,7 +74,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         loop {
             match self.scan().await {
                 Ok(Scan { orphans, unreadable }) => self.take_over(orphans, unreadable).await,
-                Err(error) => tracing::warn!(%error, "the spool's folder cannot be looked through"),
+                Err(error) => tracing::warn!(%error, "the folder of the spool cannot be listed"),
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -93,7 +93,10 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         gauge!("gate_audit_spool_orphan_bytes").set(waiting as f64);
         for orphan in orphans {
             let (file, bytes) = (orphan.path().to_owned(), orphan.waiting_bytes());
-            tracing::warn!(file = %file.display(), bytes, "a gate left audit rows behind; they are taken over");
+            tracing::warn!(
+                file = %file.display(), bytes,
+                "another gate left audit rows in its spool; this gate stores them"
+            );
             if let Err(error) = self.bring_all(orphan).await {
                 unreadable.insert(file, error.to_string());
             }
@@ -131,7 +134,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         let mut is_first = true;
         while let Err(error) = bring(self.store.as_ref(), entries, self.database_time, Some(from)).await {
             if std::mem::take(&mut is_first) {
-                tracing::warn!(%error, "what a gate left behind waits for the database");
+                tracing::warn!(%error, "the spool that another gate left waits for the database");
             }
             tokio::time::sleep(REST).await;
         }
@@ -147,7 +150,10 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         let aside = spawn_blocking(move || orphan.put_aside()).await??;
         for (offset, bytes) in pieces {
             let event = damaged(&file, offset, bytes);
-            tracing::error!(kept = %aside.display(), offset, bytes, "a part of a spool is no row; the file is kept");
+            tracing::error!(
+                kept = %aside.display(), offset, bytes,
+                "a part of a spool is not a row; the file is kept"
+            );
             // The writer has gone when the gate stops.
             let _ = self.events.send(event).await;
         }

@@ -28,7 +28,7 @@ pub enum SpoolError {
     #[error("there is no spool")]
     None,
     /// It holds as many bytes as it may.
-    #[error("the spool is full: it may hold {limit} bytes")]
+    #[error("the spool is full: its limit is {limit} bytes")]
     Full { limit: u64 },
     /// The disk did not take it: full, gone, read-only.
     #[error("the spool cannot be written: {0}")]
@@ -123,7 +123,7 @@ impl Spool {
         };
         let about = file.metadata()?;
         if !about.is_file() {
-            let what = if about.file_type().is_fifo() { "it is a pipe" } else { "it is no regular file" };
+            let what = if about.file_type().is_fifo() { "it is a pipe" } else { "it is not a regular file" };
             return Err(io::Error::other(what));
         }
         match file.try_lock() {

@@ -63,7 +63,7 @@ pub enum AuditError {
     #[error("the audit row was refused: {0}")]
     Refused(Arc<StoreError>),
     /// Neither the database nor the spool took it.
-    #[error("the audit row was not taken: {database}; {spool}")]
+    #[error("the audit row was not stored: {database}; {spool}")]
     NotTaken { database: Arc<StoreError>, spool: Arc<SpoolError> },
     /// The writer's task has ended: the process is stopping.
     #[error("the audit writer has stopped")]
@@ -398,7 +398,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
         gauge!("gate_audit_spool_bytes").set(self.backlog.waiting_bytes() as f64);
         if was_behind && !self.backlog.holds_any() {
             self.state.set(AuditState::Database);
-            tracing::info!("every audit row that waited is in the database");
+            tracing::info!("all waiting audit rows are in the database");
         }
     }
 

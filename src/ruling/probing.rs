@@ -28,7 +28,7 @@ impl Gate {
         let is_ours =
             self.probes.as_ref().is_some_and(|keys| keys.accept(value, method, target, self.clock.now()));
         if !is_ours {
-            let detail = "This gate takes no such probe.";
+            let detail = "This gate does not accept this probe.";
             let id = crate::random::request_id();
             return Probed::Answered(Response::plain(
                 400,
@@ -50,7 +50,7 @@ impl Gate {
     async fn running(&self) -> Response {
         let id = crate::random::request_id();
         let Ok(control) = self.access.observe(Freshness::Strict).await else {
-            let detail = "The gate cannot decide right now.";
+            let detail = "The gate cannot check access right now.";
             return Response::plain(503, "unavailable", "Not available", detail, Form::Problem, id);
         };
         let body = json!({

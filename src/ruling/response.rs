@@ -121,9 +121,9 @@ fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -
     let message = Message {
         status: 403,
         word: denial.lack.reason.word(),
-        title: "You may not do this",
+        title: "Access denied",
         detail: reason_in_words(denial.lack.reason),
-        advice: "If you need it, send what stands below to whoever manages access: the request number names this very denial.",
+        advice: "To request access, send these details to your administrator, with the request ID.",
         needed: denial.lack.required.join(", "),
         command: command.unwrap_or_default(),
         request_id: id.to_string(),
@@ -141,26 +141,21 @@ fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Resp
     };
     let response = match form {
         Form::Fragment => unauthorized(form, id).with("hx-redirect", location),
-        Form::Page | Form::Problem => Response::plain(
-            302,
-            "login",
-            "Log in first",
-            "This page is for people who are logged in.",
-            form,
-            id,
-        )
-        .with("location", location),
+        Form::Page | Form::Problem => {
+            Response::plain(302, "login", "Log in first", "You must log in to see this page.", form, id)
+                .with("location", location)
+        }
     };
     response.named("login")
 }
 
 fn unauthorized(form: Form, id: RequestId) -> Response {
-    Response::plain(401, "unauthorized", "Log in first", "This address needs a credential.", form, id)
+    Response::plain(401, "unauthorized", "Log in first", "This address requires a credential.", form, id)
         .with("www-authenticate", "Bearer".to_owned())
 }
 
 fn unavailable(form: Form, id: RequestId) -> Response {
-    let detail = "The gate cannot decide right now, so it lets nobody in. Try again in a moment.";
+    let detail = "The gate cannot check access right now. Try again in a moment.";
     Response::plain(503, "unavailable", "Not available", detail, form, id)
         .named("unavailable")
         .with("retry-after", "2".to_owned())
@@ -170,11 +165,11 @@ fn unavailable(form: Form, id: RequestId) -> Response {
 fn reason_in_words(reason: Reason) -> &'static str {
     match reason {
         Reason::MissingLegacyRole | Reason::MissingRole => {
-            "Your account does not hold the role that this page needs."
+            "Your account does not have the role that this page requires."
         }
-        Reason::MissingPermission => "Your account does not hold the permission that this page needs.",
-        Reason::BodyUnreadable => "The request could not be read in the way that this action needs.",
-        Reason::NoLegacyGate => "This page is not open yet.",
-        Reason::UnmappedRoute => "This address is not one that the gate knows.",
+        Reason::MissingPermission => "Your account does not have the permission that this page requires.",
+        Reason::BodyUnreadable => "The request has a body that the gate cannot read for this action.",
+        Reason::NoLegacyGate => "This page is not available yet.",
+        Reason::UnmappedRoute => "The gate has no rule for this address.",
     }
 }

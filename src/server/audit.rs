@@ -31,8 +31,11 @@ pub async fn audit_keys(settings: &Settings) -> anyhow::Result<KeyRing> {
     let audit = &settings.audit;
     let text = || {
         let name = &audit.keys_env;
-        let missing =
-            || format!("{name} is not set, and no file is named instead (`console-gate keygen` makes one)");
+        let missing = || {
+            format!(
+                "{name} is not set, and no key file is configured (`console-gate keygen` generates a key)"
+            )
+        };
         std::env::var(name).map(Zeroizing::new).with_context(missing)
     };
     let keys = match (&audit.kms, &audit.keys_file) {
@@ -131,7 +134,10 @@ pub(super) async fn start(
             match Checkpoint::of(notary.keys(), head, clock.now()) {
                 Some(checkpoint) => drop(checkpoints.offer(&checkpoint)),
                 None => {
-                    tracing::error!(chain = %head.chain, "the last row of a chain has no MAC: somebody changed it");
+                    tracing::error!(
+                        chain = %head.chain,
+                        "the last row of a chain has no MAC: it was changed outside the gate"
+                    );
                 }
             }
         }

@@ -31,11 +31,11 @@ const CONNECTING: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DoorError {
     #[error(
-        "`{address}` is taken{by}: {setting} cannot listen there. End that process or set {setting} to another address \
-         (a gate takes the place of another one by `serve --upgrade`)"
+        "`{address}` is in use{by}: {setting} cannot listen there. Stop that process or set {setting} to another \
+         address (to replace a running gate, use `serve --upgrade`)"
     )]
     Taken { setting: &'static str, address: String, by: String },
-    #[error("`{address}` is no socket, and it is left alone: remove it or set {setting} to another path")]
+    #[error("`{address}` is not a socket and was not changed: remove it or set {setting} to another path")]
     NoSocket { setting: &'static str, address: String },
     #[error("{setting} cannot listen at `{address}`: {error}{hint}")]
     Unusable { setting: &'static str, address: String, error: io::Error, hint: &'static str },
@@ -276,10 +276,11 @@ fn listen_at(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 fn unusable(setting: &'static str, address: String, error: io::Error) -> DoorError {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            ". The gate's user may not: a port below 1024 needs CAP_NET_BIND_SERVICE, a socket a folder that it may write to"
+            ". The gate's user lacks the right: a port below 1024 needs CAP_NET_BIND_SERVICE, a socket needs a \
+             writable folder"
         }
-        io::ErrorKind::AddrNotAvailable => ". Name an address of this machine",
-        io::ErrorKind::NotFound => ". Make the folder first, or name another path",
+        io::ErrorKind::AddrNotAvailable => ". Use an address of this machine",
+        io::ErrorKind::NotFound => ". Create the folder first, or use another path",
         _ => "",
     };
     DoorError::Unusable { setting, address, error, hint }
@@ -316,7 +317,7 @@ mod tests {
             let fds = table();
             first.open(&fds).unwrap();
             let told = second.open(&table()).unwrap_err().to_string();
-            assert!(told.contains("is taken by ") && told.contains(setting), "{told}");
+            assert!(told.contains("is in use by ") && told.contains(setting), "{told}");
             assert!(fds.lock().get(first.proxy.address()).is_some());
         }
     }

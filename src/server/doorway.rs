@@ -66,8 +66,8 @@ pub(super) async fn knock(address: &Address, listener: &Listener) -> anyhow::Res
     };
     anyhow::ensure!(
         matches!(phase, Some(Phase::Open | Phase::Draining)),
-        "nobody accepts connections at `{address}`: the listener did not come up. See that this machine can connect to \
-         its own address, and that enough files may be open (`ulimit -n`)"
+        "`{address}` does not accept connections: the listener did not start. Check that this machine can connect \
+         to its own address, and the limit of open files (`ulimit -n`)"
     );
     Ok(())
 }

@@ -29,27 +29,25 @@ const LISTENS: &[u8] = b"listens\n";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandoverError {
     #[error(
-        "no gate has handed its sockets over at {path} within {PATIENCE:?}: send SIGQUIT to the gate that runs, which \
-         must name the same `upgrade_socket` in [listen]; where none runs, leave `--upgrade` away"
+        "no gate handed over its sockets at {path} within {PATIENCE:?}: send SIGQUIT to the running gate, which \
+         must have the same `upgrade_socket` in [listen]; if none is running, start without `--upgrade`"
     )]
     NoGate { path: String },
     #[error(
-        "no socket can be made at {path}: set `upgrade_socket` in [listen] to a path of less than 100 bytes, in a folder \
-         that the gate's user may write to"
+        "no socket can be created at {path}: set `upgrade_socket` in [listen] to a path of less than 100 bytes, in \
+         a folder that the gate's user can write to"
     )]
     NoPlace { path: String },
     #[error(
         "{path} belongs to another user, who would get the gate's sockets: remove it, and set `upgrade_socket` in \
-         [listen] to a path in a folder of the gate's own"
+         [listen] to a path in a folder that only the gate can write to"
     )]
     OfAnother { path: String },
-    #[error(
-        "nobody waits at {path} for the sockets ({error}): start the next gate by `serve --upgrade` first"
-    )]
+    #[error("no gate is waiting at {path} ({error}): start the next gate with `serve --upgrade` first")]
     NobodyWaits { path: String, error: String },
     #[error(
-        "the next gate was given the sockets at {path} and did not say that it listens: see its log, end it if it still \
-         runs, and hand over again"
+        "the next gate got the sockets at {path}, but did not confirm that it listens: check its log, stop it if it \
+         still runs, and hand over again"
     )]
     NotConfirmed { path: String },
 }
@@ -70,8 +68,8 @@ impl Giver {
         };
         if !told {
             tracing::warn!(
-                "the gate that handed its sockets over could not be told that this one listens: see whether it still \
-                 runs, and end it by SIGTERM if it does"
+                "the gate that handed over its sockets could not be notified that this one listens: check whether \
+                 it still runs, and if so stop it with SIGTERM"
             );
         }
     }
@@ -80,7 +78,7 @@ impl Giver {
 /// Waits for the sockets of the gate that runs.
 pub(super) async fn receive(path: &Path) -> Result<(Fds, Giver), HandoverError> {
     let shown = path.display().to_string();
-    tracing::info!(socket = %shown, patience = ?PATIENCE, "waits for the sockets of the gate that runs: send it SIGQUIT");
+    tracing::info!(socket = %shown, patience = ?PATIENCE, "waiting for the running gate's sockets: send it SIGQUIT");
     let received = spawn_blocking({
         let path = shown.clone();
         // pingora panics where it cannot make the socket.

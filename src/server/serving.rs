@@ -97,7 +97,7 @@ impl Serving {
             }
         }
         if timeout(settings.listen.drain_ms.duration(), self.connections.none_left()).await.is_err() {
-            tracing::warn!("requests were still under way when the time to drain was over");
+            tracing::warn!("requests were still in progress when the drain time ended");
         }
         Ok(())
     }
@@ -105,8 +105,8 @@ impl Serving {
 
 fn closed(address: &str) -> String {
     format!(
-        "nobody accepts connections at `{address}` any more, so the gate ends: start it again, and report what the log \
-         says before this"
+        "`{address}` no longer accepts connections, so the gate stops: start it again, and report the log before \
+         this line"
     )
 }
 

@@ -71,7 +71,7 @@ impl Stop {
         // A connection that waits to be accepted is reset when the listener closes, and a request in it is lost.
         // Without its name nobody connects any more, and those who have are accepted meanwhile.
         if let Err(error) = std::fs::remove_file(socket) {
-            tracing::warn!(%error, socket = %socket.display(), "the socket's name could not be removed");
+            tracing::warn!(%error, socket = %socket.display(), "the socket file could not be removed");
         }
         tokio::time::sleep(ACCEPTING).await;
     }
@@ -79,10 +79,10 @@ impl Stop {
     /// Whether the next gate has the sockets and listens. If there is none, this one goes on: stopping would leave nobody.
     async fn hand_over(&self) -> bool {
         if let Err(error) = handover::send(&self.fds, &self.upgrade_socket, CONFIRMING).await {
-            tracing::error!(%error, "SIGQUIT: nobody took the sockets over, and the gate goes on");
+            tracing::error!(%error, "SIGQUIT: no gate took the sockets; this one continues");
             return false;
         }
-        tracing::info!("the next gate listens at the sockets; this one drains");
+        tracing::info!("the next gate listens; this one drains");
         self.proxy.drain();
         // From here on the next gate alone says how it is.
         self.admin.drain();

@@ -132,7 +132,7 @@ impl Reader<'_> {
                 let mut finding = Diagnostic::new(
                     "unknown-key",
                     key.span(),
-                    format!("`{name}` is no section of the settings"),
+                    format!("`{name}` is not a section of the settings"),
                 );
                 if let Some(near) = closest(name, SECTIONS) {
                     finding = finding.suggest(format!("did you mean `{near}`?"));
@@ -203,7 +203,7 @@ impl Reader<'_> {
             report("firewall", "`body_rule_bytes` must be at most 65536");
         }
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
-            report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must bound something");
+            report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must be greater than 0");
         }
         if !super::SETTLE_MS.contains(&settings.mapping.settle_ms.0) {
             report("mapping", "`settle_ms` must be between 50 and 60000");
@@ -212,16 +212,16 @@ impl Reader<'_> {
             report("access", "`max_staleness_ms` must be between 200 and 10000");
         }
         if settings.tls.certificate_file.is_some() != settings.tls.key_file.is_some() {
-            report("tls", "`certificate_file` and `key_file` need each other");
+            report("tls", "`certificate_file` and `key_file` must both be set");
         }
         if settings.tls.handshake_timeout_ms.0 == 0 {
-            report("tls", "`handshake_timeout_ms` must bound something");
+            report("tls", "`handshake_timeout_ms` must be greater than 0");
         }
         if settings.tls.certificate_file.is_some() && settings.listen.h2c {
             report("tls", "`h2c` of [listen] is cleartext: over TLS, HTTP/2 is `http2` of this section");
         }
         if settings.database.timeout_ms.0 == 0 || settings.audit.timeout_ms.0 == 0 {
-            report("database", "`timeout_ms` must bound something, here and in [audit]");
+            report("database", "`timeout_ms` must be greater than 0, here and in [audit]");
         }
         for (section, key, days) in [
             ("retention", "drift_days", settings.retention.drift_days),
@@ -246,15 +246,15 @@ impl Reader<'_> {
         for (key, address) in [("proxy", &settings.listen.proxy), ("admin", &settings.listen.admin)] {
             // pingora separates the names of sockets that it hands over by spaces.
             if address.to_string().contains(char::is_whitespace) {
-                report("listen", &format!("`{key}` must be without white space"));
+                report("listen", &format!("`{key}` must not contain white space"));
             }
         }
         if settings.listen.proxy == settings.listen.admin {
-            report("listen", "`proxy` and `admin` must be two addresses");
+            report("listen", "`proxy` and `admin` must be different addresses");
         }
         if settings.upstream.host.is_empty() || http::HeaderValue::from_str(&settings.upstream.host).is_err()
         {
-            report("upstream", "`host` is no Host field");
+            report("upstream", "`host` is not a valid Host");
         }
         for (section, key, value) in [
             ("assertion", "audience", &settings.assertion.audience),
@@ -337,7 +337,7 @@ gate.toml:3:1: [listen] unknown field `proxi`, expected one of `proxy`, `admin`,
 gate.toml:4:9: [listen] `nowhere` is neither `host:port` nor `unix:/path` [bad-setting]
 gate.toml:6:7: [database] a database URL begins with `sqlite:` or `postgres://` [bad-setting]
 gate.toml:7:19: [database] must be at least 1 [bad-setting]
-gate.toml:8:2: `sesion` is no section of the settings [unknown-key]
+gate.toml:8:2: `sesion` is not a section of the settings [unknown-key]
 gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         assert_eq!(diagnostics.one_line_each(), expected);
         assert!(diagnostics.to_string().contains("did you mean `proxy`?"));
@@ -352,10 +352,10 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[upstream]\nconnect_timeout_ms = 0", "`connect_timeout_ms` must be at least 1"),
             ("[upstream]\nresolve_interval_ms = 0", "`resolve_interval_ms` must be at least 1"),
             ("[access]\nclock_settle_ms = 999", "`clock_settle_ms` must be at least 1000"),
-            ("[listen]\nproxy = \"unix:/run/a b\"", "`proxy` must be without white space"),
-            ("[listen]\nadmin = \"127.0.0.1:8080\"", "`proxy` and `admin` must be two addresses"),
-            ("[upstream]\nhost = \"a\\nb\"", "`host` is no Host field"),
-            ("[upstream]\nhost = \"\"", "`host` is no Host field"),
+            ("[listen]\nproxy = \"unix:/run/a b\"", "`proxy` must not contain white space"),
+            ("[listen]\nadmin = \"127.0.0.1:8080\"", "`proxy` and `admin` must be different addresses"),
+            ("[upstream]\nhost = \"a\\nb\"", "`host` is not a valid Host"),
+            ("[upstream]\nhost = \"\"", "`host` is not a valid Host"),
             ("[assertion]\naudience = \"\"", "`audience` is empty"),
             ("[mapping]\nsettle_ms = 49", "`settle_ms` must be between 50 and 60000"),
             ("[mapping]\nsettle_ms = 60001", "`settle_ms` must be between 50 and 60000"),

@@ -51,7 +51,7 @@ pub struct Secrets {
 /// A secret is missing or unusable. Never holds one.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("the environment variable {0} is not set, and no file is named instead of it")]
+    #[error("the environment variable {0} is not set, and no file is configured instead")]
     Missing(String),
     #[error("cannot read the secret in {path}: {error}")]
     Unreadable { path: String, error: std::io::Error },

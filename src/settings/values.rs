@@ -46,7 +46,7 @@ pub enum Environment {
     Development,
     #[default]
     Staging,
-    /// V2 is enforced only once `FLAG_RBAC_V2` has a promoted row (I-11).
+    /// V2 is enforced only while `console_flag_promotions` has `FLAG_RBAC_V2` in production.
     Production,
 }
 

@@ -29,7 +29,7 @@ fn a_ring_is_read_or_refused_without_showing_a_key() {
     assert!(ring.knows("b-2") && !ring.knows("c"));
     assert_eq!(format!("{ring:?}"), "[Key(a), Key(b-2)]");
     for (text, expected) in [
-        (String::new(), "there is no key: expected `id:base64`, or several with commas between them"),
+        (String::new(), "there is no key: expected `id:base64`, or several, separated by commas"),
         (
             format!("a:{key},{key}"),
             "key 2 has no id of 1 to 64 letters, digits, `-`, `_` and `.` before a colon",
@@ -37,8 +37,8 @@ fn a_ring_is_read_or_refused_without_showing_a_key() {
         (format!(":{key}"), "key 1 has no id of 1 to 64 letters, digits, `-`, `_` and `.` before a colon"),
         (format!("a b:{key}"), "key 1 has no id of 1 to 64 letters, digits, `-`, `_` and `.` before a colon"),
         (format!("a:{key}!"), "key `a` is not standard base64"),
-        (format!("a:{}", STANDARD.encode(&SECRET[1..])), "key `a` has 31 bytes, at least 32 are needed"),
-        (format!("a:{key},a:{}", STANDARD.encode([7; 32])), "key id `a` is there twice"),
+        (format!("a:{}", STANDARD.encode(&SECRET[1..])), "key `a` has 31 bytes, at least 32 are required"),
+        (format!("a:{key},a:{}", STANDARD.encode([7; 32])), "key id `a` occurs twice"),
         (format!("a:{key},b:{key}"), "keys `a` and `b` are the same key"),
     ] {
         let error = KeyRing::parse(&text).unwrap_err();

@@ -157,7 +157,7 @@ fn a_route_of_one_list_alone_is_told() {
     let one_sided: Vec<&String> = all.iter().filter(|line| line.ends_with("[only-in-one-list]")).collect();
     let source = one_sided.iter().filter(|line| line.contains("not listed by Flask")).count();
     assert_eq!(source, 1, "{one_sided:#?}");
-    let extra = "`GET /dashboard/extra` of `extra` is in the source and not listed by Flask";
+    let extra = "`GET /dashboard/extra` of `extra` is in the source, but not listed by Flask";
     assert!(one_sided.iter().any(|line| line.starts_with(extra)), "{one_sided:#?}");
     // Of the stand-in's routes, 30 are made up for blueprints without paths, 4 are public and 6 are for the tests.
     assert_eq!(one_sided.len() - source, 40);

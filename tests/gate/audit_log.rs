@@ -120,7 +120,7 @@ async fn what_was_done_to_a_row_is_found_on_postgres() {
     what_was_done_to_a_row_is_found(Database::Postgres).await;
 }
 
-/// What the chain alone cannot show: its last rows are gone. A checkpoint in a second place does.
+/// What the chain alone cannot show: its last rows are missing. A checkpoint in a second place does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_tail_is_found_by_a_checkpoint() {
     let setup = Setup { audit: "checkpoint_file = \"checkpoints\"\n", ..Setup::V2 };
@@ -197,7 +197,7 @@ async fn a_command_that_cannot_keep_its_checkpoint_says_so() {
     assert!(scene.gate.ends(Duration::from_secs(30)).await, "{}", scene.gate.log());
     std::fs::remove_file(&here).expect("the checkpoints");
     let (code, written) = scene.gate.complaint(&["flag", "rbac-v2", "on"]);
-    assert!(code == 0 && written.contains("was not on this machine"), "{written}");
+    assert!(code == 0 && written.contains("was created on this machine"), "{written}");
     std::fs::remove_file(&here).expect("the checkpoints");
     std::fs::create_dir(&here).expect("a folder of that name");
     for arguments in
@@ -205,7 +205,7 @@ async fn a_command_that_cannot_keep_its_checkpoint_says_so() {
     {
         let (code, written) = scene.gate.complaint(arguments);
         assert_eq!(code, 0, "{written}");
-        let warnings = written.matches("warning: what was recorded has a checkpoint not in").count();
+        let warnings = written.matches("warning: the checkpoint of this change was not written to").count();
         assert!(warnings == 1 && written.contains("elsewhere"), "{arguments:?}: {written}");
     }
 }
@@ -345,7 +345,7 @@ async fn erasing_an_admin_leaves_the_chain_whole() {
     let scene = scene(Database::Postgres, Setup::V2).await;
     scene.deny(1).await;
     scene.deny(2).await;
-    assert!(scene.gate.run(&["audit", "erase", "anna"]).starts_with("2 rows and 0 customers' events"));
+    assert!(scene.gate.run(&["audit", "erase", "anna"]).starts_with("2 audit rows and 0 customers' events"));
     let (code, kinds, report) = scene.verify(&[]);
     assert_eq!((code, kinds), (0, Vec::new()));
     assert_eq!(report["summary"]["erased"], 2);
@@ -402,7 +402,7 @@ async fn services_report_events(database: Database) {
     let (code, _, report) = scene.verify(&[]);
     assert_eq!((code, &report["customer_events"]["rows"]), (0, &json!(3)), "{report}");
 
-    assert!(scene.gate.run(&["audit", "erase", "anna"]).starts_with("0 rows and 3 customers' events"));
+    assert!(scene.gate.run(&["audit", "erase", "anna"]).starts_with("0 audit rows and 3 customers' events"));
     let (_, kinds, report) = scene.verify(&[]);
     assert_eq!((kinds, &report["customer_events"]["erased"]), (Vec::new(), &json!(3)));
     assert_eq!(scene.report(&token, &event(4)).await.status, 201);

@@ -137,7 +137,7 @@ async fn coverage_lists_what_was_hit_and_has_no_row() {
     let findings = report["findings"].as_array().expect("findings");
     assert_eq!(findings.len(), 1, "{told}");
     let message = findings[0]["message"].as_str().expect("a message");
-    let begins = "`GET /new` has no row and was asked for 2 time(s), by 1 known caller(s) and 1 time(s) by nobody known";
+    let begins = "`GET /new` has no row and was requested 2 time(s), by 1 known caller(s) and 1 time(s) by unknown callers";
     assert!(message.starts_with(begins), "{message}");
 }
 

@@ -139,7 +139,7 @@ async fn a_sign_off_stands_until_what_the_caller_holds_changes() {
         .expect("a group to join");
     let (code, text) = gate.attempt(&of_olaf);
     assert_eq!(code, 1);
-    assert!(text.contains("the caller holds something else since it was signed off by "), "{text}");
+    assert!(text.contains("the caller's grants changed since the sign-off by "), "{text}");
     // And back: he holds again what somebody has looked at.
     world
         .store
@@ -189,7 +189,7 @@ async fn a_sign_off_ends_when_the_row_asks_for_something_else() {
     .await;
     let (code, text) = gate.attempt(&["drift"]);
     assert_eq!(code, 1);
-    assert!(text.contains("the row asks for something else since it was signed off by "), "{text}");
+    assert!(text.contains("the row's requirement changed since the sign-off by "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,18 +213,18 @@ async fn a_disagreement_is_explained_with_the_smallest_change_and_its_requests()
         "cluster    D\n",
         "who        admin olaf\n",
         "direction  would_newly_deny\n",
-        "legacy     allows: asks for one of ops; holds ops\n",
-        "v2         denies: asks for role console-user; lacks role console-user; is in no group\n",
+        "legacy     allows: requires one of ops; has ops\n",
+        "v2         denies: requires role console-user; lacks role console-user; is in no group\n",
         "request    1 time(s) `GET /b`, allow\n",
     ] {
         assert!(olaf.contains(line), "{line}\n{olaf}");
     }
-    assert!(olaf.contains("change     put olaf into "), "{olaf}");
+    assert!(olaf.contains("change     add olaf to "), "{olaf}");
     let sue = explained("sue").await;
     for line in [
-        "legacy     denies: asks for one of ops; holds no legacy role\n",
-        "v2         allows: asks for role console-user; raxx-support-team -> ",
-        "change     if sue is never to get in: take sue out of raxx-support-team\n",
+        "legacy     denies: requires one of ops; has no legacy role\n",
+        "v2         allows: requires role console-user; raxx-support-team -> ",
+        "change     if sue should not have access: remove sue from raxx-support-team\n",
         "request    1 time(s) `GET /a`, deny\n",
     ] {
         assert!(sue.contains(line), "{line}\n{sue}");
@@ -336,7 +336,7 @@ async fn beyond_the_bound_disagreements_are_counted_and_hold_the_soak_gate() {
     until(&gate, &["drift"], |text| text.contains("GET /a")).await;
     ask(&world, &gate, "/b", "olaf", 200).await;
     ask(&world, &gate, "/b", "olaf", 200).await;
-    let more = "and 2 more request(s) in D beyond the bound, would_newly_deny, ";
+    let more = "2 more request(s) in D over the limit, would_newly_deny, ";
     let (_, list) = until(&gate, &["drift"], |text| text.contains(more)).await;
     assert!(!list.contains("GET /b"), "{list}");
     // What is beyond the bound cannot be looked at, so nobody can sign it off.

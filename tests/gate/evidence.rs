@@ -171,7 +171,7 @@ async fn lost_evidence_is_told_and_holds_the_cluster_that_it_is_of() {
     .await;
     assert!(told.contains("D shadow: not ready"), "{told}");
     assert!(told.contains("missing: evidence was lost between 20"), "{told}");
-    assert!(told.contains("disagreement(s) of") && told.contains("were not kept"), "{told}");
+    assert!(told.contains("disagreement(s) of") && told.contains("were not recorded"), "{told}");
     assert_eq!(soak(&gate, "C").0, 0, "the other cluster's is all there");
     // Without a disagreement that could be listed.
     assert_eq!(gate.attempt(&["drift", "--cluster", "D"]).0, 1);
@@ -213,7 +213,7 @@ async fn a_gate_that_is_killed_leaves_a_gap_and_one_that_stops_does_not() {
     let (code, text) = soak(&gate, "C");
     let marks = world.store.silent_gates(Utc::now() - TimeDelta::hours(1), Utc::now()).await;
     assert!(code == 1 && text.contains("missing: evidence was lost between 20"), "{code} {text} {marks:#?}");
-    assert!(text.contains("ended without its last word"), "{text}");
+    assert!(text.contains("stopped without reporting"), "{text}");
 }
 
 /// The gate still has it in its memory when the admin is erased.
@@ -269,7 +269,7 @@ async fn a_mapping_with_a_nul_byte_is_refused_and_the_refusal_recorded_on_postgr
     .await;
     let why = refused.diagnostics.unwrap_or_default();
     let line = MAPPING.lines().count() + 1;
-    assert!(why.contains(&format!("line {line} holds a NUL byte; save the file as plain UTF-8")), "{why}");
+    assert!(why.contains(&format!("line {line} contains a NUL byte; save the file as plain UTF-8")), "{why}");
     ask(&world, &gate, "/a", "olaf").await;
 }
 

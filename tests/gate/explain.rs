@@ -48,10 +48,10 @@ legacy     none
 groups     raxx-support-team
 answer     denied: missing_role (by the v2 gate)
 missing    role console-manager
-enough     to be in ";
+enough     membership in ";
     assert!(text.contains(expected), "{text}");
     // What would be enough is enough: the group's member gets through.
-    let group = text.lines().find_map(|line| line.strip_prefix("enough     to be in "));
+    let group = text.lines().find_map(|line| line.strip_prefix("enough     membership in "));
     let group = group.and_then(|line| line.split(' ').next()).expect("a group");
     world.admin("new", &[group], &[]).await;
     assert_eq!(explain(&gate, &["GET", "/console/waitlist", "--as", "new"]).0, 0);
@@ -87,10 +87,14 @@ async fn what_is_no_answer_is_told_apart() {
     let table: [(&[&str], i32, &str); 8] = [
         (&["GET", "/nowhere"], 0, "row        none: denied, and audited as unmapped_route"),
         (&["GET", "/nowhere", "--as", "sue"], 1, "answer     denied: unmapped_route"),
-        (&["DELETE", "/console/waitlist"], 0, "method     the path has rows, and only for "),
-        (&["GET", "/console/waitlist", "--as", "nobody"], 1, "nobody of that id: sent to log in"),
+        (&["DELETE", "/console/waitlist"], 0, "method     the path has rows only for "),
+        (&["GET", "/console/waitlist", "--as", "nobody"], 1, "no admin has this id: redirected to log in"),
         (&["GET", "/console/../etc"], 1, "refused    the firewall answers 400: "),
-        (&["POST", "/console/customers/1/2/revoke"], 0, "gate       legacy: AMBIGUOUS-3 is not decided"),
+        (
+            &["POST", "/console/customers/1/2/revoke"],
+            0,
+            "gate       legacy: the row is undecided (AMBIGUOUS-3)",
+        ),
         (&["GET", "console"], 1, "refused    "),
         (&["GET", "/console/waitlist", "--as", "su"], 1, "did you mean sue?"),
     ];

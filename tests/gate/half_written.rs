@@ -118,7 +118,7 @@ async fn a_copy_that_pauses_is_refused_by_its_row_count() {
     let refused = &world.store.activations(1).await.expect("the history")[0];
     assert_eq!(refused.outcome, "refused");
     let why = refused.diagnostics.clone().unwrap_or_default();
-    assert!(why.contains("`rows = 106`, and the file has ") && why.contains("[row-count]"), "{why}");
+    assert!(why.contains("`rows = 106`, but the file has ") && why.contains("[row-count]"), "{why}");
     std::fs::write(gate.mapping_file(), &new).expect("all of it");
     until_steps(&world, 3, &gate).await;
     assert_eq!(world.store.activations(1).await.expect("the history")[0].outcome, "activated");

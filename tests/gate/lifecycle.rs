@@ -136,7 +136,7 @@ async fn a_rollback_holds_until_the_file_changes() {
     // The same bad file, touched: still rolled back. A restart keeps the rollback, too.
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
     gate.signal("HUP");
-    until_log(&gate, "the mapping file is one that was rolled back").await;
+    until_log(&gate, "the mapping file was rolled back and is not activated").await;
     assert_eq!(gate.send(&ask).await.status, 403);
     gate.stop().await;
     gate.restart().await;

@@ -35,7 +35,7 @@ fn unix(folder: &Path, name: &str) -> Place {
 fn assert_told(gate: &Alone, address: &Place, setting: &str, process: u32) {
     let log = gate.log();
     for part in [
-        format!("`{}` is taken", address.setting().trim_start_matches("unix:")),
+        format!("`{}` is in use", address.setting().trim_start_matches("unix:")),
         format!("process {process}"),
         setting.to_owned(),
     ] {
@@ -104,7 +104,7 @@ async fn a_socket_that_a_dead_gate_left_is_replaced_and_a_file_is_not() {
         std::fs::write(&file, "somebody's").expect("a file");
         let mut gate = Alone::serve(folder.path(), &settings, &[]);
         assert_eq!(gate.exit_code().await, Some(2), "{}", gate.log());
-        assert!(gate.log().contains("is no socket"), "{}", gate.log());
+        assert!(gate.log().contains("is not a socket"), "{}", gate.log());
         assert_eq!(std::fs::read_to_string(&file).expect("the file is left alone"), "somebody's");
         std::fs::remove_file(&file).expect("the file");
     }
@@ -154,7 +154,7 @@ async fn an_interrupted_gate_ends_at_once_and_calls_that_no_fault() {
     gate.ready(&admin, 200).await;
     gate.signal("INT");
     assert_eq!(gate.exit_code().await, Some(0), "{}", gate.log());
-    assert!(!gate.log().contains("nobody accepts"), "{}", gate.log());
+    assert!(!gate.log().contains("no longer accepts connections"), "{}", gate.log());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn both_addresses_are_handed_over_and_a_third_gate_is_refused() {
     let mut old = Alone::serve(folder.path(), &settings, &[]);
     old.ready(&admin, 200).await;
     let mut new = Alone::serve(folder.path(), &settings, &["--upgrade"]);
-    new.logs("waits for the sockets").await;
+    new.logs("waiting for the running gate's sockets").await;
     // While it waits, it claims nothing: every answer is the old gate's.
     for _ in 0..20 {
         assert_eq!(admin.get("/readyz").await.expect("the admin address answers").0, 200);
@@ -196,7 +196,7 @@ async fn a_gate_that_nobody_takes_over_goes_on() {
     let mut gate = Alone::serve(folder.path(), &settings(folder.path(), &proxy, &admin, &upstream), &[]);
     gate.ready(&admin, 200).await;
     gate.signal("QUIT");
-    gate.logs("nobody took the sockets over").await;
+    gate.logs("no gate took the sockets").await;
     gate.ready(&admin, 200).await;
     assert_eq!(proxy.get("/x").await.expect("it serves").0, 200);
     gate.signal("TERM");
@@ -217,7 +217,7 @@ async fn a_demo_whose_port_is_taken_says_so_and_ends() {
         let [out, told] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains(&format!("`{address}` is taken by ")) && told.contains(flag), "{told}");
+        assert!(told.contains(&format!("`{address}` is in use by ")) && told.contains(flag), "{told}");
         assert!(!out.contains("Click through it"), "{out}");
     }
 }
@@ -230,16 +230,16 @@ async fn a_gate_whose_successor_dies_goes_on() {
     let (proxy, admin) = (tcp(), tcp());
     let mut old = Alone::serve(folder.path(), &settings(folder.path(), &proxy, &admin, &upstream), &[]);
     old.ready(&admin, 200).await;
-    // The next gate's admin address is taken by then, and not by a gate.
+    // The next gate's admin address is in use by then, and not by a gate.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let elsewhere = Place::Tcp(taken.local_addr().expect("its address"));
     let mut next =
         Alone::serve(folder.path(), &settings(folder.path(), &proxy, &elsewhere, &upstream), &["--upgrade"]);
-    next.logs("waits for the sockets").await;
+    next.logs("waiting for the running gate's sockets").await;
     old.signal("QUIT");
     assert_eq!(next.exit_code().await, Some(2), "{}", next.log());
     assert!(next.log().contains("[listen] admin"), "{}", next.log());
-    old.logs("nobody took the sockets over").await;
+    old.logs("no gate took the sockets").await;
     old.ready(&admin, 200).await;
     assert_eq!(proxy.get("/x").await.expect("it serves").0, 200);
 }

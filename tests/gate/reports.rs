@@ -116,8 +116,8 @@ async fn drift_by_an_unreadable_body_is_explained_by_it() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let (_, told) = gate.attempt(&["drift", "--explain", &id]);
-    assert!(told.contains("sends a body that the rules cannot read"), "{told}");
-    assert!(told.contains("change     let the client send JSON with a single value for /n\n"), "{told}");
+    assert!(told.contains("sends an unreadable or missing body"), "{told}");
+    assert!(told.contains("change     have the client send JSON with a single value for /n\n"), "{told}");
 }
 
 const DENY: &str = "version = 1\nunmapped = \"deny\"\n[blueprints.b.routes]\n\"GET /known\" = { session = true }\n\
@@ -160,7 +160,7 @@ async fn what_no_row_covers_is_told_as_it_is_answered() {
         std::fs::write(&file, text).expect("a file");
         file.to_str().expect("UTF-8").to_owned()
     });
-    let opens = "what no row covers opens to anybody, logged in or not: Console alone decides\n";
+    let opens = "what no row covers opens to anyone, logged in or not: only Console decides\n";
     let (code, told) = gate.attempt(&["diff", &files[0], &files[1]]);
     assert_eq!(code, 1, "{told}");
     assert!(told.starts_with(opens), "{told}");
@@ -174,7 +174,7 @@ async fn what_no_row_covers_is_told_as_it_is_answered() {
     let (code, sarif) = gate.attempt(&["diff", &files[0], &files[1], "--format", "sarif"]);
     let result = &serde_json::from_str::<Value>(&sarif).expect("JSON")["runs"][0]["results"][0];
     let message = result["message"]["text"].as_str().expect("a message");
-    assert!(message.starts_with("Gains what no row covers: anybody, logged in or not ("), "{message}");
+    assert!(message.starts_with("Gains what no row covers: anyone, logged in or not ("), "{message}");
     assert_eq!((code, &result["level"]), (1, &json!("error")));
     let line = &result["locations"][0]["physicalLocation"]["region"]["startLine"];
     assert_eq!(line, &json!(2), "where `unmapped` is");
@@ -211,7 +211,7 @@ async fn what_no_row_covers_is_told_as_it_is_answered() {
     assert!(told.contains(opens.trim_end()), "{told}");
     let (code, told) = gate.attempt(&["rollback", "--yes"]);
     assert_eq!(code, 0, "{told}");
-    let closes = "what no row covers closes: admins get 403, everybody else is sent to log in\n";
+    let closes = "what no row covers closes: admins get 403, everyone else is redirected to log in\n";
     // It acts before it prints; what this does to whom follows.
     assert!(told.contains(closes), "{told}");
 }

@@ -49,5 +49,5 @@ async fn a_database_that_is_none_of_a_gates_is_said_to_be() {
     gate.signal("TERM");
     assert!(gate.ends(Duration::from_secs(30)).await, "{}", gate.log());
     let (code, written) = gate.complaint(&["serve"]);
-    assert!(code == 2 && written.contains("none of the gate's tables"), "{written}");
+    assert!(code == 2 && written.contains("does not have the gate's tables"), "{written}");
 }

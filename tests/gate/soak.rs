@@ -59,10 +59,10 @@ async fn a_cluster_is_ready_when_enough_people_have_made_enough_requests() {
     assert_eq!(code, 1, "{text}");
     for line in [
         "C  shadow: not ready\n",
-        "    missing: 0 of 4 requests that both gates judged\n",
+        "    missing: 0 of 4 requests that both gates decided\n",
         "    missing: 0 of 2 admins with the legacy role ops\n",
         "\nE  v2: enforced\n",
-        "\nL  legacy: not in shadow\n    missing: the cluster is on its legacy gate\n",
+        "\nL  legacy: not in shadow\n    missing: the cluster is in legacy mode\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -75,7 +75,7 @@ async fn a_cluster_is_ready_when_enough_people_have_made_enough_requests() {
     assert_eq!(
         after_two["missing"],
         serde_json::json!([
-            "2 of 4 requests that both gates judged",
+            "2 of 4 requests that both gates decided",
             "1 of 2 admins with the legacy role ops"
         ])
     );

@@ -153,7 +153,7 @@ fn decide_plain(facts: &Facts<'_>, caller: &Caller, request: &Request, found: Fo
         Kind::Machine if caller.authorization.is_some() || caller.signature => {
             Said::is(Ending::Forwarded, "cutover design I-7: a machine's credential is Console's to verify")
         }
-        Kind::Machine => Said::is(Ending::Unauthorized, "ARCHITECTURE, Decisions: machine rows"),
+        Kind::Machine => Said::is(Ending::Unauthorized, "docs/decisions/0017: machine rows"),
         Kind::Session => match admin(facts, caller) {
             Some(admin) => {
                 Said::is(Ending::Forwarded, "product, routes.toml: any logged-in admin").about(admin)
@@ -175,7 +175,7 @@ fn unmapped(facts: &Facts<'_>, caller: &Caller) -> Said {
         Some(admin) => {
             Said::denied(vec!["unmapped_route"], "product, step 2: unmapped = \"deny\"").about(admin)
         }
-        None => Said::is(Ending::Login, "ARCHITECTURE, Decisions: a stranger learns nothing"),
+        None => Said::is(Ending::Login, "docs/decisions/0013: a stranger learns nothing"),
     }
 }
 
@@ -195,13 +195,13 @@ fn admin(facts: &Facts<'_>, caller: &Caller) -> Option<Principal> {
         Session::Own(term) => term.lives(),
         Session::Missing | Session::Foreign => false,
     };
-    // "A session whose admin is unknown or disabled, or whose session row is gone, is nobody's" (ARCHITECTURE).
+    // "A session whose admin is unknown or disabled, or whose session row is gone, is nobody's" (docs/decisions/0018).
     let lives = has_session || !facts.switches.keeps_sessions;
     lives.then(|| Principal { kind: "admin", id: id.clone(), holding: of_admin(facts.world, admin) })
 }
 
 /// Who asks at a row with a gate. "Whoever presents a bearer token on such a row is judged by it, never by a cookie
-/// beside it" (ARCHITECTURE, "Machine tokens"). The documents are silent about an `Authorization` of another scheme; it
+/// beside it" (docs/decisions/0017). The documents are silent about an `Authorization` of another scheme; it
 /// is taken for a credential that nobody has.
 fn principal(facts: &Facts<'_>, caller: &Caller, gated: &Gated) -> Option<Principal> {
     match &caller.authorization {

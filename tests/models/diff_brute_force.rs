@@ -360,7 +360,7 @@ fn said_of(
         return Some((said, "strangers"));
     }
     let name = (kind.to_owned(), id.to_owned());
-    // "Whoever gains by several [rules] together gains by one of them alone or by none" (ARCHITECTURE).
+    // "Whoever gains by several [rules] together gains by one of them alone or by none" (docs/workbench.md).
     if let Some(alone) = several(&place.3) {
         let mut words = alone.into_iter().filter_map(|sort| {
             let at = (place.0, place.1, place.2, sort);

@@ -176,7 +176,7 @@ pub enum Found {
 }
 
 impl Found {
-    /// The row that decides: "a missing slash is decided as the row that it leads to" (ARCHITECTURE, Decisions).
+    /// The row that decides: "a missing slash is decided as the row that it leads to" (docs/decisions/0014).
     pub fn row(self) -> Option<usize> {
         match self {
             Found::Row(row) | Found::Slash(row) => Some(row),
@@ -254,7 +254,7 @@ impl Search<'_> {
 
 impl Methods {
     /// Whether a request with this method is this row's: HEAD goes with GET, OPTIONS with every row (README,
-    /// ARCHITECTURE "Decisions").
+    /// docs/decisions).
     pub fn serve(&self, method: &str) -> bool {
         match self {
             Methods::All => true,

@@ -306,7 +306,7 @@ async fn a_gate_keeps_checkpoints_of_the_commands_chain(database: &Database) {
         "DROP TRIGGER gate_audit_events_refuse_delete"
     };
     database.execute(&format!("{tamper}; DELETE FROM gate_audit_events WHERE sequence = 3")).await;
-    assert_eq!(watch.look().await.unwrap(), Some("its last rows are gone"));
+    assert_eq!(watch.look().await.unwrap(), Some("its last rows are missing"));
 }
 
 async fn by_chain(database: &Database) -> Vec<StoredEvent> {

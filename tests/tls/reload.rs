@@ -135,7 +135,8 @@ async fn a_hangup_looks_at_the_certificate_too() {
     let gate = Gate::start(&Setup::TLS).await;
     assert!(!gate.log().contains("SIGHUP"));
     gate.signal("HUP");
-    until("it is logged", async || gate.log().contains("SIGHUP: the TLS certificate runs already")).await;
+    until("it is logged", async || gate.log().contains("SIGHUP: the TLS certificate is already active"))
+        .await;
     let mut connection = gate.client().connect().await;
     let answer = connection.send("GET", "/open/page", &[], Bytes::new()).await;
     assert_eq!(answer.status, 200);

@@ -12,10 +12,10 @@ fn a_pair_that_cannot_be_used_is_told_at_the_start() {
     let (one, other) = (authority.issue(), authority.issue());
     let expired = authority.issue_until(chrono::Utc::now() - chrono::TimeDelta::days(1));
     let table = [
-        (&one.certificate, &other.key, "is not that of the first certificate"),
+        (&one.certificate, &other.key, "does not match the first certificate"),
         (&expired.certificate, &expired.key, "expired at"),
-        (&one.key, &one.key, "holds no certificate"),
-        (&one.certificate, &one.certificate, "holds no private key"),
+        (&one.key, &one.key, "has no PEM certificate"),
+        (&one.certificate, &one.certificate, "has no PEM private key"),
     ];
     for (certificate, key, expected) in table {
         let folder = tempfile::tempdir().unwrap();
@@ -45,6 +45,6 @@ fn a_key_that_everybody_may_read_is_warned_of() {
         std::fs::write(folder.path().join("gate.toml"), settings).unwrap();
         assert!(!program(folder.path()).status().unwrap().success());
         let log = log(folder.path());
-        assert_eq!(log.contains("open to everybody"), warned, "{mode:o}: {log}");
+        assert_eq!(log.contains("readable by every user"), warned, "{mode:o}: {log}");
     }
 }

@@ -154,7 +154,7 @@ fn what_changes_nothing_is_0() {
     let told = bench.run(&["diff", "routes.toml", "commented.toml"]);
     assert_eq!(
         (told.code, told.stdout.lines().next()),
-        (0, Some("106 routes: nobody gains or loses anything"))
+        (0, Some("106 routes: no one gains or loses access"))
     );
     // The kill-switch puts every row on its legacy gate: then a flip changes nothing either.
     let off = bench.run(&["diff", "routes.toml", "--cluster", "S3=v2", "--flag", "off"]);
@@ -185,7 +185,7 @@ fn compared(old: &str, new: &str, format: &str) -> Told {
 fn what_no_row_covers_is_told_first() {
     let (deny, forward) = (small("deny", "v2"), small("forward", "v2"));
     let opened = compared(&deny, &forward, "text");
-    assert!(opened.stdout.starts_with("what no row covers opens to anybody, logged in or not"), "{opened:?}");
+    assert!(opened.stdout.starts_with("what no row covers opens to anyone, logged in or not"), "{opened:?}");
     assert_golden("diff/unmapped-opened.txt", &opened.text());
     assert_golden("diff/unmapped-closed.txt", &compared(&forward, &deny, "text").text());
     let report: Value = serde_json::from_str(&compared(&deny, &forward, "json").stdout).expect("JSON");
@@ -216,14 +216,17 @@ fn what_cannot_be_compared_is_2_and_says_why() {
     let table: [(&[&str], &str); 8] = [
         (&["diff", "routes.toml"], "required arguments were not provided"),
         (&["diff", "routes.toml", "nowhere.toml"], "cannot read nowhere.toml"),
-        (&["diff", "routes.toml", "broken.toml"], "`unmaped` means nothing in the top level"),
+        (&["diff", "routes.toml", "broken.toml"], "`unmaped` is not a key of the top level"),
         (&["diff", "routes.toml", "--cluster", "S33=v2"], "there is no cluster `S33`; there are S1, S2"),
         (&["diff", "routes.toml", "--cluster", "S3=V2"], "the modes are legacy, shadow and v2"),
         (
             &["diff", "routes.toml", "--cluster", "S3=v2", "--legacy-as", "ops=nobody"],
             "there is no group `nobody`",
         ),
-        (&["diff", "routes.toml", "--cluster", "S3=v2", "--legacy-as", "boss=x"], "`boss` is no legacy role"),
+        (
+            &["diff", "routes.toml", "--cluster", "S3=v2", "--legacy-as", "boss=x"],
+            "`boss` is not a legacy role",
+        ),
         (
             &["diff", "routes.toml", "--cluster", "S3=v2", "--database", "sqlite:/nowhere/x.sqlite"],
             "use --seed",

@@ -60,7 +60,7 @@ fn no_report_fails_for_it() {
         assert_ne!(told.code, 2, "{report:?}: {told:?}");
     }
     let ben = bench.run(&["explain", "GET", "/console/customers/", "--as", "ben"]);
-    assert!(ben.stdout.contains("unusable   `admin_roles.role` says `Ops`"), "{ben:?}");
+    assert!(ben.stdout.contains("unusable   `admin_roles.role` is `Ops`"), "{ben:?}");
     let others = bench.run(&["explain", "GET", "/console/customers/", "--legacy-role", "support"]);
     assert!(!others.stdout.contains("unusable"), "{others:?}");
 }

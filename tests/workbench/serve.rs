@@ -11,7 +11,7 @@ fn production_by_a_flag_needs_its_hosts_named_too() {
     {
         let told = bench.run(arguments);
         assert_eq!(told.code, 2, "{told:?}");
-        assert!(told.stderr.contains("production needs `allowed_hosts`"), "{told:?}");
+        assert!(told.stderr.contains("production requires `allowed_hosts`"), "{told:?}");
     }
 }
 

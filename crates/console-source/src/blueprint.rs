@@ -94,7 +94,7 @@ impl<'t> Mounts<'t> {
             Receiver::App => vec![Mount::new(super::APP, Ok(None))],
             Receiver::Blueprint(key) => self.of_blueprint(key, MAX_DEPTH),
             Receiver::Unknown => {
-                let prefix = Err("it is not known on which blueprint it is declared".to_owned());
+                let prefix = Err("which blueprint declares it cannot be determined".to_owned());
                 vec![Mount::new("unknown", prefix)]
             }
         }
@@ -118,7 +118,7 @@ impl<'t> Mounts<'t> {
                     mounts.push(Mount { subdomain: given.subdomain, ..Mount::new(name, given.prefix) });
                 }
                 Receiver::Unknown => {
-                    let prefix = Err("it is not known on what its blueprint is registered".to_owned());
+                    let prefix = Err("what its blueprint is registered on cannot be determined".to_owned());
                     mounts.push(Mount::new(name, prefix));
                 }
             }
@@ -143,7 +143,7 @@ impl<'t> Mounts<'t> {
         let trouble = |registration: &Registration<'t>| Trouble {
             kind: TroubleKind::Registration,
             place: world.place(registration.at),
-            message: "it is not known which blueprint is registered here, and so under which prefix"
+            message: "which blueprint is registered here, and under which prefix, cannot be determined"
                 .to_owned(),
         };
         hidden.map(trouble).collect()
@@ -260,7 +260,7 @@ fn registration<'t>(
 fn given<'t>(world: &World<'t>, call: At<'t>, arguments: &Arguments<'t>, places: [usize; 2]) -> Given {
     let place = world.place(call);
     let unknown =
-        |name: &str| format!("the running program alone knows the {name} of {}:{}", place.file, place.line);
+        |name: &str| format!("the {name} of {}:{} is only known at run time", place.file, place.line);
     let prefix = match world.text_argument(arguments.named_or_at("url_prefix", places[0])) {
         Ok(prefix) if !arguments.open => Ok(prefix),
         _ => Err(unknown("url_prefix")),

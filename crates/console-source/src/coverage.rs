@@ -80,14 +80,14 @@ impl<'m> Coverage<'m> {
     fn pattern(&mut self, route: &ConsoleRoute) -> Option<Pattern> {
         if let Some(reason) = &route.options.never_served {
             let methods = methods_to_cover(route.methods);
-            let message = format!("{} answers no request: {reason}", route.title(methods));
+            let message = format!("{} never answers a request: {reason}", route.title(methods));
             self.findings.push(Finding::new("never-served", route.place.clone(), message));
             return None;
         }
         match route.pattern() {
             Ok(pattern) => Some(pattern),
             Err(reason) => {
-                let message = format!("no row can stand for `{}` of `{}`: {reason}", route.rule, route.name);
+                let message = format!("no row can represent `{}` of `{}`: {reason}", route.rule, route.name);
                 self.findings.push(Finding::new("unreadable-route", route.place.clone(), message));
                 None
             }
@@ -153,8 +153,8 @@ impl<'m> Coverage<'m> {
     /// What it means for a request that no row takes it.
     fn without_row(&self) -> (Level, &'static str) {
         match self.mapping.unmapped() {
-            Unmapped::Deny => (Level::Error, "everybody is locked out"),
-            Unmapped::Forward => (Level::Warning, "Console's own decorators decide alone"),
+            Unmapped::Deny => (Level::Error, "every request is denied"),
+            Unmapped::Forward => (Level::Warning, "only Console's own decorators decide"),
         }
     }
 
@@ -169,11 +169,11 @@ impl<'m> Coverage<'m> {
         let what = route.title(methods);
         let Some(row) = rows_of(cover).next() else { return };
         let mut message = match id {
-            "gone-route-exists" => format!("{what} still exists, and `{}` says that it is gone", row.route),
+            "gone-route-exists" => format!("{what} still exists, but `{}` marks it as deleted", row.route),
             "covered-by-prefix" | "covered-by-wider-row" => {
                 format!("{what} has no row of its own: `{}` decides", row.route)
             }
-            "slash-differs" => format!("{what} and its row `{}` differ in the slash at the end", row.route),
+            "slash-differs" => format!("{what} and its row `{}` differ in the trailing slash", row.route),
             _ => format!("{what} and its row `{}` differ: {}", row.route, cover::differences(pattern, row)),
         };
         let mut level = None;
@@ -182,7 +182,7 @@ impl<'m> Coverage<'m> {
                 Some(decides) if decides.offset == row.offset => {}
                 Some(decides) => message.push_str(&format!("; `{}` decides", decides.route)),
                 None => {
-                    message.push_str("; the row does not take its requests");
+                    message.push_str("; the row does not match its requests");
                     level = (self.mapping.unmapped() == Unmapped::Deny).then_some(Level::Error);
                 }
             }
@@ -193,8 +193,8 @@ impl<'m> Coverage<'m> {
 
     fn incomplete(&mut self, served: &Served<'m>) {
         if !served.is_complete {
-            let message = "the rules and the rows are too many or too long to compare for every path: a request may \
-                           be decided by another row than the one that is meant for it";
+            let message = "there are too many rules and rows, or they are too long, to compare every path: some \
+                           request may be decided by a row that is not meant for it";
             self.findings.push(Finding::new("not-compared", None, message));
         }
     }

@@ -69,7 +69,8 @@ impl Sites {
                 }
                 "identifier" | "attribute" if names.contains(&node.id()) => return false,
                 "identifier" | "attribute" if is_require_role(world, at) => {
-                    let reason = format!("`{}` is handed on instead of being called", text_of(node, text));
+                    let reason =
+                        format!("`{}` is passed as a value instead of being called", text_of(node, text));
                     self.insert(at, Err(reason));
                     return false;
                 }
@@ -120,7 +121,7 @@ impl Sites {
             Gate::AnyOf(narrowest.clone())
         } else {
             // Whoever holds one role of each passes: no list of roles says that.
-            Gate::Unreadable("it asks for roles of more than one list at once".to_owned())
+            Gate::Unreadable("it requires roles from more than one list at once".to_owned())
         }
     }
 
@@ -146,20 +147,20 @@ fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
 
 fn roles<'t>(world: &World<'t>, arguments: Arguments<'t>) -> Result<Vec<String>, Unreadable> {
     if arguments.open || !arguments.keywords.is_empty() {
-        return Err("it has arguments by keyword".to_owned());
+        return Err("it has keyword arguments".to_owned());
     }
     if arguments.positional.is_empty() {
-        return Err("it names no role".to_owned());
+        return Err("it does not name a role".to_owned());
     }
     let Some(values) = world.values(arguments.positional) else {
-        return Err("its arguments are known to the running program alone".to_owned());
+        return Err("its arguments are only known at run time".to_owned());
     };
     let names = values.into_iter().map(|value| match value {
         Value::Text(name) => Ok(name),
         Value::Many(_) | Value::Truth(_) | Value::Nothing => {
-            Err("an argument is no name of a role".to_owned())
+            Err("an argument is not the name of a role".to_owned())
         }
     });
     let names = names.collect::<Result<Vec<String>, Unreadable>>()?;
-    if names.is_empty() { Err("it names no role".to_owned()) } else { Ok(names) }
+    if names.is_empty() { Err("it does not name a role".to_owned()) } else { Ok(names) }
 }

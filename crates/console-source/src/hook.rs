@@ -172,7 +172,7 @@ impl Hooks {
                 gates.push(site);
             } else if self::registers(world, *decorator).is_none() {
                 let name = one_line(world.text(world.function_of(*decorator).unwrap_or(*decorator)));
-                return self.may_gate(world, at, registers, &what, &format!("`@{name}` stands on it"));
+                return self.may_gate(world, at, registers, &what, &format!("`@{name}` decorates it"));
             }
         }
         let refusal = refusal(world, function, MAX_DEPTH).or_else(|| {
@@ -211,7 +211,7 @@ impl Hooks {
             Receiver::Blueprint(_) | Receiver::App => None,
             Receiver::Unknown if is_for_all => None,
             Receiver::Unknown => {
-                let message = format!("it is not known before which routes this `{word}` runs");
+                let message = format!("which routes this `{word}` runs before cannot be determined");
                 let place = world.place(at);
                 return self.troubles.push(Trouble { kind: TroubleKind::Gate, place, message });
             }
@@ -246,7 +246,7 @@ fn refusal<'t>(world: &World<'t>, function: At<'t>, depth: usize) -> Option<Stri
     let body = function.node.child_by_field_name("body")?;
     let is_nothing = |node: Node<'_>| node.kind() == "none";
     if function.node.kind() == "lambda" {
-        return (!is_nothing(body)).then(|| "it ends the request unless it comes to `None`".to_owned());
+        return (!is_nothing(body)).then(|| "it ends the request unless it evaluates to `None`".to_owned());
     }
     let text = world.modules[function.module].text();
     let mut found = None;
@@ -256,9 +256,9 @@ fn refusal<'t>(world: &World<'t>, function: At<'t>, depth: usize) -> Option<Stri
         }
         found = match node.kind() {
             "function_definition" | "class_definition" | "lambda" => return false,
-            "raise_statement" | "assert_statement" => Some("it raises".to_owned()),
+            "raise_statement" | "assert_statement" => Some("it raises an exception".to_owned()),
             "return_statement" if children(node).iter().any(|value| !is_nothing(*value)) => {
-                Some("it returns something".to_owned())
+                Some("it returns a value".to_owned())
             }
             "call" => node.child_by_field_name("function").and_then(|called| {
                 let word = last_word(called, text)?;
@@ -283,5 +283,5 @@ fn refusal<'t>(world: &World<'t>, function: At<'t>, depth: usize) -> Option<Stri
 
 /// How a function that a hook calls refuses a request. What it returns is for its caller.
 fn raises<'t>(world: &World<'t>, function: At<'t>, depth: usize) -> Option<String> {
-    refusal(world, function, depth).filter(|how| how != "it returns something")
+    refusal(world, function, depth).filter(|how| how != "it returns a value")
 }

@@ -33,14 +33,14 @@ const HEADER: &str = "\
 # Which route of Console needs which role: a first mapping, written from Console's source by `console-gate import`.
 #
 #   legacy      the arguments of today's @require_role
-#   undecided   no V2 role has been chosen: until then the row stays on its legacy gate. To decide, write
-#               role = \"...\" in its place
-#   upstream    Console's own decorators decide, as today. Look at each one: a page for everybody is
+#   undecided   no V2 role is chosen yet: until one is, the legacy gate decides. To decide, replace it
+#               with role = \"...\"
+#   upstream    Console's own decorators decide, as today. Review each one: a page for everyone is
 #               `public = true`, one for every admin `session = true`, one for machines `machine = true`
 #
-# Whatever is declared at run time is in no source: `console-gate coverage --flask-routes` finds it.
+# Routes that are declared at run time are not in the source: `console-gate coverage --flask-routes` finds them.
 #
-# Each blueprint is a cluster of its own, so that it can be cut over by itself; name the clusters as you like.
+# Each blueprint is its own cluster, so that you can cut it over separately; rename the clusters as you like.
 
 version = 1
 unmapped = \"deny\"
@@ -137,7 +137,7 @@ impl<'s> Entry<'s> {
             Some(legacy) => {
                 let names: Vec<String> = legacy.iter().map(|role| string(role.as_str())).collect();
                 keys.push(format!("legacy = [{}]", names.join(", ")));
-                keys.push("undecided = \"no V2 role chosen\"".to_owned());
+                keys.push("undecided = \"no V2 role chosen yet\"".to_owned());
                 if self.route.machine_or_session {
                     keys.push("machine_or_session = true".to_owned());
                 }
@@ -163,7 +163,7 @@ impl<'s> Entry<'s> {
 impl WrittenRow {
     fn of(route: &Route) -> Result<WrittenRow, String> {
         if route.options.build_only {
-            return Err("it is `build_only` and answers no request".to_owned());
+            return Err("it is `build_only` and never answers a request".to_owned());
         }
         let rule = route.rule.as_ref().map_err(|reason| format!("the rule: {reason}"))?;
         let methods = route.methods.as_ref().map_err(|reason| format!("the methods: {reason}"))?;
@@ -190,7 +190,7 @@ fn pattern(rule: &str, options: &RuleOptions) -> Result<(Pattern, Option<String>
         return Ok((pattern, None));
     }
     let remark = match options.strict_slashes {
-        None => format!("whether `{rule}/` is served too is not known: this row decides both"),
+        None => format!("whether `{rule}/` is also served is unknown: this row decides both"),
         Some(_) => format!("strict_slashes=False: this row decides `{rule}` and `{rule}/`"),
     };
     Ok((parse(&format!("{rule}/"))?, Some(remark)))
@@ -202,7 +202,7 @@ fn gate(route: &Route) -> (Option<BTreeSet<LegacyRole>>, Option<String>) {
     match &route.gate {
         Gate::AnyOf(roles) => match roles.iter().map(|role| LegacyRole::parse(role).ok_or(role)).collect() {
             Ok(legacy) => (Some(legacy), None),
-            Err(role) => console(format!("`{role}` is no legacy role")),
+            Err(role) => console(format!("`{role}` is not a legacy role")),
         },
         Gate::None if route.other_decorators.is_empty() => console("no @require_role".to_owned()),
         Gate::None => console(format!("no @require_role, but @{}", route.other_decorators.join(", @"))),
@@ -217,10 +217,10 @@ fn beyond(route: &Route) -> Vec<String> {
     let host = options
         .host
         .as_ref()
-        .map(|host| format!("Console serves it on {host:?} alone, and a row knows no host"));
+        .map(|host| format!("Console serves it only on {host:?}, but a row applies to every host"));
     let redirects = options.redirects.as_ref().map(|target| format!("Console redirects it {target}"));
     let may = route.may_gate.iter().map(|may| {
-        format!("{} at {} may gate it and is not understood: {}", may.what, at(&may.place), may.reason)
+        format!("{} at {} may gate it and could not be analysed: {}", may.what, at(&may.place), may.reason)
     });
     host.into_iter().chain(redirects).chain(may).collect()
 }
@@ -233,7 +233,7 @@ fn not_understood(source: &ConsoleSource) -> Vec<(Place, String)> {
     }
     let told = all.into_iter().map(|(place, (may, count))| {
         let (what, reason) = (&may.what, &may.reason);
-        let message = format!("{what} may gate {count} route(s) and is not understood: {reason}");
+        let message = format!("{what} may gate {count} route(s) and could not be analysed: {reason}");
         (place.clone(), message)
     });
     told.collect()
@@ -257,7 +257,7 @@ fn settle_overlaps(entries: &mut [Entry<'_>]) {
             let other = at(&entries[second].route.place);
             earlier.remarks.insert(0, format!("{other} can match the same request; Console decides"));
         }
-        let reason = format!("the route of {place} can match the same request, and nothing ranks the two");
+        let reason = format!("the route of {place} can match the same request, and neither takes precedence");
         entries[second].row = Err(reason);
     }
 }

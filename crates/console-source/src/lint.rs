@@ -29,8 +29,8 @@ pub fn zero_match(source: &ConsoleSource) -> Vec<Finding> {
     let left = source.sites.iter().map(|site| {
         let roles = site.roles.as_ref().map_or_else(|_| "...".to_owned(), quoted);
         Finding {
-            suggestion: Some("replace it by `@require_rbac_role` or `@require_permission`".to_owned()),
-            ..finding("require-role-left", &site.place, format!("`require_role({roles})` is left"))
+            suggestion: Some("replace it with `@require_rbac_role` or `@require_permission`".to_owned()),
+            ..finding("require-role-left", &site.place, format!("`require_role({roles})` remains"))
         }
     });
     sorted(left.chain(common(source)).collect())
@@ -88,10 +88,10 @@ impl<'m> Lint<'m> {
             let Place { file, line, .. } = &may.place;
             let (what, reason) = (&may.what, &may.reason);
             let message = format!(
-                "`{methods} {rule}` is behind {what} of {file}:{line}, which may refuse a request and is not understood: \
-                 {reason}"
+                "`{methods} {rule}` is behind {what} of {file}:{line}, which may refuse a request and could not be \
+                 analysed: {reason}"
             );
-            let suggestion = Some("compare what it asks for with the row by hand".to_owned());
+            let suggestion = Some("compare what it requires with the row by hand".to_owned());
             self.findings.push(Finding { suggestion, ..finding("may-gate", &route.place, message) });
         }
     }
@@ -113,7 +113,7 @@ impl<'m> Lint<'m> {
             None => format!("has {}", kind(&row.kind)),
         };
         let message = format!(
-            "`{methods} {rule}` is gated by `require_role({})`, and the row `{}` {of_row}",
+            "`{methods} {rule}` is gated by `require_role({})`, but the row `{}` {of_row}",
             quoted(roles),
             row.route
         );
@@ -125,7 +125,7 @@ impl<'m> Lint<'m> {
     fn no_site(&mut self, route: &Route, rule: &str, methods: MethodSet, row: &Row) {
         let Some(legacy) = legacy_of(row) else { return };
         let mut message = format!(
-            "`{methods} {rule}` has no `@require_role`, and the row `{}` has legacy = [{}]",
+            "`{methods} {rule}` has no `@require_role`, but the row `{}` has legacy = [{}]",
             row.route,
             quoted(&legacy)
         );
@@ -150,7 +150,8 @@ impl<'m> Lint<'m> {
     /// A route that cannot be compared with a row: worth telling where it has a gate.
     fn unreadable(&mut self, route: &Route, what: &str, reason: &str) {
         if route.gate != Gate::None || !route.may_gate.is_empty() {
-            let message = format!("the route of `{}` is compared with no row: {what}: {reason}", route.view);
+            let message =
+                format!("the route of `{}` was not compared with any row: {what}: {reason}", route.view);
             self.findings.push(finding("unreadable-site", &route.place, message));
         }
     }
@@ -159,7 +160,7 @@ impl<'m> Lint<'m> {
         for row in self.mapping.rows() {
             if let Some(legacy) = legacy_of(row).filter(|_| !self.served.contains(&row.offset)) {
                 let legacy = quoted(&legacy);
-                let message = format!("`{}` has legacy = [{legacy}], and no view in the source", row.route);
+                let message = format!("`{}` has legacy = [{legacy}], but no view in the source", row.route);
                 let place = place_of_row(self.name, self.mapping, row);
                 self.findings.push(finding("row-without-site", &place, message));
             }
@@ -171,13 +172,14 @@ impl<'m> Lint<'m> {
 fn misplaced(site: &Site) -> Option<Finding> {
     match (&site.roles, site.stands) {
         (_, Stands::AboveRoute) => {
-            let message = "this `@require_role` stands above the route, so Flask serves the view without it";
-            let suggestion = Some("move it below the route's own decorator".to_owned());
+            let message =
+                "this `@require_role` is above the route decorator, so Flask serves the view without it";
+            let suggestion = Some("move it below the route decorator".to_owned());
             Some(Finding { suggestion, ..finding("gate-above-route", &site.place, message.to_owned()) })
         }
         (Ok(roles), Stands::Elsewhere) => {
             let roles = quoted(roles);
-            let message = format!("`require_role({roles})` belongs to no route that can be read");
+            let message = format!("`require_role({roles})` does not belong to any route that can be read");
             let suggestion = Some("compare it with the mapping by hand".to_owned());
             Some(Finding { suggestion, ..finding("site-without-route", &site.place, message) })
         }
@@ -206,7 +208,7 @@ fn common(source: &ConsoleSource) -> Vec<Finding> {
         finding(id, &trouble.place, trouble.message.clone())
     });
     let hooks = source.plain_hooks.iter().map(|hook| {
-        let message = format!("{} runs before views; no refusal is seen in it", hook.what);
+        let message = format!("{} runs before views; it was not found to refuse requests", hook.what);
         finding("plain-hook", &hook.place, message)
     });
     unreadable.chain(inline).chain(troubles).chain(hooks).collect()

@@ -51,21 +51,21 @@ pub(super) fn options<'t>(
         match value {
             None | Some(Some(Value::Nothing)) => Ok(None),
             Some(Some(Value::Truth(truth))) => Ok(Some(truth)),
-            Some(_) => Err(format!("the running program alone knows its `{name}`")),
+            Some(_) => Err(format!("its `{name}` is only known at run time")),
         }
     };
     let text = |name: &str| match world.text_argument(arguments.keyword(name)) {
         Ok(text) => text,
-        Err(()) => Some(format!("a {name} that the running program alone knows")),
+        Err(()) => Some(format!("a {name} that is only known at run time")),
     };
     let redirects = match arguments.keyword("redirect_to").map(|target| (target, world.evaluate(target))) {
         None | Some((_, Some(Value::Nothing))) => None,
         Some((_, Some(Value::Text(target)))) => Some(format!("to `{target}`")),
         Some((target, _)) => {
-            Some(format!("to what `{}` returns", super::inline::one_line(world.text(target))))
+            Some(format!("to the result of `{}`", super::inline::one_line(world.text(target))))
         }
     };
-    let alias = switch("alias")?.unwrap_or(false).then(|| "to the rule that it is an alias of".to_owned());
+    let alias = switch("alias")?.unwrap_or(false).then(|| "to the rule that it aliases".to_owned());
     Ok(RuleOptions {
         strict_slashes: switch("strict_slashes").map_or(None, |own| own.or(strict_slashes)),
         merge_slashes: switch("merge_slashes")?.unwrap_or(true),
@@ -84,7 +84,7 @@ pub(super) fn foreign<'t>(world: &World<'t>, call: At<'t>, arguments: &Arguments
         .map(|name| MayGate {
             place: world.place(call),
             what: format!("`{name}`"),
-            reason: "it is no option that Flask has".to_owned(),
+            reason: "it is not an option of Flask".to_owned(),
         })
         .collect()
 }

@@ -30,7 +30,7 @@ pub(super) const ROUTE_DECORATORS: [(&str, Option<Method>); 6] = [
     ("patch", Some(Method::Patch)),
     ("delete", Some(Method::Delete)),
 ];
-const NOT_STATIC: &str = "the running program alone knows it";
+const NOT_STATIC: &str = "it is only known at run time";
 
 /// Every route of every file. Notes at the sites what stands behind which route. `strict_slashes` is the application's
 /// default, if that can be told.
@@ -113,7 +113,7 @@ impl<'t> Finder<'_, 't> {
             let below: Vec<At<'t>> = below.filter(|(_, other)| other.is_none()).map(|(at, _)| *at).collect();
             let behind = self.behind(&below);
             if function.node.kind() == "class_definition" {
-                let reason = "its decorator stands on a class, which an extension of Flask serves".to_owned();
+                let reason = "it decorates a class, which an extension of Flask serves".to_owned();
                 self.class_view(route, function, &Behind { unreadable: Some(reason), ..behind });
             } else {
                 self.push(route, &name, &behind);
@@ -176,7 +176,11 @@ impl<'t> Finder<'_, 't> {
             _ => self.world.made_by_flask(called.method.object) != Receiver::Unknown,
         };
         if is_certain && let Some(declared) = self.declared_by(call) {
-            self.push(&declared, "unknown", &Behind::unreadable("what it is applied to cannot be found"));
+            self.push(
+                &declared,
+                "unknown",
+                &Behind::unreadable("the function that it decorates cannot be found"),
+            );
         }
     }
 
@@ -229,8 +233,7 @@ impl<'t> Finder<'_, 't> {
             _ => None,
         };
         let rule = rule.map(|path| format!("{path}/<path:filename>"));
-        let rule =
-            rule.ok_or_else(|| "the running program alone knows where its static files are".to_owned());
+        let rule = rule.ok_or_else(|| "where its static files are is only known at run time".to_owned());
         let options = RuleOptions { strict_slashes: self.strict_slashes, ..RuleOptions::default() };
         let arguments = Arguments::default();
         let declared = Declared { at: call, receiver, rule, methods: Ok(None), options, arguments };
@@ -256,7 +259,7 @@ impl<'t> Finder<'_, 't> {
         let Some(Value::Many(values)) = self.world.evaluate(at) else { return Err(NOT_STATIC.to_owned()) };
         let method = |value| match value {
             Value::Text(word) => Method::parse(&word.to_uppercase())
-                .ok_or(format!("`{word}` is no method that the gate knows")),
+                .ok_or(format!("`{word}` is not a method that the gate supports")),
             Value::Many(_) | Value::Truth(_) | Value::Nothing => Err(NOT_STATIC.to_owned()),
         };
         values.into_iter().map(method).collect()

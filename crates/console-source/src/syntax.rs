@@ -38,7 +38,7 @@ impl<'f> Parsed<'f> {
         Some(Trouble {
             kind: TroubleKind::Syntax,
             place: place(self.file, start),
-            message: "this is no Python, so nothing of the file was read".to_owned(),
+            message: "this is not valid Python, so the file was not read".to_owned(),
         })
     }
 }

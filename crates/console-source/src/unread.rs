@@ -14,32 +14,32 @@ const ATTRIBUTES: [(&str, TroubleKind, &str); 6] = [
     (
         "view_functions",
         TroubleKind::Gate,
-        "views are looked up or replaced here: a gate around them is not read",
+        "views are looked up or replaced here: gates around them are not read",
     ),
     (
         "before_request_funcs",
         TroubleKind::Gate,
-        "hooks are registered by hand here: what they refuse is not read",
+        "hooks are registered directly here: what they refuse is not read",
     ),
     (
         "url_value_preprocessors",
         TroubleKind::Gate,
-        "hooks are registered by hand here: what they refuse is not read",
+        "hooks are registered directly here: what they refuse is not read",
     ),
     (
         "url_rule_class",
         TroubleKind::Registration,
-        "rules are of a class of Console's own: what they match is not read",
+        "rules use Console's own class: what they match is not read",
     ),
     (
         "url_map_class",
         TroubleKind::Registration,
-        "the map of rules is of a class of Console's own: what it matches is not read",
+        "the map of rules uses Console's own class: what it matches is not read",
     ),
     (
         "_blueprints",
         TroubleKind::Registration,
-        "blueprints are nested by hand here: their routes are not read",
+        "blueprints are nested directly here: their routes are not read",
     ),
 ];
 /// Methods of extensions that declare routes.
@@ -106,7 +106,7 @@ pub(super) fn more_applications(world: &World<'_>) -> Vec<Trouble> {
         });
     }
     let message =
-        "another `Flask` is made here: all routes are read as one application's, each at its own path";
+        "another `Flask` is created here: all routes are read as if they belonged to one application";
     let trouble = |place| Trouble { kind: TroubleKind::Registration, place, message: message.to_owned() };
     applications.into_iter().skip(1).map(trouble).collect()
 }
@@ -154,7 +154,7 @@ fn attribute<'t>(world: &World<'t>, at: At<'t>) -> Found {
     if world.made_by_flask(object) == Receiver::Unknown || is_used_as_read(world, at) {
         return None;
     }
-    let message = format!("`{}` is handed on here: what it declares is not read", world.text(at));
+    let message = format!("`{}` is passed on here: what it declares is not read", world.text(at));
     Some((TroubleKind::Registration, message))
 }
 
@@ -188,7 +188,7 @@ fn call<'t>(world: &World<'t>, at: At<'t>) -> Found {
     let word = last_word(function.node, text)?;
     let is_method = function.node.kind() == "attribute";
     if world.is_named(function, "DispatcherMiddleware") {
-        let message = "applications are mounted below paths here: under which paths is not read";
+        let message = "applications are mounted under paths here: which paths is not read";
         return Some((TroubleKind::Registration, message.to_owned()));
     }
     if is_method && DECLARING.contains(&word) {
@@ -209,13 +209,13 @@ fn call<'t>(world: &World<'t>, at: At<'t>) -> Found {
     if is_of_url_map(world, function, &["add", "add_many"]) {
         return Some((
             TroubleKind::Registration,
-            "rules are added to `url_map` by hand here: they are not read".to_owned(),
+            "rules are added to `url_map` directly here: they are not read".to_owned(),
         ));
     }
     if word == "update" && is_converters(world, function) {
         return Some((
             TroubleKind::Registration,
-            "converters are replaced here: what rules match is not certain".to_owned(),
+            "converters are replaced here: what rules match is uncertain".to_owned(),
         ));
     }
     None
@@ -239,7 +239,7 @@ fn assignment<'t>(world: &World<'t>, at: At<'t>) -> Found {
                     return None;
                 }
                 let message =
-                    "a layer goes around the application here: what it serves or refuses is not read";
+                    "the application is wrapped here: what the wrapper serves or refuses is not read";
                 Some((TroubleKind::Gate, message.to_owned()))
             }
             "url_map" => Some((
@@ -254,7 +254,7 @@ fn assignment<'t>(world: &World<'t>, at: At<'t>) -> Found {
             {
                 Some((
                     TroubleKind::Registration,
-                    format!("`url_map.{word}` is set here: what rules match is not certain"),
+                    format!("`url_map.{word}` is set here: what rules match is uncertain"),
                 ))
             }
             _ => None,
@@ -290,7 +290,7 @@ fn converter<'t>(world: &World<'t>, subscript: At<'t>) -> Found {
         _ => "a converter".to_owned(),
     };
     is_it.then(|| {
-        (TroubleKind::Registration, format!("{name} is replaced here: what rules match is not certain"))
+        (TroubleKind::Registration, format!("{name} is replaced here: what rules match is uncertain"))
     })
 }
 
@@ -307,8 +307,7 @@ fn class<'t>(world: &World<'t>, at: At<'t>) -> Found {
         OVERRIDDEN.iter().copied().filter(|name| world.lookup_in_class(name, at).is_some()).collect();
     (!own.is_empty()).then(|| {
         let own = own.join("`, `");
-        let message =
-            format!("this class decides by itself what `{own}` does: its routes and gates are not read");
+        let message = format!("this class overrides `{own}`: its routes and gates are not read");
         (TroubleKind::Registration, message)
     })
 }

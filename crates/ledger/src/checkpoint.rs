@@ -40,16 +40,16 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Not the JSON of a checkpoint.
-    #[error("it is no checkpoint")]
+    #[error("it is not a checkpoint")]
     Malformed,
     /// Of a version that this program does not know.
-    #[error("its version is {0}, known is {VERSION}")]
+    #[error("its version is {0}, expected {VERSION}")]
     Version(i64),
     /// Signed with a key that is not in the ring.
-    #[error("its key `{0}` is not known")]
+    #[error("its key `{0}` is unknown")]
     UnknownKey(String),
     /// The signature is not that of its values.
-    #[error("its signature is not right")]
+    #[error("its signature is invalid")]
     Signature,
 }
 

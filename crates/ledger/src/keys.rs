@@ -24,7 +24,7 @@ pub const LARGEST_FILE: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// No key was given.
-    #[error("there is no key: expected `id:base64`, or several with commas between them")]
+    #[error("there is no key: expected `id:base64`, or several, separated by commas")]
     Empty,
     /// An entry without a colon, or with an id of other letters.
     #[error("key {position} has no id of 1 to 64 letters, digits, `-`, `_` and `.` before a colon")]
@@ -33,10 +33,10 @@ pub enum KeyError {
     #[error("key `{id}` is not standard base64")]
     Base64 { id: String },
     /// Fewer than [`SHORTEST_KEY`] bytes.
-    #[error("key `{id}` has {length} bytes, at least {SHORTEST_KEY} are needed")]
+    #[error("key `{id}` has {length} bytes, at least {SHORTEST_KEY} are required")]
     Short { id: String, length: usize },
     /// One id twice.
-    #[error("key id `{id}` is there twice")]
+    #[error("key id `{id}` occurs twice")]
     Duplicate { id: String },
     /// One key under two ids, so that a row's key id could be changed unseen.
     #[error("keys `{one}` and `{other}` are the same key")]

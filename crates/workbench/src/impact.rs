@@ -89,8 +89,8 @@ impl Change<'_> {
     /// Those who gain or lose and whom no profile names.
     pub fn nameless(&self, direction: Direction) -> impl Iterator<Item = &'static str> {
         let strangers = (self.strangers == Some(direction)).then_some(match direction {
-            Direction::Gain => "anybody, logged in or not",
-            Direction::Loss => "people who are not logged in",
+            Direction::Gain => "anyone, logged in or not",
+            Direction::Loss => "callers who are not logged in",
         });
         // Anybody is a program as well.
         let is_anybody = self.strangers == Some(Direction::Gain) && direction == Direction::Gain;

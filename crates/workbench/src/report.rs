@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use policy::diagnostic::{Diagnostic, Lines};
 use serde::Serialize;
 
-/// How findings are printed.
+/// The output format of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For a person
@@ -27,9 +27,9 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The gate would refuse it, or somebody would be let in or locked out by mistake.
+    /// The gate would refuse the file, or callers would gain or lose access by mistake.
     Error,
-    /// Somebody should look at it before it goes live.
+    /// Review it before it goes live.
     Warning,
     /// Worth knowing.
     Note,

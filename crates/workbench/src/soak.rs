@@ -174,10 +174,10 @@ fn state(evidence: &Evidence<'_>, cluster: &Arc<str>, rollout: &Rollout) -> Clus
     let shadow = since.map(|since| shadow(evidence, cluster, rollout, &terms, since));
     let missing = match (&shadow, rollout.mode) {
         (Some(shadow), _) => missing(shadow, &terms),
-        (None, ClusterMode::Legacy) => vec!["the cluster is on its legacy gate".to_owned()],
+        (None, ClusterMode::Legacy) => vec!["the cluster is in legacy mode".to_owned()],
         (None, _) if evidence.flag == Flag::Off => vec!["FLAG_RBAC_V2 is off".to_owned()],
         (None, ClusterMode::V2) if rollout.cohort.is_none() => Vec::new(),
-        (None, _) => vec!["no gate has activated it in shadow".to_owned()],
+        (None, _) => vec!["no gate has activated the cluster in shadow".to_owned()],
     };
     let verdict = match (missing.is_empty(), &shadow) {
         (false, _) if !is_in_shadow(rollout) => Verdict::Legacy,
@@ -305,7 +305,7 @@ fn missing(shadow: &Shadow, terms: &SoakTerms) -> Vec<String> {
     }
     missing.extend(gaps::phrases(&shadow.evidence_lost, terms));
     if shadow.requests < u64::from(terms.requests) {
-        missing.push(format!("{} of {} requests that both gates judged", shadow.requests, terms.requests));
+        missing.push(format!("{} of {} requests that both gates decided", shadow.requests, terms.requests));
     }
     for RoleUse { role, seen, needed } in &shadow.admins {
         if seen < needed {

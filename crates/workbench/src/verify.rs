@@ -144,7 +144,7 @@ impl<'m> At<'m, '_> {
         };
         vec![
             self.case(Who::Nobody, "nobody", nobody),
-            self.case(Who::Bearer, "a machine of Console's", bearer),
+            self.case(Who::Bearer, "a machine client of Console", bearer),
             self.case(Who::Admin(Holding::default()), "an admin without a role", admin),
         ]
     }
@@ -163,7 +163,7 @@ impl<'m> At<'m, '_> {
                 vec![
                     nobody(Expect::Unauthorized),
                     anyone(Expect::Unauthorized),
-                    self.case(Who::Bearer, "a machine of Console's", Expect::Allow),
+                    self.case(Who::Bearer, "a machine client of Console", Expect::Allow),
                 ]
             }
             RowKind::Session => vec![nobody(challenge), anyone(Expect::Allow)],
@@ -206,7 +206,7 @@ impl<'m> At<'m, '_> {
             Who::Admin(Holding { legacy: LegacyRole::ALL.into(), roles })
         };
         if holder_of(catalog, base).is_none() {
-            return vec![self.case(without(base), "an admin with every role that there is", Expect::Deny)];
+            return vec![self.case(without(base), "an admin with every existing role", Expect::Deny)];
         }
         let rules = row.kind.body_rules();
         let kinds = BodyKind::all(rules, self.method);
@@ -247,11 +247,15 @@ impl<'m> At<'m, '_> {
         let mut cases = Vec::new();
         // What no role brings, nobody can be given.
         if more.iter().all(Option::is_some) {
-            cases.push(self.case(holding(all), "an admin with all roles, by the body", Expect::Allow));
+            cases.push(self.case(
+                holding(all),
+                "an admin with all roles that the body requires",
+                Expect::Allow,
+            ));
         }
         let is_brought = |one: &&Requirement| own.iter().any(|role| brings(catalog, role, one));
         if !further.iter().all(is_brought) {
-            let said = "an admin with the row's role alone, by the body";
+            let said = "an admin with only the row's role, not those that the body requires";
             cases.push(self.case(holding(own), said, Expect::Deny));
         }
         cases

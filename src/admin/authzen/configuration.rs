@@ -25,7 +25,7 @@ pub(super) async fn get(
         Some(url) => url.clone(),
         None => {
             let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            format!("http://{}", host.ok_or_else(|| Problem::bad_request("the Host is missing"))?)
+            format!("http://{}", host.ok_or_else(|| Problem::bad_request("the Host header is missing"))?)
         }
     };
     Ok(Json(Configuration {

@@ -118,7 +118,7 @@ impl Entity {
                     Some(Value::String(session)) => {
                         Some(SessionId::new(name(session, "subject.properties.session")?))
                     }
-                    Some(_) => return Err("`subject.properties.session` must be a text".into()),
+                    Some(_) => return Err("`subject.properties.session` must be a string".into()),
                 };
                 Ok(Some(Subject::Admin { id: AdminId::new(id), session }))
             }
@@ -176,7 +176,7 @@ fn form(fields: &Map<String, Value>) -> Result<Vec<u8>, String> {
     let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs = fields.iter().map(|(name, value)| match value {
         Value::String(value) => Ok(format!("{}={}", encoded(name), encoded(value))),
-        _ => Err("the members of `context.form` must be texts".to_owned()),
+        _ => Err("the members of `context.form` must be strings".to_owned()),
     });
     Ok(pairs.collect::<Result<Vec<String>, String>>()?.join("&").into_bytes())
 }

@@ -73,7 +73,7 @@ pub(super) async fn post(
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
     let body = body.map_err(|_| Problem::too_large(format!("at most {MOST_BYTES} bytes")))?;
     let source = String::from_utf8(body.into())
-        .map_err(|_| Problem::bad_request("the candidate is no text in UTF-8"))?;
+        .map_err(|_| Problem::bad_request("the candidate is not UTF-8 text"))?;
     let arguments: Vec<LegacyAsArgument> = asked
         .legacy_as
         .split(',')
@@ -83,7 +83,7 @@ pub(super) async fn post(
         .map_err(|error: String| Problem::bad_request(format!("`legacy_as`: {error}")))?;
     let permit = COMPARING
         .try_acquire()
-        .map_err(|_| Problem::unavailable("another comparison is under way; ask again"))?;
+        .map_err(|_| Problem::unavailable("another comparison is in progress; try again"))?;
     let now = state.gate.steady_clock.now();
     let registry = Registry::read(&state.store, now).await.map_err(|error| unavailable(&error))?;
     let legacy_as = legacy_as(&arguments, &registry.catalog)
@@ -121,7 +121,7 @@ fn compared(
 fn unsound(mistakes: &Diagnostics, source: &str) -> Problem {
     let lines = Lines::new(source);
     let findings = mistakes.findings().iter().map(|found| Finding::in_file(CANDIDATE, &lines, found));
-    let title = "Unsound mapping";
+    let title = "Invalid mapping";
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "the gate would refuse this mapping")
         .with_errors(findings.map(|finding| json!(finding)).collect())
 }

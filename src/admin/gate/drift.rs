@@ -43,13 +43,12 @@ pub(super) async fn get(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Drift>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let direction =
-        match &asked.direction {
-            Some(word) => Some(Direction::parse(word).ok_or_else(|| {
-                Problem::bad_request("`direction` is would_newly_deny or would_newly_allow")
-            })?),
-            None => None,
-        };
+    let direction = match &asked.direction {
+        Some(word) => Some(Direction::parse(word).ok_or_else(|| {
+            Problem::bad_request("`direction` must be would_newly_deny or would_newly_allow")
+        })?),
+        None => None,
+    };
     let moment = state.gate.moment().await.map_err(|error| unavailable(&error))?;
     let now = state.gate.clock.now();
     let registry = Registry::read(&state.store, now).await.map_err(|error| unavailable(&error))?;

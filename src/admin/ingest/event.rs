@@ -29,7 +29,7 @@ pub(super) struct Fault {
 /// Every fault.
 pub(super) fn read(value: &Value, source: &str, now: DateTime<Utc>) -> Result<CustomerEvent, Vec<Fault>> {
     let Value::Object(fields) = value else {
-        return Err(vec![Fault { pointer: String::new(), detail: "an event is an object".to_owned() }]);
+        return Err(vec![Fault { pointer: String::new(), detail: "an event must be an object".to_owned() }]);
     };
     let mut reader = Reader { fields, place: "", faults: Vec::new() };
     reader.only(&FIELDS);
@@ -37,7 +37,7 @@ pub(super) fn read(value: &Value, source: &str, now: DateTime<Utc>) -> Result<Cu
     let tenant_id = reader.text("tenant_id");
     let dimension = reader.name("dimension");
     let action = reader.name("action");
-    let occurred_at = reader.parsed("occurred_at", "a time of RFC 3339", |text| {
+    let occurred_at = reader.parsed("occurred_at", "an RFC 3339 time", |text| {
         DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
     });
     if occurred_at.is_some_and(|at| at > now + MOST_AHEAD) {
@@ -91,7 +91,7 @@ impl Reader<'_> {
     fn only(&mut self, known: &[&str]) {
         let unknown: Vec<&String> = self.fields.keys().filter(|key| !known.contains(&key.as_str())).collect();
         for key in unknown {
-            self.fault(key, "is not known");
+            self.fault(key, "is not a known field");
         }
     }
 
@@ -100,7 +100,7 @@ impl Reader<'_> {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) if !text.is_empty() && text.len() <= LONGEST => Some(text.clone()),
             Some(_) => {
-                self.fault(field, format!("must be a text of 1 to {LONGEST} bytes"));
+                self.fault(field, format!("must be a string of 1 to {LONGEST} bytes"));
                 None
             }
         }
@@ -120,7 +120,7 @@ impl Reader<'_> {
             !word.is_empty() && word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         };
         if !text.split('.').all(is_word) {
-            self.fault(field, "must be words of a-z, 0-9 and _ with points between them");
+            self.fault(field, "must be words of a-z, 0-9 and _, separated by dots");
             return None;
         }
         Some(text)

@@ -5,14 +5,14 @@ use clap::Args;
 use crate::cli::{Common, Finding, checkpoint, operator, with_notary};
 use crate::journal::erasure;
 
-/// Take what is personal of an admin out of every row
+/// Erase an admin's personal data from every row
 ///
-/// Blanks the id, the session, the address and the path in every row that names the admin, records that it was done, and
-/// leaves the chain whole. Removes the admin from drift, its sign-offs and the decision log, whatever a running gate has
-/// not written yet included. A gate does the same by itself within a minute after the admin's row is deleted.
+/// Blanks the id, the session, the address and the path in every audit row that names the admin, records the erasure,
+/// and keeps the chain verifiable. Deletes the admin from drift, sign-offs and the decision log, including what a
+/// running gate has not written yet. Gates do the same automatically within a minute after the admin's row is deleted.
 #[derive(Debug, Args)]
 pub(super) struct Erase {
-    /// The admin's id, as audit rows have it
+    /// The admin's id, as written in audit rows
     actor: String,
 }
 
@@ -23,7 +23,7 @@ pub(super) fn run(command: &Erase, common: &Common) -> anyhow::Result<Finding> {
             erasure::erase(store.as_ref(), &notary, &command.actor, &operator(), chrono::Utc::now()).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         crate::cli::announce(format_args!(
-            "{} rows and {} customers' events are without a name now; drift and decisions of it are gone",
+            "{} audit rows and {} customers' events erased; its drift and decisions are deleted",
             erased.rows, erased.customer_rows
         ));
         Ok(Finding::Clean)

@@ -42,18 +42,18 @@ const COLUMNS: [&str; 25] = [
     "erased_by",
 ];
 
-/// Print the rows of a time as CSV or JSON lines
+/// Print the rows of a period as CSV or JSON lines
 ///
-/// JSON lines are exact. In CSV a value that a spreadsheet would take for a formula has an apostrophe before it.
+/// JSON lines are exact. In CSV, a value that a spreadsheet would read as a formula is prefixed with an apostrophe.
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// From this time on: `2026-11-01` or `2026-11-01T06:00:00Z`
+    /// Start of the period: `2026-11-01` or `2026-11-01T06:00:00Z`
     #[arg(long, value_parser = time)]
     since: DateTime<Utc>,
-    /// Before this time; without it, up to now
+    /// End of the period (exclusive); without it, now
     #[arg(long, value_parser = time)]
     until: Option<DateTime<Utc>>,
-    /// In which form
+    /// The output format
     #[arg(long, value_enum, default_value = "jsonl")]
     format: Format,
 }
@@ -89,7 +89,7 @@ pub(super) fn run(command: &Export, common: &Common) -> anyhow::Result<Finding> 
             Err(error) if is_closed_pipe(&error) => {}
             other => other?,
         }
-        sent.context("the rows cannot be read to their end")?;
+        sent.context("not all rows could be read")?;
         Ok(Finding::Clean)
     })
 }

@@ -18,16 +18,16 @@ const AHEAD: usize = 1_024;
 /// How often a person at a terminal is told how far it has come.
 const PROGRESS: u64 = 50_000;
 
-/// Check that every row is as it was sealed and none is missing
+/// Verify that no audit row was changed, removed or inserted
 ///
-/// Each row carries a MAC over itself and the row before it. Needs the keys that sealed them. Without checkpoints, rows
-/// that were cut off the end of the newest chains cannot be missed; with them, all but those of the last minute can.
+/// Each row has a MAC over itself and the row before it; verifying needs the keys that sealed the rows. Without
+/// checkpoints, rows that were cut off the end of a chain go unnoticed; with them, only those of the last minute can.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Checkpoints, a line each, as the gate wrote them to their second place; may be repeated
+    /// A file of checkpoints as gates write it, one per line; may be repeated
     #[arg(long)]
     checkpoints: Vec<PathBuf>,
-    /// How findings are printed
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -95,7 +95,7 @@ async fn verify<F: FnMut(Damage)>(
         verifier.finish()
     };
     let (sent, summary) = futures::future::join(store.send_evidence(sender), reading).await;
-    sent.context("the rows cannot be read to their end")?;
+    sent.context("not all rows could be read")?;
     Ok(summary)
 }
 
@@ -114,32 +114,32 @@ fn found(damage: &Damage) -> Found {
     let row = damage.row.as_ref().map_or_else(String::new, |row| format!(" ({row})"));
     let (kind, what) = match &damage.kind {
         Kind::Edited if damage.customer_event.is_some() => {
-            ("edited", "is not what its twin in the chain commits to".to_owned())
+            ("edited", "does not match its record in the chain".to_owned())
         }
         Kind::Removed if damage.customer_event.is_some() => {
-            ("removed", "is in the chain and not in its table".to_owned())
+            ("removed", "is in the chain, but not in its table".to_owned())
         }
         Kind::Inserted if damage.customer_event.is_some() => {
-            ("inserted", "has no twin in the chain".to_owned())
+            ("inserted", "has no record in the chain".to_owned())
         }
-        Kind::Edited => ("edited", "is not as it was sealed".to_owned()),
+        Kind::Edited => ("edited", "was changed after it was sealed".to_owned()),
         Kind::Removed => ("removed", "is missing".to_owned()),
-        Kind::Inserted => ("inserted", "was never sealed there, or is there a second time".to_owned()),
+        Kind::Inserted => ("inserted", "was not sealed at this position, or is a duplicate".to_owned()),
         Kind::Reordered { belongs_at } => ("reordered", format!("belongs at {belongs_at}")),
         Kind::Cut { head, witness } => {
-            ("cut", format!("and all behind it up to {head} are cut off, says {witness}"))
+            ("cut", format!("and all later rows up to {head} are cut off, according to {witness}"))
         }
         Kind::Rewritten { witness } => {
-            ("rewritten", format!("was sealed anew: it was another row, says {witness}"))
+            ("rewritten", format!("was sealed again: it was a different row, according to {witness}"))
         }
         Kind::ControlHead { says: None } => {
-            ("control_head", "gate_audit_control names no head: its row was taken out or changed".to_owned())
+            ("control_head", "gate_audit_control has no head: its row was removed or changed".to_owned())
         }
         Kind::ControlHead { says: Some(says) } => (
             "control_head",
-            format!("gate_audit_control names another head, row {says}: it was changed or set back"),
+            format!("gate_audit_control has a different head, row {says}: it was changed or reset"),
         ),
-        Kind::Unsealed => ("unsealed", "carries no seal".to_owned()),
+        Kind::Unsealed => ("unsealed", "has no seal".to_owned()),
         Kind::UnknownKey { key } => {
             ("unknown_key", format!("was sealed with the key `{key}`, which is not given"))
         }
@@ -148,10 +148,10 @@ fn found(damage: &Damage) -> Found {
         }
         Kind::ErasureUnaccounted { table, event, found, expected } => {
             let tells = match expected {
-                Some(expected) => format!("tells of {expected}"),
-                None => "is no event of erasure".to_owned(),
+                Some(expected) => format!("reports {expected}"),
+                None => "is not an erasure event".to_owned(),
             };
-            let what = format!("{found} rows of {table} are erased in the name of {event}, which {tells}");
+            let what = format!("{found} rows of {table} are marked as erased by {event}, which {tells}");
             ("erasure_unaccounted", what)
         }
     };
@@ -181,14 +181,12 @@ fn print_text(findings: &[Found], summary: &Summary) {
         let _ = writeln!(out, "from {first} to {last}");
     }
     if summary.checkpoints == 0 {
-        let _ = writeln!(
-            out,
-            "no checkpoints were given: rows cut off the end of a newest chain would not be missed"
-        );
+        let _ =
+            writeln!(out, "no checkpoints were given: rows cut off the end of a chain would go unnoticed");
     } else if summary.chains_without_checkpoint > 0 {
         let _ = writeln!(
             out,
-            "{} of the {} chains are in no checkpoint that was given: rows cut off their ends need not be missed",
+            "{} of the {} chains are not in any given checkpoint: rows cut off their ends may go unnoticed",
             summary.chains_without_checkpoint, summary.chains,
         );
     }

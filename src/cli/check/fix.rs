@@ -13,7 +13,7 @@ use policy::mapping::counted;
 pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
     let name = file.display();
     let Some(counted) = counted(&source) else {
-        eprintln!("{name}: not fixed: mend the other errors first, then count the rows");
+        eprintln!("{name}: not fixed: correct the other errors first");
         return Ok(source);
     };
     if counted.text == source {
@@ -22,7 +22,7 @@ pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
     // A link stays a link: what it leads to is replaced.
     let target = file.canonicalize().with_context(|| format!("cannot write {name}"))?;
     replace(&target, &counted.text).with_context(|| format!("cannot write {name}"))?;
-    let before = counted.before.map_or_else(String::new, |before| format!(", where it said {before}"));
+    let before = counted.before.map_or_else(String::new, |before| format!(" (was {before})"));
     eprintln!("{name}: fixed: `rows = {}`{before}", counted.rows);
     Ok(counted.text)
 }

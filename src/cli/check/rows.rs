@@ -28,7 +28,7 @@ fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {
     let outcome = match flaw.kind {
         FlawKind::UnknownRole | FlawKind::Dangling => "it grants nothing",
         FlawKind::Unusable => "it allows nothing",
-        FlawKind::Misspelt => "it switches nothing",
+        FlawKind::Misspelt => "it has no effect",
     };
     format!("{flaw}: {outcome}{}", about(rows))
 }
@@ -68,11 +68,11 @@ mod tests {
         assert_eq!(
             told,
             [
-                "`t.c` says `Ops`, which is none of superadmin, ops, support, readonly: it grants nothing \
+                "`t.c` is `Ops`, which is not one of superadmin, ops, support, readonly: it grants nothing \
                  (`a`, `b`, `c`, `d`, `e` and 2 more)",
                 "`t.c` is empty or cannot be read: it allows nothing (2 rows)",
-                "`t.c` says `soon`, which is no time: it allows nothing (`ben`)",
-                "`t.c` says `Anna`, which does not exist: it grants nothing",
+                "`t.c` is `soon`, which is not a valid time: it allows nothing (`ben`)",
+                "`t.c` is `Anna`, which does not exist: it grants nothing",
             ]
         );
     }

@@ -12,7 +12,7 @@ pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {
     let cluster = widest(|row| cluster_name(row).chars().count());
     let decides = widest(|row| row.decides.len());
     let methods = widest(|row| row.methods.len());
-    let mut text = String::from("what decides while FLAG_RBAC_V2 is on:\n");
+    let mut text = String::from("the effective table while FLAG_RBAC_V2 is on:\n");
     for row in rows {
         let _ = writeln!(
             text,
@@ -40,7 +40,7 @@ fn gates(row: &EffectiveRow<'_>) -> String {
     gates.extend(row.v2.as_ref().map(|requirement| format!("v2 {requirement}")));
     gates.extend(row.when.iter().map(|rule| format!("and {rule}")));
     if !row.when.is_empty() {
-        gates.push("v2 denies a body that cannot be read, or none".to_owned());
+        gates.push("v2 denies an unreadable or missing body".to_owned());
     }
     gates.extend(row.cohort.clone());
     gates.extend(row.undecided.map(|question| format!("undecided {question}")));

@@ -71,8 +71,8 @@ impl Learned {
         if has_list {
             let listed = self.routes.iter().zip(&in_source).filter(|(_, known)| !**known);
             let listed =
-                listed.map(|(route, _)| (route, "is listed by Flask and cannot be read in the source"));
-            let declared = unlisted.iter().map(|route| (route, "is in the source and not listed by Flask"));
+                listed.map(|(route, _)| (route, "is listed by Flask, but cannot be read in the source"));
+            let declared = unlisted.iter().map(|route| (route, "is in the source, but not listed by Flask"));
             let one_sided = listed.chain(declared).map(|(route, what)| {
                 let methods = methods_to_cover(route.methods);
                 let message = format!("`{methods} {}` of `{}` {what}", route.rule, route.name);

@@ -163,7 +163,7 @@ async fn login_page(State(console): State<Arc<Console>>, Query(query): Query<Nex
 
 async fn login(State(console): State<Arc<Console>>, Form(form): Form<LogIn>) -> Response {
     if !console.personas.iter().any(|persona| persona.id == form.r#as) {
-        return (StatusCode::BAD_REQUEST, "there is nobody of that name\n").into_response();
+        return (StatusCode::BAD_REQUEST, "there is no person with that name\n").into_response();
     }
     let cookie = console.keys.sign(&json!({ "admin_id": form.r#as }), chrono::Utc::now());
     let cookie = format!("session={cookie}; Path=/; HttpOnly; SameSite=Lax");

@@ -74,7 +74,7 @@ fn print_text(told: &Told<'_>) {
         line("sign-off", &sign_off);
     }
     for request in requests {
-        let path = if request.path.is_empty() { "(path not kept)" } else { &request.path };
+        let path = if request.path.is_empty() { "(path not recorded)" } else { &request.path };
         line(
             "request",
             &format!("{} time(s) `{} {path}`, {}", request.count, request.method, request.answer),
@@ -85,7 +85,7 @@ fn print_text(told: &Told<'_>) {
 fn answer(side: &Side) -> String {
     let verb = if side.allows { "allows" } else { "denies" };
     let because = if side.because.is_empty() { String::new() } else { format!("; {}", side.because) };
-    format!("{verb}: asks for {}{because}", side.demand)
+    format!("{verb}: requires {}{because}", side.demand)
 }
 
 /// The text beside the name of what it is, both within the columns.

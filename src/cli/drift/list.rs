@@ -92,7 +92,7 @@ fn print_text(listing: &Listing) {
     }
     for row in &listing.overflow {
         let told = format!(
-            "and {} more request(s) in {} beyond the bound, {}, {}",
+            "{} more request(s) in {} over the limit, {}, {}",
             row.count,
             row.cluster,
             row.direction.word(),
@@ -127,8 +127,8 @@ pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
     let review = drift.sign_off.as_ref()?;
     let stands = match review.standing {
         Standing::Stands => "signed off",
-        Standing::RowChanged => "the row asks for something else since it was signed off",
-        Standing::GrantsChanged => "the caller holds something else since it was signed off",
+        Standing::RowChanged => "the row's requirement changed since the sign-off",
+        Standing::GrantsChanged => "the caller's grants changed since the sign-off",
     };
     let signed = &review.sign_off;
     Some(format!(

@@ -58,7 +58,7 @@ impl Plan {
     /// Of `out` alone.
     pub(super) async fn write_impact(&self, store: &SharedStore, out: &mut dyn Write) -> io::Result<()> {
         if self.changes.is_empty() {
-            writeln!(out, "Nobody's access changes: every gate runs it already.\n")?;
+            writeln!(out, "No access changes: every gate already runs this mapping.\n")?;
         }
         for change in &self.changes {
             if self.changes.len() > 1 {
@@ -72,7 +72,7 @@ impl Plan {
                         .map_or_else(|| self.path.display().to_string(), |target| target.short().to_owned());
                     kept::compared(&old, &new, &registry, |impact| diff::write_text(out, impact, &name))?;
                 }
-                Err(error) => writeln!(out, "what this changes cannot be told: {error:#}")?,
+                Err(error) => writeln!(out, "what this changes cannot be determined: {error:#}")?,
             }
             writeln!(out)?;
         }
@@ -85,7 +85,7 @@ impl Plan {
         store: &SharedStore,
     ) -> anyhow::Result<(Mapping, Mapping, Registry)> {
         let old = kept::mapping(store, &change.from).await?;
-        let to = change.to.as_ref().context("the file that will rule cannot be read")?;
+        let to = change.to.as_ref().context("the file that will be in force cannot be read")?;
         let new = match &self.local {
             Some(text) if sha256_of(text) == *to => Mapping::parse(&self.path.display().to_string(), text)?,
             _ => kept::mapping(store, to).await?,
@@ -119,7 +119,7 @@ async fn target(
     }
     if let Some(gates) = in_words(&differing(gates)) {
         anyhow::bail!(
-            "the gates run different mappings ({gates}): say with `--to` which one all of them shall run"
+            "the gates run different mappings ({gates}): use `--to` to choose which one all of them should run"
         );
     }
     let before = store.latest_activation_but(running).await?;

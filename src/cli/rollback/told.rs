@@ -18,14 +18,14 @@ pub(super) fn outcome(agreement: &Agreement, goal: &Goal) -> String {
     let Agreement { followers, strays } = agreement;
     let done = match &goal.mapping {
         Some(mapping) => format!("rolled back to {}", mapping.short()),
-        None => "the file rules again".to_owned(),
+        None => "the file is in force again".to_owned(),
     };
     let all = followers.len() + strays.len();
     let first = match (followers.len(), strays.len()) {
-        (0, 0) => format!("{done}: no gate is running; it holds for the next one to start"),
-        (1, 0) => format!("{done} at the one gate that runs, {}", followers[0]),
+        (0, 0) => format!("{done}: no gate is running; it applies to the next gate that starts"),
+        (1, 0) => format!("{done} at the only running gate, {}", followers[0]),
         (_, 0) => format!("{done} at all {all} gates: {}", followers.join(", ")),
-        (0, _) => format!("{} and followed by none of {all} gate(s)", ordered(goal)),
+        (0, _) => format!("{}, but none of {all} gate(s) follows", ordered(goal)),
         (some, _) => format!("{done} at {some} of {all} gates only: {}", followers.join(", ")),
     };
     let mut told = wrapped(&first, COLUMNS, 0, 4) + "\n";
@@ -48,8 +48,8 @@ fn sentence(Stray { name, runs, why }: &Stray, goal: &Goal) -> String {
             let why: Vec<String> = why.lines().map(|line| format!("    {line}")).collect();
             let first = line(&format!("{name} runs {runs} and refuses {what}:"));
             let help = match &goal.mapping {
-                Some(_) => "    Mend what it names, or roll back to another mapping (`--to`).",
-                None => "    Mend the file.",
+                Some(_) => "    Correct what it names, or roll back to another mapping (`--to`).",
+                None => "    Correct the file.",
             };
             format!("{first}\n{}\n{help}", why.join("\n"))
         }
@@ -58,12 +58,12 @@ fn sentence(Stray { name, runs, why }: &Stray, goal: &Goal) -> String {
              replace that one too."
         )),
         Why::Silent(lease) => line(&format!(
-            "{name} has not reported for {} s: it has stopped, or does not reach the database. It ran {runs}; it \
+            "{name} has not reported for {} s: it has stopped or cannot reach the database. It ran {runs}; it \
              follows when it is back.",
             lease.as_secs()
         )),
         Why::Late(limit) => line(&format!(
-            "{name} runs {runs} and has not acted on the {word} for {} s: look into its log.",
+            "{name} runs {runs} and has not acted on the {word} for {} s: check its log.",
             limit.as_secs()
         )),
     }
@@ -95,15 +95,20 @@ mod tests {
                 &rollback,
                 names(&[]),
                 vec![],
-                "rolled back to 0123456789ab: no gate is running; it holds for the next one to\n    start\n",
+                "rolled back to 0123456789ab: no gate is running; it applies to the next gate\n    that starts\n",
             ),
             (
                 &rollback,
                 names(&["a/1"]),
                 vec![],
-                "rolled back to 0123456789ab at the one gate that runs, a/1\n",
+                "rolled back to 0123456789ab at the only running gate, a/1\n",
             ),
-            (&release, names(&["a/1", "b/2"]), vec![], "the file rules again at all 2 gates: a/1, b/2\n"),
+            (
+                &release,
+                names(&["a/1", "b/2"]),
+                vec![],
+                "the file is in force again at all 2 gates: a/1, b/2\n",
+            ),
             (
                 &rollback,
                 names(&["a/1"]),
@@ -111,22 +116,22 @@ mod tests {
                 "rolled back to 0123456789ab at 1 of 2 gates only: a/1\n\
                  b/2 runs fedcba987654 and refuses 0123456789ab:\n    \
                  routes.toml:1:1: no `x` [missing-role]\n    routes.toml:2:1: b\n    \
-                 Mend what it names, or roll back to another mapping (`--to`).\n",
+                 Correct what it names, or roll back to another mapping (`--to`).\n",
             ),
             (
                 &rollback,
                 names(&[]),
                 stray("b/2", Why::Silent(ten)),
-                "the rollback to 0123456789ab is recorded and followed by none of 1 gate(s)\n\
-                 b/2 has not reported for 10 s: it has stopped, or does not reach the database.\n    \
-                 It ran fedcba987654; it follows when it is back.\n",
+                "the rollback to 0123456789ab is recorded, but none of 1 gate(s) follows\n\
+                 b/2 has not reported for 10 s: it has stopped or cannot reach the database. It\n    \
+                 ran fedcba987654; it follows when it is back.\n",
             ),
             (
                 &release,
                 names(&["a/1"]),
                 stray("b/2", Why::Late(ten)),
-                "the file rules again at 1 of 2 gates only: a/1\n\
-                 b/2 runs fedcba987654 and has not acted on the release for 10 s: look into its\n    log.\n",
+                "the file is in force again at 1 of 2 gates only: a/1\n\
+                 b/2 runs fedcba987654 and has not acted on the release for 10 s: check its log.\n",
             ),
         ];
         for (goal, followers, strays, expected) in table {

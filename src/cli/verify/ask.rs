@@ -39,7 +39,7 @@ impl Asker {
         let environment = |name: &str| std::env::var(name).ok();
         let keys = ProbeKeys::new(&probe_keys(settings, environment)?).with_context(|| {
             format!(
-                "the gate answers probes only with a key: set {} here and at the gate",
+                "the gate accepts probes only with a key: set {} here and at the gate",
                 settings.probe.keys_env
             )
         })?;
@@ -72,9 +72,11 @@ impl Asker {
         let answer = self.outbound.send(&url, Request::Get, &headers).await?;
         match answer.status {
             200 => serde_json::from_slice(&answer.body)
-                .context("what answers there is no gate that takes probes"),
+                .context("the server there is not a gate that accepts probes"),
             400 => {
-                anyhow::bail!("the gate refuses the probe: it has no probe key, another one, or another time")
+                anyhow::bail!(
+                    "the gate refuses the probe: it has no probe key, a different key, or a different clock"
+                )
             }
             status => anyhow::bail!("the gate answers a probe with {status}"),
         }

@@ -86,7 +86,7 @@ impl Outcome {
         match self.expected {
             Expect::Login => "302",
             Expect::Unauthorized => "401",
-            Expect::Allow => "to be let through",
+            Expect::Allow => "200 from the view",
             Expect::Deny => "403 with one audit row",
             Expect::Gone => "410",
         }
@@ -123,7 +123,7 @@ impl Report {
         let style = Style::of(&std::io::stdout());
         let flag = match (self.running.rbac_v2, self.running.may_enforce) {
             (false, _) => "FLAG_RBAC_V2 is off",
-            (true, false) => "FLAG_RBAC_V2 is on and not promoted",
+            (true, false) => "FLAG_RBAC_V2 is on, but not promoted",
             (true, true) => "FLAG_RBAC_V2 is on",
         };
         println!("{}", self.gate);
@@ -135,7 +135,7 @@ impl Report {
         let counts = format!("{} rows, {} requests: {verdict}", self.rows, self.cases);
         println!("{}", style.paint(level, &counts));
         for route in &self.out_of_reach {
-            println!("out of reach: {route}");
+            println!("unreachable: {route}");
         }
         for one in self.outcomes.iter().filter(|one| !one.is_as_expected()) {
             println!("\n{}", style.bold(one.route.as_deref().unwrap_or("no row")));
@@ -143,9 +143,9 @@ impl Report {
             if let Some(body) = &one.body {
                 println!("  {body}");
             }
-            println!("  {} had {}", one.who, one.wanted());
-            let passed = if one.passed { ", let through" } else { "" };
-            println!("  and got {}{passed}, {} audit row(s)", one.status, one.audit_rows);
+            println!("  {}: expected {}", one.who, one.wanted());
+            let passed = if one.passed { " from the view" } else { "" };
+            println!("  got {}{passed}, {} audit row(s)", one.status, one.audit_rows);
             println!("  request {}", one.request_id);
         }
     }

@@ -153,7 +153,7 @@ impl Front {
             _ = exchange => {}
             () = body.silent_for(patience) => {
                 counter!("gate_upstream_errors_total", "kind" => "client").increment(1);
-                tracing::info!(?patience, "a body over HTTP/2 did not go on in time; its stream was reset");
+                tracing::info!(?patience, "an HTTP/2 body stalled; its stream was reset");
             }
         }
     }

@@ -120,7 +120,7 @@ impl CertificateHolder {
                 let news = Refused { sha256, why: error.to_string() };
                 if refused.as_ref() != Some(&news) {
                     counter!("gate_tls_reloads_total", "outcome" => "refused").increment(1);
-                    tracing::error!(%error, "the new TLS certificate was refused and the running one stays");
+                    tracing::error!(%error, "the new TLS certificate was refused; the running one stays");
                     *refused = Some(news);
                 }
                 Err(error)

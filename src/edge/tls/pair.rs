@@ -21,11 +21,11 @@ use crate::settings::{Tls, TlsVersion};
 pub enum TlsError {
     #[error("cannot read {path}: {error}")]
     Unreadable { path: String, error: std::io::Error },
-    #[error("{path} holds no certificate in PEM")]
+    #[error("{path} has no PEM certificate")]
     NoCertificate { path: String },
-    #[error("{path} holds no private key in PEM, or one under a passphrase")]
+    #[error("{path} has no PEM private key, or only one with a passphrase")]
     NoKey { path: String },
-    #[error("the key in {key} is not that of the first certificate in {certificate}")]
+    #[error("the key in {key} does not match the first certificate in {certificate}")]
     Mismatch { certificate: String, key: String },
     #[error("the certificate in {path} is valid only from {from}")]
     NotYetValid { path: String, from: DateTime<Utc> },
@@ -145,7 +145,7 @@ impl PairFiles {
         use std::os::unix::fs::PermissionsExt as _;
         const OTHERS: u32 = 0o007;
         if std::fs::metadata(&self.key).is_ok_and(|key| key.permissions().mode() & OTHERS != 0) {
-            tracing::warn!(file = %self.key.display(), "the private key is open to everybody on this machine");
+            tracing::warn!(file = %self.key.display(), "the private key is readable by every user of this machine");
         }
     }
 }

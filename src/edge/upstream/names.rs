@@ -38,7 +38,9 @@ impl Upstreams {
             }
         };
         if timeout(FIRST, all).await.is_err() {
-            tracing::warn!("names of upstream servers take long to resolve; the gate starts without them");
+            tracing::warn!(
+                "the names of upstream servers take long to resolve; the gate starts without them"
+            );
         }
     }
 
@@ -107,12 +109,12 @@ fn tell(server: &Server, trouble: Option<&str>) {
         None => {}
         Some(why) if server.places().is_empty() => tracing::error!(
             server = %address, why,
-            "the name of an upstream server does not resolve: nothing can be sent there. Correct `servers` in [upstream] \
-             or the machine's DNS; it is asked for again all the time"
+            "the name of an upstream server does not resolve: no request can be sent there. Correct `servers` in \
+             [upstream] or the machine's DNS; the gate keeps retrying"
         ),
         Some(why) => tracing::warn!(
             server = %address, why,
-            "the name of an upstream server does not resolve any more: the addresses that are known are used"
+            "the name of an upstream server does not resolve any more: its last known addresses are used"
         ),
     }
 }

@@ -239,7 +239,7 @@ impl<S: Sum> Writer<S> {
             (Ok(()), None) => {}
             (Ok(()), Some(failing)) => {
                 let seconds = failing.since.elapsed().as_secs();
-                tracing::info!(kind, seconds, "evidence is written again");
+                tracing::info!(kind, seconds, "evidence can be written again");
                 self.failing = None;
             }
             (Err(error), Some(failing)) if failing.told_at.elapsed() >= TELL => {
@@ -249,7 +249,7 @@ impl<S: Sum> Writer<S> {
             }
             (Err(_), Some(_)) => {}
             (Err(error), None) => {
-                tracing::warn!(%error, kind, "evidence cannot be written; it is kept in memory and tried again");
+                tracing::warn!(%error, kind, "evidence cannot be written; it is kept in memory and retried");
                 self.failing = Some(Failing { since: Instant::now(), told_at: Instant::now() });
             }
         }

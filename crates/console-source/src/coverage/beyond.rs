@@ -17,7 +17,7 @@ pub(super) fn findings(routes: &[ConsoleRoute], has_order: bool, served: &Served
             let (first, second) = (&routes[rivals.first], &routes[rivals.second]);
             let message = format!(
                 "{} and {} can match the same request: the one that was added first answers, and the list does not \
-                 say which one that is",
+                 show which one that is",
                 first.title(methods_to_cover(rivals.methods)),
                 second.title(methods_to_cover(rivals.methods))
             );
@@ -37,15 +37,12 @@ fn of_one_route(route: &ConsoleRoute) -> Vec<Finding> {
         return Vec::new();
     }
     let redirects = options.redirects.as_ref().map(|target| {
-        finding(
-            "console-redirects",
-            format!("is redirected by Console {target}: its row decides before that"),
-        )
+        finding("console-redirects", format!("is redirected by Console {target}: its row decides first"))
     });
     let converters = options.own_converters.as_ref().map(|own| {
         let classes = own.classes.join("`, `");
         let what = format!(
-            "has converters of Console's own, `{classes}`: it was compared as `{}`, which takes more",
+            "has converters of Console's own, `{classes}`: it was compared as `{}`, which matches more",
             own.wider_rule
         );
         finding("own-converter", what)
@@ -64,12 +61,12 @@ fn websocket(routes: &[ConsoleRoute], meeting: &Meeting<'_>, all: &[Meeting<'_>]
         (true, false) => (
             Level::Error,
             format!(
-                "{what} is a WebSocket, and its row `{}` lets none through: everybody is locked out",
+                "{what} is a WebSocket, but its row `{}` does not allow WebSockets: every request is denied",
                 row.route
             ),
         ),
         (false, true) if !all.iter().any(is_for_websockets) => {
-            (Level::Note, format!("{what} takes no WebSocket, and its row `{}` lets one through", row.route))
+            (Level::Note, format!("{what} is not a WebSocket, but its row `{}` allows WebSockets", row.route))
         }
         _ => return None,
     };
@@ -97,7 +94,8 @@ fn host(routes: &[ConsoleRoute], meeting: &Meeting<'_>, all: &[Meeting<'_>]) -> 
             )
         }
         None => {
-            let message = format!("{what} answers on `{host}` alone; its row `{}` knows no host", row.route);
+            let message =
+                format!("{what} answers only on `{host}`; its row `{}` applies to every host", row.route);
             let finding = Finding::new("host-ignored", route.place.clone(), message);
             return Some(Finding { level: Level::Note, ..finding });
         }

@@ -93,7 +93,7 @@ fn listing(dump: Dump) -> Listing {
     if !dump.werkzeug.starts_with(WERKZEUG) {
         let (flask, werkzeug) = (&dump.flask, &dump.werkzeug);
         listing.unlisted.push(format!(
-            "Console runs Werkzeug {werkzeug} (Flask {flask}), and the gate repeats how Werkzeug {WERKZEUG}x matches"
+            "Console runs Werkzeug {werkzeug} (Flask {flask}), but the gate matches as Werkzeug {WERKZEUG}x does"
         ));
     }
     listing.unlisted.extend(dump.unlisted);
@@ -120,7 +120,7 @@ fn listing(dump: Dump) -> Listing {
 fn old_listing(rules: Vec<OldRule>) -> Listing {
     let mut listing = Listing::default();
     listing.unlisted.push(
-        "the list is by an old dump_routes.py, which leaves out hosts, WebSockets, converters and redirects: \
+        "the list was written by an old dump_routes.py, which omits hosts, WebSockets, converters and redirects: \
          use the one that came with this gate"
             .to_owned(),
     );

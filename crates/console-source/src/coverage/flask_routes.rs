@@ -31,7 +31,7 @@ fn parse_table(text: &str) -> Result<Listing, ListingError> {
     let host = place("host").or_else(|| place("subdomain"));
     let mut listing = Listing::default();
     listing.unlisted.push(
-        "the output of `flask routes` leaves out `strict_slashes`, converters, WebSockets, redirects and the order \
+        "the output of `flask routes` omits `strict_slashes`, converters, WebSockets, redirects and the order \
          of rules: deploy/flask/dump_routes.py lists them"
             .to_owned(),
     );
@@ -43,7 +43,7 @@ fn parse_table(text: &str) -> Result<Listing, ListingError> {
             route.options.host = host.map(|host| cells[host].clone()).filter(|host| !host.is_empty());
             listing.add(route, Some(cells[methods].split(',').map(str::trim)));
         } else {
-            listing.unreadable.push((index + 1, format!("`{}` is no line of the table", line.trim())));
+            listing.unreadable.push((index + 1, format!("`{}` is not a line of the table", line.trim())));
         }
     }
     for route in &mut listing.routes {

@@ -66,14 +66,14 @@ impl Hits {
         if !self.path.is_empty() && is_covered() {
             return None;
         }
-        let path = if self.path.is_empty() { "(paths that were not kept)" } else { &self.path };
+        let path = if self.path.is_empty() { "(paths that were not recorded)" } else { &self.path };
         let now = match mapping.unmapped() {
             Unmapped::Deny => "denied",
             Unmapped::Forward => "forwarded",
         };
         let message = format!(
-            "`{} {path}` has no row and was asked for {} time(s), by {} known caller(s) and {} time(s) by nobody known, \
-             last at {}: {now}",
+            "`{} {path}` has no row and was requested {} time(s), by {} known caller(s) and {} time(s) by unknown \
+             callers, last at {}: {now}",
             self.method,
             self.count,
             self.people,

@@ -40,12 +40,12 @@ pub struct Listing {
 /// Why a file lists no routes at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListingError {
-    #[error("it is no JSON as `dump_routes.py` writes it: {0}")]
+    #[error("it is not JSON as `dump_routes.py` writes it: {0}")]
     Json(String),
-    #[error("it is by a dump_routes.py of version {0}: use the one that came with this gate")]
+    #[error("it was written by dump_routes.py version {0}: use the one that came with this gate")]
     Version(u32),
-    #[error("it has no table of routes: a line of dashes under `Endpoint`, `Methods` and `Rule`")]
+    #[error("it has no table of routes: expected a line of dashes under `Endpoint`, `Methods` and `Rule`")]
     NoTable,
-    #[error("it lists no route")]
+    #[error("it does not list any route")]
     Empty,
 }

@@ -28,7 +28,7 @@ impl<'m> Coverage<'m> {
         match meeting.row {
             None => {
                 let (level, consequence) = self.without_row();
-                let message = format!("{what} serves `{request}` too, which no row takes: {consequence}");
+                let message = format!("{what} also serves `{request}`, which no row matches: {consequence}");
                 let suggestion = Some(slash_help(route, &request));
                 self.findings.push(Finding {
                     level,
@@ -66,9 +66,12 @@ impl<'m> Coverage<'m> {
         let what = route.title(methods_to_cover(methods));
         let message = match meant.first() {
             Some(meant) => {
-                format!("{what} serves `{request}` too: `{}` decides that, not `{}`", row.route, meant.route)
+                format!(
+                    "{what} also serves `{request}`: `{}` decides that request, not `{}`",
+                    row.route, meant.route
+                )
             }
-            None => format!("{what} serves `{request}` too: `{}` decides that", row.route),
+            None => format!("{what} also serves `{request}`: `{}` decides that request", row.route),
         };
         let level = if asks_the_same { Level::Note } else { Level::Error };
         let finding = Finding::new("other-row-decides", route.place.clone(), message);
@@ -82,7 +85,7 @@ fn slash_help(route: &ConsoleRoute, request: &str) -> String {
         return "add a row for it, or correct the pattern of the route's row".to_owned();
     }
     format!(
-        "Console serves both spellings (strict_slashes=False): write `{}/` in place of `{}`, which takes both",
+        "Console serves both spellings (strict_slashes=False): write `{}/` instead of `{}`, to match both",
         route.rule, route.rule
     )
 }

@@ -100,7 +100,7 @@ impl<'t> Finder<'_, 't> {
         let served = self.functions_of_class(&declared, class, &behind, is_method_view);
         if !served {
             let unreadable =
-                Behind { unreadable: Some("none of its methods can be found".to_owned()), ..behind };
+                Behind { unreadable: Some("no methods of it can be found".to_owned()), ..behind };
             self.push(&declared, &name, &unreadable);
         }
     }
@@ -139,7 +139,7 @@ impl<'t> Finder<'_, 't> {
                 continue;
             }
             if let Some(methods) = served_with(declared, Some(method)) {
-                let reason = Some(format!("`{word}` is no plain function of its class"));
+                let reason = Some(format!("`{word}` is not a plain function of its class"));
                 let behind = Behind { unreadable: reason, ..behind.clone() };
                 self.push(&declared.with(methods), &name, &behind);
                 served = true;
@@ -171,7 +171,7 @@ impl<'t> Finder<'_, 't> {
         match self.world.lookup_in_class("methods", class) {
             None => Ok(None),
             Some(Binding::Value(node)) => self.method_set(At { node, ..class }).map(Some),
-            Some(_) => Err("the running program alone knows its `methods`".to_owned()),
+            Some(_) => Err("its `methods` are only known at run time".to_owned()),
         }
     }
 

@@ -39,9 +39,9 @@ impl BodyFacts {
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    #[error("the body is larger than a body rule may read")]
+    #[error("the body is larger than body rules can read")]
     TooLarge,
-    #[error("the content type is not what the rule reads")]
+    #[error("the content type is not the one that the rule reads")]
     WrongContentType,
     #[error("the body has a content coding")]
     Encoded,
@@ -49,11 +49,11 @@ pub enum BodyError {
     Malformed,
     #[error("a key occurs twice")]
     DuplicateKey,
-    #[error("the field that the rule reads is not there, or no single value")]
+    #[error("the field that the rule reads is missing or is not a single value")]
     NoSuchField,
-    #[error("the value can be spelled in several ways, and this is not the one that the rule compares")]
+    #[error("the value has several spellings, and this is not the one that the rule compares")]
     Spelling,
-    #[error("requests of this method carry no body")]
+    #[error("requests with this method have no body")]
     NoBody,
     #[error("the body did not arrive")]
     Incomplete,

@@ -13,7 +13,7 @@ pub enum Refusal {
     #[error("a line of the head ends in a bare line feed")]
     BareLineFeed,
     /// A CR that no LF follows (RFC 9112 2.2).
-    #[error("the head holds a bare carriage return")]
+    #[error("the head contains a bare carriage return")]
     BareCarriageReturn,
     /// A TLS handshake on a port that speaks plain HTTP.
     #[error("a TLS handshake arrived on a plain port")]
@@ -22,7 +22,7 @@ pub enum Refusal {
     #[error("an HTTP/2 preface arrived where HTTP/1 is spoken")]
     Http2Preface,
     /// A method outside [`crate::method::Method`], CONNECT and TRACE among them.
-    #[error("the method is not one that the gate serves")]
+    #[error("the method is not supported")]
     UnknownMethod,
     /// A well-formed version other than 1.0 and 1.1.
     #[error("the protocol version is not HTTP/1.0 or HTTP/1.1")]
@@ -35,22 +35,22 @@ pub enum Refusal {
     #[error("the request target is too long")]
     TargetTooLong,
     /// The target is neither `/...`, nor the absolute form of a configured host, nor `*` on OPTIONS.
-    #[error("the request target has a form that is not served")]
+    #[error("the request target has an unsupported form")]
     TargetForm,
     /// A byte that may not stand raw in a target.
-    #[error("the request target holds a character that must be escaped")]
+    #[error("the request target contains a character that must be escaped")]
     TargetCharacter,
     /// `//` in the path.
-    #[error("the path holds an empty segment")]
+    #[error("the path contains an empty segment")]
     EmptySegment,
     /// `.` or `..` as a segment.
-    #[error("the path holds a dot segment")]
+    #[error("the path contains a dot segment")]
     DotSegment,
     /// `%` without two hexadecimal digits.
-    #[error("the request target holds a malformed escape")]
+    #[error("the request target contains a malformed escape")]
     MalformedEscape,
     /// A lower-case escape in the path.
-    #[error("the path holds an escape in lower case")]
+    #[error("the path contains a lower-case escape")]
     LowerCaseEscape,
     /// An escape of an unreserved character (RFC 3986 2.3) in the path.
     #[error("the path escapes a character that needs no escape")]
@@ -59,10 +59,10 @@ pub enum Refusal {
     #[error("the path escapes a delimiter or a control character")]
     ForbiddenEscape,
     /// The decoded path is not UTF-8.
-    #[error("the decoded path is not utf-8")]
+    #[error("the decoded path is not UTF-8")]
     InvalidUtf8,
     /// The decoded path holds an invisible, unassigned or private character, or a digit other than `0`-`9`.
-    #[error("the decoded path holds a character that is not served")]
+    #[error("the decoded path contains a character that is not allowed")]
     ForbiddenCharacter,
 
     /// The head is larger than [`super::Limits::head_bytes`].
@@ -78,13 +78,13 @@ pub enum Refusal {
     #[error("a header field name is malformed")]
     FieldName,
     /// A control character in a field value.
-    #[error("a header field value holds a control character")]
+    #[error("a header field value contains a control character")]
     FieldValue,
     /// A field line that begins with white space (RFC 9112 5.2, obs-fold).
     #[error("a header field is folded over two lines")]
     FoldedField,
     /// A second field of a name that may stand once.
-    #[error("a header field that may stand once is repeated")]
+    #[error("a header field that may occur only once is repeated")]
     RepeatedField,
     /// A connection-specific field on HTTP/2 (RFC 9113 8.2.2).
     #[error("a connection-specific header field arrived over HTTP/2")]
@@ -97,7 +97,7 @@ pub enum Refusal {
     #[error("the host is malformed")]
     HostMalformed,
     /// A host that is not one of the configured ones.
-    #[error("the host is not served here")]
+    #[error("the host is not allowed")]
     HostNotAllowed,
     /// The host of the target and that of the Host field differ.
     #[error("the request names two different hosts")]
@@ -107,7 +107,7 @@ pub enum Refusal {
     #[error("the content length is malformed")]
     ContentLength,
     /// A Transfer-Encoding other than exactly `chunked`, or any on HTTP/1.0.
-    #[error("the transfer coding is not served")]
+    #[error("the transfer coding is not supported")]
     TransferEncoding,
     /// Content-Length beside Transfer-Encoding.
     #[error("the request has a content length and a transfer coding")]
@@ -130,10 +130,10 @@ pub enum Refusal {
     #[error("the connection field names another field")]
     ConnectionOption,
     /// An Upgrade that is not a complete WebSocket handshake (RFC 6455 4.1).
-    #[error("the protocol upgrade is not a websocket handshake")]
+    #[error("the protocol upgrade is not a WebSocket handshake")]
     Upgrade,
     /// An expectation other than 100-continue.
-    #[error("the expectation is not served")]
+    #[error("the expectation is not supported")]
     Expectation,
 }
 

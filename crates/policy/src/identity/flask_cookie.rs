@@ -176,11 +176,11 @@ pub struct CookieVerifier {
 pub enum CookieError {
     #[error("the cookie has {bytes} bytes, more than {limit}")]
     TooLong { bytes: usize, limit: usize },
-    #[error("the cookie is not made of payload, timestamp and signature")]
+    #[error("the cookie does not consist of payload, timestamp and signature")]
     MissingPart,
-    #[error("the signature is that of no known key")]
+    #[error("the signature does not match any known key")]
     BadSignature,
-    #[error("the timestamp is not base64 of a number of seconds")]
+    #[error("the timestamp is not a base64-encoded number of seconds")]
     BadTimestamp,
     #[error("the cookie is {age_seconds} seconds old, more than {limit_seconds}")]
     Expired { age_seconds: u64, limit_seconds: u64 },

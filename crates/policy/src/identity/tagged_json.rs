@@ -53,13 +53,13 @@ pub enum Value {
 /// Why a payload is not tagged JSON. Holds no byte of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TaggedJsonError {
-    #[error("the payload is not utf-8")]
+    #[error("the payload is not UTF-8")]
     NotUtf8,
-    #[error("the payload is not json at byte {offset}")]
+    #[error("the payload is not valid JSON at byte {offset}")]
     Syntax { offset: usize },
     #[error("the payload nests deeper than {limit} levels")]
     TooDeep { limit: usize },
-    #[error("the value under tag `{tag}` is none that flask writes")]
+    #[error("the value under tag `{tag}` is not one that Flask writes")]
     BadTag { tag: &'static str },
 }
 

@@ -51,7 +51,7 @@ fn missing(row: &Row, requirement: &Requirement, catalog: &Catalog) -> Diagnosti
     let finding = Diagnostic::new(
         code,
         place(row),
-        format!("`{}` asks for the {requirement}, which the database does not have", row.route),
+        format!("`{}` requires the {requirement}, which the database does not have", row.route),
     );
     match closest(requirement.name(), known.iter().map(AsRef::as_ref)) {
         Some(near) => finding.suggest(format!("did you mean `{near}`?")),
@@ -78,7 +78,7 @@ fn unreachable(row: &Row, requirement: &Requirement) -> Diagnostic {
         "unreachable",
         place(row),
         format!(
-            "`{}` is enforced by V2 and asks for the {requirement}, which no group holds: everybody would be locked out",
+            "`{}` is enforced by V2 and requires the {requirement}, which no group has: every request would be denied",
             row.route
         ),
     )

@@ -52,18 +52,14 @@ fn rollout(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Rollout>
     let is_cohort = table.contains_key("groups") || table.contains_key("percent");
     if is_cohort && mode != ClusterMode::V2 {
         reader.report(
-            Diagnostic::new(
-                "contradiction",
-                value.span(),
-                "`groups` and `percent` say for whom V2 comes first",
-            )
-            .suggest("write `mode = \"v2\"`: everybody else is in shadow"),
+            Diagnostic::new("contradiction", value.span(), "`groups` and `percent` select who gets V2 first")
+                .suggest("write `mode = \"v2\"`: everyone else stays in shadow"),
         );
         return None;
     }
     if is_cohort && groups.is_empty() && percent == 0 {
         reader.report(
-            Diagnostic::new("empty-cohort", value.span(), "the cohort is nobody")
+            Diagnostic::new("empty-cohort", value.span(), "the cohort is empty")
                 .suggest("write `\"shadow\"`, or name groups or a percentage"),
         );
         return None;

@@ -170,7 +170,7 @@ impl Reader {
     fn route_key(&mut self, route: &str, span: Range<usize>) -> Option<(MethodSet, Pattern)> {
         let Some((methods, path)) = route.split_once(' ') else {
             self.report(
-                Diagnostic::new("bad-route", span, format!("`{route}` is not a method and a path"))
+                Diagnostic::new("bad-route", span, format!("`{route}` is not of the form METHOD PATH"))
                     .suggest("write it as \"GET /path\", \"GET,POST /path\" or \"* /path\""),
             );
             return None;
@@ -205,8 +205,11 @@ impl Reader {
                 Some(method) => methods = methods.with(method),
                 None => {
                     sound = false;
-                    let mut finding =
-                        Diagnostic::new("unknown-method", span.clone(), format!("`{word}` is no method"));
+                    let mut finding = Diagnostic::new(
+                        "unknown-method",
+                        span.clone(),
+                        format!("`{word}` is not an HTTP method"),
+                    );
                     let upper = word.to_ascii_uppercase();
                     if let Some(known) = closest(&upper, Method::ALL.iter().map(|method| method.as_str())) {
                         finding = finding.suggest(format!("did you mean `{known}`?"));
@@ -230,7 +233,7 @@ impl Reader {
                     "overlap",
                     later.offset..later.offset + later.route.len() + 2,
                     format!(
-                        "`{}` and `{}` (line {line}) can match the same request and nothing ranks them",
+                        "`{}` and `{}` (line {line}) can match the same request, and neither takes precedence",
                         later.route, earlier.route
                     ),
                 )

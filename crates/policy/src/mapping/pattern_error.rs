@@ -68,13 +68,13 @@ pub enum PatternProblem {
     #[error("a pattern must start with `/`")]
     NoLeadingSlash,
     /// The firewall refuses `//`, and Werkzeug would merge it in the rule.
-    #[error("an empty segment (`//`) never arrives")]
+    #[error("the firewall refuses paths with an empty segment (`//`)")]
     EmptySegment,
     /// The firewall refuses dot segments.
-    #[error("the segment `{0}` never arrives")]
+    #[error("the firewall refuses paths with the segment `{0}`")]
     DotSegment(String),
     /// The firewall refuses the character, raw and percent-encoded.
-    #[error("{0:?} can never be in a path that arrives")]
+    #[error("the firewall refuses paths with the character {0:?}")]
     UnreachableCharacter(char),
     /// A `<` that starts no variable, or a `>` that ends none.
     #[error("malformed variable")]
@@ -83,7 +83,7 @@ pub enum PatternProblem {
     #[error("the variable `{0}` occurs twice")]
     DuplicateVariable(String),
     /// Not one of Werkzeug's default converters.
-    #[error("there is no converter `{0}`")]
+    #[error("the converter `{0}` does not exist")]
     UnknownConverter(String),
     /// Neither a quoted string nor a bare word of letters, digits, `_` and `.`.
     #[error("malformed converter argument")]
@@ -130,13 +130,13 @@ pub enum PatternProblem {
     #[error("`any` needs at least one item, and no item may be empty")]
     EmptyAny,
     /// An item of `any` that Werkzeug turns into a number or a constant, and then fails to escape.
-    #[error("`{0}` is no text to Werkzeug, it needs quotes")]
+    #[error("`{0}` must be quoted for Werkzeug")]
     UnquotedItem(String),
     /// `*` stands for itself in Werkzeug; here it would be taken for a wildcard by every reader.
-    #[error("`*` may only stand at the end, as in `/console/beta/*`")]
+    #[error("`*` is allowed only at the end, as in `/console/beta/*`")]
     MisplacedWildcard,
     /// The length of a prefix decides which one wins, so it has to be fixed.
-    #[error("a prefix pattern may hold no variable")]
+    #[error("a prefix pattern cannot contain variables")]
     VariableInPrefix,
     /// The part needs a regular expression that is over the size limit.
     #[error("the lengths in this part are too large")]

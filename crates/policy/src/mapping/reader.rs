@@ -26,10 +26,10 @@ impl Reader {
                 continue;
             }
             let mut finding =
-                Diagnostic::new("unknown-key", key.span(), format!("`{name}` means nothing in {place}"));
+                Diagnostic::new("unknown-key", key.span(), format!("`{name}` is not a key of {place}"));
             finding = match closest(name, known.iter().copied()) {
                 Some(near) => finding.suggest(format!("did you mean `{near}`?")),
-                None => finding.suggest(format!("known here: {}", known.join(", "))),
+                None => finding.suggest(format!("known keys: {}", known.join(", "))),
             };
             self.report(finding);
         }
@@ -63,8 +63,8 @@ impl Reader {
             DeValue::Boolean(true) => Some(()),
             DeValue::Boolean(false) => {
                 self.report(
-                    Diagnostic::new("false-switch", value.span(), format!("`{what} = false` says nothing"))
-                        .suggest(format!("leave `{what}` out")),
+                    Diagnostic::new("false-switch", value.span(), format!("`{what} = false` has no meaning"))
+                        .suggest(format!("remove `{what}`")),
                 );
                 None
             }

@@ -83,7 +83,7 @@ pub(super) fn parse_row(
 fn freshness(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Option<Freshness> {
     let value = table.get("freshness")?;
     if kind.is_some_and(|kind| !kind.asks_who()) {
-        contradiction(reader, &value.span(), "`freshness` belongs to a row that asks who the caller is");
+        contradiction(reader, &value.span(), "`freshness` is only for a row that identifies the caller");
     }
     reader.word(value, "freshness", &Freshness::WORDS)
 }
@@ -94,8 +94,9 @@ fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Optio
     match (switches.as_slice(), gate_keys.as_slice()) {
         ([], []) => {
             reader.report(
-                Diagnostic::new("no-gate", route.clone(), "the row says nothing about who may pass")
-                    .suggest("give it `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`"),
+                Diagnostic::new("no-gate", route.clone(), "the row does not define who has access").suggest(
+                    "add `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`",
+                ),
             );
             None
         }
@@ -116,7 +117,7 @@ fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Optio
             reader.report(Diagnostic::new(
                 "contradiction",
                 route.clone(),
-                format!("`{}` contradict each other: a row is of one kind", all.join("`, `")),
+                format!("`{}` exclude each other: a row has one kind", all.join("`, `")),
             ));
             None
         }
@@ -149,12 +150,8 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
             let question = reader.string(question, "undecided")?;
             if legacy.is_none() {
                 reader.report(
-                    Diagnostic::new(
-                        "no-legacy-gate",
-                        route.clone(),
-                        "an undecided row stays on its legacy gate and has none",
-                    )
-                    .suggest("add `legacy = [...]`"),
+                    Diagnostic::new("no-legacy-gate", route.clone(), "an undecided row needs a legacy gate")
+                        .suggest("add `legacy = [...]`"),
                 );
                 return None;
             }
@@ -165,7 +162,7 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
             V2Gate::Undecided { question, options }
         }
         (Some(_), Some(_)) => {
-            contradiction(reader, route, "a row with a `role` or `permission` is not `undecided`");
+            contradiction(reader, route, "a row with a `role` or `permission` cannot be `undecided`");
             return None;
         }
         (None, Some(_)) if table.contains_key("options") => {
@@ -175,8 +172,12 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
         (None, Some(base)) => V2Gate::Requires { base, when },
         (None, None) => {
             reader.report(
-                Diagnostic::new("no-v2-gate", route.clone(), "the row has a legacy gate and nothing for V2")
-                    .suggest("add `role = \"...\"`, or `undecided = \"...\"` while the question is open"),
+                Diagnostic::new(
+                    "no-v2-gate",
+                    route.clone(),
+                    "the row has a legacy gate, but no V2 role or permission",
+                )
+                .suggest("add `role = \"...\"`, or `undecided = \"...\"` while the question is open"),
             );
             return None;
         }
@@ -201,7 +202,7 @@ fn requirement(
         }
         (None, None) => Some(None),
         (Some(_), Some(_)) => {
-            contradiction(reader, place, "`role` and `permission` contradict each other");
+            contradiction(reader, place, "`role` and `permission` exclude each other");
             None
         }
     }
@@ -210,7 +211,7 @@ fn requirement(
 fn legacy_roles(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeSet<LegacyRole>> {
     let names = reader.strings(value, "legacy")?;
     if names.is_empty() {
-        reader.report(Diagnostic::new("empty-legacy", value.span(), "`legacy` lists no role"));
+        reader.report(Diagnostic::new("empty-legacy", value.span(), "`legacy` is an empty list"));
         return None;
     }
     let mut roles = Vec::new();
@@ -224,7 +225,7 @@ fn legacy_roles(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTr
                 let mut finding = Diagnostic::new(
                     "unknown-legacy-role",
                     name.span(),
-                    format!("`{}` is no legacy role", name.get_ref()),
+                    format!("`{}` is not a legacy role", name.get_ref()),
                 );
                 finding = match closest(name.get_ref(), known) {
                     Some(near) => finding.suggest(format!("did you mean `{near}`?")),

@@ -15,8 +15,11 @@ pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>) {
         return;
     }
     reader.report(
-        Diagnostic::new("row-count", value.span(), format!("`rows = {said}`, and the file has {written}"))
-            .suggest("copy the whole file again; if these are all, `console-gate check --fix` counts them"),
+        Diagnostic::new("row-count", value.span(), format!("`rows = {said}`, but the file has {written}"))
+            .suggest(
+                "copy the whole file again; if it is complete, run `console-gate check --fix` to update the \
+                      count",
+            ),
     );
 }
 
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_file_has_the_rows_that_it_says() {
-        let row_count = |said: &str| Some((format!("`rows = {said}`, and the file has 2"), "row-count", 2));
+        let row_count = |said: &str| Some((format!("`rows = {said}`, but the file has 2"), "row-count", 2));
         let table = [
             (String::new(), None),
             ("rows = 2\n".to_owned(), None),

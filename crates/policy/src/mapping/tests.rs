@@ -11,68 +11,70 @@ use crate::rbac::catalog::Catalog;
 /// A file with one mistake a line, and what each is told.
 const MISTAKES: [(&str, &str); 41] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
-    ("unmaped = \"deny\"", "`unmaped` means nothing in the top level [unknown-key]"),
+    ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
     ("clusters.S1 = \"v3\"", "`v3` is not one of legacy, shadow, v2 [unknown-word]"),
     ("blueprints.b.cluster = \"S9\"", "the cluster `S9` is not in [clusters] [unknown-cluster]"),
-    ("blueprints.b.route = {}", "`route` means nothing in a blueprint [unknown-key]"),
-    ("R.\"GET\" = { public = true }", "`GET` is not a method and a path [bad-route]"),
-    ("R.\"FETCH /x\" = { public = true }", "`FETCH` is no method [unknown-method]"),
-    ("R.\"get /x\" = { public = true }", "`get` is no method [unknown-method]"),
+    ("blueprints.b.route = {}", "`route` is not a key of a blueprint [unknown-key]"),
+    ("R.\"GET\" = { public = true }", "`GET` is not of the form METHOD PATH [bad-route]"),
+    ("R.\"FETCH /x\" = { public = true }", "`FETCH` is not an HTTP method [unknown-method]"),
+    ("R.\"get /x\" = { public = true }", "`get` is not an HTTP method [unknown-method]"),
     ("R.\"GET /<inte:x>\" = { public = true }", "[bad-pattern]"),
     ("R.\"GET x\" = { public = true }", "[bad-pattern]"),
-    ("R.\"GET /x\" = {}", "the row says nothing about who may pass [no-gate]"),
-    ("R.\"GET /x\" = { public = false }", "`public = false` says nothing [false-switch]"),
+    ("R.\"GET /x\" = {}", "the row does not define who has access [no-gate]"),
+    ("R.\"GET /x\" = { public = false }", "`public = false` has no meaning [false-switch]"),
     (
         "R.\"GET /x\" = { public = true, role = \"r\" }",
-        "contradict each other: a row is of one kind [contradiction]",
+        "exclude each other: a row has one kind [contradiction]",
     ),
     (
         "R.\"GET /x\" = { public = true, session = true }",
-        "contradict each other: a row is of one kind [contradiction]",
+        "exclude each other: a row has one kind [contradiction]",
     ),
-    ("R.\"GET /x\" = { legacy = [\"ops\"] }", "the row has a legacy gate and nothing for V2 [no-v2-gate]"),
+    (
+        "R.\"GET /x\" = { legacy = [\"ops\"] }",
+        "the row has a legacy gate, but no V2 role or permission [no-v2-gate]",
+    ),
     (
         "R.\"GET /x\" = { legacy = [\"opps\"], role = \"r\" }",
-        "`opps` is no legacy role [unknown-legacy-role]",
+        "`opps` is not a legacy role [unknown-legacy-role]",
     ),
     (
         "R.\"GET /x\" = { legacy = [\"ops\", \"ops\"], role = \"r\" }",
         "`legacy` repeats a role [repeated-role]",
     ),
-    ("R.\"GET /x\" = { legacy = [], role = \"r\" }", "`legacy` lists no role [empty-legacy]"),
+    ("R.\"GET /x\" = { legacy = [], role = \"r\" }", "`legacy` is an empty list [empty-legacy]"),
     (
         "R.\"GET /x\" = { legacy = \"ops\", role = \"r\" }",
         "`legacy` must be a list of strings, not a string [wrong-type]",
     ),
     ("R.\"GET /x\" = { role = \"\" }", "`role` is empty [empty-string]"),
     ("R.\"GET /x\" = { role = 7 }", "`role` must be a string, not an integer [wrong-type]"),
-    ("R.\"GET /x\" = { role = \"r\", permission = \"p\" }", "`role` and `permission` contradict each other"),
-    (
-        "R.\"GET /x\" = { undecided = \"A-1\" }",
-        "an undecided row stays on its legacy gate and has none [no-legacy-gate]",
-    ),
+    ("R.\"GET /x\" = { role = \"r\", permission = \"p\" }", "`role` and `permission` exclude each other"),
+    ("R.\"GET /x\" = { undecided = \"A-1\" }", "an undecided row needs a legacy gate [no-legacy-gate]"),
     (
         "R.\"GET /x\" = { legacy = [\"ops\"], role = \"r\", undecided = \"A-1\" }",
-        "is not `undecided` [contradiction]",
+        "cannot be `undecided` [contradiction]",
     ),
     ("R.\"GET /x\" = { role = \"r\", options = { A = \"r\" } }", "`options` belong to an `undecided` row"),
-    ("R.\"GET /x\" = { role = \"r\", rolle = \"q\" }", "`rolle` means nothing in a row [unknown-key]"),
+    ("R.\"GET /x\" = { role = \"r\", rolle = \"q\" }", "`rolle` is not a key of a row [unknown-key]"),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"t\", equals = \"a\", role = \"q\" }] }",
-        "`t` is no JSON pointer [bad-pointer]",
+        "`t` is not a JSON pointer [bad-pointer]",
     ),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t~2\", equals = \"a\", role = \"q\" }] }",
-        "`/t~2` is no JSON pointer [bad-pointer]",
+        "`/t~2` is not a JSON pointer [bad-pointer]",
     ),
     (
-        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2\", equals = \"a\", role = \"q\" }] }",
-        "the pointer leads more than 32 levels deep [bad-pointer]",
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \
+         \"/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2\", equals = \"a\", role = \"q\" }] }",
+        "the pointer is more than 32 levels deep [bad-pointer]",
     ),
     (
-        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t/u\", equals = \"a\", role = \"q\" }, { json = \"/t\", equals = \"a\", role = \"q\" }] }",
-        "no body has a value both at `/t` and at `/t/u` [contradiction]",
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t/u\", equals = \"a\", role = \"q\" }, { json = \
+         \"/t\", equals = \"a\", role = \"q\" }] }",
+        "a body cannot have a value both at `/t` and at `/t/u` [contradiction]",
     ),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\", role = \"q\" }, { form = \"t\", equals = \"a\", role = \"q\" }] }",
@@ -80,11 +82,11 @@ const MISTAKES: [(&str, &str); 41] = [
     ),
     (
         "R.\"GET /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"a\", role = \"q\" }] }",
-        "`GET /x` asks for a role by the body, and GET carries none [when-without-body]",
+        "`GET /x` requires a role depending on the body, but GET carries no body [when-without-body]",
     ),
     (
         "R.\"* /x\" = { role = \"r\", when = [{ form = \"t\", equals = \"a\", role = \"q\" }] }",
-        "`* /x` asks for a role by the body, and GET,HEAD,OPTIONS carry none [when-without-body]",
+        "`* /x` requires a role depending on the body, but GET,HEAD,OPTIONS carry no body [when-without-body]",
     ),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", role = \"q\" }] }",
@@ -109,7 +111,7 @@ const MISTAKES: [(&str, &str); 41] = [
     ),
     (
         "R.\"GET /x\" = { public = true, freshness = \"push\" }",
-        "`freshness` belongs to a row that asks who the caller is [contradiction]",
+        "`freshness` is only for a row that identifies the caller [contradiction]",
     ),
 ];
 

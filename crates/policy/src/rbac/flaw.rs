@@ -60,16 +60,16 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Flaw { kind, table, column, word, .. } = self;
         match word {
-            Some(word) => write!(f, "`{table}.{column}` says `{word}`")?,
+            Some(word) => write!(f, "`{table}.{column}` is `{word}`")?,
             None => return write!(f, "`{table}.{column}` is empty or cannot be read"),
         }
         match kind {
             FlawKind::UnknownRole => {
-                write!(f, ", which is none of {}", LegacyRole::ALL.map(LegacyRole::as_str).join(", "))
+                write!(f, ", which is not one of {}", LegacyRole::ALL.map(LegacyRole::as_str).join(", "))
             }
-            FlawKind::Unusable => f.write_str(", which is no time"),
+            FlawKind::Unusable => f.write_str(", which is not a valid time"),
             FlawKind::Dangling => f.write_str(", which does not exist"),
-            FlawKind::Misspelt => f.write_str(", which the gate does not read"),
+            FlawKind::Misspelt => f.write_str(", which the gate does not recognise"),
         }
     }
 }

@@ -37,13 +37,13 @@ pub struct Explanation {
 pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanation {
     let nothing = |why: String| Explanation { legacy: None, v2: None, changes: vec![why] };
     let Some(row) = situation.row(key) else {
-        return nothing("none is needed: the running mapping does not have this row any more".into());
+        return nothing("no change needed: the running mapping no longer has this row".into());
     };
     let Some(person) = situation.person(key) else {
-        return nothing(format!("none is needed: no enabled caller has the id {}", key.actor_id));
+        return nothing(format!("no change needed: no enabled caller has the id {}", key.actor_id));
     };
     let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when }, .. } = &row.kind else {
-        return nothing("none is needed: the row is not decided by two gates any more".into());
+        return nothing("no change needed: the two gates no longer both decide this row".into());
     };
     let case = Case { row, person, legacy: legacy.as_ref(), catalog: situation.catalog };
     let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();
@@ -56,7 +56,7 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
         let v2 = case.unreadable(base, &further);
         let changes = match legacy.allows {
             true => case.to_read(when),
-            false => vec!["none is needed: both gates answer alike now".into()],
+            false => vec!["no change needed: both gates now agree".into()],
         };
         return Explanation { legacy: Some(legacy), v2: Some(v2), changes };
     }
@@ -64,7 +64,7 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
     let changes = match (legacy.allows, v2.allows) {
         (true, false) => case.to_let_in(base, &further),
         (false, true) => case.to_keep_out(base),
-        _ => vec!["none is needed: both gates answer alike now".into()],
+        _ => vec!["no change needed: both gates now agree".into()],
     };
     Explanation { legacy: Some(legacy), v2: Some(v2), changes }
 }
@@ -81,7 +81,7 @@ impl Case<'_> {
         let Some(accepted) = self.legacy else {
             return Side {
                 allows: false,
-                demand: "nothing: it never had a gate, and is closed without V2".into(),
+                demand: "V2: the row has no legacy gate".into(),
                 because: String::new(),
             };
         };
@@ -94,9 +94,9 @@ impl Case<'_> {
             allows: !used.is_empty(),
             demand: format!("one of {}", words(&mut accepted.iter())),
             because: match (used.is_empty(), held.is_empty()) {
-                (false, _) => format!("holds {used}"),
-                (true, false) => format!("holds only {held}"),
-                (true, true) => "holds no legacy role".into(),
+                (false, _) => format!("has {used}"),
+                (true, false) => format!("has only {held}"),
+                (true, true) => "has no legacy role".into(),
             },
         }
     }
@@ -125,7 +125,7 @@ impl Case<'_> {
         Side {
             allows: false,
             demand: demand_in_words(base, further),
-            because: format!("sends a body that the rules cannot read, or none{lacks}"),
+            because: format!("sends an unreadable or missing body{lacks}"),
         }
     }
 
@@ -138,8 +138,8 @@ impl Case<'_> {
             Some(BodyField::Json(_)) | None => "JSON",
         };
         vec![
-            format!("let the client send {form} with a single value for {fields}"),
-            format!("if `{}` must take other bodies: take `when` out of the row", self.row.route),
+            format!("have the client send {form} with a single value for {fields}"),
+            format!("if `{}` must accept other bodies: remove `when` from the row", self.row.route),
         ]
     }
 
@@ -179,17 +179,17 @@ impl Case<'_> {
         let Some(((permissions, roles), group)) = least else {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
             return vec![format!(
-                "no group holds {}: give it to one, or ask for something else on `{}`",
+                "no group has {}: give it to one, or require something else on `{}`",
                 missing.join(" and "),
                 self.row.route
             )];
         };
         let others = groups.len() - 1;
         let others =
-            if others == 0 { String::new() } else { format!("; {others} other group(s) would do too") };
+            if others == 0 { String::new() } else { format!("; {others} other group(s) would also do") };
         vec![format!(
-            "put {id} into {group}: that brings {roles} role(s) and {permissions} permission(s) that {id} does not \
-             hold yet{others}"
+            "add {id} to {group}: this grants {roles} role(s) and {permissions} permission(s) that {id} does not \
+             have yet{others}"
         )]
     }
 
@@ -213,17 +213,17 @@ impl Case<'_> {
         // The narrowest of those that the row takes.
         if let Some(role) = self.legacy.and_then(BTreeSet::last) {
             changes.push(format!(
-                "if {id} is to get in today already: give {id} the legacy role {}",
+                "if {id} should have access already today: give {id} the legacy role {}",
                 role.as_str()
             ));
         }
-        changes.push(format!("if {id} is to get in with V2: sign it off, nothing has to change"));
-        changes.push(format!("if {id} is never to get in: take {id} out of {}", leading.join(" and ")));
+        changes.push(format!("if {id} should have access with V2: sign it off, no other change is needed"));
+        changes.push(format!("if {id} should not have access: remove {id} from {}", leading.join(" and ")));
         changes
     }
 }
 
 fn demand_in_words(base: &Requirement, further: &[&Requirement]) -> String {
-    let further = further.iter().map(|requirement| format!(", for some bodies {requirement} too"));
+    let further = further.iter().map(|requirement| format!(", and for some bodies {requirement}"));
     std::iter::once(base.to_string()).chain(further).collect()
 }

@@ -180,32 +180,32 @@ fn the_smallest_change_is_named() {
         explain(key, "missing_role", &Situation::new(&mapping, &catalog, &people)).changes
     };
     let allowed = |route| key(route, "anna", Direction::WouldNewlyAllow);
-    let least = "put anna into readers: that brings 1 role(s) and 1 permission(s) that anna does not hold yet; 1 other \
-                 group(s) would do too";
-    let sign_off = "if anna is to get in with V2: sign it off, nothing has to change";
+    let least = "add anna to readers: this grants 1 role(s) and 1 permission(s) that anna does not have yet; 1 \
+                 other group(s) would also do";
+    let sign_off = "if anna should have access with V2: sign it off, no other change is needed";
     let table = [
         (denied("GET /a"), Some(person(&[LegacyRole::Ops], &[])), vec![least]),
         (
             denied("GET /a"),
             Some(person(&[LegacyRole::Ops], &["readers"])),
-            vec!["none is needed: both gates answer alike now"],
+            vec!["no change needed: both gates now agree"],
         ),
         (
             allowed("GET /a"),
             Some(person(&[], &["readers", "editors"])),
             vec![
-                "if anna is to get in today already: give anna the legacy role ops",
+                "if anna should have access already today: give anna the legacy role ops",
                 sign_off,
-                "if anna is never to get in: take anna out of editors and readers",
+                "if anna should not have access: remove anna from editors and readers",
             ],
         ),
         (
             allowed("GET /b"),
             Some(person(&[], &["editors"])),
-            vec![sign_off, "if anna is never to get in: take anna out of editors"],
+            vec![sign_off, "if anna should not have access: remove anna from editors"],
         ),
-        (denied("GET /a"), None, vec!["none is needed: no enabled caller has the id anna"]),
-        (denied("GET /c"), None, vec!["none is needed: the running mapping does not have this row any more"]),
+        (denied("GET /a"), None, vec!["no change needed: no enabled caller has the id anna"]),
+        (denied("GET /c"), None, vec!["no change needed: the running mapping no longer has this row"]),
     ];
     for (key, person, expected) in table {
         assert_eq!(told(&key, person), expected, "{key:?}");
@@ -228,15 +228,15 @@ fn a_body_that_cannot_be_read_is_explained_by_the_body() {
     let unreadable = told("body_unreadable", &[LegacyRole::Ops]);
     let v2 = unreadable.v2.expect("an answer");
     assert!(!v2.allows, "whatever she holds");
-    assert_eq!(v2.because, "sends a body that the rules cannot read, or none");
+    assert_eq!(v2.because, "sends an unreadable or missing body");
     assert_eq!(
         unreadable.changes,
         [
-            "let the client send JSON with a single value for /t and /u",
-            "if `POST /a` must take other bodies: take `when` out of the row"
+            "have the client send JSON with a single value for /t and /u",
+            "if `POST /a` must accept other bodies: remove `when` from the row"
         ]
     );
-    let none = ["none is needed: both gates answer alike now"];
+    let none = ["no change needed: both gates now agree"];
     assert_eq!(told("body_unreadable", &[]).changes, none);
     assert_eq!(told("missing_role", &[LegacyRole::Ops]).changes, none);
 }

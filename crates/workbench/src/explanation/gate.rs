@@ -146,15 +146,15 @@ fn demanded(requirement: &Requirement, facts: &Facts<'_>) -> Demanded {
 fn in_words(gate: GateInForce, v2: &V2Gate, row: &Row) -> String {
     match (gate, v2) {
         (GateInForce::V2, _) => "v2".to_owned(),
-        (GateInForce::Shadow, _) => "legacy, with V2 computed beside it (shadow)".to_owned(),
+        (GateInForce::Shadow, _) => "legacy, with V2 computed for comparison (shadow)".to_owned(),
         (GateInForce::Legacy(WhyLegacy::Cluster), _) if row.cluster.is_none() => {
             "legacy: the row is in no cluster".to_owned()
         }
-        (GateInForce::Legacy(WhyLegacy::Cluster), _) => "legacy: the cluster says so".to_owned(),
+        (GateInForce::Legacy(WhyLegacy::Cluster), _) => "legacy: the cluster is in legacy mode".to_owned(),
         (GateInForce::Legacy(WhyLegacy::Undecided), V2Gate::Undecided { question, .. }) => {
-            format!("legacy: {question} is not decided")
+            format!("legacy: the row is undecided ({question})")
         }
-        (GateInForce::Legacy(WhyLegacy::Undecided), _) => "legacy: not decided".to_owned(),
+        (GateInForce::Legacy(WhyLegacy::Undecided), _) => "legacy: the row is undecided".to_owned(),
         (GateInForce::Legacy(WhyLegacy::KillSwitch), _) => "legacy: FLAG_RBAC_V2 is off".to_owned(),
         (GateInForce::Legacy(WhyLegacy::NotPromoted), _) => {
             "legacy: FLAG_RBAC_V2 is not promoted to production".to_owned()

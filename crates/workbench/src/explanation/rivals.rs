@@ -91,19 +91,19 @@ impl Lost {
         match self {
             Lost::OtherMethod { serves } => format!("it serves {serves}"),
             Lost::StaticFirst { segment, part } => {
-                format!("the segment `{segment}` comes before its part `{part}`")
+                format!("the segment `{segment}` takes precedence over its part `{part}`")
             }
             Lost::Weight { part, winner, by } => {
-                format!("the part `{winner}` comes before its part `{part}`: {}", by_in_words(*by))
+                format!("the part `{winner}` takes precedence over its part `{part}`: {}", by_in_words(*by))
             }
             Lost::OutOfRange { variable, value } => format!(
-                "{value} is out of the range of `{variable}`, which ends the search: no exact row answers"
+                "{value} is out of the range of `{variable}`, which ends the search: no exact row matches"
             ),
             Lost::SearchEnded { at } => format!("the search ended before it, at `{at}`"),
-            Lost::StrictSlash => "it wants a slash at the end of the path".to_owned(),
-            Lost::Prefix => "a prefix answers only where no exact row does".to_owned(),
-            Lost::ShorterPrefix => "a longer prefix answers".to_owned(),
-            Lost::Order => "it stands further down in the file".to_owned(),
+            Lost::StrictSlash => "it requires a trailing slash".to_owned(),
+            Lost::Prefix => "a prefix matches only if no exact row does".to_owned(),
+            Lost::ShorterPrefix => "a longer prefix matches".to_owned(),
+            Lost::Order => "it comes later in the file".to_owned(),
         }
     }
 }
@@ -114,7 +114,7 @@ fn by_in_words(by: Precedence) -> String {
         Precedence::LongerLiterals => "its fixed text is longer".to_owned(),
         Precedence::MoreVariables => "it has more variables".to_owned(),
         Precedence::LighterConverter { weight, other } => {
-            format!("its converter weighs less ({weight} against {other})")
+            format!("its converter has a lower weight ({weight} < {other})")
         }
     }
 }

@@ -98,14 +98,16 @@ impl<'a> Somebody<'a> {
         let (id, groups) = (self.name, &self.access.groups);
         let in_cohort = rollout.mode_for(id, groups) == ClusterMode::V2;
         let why = match (cohort.groups.intersection(groups).next(), self.kind) {
-            (Some(group), _) => format!("the group {group} is"),
-            (None, AskerKind::Admin) if cohort.percent == 0 => "none of the admin's groups is".to_owned(),
+            (Some(group), _) => format!("the group {group} is in it"),
+            (None, AskerKind::Admin) if cohort.percent == 0 => {
+                "none of the admin's groups is in it".to_owned()
+            }
             (None, AskerKind::Admin) => {
                 let relation = if in_cohort { "below" } else { "not below" };
-                format!("the id falls at {} of 100, {relation} {}", percentile(id), cohort.percent)
+                format!("the id is at {} of 100, {relation} {}", percentile(id), cohort.percent)
             }
-            (None, _) if in_cohort => "everybody is".to_owned(),
-            (None, _) => "somebody imagined can be in it by group alone".to_owned(),
+            (None, _) if in_cohort => "it includes everyone".to_owned(),
+            (None, _) => "a hypothetical caller can be in it only through a group".to_owned(),
         };
         Some(PartReport { in_cohort, why })
     }

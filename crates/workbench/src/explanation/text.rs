@@ -62,14 +62,14 @@ impl Page {
             Route::Redirect(row) => {
                 self.row(row, &explanation.file);
                 let told =
-                    "a slash is missing at the end: Console answers 308, for those whom the row lets in";
+                    "the trailing slash is missing: Console answers 308, for callers whom the row allows";
                 self.line("redirect", told);
                 self.rivals(&explanation.rivals);
                 self.cluster(row);
             }
             Route::WrongMethod { allowed, unmapped } => {
                 self.line("row", unmapped_in_words(*unmapped));
-                self.line("method", &format!("the path has rows, and only for {allowed}"));
+                self.line("method", &format!("the path has rows only for {allowed}"));
                 self.rivals(&explanation.rivals);
             }
             Route::NoRow { nearest, unmapped } => {
@@ -104,12 +104,12 @@ impl Page {
         }
         match row.kind {
             KindReport::Session => self.line("gate", "any admin who is logged in"),
-            KindReport::Public => self.line("gate", "none: anybody, logged in or not"),
+            KindReport::Public => self.line("gate", "none: anyone, logged in or not"),
             KindReport::Machine => {
-                self.line("gate", "a bearer token or a signature, which Console verifies (I-7)");
+                self.line("gate", "a bearer token or a signature, which Console verifies");
             }
-            KindReport::Upstream => self.line("gate", "Console's own: the route is ported already (I-4)"),
-            KindReport::Gone => self.line("gate", "none: the route was deleted, and everybody gets 410"),
+            KindReport::Upstream => self.line("gate", "Console's own decorators decide"),
+            KindReport::Gone => self.line("gate", "none: the route was deleted, every request gets 410"),
             KindReport::Gated => {}
         }
     }
@@ -124,10 +124,10 @@ impl Page {
             self.line("gate", &format!("{who}{}", part.in_words));
             match part.why_legacy {
                 Some(WhyLegacy::KillSwitch) => {
-                    self.line("", "every row is on its legacy gate (the kill-switch, I-5)");
+                    self.line("", "the kill-switch puts every row on its legacy gate");
                 }
                 Some(WhyLegacy::NotPromoted) => {
-                    self.line("", "in production V2 is enforced only once it is (I-11)");
+                    self.line("", "in production V2 is enforced only after its promotion");
                 }
                 Some(WhyLegacy::Cluster | WhyLegacy::Undecided) | None => {}
             }
@@ -139,7 +139,7 @@ impl Page {
         }
         match &gate.legacy {
             Some(roles) => self.line("legacy", &roles.join(" or ")),
-            None => self.line("legacy", "none: where the legacy gate decides, nobody passes"),
+            None => self.line("legacy", "none: the legacy gate denies everyone"),
         }
         if let Some(v2) = &gate.v2 {
             self.demanded(&v2.requirement, v2);
@@ -150,10 +150,10 @@ impl Page {
             self.demanded(&told, &rule.demanded);
         }
         if !gate.when.is_empty() {
-            self.line("", "V2 denies a body that its rules cannot read, or none");
+            self.line("", "V2 denies an unreadable or missing body");
         }
         if gate.takes_machines {
-            self.line("", "an enrolled machine token may come in the place of a session");
+            self.line("", "an enrolled machine token is accepted instead of a session");
         }
     }
 
@@ -162,8 +162,8 @@ impl Page {
         self.line(
             "",
             &match demanded.held_through.is_empty() {
-                true => "no group holds it".to_owned(),
-                false => format!("held through {}", demanded.held_through.join(", ")),
+                true => "no group has it".to_owned(),
+                false => format!("granted through {}", demanded.held_through.join(", ")),
             },
         );
     }
@@ -181,17 +181,17 @@ impl Page {
         match caller.kind {
             AskerKind::Admin if caller.standing != Standing::Active => return self.nobody(caller),
             AskerKind::Admin => {}
-            AskerKind::Group => self.line("", "somebody imagined who is in this group alone"),
-            AskerKind::LegacyRole => self.line("", "somebody imagined who is in no group"),
+            AskerKind::Group => self.line("", "a hypothetical caller in only this group"),
+            AskerKind::LegacyRole => self.line("", "a hypothetical caller in no group"),
         }
         let legacy: Vec<String> = caller.legacy.iter().map(ToString::to_string).collect();
         self.line("legacy", &words(&legacy));
         self.line("groups", &words(&caller.groups));
         if caller.break_glass {
-            self.line("", "and a live break-glass session");
+            self.line("", "and an active break-glass session");
         }
         if let Some(part) = &caller.part {
-            let side = if part.in_cohort { "in the cohort" } else { "among the rest" };
+            let side = if part.in_cohort { "in the cohort" } else { "in the rest" };
             self.line("part", &format!("{side}: {}", part.why));
         }
         for answer in &caller.answers {
@@ -204,7 +204,7 @@ impl Page {
         let who = match caller.standing {
             Standing::Disabled => "the admin is disabled",
             Standing::SessionEnded => "the session has ended",
-            Standing::Unknown | Standing::Active => "nobody of that id",
+            Standing::Unknown | Standing::Active => "no admin has this id",
         };
         if let Some(answer) = caller.answers.first() {
             self.line("answer", &format!("{who}: {}", answer_in_words(answer)));
@@ -225,14 +225,14 @@ impl Page {
             self.line("missing", missing);
         }
         for requirement in &answer.held_by_nobody {
-            self.line("", &format!("no group holds {requirement}: nobody can be let in by joining one"));
+            self.line("", &format!("no group has {requirement}: joining a group cannot grant access"));
         }
         for (index, grant) in answer.enough.iter().enumerate() {
             self.line(if index == 0 { "enough" } else { "or" }, &grant_in_words(grant));
         }
         let is_unreadable = answer.reason == Some(Reason::BodyUnreadable.word());
         if answer.decided_by == Some(Decides::V2) && answer.answer == Outcome::Deny && !is_unreadable {
-            self.line("not enough", "a ticket-scoped grant: they do not count at the gate yet");
+            self.line("not enough", "a ticket-scoped grant: the gate does not count them yet");
         }
         if let Some(shadow) = &answer.shadow {
             self.line("shadow", &shadow_in_words(shadow));
@@ -251,8 +251,8 @@ fn answer_in_words(answer: &AnswerReport) -> String {
     match answer.answer {
         Outcome::Allow => "allowed".to_owned(),
         Outcome::Deny => format!("denied: {}", answer.reason.unwrap_or_default()),
-        Outcome::Login => "sent to log in".to_owned(),
-        Outcome::Unauthorized => "401: a credential is asked for".to_owned(),
+        Outcome::Login => "redirected to log in".to_owned(),
+        Outcome::Unauthorized => "401: a credential is required".to_owned(),
         Outcome::Gone => "410: the route was deleted".to_owned(),
     }
 }
@@ -274,7 +274,7 @@ fn way_in_words(way: &Way, name: &str) -> String {
 fn grant_in_words(grant: &Grant) -> String {
     match grant {
         Grant::Groups { groups, brings } => {
-            format!("to be in {} ({})", groups.join(" and "), brings_in_words(brings))
+            format!("membership in {} ({})", groups.join(" and "), brings_in_words(brings))
         }
         Grant::BreakGlass { brings } => {
             format!("a {BREAK_GLASS} session, for 4 hours at most ({})", brings_in_words(brings))
@@ -285,15 +285,15 @@ fn grant_in_words(grant: &Grant) -> String {
 
 fn brings_in_words(brings: &[String]) -> String {
     match brings {
-        [] => "brings no role".to_owned(),
-        few if few.len() <= MOST_NAMES => format!("brings {}", few.join(" and ")),
-        many => format!("brings {} roles", many.len()),
+        [] => "grants no role".to_owned(),
+        few if few.len() <= MOST_NAMES => format!("grants {}", few.join(" and ")),
+        many => format!("grants {} roles", many.len()),
     }
 }
 
 fn shadow_in_words(shadow: &ShadowReport) -> String {
     match shadow.direction {
-        Direction::WouldNewlyAllow => "V2 would let the request pass".to_owned(),
+        Direction::WouldNewlyAllow => "V2 would allow the request".to_owned(),
         Direction::WouldNewlyDeny => {
             format!("V2 would deny it: {}, {}", shadow.reason, shadow.required.join(", "))
         }

@@ -231,13 +231,13 @@ pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
 fn demand_in_words(mapping: &Mapping, row: Option<&Row>, body: BodyKind<'_>, switches: Switches) -> String {
     let Some(row) = row else {
         return match mapping.unmapped() {
-            Unmapped::Deny => "no row: admins get 403, everybody else is sent to log in".into(),
-            Unmapped::Forward => "no row: forwarded for anybody, Console alone decides".into(),
+            Unmapped::Deny => "no row: admins get 403, everyone else is redirected to log in".into(),
+            Unmapped::Forward => "no row: forwarded for anyone, only Console decides".into(),
         };
     };
     match &row.kind {
-        RowKind::Public => "anybody".into(),
-        RowKind::Upstream => "whatever Console asks for".into(),
+        RowKind::Public => "anyone".into(),
+        RowKind::Upstream => "whatever Console requires".into(),
         RowKind::Machine => "a token or signature that Console verifies".into(),
         RowKind::Session => "any admin who is logged in".into(),
         RowKind::Gone => "deleted: 410".into(),
@@ -265,7 +265,7 @@ fn v2_in_words(v2: &V2Gate, body: BodyKind<'_>) -> String {
             let all: Vec<String> = std::iter::once(base).chain(further).map(ToString::to_string).collect();
             all.join(" and ")
         }
-        None => "nobody: such a body is denied".into(),
+        None => "no one: such a body is denied".into(),
     }
 }
 
@@ -275,6 +275,6 @@ fn legacy_in_words(legacy: Option<&std::collections::BTreeSet<LegacyRole>>) -> S
             let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
             format!("legacy role {}", names.join(" or "))
         }
-        None => "nobody: it has no legacy gate".into(),
+        None => "no one: it has no legacy gate".into(),
     }
 }

@@ -178,9 +178,9 @@ mod tests {
     }
 
     const PROD: &str = ", when = [{ json = \"/t\", equals = \"prod\", role = \"p\" }]";
-    const NONE: &str = "POST: for a body that meets no rule";
+    const NONE: &str = "POST: for a body that matches no rule";
     const MET: &str = "POST: for a body with /t = prod";
-    const UNREADABLE: &str = "POST,OPTIONS: for a body that the rules cannot read, or none";
+    const UNREADABLE: &str = "POST,OPTIONS: for an unreadable or missing body";
 
     #[test]
     fn a_body_that_no_rule_reads_makes_no_difference() {
@@ -203,9 +203,9 @@ mod tests {
                 NONE,
                 MET,
                 "POST: for a body with /u = prod",
-                "POST: for a body that meets no rule, which only the old rules can read",
+                "POST: for a body that matches no rule, which only the old rules can read",
                 "POST: for a body with /t = prod, which only the old rules can read",
-                "POST: for a body that meets no rule, which only the new rules can read",
+                "POST: for a body that matches no rule, which only the new rules can read",
                 "POST: for a body with /u = prod, which only the new rules can read",
                 UNREADABLE,
             ]
@@ -225,7 +225,7 @@ mod tests {
         let (truth, one) = (PROD.replace("prod", "true"), PROD.replace("prod", "1"));
         assert_eq!(
             kinds(PROD, &one)[3],
-            "POST: for a body that meets no rule, which only the old rules can read"
+            "POST: for a body that matches no rule, which only the old rules can read"
         );
         // `true` is the old rule's value and may be the new one's; with `1` it is the other way round.
         assert_eq!(

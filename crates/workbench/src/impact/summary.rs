@@ -16,16 +16,16 @@ impl Impact<'_> {
         };
         let opens = uncovered(
             Direction::Gain,
-            "what no row covers opens to anybody, logged in or not: Console alone decides",
+            "what no row covers opens to anyone, logged in or not: only Console decides",
         );
         let closes = uncovered(
             Direction::Loss,
-            "what no row covers closes: admins get 403, everybody else is sent to log in",
+            "what no row covers closes: admins get 403, everyone else is redirected to log in",
         );
         let routes = [Direction::Gain, Direction::Loss].into_iter().flat_map(|direction| {
             self.routes_by_nameless(direction).into_iter().map(move |told| (Some(direction), told))
         });
-        let incomplete = "NOT COMPLETE: the patterns are too many to look at every path";
+        let incomplete = "INCOMPLETE: there are too many patterns to compare every path";
         let incomplete = (!self.complete).then(|| (None, incomplete.to_owned()));
         opens.into_iter().chain(routes).chain(closes).chain(incomplete).collect()
     }
@@ -57,11 +57,11 @@ impl Impact<'_> {
             admins => format!("{}, ", counted(admins, "admin")),
         };
         if self.changes.is_empty() {
-            return format!("{admins}{routes}: nobody gains or loses anything");
+            return format!("{admins}{routes}: no one gains or loses access");
         }
         // Without a database there is nobody; what is said of roles and groups follows.
         match (admins.is_empty(), self.routes_changed()) {
-            (true, 0) => format!("{routes}: none changes"),
+            (true, 0) => format!("{routes}: none change"),
             (true, changed) => format!("{routes}: {changed} change"),
             (false, _) => format!("{admins}{routes}: {}", told(self.counts(ProfileKind::Admin))),
         }

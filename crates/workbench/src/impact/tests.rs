@@ -234,8 +234,8 @@ fn a_row_that_opens_to_anybody_is_told_first() {
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
     let text = ImpactText::new(&impact, "new").to_string();
-    assert!(text.starts_with("1 route opens to anybody, logged in or not\n1 route: 1 change\n"), "{text}");
-    assert!(text.contains("  + anybody, logged in or not\n"), "{text}");
+    assert!(text.starts_with("1 route opens to anyone, logged in or not\n1 route: 1 change\n"), "{text}");
+    assert!(text.contains("  + anyone, logged in or not\n"), "{text}");
 }
 
 /// The whole text for a file that changes, without people.
@@ -258,23 +258,23 @@ fn what_no_row_covers_is_told_first() {
     let forward = UNMAPPED.replace("deny", "forward");
     let (text, is_neutral) = text_of(UNMAPPED, &forward);
     assert!(!is_neutral);
-    let beginning = "what no row covers opens to anybody, logged in or not: Console alone decides\n\
-                     1 route: none changes\n";
+    let beginning = "what no row covers opens to anyone, logged in or not: only Console decides\n\
+                     1 route: none change\n";
     assert!(text.starts_with(beginning), "{text}");
     let section = "
 what no row covers                                                 routes.toml:2
   for requests such as * /
-  no row: admins get 403, everybody else is sent to log in -> no row: forwarded
-    for anybody, Console alone decides
-  + anybody, logged in or not
+  no row: admins get 403, everyone else is redirected to log in -> no row:
+    forwarded for anyone, only Console decides
+  + anyone, logged in or not
 ";
     assert!(text.contains(section), "{text}");
 
     let (text, is_neutral) = text_of(&forward, UNMAPPED);
     assert!(!is_neutral);
-    let beginning = "what no row covers closes: admins get 403, everybody else is sent to log in\n";
+    let beginning = "what no row covers closes: admins get 403, everyone else is redirected to log in\n";
     assert!(text.starts_with(beginning), "{text}");
-    assert!(text.contains("\n  - people who are not logged in\n"), "{text}");
+    assert!(text.contains("\n  - callers who are not logged in\n"), "{text}");
     assert!(text.contains("\n  - legacy role ops, in no group\n"), "{text}");
 
     // Where every path and method has a row, nothing is left that it could open.
@@ -287,13 +287,13 @@ what no row covers                                                 routes.toml:2
 fn what_loses_its_row_is_told() {
     let forward = UNMAPPED.replace("deny", "forward").replace("GET /x", "GET,POST /x");
     let (text, _) = text_of(&forward, &forward.replace("GET,POST", "GET"));
-    assert!(text.starts_with("1 route opens to anybody, logged in or not\n"), "{text}");
+    assert!(text.starts_with("1 route opens to anyone, logged in or not\n"), "{text}");
     let section = "
 GET,POST /x                                                           no row now
   for requests such as POST /x
-  any admin who is logged in -> no row: forwarded for anybody, Console alone
+  any admin who is logged in -> no row: forwarded for anyone, only Console
     decides
-  + anybody, logged in or not
+  + anyone, logged in or not
 ";
     assert!(text.contains(section), "{text}");
     let deny = forward.replace("forward", "deny");
@@ -303,7 +303,7 @@ GET,POST /x                                                           no row now
         "{text}"
     );
     assert!(
-        text.contains("  any admin who is logged in -> no row: admins get 403, everybody else is sent\n"),
+        text.contains("  any admin who is logged in -> no row: admins get 403, everyone else is\n"),
         "{text}"
     );
 }
@@ -353,14 +353,14 @@ fn a_body_that_cannot_be_read_is_a_change_of_its_own() {
     let (text, _) = text_of(&of("shadow"), &of("v2"));
     let section = "
 POST /x                                                            routes.toml:6
-  for a body that the rules cannot read, or none
-  legacy role ops -> nobody: such a body is denied
+  for an unreadable or missing body
+  legacy role ops -> no one: such a body is denied
   - legacy role ops, in no group
       had: legacy role ops
 ";
     assert!(text.contains(section), "{text}");
     assert!(
-        text.contains("  for a body that meets no rule\n  legacy role ops -> role r0\n  + group g0\n"),
+        text.contains("  for a body that matches no rule\n  legacy role ops -> role r0\n  + group g0\n"),
         "{text}"
     );
     assert!(

@@ -77,7 +77,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             })
             .collect();
         if !impact.switches.rbac_v2 {
-            lines.push("FLAG_RBAC_V2 is taken to be off: every row is on its legacy gate".into());
+            lines.push("FLAG_RBAC_V2 is assumed off: the legacy gate decides every row".into());
         }
         lines
     }
@@ -155,10 +155,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             }
         }
         if rest > 0 {
-            print(
-                tone(direction),
-                &format!("  {} {rest} more (all of them in --format json)", sign(direction)),
-            );
+            print(tone(direction), &format!("  {} {rest} more (--format json lists all)", sign(direction)));
         }
     }
 }

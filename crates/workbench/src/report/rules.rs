@@ -44,42 +44,38 @@ pub const CHECK: [Rule; 42] = [
     // The text.
     error(
         "syntax",
-        "the file is no TOML",
+        "the file is not valid TOML",
         "correct the TOML; everything after the first mistake may be misread",
     ),
     error(
         "missing-version",
-        "the file does not say which format it is in",
+        "the file does not state its format version",
         "begin the file with `version = 1`",
     ),
     error(
         "unknown-version",
-        "the file is in a format that this gate does not read",
+        "this gate does not support the format version of the file",
         "write `version = 1`, or upgrade the gate",
     ),
     error(
         "row-count",
-        "the file does not have as many rows as it says",
-        "copy the whole file again; if these are all, let `console-gate check --fix` count them",
+        "the file does not have the number of rows that it states",
+        "copy the whole file again; if it is complete, run `console-gate check --fix`",
     ),
-    error("unknown-key", "a key that means nothing there", "correct the spelling, or remove the key"),
+    error("unknown-key", "a key that is not known there", "correct the spelling, or remove the key"),
     error(
         "unknown-word",
-        "a value that is none of the words for this key",
-        "use one of the words that the message lists",
+        "a value that this key does not accept",
+        "use one of the values that the message lists",
     ),
     error(
         "wrong-type",
-        "a value of the wrong type, such as a string for a list",
-        "write a value of the type that the message names",
+        "a value of the wrong type, such as a string instead of a list",
+        "use a value of the type that the message names",
     ),
-    error("empty-string", "a text that says nothing", "write what is meant, or remove the key"),
-    error(
-        "false-switch",
-        "a switch that is written out as `false`, which reads as a promise",
-        "leave the key out",
-    ),
-    error("missing-key", "a table lacks a key that it needs", "add the key"),
+    error("empty-string", "an empty string", "write a value, or remove the key"),
+    error("false-switch", "a switch is set to `false`, which has no meaning", "remove the key"),
+    error("missing-key", "a required key is missing from a table", "add the key"),
     // Routes.
     error(
         "bad-route",
@@ -88,13 +84,13 @@ pub const CHECK: [Rule; 42] = [
     ),
     error(
         "unknown-method",
-        "a word that is no method of HTTP",
+        "a method is not an HTTP method",
         "use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or `*`, in capitals",
     ),
     error(
         "bad-pattern",
-        "a path that Flask does not read, or that never arrives",
-        "write the path as Console's own rule has it",
+        "a path that Flask cannot parse, or that the firewall refuses",
+        "write the path exactly as in Console's own rule",
     ),
     error(
         "unknown-cluster",
@@ -103,119 +99,119 @@ pub const CHECK: [Rule; 42] = [
     ),
     error(
         "overlap",
-        "two rows can match the same request and nothing ranks them",
+        "two rows can match the same request, and neither takes precedence",
         "keep one of the two rows, or make one more specific",
     ),
     // Rows.
     error(
         "no-gate",
-        "a row does not say who may pass",
-        "give the row `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`",
+        "a row does not define who has access",
+        "add `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`",
     ),
     error(
         "no-v2-gate",
-        "a row has a legacy gate and nothing for V2",
+        "a row has a legacy gate, but no V2 role or permission",
         "add `role`, or `undecided` while the question is open",
     ),
     error(
         "no-legacy-gate",
-        "an undecided row has no legacy gate to stay on",
-        "add `legacy`: the row stays on it until an operator has decided (I-6)",
+        "an undecided row has no legacy gate",
+        "add `legacy`: it decides until an operator chooses a V2 role",
     ),
-    error("contradiction", "keys of one row that exclude each other", "keep the keys of one kind of row"),
+    error("contradiction", "keys of a row exclude each other", "keep the keys of one kind of row"),
     error(
         "empty-legacy",
-        "a legacy gate that lists no role",
-        "list the arguments of `@require_role`, or leave `legacy` out",
+        "a legacy gate has no role",
+        "list the arguments of `@require_role`, or remove `legacy`",
     ),
-    error(
-        "unknown-legacy-role",
-        "a word that is none of the four legacy roles",
-        "use superadmin, ops, support or readonly",
-    ),
-    error("repeated-role", "a legacy gate that lists a role twice", "list each role once"),
+    error("unknown-legacy-role", "a role is not a legacy role", "use superadmin, ops, support or readonly"),
+    error("repeated-role", "a legacy gate lists a role twice", "list each role once"),
     error(
         "bad-pointer",
-        "a body rule whose field is no JSON pointer",
+        "the field of a body rule is not a JSON pointer",
         "write a JSON pointer (RFC 6901), such as `/target`",
     ),
     error(
         "when-without-body",
-        "a row that looks at the body has a method that carries none",
-        "name POST, PUT, PATCH and DELETE alone; without a body such a row denies everybody",
+        "a row with body rules has a method without a body",
+        "use only POST, PUT, PATCH and DELETE; without a body such a row denies every request",
     ),
     // Rows against the roles in the database: the documents' smoke test.
     error(
         "out-of-range",
-        "a number that is too small or too large",
-        "write a number within the range that the message names",
+        "a number is too small or too large",
+        "use a number within the range that the message names",
     ),
     error(
         "empty-cohort",
-        "a cohort that is nobody",
-        "name groups or a percentage, or put the whole cluster into shadow",
+        "an empty cohort",
+        "name groups or a percentage, or use shadow for the whole cluster",
     ),
     error(
         "missing-group",
-        "a cohort's group that the database does not have",
+        "a cohort names a group that the database does not have",
         "correct the name, or create the group first",
     ),
     error(
         "missing-role",
-        "a row asks for a role that the database does not have",
+        "a row requires a role that the database does not have",
         "create the role in a migration, or correct its name",
     ),
     error(
         "missing-permission",
-        "a row asks for a permission that the database does not have",
+        "a row requires a permission that the database does not have",
         "create the permission in a migration, or correct its name",
     ),
     error(
         "unreachable",
-        "an enforced row that no group can pass: everybody would be locked out",
-        "give the role to a group first, or take the cluster back to `legacy` or `shadow`",
+        "no group has access to an enforced row: every request would be denied",
+        "give the role to a group first, or set the cluster back to `legacy` or `shadow`",
     ),
     // No mistakes, and worth a look.
     warning(
         "read-role-on-mutation",
-        "a method that changes something asks for a role for reading",
-        "ask for a role that is meant for changes (the worry of AMBIGUOUS-3)",
+        "a method that changes data requires a role for reading",
+        "use a role that allows changes, or have an operator confirm this one",
     ),
     warning(
         "role-without-group",
-        "a role that rows want and that no group holds",
-        "give the role to a group before V2 decides (open question 5)",
+        "a role that rows require and no group has",
+        "give the role to a group before V2 decides",
     ),
     warning(
         "prefix-shadow",
-        "methods that an exact row lacks go to a prefix row with another rule",
-        "give the methods that fall to the prefix a row of their own",
+        "methods that an exact row lacks fall to a prefix row with another gate",
+        "add a row for the methods that fall to the prefix",
     ),
     warning(
         "prefix-outranked",
-        "an exact row with variables takes paths of a prefix row with another rule",
-        "write the paths that matter out as exact rows",
+        "an exact row with variables takes paths from a prefix row with another gate",
+        "add exact rows for the paths that matter",
     ),
     warning(
         "unreachable-row",
-        "a row that no request finds, because others come before it",
-        "remove the row, or the rows that come before it",
+        "a row that no request can reach, because others take precedence",
+        "remove the row, or the rows that take precedence",
     ),
     warning(
         "closed-row",
-        "a row without a legacy gate where V2 does not decide: nobody passes",
+        "a row has no legacy gate and V2 does not decide: every request is denied",
         "add `legacy` with today's roles, or let V2 decide",
     ),
     warning(
         "no-way-back",
-        "a row of V2 without a legacy gate: the kill-switch closes it",
-        "add `legacy` with today's roles, so that the kill-switch leaves the row open (I-5)",
+        "a V2 row has no legacy gate: the kill-switch closes it",
+        "add `legacy` with today's roles, so that the kill-switch keeps the row open",
     ),
-    warning("no-cluster", "a row in no cluster: its V2 role never decides", "give the blueprint a `cluster`"),
+    warning(
+        "no-cluster",
+        "a row in no cluster: its V2 role never decides",
+        "add a `cluster` to the blueprint",
+    ),
     warning(
         "idle-cluster",
-        "a cluster whose mode decides nothing",
-        "remove the cluster, or give it to the blueprints that it is meant for",
+        "a cluster whose mode has no effect",
+        "remove the cluster, or assign it to the blueprints that it is meant for",
     ),
     note(
         "unmapped-forwarded",
@@ -224,14 +220,10 @@ pub const CHECK: [Rule; 42] = [
     ),
     note(
         "undecided",
-        "a row waits for an operator's decision, on its legacy gate",
-        "record a decision (I-6), then write `role` and `decided`",
+        "a row is undecided; the legacy gate decides",
+        "have an operator choose a role, then write `role` and `decided`",
     ),
-    note(
-        "totp-marker",
-        "a row behind which Console asks for TOTP",
-        "nothing: the gate never touches that chain (I-3, I-8)",
-    ),
+    note("totp-marker", "a row for which Console also requires TOTP", "no action: TOTP stays in Console"),
 ];
 
 /// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
@@ -239,51 +231,43 @@ pub const CHECK: [Rule; 42] = [
 pub const ROWS: [Rule; 4] = [
     warning(
         "unknown-role-word",
-        "an admin or token has a word for a legacy role that is none of the four",
-        "write superadmin, ops, support or readonly, exactly so, or remove the row",
+        "the legacy role of an admin or token is not one of the four",
+        "write exactly superadmin, ops, support or readonly, or remove the row",
     ),
     warning(
         "unusable-row",
-        "a row of the access tables lacks an id, a name or a time that can be read",
+        "a row of the access tables has no readable id, name or time",
         "correct the row, or remove it",
     ),
     warning(
         "misspelt-switch",
-        "a row that looks like FLAG_RBAC_V2 or its promotion and is neither",
-        "write `FLAG_RBAC_V2` and `production` exactly so, or remove the row",
+        "a row looks like FLAG_RBAC_V2 or its promotion, but is neither",
+        "write exactly `FLAG_RBAC_V2` and `production`, or remove the row",
     ),
     note(
         "dangling-grant",
-        "a grant of something, or to somebody, that does not exist",
-        "remove the row, or correct the id: capitals and spaces count",
+        "a grant names something that does not exist",
+        "remove the row, or correct the id: case and spaces matter",
     ),
 ];
 
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [
-    warning(
-        "access-gain",
-        "somebody would be let in who is kept out today",
-        "confirm that each of them shall be let in",
-    ),
-    warning(
-        "access-loss",
-        "somebody would be kept out who is let in today",
-        "grant what is missing first, or confirm it",
-    ),
+    warning("access-gain", "a caller gains access", "confirm that each of them should have access"),
+    warning("access-loss", "a caller loses access", "first grant what is missing, or confirm the loss"),
 ];
 
 /// What `console-gate lint` finds.
 pub const LINT: [Rule; 11] = [
     error(
         "gate-differs",
-        "the arguments of @require_role differ from the row's legacy column",
+        "the arguments of @require_role differ from the row's legacy roles",
         "correct the row or the decorator: the gate must decide as Console does",
     ),
     error(
         "gate-above-route",
-        "@require_role stands above the route, so Flask serves the view without it",
-        "move it below the route's own decorator",
+        "@require_role is above the route decorator: Flask serves the view without it",
+        "move it below the route decorator",
     ),
     error(
         "site-without-row",
@@ -292,86 +276,82 @@ pub const LINT: [Rule; 11] = [
     ),
     error(
         "syntax-error",
-        "a file is no Python and was left out",
-        "correct the file: what is not read may hold a site",
+        "a file is not valid Python and was not read",
+        "correct the file: it may contain a @require_role that was not found",
     ),
     error(
         "require-role-left",
-        "a @require_role is left after the cutover",
-        "replace it by @require_rbac_role or @require_permission",
+        "a @require_role remains after the cutover",
+        "replace it with @require_rbac_role or @require_permission",
     ),
     warning(
         "row-without-site",
-        "a row has a legacy gate and its view has none",
-        "look whether something else gates the view, or correct the row",
+        "a row has a legacy gate, but its view has none",
+        "check whether something else gates the view, or correct the row",
     ),
     warning(
         "site-without-route",
-        "a @require_role that belongs to no route that can be read",
+        "a @require_role that does not belong to any route that can be read",
         "compare it with the mapping by hand",
     ),
     warning(
         "unreadable-site",
-        "the running program alone knows what is asked for, or where",
-        "write the arguments and the path out, or compare it with the mapping by hand",
+        "what is required, or where, is only known at run time",
+        "write literal arguments and paths, or compare it with the mapping by hand",
     ),
     warning(
         "may-gate",
-        "something runs before a view, may refuse a request and is not understood",
-        "compare what it asks for with the row by hand",
+        "code that runs before a view may refuse requests; it could not be analysed",
+        "compare what it requires with the row by hand",
     ),
     note(
         "plain-hook",
-        "something runs before views, and no refusal is seen in it",
-        "nothing, if it refuses no request",
+        "code runs before views; it was not found to refuse requests",
+        "no action, if it does not refuse requests",
     ),
     warning(
         "inline-role-check",
-        "a view compares roles by itself",
-        "the gate cannot replace it: move it into a row or a permission of V2",
+        "a view checks roles itself",
+        "the gate cannot replace this check: move it to a row or a V2 permission",
     ),
 ];
 
 /// What `console-gate coverage` finds.
 pub const COVERAGE: [Rule; 22] = [
-    warning(
-        "unmapped-hit",
-        "somebody asked for a path that no row covers",
-        "add a row, if Console serves the path",
-    ),
+    warning("unmapped-hit", "requests for a path that no row covers", "add a row if Console serves the path"),
     error(
         "route-without-row",
         "Console serves a route that no row covers",
-        "add a row; until then the route is closed, or open to Console's own decorators, as `unmapped` says",
+        "add a row; until then `unmapped` decides: denied, or forwarded to Console's own decorators",
     ),
     error(
         "method-without-row",
-        "Console serves a method of a path that has rows for other methods alone",
+        "Console serves a method of a path that has rows only for other methods",
         "add a row for the method, or the method to the row",
     ),
     error(
         "path-without-row",
-        "a route serves paths besides those of its row, and no row takes them",
+        "a route serves paths that its row does not match, and no other row does",
         "add a row for the path, or correct the pattern of the route's row",
     ),
     error(
         "other-row-decides",
-        "a route serves paths that another row decides than the one that is meant for it",
-        "correct the patterns, so that every path of the route is decided by its own row",
+        "a route serves paths that are decided by a row not meant for it",
+        "correct the patterns, so that its own row decides every path of the route",
     ),
     error(
         "websocket-differs",
-        "a row and its route differ in whether they take WebSockets",
+        "a row and its route differ in whether they allow WebSockets",
         "add `websocket = true` to the row of a WebSocket, and to no other row",
     ),
     warning(
         "host-ignored",
-        "a route answers on one host alone, and rows know no host",
-        "ask the same of routes that differ in the host alone, or run a gate for each host",
+        "a route answers only on one host, but rows apply to every host",
+        "use the same gate for routes that differ only in the host, or run a gate for each host",
     ),
     warning(
         "unknown-order",
-        "two routes can match the same request, and which one answers is not known",
+        "two routes can match the same request; which one answers is unknown",
         "use the output of deploy/flask/dump_routes.py, which has the order",
     ),
     warning(
@@ -381,13 +361,13 @@ pub const COVERAGE: [Rule; 22] = [
     ),
     warning(
         "converter-differs",
-        "the row of a route has another converter, and so other paths",
-        "write the path as Console's own rule has it",
+        "the row of a route has another converter, and so matches other paths",
+        "write the path exactly as in Console's own rule",
     ),
     warning(
         "slash-differs",
-        "a row and its route differ in the slash at the end",
-        "write the path as Console's own rule has it",
+        "a row and its route differ in the trailing slash",
+        "write the path exactly as in Console's own rule",
     ),
     warning(
         "row-without-route",
@@ -401,48 +381,48 @@ pub const COVERAGE: [Rule; 22] = [
     ),
     warning(
         "covered-by-wider-row",
-        "a route has no row of its own and is decided by one with a variable in its place",
-        "add a row, so that somebody has decided for this route",
+        "a route has no row of its own: a row with a variable decides it",
+        "add a row that decides this route explicitly",
     ),
     warning(
         "gone-route-exists",
-        "a row says that a route was deleted, and Console still serves it",
+        "a row marks a route as deleted, but Console still serves it",
         "delete the route from Console",
     ),
     warning(
         "unreadable-route",
         "a route of Console that cannot be compared with any row",
-        "look at the route by hand, or use the output of deploy/flask/dump_routes.py",
+        "review the route by hand, or use the output of deploy/flask/dump_routes.py",
     ),
     note(
         "never-served",
-        "a rule that no request meets",
-        "nothing, if it is meant only to build URLs; else look why it is not served",
+        "a rule that no request can match",
+        "no action, if it is meant only to build URLs; otherwise check why it is not served",
     ),
     note(
         "console-redirects",
         "a route whose requests Console redirects before its view",
-        "nothing: the row decides first, and the target has a row of its own",
+        "no action: the row decides first, and the target has its own row",
     ),
     note(
         "own-converter",
-        "a route with a converter that is the application's own",
-        "nothing, if the row takes everything that the converter takes",
+        "a route uses a converter that the application defines",
+        "no action, if the row matches everything that the converter matches",
     ),
     note(
         "unlisted",
-        "the list of routes may leave something out",
-        "look at it by hand, or use the output of deploy/flask/dump_routes.py",
+        "the list of routes may be incomplete",
+        "review it by hand, or use the output of deploy/flask/dump_routes.py",
     ),
     note(
         "covered-by-prefix",
-        "a route has no row of its own and is decided by a prefix row",
-        "nothing, if the prefix is meant for it",
+        "a route has no row of its own: a prefix row decides it",
+        "no action, if the prefix is meant for it",
     ),
     note(
         "only-in-one-list",
-        "a route that Flask lists is not in the source, or the other way round",
-        "look whether its blueprint is registered, or declared at run time",
+        "a route is only in the list from Flask, or only in the source",
+        "check whether its blueprint is registered, or declared at run time",
     ),
 ];
 

@@ -43,12 +43,12 @@ impl Gap {
         let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%SZ").to_string();
         let gate = &self.gate;
         let what = match self.lost {
-            Lost::Disagreements(count) => format!("{count} disagreement(s) of {gate} were not kept"),
+            Lost::Disagreements(count) => format!("{count} disagreement(s) of {gate} were not recorded"),
             Lost::Decisions(count) => format!("{count} request(s) of {gate} were not counted"),
-            Lost::LastSeconds => format!("{gate} ended without its last word"),
+            Lost::LastSeconds => format!("{gate} stopped without reporting"),
         };
         format!(
-            "evidence was lost between {} and {}: {what}; until {}",
+            "evidence was lost between {} and {}: {what}; not ready until {}",
             time(self.since_utc),
             time(self.until_utc),
             self.held_until(terms).format("%Y-%m-%d %H:%MZ")
@@ -78,7 +78,7 @@ pub(super) fn holding(
 pub fn phrases(gaps: &[Gap], terms: &SoakTerms) -> Vec<String> {
     let mut phrases: Vec<String> = gaps.iter().take(MOST_TOLD).map(|gap| gap.phrase(terms)).collect();
     if gaps.len() > MOST_TOLD {
-        phrases.push(format!("{} more time(s) of which evidence was lost", gaps.len() - MOST_TOLD));
+        phrases.push(format!("{} more period(s) with lost evidence", gaps.len() - MOST_TOLD));
     }
     phrases
 }

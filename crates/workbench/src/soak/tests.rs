@@ -158,7 +158,7 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
                 uses: vec![uses("GET /a", Some("anna"), 49), uses("GET /a", Some("ben"), 50)],
                 ..ready()
             },
-            &["99 of 100 requests that both gates judged"],
+            &["99 of 100 requests that both gates decided"],
         ),
         (
             "undecided and unknown rows do not count",
@@ -171,7 +171,7 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
                 ],
                 ..ready()
             },
-            &["2 of 100 requests that both gates judged"],
+            &["2 of 100 requests that both gates decided"],
         ),
         (
             "only one of three who hold ops was seen",
@@ -186,7 +186,7 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
         (
             "it was never activated",
             Known { shadow_since: None, ..ready() },
-            &["no gate has activated it in shadow"],
+            &["no gate has activated the cluster in shadow"],
         ),
     ];
     for (case, known, missing) in table {
@@ -211,13 +211,13 @@ fn gap(cluster: Option<&str>, until: DateTime<Utc>, lost: Lost) -> Gap {
 #[test]
 fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
     let told = "evidence was lost between 2026-03-29 09:58:00Z and 2026-03-29 10:00:00Z: ";
-    let end = "; until 2026-03-31 10:00Z";
+    let end = "; not ready until 2026-03-31 10:00Z";
     let of_drift = |cluster, until| gap(cluster, until, Lost::Disagreements(12));
     let table: [(&str, Vec<Gap>, Vec<String>); 8] = [
         (
             "disagreements",
             vec![of_drift(Some("S1"), ago(2))],
-            vec![format!("{told}12 disagreement(s) of gate-1/77 were not kept{end}")],
+            vec![format!("{told}12 disagreement(s) of gate-1/77 were not recorded{end}")],
         ),
         (
             "requests",
@@ -227,7 +227,7 @@ fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
         (
             "a gate that was killed, of whatever cluster",
             vec![gap(None, ago(2), Lost::LastSeconds)],
-            vec![format!("{told}gate-1/77 ended without its last word{end}")],
+            vec![format!("{told}gate-1/77 stopped without reporting{end}")],
         ),
         ("another cluster's", vec![of_drift(Some("S4"), ago(2))], vec![]),
         ("of paths without a row", vec![of_drift(Some(""), ago(2))], vec![]),
@@ -238,15 +238,15 @@ fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
             (0..9).map(|hours| of_drift(None, ago(50 - hours))).collect(),
             vec![
                 "evidence was lost between 2026-03-27 17:58:00Z and 2026-03-27 18:00:00Z: 12 disagreement(s) of \
-                 gate-1/77 were not kept; until 2026-03-29 18:00Z"
+                 gate-1/77 were not recorded; not ready until 2026-03-29 18:00Z"
                     .to_owned(),
                 "evidence was lost between 2026-03-27 16:58:00Z and 2026-03-27 17:00:00Z: 12 disagreement(s) of \
-                 gate-1/77 were not kept; until 2026-03-29 17:00Z"
+                 gate-1/77 were not recorded; not ready until 2026-03-29 17:00Z"
                     .to_owned(),
                 "evidence was lost between 2026-03-27 15:58:00Z and 2026-03-27 16:00:00Z: 12 disagreement(s) of \
-                 gate-1/77 were not kept; until 2026-03-29 16:00Z"
+                 gate-1/77 were not recorded; not ready until 2026-03-29 16:00Z"
                     .to_owned(),
-                "3 more time(s) of which evidence was lost".to_owned(),
+                "3 more period(s) with lost evidence".to_owned(),
             ],
         ),
     ];
@@ -262,7 +262,7 @@ fn what_is_not_in_shadow_says_so() {
     let known = Known { shadow_since: None, ..ready() };
     let verdicts = ["S2", "S3", "S4"].map(|cluster| state_of(cluster, &known).verdict);
     assert_eq!(verdicts, [Verdict::Enforced, Verdict::Legacy, Verdict::NotReady]);
-    assert_eq!(state_of("S3", &known).missing, ["the cluster is on its legacy gate"]);
+    assert_eq!(state_of("S3", &known).missing, ["the cluster is in legacy mode"]);
     // The kill-switch puts V2 back on its legacy gate.
     let off = Known { shadow_since: None, flag: Flag::Off, ..ready() };
     let verdicts = ["S1", "S2", "S4"].map(|cluster| state_of(cluster, &off).verdict);
@@ -329,7 +329,7 @@ S1  shadow: not ready
     admins: superadmin          1 of 1
     admins: ops                 2 of 2
     disagreements: 2 unexplained, 1 signed off
-    1 row(s) wait for a decision and stay on their legacy gate
+    1 row(s) are undecided: the legacy gate decides them
     missing: 2 of 48 hours without unexplained drift, until 2026-03-31 10:00Z
 ";
     assert_eq!(text::block(&state_of("S1", &known)), expected);

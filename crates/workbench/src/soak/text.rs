@@ -48,10 +48,7 @@ fn measures(state: &ClusterState, shadow: &Shadow) -> Vec<String> {
         ));
     }
     if shadow.undecided_rows > 0 {
-        lines.push(format!(
-            "{} row(s) wait for a decision and stay on their legacy gate",
-            shadow.undecided_rows
-        ));
+        lines.push(format!("{} row(s) are undecided: the legacy gate decides them", shadow.undecided_rows));
     }
     lines
 }

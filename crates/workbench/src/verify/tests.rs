@@ -115,18 +115,22 @@ fn each_kind_of_body_is_asked() {
         (neutral, "an admin with every other role", Expect::Deny),
         (
             r#"{"t":{"0":"gate-verify-","a/b":"gate-verify"}}"#,
-            "an admin with all roles, by the body",
+            "an admin with all roles that the body requires",
             Expect::Allow,
         ),
         (
             r#"{"t":{"0":"gate-verify-","a/b":"gate-verify"}}"#,
-            "an admin with the row's role alone, by the body",
+            "an admin with only the row's role, not those that the body requires",
             Expect::Deny,
         ),
-        (r#"{"t":{"0":"x","a/b":"gate-verify-"}}"#, "an admin with all roles, by the body", Expect::Allow),
         (
             r#"{"t":{"0":"x","a/b":"gate-verify-"}}"#,
-            "an admin with the row's role alone, by the body",
+            "an admin with all roles that the body requires",
+            Expect::Allow,
+        ),
+        (
+            r#"{"t":{"0":"x","a/b":"gate-verify-"}}"#,
+            "an admin with only the row's role, not those that the body requires",
             Expect::Deny,
         ),
         ("", "an admin with every role, without a body", Expect::Deny),

@@ -81,9 +81,9 @@ pub enum BodyReport {
 impl fmt::Display for BodyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BodyReport::NoRule => f.write_str("a body that meets no rule"),
+            BodyReport::NoRule => f.write_str("a body that matches no rule"),
             BodyReport::Rule { field, equals } => write!(f, "a body with {field} = {equals}"),
-            BodyReport::Unreadable => f.write_str("a body that the rules cannot read, or none"),
+            BodyReport::Unreadable => f.write_str("an unreadable or missing body"),
         }
     }
 }

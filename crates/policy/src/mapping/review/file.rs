@@ -13,7 +13,7 @@ pub(super) fn unmapped_is_forwarded(mapping: &Mapping) -> Option<Diagnostic> {
         Diagnostic::new(
             "unmapped-forwarded",
             key_span(mapping.source(), &["unmapped"]),
-            "a path without a row is forwarded, and nobody asks who calls",
+            "requests without a row are forwarded without a check",
         )
         .suggest("write `unmapped = \"deny\"` once the table is complete")
     })
@@ -30,9 +30,9 @@ pub(super) fn clusters_that_decide_nothing(mapping: &Mapping) -> Vec<Diagnostic>
         Diagnostic::new(
             "idle-cluster",
             key_span(mapping.source(), &["clusters", name]),
-            format!("the cluster `{name}` has no row with a role: its mode decides nothing"),
+            format!("the cluster `{name}` has no row with a role: its mode has no effect"),
         )
-        .suggest("remove it, or give it to the blueprints that it is meant for")
+        .suggest("remove it, or assign it to the blueprints that it is meant for")
     })
     .collect()
 }

@@ -44,13 +44,13 @@ fn methods_that_fall(mapping: &Mapping, row: &Row, lines: &Lines<'_>) -> Vec<Dia
             "prefix-shadow",
             place(row),
             format!(
-                "{methods} of `{}` {} to {}, which asks for something else",
+                "{methods} of `{}` {} to {}, which requires something else",
                 row.pattern,
                 if methods.iter().nth(1).is_none() { "falls" } else { "fall" },
                 named(prefix, lines),
             ),
         )
-        .suggest("give these methods a row of their own")
+        .suggest("add a row for these methods")
     };
     fallen.values().map(remark).collect()
 }
@@ -68,12 +68,12 @@ fn rows_that_come_before(mapping: &Mapping, prefix: &Row, lines: &Lines<'_>) -> 
             "prefix-outranked",
             place(prefix),
             format!(
-                "{} comes before the prefix `{}` on some of its paths, and asks for something else",
+                "{} takes precedence over the prefix `{}` on some of its paths, and requires something else",
                 named(row, lines),
                 prefix.route
             ),
         )
-        .suggest("write the paths that matter out as exact rows")
+        .suggest("add exact rows for the paths that matter")
     };
     mapping.rows().iter().filter(|row| !is_prefix(row)).filter(takes).map(remark).collect()
 }

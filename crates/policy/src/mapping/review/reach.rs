@@ -26,9 +26,9 @@ pub(super) fn rows_that_never_match(mapping: &Mapping) -> Vec<Diagnostic> {
         Diagnostic::new(
             "unreachable-row",
             place(row),
-            format!("no request ever reaches `{}`: other rows come before it everywhere", row.route),
+            format!("no request ever reaches `{}`: other rows take precedence everywhere", row.route),
         )
-        .suggest("remove it, or the rows that stand before it")
+        .suggest("remove it, or the rows that take precedence")
     };
     mapping.rows().iter().filter(|row| never_matches(mapping, row)).map(remark).collect()
 }

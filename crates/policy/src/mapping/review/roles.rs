@@ -46,13 +46,13 @@ pub(super) fn without_a_group(mapping: &Mapping, catalog: &Catalog) -> Vec<Diagn
 
 fn asked_for(requirement: &Requirement, row: &Row, count: usize) -> Diagnostic {
     let asking = match count {
-        1 => format!("`{}` asks for", row.route),
-        _ => format!("{count} rows ask for, `{}` first", row.route),
+        1 => format!("`{}` requires", row.route),
+        _ => format!("{count} rows require, the first being `{}`", row.route),
     };
     Diagnostic::new(
         "role-without-group",
         place(row),
-        format!("no group holds the {requirement}, which {asking}"),
+        format!("no group has the {requirement}, which {asking}"),
     )
     .suggest("give it to a group before the cluster leaves `legacy`")
 }
@@ -60,12 +60,12 @@ fn asked_for(requirement: &Requirement, row: &Row, count: usize) -> Diagnostic {
 fn brought_along(role: &str, row: &Row, count: usize) -> Diagnostic {
     let opened = match count {
         1 => format!("`{}`", row.route),
-        _ => format!("{count} rows, `{}` first", row.route),
+        _ => format!("{count} rows, the first being `{}`", row.route),
     };
     Diagnostic::new(
         "role-without-group",
         place(row),
-        format!("no group holds the role {role}, which would open {opened}"),
+        format!("no group has the role {role}, which would give access to {opened}"),
     )
-    .suggest("give it to a group, if anybody is meant to have it")
+    .suggest("give it to a group if anyone should have it")
 }

@@ -44,9 +44,9 @@ fn undecided(
     Diagnostic::new(
         "undecided",
         place(row),
-        format!("`{}` waits for {question}, on its legacy gate", row.route),
+        format!("`{}` is undecided ({question}): the legacy gate decides", row.route),
     )
-    .suggest(format!("let an operator choose{choices}, then write `role` and `decided`"))
+    .suggest(format!("have an operator choose{choices}, then write `role` and `decided`"))
 }
 
 /// I-3 and I-8: the chain stays in Console, behind the role.
@@ -58,7 +58,7 @@ fn totp_marker(row: &Row, totp: Totp) -> Diagnostic {
     Diagnostic::new(
         "totp-marker",
         place(row),
-        format!("`{}`: Console asks for TOTP {how}, behind the gate", row.route),
+        format!("`{}`: Console requires TOTP {how}, after the gate", row.route),
     )
 }
 
@@ -74,9 +74,9 @@ fn read_role(row: &Row, requirement: &Requirement) -> Option<Diagnostic> {
         Diagnostic::new(
             "read-role-on-mutation",
             place(row),
-            format!("`{}`: {writes} {verb} something, and the {requirement} is for reading", row.route),
+            format!("`{}`: {writes} {verb} data, but the {requirement} is for reading", row.route),
         )
-        .suggest("ask for a role that is meant for changes, or have an operator confirm this one"),
+        .suggest("use a role that allows changes, or have an operator confirm this one"),
     )
 }
 
@@ -107,12 +107,12 @@ fn without_legacy_gate(row: &Row, mode: ClusterMode) -> Diagnostic {
         ClusterMode::V2 => Diagnostic::new(
             "no-way-back",
             place(row),
-            format!("`{}` has no legacy gate: FLAG_RBAC_V2=0 closes it for everybody", row.route),
+            format!("`{}` has no legacy gate: with FLAG_RBAC_V2=0 every request is denied", row.route),
         ),
         ClusterMode::Legacy | ClusterMode::Shadow => Diagnostic::new(
             "closed-row",
             place(row),
-            format!("`{}` has no legacy gate and V2 does not decide: nobody gets through", row.route),
+            format!("`{}` has no legacy gate and V2 does not decide: every request is denied", row.route),
         ),
     }
     .suggest("add `legacy = [...]` with today's roles, if there are any")
@@ -124,5 +124,5 @@ fn without_cluster(row: &Row) -> Diagnostic {
         place(row),
         format!("`{}` is in no cluster: its V2 role never decides", row.route),
     )
-    .suggest(format!("give `[blueprints.{}]` a `cluster`", row.blueprint))
+    .suggest(format!("add a `cluster` to `[blueprints.{}]`", row.blueprint))
 }

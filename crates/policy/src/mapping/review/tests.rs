@@ -218,9 +218,13 @@ fn catalog() -> Catalog {
 fn what_no_group_holds_is_told_once_and_where_it_matters() {
     let table: [(&str, &str, &[&str]); 7] = [
         // `admin` would bring `reader`, and nobody has `admin`.
-        ("legacy", "role = \"reader\"", &["no group holds the role admin, which would open `GET /x`"]),
-        ("legacy", "role = \"admin\"", &["no group holds the role admin, which `GET /x` asks for"]),
-        ("shadow", "role = \"admin\"", &["no group holds the role admin, which `GET /x` asks for"]),
+        (
+            "legacy",
+            "role = \"reader\"",
+            &["no group has the role admin, which would give access to `GET /x`"],
+        ),
+        ("legacy", "role = \"admin\"", &["no group has the role admin, which `GET /x` requires"]),
+        ("shadow", "role = \"admin\"", &["no group has the role admin, which `GET /x` requires"]),
         // That is the error `unreachable`.
         ("v2", "role = \"admin\"", &[]),
         // That is the error `missing-role`.
@@ -230,8 +234,8 @@ fn what_no_group_holds_is_told_once_and_where_it_matters() {
             "legacy",
             "permission = \"see\"",
             &[
-                "no group holds the permission see, which `GET /x` asks for",
-                "no group holds the role auditor, which would open `GET /x`",
+                "no group has the permission see, which `GET /x` requires",
+                "no group has the role auditor, which would give access to `GET /x`",
             ],
         ),
     ];

@@ -30,7 +30,7 @@ pub(super) fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> O
     if let Some((outer, inner)) =
         fields().find_map(|one| Some((one, fields().find(|other| one.is_around(other))?)))
     {
-        let told = format!("no body has a value both at `{}` and at `{}`", outer.name(), inner.name());
+        let told = format!("a body cannot have a value both at `{}` and at `{}`", outer.name(), inner.name());
         contradiction(reader, &value.span(), &told);
         return None;
     }
@@ -55,11 +55,9 @@ pub(in crate::mapping) fn methods_carry_bodies(
         Diagnostic::new(
             "when-without-body",
             place,
-            format!("`{route}` asks for a role by the body, and {without} {verb} none"),
+            format!("`{route}` requires a role depending on the body, but {without} {verb} no body"),
         )
-        .suggest(format!(
-            "name methods of {with} alone, and give the others a row of their own without `when`"
-        )),
+        .suggest(format!("use only methods of {with}, and add a row without `when` for the others")),
     );
     false
 }
@@ -102,12 +100,12 @@ fn json_pointer(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Bod
     let text = reader.string(value, "json")?;
     let is_escape = |rest: &str| rest.starts_with(['0', '1']);
     let (problem, suggestion) = if !text.starts_with('/') {
-        (format!("`{text}` is no JSON pointer"), format!("write `/{text}`"))
+        (format!("`{text}` is not a JSON pointer"), format!("write `/{text}`"))
     } else if !text.split('~').skip(1).all(is_escape) {
-        (format!("`{text}` is no JSON pointer"), "write `~0` for `~` and `~1` for `/` in a key".to_owned())
+        (format!("`{text}` is not a JSON pointer"), "write `~0` for `~` and `~1` for `/` in a key".to_owned())
     } else if text.matches('/').count() > BodyField::MAX_DEPTH {
-        let problem = format!("the pointer leads more than {} levels deep", BodyField::MAX_DEPTH);
-        (problem, "name a field further out: no body that is nested deeper is read".to_owned())
+        let problem = format!("the pointer is more than {} levels deep", BodyField::MAX_DEPTH);
+        (problem, "use a field further out: deeper nested bodies are not read".to_owned())
     } else {
         return Some(BodyField::Json(text));
     };

@@ -26,7 +26,7 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             wins: "GET /a",
             rivals: vec![
                 ("POST /a", "it serves POST"),
-                ("GET /<x>", "the segment `a` comes before its part `<string>`"),
+                ("GET /<x>", "the segment `a` takes precedence over its part `<string>`"),
             ],
             next: Some("GET /<x>"),
         },
@@ -37,11 +37,13 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             rivals: vec![
                 (
                     "GET /<x>",
-                    "the part `<int>` comes before its part `<string>`: its converter weighs less (50 against 100)",
+                    "the part `<int>` takes precedence over its part `<string>`: its converter has a lower weight \
+                     (50 < 100)",
                 ),
                 (
                     "GET /<path:p>",
-                    "the part `<int>` comes before its part `<path>`: its converter weighs less (50 against 200)",
+                    "the part `<int>` takes precedence over its part `<path>`: its converter has a lower weight (50 \
+                     < 200)",
                 ),
             ],
             next: Some("GET /<x>"),
@@ -53,15 +55,16 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             rivals: vec![
                 (
                     "GET /version<x>",
-                    "the part `v<string>-<string>` comes before its part `version<string>`: it has more fixed text",
+                    "the part `v<string>-<string>` takes precedence over its part `version<string>`: it has more \
+                     fixed text",
                 ),
                 (
                     "GET /v<x>",
-                    "the part `v<string>-<string>` comes before its part `v<string>`: it has more fixed text",
+                    "the part `v<string>-<string>` takes precedence over its part `v<string>`: it has more fixed text",
                 ),
                 (
                     "GET /<x>",
-                    "the part `v<string>-<string>` comes before its part `<string>`: it has more fixed text",
+                    "the part `v<string>-<string>` takes precedence over its part `<string>`: it has more fixed text",
                 ),
             ],
             next: Some("GET /version<x>"),
@@ -72,7 +75,7 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             wins: "GET /version<x>",
             rivals: vec![(
                 "GET /v<x>",
-                "the part `version<string>` comes before its part `v<string>`: its fixed text is longer",
+                "the part `version<string>` takes precedence over its part `v<string>`: its fixed text is longer",
             )],
             next: Some("GET /v<x>"),
         },
@@ -81,8 +84,8 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             request: ("GET", "/a"),
             wins: "GET /a",
             rivals: vec![
-                ("GET /a/", "it wants a slash at the end of the path"),
-                ("GET /<x>", "the segment `a` comes before its part `<string>`"),
+                ("GET /a/", "it requires a trailing slash"),
+                ("GET /<x>", "the segment `a` takes precedence over its part `<string>`"),
             ],
             next: Some("GET /a/"),
         },
@@ -91,9 +94,9 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             request: ("GET", "/a/b/c"),
             wins: "GET /a/b/c",
             rivals: vec![
-                ("GET /a/b/*", "a prefix answers only where no exact row does"),
-                ("GET /a/*", "a prefix answers only where no exact row does"),
-                ("GET /*", "a prefix answers only where no exact row does"),
+                ("GET /a/b/*", "a prefix matches only if no exact row does"),
+                ("GET /a/*", "a prefix matches only if no exact row does"),
+                ("GET /*", "a prefix matches only if no exact row does"),
             ],
             next: Some("GET /a/b/*"),
         },
@@ -101,7 +104,7 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             rows: &["GET /*", "GET /a/*", "POST /a/b/*"],
             request: ("GET", "/a/b/c"),
             wins: "GET /a/*",
-            rivals: vec![("POST /a/b/*", "it serves POST"), ("GET /*", "a longer prefix answers")],
+            rivals: vec![("POST /a/b/*", "it serves POST"), ("GET /*", "a longer prefix matches")],
             next: Some("GET /*"),
         },
         Contest {
@@ -111,7 +114,7 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
             rivals: vec![
                 (
                     "GET /<int(max=9):n>",
-                    "10 is out of the range of `n`, which ends the search: no exact row answers",
+                    "10 is out of the range of `n`, which ends the search: no exact row matches",
                 ),
                 ("GET /<x>", "the search ended before it, at `GET /<int(max=9):n>`"),
             ],
