@@ -140,7 +140,7 @@ enum TextOrJson {
 }
 
 /// What a subcommand found.
-enum Finding {
+enum Ended {
     Clean,
     Findings,
 }
@@ -175,8 +175,8 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => demo::run(command),
     };
     match outcome {
-        Ok(Finding::Clean) => ExitCode::SUCCESS,
-        Ok(Finding::Findings) => ExitCode::from(1),
+        Ok(Ended::Clean) => ExitCode::SUCCESS,
+        Ok(Ended::Findings) => ExitCode::from(1),
         Err(error) => {
             eprintln!("console-gate: {error:#}");
             ExitCode::from(2)

@@ -80,7 +80,7 @@ pub enum Request<'a> {
 }
 
 /// What came back. The body may hold a key, so it is zeroed when it is dropped.
-pub struct Answer {
+pub struct Reply {
     pub status: u16,
     pub fields: http::HeaderMap,
     pub body: Zeroizing<Vec<u8>>,
@@ -176,7 +176,7 @@ impl Outbound {
         url: &Url,
         request: Request<'_>,
         headers: &[(&'static str, &str)],
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<Reply, OutboundError> {
         let request = build(url, request, headers)?;
         let exchange = async {
             if let Some(socket) = &url.socket {
@@ -198,7 +198,7 @@ impl Outbound {
         &self,
         stream: S,
         request: http::Request<Full<Bytes>>,
-    ) -> Result<Answer, OutboundError>
+    ) -> Result<Reply, OutboundError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -213,7 +213,7 @@ impl Outbound {
                 Some(_) => OutboundError::Large(self.answer_bytes),
                 None => OutboundError::Body(error.to_string()),
             })?;
-            Ok(Answer { status, fields, body: Zeroizing::new(body.to_bytes().into()) })
+            Ok(Reply { status, fields, body: Zeroizing::new(body.to_bytes().into()) })
         };
         tokio::pin!(answer);
         tokio::select! {
@@ -274,9 +274,9 @@ impl fmt::Debug for Url {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
     }
 }
 

@@ -72,16 +72,16 @@ pub async fn wait(store: &Store, goal: &Goal, limit: Duration) -> Result<Agreeme
         let (mut is_open, mut forgotten) = (false, Vec::new());
         for gate in gates {
             let why = match judge(&gate, goal) {
-                Verdict::Follows => {
+                Progress::Follows => {
                     agreement.followers.push(gate.name);
                     continue;
                 }
-                Verdict::Strays(why) => why,
-                Verdict::Open if silent.contains(&gate) => {
+                Progress::Strays(why) => why,
+                Progress::Open if silent.contains(&gate) => {
                     forgotten.push(gate.clone());
                     Why::Silent(gate.lease)
                 }
-                Verdict::Open => {
+                Progress::Open => {
                     is_open = true;
                     Why::Late(limit)
                 }
@@ -97,24 +97,24 @@ pub async fn wait(store: &Store, goal: &Goal, limit: Duration) -> Result<Agreeme
     }
 }
 
-enum Verdict {
+enum Progress {
     Follows,
     Strays(Why),
     /// It has yet to act.
     Open,
 }
 
-fn judge(gate: &RunningGate, goal: &Goal) -> Verdict {
+fn judge(gate: &RunningGate, goal: &Goal) -> Progress {
     let runs = &gate.runs;
     if runs.pin != goal.pin {
-        return Verdict::Open;
+        return Progress::Open;
     }
     let wanted = goal.mapping.as_ref().or(runs.file.as_ref());
     match &runs.problem {
-        _ if wanted == Some(&runs.mapping) => Verdict::Follows,
-        Some(problem) => Verdict::Strays(Why::Refused(problem.clone())),
-        None if goal.mapping.is_some() && !runs.is_held => Verdict::Strays(Why::NewerFile),
-        None => Verdict::Open,
+        _ if wanted == Some(&runs.mapping) => Progress::Follows,
+        Some(problem) => Progress::Strays(Why::Refused(problem.clone())),
+        None if goal.mapping.is_some() && !runs.is_held => Progress::Strays(Why::NewerFile),
+        None => Progress::Open,
     }
 }
 
@@ -138,9 +138,9 @@ mod tests {
         let instance = InstanceId::new("i");
         let lease = Duration::from_secs(10);
         match judge(&RunningGate { instance, name: "g/1".into(), reports: 1, lease, runs }, goal) {
-            Verdict::Follows => "follows".to_owned(),
-            Verdict::Strays(why) => format!("{why:?}"),
-            Verdict::Open => "open".to_owned(),
+            Progress::Follows => "follows".to_owned(),
+            Progress::Strays(why) => format!("{why:?}"),
+            Progress::Open => "open".to_owned(),
         }
     }
 

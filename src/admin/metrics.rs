@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use policy::firewall::Refusal;
 
 use super::AdminState;
-use crate::edge::tls::handshake::Outcome;
+use crate::edge::tls::handshake::HandshakeOutcome;
 
 /// From a tenth of a millisecond, a warm decision, to the database's time limit.
 const SECONDS: [f64; 14] =
@@ -120,7 +120,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         counter!("gate_mapping_reloads_total", "outcome" => outcome).absolute(0);
         counter!("gate_tls_reloads_total", "outcome" => outcome).absolute(0);
     }
-    for outcome in Outcome::ALL {
+    for outcome in HandshakeOutcome::ALL {
         counter!("gate_tls_handshakes_total", "outcome" => outcome.word()).absolute(0);
     }
     for plain in [

@@ -6,7 +6,7 @@ mod verify;
 
 use clap::{Args, Subcommand};
 
-use super::{Common, Finding, with_store};
+use super::{Common, Ended, with_store};
 
 /// Read, verify and export the audit log
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ enum Action {
     Erase(erase::Erase),
 }
 
-pub(super) fn run(command: &Audit, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Audit, common: &Common) -> anyhow::Result<Ended> {
     match &command.action {
         Action::Tail { limit } => tail(*limit, common),
         Action::Verify(command) => verify::run(command, common),
@@ -37,12 +37,12 @@ pub(super) fn run(command: &Audit, common: &Common) -> anyhow::Result<Finding> {
     }
 }
 
-fn tail(limit: u32, common: &Common) -> anyhow::Result<Finding> {
+fn tail(limit: u32, common: &Common) -> anyhow::Result<Ended> {
     with_store(&common.settings()?, async |store| {
         let events = store.recent(limit).await?;
         for event in events.iter().rev() {
             println!("{}", serde_json::to_string(event)?);
         }
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }

@@ -51,10 +51,10 @@ pub(super) struct Check {
     list: bool,
 }
 
-pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::Finding> {
+pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::Ended> {
     if command.list {
         print(&listing())?;
-        return Ok(super::Finding::Clean);
+        return Ok(super::Ended::Clean);
     }
     if command.table && command.format == Format::Sarif {
         anyhow::bail!("SARIF cannot represent the table: use `--format text` or `--format json`");
@@ -72,7 +72,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::Fin
     })?;
     print(&checked.told(command.format, command.table)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
-    Ok(if is_denied { super::Finding::Findings } else { super::Finding::Clean })
+    Ok(if is_denied { super::Ended::Findings } else { super::Ended::Clean })
 }
 
 /// What the database has: the roles, and rows that cannot be used.

@@ -20,7 +20,7 @@ use workbench::report::{Finding, Format};
 use self::learned::Learned;
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
-use super::{Common, Finding as Outcome, with_store};
+use super::{Common, Ended as Outcome, with_store};
 use crate::settings::{MAX_DAYS, Settings};
 
 /// Compare Console's routes with the mapping

@@ -13,7 +13,7 @@ use ledger::{AuditEvent, Notary};
 use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
 
-use super::{Finding, with_notary};
+use super::{Ended, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
@@ -44,7 +44,7 @@ pub(super) struct Persona {
     what: String,
 }
 
-pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
+pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
     super::serve::start_log(super::serve::LogFormat::Text, None);
     let folder = Folder::create()?;
     let settings = settings(demo, &folder)?;
@@ -64,7 +64,7 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Finding> {
     let listening = || print!("{}", guide(demo, &folder, &personas));
     server::run(&settings, &secrets, Start::default(), listening)
         .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;
-    Ok(Finding::Clean)
+    Ok(Ended::Clean)
 }
 
 /// A folder that goes when the demo ends.

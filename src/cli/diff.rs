@@ -8,11 +8,11 @@ use clap::Args;
 use policy::mapping::{ClusterMode, Mapping, Rollout};
 use policy::rbac::catalog::Catalog;
 use workbench::impact::text::{ImpactText, Tone};
-use workbench::impact::{Change, Direction, Impact, Population, ProfileKind, Switches, impact};
+use workbench::impact::{AccessChange, Change, Impact, Population, ProfileKind, Switches, impact};
 use workbench::report::style::Style;
-use workbench::report::{self, Format, Level, Place, sarif};
+use workbench::report::{self, Format, Level, Location, sarif};
 
-use super::{Common, Finding, with_store};
+use super::{Common, Ended, with_store};
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
 /// Show who gains and loses which route before you change the mapping
@@ -44,7 +44,7 @@ pub(super) struct Diff {
     format: Format,
 }
 
-pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let old = read(&command.old)?;
     let name = command.new.as_deref().unwrap_or(&command.old);
@@ -75,7 +75,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Finding> {
         Format::Json => println!("{}", serde_json::to_string_pretty(&impact.report())?),
         Format::Sarif => println!("{}", sarif::log(&findings(&impact, &file))?),
     }
-    Ok(if impact.is_neutral() && impact.complete { Finding::Clean } else { Finding::Findings })
+    Ok(if impact.is_neutral() && impact.complete { Ended::Clean } else { Ended::Findings })
 }
 
 fn read(file: &Path) -> anyhow::Result<Mapping> {
@@ -105,7 +105,7 @@ pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str) -
 fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
     let mut findings = Vec::new();
     for (change, told) in impact.changes.iter().zip(&impact.report().changes) {
-        for direction in [Direction::Gain, Direction::Loss] {
+        for direction in [AccessChange::Gain, AccessChange::Loss] {
             let who = names(impact, change, direction);
             if who.is_empty() {
                 continue;
@@ -114,13 +114,17 @@ fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
                 told.route.as_ref().map_or("what no row covers".to_owned(), |name| format!("`{name}`"));
             let requests = change.requests.in_words().map_or_else(String::new, |words| format!(" {words}"));
             let (id, verb) = match direction {
-                Direction::Gain => ("access-gain", "gains"),
-                Direction::Loss => ("access-loss", "loses"),
+                AccessChange::Gain => ("access-gain", "gains"),
+                AccessChange::Loss => ("access-loss", "loses"),
             };
             findings.push(report::Finding {
                 id,
-                level: if change.strangers == Some(Direction::Gain) { Level::Error } else { Level::Warning },
-                place: told.line.map(|line| Place { file: file.to_owned(), line, column: 1 }),
+                level: if change.strangers == Some(AccessChange::Gain) {
+                    Level::Error
+                } else {
+                    Level::Warning
+                },
+                place: told.line.map(|line| Location { file: file.to_owned(), line, column: 1 }),
                 message: format!(
                     "{verb} {route}{requests}: {} ({} -> {})",
                     who.join(", "),
@@ -135,9 +139,9 @@ fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
 }
 
 /// Who gains or loses by a change: admins by their number, all others by name. Anybody is everybody.
-fn names(impact: &Impact<'_>, change: &Change<'_>, direction: Direction) -> Vec<String> {
+fn names(impact: &Impact<'_>, change: &Change<'_>, direction: AccessChange) -> Vec<String> {
     let mut names: Vec<String> = change.nameless(direction).map(ToOwned::to_owned).collect();
-    if (direction, change.strangers) == (Direction::Gain, Some(Direction::Gain)) {
+    if (direction, change.strangers) == (AccessChange::Gain, Some(AccessChange::Gain)) {
         return names;
     }
     let profiles: Vec<_> = impact.who(change, direction).collect();

@@ -11,7 +11,7 @@ use workbench::drift::{Disagreement, Key, SignOff, Situation};
 use workbench::report::style::COLUMNS;
 use workbench::report::text::wrapped;
 
-use super::{Common, Finding, TextOrJson, announce, kept, operator, with_notary, with_store};
+use super::{Common, Ended, TextOrJson, announce, kept, operator, with_notary, with_store};
 use crate::facts::registry::Registry;
 use crate::facts::{self, Running};
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub(super) struct Drift {
     actor: Option<String>,
     /// Only this direction
     #[arg(long, value_enum)]
-    direction: Option<Direction>,
+    direction: Option<DirectionArgument>,
     /// Include signed-off disagreements
     #[arg(long)]
     all: bool,
@@ -57,18 +57,18 @@ pub(super) struct Drift {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Direction {
+enum DirectionArgument {
     /// Callers who are allowed today and would be denied
     Deny,
     /// Callers who are denied today and would be allowed
     Allow,
 }
 
-impl From<Direction> for decision::Direction {
-    fn from(direction: Direction) -> Self {
+impl From<DirectionArgument> for decision::Direction {
+    fn from(direction: DirectionArgument) -> Self {
         match direction {
-            Direction::Deny => decision::Direction::WouldNewlyDeny,
-            Direction::Allow => decision::Direction::WouldNewlyAllow,
+            DirectionArgument::Deny => decision::Direction::WouldNewlyDeny,
+            DirectionArgument::Allow => decision::Direction::WouldNewlyAllow,
         }
     }
 }
@@ -78,7 +78,7 @@ fn reason(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("give a reason".into()) } else { Ok(text.to_owned()) }
 }
 
-pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     match (&command.explain, &command.sign_off, &command.reason, &command.withdraw) {
         (Some(id), ..) => explain::run(&settings, id, command.format),
@@ -134,7 +134,7 @@ impl Drift {
     }
 }
 
-fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Finding> {
+fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Ended> {
     with_notary(settings, async |store, notary| {
         let present = Present::read(&store).await?;
         let situation = present.situation();
@@ -163,11 +163,11 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Findi
             actor_kind.word()
         );
         announce(wrapped(&told, COLUMNS, 0, 0));
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }
 
-fn withdraw(settings: &Settings, id: &str) -> anyhow::Result<Finding> {
+fn withdraw(settings: &Settings, id: &str) -> anyhow::Result<Ended> {
     with_notary(settings, async |store, notary| {
         let present = Present::read(&store).await?;
         let report = facts::drift(&store, &present.situation()).await?;
@@ -185,6 +185,6 @@ fn withdraw(settings: &Settings, id: &str) -> anyhow::Result<Finding> {
             drift.id
         );
         announce(format_args!("the sign-off of {} is withdrawn", drift.id));
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }

@@ -18,7 +18,7 @@ use workbench::explanation::{Asker, Explanation, Facts, explain};
 use workbench::report::style::Style;
 
 use super::serve::flag_at_start;
-use super::{Common, Finding, TextOrJson, kept, with_store};
+use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::clock::SystemClock;
 use crate::facts::registry::Registry;
 use crate::facts::{self, GateRuns, Running, WorkbenchError};
@@ -53,7 +53,7 @@ pub(super) struct Explain {
     format: TextOrJson,
 }
 
-pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let (subject, known) = with_store(&settings, async |store| {
         let subject = subject(&store, &settings, common.mapping.is_some()).await?;
@@ -71,7 +71,7 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Finding>
     let asker = known.asker(command)?;
     let explanation = explain(&command.method, &command.path, &facts, asker.as_ref());
     print(&explanation, &running, command.format)?;
-    Ok(if explanation.passes() == Some(false) { Finding::Findings } else { Finding::Clean })
+    Ok(if explanation.passes() == Some(false) { Ended::Findings } else { Ended::Clean })
 }
 
 /// What is explained, and what it is called: the file, where it was named or runs; else what the gates on this database

@@ -4,7 +4,7 @@ use serde::Serialize;
 use workbench::report::style::Style;
 use workbench::report::{Finding, Format, Level, json, sarif, text};
 
-use super::Finding as Outcome;
+use super::Ended;
 
 /// Prints findings; as JSON, beside the command's own counts.
 pub(super) fn print_findings(
@@ -24,7 +24,7 @@ pub(super) fn print_findings(
 }
 
 /// What the findings mean for the exit code: notes are no reason to stop a pipeline.
-pub(super) fn outcome(findings: &[Finding]) -> Outcome {
+pub(super) fn outcome(findings: &[Finding]) -> Ended {
     let counts = findings.iter().any(|finding| finding.level < Level::Note);
-    if counts { Outcome::Findings } else { Outcome::Clean }
+    if counts { Ended::Findings } else { Ended::Clean }
 }

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use ledger::AuditEvent;
 
 use super::settled::wait_and_tell;
-use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_store};
+use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
 
@@ -40,7 +40,7 @@ impl Flag {
     }
 }
 
-pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let Name::RbacV2 = command.name;
     match command.action {
@@ -55,12 +55,12 @@ pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Finding> {
             };
             let promoted = if control.promoted { "promoted" } else { "not promoted" };
             println!("{RBAC_V2_FLAG}: {state}; {promoted} to production; epoch {}", control.epoch);
-            Ok(Finding::Clean)
+            Ok(Ended::Clean)
         }),
     }
 }
 
-fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
+fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Ended> {
     with_notary(settings, async |store, notary| {
         let now = chrono::Utc::now();
         let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled, by: operator() };
@@ -69,6 +69,6 @@ fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Finding> {
         let state = if enabled { "on" } else { "off: the legacy gate decides every route" };
         announce(format_args!("{RBAC_V2_FLAG} is {state}"));
         wait_and_tell(store).await?;
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }

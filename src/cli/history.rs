@@ -7,7 +7,7 @@ use policy::ids::MappingSha256;
 use workbench::report::style::COLUMNS;
 use workbench::report::text::wrapped;
 
-use super::{Common, Finding, diff, kept, with_store};
+use super::{Common, Ended, diff, kept, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
@@ -26,7 +26,7 @@ pub(super) struct History {
     show: Option<String>,
 }
 
-pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     with_store(&settings, async |store| {
         let registry = Registry::read(&store, chrono::Utc::now()).await?;
@@ -34,7 +34,7 @@ pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Finding>
             Some(beginning) => show(&store, &registry, beginning).await?,
             None => list(&store, &registry, command.limit).await?,
         }
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use console_source::import::import;
 use policy::mapping::Mapping;
 
-use super::Finding;
+use super::Ended;
 use super::console_files::{Names, console_source};
 use super::lint::summary;
 
@@ -30,7 +30,7 @@ pub(super) struct Import {
     force: bool,
 }
 
-pub(super) fn run(command: &Import) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Import) -> anyhow::Result<Ended> {
     let source = console_source(&command.console_src, Names::BelowFolder)?;
     let import = import(&source);
     let mapping = Mapping::parse("the imported mapping", &import.text)?;
@@ -48,7 +48,7 @@ pub(super) fn run(command: &Import) -> anyhow::Result<Finding> {
     for (place, reason) in &import.left_out {
         eprintln!("{}:{}:{}: {reason}", place.file, place.line, place.column);
     }
-    Ok(if import.left_out.is_empty() { Finding::Clean } else { Finding::Findings })
+    Ok(if import.left_out.is_empty() { Ended::Clean } else { Ended::Findings })
 }
 
 /// A file that is there is replaced in one step, for a gate may watch it.

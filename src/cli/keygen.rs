@@ -7,7 +7,7 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
-use super::Finding;
+use super::Ended;
 
 /// Generate a key for CONSOLE_GATE_KEYS, CONSOLE_GATE_AUDIT_KEYS or CONSOLE_GATE_PROBE_KEYS
 #[derive(Debug, Args)]
@@ -17,14 +17,14 @@ pub(super) struct Keygen {
     id: String,
 }
 
-pub(super) fn run(command: &Keygen) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Keygen) -> anyhow::Result<Ended> {
     anyhow::ensure!(
         !command.id.is_empty()
             && command.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
         "a key id consists of letters, digits, `-`, `_` and `.`"
     );
     println!("{}", *fresh_key(&command.id)?);
-    Ok(Finding::Clean)
+    Ok(Ended::Clean)
 }
 
 /// A key of 256 random bits, as `id:base64`.

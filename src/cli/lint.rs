@@ -12,7 +12,7 @@ use workbench::report::Format;
 
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
-use super::{Common, Finding};
+use super::{Common, Ended};
 
 /// Compare Console's `@require_role` sites with the mapping
 ///
@@ -31,7 +31,7 @@ pub(super) struct Lint {
     format: Format,
 }
 
-pub(super) fn run(command: &Lint, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Lint, common: &Common) -> anyhow::Result<Ended> {
     let source = console_source(&command.console_src, Names::FromHere)?;
     let (findings, rows) = if command.fail_on_any {
         (zero_match(&source), None)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use ledger::AuditEvent;
 
-use super::{Common, Finding, announce, checkpoint, operator, with_notary};
+use super::{Common, Ended, announce, checkpoint, operator, with_notary};
 use crate::store::migrations::MigrationTerms;
 use crate::store::migrations::progress::{Progress, listed};
 
@@ -21,7 +21,7 @@ pub(super) struct Migrate {
     patience: u64,
 }
 
-pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let terms =
         MigrationTerms { patience: Duration::from_secs(command.patience), ..MigrationTerms::default() };
@@ -47,7 +47,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Finding>
             report.applied.len(),
             report.already_applied
         ));
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }
 

@@ -12,7 +12,7 @@ use policy::rbac::census::CallerKind;
 use workbench::replay::{Because, Changed, Recorded, Replay, replay};
 
 use super::time::time;
-use super::{Common, Finding, TextOrJson, kept, with_store};
+use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 
@@ -31,7 +31,7 @@ pub(super) struct ReplayCommand {
     format: TextOrJson,
 }
 
-pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let name = settings.mapping.file.display().to_string();
     let source =
@@ -46,7 +46,7 @@ pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Fi
             TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&replay)?),
         }
         let by_mapping = replay.changed.iter().any(|one| one.because == Because::Mapping);
-        Ok(if by_mapping { Finding::Findings } else { Finding::Clean })
+        Ok(if by_mapping { Ended::Findings } else { Ended::Clean })
     })
 }
 

@@ -4,7 +4,7 @@ use chrono::{Months, TimeDelta, Utc};
 use clap::Args;
 use ledger::AuditEvent;
 
-use super::{Common, Finding, announce, operator, with_notary};
+use super::{Common, Ended, announce, operator, with_notary};
 use crate::store::retention::Cutoffs;
 
 /// The documents' times (RBAC V2 design, section 9.1).
@@ -22,7 +22,7 @@ pub(super) struct Retention {
     dry_run: bool,
 }
 
-pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     with_notary(&settings, async |store, notary| {
         let now = Utc::now();
@@ -58,6 +58,6 @@ pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Findin
             };
             store.apply_retention(&cutoffs, expired, now, &notary.note(event.into_record(now))).await?;
         }
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }

@@ -12,7 +12,7 @@ use ledger::{AuditEvent, Notary};
 use policy::ids::PinId;
 
 use self::plan::Plan;
-use super::{Common, Finding, operator, with_notary};
+use super::{Common, Ended, operator, with_notary};
 use crate::activation::agreement::{self, Goal};
 use crate::store::SharedStore;
 use crate::store::mappings::NewPin;
@@ -39,7 +39,7 @@ pub(super) struct Rollback {
     yes: bool,
 }
 
-pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     with_notary(&settings, async |store, notary| {
         let plan = Plan::make(command, &store, &settings.mapping.file).await?;
@@ -49,7 +49,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding
             plan.write_impact(&store, &mut out).await.context("nothing was changed")?;
             if !agreed(&mut out)? {
                 writeln!(out, "nothing was changed").context("nothing was changed")?;
-                return Ok(Finding::Findings);
+                return Ok(Ended::Findings);
             }
         }
         let goal = order(&plan, &store, &notary).await?;
@@ -66,7 +66,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Finding
             )
         })?;
         write!(out, "{}", told::outcome(&agreement, &goal))?;
-        Ok(if agreement.strays.is_empty() { Finding::Clean } else { Finding::Findings })
+        Ok(if agreement.strays.is_empty() { Ended::Clean } else { Ended::Findings })
     })
 }
 

@@ -5,8 +5,8 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Common, Finding};
-use crate::outbound::sentry::{self, Dsn, LastWords, Tracker};
+use super::{Common, Ended};
+use crate::outbound::sentry::{self, Dsn, FlushOnDrop, Tracker};
 use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
 use crate::settings::{HOSTS_ARE_NEEDED, Settings};
@@ -29,21 +29,21 @@ pub(super) enum LogFormat {
     Json,
 }
 
-pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     // A flag or a variable can make it production after the file was checked.
     anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
     // Dropped last, so that what went wrong at the end is told too.
-    let (tracker, _last_words) = tracker(&settings)?.unzip();
+    let (tracker, _flush) = tracker(&settings)?.unzip();
     start_log(command.log_format, tracker);
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
     let start = Start { flag_rbac_v2: flag_at_start()?, upgrade: command.upgrade };
     server::run(&settings, &secrets, start, || ())?;
-    Ok(Finding::Clean)
+    Ok(Ended::Clean)
 }
 
 /// The error tracker that `SENTRY_DSN` names, if it is set.
-fn tracker(settings: &Settings) -> anyhow::Result<Option<(Tracker, LastWords)>> {
+fn tracker(settings: &Settings) -> anyhow::Result<Option<(Tracker, FlushOnDrop)>> {
     let dsn = std::env::var("SENTRY_DSN").unwrap_or_default();
     if dsn.is_empty() {
         return Ok(None);

@@ -5,9 +5,9 @@ use clap::Args;
 use serde::Serialize;
 use workbench::report::style::COLUMNS;
 use workbench::report::text::wrapped;
-use workbench::soak::{ClusterState, Verdict, text};
+use workbench::soak::{ClusterState, Readiness, text};
 
-use super::{Common, Finding, TextOrJson, kept, with_store};
+use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::facts::{self, GateRuns};
 
 /// Report whether a cluster in shadow is ready for V2
@@ -25,7 +25,7 @@ pub(super) struct Soak {
     format: TextOrJson,
 }
 
-pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     with_store(&settings, async |store| {
         let running = facts::running(&store).await?;
@@ -53,13 +53,13 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Finding> {
             }
         }
         let is_ready = states.iter().all(|state| match state.verdict {
-            Verdict::Ready | Verdict::Enforced => true,
-            Verdict::NotReady => false,
+            Readiness::Ready | Readiness::Enforced => true,
+            Readiness::NotReady => false,
             // Nobody wants to promote it, unless it was asked about.
-            Verdict::Legacy => command.clusters.is_empty(),
+            Readiness::Legacy => command.clusters.is_empty(),
         });
         // What some gates have seen is no evidence about the others.
-        Ok(if is_ready && running.differing.is_empty() { Finding::Clean } else { Finding::Findings })
+        Ok(if is_ready && running.differing.is_empty() { Ended::Clean } else { Ended::Findings })
     })
 }
 

@@ -12,7 +12,7 @@ use policy::ids::MachineTokenId;
 use policy::rbac::LegacyRole;
 
 use super::settled::wait_and_tell;
-use super::{Common, Finding, announce, checkpoint, operator, with_notary, with_store};
+use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
@@ -59,7 +59,7 @@ fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
     LegacyRole::parse(name).ok_or_else(|| format!("`{name}` is not a legacy role"))
 }
 
-pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let now = Utc::now();
     if let Action::List = command.action {
@@ -106,11 +106,11 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Finding> {
             }
             Action::List => {}
         }
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }
 
-fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Finding> {
+fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Ended> {
     with_store(settings, async |store| {
         for token in store.tokens().await? {
             let at = |time: Option<DateTime<Utc>>| {
@@ -124,6 +124,6 @@ fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Finding> {
             };
             println!("{}  {}  by {}  {state}", token.name, token.id, token.created_by);
         }
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }

@@ -13,12 +13,12 @@ use policy::decision::Control;
 use policy::ids::{Epoch, MappingSha256};
 use workbench::verify::plan;
 
-use super::{Common, Finding, TextOrJson, kept, with_store};
+use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::outbound::Url;
 use crate::store::SharedStore;
 use ask::Asker;
 use people::People;
-use report::{Outcome, Report};
+use report::{CaseResult, Report};
 
 /// Test every route of a running gate
 ///
@@ -48,7 +48,7 @@ pub(super) struct Verify {
     format: TextOrJson,
 }
 
-pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let url = Url::parse(&command.gate)?;
     let report = with_store(&settings, async |store| {
@@ -95,15 +95,15 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
         TextOrJson::Text => report.print(),
         TextOrJson::Json => println!("{json}"),
     }
-    Ok(if report.is_clean() { Finding::Clean } else { Finding::Findings })
+    Ok(if report.is_clean() { Ended::Clean } else { Ended::Findings })
 }
 
 /// Adds to each answer how many audit rows name its request. Rows that went to the gate's spool are not there yet.
 async fn with_audit_rows(
     store: &SharedStore,
-    mut outcomes: Vec<Outcome>,
+    mut outcomes: Vec<CaseResult>,
     began: chrono::DateTime<Utc>,
-) -> anyhow::Result<Vec<Outcome>> {
+) -> anyhow::Result<Vec<CaseResult>> {
     let (sender, mut rows) = tokio::sync::mpsc::channel(64);
     let until = Utc::now() + chrono::TimeDelta::seconds(60);
     let counting = async {

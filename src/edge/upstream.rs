@@ -3,8 +3,8 @@
 //! A server is a socket, an address, or a name. A name is resolved again and again ([`names`]), all of its addresses are
 //! used, and each has a health of its own ([`place`]): a name of which one address is dead is a server that is up.
 
+mod endpoint;
 mod names;
-mod place;
 mod resolver;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::settings::{Address, Upstream};
 
-use place::{Health, Place, Target};
+use endpoint::{Endpoint, Health, Target};
 pub use resolver::{Resolve, SharedResolver, SystemResolver};
 
 /// The least time between two rounds of checks, whatever asks for one.
@@ -39,7 +39,7 @@ pub struct UpstreamError {
 /// A server as the settings name it.
 struct Server {
     address: Address,
-    places: Mutex<Vec<Arc<Place>>>,
+    places: Mutex<Vec<Arc<Endpoint>>>,
     /// Asks for its name to be resolved before it is time.
     resolve: Notify,
 }
@@ -53,7 +53,7 @@ impl Server {
         }
     }
 
-    fn places(&self) -> Vec<Arc<Place>> {
+    fn places(&self) -> Vec<Arc<Endpoint>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -88,7 +88,7 @@ impl UpstreamState {
 pub struct Upstreams {
     servers: Vec<Server>,
     /// The addresses of all of them.
-    places: ArcSwap<Vec<Arc<Place>>>,
+    places: ArcSwap<Vec<Arc<Endpoint>>>,
     next: AtomicUsize,
     settings: Upstream,
     resolver: SharedResolver,
@@ -108,7 +108,7 @@ impl Upstreams {
                 (Address::Unix(path), _) => Some(Target::Unix(path.clone())),
                 (Address::Tcp(_), target) => target.map(Target::Tcp),
             };
-            let place = target.map(|target| Place::new(target, settings)).transpose();
+            let place = target.map(|target| Endpoint::new(target, settings)).transpose();
             let place = place.map_err(|problem| UpstreamError { address: address.to_string(), problem })?;
             let places = Mutex::new(place.into_iter().map(Arc::new).collect());
             Ok(Server { address: address.clone(), places, resolve: Notify::new() })
@@ -198,7 +198,7 @@ impl Upstreams {
     }
 
     /// Any answer below 500 is healthy: what the page says is Console's business, that it answers is ours.
-    async fn check(&self, server: &Server, place: Arc<Place>) {
+    async fn check(&self, server: &Server, place: Arc<Endpoint>) {
         let patience = self.settings.connect_timeout_ms.duration() * 2;
         let answer = timeout(patience, place.ask(&self.settings.host, &self.settings.health_path)).await;
         match answer {
@@ -209,7 +209,7 @@ impl Upstreams {
         }
     }
 
-    fn note(&self, server: &Server, place: &Place, health: Health, why: &str) {
+    fn note(&self, server: &Server, place: &Endpoint, health: Health, why: &str) {
         if !place.set(health) {
             return;
         }

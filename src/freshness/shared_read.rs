@@ -12,14 +12,14 @@ use crate::store::StoreError;
 /// How many requests may wait for one read. Beyond it the gate answers 503 instead of spending memory.
 const MAX_WAITING: usize = 65_536;
 
-type Answer<T> = Result<T, Arc<StoreError>>;
+type ReadResult<T> = Result<T, Arc<StoreError>>;
 
 /// Answers each caller with a read that began after the caller asked.
 ///
 /// While a read is under way, callers gather; all of them share the next one. So there is never more than one read
 /// at a time, and nobody waits for more than the rest of one read and the whole of another.
 pub(super) struct SharedRead<T> {
-    queue: mpsc::Sender<oneshot::Sender<Answer<T>>>,
+    queue: mpsc::Sender<oneshot::Sender<ReadResult<T>>>,
 }
 
 impl<T: Clone + Send + 'static> SharedRead<T> {
@@ -29,7 +29,7 @@ impl<T: Clone + Send + 'static> SharedRead<T> {
         R: Fn() -> F + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send,
     {
-        let (queue, mut asking) = mpsc::channel::<oneshot::Sender<Answer<T>>>(MAX_WAITING);
+        let (queue, mut asking) = mpsc::channel::<oneshot::Sender<ReadResult<T>>>(MAX_WAITING);
         tokio::spawn(async move {
             let mut callers = Vec::new();
             while asking.recv_many(&mut callers, MAX_WAITING).await > 0 {

@@ -22,7 +22,7 @@ const WAITING: usize = 256;
 
 /// A second place: whoever can cut the table's tail should not be able to cut this one's.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Destination {
     /// A line of a file.
     File(FileSink),
     /// A POST.
@@ -40,7 +40,7 @@ pub enum NotKept {
     Late,
 }
 
-impl Place {
+impl Destination {
     /// Returns when the checkpoint is durable there.
     ///
     /// # Errors
@@ -49,8 +49,8 @@ impl Place {
     pub async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), NotKept> {
         let putting = async {
             match self {
-                Place::File(sink) => sink.put(checkpoint).await,
-                Place::Http(sink) => sink.put(checkpoint).await,
+                Destination::File(sink) => sink.put(checkpoint).await,
+                Destination::Http(sink) => sink.put(checkpoint).await,
             }
         };
         let outcome = match timeout(PATIENCE, putting).await {
@@ -77,10 +77,10 @@ enum Job {
 
 impl Checkpoints {
     /// Starts the tasks that serve `places`.
-    pub fn start(places: Vec<Place>) -> Checkpoints {
+    pub fn start(places: Vec<Destination>) -> Checkpoints {
         let start = |place| {
             let (queue, jobs) = mpsc::channel(WAITING);
-            tokio::spawn(Desk { place, waiting: VecDeque::new() }.serve(jobs));
+            tokio::spawn(DestinationTask { place, waiting: VecDeque::new() }.serve(jobs));
             queue
         };
         Checkpoints { queues: places.into_iter().map(start).collect() }
@@ -108,12 +108,12 @@ impl Checkpoints {
 }
 
 /// One place, and what it has not taken yet.
-struct Desk {
-    place: Place,
+struct DestinationTask {
+    place: Destination,
     waiting: VecDeque<Checkpoint>,
 }
 
-impl Desk {
+impl DestinationTask {
     async fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -161,7 +161,7 @@ impl AuditWriter {
                 Orphans { store, folder, limit, database_time, events, checkpoints, keys, clock, unreadable };
             beside.spawn(orphans.follow());
         }
-        let desk = Desk {
+        let task = WriterTask {
             store,
             pace: Pace::new(chain.head(), clock.now()),
             chain,
@@ -174,7 +174,7 @@ impl AuditWriter {
             told,
             beside,
         };
-        tokio::spawn(desk.run(waiting, finishing));
+        tokio::spawn(task.run(waiting, finishing));
         Ok(AuditWriter { queue, finish, patience: options.patience, state, unreadable })
     }
 
@@ -238,7 +238,7 @@ impl AuditWriter {
 /// How often what waits is tried again, and how often a checkpoint may be due.
 const TICK: Duration = Duration::from_millis(250);
 
-struct Desk<S: ?Sized> {
+struct WriterTask<S: ?Sized> {
     store: Arc<S>,
     chain: Chain,
     clock: SharedClock,
@@ -254,7 +254,7 @@ struct Desk<S: ?Sized> {
     beside: JoinSet<()>,
 }
 
-impl<S: AuditStore + ?Sized + Send + Sync + 'static> Desk<S> {
+impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
     async fn run(
         mut self,
         mut waiting: mpsc::Receiver<Waiting>,

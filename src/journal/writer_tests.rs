@@ -88,17 +88,17 @@ fn record(actor: &str) -> AuditRecord {
     event.into_record("2026-11-21T12:00:00Z".parse().unwrap())
 }
 
-struct Desk {
+struct Bench {
     folder: tempfile::TempDir,
     store: Arc<Store>,
     writer: AuditWriter,
 }
 
-async fn start(store: Store, spool_bytes: u64) -> Desk {
+async fn start(store: Store, spool_bytes: u64) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(store);
     let writer = on(&folder, &store, "one", spool_bytes).await;
-    Desk { folder, store, writer }
+    Bench { folder, store, writer }
 }
 
 async fn on(folder: &tempfile::TempDir, store: &Arc<Store>, chain: &str, spool_bytes: u64) -> AuditWriter {
@@ -113,7 +113,7 @@ async fn on(folder: &tempfile::TempDir, store: &Arc<Store>, chain: &str, spool_b
     started.await.unwrap()
 }
 
-impl Desk {
+impl Bench {
     /// Waits until every row that was accepted is in the database; then the chain must have no gap and no repeat.
     async fn settled(&self, count: usize) -> Vec<Entry> {
         let deadline = Instant::now() + Duration::from_secs(10);

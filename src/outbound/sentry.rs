@@ -5,9 +5,9 @@
 //! paths and addresses stay in the log and the audit. A thread of its own does the telling, behind a bounded queue, so
 //! that a tracker that is away or hangs costs a counter and nothing else.
 
-mod courier;
 mod dsn;
 mod report;
+mod sender;
 
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use tokio::sync::mpsc;
 
-use self::courier::Courier;
 pub use self::dsn::{Dsn, DsnError};
 use self::report::Report;
+use self::sender::Sender;
 use crate::outbound::{Outbound, OutboundError};
 
 /// The target of what the tracker is told of although it is no error.
@@ -28,7 +28,7 @@ const QUEUE: usize = 128;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: usize = 64 * 1024;
 /// How long the end of the process waits for the last reports.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// Why there is no tracker.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum SentryError {
     Thread(#[from] std::io::Error),
 }
 
-enum Letter {
+enum Message {
     Report(Box<Report>),
     Finish(blocking::Sender<()>),
 }
@@ -49,14 +49,14 @@ enum Letter {
 /// Takes reports off the hands of whoever logs: a layer of the log.
 #[derive(Clone, Debug)]
 pub struct Tracker {
-    queue: mpsc::Sender<Letter>,
+    queue: mpsc::Sender<Message>,
     environment: &'static str,
 }
 
 /// Sends what waits when it is dropped, for a short time.
 #[derive(Debug)]
-pub struct LastWords {
-    queue: mpsc::Sender<Letter>,
+pub struct FlushOnDrop {
+    queue: mpsc::Sender<Message>,
 }
 
 /// Starts telling the tracker of `dsn`. `environment` is where the gate runs.
@@ -64,35 +64,35 @@ pub struct LastWords {
 /// # Errors
 ///
 /// TLS or a thread is not to be had.
-pub fn start(dsn: Dsn, environment: &'static str) -> Result<(Tracker, LastWords), SentryError> {
-    let courier = Courier::new(Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?, dsn);
+pub fn start(dsn: Dsn, environment: &'static str) -> Result<(Tracker, FlushOnDrop), SentryError> {
+    let sender = Sender::new(Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?, dsn);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (queue, letters) = mpsc::channel(QUEUE);
+    let (queue, messages) = mpsc::channel(QUEUE);
     std::thread::Builder::new()
         .name("sentry".into())
-        .spawn(move || runtime.block_on(carry(courier, letters)))?;
-    Ok((Tracker { queue: queue.clone(), environment }, LastWords { queue }))
+        .spawn(move || runtime.block_on(carry(sender, messages)))?;
+    Ok((Tracker { queue: queue.clone(), environment }, FlushOnDrop { queue }))
 }
 
-async fn carry(mut courier: Courier, mut letters: mpsc::Receiver<Letter>) {
-    while let Some(letter) = letters.recv().await {
-        match letter {
-            Letter::Report(report) => {
-                let outcome = courier.deliver(&report, Instant::now()).await;
+async fn carry(mut sender: Sender, mut messages: mpsc::Receiver<Message>) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            Message::Report(report) => {
+                let outcome = sender.deliver(&report, Instant::now()).await;
                 counter!("gate_sentry_reports_total", "outcome" => outcome.word()).increment(1);
             }
-            Letter::Finish(done) => {
+            Message::Finish(done) => {
                 let _ = done.send(());
             }
         }
     }
 }
 
-impl Drop for LastWords {
+impl Drop for FlushOnDrop {
     fn drop(&mut self) {
         let (done, finished) = blocking::channel();
-        if self.queue.try_send(Letter::Finish(done)).is_ok() {
-            let _ = finished.recv_timeout(LAST_WORDS);
+        if self.queue.try_send(Message::Finish(done)).is_ok() {
+            let _ = finished.recv_timeout(FLUSH_TIME);
         }
     }
 }
@@ -100,7 +100,7 @@ impl Drop for LastWords {
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Tracker {
     fn on_event(&self, event: &tracing::Event<'_>, _context: tracing_subscriber::layer::Context<'_, S>) {
         let Some(report) = Report::of(event, self.environment, chrono::Utc::now()) else { return };
-        if self.queue.try_send(Letter::Report(Box::new(report))).is_err() {
+        if self.queue.try_send(Message::Report(Box::new(report))).is_err() {
             counter!("gate_sentry_reports_total", "outcome" => "dropped").increment(1);
         }
     }

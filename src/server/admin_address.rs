@@ -24,7 +24,7 @@ use crate::settings::Address;
 /// Connections that were accepted and wait for axum.
 const WAITING: usize = 128;
 /// For connections that were accepted when nobody shall be any more.
-const LAST: Duration = Duration::from_millis(250);
+pub(super) const LAST: Duration = Duration::from_millis(250);
 
 /// Answers at `door`, whose socket is in `fds`, until `stop` says so.
 pub(super) fn serve(

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::clock::SharedClock;
 use crate::journal::AuditWriter;
 use crate::journal::checkpoint_sink::{FileSink, HttpSink};
-use crate::journal::checkpoints::{Checkpoints, Place};
+use crate::journal::checkpoints::{Checkpoints, Destination};
 use crate::journal::control_watch::ControlWatch;
 use crate::journal::key_file;
 use crate::journal::kms::TransitKeys;
@@ -74,10 +74,10 @@ const OUTBOUND_TIME: Duration = Duration::from_secs(5);
 const OUTBOUND_BYTES: usize = 64 * 1024;
 
 /// The second places of checkpoints that the settings name, each opened or with the reason why it cannot be.
-pub async fn checkpoint_places(audit: &Audit) -> Vec<(String, anyhow::Result<Place>)> {
+pub async fn checkpoint_places(audit: &Audit) -> Vec<(String, anyhow::Result<Destination>)> {
     let mut places = Vec::new();
     if let Some(file) = &audit.checkpoint_file {
-        let place = FileSink::open(file).await.map(Place::File).map_err(Into::into);
+        let place = FileSink::open(file).await.map(Destination::File).map_err(Into::into);
         places.push((file.display().to_string(), place));
     }
     if let Some(url) = &audit.checkpoint_url {
@@ -89,7 +89,7 @@ pub async fn checkpoint_places(audit: &Audit) -> Vec<(String, anyhow::Result<Pla
     places
 }
 
-fn http_place(url: &str, token: Option<&str>) -> anyhow::Result<Place> {
+fn http_place(url: &str, token: Option<&str>) -> anyhow::Result<Destination> {
     let token = match token {
         None => None,
         Some(name) => {
@@ -97,7 +97,7 @@ fn http_place(url: &str, token: Option<&str>) -> anyhow::Result<Place> {
         }
     };
     let outbound = Outbound::new(Vec::new(), OUTBOUND_TIME, OUTBOUND_BYTES)?;
-    Ok(Place::Http(HttpSink::new(outbound, Url::parse(url)?, token)))
+    Ok(Destination::Http(HttpSink::new(outbound, Url::parse(url)?, token)))
 }
 
 /// Starts what keeps checkpoints, where there is a place for them. One that cannot be opened is found now, not when it is

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, Fds, ListenFds, RunArgs, Server};
@@ -33,8 +34,10 @@ pub(super) struct Serving {
     phases: broadcast::Receiver<ExecutionPhase>,
     /// Answers when pingora has returned.
     ended: oneshot::Receiver<()>,
+    fds: ListenFds,
+    router: Router,
     /// Kept, because the admin address closes without it: it answers while the gate drains.
-    _close_admin: Arc<watch::Sender<bool>>,
+    close_admin: Arc<watch::Sender<bool>>,
 }
 
 impl Serving {
@@ -54,10 +57,10 @@ impl Serving {
         doors.open(&fds)?;
         let admin = Listener::default();
         let close_admin = Arc::new(watch::Sender::new(false));
-        admin_address::serve(&doors.admin, &fds, prepared.router.clone(), &admin, close_admin.subscribe());
+        let router = prepared.router.clone();
         let listeners = (proxy.clone(), admin.clone());
         let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
-        let (server, connections) = proxy_server(settings, prepared, &doors.proxy, fds);
+        let (server, connections) = proxy_server(settings, prepared, &doors.proxy, fds.clone());
         let phases = server.watch_execution_phase();
         let (ending, ended) = oneshot::channel();
         // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
@@ -65,7 +68,7 @@ impl Serving {
             server.run(RunArgs { shutdown_signal: Box::new(stop) });
             let _ = ending.send(());
         });
-        Ok(Serving { doors, proxy, admin, connections, phases, ended, _close_admin: close_admin })
+        Ok(Serving { doors, proxy, admin, connections, phases, ended, fds, router, close_admin })
     }
 
     /// Serves until a signal stops the gate, and drains. Calls `listening` once both addresses have accepted a connection.
@@ -79,7 +82,11 @@ impl Serving {
         listening: impl FnOnce(),
     ) -> anyhow::Result<()> {
         let (proxy, admin) = (self.doors.proxy.target(), self.doors.admin.target());
-        tokio::try_join!(knock(&proxy, &self.proxy), knock(&admin, &self.admin))?;
+        knock(&proxy, &self.proxy).await?;
+        // Only now: at a hand-over both gates accept at the admin address, and neither may say that it is not ready.
+        let stop = self.close_admin.subscribe();
+        admin_address::serve(&self.doors.admin, &self.fds, self.router.clone(), &self.admin, stop);
+        knock(&admin, &self.admin).await?;
         let tls = settings.tls.certificate_file.is_some();
         tracing::info!(address = %proxy, %admin, tls, "the gate listens");
         listening();

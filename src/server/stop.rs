@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+use super::admin_address;
 use super::handover::{self, CONFIRMING};
 use crate::edge::listener::Listener;
 use crate::settings::{Address, Listen};
@@ -83,10 +84,12 @@ impl Stop {
             return false;
         }
         tracing::info!("the next gate listens; this one drains");
-        self.proxy.drain();
-        // From here on the next gate alone says how it is.
+        // From here on the next gate alone says how it is. What this one has accepted at the admin address it answers
+        // before it drains, so that nobody is told that the address, which goes on, is not ready.
         self.admin.drain();
         self.close_admin.send_replace(true);
+        tokio::time::sleep(admin_address::LAST).await;
+        self.proxy.drain();
         true
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn control<'q>(known: Option<Epoch>) -> Statement<'q> {
 /// The control row as it is read, once for each change. A session's id that cannot be read is in no cookie: its change
 /// goes unlisted, and the row is read all the same.
 #[derive(sqlx::FromRow)]
-pub(super) struct Row {
+pub(super) struct ControlRead {
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,
@@ -121,7 +121,7 @@ impl ControlReading {
         self.row.epoch >= from && self.last_for_everybody(from).is_none()
     }
 
-    pub(super) fn of(rows: Vec<Row>) -> Result<ControlReading, StoreError> {
+    pub(super) fn of(rows: Vec<ControlRead>) -> Result<ControlReading, StoreError> {
         let first = rows.first().ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
         let row = ControlRow { epoch: Epoch(first.epoch), rbac_v2: first.rbac_v2, promoted: first.promoted };
         let changes = rows.into_iter().filter_map(|row| {

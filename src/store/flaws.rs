@@ -14,9 +14,9 @@ impl Store {
         let (first, last) = readable_times();
         self.bounded(async {
             let mut connection = self.pool.acquire().await?;
-            let mut rows: Vec<Row> = connection.all(sql(FLAWS).bind(first).bind(last)).await?;
+            let mut rows: Vec<FlawRow> = connection.all(sql(FLAWS).bind(first).bind(last)).await?;
             if let Connection::Sqlite(_) = connection {
-                let ends: Vec<Row> = connection.all(sql(TEXTS_FOR_TIMES).bind(first).bind(last)).await?;
+                let ends: Vec<FlawRow> = connection.all(sql(TEXTS_FOR_TIMES).bind(first).bind(last)).await?;
                 rows.extend(ends.into_iter().filter(|end| end.until.is_none()));
             }
             rows.into_iter().map(Flaw::try_from).collect()
@@ -26,7 +26,7 @@ impl Store {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+struct FlawRow {
     kind: String,
     place: String,
     field: String,
@@ -39,10 +39,10 @@ struct Row {
     holder: Option<String>,
 }
 
-impl TryFrom<Row> for Flaw {
+impl TryFrom<FlawRow> for Flaw {
     type Error = StoreError;
 
-    fn try_from(row: Row) -> Result<Self, StoreError> {
+    fn try_from(row: FlawRow) -> Result<Self, StoreError> {
         Ok(Flaw {
             kind: FlawKind::parse(&row.kind)
                 .ok_or_else(|| StoreError::Broken(format!("a flaw of the kind `{}`", row.kind)))?,

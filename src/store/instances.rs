@@ -10,7 +10,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::connection::Pool;
-use super::control::{ControlReading, Row, control};
+use super::control::{ControlRead, ControlReading, control};
 use super::postgres::PostgresPool;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
@@ -207,7 +207,7 @@ impl ControlFeed for PostgresFeed {
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         // All rows: only then has the answer been read to its end, and every notification before it with it.
-        let rows = control(known).for_postgres()?.try_map(|row| Row::from_row(&row));
+        let rows = control(known).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
         ControlReading::of(rows.fetch_all(&mut self.listener).await?)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use console_gate::journal::checkpoint_sink::{CheckpointSink as _, HttpSink, SinkError};
-use console_gate::journal::checkpoints::{Checkpoints, Place};
+use console_gate::journal::checkpoints::{Checkpoints, Destination};
 use console_gate::journal::key_file;
 use console_gate::journal::kms::TransitKeys;
 use console_gate::outbound::{Outbound, OutboundError, Request, Url};
@@ -225,7 +225,7 @@ async fn the_start_fails_when_the_service_stays_away() {
 async fn a_checkpoint_that_was_not_taken_is_put_again() {
     let (url, asked) =
         service(vec![errors(507, "full"), errors(507, "full"), Act::Answer(201, String::new())]).await;
-    let checkpoints = Checkpoints::start(vec![Place::Http(HttpSink::new(outbound(), url, None))]);
+    let checkpoints = Checkpoints::start(vec![Destination::Http(HttpSink::new(outbound(), url, None))]);
     let head = |sequence: i64, mac: u8| Head { sequence, mac: [mac; 32] };
     let of = |chain: &str, head: Head| Checkpoint::make(&old_key(), chain, head, start());
     let offered = [

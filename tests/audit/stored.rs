@@ -6,7 +6,7 @@ use console_gate::store::audit::{StoredCustomerEvent, StoredEvent};
 use ledger::chain::{CONTROL, Chain, Head};
 use ledger::customer::CustomerEvent;
 use ledger::event::ChainHead;
-use ledger::verify::{Finding, Verifier};
+use ledger::verify::{Fault, Verifier};
 use ledger::{AuditEvent, AuditRecord, Draft, Entry};
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -287,7 +287,7 @@ fn joined(tables: &Tables) -> Vec<StoredCustomerEvent> {
     joined
 }
 
-fn findings(tables: &Tables, checkpoints: &[String]) -> Vec<Finding> {
+fn findings(tables: &Tables, checkpoints: &[String]) -> Vec<Fault> {
     let mut findings = Vec::new();
     let mut verifier = Verifier::new(both_keys(), |finding| findings.push(finding));
     (1..).zip(checkpoints).for_each(|(number, line)| verifier.checkpoint(number, line));

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ledger::chain::{Chain, Sealed};
 use ledger::event::ChainHead;
 use ledger::keys::KeyRing;
-use ledger::verify::{Finding, StoredRow, Summary, Verifier};
+use ledger::verify::{Fault, StoredRow, Summary, Verifier};
 use ledger::{AuditEvent, AuditRecord};
 use serde_json::json;
 
@@ -77,7 +77,7 @@ pub(crate) fn verify_with(
     keys: KeyRing,
     checkpoints: &[String],
     rows: &[StoredRow],
-) -> (Vec<Finding>, Summary) {
+) -> (Vec<Fault>, Summary) {
     let mut rows = rows.to_vec();
     sort(&mut rows);
     let mut findings = Vec::new();
@@ -91,16 +91,16 @@ pub(crate) fn verify_with(
     (findings, summary)
 }
 
-pub(crate) fn verify(rows: &[StoredRow]) -> Vec<Finding> {
+pub(crate) fn verify(rows: &[StoredRow]) -> Vec<Fault> {
     verify_with(both_keys(), &[], rows).0
 }
 
 /// `chain 3-5 removed`: short enough for a table.
-pub(crate) fn told(findings: &[Finding]) -> Vec<String> {
+pub(crate) fn told(findings: &[Fault]) -> Vec<String> {
     findings.iter().map(tell).collect()
 }
 
-fn tell(finding: &Finding) -> String {
+fn tell(finding: &Fault) -> String {
     let value = serde_json::to_value(finding).unwrap();
     let mut text = finding.chain.clone().unwrap_or_default();
     match (finding.sequence, finding.last) {

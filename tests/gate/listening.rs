@@ -175,7 +175,8 @@ async fn both_addresses_are_handed_over_and_a_third_gate_is_refused() {
     let ending = tokio::spawn(async move { (old.exit_code().await, old) });
     while !ending.is_finished() {
         assert_eq!(proxy.get("/x").await.expect("the proxy answers").0, 200);
-        assert_eq!(admin.get("/readyz").await.expect("the admin address answers").0, 200);
+        let told = admin.get("/readyz").await.expect("the admin address answers");
+        assert_eq!(told.0, 200, "{told:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (code, old) = ending.await.expect("it ended");

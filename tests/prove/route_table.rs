@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use policy::mapping::matcher::{Matcher, Outcome, Rule};
+use policy::mapping::matcher::{MatchOutcome, Matcher, Rule};
 use policy::mapping::pattern::Pattern;
 use policy::method::{Method, MethodSet};
 use serde::Deserialize;
@@ -83,14 +83,14 @@ fn method(name: &str) -> Method {
     Method::parse(name).unwrap_or_else(|| panic!("`{name}` is no method of the gate"))
 }
 
-fn outcome(outcome: &Outcome<'_>) -> Value {
+fn outcome(outcome: &MatchOutcome<'_>) -> Value {
     match outcome {
-        Outcome::Match { rule, values } => json!(["match", rule, values.iter().collect::<Vec<_>>()]),
-        Outcome::SlashRedirect { rule } => json!(["slash", rule]),
-        Outcome::MergeRedirect { rule, adds_slash } => json!(["merge", rule, adds_slash]),
-        Outcome::MethodMismatch { allowed } => {
+        MatchOutcome::Match { rule, values } => json!(["match", rule, values.iter().collect::<Vec<_>>()]),
+        MatchOutcome::SlashRedirect { rule } => json!(["slash", rule]),
+        MatchOutcome::MergeRedirect { rule, adds_slash } => json!(["merge", rule, adds_slash]),
+        MatchOutcome::MethodMismatch { allowed } => {
             json!(["method", allowed.iter().map(Method::as_str).collect::<Vec<_>>()])
         }
-        Outcome::NotFound => json!(["none"]),
+        MatchOutcome::NotFound => json!(["none"]),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use console_gate::clock::SystemClock;
 use console_gate::journal::checkpoint_sink::FileSink;
-use console_gate::journal::checkpoints::{Checkpoints, Place};
+use console_gate::journal::checkpoints::{Checkpoints, Destination};
 use console_gate::journal::control_watch::ControlWatch;
 use console_gate::store::StoreError;
 use console_gate::store::audit::{Evidence, StoredEvent};
@@ -283,7 +283,7 @@ async fn the_commands_chain_tells_its_end(database: &Database) {
 async fn a_gate_keeps_checkpoints_of_the_commands_chain(database: &Database) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("checkpoints");
-    let checkpoints = Checkpoints::start(vec![Place::File(FileSink::open(&file).await.unwrap())]);
+    let checkpoints = Checkpoints::start(vec![Destination::File(FileSink::open(&file).await.unwrap())]);
     let keys = notary().keys().clone();
     let clock = Arc::new(SystemClock);
     let mut watch = ControlWatch::new(database.store.clone(), keys.clone(), clock, Some(checkpoints.clone()));

@@ -22,7 +22,7 @@ use policy::diagnostic::position;
 use policy::mapping::pattern::{Pattern, PatternKind};
 use policy::mapping::{Mapping, Row, RowKind, Unmapped};
 use policy::method::{Method, MethodSet};
-use workbench::report::{Finding, Level, Place};
+use workbench::report::{Finding, Level, Location};
 
 use self::cover::{Cover, cover};
 use self::route::{ConsoleRoute, methods_to_cover};
@@ -60,9 +60,9 @@ pub fn coverage(routes: &[ConsoleRoute], has_order: bool, name: &str, mapping: &
 }
 
 /// Where a row stands in the mapping file `name`.
-pub fn place_of_row(name: &str, mapping: &Mapping, row: &Row) -> Place {
+pub fn place_of_row(name: &str, mapping: &Mapping, row: &Row) -> Location {
     let (line, column) = position(mapping.source(), row.offset);
-    Place { file: name.to_owned(), line, column }
+    Location { file: name.to_owned(), line, column }
 }
 
 struct Coverage<'m> {

@@ -11,7 +11,7 @@ use policy::mapping::matcher::{Matcher, Rule};
 use policy::mapping::pattern::{Part, Pattern};
 use policy::method::MethodSet;
 use policy::rbac::LegacyRole;
-use workbench::report::Place;
+use workbench::report::Location;
 
 use crate::coverage::route::{methods_to_cover, single_slashes};
 use crate::{ConsoleSource, Gate, MayGate, Route, RuleOptions};
@@ -26,7 +26,7 @@ pub struct Import {
     /// How many of them have a legacy gate.
     pub gated: usize,
     /// What the source has and no row says, and what may gate routes and is not understood: where, and why.
-    pub left_out: Vec<(Place, String)>,
+    pub left_out: Vec<(Location, String)>,
 }
 
 const HEADER: &str = "\
@@ -154,7 +154,7 @@ impl<'s> Entry<'s> {
         text
     }
 
-    fn left_out(&self) -> Option<(Place, String)> {
+    fn left_out(&self) -> Option<(Location, String)> {
         let reason = self.row.as_ref().err().filter(|_| !self.route.options.build_only)?;
         Some((self.route.place.clone(), format!("the route of `{}` has no row: {reason}", self.route.view)))
     }
@@ -226,8 +226,8 @@ fn beyond(route: &Route) -> Vec<String> {
 }
 
 /// What may refuse requests and is not understood, each with how many routes it is before.
-fn not_understood(source: &ConsoleSource) -> Vec<(Place, String)> {
-    let mut all: BTreeMap<&Place, (&MayGate, usize)> = BTreeMap::new();
+fn not_understood(source: &ConsoleSource) -> Vec<(Location, String)> {
+    let mut all: BTreeMap<&Location, (&MayGate, usize)> = BTreeMap::new();
     for may in source.routes.iter().flat_map(|route| &route.may_gate) {
         all.entry(&may.place).or_insert((may, 0)).1 += 1;
     }
@@ -262,7 +262,7 @@ fn settle_overlaps(entries: &mut [Entry<'_>]) {
     }
 }
 
-fn at(place: &Place) -> String {
+fn at(place: &Location) -> String {
     comment(&format!("{}:{}", place.file, place.line))
 }
 

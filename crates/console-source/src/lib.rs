@@ -32,7 +32,7 @@ mod value;
 use std::collections::BTreeSet;
 
 use policy::method::MethodSet;
-use workbench::report::Place;
+use workbench::report::Location;
 
 use self::blueprint::Mounts;
 use self::gate::Sites;
@@ -69,7 +69,7 @@ pub type Unreadable = String;
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Where the rule is declared.
-    pub place: Place,
+    pub place: Location,
     /// The blueprint's name as Flask knows it, dotted where blueprints are nested; [`APP`] without one.
     pub blueprint: String,
     /// The name of the function or class.
@@ -109,7 +109,7 @@ pub struct RuleOptions {
 /// Something that may refuse a request before the view runs: a hook that is not understood, an option of an extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MayGate {
-    pub place: Place,
+    pub place: Location,
     /// Its name in backticks, and what it is.
     pub what: String,
     /// Why it may refuse, as the end of a sentence.
@@ -119,7 +119,7 @@ pub struct MayGate {
 /// A hook that runs before views and in which no refusal is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlainHook {
-    pub place: Place,
+    pub place: Location,
     /// Its name in backticks, and what it is.
     pub what: String,
 }
@@ -135,7 +135,7 @@ pub enum Gate {
     /// Whoever holds one of these. Two decorators of which one asks for no more than the other are one gate.
     AnyOf(BTreeSet<String>),
     /// There is one, and the [`Site`] at this place says why it cannot be read.
-    UnreadableSite(Place),
+    UnreadableSite(Location),
     /// What stands behind the route cannot be read.
     Unreadable(Unreadable),
 }
@@ -143,7 +143,7 @@ pub enum Gate {
 /// A place where somebody is asked for a legacy role by `require_role`.
 #[derive(Clone, Debug)]
 pub struct Site {
-    pub place: Place,
+    pub place: Location,
     /// The arguments, in their order.
     pub roles: Result<Vec<String>, Unreadable>,
     pub stands: Stands,
@@ -164,7 +164,7 @@ pub enum Stands {
 /// A role that is compared within a view or a helper, as `current_user.role == "superadmin"`.
 #[derive(Clone, Debug)]
 pub struct InlineCheck {
-    pub place: Place,
+    pub place: Location,
     /// The expression, on one line.
     pub text: String,
 }
@@ -173,7 +173,7 @@ pub struct InlineCheck {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     pub kind: TroubleKind,
-    pub place: Place,
+    pub place: Location,
     /// One sentence, no final stop.
     pub message: String,
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy::mapping::pattern::Pattern;
 use policy::mapping::{Mapping, Row, RowKind};
 use policy::method::MethodSet;
-use workbench::report::{Finding, Place};
+use workbench::report::{Finding, Location};
 
 use crate::coverage::cover::cover;
 use crate::coverage::place_of_row;
@@ -85,7 +85,7 @@ impl<'m> Lint<'m> {
     /// What may refuse a request to the route, beside its gate: a row cannot be compared with that.
     fn may_gate(&mut self, route: &Route, rule: &str, methods: MethodSet) {
         for may in &route.may_gate {
-            let Place { file, line, .. } = &may.place;
+            let Location { file, line, .. } = &may.place;
             let (what, reason) = (&may.what, &may.reason);
             let message = format!(
                 "`{methods} {rule}` is behind {what} of {file}:{line}, which may refuse a request and could not be \
@@ -238,7 +238,7 @@ fn quoted<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
     names.into_iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
-fn finding(id: &'static str, place: &Place, message: String) -> Finding {
+fn finding(id: &'static str, place: &Location, message: String) -> Finding {
     Finding::new(id, Some(place.clone()), message)
 }
 

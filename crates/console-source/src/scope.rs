@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use tree_sitter::Node;
-use workbench::report::Place;
+use workbench::report::Location;
 
 use super::syntax::{Parsed, children, place, text_of, visit};
 
@@ -90,11 +90,11 @@ impl<'t> World<'t> {
         text_of(at.node, self.modules[at.module].text())
     }
 
-    pub(super) fn place(&self, at: At<'t>) -> Place {
+    pub(super) fn place(&self, at: At<'t>) -> Location {
         self.place_of_byte(at.module, at.node.start_byte())
     }
 
-    pub(super) fn place_of_byte(&self, module: usize, byte: usize) -> Place {
+    pub(super) fn place_of_byte(&self, module: usize, byte: usize) -> Location {
         place(self.modules[module].parsed.file, byte)
     }
 

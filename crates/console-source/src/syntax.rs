@@ -2,7 +2,7 @@
 
 use policy::diagnostic::position;
 use tree_sitter::{Node, Parser, Tree};
-use workbench::report::Place;
+use workbench::report::Location;
 
 use super::{PythonFile, Trouble, TroubleKind};
 
@@ -73,9 +73,9 @@ fn first_error(root: Node<'_>) -> Option<usize> {
 }
 
 /// The place of a byte in a file.
-pub(super) fn place(file: &PythonFile, byte: usize) -> Place {
+pub(super) fn place(file: &PythonFile, byte: usize) -> Location {
     let (line, column) = position(&file.text, byte);
-    Place { file: file.name.clone(), line, column }
+    Location { file: file.name.clone(), line, column }
 }
 
 /// Visits `root` and what is below it, parents first. `enter` says whether to go below a node. Without recursion: a

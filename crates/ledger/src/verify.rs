@@ -44,7 +44,7 @@ use serde::Serialize;
 
 use self::claims::{Claims, Witnesses};
 pub use self::customers::StoredCustomer;
-use self::row::Row;
+use self::row::LinkedRow;
 use super::chain::{CONTROL, Head, Link, Mac};
 use super::checkpoint::Checkpoint;
 use super::event::{AuditRecord, ChainHead};
@@ -66,7 +66,7 @@ pub struct StoredRow {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Fault {
     /// The chain, if it is about one.
     pub chain: Option<String>,
     /// As stored; for what is missing, as it must have been. The first of them, if there are several.
@@ -82,9 +82,9 @@ pub struct Finding {
     pub kind: Kind,
 }
 
-impl Finding {
-    fn of(kind: Kind) -> Finding {
-        Finding { chain: None, sequence: None, last: None, row: None, customer_event: None, kind }
+impl Fault {
+    fn of(kind: Kind) -> Fault {
+        Fault { chain: None, sequence: None, last: None, row: None, customer_event: None, kind }
     }
 }
 
@@ -180,7 +180,7 @@ struct Current {
     anchor: Anchor,
     /// By how much the place of a row is more than its stored sequence.
     shift: i64,
-    buffer: VecDeque<Row>,
+    buffer: VecDeque<LinkedRow>,
     renumbered: Option<Renumbered>,
     unknown: Option<Unknown>,
     /// What others say of its rows.
@@ -197,7 +197,7 @@ pub struct Verifier<F> {
     text: String,
 }
 
-impl<F: FnMut(Finding)> Verifier<F> {
+impl<F: FnMut(Fault)> Verifier<F> {
     /// A verifier that knows these keys and hands its findings to `report`.
     pub fn new(keys: KeyRing, report: F) -> Self {
         let (summary, claims) = Default::default();
@@ -245,7 +245,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
             self.end_chain();
             self.begin_chain(link.chain_id.clone());
         }
-        let row = Row::read(&stored.record, link, stored.erased_by.as_deref(), &mut self.text);
+        let row = LinkedRow::read(&stored.record, link, stored.erased_by.as_deref(), &mut self.text);
         if let Some(current) = &mut self.current {
             current.buffer.push_back(row);
         }
@@ -306,7 +306,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
     }
 
     /// The row is as it was sealed, and what it says counts.
-    fn accept(&mut self, row: Row, place: i64) {
+    fn accept(&mut self, row: LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let Some(mac) = row.mac else { return };
         current.anchor = Anchor { sequence: place, mac, is_proven: true };
@@ -315,7 +315,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
     }
 
     /// Compares a proven row with what witnesses say of its place, and takes what it says itself.
-    fn count_sealed(&mut self, row: Row, place: i64) {
+    fn count_sealed(&mut self, row: LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let witnesses = current.witnesses.remove(&place).unwrap_or_default();
         let control = self.claims.control_says(&current.id, place);
@@ -329,7 +329,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
     }
 
     /// The key is not known, so only the hashes can be looked at; the next row shows whether the mac is the right one.
-    fn pass_unknown(&mut self, row: &Row, place: i64) {
+    fn pass_unknown(&mut self, row: &LinkedRow, place: i64) {
         if let (Some(current), Some(mac)) = (&mut self.current, row.mac) {
             current.anchor = Anchor { sequence: place, mac, is_proven: false };
         }
@@ -340,7 +340,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
         }
     }
 
-    fn note_unknown(&mut self, row: &Row) {
+    fn note_unknown(&mut self, row: &LinkedRow) {
         let Some(current) = &mut self.current else { return };
         if let Some(unknown) = &mut current.unknown
             && unknown.key == row.key_id
@@ -357,7 +357,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
     }
 
     /// Notes where the row belongs, if it stands elsewhere.
-    fn note_place(&mut self, row: &Row, place: i64) {
+    fn note_place(&mut self, row: &LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let displacement = place.saturating_sub(row.stored);
         if displacement == 0 && current.renumbered.is_none() {
@@ -391,20 +391,20 @@ impl<F: FnMut(Finding)> Verifier<F> {
         self.find(Some(range.first), Some(range.last), row, Kind::UnknownKey { key: range.key });
     }
 
-    fn find_row(&mut self, row: &Row, kind: Kind) {
+    fn find_row(&mut self, row: &LinkedRow, kind: Kind) {
         self.find(Some(row.stored), Some(row.stored), Some(row.id.to_string()), kind);
     }
 
     fn find(&mut self, sequence: Option<i64>, last: Option<i64>, row: Option<String>, kind: Kind) {
         let chain = self.current.as_ref().map(|current| current.id.clone()).filter(|_| sequence.is_some());
         self.summary.findings += 1;
-        (self.report)(Finding { chain, sequence, last, row, ..Finding::of(kind) });
+        (self.report)(Fault { chain, sequence, last, row, ..Fault::of(kind) });
     }
 
     fn find_control_head(&mut self, says: Option<i64>) {
         self.summary.findings += 1;
         let kind = Kind::ControlHead { says };
-        (self.report)(Finding { chain: Some(CONTROL.to_owned()), sequence: says, ..Finding::of(kind) });
+        (self.report)(Fault { chain: Some(CONTROL.to_owned()), sequence: says, ..Fault::of(kind) });
     }
 }
 

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use caller::CallerReport;
 use gate::GateReport;
-use place::{Place, line_of, nearest};
+use place::{RowLine, line_of, nearest};
 use rivals::{Rival, rivals};
 pub use somebody::Asker;
 
@@ -89,7 +89,7 @@ pub enum Route {
     },
     NoRow {
         /// Rows that may have been meant.
-        nearest: Vec<Place>,
+        nearest: Vec<RowLine>,
         unmapped: UnmappedReport,
     },
 }

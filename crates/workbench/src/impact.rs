@@ -59,9 +59,9 @@ pub struct Change<'m> {
     pub region: Region<'m>,
     pub requests: Requests<'m>,
     /// Everybody without a session and a token: a gain is one of anybody at all, a loss leaves those in who are named.
-    pub strangers: Option<Direction>,
+    pub strangers: Option<AccessChange>,
     /// Everybody who sends a bearer token or a signature that Console verifies.
-    pub machines_of_console: Option<Direction>,
+    pub machines_of_console: Option<AccessChange>,
     /// Indices of profiles.
     pub gains: FixedBitSet,
     pub losses: FixedBitSet,
@@ -70,16 +70,16 @@ pub struct Change<'m> {
 /// Which way access changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Direction {
+pub enum AccessChange {
     Gain,
     Loss,
 }
 
-impl Direction {
-    fn between(before: bool, after: bool) -> Option<Direction> {
+impl AccessChange {
+    fn between(before: bool, after: bool) -> Option<AccessChange> {
         match (before, after) {
-            (false, true) => Some(Direction::Gain),
-            (true, false) => Some(Direction::Loss),
+            (false, true) => Some(AccessChange::Gain),
+            (true, false) => Some(AccessChange::Loss),
             (true, true) | (false, false) => None,
         }
     }
@@ -87,13 +87,13 @@ impl Direction {
 
 impl Change<'_> {
     /// Those who gain or lose and whom no profile names.
-    pub fn nameless(&self, direction: Direction) -> impl Iterator<Item = &'static str> {
+    pub fn nameless(&self, direction: AccessChange) -> impl Iterator<Item = &'static str> {
         let strangers = (self.strangers == Some(direction)).then_some(match direction {
-            Direction::Gain => "anyone, logged in or not",
-            Direction::Loss => "callers who are not logged in",
+            AccessChange::Gain => "anyone, logged in or not",
+            AccessChange::Loss => "callers who are not logged in",
         });
         // Anybody is a program as well.
-        let is_anybody = self.strangers == Some(Direction::Gain) && direction == Direction::Gain;
+        let is_anybody = self.strangers == Some(AccessChange::Gain) && direction == AccessChange::Gain;
         let programs = self.machines_of_console == Some(direction) && !is_anybody;
         let programs = programs.then_some("programs with a token or signature that Console verifies");
         strangers.into_iter().chain(programs)
@@ -180,8 +180,8 @@ fn change<'m>(
     before: &Admitted,
     after: &Admitted,
 ) -> Option<Change<'m>> {
-    let strangers = Direction::between(before.strangers, after.strangers);
-    let machines_of_console = Direction::between(before.machines_of_console, after.machines_of_console);
+    let strangers = AccessChange::between(before.strangers, after.strangers);
+    let machines_of_console = AccessChange::between(before.machines_of_console, after.machines_of_console);
     let gains = without(&after.profiles, &before.profiles);
     let losses = without(&before.profiles, &after.profiles);
     (before != after).then(|| Change {
@@ -234,10 +234,10 @@ impl<'m> Impact<'m> {
     }
 
     /// The profiles that gain or lose by `change`.
-    pub fn who(&self, change: &Change<'_>, direction: Direction) -> impl Iterator<Item = &'m Profile> {
+    pub fn who(&self, change: &Change<'_>, direction: AccessChange) -> impl Iterator<Item = &'m Profile> {
         let set = match direction {
-            Direction::Gain => &change.gains,
-            Direction::Loss => &change.losses,
+            AccessChange::Gain => &change.gains,
+            AccessChange::Loss => &change.losses,
         };
         let indices: Vec<usize> = set.ones().collect();
         let profiles = self.population.profiles();

@@ -48,7 +48,7 @@ impl Level {
 
 /// Where something was found. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Place {
+pub struct Location {
     pub file: String,
     pub line: usize,
     pub column: usize,
@@ -60,7 +60,7 @@ pub struct Finding {
     /// A stable identifier of the kind of finding, such as `unreachable`.
     pub id: &'static str,
     pub level: Level,
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// One sentence, no final stop.
     pub message: String,
     /// What to do about it.
@@ -69,7 +69,7 @@ pub struct Finding {
 
 impl Finding {
     /// A finding of a kind that the rules list.
-    pub fn new(id: &'static str, place: Option<Place>, message: impl Into<String>) -> Finding {
+    pub fn new(id: &'static str, place: Option<Location>, message: impl Into<String>) -> Finding {
         Finding { id, level: rules::level_of(id), place, message: message.into(), suggestion: None }
     }
 
@@ -79,7 +79,7 @@ impl Finding {
         Finding {
             id: found.code,
             level: rules::level_of(found.code),
-            place: Some(Place { file: path.to_owned(), line, column }),
+            place: Some(Location { file: path.to_owned(), line, column }),
             message: found.message.clone(),
             suggestion: found.suggestion.clone(),
         }

@@ -74,7 +74,7 @@ pub struct Evidence<'e> {
 /// What becomes of a cluster's promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum Readiness {
     /// Nothing is missing.
     Ready,
     NotReady,
@@ -84,14 +84,14 @@ pub enum Verdict {
     Enforced,
 }
 
-impl Verdict {
+impl Readiness {
     /// As a person reads it.
     pub const fn word(self) -> &'static str {
         match self {
-            Verdict::Ready => "ready",
-            Verdict::NotReady => "not ready",
-            Verdict::Legacy => "not in shadow",
-            Verdict::Enforced => "enforced",
+            Readiness::Ready => "ready",
+            Readiness::NotReady => "not ready",
+            Readiness::Legacy => "not in shadow",
+            Readiness::Enforced => "enforced",
         }
     }
 }
@@ -102,7 +102,7 @@ pub struct ClusterState {
     pub cluster: String,
     /// `shadow`, or `v2 for ops-admins, shadow for the rest`.
     pub rollout: String,
-    pub verdict: Verdict,
+    pub verdict: Readiness,
     /// What is missing, a phrase each.
     pub missing: Vec<String>,
     pub terms: SoakTerms,
@@ -180,10 +180,10 @@ fn state(evidence: &Evidence<'_>, cluster: &Arc<str>, rollout: &Rollout) -> Clus
         (None, _) => vec!["no gate has activated the cluster in shadow".to_owned()],
     };
     let verdict = match (missing.is_empty(), &shadow) {
-        (false, _) if !is_in_shadow(rollout) => Verdict::Legacy,
-        (false, _) => Verdict::NotReady,
-        (true, Some(_)) => Verdict::Ready,
-        (true, None) => Verdict::Enforced,
+        (false, _) if !is_in_shadow(rollout) => Readiness::Legacy,
+        (false, _) => Readiness::NotReady,
+        (true, Some(_)) => Readiness::Ready,
+        (true, None) => Readiness::Enforced,
     };
     ClusterState {
         cluster: cluster.to_string(),

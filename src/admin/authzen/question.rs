@@ -50,7 +50,7 @@ struct Action {
 pub(super) enum Question {
     Route {
         subject: Subject,
-        asked: Asked,
+        asked: AskedRequest,
     },
     Holding {
         subject: Subject,
@@ -62,7 +62,7 @@ pub(super) enum Question {
 
 /// A request that is asked about.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct AskedRequest {
     method: String,
     target: String,
     /// With its content type.
@@ -94,7 +94,7 @@ impl Parts {
             "route" => {
                 let body = self.context.as_ref().map_or(Ok(None), body)?;
                 let (method, target) = (action.name.clone(), resource.id.clone());
-                return Ok(Question::Route { subject, asked: Asked { method, target, body } });
+                return Ok(Question::Route { subject, asked: AskedRequest { method, target, body } });
             }
             "role" => Requirement::Role(name(&resource.id, "resource.id")?.into()),
             "permission" => Requirement::Permission(name(&resource.id, "resource.id")?.into()),
@@ -128,7 +128,7 @@ impl Entity {
     }
 }
 
-impl Asked {
+impl AskedRequest {
     /// The request as the firewall takes it: what it would refuse, nobody may do.
     pub(super) fn request(&self, policy: &Policy) -> Result<Request, Refusal> {
         let start = Http2Start {

@@ -38,7 +38,7 @@ static COMPARING: Semaphore = Semaphore::const_new(1);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct DiffQuery {
     /// `FLAG_RBAC_V2` as it is taken to be.
     #[serde(default)]
     flag: Flag,
@@ -67,7 +67,7 @@ struct Told<'a> {
 pub(super) async fn post(
     State(state): State<AdminState>,
     _caller: ApiCaller,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<DiffQuery>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;

@@ -18,7 +18,7 @@ use crate::facts::registry::Registry;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct DriftQuery {
     cluster: Option<String>,
     direction: Option<String>,
     /// What is signed off, too.
@@ -40,7 +40,7 @@ pub(super) struct Drift {
 pub(super) async fn get(
     State(state): State<AdminState>,
     _caller: ApiCaller,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<DriftQuery>, QueryRejection>,
 ) -> Result<Json<Drift>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
     let direction = match &asked.direction {

@@ -19,7 +19,7 @@ use crate::facts::registry::Registry;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct ExplainQuery {
     method: String,
     /// As a client would send it.
     path: String,
@@ -32,7 +32,7 @@ pub(super) struct Asked {
 pub(super) async fn get(
     State(state): State<AdminState>,
     _caller: ApiCaller,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Result<Json<Explanation>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
     let moment = state.gate.moment().await.map_err(|error| unavailable(&error))?;

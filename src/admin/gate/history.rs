@@ -21,7 +21,7 @@ const MOST: u32 = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct HistoryQuery {
     #[serde(default = "usual")]
     limit: u32,
 }
@@ -72,7 +72,7 @@ impl From<RunningGate> for GateState {
 pub(super) async fn get(
     State(state): State<AdminState>,
     _caller: ApiCaller,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Json<History>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
     let history = read(&state.store, asked.limit.min(MOST)).await;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::{Common, Finding, checkpoint, operator, with_notary};
+use crate::cli::{Common, Ended, checkpoint, operator, with_notary};
 use crate::journal::erasure;
 
 /// Erase an admin's personal data from every row
@@ -16,7 +16,7 @@ pub(super) struct Erase {
     actor: String,
 }
 
-pub(super) fn run(command: &Erase, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Erase, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     with_notary(&settings, async |store, notary| {
         let erased =
@@ -26,6 +26,6 @@ pub(super) fn run(command: &Erase, common: &Common) -> anyhow::Result<Finding> {
             "{} audit rows and {} customers' events erased; its drift and decisions are deleted",
             erased.rows, erased.customer_rows
         ));
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }

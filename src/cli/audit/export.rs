@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cli::time::time;
-use crate::cli::{Common, Finding, with_store};
+use crate::cli::{Common, Ended, with_store};
 use crate::store::audit::StoredEvent;
 
 const AHEAD: usize = 1_024;
@@ -64,7 +64,7 @@ enum Format {
     Jsonl,
 }
 
-pub(super) fn run(command: &Export, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Export, common: &Common) -> anyhow::Result<Ended> {
     let until = command.until.unwrap_or_else(Utc::now);
     with_store(&common.settings()?, async |store| {
         let (sender, mut rows) = mpsc::channel(AHEAD);
@@ -90,7 +90,7 @@ pub(super) fn run(command: &Export, common: &Common) -> anyhow::Result<Finding> 
             other => other?,
         }
         sent.context("not all rows could be read")?;
-        Ok(Finding::Clean)
+        Ok(Ended::Clean)
     })
 }
 

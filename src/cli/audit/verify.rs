@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use ledger::verify::{Finding as Damage, Kind, Summary, Verifier};
+use ledger::verify::{Fault as Damage, Kind, Summary, Verifier};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::cli::{Common, Finding, with_notary};
+use crate::cli::{Common, Ended, with_notary};
 use crate::store::SharedStore;
 use crate::store::audit::Evidence;
 
@@ -38,7 +38,7 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> {
+pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let mut files = command.checkpoints.clone();
     if files.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Finding> 
             Format::Text => print_text(&findings, &summary),
             Format::Json => print_json(&findings, &summary)?,
         }
-        Ok(if findings.is_empty() { Finding::Clean } else { Finding::Findings })
+        Ok(if findings.is_empty() { Ended::Clean } else { Ended::Findings })
     })
 }
 

@@ -5,7 +5,7 @@ use console_source::coverage::route::{ConsoleRoute, RouteOptions, methods_to_cov
 use console_source::{ConsoleSource, Route, TroubleKind};
 use policy::mapping::pattern::Pattern;
 use policy::method::{Method, MethodSet};
-use workbench::report::{Finding, Place};
+use workbench::report::{Finding, Location};
 
 /// What is known of Console's routes, and what kept it from being more.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Learned {
 impl Learned {
     /// What Flask lists.
     pub(super) fn listed(&mut self, file: &str, listing: &Listing) {
-        let place = |line: usize| (line > 0).then(|| Place { file: file.to_owned(), line, column: 1 });
+        let place = |line: usize| (line > 0).then(|| Location { file: file.to_owned(), line, column: 1 });
         self.routes.extend(listing.routes.iter().map(|route| ConsoleRoute {
             place: route.line.and_then(place),
             name: route.endpoint.clone(),

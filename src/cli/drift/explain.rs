@@ -8,7 +8,7 @@ use workbench::report::text::wrapped;
 
 use super::{Present, list};
 use crate::cli::TextOrJson;
-use crate::cli::{Finding, kept, with_store};
+use crate::cli::{Ended, kept, with_store};
 use crate::facts::{self, GateRuns};
 use crate::settings::Settings;
 use crate::store::soak::StoredRequest;
@@ -27,7 +27,7 @@ struct Told<'t> {
     gates_differ: &'t [GateRuns],
 }
 
-pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::Result<Finding> {
+pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::Result<Ended> {
     with_store(settings, async |store| {
         let present = Present::read(&store).await?;
         let situation = present.situation();
@@ -46,7 +46,7 @@ pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::
                 print_text(&told);
             }
         }
-        Ok(if drift.is_explained() { Finding::Clean } else { Finding::Findings })
+        Ok(if drift.is_explained() { Ended::Clean } else { Ended::Findings })
     })
 }
 

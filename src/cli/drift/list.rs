@@ -11,7 +11,7 @@ use workbench::report::text::wrapped;
 use workbench::soak::Overflow;
 
 use super::Drift;
-use crate::cli::{Finding, TextOrJson};
+use crate::cli::{Ended, TextOrJson};
 use crate::facts::{DriftReport, GateRuns};
 
 /// What was asked for.
@@ -70,7 +70,7 @@ impl Listing {
     }
 }
 
-pub(super) fn print(listing: &Listing, format: TextOrJson) -> anyhow::Result<Finding> {
+pub(super) fn print(listing: &Listing, format: TextOrJson) -> anyhow::Result<Ended> {
     match format {
         TextOrJson::Json => println!("{}", serde_json::to_string_pretty(listing)?),
         TextOrJson::Text => print_text(listing),
@@ -78,7 +78,7 @@ pub(super) fn print(listing: &Listing, format: TextOrJson) -> anyhow::Result<Fin
     let is_clean = listing.unexplained().next().is_none()
         && listing.overflow.is_empty()
         && listing.evidence_lost.is_empty();
-    Ok(if is_clean { Finding::Clean } else { Finding::Findings })
+    Ok(if is_clean { Ended::Clean } else { Ended::Findings })
 }
 
 fn print_text(listing: &Listing) {

@@ -10,7 +10,7 @@ use serde_json::json;
 use workbench::verify::{Case, Plan, Who};
 
 use super::people::People;
-use super::report::{Outcome, Running};
+use super::report::{CaseResult, Running};
 use crate::outbound::{Outbound, Request, Url};
 use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
@@ -83,7 +83,7 @@ impl Asker {
     }
 
     /// Asks every case, one after the other; on a terminal, with the progress.
-    pub(super) async fn ask_all(&self, plan: &Plan<'_>, people: &People) -> anyhow::Result<Vec<Outcome>> {
+    pub(super) async fn ask_all(&self, plan: &Plan<'_>, people: &People) -> anyhow::Result<Vec<CaseResult>> {
         let mut outcomes = Vec::with_capacity(plan.cases.len());
         let mut progress = super::super::progress::Progress::new("asked", plan.cases.len());
         for case in &plan.cases {
@@ -95,7 +95,7 @@ impl Asker {
         Ok(outcomes)
     }
 
-    async fn ask(&self, case: &Case<'_>, people: &People) -> anyhow::Result<Outcome> {
+    async fn ask(&self, case: &Case<'_>, people: &People) -> anyhow::Result<CaseResult> {
         let target = utf8_percent_encode(&case.path, PATH).to_string();
         let method = case.method.as_str();
         let signed = self.keys.sign(method, &target, Utc::now());
@@ -119,7 +119,7 @@ impl Asker {
         };
         // Only a gate that stopped the request at the decision says so itself.
         let is_probe_answer = field(probe::HEADER) == "answered";
-        Ok(Outcome::new(
+        Ok(CaseResult::new(
             case,
             person.map(|person| person.id.as_str()),
             answer.status,

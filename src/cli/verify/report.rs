@@ -16,7 +16,7 @@ pub(super) struct Running {
 
 /// One case and its answer.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Outcome {
+pub(super) struct CaseResult {
     /// `None` where no row covers the request.
     pub route: Option<String>,
     pub cluster: Option<String>,
@@ -45,18 +45,18 @@ pub(super) struct Report {
     failed: usize,
     /// Rows that no request reaches.
     out_of_reach: Vec<String>,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<CaseResult>,
 }
 
-impl Outcome {
+impl CaseResult {
     pub(super) fn new(
         case: &Case<'_>,
         admin: Option<&str>,
         status: u16,
         passed: bool,
         request_id: String,
-    ) -> Outcome {
-        Outcome {
+    ) -> CaseResult {
+        CaseResult {
             route: case.row.map(|row| row.route.to_string()),
             cluster: case.row.and_then(|row| row.cluster.as_ref()).map(ToString::to_string),
             method: case.method.as_str(),
@@ -98,7 +98,7 @@ impl Report {
         gate: &str,
         running: &Running,
         plan: &Plan<'_>,
-        outcomes: Vec<Outcome>,
+        outcomes: Vec<CaseResult>,
         at: DateTime<Utc>,
     ) -> Report {
         let rows: std::collections::BTreeSet<&str> =

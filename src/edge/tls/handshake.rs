@@ -15,7 +15,7 @@ use super::stream::TlsStream;
 
 /// What becomes of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum HandshakeOutcome {
     Completed,
     /// It took too long, all of it together.
     Timeout,
@@ -31,40 +31,40 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl HandshakeOutcome {
     /// All of them.
-    pub const ALL: [Outcome; 7] = [
-        Outcome::Completed,
-        Outcome::Timeout,
-        Outcome::Closed,
-        Outcome::NotTls,
-        Outcome::Version,
-        Outcome::Alert,
-        Outcome::Failed,
+    pub const ALL: [HandshakeOutcome; 7] = [
+        HandshakeOutcome::Completed,
+        HandshakeOutcome::Timeout,
+        HandshakeOutcome::Closed,
+        HandshakeOutcome::NotTls,
+        HandshakeOutcome::Version,
+        HandshakeOutcome::Alert,
+        HandshakeOutcome::Failed,
     ];
 
     /// The word in logs and metrics.
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Completed => "completed",
-            Outcome::Timeout => "timeout",
-            Outcome::Closed => "closed",
-            Outcome::NotTls => "not_tls",
-            Outcome::Version => "version",
-            Outcome::Alert => "alert",
-            Outcome::Failed => "failed",
+            HandshakeOutcome::Completed => "completed",
+            HandshakeOutcome::Timeout => "timeout",
+            HandshakeOutcome::Closed => "closed",
+            HandshakeOutcome::NotTls => "not_tls",
+            HandshakeOutcome::Version => "version",
+            HandshakeOutcome::Alert => "alert",
+            HandshakeOutcome::Failed => "failed",
         }
     }
 
-    fn of(error: &io::Error) -> Outcome {
+    fn of(error: &io::Error) -> HandshakeOutcome {
         let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
             // Not TLS's own: the connection broke.
-            return Outcome::Closed;
+            return HandshakeOutcome::Closed;
         };
         match error {
             Error::InvalidMessage(
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-            ) => Outcome::NotTls,
+            ) => HandshakeOutcome::NotTls,
             Error::PeerIncompatible(
                 PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
@@ -72,9 +72,9 @@ impl Outcome {
                 | PeerIncompatible::SupportedVersionsExtensionRequired
                 // TLS 1.1 and older did not have it yet.
                 | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
-            ) => Outcome::Version,
-            Error::AlertReceived(_) => Outcome::Alert,
-            _ => Outcome::Failed,
+            ) => HandshakeOutcome::Version,
+            Error::AlertReceived(_) => HandshakeOutcome::Alert,
+            _ => HandshakeOutcome::Failed,
         }
     }
 }
@@ -101,13 +101,13 @@ impl Acceptor {
         let acceptor = TlsAcceptor::from(self.certificates.config());
         let handshake = timeout(self.patience, acceptor.accept(stream).into_fallible()).await;
         let (outcome, result) = match handshake {
-            Ok(Ok(stream)) => (Outcome::Completed, Ok(Box::new(TlsStream::new(stream)) as Stream)),
-            Ok(Err((error, stream))) => (Outcome::of(&error), Err(Some(stream))),
-            Err(_) => (Outcome::Timeout, Err(None)),
+            Ok(Ok(stream)) => (HandshakeOutcome::Completed, Ok(Box::new(TlsStream::new(stream)) as Stream)),
+            Ok(Err((error, stream))) => (HandshakeOutcome::of(&error), Err(Some(stream))),
+            Err(_) => (HandshakeOutcome::Timeout, Err(None)),
         };
         counter!("gate_tls_handshakes_total", "outcome" => outcome.word()).increment(1);
         match outcome {
-            Outcome::Completed | Outcome::Closed => {}
+            HandshakeOutcome::Completed | HandshakeOutcome::Closed => {}
             outcome => tracing::info!(reason = outcome.word(), "a TLS handshake was not completed"),
         }
         result
@@ -124,17 +124,20 @@ mod tests {
     fn an_error_is_told_in_one_word() {
         let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let table = [
-            (io::ErrorKind::UnexpectedEof.into(), Outcome::Closed),
-            (io::ErrorKind::ConnectionReset.into(), Outcome::Closed),
-            (tls(Error::InvalidMessage(InvalidMessage::InvalidContentType)), Outcome::NotTls),
-            (tls(Error::InvalidMessage(InvalidMessage::MessageTooShort)), Outcome::Failed),
-            (tls(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)), Outcome::Version),
-            (tls(Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)), Outcome::Failed),
-            (tls(Error::AlertReceived(AlertDescription::UnknownCA)), Outcome::Alert),
-            (tls(Error::NoApplicationProtocol), Outcome::Failed),
+            (io::ErrorKind::UnexpectedEof.into(), HandshakeOutcome::Closed),
+            (io::ErrorKind::ConnectionReset.into(), HandshakeOutcome::Closed),
+            (tls(Error::InvalidMessage(InvalidMessage::InvalidContentType)), HandshakeOutcome::NotTls),
+            (tls(Error::InvalidMessage(InvalidMessage::MessageTooShort)), HandshakeOutcome::Failed),
+            (tls(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)), HandshakeOutcome::Version),
+            (
+                tls(Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)),
+                HandshakeOutcome::Failed,
+            ),
+            (tls(Error::AlertReceived(AlertDescription::UnknownCA)), HandshakeOutcome::Alert),
+            (tls(Error::NoApplicationProtocol), HandshakeOutcome::Failed),
         ];
         for (error, expected) in table {
-            assert_eq!(Outcome::of(&error), expected, "{error:?}");
+            assert_eq!(HandshakeOutcome::of(&error), expected, "{error:?}");
         }
     }
 }

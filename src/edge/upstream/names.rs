@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::{Health, Place, Server, Target, Upstreams};
+use super::{Endpoint, Health, Server, Target, Upstreams};
 
 /// How long a start waits for its names.
 const FIRST: Duration = Duration::from_secs(5);
@@ -93,8 +93,8 @@ impl Upstreams {
             }
             let known = |target: &Target| places.iter().find(|place| place.target == *target).cloned();
             let place =
-                |target| known(&target).or_else(|| Place::new(target, &self.settings).ok().map(Arc::new));
-            let next: Vec<Arc<Place>> = targets.into_iter().filter_map(place).collect();
+                |target| known(&target).or_else(|| Endpoint::new(target, &self.settings).ok().map(Arc::new));
+            let next: Vec<Arc<Endpoint>> = targets.into_iter().filter_map(place).collect();
             let shown: Vec<String> = next.iter().map(|place| place.target.to_string()).collect();
             tracing::info!(server = %server.address, addresses = shown.join(" "), "an upstream server's name was resolved");
             *places = next;

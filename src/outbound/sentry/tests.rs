@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::courier::Outcome;
+use super::sender::Delivery;
 use super::*;
 
 /// A tracker that keeps what it is sent and gives one answer, or none.
@@ -36,9 +36,9 @@ impl StandIn {
         StandIn { dsn, received }
     }
 
-    fn courier(&self) -> Courier {
+    fn sender(&self) -> Sender {
         let outbound = Outbound::new(Vec::new(), Duration::from_millis(200), ANSWER_BYTES).expect("TLS");
-        Courier::new(outbound, self.dsn.clone())
+        Sender::new(outbound, self.dsn.clone())
     }
 
     fn received(&self) -> Vec<String> {
@@ -71,7 +71,7 @@ fn reports(log: impl FnOnce()) -> Vec<Report> {
     let tracker = Tracker { queue, environment: "staging" };
     tracing::subscriber::with_default(tracing_subscriber::registry().with(tracker), log);
     std::iter::from_fn(|| match letters.try_recv() {
-        Ok(Letter::Report(report)) => Some(*report),
+        Ok(Message::Report(report)) => Some(*report),
         _ => None,
     })
     .collect()
@@ -136,7 +136,7 @@ fn a_report_names_no_person() {
 async fn a_report_is_an_envelope_with_the_key_in_its_header() {
     let tracker = StandIn::start(OK).await;
     let report = a_report("it broke");
-    assert_eq!(tracker.courier().deliver(&report, Instant::now()).await, Outcome::Sent);
+    assert_eq!(tracker.sender().deliver(&report, Instant::now()).await, Delivery::Sent);
     let received = tracker.received();
     let (head, body) = received[0].split_once("\r\n\r\n").expect("a request");
     assert!(head.starts_with("POST /api/42/envelope/ HTTP/1.1\r\n"), "{head}");
@@ -153,13 +153,13 @@ async fn a_report_is_an_envelope_with_the_key_in_its_header() {
 #[tokio::test]
 async fn the_same_is_told_once_a_minute() {
     let tracker = StandIn::start(OK).await;
-    let mut courier = tracker.courier();
+    let mut sender = tracker.sender();
     let now = Instant::now();
     let (one, other) = (a_report("one"), a_report("other"));
-    assert_eq!(courier.deliver(&one, now).await, Outcome::Sent);
-    assert_eq!(courier.deliver(&a_report("one"), now + Duration::from_secs(59)).await, Outcome::Repeated);
-    assert_eq!(courier.deliver(&other, now + Duration::from_secs(59)).await, Outcome::Sent);
-    assert_eq!(courier.deliver(&one, now + Duration::from_secs(60)).await, Outcome::Sent);
+    assert_eq!(sender.deliver(&one, now).await, Delivery::Sent);
+    assert_eq!(sender.deliver(&a_report("one"), now + Duration::from_secs(59)).await, Delivery::Repeated);
+    assert_eq!(sender.deliver(&other, now + Duration::from_secs(59)).await, Delivery::Sent);
+    assert_eq!(sender.deliver(&one, now + Duration::from_secs(60)).await, Delivery::Sent);
     assert_eq!(tracker.received().len(), 3);
 }
 
@@ -173,13 +173,13 @@ async fn a_tracker_that_has_enough_is_left_alone_for_as_long_as_it_says() {
     ];
     for (answer, seconds) in table {
         let tracker = StandIn::start(answer).await;
-        let mut courier = tracker.courier();
+        let mut sender = tracker.sender();
         let now = Instant::now();
-        assert_eq!(courier.deliver(&a_report("one"), now).await, Outcome::Limited);
+        assert_eq!(sender.deliver(&a_report("one"), now).await, Delivery::Limited);
         let last = now + Duration::from_secs(seconds - 1);
-        assert_eq!(courier.deliver(&a_report("two"), last).await, Outcome::Limited);
+        assert_eq!(sender.deliver(&a_report("two"), last).await, Delivery::Limited);
         assert_eq!(tracker.received().len(), 1, "{answer:?}");
-        courier.deliver(&a_report("three"), now + Duration::from_secs(seconds)).await;
+        sender.deliver(&a_report("three"), now + Duration::from_secs(seconds)).await;
         assert_eq!(tracker.received().len(), 2, "{answer:?}");
     }
 }
@@ -187,12 +187,12 @@ async fn a_tracker_that_has_enough_is_left_alone_for_as_long_as_it_says() {
 #[tokio::test]
 async fn a_tracker_that_hangs_refuses_or_is_away_costs_an_outcome() {
     let hanging = StandIn::start(None).await;
-    assert_eq!(hanging.courier().deliver(&a_report("one"), Instant::now()).await, Outcome::Failed);
+    assert_eq!(hanging.sender().deliver(&a_report("one"), Instant::now()).await, Delivery::Failed);
     let refusing = StandIn::start(Some("HTTP/1.1 403 F\r\ncontent-length: 0\r\n\r\n")).await;
-    assert_eq!(refusing.courier().deliver(&a_report("one"), Instant::now()).await, Outcome::Failed);
+    assert_eq!(refusing.sender().deliver(&a_report("one"), Instant::now()).await, Delivery::Failed);
     let away =
         StandIn { dsn: Dsn::parse("http://k@127.0.0.1:1/1").expect("a DSN"), received: Arc::default() };
-    assert_eq!(away.courier().deliver(&a_report("one"), Instant::now()).await, Outcome::Failed);
+    assert_eq!(away.sender().deliver(&a_report("one"), Instant::now()).await, Delivery::Failed);
 }
 
 /// Whoever logs never waits: what does not fit into the queue is dropped.

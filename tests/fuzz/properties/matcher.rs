@@ -1,6 +1,6 @@
 //! The matcher: a rule that it names fits by its own pattern, and only the patterns decide which one is named.
 
-use policy::mapping::matcher::{Matcher, Outcome, Rule};
+use policy::mapping::matcher::{MatchOutcome, Matcher, Rule};
 use policy::mapping::pattern::Pattern;
 use policy::method::{Method, MethodSet};
 
@@ -47,7 +47,7 @@ pub fn check_table(table: &[(NaivePattern, Rule)], paths: &[String]) -> bool {
     for path in paths {
         for method in Method::ALL {
             let outcome = matcher.find(path, method);
-            has_matched |= matches!(outcome, Outcome::Match { .. });
+            has_matched |= matches!(outcome, MatchOutcome::Match { .. });
             let is_canonical = path.starts_with('/') && !path.contains("//") && path.len() <= LONGEST_PATH;
             if is_canonical {
                 check_outcome(table, path, method, &outcome);
@@ -66,19 +66,19 @@ pub fn check_table(table: &[(NaivePattern, Rule)], paths: &[String]) -> bool {
 }
 
 /// What an outcome comes to: the rule, and whether its view runs.
-fn decisive(outcome: &Outcome<'_>) -> Option<(&'static str, usize)> {
+fn decisive(outcome: &MatchOutcome<'_>) -> Option<(&'static str, usize)> {
     match outcome {
-        Outcome::Match { rule, .. } => Some(("match", *rule)),
-        Outcome::SlashRedirect { rule } => Some(("slash", *rule)),
-        Outcome::MergeRedirect { rule, .. } => Some(("merge", *rule)),
-        Outcome::MethodMismatch { .. } | Outcome::NotFound => None,
+        MatchOutcome::Match { rule, .. } => Some(("match", *rule)),
+        MatchOutcome::SlashRedirect { rule } => Some(("slash", *rule)),
+        MatchOutcome::MergeRedirect { rule, .. } => Some(("merge", *rule)),
+        MatchOutcome::MethodMismatch { .. } | MatchOutcome::NotFound => None,
     }
 }
 
-fn check_outcome(table: &[(NaivePattern, Rule)], path: &str, method: Method, outcome: &Outcome<'_>) {
+fn check_outcome(table: &[(NaivePattern, Rule)], path: &str, method: Method, outcome: &MatchOutcome<'_>) {
     let context = || format!("{method} {path:?} gives {outcome:?} of {}", shown(table));
     match outcome {
-        Outcome::Match { rule, values } => {
+        MatchOutcome::Match { rule, values } => {
             let (pattern, rule) = &table[*rule];
             assert!(rule.methods.contains(method) && pattern.fits(path), "{}", context());
             if !pattern.is_prefix {
@@ -86,18 +86,18 @@ fn check_outcome(table: &[(NaivePattern, Rule)], path: &str, method: Method, out
                 assert!(pattern.is_made_of(path, &values), "{}", context());
             }
         }
-        Outcome::SlashRedirect { rule } => {
+        MatchOutcome::SlashRedirect { rule } => {
             let (pattern, rule) = &table[*rule];
             assert!(rule.methods.contains(method), "{}", context());
             assert!(!pattern.is_prefix && pattern.fits(&format!("{path}/")), "{}", context());
         }
-        Outcome::MergeRedirect { .. } => panic!("no `//` to merge: {}", context()),
-        Outcome::MethodMismatch { allowed } => {
+        MatchOutcome::MergeRedirect { .. } => panic!("no `//` to merge: {}", context()),
+        MatchOutcome::MethodMismatch { allowed } => {
             assert!(!allowed.is_empty(), "{}", context());
             assert!(fitting(table, path).any(|(_, rule)| !rule.methods.contains(method)), "{}", context());
             check_nothing_missed(table, path, method, &context);
         }
-        Outcome::NotFound => check_nothing_missed(table, path, method, &context),
+        MatchOutcome::NotFound => check_nothing_missed(table, path, method, &context),
     }
 }
 

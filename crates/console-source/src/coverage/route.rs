@@ -3,12 +3,12 @@
 use policy::mapping::matcher::Rule;
 use policy::mapping::pattern::{Pattern, PatternKind};
 use policy::method::{Method, MethodSet};
-use workbench::report::Place;
+use workbench::report::Location;
 
 /// A route of Console, wherever it was learned of.
 #[derive(Clone, Debug)]
 pub struct ConsoleRoute {
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// Its endpoint or view.
     pub name: String,
     pub rule: String,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use policy::mapping::matcher::{Matcher, Outcome};
+use policy::mapping::matcher::{MatchOutcome, Matcher};
 use policy::mapping::pattern::Pattern;
 use policy::mapping::{Mapping, Row};
 use policy::method::{Method, MethodSet};
@@ -65,7 +65,7 @@ impl<'m> Served<'m> {
         let mut met: BTreeMap<(usize, Option<usize>), Meeting<'m>> = BTreeMap::new();
         let look = |path: &str| {
             for method in Method::ALL {
-                let Outcome::Match { rule, .. } = application.find(path, method) else { continue };
+                let MatchOutcome::Match { rule, .. } = application.find(path, method) else { continue };
                 let (route, about, _) = routes[rule];
                 if !about.runs_view(method) {
                     continue;

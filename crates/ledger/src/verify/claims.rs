@@ -8,7 +8,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::row::Said;
-use super::{Finding, Kind};
+use super::{Fault, Kind};
 use crate::chain::{CONTROL, Head, Mac};
 use crate::event::ChainHead;
 use crate::hexadecimal;
@@ -48,7 +48,7 @@ pub(super) struct Claims {
     /// Where the chains end that were read.
     ends: HashMap<String, (i64, Mac)>,
     /// What was found about a chain after it was read.
-    late: Vec<Finding>,
+    late: Vec<Fault>,
     /// What `gate_audit_control` says.
     control: Option<Head>,
     /// How many rows, and customers' events, name an event as what erased them.
@@ -142,7 +142,7 @@ impl Claims {
         self.ends.keys().filter(|chain| !self.checkpointed.contains(*chain)).count() as u64
     }
 
-    pub(super) fn settle(self) -> Vec<Finding> {
+    pub(super) fn settle(self) -> Vec<Fault> {
         let mut findings = Vec::new();
         for (chain, (head, witness)) in &self.farthest {
             let end = self.ends.get(chain).map_or(0, |(end, _)| *end);
@@ -166,7 +166,7 @@ impl Claims {
             for (table, found, expected) in tables {
                 if expected.unwrap_or(0) != found {
                     let kind = Kind::ErasureUnaccounted { table, event: event.clone(), found, expected };
-                    findings.push(Finding { row: Some(event.clone()), ..Finding::of(kind) });
+                    findings.push(Fault { row: Some(event.clone()), ..Fault::of(kind) });
                 }
             }
         }
@@ -174,13 +174,13 @@ impl Claims {
     }
 
     /// The rows of the commands' chain end where its head says.
-    fn beyond_the_head(&self) -> Option<Finding> {
+    fn beyond_the_head(&self) -> Option<Fault> {
         let says = self.control?.sequence;
         let end = self.ends.get(CONTROL).map_or(0, |(end, _)| *end);
         (end > says).then(|| about(CONTROL, end, Kind::ControlHead { says: Some(says) }))
     }
 }
 
-fn about(chain: &str, sequence: i64, kind: Kind) -> Finding {
-    Finding { chain: Some(chain.to_owned()), sequence: Some(sequence), ..Finding::of(kind) }
+fn about(chain: &str, sequence: i64, kind: Kind) -> Fault {
+    Fault { chain: Some(chain.to_owned()), sequence: Some(sequence), ..Fault::of(kind) }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Finding, Kind, Verifier};
+use super::{Fault, Kind, Verifier};
 use crate::customer::CustomerEvent;
 
 /// A row of `customer_audit_events`, or a twin whose row is gone.
@@ -18,7 +18,7 @@ pub struct StoredCustomer {
     pub twin: Option<Value>,
 }
 
-impl<F: FnMut(Finding)> Verifier<F> {
+impl<F: FnMut(Fault)> Verifier<F> {
     /// Takes a customer's event. Its twin was proved, or found to be changed, as a row of its chain.
     pub fn customer(&mut self, stored: &StoredCustomer) {
         let kind = match (&stored.event, &stored.twin) {
@@ -31,7 +31,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
         };
         if let Some(kind) = kind {
             self.summary.findings += 1;
-            (self.report)(Finding { customer_event: Some(stored.id.clone()), ..Finding::of(kind) });
+            (self.report)(Fault { customer_event: Some(stored.id.clone()), ..Fault::of(kind) });
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::placement::{Place, Proof, Window};
-use super::row::Row;
-use super::{Anchor, Current, Finding, Kind, Verifier, WINDOW};
+use super::placement::{Placement, Proof, Window};
+use super::row::LinkedRow;
+use super::{Anchor, Current, Fault, Kind, Verifier, WINDOW};
 use crate::chain::Mac;
 
 /// What is thought of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Judgement {
     /// As sealed, at this place.
     Sealed(i64),
     Edited(i64),
@@ -18,21 +18,21 @@ enum Verdict {
     Inserted,
 }
 
-impl Verdict {
+impl Judgement {
     fn place(self) -> Option<i64> {
         match self {
-            Verdict::Sealed(place) | Verdict::Edited(place) | Verdict::Unproven(place) => Some(place),
-            Verdict::Inserted => None,
+            Judgement::Sealed(place) | Judgement::Edited(place) | Judgement::Unproven(place) => Some(place),
+            Judgement::Inserted => None,
         }
     }
 }
 
-impl<F: FnMut(Finding)> Verifier<F> {
+impl<F: FnMut(Fault)> Verifier<F> {
     /// Judges the damaged front of the buffer and takes it out, up to where rows follow from their neighbours again.
     pub(super) fn judge(&mut self, at_end: bool) {
         let Some(current) = &mut self.current else { return };
         let behind = current.buffer.split_off(current.buffer.len().min(WINDOW));
-        let mut rows: Vec<Row> = std::mem::replace(&mut current.buffer, behind).into();
+        let mut rows: Vec<LinkedRow> = std::mem::replace(&mut current.buffer, behind).into();
         let is_tail = at_end && current.buffer.is_empty();
         let window = Window { keys: &self.keys, chain: &current.id, rows: &rows, shift: current.shift };
         let places = window.places(&current.anchor);
@@ -49,7 +49,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
         if let Some((&place, &index)) = taken.last_key_value()
             && place > before
         {
-            let is_proven = resumed.is_some() || matches!(verdicts[index], Verdict::Sealed(_));
+            let is_proven = resumed.is_some() || matches!(verdicts[index], Judgement::Sealed(_));
             current.anchor = Anchor { sequence: place, mac: rows[index].mac.unwrap_or_default(), is_proven };
         }
         current.shift = shift(&rows[..damaged], &verdicts, resumed.is_some()).unwrap_or(current.shift);
@@ -71,7 +71,7 @@ impl<F: FnMut(Finding)> Verifier<F> {
         }
     }
 
-    fn pass_sentence(&mut self, row: Row, verdict: Verdict) {
+    fn pass_sentence(&mut self, row: LinkedRow, verdict: Judgement) {
         if !self.keys.knows(&row.key_id) {
             self.note_unknown(&row);
             if !row.is_whole {
@@ -80,30 +80,30 @@ impl<F: FnMut(Finding)> Verifier<F> {
             return;
         }
         match verdict {
-            Verdict::Inserted => self.find_row(&row, Kind::Inserted),
-            Verdict::Edited(place) => {
+            Judgement::Inserted => self.find_row(&row, Kind::Inserted),
+            Judgement::Edited(place) => {
                 self.note_place(&row, place);
                 self.find_row(&row, Kind::Edited);
             }
-            Verdict::Unproven(place) => {
+            Judgement::Unproven(place) => {
                 self.note_place(&row, place);
                 self.summary.unproven += 1;
             }
-            Verdict::Sealed(place) => {
+            Judgement::Sealed(place) => {
                 self.count_sealed(row, place);
             }
         }
     }
 }
 
-fn put_back(current: &mut Current, rows: Vec<Row>) {
+fn put_back(current: &mut Current, rows: Vec<LinkedRow>) {
     for row in rows.into_iter().rev() {
         current.buffer.push_front(row);
     }
 }
 
 /// The first row that follows from its neighbour and leaves nothing of the damage behind itself.
-fn resume(window: &Window<'_>, places: &[Option<Place>]) -> Option<usize> {
+fn resume(window: &Window<'_>, places: &[Option<Placement>]) -> Option<usize> {
     (1..places.len()).find(|&index| {
         let (Some(before), Some(place)) = (places[index - 1], places[index]) else { return false };
         let (last, row) = (&window.rows[index - 1], &window.rows[index]);
@@ -119,14 +119,19 @@ fn resume(window: &Window<'_>, places: &[Option<Place>]) -> Option<usize> {
 }
 
 /// By how much places are now more than stored sequences, if two neighbours agree on it.
-fn shift(rows: &[Row], verdicts: &[Verdict], is_resumed: bool) -> Option<i64> {
+fn shift(rows: &[LinkedRow], verdicts: &[Judgement], is_resumed: bool) -> Option<i64> {
     let displacement = |index: usize| Some(verdicts[index].place()?.saturating_sub(rows[index].stored));
     let last = displacement(rows.len().checked_sub(1)?)?;
     let is_agreed = is_resumed || displacement(rows.len().checked_sub(2)?) == Some(last);
     is_agreed.then_some(last)
 }
 
-fn verdicts(window: &Window<'_>, places: &[Option<Place>], anchor: &Anchor, at_end: bool) -> Vec<Verdict> {
+fn verdicts(
+    window: &Window<'_>,
+    places: &[Option<Placement>],
+    anchor: &Anchor,
+    at_end: bool,
+) -> Vec<Judgement> {
     let mut taken: BTreeMap<i64, Option<Mac>> = BTreeMap::new();
     if anchor.is_proven {
         taken.insert(anchor.sequence, Some(anchor.mac));
@@ -145,26 +150,28 @@ fn verdicts(window: &Window<'_>, places: &[Option<Place>], anchor: &Anchor, at_e
             taken.get(&(place - 1)).is_some_and(Option::is_some)
         };
         match places[index] {
-            Some(Place { sequence, proof: Proof::Follows }) if row.is_whole => Verdict::Sealed(sequence),
-            Some(Place { sequence, proof: Proof::IsFollowed })
+            Some(Placement { sequence, proof: Proof::Follows }) if row.is_whole => {
+                Judgement::Sealed(sequence)
+            }
+            Some(Placement { sequence, proof: Proof::IsFollowed })
                 if row.is_whole && !has_proof_before(sequence, &taken) =>
             {
-                Verdict::Unproven(sequence)
+                Judgement::Unproven(sequence)
             }
-            Some(Place { sequence, .. }) => Verdict::Edited(sequence),
+            Some(Placement { sequence, .. }) => Judgement::Edited(sequence),
             None => {
                 let slot = window.slot(index);
                 if slot <= anchor.sequence || taken.contains_key(&slot) {
-                    return Verdict::Inserted;
+                    return Judgement::Inserted;
                 }
                 let is_appended = at_end && slot > top && row.is_whole;
                 if is_appended && (has_proof_before(slot, &taken) || last_inserted == Some(slot - 1)) {
                     last_inserted = Some(slot);
-                    return Verdict::Inserted;
+                    return Judgement::Inserted;
                 }
                 let is_proved_wrong = !row.is_whole || has_proof_before(slot, &taken);
                 taken.insert(slot, None);
-                if is_proved_wrong { Verdict::Edited(slot) } else { Verdict::Unproven(slot) }
+                if is_proved_wrong { Judgement::Edited(slot) } else { Judgement::Unproven(slot) }
             }
         }
     };

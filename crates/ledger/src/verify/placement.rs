@@ -1,7 +1,7 @@
 //! Which place each mac of a window was made for.
 
 use super::Anchor;
-use super::row::Row;
+use super::row::LinkedRow;
 use crate::chain::Mac;
 use crate::keys::KeyRing;
 
@@ -10,7 +10,7 @@ const FARTHEST_SHIFT: i64 = 64;
 
 /// Where a row belongs, and how that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Placement {
     pub(super) sequence: i64,
     pub(super) proof: Proof,
 }
@@ -29,13 +29,13 @@ pub(super) enum Proof {
 pub(super) struct Window<'a> {
     pub(super) keys: &'a KeyRing,
     pub(super) chain: &'a str,
-    pub(super) rows: &'a [Row],
+    pub(super) rows: &'a [LinkedRow],
     pub(super) shift: i64,
 }
 
 impl Window<'_> {
     /// The place of each row, for those that have one.
-    pub(super) fn places(&self, anchor: &Anchor) -> Vec<Option<Place>> {
+    pub(super) fn places(&self, anchor: &Anchor) -> Vec<Option<Placement>> {
         let mut places = vec![None; self.rows.len()];
         self.follow(anchor.sequence, anchor.mac, &mut places);
         for index in 0..self.rows.len() {
@@ -43,8 +43,8 @@ impl Window<'_> {
                 continue;
             }
             if let Some((before, sequence)) = self.predecessor(index, &places) {
-                places[index] = Some(Place { sequence, proof: Proof::Follows });
-                places[before] = Some(Place { sequence: sequence - 1, proof: Proof::IsFollowed });
+                places[index] = Some(Placement { sequence, proof: Proof::Follows });
+                places[before] = Some(Placement { sequence: sequence - 1, proof: Proof::IsFollowed });
                 if let Some(mac) = self.rows[index].mac {
                     self.follow(sequence, mac, &mut places);
                 }
@@ -63,13 +63,13 @@ impl Window<'_> {
     }
 
     /// Places row after row behind the row at `sequence`, for as long as one follows.
-    fn follow(&self, mut sequence: i64, mut mac: Mac, places: &mut [Option<Place>]) {
+    fn follow(&self, mut sequence: i64, mut mac: Mac, places: &mut [Option<Placement>]) {
         while let Some(next) = sequence.checked_add(1) {
             if let Some((index, found)) = self.successor(next, &mac, places) {
-                places[index] = Some(Place { sequence: next, proof: Proof::Follows });
+                places[index] = Some(Placement { sequence: next, proof: Proof::Follows });
                 mac = found;
             } else if let Some((index, bridge)) = self.bridge(next, &mac, places) {
-                places[index] = Some(Place { sequence: next, proof: Proof::Between });
+                places[index] = Some(Placement { sequence: next, proof: Proof::Between });
                 mac = bridge;
             } else {
                 return;
@@ -79,7 +79,7 @@ impl Window<'_> {
     }
 
     /// The row that follows, the whole one if there are several: a copy that was edited follows as well.
-    fn successor(&self, next: i64, mac: &Mac, places: &[Option<Place>]) -> Option<(usize, Mac)> {
+    fn successor(&self, next: i64, mac: &Mac, places: &[Option<Placement>]) -> Option<(usize, Mac)> {
         let free = (0..self.rows.len()).filter(|&index| places[index].is_none());
         let best = free
             .filter(|&index| self.follows(index, next, mac))
@@ -89,7 +89,7 @@ impl Window<'_> {
 
     /// A row that stands at `next` and does not follow, though what comes behind it follows from its mac, or from the
     /// mac that it must have had.
-    fn bridge(&self, next: i64, mac: &Mac, places: &[Option<Place>]) -> Option<(usize, Mac)> {
+    fn bridge(&self, next: i64, mac: &Mac, places: &[Option<Placement>]) -> Option<(usize, Mac)> {
         let free = |index: &usize| places[*index].is_none();
         let after = next.checked_add(1)?;
         for index in (0..self.rows.len()).filter(free).filter(|&index| self.slot(index) == next) {
@@ -106,7 +106,7 @@ impl Window<'_> {
     }
 
     /// A row without a place that this one follows from, and the place of this one.
-    fn predecessor(&self, index: usize, places: &[Option<Place>]) -> Option<(usize, i64)> {
+    fn predecessor(&self, index: usize, places: &[Option<Placement>]) -> Option<(usize, i64)> {
         let own = self.slot(index);
         for before in (0..self.rows.len()).filter(|&before| before != index && places[before].is_none()) {
             let Some(mac) = self.rows[before].mac else { continue };

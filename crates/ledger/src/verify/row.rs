@@ -11,7 +11,7 @@ use crate::keys::KeyRing;
 
 /// A linked row.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct LinkedRow {
     pub(super) id: Uuid,
     /// The sequence as it is stored.
     pub(super) stored: i64,
@@ -39,8 +39,13 @@ pub(super) enum Said {
     },
 }
 
-impl Row {
-    pub(super) fn read(record: &AuditRecord, link: Link, erased_by: Option<&str>, text: &mut String) -> Row {
+impl LinkedRow {
+    pub(super) fn read(
+        record: &AuditRecord,
+        link: Link,
+        erased_by: Option<&str>,
+        text: &mut String,
+    ) -> LinkedRow {
         let is_personal_whole = match (link.personal_salt.as_deref(), erased_by) {
             (Some(salt), None) => hexadecimal::decode(salt).is_some_and(|salt: [u8; 16]| {
                 hexadecimal::encode(&personal_digest(record, &salt, text)) == link.personal_digest
@@ -53,7 +58,7 @@ impl Row {
         };
         let own_hash = content_hash(record, &link.personal_digest, text);
         let said_hash = hexadecimal::decode(&link.content_hash);
-        Row {
+        LinkedRow {
             id: record.id,
             stored: link.sequence,
             own_hash,

@@ -11,10 +11,10 @@ const MOST_DIGITS: u8 = 8;
 
 /// A walk along a chunked body. It takes the bytes in pieces of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChunkWalk(Place);
+pub struct ChunkWalk(State);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum State {
     Size { value: u64, digits: u8 },
     SizeLineFeed { value: u64 },
     Data { left: u64 },
@@ -27,7 +27,7 @@ enum Place {
 
 impl Default for ChunkWalk {
     fn default() -> ChunkWalk {
-        ChunkWalk(Place::Size { value: 0, digits: 0 })
+        ChunkWalk(State::Size { value: 0, digits: 0 })
     }
 }
 
@@ -40,11 +40,11 @@ impl ChunkWalk {
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && !self.has_ended() {
-            if let Place::Data { left } = self.0 {
+            if let State::Data { left } = self.0 {
                 let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 at += here;
                 let left = left - here as u64;
-                self.0 = if left == 0 { Place::DataReturn } else { Place::Data { left } };
+                self.0 = if left == 0 { State::DataReturn } else { State::Data { left } };
             } else {
                 self.0 = self.0.step(bytes[at])?;
                 at += 1;
@@ -55,24 +55,24 @@ impl ChunkWalk {
 
     /// Whether the last byte of the body has been seen.
     pub fn has_ended(&self) -> bool {
-        self.0 == Place::End
+        self.0 == State::End
     }
 }
 
-impl Place {
-    fn step(self, byte: u8) -> Result<Place, Refusal> {
+impl State {
+    fn step(self, byte: u8) -> Result<State, Refusal> {
         match (self, byte) {
-            (Place::Size { value, digits }, _) if byte.is_ascii_hexdigit() && digits < MOST_DIGITS => {
+            (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() && digits < MOST_DIGITS => {
                 let digit = (byte as char).to_digit(16).unwrap_or_default();
-                Ok(Place::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
+                Ok(State::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
             }
-            (Place::Size { value, digits: 1.. }, b'\r') => Ok(Place::SizeLineFeed { value }),
-            (Place::SizeLineFeed { value: 0 }, b'\n') => Ok(Place::EndReturn),
-            (Place::SizeLineFeed { value }, b'\n') => Ok(Place::Data { left: value }),
-            (Place::DataReturn, b'\r') => Ok(Place::DataLineFeed),
-            (Place::DataLineFeed, b'\n') => Ok(Place::Size { value: 0, digits: 0 }),
-            (Place::EndReturn, b'\r') => Ok(Place::EndLineFeed),
-            (Place::EndLineFeed, b'\n') => Ok(Place::End),
+            (State::Size { value, digits: 1.. }, b'\r') => Ok(State::SizeLineFeed { value }),
+            (State::SizeLineFeed { value: 0 }, b'\n') => Ok(State::EndReturn),
+            (State::SizeLineFeed { value }, b'\n') => Ok(State::Data { left: value }),
+            (State::DataReturn, b'\r') => Ok(State::DataLineFeed),
+            (State::DataLineFeed, b'\n') => Ok(State::Size { value: 0, digits: 0 }),
+            (State::EndReturn, b'\r') => Ok(State::EndLineFeed),
+            (State::EndLineFeed, b'\n') => Ok(State::End),
             _ => Err(Refusal::ChunkMalformed),
         }
     }

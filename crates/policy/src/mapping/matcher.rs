@@ -20,7 +20,7 @@ mod tests;
 pub(super) mod tree;
 
 pub use self::candidates::{Candidate, Fit, Lead};
-pub use self::outcome::{Outcome, Values};
+pub use self::outcome::{MatchOutcome, Values};
 pub use self::overlaps::Overlap;
 use self::tree::{NodeIndex, Tree};
 use super::pattern::{Captures, Pattern, Rest, split_segment};
@@ -102,8 +102,8 @@ impl Matcher {
     /// Every two rules that can answer the same request so that only their order decides which one does.
     ///
     /// One thing more depends on order and is no overlap, for nothing is let in either way: a path to which only
-    /// rules with other methods and values out of range belong is [`Outcome::MethodMismatch`] or
-    /// [`Outcome::NotFound`].
+    /// rules with other methods and values out of range belong is [`MatchOutcome::MethodMismatch`] or
+    /// [`MatchOutcome::NotFound`].
     pub fn overlaps(&self) -> &[Overlap] {
         &self.overlaps
     }
@@ -112,50 +112,54 @@ impl Matcher {
     /// then.
     ///
     /// A prefix is looked for only if no exact rule answers; the longest one that has the method wins.
-    pub fn find<'a>(&'a self, path: &'a str, method: Method) -> Outcome<'a> {
+    pub fn find<'a>(&'a self, path: &'a str, method: Method) -> MatchOutcome<'a> {
         // `MapAdapter.match` puts exactly one slash in front, unless the path is empty.
         let rest = (!path.is_empty()).then(|| path.trim_start_matches('/'));
         let outcome = self.find_exact(rest, method);
-        if !matches!(outcome, Outcome::NotFound | Outcome::MethodMismatch { .. }) {
+        if !matches!(outcome, MatchOutcome::NotFound | MatchOutcome::MethodMismatch { .. }) {
             return outcome;
         }
         match self.tree.longest_prefix(rest, |rule| self.rules[rule].methods.contains(method)) {
-            Some(rule) => Outcome::Match { rule, values: Values::none() },
+            Some(rule) => MatchOutcome::Match { rule, values: Values::none() },
             None => outcome,
         }
     }
 
-    fn find_exact<'a>(&'a self, rest: Rest<'a>, method: Method) -> Outcome<'a> {
+    fn find_exact<'a>(&'a self, rest: Rest<'a>, method: Method) -> MatchOutcome<'a> {
         let mut search = Search::new(self, method);
         match search.walk(Tree::ROOT, rest) {
             Some(Found::Rule(rule)) => {
                 let values = Values::new(self.rules[rule].pattern.variables(), search.captures);
-                if values.convert() { Outcome::Match { rule, values } } else { refusal(search.other_methods) }
+                if values.convert() {
+                    MatchOutcome::Match { rule, values }
+                } else {
+                    refusal(search.other_methods)
+                }
             }
-            Some(Found::SlashMissing(rule)) => Outcome::SlashRedirect { rule },
+            Some(Found::SlashMissing(rule)) => MatchOutcome::SlashRedirect { rule },
             None => self.find_merged(rest, method, search.other_methods),
         }
     }
 
     /// Werkzeug's second attempt, with every run of slashes merged into one. Whatever it finds is only redirected to.
-    fn find_merged(&self, rest: Rest<'_>, method: Method, other_methods: MethodSet) -> Outcome<'_> {
+    fn find_merged(&self, rest: Rest<'_>, method: Method, other_methods: MethodSet) -> MatchOutcome<'_> {
         let Some(merged) = rest.and_then(merge_slashes) else { return refusal(other_methods) };
         let mut search = Search::new(self, method);
         match search.walk(Tree::ROOT, Some(&merged)) {
-            Some(Found::SlashMissing(rule)) => Outcome::MergeRedirect { rule, adds_slash: true },
+            Some(Found::SlashMissing(rule)) => MatchOutcome::MergeRedirect { rule, adds_slash: true },
             Some(Found::Rule(rule)) if self.rules[rule].merge_slashes => {
-                Outcome::MergeRedirect { rule, adds_slash: false }
+                MatchOutcome::MergeRedirect { rule, adds_slash: false }
             }
             _ => refusal(other_methods.union(search.other_methods)),
         }
     }
 }
 
-fn refusal<'a>(other_methods: MethodSet) -> Outcome<'a> {
+fn refusal<'a>(other_methods: MethodSet) -> MatchOutcome<'a> {
     if other_methods.is_empty() {
-        Outcome::NotFound
+        MatchOutcome::NotFound
     } else {
-        Outcome::MethodMismatch { allowed: other_methods }
+        MatchOutcome::MethodMismatch { allowed: other_methods }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
 use crate::rbac::{LegacyRole, Requirement};
 
-use super::matcher::{Candidate, Matcher, Outcome};
+use super::matcher::{Candidate, MatchOutcome, Matcher};
 use super::pattern::Pattern;
 use super::rollout::{Rollout, SoakTerms};
 
@@ -218,12 +218,12 @@ impl Mapping {
     /// The row for a decoded path and a method.
     pub fn find(&self, path: &str, method: Method) -> Found<'_> {
         match self.matcher.find(path, method) {
-            Outcome::Match { rule, .. } => Found::Row(&self.rows[rule]),
-            Outcome::SlashRedirect { rule } | Outcome::MergeRedirect { rule, .. } => {
+            MatchOutcome::Match { rule, .. } => Found::Row(&self.rows[rule]),
+            MatchOutcome::SlashRedirect { rule } | MatchOutcome::MergeRedirect { rule, .. } => {
                 Found::Redirect(&self.rows[rule])
             }
-            Outcome::MethodMismatch { allowed } => Found::WrongMethod(allowed),
-            Outcome::NotFound => Found::Nothing,
+            MatchOutcome::MethodMismatch { allowed } => Found::WrongMethod(allowed),
+            MatchOutcome::NotFound => Found::Nothing,
         }
     }
 

@@ -24,7 +24,7 @@ use super::somebody::Somebody;
 pub struct AnswerReport {
     /// `None`: any body, for it has no say.
     pub body: Option<BodyReport>,
-    pub answer: Outcome,
+    pub answer: Ending,
     /// The stable word of a denial.
     pub reason: Option<&'static str>,
     /// `None` where no role was asked for.
@@ -44,7 +44,7 @@ pub struct AnswerReport {
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum Ending {
     Allow,
     Deny,
     Login,
@@ -81,14 +81,14 @@ pub struct ShadowReport {
 }
 
 /// The question whether somebody passes.
-pub(super) struct Asked<'a> {
+pub(super) struct CallerQuestion<'a> {
     pub target: Target<'a>,
     pub method: Method,
     pub somebody: &'a Somebody<'a>,
     pub facts: &'a Facts<'a>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> CallerQuestion<'a> {
     /// Each kind of body that matters; `None`, by itself, where none does. The legacy gate never looks at one.
     pub(super) fn bodies(&self) -> Vec<Option<BodyKind<'a>>> {
         let gate = self.verdict(None, &self.somebody.access).gate;
@@ -103,7 +103,7 @@ impl<'a> Asked<'a> {
         let verdict = self.verdict(body, &self.somebody.access);
         let mut report = AnswerReport {
             body: body.map(BodyKind::report),
-            answer: Outcome::of(&verdict.outcome),
+            answer: Ending::of(&verdict.outcome),
             reason: None,
             decided_by: verdict.gate.map(Decides::of),
             through: Vec::new(),
@@ -212,15 +212,15 @@ impl<'a> Asked<'a> {
     }
 }
 
-impl Outcome {
-    fn of(outcome: &decision::Outcome) -> Outcome {
+impl Ending {
+    fn of(outcome: &decision::Outcome) -> Ending {
         match outcome {
             // Whether a row takes WebSockets is said of the row.
-            Ok(_) | Err(Rejection::Upgrade) => Outcome::Allow,
-            Err(Rejection::Denied(_)) => Outcome::Deny,
-            Err(Rejection::Login) => Outcome::Login,
-            Err(Rejection::Unauthorized) => Outcome::Unauthorized,
-            Err(Rejection::Gone) => Outcome::Gone,
+            Ok(_) | Err(Rejection::Upgrade) => Ending::Allow,
+            Err(Rejection::Denied(_)) => Ending::Deny,
+            Err(Rejection::Login) => Ending::Login,
+            Err(Rejection::Unauthorized) => Ending::Unauthorized,
+            Err(Rejection::Gone) => Ending::Gone,
         }
     }
 }

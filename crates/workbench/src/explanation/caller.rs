@@ -9,7 +9,7 @@ use policy::rbac::Standing;
 use serde::Serialize;
 
 use super::Facts;
-use super::answer::{AnswerReport, Asked, Outcome};
+use super::answer::{AnswerReport, CallerQuestion, Ending};
 use super::somebody::{Asker, AskerKind, PartReport, Somebody};
 
 /// A caller and what becomes of their request.
@@ -51,7 +51,7 @@ pub(super) fn report(
         Target::Row(row, _) => Target::Row(row, &rollout),
         Target::Unmapped(unmapped) => Target::Unmapped(*unmapped),
     };
-    let asked = Asked { target, method, somebody: &somebody, facts };
+    let asked = CallerQuestion { target, method, somebody: &somebody, facts };
     let answers: Vec<AnswerReport> = asked.bodies().into_iter().map(|body| asked.answer(body)).collect();
     let access = &somebody.access;
     CallerReport {
@@ -64,7 +64,7 @@ pub(super) fn report(
         break_glass: somebody.break_glass,
         unusable: access.flaws.iter().map(ToString::to_string).collect(),
         part: somebody.part(&target),
-        passes: answers.iter().all(|answer| answer.answer == Outcome::Allow),
+        passes: answers.iter().all(|answer| answer.answer == Ending::Allow),
         answers,
     }
 }

@@ -9,7 +9,7 @@ const MOST_NEAR: usize = 3;
 
 /// A row by its name and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct RowLine {
     pub route: String,
     pub line: usize,
 }
@@ -20,7 +20,7 @@ pub(super) fn line_of(mapping: &Mapping, row: &Row) -> usize {
 }
 
 /// The rows whose patterns are nearest to a path: no more than a third of its segments may be others.
-pub(super) fn nearest(mapping: &Mapping, path: &str) -> Vec<Place> {
+pub(super) fn nearest(mapping: &Mapping, path: &str) -> Vec<RowLine> {
     let given: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let mut near: Vec<(usize, usize, &Row)> = mapping
         .rows()
@@ -29,7 +29,7 @@ pub(super) fn nearest(mapping: &Mapping, path: &str) -> Vec<Place> {
         .filter(|(distance, ..)| *distance <= (STEP * given.len() / 3).max(2))
         .collect();
     near.sort_by_key(|(distance, offset, _)| (*distance, *offset));
-    let place = |(_, _, row): &(usize, usize, &Row)| Place {
+    let place = |(_, _, row): &(usize, usize, &Row)| RowLine {
         route: row.route.to_string(),
         line: line_of(mapping, row),
     };

@@ -13,7 +13,7 @@ use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::prelude::*;
 
-use super::answer::{AnswerReport, Outcome, Way};
+use super::answer::{AnswerReport, Ending, Way};
 use super::grants::Grant;
 use super::rivals::Lost;
 use super::somebody::Asker;
@@ -224,25 +224,25 @@ proptest! {
                 prop_assert!(verdict.is_ok(), "{:?}: {:?}", grant, verdict);
             }
             let names_a_group = answer.enough.iter().any(|grant| matches!(grant, Grant::Groups { .. }));
-            if answer.answer == Outcome::Deny && !names_a_group {
+            if answer.answer == Ending::Deny && !names_a_group {
                 let everything = access(&scene.catalog, &GROUPS, break_glass, &legacy);
                 let verdict = decided(&everything).outcome;
                 prop_assert!(verdict.is_err(), "all groups together would do");
             }
-            let by_role = told.gate.is_some() && answer.answer == Outcome::Allow;
+            let by_role = told.gate.is_some() && answer.answer == Ending::Allow;
             prop_assert_eq!(!answer.through.is_empty(), by_role);
         }
-        prop_assert_eq!(caller.passes, caller.answers.iter().all(|answer| answer.answer == Outcome::Allow));
+        prop_assert_eq!(caller.passes, caller.answers.iter().all(|answer| answer.answer == Ending::Allow));
     }
 }
 
-fn outcome(outcome: &decision::Outcome) -> Outcome {
+fn outcome(outcome: &decision::Outcome) -> Ending {
     match outcome {
-        Ok(_) => Outcome::Allow,
-        Err(Rejection::Denied(_)) => Outcome::Deny,
-        Err(Rejection::Login) => Outcome::Login,
-        Err(Rejection::Unauthorized) => Outcome::Unauthorized,
-        Err(Rejection::Gone) => Outcome::Gone,
+        Ok(_) => Ending::Allow,
+        Err(Rejection::Denied(_)) => Ending::Deny,
+        Err(Rejection::Login) => Ending::Login,
+        Err(Rejection::Unauthorized) => Ending::Unauthorized,
+        Err(Rejection::Gone) => Ending::Gone,
         Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
     }
 }
@@ -291,9 +291,9 @@ fn a_body_that_cannot_be_read_is_a_kind_of_its_own() {
     let enforced = told("POST", "/when");
     let bodies: Vec<_> = enforced.answers.iter().map(|one| (one.body.clone(), one.answer)).collect();
     let expected = [
-        (Some(BodyReport::NoRule), Outcome::Allow),
-        (Some(rule.clone()), Outcome::Allow),
-        (Some(BodyReport::Unreadable), Outcome::Deny),
+        (Some(BodyReport::NoRule), Ending::Allow),
+        (Some(rule.clone()), Ending::Allow),
+        (Some(BodyReport::Unreadable), Ending::Deny),
     ];
     assert_eq!(bodies, expected);
     assert!(!enforced.passes, "with no body it does not");
@@ -376,7 +376,7 @@ fn who_is_nobody_is_told_and_asked_to_log_in() {
         let asker = Asker::Admin { id: "a", access: &held, break_glass: false, closest: None };
         let told = |path| scene.explain("GET", path, Some(&asker)).caller.unwrap();
         assert_eq!(told("/v").standing, standing);
-        assert_eq!(told("/v").answers[0].answer, Outcome::Login);
+        assert_eq!(told("/v").answers[0].answer, Ending::Login);
         assert!(told("/public").passes);
     }
 }

@@ -4,7 +4,7 @@ use policy::decision::{Direction, Reason, WhyLegacy};
 use policy::rbac::Standing;
 use policy::rbac::census::BREAK_GLASS;
 
-use super::answer::{AnswerReport, Outcome, ShadowReport, Way};
+use super::answer::{AnswerReport, Ending, ShadowReport, Way};
 use super::caller::CallerReport;
 use super::gate::{Decides, Demanded, GateReport, Part, RuleReport};
 use super::grants::Grant;
@@ -231,7 +231,7 @@ impl Page {
             self.line(if index == 0 { "enough" } else { "or" }, &grant_in_words(grant));
         }
         let is_unreadable = answer.reason == Some(Reason::BodyUnreadable.word());
-        if answer.decided_by == Some(Decides::V2) && answer.answer == Outcome::Deny && !is_unreadable {
+        if answer.decided_by == Some(Decides::V2) && answer.answer == Ending::Deny && !is_unreadable {
             self.line("not enough", "a ticket-scoped grant: the gate does not count them yet");
         }
         if let Some(shadow) = &answer.shadow {
@@ -249,11 +249,11 @@ fn unmapped_in_words(unmapped: UnmappedReport) -> &'static str {
 
 fn answer_in_words(answer: &AnswerReport) -> String {
     match answer.answer {
-        Outcome::Allow => "allowed".to_owned(),
-        Outcome::Deny => format!("denied: {}", answer.reason.unwrap_or_default()),
-        Outcome::Login => "redirected to log in".to_owned(),
-        Outcome::Unauthorized => "401: a credential is required".to_owned(),
-        Outcome::Gone => "410: the route was deleted".to_owned(),
+        Ending::Allow => "allowed".to_owned(),
+        Ending::Deny => format!("denied: {}", answer.reason.unwrap_or_default()),
+        Ending::Login => "redirected to log in".to_owned(),
+        Ending::Unauthorized => "401: a credential is required".to_owned(),
+        Ending::Gone => "410: the route was deleted".to_owned(),
     }
 }
 

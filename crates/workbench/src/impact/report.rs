@@ -9,7 +9,7 @@ use policy::rbac::LegacyRole;
 use serde::Serialize;
 
 use super::admission::{control, demanded};
-use super::{Change, Counts, Direction, Impact, Profile, ProfileKind, Requests, Side, Switches};
+use super::{AccessChange, Change, Counts, Impact, Profile, ProfileKind, Requests, Side, Switches};
 
 /// A cluster that is decided in another way than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,8 +84,8 @@ pub struct ChangeReport {
     pub before: String,
     pub after: String,
     /// People without a session and a token: a gain is one of anybody, logged in or not.
-    pub strangers: Option<Direction>,
-    pub machines_of_console: Option<Direction>,
+    pub strangers: Option<AccessChange>,
+    pub machines_of_console: Option<AccessChange>,
     pub gains: Vec<WhoReport>,
     pub losses: Vec<WhoReport>,
 }
@@ -150,7 +150,7 @@ impl Impact<'_> {
     fn change(&self, change: &Change<'_>, lines: &Lines<'_>) -> ChangeReport {
         let Region { old, new, methods, example } = &change.region;
         let who = |direction| -> Vec<WhoReport> {
-            let set = if direction == Direction::Gain { &change.gains } else { &change.losses };
+            let set = if direction == AccessChange::Gain { &change.gains } else { &change.losses };
             let profiles = self.population.profiles();
             let through = |profile| self.through(change, direction, profile);
             set.ones().map(|index| WhoReport { profile: index, through: through(&profiles[index]) }).collect()
@@ -172,8 +172,8 @@ impl Impact<'_> {
             after,
             strangers: change.strangers,
             machines_of_console: change.machines_of_console,
-            gains: who(Direction::Gain),
-            losses: who(Direction::Loss),
+            gains: who(AccessChange::Gain),
+            losses: who(AccessChange::Loss),
         }
     }
 
@@ -181,12 +181,12 @@ impl Impact<'_> {
     pub(super) fn through(
         &self,
         change: &Change<'_>,
-        direction: Direction,
+        direction: AccessChange,
         profile: &Profile,
     ) -> Vec<String> {
         let (side, mapping, row) = match direction {
-            Direction::Gain => (Side::After, self.new, change.region.new),
-            Direction::Loss => (Side::Before, self.old, change.region.old),
+            AccessChange::Gain => (Side::After, self.new, change.region.new),
+            AccessChange::Loss => (Side::Before, self.old, change.region.old),
         };
         self.ways(profile, mapping, row, change.requests.body_at(side))
     }

@@ -3,26 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::route_of;
-use super::{Change, Counts, Direction, Impact, ProfileKind};
+use super::{AccessChange, Change, Counts, Impact, ProfileKind};
 
 impl Impact<'_> {
     /// What opens or closes to callers whom no profile names, and whether anything may be missing; the gravest first. The
     /// direction is that of the change, if it is one.
-    pub fn warnings(&self) -> Vec<(Option<Direction>, String)> {
+    pub fn warnings(&self) -> Vec<(Option<AccessChange>, String)> {
         let uncovered = |direction, told: &str| {
             let turns =
                 |change: &Change<'_>| change.region.is_uncovered() && change.strangers == Some(direction);
             self.changes.iter().any(turns).then(|| (Some(direction), told.to_owned()))
         };
         let opens = uncovered(
-            Direction::Gain,
+            AccessChange::Gain,
             "what no row covers opens to anyone, logged in or not: only Console decides",
         );
         let closes = uncovered(
-            Direction::Loss,
+            AccessChange::Loss,
             "what no row covers closes: admins get 403, everyone else is redirected to log in",
         );
-        let routes = [Direction::Gain, Direction::Loss].into_iter().flat_map(|direction| {
+        let routes = [AccessChange::Gain, AccessChange::Loss].into_iter().flat_map(|direction| {
             self.routes_by_nameless(direction).into_iter().map(move |told| (Some(direction), told))
         });
         let incomplete = "INCOMPLETE: there are too many patterns to compare every path";
@@ -31,7 +31,7 @@ impl Impact<'_> {
     }
 
     /// How many rows open or close to whom, a sentence each.
-    fn routes_by_nameless(&self, direction: Direction) -> Vec<String> {
+    fn routes_by_nameless(&self, direction: AccessChange) -> Vec<String> {
         let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for change in &self.changes {
             for who in change.nameless(direction) {
@@ -39,10 +39,10 @@ impl Impact<'_> {
             }
         }
         let verb = |count| match (direction, count) {
-            (Direction::Gain, 1) => "opens",
-            (Direction::Gain, _) => "open",
-            (Direction::Loss, 1) => "closes",
-            (Direction::Loss, _) => "close",
+            (AccessChange::Gain, 1) => "opens",
+            (AccessChange::Gain, _) => "open",
+            (AccessChange::Loss, 1) => "closes",
+            (AccessChange::Loss, _) => "close",
         };
         let counts =
             routes.into_iter().map(|(who, routes)| (who, routes.len())).filter(|(_, count)| *count > 0);

@@ -330,7 +330,7 @@ fn an_enrolled_machine_gains_and_loses_nothing_on_machine_rows() {
             let machines = who.filter(|profile| profile.kind == ProfileKind::Machine);
             machines.flat_map(|profile| profile.members.iter().map(ToString::to_string)).collect()
         };
-        [members(Direction::Gain), members(Direction::Loss)]
+        [members(AccessChange::Gain), members(AccessChange::Loss)]
     };
     let (machines, both) =
         ("\"GET /x\" = { machine = true }", "\"GET /x\" = { role = \"r0\", machine_or_session = true }");

@@ -7,7 +7,7 @@ use policy::diagnostic::Lines;
 
 use super::report::route_of;
 use super::summary::{counted, told};
-use super::{Change, Direction, Impact, Profile, ProfileKind};
+use super::{AccessChange, Change, Impact, Profile, ProfileKind};
 
 /// Callers of one profile that are named before the rest is only counted.
 const MOST_NAMES: usize = 6;
@@ -106,9 +106,9 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             print(tone(direction), &format!("  {} {who}", sign(direction)));
         }
         // Anybody is everybody: the names are in the JSON.
-        let named = [Direction::Gain, Direction::Loss]
-            .into_iter()
-            .filter(|direction| (*direction, change.strangers) != (Direction::Gain, Some(Direction::Gain)));
+        let named = [AccessChange::Gain, AccessChange::Loss].into_iter().filter(|direction| {
+            (*direction, change.strangers) != (AccessChange::Gain, Some(AccessChange::Gain))
+        });
         for direction in named {
             self.profiles(change, direction, print);
         }
@@ -140,14 +140,14 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         (!is_by_name).then(|| format!("{} {}", region.methods, region.example))
     }
 
-    fn profiles(&self, change: &Change<'_>, direction: Direction, print: &mut impl FnMut(Tone, &str)) {
+    fn profiles(&self, change: &Change<'_>, direction: AccessChange, print: &mut impl FnMut(Tone, &str)) {
         let impact = self.impact;
         let (named, rest) = alike(impact.who(change, direction));
         for profile in &named {
             for line in wrapped("  ", &format!("{} {}", sign(direction), who(profile))) {
                 print(tone(direction), &line);
             }
-            let had = if direction == Direction::Loss { "had: " } else { "" };
+            let had = if direction == AccessChange::Loss { "had: " } else { "" };
             for way in impact.through(change, direction, profile) {
                 for line in wrapped("      ", &format!("{had}{way}")) {
                     print(Tone::Plain, &line);
@@ -161,8 +161,8 @@ impl<'i, 'm> ImpactText<'i, 'm> {
 }
 
 /// Those who gain or lose and whom no profile names.
-fn nameless(change: &Change<'_>) -> impl Iterator<Item = (&'static str, Direction)> {
-    [Direction::Gain, Direction::Loss]
+fn nameless(change: &Change<'_>) -> impl Iterator<Item = (&'static str, AccessChange)> {
+    [AccessChange::Gain, AccessChange::Loss]
         .into_iter()
         .flat_map(|direction| change.nameless(direction).map(move |who| (who, direction)))
 }
@@ -222,17 +222,17 @@ fn joined<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn sign(direction: Direction) -> char {
+fn sign(direction: AccessChange) -> char {
     match direction {
-        Direction::Gain => '+',
-        Direction::Loss => '-',
+        AccessChange::Gain => '+',
+        AccessChange::Loss => '-',
     }
 }
 
-fn tone(direction: Direction) -> Tone {
+fn tone(direction: AccessChange) -> Tone {
     match direction {
-        Direction::Gain => Tone::Gain,
-        Direction::Loss => Tone::Loss,
+        AccessChange::Gain => Tone::Gain,
+        AccessChange::Loss => Tone::Loss,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Finding, Place, rules};
+use super::{Finding, Location, rules};
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -80,7 +80,7 @@ fn result(finding: &Finding, ids: &[&str]) -> Value {
     })
 }
 
-fn location(place: &Place) -> Value {
+fn location(place: &Location) -> Value {
     let path = utf8_percent_encode(&place.file, PATH).to_string();
     let uri = if place.file.starts_with('/') { format!("file://{path}") } else { path };
     json!({ "physicalLocation": {

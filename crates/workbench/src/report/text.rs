@@ -105,11 +105,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::Place;
+    use crate::report::Location;
 
     #[test]
     fn a_finding_is_one_paragraph() {
-        let place = Place { file: "app/views.py".to_owned(), line: 12, column: 5 };
+        let place = Location { file: "app/views.py".to_owned(), line: 12, column: 5 };
         let told = Finding {
             id: "undecided",
             level: Level::Note,

@@ -192,7 +192,7 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
     for (case, known, missing) in table {
         let state = state_of("S1", &known);
         assert_eq!(state.missing, missing, "{case}");
-        let verdict = if missing.is_empty() { Verdict::Ready } else { Verdict::NotReady };
+        let verdict = if missing.is_empty() { Readiness::Ready } else { Readiness::NotReady };
         assert_eq!(state.verdict, verdict, "{case}");
     }
 }
@@ -253,7 +253,7 @@ fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
     for (case, gaps, missing) in table {
         let state = state_of("S1", &Known { gaps, ..ready() });
         assert_eq!(state.missing, missing, "{case}");
-        assert_eq!(state.verdict == Verdict::Ready, missing.is_empty(), "{case}");
+        assert_eq!(state.verdict == Readiness::Ready, missing.is_empty(), "{case}");
     }
 }
 
@@ -261,12 +261,12 @@ fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
 fn what_is_not_in_shadow_says_so() {
     let known = Known { shadow_since: None, ..ready() };
     let verdicts = ["S2", "S3", "S4"].map(|cluster| state_of(cluster, &known).verdict);
-    assert_eq!(verdicts, [Verdict::Enforced, Verdict::Legacy, Verdict::NotReady]);
+    assert_eq!(verdicts, [Readiness::Enforced, Readiness::Legacy, Readiness::NotReady]);
     assert_eq!(state_of("S3", &known).missing, ["the cluster is in legacy mode"]);
     // The kill-switch puts V2 back on its legacy gate.
     let off = Known { shadow_since: None, flag: Flag::Off, ..ready() };
     let verdicts = ["S1", "S2", "S4"].map(|cluster| state_of(cluster, &off).verdict);
-    assert_eq!(verdicts, [Verdict::NotReady, Verdict::Legacy, Verdict::NotReady]);
+    assert_eq!(verdicts, [Readiness::NotReady, Readiness::Legacy, Readiness::NotReady]);
     assert_eq!(state_of("S2", &off).missing, ["FLAG_RBAC_V2 is off"]);
 }
 
@@ -276,7 +276,7 @@ fn a_cohort_is_not_waited_for() {
     let uses = vec![uses("GET /d", Some("ben"), 100)];
     let people = vec![admin("anna", &[LegacyRole::Ops], &["first"]), admin("ben", &[LegacyRole::Ops], &[])];
     let state = state_of("S4", &Known { uses, people, ..ready() });
-    assert_eq!((state.verdict, &state.missing[..]), (Verdict::Ready, &[][..]));
+    assert_eq!((state.verdict, &state.missing[..]), (Readiness::Ready, &[][..]));
     let shadow = state.shadow.expect("the rest is in shadow");
     assert_eq!(shadow.admins, [RoleUse { role: "ops", seen: 1, needed: 1 }]);
 }

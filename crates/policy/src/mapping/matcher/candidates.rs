@@ -197,7 +197,7 @@ impl Step<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Outcome;
+    use super::super::MatchOutcome;
     use super::*;
     use crate::mapping::pattern::Pattern;
 
@@ -250,13 +250,13 @@ mod tests {
             });
             let matcher = Matcher::build(rules.collect());
             let found = match matcher.find(path, method) {
-                Outcome::Match { rule, .. } => Some(rule),
-                Outcome::SlashRedirect { rule } | Outcome::MergeRedirect { rule, .. } => Some(rule),
-                Outcome::MethodMismatch { .. } | Outcome::NotFound => None,
+                MatchOutcome::Match { rule, .. } => Some(rule),
+                MatchOutcome::SlashRedirect { rule } | MatchOutcome::MergeRedirect { rule, .. } => Some(rule),
+                MatchOutcome::MethodMismatch { .. } | MatchOutcome::NotFound => None,
             };
             let candidates = matcher.candidates(path);
             prop_assert_eq!(replayed(&candidates, method).map(|(rule, _)| rule), found);
-            if let Outcome::Match { rule, values } = matcher.find(path, method) {
+            if let MatchOutcome::Match { rule, values } = matcher.find(path, method) {
                 let candidate = candidates.iter().find(|one| one.rule == rule).expect("the rule that matched");
                 prop_assert_eq!(&candidate.values, &values.iter().collect::<Vec<_>>());
             }

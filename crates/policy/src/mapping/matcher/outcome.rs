@@ -5,7 +5,7 @@ use crate::method::MethodSet;
 
 /// The answer for one request. Rules are indices into the list from which the matcher was built.
 #[derive(Clone, Debug)]
-pub enum Outcome<'a> {
+pub enum MatchOutcome<'a> {
     /// The rule that runs.
     Match {
         /// Which one.

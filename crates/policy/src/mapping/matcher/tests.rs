@@ -21,15 +21,15 @@ fn matcher(rows: &[&str]) -> Matcher {
 fn ask(matcher: &Matcher, request: &str) -> String {
     let (method, path) = request.split_once(' ').unwrap();
     match matcher.find(path, Method::parse(method).unwrap()) {
-        Outcome::Match { rule, values } => {
+        MatchOutcome::Match { rule, values } => {
             values.iter().fold(rule.to_string(), |text, (name, value)| format!("{text} {name}={value}"))
         }
-        Outcome::SlashRedirect { rule } => format!("slash {rule}"),
-        Outcome::MergeRedirect { rule, adds_slash } => {
+        MatchOutcome::SlashRedirect { rule } => format!("slash {rule}"),
+        MatchOutcome::MergeRedirect { rule, adds_slash } => {
             format!("merge{} {rule}", if adds_slash { "/" } else { "" })
         }
-        Outcome::MethodMismatch { allowed } => format!("405 {allowed}"),
-        Outcome::NotFound => "404".to_owned(),
+        MatchOutcome::MethodMismatch { allowed } => format!("405 {allowed}"),
+        MatchOutcome::NotFound => "404".to_owned(),
     }
 }
 
@@ -230,7 +230,7 @@ fn prefixes_answer_when_no_rule_does() {
 #[test]
 fn values_are_named() {
     let matcher = matcher(&["GET /<a>/<b>"]);
-    let Outcome::Match { values, .. } = matcher.find("/x/y", Method::Get) else { panic!("no match") };
+    let MatchOutcome::Match { values, .. } = matcher.find("/x/y", Method::Get) else { panic!("no match") };
     assert_eq!((values.named("a"), values.named("b"), values.named("c")), (Some("x"), Some("y"), None));
 }
 
@@ -295,7 +295,7 @@ fn automatic_options_are_no_overlap() {
     for (one, other, overlaps) in table {
         let matcher = Matcher::build(vec![rule(one, "/a/<x>"), rule(other, "/a/<y>")]);
         assert_eq!(!matcher.overlaps().is_empty(), overlaps, "{one} {other}");
-        assert!(matches!(matcher.find("/a/1", Method::Options), Outcome::Match { rule: 0, .. }));
+        assert!(matches!(matcher.find("/a/1", Method::Options), MatchOutcome::Match { rule: 0, .. }));
     }
 }
 

@@ -225,15 +225,15 @@ fn is_same(rule: &BodyRule, field: &BodyField, equals: &str) -> bool {
     rule.field == *field && rule.equals == equals
 }
 
-fn direction(change: &Change<'_>, who: Who<'_>, profiles: &[Profile]) -> Option<Direction> {
+fn direction(change: &Change<'_>, who: Who<'_>, profiles: &[Profile]) -> Option<AccessChange> {
     match who {
         Who::Nobody => change.strangers,
         Who::Presented => change.machines_of_console,
         Who::Member(profile, _) => {
             let index = profiles.iter().position(|one| std::ptr::eq(one, profile)).unwrap();
             match (change.gains.contains(index), change.losses.contains(index)) {
-                (true, _) => Some(Direction::Gain),
-                (_, true) => Some(Direction::Loss),
+                (true, _) => Some(AccessChange::Gain),
+                (_, true) => Some(AccessChange::Loss),
                 _ => None,
             }
         }
@@ -291,7 +291,7 @@ proptest! {
                 .collect();
             for (number, who) in everybody.iter().enumerate() {
                 let (before, after) = (passes(&old, sent, *who, rbac_v2), passes(&new, sent, *who, rbac_v2));
-                let Some(expected) = Direction::between(before, after) else { continue };
+                let Some(expected) = AccessChange::between(before, after) else { continue };
                 let told: Vec<usize> = about
                     .iter()
                     .copied()

@@ -23,7 +23,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
 
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Delivery {
     Sent,
     /// The same was sent a moment ago.
     Repeated,
@@ -32,38 +32,38 @@ pub(super) enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl Delivery {
     pub(super) const fn word(self) -> &'static str {
         match self {
-            Outcome::Sent => "sent",
-            Outcome::Repeated => "repeated",
-            Outcome::Limited => "limited",
-            Outcome::Failed => "failed",
+            Delivery::Sent => "sent",
+            Delivery::Repeated => "repeated",
+            Delivery::Limited => "limited",
+            Delivery::Failed => "failed",
         }
     }
 }
 
 /// Knows the tracker, and when it wants to be left alone.
-pub(super) struct Courier {
+pub(super) struct Sender {
     outbound: Outbound,
     dsn: Dsn,
     silent_until: Option<Instant>,
     told: HashMap<Vec<String>, Instant>,
 }
 
-impl Courier {
-    pub(super) fn new(outbound: Outbound, dsn: Dsn) -> Courier {
-        Courier { outbound, dsn, silent_until: None, told: HashMap::new() }
+impl Sender {
+    pub(super) fn new(outbound: Outbound, dsn: Dsn) -> Sender {
+        Sender { outbound, dsn, silent_until: None, told: HashMap::new() }
     }
 
     /// Sends a report, once. Nothing is logged here: it would be reported.
-    pub(super) async fn deliver(&mut self, report: &Report, now: Instant) -> Outcome {
+    pub(super) async fn deliver(&mut self, report: &Report, now: Instant) -> Delivery {
         if self.silent_until.is_some_and(|end| now < end) {
-            return Outcome::Limited;
+            return Delivery::Limited;
         }
         self.told.retain(|_, at| now.saturating_duration_since(*at) < ONCE_IN);
         if self.told.contains_key(&report.subject) {
-            return Outcome::Repeated;
+            return Delivery::Repeated;
         }
         if self.told.len() < REMEMBERED {
             self.told.insert(report.subject.clone(), now);
@@ -78,10 +78,10 @@ impl Courier {
             Ok(answer) if answer.status == 429 => {
                 let silence = retry_after(&answer.fields).unwrap_or(SILENCE);
                 self.silent_until = Some(now + silence.min(LONGEST_SILENCE));
-                Outcome::Limited
+                Delivery::Limited
             }
-            Ok(answer) if (200..300).contains(&answer.status) => Outcome::Sent,
-            Ok(_) | Err(_) => Outcome::Failed,
+            Ok(answer) if (200..300).contains(&answer.status) => Delivery::Sent,
+            Ok(_) | Err(_) => Delivery::Failed,
         }
     }
 }

@@ -40,18 +40,18 @@ pub(super) enum Health {
 
 /// One address of a server.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Endpoint {
     pub(super) target: Target,
     /// Prepared once; a request takes a clone.
     pub(super) peer: HttpPeer,
     health: AtomicU8,
 }
 
-impl Place {
+impl Endpoint {
     /// # Errors
     ///
     /// The path of a socket cannot be one.
-    pub(super) fn new(target: Target, settings: &Upstream) -> Result<Place, String> {
+    pub(super) fn new(target: Target, settings: &Upstream) -> Result<Endpoint, String> {
         let mut peer = match &target {
             Target::Tcp(address) => HttpPeer::new(*address, false, String::new()),
             Target::Unix(path) => {
@@ -65,7 +65,7 @@ impl Place {
         options.read_timeout = settings.read_timeout_ms.bound();
         options.write_timeout = settings.write_timeout_ms.bound();
         options.idle_timeout = settings.idle_timeout_ms.bound();
-        Ok(Place { target, peer, health: AtomicU8::new(Health::Unknown as u8) })
+        Ok(Endpoint { target, peer, health: AtomicU8::new(Health::Unknown as u8) })
     }
 
     pub(super) fn health(&self) -> Health {
