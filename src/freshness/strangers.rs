@@ -13,8 +13,9 @@ use super::{AccessError, Kept};
 
 /// Subjects that are remembered as nobody's.
 const REMEMBERED: u64 = 4_096;
-/// Tokens that are not known to be anybody's are looked up so many at a time.
-const LOOKUPS: usize = 2;
+/// Tokens that are not known to be anybody's are looked up so many at a time: a flood of them leaves the
+/// database to strict reads.
+const LOOKUPS: usize = 1;
 /// So many wait for that. Beyond it the answer is 503: a queue that a stranger can fill must be short.
 const WAITING: usize = 256;
 

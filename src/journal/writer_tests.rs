@@ -132,34 +132,35 @@ impl Bench {
 
 #[tokio::test]
 async fn records_that_wait_together_share_a_transaction_and_stay_in_order() {
-    let desk = start(Store::default(), 0).await;
+    let bench = start(Store::default(), 0).await;
     let records: Vec<AuditRecord> = (0..200).map(|number| record(&number.to_string())).collect();
-    let writes = records.iter().map(|record| desk.writer.write(record.clone()));
+    let writes = records.iter().map(|record| bench.writer.write(record.clone()));
     for outcome in futures::future::join_all(writes).await {
         outcome.unwrap();
     }
-    let rows = desk.settled(200).await;
+    let rows = bench.settled(200).await;
     assert_eq!(rows.iter().map(|row| row.record.clone()).collect::<Vec<_>>(), records);
-    assert_eq!(desk.writer.state(), AuditState::Database);
+    assert_eq!(bench.writer.state(), AuditState::Database);
 }
 
 #[tokio::test]
 async fn while_the_database_is_away_rows_go_to_the_spool_and_come_back_in_order_once() {
     for mood in [Mood::Away, Mood::Hangs, Mood::CommitsAndBreaks] {
-        let desk = start(Store::default(), 1 << 20).await;
-        desk.writer.write(record("before")).await.unwrap();
-        desk.store.stay(Some(mood));
+        let bench = start(Store::default(), 1 << 20).await;
+        bench.writer.write(record("before")).await.unwrap();
+        bench.store.stay(Some(mood));
         for number in 0..5 {
-            desk.writer
+            bench
+                .writer
                 .write(record(&number.to_string()))
                 .await
                 .unwrap_or_else(|error| panic!("{mood:?}: {error}"));
         }
-        assert_eq!(desk.writer.state(), AuditState::Spool, "{mood:?}");
-        desk.store.stay(None);
-        desk.settled(6).await;
-        desk.writer.write(record("after")).await.unwrap();
-        let rows = desk.settled(7).await;
+        assert_eq!(bench.writer.state(), AuditState::Spool, "{mood:?}");
+        bench.store.stay(None);
+        bench.settled(6).await;
+        bench.writer.write(record("after")).await.unwrap();
+        let rows = bench.settled(7).await;
         let actors: Vec<&str> = rows.iter().filter_map(|row| row.record.actor_id.as_deref()).collect();
         assert_eq!(actors, ["before", "0", "1", "2", "3", "4", "after"], "{mood:?}");
     }
@@ -168,44 +169,44 @@ async fn while_the_database_is_away_rows_go_to_the_spool_and_come_back_in_order_
 #[tokio::test]
 async fn without_a_spool_or_with_a_full_one_nothing_is_promised() {
     for spool_bytes in [0, 100] {
-        let desk = start(Store::default(), spool_bytes).await;
-        desk.store.stay(Some(Mood::Away));
-        let outcome = desk.writer.write(record("anna")).await;
+        let bench = start(Store::default(), spool_bytes).await;
+        bench.store.stay(Some(Mood::Away));
+        let outcome = bench.writer.write(record("anna")).await;
         assert!(matches!(outcome, Err(AuditError::NotTaken { .. })), "{outcome:?}");
-        assert_eq!(desk.writer.state(), AuditState::Nowhere);
+        assert_eq!(bench.writer.state(), AuditState::Nowhere);
         // The chain goes on from the row that was refused: it is written later all the same.
-        desk.store.stay(None);
-        desk.settled(1).await;
-        desk.writer.write(record("ben")).await.unwrap();
-        desk.settled(2).await;
+        bench.store.stay(None);
+        bench.settled(1).await;
+        bench.writer.write(record("ben")).await.unwrap();
+        bench.settled(2).await;
     }
 }
 
 #[tokio::test]
 async fn a_row_that_the_database_refuses_costs_no_other_its_row() {
-    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
-    let writes = ["a", "b", "poison", "c"].map(|actor| desk.writer.write(record(actor)));
+    let bench = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
+    let writes = ["a", "b", "poison", "c"].map(|actor| bench.writer.write(record(actor)));
     let outcomes = futures::future::join_all(writes).await;
     assert!(matches!(outcomes[2], Err(AuditError::Refused(_))), "{:?}", outcomes[2]);
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
     // No place of the chain was given to the row that is nowhere.
-    desk.settled(3).await;
+    bench.settled(3).await;
 }
 
 #[tokio::test]
 async fn a_row_of_the_spool_that_the_database_refuses_is_set_aside() {
-    let desk = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
-    desk.store.stay(Some(Mood::Away));
+    let bench = start(Store { refuses: Some("poison"), ..Store::default() }, 1 << 20).await;
+    bench.store.stay(Some(Mood::Away));
     for actor in ["a", "poison", "b"] {
-        desk.writer.write(record(actor)).await.unwrap();
+        bench.writer.write(record(actor)).await.unwrap();
     }
-    desk.store.stay(None);
+    bench.store.stay(None);
     let deadline = Instant::now() + Duration::from_secs(10);
-    while desk.store.rows().len() < 2 || desk.writer.state() != AuditState::Database {
+    while bench.store.rows().len() < 2 || bench.writer.state() != AuditState::Database {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let aside = std::fs::read_to_string(desk.folder.path().join("spool/one.refused")).unwrap();
+    let aside = std::fs::read_to_string(bench.folder.path().join("spool/one.refused")).unwrap();
     assert!(aside.contains("poison") && aside.lines().count() == 1, "{aside}");
 }
 
@@ -214,12 +215,12 @@ async fn a_row_of_the_spool_that_the_database_refuses_is_set_aside() {
 async fn the_next_gate_brings_what_a_dead_one_left() {
     let folder = tempfile::tempdir().unwrap();
     let dead = {
-        let desk = start(Store::default(), 1 << 20).await;
-        desk.store.stay(Some(Mood::Away));
+        let bench = start(Store::default(), 1 << 20).await;
+        bench.store.stay(Some(Mood::Away));
         for actor in ["a", "b", "c"] {
-            desk.writer.write(record(actor)).await.unwrap();
+            bench.writer.write(record(actor)).await.unwrap();
         }
-        std::fs::read(desk.folder.path().join("spool/one.spool")).unwrap()
+        std::fs::read(bench.folder.path().join("spool/one.spool")).unwrap()
     };
     std::fs::create_dir(folder.path().join("spool")).unwrap();
     std::fs::write(folder.path().join("spool/one.spool"), &dead[..dead.len() - 10]).unwrap();
@@ -245,10 +246,10 @@ async fn the_next_gate_brings_what_a_dead_one_left() {
 async fn what_is_no_spool_keeps_nobody_from_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let left = {
-        let desk = start(Store::default(), 1 << 20).await;
-        desk.store.stay(Some(Mood::Away));
-        desk.writer.write(record("a")).await.unwrap();
-        std::fs::read(desk.folder.path().join("spool/one.spool")).unwrap()
+        let bench = start(Store::default(), 1 << 20).await;
+        bench.store.stay(Some(Mood::Away));
+        bench.writer.write(record("a")).await.unwrap();
+        std::fs::read(bench.folder.path().join("spool/one.spool")).unwrap()
     };
     let spool = |name: &str| folder.path().join("spool").join(name);
     std::fs::create_dir_all(spool("folder.spool")).unwrap();
@@ -287,13 +288,13 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn a_writer_that_finishes_writes_what_waits_and_leaves_no_file() {
-    let desk = start(Store::default(), 1 << 20).await;
-    let writes: Vec<_> = (0..100).map(|number| desk.writer.write(record(&number.to_string()))).collect();
+    let bench = start(Store::default(), 1 << 20).await;
+    let writes: Vec<_> = (0..100).map(|number| bench.writer.write(record(&number.to_string()))).collect();
     let (outcomes, ()) =
-        futures::future::join(futures::future::join_all(writes), desk.writer.finish(Duration::from_secs(5)))
+        futures::future::join(futures::future::join_all(writes), bench.writer.finish(Duration::from_secs(5)))
             .await;
     let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    assert_eq!(desk.store.rows().len(), written);
-    assert!(desk.writer.write(record("late")).await.is_err());
-    assert_eq!(std::fs::read_dir(desk.folder.path().join("spool")).unwrap().count(), 0);
+    assert_eq!(bench.store.rows().len(), written);
+    assert!(bench.writer.write(record("late")).await.is_err());
+    assert_eq!(std::fs::read_dir(bench.folder.path().join("spool")).unwrap().count(), 0);
 }
