@@ -122,7 +122,10 @@ fn claims(
                 found.push(Disagreement::new(Report::Diff, "an impossible body", told));
                 continue;
             };
-            let place = place(round, &request);
+            let mut place = place(round, &request);
+            if change["body"].is_null() {
+                place.3 = Sort::Any;
+            }
             requests.push(request);
             let claim = claims.entry(place.clone()).or_default();
             for (key, word) in [("gains", "gain"), ("losses", "loss")] {
@@ -173,6 +176,7 @@ fn example(round: &Round<'_>, method: &'static str, path: &str, change: &Value) 
         }
         Sort::ReadBy(side, rules) => change["read_by"] == side && is_rule(&rules),
         Sort::Unreadable => is_unreadable(body),
+        Sort::Any => false,
     };
     let (decisive_before, decisive_after) = (in_force(Which::Old), in_force(Which::New));
     let decisive = every.iter().find(|one| is_wanted(one, [&decisive_before, &decisive_after]));
@@ -231,7 +235,7 @@ impl Asked {
             let place = place(round, request);
             for (caller, (before, after)) in round.scenario.callers.iter().zip(seen) {
                 let real = change(before.reached, after.reached);
-                let claim = claims.get(&place).unwrap_or(&nothing);
+                let claim = claim_at(&place, claims).unwrap_or(&nothing);
                 let Some((said, who)) = said_of(round, &place, claims, claim, caller, real) else { continue };
                 tally.count(Report::Diff);
                 if said == real {
@@ -269,7 +273,7 @@ impl Asked {
             if several(&place.3).is_some() || has_share(round, &place) {
                 continue;
             }
-            let claim = claims.get(&place).unwrap_or(&nothing);
+            let claim = claim_at(&place, claims).unwrap_or(&nothing);
             for ((kind, name), holding) in &people {
                 let passes = |which: Which| {
                     let principal = Principal { kind: "admin", id: String::new(), holding: holding.clone() };
@@ -364,7 +368,7 @@ fn said_of(
     if let Some(alone) = several(&place.3) {
         let mut words = alone.into_iter().filter_map(|sort| {
             let at = (place.0, place.1, place.2, sort);
-            named(claims.get(&at).and_then(|claim| claim.who.get(&name)).copied())
+            named(claim_at(&at, claims).and_then(|claim| claim.who.get(&name)).copied())
         });
         return Some((real.filter(|real| words.any(|word| word == *real)), "by several rules"));
     }
@@ -390,6 +394,11 @@ fn several(sort: &Sort) -> Option<Vec<Sort>> {
     };
     (rules.len() > 1)
         .then(|| rules.iter().map(|rule| alone(vec![*rule])).chain([alone(Vec::new())]).collect())
+}
+
+/// What the report says of a place: of its sort of body, or of any.
+fn claim_at<'c>(place: &Place, claims: &'c BTreeMap<Place, Claim>) -> Option<&'c Claim> {
+    claims.get(place).or_else(|| claims.get(&(place.0, place.1, place.2, Sort::Any)))
 }
 
 /// What the report says of strangers at a pair of rows: no body makes a difference to them.
@@ -418,6 +427,7 @@ fn sort_word(place: &Place) -> &'static str {
     match (&place.3, place.0, place.1) {
         (Sort::Unreadable, ..) => "body that cannot be read",
         (Sort::Meets(_) | Sort::ReadBy(..), ..) => "body that meets a rule",
+        (Sort::Any, ..) => "any body",
         (Sort::Plain, Some(_), Some(_)) => "pair of rows",
         (Sort::Plain, None, Some(_)) => "new row",
         (Sort::Plain, Some(_), None) => "row that goes",

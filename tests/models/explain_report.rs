@@ -132,7 +132,7 @@ fn contrast(said: Option<&str>, real: Option<&str>, drift: Option<&str>, directi
 
 fn in_words(sort: &Sort) -> &'static str {
     match sort {
-        Sort::Plain => "plain",
+        Sort::Plain | Sort::Any => "plain",
         Sort::Meets(_) | Sort::ReadBy(..) => "ruled",
         Sort::Unreadable => "unreadable",
     }
@@ -143,7 +143,7 @@ fn entries<'a>(told: &'a Value, sort: &Sort) -> Vec<&'a Value> {
     let all = told["caller"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let plain = || all.iter().filter(|entry| entry["body"].is_null() || entry["body"]["kind"] == "no_rule");
     match sort {
-        Sort::Plain => plain().collect(),
+        Sort::Plain | Sort::Any => plain().collect(),
         Sort::Unreadable => {
             let own: Vec<&Value> = all.iter().filter(|entry| is_unreadable(&entry["body"])).collect();
             if own.is_empty() { plain().collect() } else { own }
