@@ -10,7 +10,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 /// Watches the folder that `file` is in, for as long as the returned value lives. Every change puts a notice into
-/// `changed`. `None`, with a warning: the kernel does not watch it, and whoever asked has to look by himself.
+/// `changed`. `None`, with a warning: the kernel does not watch it, and the caller has to look at intervals.
 pub fn watch_folder_of(file: &Path, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,4 +1,4 @@
-//! The gate: what becomes of one request, and what its caller is told.
+//! The gate: the outcome of one request, and the response to its caller.
 //!
 //! ```text
 //! request -> ruling (route, identity, access, body, decision, audit) -> a permit, or an answer

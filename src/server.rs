@@ -46,7 +46,7 @@ use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 pub use audit::{audit_keys, checkpoint_places};
 
-/// What `serve` is told besides the settings.
+/// What `serve` gets besides the settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start {
     /// `FLAG_RBAC_V2` in the environment.

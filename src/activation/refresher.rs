@@ -20,7 +20,7 @@ use crate::store::{SharedStore, StoreError};
 
 /// How often the pin and the file are looked at whatever the kernel says.
 pub(super) const POLL: Duration = Duration::from_millis(500);
-/// A file that could have settled for so long, and has not, is told.
+/// A file that could have settled for so long, and has not, is reported.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is reported of a problem: `rollback` prints it.
 const MOST_PROBLEM: usize = 2_000;
@@ -295,7 +295,7 @@ impl Refresher {
 }
 
 impl<T: Clone + PartialEq> Refusal<T> {
-    /// The refusal of `what`: the one `before`, or a new one, which is told.
+    /// The refusal of `what`: the one `before`, or a new one, which is reported.
     fn news(
         before: Option<Refusal<T>>,
         what: &T,

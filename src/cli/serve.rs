@@ -51,7 +51,7 @@ fn tracker(settings: &Settings) -> anyhow::Result<Option<(Tracker, FlushOnDrop)>
     Ok(Some(sentry::start(Dsn::parse(&dsn)?, settings.environment.word())?))
 }
 
-/// Starts the log on standard error, which `RUST_LOG` filters, and what the error tracker is told, which it does not.
+/// Starts the log on standard error, which `RUST_LOG` filters, and the error tracker, which it does not.
 pub(super) fn start_log(format: LogFormat, tracker: Option<Tracker>) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         // pingora logs the client's bytes at some of its levels; the gate logs what an operator needs itself.

@@ -23,7 +23,7 @@ impl DriftReport {
     ///
     /// # Errors
     ///
-    /// None begins so, or several: a sentence for whoever typed it.
+    /// None begins so, or several: a sentence for the operator who typed it.
     pub fn named(&self, id: &str) -> Result<&Disagreement, String> {
         let mut matching =
             self.disagreements.iter().filter(|drift| !id.is_empty() && drift.id.starts_with(id));

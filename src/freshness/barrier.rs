@@ -99,7 +99,7 @@ impl Barrier {
     }
 }
 
-/// The lease of `instance`, if it has one: whoever left, or was waited out by somebody else, trusts nothing.
+/// The lease of `instance`, if it has one: a gate that left, or was waited out by another command, trusts nothing.
 fn still_open<'l>(leases: &'l [Lease], instance: &InstanceId) -> Option<&'l Lease> {
     leases.iter().find(|lease| lease.instance == *instance)
 }

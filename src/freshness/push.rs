@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   gate   t0 ── renew ──> committed ──> read ──> epoch 7, trusted until t0 + max_staleness ── renew (7) ──>
-//!   others                          ^ from here on whoever looks at the leases finds this one
+//!   others                          ^ from here on a look at the leases finds this one
 //! ```
 //!
 //! Why in this order, and in two transactions: a revocation that is committed after the renewal finds the lease and

@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// The promise itself: whoever asks gets a value at least as new as what was there when it asked.
+    /// The promise itself: a caller gets a value at least as new as what was there when it asked.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_read_begins_after_its_caller_asked() {
         let truth = Arc::new(AtomicU64::new(0));

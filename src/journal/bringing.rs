@@ -14,7 +14,7 @@ use crate::store::{AuditStore, StoreError};
 
 /// Lines that are brought in one transaction.
 pub(super) const CHUNK: usize = 256;
-/// A file may be nothing but noise: more pieces of damage than these are told as one.
+/// A file may be nothing but noise: more pieces of damage than these are reported as one.
 const MOST_PIECES: usize = 100;
 
 /// The parts of a spool that are no rows.

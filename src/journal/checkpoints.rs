@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Checkpoints that may wait for one place. A gate that starts has one for each chain that it knows.
 const WAITING: usize = 256;
 
-/// A second place: whoever can cut the table's tail should not be able to cut this one's.
+/// A second place: an attacker who can cut the table's tail should not be able to cut this one's.
 #[derive(Clone, Debug)]
 pub enum Destination {
     /// A line of a file.

@@ -151,7 +151,7 @@ impl DriftReporter {
         Ok(DriftReporter { tally, told: Arc::default() })
     }
 
-    /// Reports one disagreement. Returns at once. The log is told of the first one in some minutes.
+    /// Reports one disagreement. Returns at once. The first one in some minutes is logged.
     pub fn report(&self, event: &DriftEvent<'_>) {
         let cluster = event.cluster.map_or_else(String::new, ToString::to_string);
         counter!("gate_drift_total", "cluster" => cluster, "direction" => event.direction).increment(1);

@@ -1,7 +1,7 @@
 //! An operator's error tracker, if there is one: Sentry, or whatever else takes its envelopes.
 //!
-//! `SENTRY_DSN` in the environment says where it is. It is told what the gate logs as an error, and of each disagreement
-//! when it is first seen. What it is told names routes, clusters, mappings and requests, and nobody: ids of callers,
+//! `SENTRY_DSN` in the environment says where it is. It gets what the gate logs as an error, and of each disagreement
+//! when it is first seen. What it gets names routes, clusters, mappings and requests, and nobody: ids of callers,
 //! paths and addresses stay in the log and the audit. A thread of its own does the telling, behind a bounded queue, so
 //! that a tracker that is away or hangs costs a counter and nothing else.
 
@@ -46,7 +46,7 @@ enum Message {
     Finish(blocking::Sender<()>),
 }
 
-/// Takes reports off the hands of whoever logs: a layer of the log.
+/// A layer of the log that queues reports, so that logging does not wait.
 #[derive(Clone, Debug)]
 pub struct Tracker {
     queue: mpsc::Sender<Message>,

@@ -105,9 +105,9 @@ impl Gate {
         if matches!(target, Target::Unmapped(_)) && !request.target().is_asterisk() {
             counter!("gate_unmapped_total").increment(1);
         }
-        let identified = if asks_who(&target) { self.identify(request, &target) } else { None };
-        let Some(identified) = identified else {
-            let presents = !asks_who(&target) && presents_machine_credential(request);
+        let asks_who = asks_who(&target);
+        let Some(identified) = asks_who.then(|| self.identify(request, &target)).flatten() else {
+            let presents = !asks_who && presents_machine_credential(request);
             let caller = if presents { Caller::Presented } else { Caller::Nobody };
             let body = &BodyFacts::NotRead;
             let verdict =
@@ -121,8 +121,8 @@ impl Gate {
         let mut principal = principal_of(&identified.subject, &access);
         let facts = self.body_facts(&target, &control, principal.as_ref(), &access, request, body).await;
         if facts != BodyFacts::NotRead {
-            // The client decides how long its body takes. Whoever begins a request, loses a role and then sends the rest
-            // of the body must be judged by what it holds now.
+            // The client decides how long its body takes. A caller who loses a role meanwhile is judged by what it holds
+            // at the end.
             deadline = Instant::now() + self.options.decision_time;
             (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);

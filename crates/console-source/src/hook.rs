@@ -1,7 +1,7 @@
 //! What Flask runs before views: `before_request` and its like, on an application or on a blueprint.
 //!
 //! A hook that `@require_role` stands on, and that does nothing but return, is a gate of each of its routes. A hook that
-//! refuses by itself, or that cannot be read, may be one. Of the others it is told that they are there.
+//! refuses by itself, or that cannot be read, may be one. Of the others it reports that they are there.
 //!
 //! Source: `Flask.preprocess_request` 3.1: hooks of the application first, then those of the blueprint and of those
 //! that it is nested in; one that returns something other than `None` ends the request.

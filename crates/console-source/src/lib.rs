@@ -1,7 +1,7 @@
 //! Console's Python source, read without being run: its routes, its `@require_role` sites, its inline role checks.
 //!
 //! What can be read is read exactly: aliases, constants (of other files, too), `url_prefix` wherever it is given,
-//! nested blueprints, class-based views, hooks. What only the running program knows is told as unreadable, with its
+//! nested blueprints, class-based views, hooks. What only the running program knows is reported as unreadable, with its
 //! place; nothing is guessed, and nothing that could change a route or a gate is dropped in silence. Source: Flask 3.1
 //! (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
 //!

@@ -324,7 +324,7 @@ fn what_runs_before_a_route_gates_it_or_is_told() {
     );
 }
 
-/// What stands in the source and changes routes or gates is told where it is not read.
+/// What changes routes or gates in the source and is not read is reported.
 #[test]
 fn nothing_that_is_not_read_is_silent() {
     let cases = [

@@ -1,4 +1,4 @@
-//! What changes routes or gates in a way that is not read: each place is told, so that nothing is dropped in silence.
+//! What changes routes or gates in a way that is not read: each place is reported, so that nothing is dropped.
 
 use tree_sitter::Node;
 
@@ -279,7 +279,7 @@ fn is_transparent<'t>(world: &World<'t>, mut layer: At<'t>) -> bool {
     false
 }
 
-/// `url_map.converters["int"] = ...`. A name that is not Werkzeug's is told at each rule that has it.
+/// `url_map.converters["int"] = ...`. A name that is not Werkzeug's is reported at each rule that has it.
 fn converter<'t>(world: &World<'t>, subscript: At<'t>) -> Found {
     let value = At { node: subscript.node.child_by_field_name("value")?, ..subscript };
     let named = At { node: subscript.node.child_by_field_name("subscript")?, ..subscript };

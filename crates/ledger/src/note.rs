@@ -1,6 +1,6 @@
 //! Records of commands and activations: sealed inside the transaction of what they record.
 //!
-//! They share the chain [`CONTROL`], whose head is a row of the database: whoever writes to it holds it until the
+//! They share the chain [`CONTROL`], whose head is a row of the database: a writer holds it until the
 //! transaction ends.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::chain::{CONTROL, Chain, Head, Sealed};
 use super::event::AuditRecord;
 use super::keys::KeyRing;
 
-/// Makes notes: whoever has the keys.
+/// Makes notes, with the keys of the chain.
 #[derive(Clone, Debug)]
 pub struct Notary {
     keys: KeyRing,

@@ -4,7 +4,7 @@
 //! [`explain`] gives all of it as data; [`text`] prints that. It decides nothing itself: every answer in it, and every
 //! grant that it names as enough, is what [`decide`](policy::decision::decide) says. Pure: no I/O.
 //!
-//! It tells everything that the mapping and the registry hold, so it is for operators, not for whoever was denied.
+//! It shows everything that the mapping and the registry hold, so it is for operators, not for a denied caller.
 
 pub mod answer;
 pub mod caller;

@@ -6,7 +6,7 @@
 //!
 //! Two things are not in the log: the body, and who asked for a path that no row covers and did not have to be known for it.
 //! Where the candidate's answer depends on one of them, every answer that it may come to is worked out, and what is only
-//! possible is told as that.
+//! possible is reported as that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

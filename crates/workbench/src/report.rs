@@ -1,4 +1,4 @@
-//! What commands find, and how it is told: text for a person, JSON for a program, SARIF for a code host.
+//! What commands find, and how it is reported: text for a person, JSON for a program, SARIF for a code host.
 //!
 //! A [`Finding`] has an id that never changes its meaning, so that a pipeline can hold on to it.
 

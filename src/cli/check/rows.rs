@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use policy::rbac::flaw::{Flaw, FlawKind};
 use workbench::report::{Finding, rules};
 
-/// Names of those whom rows of one kind are about that are told before they are only counted.
+/// Names of those whom rows of one kind are about that are listed before they are only counted.
 const MOST_NAMES: usize = 5;
 
 /// One finding for each word in a place, with all whose rows it is in; the worst first.

@@ -22,7 +22,7 @@ pub struct CertificateHolder {
     running: ArcSwap<Pair>,
     files: PairFiles,
     clock: SharedClock,
-    /// What was refused last, so that a broken pair is told once and not at every look. Locked for the whole of a
+    /// What was refused last, so that a broken pair is logged once and not at every look. Locked for the whole of a
     /// refresh, so that one that read older files never stores after one that read newer ones.
     refused: Mutex<Option<Refused>>,
 }

@@ -9,7 +9,7 @@ use super::DriftEvent;
 
 /// One line a disagreement in this time.
 const EVERY: Duration = Duration::from_secs(5 * 60);
-/// Disagreements that are told apart; beyond them, new ones are in the metric and the table only.
+/// Disagreements that are logged separately; beyond them, new ones are in the metric and the table only.
 const MOST: usize = 10_000;
 
 /// What the log was told of, by the hash of the disagreement.

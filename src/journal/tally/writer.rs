@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Of the time, at most this share is spent on writing: a flood of different sums is gathered for longer.
 const SHARE: u32 = 10;
 const LONGEST_GATHER: Duration = Duration::from_secs(5);
-/// How often the log is told that writing fails.
+/// How often it is logged that writing fails.
 const TELL: Duration = Duration::from_secs(60);
 
 /// Sums that were taken together.
@@ -136,7 +136,7 @@ impl<S: Sum> Writer<S> {
         Ok(())
     }
 
-    /// Before a batch that completes a time, so that what is missing of that time is told.
+    /// Before a batch that completes a time, so that what is missing of that time is recorded.
     async fn record_gaps(&self) -> Result<(), StoreError> {
         let gaps = self.shared.losses.unrecorded();
         if !gaps.is_empty() {

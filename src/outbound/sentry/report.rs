@@ -1,4 +1,4 @@
-//! What the tracker is told of one logged event, and what is left out.
+//! What the tracker gets of one logged event, and what is left out.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -202,7 +202,7 @@ hooks.none                             /none
         }
     }
 
-    /// What it leaves out is told, and so is what may not be as it says.
+    /// It reports what it leaves out, and what may differ from what it lists.
     #[test]
     fn a_dump_says_what_it_does_not_list() {
         let unlisted = |text: &str| parse(text).unwrap().unlisted;

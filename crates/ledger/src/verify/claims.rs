@@ -19,7 +19,7 @@ pub(super) enum Witness {
     Checkpoint,
     /// The first row of another chain, by its id.
     ChainStarted(Uuid),
-    /// `gate_audit_control`. It is no proof, for whoever takes rows out can change it too; but it has to be changed.
+    /// `gate_audit_control`. It is no proof, for an attacker can change it too; but it has to be changed.
     ControlHead,
 }
 

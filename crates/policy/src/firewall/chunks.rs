@@ -1,7 +1,7 @@
 //! Where a chunked body ends, by the strictest grammar (RFC 9112 7.1).
 //!
 //! What parses chunks behind the gate is lenient: it takes `5;a<LF>b` for a size, an empty line for the last chunk, and
-//! `;x` too. A load balancer in front may not, and whoever disagrees on the end of a body takes its rest for a request.
+//! `;x` too. A load balancer in front may not, and one that disagrees takes the rest of a body for a request.
 //! So the gate walks the framing itself. Extensions and trailers mean nothing to Console and are refused.
 
 use super::Refusal;

@@ -17,7 +17,7 @@ impl Framing {
     /// Decides the framing of an HTTP/1 request, or refuses what two parsers could frame differently.
     ///
     /// pingora forwards `Content-Length: 5,5`, `05` and Content-Length beside Transfer-Encoding as they are, and
-    /// gunicorn reads some of them: whoever disagrees on the end of a body takes its rest for a new request, which no
+    /// gunicorn reads some of them: one that disagrees on the end of a body takes its rest for a new request, which no
     /// gate has seen. So one field, one spelling, and never both.
     pub(super) fn decide(
         version: Version,

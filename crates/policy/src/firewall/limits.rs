@@ -15,7 +15,7 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The body. 413 above it. There is no value for "unlimited": `0` lets no body pass.
     ///
-    /// Here only a declared length can be held against it; whoever streams a chunked body counts it.
+    /// Here only a declared length can be compared with it; the reader of a chunked body counts it.
     pub body_bytes: u64,
 }
 

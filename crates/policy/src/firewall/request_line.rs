@@ -25,7 +25,7 @@ pub(super) struct RequestLine<'h> {
 /// Splits a request line, without its line end, at its first and its last space.
 ///
 /// A space inside the target is found when the target is parsed. RFC 9112 3 would let a recipient split at any white
-/// space; whoever does so sees another target in `GET /public HTTP/1.1 /secrets HTTP/1.1`.
+/// space; such a parser sees another target in `GET /public HTTP/1.1 /secrets HTTP/1.1`.
 pub(super) fn parse(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     let first = line.iter().position(|&byte| byte == b' ').ok_or(Refusal::MalformedHead)?;
     let method = method(&line[..first])?;

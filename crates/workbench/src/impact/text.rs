@@ -11,11 +11,11 @@ use super::{AccessChange, Change, Impact, Profile, ProfileKind};
 
 /// Callers of one profile that are named before the rest is only counted.
 const MOST_NAMES: usize = 6;
-/// Profiles a direction and route that are told before the rest is only counted.
+/// Profiles a direction and route that are listed before the rest is only counted.
 const MOST_PROFILES: usize = 12;
 const WIDTH: usize = 80;
 
-/// What a line is, for whoever colours it.
+/// What a line is, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Plain,

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use policy::mapping::rollout::SoakTerms;
 use serde::Serialize;
 
-/// Gaps that are told one by one; there may be one a minute.
+/// Gaps that are listed one by one; there may be one a minute.
 const MOST_TOLD: usize = 3;
 
 /// A time of which something is missing.

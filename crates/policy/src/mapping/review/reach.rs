@@ -1,5 +1,5 @@
 //! Rows that no request can ever find, because others that come before them answer for everything they have. Only what is
-//! proven is told: rows whose paths can be counted, and prefixes under a `<path:...>` of the same place.
+//! proven is reported: rows whose paths can be counted, and prefixes under a `<path:...>` of the same place.
 
 use crate::diagnostic::Diagnostic;
 use crate::mapping::catalog_check::place;
