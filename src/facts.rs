@@ -1,6 +1,7 @@
 //! What an operator asks about a rollout, gathered from the store as of one moment: for commands and the API alike.
 
 mod drift;
+pub mod explanation;
 pub mod registry;
 mod running;
 mod soak;

@@ -1,21 +1,18 @@
-//! `GET /api/gate/explain?method=GET&path=/console/audit&as=anna`: as `console-gate explain --format json` tells it, of the
+//! `GET /api/gate/explain?method=GET&path=/console/audit&as=anna`: what `console-gate explain --format json` prints, of the
 //! mapping that runs here. Instead of `as`: `group` or `legacy_role`.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use policy::identity::Subject;
-use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
-use policy::rbac::census::CallerKind;
 use serde::Deserialize;
-use workbench::explanation::{Asker, Explanation, Facts, explain};
+use workbench::explanation::Explanation;
 
 use super::{bad_query, unavailable};
 use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
-use crate::facts::registry::Registry;
+use crate::facts::explanation::{ExplainError, Explainer, Whom};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,44 +32,24 @@ pub(super) async fn get(
     asked: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Result<Json<Explanation>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let moment = state.gate.moment().await.map_err(|error| unavailable(&error))?;
-    let registry =
-        Registry::read(&state.store, state.gate.clock.now()).await.map_err(|error| unavailable(&error))?;
-    let access = match &asked.admin {
-        Some(id) if id.contains('\0') => {
-            return Err(Problem::bad_request("`as` must be an id without U+0000"));
-        }
-        Some(id) => {
-            let subject = Subject::Admin { id: AdminId::new(id.as_str()), session: None };
-            let access = state.gate.access.resolve(&subject, moment.control.epoch).await;
-            Some(access.map_err(|error| unavailable(&error))?)
-        }
-        None => None,
-    };
-    let asker = match (&asked.admin, &access, &asked.group, &asked.legacy_role) {
-        (None, _, None, None) => None,
-        (Some(id), Some(access), None, None) => {
-            let is_asked = |kind, of: &str| kind == CallerKind::Admin && of == id;
-            let person = registry.people.iter().find(|person| is_asked(person.kind, &person.id));
-            let break_glass = person.is_some_and(|person| person.break_glass);
-            Some(Asker::Admin { id, access, break_glass, closest: None })
-        }
-        (None, _, Some(group), None) if registry.catalog.groups.contains(group.as_str()) => {
-            Some(Asker::Group(group))
-        }
-        (None, _, Some(_), None) => return Err(Problem::bad_request("there is no such group")),
-        (None, _, None, Some(role)) => {
-            let role = LegacyRole::parse(role);
-            Some(Asker::LegacyRole(role.ok_or_else(|| Problem::bad_request("there is no such legacy role"))?))
+    let whom = match (asked.admin, asked.group, asked.legacy_role) {
+        (None, None, None) => None,
+        (Some(id), None, None) => Some(Whom::Admin(id)),
+        (None, Some(group), None) => Some(Whom::Group(group)),
+        (None, None, Some(role)) => {
+            let role = LegacyRole::parse(&role);
+            Some(Whom::LegacyRole(role.ok_or_else(|| Problem::bad_request("there is no such legacy role"))?))
         }
         _ => return Err(Problem::bad_request("give one of `as`, `group` and `legacy_role`")),
     };
-    let facts = Facts {
-        mapping: &moment.mapping,
-        file: "the running mapping",
-        policy: &state.gate.policy,
-        control: &moment.control,
-        catalog: &registry.catalog,
-    };
-    Ok(Json(explain(&asked.method, &asked.path, &facts, asker.as_ref())))
+    let gate = &state.gate;
+    let mapping = gate.mappings.running();
+    let explainer = Explainer::read(&gate.access, &state.store, gate.clock.now(), whom).await;
+    let explainer = explainer.map_err(|error| match error {
+        ExplainError::UnknownGroup(_) | ExplainError::NotAnId => Problem::bad_request(error.to_string()),
+        _ => unavailable(&error),
+    })?;
+    let explanation =
+        explainer.explain(&mapping, "the running mapping", &gate.policy, &asked.method, &asked.path);
+    Ok(Json(explanation))
 }

@@ -1,0 +1,130 @@
+//! What an explanation is made from, all of it as of one epoch.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use policy::decision::Control;
+use policy::diagnostic::closest;
+use policy::firewall::Policy;
+use policy::identity::Subject;
+use policy::ids::AdminId;
+use policy::mapping::{Freshness, Mapping};
+use policy::rbac::census::CallerKind;
+use policy::rbac::{Access, LegacyRole, Standing};
+use workbench::explanation::{Asker, Explanation, Facts, explain};
+
+use super::registry::{Registry, RegistryError};
+use crate::freshness::{AccessError, AccessResolver};
+use crate::store::{SharedStore, StoreError};
+
+/// About whom `explain` is asked.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// The admin with this id.
+    Admin(String),
+    /// A member of this group alone.
+    Group(String),
+    /// Somebody with this legacy role and no group.
+    LegacyRole(LegacyRole),
+}
+
+/// Why nothing can be explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("{0}")]
+    UnknownGroup(String),
+    #[error("an admin's id cannot contain U+0000")]
+    NotAnId,
+}
+
+/// What the database says, as of one epoch.
+pub struct Explainer {
+    control: Control,
+    registry: Registry,
+    whom: Option<Whom>,
+    /// What the admin holds who was asked about.
+    access: Option<Arc<Access>>,
+}
+
+impl Explainer {
+    /// Reads what an explanation about `whom` needs; `now` says what has ended.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer, or the tables changed each time while they were read; there is no such group.
+    pub async fn read(
+        resolver: &AccessResolver,
+        store: &SharedStore,
+        now: DateTime<Utc>,
+        whom: Option<Whom>,
+    ) -> Result<Explainer, ExplainError> {
+        const TRIES: u32 = 5;
+        let subject = match &whom {
+            Some(Whom::Admin(id)) if id.contains('\0') => return Err(ExplainError::NotAnId),
+            Some(Whom::Admin(id)) => Some(Subject::Admin { id: AdminId::new(id.as_str()), session: None }),
+            _ => None,
+        };
+        for _ in 0..TRIES {
+            let control = resolver.observe(Freshness::Strict).await?;
+            let registry = Registry::read(store, now).await?;
+            let access = match &subject {
+                Some(subject) => Some(resolver.resolve(subject, control.epoch).await?),
+                None => None,
+            };
+            if store.control_since(Some(control.epoch)).await?.only_sessions_changed_since(control.epoch) {
+                if let Some(Whom::Group(group)) = &whom {
+                    known_group(&registry, group)?;
+                }
+                return Ok(Explainer { control, registry, whom, access });
+            }
+        }
+        Err(RegistryError::Changing.into())
+    }
+
+    /// Explains the request by `mapping`, which is called `file`.
+    pub fn explain(
+        &self,
+        mapping: &Mapping,
+        file: &str,
+        policy: &Policy,
+        method: &str,
+        path: &str,
+    ) -> Explanation {
+        let facts = Facts { mapping, file, policy, control: &self.control, catalog: &self.registry.catalog };
+        explain(method, path, &facts, self.asker().as_ref())
+    }
+
+    fn asker(&self) -> Option<Asker<'_>> {
+        match (self.whom.as_ref()?, &self.access) {
+            (Whom::Admin(id), Some(access)) => {
+                let admins = || self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin);
+                let closest = match access.standing {
+                    Standing::Unknown => closest(id, admins().map(|person| &*person.id)),
+                    _ => None,
+                };
+                let break_glass =
+                    admins().find(|person| *person.id == **id).is_some_and(|person| person.break_glass);
+                Some(Asker::Admin { id, access, break_glass, closest })
+            }
+            (Whom::Admin(_), None) => None,
+            (Whom::Group(group), _) => Some(Asker::Group(group)),
+            (Whom::LegacyRole(role), _) => Some(Asker::LegacyRole(*role)),
+        }
+    }
+}
+
+fn known_group(registry: &Registry, group: &str) -> Result<(), ExplainError> {
+    let groups = &registry.catalog.groups;
+    if groups.contains(group) {
+        return Ok(());
+    }
+    let meant = closest(group, groups.iter().map(AsRef::as_ref));
+    let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+    Err(ExplainError::UnknownGroup(format!("there is no group `{group}`{meant}")))
+}
