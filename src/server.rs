@@ -2,9 +2,9 @@
 
 mod admin_address;
 mod audit;
-mod doors;
-mod doorway;
+mod bound_service;
 mod handover;
+mod listen_address;
 mod occupant;
 mod serving;
 mod stop;
@@ -22,7 +22,7 @@ use policy::firewall::{Limits, Policy, StripList};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::doors::Doors;
+use self::listen_address::ListenAddresses;
 use self::serving::Serving;
 use crate::activation::{MappingHolder, Sources};
 use crate::admin::ingest::Ingest;
@@ -71,18 +71,19 @@ pub fn run(
     let listen = &settings.listen;
     let _inside = runtime.enter();
     // Before the database is touched: a gate that was started twice by mistake leaves no trace there.
-    let doors = if start.upgrade { Doors::look(listen)? } else { Doors::take(listen)? };
+    let addresses =
+        if start.upgrade { ListenAddresses::look(listen)? } else { ListenAddresses::take(listen)? };
     let prepared = runtime.block_on(prepare(settings, secrets, start))?;
     let gate = prepared.gate.clone();
     let outcome = runtime.block_on(async {
         // The sockets of the gate that runs last of all: once the next one listens at them, it stops.
-        let (doors, fds, giver) = if start.upgrade {
+        let (addresses, fds, giver) = if start.upgrade {
             let (mut fds, giver) = handover::receive(&listen.upgrade_socket).await?;
-            (doors.inherit(&mut fds)?, fds, Some(giver))
+            (addresses.inherit(&mut fds)?, fds, Some(giver))
         } else {
-            (doors, Fds::new(), None)
+            (addresses, Fds::new(), None)
         };
-        let serving = Serving::open(settings, prepared, doors, fds)?;
+        let serving = Serving::open(settings, prepared, addresses, fds)?;
         let listening = || {
             if let Some(giver) = giver {
                 tokio::spawn(giver.tell());

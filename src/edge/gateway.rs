@@ -63,7 +63,7 @@ pub struct Context {
     /// Whether the gate has told the client to go on and Console need not.
     continued: bool,
     /// How many servers did not take the connection.
-    closed_doors: usize,
+    refused_connections: usize,
     /// Whether the request had its second chance, after a server went while it had it.
     asked_again: bool,
     outcome: &'static str,
@@ -225,7 +225,7 @@ impl ProxyHttp for Gateway {
             body_began: None,
             body_watch: None,
             continued: false,
-            closed_doors: 0,
+            refused_connections: 0,
             asked_again: false,
             outcome: "failed",
         }
@@ -374,9 +374,9 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         self.upstreams.suspect(peer);
-        context.closed_doors += 1;
+        context.refused_connections += 1;
         // Nothing was sent, so another server may be asked; each once.
-        error.set_retry(self.upstreams.may_try_another(context.closed_doors));
+        error.set_retry(self.upstreams.may_try_another(context.refused_connections));
         error
     }
 

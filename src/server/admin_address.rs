@@ -16,8 +16,8 @@ use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use tokio::sync::{mpsc, watch};
 
-use super::doors::Door;
-use super::doorway::Doorway;
+use super::bound_service::BoundService;
+use super::listen_address::ListenAddress;
 use crate::edge::listener::Listener;
 use crate::settings::Address;
 
@@ -26,9 +26,9 @@ const WAITING: usize = 128;
 /// For connections that were accepted when nobody shall be any more.
 pub(super) const LAST: Duration = Duration::from_millis(250);
 
-/// Answers at `door`, whose socket is in `fds`, until `stop` says so.
+/// Answers at `address`, whose socket is in `fds`, until `stop` says so.
 pub(super) fn serve(
-    door: &Door,
+    address: &ListenAddress,
     fds: &ListenFds,
     router: Router,
     listener: &Listener,
@@ -37,17 +37,17 @@ pub(super) fn serve(
     let (sender, accepted) = mpsc::channel(WAITING);
     let app = Accept { sender, listener: listener.clone() };
     let mut service = Service::new("console-gate admin".to_owned(), app);
-    let mut config = door.listener();
-    if let Address::Unix(path) = door.target()
+    let mut config = address.listener();
+    if let Address::Unix(path) = address.target()
         && let Ok(file) = std::fs::metadata(path)
     {
         // As the gate's umask has it: pingora would open it to everybody.
         config = config.permissions(file.permissions());
     }
     service.add_listener(config);
-    let mut doorway = Doorway { service, fds: fds.clone(), listener: listener.clone() };
+    let mut bound_service = BoundService { service, fds: fds.clone(), listener: listener.clone() };
     let stopping = stop.clone();
-    tokio::spawn(async move { doorway.start_service(None, stopping, 1).await });
+    tokio::spawn(async move { bound_service.start_service(None, stopping, 1).await });
     let mut stop = stop;
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;

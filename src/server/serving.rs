@@ -12,8 +12,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
 
-use super::doors::{Door, Doors};
-use super::doorway::{Doorway, knock};
+use super::bound_service::{BoundService, until_accepting};
+use super::listen_address::{ListenAddress, ListenAddresses};
 use super::stop::Stop;
 use super::{Prepared, admin_address};
 use crate::edge::front::{Connections, Front};
@@ -27,7 +27,7 @@ const MOST_STALE: usize = 4;
 
 /// A gate at its addresses.
 pub(super) struct Serving {
-    doors: Doors,
+    addresses: ListenAddresses,
     proxy: Listener,
     admin: Listener,
     connections: Connections,
@@ -41,7 +41,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Listens at both doors.
+    /// Listens at both addresses.
     ///
     /// # Errors
     ///
@@ -49,18 +49,18 @@ impl Serving {
     pub(super) fn open(
         settings: &Settings,
         prepared: Prepared,
-        mut doors: Doors,
+        mut addresses: ListenAddresses,
         fds: Fds,
     ) -> anyhow::Result<Serving> {
         let proxy = prepared.proxy.clone();
         let fds: ListenFds = Arc::new(fds.into());
-        doors.open(&fds)?;
+        addresses.open(&fds)?;
         let admin = Listener::default();
         let close_admin = Arc::new(watch::Sender::new(false));
         let router = prepared.router.clone();
         let listeners = (proxy.clone(), admin.clone());
         let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
-        let (server, connections) = proxy_server(settings, prepared, &doors.proxy, fds.clone());
+        let (server, connections) = proxy_server(settings, prepared, &addresses.proxy, fds.clone());
         let phases = server.watch_execution_phase();
         let (ending, ended) = oneshot::channel();
         // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
@@ -68,7 +68,7 @@ impl Serving {
             server.run(RunArgs { shutdown_signal: Box::new(stop) });
             let _ = ending.send(());
         });
-        Ok(Serving { doors, proxy, admin, connections, phases, ended, fds, router, close_admin })
+        Ok(Serving { addresses, proxy, admin, connections, phases, ended, fds, router, close_admin })
     }
 
     /// Serves until a signal stops the gate, and drains. Calls `listening` once both addresses have accepted a connection.
@@ -81,12 +81,12 @@ impl Serving {
         settings: &Settings,
         listening: impl FnOnce(),
     ) -> anyhow::Result<()> {
-        let (proxy, admin) = (self.doors.proxy.target(), self.doors.admin.target());
-        knock(&proxy, &self.proxy).await?;
+        let (proxy, admin) = (self.addresses.proxy.target(), self.addresses.admin.target());
+        until_accepting(&proxy, &self.proxy).await?;
         // Only now: at a hand-over both gates accept at the admin address, and neither may say that it is not ready.
         let stop = self.close_admin.subscribe();
-        admin_address::serve(&self.doors.admin, &self.fds, self.router.clone(), &self.admin, stop);
-        knock(&admin, &self.admin).await?;
+        admin_address::serve(&self.addresses.admin, &self.fds, self.router.clone(), &self.admin, stop);
+        until_accepting(&admin, &self.admin).await?;
         let tls = settings.tls.certificate_file.is_some();
         tracing::info!(address = %proxy, %admin, tls, "the gate listens");
         listening();
@@ -99,8 +99,8 @@ impl Serving {
                     Err(RecvError::Closed) => return self.ended.await.context("the proxy has crashed"),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                 },
-                () = self.proxy.gone() => anyhow::bail!(closed(self.doors.proxy.address())),
-                () = self.admin.gone() => anyhow::bail!(closed(self.doors.admin.address())),
+                () = self.proxy.gone() => anyhow::bail!(closed(self.addresses.proxy.address())),
+                () = self.admin.gone() => anyhow::bail!(closed(self.addresses.admin.address())),
             }
         }
         if timeout(settings.listen.drain_ms.duration(), self.connections.none_left()).await.is_err() {
@@ -117,11 +117,11 @@ fn closed(address: &str) -> String {
     )
 }
 
-/// pingora with the proxy in it, which listens at its door.
+/// pingora with the proxy in it, which listens at its address.
 fn proxy_server(
     settings: &Settings,
     prepared: Prepared,
-    door: &Door,
+    address: &ListenAddress,
     fds: ListenFds,
 ) -> (Server, Connections) {
     let Prepared { gate, upstreams, certificates, proxy: listener, .. } = prepared;
@@ -146,8 +146,8 @@ fn proxy_server(
     let front = Front::new(proxy, policy, settings, acceptor, listener.clone());
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
-    service.add_listener(door.listener());
+    service.add_listener(address.listener());
     service.threads = Some(listen.threads.0);
-    server.add_service(Doorway { service, fds, listener });
+    server.add_service(BoundService { service, fds, listener });
     (server, connections)
 }

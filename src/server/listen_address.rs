@@ -29,7 +29,7 @@ const CONNECTING: Duration = Duration::from_secs(2);
 
 /// Why a gate cannot listen.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DoorError {
+pub(super) enum ListenError {
     #[error(
         "`{address}` is in use{by}: {setting} cannot listen there. Stop that process or set {setting} to another \
          address (to replace a running gate, use `serve --upgrade`)"
@@ -56,7 +56,7 @@ enum Held {
 
 /// One address.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ListenAddress {
     setting: &'static str,
     /// Resolved: what the table knows it by, and the same for every spelling of an address.
     address: String,
@@ -65,21 +65,21 @@ pub(super) struct Door {
 }
 
 /// Both of them.
-pub(super) struct Doors {
-    pub(super) proxy: Door,
-    pub(super) admin: Door,
+pub(super) struct ListenAddresses {
+    pub(super) proxy: ListenAddress,
+    pub(super) admin: ListenAddress,
 }
 
-impl Doors {
+impl ListenAddresses {
     /// Looks at both addresses and takes those that are free.
     ///
     /// # Errors
     ///
     /// An address cannot be one of this machine's.
-    pub(super) fn look(listen: &Listen) -> Result<Doors, DoorError> {
-        Ok(Doors {
-            proxy: Door::look("[listen] proxy", &listen.proxy)?,
-            admin: Door::look("[listen] admin", &listen.admin)?,
+    pub(super) fn look(listen: &Listen) -> Result<ListenAddresses, ListenError> {
+        Ok(ListenAddresses {
+            proxy: ListenAddress::look("[listen] proxy", &listen.proxy)?,
+            admin: ListenAddress::look("[listen] admin", &listen.admin)?,
         })
     }
 
@@ -88,11 +88,11 @@ impl Doors {
     /// # Errors
     ///
     /// One of them cannot be had.
-    pub(super) fn take(listen: &Listen) -> Result<Doors, DoorError> {
-        let doors = Doors::look(listen)?;
-        doors.proxy.is_had()?;
-        doors.admin.is_had()?;
-        Ok(doors)
+    pub(super) fn take(listen: &Listen) -> Result<ListenAddresses, ListenError> {
+        let addresses = ListenAddresses::look(listen)?;
+        addresses.proxy.is_free()?;
+        addresses.admin.is_free()?;
+        Ok(addresses)
     }
 
     /// Takes what another gate has handed over, and closes what of it has no use here.
@@ -100,12 +100,12 @@ impl Doors {
     /// # Errors
     ///
     /// An address is taken, and its socket is not among those that were handed over.
-    pub(super) fn inherit(mut self, fds: &mut Fds) -> Result<Doors, DoorError> {
-        for door in [&mut self.proxy, &mut self.admin] {
-            if fds.get(&door.address).is_some() {
-                door.held = Held::Inherited;
+    pub(super) fn inherit(mut self, fds: &mut Fds) -> Result<ListenAddresses, ListenError> {
+        for address in [&mut self.proxy, &mut self.admin] {
+            if fds.get(&address.address).is_some() {
+                address.held = Held::Inherited;
             }
-            door.is_had()?;
+            address.is_free()?;
         }
         fds.close_unclaimed(&[self.proxy.address.clone(), self.admin.address.clone()].into());
         Ok(self)
@@ -116,17 +116,17 @@ impl Doors {
     /// # Errors
     ///
     /// Somebody else was faster.
-    pub(super) fn open(&mut self, fds: &ListenFds) -> Result<(), DoorError> {
+    pub(super) fn open(&mut self, fds: &ListenFds) -> Result<(), ListenError> {
         let mut fds = fds.lock();
         self.proxy.open(&mut fds)?;
         self.admin.open(&mut fds)
     }
 }
 
-impl Door {
-    fn look(setting: &'static str, address: &Address) -> Result<Door, DoorError> {
+impl ListenAddress {
+    fn look(setting: &'static str, address: &Address) -> Result<ListenAddress, ListenError> {
         let unusable = |error| unusable(setting, address.to_string(), error);
-        let door = |address: String, is_unix, held| Door { setting, address, is_unix, held };
+        let found = |address: String, is_unix, held| ListenAddress { setting, address, is_unix, held };
         match address {
             Address::Tcp(name) => {
                 let mut resolved = resolve(name).map_err(unusable)?;
@@ -141,28 +141,28 @@ impl Door {
                     }
                     Err(error) => return Err(unusable(error)),
                 };
-                Ok(door(resolved.to_string(), false, held))
+                Ok(found(resolved.to_string(), false, held))
             }
             Address::Unix(path) => {
                 let held = look_at_path(setting, path)?;
-                Ok(door(path.display().to_string(), true, held))
+                Ok(found(path.display().to_string(), true, held))
             }
         }
     }
 
-    fn is_had(&self) -> Result<(), DoorError> {
+    fn is_free(&self) -> Result<(), ListenError> {
         match &self.held {
             Held::Taken { by } => Err(self.taken(by.clone())),
             Held::Bound(_) | Held::FreePath(_) | Held::Inherited => Ok(()),
         }
     }
 
-    fn taken(&self, by: Option<String>) -> DoorError {
+    fn taken(&self, by: Option<String>) -> ListenError {
         let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-        DoorError::Taken { setting: self.setting, address: self.address.clone(), by }
+        ListenError::Taken { setting: self.setting, address: self.address.clone(), by }
     }
 
-    fn open(&mut self, fds: &mut Fds) -> Result<(), DoorError> {
+    fn open(&mut self, fds: &mut Fds) -> Result<(), ListenError> {
         let fd = match std::mem::replace(&mut self.held, Held::Inherited) {
             Held::Inherited => return Ok(()),
             Held::Taken { by } => return Err(self.taken(by)),
@@ -183,7 +183,7 @@ impl Door {
         Ok(())
     }
 
-    fn too_late(&self, error: io::Error) -> DoorError {
+    fn too_late(&self, error: io::Error) -> ListenError {
         if error.kind() == io::ErrorKind::AddrInUse {
             let by = self.address.parse().ok().and_then(occupant::of_address);
             return self.taken(by);
@@ -231,7 +231,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn look_at_path(setting: &'static str, path: &Path) -> Result<Held, DoorError> {
+fn look_at_path(setting: &'static str, path: &Path) -> Result<Held, ListenError> {
     let shown = path.display().to_string();
     let free = || Held::FreePath(path.to_owned());
     match std::fs::symlink_metadata(path) {
@@ -241,7 +241,7 @@ fn look_at_path(setting: &'static str, path: &Path) -> Result<Held, DoorError> {
             if has_folder { Ok(free()) } else { Err(unusable(setting, shown, error)) }
         }
         Err(error) => Err(unusable(setting, shown, error)),
-        Ok(file) if !file.file_type().is_socket() => Err(DoorError::NoSocket { setting, address: shown }),
+        Ok(file) if !file.file_type().is_socket() => Err(ListenError::NoSocket { setting, address: shown }),
         Ok(_) => match connect(path) {
             // A connection, or a queue that is full: somebody listens.
             Some(Ok(())) | None => Ok(Held::Taken { by: occupant::of_path(path) }),
@@ -273,7 +273,7 @@ fn listen_at(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
-fn unusable(setting: &'static str, address: String, error: io::Error) -> DoorError {
+fn unusable(setting: &'static str, address: String, error: io::Error) -> ListenError {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => {
             ". The gate's user lacks the right: a port below 1024 needs CAP_NET_BIND_SERVICE, a socket needs a \
@@ -283,7 +283,7 @@ fn unusable(setting: &'static str, address: String, error: io::Error) -> DoorErr
         io::ErrorKind::NotFound => ". Create the folder first, or use another path",
         _ => "",
     };
-    DoorError::Unusable { setting, address, error, hint }
+    ListenError::Unusable { setting, address, error, hint }
 }
 
 #[cfg(test)]
@@ -313,7 +313,8 @@ mod tests {
         ];
         for (proxy, admin, setting) in pairs {
             let listen = listen(&proxy, &admin);
-            let (mut first, mut second) = (Doors::take(&listen).unwrap(), Doors::take(&listen).unwrap());
+            let (mut first, mut second) =
+                (ListenAddresses::take(&listen).unwrap(), ListenAddresses::take(&listen).unwrap());
             let fds = table();
             first.open(&fds).unwrap();
             let told = second.open(&table()).unwrap_err().to_string();
@@ -328,10 +329,10 @@ mod tests {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = listen(&format!("127.0.0.1:{port}"), "127.0.0.1:0");
         let fds = table();
-        let mut first = Doors::take(&settings).unwrap();
+        let mut first = ListenAddresses::take(&settings).unwrap();
         first.open(&fds).unwrap();
         let other = listen(&format!("0x7f.1:{port}"), "127.0.0.1:0");
-        let next = Doors::look(&other).unwrap();
+        let next = ListenAddresses::look(&other).unwrap();
         assert!(matches!(next.proxy.held, Held::Taken { .. }));
         let next = next.inherit(&mut fds.lock()).unwrap();
         assert!(matches!(next.proxy.held, Held::Inherited));

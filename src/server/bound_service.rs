@@ -14,17 +14,17 @@ use crate::settings::Address;
 /// How long a listener that was opened may take until it has accepted a connection.
 const OPENING: Duration = Duration::from_secs(20);
 /// How often somebody knocks until then.
-const KNOCK: Duration = Duration::from_millis(50);
+const RETRY: Duration = Duration::from_millis(50);
 
 /// A service whose sockets are in the gate's own table, instead of in pingora's.
-pub(super) struct Doorway<S> {
+pub(super) struct BoundService<S> {
     pub(super) service: S,
     pub(super) fds: ListenFds,
     pub(super) listener: Listener,
 }
 
 #[async_trait]
-impl<S: Service + 'static> Service for Doorway<S> {
+impl<S: Service + 'static> Service for BoundService<S> {
     async fn start_service(
         &mut self,
         _fds: Option<ListenFds>,
@@ -49,7 +49,7 @@ impl<S: Service + 'static> Service for Doorway<S> {
 /// # Errors
 ///
 /// It never was.
-pub(super) async fn knock(address: &Address, listener: &Listener) -> anyhow::Result<()> {
+pub(super) async fn until_accepting(address: &Address, listener: &Listener) -> anyhow::Result<()> {
     let knocking = async {
         loop {
             // The listener knows whether it was accepted; the connection itself does not matter.
@@ -57,7 +57,7 @@ pub(super) async fn knock(address: &Address, listener: &Listener) -> anyhow::Res
                 Address::Tcp(address) => drop(TcpStream::connect(address).await),
                 Address::Unix(path) => drop(UnixStream::connect(path).await),
             }
-            sleep(KNOCK).await;
+            sleep(RETRY).await;
         }
     };
     let phase = tokio::select! {
