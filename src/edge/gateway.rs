@@ -359,6 +359,9 @@ impl ProxyHttp for Gateway {
         if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !may_switch {
             return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that was not requested");
         }
+        if let Some(Permitted { permit, .. }) = &context.permit {
+            self.gate.refusals.observe(permit, response.status.as_u16(), context.id);
+        }
         response.insert_header("x-request-id", context.id.to_string())?;
         if let Some(hsts) = self.hsts(session) {
             response.insert_header(HSTS, hsts)?;
