@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use policy::decision::Permit;
-use policy::ids::RequestId;
+use policy::ids::{MappingSha256, RequestId};
 use policy::method::Method;
 use serde::Serialize;
 use sha2::Sha256;
@@ -26,6 +26,10 @@ pub const HEADER: &str = "x-console-gate-assertion";
 pub const JWKS_PATH: &str = "/.well-known/console-gate/jwks.json";
 
 const ISSUER: &str = "console-gate";
+
+/// The most that the names of a caller's groups may take. A field of more than 8 KiB is refused by gunicorn and others, so
+/// that somebody in hundreds of groups would be locked out; no groups are claimed then.
+const GROUPS_BYTES: usize = 3_072;
 
 /// A key cannot sign.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,11 @@ struct Claims<'a> {
     route: &'a str,
     roles: Vec<&'a str>,
     rid: String,
+    /// What let the request in: Console's own checks step back for `v2` alone.
+    gate: &'static str,
+    cluster: &'a str,
+    mapping: &'a str,
+    groups: Vec<&'a str>,
 }
 
 impl AssertionSigner {
@@ -107,10 +116,12 @@ impl AssertionSigner {
         self.jwks.as_deref()
     }
 
-    /// The assertion for one permitted request. `path` is the path as it goes upstream, byte for byte.
+    /// The assertion for one request that was permitted under a mapping. `path` is the path as it goes upstream, byte for
+    /// byte.
     pub fn sign(
         &self,
         permit: &Permit,
+        mapping: &MappingSha256,
         method: Method,
         path: &str,
         request: RequestId,
@@ -131,6 +142,10 @@ impl AssertionSigner {
             route: permit.route().map_or("", |route| route),
             roles: permit.roles_used().iter().map(AsRef::as_ref).collect(),
             rid: request.to_string(),
+            gate: permit.let_in_by().word(),
+            cluster: permit.cluster().map_or("", |cluster| cluster),
+            mapping: mapping.as_str(),
+            groups: groups(permit),
         };
         // Serialising strings and numbers into memory cannot fail; an empty claim set would verify nowhere.
         let claims = serde_json::to_vec(&claims).unwrap_or_default();
@@ -149,6 +164,12 @@ impl AssertionSigner {
         URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
         token
     }
+}
+
+fn groups(permit: &Permit) -> Vec<&str> {
+    let groups: Vec<&str> = permit.groups().iter().map(AsRef::as_ref).collect();
+    let bytes: usize = groups.iter().map(|group| group.len() + 3).sum();
+    if bytes > GROUPS_BYTES { Vec::new() } else { groups }
 }
 
 fn signing_key(key: &NamedKey) -> Result<SigningKey, KeyError> {
@@ -177,7 +198,11 @@ mod tests {
     use crate::settings::secrets::Secret;
     use policy::decision::body::BodyFacts;
     use policy::decision::{Caller, Question, Target, decide};
+    use policy::identity::Principal;
+    use policy::ids::{AdminId, Epoch};
     use policy::mapping::{Mapping, Rollout};
+    use policy::rbac::Access;
+    use std::sync::Arc;
 
     fn permit() -> Permit {
         let file = "version = 1\nblueprints.b.routes.\"GET /x\" = { public = true }\n";
@@ -213,7 +238,8 @@ mod tests {
             AssertionSigner::new(AssertionAlgorithm::Hs256, &[key("k1", 32)], "console", 3_600).unwrap();
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         let id = crate::random::request_id();
-        let (header, claims, _) = parts(&signer.sign(&permit(), Method::Get, "/x", id, now));
+        let mapping = MappingSha256::new("ab12");
+        let (header, claims, _) = parts(&signer.sign(&permit(), &mapping, Method::Get, "/x", id, now));
         assert_eq!(header["alg"], "HS256");
         assert_eq!(header["kid"], "k1");
         assert_eq!(claims["iss"], "console-gate");
@@ -223,9 +249,37 @@ mod tests {
             (&"GET".into(), &"/x".into(), &"GET /x".into())
         );
         assert_eq!(claims["rid"], id.to_string());
+        assert_eq!(
+            (&claims["gate"], &claims["cluster"], &claims["mapping"], &claims["groups"]),
+            (&"public".into(), &"".into(), &"ab12".into(), &serde_json::json!([]))
+        );
         // However long the settings ask for: at most a minute.
         assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
         assert_eq!(signer.jwks(), None);
+    }
+
+    #[test]
+    fn groups_are_claimed_unless_they_would_not_fit_a_header_field() {
+        let file = "version = 1\nblueprints.b.routes.\"GET /x\" = { session = true }\n";
+        let mapping = Mapping::parse("t", file).unwrap();
+        let anna = Principal::Admin { id: AdminId::new("anna"), session: None };
+        let signer =
+            AssertionSigner::new(AssertionAlgorithm::Hs256, &[key("k1", 32)], "console", 30).unwrap();
+        for (count, claimed) in [(0, 0), (2, 2), (200, 200), (2_000, 0)] {
+            let groups = (0..count).map(|number| Arc::from(format!("group-{number}"))).collect();
+            let access = Access { groups, ..Access::nothing(Epoch(1)) };
+            let target = Target::Row(&mapping.rows()[0], &Rollout::LEGACY);
+            let caller = Caller::Known(&anna, &access);
+            let body = &BodyFacts::NotRead;
+            let question = Question { upgrade: false, target, caller, control: None, body };
+            let permit = decide(&question).outcome.expect("a session row");
+            let id = crate::random::request_id();
+            let token = signer.sign(&permit, mapping.sha256(), Method::Get, "/x", id, Utc::now());
+            let (_, claims, _) = parts(&token);
+            assert_eq!(claims["groups"].as_array().map(Vec::len), Some(claimed));
+            assert_eq!(claims["gate"], "session");
+            assert!(token.len() < 8_000, "{}", token.len());
+        }
     }
 
     #[test]
@@ -236,7 +290,14 @@ mod tests {
         assert_eq!(set["keys"][1]["kid"], "old");
         let public = URL_SAFE_NO_PAD.decode(set["keys"][0]["x"].as_str().unwrap()).unwrap();
         let public = VerifyingKey::from_bytes(public.as_slice().try_into().unwrap()).unwrap();
-        let token = signer.sign(&permit(), Method::Get, "/x", crate::random::request_id(), Utc::now());
+        let token = signer.sign(
+            &permit(),
+            &MappingSha256::new("m"),
+            Method::Get,
+            "/x",
+            crate::random::request_id(),
+            Utc::now(),
+        );
         let signed = token.rsplit_once('.').unwrap().0;
         let signature = Signature::from_slice(&parts(&token).2).unwrap();
         public.verify(signed.as_bytes(), &signature).unwrap();

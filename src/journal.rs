@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What requests report besides, drift and the decision log, is added up in memory ([`tally`]) and written behind the
-//! answers.
+//! answers; so are Console's own refusals of what the gate let in ([`refusals`]).
 
 mod backlog;
 mod bringing;
@@ -21,6 +21,7 @@ pub mod erasure;
 pub mod key_file;
 pub mod kms;
 pub mod orphans;
+pub mod refusals;
 pub mod spool;
 pub mod tally;
 pub mod writer;

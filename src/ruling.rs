@@ -30,6 +30,7 @@ use crate::freshness::AccessResolver;
 use crate::journal::AuditWriter;
 use crate::journal::decision_log::DecisionLog;
 use crate::journal::drift::DriftReporter;
+use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::tally::Progress;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
@@ -42,6 +43,8 @@ pub struct Gate {
     pub drift: DriftReporter,
     /// `None` where the settings keep none.
     pub decisions: Option<DecisionLog>,
+    /// What Console refuses of what the gate lets in.
+    pub refusals: UpstreamRefusals,
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: CookieVerifier,

@@ -39,6 +39,7 @@ use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::erasure;
+use crate::journal::refusals::UpstreamRefusals;
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options};
 use crate::settings::secrets::Secrets;
@@ -111,6 +112,7 @@ async fn finish(gate: &Gate, settings: &Settings) {
     if let Some(decisions) = &gate.decisions {
         decisions.finish(patience).await;
     }
+    gate.refusals.finish(patience).await;
     gate.audit.finish(settings.audit.timeout_ms.duration()).await;
 }
 
@@ -180,6 +182,12 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
             .await
             .context("the gate's mark for drift")?,
         decisions: decision_log(settings, &store, &clock, &instance).await?,
+        refusals: UpstreamRefusals::start(
+            store.clone(),
+            clock.clone(),
+            settings.upstream.own_refusals.clone(),
+            settings.decisions.days,
+        ),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: cookie_verifier(settings, secrets)?,
         assertions: AssertionSigner::new(

@@ -139,6 +139,8 @@ pub struct Upstream {
     pub health_interval_ms: Millis,
     /// How often a server's name is resolved again.
     pub resolve_interval_ms: Millis,
+    /// Routes, as the mapping writes them, whose views answer 401 or 403 by themselves to callers who have the role.
+    pub own_refusals: Vec<String>,
 }
 
 impl Default for Upstream {
@@ -155,6 +157,7 @@ impl Default for Upstream {
             health_path: "/healthz".into(),
             health_interval_ms: Millis(2_000),
             resolve_interval_ms: Millis(30_000),
+            own_refusals: Vec::new(),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod mappings;
 pub mod migrations;
 pub mod people;
 mod postgres;
+pub mod refusals;
 pub mod retention;
 pub mod running;
 pub mod signoffs;

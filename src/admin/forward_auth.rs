@@ -12,7 +12,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
-use policy::decision::Permit;
 use policy::decision::body::BodyError;
 use policy::firewall::{Request, inspect};
 use policy::ids::RequestId;
@@ -22,7 +21,7 @@ use super::AdminState;
 use crate::assertion;
 use crate::ruling::Gate;
 use crate::ruling::client::client_address;
-use crate::ruling::request::{BodySource, Incoming};
+use crate::ruling::request::{BodySource, Incoming, Permitted};
 use crate::ruling::response::Response as Ruled;
 
 /// Which proxy asks, by the fields that it sends.
@@ -132,15 +131,16 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
     let client = client_address(None, request.forwarded_for(), hops);
     let incoming = Incoming { request, id, client, is_probe: false, upgrade };
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
-        Ok(permit) => permitted(gate, &permit, request, id),
+        Ok(allowed) => permitted(gate, &allowed, request, id),
         Err(response) => response,
     };
     if front == Front::Nginx { for_nginx(answer) } else { answer }
 }
 
-fn permitted(gate: &Gate, permit: &Permit, request: &Request, id: RequestId) -> Ruled {
+fn permitted(gate: &Gate, allowed: &Permitted, request: &Request, id: RequestId) -> Ruled {
     let (method, path) = (request.method(), request.target().path_raw());
-    let assertion = gate.assertions.sign(permit, method, path, id, gate.clock.now());
+    let assertion =
+        gate.assertions.sign(&allowed.permit, &allowed.mapping, method, path, id, gate.clock.now());
     Ruled {
         outcome: "forwarded",
         status: 200,

@@ -77,6 +77,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "how long the mapping file has kept changing; it is not activated meanwhile"
     );
     describe_gauge!("gate_mapping_pinned", "1 while a rollback is in force here instead of the file");
+    describe_counter!(
+        "gate_upstream_refusals_total",
+        "answers of 401 and 403 that Console gave to requests which the gate had let in, by route, status and what let \
+         them in"
+    );
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
     describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by outcome");

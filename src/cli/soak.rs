@@ -13,7 +13,8 @@ use crate::facts::{self, GateRuns};
 /// Report whether a cluster in shadow is ready for V2
 ///
 /// Shows days in shadow, hours without unexplained drift, and the requests and admins that both gates decided, compared
-/// with the `[soak]` thresholds of the running mapping; and whether evidence was lost. Exits 1 if a cluster is not
+/// with the `[soak]` thresholds of the running mapping; whether evidence was lost; and whether Console refused what V2
+/// allowed. Exits 1 if a cluster is not
 /// ready or the gates run different mappings, so that CI can block a promotion.
 #[derive(Debug, Args)]
 pub(super) struct Soak {
@@ -54,7 +55,7 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Ended> {
         }
         let is_ready = states.iter().all(|state| match state.verdict {
             Readiness::Ready | Readiness::Enforced => true,
-            Readiness::NotReady => false,
+            Readiness::NotReady | Readiness::Refused => false,
             // Nobody wants to promote it, unless it was asked about.
             Readiness::Legacy => command.clusters.is_empty(),
         });

@@ -13,7 +13,6 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use policy::decision::Permit;
 use policy::firewall::{Framing, Http2Start, Refusal, Request, inspect_fields};
 use policy::ids::RequestId;
 
@@ -24,7 +23,7 @@ use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme};
 use crate::ruling::message::Form;
 use crate::ruling::probing::Probed;
-use crate::ruling::request::Incoming;
+use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
 use body::{HeldBody, is_too_slow, swallow_body};
 
@@ -54,7 +53,7 @@ pub struct Context {
     request: Option<Box<Request>>,
     peer: Option<IpAddr>,
     /// Without it there is no upstream call.
-    permit: Option<Permit>,
+    permit: Option<Permitted>,
     /// Bytes of body that came so far, and since when.
     body_bytes: u64,
     body_began: Option<Instant>,
@@ -170,7 +169,7 @@ impl Gateway {
         histogram!("gate_decision_seconds").record(context.started.elapsed());
         context.request = Some(request);
         match outcome {
-            Ok(permit) if is_probe => {
+            Ok(Permitted { permit, .. }) if is_probe => {
                 self.finish(session, context, &self.gate.probe_passed(&permit, context.id)).await
             }
             Ok(permit) => {
@@ -268,7 +267,7 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let (Some(permit), Some(request)) = (&context.permit, &context.request) else {
+        let (Some(Permitted { permit, mapping }), Some(request)) = (&context.permit, &context.request) else {
             return Error::e_explain(ErrorType::HTTPStatus(500), "an upstream call without a permit");
         };
         let target = request.target();
@@ -303,6 +302,7 @@ impl ProxyHttp for Gateway {
         upstream.insert_header("x-request-id", context.id.to_string())?;
         let assertion = self.gate.assertions.sign(
             permit,
+            mapping,
             request.method(),
             target.path_raw(),
             context.id,
@@ -355,9 +355,12 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         // A tunnel that the row does not allow, or that nobody asked for, would carry requests past every decision.
         let may_switch = context.request.as_ref().is_some_and(|request| request.upgrade())
-            && context.permit.as_ref().is_some_and(Permit::upgrade);
+            && context.permit.as_ref().is_some_and(|permitted| permitted.permit.upgrade());
         if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !may_switch {
             return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that was not requested");
+        }
+        if let Some(Permitted { permit, .. }) = &context.permit {
+            self.gate.refusals.observe(permit, response.status.as_u16(), context.id);
         }
         response.insert_header("x-request-id", context.id.to_string())?;
         if let Some(hsts) = self.hsts(session) {
@@ -469,7 +472,7 @@ impl ProxyHttp for Gateway {
         histogram!("gate_request_seconds").record(context.started.elapsed());
         if tracing::enabled!(tracing::Level::DEBUG) {
             let status = session.response_written().map_or(0, |response| response.status.as_u16());
-            let route = context.permit.as_ref().and_then(|permit| permit.route().map(ToString::to_string));
+            let route = context.permit.as_ref().and_then(|one| one.permit.route().map(ToString::to_string));
             tracing::debug!(outcome = context.outcome, status, route, request_id = %context.id, "request");
         }
     }

@@ -8,8 +8,9 @@ use policy::ids::MappingSha256;
 use policy::mapping::{Mapping, Rollout};
 use workbench::drift::Situation;
 use workbench::soak::gaps::phrases;
+use workbench::soak::refusals::time_held;
 use workbench::soak::{
-    Activation, ClusterState, Evidence, Flag, Gap, Lost, Use, is_in_shadow, shadow_since, states,
+    Activation, ClusterState, Evidence, Flag, Gap, Lost, Refusals, Use, is_in_shadow, shadow_since, states,
 };
 
 use super::{WorkbenchError, drift};
@@ -61,6 +62,7 @@ pub async fn soak(
         disagreements: &drift.disagreements,
         overflow: &drift.overflow,
         gaps: &gaps,
+        refusals: &refusals(store, mapping, now).await?,
         uses: &uses,
         people: &registry.people,
         now,
@@ -107,6 +109,28 @@ async fn gaps(store: &SharedStore, since: DateTime<Utc>, now: DateTime<Utc>) -> 
     }
     gaps.extend(silent.into_values());
     Ok(gaps)
+}
+
+/// What Console refused of late, for as long as that may hold a cluster.
+async fn refusals(
+    store: &SharedStore,
+    mapping: &Mapping,
+    now: DateTime<Utc>,
+) -> Result<Vec<Refusals>, StoreError> {
+    let held = |cluster: &Arc<str>| time_held(&mapping.soak_terms(cluster));
+    let Some(longest) = mapping.clusters().keys().map(held).max() else { return Ok(Vec::new()) };
+    let stored = store.refusals(now - longest).await?;
+    Ok(stored
+        .into_iter()
+        .map(|row| Refusals {
+            cluster: row.cluster,
+            route: row.route,
+            gate: row.gate,
+            status: u16::try_from(row.status).unwrap_or(403),
+            count: row.count.unsigned_abs(),
+            last_seen_at_utc: row.last_seen_at_utc,
+        })
+        .collect())
 }
 
 fn recorded(row: StoredGap) -> Gap {

@@ -13,7 +13,7 @@ use policy::decision::{
 use policy::firewall::{Framing, Refusal, Request};
 use policy::identity::machine_token::presented;
 use policy::identity::{Principal, Subject};
-use policy::ids::{AdminId, MachineTokenId, RequestId, SessionId};
+use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
 use policy::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::{Access, Standing};
 use tokio::time::{Instant, timeout_at};
@@ -44,6 +44,12 @@ pub struct Incoming<'a> {
     pub upgrade: bool,
 }
 
+/// A request that goes upstream, and the mapping under which it does.
+pub struct Permitted {
+    pub permit: Permit,
+    pub mapping: MappingSha256,
+}
+
 /// A decision or its audit row could not be had: 503. Never an allow, never an unaudited 403.
 #[derive(Debug, thiserror::Error)]
 enum Unavailable {
@@ -70,17 +76,18 @@ impl Gate {
         &self,
         incoming: &Incoming<'_>,
         body: &mut dyn BodySource,
-    ) -> Result<Permit, Response> {
+    ) -> Result<Permitted, Response> {
         let mapping = self.mappings.running();
         let (request, id) = (incoming.request, incoming.id);
         match self.decide(&mapping, incoming, body).await {
-            Ok(outcome) => outcome.map_err(|rejection| {
+            Ok(Ok(permit)) => Ok(Permitted { permit, mapping: mapping.sha256().clone() }),
+            Ok(Err(rejection)) => {
                 if rejection == Rejection::Upgrade {
                     counter!("gate_refusals_total", "reason" => Refusal::Upgrade.word()).increment(1);
                     tracing::info!(reason = Refusal::Upgrade.word(), request_id = %id, "a request was refused");
                 }
-                Response::to_rejection(&rejection, request, id, &self.options.login_path)
-            }),
+                Err(Response::to_rejection(&rejection, request, id, &self.options.login_path))
+            }
             Err(error) => {
                 // A flood of tokens that nobody has must not fill the log as well; they are counted.
                 if !matches!(error, Unavailable::Access(AccessError::Crowded)) {

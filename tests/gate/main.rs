@@ -43,5 +43,6 @@ mod schema;
 mod silence;
 mod soak;
 mod streams;
+mod upstream_refusals;
 mod upstreams;
 mod verify;

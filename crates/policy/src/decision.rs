@@ -113,11 +113,52 @@ pub const fn outcome_word(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// What let a request in: one of the two gates, or a row that asks neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetInBy {
+    V2,
+    /// In shadow mode too: V2 only compares there.
+    Legacy,
+    Public,
+    Session,
+    Machine,
+    Upstream,
+    /// No row covers the path, and the mapping forwards such.
+    Unmapped,
+}
+
+impl LetInBy {
+    /// The stable word, as assertions name it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            LetInBy::V2 => "v2",
+            LetInBy::Legacy => "legacy",
+            LetInBy::Public => "public",
+            LetInBy::Session => "session",
+            LetInBy::Machine => "machine",
+            LetInBy::Upstream => "upstream",
+            LetInBy::Unmapped => "unmapped",
+        }
+    }
+}
+
+impl From<GateInForce> for LetInBy {
+    fn from(gate: GateInForce) -> LetInBy {
+        match gate {
+            GateInForce::V2 => LetInBy::V2,
+            GateInForce::Legacy(_) | GateInForce::Shadow => LetInBy::Legacy,
+        }
+    }
+}
+
 /// Leave to go upstream. Only [`decide`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     route: Option<Arc<str>>,
+    cluster: Option<Arc<str>>,
+    let_in_by: LetInBy,
     principal: Option<Principal>,
+    groups: Vec<Arc<str>>,
     roles_used: Vec<Arc<str>>,
     upgrade: bool,
 }
@@ -126,6 +167,21 @@ impl Permit {
     /// The row that let the request in; `None` for an unmapped path under `unmapped = "forward"`.
     pub fn route(&self) -> Option<&Arc<str>> {
         self.route.as_ref()
+    }
+
+    /// The cluster of that row.
+    pub fn cluster(&self) -> Option<&Arc<str>> {
+        self.cluster.as_ref()
+    }
+
+    /// What let the request in.
+    pub fn let_in_by(&self) -> LetInBy {
+        self.let_in_by
+    }
+
+    /// The groups of who was let in.
+    pub fn groups(&self) -> &[Arc<str>] {
+        &self.groups
     }
 
     /// Who was let in; `None` where nobody needed to be known.
@@ -238,12 +294,9 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
 pub fn decide(question: &Question<'_>) -> Verdict {
     let verdict = match question.target {
         Target::Row(row, rollout) => decide_row(row, rollout, question),
-        Target::Unmapped(Unmapped::Forward) => settled(Ok(Permit {
-            route: None,
-            principal: principal_of(question.caller),
-            roles_used: Vec::new(),
-            upgrade: false,
-        })),
+        Target::Unmapped(Unmapped::Forward) => {
+            settled(Ok(permit(None, LetInBy::Unmapped, question.caller, Vec::new())))
+        }
         Target::Unmapped(Unmapped::Deny) => settled(Err(match question.caller {
             Caller::Known(principal, _) => Rejection::Denied(Denial {
                 principal: principal.clone(),
@@ -273,11 +326,12 @@ fn with_upgrade(verdict: Verdict, question: &Question<'_>) -> Verdict {
 fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict {
     match (&row.kind, question.caller) {
         (RowKind::Gone, _) => settled(Err(Rejection::Gone)),
-        (RowKind::Public | RowKind::Upstream, caller) => allow(row, principal_of(caller), Vec::new()),
-        (RowKind::Machine, Caller::Presented) => allow(row, None, Vec::new()),
+        (RowKind::Public, caller) => allow(row, LetInBy::Public, caller),
+        (RowKind::Upstream, caller) => allow(row, LetInBy::Upstream, caller),
+        (RowKind::Machine, caller @ Caller::Presented) => allow(row, LetInBy::Machine, caller),
         (RowKind::Machine, _) => settled(Err(Rejection::Unauthorized)),
-        (RowKind::Session, Caller::Known(principal @ Principal::Admin { .. }, _)) => {
-            allow(row, Some(principal.clone()), Vec::new())
+        (RowKind::Session, caller @ Caller::Known(Principal::Admin { .. }, _)) => {
+            allow(row, LetInBy::Session, caller)
         }
         (RowKind::Gated { legacy, v2, machine }, Caller::Known(principal, access)) => {
             if matches!(principal, Principal::Machine { .. }) && !machine {
@@ -289,7 +343,7 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict 
             };
             let mode = rollout.mode_for(principal.id(), &access.groups);
             let gate = gate_in_force(v2, mode, control);
-            decide_gated(row, legacy.as_ref(), v2, gate, principal, access, question.body)
+            decide_gated(row, legacy.as_ref(), v2, gate, (principal, access), question.body)
         }
         (RowKind::Session | RowKind::Gated { .. }, _) => settled(Err(challenge(row))),
     }
@@ -300,8 +354,7 @@ fn decide_gated(
     legacy: Option<&BTreeSet<LegacyRole>>,
     v2: &V2Gate,
     gate: GateInForce,
-    principal: &Principal,
-    access: &Access,
+    (principal, access): (&Principal, &Access),
     body: &BodyFacts,
 ) -> Verdict {
     let (enforced, drift) = match gate {
@@ -314,7 +367,7 @@ fn decide_gated(
         }
     };
     let outcome = match enforced {
-        Ok(roles_used) => Ok(permit(row, Some(principal.clone()), roles_used)),
+        Ok(roles_used) => Ok(permit(Some(row), gate.into(), Caller::Known(principal, access), roles_used)),
         Err(lack) => Err(Rejection::Denied(Denial { principal: principal.clone(), lack })),
     };
     Verdict { outcome, gate: Some(gate), drift }
@@ -383,19 +436,26 @@ fn challenge(row: &Row) -> Rejection {
     }
 }
 
-fn principal_of(caller: Caller<'_>) -> Option<Principal> {
-    match caller {
-        Caller::Known(principal, _) => Some(principal.clone()),
-        Caller::Nobody | Caller::Presented => None,
+fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used: Vec<Arc<str>>) -> Permit {
+    let (principal, groups) = match caller {
+        Caller::Known(principal, access) => {
+            (Some(principal.clone()), access.groups.iter().cloned().collect())
+        }
+        Caller::Nobody | Caller::Presented => (None, Vec::new()),
+    };
+    Permit {
+        route: row.map(|row| row.route.clone()),
+        cluster: row.and_then(|row| row.cluster.clone()),
+        let_in_by,
+        principal,
+        groups,
+        roles_used,
+        upgrade: false,
     }
 }
 
-fn permit(row: &Row, principal: Option<Principal>, roles_used: Vec<Arc<str>>) -> Permit {
-    Permit { route: Some(row.route.clone()), principal, roles_used, upgrade: false }
-}
-
-fn allow(row: &Row, principal: Option<Principal>, roles_used: Vec<Arc<str>>) -> Verdict {
-    settled(Ok(permit(row, principal, roles_used)))
+fn allow(row: &Row, let_in_by: LetInBy, caller: Caller<'_>) -> Verdict {
+    settled(Ok(permit(Some(row), let_in_by, caller, Vec::new())))
 }
 
 fn settled(outcome: Outcome) -> Verdict {

@@ -2,6 +2,7 @@
 //! soak gate"). The thresholds are the running mapping's own: a change that promotes a cluster cannot lower them first.
 
 pub mod gaps;
+pub mod refusals;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use policy::rbac::census::{CallerKind, Person};
 use serde::Serialize;
 
 pub use self::gaps::{Gap, Lost};
+pub use self::refusals::Refusals;
 use crate::drift::Disagreement;
 
 /// A mapping that took effect.
@@ -65,6 +67,8 @@ pub struct Evidence<'e> {
     pub overflow: &'e [Overflow],
     /// Of what is known, what is missing.
     pub gaps: &'e [Gap],
+    /// Of those that Console gave of late, whatever had let the requests in.
+    pub refusals: &'e [Refusals],
     /// For each cluster, since it has been in shadow.
     pub uses: &'e BTreeMap<Arc<str>, Vec<Use>>,
     pub people: &'e [Person],
@@ -82,6 +86,8 @@ pub enum Readiness {
     Legacy,
     /// V2 decides already, for everybody.
     Enforced,
+    /// V2 decides for everybody, and Console refuses what it allows.
+    Refused,
 }
 
 impl Readiness {
@@ -92,6 +98,7 @@ impl Readiness {
             Readiness::NotReady => "not ready",
             Readiness::Legacy => "not in shadow",
             Readiness::Enforced => "enforced",
+            Readiness::Refused => "refused by Console",
         }
     }
 }
@@ -108,6 +115,8 @@ pub struct ClusterState {
     pub terms: SoakTerms,
     /// `None` where the cluster is not in shadow.
     pub shadow: Option<Shadow>,
+    /// Answers of 401 and 403 that Console gave of late to requests which the gate had let in, the most frequent first.
+    pub refusals: Vec<Refusals>,
 }
 
 /// What was seen since a cluster has been in shadow.
@@ -172,14 +181,20 @@ fn state(evidence: &Evidence<'_>, cluster: &Arc<str>, rollout: &Rollout) -> Clus
     let terms = evidence.mapping.soak_terms(cluster);
     let since = evidence.shadow_since.get(cluster).copied().filter(|_| is_in_shadow(rollout));
     let shadow = since.map(|since| shadow(evidence, cluster, rollout, &terms, since));
-    let missing = match (&shadow, rollout.mode) {
+    let refusals = refusals::of_late(evidence.refusals, cluster, &terms, evidence.now);
+    let refused = refusals::phrase(&refusals, &terms);
+    let mut missing = match (&shadow, rollout.mode) {
         (Some(shadow), _) => missing(shadow, &terms),
         (None, ClusterMode::Legacy) => vec!["the cluster is in legacy mode".to_owned()],
         (None, _) if evidence.flag == Flag::Off => vec!["FLAG_RBAC_V2 is off".to_owned()],
         (None, ClusterMode::V2) if rollout.cohort.is_none() => Vec::new(),
         (None, _) => vec!["no gate has activated the cluster in shadow".to_owned()],
     };
+    let is_enforced = missing.is_empty() && shadow.is_none();
+    let is_refused = refused.is_some();
+    missing.extend(refused);
     let verdict = match (missing.is_empty(), &shadow) {
+        _ if is_enforced && is_refused => Readiness::Refused,
         (false, _) if !is_in_shadow(rollout) => Readiness::Legacy,
         (false, _) => Readiness::NotReady,
         (true, Some(_)) => Readiness::Ready,
@@ -192,6 +207,7 @@ fn state(evidence: &Evidence<'_>, cluster: &Arc<str>, rollout: &Rollout) -> Clus
         missing,
         terms,
         shadow,
+        refusals,
     }
 }
 

@@ -42,7 +42,7 @@ pub fn assertion(data: &[u8]) -> bool {
     let permit = permit(&id, &session);
     let request = console_gate::random::request_id();
     let moment = DateTime::from_timestamp(issued, 0).expect("32 bits of seconds are in range");
-    let token = SIGNER.sign(&permit, method, &path, request, moment);
+    let token = SIGNER.sign(&permit, ROW.sha256(), method, &path, request, moment);
 
     // The token goes into a header field.
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -55,6 +55,7 @@ pub fn assertion(data: &[u8]) -> bool {
         "iss": "console-gate", "aud": "console", "sub": id, "sid": session, "kind": "admin",
         "iat": issued, "exp": issued + 30, "method": method.as_str(), "path": path,
         "route": "* /*", "roles": [], "rid": request.to_string(),
+        "gate": "session", "cluster": "", "mapping": ROW.sha256().as_str(), "groups": [],
     });
     assert_eq!(parsed(claims), expected);
     // One more bit, one claim changed: the signature is that of nothing else.

@@ -119,6 +119,36 @@ fn each_gate_asks_for_its_own_role() {
     }
 }
 
+/// What Console's own checks step back for: V2, and nothing else.
+#[test]
+fn a_permit_says_what_let_the_request_in() {
+    let groups = || [Arc::from("g"), Arc::from("h")].into();
+    let both = Access { groups: groups(), ..access(&[LegacyRole::Ops], &["r"], &[]) };
+    let table = [
+        ("GET /l", "legacy", Some("L")),
+        ("GET /s", "legacy", Some("S")),
+        ("GET /v", "v2", Some("V")),
+        ("GET /open", "legacy", Some("V")),
+        ("GET /public", "public", Some("V")),
+        ("GET /session", "session", Some("V")),
+        ("GET /upstream", "upstream", Some("V")),
+    ];
+    for (route, word, cluster) in table {
+        let permit = Case::new(route, both.clone()).verdict().outcome.expect(route);
+        assert_eq!(
+            (permit.let_in_by().word(), permit.cluster().map(|name| &**name)),
+            (word, cluster),
+            "{route}"
+        );
+        assert_eq!(permit.groups().iter().cloned().collect::<BTreeSet<_>>(), groups());
+    }
+    let mut off = Case::new("GET /v", both.clone());
+    off.control.rbac_v2 = false;
+    assert_eq!(off.verdict().outcome.expect("the role").let_in_by(), LetInBy::Legacy);
+    off.control = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: false };
+    assert_eq!(off.verdict().outcome.expect("the role").let_in_by(), LetInBy::Legacy);
+}
+
 /// V2 for the cohort; shadow, with its drift, for everybody else.
 #[test]
 fn a_cohort_is_decided_by_v2_and_the_rest_is_in_shadow() {

@@ -69,6 +69,7 @@ struct Known {
     disagreements: Vec<Disagreement>,
     overflow: Vec<Overflow>,
     gaps: Vec<Gap>,
+    refusals: Vec<Refusals>,
     uses: Vec<Use>,
     people: Vec<Person>,
 }
@@ -80,6 +81,7 @@ fn ready() -> Known {
         disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Stands))],
         overflow: Vec::new(),
         gaps: Vec::new(),
+        refusals: Vec::new(),
         uses: vec![
             uses("GET /a", Some("anna"), 49),
             uses("GET /a", Some("ben"), 50),
@@ -107,11 +109,61 @@ fn state_of(cluster: &str, known: &Known) -> ClusterState {
         disagreements: &known.disagreements,
         overflow: &known.overflow,
         gaps: &known.gaps,
+        refusals: &known.refusals,
         uses: &uses,
         people: &known.people,
         now: now(),
     });
     states.into_iter().find(|state| state.cluster == cluster).expect("a cluster of the mapping")
+}
+
+fn refusals(cluster: &str, route: &str, gate: &str, status: u16, count: u64, hours: i64) -> Refusals {
+    let (cluster, route, gate) = (cluster.into(), route.into(), gate.into());
+    Refusals { cluster, route, gate, status, count, last_seen_at_utc: ago(hours) }
+}
+
+/// What Console refuses of what V2 allows holds a cluster for its quiet hours, one that V2 decides already too.
+#[test]
+fn consoles_own_refusals_hold_a_cluster() {
+    let said = |cluster: &str, refusals: Vec<Refusals>| {
+        let state = state_of(cluster, &Known { refusals, ..ready() });
+        (state.verdict, state.missing, state.refusals.len())
+    };
+    let both = vec![
+        refusals("S1", "GET /a", "v2", 403, 4, 3),
+        refusals("S1", "GET /b", "v2", 403, 8, 47),
+        refusals("S1", "GET /old", "v2", 403, 8, 48),
+        refusals("S1", "GET /a", "legacy", 403, 7, 1),
+        refusals("S4", "GET /d", "v2", 401, 1, 1),
+    ];
+    let held = "Console answered 403 to 12 requests that V2 allowed: its own decorators still decide \
+                (GET /b 8, GET /a 4); not ready until 2026-03-31 09:00Z";
+    assert_eq!(said("S1", both), (Readiness::NotReady, vec![held.to_owned()], 3));
+    let one = "Console answered 401 to 1 request that V2 allowed: its own decorators still decide (GET /x 1); \
+               not ready until 2026-03-31 11:00Z";
+    let of_enforced = vec![refusals("S2", "GET /x", "v2", 401, 1, 1)];
+    assert_eq!(said("S2", of_enforced), (Readiness::Refused, vec![one.to_owned()], 1));
+    assert_eq!(
+        said("S2", vec![refusals("S2", "GET /x", "v2", 401, 1, 48)]),
+        (Readiness::Enforced, vec![], 0)
+    );
+    // What the legacy gate allowed is shown, and holds nobody: it is no word about V2.
+    let legacy = vec![refusals("S1", "GET /a", "legacy", 403, 7, 1)];
+    let state = state_of("S1", &Known { refusals: legacy, ..ready() });
+    assert_eq!((state.verdict, state.missing.len()), (Readiness::Ready, 0));
+    let told = text::block(&state);
+    assert!(told.contains("    Console refused 7 request(s) that the legacy gate allowed\n"), "{told}");
+    let many = (0..8).map(|number| (format!("GET /{number}"), 401 + 2 * (number % 2), 1));
+    let many: Vec<(String, u16, u64)> = many.collect();
+    let words =
+        refusals::in_words(many.iter().map(|(route, status, count)| (route.as_str(), *status, *count)));
+    assert_eq!(
+        words.as_deref(),
+        Some(
+            "Console answered 401 or 403 to 8 requests that V2 allowed: its own decorators still decide \
+             (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes)"
+        )
+    );
 }
 
 fn overflow(cluster: &str) -> Overflow {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use policy::decision::LetInBy;
+
 use super::{ClusterState, Shadow};
 
 /// How far what belongs to a cluster is set in.
@@ -14,6 +16,11 @@ pub fn block(state: &ClusterState) -> String {
         for line in measures(state, shadow) {
             let _ = writeln!(text, "{INDENT}{line}");
         }
+    }
+    let of_legacy = state.refusals.iter().filter(|one| one.gate == LetInBy::Legacy.word());
+    let refused: u64 = of_legacy.map(|one| one.count).sum();
+    if refused > 0 {
+        let _ = writeln!(text, "{INDENT}Console refused {refused} request(s) that the legacy gate allowed");
     }
     for missing in &state.missing {
         let _ = writeln!(text, "{INDENT}missing: {missing}");

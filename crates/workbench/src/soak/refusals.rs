@@ -1,0 +1,87 @@
+//! Console's own refusals of what V2 allowed, and for how long they hold a cluster.
+//!
+//! Whoever sees one knows that Console still decides beside the gate, so that V2 grants nothing there. They hold a cluster
+//! as unexplained drift does: for its quiet hours, and for an hour at least.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use policy::decision::LetInBy;
+use policy::mapping::rollout::SoakTerms;
+use serde::Serialize;
+
+/// Routes that are named one by one.
+const MOST_NAMED: usize = 5;
+
+/// Answers of one status to requests for one route that the gate had let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusals {
+    #[serde(skip)]
+    pub cluster: String,
+    pub route: String,
+    /// What had let the requests in: `v2` or `legacy`.
+    pub gate: String,
+    pub status: u16,
+    pub count: u64,
+    pub last_seen_at_utc: DateTime<Utc>,
+}
+
+impl Refusals {
+    fn held_until(&self, terms: &SoakTerms) -> DateTime<Utc> {
+        self.last_seen_at_utc + time_held(terms)
+    }
+}
+
+/// For how long a refusal holds a cluster.
+pub fn time_held(terms: &SoakTerms) -> TimeDelta {
+    TimeDelta::hours(i64::from(terms.quiet_hours.max(1)))
+}
+
+/// Those of a cluster that were seen of late, in their order.
+pub(super) fn of_late(
+    all: &[Refusals],
+    cluster: &str,
+    terms: &SoakTerms,
+    now: DateTime<Utc>,
+) -> Vec<Refusals> {
+    all.iter().filter(|one| one.cluster == cluster && now < one.held_until(terms)).cloned().collect()
+}
+
+/// What they are to an operator; `None` where V2 allowed none of those requests.
+pub(super) fn phrase(refusals: &[Refusals], terms: &SoakTerms) -> Option<String> {
+    let of_v2: Vec<&Refusals> = refusals.iter().filter(|one| one.gate == LetInBy::V2.word()).collect();
+    let until = of_v2.iter().map(|one| one.held_until(terms)).max()?;
+    let sum = in_words(of_v2.iter().map(|one| (one.route.as_str(), one.status, one.count)))?;
+    Some(format!("{sum}; not ready until {}", until.format("%Y-%m-%d %H:%MZ")))
+}
+
+/// `Console answered 403 to 12 requests that V2 allowed: its own decorators still decide (GET /a 8, GET /b 4)`: routes with
+/// their status and count.
+pub fn in_words<'r>(refusals: impl Iterator<Item = (&'r str, u16, u64)>) -> Option<String> {
+    let mut routes: Vec<(&str, u64)> = Vec::new();
+    let (mut unauthorized, mut forbidden, mut sum) = (false, false, 0);
+    for (route, status, count) in refusals {
+        unauthorized |= status == 401;
+        forbidden |= status != 401;
+        sum += count;
+        match routes.iter_mut().find(|(known, _)| *known == route) {
+            Some((_, known)) => *known += count,
+            None => routes.push((route, count)),
+        }
+    }
+    let status = match (unauthorized, forbidden) {
+        (false, false) => return None,
+        (true, false) => "401",
+        (false, true) => "403",
+        (true, true) => "401 or 403",
+    };
+    routes.sort_by(|(a, few), (b, many)| many.cmp(few).then_with(|| a.cmp(b)));
+    let requests = if sum == 1 { "1 request".to_owned() } else { format!("{sum} requests") };
+    let mut named: Vec<String> =
+        routes.iter().take(MOST_NAMED).map(|(route, count)| format!("{route} {count}")).collect();
+    if routes.len() > MOST_NAMED {
+        named.push(format!("{} more routes", routes.len() - MOST_NAMED));
+    }
+    Some(format!(
+        "Console answered {status} to {requests} that V2 allowed: its own decorators still decide ({})",
+        named.join(", ")
+    ))
+}

@@ -1,0 +1,256 @@
+//! Answers of 401 and 403 that Console gives to requests which the gate has let in.
+//!
+//! While Console's own decorators still decide, V2 grants nothing and nobody is told. So each such answer is counted, logged
+//! now and then, and kept for `soak`: added up in memory by hour, route and cluster, and written behind the answers. Each
+//! process writes totals of its own, so that writing one twice counts once.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics::counter;
+use policy::decision::{LetInBy, Permit};
+use policy::ids::{InstanceId, RequestId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::SharedClock;
+use crate::store::decisions::DecisionRecord;
+use crate::store::refusals::RefusalTotal;
+use crate::store::{SharedStore, StoreError};
+
+/// How long answers are gathered before they are written.
+const GATHER: Duration = Duration::from_secs(1);
+/// Totals in memory while the database does not take them: a mapping has some hundreds of routes.
+const MOST: usize = 20_000;
+/// Totals in one statement.
+const BATCH: usize = 500;
+/// One line of the log for each route in this time.
+const EVERY: Duration = Duration::from_secs(5 * 60);
+
+/// What makes a total.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    hour: DateTime<Utc>,
+    cluster: Arc<str>,
+    route: Arc<str>,
+    gate: &'static str,
+    status: u16,
+}
+
+struct Total {
+    count: i64,
+    last_seen_at: DateTime<Utc>,
+    /// The count that is in the database.
+    written: i64,
+}
+
+/// When the log was last told of a route, and how often it was not since.
+struct Told {
+    at: Instant,
+    since: u64,
+}
+
+struct Shared {
+    totals: Mutex<HashMap<Key, Total>>,
+    told: Mutex<HashMap<Arc<str>, Told>>,
+    /// Routes whose views refuse by themselves.
+    own: Vec<String>,
+    clock: SharedClock,
+}
+
+/// Takes Console's refusals off the hands of requests.
+#[derive(Clone)]
+pub struct UpstreamRefusals {
+    shared: Arc<Shared>,
+    finish: mpsc::Sender<oneshot::Sender<bool>>,
+}
+
+impl UpstreamRefusals {
+    /// Starts the writing task on the current runtime. Of the routes in `own` nothing is kept: their views refuse by
+    /// themselves. What is older than `days` is forgotten.
+    pub fn start(store: SharedStore, clock: SharedClock, own: Vec<String>, days: u32) -> UpstreamRefusals {
+        let shared = Arc::new(Shared { totals: Mutex::default(), told: Mutex::default(), own, clock });
+        let (finish, finishing) = mpsc::channel(1);
+        let instance = InstanceId::new(uuid::Uuid::now_v7().to_string());
+        let writer = Writer { shared: shared.clone(), store, instance, days, forgot_in: None, told_at: None };
+        tokio::spawn(writer.run(finishing));
+        UpstreamRefusals { shared, finish }
+    }
+
+    /// Looks at the status of an answer to a request that was let in. Returns at once.
+    pub fn observe(&self, permit: &Permit, status: u16, id: RequestId) {
+        if !matches!(status, 401 | 403) {
+            return;
+        }
+        let gate = permit.let_in_by();
+        let route = permit.route().map_or_else(String::new, ToString::to_string);
+        let word = if status == 401 { "401" } else { "403" };
+        counter!("gate_upstream_refusals_total", "route" => route, "status" => word, "gate" => gate.word())
+            .increment(1);
+        let (Some(route), LetInBy::V2 | LetInBy::Legacy) = (permit.route(), gate) else { return };
+        if self.shared.own.iter().any(|own| **own == **route) {
+            return;
+        }
+        if gate == LetInBy::V2
+            && let Some(before) = self.shared.is_due(route)
+        {
+            tracing::warn!(
+                %route,
+                status,
+                request_id = %id,
+                not_logged_before = before,
+                "Console refused a request that V2 allowed: its own decorators still decide"
+            );
+        }
+        let now = self.shared.clock.now();
+        let key = Key {
+            hour: DecisionRecord::hour_of(now),
+            cluster: permit.cluster().cloned().unwrap_or_default(),
+            route: route.clone(),
+            gate: gate.word(),
+            status,
+        };
+        self.shared.add(key, now);
+    }
+
+    /// Writes what is gathered. For a gate that takes no requests any more.
+    pub async fn finish(&self, limit: Duration) {
+        let (done, finished) = oneshot::channel();
+        let finish = async {
+            self.finish.send(done).await.ok()?;
+            finished.await.ok()
+        };
+        if !matches!(tokio::time::timeout(limit, finish).await, Ok(Some(true))) {
+            tracing::warn!("Console's last refusals were not written in time");
+        }
+    }
+}
+
+impl Shared {
+    /// Whether this refusal is one for the log, and how many there were since the last one that was.
+    fn is_due(&self, route: &Arc<str>) -> Option<u64> {
+        let now = Instant::now();
+        match lock(&self.told).entry(route.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(Told { at: now, since: 0 });
+                Some(0)
+            }
+            Entry::Occupied(mut entry) => {
+                let told = entry.get_mut();
+                if now.duration_since(told.at) < EVERY {
+                    told.since += 1;
+                    return None;
+                }
+                told.at = now;
+                Some(std::mem::take(&mut told.since))
+            }
+        }
+    }
+
+    fn add(&self, key: Key, now: DateTime<Utc>) {
+        let mut totals = lock(&self.totals);
+        if totals.len() >= MOST && !totals.contains_key(&key) {
+            return;
+        }
+        let total = totals.entry(key).or_insert(Total { count: 0, last_seen_at: now, written: 0 });
+        total.count += 1;
+        total.last_seen_at = total.last_seen_at.max(now);
+    }
+
+    /// What is not in the database yet. What is, and is of an hour that has passed, is let go of.
+    fn unwritten(&self) -> Vec<RefusalTotal> {
+        let hour = DecisionRecord::hour_of(self.clock.now());
+        let mut totals = lock(&self.totals);
+        totals.retain(|key, total| total.written < total.count || key.hour >= hour);
+        totals
+            .iter()
+            .filter(|(_, total)| total.written < total.count)
+            .map(|(key, total)| RefusalTotal {
+                hour: key.hour,
+                cluster: key.cluster.clone(),
+                route: key.route.clone(),
+                gate: key.gate,
+                status: key.status,
+                count: total.count,
+                last_seen_at: total.last_seen_at,
+            })
+            .collect()
+    }
+
+    fn is_written(&self, written: &[RefusalTotal]) {
+        let mut totals = lock(&self.totals);
+        for one in written {
+            let key = Key {
+                hour: one.hour,
+                cluster: one.cluster.clone(),
+                route: one.route.clone(),
+                gate: one.gate,
+                status: one.status,
+            };
+            if let Some(total) = totals.get_mut(&key) {
+                total.written = one.count;
+            }
+        }
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    store: SharedStore,
+    instance: InstanceId,
+    days: u32,
+    /// The hour in which old rows were forgotten last.
+    forgot_in: Option<DateTime<Utc>>,
+    /// When the log was last told that writing fails.
+    told_at: Option<Instant>,
+}
+
+impl Writer {
+    /// Writes until nobody reports any more.
+    async fn run(mut self, mut finishing: mpsc::Receiver<oneshot::Sender<bool>>) {
+        loop {
+            let asked = tokio::time::timeout(GATHER, finishing.recv()).await;
+            let outcome = self.write().await;
+            let is_written = outcome.is_ok();
+            self.tell(outcome);
+            match asked {
+                Err(_) => {}
+                Ok(Some(done)) => drop(done.send(is_written)),
+                Ok(None) => return,
+            }
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), StoreError> {
+        let unwritten = self.shared.unwritten();
+        for totals in unwritten.chunks(BATCH) {
+            self.store.write_refusals(&self.instance, totals).await?;
+            self.shared.is_written(totals);
+        }
+        if !unwritten.is_empty() {
+            let hour = DecisionRecord::hour_of(self.shared.clock.now());
+            if self.forgot_in.replace(hour) != Some(hour) {
+                self.store.forget_refusals(hour - TimeDelta::days(self.days.into())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, outcome: Result<(), StoreError>) {
+        match outcome {
+            Ok(()) => self.told_at = None,
+            Err(error) if self.told_at.is_none_or(|at| at.elapsed() >= EVERY) => {
+                tracing::warn!(%error, "Console's refusals cannot be written; they are kept in memory and retried");
+                self.told_at = Some(Instant::now());
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
