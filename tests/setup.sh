@@ -54,7 +54,7 @@ fi
 if [ "${1:-build}" = test ]; then
     wanted=tests/console/requirements.txt
     if ! cmp -s "$wanted" .venv/installed.txt; then
-        echo "setup: installing Flask and gunicorn into .venv"
+        echo "setup: installing what the Consoles of the tests need into .venv"
         python3 -m venv .venv
         .venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted"
         cp "$wanted" .venv/installed.txt
