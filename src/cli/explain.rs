@@ -46,7 +46,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "GROUP", group = "asker")]
     group: Option<String>,
     /// Decide for a hypothetical caller with this legacy role and no group
-    #[arg(long, value_name = "ROLE", group = "asker", value_parser = legacy_role)]
+    #[arg(long, value_name = "ROLE", group = "asker")]
     legacy_role: Option<LegacyRole>,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]
@@ -68,7 +68,7 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
         control: &known.control,
         catalog: &known.registry.catalog,
     };
-    let asker = known.asker(command)?;
+    let asker = known.asker(command, &running.mapping)?;
     let explanation = explain(&command.method, &command.path, &facts, asker.as_ref());
     print(&explanation, &running, command.format)?;
     Ok(if explanation.passes() == Some(false) { Ended::Findings } else { Ended::Clean })
@@ -123,11 +123,6 @@ fn print(explanation: &Explanation, running: &Running, format: TextOrJson) -> an
     Ok(())
 }
 
-fn legacy_role(name: &str) -> Result<LegacyRole, String> {
-    let known = LegacyRole::ALL.map(LegacyRole::as_str).join(", ");
-    LegacyRole::parse(name).ok_or(format!("there is no such legacy role; they are {known}"))
-}
-
 /// What the database says, as of one epoch.
 struct Known {
     control: Control,
@@ -165,8 +160,8 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// There is no such group.
-    fn asker<'a>(&'a self, command: &'a Explain) -> anyhow::Result<Option<Asker<'a>>> {
+    /// There is no such group or legacy role.
+    fn asker<'a>(&'a self, command: &'a Explain, mapping: &Mapping) -> anyhow::Result<Option<Asker<'a>>> {
         if let (Some(id), Some(access)) = (&command.asked, &self.access) {
             let admins = || self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin);
             let is_asked = |person: &&Person| *person.id == **id;
@@ -186,6 +181,15 @@ impl Known {
             }
             return Ok(Some(Asker::Group(group)));
         }
-        Ok(command.legacy_role.map(Asker::LegacyRole))
+        if let Some(role) = &command.legacy_role {
+            let roles = self.registry.legacy_roles(&[mapping]);
+            if !roles.contains(role) {
+                let meant = closest(role.as_str(), roles.iter().map(|role| role.as_str()));
+                let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+                anyhow::bail!("no row accepts the legacy role `{role}`, and nobody holds it{meant}");
+            }
+            return Ok(Some(Asker::LegacyRole(role)));
+        }
+        Ok(None)
     }
 }

@@ -62,8 +62,11 @@ pub(super) async fn get(
         }
         (None, _, Some(_), None) => return Err(Problem::bad_request("there is no such group")),
         (None, _, None, Some(role)) => {
-            let role = LegacyRole::parse(role);
-            Some(Asker::LegacyRole(role.ok_or_else(|| Problem::bad_request("there is no such legacy role"))?))
+            let roles = registry.legacy_roles(&[&moment.mapping]);
+            let known = LegacyRole::parse(role).and_then(|role| roles.get(&role).copied());
+            Some(Asker::LegacyRole(
+                known.ok_or_else(|| Problem::bad_request("there is no such legacy role"))?,
+            ))
         }
         _ => return Err(Problem::bad_request("give one of `as`, `group` and `legacy_role`")),
     };
