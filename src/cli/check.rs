@@ -4,6 +4,7 @@ mod fix;
 mod rows;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use policy::diagnostic::{Diagnostic, Lines};
 use policy::mapping::effective::EffectiveRow;
 use policy::mapping::parse::sha256_of;
 use policy::mapping::{Mapping, RowKind, V2Gate};
+use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::flaw::Flaw;
 use serde::Serialize;
@@ -79,12 +81,16 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
 struct Registered {
     catalog: Catalog,
     flaws: Vec<Flaw>,
+    /// The legacy roles that somebody holds.
+    held: BTreeSet<LegacyRole>,
 }
 
 impl Registered {
     fn read(settings: &Settings) -> anyhow::Result<Registered> {
         with_store(settings, async |store| {
-            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await? })
+            let people = store.census(chrono::Utc::now()).await?;
+            let held = people.into_iter().flat_map(|person| person.legacy).collect();
+            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await?, held })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
     }
@@ -141,6 +147,9 @@ impl Checked {
                 let mut found = mapping.review(catalog);
                 if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
                     found.extend_from_slice(mistakes.findings());
+                }
+                if let Some(registered) = &registered {
+                    found.extend(mapping.review_legacy_roles(&registered.held));
                 }
                 (Some(mapping), registered, found)
             }
@@ -242,7 +251,7 @@ fn counted(count: usize, what: &str) -> String {
 
 fn listing() -> String {
     let line = |rule: &rules::Rule| {
-        let head = format!("{:7}  {:21}  ", rule.level.word(), rule.id);
+        let head = format!("{:7}  {:22}  ", rule.level.word(), rule.id);
         text::wrapped(rule.summary, COLUMNS, head.len(), head.len()).replacen(
             &" ".repeat(head.len()),
             &head,

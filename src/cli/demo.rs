@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use ledger::{AuditEvent, Notary};
 use policy::ids::AdminId;
-use policy::rbac::LegacyRole;
+use policy::mapping::Mapping;
 
 use super::{Ended, with_notary};
 use crate::server::{self, Start};
@@ -51,7 +51,7 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
     let secrets = Secrets::load(&settings, |_| None)?;
     let personas = with_notary(&settings, async |store, notary| {
         store.migrate().await?;
-        people(&store, &notary).await
+        people(&store, &notary, &settings).await
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let socket = folder.0.join("console.sock");
@@ -128,7 +128,7 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
 }
 
 /// One admin for each group and one for each legacy role; the flag on, so that the enforced cluster is enforced.
-async fn people(store: &SharedStore, notary: &Notary) -> anyhow::Result<Vec<Persona>> {
+async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> anyhow::Result<Vec<Persona>> {
     let mut personas = Vec::new();
     let catalog = store.catalog().await?;
     for group in &catalog.groups {
@@ -139,7 +139,9 @@ async fn people(store: &SharedStore, notary: &Notary) -> anyhow::Result<Vec<Pers
         let what = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
         personas.push(Persona { id: id.to_string(), what });
     }
-    for role in LegacyRole::ALL {
+    let file = settings.mapping.file.display().to_string();
+    let mapping = Mapping::parse(&file, &std::fs::read_to_string(&settings.mapping.file)?)?;
+    for role in mapping.legacy_roles() {
         let id = AdminId::new(format!("legacy-{}", role.as_str()));
         store.add_admin(&id, &format!("{id}@example.com"), role.as_str()).await?;
         store.add_legacy_role(&id, role, "demo").await?;

@@ -65,7 +65,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
         None => with_store(&settings, async |store| Ok(Registry::read(&store, chrono::Utc::now()).await?))
             .context("cannot read admins and grants (use --seed to compare without a database)")?,
     };
-    let legacy_as = legacy_as(&command.legacy_as, &registry.catalog)?;
+    let legacy_as = legacy_as(&command.legacy_as, &registry, &[&old, &new])?;
     let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[&old, &new]);
     let switches = Switches { rbac_v2: command.flag };
     let impact = impact(&old, &new, &registry.catalog, &population, switches);

@@ -41,7 +41,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "GROUP", group = "asker")]
     group: Option<String>,
     /// Decide for a hypothetical caller with this legacy role and no group
-    #[arg(long, value_name = "ROLE", group = "asker", value_parser = legacy_role)]
+    #[arg(long, value_name = "ROLE", group = "asker")]
     legacy_role: Option<LegacyRole>,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]
@@ -57,7 +57,10 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
     let ((file, running), explainer) = with_store(&settings, async |store| {
         let subject = subject(&store, &settings, common.mapping.is_some()).await?;
         let resolver = AccessResolver::start(store.clone(), Arc::new(SystemClock), posture, 1);
-        Ok((subject, Explainer::read(&resolver, &store, chrono::Utc::now(), command.whom()).await?))
+        let mapping = &subject.1.mapping;
+        let explainer =
+            Explainer::read(&resolver, &store, mapping, chrono::Utc::now(), command.whom()).await?;
+        Ok((subject, explainer))
     })?;
     let policy = crate::server::policy(&settings);
     let explanation = explainer.explain(&running.mapping, &file, &policy, &command.method, &command.path);
@@ -68,7 +71,9 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
 impl Explain {
     fn whom(&self) -> Option<Whom> {
         let admin = self.asked.clone().map(Whom::Admin);
-        admin.or_else(|| self.group.clone().map(Whom::Group)).or(self.legacy_role.map(Whom::LegacyRole))
+        admin
+            .or_else(|| self.group.clone().map(Whom::Group))
+            .or_else(|| self.legacy_role.clone().map(Whom::LegacyRole))
     }
 }
 
@@ -119,9 +124,4 @@ fn print(explanation: &Explanation, running: &Running, format: TextOrJson) -> an
         }
     }
     Ok(())
-}
-
-fn legacy_role(name: &str) -> Result<LegacyRole, String> {
-    let known = LegacyRole::ALL.map(LegacyRole::as_str).join(", ");
-    LegacyRole::parse(name).ok_or(format!("there is no such legacy role; they are {known}"))
 }

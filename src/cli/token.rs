@@ -34,7 +34,7 @@ enum Action {
         #[arg(long = "group")]
         groups: Vec<String>,
         /// A legacy role of the token, for rows on their legacy gate; may be repeated
-        #[arg(long = "legacy-role", value_parser = parse_legacy)]
+        #[arg(long = "legacy-role")]
         legacy: Vec<LegacyRole>,
         /// Days until it expires
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
@@ -53,10 +53,6 @@ impl Token {
     pub(super) fn only_reads(&self) -> bool {
         matches!(self.action, Action::List)
     }
-}
-
-fn parse_legacy(name: &str) -> Result<LegacyRole, String> {
-    LegacyRole::parse(name).ok_or_else(|| format!("`{name}` is not a legacy role"))
 }
 
 pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {

@@ -37,8 +37,9 @@ pub enum ExplainError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// There is no such group, or nobody knows such a legacy role.
     #[error("{0}")]
-    UnknownGroup(String),
+    Unknown(String),
     #[error("an admin's id cannot contain U+0000")]
     NotAnId,
 }
@@ -53,14 +54,16 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// Reads what an explanation about `whom` needs; `now` says what has ended.
+    /// Reads what an explanation by `mapping` about `whom` needs; `now` says what has ended.
     ///
     /// # Errors
     ///
-    /// The database did not answer, or the tables changed each time while they were read; there is no such group.
+    /// The database did not answer, or the tables changed each time while they were read; there is no such group or
+    /// legacy role.
     pub async fn read(
         resolver: &AccessResolver,
         store: &SharedStore,
+        mapping: &Mapping,
         now: DateTime<Utc>,
         whom: Option<Whom>,
     ) -> Result<Explainer, ExplainError> {
@@ -78,9 +81,7 @@ impl Explainer {
                 None => None,
             };
             if store.control_since(Some(control.epoch)).await?.only_sessions_changed_since(control.epoch) {
-                if let Some(Whom::Group(group)) = &whom {
-                    known_group(&registry, group)?;
-                }
+                check(&registry, mapping, whom.as_ref())?;
                 return Ok(Explainer { control, registry, whom, access });
             }
         }
@@ -114,17 +115,29 @@ impl Explainer {
             }
             (Whom::Admin(_), None) => None,
             (Whom::Group(group), _) => Some(Asker::Group(group)),
-            (Whom::LegacyRole(role), _) => Some(Asker::LegacyRole(*role)),
+            (Whom::LegacyRole(role), _) => Some(Asker::LegacyRole(role)),
         }
     }
 }
 
-fn known_group(registry: &Registry, group: &str) -> Result<(), ExplainError> {
-    let groups = &registry.catalog.groups;
-    if groups.contains(group) {
-        return Ok(());
-    }
-    let meant = closest(group, groups.iter().map(AsRef::as_ref));
-    let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-    Err(ExplainError::UnknownGroup(format!("there is no group `{group}`{meant}")))
+/// Whether the group or the legacy role exists: an explanation about a spelling mistake would be a wrong one.
+fn check(registry: &Registry, mapping: &Mapping, whom: Option<&Whom>) -> Result<(), ExplainError> {
+    let hint =
+        |meant: Option<&str>| meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+    let unknown = match whom {
+        Some(Whom::Group(group)) if !registry.catalog.groups.contains(group.as_str()) => {
+            let meant = closest(group, registry.catalog.groups.iter().map(AsRef::as_ref));
+            format!("there is no group `{group}`{}", hint(meant))
+        }
+        Some(Whom::LegacyRole(role)) => {
+            let roles = registry.legacy_roles(&[mapping]);
+            if roles.contains(role) {
+                return Ok(());
+            }
+            let meant = closest(role.as_str(), roles.iter().map(|role| role.as_str()));
+            format!("no row accepts the legacy role `{role}`, and nobody holds it{}", hint(meant))
+        }
+        _ => return Ok(()),
+    };
+    Err(ExplainError::Unknown(unknown))
 }

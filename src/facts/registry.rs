@@ -1,9 +1,11 @@
 //! Who there is and what the tables of roles define, as of one moment, for reports about everybody.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::Person;
@@ -58,34 +60,50 @@ impl FromStr for LegacyAsArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (role, group) = text.split_once('=').ok_or("write it as ROLE=GROUP")?;
-        let known = LegacyRole::ALL.map(LegacyRole::as_str).join(", ");
-        let role =
-            LegacyRole::parse(role).ok_or(format!("`{role}` is not a legacy role; they are {known}"))?;
+        let role = role.parse::<LegacyRole>().map_err(|error| error.to_string())?;
         Ok(LegacyAsArgument { role, group: (!group.is_empty()).then(|| group.into()) })
     }
 }
 
-/// There is no such group: a report would say that its people lose everything.
+/// A name that nothing has: a report would say that its people lose everything.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no group `{group}`; there are {known}")]
-pub struct UnknownGroup {
-    group: Arc<str>,
-    known: String,
+pub enum UnknownName {
+    #[error("there is no group `{group}`; there are {known}")]
+    Group { group: Arc<str>, known: String },
+    #[error("there is no legacy role `{role}`; there are {known}")]
+    LegacyRole { role: LegacyRole, known: String },
+}
+
+impl Registry {
+    /// The legacy roles that these mappings name or somebody holds.
+    pub fn legacy_roles<'r>(&'r self, mappings: &[&'r Mapping]) -> BTreeSet<&'r LegacyRole> {
+        let named = mappings.iter().flat_map(|mapping| mapping.legacy_roles());
+        named.chain(self.people.iter().flat_map(|person| &person.legacy)).collect()
+    }
 }
 
 /// Gathers what is said of the legacy roles.
 ///
 /// # Errors
 ///
-/// A group that does not exist.
-pub fn legacy_as(arguments: &[LegacyAsArgument], catalog: &Catalog) -> Result<LegacyAs, UnknownGroup> {
+/// A group that does not exist, or a legacy role that neither the mappings name nor anybody holds.
+pub fn legacy_as(
+    arguments: &[LegacyAsArgument],
+    registry: &Registry,
+    mappings: &[&Mapping],
+) -> Result<LegacyAs, UnknownName> {
+    let (catalog, roles) = (&registry.catalog, registry.legacy_roles(mappings));
     let mut gathered = LegacyAs::new();
     for LegacyAsArgument { role, group } in arguments {
-        let groups = gathered.entry(*role).or_default();
+        if !roles.contains(role) {
+            let known = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(UnknownName::LegacyRole { role: role.clone(), known });
+        }
+        let groups = gathered.entry(role.clone()).or_default();
         let Some(group) = group else { continue };
         if !catalog.groups.contains(group) {
             let known = catalog.groups.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-            return Err(UnknownGroup { group: group.clone(), known });
+            return Err(UnknownName::Group { group: group.clone(), known });
         }
         groups.insert(group.clone());
     }

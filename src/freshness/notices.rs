@@ -62,7 +62,7 @@ mod tests {
 
     fn flaw(holder: &str) -> Flaw {
         Flaw {
-            kind: FlawKind::UnknownRole,
+            kind: FlawKind::MalformedRole,
             table: "admin_roles".into(),
             column: "role".into(),
             word: Some("Ops".into()),

@@ -16,7 +16,7 @@ impl Store {
     }
 
     /// Gives an admin one of the flat roles.
-    pub async fn add_legacy_role(&self, id: &AdminId, role: LegacyRole, by: &str) -> Result<(), StoreError> {
+    pub async fn add_legacy_role(&self, id: &AdminId, role: &LegacyRole, by: &str) -> Result<(), StoreError> {
         self.execute(sql(ADD_LEGACY).bind(id.as_str()).bind(role.as_str()).bind(by)).await.map(drop)
     }
 

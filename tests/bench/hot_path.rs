@@ -74,7 +74,7 @@ fn deciding(bench: &mut Criterion) {
     let principal = Principal::Admin { id: AdminId::new("anna"), session: None };
     let access = Access {
         standing: Standing::Active,
-        legacy: [LegacyRole::Ops].into(),
+        legacy: [LegacyRole::literal("ops")].into(),
         roles: ["console-user", "console-audit-user", "console-manager"].map(Arc::from).into(),
         ..Access::nothing(Epoch(1))
     };

@@ -15,7 +15,7 @@ async fn the_cohort_is_on_v2_and_the_rest_on_the_legacy_gate() {
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     // Ops-admins hold the V2 role (migration 0097); olaf has the legacy role alone, and nina neither.
     world.admin("first", &["ops-admins"], &[]).await;
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     world.admin("nina", &["staging-admins"], &[]).await;
     let upstream = Some(upstream.socket());
     let gate = world.gate(&Setup { mapping: Some(MAPPING), upstream, ..Setup::V2 }).await;

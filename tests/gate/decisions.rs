@@ -27,7 +27,7 @@ async fn logged(world: &World, requests: i64) -> Vec<StoredDecision> {
 
 /// Olaf holds the legacy role, Pat the V2 role; both ask, and Pat asks for something without a row, too.
 async fn scene(world: &World, upstream: &Recorder, sections: &'static str) -> Gate {
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     world.admin("pat", &["raxx-platform-admins"], &[]).await;
     let upstream = Some(upstream.socket());
     let gate = world.gate(&Setup { mapping: Some(MAPPING), upstream, sections, ..Setup::V2 }).await;

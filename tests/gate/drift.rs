@@ -22,7 +22,7 @@ async fn gate_in_shadow() -> (World, Recorder, Gate) {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     world.admin("sue", &["raxx-support-team"], &[]).await;
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     world.admin("bob", &[], &[]).await;
     let setup = Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;
@@ -263,7 +263,7 @@ async fn an_error_tracker_is_told_of_a_new_disagreement_once_and_of_nobody() {
     let (dsn, received) = tracker(true).await;
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let setup = Setup {
         mapping: Some(MAPPING),
         upstream: Some(upstream.socket()),
@@ -299,7 +299,7 @@ async fn an_error_tracker_that_hangs_delays_neither_answers_nor_the_end() {
     let (dsn, received) = tracker(false).await;
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let setup = Setup {
         mapping: Some(MAPPING),
         upstream: Some(upstream.socket()),
@@ -324,7 +324,7 @@ async fn an_error_tracker_that_hangs_delays_neither_answers_nor_the_end() {
 async fn beyond_the_bound_disagreements_are_counted_and_hold_the_soak_gate() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let setup = Setup {
         mapping: Some(MAPPING),
         upstream: Some(upstream.socket()),

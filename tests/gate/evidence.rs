@@ -21,7 +21,7 @@ async fn scene(database: Database) -> (World, Recorder, Gate) {
     let world = World::new(database).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     for admin in ["olaf", "otto"] {
-        world.admin(admin, &[], &[LegacyRole::Ops]).await;
+        world.admin(admin, &[], &[LegacyRole::literal("ops")]).await;
     }
     let setup = Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;

@@ -8,7 +8,7 @@ use crate::support::{Database, Gate, Setup, World};
 async fn scene(world: &World, setup: Setup) -> Gate {
     world.admin("sue", &["raxx-support-team"], &[]).await;
     world.admin("pat", &["raxx-platform-admins"], &[]).await;
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     world.gate(&setup).await
 }
 

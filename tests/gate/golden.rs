@@ -24,7 +24,7 @@ async fn every_cluster_opens_for_its_admin(database: Database) {
         let decided = rows.iter().filter(|row| row.status == Status::Decided);
         let roles: BTreeSet<&str> = decided.filter_map(|row| row.role.as_deref()).collect();
         let has_undecided = rows.iter().any(|row| row.status != Status::Decided);
-        let legacy: &[LegacyRole] = if has_undecided { &[LegacyRole::Superadmin] } else { &[] };
+        let legacy: &[LegacyRole] = if has_undecided { &[LegacyRole::literal("superadmin")] } else { &[] };
         world.store.add_group(cluster, &roles.into_iter().collect::<Vec<_>>()).await.expect("a group");
         world.admin(cluster, &[cluster], legacy).await;
         let cookie = world.cookie(cluster);

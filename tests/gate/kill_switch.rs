@@ -15,7 +15,7 @@ enum Decides {
 
 async fn world_of_two(database: Database) -> World {
     let world = World::new(database).await;
-    world.admin("legacy-only", &[], &[LegacyRole::Superadmin]).await;
+    world.admin("legacy-only", &[], &[LegacyRole::literal("superadmin")]).await;
     let roles: std::collections::BTreeSet<String> =
         CsvRow::gated().into_iter().filter_map(|row| row.role).collect();
     let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
@@ -138,7 +138,7 @@ async fn production_waits_for_the_promotion() {
 async fn shadow_writes_drift_and_changes_nothing() {
     for database in [Database::Sqlite, Database::Postgres] {
         let world = world_of_two(database).await;
-        world.admin("both", &["v2-only"], &[LegacyRole::Superadmin]).await;
+        world.admin("both", &["v2-only"], &[LegacyRole::literal("superadmin")]).await;
         world.admin("neither", &[], &[]).await;
         let gate = world.gate(&Setup { clusters: "shadow", ..Setup::V2 }).await;
         let mut client = gate.client();

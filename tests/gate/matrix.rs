@@ -104,9 +104,14 @@ fn asked_for() -> std::collections::BTreeSet<String> {
 
 /// An admin for each legacy role, called like it.
 async fn legacy_admins(world: &World) {
-    for role in LegacyRole::ALL {
-        world.admin(role.as_str(), &[], &[role]).await;
+    for role in four() {
+        world.admin(role.as_str(), &[], std::slice::from_ref(&role)).await;
     }
+}
+
+/// The legacy roles of the documents.
+fn four() -> [LegacyRole; 4] {
+    ["superadmin", "ops", "support", "readonly"].map(LegacyRole::literal)
 }
 
 /// The four legacy admins, each let in if the row lists the role. Returns how many were not.
@@ -119,8 +124,8 @@ async fn legacy_decides(
 ) -> usize {
     let case = Case { world, row, probe };
     let mut denials = 0;
-    for role in LegacyRole::ALL {
-        if row.admits(role) {
+    for role in four() {
+        if row.admits(&role) {
             case.runs_for(findings, client, role.as_str()).await;
         } else {
             case.denies(findings, client, role.as_str(), "missing_legacy_role", &row.legacy).await;

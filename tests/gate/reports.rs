@@ -69,7 +69,7 @@ async fn a_body_is_explained_as_it_is_answered() {
     world.admin_holding("both", &["console-user", "console-audit-user"]).await;
     world.admin_holding("user", &["console-user"]).await;
     world.admin_holding("auditor", &["console-audit-user"]).await;
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let setup = Setup { mapping: Some(BODIES), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;
     let mut findings = Findings::default();
@@ -100,7 +100,7 @@ async fn a_body_is_explained_as_it_is_answered() {
 async fn drift_by_an_unreadable_body_is_explained_by_it() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("uma", &["raxx-platform-admins"], &[LegacyRole::Ops]).await;
+    world.admin("uma", &["raxx-platform-admins"], &[LegacyRole::literal("ops")]).await;
     let setup = Setup { mapping: Some(BODIES), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;
     let ask = request("POST", "/s", Some(("application/json", r#"{"n":3e1}"#))).cookie(&world.cookie("uma"));
@@ -148,7 +148,7 @@ async fn answers(world: &World, gate: &Gate, token: &str, (method, path): (&str,
 async fn what_no_row_covers_is_told_as_it_is_answered() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::Superadmin]).await;
+    world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::literal("superadmin")]).await;
     let setup = Setup { mapping: Some(DENY), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;
     let token = create_token(&gate, "robot", &[]);

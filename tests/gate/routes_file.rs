@@ -93,7 +93,8 @@ fn every_role_of_the_file_is_in_the_seed() {
 fn in_words(kind: &RowKind) -> String {
     match kind {
         RowKind::Gated { legacy, v2, machine } => {
-            let legacy: BTreeSet<&str> = legacy.iter().flatten().map(|role| role.as_str()).collect();
+            let legacy: BTreeSet<&str> =
+                legacy.iter().flatten().map(policy::rbac::LegacyRole::as_str).collect();
             let v2 = match v2 {
                 V2Gate::Requires { base, when } => format!("{base}, {} body rules", when.len()),
                 V2Gate::Undecided { question, options } => {

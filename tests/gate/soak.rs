@@ -49,7 +49,7 @@ async fn a_cluster_is_ready_when_enough_people_have_made_enough_requests() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     for admin in ["anna", "ben", "cleo"] {
-        world.admin(admin, &["raxx-support-team"], &[LegacyRole::Ops]).await;
+        world.admin(admin, &["raxx-support-team"], &[LegacyRole::literal("ops")]).await;
     }
     let gate = gate(&world, &upstream).await;
     let ask = async |path: &str, admin: &str| {
@@ -104,7 +104,7 @@ async fn a_cluster_is_ready_when_enough_people_have_made_enough_requests() {
 async fn unexplained_drift_holds_a_promotion_and_a_sign_off_lets_it_go_on() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let gate = gate(&world, &upstream).await;
     let drift = async |count: usize| {
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -218,7 +218,7 @@ async fn a_form_or_json_body_decides_which_role_is_needed() {
         [blueprints.s]\ncluster = \"S\"\n[blueprints.s.routes]\n\
         \"PATCH /__test/echo\" = { legacy = [\"ops\"], role = \"console-staging-services-write\", when = [{ json = \"/target\", equals = \"prod\", role = \"console-prod-services-write\" }] }\n";
     let world = World::new(Database::Sqlite).await;
-    world.admin("staging", &["staging-admins"], &[policy::rbac::LegacyRole::Ops]).await;
+    world.admin("staging", &["staging-admins"], &[policy::rbac::LegacyRole::literal("ops")]).await;
     world.admin("ops", &["ops-admins"], &[]).await;
     let gate = world.gate(&Setup { mapping: Some(RULES), ..Setup::V2 }).await;
     let (json, form) = ("application/json", "application/x-www-form-urlencoded");

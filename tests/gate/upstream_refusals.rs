@@ -64,7 +64,7 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster(database: Database) {
     let world = World::new(database).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     // Both gates let olaf in, so that only Console refuses.
-    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::literal("ops")]).await;
     let mut gate = gate(&world, &upstream).await;
     let (code, _) = states(&gate);
     assert_eq!(code, 0);
@@ -139,7 +139,7 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster_on_postgres() {
 async fn the_assertion_says_what_let_the_request_in() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::literal("ops")]).await;
     let gate = gate(&world, &upstream).await;
     let claims = async |path: &str| -> Value {
         gate.send(&Ask::get(path).cookie(&world.cookie("olaf"))).await;

@@ -158,7 +158,7 @@ async fn a_wrong_answer_is_a_finding() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_that_is_none_is_refused_by_every_gate() {
     let world = World::new(Database::Sqlite).await;
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let setup = || Setup { clusters: "legacy", upstream: Some(upstream.socket()), ..Setup::V2 };
     let (with, without) = (world.gate(&with_key(setup())).await, world.gate(&setup()).await);

@@ -80,7 +80,7 @@ async fn an_admin_of_the_seed(database: &Database) {
     let anna = admin(database, "anna", None, noon()).await;
     assert_eq!(anna.standing, Standing::Active);
     assert_eq!(anna.token, None);
-    assert_eq!(Vec::from_iter(anna.legacy), [LegacyRole::Ops, LegacyRole::Readonly]);
+    assert_eq!(Vec::from_iter(anna.legacy), [LegacyRole::literal("ops"), LegacyRole::literal("readonly")]);
     assert_eq!(names(&anna.groups), ["raxx-platform-admins"]);
     let roles = [
         "antlers-audit-self",

@@ -11,7 +11,7 @@ fn person(kind: CallerKind, id: &str, legacy: &[LegacyRole], groups: &[&str]) ->
     Person {
         kind,
         id: id.into(),
-        legacy: legacy.iter().copied().collect(),
+        legacy: legacy.iter().cloned().collect(),
         groups: groups.iter().map(|group| (*group).into()).collect(),
         break_glass: false,
     }
@@ -22,8 +22,8 @@ async fn those_who_stand_are_listed_with_their_grants(database: &Database) {
         database.store.add_admin(&AdminId::new(id), &format!("{id}@example.org"), id).await.unwrap();
     }
     let anna = AdminId::new("anna");
-    database.store.add_legacy_role(&anna, LegacyRole::Ops, "t").await.unwrap();
-    database.store.add_legacy_role(&anna, LegacyRole::Support, "t").await.unwrap();
+    database.store.add_legacy_role(&anna, &LegacyRole::literal("ops"), "t").await.unwrap();
+    database.store.add_legacy_role(&anna, &LegacyRole::literal("support"), "t").await.unwrap();
     database.store.join_group(&anna, "raxx-devops-team", "t").await.unwrap();
     database.store.join_group(&AdminId::new("cleo"), "raxx-devops-team", "t").await.unwrap();
     let disable = "UPDATE admins SET disabled_at_utc = '2026-01-01T00:00:00+00:00' WHERE id = 'cleo'";
@@ -35,7 +35,12 @@ async fn those_who_stand_are_listed_with_their_grants(database: &Database) {
         )
         .await;
     let mut expected = [
-        person(CallerKind::Admin, "anna", &[LegacyRole::Ops, LegacyRole::Support], &["raxx-devops-team"]),
+        person(
+            CallerKind::Admin,
+            "anna",
+            &[LegacyRole::literal("ops"), LegacyRole::literal("support")],
+            &["raxx-devops-team"],
+        ),
         person(CallerKind::Admin, "ben", &[], &[]),
         person(CallerKind::Admin, "dora", &[], &[]),
     ];

@@ -271,7 +271,7 @@ async fn it_rises_with_every_verb_of_the_store(database: &Database) {
     };
     store.add_admin(&anna, "anna@example.org", "Anna").await.unwrap();
     rose("add_admin").await;
-    store.add_legacy_role(&anna, LegacyRole::Ops, "ben").await.unwrap();
+    store.add_legacy_role(&anna, &LegacyRole::literal("ops"), "ben").await.unwrap();
     rose("add_legacy_role").await;
     store.join_group(&anna, "raxx-support-team", "ben").await.unwrap();
     rose("join_group").await;

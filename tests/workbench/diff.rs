@@ -225,7 +225,7 @@ fn what_cannot_be_compared_is_2_and_says_why() {
         ),
         (
             &["diff", "routes.toml", "--cluster", "S3=v2", "--legacy-as", "boss=x"],
-            "`boss` is not a legacy role",
+            "there is no legacy role `boss`; there are ops, readonly, superadmin, support",
         ),
         (
             &["diff", "routes.toml", "--cluster", "S3=v2", "--database", "sqlite:/nowhere/x.sqlite"],

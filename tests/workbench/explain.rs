@@ -62,9 +62,9 @@ fn bench() -> Workbench {
         };
         let store = store::open(&options).await.unwrap();
         let people: [(&str, &[&str], &[LegacyRole]); 5] = [
-            ("sue", &["raxx-support-team"], &[LegacyRole::Support]),
-            ("pat", &["raxx-platform-admins"], &[LegacyRole::Superadmin]),
-            ("dev", &["raxx-devops-team"], &[LegacyRole::Ops]),
+            ("sue", &["raxx-support-team"], &[LegacyRole::literal("support")]),
+            ("pat", &["raxx-platform-admins"], &[LegacyRole::literal("superadmin")]),
+            ("dev", &["raxx-devops-team"], &[LegacyRole::literal("ops")]),
             ("stan", &["staging-admins"], &[]),
             ("nick", &[], &[]),
         ];
@@ -75,7 +75,7 @@ fn bench() -> Workbench {
                 store.join_group(&admin, group, "tests").await.unwrap();
             }
             for role in legacy {
-                store.add_legacy_role(&admin, *role, "tests").await.unwrap();
+                store.add_legacy_role(&admin, role, "tests").await.unwrap();
             }
         }
     });

@@ -13,7 +13,7 @@ const ODD: &str = "
     PRAGMA ignore_check_constraints = ON;
     PRAGMA foreign_keys = OFF;
     INSERT INTO admins (id, email) VALUES ('anna', 'a@example.org'), ('ben', 'b@example.org');
-    INSERT INTO admin_roles (admin_id, role) VALUES ('anna', 'Ops'), ('ben', 'Ops'), ('ben', 'support');
+    INSERT INTO admin_roles (admin_id, role) VALUES ('anna', 'Ops team'), ('ben', 'Ops team'), ('ben', 'support');
     INSERT INTO admin_roles (admin_id, role) VALUES ('anna', '\u{1b}[2J');
     INSERT INTO admin_sessions (id, admin_id, expires_at_utc) VALUES ('s', 'anna', 'tomorrow');
     INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('Anna', 'raxx-devops-team');
@@ -60,7 +60,7 @@ fn no_report_fails_for_it() {
         assert_ne!(told.code, 2, "{report:?}: {told:?}");
     }
     let ben = bench.run(&["explain", "GET", "/console/customers/", "--as", "ben"]);
-    assert!(ben.stdout.contains("unusable   `admin_roles.role` is `Ops`"), "{ben:?}");
+    assert!(ben.stdout.contains("unusable   `admin_roles.role` is `Ops team`"), "{ben:?}");
     let others = bench.run(&["explain", "GET", "/console/customers/", "--legacy-role", "support"]);
     assert!(!others.stdout.contains("unusable"), "{others:?}");
 }

@@ -212,7 +212,7 @@ pub struct Denial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
     pub reason: Reason,
-    /// What would have been enough, in words: `role console-manager`, `legacy role superadmin or ops`.
+    /// What would have been enough, in words: `role console-manager`, `legacy role ops or superadmin`.
     pub required: Vec<String>,
 }
 
@@ -378,10 +378,9 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
     let Some(accepted) = legacy else {
         return Err(Lack { reason: Reason::NoLegacyGate, required: vec!["RBAC V2 to be enforced".into()] });
     };
-    let used: Vec<Arc<str>> =
-        access.legacy.intersection(accepted).map(|role| Arc::from(role.as_str())).collect();
+    let used: Vec<Arc<str>> = access.legacy.intersection(accepted).map(LegacyRole::shared).collect();
     if used.is_empty() {
-        let names: Vec<&str> = accepted.iter().map(|role| role.as_str()).collect();
+        let names: Vec<&str> = accepted.iter().map(LegacyRole::as_str).collect();
         return Err(Lack {
             reason: Reason::MissingLegacyRole,
             required: vec![format!("legacy role {}", names.join(" or "))],

@@ -8,6 +8,7 @@ pub mod catalog_check;
 mod clusters;
 pub mod converter;
 pub mod effective;
+mod legacy;
 pub mod matcher;
 pub mod parse;
 pub mod pattern;

@@ -10,6 +10,7 @@ pub mod seed;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -17,34 +18,72 @@ use chrono::{DateTime, Utc};
 use crate::ids::Epoch;
 use flaw::Flaw;
 
-/// One of the four flat roles of `admin_roles`. They are a set without hierarchy, as `require_role` takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LegacyRole {
-    Superadmin,
-    Ops,
-    Support,
-    Readonly,
-}
+/// One of the flat roles that Console's `@require_role` asks for: any word that Console uses. They are a set without
+/// hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegacyRole(Arc<str>);
 
 impl LegacyRole {
-    /// Every legacy role, widest first.
-    pub const ALL: [LegacyRole; 4] =
-        [LegacyRole::Superadmin, LegacyRole::Ops, LegacyRole::Support, LegacyRole::Readonly];
+    /// How many characters a role has at most.
+    pub const MAX_LENGTH: usize = 64;
 
-    /// The name in `admin_roles.role`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            LegacyRole::Superadmin => "superadmin",
-            LegacyRole::Ops => "ops",
-            LegacyRole::Support => "support",
-            LegacyRole::Readonly => "readonly",
-        }
+    /// What a role may be, for messages.
+    pub const FORM: &str = "a role is 1 to 64 characters without white space, commas and quotes";
+
+    /// Parses a role; `None` if the text does not have its [form](LegacyRole::FORM).
+    pub fn parse(word: &str) -> Option<LegacyRole> {
+        let fits = |character: char| {
+            !(character.is_whitespace()
+                || character.is_control()
+                || matches!(character, ',' | '"' | '\'' | '`'))
+        };
+        let is_short = word.chars().nth(LegacyRole::MAX_LENGTH).is_none();
+        (!word.is_empty() && is_short && word.chars().all(fits)).then(|| LegacyRole(word.into()))
     }
 
-    /// Parses the exact name.
-    pub fn parse(name: &str) -> Option<LegacyRole> {
-        LegacyRole::ALL.into_iter().find(|role| role.as_str() == name)
+    /// The role of a word that the program itself has: for the demo and tests.
+    ///
+    /// # Panics
+    ///
+    /// If the word does not have the [form](LegacyRole::FORM) of a role.
+    pub fn literal(word: &'static str) -> LegacyRole {
+        LegacyRole::parse(word).expect("a literal has the form of a role")
     }
+
+    /// The role as Console writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+}
+
+impl fmt::Display for LegacyRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for LegacyRole {
+    type Err = NoLegacyRole;
+
+    fn from_str(word: &str) -> Result<LegacyRole, NoLegacyRole> {
+        LegacyRole::parse(word).ok_or_else(|| NoLegacyRole(word.to_owned()))
+    }
+}
+
+/// A text that cannot be a legacy role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` cannot be a legacy role: {}", on_one_line(.0), LegacyRole::FORM)]
+pub struct NoLegacyRole(String);
+
+fn on_one_line(text: &str) -> String {
+    text.chars()
+        .map(|one| if one.is_control() { one.escape_default().to_string() } else { one.to_string() })
+        .collect()
 }
 
 /// What V2 asks for: a role or a permission, by name.
@@ -148,3 +187,6 @@ impl Access {
         self.valid_until.is_some_and(|end| end <= now)
     }
 }
+
+#[cfg(test)]
+mod tests;

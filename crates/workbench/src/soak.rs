@@ -146,7 +146,7 @@ pub struct Shadow {
 /// How many holders of a legacy role were seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoleUse {
-    pub role: &'static str,
+    pub role: String,
     pub seen: usize,
     /// The threshold, or all who hold the role and are in shadow, where those are fewer.
     pub needed: usize,
@@ -270,14 +270,13 @@ fn admins(
     rows: &[&Row],
     uses: &[&Use],
 ) -> Vec<RoleUse> {
-    let named: BTreeSet<LegacyRole> = rows
+    let named: BTreeSet<&LegacyRole> = rows
         .iter()
         .filter_map(|row| match &row.kind {
             RowKind::Gated { legacy, .. } => legacy.as_ref(),
             _ => None,
         })
         .flatten()
-        .copied()
         .collect();
     let callers: BTreeSet<&str> = uses.iter().filter_map(|one| one.admin.as_deref()).collect();
     // Whoever is in the cohort is decided by V2 already and cannot be seen in shadow.
@@ -286,11 +285,10 @@ fn admins(
         .filter(|person| person.kind == CallerKind::Admin)
         .filter(|person| rollout.mode_for(&person.id, &person.groups) == ClusterMode::Shadow)
         .collect();
-    let role_use = |role: LegacyRole| {
-        let holders: Vec<&&Person> =
-            in_shadow.iter().filter(|person| person.legacy.contains(&role)).collect();
+    let role_use = |role: &LegacyRole| {
+        let holders: Vec<&&Person> = in_shadow.iter().filter(|person| person.legacy.contains(role)).collect();
         RoleUse {
-            role: role.as_str(),
+            role: role.to_string(),
             seen: holders.iter().filter(|person| callers.contains(&*person.id)).count(),
             needed: holders.len().min(terms.admins as usize),
         }

@@ -172,9 +172,9 @@ impl<'m> At<'m, '_> {
                 let mut cases = vec![nobody(challenge)];
                 match (gate_in_force(v2, mode, control), v2) {
                     (GateInForce::V2, V2Gate::Requires { base, .. }) => {
-                        cases.extend(self.v2(row, catalog, base));
+                        cases.extend(self.v2(row, mapping, catalog, base));
                     }
-                    _ => cases.extend(self.legacy(legacy.as_ref())),
+                    _ => cases.extend(self.legacy(mapping, legacy.as_ref())),
                 }
                 cases
             }
@@ -182,28 +182,29 @@ impl<'m> At<'m, '_> {
     }
 
     /// Each accepted legacy role is enough by itself; all the others together are not.
-    fn legacy(&self, accepted: Option<&BTreeSet<LegacyRole>>) -> Vec<Case<'m>> {
+    fn legacy(&self, mapping: &Mapping, accepted: Option<&BTreeSet<LegacyRole>>) -> Vec<Case<'m>> {
         let none = BTreeSet::new();
         let accepted = accepted.unwrap_or(&none);
         let holding = |legacy: BTreeSet<LegacyRole>| Who::Admin(Holding { legacy, roles: BTreeSet::new() });
         let one = accepted.iter().map(|role| {
-            self.case(holding([*role].into()), "an admin with one accepted legacy role", Expect::Allow)
+            self.case(holding([role.clone()].into()), "an admin with one accepted legacy role", Expect::Allow)
         });
-        let others = LegacyRole::ALL.into_iter().filter(|role| !accepted.contains(role)).collect();
-        one.chain([
-            self.case(holding(others), "an admin with every other legacy role", Expect::Deny),
-            self.case(holding(BTreeSet::new()), "an admin without a role", Expect::Deny),
-        ])
-        .collect()
+        let others: BTreeSet<LegacyRole> =
+            mapping.legacy_roles().into_iter().filter(|role| !accepted.contains(*role)).cloned().collect();
+        // Where the row accepts every role, the case would be the next one again.
+        let others = (!others.is_empty())
+            .then(|| self.case(holding(others), "an admin with every other legacy role", Expect::Deny));
+        let without = self.case(holding(BTreeSet::new()), "an admin without a role", Expect::Deny);
+        one.chain(others).chain([without]).collect()
     }
 
     /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
     /// each kind of body that the row tells apart.
-    fn v2(&self, row: &Row, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
+    fn v2(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
         let without = |requirement: &Requirement| {
             let roles =
                 catalog.roles.iter().filter(|role| !brings(catalog, role, requirement)).cloned().collect();
-            Who::Admin(Holding { legacy: LegacyRole::ALL.into(), roles })
+            Who::Admin(Holding { legacy: mapping.legacy_roles().into_iter().cloned().collect(), roles })
         };
         if holder_of(catalog, base).is_none() {
             return vec![self.case(without(base), "an admin with every existing role", Expect::Deny)];

@@ -16,7 +16,6 @@ use policy::mapping::Mapping;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use workbench::impact::profile::LegacyAs;
 use workbench::impact::report::ImpactReport;
 use workbench::impact::{Population, Switches, impact};
 use workbench::report::Finding;
@@ -86,13 +85,11 @@ pub(super) async fn post(
         .map_err(|_| Problem::unavailable("another comparison is in progress; try again"))?;
     let now = state.gate.steady_clock.now();
     let registry = Registry::read(&state.store, now).await.map_err(|error| unavailable(&error))?;
-    let legacy_as = legacy_as(&arguments, &registry.catalog)
-        .map_err(|error| Problem::bad_request(format!("`legacy_as`: {error}")))?;
     let old = state.gate.mappings.running();
     let switches = Switches { rbac_v2: asked.flag == Flag::On };
     let comparing = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        compared(&old, &source, &registry, &legacy_as, switches)
+        compared(&old, &source, &registry, &arguments, switches)
     });
     let told = comparing.await.map_err(|error| unavailable(&error))??;
     Ok((StatusCode::OK, Json(told)).into_response())
@@ -102,12 +99,14 @@ fn compared(
     old: &Arc<Mapping>,
     source: &str,
     registry: &Registry,
-    legacy_as: &LegacyAs,
+    arguments: &[LegacyAsArgument],
     switches: Switches,
 ) -> Result<Value, Problem> {
     let new = Mapping::parse(CANDIDATE, source).map_err(|mistakes| unsound(&mistakes, source))?;
     new.check_against(CANDIDATE, &registry.catalog).map_err(|mistakes| unsound(&mistakes, source))?;
-    let population = Population::new(&registry.catalog, &registry.people, legacy_as, &[old, &new]);
+    let legacy_as = legacy_as(arguments, registry, &[old, &new])
+        .map_err(|error| Problem::bad_request(format!("`legacy_as`: {error}")))?;
+    let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[old, &new]);
     let impact = impact(old, &new, &registry.catalog, &population, switches);
     let told = Told {
         from_sha256: old.sha256().as_str(),

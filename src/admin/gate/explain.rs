@@ -44,9 +44,9 @@ pub(super) async fn get(
     };
     let gate = &state.gate;
     let mapping = gate.mappings.running();
-    let explainer = Explainer::read(&gate.access, &state.store, gate.clock.now(), whom).await;
+    let explainer = Explainer::read(&gate.access, &state.store, &mapping, gate.clock.now(), whom).await;
     let explainer = explainer.map_err(|error| match error {
-        ExplainError::UnknownGroup(_) | ExplainError::NotAnId => Problem::bad_request(error.to_string()),
+        ExplainError::Unknown(_) | ExplainError::NotAnId => Problem::bad_request(error.to_string()),
         _ => unavailable(&error),
     })?;
     let explanation =

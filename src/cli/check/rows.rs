@@ -26,7 +26,7 @@ pub(super) fn findings(flaws: &[Flaw]) -> Vec<Finding> {
 
 fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {
     let outcome = match flaw.kind {
-        FlawKind::UnknownRole | FlawKind::Dangling => "it grants nothing",
+        FlawKind::MalformedRole | FlawKind::Dangling => "it grants nothing",
         FlawKind::Unusable => "it allows nothing",
         FlawKind::Misspelt => "it has no effect",
     };
@@ -59,7 +59,7 @@ mod tests {
     fn rows_that_are_alike_are_told_together() {
         let roles = ["a", "b", "c", "d", "e", "f", "g"];
         let mut flaws: Vec<Flaw> =
-            roles.iter().map(|id| flaw(FlawKind::UnknownRole, Some("Ops"), Some(id))).collect();
+            roles.iter().map(|id| flaw(FlawKind::MalformedRole, Some("o ps"), Some(id))).collect();
         flaws.push(flaw(FlawKind::Dangling, Some("Anna"), None));
         flaws.push(flaw(FlawKind::Unusable, None, None));
         flaws.push(flaw(FlawKind::Unusable, None, None));
@@ -68,8 +68,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "`t.c` is `Ops`, which is not one of superadmin, ops, support, readonly: it grants nothing \
-                 (`a`, `b`, `c`, `d`, `e` and 2 more)",
+                "`t.c` is `o ps`, and a role is 1 to 64 characters without white space, commas and quotes: it grants \
+                 nothing (`a`, `b`, `c`, `d`, `e` and 2 more)",
                 "`t.c` is empty or cannot be read: it allows nothing (2 rows)",
                 "`t.c` is `soon`, which is not a valid time: it allows nothing (`ben`)",
                 "`t.c` is `Anna`, which does not exist: it grants nothing",

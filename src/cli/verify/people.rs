@@ -74,7 +74,7 @@ fn person(run: &str, number: usize, holding: &Holding, keeps_sessions: bool) -> 
     NewPerson {
         session: keeps_sessions.then(|| SessionId::new(id.as_str())),
         id: AdminId::new(id),
-        legacy: holding.legacy.iter().copied().collect(),
+        legacy: holding.legacy.iter().cloned().collect(),
         groups: if holding.roles.is_empty() { Vec::new() } else { vec![name] },
     }
 }

@@ -114,7 +114,7 @@ impl<'s> Sheet<'s> {
                     Subject::Admin { .. } => "admin_roles",
                     Subject::Machine(_) | Subject::Enrolled(_) => "gate_machine_token_legacy_roles",
                 };
-                self.note(FlawKind::UnknownRole, table, "role", word);
+                self.note(FlawKind::MalformedRole, table, "role", word);
             }
         }
     }

@@ -88,11 +88,17 @@ impl Scene {
     pub async fn new(database: Database, sections: &'static str) -> Scene {
         let world = World::new(database).await;
         let upstream = Recorder::start(world.folder(), "upstream.sock");
-        world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::Superadmin]).await;
-        world.admin("ben", &["raxx-support-team"], &[LegacyRole::Support]).await;
+        world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::literal("superadmin")]).await;
+        world.admin("ben", &["raxx-support-team"], &[LegacyRole::literal("support")]).await;
         world.admin_holding("carol", &["console-audit-user", "console-user"]).await;
         world.admin_holding("dora", &["console-user"]).await;
-        world.admin("eve", &["raxx-platform-admins"], &[LegacyRole::Superadmin, LegacyRole::Ops]).await;
+        world
+            .admin(
+                "eve",
+                &["raxx-platform-admins"],
+                &[LegacyRole::literal("superadmin"), LegacyRole::literal("ops")],
+            )
+            .await;
         let disable = "UPDATE admins SET disabled_at_utc = '2026-11-01T00:00:00.000+00:00' WHERE id = 'eve'";
         world.execute(disable).await;
         let setup =

@@ -153,7 +153,7 @@ impl CsvRow {
         self.note.contains("machine_auth_or_session")
     }
 
-    pub fn admits(&self, role: LegacyRole) -> bool {
+    pub fn admits(&self, role: &LegacyRole) -> bool {
         self.legacy.iter().any(|name| name == role.as_str())
     }
 

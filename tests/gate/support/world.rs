@@ -82,7 +82,7 @@ impl World {
             self.store.join_group(&admin, group, "tests").await.expect("a group to join");
         }
         for role in legacy {
-            self.store.add_legacy_role(&admin, *role, "tests").await.expect("a role to hold");
+            self.store.add_legacy_role(&admin, role, "tests").await.expect("a role to hold");
         }
     }
 

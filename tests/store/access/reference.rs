@@ -124,7 +124,8 @@ fn admin(world: &World, number: usize, session: Option<Option<&Limited>>) -> Hol
             }
         }
     }
-    let legacy = world.legacy.iter().filter(|(holder, _)| *holder == number).map(|(_, role)| *role).collect();
+    let legacy =
+        world.legacy.iter().filter(|(holder, _)| *holder == number).map(|(_, role)| role.clone()).collect();
     Holding { valid_until: ends.into_iter().min(), ..through(world, &groups, &granting, legacy) }
 }
 
@@ -135,7 +136,7 @@ fn token(world: &World, number: usize) -> Holding {
         return Holding { token: identity, ..Holding::nothing(Standing::Disabled) };
     }
     let groups = token.groups.iter().copied().collect();
-    let legacy = token.legacy.iter().copied().collect();
+    let legacy = token.legacy.iter().cloned().collect();
     let holding = through(world, &groups, &groups, legacy);
     Holding { token: identity, valid_until: moment(token.expires_in), ..holding }
 }

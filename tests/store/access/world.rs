@@ -68,7 +68,7 @@ fn moment() -> impl Strategy<Value = i64> {
 }
 
 fn legacy() -> impl Strategy<Value = LegacyRole> {
-    proptest::sample::select(LegacyRole::ALL.to_vec())
+    proptest::sample::select(["superadmin", "ops", "support", "readonly"].map(LegacyRole::literal).to_vec())
 }
 
 fn pairs(first: usize, second: usize, most: usize) -> impl Strategy<Value = Vec<(usize, usize)>> {

@@ -40,7 +40,7 @@ cluster = "V"
 fn access(legacy: &[LegacyRole], roles: &[&str], permissions: &[&str]) -> Access {
     Access {
         standing: crate::rbac::Standing::Active,
-        legacy: legacy.iter().copied().collect(),
+        legacy: legacy.iter().cloned().collect(),
         roles: roles.iter().map(|role| Arc::from(*role)).collect(),
         permissions: permissions.iter().map(|name| Arc::from(*name)).collect(),
         ..Access::nothing(Epoch(1))
@@ -95,7 +95,7 @@ fn word(outcome: &Outcome) -> &'static str {
 
 #[test]
 fn each_gate_asks_for_its_own_role() {
-    let ops = access(&[LegacyRole::Ops], &[], &[]);
+    let ops = access(&[LegacyRole::literal("ops")], &[], &[]);
     let holder = access(&[], &["r"], &["p:x:read"]);
     let table = [
         ("GET /l", &ops, "allow"),
@@ -123,7 +123,7 @@ fn each_gate_asks_for_its_own_role() {
 #[test]
 fn a_permit_says_what_let_the_request_in() {
     let groups = || [Arc::from("g"), Arc::from("h")].into();
-    let both = Access { groups: groups(), ..access(&[LegacyRole::Ops], &["r"], &[]) };
+    let both = Access { groups: groups(), ..access(&[LegacyRole::literal("ops")], &["r"], &[]) };
     let table = [
         ("GET /l", "legacy", Some("L")),
         ("GET /s", "legacy", Some("S")),
@@ -153,7 +153,7 @@ fn a_permit_says_what_let_the_request_in() {
 #[test]
 fn a_cohort_is_decided_by_v2_and_the_rest_is_in_shadow() {
     let first = |access: Access| Access { groups: [Arc::from("first")].into(), ..access };
-    let ops = access(&[LegacyRole::Ops], &[], &[]);
+    let ops = access(&[LegacyRole::literal("ops")], &[], &[]);
     let holder = access(&[], &["r"], &[]);
     let table = [
         (ops.clone(), "allow", Some(Direction::WouldNewlyDeny)),
@@ -170,7 +170,7 @@ fn a_cohort_is_decided_by_v2_and_the_rest_is_in_shadow() {
 
 #[test]
 fn legacy_roles_have_no_hierarchy() {
-    let superadmin = access(&[LegacyRole::Superadmin], &[], &[]);
+    let superadmin = access(&[LegacyRole::literal("superadmin")], &[], &[]);
     assert_eq!(Case::new("GET /l", superadmin).word(), "missing_legacy_role");
 }
 
@@ -188,17 +188,17 @@ fn the_kill_switch_and_a_missing_promotion_put_v2_rows_on_their_legacy_gate() {
 
 #[test]
 fn shadow_reports_a_disagreement_and_never_enforces_it() {
-    let ops = Case::new("GET /s", access(&[LegacyRole::Ops], &[], &[])).verdict();
+    let ops = Case::new("GET /s", access(&[LegacyRole::literal("ops")], &[], &[])).verdict();
     assert_eq!(word(&ops.outcome), "allow");
     assert_eq!(ops.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyDeny));
     let holder = Case::new("GET /s", access(&[], &["r"], &[])).verdict();
     assert_eq!(word(&holder.outcome), "missing_legacy_role");
     assert_eq!(holder.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyAllow));
-    let both = Case::new("GET /s", access(&[LegacyRole::Ops], &["r"], &[])).verdict();
+    let both = Case::new("GET /s", access(&[LegacyRole::literal("ops")], &["r"], &[])).verdict();
     assert_eq!(both.drift, None);
     let neither = Case::new("GET /s", access(&[], &[], &[])).verdict();
     assert_eq!(neither.drift, None);
-    let mut off = Case::new("GET /s", access(&[LegacyRole::Ops], &[], &[]));
+    let mut off = Case::new("GET /s", access(&[LegacyRole::literal("ops")], &[], &[]));
     off.control.rbac_v2 = false;
     assert_eq!(off.verdict().drift, None);
 }
@@ -270,7 +270,8 @@ fn a_machine_passes_only_where_the_row_takes_machines() {
 #[test]
 fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
     let principal = admin();
-    let everything = access(&LegacyRole::ALL, &["r"], &["p:x:read"]);
+    let everything =
+        access(&["superadmin", "ops", "support", "readonly"].map(LegacyRole::literal), &["r"], &["p:x:read"]);
     let known = Caller::Known(&principal, &everything);
     let table = [
         (Unmapped::Deny, known, "unmapped_route"),
@@ -291,7 +292,8 @@ fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
 fn a_machine_is_seen_as_the_target_takes_its_token() {
     let mapping = Mapping::parse("t", FILE).unwrap();
     let machine = Principal::Machine { id: MachineTokenId::new("m") };
-    let everything = access(&LegacyRole::ALL, &["r"], &["p:x:read"]);
+    let everything =
+        access(&["superadmin", "ops", "support", "readonly"].map(LegacyRole::literal), &["r"], &["p:x:read"]);
     let admin = admin();
     let word = |caller: Caller<'_>| match caller {
         Caller::Known(..) => "known",

@@ -16,7 +16,7 @@ pub struct EffectiveRow<'m> {
     pub decides: &'static str,
     pub methods: String,
     pub path: &'m str,
-    pub legacy: Option<Vec<&'static str>>,
+    pub legacy: Option<Vec<&'m str>>,
     pub v2: Option<String>,
     pub when: Vec<String>,
     pub undecided: Option<&'m str>,
@@ -50,8 +50,7 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
     };
     match &row.kind {
         RowKind::Gated { legacy, v2, .. } => {
-            effective.legacy =
-                legacy.as_ref().map(|roles| roles.iter().map(|role| LegacyRole::as_str(*role)).collect());
+            effective.legacy = legacy.as_ref().map(|roles| roles.iter().map(LegacyRole::as_str).collect());
             match v2 {
                 V2Gate::Undecided { question, .. } => {
                     effective.decides = "legacy";

@@ -14,6 +14,7 @@ use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
 
 use super::clusters::{self, Clusters};
+use super::legacy;
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
 use super::reader::Reader;
@@ -22,7 +23,8 @@ use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest, position};
 
-const TOP_LEVEL_KEYS: [&str; 6] = ["version", "rows", "unmapped", "clusters", "soak", "blueprints"];
+const TOP_LEVEL_KEYS: [&str; 7] =
+    ["version", "rows", "unmapped", "legacy_roles", "clusters", "soak", "blueprints"];
 const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
@@ -64,9 +66,12 @@ impl Reader {
         let clusters = clusters::clusters(self, root);
         let soak = clusters::soak(self, root, &clusters);
         row_count::check(self, root);
+        self.declared_roles = root.get("legacy_roles").and_then(|value| legacy::declared(self, value));
         let rows = self.blueprints(root, &clusters);
         let matcher = self.matcher(&rows, source);
-        Mapping { source: source.into(), sha256: sha256_of(source), unmapped, clusters, soak, rows, matcher }
+        let declared_roles = self.declared_roles.take();
+        let (source, sha256) = (source.into(), sha256_of(source));
+        Mapping { source, sha256, unmapped, declared_roles, clusters, soak, rows, matcher }
     }
 
     fn version(&mut self, root: &DeTable<'_>, whole: Range<usize>) {

@@ -7,11 +7,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, closest};
+use crate::rbac::LegacyRole;
 
 /// Collects findings while it turns TOML values into typed ones.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) findings: Vec<Diagnostic>,
+    /// The words of `legacy_roles`; `None` if the file does not declare them.
+    pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
 }
 
 impl Reader {

@@ -3,13 +3,17 @@
 //! A mistake keeps a file from being activated ([`Mapping::parse`], [`Mapping::check_against`]); a remark never does.
 
 mod file;
+mod legacy;
 mod prefixes;
 mod reach;
 mod roles;
 mod rows;
 
+use std::collections::BTreeSet;
+
 use super::table::Mapping;
 use crate::diagnostic::Diagnostic;
+use crate::rbac::LegacyRole;
 use crate::rbac::catalog::Catalog;
 
 impl Mapping {
@@ -29,6 +33,11 @@ impl Mapping {
         }
         remarks.sort_by_key(|remark| remark.span.start);
         remarks
+    }
+
+    /// Remarks about the table's legacy roles, compared with those that admins and machine tokens hold.
+    pub fn review_legacy_roles(&self, held: &BTreeSet<LegacyRole>) -> Vec<Diagnostic> {
+        legacy::compared_with_held(self, held)
     }
 }
 

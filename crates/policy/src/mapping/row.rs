@@ -2,16 +2,17 @@
 
 mod when;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::reader::{Reader, distinct};
+use super::legacy;
+use super::reader::Reader;
 use super::table::{Freshness, RowKind, Totp, Unauthenticated, V2Gate};
-use crate::diagnostic::{Diagnostic, closest};
-use crate::rbac::{LegacyRole, Requirement};
+use crate::diagnostic::Diagnostic;
+use crate::rbac::Requirement;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
@@ -126,7 +127,7 @@ fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Optio
 
 fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
     let legacy = match table.get("legacy") {
-        Some(value) => Some(legacy_roles(reader, value)?),
+        Some(value) => Some(legacy::of_row(reader, value)?),
         None => None,
     };
     let machine = table
@@ -206,43 +207,6 @@ fn requirement(
             None
         }
     }
-}
-
-fn legacy_roles(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeSet<LegacyRole>> {
-    let names = reader.strings(value, "legacy")?;
-    if names.is_empty() {
-        reader.report(Diagnostic::new("empty-legacy", value.span(), "`legacy` is an empty list"));
-        return None;
-    }
-    let mut roles = Vec::new();
-    let mut sound = true;
-    for name in &names {
-        match LegacyRole::parse(name.get_ref()) {
-            Some(role) => roles.push(role),
-            None => {
-                sound = false;
-                let known = LegacyRole::ALL.map(LegacyRole::as_str);
-                let mut finding = Diagnostic::new(
-                    "unknown-legacy-role",
-                    name.span(),
-                    format!("`{}` is not a legacy role", name.get_ref()),
-                );
-                finding = match closest(name.get_ref(), known) {
-                    Some(near) => finding.suggest(format!("did you mean `{near}`?")),
-                    None => finding.suggest(format!("the legacy roles are {}", known.join(", "))),
-                };
-                reader.report(finding);
-            }
-        }
-    }
-    if !sound {
-        return None;
-    }
-    distinct(roles)
-        .map_err(|()| {
-            reader.report(Diagnostic::new("repeated-role", value.span(), "`legacy` repeats a role"));
-        })
-        .ok()
 }
 
 fn options(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeMap<String, String>> {

@@ -185,6 +185,7 @@ pub struct Mapping {
     pub(super) source: Arc<str>,
     pub(super) sha256: MappingSha256,
     pub(super) unmapped: Unmapped,
+    pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
     pub(super) clusters: BTreeMap<Arc<str>, Rollout>,
     pub(super) soak: SoakTable,
     pub(super) rows: Vec<Row>,
@@ -236,6 +237,20 @@ impl Mapping {
     /// The rows, in the order of the file.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The legacy roles that the file declares; `None` if rows may use any word.
+    pub fn declared_roles(&self) -> Option<&BTreeSet<LegacyRole>> {
+        self.declared_roles.as_ref()
+    }
+
+    /// Every legacy role that the file names: declared or in a row.
+    pub fn legacy_roles(&self) -> BTreeSet<&LegacyRole> {
+        let of_rows = self.rows.iter().filter_map(|row| match &row.kind {
+            RowKind::Gated { legacy, .. } => legacy.as_ref(),
+            _ => None,
+        });
+        of_rows.chain(&self.declared_roles).flatten().collect()
     }
 
     /// The rollout of each cluster.

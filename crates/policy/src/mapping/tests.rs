@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 41] = [
+const MISTAKES: [(&str, &str); 45] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -36,9 +36,17 @@ const MISTAKES: [(&str, &str); 41] = [
         "the row has a legacy gate, but no V2 role or permission [no-v2-gate]",
     ),
     (
-        "R.\"GET /x\" = { legacy = [\"opps\"], role = \"r\" }",
-        "`opps` is not a legacy role [unknown-legacy-role]",
+        "legacy_roles = [\"ops\"]\nR.\"GET /x\" = { legacy = [\"ops\", \"opps\"], role = \"r\" }",
+        "routes.toml:4:51: `legacy_roles` does not declare the legacy role `opps` [unknown-legacy-role]",
     ),
+    (
+        "R.\"GET /x\" = { legacy = [\"super admin\"], role = \"r\" }",
+        "`super admin` cannot be a legacy role: a role is 1 to 64 characters without white space, commas and quotes \
+         [malformed-legacy-role]",
+    ),
+    ("legacy_roles = [\"o'ps\"]", "`o'ps` cannot be a legacy role"),
+    ("legacy_roles = []", "`legacy_roles` is an empty list [empty-legacy]"),
+    ("legacy_roles = [\"a\", \"a\"]", "`legacy_roles` repeats a role [repeated-role]"),
     (
         "R.\"GET /x\" = { legacy = [\"ops\", \"ops\"], role = \"r\" }",
         "`legacy` repeats a role [repeated-role]",
@@ -137,7 +145,7 @@ fn every_kind_of_mistake_is_told_with_its_place() {
 #[test]
 fn all_mistakes_of_a_file_are_told_at_once() {
     let file = "version = 1\n[clusters]\nS1 = \"v3\"\n[blueprints.b]\ncluster = \"S2\"\n[blueprints.b.routes]\n\
-                \"GET /a\" = { role = 7 }\n\"FETCH /b\" = { legacy = [\"opps\"], role = \"r\" }\n\"GET /c\" = {\n";
+                \"GET /a\" = { role = 7 }\n\"FETCH /b\" = { legacy = [\"o ps\"], role = \"r\" }\n\"GET /c\" = {\n";
     let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
     let shown = diagnostics.one_line_each();
     for place in ["3:6", "5:11", "7:21", "8:1", "8:26"] {
@@ -148,10 +156,28 @@ fn all_mistakes_of_a_file_are_told_at_once() {
 
 #[test]
 fn a_finding_points_at_the_line_and_says_what_was_probably_meant() {
-    let shown = parse("R.\"GET /x\" = { legacy = [\"superadmn\"], role = \"r\" }").unwrap_err().to_string();
-    assert!(shown.contains("routes.toml:3:"), "{shown}");
+    let declared = "legacy_roles = [\"superadmin\", \"ops\"]";
+    let row = "R.\"GET /x\" = { legacy = [\"superadmn\"], role = \"r\" }";
+    let shown = parse(&format!("{declared}\n{row}")).unwrap_err().to_string();
+    assert!(shown.contains("routes.toml:4:"), "{shown}");
     assert!(shown.contains("^^^^^^^^^^^"), "{shown}");
     assert!(shown.contains("did you mean `superadmin`?"), "{shown}");
+}
+
+/// Without a declaration any word is a role; with one, only those.
+#[test]
+fn rows_take_any_legacy_role_or_those_that_are_declared() {
+    let row = "R.\"GET /x\" = { legacy = [\"Billing:Read\", \"管理者\"], role = \"r\" }";
+    let words =
+        |mapping: &Mapping| mapping.legacy_roles().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let free = parse(row).unwrap();
+    assert_eq!(
+        (words(&free), free.declared_roles()),
+        (vec!["Billing:Read".to_owned(), "管理者".to_owned()], None)
+    );
+    let declared = "legacy_roles = [\"管理者\", \"viewer\", \"Billing:Read\"]";
+    let bound = parse(&format!("{declared}\n{row}")).unwrap();
+    assert_eq!(words(&bound), ["Billing:Read", "viewer", "管理者"]);
 }
 
 /// The row's own word, else its blueprint's, else nothing: then the settings decide.

@@ -11,8 +11,8 @@ use super::LegacyRole;
 /// What is wrong with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FlawKind {
-    /// A legacy role that is none of [`LegacyRole::ALL`].
-    UnknownRole,
+    /// A legacy role that is no word: empty, or with white space, commas or quotes in it.
+    MalformedRole,
     /// An id, a name or a time that is missing or cannot be read.
     Unusable,
     /// A grant to or of something that does not exist.
@@ -24,12 +24,12 @@ pub enum FlawKind {
 impl FlawKind {
     /// Every kind.
     pub const ALL: [FlawKind; 4] =
-        [FlawKind::UnknownRole, FlawKind::Unusable, FlawKind::Dangling, FlawKind::Misspelt];
+        [FlawKind::MalformedRole, FlawKind::Unusable, FlawKind::Dangling, FlawKind::Misspelt];
 
     /// The stable word, which is also the id of the finding.
     pub const fn word(self) -> &'static str {
         match self {
-            FlawKind::UnknownRole => "unknown-role-word",
+            FlawKind::MalformedRole => "malformed-role-word",
             FlawKind::Unusable => "unusable-row",
             FlawKind::Dangling => "dangling-grant",
             FlawKind::Misspelt => "misspelt-switch",
@@ -64,9 +64,7 @@ impl fmt::Display for Flaw {
             None => return write!(f, "`{table}.{column}` is empty or cannot be read"),
         }
         match kind {
-            FlawKind::UnknownRole => {
-                write!(f, ", which is not one of {}", LegacyRole::ALL.map(LegacyRole::as_str).join(", "))
-            }
+            FlawKind::MalformedRole => write!(f, ", and {}", LegacyRole::FORM),
             FlawKind::Unusable => f.write_str(", which is not a valid time"),
             FlawKind::Dangling => f.write_str(", which does not exist"),
             FlawKind::Misspelt => f.write_str(", which the gate does not recognise"),

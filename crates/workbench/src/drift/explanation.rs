@@ -86,7 +86,7 @@ impl Case<'_> {
             };
         };
         let words = |roles: &mut dyn Iterator<Item = &LegacyRole>| {
-            roles.map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+            roles.map(LegacyRole::as_str).collect::<Vec<_>>().join(", ")
         };
         let used = words(&mut accepted.intersection(&self.person.legacy));
         let held = words(&mut self.person.legacy.iter());

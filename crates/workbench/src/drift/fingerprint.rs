@@ -71,8 +71,14 @@ pub(super) fn of_grants(person: Option<&Person>, catalog: &Catalog) -> String {
     sha256(&grants.to_string())
 }
 
-fn legacy_names(roles: &BTreeSet<LegacyRole>) -> Vec<&'static str> {
-    roles.iter().map(|role| role.as_str()).collect()
+/// The roles of the design's own Console first, in the order in which sign-offs of earlier versions have them: those go
+/// on to hold.
+fn legacy_names(roles: &BTreeSet<LegacyRole>) -> Vec<&str> {
+    const FIRST: [&str; 4] = ["superadmin", "ops", "support", "readonly"];
+    let place = |name: &&str| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len());
+    let mut names: Vec<&str> = roles.iter().map(LegacyRole::as_str).collect();
+    names.sort_by_key(place);
+    names
 }
 
 fn names(set: &BTreeSet<Arc<str>>) -> Vec<&str> {

@@ -36,7 +36,7 @@ fn person(legacy: &[LegacyRole], groups: &[&str]) -> Person {
     Person {
         kind: CallerKind::Admin,
         id: "anna".into(),
-        legacy: legacy.iter().copied().collect(),
+        legacy: legacy.iter().cloned().collect(),
         groups: groups.iter().map(|group| (*group).into()).collect(),
         break_glass: false,
     }
@@ -72,7 +72,7 @@ fn mapping(text: &str) -> Mapping {
 /// How a sign-off that was given under one mapping, catalog and person stands under others.
 fn standing(mapping_now: &str, catalog_now: &Catalog, person_now: Option<Person>) -> Standing {
     let (mapping_then, catalog_then) = (mapping(MAPPING), catalog());
-    let people_then = [person(&[LegacyRole::Ops], &[])];
+    let people_then = [person(&[LegacyRole::literal("ops")], &[])];
     let key = denied("GET /a");
     let fingerprints = Situation::new(&mapping_then, &catalog_then, &people_then).fingerprints(&key);
     let sign_off = SignOff {
@@ -121,7 +121,7 @@ fn ids_are_stable_and_tell_disagreements_apart() {
 
 #[test]
 fn a_sign_off_stands_for_what_was_asked_and_held() {
-    let ops = || Some(person(&[LegacyRole::Ops], &[]));
+    let ops = || Some(person(&[LegacyRole::literal("ops")], &[]));
     let moved = MAPPING.replace("[blueprints.b]", "# moved\n[blueprints.b]").replace("S1", "S2");
     assert_eq!(standing(MAPPING, &catalog(), ops()), Standing::Stands);
     assert_eq!(
@@ -140,13 +140,13 @@ fn a_sign_off_stands_for_what_was_asked_and_held() {
         assert_ne!(changed, MAPPING, "{from}");
         assert_eq!(standing(&changed, &catalog(), ops()), Standing::RowChanged, "{from} -> {to}");
     }
-    let mut with_break_glass = person(&[LegacyRole::Ops], &[]);
+    let mut with_break_glass = person(&[LegacyRole::literal("ops")], &[]);
     with_break_glass.break_glass = true;
     for held in [
         None,
         Some(person(&[], &[])),
-        Some(person(&[LegacyRole::Ops, LegacyRole::Support], &[])),
-        Some(person(&[LegacyRole::Ops], &["idle"])),
+        Some(person(&[LegacyRole::literal("ops"), LegacyRole::literal("support")], &[])),
+        Some(person(&[LegacyRole::literal("ops")], &["idle"])),
         Some(with_break_glass),
     ] {
         assert_eq!(standing(MAPPING, &catalog(), held.clone()), Standing::GrantsChanged, "{held:?}");
@@ -184,10 +184,10 @@ fn the_smallest_change_is_named() {
                  other group(s) would also do";
     let sign_off = "if anna should have access with V2: sign it off, no other change is needed";
     let table = [
-        (denied("GET /a"), Some(person(&[LegacyRole::Ops], &[])), vec![least]),
+        (denied("GET /a"), Some(person(&[LegacyRole::literal("ops")], &[])), vec![least]),
         (
             denied("GET /a"),
-            Some(person(&[LegacyRole::Ops], &["readers"])),
+            Some(person(&[LegacyRole::literal("ops")], &["readers"])),
             vec!["no change needed: both gates now agree"],
         ),
         (
@@ -225,7 +225,7 @@ fn a_body_that_cannot_be_read_is_explained_by_the_body() {
         let people = [person(legacy, &["editors"])];
         explain(&denied("POST /a"), reason, &Situation::new(&mapping, &catalog, &people))
     };
-    let unreadable = told("body_unreadable", &[LegacyRole::Ops]);
+    let unreadable = told("body_unreadable", &[LegacyRole::literal("ops")]);
     let v2 = unreadable.v2.expect("an answer");
     assert!(!v2.allows, "whatever she holds");
     assert_eq!(v2.because, "sends an unreadable or missing body");
@@ -238,5 +238,5 @@ fn a_body_that_cannot_be_read_is_explained_by_the_body() {
     );
     let none = ["no change needed: both gates now agree"];
     assert_eq!(told("body_unreadable", &[]).changes, none);
-    assert_eq!(told("missing_role", &[LegacyRole::Ops]).changes, none);
+    assert_eq!(told("missing_role", &[LegacyRole::literal("ops")]).changes, none);
 }

@@ -11,7 +11,7 @@ use policy::ids::AdminId;
 use policy::mapping::{Row, RowKind, V2Gate};
 use policy::method::Method;
 use policy::rbac::census::BREAK_GLASS;
-use policy::rbac::{Access, Requirement, Standing};
+use policy::rbac::{Access, LegacyRole, Requirement, Standing};
 use serde::Serialize;
 
 use super::Facts;
@@ -57,7 +57,7 @@ pub enum Ending {
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum Way {
     LegacyRole {
-        role: &'static str,
+        role: String,
     },
     /// The role that the group holds, then each that the one before inherits; at the end the permission, if it is one.
     Group {
@@ -160,7 +160,23 @@ impl<'a> CallerQuestion<'a> {
         let nobody = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
         report.held_by_nobody = nobody.map(ToString::to_string).collect();
         let passes = |access: &Access| self.verdict(body, access).outcome.is_ok();
-        report.enough = smallest(&self.somebody.access, self.facts.catalog, passes);
+        report.enough = smallest(&self.somebody.access, self.facts.catalog, &self.accepted(), passes);
+    }
+
+    /// The legacy roles that the row accepts, those that the fewest rows accept first.
+    fn accepted(&self) -> Vec<&'a LegacyRole> {
+        let legacy_of = |row: &'a Row| match &row.kind {
+            RowKind::Gated { legacy, .. } => legacy.as_ref(),
+            _ => None,
+        };
+        let accepting = |role: &&LegacyRole| {
+            let all = self.facts.mapping.rows().iter().filter_map(legacy_of);
+            all.filter(|roles| roles.contains(*role)).count()
+        };
+        let row = self.target.row().and_then(legacy_of);
+        let mut roles: Vec<&LegacyRole> = row.into_iter().flatten().collect();
+        roles.sort_by_cached_key(accepting);
+        roles
     }
 
     /// What V2 asks for, where V2 decides.
@@ -184,7 +200,7 @@ impl<'a> CallerQuestion<'a> {
             && !matches!(gate, None | Some(GateInForce::V2))
         {
             let held = access.legacy.intersection(legacy);
-            return held.map(|role| Way::LegacyRole { role: role.as_str() }).collect();
+            return held.map(|role| Way::LegacyRole { role: role.to_string() }).collect();
         }
         let mut ways = Vec::new();
         for requirement in self.demanded(gate, body) {

@@ -21,7 +21,7 @@ pub struct CallerReport {
     pub standing: Standing,
     /// The id that was probably meant, where there is nobody of this one.
     pub closest: Option<String>,
-    pub legacy: Vec<&'static str>,
+    pub legacy: Vec<String>,
     pub groups: Vec<String>,
     pub break_glass: bool,
     /// The caller's rows in the access tables that cannot be used, and so grant nothing.
@@ -59,7 +59,7 @@ pub(super) fn report(
         name: somebody.name.to_owned(),
         standing: access.standing,
         closest: somebody.closest.map(ToOwned::to_owned),
-        legacy: access.legacy.iter().map(|role| role.as_str()).collect(),
+        legacy: access.legacy.iter().map(ToString::to_string).collect(),
         groups: access.groups.iter().map(ToString::to_string).collect(),
         break_glass: somebody.break_glass,
         unusable: access.flaws.iter().map(ToString::to_string).collect(),

@@ -15,7 +15,7 @@ pub struct GateReport {
     /// One for everybody; or two, for a cohort and for the rest.
     pub in_force: Vec<InForce>,
     /// The roles of `@require_role`; `None` where there never was a legacy gate, so that it lets nobody in.
-    pub legacy: Option<Vec<&'static str>>,
+    pub legacy: Option<Vec<String>>,
     /// What V2 asks for; `None` where that is undecided.
     pub v2: Option<Demanded>,
     /// What some bodies ask for besides.
@@ -127,7 +127,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
     };
     Some(GateReport {
         in_force,
-        legacy: legacy.as_ref().map(|roles| roles.iter().map(|role| role.as_str()).collect()),
+        legacy: legacy.as_ref().map(|roles| roles.iter().map(ToString::to_string).collect()),
         v2,
         when,
         undecided,

@@ -28,16 +28,22 @@ pub enum Grant {
     /// are told (RBAC V2 design, section 6).
     BreakGlass { brings: Vec<String> },
     /// A legacy role, where the legacy gate decides.
-    LegacyRole { role: &'static str },
+    LegacyRole { role: String },
 }
 
-/// Every grant that would do for somebody who holds `access`, those that bring least along first.
-pub(super) fn smallest(access: &Access, catalog: &Catalog, passes: impl Fn(&Access) -> bool) -> Vec<Grant> {
-    let legacy = LegacyRole::ALL.into_iter().rev().filter(|role| {
-        let legacy = access.legacy.iter().copied().chain([*role]).collect();
+/// Every grant that would do for somebody who holds `access`, those that bring least along first. `accepted` are the
+/// legacy roles that the row accepts, in that order.
+pub(super) fn smallest(
+    access: &Access,
+    catalog: &Catalog,
+    accepted: &[&LegacyRole],
+    passes: impl Fn(&Access) -> bool,
+) -> Vec<Grant> {
+    let legacy = accepted.iter().filter(|role| {
+        let legacy = access.legacy.iter().chain([**role]).cloned().collect();
         passes(&Access { legacy, ..access.clone() })
     });
-    let mut grants: Vec<Grant> = legacy.map(|role| Grant::LegacyRole { role: role.as_str() }).collect();
+    let mut grants: Vec<Grant> = legacy.map(|role| Grant::LegacyRole { role: role.to_string() }).collect();
     grants.extend(groups(access, catalog, &passes));
     let session = with_roles(access, catalog, &[BREAK_GLASS]);
     if MAY_BREAK_GLASS.iter().any(|group| access.groups.contains(*group)) && passes(&session) {

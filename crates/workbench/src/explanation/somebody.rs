@@ -26,7 +26,7 @@ pub enum Asker<'a> {
     /// An imagined member of this group alone.
     Group(&'a str),
     /// Somebody imagined who holds this legacy role, and is in no group.
-    LegacyRole(LegacyRole),
+    LegacyRole(&'a LegacyRole),
 }
 
 /// What kind of caller it is.
@@ -73,9 +73,11 @@ impl<'a> Somebody<'a> {
                 let groups = [Arc::from(*group)].into();
                 (AskerKind::Group, *group, Access { groups, roles, permissions, ..nothing() })
             }
-            Asker::LegacyRole(role) => {
-                (AskerKind::LegacyRole, role.as_str(), Access { legacy: [*role].into(), ..nothing() })
-            }
+            Asker::LegacyRole(role) => (
+                AskerKind::LegacyRole,
+                role.as_str(),
+                Access { legacy: [(*role).clone()].into(), ..nothing() },
+            ),
         };
         Somebody { kind, name, access: Cow::Owned(access), break_glass: false, closest: None }
     }

@@ -259,7 +259,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
 
 fn way_in_words(way: &Way, name: &str) -> String {
     let steps = match way {
-        Way::LegacyRole { role } if *role == name => return format!("legacy role {role}"),
+        Way::LegacyRole { role } if role == name => return format!("legacy role {role}"),
         Way::LegacyRole { role } => return format!("{name} -> legacy role {role}"),
         Way::Group { group, roles, permission } => (group.as_str(), roles, permission),
         Way::BreakGlass { roles, permission } => ("break-glass session", roles, permission),

@@ -55,12 +55,16 @@ impl<'p> Judge<'p> {
     pub(super) fn new(population: &'p Population, switches: Switches) -> Judge<'p> {
         let profiles = population.profiles();
         let set = |belongs: &dyn Fn(&Profile) -> bool| members(profiles, belongs);
-        let legacy = LegacyRole::ALL.map(|role| (role, set(&|profile| profile.legacy.contains(&role))));
+        let roles: BTreeSet<&LegacyRole> = profiles.iter().flat_map(|profile| &profile.legacy).collect();
+        let legacy = roles
+            .into_iter()
+            .map(|role| (role.clone(), set(&|profile| profile.legacy.contains(role))))
+            .collect();
         Judge {
             profiles,
             control: control(switches),
             holders: HashMap::new(),
-            legacy: legacy.into(),
+            legacy,
             admins: set(&|profile| profile.kind != ProfileKind::Machine),
             machines: set(&|profile| profile.kind == ProfileKind::Machine),
             everybody: set(&|_| true),
@@ -127,7 +131,10 @@ impl<'p> Judge<'p> {
         match gate {
             GateInForce::Legacy(_) | GateInForce::Shadow => {
                 for role in legacy.into_iter().flatten() {
-                    passing.union_with(&self.legacy[role]);
+                    // What no profile holds lets nobody in.
+                    if let Some(holders) = self.legacy.get(role) {
+                        passing.union_with(holders);
+                    }
                 }
             }
             GateInForce::V2 => {

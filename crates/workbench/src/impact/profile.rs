@@ -50,7 +50,7 @@ pub struct Population {
 
 impl Population {
     /// The people that there are, and one imagined caller for each legacy role and each group that `legacy_as` does not
-    /// name.
+    /// name. The legacy roles are those that `mappings`, `people` and `legacy_as` name.
     ///
     /// `mappings` are those that will be asked about: only a cohort with a percentage tells apart who else holds the
     /// same.
@@ -81,10 +81,16 @@ impl Population {
                     ..profile(kind, members, legacy.clone(), groups.clone(), break_glass, catalog)
                 }
             });
-        let of_roles = LegacyRole::ALL.into_iter().map(|role| {
-            let groups = legacy_as.get(&role).cloned().unwrap_or_default();
-            let members = vec![Arc::from(role.as_str())];
-            profile(ProfileKind::LegacyRole, members, [role].into(), groups, false, catalog)
+        let roles: BTreeSet<&LegacyRole> = mappings
+            .iter()
+            .flat_map(|mapping| mapping.legacy_roles())
+            .chain(people.iter().flat_map(|person| &person.legacy))
+            .chain(legacy_as.keys())
+            .collect();
+        let of_roles = roles.into_iter().map(|role| {
+            let groups = legacy_as.get(role).cloned().unwrap_or_default();
+            let members = vec![role.shared()];
+            profile(ProfileKind::LegacyRole, members, [role.clone()].into(), groups, false, catalog)
         });
         let named: Names = legacy_as.values().flatten().cloned().collect();
         let of_groups = catalog.groups.difference(&named).map(|group| {

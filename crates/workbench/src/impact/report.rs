@@ -58,7 +58,7 @@ pub struct Tally {
 pub struct ProfileReport {
     pub kind: ProfileKind,
     pub members: Vec<String>,
-    pub legacy: Vec<&'static str>,
+    pub legacy: Vec<String>,
     pub groups: Vec<String>,
     pub break_glass: bool,
 }
@@ -216,7 +216,7 @@ fn profile(profile: &Profile) -> ProfileReport {
     ProfileReport {
         kind: profile.kind,
         members: profile.members.iter().map(ToString::to_string).collect(),
-        legacy: profile.legacy.iter().map(|role| role.as_str()).collect(),
+        legacy: profile.legacy.iter().map(ToString::to_string).collect(),
         groups: profile.groups.iter().map(ToString::to_string).collect(),
         break_glass: profile.break_glass,
     }
@@ -272,7 +272,7 @@ fn v2_in_words(v2: &V2Gate, body: BodyKind<'_>) -> String {
 fn legacy_in_words(legacy: Option<&std::collections::BTreeSet<LegacyRole>>) -> String {
     match legacy {
         Some(roles) => {
-            let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            let names: Vec<&str> = roles.iter().map(LegacyRole::as_str).collect();
             format!("legacy role {}", names.join(" or "))
         }
         None => "no one: it has no legacy gate".into(),

@@ -17,11 +17,11 @@ fn people() -> Vec<Person> {
     let person = |id: &str, legacy: &[LegacyRole], groups: &[&str]| Person {
         kind: CallerKind::Admin,
         id: id.into(),
-        legacy: legacy.iter().copied().collect(),
+        legacy: legacy.iter().cloned().collect(),
         groups: groups.iter().map(|group| (*group).into()).collect(),
         break_glass: false,
     };
-    vec![person("olaf", &[LegacyRole::Ops], &[]), person("rita", &[], &["readers"])]
+    vec![person("olaf", &[LegacyRole::literal("ops")], &[]), person("rita", &[], &["readers"])]
 }
 
 fn catalog() -> Catalog {
@@ -158,7 +158,7 @@ fn a_machine_is_answered_as_the_gate_answers_it() {
     let robot = Person {
         kind: CallerKind::Machine,
         id: "robot".into(),
-        legacy: [LegacyRole::Ops].into(),
+        legacy: [LegacyRole::literal("ops")].into(),
         groups: Default::default(),
         break_glass: false,
     };

@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 42] = [
+pub const CHECK: [Rule; 45] = [
     // The text.
     error(
         "syntax",
@@ -124,7 +124,16 @@ pub const CHECK: [Rule; 42] = [
         "a legacy gate has no role",
         "list the arguments of `@require_role`, or remove `legacy`",
     ),
-    error("unknown-legacy-role", "a role is not a legacy role", "use superadmin, ops, support or readonly"),
+    error(
+        "unknown-legacy-role",
+        "a row accepts a legacy role that `legacy_roles` does not declare",
+        "correct the role, or add it to `legacy_roles`",
+    ),
+    error(
+        "malformed-legacy-role",
+        "a text that cannot be a legacy role",
+        "write one word, as `@require_role` has it",
+    ),
     error("repeated-role", "a legacy gate lists a role twice", "list each role once"),
     error(
         "bad-pointer",
@@ -179,6 +188,16 @@ pub const CHECK: [Rule; 42] = [
         "give the role to a group before V2 decides",
     ),
     warning(
+        "unheld-legacy-role",
+        "a legacy role that rows accept and nobody holds",
+        "correct the role, or declare every role that exists with `legacy_roles`",
+    ),
+    warning(
+        "undeclared-legacy-role",
+        "a legacy role that somebody holds and `legacy_roles` does not declare",
+        "correct the role in the database, or add it to `legacy_roles`",
+    ),
+    warning(
         "prefix-shadow",
         "methods that an exact row lacks fall to a prefix row with another gate",
         "add a row for the methods that fall to the prefix",
@@ -230,9 +249,9 @@ pub const CHECK: [Rule; 42] = [
 /// nothing, and that may be what is wrong with it.
 pub const ROWS: [Rule; 4] = [
     warning(
-        "unknown-role-word",
-        "the legacy role of an admin or token is not one of the four",
-        "write exactly superadmin, ops, support or readonly, or remove the row",
+        "malformed-role-word",
+        "the legacy role of an admin or token is empty or no single word",
+        "write one word, as `@require_role` has it, or remove the row",
     ),
     warning(
         "unusable-row",

@@ -25,7 +25,7 @@ fn admin(id: &str, legacy: &[LegacyRole], groups: &[&str]) -> Person {
     Person {
         kind: CallerKind::Admin,
         id: id.into(),
-        legacy: legacy.iter().copied().collect(),
+        legacy: legacy.iter().cloned().collect(),
         groups: groups.iter().map(|group| (*group).into()).collect(),
         break_glass: false,
     }
@@ -89,10 +89,10 @@ fn ready() -> Known {
             uses("GET /u", Some("dora"), 1_000),
         ],
         people: vec![
-            admin("anna", &[LegacyRole::Superadmin, LegacyRole::Ops], &[]),
-            admin("ben", &[LegacyRole::Ops], &[]),
-            admin("cleo", &[LegacyRole::Ops], &[]),
-            admin("dora", &[LegacyRole::Readonly], &[]),
+            admin("anna", &[LegacyRole::literal("superadmin"), LegacyRole::literal("ops")], &[]),
+            admin("ben", &[LegacyRole::literal("ops")], &[]),
+            admin("cleo", &[LegacyRole::literal("ops")], &[]),
+            admin("dora", &[LegacyRole::literal("readonly")], &[]),
         ],
     }
 }
@@ -326,11 +326,14 @@ fn what_is_not_in_shadow_says_so() {
 #[test]
 fn a_cohort_is_not_waited_for() {
     let uses = vec![uses("GET /d", Some("ben"), 100)];
-    let people = vec![admin("anna", &[LegacyRole::Ops], &["first"]), admin("ben", &[LegacyRole::Ops], &[])];
+    let people = vec![
+        admin("anna", &[LegacyRole::literal("ops")], &["first"]),
+        admin("ben", &[LegacyRole::literal("ops")], &[]),
+    ];
     let state = state_of("S4", &Known { uses, people, ..ready() });
     assert_eq!((state.verdict, &state.missing[..]), (Readiness::Ready, &[][..]));
     let shadow = state.shadow.expect("the rest is in shadow");
-    assert_eq!(shadow.admins, [RoleUse { role: "ops", seen: 1, needed: 1 }]);
+    assert_eq!(shadow.admins, [RoleUse { role: "ops".into(), seen: 1, needed: 1 }]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn clusters_that_decide_nothing(mapping: &Mapping) -> Vec<Diagnostic>
 }
 
 /// The place of a key; the start of the file if the key is not written there.
-fn key_span(source: &str, path: &[&str]) -> Range<usize> {
+pub(super) fn key_span(source: &str, path: &[&str]) -> Range<usize> {
     let Ok(document) = DeTable::parse(source) else { return 0..0 };
     let mut table = Some(document.get_ref());
     let mut span = 0..0;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use crate::mapping::{Found, Mapping};
 use crate::method::Method;
+use crate::rbac::LegacyRole;
 use crate::rbac::catalog::Catalog;
 
 /// A file with these rows in an enforced cluster, each with its own role unless it says otherwise.
@@ -267,4 +268,43 @@ fn an_option_that_needs_a_migration_is_told_as_such() {
     };
     assert!(suggestion(Some(catalog())).contains("(A: reader; B: future, which needs a migration)"));
     assert!(suggestion(None).contains("(A: reader; B: future)"));
+}
+
+/// What nobody holds may be a typing error, unless the file says which roles there are; what is held and not declared
+/// may be one in the database.
+#[test]
+fn legacy_roles_are_compared_with_those_that_somebody_holds() {
+    let table: [(&str, &[&str], &[&str]); 7] = [
+        ("", &["ops", "viewer"], &[]),
+        ("", &["viewer"], &["unheld-legacy-role `ops` None"]),
+        ("", &["oops"], &["unheld-legacy-role `ops` Some(\"did you mean `oops`?\")"]),
+        // Nobody holds any: nothing is known.
+        ("", &[], &[]),
+        ("legacy_roles = [\"ops\", \"viewer\"]\n", &["ops"], &[]),
+        ("legacy_roles = [\"ops\", \"viewer\"]\n", &["viewer"], &[]),
+        (
+            "legacy_roles = [\"ops\"]\n",
+            &["ops", "Ops", "zebra"],
+            &[
+                "undeclared-legacy-role `Ops` Some(\"correct the admin's or token's role if `ops` is meant, or declare `Ops` too\")",
+                "undeclared-legacy-role `zebra` None",
+            ],
+        ),
+    ];
+    for (declared, held, expected) in table {
+        let file = format!(
+            "version = 1\n{declared}blueprints.b.routes.\"GET /a\" = {{ legacy = [\"ops\"], role = \"r\" }}\n\
+             blueprints.b.routes.\"GET /b\" = {{ legacy = [\"ops\"], role = \"r\" }}\n"
+        );
+        let mapping = Mapping::parse("routes.toml", &file).unwrap();
+        let held = held.iter().map(|word| LegacyRole::parse(word).unwrap()).collect();
+        let named = |remark: crate::diagnostic::Diagnostic| {
+            let role =
+                remark.message.split("legacy role ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+            let meant = remark.suggestion.filter(|suggestion| suggestion.contains("mean"));
+            format!("{} {role} {meant:?}", remark.code)
+        };
+        let found: Vec<String> = mapping.review_legacy_roles(&held).into_iter().map(named).collect();
+        assert_eq!(found, expected, "{declared:?} {held:?}");
+    }
 }

@@ -244,19 +244,19 @@ pub fn people() -> Vec<Person> {
     let person = |kind, id: &str, legacy: &[LegacyRole], groups: &[&str]| Person {
         kind,
         id: id.into(),
-        legacy: legacy.iter().copied().collect(),
+        legacy: legacy.iter().cloned().collect(),
         groups: names(groups),
         break_glass: false,
     };
     let admin = CallerKind::Admin;
     vec![
         person(admin, "nick", &[], &[]),
-        person(admin, "olaf", &[LegacyRole::Ops], &[]),
-        person(admin, "rita", &[LegacyRole::Support], &["g0"]),
+        person(admin, "olaf", &[LegacyRole::literal("ops")], &[]),
+        person(admin, "rita", &[LegacyRole::literal("support")], &["g0"]),
         person(admin, "tess", &[], &["g1", "g2"]),
-        person(admin, "uma", &[LegacyRole::Ops], &["g1"]),
+        person(admin, "uma", &[LegacyRole::literal("ops")], &["g1"]),
         person(CallerKind::Machine, "bare", &[], &[]),
-        person(CallerKind::Machine, "robot", &[LegacyRole::Ops], &["g1"]),
+        person(CallerKind::Machine, "robot", &[LegacyRole::literal("ops")], &["g1"]),
     ]
 }
 
