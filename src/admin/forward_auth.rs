@@ -129,7 +129,7 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
     // Whoever asks here is a proxy of one's own, and appended the address that it was called from.
     let hops = gate.options.trusted_hops.max(1);
     let client = client_address(None, request.forwarded_for(), hops);
-    let incoming = Incoming { request, id, client, is_probe: false, upgrade };
+    let incoming = Incoming { request, id, client, probe: None, upgrade };
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
         Ok(allowed) => permitted(gate, &allowed, request, id),
         Err(response) => response,

@@ -3,6 +3,7 @@
 mod ask;
 mod people;
 mod report;
+mod through;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use crate::store::SharedStore;
 use ask::Asker;
 use people::People;
 use report::{CaseResult, Report};
+use through::{Cookie, Sender, Through};
 
 /// Test every route of a running gate
 ///
@@ -26,9 +28,12 @@ use report::{CaseResult, Report};
 /// Tests rows that read the body with each kind of body, an unreadable one included. Without `--cluster`, it also tests
 /// paths and methods that no row covers.
 ///
-/// Uses throwaway admins, which it creates in the gate's database and deletes again, and probes: requests that the gate
-/// decides but does not forward. It needs the gate's session key and a probe key (CONSOLE_GATE_PROBE_KEYS). Exits 1 if
-/// an answer was not the expected one.
+/// Sends probes: requests that the gate decides but does not forward. Each probe states whom it is from and what that
+/// person holds, so nobody is created in the database. It needs a probe key (CONSOLE_GATE_PROBE_KEYS), and reads the gate's
+/// database. Exits 1 if an answer was not the expected one.
+///
+/// With `--through`, it also sends real requests to Console, and fails if Console answers 401 or 403 to what the gate
+/// allows: then its own decorators still decide.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The gate's address for callers, `http://127.0.0.1:8080` or `unix:/run/console-gate/proxy.sock`
@@ -37,6 +42,19 @@ pub(super) struct Verify {
     /// The Host header to send, if the gate's settings restrict it
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    /// Also send real requests through this address of the gate to Console: GET and HEAD on rows that ask for a role, as
+    /// the people whose cookies are given, where the gate allows it. Views run
+    #[arg(long, value_name = "URL", requires = "cookies")]
+    through: Option<String>,
+    /// The session cookie of a person for `--through`, as the browser sends it; may be repeated
+    #[arg(
+        long = "cookie",
+        id = "cookies",
+        value_name = "NAME=VALUE",
+        env = "CONSOLE_GATE_COOKIE",
+        hide_env_values = true
+    )]
+    cookies: Vec<Cookie>,
     /// Only this cluster; may be repeated
     #[arg(long = "cluster", value_name = "CLUSTER")]
     clusters: Vec<String>,
@@ -51,6 +69,10 @@ pub(super) struct Verify {
 pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let url = Url::parse(&command.gate)?;
+    let sender = match &command.through {
+        Some(through) => Some(Sender::new(Url::parse(through)?, command.host.clone())?),
+        None => None,
+    };
     let report = with_store(&settings, async |store| {
         let asker = Asker::new(url, command.host.clone(), &settings)?;
         let running = asker.running().await?;
@@ -71,21 +93,20 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
         let catalog = store.catalog().await?;
         let plan = plan(&mapping, &catalog, &control, wanted, command.clusters.is_empty());
         let began = Utc::now();
-        let people = People::make(&store, &plan, asker.keeps_sessions()).await?;
-        let asked = asker.ask_all(&plan, &people).await;
-        // Whatever came of it, nobody stays.
-        let removed = people.remove(&store).await;
-        let asked = asked?;
-        removed.context(
-            "the throwaway admins were not deleted: delete the admins whose ids begin with \
-             `gate-verify-`",
-        )?;
-        let outcomes = with_audit_rows(&store, asked, began).await?;
+        let asked = asker.ask_all(&plan, &People::of(&plan)).await?;
+        let mut through = match &sender {
+            Some(sender) => {
+                let own = &settings.upstream.own_refusals;
+                Some(asker.ask_through(&plan, sender, &command.cookies, own).await?)
+            }
+            None => None,
+        };
+        let outcomes = with_audit_rows(&store, asked, through.as_mut(), began).await?;
         anyhow::ensure!(
             asker.running().await?.mapping_sha256 == running.mapping_sha256,
             "the gate activated another mapping during the test: run it again"
         );
-        Ok(Report::new(&command.gate, &running, &plan, outcomes, began))
+        Ok(Report::new(&command.gate, &running, &plan, outcomes, through, began))
     })?;
     let json = serde_json::to_string_pretty(&report)?;
     if let Some(file) = &command.report {
@@ -102,6 +123,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
 async fn with_audit_rows(
     store: &SharedStore,
     mut outcomes: Vec<CaseResult>,
+    through: Option<&mut Through>,
     began: chrono::DateTime<Utc>,
 ) -> anyhow::Result<Vec<CaseResult>> {
     let (sender, mut rows) = tokio::sync::mpsc::channel(64);
@@ -121,6 +143,9 @@ async fn with_audit_rows(
     sent.context("the audit rows cannot be read")?;
     for outcome in &mut outcomes {
         outcome.audit_rows = counts.get(&outcome.request_id).copied().unwrap_or_default();
+    }
+    for passage in through.into_iter().flat_map(|through| &mut through.passages) {
+        passage.audit_rows = counts.get(&passage.request_id).copied().unwrap_or_default();
     }
     Ok(outcomes)
 }

@@ -147,9 +147,9 @@ impl Gateway {
             };
             return self.finish(session, context, &keys).await;
         }
-        let is_probe = match self.gate.probe(&request).await {
-            Probed::No => false,
-            Probed::Yes => true,
+        let probe = match self.gate.probe(&request).await {
+            Probed::No => None,
+            Probed::Yes(accepted) => Some(accepted),
             Probed::Answered(answer) => {
                 context.request = Some(request);
                 return self.finish(session, context, &answer.named("probe")).await;
@@ -157,7 +157,8 @@ impl Gateway {
         };
         let client = client_address(context.peer, request.forwarded_for(), self.gate.options.trusted_hops);
         let upgrade = request.upgrade();
-        let incoming = Incoming { request: &request, id: context.id, client, is_probe, upgrade };
+        let is_probe = probe.is_some();
+        let incoming = Incoming { request: &request, id: context.id, client, probe, upgrade };
         let mut body = HeldBody {
             session: session.as_downstream_mut(),
             expects_continue: request.expect_continue(),

@@ -95,7 +95,10 @@ impl Ledger {
         let least = if state.known.is_some_and(|known| known >= observed) {
             let own = match subject {
                 Subject::Admin { session: Some(session), .. } => state.sessions.get(session),
-                Subject::Admin { session: None, .. } | Subject::Machine(_) | Subject::Enrolled(_) => None,
+                Subject::Admin { session: None, .. }
+                | Subject::Machine(_)
+                | Subject::Enrolled(_)
+                | Subject::Stated(_) => None,
             };
             own.map_or(state.everybody, |own| state.everybody.max(*own))
         } else {

@@ -9,13 +9,13 @@ use serde_json::json;
 use super::Gate;
 use super::message::Form;
 use super::response::Response;
-use crate::ruling::probe;
+use crate::ruling::probe::{self, Accepted};
 
 /// Whether a request is a probe.
 pub enum Probed {
     No,
     /// It is decided as if it were none, and then not forwarded.
-    Yes,
+    Yes(Accepted),
     /// It goes no further: it asked what runs here, or it is none of ours.
     Answered(Response),
 }
@@ -25,9 +25,9 @@ impl Gate {
     pub async fn probe(&self, request: &Request) -> Probed {
         let Some(value) = request.fields().value(probe::HEADER) else { return Probed::No };
         let (method, target) = (request.method().as_str(), request.target().raw());
-        let is_ours =
-            self.probes.as_ref().is_some_and(|keys| keys.accept(value, method, target, self.clock.now()));
-        if !is_ours {
+        let accepted =
+            self.probes.as_ref().and_then(|keys| keys.accept(value, method, target, self.clock.now()));
+        let Some(accepted) = accepted else {
             let detail = "This gate does not accept this probe.";
             let id = crate::random::request_id();
             return Probed::Answered(Response::plain(
@@ -38,11 +38,11 @@ impl Gate {
                 Form::Problem,
                 id,
             ));
-        }
+        };
         if request.target().path() == probe::PATH {
             Probed::Answered(self.running().await)
         } else {
-            Probed::Yes
+            Probed::Yes(accepted)
         }
     }
 
@@ -65,7 +65,11 @@ impl Gate {
     /// In place of Console's answer.
     pub fn probe_passed(&self, permit: &Permit, id: RequestId) -> Response {
         let roles: Vec<&str> = permit.roles_used().iter().map(AsRef::as_ref).collect();
-        json_answer(&json!({ "answer": "allow", "route": permit.route(), "roles_used": roles }), id)
+        let gate = permit.let_in_by().word();
+        let body = json!({ "answer": "allow", "route": permit.route(), "roles_used": roles, "gate": gate });
+        let mut answer = json_answer(&body, id);
+        answer.fields.push((probe::GATE, gate.to_owned()));
+        answer
     }
 }
 

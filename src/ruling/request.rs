@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Gate;
 use super::client::kept_address;
+use super::probe::Accepted;
 use super::response::Response;
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
@@ -38,8 +39,8 @@ pub struct Incoming<'a> {
     pub request: &'a Request,
     pub id: RequestId,
     pub client: Option<IpAddr>,
-    /// Whether it is a probe, which is decided and audited like any request and says nothing about how the routes are used.
-    pub is_probe: bool,
+    /// Of a probe, which is decided and audited like any request and says nothing about how the routes are used.
+    pub probe: Option<Accepted>,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
 }
@@ -113,7 +114,7 @@ impl Gate {
             counter!("gate_unmapped_total").increment(1);
         }
         let asks_who = asks_who(&target);
-        let Some(identified) = asks_who.then(|| self.identify(request, &target)).flatten() else {
+        let Some(identified) = asks_who.then(|| self.identify(incoming, &target)).flatten() else {
             let presents = !asks_who && presents_machine_credential(request);
             let caller = if presents { Caller::Presented } else { Caller::Nobody };
             let body = &BodyFacts::NotRead;
@@ -143,7 +144,7 @@ impl Gate {
         let verdict = decide(&question);
         self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
-            && !incoming.is_probe
+            && incoming.probe.is_none()
         {
             self.drift.report(&drift_event(drift, row, principal, mapping, &control, incoming, self));
         }
@@ -166,7 +167,7 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
     ) {
-        let Some(log) = self.decisions.as_ref().filter(|_| !incoming.is_probe) else { return };
+        let Some(log) = self.decisions.as_ref().filter(|_| incoming.probe.is_none()) else { return };
         let row = target.row();
         if row.is_some() && principal.is_none() {
             return;
@@ -214,7 +215,11 @@ impl Gate {
     }
 
     /// The verified credential of the kind that the row takes.
-    fn identify(&self, request: &Request, target: &Target<'_>) -> Option<Identified> {
+    fn identify(&self, incoming: &Incoming<'_>, target: &Target<'_>) -> Option<Identified> {
+        if let Some(stated) = incoming.probe.as_ref().and_then(|probe| probe.stated.as_ref()) {
+            return Some(Identified { subject: Subject::Stated(stated.clone()), session: None });
+        }
+        let request = incoming.request;
         let takes_machines =
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         if takes_machines && let Some(authorization) = request.authorization() {
@@ -314,6 +319,9 @@ pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Princip
     }
     match subject {
         Subject::Admin { id, session } => Some(Principal::Admin { id: id.clone(), session: session.clone() }),
+        Subject::Stated(stated) => {
+            Some(Principal::Admin { id: AdminId::new(stated.id.as_str()), session: None })
+        }
         Subject::Machine(_) | Subject::Enrolled(_) => access
             .token
             .as_ref()

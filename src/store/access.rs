@@ -1,6 +1,7 @@
 //! What one caller holds: the algorithm of the RBAC V2 design, section 3.4, in one statement and one snapshot.
 
 mod assemble;
+mod stated;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use self::assemble::assemble;
 use super::control::{ControlReading, ControlRow};
 use super::instances::{ControlFeed, Lease};
 use super::lenient::readable_times;
-use super::sql::sql;
+use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
 /// What access is decided from: what callers hold, the control row, and the gates that have it pushed. A trait, because
@@ -87,14 +88,20 @@ impl Store {
         let nothing = None::<&str>;
         let statement = match subject {
             Subject::Admin { id, session } => {
-                sql(ADMIN_ACCESS).bind(id.as_str()).bind(session.as_ref().map(SessionId::as_str))
+                timed(sql(ADMIN_ACCESS).bind(id.as_str()).bind(session.as_ref().map(SessionId::as_str)))
             }
-            Subject::Machine(digest) => sql(TOKEN_ACCESS).bind(digest.to_hex()).bind(nothing),
-            Subject::Enrolled(id) => sql(TOKEN_ACCESS).bind(nothing).bind(id.as_str()),
+            Subject::Machine(digest) => timed(sql(TOKEN_ACCESS).bind(digest.to_hex()).bind(nothing)),
+            Subject::Enrolled(id) => timed(sql(TOKEN_ACCESS).bind(nothing).bind(id.as_str())),
+            Subject::Stated(stated) => stated::statement(stated),
         };
-        let (first, last) = readable_times();
-        assemble(self.all(statement.bind(first).bind(last)).await?, subject, now)
+        assemble(self.all(statement).await?, subject, now)
     }
+}
+
+/// With the bounds between which a time can be read.
+fn timed(statement: Statement<'_>) -> Statement<'_> {
+    let (first, last) = readable_times();
+    statement.bind(first).bind(last)
 }
 
 /// Direct roles come from groups and from a live break-glass session, the one grant that bypasses groups (I-3).

@@ -225,7 +225,7 @@ impl AccessSource for Fake {
         let (id, session) = match subject {
             Subject::Admin { id, session } => (id, session),
             Subject::Machine(digest) => return Ok(self.look_up(*digest).await),
-            Subject::Enrolled(_) => panic!("nobody asks for it here"),
+            Subject::Enrolled(_) | Subject::Stated(_) => panic!("nobody asks for it here"),
         };
         let access = {
             let state = self.state.lock().unwrap();

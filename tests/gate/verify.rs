@@ -30,6 +30,7 @@ fn failed(report: &Value) -> u64 {
 async fn the_documents_table_holds(database: Database) {
     let world = World::new(database).await;
     world.admin("anna", &["raxx-support-team"], &[]).await;
+    let epoch = world.store.control().await.expect("the control row").epoch;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let setup = Setup { upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&with_key(setup)).await;
@@ -52,6 +53,8 @@ async fn the_documents_table_holds(database: Database) {
     assert_eq!(people, ["anna"]);
     let groups = world.store.catalog().await.expect("the registry").groups;
     assert!(!groups.iter().any(|group| group.starts_with("gate-verify")), "{groups:?}");
+    let after = world.store.control().await.expect("the control row").epoch;
+    assert_eq!(after, epoch, "no table that decides was written");
     let written: Value =
         serde_json::from_str(&std::fs::read_to_string(report_file).expect("the report")).expect("JSON");
     assert_eq!(written, report);
@@ -127,21 +130,19 @@ async fn bodies_permissions_converters_and_cohorts_are_asked_too() {
     assert!(count(&stranger) > 10, "{report:#}");
 }
 
-/// A gate that lets in whom it must not is found: here by a grant that came to everybody beside the mapping.
+/// A gate that lets in whom it must not is found: here by a stored mapping that asks for another role than the one that
+/// runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_answer_is_a_finding() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let gate = world.gate(&with_key(Setup { upstream: Some(upstream.socket()), ..Setup::V2 })).await;
-    // Whoever joins a group gets a legacy role and the manager's group with it.
     world
         .execute(
-            "CREATE TRIGGER hole AFTER INSERT ON rbac_user_groups WHEN NEW.user_id LIKE 'gate-verify-%'
-             BEGIN
-                 INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
-                 SELECT NEW.user_id, id, 'hole' FROM rbac_groups WHERE name = 'raxx-platform-admins'
-                 ON CONFLICT DO NOTHING;
-             END",
+            "DROP TRIGGER gate_mappings_refuse_update;
+             UPDATE gate_mappings SET content = replace(content,
+                 '\"* /admin/console-versions\" = { legacy = [\"superadmin\"], role = \"console-manager\" }',
+                 '\"* /admin/console-versions\" = { legacy = [\"superadmin\"], role = \"console-secrets-admin\" }')",
         )
         .await;
     let (code, report) = verify(&gate, &["--cluster", "S1"]);
@@ -176,4 +177,81 @@ async fn a_probe_that_is_none_is_refused_by_every_gate() {
     let (code, told) = without.attempt(&["verify", "--gate", &socket, "--host", HOST]);
     assert_eq!((code, told.as_str()), (2, ""));
     assert_eq!(world.store.admins().await.expect("the admins").len(), 1, "nobody was made");
+}
+
+const BEHIND: &str = "version = 1\n\
+    [clusters]\nV = \"v2\"\nL = \"legacy\"\n\
+    [blueprints.v]\ncluster = \"V\"\n[blueprints.v.routes]\n\
+    \"GET /fine\" = { legacy = [\"superadmin\"], role = \"console-user\" }\n\
+    \"GET /forbidden\" = { legacy = [\"superadmin\"], role = \"console-user\" }\n\
+    \"GET /forbidden/own\" = { legacy = [\"superadmin\"], role = \"console-user\" }\n\
+    \"POST /forbidden/post\" = { legacy = [\"superadmin\"], role = \"console-user\" }\n\
+    \"GET /forbidden/secrets\" = { legacy = [\"superadmin\"], role = \"console-secrets-admin\" }\n\
+    [blueprints.l]\ncluster = \"L\"\n[blueprints.l.routes]\n\
+    \"GET /unauthorized\" = { legacy = [\"ops\"], role = \"console-user\" }\n\
+    [blueprints.p.routes]\n\"GET /forbidden/public\" = { public = true }\n\"GET /forbidden/session\" = { session = true }\n";
+
+/// Real requests, as somebody who is logged in, and only those that change nothing and that the gate lets in.
+#[tokio::test(flavor = "multi_thread")]
+async fn through_the_gate_console_must_not_refuse_what_it_lets_in() {
+    let world = World::new(Database::Sqlite).await;
+    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::Ops]).await;
+    world.admin("anna", &["raxx-support-team"], &[]).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let setup = Setup {
+        mapping: Some(BEHIND),
+        upstream: Some(upstream.socket()),
+        upstream_settings: "own_refusals = [\"GET /forbidden/own\"]\n",
+        ..Setup::V2
+    };
+    let gate = world.gate(&with_key(setup)).await;
+    assert_eq!(verify(&gate, &[]).0, 0);
+    assert_eq!(upstream.requests().len(), 0, "nothing is sent that was not asked for");
+
+    let through = format!("unix:{}", gate.socket().display());
+    let cookies = ["olaf", "anna"].map(|name| format!("session={}", world.cookie(name)));
+    let told = |cookies: &[String], more: &[&str]| {
+        let cookies = cookies.iter().flat_map(|cookie| ["--cookie", cookie]);
+        let arguments: Vec<&str> =
+            ["--through", &through].into_iter().chain(cookies).chain(more.iter().copied()).collect();
+        verify(&gate, &arguments)
+    };
+    let (code, report) = told(&cookies, &[]);
+    assert_eq!((code, failed(&report)), (1, 0), "{report:#}");
+    let mut paths: Vec<String> = upstream
+        .requests()
+        .iter()
+        .map(|one| one.head.split(" HTTP").next().unwrap_or_default().to_owned())
+        .collect();
+    paths.sort();
+    let once = ["GET /fine", "GET /forbidden", "GET /forbidden/own"];
+    let mut expected: Vec<&str> = once.iter().chain(&once).copied().chain(["GET /unauthorized"]).collect();
+    expected.sort_unstable();
+    assert_eq!(paths, expected);
+    assert!(upstream.requests().iter().all(|one| one.header("x-gate-probe").is_none()));
+    let findings: Vec<&str> =
+        report["through_findings"].as_array().expect("findings").iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        findings,
+        [
+            "Console answered 403 to 2 requests that V2 allowed: its own decorators still decide (GET /forbidden 2)",
+            "Console refused 1 request(s) that the legacy gate allowed: its decorators differ from `legacy` of \
+             GET /unauthorized",
+        ]
+    );
+    assert_eq!(report["through"]["not_tried"], serde_json::json!(["GET /forbidden/secrets"]));
+    let printed = report.to_string();
+    assert!(cookies.iter().all(|cookie| !printed.contains(&cookie["session=".len()..])), "a cookie is printed");
+
+    // Nobody's cookie opens nothing; a cluster that Console lets through is clean.
+    let forged = ["session=eyJhZG1pbl9pZCI6Im9sYWYifQ.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb".to_owned()];
+    let before = upstream.requests().len();
+    let (code, report) = told(&forged, &[]);
+    assert_eq!((code, report["through"]["passages"].as_array().map(Vec::len)), (0, Some(0)), "{report:#}");
+    assert_eq!(upstream.requests().len(), before);
+    assert_eq!(told(&cookies, &["--cluster", "L"]).0, 1);
+    // Without a person there is nobody to ask as.
+    assert_eq!(gate.attempt(&["verify", "--gate", &through, "--through", &through]).0, 2);
+    let bad = ["verify", "--gate", &through, "--through", &through, "--cookie", "session=a;b=c"];
+    assert_eq!(gate.attempt(&bad).0, 2);
 }

@@ -6,8 +6,8 @@ mod world;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::store::StoreError;
-use policy::identity::Subject;
 use policy::identity::machine_token::TokenDigest;
+use policy::identity::{Stated, Subject};
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -209,6 +209,41 @@ async fn a_cycle_that_was_there_before_does_not_hang(database: &Database) {
     assert_eq!(names(&anna.roles), ["console-secrets-admin", "console-secrets-user"]);
 }
 
+/// Somebody whom a probe states holds what it says, with what the roles bring, and no row is about anybody.
+async fn whom_a_probe_states_holds_that(database: &Database) {
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let stated = |roles: &[&str]| Stated {
+        id: "gate-verify-1".into(),
+        legacy: set(&["ops"]),
+        groups: set(&["a group"]),
+        roles: set(roles),
+    };
+    let resolve =
+        async |stated: Stated| database.store.access(&Subject::Stated(stated.into()), noon()).await.unwrap();
+    let manager = resolve(stated(&["console-manager"])).await;
+    assert_eq!(manager.standing, Standing::Active);
+    assert_eq!(Vec::from_iter(manager.legacy.iter().copied()), [LegacyRole::Ops]);
+    assert_eq!(names(&manager.groups), ["a group"]);
+    assert_eq!((manager.epoch, manager.valid_until, manager.flaws.len()), (database.epoch().await, None, 0));
+    // The same as an admin in a group with that role.
+    database
+        .execute(
+            "INSERT INTO rbac_groups (id, name) VALUES ('g', 'g');
+             INSERT INTO rbac_group_roles (group_id, role_id)
+             SELECT 'g', id FROM rbac_roles WHERE name = 'console-manager';
+             INSERT INTO admins (id, email) VALUES ('anna', 'anna@example.org');
+             INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('anna', 'g')",
+        )
+        .await;
+    let anna = admin(database, "anna", None, noon()).await;
+    assert!(anna.roles.len() > 1 && !anna.permissions.is_empty(), "{anna:?}");
+    assert_eq!((manager.roles, manager.permissions), (anna.roles, anna.permissions));
+    let nobody = resolve(stated(&["no such role", "'; --"])).await;
+    assert_eq!((names(&nobody.roles), names(&nobody.permissions)), (vec![], vec![]));
+    let nothing = resolve(Stated { id: "gate-verify-2".into(), ..Stated::default() }).await;
+    assert_eq!((nothing.standing, nothing.legacy.len(), nothing.groups.len()), (Standing::Active, 0, 0));
+}
+
 /// Nothing may be known without the epoch under which it is known.
 async fn without_an_epoch_nothing_is_known(database: &Database) {
     let empty_the_table = if database.is_postgres() {
@@ -220,6 +255,7 @@ async fn without_an_epoch_nothing_is_known(database: &Database) {
     for subject in [
         Subject::Admin { id: AdminId::new("anna"), session: None },
         Subject::Machine(TokenDigest::of("cgm_token")),
+        Subject::Stated(Stated::default().into()),
     ] {
         let outcome = database.store.access(&subject, noon()).await;
         assert!(matches!(outcome, Err(StoreError::Broken(_))), "{subject:?}: {outcome:?}");
@@ -234,5 +270,6 @@ on_both!(
     an_expiry_on_the_full_second_is_compared_as_a_time,
     an_id_is_compared_exactly,
     a_cycle_that_was_there_before_does_not_hang,
+    whom_a_probe_states_holds_that,
     without_an_epoch_nothing_is_known,
 );

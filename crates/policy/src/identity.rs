@@ -8,6 +8,9 @@ pub mod machine_token;
 mod python_base64;
 pub mod tagged_json;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::ids::{AdminId, MachineTokenId, SessionId};
 use machine_token::TokenDigest;
 
@@ -23,6 +26,25 @@ pub enum Subject {
     Machine(TokenDigest),
     /// The machine token with this id: no credential, only a name by which others ask about it.
     Enrolled(MachineTokenId),
+    /// Somebody whom a probe states.
+    Stated(Arc<Stated>),
+}
+
+/// Somebody whom a probe states with what it holds. No row of any table is about it, and no request but a probe, which goes
+/// upstream nowhere, can be from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stated {
+    pub id: String,
+    pub legacy: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
+    /// Roles that are held directly; what they inherit comes with them.
+    pub roles: BTreeSet<String>,
+}
+
+impl Stated {
+    /// What the ids of those whom probes state begin with, so that no audit row names a real admin for what a probe did.
+    pub const PREFIX: &str = "gate-verify-";
 }
 
 /// Who a request is from, once the store has confirmed it.

@@ -5,17 +5,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use policy::identity::flask_cookie::SigningKeys;
-use serde_json::json;
 use workbench::verify::{Case, Plan, Who};
 
 use super::people::People;
 use super::report::{CaseResult, Running};
+use super::through::{self, Cookie, Passage, Sender, Through};
 use crate::outbound::{Outbound, Request, Url};
 use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
-use crate::settings::secrets::{probe_keys, session_key};
-use crate::store::people::NewPerson;
+use crate::settings::secrets::probe_keys;
 
 /// What stands in a path as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -28,10 +26,6 @@ pub(super) struct Asker {
     host: Option<String>,
     outbound: Outbound,
     keys: ProbeKeys,
-    cookies: SigningKeys,
-    cookie_name: String,
-    admin_id_key: String,
-    session_id_key: Option<String>,
 }
 
 impl Asker {
@@ -43,29 +37,12 @@ impl Asker {
                 settings.probe.keys_env
             )
         })?;
-        let secret = session_key(settings, environment).context("the key that signs sessions")?;
-        let none: [&[u8]; 0] = [];
-        let session = &settings.session;
-        Ok(Asker {
-            url,
-            host,
-            outbound: Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?,
-            keys,
-            cookies: SigningKeys::new(secret.expose(), none)?,
-            cookie_name: session.cookie_name.clone(),
-            admin_id_key: session.admin_id_key.clone(),
-            session_id_key: session.session_id_key.clone(),
-        })
-    }
-
-    /// Whether Console records sessions, so that a cookie has to name one.
-    pub(super) fn keeps_sessions(&self) -> bool {
-        self.session_id_key.is_some()
+        Ok(Asker { url, host, outbound: Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?, keys })
     }
 
     /// What runs at the gate. This is asked first: a gate that does not answer it takes no probes.
     pub(super) async fn running(&self) -> anyhow::Result<Running> {
-        let signed = self.keys.sign("GET", probe::PATH, Utc::now());
+        let signed = self.keys.sign("GET", probe::PATH, None, Utc::now());
         let url = self.url.at(probe::PATH);
         let mut headers = vec![(probe::HEADER, signed.as_str())];
         headers.extend(self.host.as_deref().map(|host| ("host", host)));
@@ -95,18 +72,79 @@ impl Asker {
         Ok(outcomes)
     }
 
+    /// Sends real requests through `sender`: those that may be, with each cookie whose probe the gate lets in.
+    pub(super) async fn ask_through(
+        &self,
+        plan: &Plan<'_>,
+        sender: &Sender,
+        cookies: &[Cookie],
+        own_refusals: &[String],
+    ) -> anyhow::Result<Through> {
+        let attempts = through::attempts(plan);
+        let mut told = Through::default();
+        let mut progress = super::super::progress::Progress::new("sent", attempts.len());
+        for attempt in &attempts {
+            let target = utf8_percent_encode(attempt.path, PATH).to_string();
+            let method = attempt.method.as_str();
+            let before = told.passages.len();
+            for (number, cookie) in cookies.iter().enumerate() {
+                let gate = self.gate_that_allows(method, &target, cookie).await;
+                let Some(gate) = gate.with_context(|| format!("{method} {}", attempt.path))? else {
+                    continue;
+                };
+                let (status, request_id, problem) = match sender.send(attempt.method, &target, cookie).await {
+                    Ok((status, id)) => (Some(status), id, None),
+                    Err(error) => (None, String::new(), Some(error.to_string())),
+                };
+                told.passages.push(Passage {
+                    route: attempt.route.to_owned(),
+                    method,
+                    path: attempt.path.to_owned(),
+                    cookie: number + 1,
+                    gate,
+                    status,
+                    problem,
+                    request_id,
+                    refuses_by_itself: own_refusals.iter().any(|own| own == attempt.route),
+                    audit_rows: 0,
+                });
+            }
+            if told.passages.len() == before {
+                told.not_tried.push(format!("{method} {}", attempt.path));
+            }
+            progress.step();
+        }
+        progress.end();
+        Ok(told)
+    }
+
+    /// The gate that would let in whoever the cookie is from: `v2` or `legacy`.
+    async fn gate_that_allows(
+        &self,
+        method: &str,
+        target: &str,
+        cookie: &Cookie,
+    ) -> anyhow::Result<Option<String>> {
+        let signed = self.keys.sign(method, target, None, Utc::now());
+        let mut headers = vec![(probe::HEADER, signed.as_str()), ("cookie", cookie.as_str())];
+        headers.extend(self.host.as_deref().map(|host| ("host", host)));
+        let request = Request::Any { method, body: None };
+        let answer = self.outbound.send(&self.url.at(target), request, &headers).await?;
+        // An answer to HEAD has no body: who decided is in the field beside it.
+        let gate = answer.fields.get(probe::GATE).and_then(|value| value.to_str().ok());
+        Ok(gate.filter(|gate| answer.status == 200 && matches!(*gate, "v2" | "legacy")).map(str::to_owned))
+    }
+
     async fn ask(&self, case: &Case<'_>, people: &People) -> anyhow::Result<CaseResult> {
         let target = utf8_percent_encode(&case.path, PATH).to_string();
         let method = case.method.as_str();
-        let signed = self.keys.sign(method, &target, Utc::now());
         let person = match &case.who {
             Who::Admin(holding) => Some(people.with(holding).context("a throwaway admin is missing")?),
             Who::Nobody | Who::Bearer => None,
         };
-        let cookie = person.map(|person| self.cookie(person));
+        let signed = self.keys.sign(method, &target, person, Utc::now());
         let mut headers = vec![(probe::HEADER, signed.as_str())];
         headers.extend(self.host.as_deref().map(|host| ("host", host)));
-        headers.extend(cookie.as_deref().map(|cookie| ("cookie", cookie)));
         if case.who == Who::Bearer {
             headers.push(("authorization", "Bearer gate-verify"));
         }
@@ -126,13 +164,5 @@ impl Asker {
             is_probe_answer,
             field("x-request-id"),
         ))
-    }
-
-    fn cookie(&self, person: &NewPerson) -> String {
-        let mut payload = json!({ self.admin_id_key.as_str(): person.id.as_str() });
-        if let (Some(key), Some(session)) = (&self.session_id_key, &person.session) {
-            payload[key.as_str()] = session.as_str().into();
-        }
-        format!("{}={}", self.cookie_name, self.cookies.sign(&payload, Utc::now()))
     }
 }

@@ -1,30 +1,19 @@
-//! Throwaway admins: one for each set of grants that a case needs.
+//! Whom probes state: one person for each set of grants that a case needs. No database knows them.
 
 use std::collections::BTreeMap;
 
-use policy::ids::{AdminId, SessionId};
+use policy::identity::Stated;
 use policy::mapping::rollout::percentile;
 use workbench::verify::{Holding, LAST_PERCENTILE, Plan, Who};
 
-use crate::store::people::NewPerson;
-use crate::store::{SharedStore, StoreError};
-
-/// What the ids and groups of throwaway people begin with.
-const PREFIX: &str = "gate-verify-";
-
 /// Those of one run.
 pub(super) struct People {
-    by_holding: BTreeMap<Holding, NewPerson>,
+    by_holding: BTreeMap<Holding, Stated>,
 }
 
 impl People {
-    /// Adds them, and removes what an earlier run may have left.
-    pub(super) async fn make(
-        store: &SharedStore,
-        plan: &Plan<'_>,
-        keeps_sessions: bool,
-    ) -> Result<People, StoreError> {
-        store.remove_people(PREFIX).await?;
+    /// Makes up one for each set of grants.
+    pub(super) fn of(plan: &Plan<'_>) -> People {
         let run = uuid::Uuid::now_v7().simple().to_string();
         let mut by_holding = BTreeMap::new();
         for case in &plan.cases {
@@ -32,49 +21,28 @@ impl People {
                 && !by_holding.contains_key(holding)
             {
                 let number = by_holding.len();
-                by_holding.insert(holding.clone(), person(&run, number, holding, keeps_sessions));
+                by_holding.insert(holding.clone(), person(&run, number, holding));
             }
         }
-        let people = People { by_holding };
-        if let Err(error) = people.add(store).await {
-            let _ = people.remove(store).await;
-            return Err(error);
-        }
-        Ok(people)
+        People { by_holding }
     }
 
-    async fn add(&self, store: &SharedStore) -> Result<(), StoreError> {
-        for (holding, person) in &self.by_holding {
-            let roles: Vec<&str> = holding.roles.iter().map(AsRef::as_ref).collect();
-            for group in &person.groups {
-                store.add_group(group, &roles).await?;
-            }
-        }
-        let people: Vec<NewPerson> = self.by_holding.values().cloned().collect();
-        store.add_people(&people, "console-gate verify").await
-    }
-
-    /// Takes them away again.
-    pub(super) async fn remove(&self, store: &SharedStore) -> Result<u64, StoreError> {
-        store.remove_people(PREFIX).await
-    }
-
-    pub(super) fn with(&self, holding: &Holding) -> Option<&NewPerson> {
+    pub(super) fn with(&self, holding: &Holding) -> Option<&Stated> {
         self.by_holding.get(holding)
     }
 }
 
-fn person(run: &str, number: usize, holding: &Holding, keeps_sessions: bool) -> NewPerson {
-    let name = format!("{PREFIX}{run}-{number}");
+fn person(run: &str, number: usize, holding: &Holding) -> Stated {
+    let name = format!("{}{run}-{number}", Stated::PREFIX);
     // An id that is in no cohort's share of all admins, so that the mode of each row is known.
     let id = (0_u32..)
         .map(|attempt| format!("{name}-{attempt}"))
         .find(|id| percentile(id) == LAST_PERCENTILE)
-        .unwrap_or_else(|| name.clone());
-    NewPerson {
-        session: keeps_sessions.then(|| SessionId::new(id.as_str())),
-        id: AdminId::new(id),
-        legacy: holding.legacy.iter().cloned().collect(),
-        groups: if holding.roles.is_empty() { Vec::new() } else { vec![name] },
+        .unwrap_or(name);
+    Stated {
+        id,
+        legacy: holding.legacy.iter().map(|role| role.as_str().to_owned()).collect(),
+        groups: std::collections::BTreeSet::new(),
+        roles: holding.roles.iter().map(ToString::to_string).collect(),
     }
 }

@@ -3,8 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use workbench::report::Level;
-use workbench::report::style::Style;
+use workbench::report::style::{COLUMNS, Style};
+use workbench::report::text::wrapped;
 use workbench::verify::{Case, Expect, Plan};
+
+use super::through::Through;
 
 /// What a gate says of itself.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -46,6 +49,11 @@ pub(super) struct Report {
     /// Rows that no request reaches.
     out_of_reach: Vec<String>,
     outcomes: Vec<CaseResult>,
+    /// Where real requests were sent: what Console answered, and what is wrong with that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<Through>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    through_findings: Vec<String>,
 }
 
 impl CaseResult {
@@ -99,6 +107,7 @@ impl Report {
         running: &Running,
         plan: &Plan<'_>,
         outcomes: Vec<CaseResult>,
+        through: Option<Through>,
         at: DateTime<Utc>,
     ) -> Report {
         let rows: std::collections::BTreeSet<&str> =
@@ -112,11 +121,13 @@ impl Report {
             failed: outcomes.iter().filter(|one| !one.is_as_expected()).count(),
             out_of_reach: plan.out_of_reach.iter().map(|row| row.route.to_string()).collect(),
             outcomes,
+            through_findings: through.as_ref().map(Through::findings).unwrap_or_default(),
+            through,
         }
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.failed == 0
+        self.failed == 0 && self.through_findings.is_empty()
     }
 
     pub(super) fn print(&self) {
@@ -147,6 +158,21 @@ impl Report {
             let passed = if one.passed { " from the view" } else { "" };
             println!("  got {}{passed}, {} audit row(s)", one.status, one.audit_rows);
             println!("  request {}", one.request_id);
+        }
+        if let Some(through) = &self.through {
+            self.print_through(through, style);
+        }
+    }
+
+    fn print_through(&self, through: &Through, style: Style) {
+        let level = if self.through_findings.is_empty() { Level::Note } else { Level::Error };
+        let sent = format!("{} requests sent through the gate to Console", through.passages.len());
+        println!("\n{}", style.paint(level, &sent));
+        if !through.not_tried.is_empty() {
+            println!("{} not sent: no cookie's holder may make them", through.not_tried.len());
+        }
+        for finding in &self.through_findings {
+            println!("{}", wrapped(finding, COLUMNS, 0, 4));
         }
     }
 }

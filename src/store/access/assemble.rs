@@ -111,7 +111,7 @@ impl<'s> Sheet<'s> {
             Some(role) => drop(self.access.legacy.insert(role)),
             None => {
                 let table = match self.subject {
-                    Subject::Admin { .. } => "admin_roles",
+                    Subject::Admin { .. } | Subject::Stated(_) => "admin_roles",
                     Subject::Machine(_) | Subject::Enrolled(_) => "gate_machine_token_legacy_roles",
                 };
                 self.note(FlawKind::MalformedRole, table, "role", word);
@@ -137,6 +137,7 @@ impl<'s> Sheet<'s> {
         let holder = match self.subject {
             Subject::Admin { id, .. } => Some(Arc::from(id.as_str())),
             Subject::Enrolled(id) => Some(Arc::from(id.as_str())),
+            Subject::Stated(stated) => Some(Arc::from(stated.id.as_str())),
             // Known at the end.
             Subject::Machine(_) => None,
         };

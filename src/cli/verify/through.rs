@@ -1,0 +1,176 @@
+//! `--through`: whether Console lets in whom the gate let in, asked with requests that are no probes.
+//!
+//! Probes are never forwarded: whoever has a probe key could otherwise read Console as anybody. So a person of the
+//! operator's choice asks, by a cookie of theirs, and what comes of it is what would come of their browser's request. A
+//! probe with the same cookie says first whether the gate would let it in; only such requests are sent, and only GET and
+//! HEAD on rows that ask for a role.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use policy::mapping::RowKind;
+use policy::method::Method;
+use serde::Serialize;
+use workbench::soak::refusals;
+use workbench::verify::{Case, Plan};
+
+use crate::outbound::{Outbound, OutboundError, Request, Url};
+
+/// Views may take their time.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// A cookie that somebody is logged in with. Never printed.
+#[derive(Clone)]
+pub(super) struct Cookie(String);
+
+impl FromStr for Cookie {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Cookie, &'static str> {
+        let is_cookie =
+            text.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
+        let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
+        if is_cookie && is_clean {
+            return Ok(Cookie(text.to_owned()));
+        }
+        Err("write NAME=VALUE, as the browser sends it: one cookie, without spaces, `;` and `,`")
+    }
+}
+
+impl std::fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cookie(hidden)")
+    }
+}
+
+impl Cookie {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What Console answered to one request that the gate let in.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Passage {
+    pub route: String,
+    pub method: &'static str,
+    pub path: String,
+    /// Which cookie, counted from 1.
+    pub cookie: usize,
+    /// The gate that decided: `v2` or `legacy`.
+    pub gate: String,
+    /// `None` without an answer.
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    pub request_id: String,
+    /// Whether the route is among `own_refusals`, so that a refusal is the view's own.
+    pub refuses_by_itself: bool,
+    /// `access_denied` rows that name the request: then it was the gate that refused.
+    pub audit_rows: usize,
+}
+
+impl Passage {
+    /// Whether Console refused what the gate let in.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.status, Some(401 | 403)) && self.audit_rows == 0 && !self.refuses_by_itself
+    }
+
+    /// Whether nobody knows what Console says.
+    pub(super) fn is_unanswered(&self) -> bool {
+        !matches!(self.status, Some(status) if !(502..=504).contains(&status)) || self.audit_rows > 0
+    }
+}
+
+/// All of it.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Through {
+    pub passages: Vec<Passage>,
+    /// Rows with GET or HEAD that no cookie's holder may open, so that nothing was asked.
+    pub not_tried: Vec<String>,
+}
+
+impl Through {
+    /// What is wrong, a sentence each.
+    pub(super) fn findings(&self) -> Vec<String> {
+        let refused_by = |gate: &str| {
+            let refused = self.passages.iter().filter(|one| one.gate == gate && one.is_refused());
+            refused.map(|one| (one.route.as_str(), one.status.unwrap_or(403), 1)).collect::<Vec<_>>()
+        };
+        let mut findings: Vec<String> =
+            refusals::in_words(refused_by("v2").into_iter()).into_iter().collect();
+        let legacy = refused_by("legacy");
+        if !legacy.is_empty() {
+            let routes: BTreeSet<&str> = legacy.iter().map(|(route, ..)| *route).collect();
+            let routes: Vec<&str> = routes.into_iter().collect();
+            findings.push(format!(
+                "Console refused {} request(s) that the legacy gate allowed: its decorators differ from `legacy` of {}",
+                legacy.len(),
+                routes.join(", ")
+            ));
+        }
+        for one in self.passages.iter().filter(|one| one.is_unanswered()) {
+            let why = match (&one.problem, one.status, one.audit_rows) {
+                (Some(problem), ..) => problem.clone(),
+                (None, _, 1..) => "the gate denied it, after it had allowed the probe".to_owned(),
+                (None, status, 0) => format!("status {}", status.unwrap_or_default()),
+            };
+            findings.push(format!("no answer from Console to {} {}: {why}", one.method, one.path));
+        }
+        findings
+    }
+}
+
+/// One request that may be sent for real.
+pub(super) struct Attempt<'p> {
+    pub route: &'p str,
+    pub method: Method,
+    pub path: &'p str,
+}
+
+/// What a plan asks that may be sent for real, each once.
+pub(super) fn attempts<'p>(plan: &'p Plan<'_>) -> Vec<Attempt<'p>> {
+    let mut seen = BTreeSet::new();
+    let is_sent = |case: &&Case<'_>| {
+        matches!(case.method, Method::Get | Method::Head)
+            && case.row.is_some_and(|row| matches!(row.kind, RowKind::Gated { .. }))
+    };
+    let mut attempts = Vec::new();
+    for case in plan.cases.iter().filter(is_sent) {
+        let Some(row) = case.row else { continue };
+        if seen.insert((case.method.as_str(), case.path.as_str())) {
+            attempts.push(Attempt { route: &row.route, method: case.method, path: &case.path });
+        }
+    }
+    attempts
+}
+
+/// Sends real requests.
+pub(super) struct Sender {
+    url: Url,
+    host: Option<String>,
+    outbound: Outbound,
+}
+
+impl Sender {
+    pub(super) fn new(url: Url, host: Option<String>) -> Result<Sender, OutboundError> {
+        Ok(Sender { url, host, outbound: Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)? })
+    }
+
+    /// The status and the request's id, or why there is neither.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        cookie: &Cookie,
+    ) -> Result<(u16, String), OutboundError> {
+        let mut headers = vec![("cookie", cookie.as_str())];
+        headers.extend(self.host.as_deref().map(|host| ("host", host)));
+        let request = Request::Any { method: method.as_str(), body: None };
+        let answer = self.outbound.send(&self.url.at(target), request, &headers).await?;
+        let id = answer.fields.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Ok((answer.status, id.to_owned()))
+    }
+}
