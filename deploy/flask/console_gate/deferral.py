@@ -1,0 +1,220 @@
+"""`defer`: a decorator of Console's own that steps back where the gate has decided by V2.
+
+The part that knows no web framework. A framework gives a `Judge`: for one deferred decorator and the request at hand,
+it says whether the gate's decision counts (`Ruling.GATE`), Console's own check does (`Ruling.OWN`), or both are to be
+compared (`Ruling.COMPARE`). Whatever is unclear is `OWN`, so the worst that a mistake here does is what happened
+without the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import re
+from contextvars import ContextVar
+from enum import Enum
+from typing import Any, Callable, Iterator, Protocol
+
+View = Callable[..., Any]
+
+
+class Ruling(Enum):
+    """Who decides one call of a deferred decorator."""
+
+    OWN = "own"
+    GATE = "gate"
+    COMPARE = "compare"
+
+
+class Mode(Enum):
+    """How far Console's own checks step back."""
+
+    ENFORCE = "enforce"
+    """Where the gate decided by V2."""
+    SHADOW = "shadow"
+    """Nowhere; what the gate let in and Console's own check stops is reported."""
+    TRUST = "trust"
+    """Where the gate decided by V2 or by the legacy roles."""
+
+    def gates(self) -> frozenset[str]:
+        """The values of the claim `gate` that count."""
+        return frozenset({"v2"}) if self is Mode.ENFORCE else frozenset({"v2", "legacy"})
+
+
+class Judge(Protocol):
+    """What a framework gives."""
+
+    refusals: tuple[type[BaseException], ...]
+    """The exceptions by which a check stops a request: `abort(403)`."""
+
+    def ruling(self, deferred: View, args: tuple[Any, ...]) -> Ruling:
+        """Who decides this call. `deferred` is the wrapped view that was called, with `args`."""
+
+    def disagreed(self, deferred: View, args: tuple[Any, ...]) -> None:
+        """The gate let the request in, and Console's own check did not let the view run."""
+
+    def call(self, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a view from a synchronous decorator; the view may be async."""
+
+
+# The cells of the deferred decorators that are under way: a view that runs says so in the innermost.
+_under_way: ContextVar[list[bool] | None] = ContextVar("console_gate_under_way", default=None)
+
+
+@contextlib.contextmanager
+def _compared(judge: Judge, deferred: View, args: tuple[Any, ...]) -> Iterator[None]:
+    """Tells the judge if Console's own check ends without running the view, by an answer or by an exception of its
+    framework. Any other exception says nothing about roles."""
+    ran = [False]
+    before = _under_way.set(ran)
+    refused = True
+    try:
+        yield
+    except judge.refusals:
+        raise
+    except BaseException:
+        refused = False
+        raise
+    finally:
+        _under_way.reset(before)
+        if refused and not ran[0]:
+            judge.disagreed(deferred, args)
+
+
+def _says_that_it_runs(view: View) -> View:
+    """The view, which also says that Console's own check let it run."""
+    def say() -> None:
+        ran = _under_way.get()
+        if ran is not None:
+            ran[0] = True
+
+    if is_async(view):
+        @functools.wraps(view)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            say()
+            return await view(*args, **kwargs)
+        return run_async
+
+    @functools.wraps(view)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        say()
+        return view(*args, **kwargs)
+    return run
+
+
+def defer_with(judge: Judge, decorator: View) -> View:
+    """`decorator` as it is used today, `@decorator` or `@decorator(...)`, deferring to the gate."""
+    @functools.wraps(decorator)
+    def deferring(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and is_view(args[0]):
+            return _wrap(judge, decorator, args[0])
+        decorate = decorator(*args, **kwargs)
+        if isinstance(decorate, type):
+            return decorate  # a decorator of a class, whose methods have checks of their own
+
+        @functools.wraps(decorate)
+        def decorate_deferring(view: View) -> View:
+            return _wrap(judge, decorate, view)
+        return decorate_deferring
+    return deferring
+
+
+def is_async(function: View) -> bool:
+    """Whether a call gives something to await. Before Python 3.12 asgiref marks what is no `async def` like asyncio."""
+    mark = getattr(asyncio.coroutines, "_is_coroutine", None)
+    return inspect.iscoroutinefunction(function) or (
+        mark is not None and getattr(function, "_is_coroutine", None) is mark)
+
+
+def is_view(argument: Any) -> bool:
+    """Whether the only argument of a decorator is the view itself: `@machine_auth` and not `@require_role(Role.X)`."""
+    return callable(argument) and not isinstance(argument, (type, Enum))
+
+
+def _wrap(judge: Judge, decorate: Callable[[View], View], view: View) -> View:
+    own = decorate(_says_that_it_runs(view))
+    if not callable(own):
+        return own
+
+    if is_async(own):
+        @functools.wraps(own)
+        async def deferred_async(*args: Any, **kwargs: Any) -> Any:
+            ruling = judge.ruling(deferred_async, args)
+            if ruling is Ruling.GATE:
+                answer = view(*args, **kwargs)
+                return await answer if inspect.isawaitable(answer) else answer
+            if ruling is Ruling.OWN:
+                return await own(*args, **kwargs)
+            with _compared(judge, deferred_async, args):
+                return await own(*args, **kwargs)
+        deferred: View = deferred_async
+    else:
+        @functools.wraps(own)
+        def deferred_sync(*args: Any, **kwargs: Any) -> Any:
+            ruling = judge.ruling(deferred_sync, args)
+            if ruling is Ruling.GATE:
+                return judge.call(view, args, kwargs)
+            if ruling is Ruling.OWN:
+                return own(*args, **kwargs)
+            with _compared(judge, deferred_sync, args):
+                return own(*args, **kwargs)
+        deferred = deferred_sync
+    # A decorator without `functools.wraps` would end the chain by which a view is recognised.
+    deferred.__wrapped__ = view  # type: ignore[attr-defined]
+    return deferred
+
+
+def is_on_view(deferred: View, view: View, method: str) -> bool:
+    """Whether a deferred decorator is on the view that the router chose, and not on something that the view calls.
+
+    A check that is called from within a view guards more than the route, `if target == "production": deploy()`, and
+    the gate has decided the route. Only `__wrapped__` is followed, which `functools.wraps` sets.
+    """
+    inner, chosen = innermost(deferred), innermost(view)
+    if inner is None or chosen is None:
+        return False
+    if inner is chosen:
+        return True
+    # Flask's and Django's class-based views: the decorator may be on a method, or on `dispatch`.
+    kind = getattr(chosen, "view_class", None)
+    names = ("dispatch", "dispatch_request", method.lower(), "get" if method == "HEAD" else method.lower())
+    methods = (getattr(kind, name, None) for name in names) if isinstance(kind, type) else ()
+    return any(function is not None and innermost(function) is inner for function in methods)
+
+
+def innermost(function: View) -> View | None:
+    """The function inside all decorators; None if they go round in a circle."""
+    try:
+        function = inspect.unwrap(function)
+    except ValueError:
+        return None
+    return getattr(function, "__func__", function)
+
+
+VARIABLE = re.compile(r"<(?:(?P<converter>[a-zA-Z_]\w*)(?:\((?P<arguments>[^>]*)\))?:)?[a-zA-Z_]\w*>")
+SAME_CONVERTERS = {"default": "string", "str": "string", "": "string"}
+
+
+@functools.lru_cache(maxsize=4096)
+def is_same_route(row: str, method: str, rule: str) -> bool:
+    """Whether the gate's row, `GET /customers/<uuid:id>`, is the rule by which the router chose the view.
+
+    The names of variables do not matter; their converters do, because a row that accepts more than the rule was
+    decided for other paths too. A prefix row (`/*`) names no rule.
+    """
+    methods, _, pattern = row.partition(" ")
+    allowed = methods.split(",")
+    if method not in allowed and not (method == "HEAD" and "GET" in allowed) and methods != "*":
+        return False
+    return bool(pattern) and shape(pattern) == shape(rule)
+
+
+def shape(rule: str) -> str:
+    """A rule without the names of its variables."""
+    def variable(match: re.Match[str]) -> str:
+        converter = match["converter"] or ""
+        arguments = re.sub(r"\s+", "", match["arguments"] or "")
+        return f"<{SAME_CONVERTERS.get(converter, converter)}({arguments})>"
+    return VARIABLE.sub(variable, rule)
