@@ -122,6 +122,7 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
         url: settings.database.url.0.clone(),
         max_connections: u32::try_from(settings.database.max_connections.0).unwrap_or(u32::MAX),
         timeout: settings.database.timeout_ms.duration(),
+        console: settings.console.0.clone(),
     }
 }
 

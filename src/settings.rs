@@ -4,6 +4,7 @@
 //! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
+mod console;
 pub mod load;
 pub mod secrets;
 pub mod values;
@@ -11,6 +12,7 @@ pub mod values;
 use policy::mapping::Freshness;
 use serde::Deserialize;
 
+pub use console::Console;
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
 };
@@ -23,6 +25,7 @@ pub struct Settings {
     pub tls: Tls,
     pub upstream: Upstream,
     pub database: Database,
+    pub console: Console,
     pub mapping: MappingFile,
     pub session: Session,
     pub access: Access,

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod census;
 mod change;
 mod connection;
+pub mod console;
 pub mod control;
 pub mod decisions;
 pub mod drift;
@@ -43,6 +44,8 @@ pub use error::StoreError;
 use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
+use self::console::select::Dialect;
+use self::console::{Console, Relations};
 use self::postgres::PostgresPool;
 use self::sql::{Record, Statement};
 
@@ -59,6 +62,9 @@ pub struct Store {
     control_pool: Pool,
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
+    /// For what is read of access, by the operator's SELECTs too: its connections only read.
+    access_pool: Pool,
+    console: Console,
     limit: Duration,
 }
 
@@ -127,10 +133,13 @@ const RESERVED: u32 = 2;
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub url: DatabaseUrl,
-    /// Beside those of the control row's reader and the audit's writer, one or two each.
+    /// For access, and as many for everything else; beside those of the control row's reader and the audit's writer, one or
+    /// two each.
     pub max_connections: u32,
     /// The bound on any one operation.
     pub timeout: Duration,
+    /// What to read of Console.
+    pub console: Relations,
 }
 
 /// Opens the database without changing it. The connections are made when they are first needed.
@@ -139,15 +148,22 @@ pub struct StoreOptions {
 ///
 /// The URL is unusable, or a SQLite file cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
-    let [pool, control_pool, audit_pool] = match &options.url {
+    let dialect = match &options.url {
+        DatabaseUrl::Sqlite(_) => Dialect::Sqlite,
+        DatabaseUrl::Postgres(_) => Dialect::Postgres,
+    };
+    let console = Console::new(options.console.clone(), dialect)?;
+    let [pool, access_pool, control_pool, audit_pool] = match &options.url {
         DatabaseUrl::Sqlite(path) => sqlite::open(path, options).await?.map(Pool::Sqlite),
         DatabaseUrl::Postgres(url) => {
             let connect = postgres::connect_options(url, options)?;
-            [options.max_connections, RESERVED, RESERVED]
-                .map(|most| Pool::Postgres(PostgresPool::new(&connect, most, options.timeout)))
+            let reading = postgres::only_reading(connect.clone());
+            let (most, reserved) = (options.max_connections, RESERVED);
+            [(&connect, most), (&reading, most), (&connect, reserved), (&connect, reserved)]
+                .map(|(connect, most)| Pool::Postgres(PostgresPool::new(connect, most, options.timeout)))
         }
     };
-    Ok(Arc::new(Store { pool, control_pool, audit_pool, limit: options.timeout }))
+    Ok(Arc::new(Store { pool, control_pool, audit_pool, access_pool, console, limit: options.timeout }))
 }
 
 impl Store {

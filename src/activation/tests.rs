@@ -41,7 +41,12 @@ impl Stage {
     async fn new() -> Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let url = DatabaseUrl::Sqlite(folder.path().join("gate.sqlite"));
-        let options = StoreOptions { url, max_connections: 2, timeout: Duration::from_secs(30) };
+        let options = StoreOptions {
+            url,
+            max_connections: 2,
+            timeout: Duration::from_secs(30),
+            console: crate::store::console::Relations::default(),
+        };
         let store = open(&options).await.expect("SQLite");
         store.migrate().await.expect("a new database");
         std::fs::write(folder.path().join("routes.toml"), named("a")).expect("a file");

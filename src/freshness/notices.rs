@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::counter;
-use policy::rbac::flaw::Flaw;
+use policy::rbac::flaw::{Flaw, FlawKind};
 use tokio::time::Instant;
 
 /// Between two warnings of one row. It is read again with each change of the access tables.
@@ -25,6 +25,10 @@ impl Notices {
         for flaw in flaws {
             counter!("gate_unusable_rows_total", "kind" => flaw.kind.word()).increment(1);
             if self.is_due(flaw, Instant::now()) {
+                if flaw.kind == FlawKind::NoLegacyRoles {
+                    tracing::error!(why = ?flaw.word, "Console's legacy roles cannot be read: legacy rows are refused");
+                    continue;
+                }
                 let whose = flaw.holder.as_deref().unwrap_or("nobody");
                 // As literals: a word of the database's must not forge a line of the log.
                 tracing::warn!(
@@ -58,7 +62,6 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use policy::rbac::flaw::FlawKind;
 
     fn flaw(holder: &str) -> Flaw {
         Flaw {

@@ -43,6 +43,7 @@ async fn resolver(folder: &tempfile::TempDir) -> (AccessResolver, SharedStore, A
         url: DatabaseUrl::Sqlite(folder.path().join("gate.sqlite")),
         max_connections: 4,
         timeout: std::time::Duration::from_secs(5),
+        console: crate::store::console::Relations::default(),
     };
     let store = crate::store::open(&options).await.unwrap();
     store.migrate().await.unwrap();

@@ -170,6 +170,7 @@ fn reason_in_words(reason: Reason) -> &'static str {
         Reason::MissingPermission => "Your account does not have the permission that this page requires.",
         Reason::BodyUnreadable => "The request has a body that the gate cannot read for this action.",
         Reason::NoLegacyGate => "This page is not available yet.",
+        Reason::LegacyRolesGone => "This page asks for a role of a list that no longer exists.",
         Reason::UnmappedRoute => "The gate has no rule for this address.",
     }
 }

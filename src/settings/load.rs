@@ -9,13 +9,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
+use super::console::{Console, Written};
+use crate::store::console::Relations;
 
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     "environment",
     "listen",
     "tls",
     "upstream",
     "database",
+    "console",
     "mapping",
     "session",
     "access",
@@ -50,6 +53,10 @@ impl Settings {
         let source = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
         let mut settings = Settings::parse(&name, &source)?;
+        if let Some(file) = settings.console.1.take() {
+            let file = path.parent().map_or_else(|| file.clone(), |folder| folder.join(&file));
+            settings.console = Console::read(&file)?;
+        }
         if let Some(folder) = path.parent() {
             settings.resolve_paths(folder);
         }
@@ -92,6 +99,42 @@ impl Settings {
         }
         if let crate::store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
             *file = folder.join(&*file);
+        }
+    }
+}
+
+impl Console {
+    /// Reads the file that has the keys of `[console]`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Settings::read`].
+    fn read(path: &Path) -> Result<Console, SettingsError> {
+        let name = path.display().to_string();
+        let source = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
+        // As a section of its own, on one line with its first key: so the lines of the findings are the file's.
+        Console::parse(&name, &source).map_err(SettingsError::Unsound)
+    }
+
+    fn parse(name: &str, source: &str) -> Result<Console, Diagnostics> {
+        let mut reader = Reader { source, findings: Vec::new() };
+        let (document, errors) = DeTable::parse_recoverable(source);
+        for error in &errors {
+            reader.findings.push(Diagnostic::new("syntax", error.span().unwrap_or(0..1), error.message()));
+        }
+        let mut table = DeTable::new();
+        let whole = DeValue::Table(document.into_inner());
+        table.insert(Spanned::new(0..0, "console".into()), Spanned::new(0..source.len(), whole));
+        let console = reader.console(&mut table);
+        if console.1.is_some() {
+            let message = "[console] `file` is for the settings, not for the file that it names";
+            reader.findings.push(Diagnostic::new("bad-setting", 0..0, message));
+        }
+        if reader.findings.is_empty() {
+            Ok(console)
+        } else {
+            Err(Diagnostics::new(name, source, reader.findings))
         }
     }
 }
@@ -146,6 +189,7 @@ impl Reader<'_> {
             tls: self.section(&mut table, "tls"),
             upstream: self.section(&mut table, "upstream"),
             database: self.section(&mut table, "database"),
+            console: self.console(&mut table),
             mapping: self.section(&mut table, "mapping"),
             session: self.section(&mut table, "session"),
             access: self.section(&mut table, "access"),
@@ -184,6 +228,26 @@ impl Reader<'_> {
                 return T::default();
             }
         }
+    }
+
+    /// `[console]`: its keys, or the file that has them.
+    fn console(&mut self, table: &mut DeTable<'_>) -> Console {
+        let place = table.get_key_value("console").map_or(0..0, |(key, _)| key.span());
+        let mut written: Written = self.section(table, "console");
+        if let Some(file) = written.file.take() {
+            if written != Written::default() {
+                let message =
+                    "[console] `file` names the file that has the other keys: write them there or here";
+                self.findings.push(Diagnostic::new("bad-setting", place, message));
+            }
+            return Console(Relations::default(), Some(file));
+        }
+        let (relations, mistakes) = written.relations();
+        for mistake in mistakes {
+            let message = format!("[console] {mistake}");
+            self.findings.push(Diagnostic::new("bad-setting", place.clone(), message));
+        }
+        Console(relations, None)
     }
 
     /// What no single section can know.

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use policy::rbac::LegacyRole;
 use policy::rbac::census::{CallerKind, Person};
 
+use super::connection::Connection;
+use super::console::{Console, Relation, composed, is_false, read_end};
 use super::lenient::{Lenient, readable_times};
-use super::sql::sql;
 use super::{Store, StoreError};
 
 impl Store {
@@ -16,53 +17,76 @@ impl Store {
     /// of kind and id. A row that cannot be used grants nothing.
     pub async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
         let (first, last) = readable_times();
-        assemble(self.all(sql(CENSUS).bind(first).bind(last)).await?, now)
+        self.bounded(async {
+            let mut connection = self.access_pool.acquire().await?;
+            let text = self.console.census(&mut connection).await?;
+            assemble(connection.all(composed(text).once().bind(first).bind(last)).await?, now)
+        })
+        .await
     }
 }
 
-/// When something ends is for `assemble` to compare, as for one caller's access.
+impl Console {
+    async fn census(&self, connection: &mut Connection) -> Result<String, StoreError> {
+        let mut facts = Vec::new();
+        if let Some(admins) = self.listed(connection, Relation::AllAdmins).await? {
+            facts.push(format!(
+                "SELECT CASE WHEN {} THEN 'admin' ELSE 'disabled_admin' END, CAST(c.id AS TEXT), NULL, NULL, NULL
+                   FROM (\n{}) c",
+                is_false("c.disabled"),
+                admins.text
+            ));
+        }
+        if let Some(roles) = self.listed(connection, Relation::AllLegacyRoles).await? {
+            let (limited, until) = match roles.has_until {
+                true => ("c.until IS NOT NULL", "CAST(c.until AS TEXT)"),
+                false => ("1 = 0", "NULL"),
+            };
+            facts.push(format!(
+                "SELECT CASE WHEN {limited} THEN 'limited_admin_legacy' ELSE 'admin_legacy' END,
+                        CAST(c.admin_id AS TEXT), CAST(c.role AS TEXT), {until}, NULL
+                   FROM (\n{}) c",
+                roles.text
+            ));
+        }
+        let group = self.group_of("tg.group_id", connection).await?;
+        Ok(CENSUS.replace("{facts}", &facts.join("\n    UNION ALL\n    ")).replace("{group}", &group))
+    }
+}
+
+/// When something ends is for `assemble` to compare, as for one caller's access, and which rows are about whom: ids of
+/// Console's tables may be of another type than those of `rbac_*`, and are the same as texts.
 const CENSUS: &str = "
-    WITH token(id) AS (
+    WITH gate__token(id) AS (
         SELECT id FROM gate_machine_tokens WHERE revoked_at_utc IS NULL
-    ), admin(id) AS (
-        SELECT id FROM admins WHERE disabled_at_utc IS NULL
     )
-    SELECT 'admin' AS kind, CAST(id AS TEXT) AS id, CAST(NULL AS TEXT) AS name,
+    SELECT 'machine' AS kind, t.id AS id, CAST(NULL AS TEXT) AS name, CAST(NULL AS TEXT) AS ends,
            CAST(NULL AS TIMESTAMPTZ) AS until
-      FROM admin
-    UNION ALL
-    SELECT 'disabled_admin', CAST(id AS TEXT), NULL, NULL FROM admins WHERE disabled_at_utc IS NOT NULL
-    UNION ALL
-    SELECT 'admin_legacy', CAST(a.id AS TEXT), CAST(r.role AS TEXT), NULL
-      FROM admin a JOIN admin_roles r ON r.admin_id = a.id
-    UNION ALL
-    SELECT 'admin_group', CAST(a.id AS TEXT), CAST(g.name AS TEXT), NULL
-      FROM admin a
-      JOIN rbac_user_groups ug ON ug.user_id = a.id
-      JOIN rbac_groups g ON g.id = ug.group_id
-    UNION ALL
-    SELECT 'break_glass', CAST(a.id AS TEXT), NULL,
-           CASE WHEN s.expires_at_utc > $1 AND s.expires_at_utc < $2 THEN s.expires_at_utc END
-      FROM admin a
-      JOIN rbac_break_glass_sessions s ON s.user_id = a.id
-     WHERE s.revoked_at_utc IS NULL
-    UNION ALL
-    SELECT 'machine', t.id, NULL, NULL
-      FROM token t JOIN gate_machine_tokens m ON m.id = t.id
+      FROM gate__token t JOIN gate_machine_tokens m ON m.id = t.id
      WHERE m.expires_at_utc IS NULL
     UNION ALL
-    SELECT 'limited_machine', t.id, NULL,
+    {facts}
+    UNION ALL
+    SELECT 'admin_group', CAST(ug.user_id AS TEXT), CAST(g.name AS TEXT), NULL, NULL
+      FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id
+    UNION ALL
+    SELECT 'break_glass', CAST(s.user_id AS TEXT), NULL, NULL,
+           CASE WHEN s.expires_at_utc > $1 AND s.expires_at_utc < $2 THEN s.expires_at_utc END
+      FROM rbac_break_glass_sessions s
+     WHERE s.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'limited_machine', t.id, NULL, NULL,
            CASE WHEN m.expires_at_utc > $1 AND m.expires_at_utc < $2 THEN m.expires_at_utc END
-      FROM token t JOIN gate_machine_tokens m ON m.id = t.id
+      FROM gate__token t JOIN gate_machine_tokens m ON m.id = t.id
      WHERE m.expires_at_utc IS NOT NULL
     UNION ALL
-    SELECT 'machine_legacy', t.id, l.role, NULL
-      FROM token t JOIN gate_machine_token_legacy_roles l ON l.token_id = t.id
+    SELECT 'machine_legacy', t.id, l.role, NULL, NULL
+      FROM gate__token t JOIN gate_machine_token_legacy_roles l ON l.token_id = t.id
     UNION ALL
-    SELECT 'machine_group', t.id, CAST(g.name AS TEXT), NULL
-      FROM token t
+    SELECT 'machine_group', t.id, CAST(g.name AS TEXT), NULL, NULL
+      FROM gate__token t
       JOIN gate_machine_token_groups tg ON tg.token_id = t.id
-      JOIN rbac_groups g ON g.id = tg.group_id";
+      JOIN rbac_groups g ON g.id = {group}";
 
 /// One fact about a caller.
 #[derive(sqlx::FromRow)]
@@ -74,6 +98,9 @@ struct Fact {
     name: Option<String>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
+    /// When it ends, as Console's column says it.
+    #[sqlx(try_from = "Lenient<String>")]
+    ends: Option<String>,
 }
 
 /// What is known of one id while the facts come in, in whatever order.
@@ -85,7 +112,7 @@ struct Sheet {
 
 fn assemble(facts: Vec<Fact>, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
     let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
-    for Fact { kind, id, name, until } in facts {
+    for Fact { kind, id, name, until, ends } in facts {
         // Nobody can be asked about who has no id.
         let Some(id) = id.map(Arc::from) else { continue };
         let caller = if kind.contains("machine") { CallerKind::Machine } else { CallerKind::Admin };
@@ -99,6 +126,11 @@ fn assemble(facts: Vec<Fact>, now: DateTime<Utc>) -> Result<Vec<Person>, StoreEr
             // A word that is no role grants nothing.
             "admin_legacy" | "machine_legacy" => {
                 person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
+            }
+            "limited_admin_legacy" => {
+                if read_end(ends.as_deref()).is_some_and(|end| end > now) {
+                    person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
+                }
             }
             "admin_group" | "machine_group" => person.groups.extend(name.map(Arc::from)),
             other => return Err(StoreError::Broken(format!("a fact of the kind `{other}`"))),

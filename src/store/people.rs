@@ -1,10 +1,13 @@
 //! Admins, their sessions, groups and roles: what the demo and the tests set up, and the grant API will.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::LegacyRole;
 
 use super::connection::Connection;
+use super::console::{Relation, composed};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
@@ -26,7 +29,8 @@ impl Store {
     ///
     /// [`StoreError::Conflict`] when there is no such group or admin.
     pub async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
-        self.change_group(group, sql(JOIN).bind(id.as_str()).bind(group).bind(by)).await
+        let join = JOIN.replace("{id}", &self.member_argument().await?);
+        self.change_group(group, composed(join).bind(id.as_str()).bind(group).bind(by)).await
     }
 
     /// Takes an admin out of a group, by the group's name; again is no error.
@@ -35,7 +39,13 @@ impl Store {
     ///
     /// [`StoreError::Conflict`] when there is no such group: a misspelt name must not pass for a revocation.
     pub async fn leave_group(&self, id: &AdminId, group: &str) -> Result<(), StoreError> {
-        self.change_group(group, sql(LEAVE).bind(id.as_str()).bind(group)).await
+        let leave = LEAVE.replace("{id}", &self.member_argument().await?);
+        self.change_group(group, composed(leave).bind(id.as_str()).bind(group)).await
+    }
+
+    /// The first argument, an admin's id, as what memberships hold.
+    async fn member_argument(&self) -> Result<String, StoreError> {
+        self.bounded(self.id_argument("rbac_user_groups", "user_id", 1)).await
     }
 
     async fn change_group(&self, group: &str, change: Statement<'_>) -> Result<(), StoreError> {
@@ -95,10 +105,11 @@ impl Store {
 
     /// Adds admins, each with legacy roles and groups, in one transaction: all or none.
     pub async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError> {
+        let join: Arc<str> = JOIN.replace("{id}", &self.member_argument().await?).into();
         self.bounded(async {
             let mut transaction = self.pool.begin().await?;
             for person in people {
-                add_person(&mut transaction, person, by).await?;
+                add_person(&mut transaction, person, by, &join).await?;
             }
             transaction.commit().await
         })
@@ -125,7 +136,23 @@ impl Store {
 
     /// The admins with their names, in the order of their ids.
     pub async fn admins(&self) -> Result<Vec<StoredAdmin>, StoreError> {
-        self.all(sql(ADMINS)).await
+        self.bounded(async {
+            let mut connection = self.access_pool.acquire().await?;
+            if self.console.relations.is_documented(Relation::AllAdmins) {
+                return connection.all(sql(ADMINS)).await;
+            }
+            let Some(admins) = self.console.listed(&mut connection, Relation::AllAdmins).await? else {
+                return Ok(Vec::new());
+            };
+            let text = format!(
+                "SELECT CAST(c.id AS TEXT) AS id, COALESCE(CAST(c.label AS TEXT), '') AS email,
+                        CAST(NULL AS TEXT) AS display_name
+                   FROM (\n{}) c WHERE c.id IS NOT NULL ORDER BY 1",
+                admins.text
+            );
+            connection.all(composed(text).once()).await
+        })
+        .await
     }
 }
 
@@ -152,12 +179,12 @@ const ADD_ADMIN: &str = "INSERT INTO admins (id, email, display_name) VALUES ($1
 const ADD_LEGACY: &str = "INSERT INTO admin_roles (admin_id, role, granted_by) VALUES ($1, $2, $3)";
 const JOIN: &str = "
     INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
-    SELECT $1, g.id, $3 FROM rbac_groups g WHERE g.name = $2
+    SELECT {id}, g.id, $3 FROM rbac_groups g WHERE g.name = $2
     ON CONFLICT DO NOTHING";
 const GROUP_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM rbac_groups WHERE name = $1)";
 const LEAVE: &str = "
     DELETE FROM rbac_user_groups
-     WHERE user_id = $1 AND group_id IN (SELECT g.id FROM rbac_groups g WHERE g.name = $2)";
+     WHERE user_id = {id} AND group_id IN (SELECT g.id FROM rbac_groups g WHERE g.name = $2)";
 const ADD_SESSION: &str = "INSERT INTO admin_sessions (id, admin_id, expires_at_utc) VALUES ($1, $2, $3)";
 const REVOKE_SESSION: &str = "UPDATE admin_sessions SET revoked_at_utc = $2 WHERE id = $1";
 const ADD_GROUP: &str = "INSERT INTO rbac_groups (id, name) VALUES ($1, $1)";
@@ -177,20 +204,25 @@ const REMOVE_GRANTS: [&str; 5] = [
     "DELETE FROM rbac_groups WHERE substr(name, 1, length($1)) = $1",
 ];
 const REMOVE_ADMINS: &str = "DELETE FROM admins WHERE substr(id, 1, length($1)) = $1";
-const ADMINS: &str = "SELECT id, email, display_name FROM admins ORDER BY id";
+const ADMINS: &str = "SELECT CAST(id AS TEXT) AS id, email, display_name FROM admins ORDER BY id";
 
 fn no_group(group: &str) -> StoreError {
     StoreError::Conflict(format!("there is no group `{group}`"))
 }
 
-async fn add_person(connection: &mut Connection, person: &NewPerson, by: &str) -> Result<(), StoreError> {
+async fn add_person(
+    connection: &mut Connection,
+    person: &NewPerson,
+    by: &str,
+    join: &Arc<str>,
+) -> Result<(), StoreError> {
     let id = person.id.as_str();
     connection.execute(sql(ADD_ADMIN).bind(id).bind(format!("{id}@invalid")).bind(by)).await?;
     for role in &person.legacy {
         connection.execute(sql(ADD_LEGACY).bind(id).bind(role.as_str()).bind(by)).await?;
     }
     for group in &person.groups {
-        if connection.execute(sql(JOIN).bind(id).bind(group).bind(by)).await? != 1 {
+        if connection.execute(composed(join.clone()).bind(id).bind(group).bind(by)).await? != 1 {
             return Err(no_group(group));
         }
     }

@@ -31,6 +31,11 @@ pub(super) fn connect_options(url: &str, options: &StoreOptions) -> Result<PgCon
         .disable_statement_logging())
 }
 
+/// The same for connections on which nothing can be written: SELECTs of an operator's run on them.
+pub(super) fn only_reading(connect: PgConnectOptions) -> PgConnectOptions {
+    connect.options([("default_transaction_read_only", "on")])
+}
+
 /// A pool whose connections have a bound on their way back.
 #[derive(Clone, Debug)]
 pub(super) struct PostgresPool {

@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Encode, Error, FromRow, Postgres, Sqlite, Type};
+use sqlx::{Arguments as _, AssertSqlSafe, Encode, Error, FromRow, Postgres, SqlSafeStr as _, Sqlite, Type};
 
 /// A statement with its arguments.
 pub(super) struct Statement<'q> {
@@ -21,8 +22,17 @@ pub(super) struct Statement<'q> {
 
 enum Text {
     Both(Cow<'static, str>),
-    Each { postgres: &'static str, sqlite: &'static str },
-    Lists { head: [&'static str; 2], columns: usize, tail: &'static str },
+    /// Put together at run time, once for many runs.
+    Composed(Arc<str>),
+    Each {
+        postgres: &'static str,
+        sqlite: &'static str,
+    },
+    Lists {
+        head: [&'static str; 2],
+        columns: usize,
+        tail: &'static str,
+    },
 }
 
 /// A statement that both databases read.
@@ -38,6 +48,12 @@ impl<'q> Statement<'q> {
     /// A statement whose text is the parts one after the other.
     pub(super) fn joined(parts: &[&'static str]) -> Self {
         Statement::new(Text::Both(Cow::Owned(parts.concat())))
+    }
+
+    /// A statement whose text was put together from the gate's own words, names of the catalog and the settings' SELECTs;
+    /// never from what a request brings.
+    pub(super) fn composed(text: Arc<str>) -> Self {
+        Statement::new(Text::Composed(text))
     }
 
     /// A statement that the databases spell differently.
@@ -81,20 +97,22 @@ impl<'q> Statement<'q> {
     /// An argument cannot be encoded.
     pub(super) fn for_postgres(self) -> Result<Query<'static, Postgres, PgArguments>, Error> {
         let text = match self.text {
-            Text::Both(text) => text,
-            Text::Each { postgres, .. } => postgres.into(),
+            Text::Both(text) => AssertSqlSafe(text).into_sql_str(),
+            Text::Composed(text) => AssertSqlSafe(text).into_sql_str(),
+            Text::Each { postgres, .. } => postgres.into_sql_str(),
             Text::Lists { head, columns, tail } => {
-                with_lists(head, columns, tail, self.arguments.len(), |text, number| {
+                let lists = with_lists(head, columns, tail, self.arguments.len(), |text, number| {
                     // Writing to a String cannot fail.
                     let _ = write!(text, "${number}");
-                })
+                });
+                AssertSqlSafe(lists).into_sql_str()
             }
         };
         let mut arguments = PgArguments::default();
         for argument in self.arguments {
             argument.add_to_postgres(&mut arguments).map_err(Error::Encode)?;
         }
-        Ok(sqlx::query_with(AssertSqlSafe(text), arguments).persistent(self.is_kept))
+        Ok(sqlx::query_with(text, arguments).persistent(self.is_kept))
     }
 
     /// The statement as SQLite takes it.
@@ -104,18 +122,20 @@ impl<'q> Statement<'q> {
     /// An argument cannot be encoded.
     pub(super) fn for_sqlite(self) -> Result<Query<'static, Sqlite, SqliteArguments>, Error> {
         let text = match self.text {
-            Text::Both(text) => text,
-            Text::Each { sqlite, .. } => sqlite.into(),
+            Text::Both(text) => AssertSqlSafe(text).into_sql_str(),
+            Text::Composed(text) => AssertSqlSafe(text).into_sql_str(),
+            Text::Each { sqlite, .. } => sqlite.into_sql_str(),
             // Not by number: SQLite would look up each of thousands by its name.
             Text::Lists { head, columns, tail } => {
-                with_lists(head, columns, tail, self.arguments.len(), |text, _| text.push('?'))
+                let lists = with_lists(head, columns, tail, self.arguments.len(), |text, _| text.push('?'));
+                AssertSqlSafe(lists).into_sql_str()
             }
         };
         let mut arguments = SqliteArguments::default();
         for argument in self.arguments {
             argument.add_to_sqlite(&mut arguments).map_err(Error::Encode)?;
         }
-        Ok(sqlx::query_with(AssertSqlSafe(text), arguments).persistent(self.is_kept))
+        Ok(sqlx::query_with(text, arguments).persistent(self.is_kept))
     }
 }
 

@@ -10,12 +10,13 @@ use sqlx::sqlite::{
 
 use super::{RESERVED, StoreError, StoreOptions};
 
-/// Opens the file, creating it where there is none: the pool for most statements, and two of [`RESERVED`] connections.
+/// Opens the file, creating it where there is none: the pool for most statements, one of as many connections that only
+/// read, and two of [`RESERVED`] connections.
 ///
 /// # Errors
 ///
 /// The file cannot be opened or is no database.
-pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<[SqlitePool; 3], StoreError> {
+pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<[SqlitePool; 4], StoreError> {
     let connect = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -34,7 +35,9 @@ pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<[SqliteP
         };
         StoreError::Unusable(format!("`{}` cannot be opened: {cause}", path.display()))
     })?;
-    Ok([opened, reserved(), reserved()])
+    let reading = connect.clone().pragma("query_only", "ON");
+    let reading = pool(options.max_connections, options.timeout).connect_lazy_with(reading);
+    Ok([opened, reading, reserved(), reserved()])
 }
 
 fn pool(most: u32, limit: Duration) -> SqlitePoolOptions {

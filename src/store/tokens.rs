@@ -97,7 +97,7 @@ const CREATE: &str = "
 
 const ENROL: &str = "
     INSERT INTO gate_machine_token_groups (token_id, group_id, granted_by, granted_at_utc)
-    SELECT $1, g.id, $3, $4 FROM rbac_groups g WHERE g.name = $2";
+    SELECT $1, CAST(g.id AS TEXT), $3, $4 FROM rbac_groups g WHERE g.name = $2";
 
 const LEGACY: &str = "INSERT INTO gate_machine_token_legacy_roles (token_id, role) VALUES ($1, $2)";
 

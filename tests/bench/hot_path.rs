@@ -128,6 +128,7 @@ fn reporting(bench: &mut Criterion) {
         url: DatabaseUrl::parse(&format!("sqlite:{}", folder.path().join("gate.sqlite").display())).unwrap(),
         max_connections: 4,
         timeout: Duration::from_secs(5),
+        console: console_gate::store::console::Relations::default(),
     };
     let log = runtime.block_on(async {
         let store = console_gate::store::open(&options).await.unwrap();
@@ -193,6 +194,7 @@ async fn resolver(url: &str) -> AccessResolver {
         url: DatabaseUrl::parse(url).unwrap(),
         max_connections: 4,
         timeout: Duration::from_secs(5),
+        console: console_gate::store::console::Relations::default(),
     };
     let store = console_gate::store::open(&options).await.unwrap();
     store.migrate().await.unwrap();

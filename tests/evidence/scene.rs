@@ -23,7 +23,12 @@ pub(crate) async fn store(database: Database, folder: &tempfile::TempDir) -> Sha
         Database::Postgres => Postgres::shared().database(),
     };
     let url = DatabaseUrl::parse(&url).unwrap();
-    let options = StoreOptions { url, max_connections: 4, timeout: Duration::from_secs(10) };
+    let options = StoreOptions {
+        url,
+        max_connections: 4,
+        timeout: Duration::from_secs(10),
+        console: store::console::Relations::default(),
+    };
     let store = store::open(&options).await.unwrap();
     store.migrate().await.unwrap();
     store

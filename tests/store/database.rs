@@ -149,7 +149,7 @@ impl Database {
 /// Options for `url` with a limit of `timeout`.
 pub(crate) fn options(url: &str, timeout: Duration) -> StoreOptions {
     let url = DatabaseUrl::parse(url).expect("a database URL");
-    StoreOptions { url, max_connections: 4, timeout }
+    StoreOptions { url, max_connections: 4, timeout, console: store::console::Relations::default() }
 }
 
 /// The time in all tests: some microseconds past a second, so that a database which drops them is found out.

@@ -51,7 +51,12 @@ async fn no_error_shows_the_password() {
     let mut errors = 0;
     for url in &urls {
         let options = match DatabaseUrl::parse(url) {
-            Ok(url) => StoreOptions { url, max_connections: 1, timeout: Duration::from_millis(200) },
+            Ok(url) => StoreOptions {
+                url,
+                max_connections: 1,
+                timeout: Duration::from_millis(200),
+                console: store::console::Relations::default(),
+            },
             Err(message) => {
                 errors += 1;
                 assert_hidden("DatabaseUrl::parse", &message);

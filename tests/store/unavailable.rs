@@ -211,8 +211,12 @@ async fn a_sqlite_file_that_may_only_be_read_takes_no_audit_row() {
 async fn what_a_sqlite_file_takes_after_it_was_full_is_there_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gate.sqlite");
-    let options =
-        StoreOptions { url: DatabaseUrl::Sqlite(path), max_connections: 1, timeout: Duration::from_secs(5) };
+    let options = StoreOptions {
+        url: DatabaseUrl::Sqlite(path),
+        max_connections: 1,
+        timeout: Duration::from_secs(5),
+        console: store::console::Relations::default(),
+    };
     let store = store::open(&options).await.unwrap();
     store.migrate().await.unwrap();
     let trigger = "CREATE TRIGGER full BEFORE INSERT ON gate_audit_events

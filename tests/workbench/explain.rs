@@ -59,6 +59,7 @@ fn bench() -> Workbench {
             url: DatabaseUrl::Sqlite(bench.path("gate.sqlite")),
             max_connections: 1,
             timeout: Duration::from_secs(30),
+            console: store::console::Relations::default(),
         };
         let store = store::open(&options).await.unwrap();
         let people: [(&str, &[&str], &[LegacyRole]); 5] = [

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::identity::Principal;
 use crate::ids::Epoch;
 use crate::mapping::{ClusterMode, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::rbac::flaw::FlawKind;
 use crate::rbac::{Access, LegacyRole, Requirement};
 
 use body::BodyFacts;
@@ -224,6 +225,8 @@ pub enum Reason {
     MissingPermission,
     BodyUnreadable,
     NoLegacyGate,
+    /// Console has no legacy roles any more, so what asks for one cannot be decided.
+    LegacyRolesGone,
     UnmappedRoute,
 }
 
@@ -239,6 +242,7 @@ impl Reason {
             Reason::MissingPermission => "missing_permission",
             Reason::BodyUnreadable => "body_unreadable",
             Reason::NoLegacyGate => "no_legacy_gate",
+            Reason::LegacyRolesGone => "legacy_roles_gone",
             Reason::UnmappedRoute => "unmapped_route",
         }
     }
@@ -379,6 +383,12 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
         return Err(Lack { reason: Reason::NoLegacyGate, required: vec!["RBAC V2 to be enforced".into()] });
     };
     let used: Vec<Arc<str>> = access.legacy.intersection(accepted).map(LegacyRole::shared).collect();
+    if used.is_empty() && access.flaws.iter().any(|flaw| flaw.kind == FlawKind::NoLegacyRoles) {
+        return Err(Lack {
+            reason: Reason::LegacyRolesGone,
+            required: vec!["Console's legacy roles, or RBAC V2 to be enforced".into()],
+        });
+    }
     if used.is_empty() {
         let names: Vec<&str> = accepted.iter().map(LegacyRole::as_str).collect();
         return Err(Lack {

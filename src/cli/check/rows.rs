@@ -29,6 +29,7 @@ fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {
         FlawKind::MalformedRole | FlawKind::Dangling => "it grants nothing",
         FlawKind::Unusable => "it allows nothing",
         FlawKind::Misspelt => "it has no effect",
+        FlawKind::NoLegacyRoles => "RBAC V2 rows work",
     };
     format!("{flaw}: {outcome}{}", about(rows))
 }

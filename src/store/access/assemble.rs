@@ -10,6 +10,7 @@ use policy::rbac::flaw::{Flaw, FlawKind};
 use policy::rbac::{Access, LegacyRole, Standing, TokenIdentity};
 
 use crate::store::StoreError;
+use crate::store::console::{GONE_FOR, Places, ReadPlan, read_end};
 use crate::store::lenient::Lenient;
 
 /// One fact about a subject.
@@ -20,6 +21,9 @@ pub(super) struct Fact {
     name: Option<String>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
+    /// When it ends, as Console's column says it, of whatever type that is.
+    #[sqlx(try_from = "Lenient<String>")]
+    ends: Option<String>,
 }
 
 /// Puts the facts together, as of `now`.
@@ -27,8 +31,12 @@ pub(super) fn assemble(
     facts: Vec<Fact>,
     subject: &Subject,
     now: DateTime<Utc>,
+    plan: Option<&ReadPlan>,
 ) -> Result<Access, StoreError> {
     let mut sheet = Sheet::new(subject, now);
+    if let Some(plan) = plan {
+        sheet.follow(plan);
+    }
     for fact in facts {
         sheet.enter(fact)?;
     }
@@ -52,6 +60,8 @@ struct Sheet<'s> {
     glass_permissions: BTreeSet<Arc<str>>,
     token_id: Option<Arc<str>>,
     token_name: Option<Arc<str>>,
+    /// What flaws of Console's rows are called by.
+    places: Places,
 }
 
 impl<'s> Sheet<'s> {
@@ -70,26 +80,55 @@ impl<'s> Sheet<'s> {
             glass_permissions: BTreeSet::new(),
             token_id: None,
             token_name: None,
+            places: Places::default(),
         }
     }
 
-    fn enter(&mut self, Fact { kind, name, until }: Fact) -> Result<(), StoreError> {
+    /// Takes note of what the plan could not read.
+    fn follow(&mut self, plan: &ReadPlan) {
+        self.places = plan.places;
+        if let Some(told) = &plan.legacy_gone {
+            let (table, column) = self.places.legacy;
+            let (kind, word) = (FlawKind::NoLegacyRoles, Some(told.clone()));
+            self.access.flaws.push(Flaw {
+                kind,
+                table: table.into(),
+                column: column.into(),
+                word,
+                holder: None,
+            });
+            // It may come back without a write that anybody hears of.
+            self.ends_at(self.now + GONE_FOR);
+        }
+    }
+
+    fn enter(&mut self, Fact { kind, name, until, ends }: Fact) -> Result<(), StoreError> {
         match kind.as_str() {
             "epoch" => self.epoch = name.and_then(|number| number.parse().ok()).map(Epoch),
             "admin" => self.is_active = true,
             "disabled_admin" => self.is_disabled = true,
             "token" => self.enter_token(name, true),
             "limited_token" => {
-                let is_live = self.lives_until(until, "gate_machine_tokens");
+                let is_live = self.lives_until(until, ("gate_machine_tokens", "expires_at_utc"));
                 self.enter_token(name, is_live);
             }
             "revoked_token" => self.enter_token(name, false),
             "token_name" => self.token_name = name.map(Arc::from),
             "session" => self.live_session = true,
-            "limited_session" if self.lives_until(until, "admin_sessions") => self.live_session = true,
+            "limited_session" if self.lives_until(read_end(ends.as_deref()), self.places.session) => {
+                self.live_session = true;
+            }
             "limited_session" | "revoked_session" => self.ended_session = true,
-            "break_glass" => self.has_glass |= self.lives_until(until, "rbac_break_glass_sessions"),
+            "break_glass" => {
+                self.has_glass |= self.lives_until(until, ("rbac_break_glass_sessions", "expires_at_utc"));
+            }
             "legacy" => self.enter_legacy(name),
+            "limited_legacy" => {
+                let (relation, _) = self.places.legacy;
+                if self.lives_until(read_end(ends.as_deref()), (relation, "until")) {
+                    self.enter_legacy(name);
+                }
+            }
             "group" => self.access.groups.extend(name.map(Arc::from)),
             "role" => self.access.roles.extend(name.map(Arc::from)),
             "permission" => self.access.permissions.extend(name.map(Arc::from)),
@@ -110,27 +149,32 @@ impl<'s> Sheet<'s> {
         match word.as_deref().and_then(LegacyRole::parse) {
             Some(role) => drop(self.access.legacy.insert(role)),
             None => {
-                let table = match self.subject {
-                    Subject::Admin { .. } | Subject::Stated(_) => "admin_roles",
-                    Subject::Machine(_) | Subject::Enrolled(_) => "gate_machine_token_legacy_roles",
+                let (table, column) = match self.subject {
+                    Subject::Admin { .. } | Subject::Stated(_) => self.places.legacy,
+                    Subject::Machine(_) | Subject::Enrolled(_) => ("gate_machine_token_legacy_roles", "role"),
                 };
-                self.note(FlawKind::MalformedRole, table, "role", word);
+                self.note(FlawKind::MalformedRole, table, column, word);
             }
         }
     }
 
     /// Whether something that ends at `until` has not ended yet. An end that cannot be read has passed.
-    fn lives_until(&mut self, until: Option<DateTime<Utc>>, table: &str) -> bool {
+    fn lives_until(&mut self, until: Option<DateTime<Utc>>, (table, column): (&str, &str)) -> bool {
         let Some(until) = until else {
-            self.note(FlawKind::Unusable, table, "expires_at_utc", None);
+            self.note(FlawKind::Unusable, table, column, None);
             return false;
         };
         if until <= self.now {
             return false;
         }
+        self.ends_at(until);
+        true
+    }
+
+    /// Something ends then.
+    fn ends_at(&mut self, until: DateTime<Utc>) {
         let known = self.access.valid_until.unwrap_or(until);
         self.access.valid_until = Some(known.min(until));
-        true
     }
 
     fn note(&mut self, kind: FlawKind, table: &str, column: &str, word: Option<String>) {

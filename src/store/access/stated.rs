@@ -19,7 +19,11 @@ macro_rules! facts {
             "
     WITH RECURSIVE held(role_id) AS (
         SELECT r.id FROM rbac_roles r
-         WHERE r.name IN (SELECT CAST(l.value AS TEXT) FROM ", $list, "$1", $end, " l)
+         WHERE r.name IN (SELECT CAST(l.value AS TEXT) FROM ",
+            $list,
+            "$1",
+            $end,
+            " l)
         UNION
         SELECT p.id
           FROM held h
@@ -27,17 +31,27 @@ macro_rules! facts {
           JOIN rbac_roles p ON p.id = i.parent_role_id
          WHERE p.name IS NOT NULL
     )
-    SELECT 'epoch' AS kind, CAST(epoch AS TEXT) AS name, CAST(NULL AS TIMESTAMPTZ) AS until FROM gate_epoch
+    SELECT 'epoch' AS kind, CAST(epoch AS TEXT) AS name, CAST(NULL AS TIMESTAMPTZ) AS until,
+           CAST(NULL AS TEXT) AS ends
+      FROM gate_epoch
     UNION ALL
-    SELECT 'admin', NULL, NULL
+    SELECT 'admin', NULL, NULL, NULL
     UNION ALL
-    SELECT 'legacy', CAST(l.value AS TEXT), NULL FROM ", $list, "$2", $end, " l
+    SELECT 'legacy', CAST(l.value AS TEXT), NULL, NULL FROM ",
+            $list,
+            "$2",
+            $end,
+            " l
     UNION ALL
-    SELECT 'group', CAST(l.value AS TEXT), NULL FROM ", $list, "$3", $end, " l
+    SELECT 'group', CAST(l.value AS TEXT), NULL, NULL FROM ",
+            $list,
+            "$3",
+            $end,
+            " l
     UNION ALL
-    SELECT 'role', CAST(r.name AS TEXT), NULL FROM held h JOIN rbac_roles r ON r.id = h.role_id
+    SELECT 'role', CAST(r.name AS TEXT), NULL, NULL FROM held h JOIN rbac_roles r ON r.id = h.role_id
     UNION ALL
-    SELECT 'permission', CAST(p.name AS TEXT), NULL
+    SELECT 'permission', CAST(p.name AS TEXT), NULL, NULL
       FROM held h
       JOIN rbac_role_permissions rp ON rp.role_id = h.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id"

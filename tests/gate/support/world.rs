@@ -56,6 +56,7 @@ impl World {
             url: DatabaseUrl::parse(&database_url).expect("a URL that was just made"),
             max_connections: 16,
             timeout: Duration::from_secs(30),
+            console: store::console::Relations::default(),
         };
         let store = store::open(&options).await.expect("the database opens");
         let keys = SigningKeys::new(SECRET_KEY.as_bytes(), [""; 0]).expect("a key");

@@ -240,7 +240,14 @@ async fn ask_admin(folder: &Path, target: &str) -> Option<(u16, String)> {
 /// `auditor` holds the role of `/audit`; `guest` holds none.
 async fn people(folder: &Path) {
     let url = DatabaseUrl::parse(&format!("sqlite:{}/gate.sqlite", folder.display())).unwrap();
-    let store = store::open(&StoreOptions { url, max_connections: 1, timeout: PATIENCE }).await.unwrap();
+    let store = store::open(&StoreOptions {
+        url,
+        max_connections: 1,
+        timeout: PATIENCE,
+        console: store::console::Relations::default(),
+    })
+    .await
+    .unwrap();
     store.add_group("auditors", &["console-audit-user"]).await.unwrap();
     for id in ["auditor", "guest"] {
         store.add_admin(&AdminId::new(id), &format!("{id}@example.com"), id).await.unwrap();

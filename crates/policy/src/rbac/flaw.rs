@@ -19,12 +19,19 @@ pub enum FlawKind {
     Dangling,
     /// A switch or promotion that differs from its name, or from its environment's, in case or spaces alone.
     Misspelt,
+    /// Console's legacy roles cannot be read at all: their table is gone, or the settings say that there are none.
+    NoLegacyRoles,
 }
 
 impl FlawKind {
     /// Every kind.
-    pub const ALL: [FlawKind; 4] =
-        [FlawKind::MalformedRole, FlawKind::Unusable, FlawKind::Dangling, FlawKind::Misspelt];
+    pub const ALL: [FlawKind; 5] = [
+        FlawKind::MalformedRole,
+        FlawKind::Unusable,
+        FlawKind::Dangling,
+        FlawKind::Misspelt,
+        FlawKind::NoLegacyRoles,
+    ];
 
     /// The stable word, which is also the id of the finding.
     pub const fn word(self) -> &'static str {
@@ -33,6 +40,7 @@ impl FlawKind {
             FlawKind::Unusable => "unusable-row",
             FlawKind::Dangling => "dangling-grant",
             FlawKind::Misspelt => "misspelt-switch",
+            FlawKind::NoLegacyRoles => "no-legacy-roles",
         }
     }
 
@@ -59,6 +67,13 @@ impl fmt::Display for Flaw {
     /// What is wrong and where; not yet about whom.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Flaw { kind, table, column, word, .. } = self;
+        if *kind == FlawKind::NoLegacyRoles {
+            let why = word.as_deref().unwrap_or("the table is gone");
+            return write!(
+                f,
+                "Console's legacy roles cannot be read ({why}): rows on their legacy gate are refused"
+            );
+        }
         match word {
             Some(word) => write!(f, "`{table}.{column}` is `{word}`")?,
             None => return write!(f, "`{table}.{column}` is empty or cannot be read"),
@@ -68,6 +83,7 @@ impl fmt::Display for Flaw {
             FlawKind::Unusable => f.write_str(", which is not a valid time"),
             FlawKind::Dangling => f.write_str(", which does not exist"),
             FlawKind::Misspelt => f.write_str(", which the gate does not recognise"),
+            FlawKind::NoLegacyRoles => Ok(()),
         }
     }
 }

@@ -247,7 +247,7 @@ pub const CHECK: [Rule; 45] = [
 
 /// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
 /// nothing, and that may be what is wrong with it.
-pub const ROWS: [Rule; 4] = [
+pub const ROWS: [Rule; 5] = [
     warning(
         "malformed-role-word",
         "the legacy role of an admin or token is empty or no single word",
@@ -262,6 +262,11 @@ pub const ROWS: [Rule; 4] = [
         "misspelt-switch",
         "a row looks like FLAG_RBAC_V2 or its promotion, but is neither",
         "write exactly `FLAG_RBAC_V2` and `production`, or remove the row",
+    ),
+    note(
+        "no-legacy-roles",
+        "Console's legacy roles are gone, so rows on their legacy gate are refused",
+        "set `legacy_roles = \"none\"` in [console] if that is meant, or the SELECT that reads them",
     ),
     note(
         "dangling-grant",
