@@ -24,6 +24,7 @@ pub mod mappings;
 pub mod migrations;
 pub mod people;
 mod postgres;
+pub mod rbac_changes;
 pub mod retention;
 pub mod running;
 pub mod signoffs;
@@ -33,7 +34,7 @@ mod sqlite;
 pub mod tokens;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use access::AccessSource;
@@ -42,6 +43,7 @@ pub use error::StoreError;
 use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
+use self::control::ProductionWords;
 use self::postgres::PostgresPool;
 use self::sql::{Record, Statement};
 
@@ -59,6 +61,8 @@ pub struct Store {
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
     limit: Duration,
+    /// Which words mean production, where the settings say so.
+    production: OnceLock<ProductionWords>,
 }
 
 /// A store, opened once at start.
@@ -146,7 +150,13 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
                 .map(|most| Pool::Postgres(PostgresPool::new(&connect, most, options.timeout)))
         }
     };
-    Ok(Arc::new(Store { pool, control_pool, audit_pool, limit: options.timeout }))
+    Ok(Arc::new(Store {
+        pool,
+        control_pool,
+        audit_pool,
+        limit: options.timeout,
+        production: OnceLock::new(),
+    }))
 }
 
 impl Store {

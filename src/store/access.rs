@@ -133,6 +133,8 @@ const ADMIN_ACCESS: &str = "
     SELECT CASE WHEN disabled_at_utc IS NULL THEN 'admin' ELSE 'disabled_admin' END, NULL, NULL
       FROM admins WHERE id = $1
     UNION ALL
+    SELECT 'disabled_admin', NULL, NULL FROM gate_blocked_admins WHERE admin_id = $1
+    UNION ALL
     SELECT CASE WHEN revoked_at_utc IS NOT NULL THEN 'revoked_session'
                 WHEN expires_at_utc IS NULL THEN 'session' ELSE 'limited_session' END,
            NULL, CASE WHEN expires_at_utc > $3 AND expires_at_utc < $4 THEN expires_at_utc END

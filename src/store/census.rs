@@ -33,6 +33,8 @@ const CENSUS: &str = "
     UNION ALL
     SELECT 'disabled_admin', CAST(id AS TEXT), NULL, NULL FROM admins WHERE disabled_at_utc IS NOT NULL
     UNION ALL
+    SELECT 'disabled_admin', admin_id, NULL, NULL FROM gate_blocked_admins
+    UNION ALL
     SELECT 'admin_legacy', CAST(a.id AS TEXT), CAST(r.role AS TEXT), NULL
       FROM admin a JOIN admin_roles r ON r.admin_id = a.id
     UNION ALL

@@ -12,9 +12,11 @@ impl Store {
     /// The rows that cannot be used, by kind, place and word.
     pub async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
         let (first, last) = readable_times();
+        let words = self.production_words().text().to_owned();
         self.bounded(async {
             let mut connection = self.pool.acquire().await?;
-            let mut rows: Vec<FlawRow> = connection.all(sql(FLAWS).bind(first).bind(last)).await?;
+            let mut rows: Vec<FlawRow> =
+                connection.all(sql(FLAWS).bind(first).bind(last).bind(words)).await?;
             if let Connection::Sqlite(_) = connection {
                 let ends: Vec<FlawRow> = connection.all(sql(TEXTS_FOR_TIMES).bind(first).bind(last)).await?;
                 rows.extend(ends.into_iter().filter(|end| end.until.is_none()));
@@ -152,7 +154,8 @@ const FLAWS: &str = "
     SELECT 'misspelt-switch', 'console_flag_promotions', 'current_env', CAST(current_env AS TEXT), CAST(flag AS TEXT)
       FROM console_flag_promotions
      WHERE CAST(flag AS TEXT) = 'FLAG_RBAC_V2'
-       AND lower(trim(CAST(current_env AS TEXT))) = 'production' AND CAST(current_env AS TEXT) <> 'production'
+       AND REPLACE($3, '\u{1f}' || lower(trim(CAST(current_env AS TEXT))) || '\u{1f}', '') <> $3
+       AND REPLACE($3, '\u{1f}' || CAST(current_env AS TEXT) || '\u{1f}', '') = $3
      ORDER BY 1, 2, 3, 4, 5";
 
 /// The times that end something and sort as times, each of which may yet be none: SQLite has texts for times.

@@ -40,6 +40,11 @@ impl<'q> Statement<'q> {
         Statement::new(Text::Both(Cow::Owned(parts.concat())))
     }
 
+    /// A statement whose text is known only when it runs: the types of its arguments are those of the columns.
+    pub(super) fn made(text: String) -> Self {
+        Statement::new(Text::Both(Cow::Owned(text)))
+    }
+
     /// A statement that the databases spell differently.
     pub(super) fn of(postgres: &'static str, sqlite: &'static str) -> Self {
         Statement::new(Text::Each { postgres, sqlite })
