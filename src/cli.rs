@@ -2,7 +2,9 @@
 //!
 //! Exit codes: 0 clean, 1 findings, 2 usage or failure.
 
+mod admin;
 mod audit;
+mod backfill;
 mod check;
 mod checkpoint;
 mod console_files;
@@ -13,15 +15,19 @@ mod drift;
 mod explain;
 mod findings;
 mod flag;
+mod group;
 mod history;
 mod import;
 mod kept;
 mod keygen;
 mod lint;
 mod migrate;
+mod people;
 mod progress;
+mod promote;
 mod replay;
 mod retention;
+mod role;
 mod rollback;
 mod serve;
 mod settled;
@@ -98,6 +104,11 @@ enum Command {
     Retention(retention::Retention),
     Verify(verify::Verify),
     Token(token::Token),
+    Admin(admin::Admin),
+    Group(group::Group),
+    Role(role::Role),
+    Backfill(backfill::Backfill),
+    Promote(promote::Promote),
     Keygen(keygen::Keygen),
     Demo(demo::Demo),
 }
@@ -117,6 +128,11 @@ impl Command {
             Command::Drift(command) => command.only_reads(),
             Command::Flag(command) => command.only_reads(),
             Command::Token(command) => command.only_reads(),
+            Command::Admin(command) => command.only_reads(),
+            Command::Group(command) => command.only_reads(),
+            Command::Role(command) => command.only_reads(),
+            Command::Backfill(command) => command.only_reads(),
+            Command::Promote(command) => command.only_reads(),
             Command::Serve(_)
             | Command::Migrate(_)
             | Command::Import(_)
@@ -171,6 +187,11 @@ pub fn main() -> ExitCode {
         Command::Retention(command) => retention::run(command, &arguments.common),
         Command::Verify(command) => verify::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
+        Command::Admin(command) => admin::run(command, &arguments.common),
+        Command::Group(command) => group::run(command, &arguments.common),
+        Command::Role(command) => role::run(command, &arguments.common),
+        Command::Backfill(command) => backfill::run(command, &arguments.common),
+        Command::Promote(command) => promote::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
         Command::Demo(command) => demo::run(command),
     };
@@ -221,6 +242,7 @@ fn with_store<T>(
     runtime.block_on(async {
         let store =
             crate::store::open(&crate::server::store_options(settings)).await.context("the database")?;
+        store.set_production_words(&settings.environments.production);
         work(store).await
     })
 }

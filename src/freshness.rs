@@ -83,7 +83,7 @@ pub struct Posture {
 
 impl Posture {
     /// Off in either place is off: a kill-switch that something else can overrule is none. On needs a yes.
-    fn control(self, row: &ControlRow) -> Control {
+    pub fn control(self, row: &ControlRow) -> Control {
         let rbac_v2 = match (self.flag_at_start, row.rbac_v2) {
             (Some(false), _) | (_, Some(false)) | (None, None) => false,
             (Some(true), None) | (_, Some(true)) => true,

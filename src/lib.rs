@@ -12,6 +12,7 @@
 //! - [`assertion`]: what the gate tells Console about the principal of a request.
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
+//! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //! - [`clock`], [`random`], [`folder_watch`]: time, what is made fresh, and changes of files.
@@ -29,6 +30,7 @@ pub mod folder_watch;
 pub mod freshness;
 pub mod journal;
 pub mod outbound;
+pub mod people;
 pub mod random;
 pub mod ruling;
 pub mod server;

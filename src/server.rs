@@ -3,6 +3,7 @@
 mod admin_address;
 mod audit;
 mod bound_service;
+mod fallback;
 mod handover;
 mod listen_address;
 mod occupant;
@@ -147,6 +148,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
     let store = store::open(&store_options(settings)).await.context("the database")?;
+    store.set_production_words(&settings.environments.production);
     ready_schema(&store, settings).await?;
     let instance = instance_name();
     let push =
@@ -203,6 +205,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
         options: Options::from_settings(settings),
     };
     tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
+    tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
         tokio::spawn(tls::watch::follow(certificates.clone()));

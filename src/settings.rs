@@ -12,7 +12,9 @@ pub mod values;
 use policy::mapping::Freshness;
 use serde::Deserialize;
 
+use crate::store::control::PRODUCTION;
 pub use console::Console;
+
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
 };
@@ -21,6 +23,7 @@ pub use values::{
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub environment: Environment,
+    pub environments: Environments,
     pub listen: Listen,
     pub tls: Tls,
     pub upstream: Upstream,
@@ -51,6 +54,20 @@ impl Settings {
     /// Whether this is production and any Host would do.
     pub fn lacks_hosts(&self) -> bool {
         self.environment == Environment::Production && self.firewall.allowed_hosts.is_empty()
+    }
+}
+
+/// What Console calls its environments.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Environments {
+    /// The words of `console_flag_promotions.current_env` that mean production.
+    pub production: Vec<String>,
+}
+
+impl Default for Environments {
+    fn default() -> Self {
+        Environments { production: PRODUCTION.map(ToOwned::to_owned).to_vec() }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod mappings;
 pub mod migrations;
 pub mod people;
 mod postgres;
+pub mod rbac_changes;
 pub mod refusals;
 pub mod retention;
 pub mod running;
@@ -35,7 +36,7 @@ mod sqlite;
 pub mod tokens;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use access::AccessSource;
@@ -46,6 +47,7 @@ use sqlx::{PgPool, SqlitePool};
 use self::connection::Pool;
 use self::console::select::Dialect;
 use self::console::{Console, Relations};
+use self::control::ProductionWords;
 use self::postgres::PostgresPool;
 use self::sql::{Record, Statement};
 
@@ -66,6 +68,8 @@ pub struct Store {
     access_pool: Pool,
     console: Console,
     limit: Duration,
+    /// Which words mean production, where the settings say so.
+    production: OnceLock<ProductionWords>,
 }
 
 /// A store, opened once at start.
@@ -163,7 +167,15 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
                 .map(|(connect, most)| Pool::Postgres(PostgresPool::new(connect, most, options.timeout)))
         }
     };
-    Ok(Arc::new(Store { pool, control_pool, audit_pool, access_pool, console, limit: options.timeout }))
+    Ok(Arc::new(Store {
+        pool,
+        control_pool,
+        audit_pool,
+        access_pool,
+        console,
+        limit: options.timeout,
+        production: OnceLock::new(),
+    }))
 }
 
 impl Store {

@@ -90,6 +90,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_tls_certificate_expiry_seconds",
         "when the running certificate expires, as a Unix time"
     );
+    describe_gauge!(
+        "gate_cluster_fallback",
+        "1 for a cluster that is on V2 and decided by its legacy gate all the same, by reason"
+    );
     describe_gauge!("gate_mapping_info", "1 for the running mapping");
     describe_gauge!(
         "gate_upstream_healthy",

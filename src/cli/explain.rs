@@ -79,7 +79,7 @@ impl Explain {
 
 /// What is explained, and what it is called: the file, where it was named or runs; else what the gates on this database
 /// run, as after a rollback.
-async fn subject(
+pub(super) async fn subject(
     store: &SharedStore,
     settings: &Settings,
     is_named: bool,

@@ -16,14 +16,26 @@ use crate::store::SharedStore;
 ///
 /// The database did not tell. The change itself stands.
 pub(super) async fn wait_and_tell(store: SharedStore) -> anyhow::Result<()> {
+    super::announce(sentence(&settled(store).await?));
+    Ok(())
+}
+
+/// Waits until every gate acts on what was committed before, and prints nothing: standard output is for a program.
+///
+/// # Errors
+///
+/// As [`wait_and_tell`].
+pub(super) async fn wait(store: SharedStore) -> anyhow::Result<()> {
+    settled(store).await.map(drop)
+}
+
+async fn settled(store: SharedStore) -> anyhow::Result<Settled> {
     // No gate may have a longer lease; the rest is for the database.
     let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
-    let settled = Barrier::new(store, Arc::new(SystemClock)).settle_now(limit).await.context(
+    Barrier::new(store, Arc::new(SystemClock)).settle_now(limit).await.context(
         "the change is committed, but whether every gate applies it yet could not be determined; each does within \
          its `max_staleness_ms`",
-    )?;
-    super::announce(sentence(&settled));
-    Ok(())
+    )
 }
 
 fn sentence(settled: &Settled) -> String {

@@ -12,8 +12,9 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "environment",
+    "environments",
     "listen",
     "tls",
     "upstream",
@@ -185,6 +186,7 @@ impl Reader<'_> {
         }
         let settings = Settings {
             environment: self.section(&mut table, "environment"),
+            environments: self.section(&mut table, "environments"),
             listen: self.section(&mut table, "listen"),
             tls: self.section(&mut table, "tls"),
             upstream: self.section(&mut table, "upstream"),
@@ -342,6 +344,13 @@ impl Reader<'_> {
         };
         if !settings.api.public_url.as_ref().is_none_or(is_base) {
             report("api", "`public_url` must begin with `https://` or `http://`, without a `/` at its end");
+        }
+        let words = &settings.environments.production;
+        if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
+            report(
+                "environments",
+                "`production` must name at least one word, without spaces around it: V2 would never be enforced in production",
+            );
         }
         if settings.lacks_hosts() {
             report("firewall", super::HOSTS_ARE_NEEDED);

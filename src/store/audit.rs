@@ -21,6 +21,7 @@ use self::exact::Exact;
 pub use self::stored::{ControlChain, Evidence, StoredCustomerEvent, StoredEvent};
 use super::connection::Connection;
 use super::evidence::erase_evidence;
+use super::rbac_changes::erase_changes;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
@@ -206,6 +207,7 @@ impl Store {
                 return Err(StoreError::Conflict("rows were added meanwhile".into()));
             }
             erase_evidence(change, actor_id, note.record().occurred_at).await?;
+            erase_changes(change, actor_id).await?;
             change.execute(sql(ERASED).bind(actor_id)).await.map(drop)
         })
         .await

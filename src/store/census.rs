@@ -67,6 +67,8 @@ const CENSUS: &str = "
     UNION ALL
     {facts}
     UNION ALL
+    SELECT 'disabled_admin', admin_id, NULL, NULL, NULL FROM gate_blocked_admins
+    UNION ALL
     SELECT 'admin_group', CAST(ug.user_id AS TEXT), CAST(g.name AS TEXT), NULL, NULL
       FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id
     UNION ALL

@@ -1,12 +1,13 @@
 //! The epoch and the switches: one row, read before every decision that asks for a role.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::{Epoch, SessionId};
 
-use super::lenient::Lenient;
+use super::lenient::{Lenient, readable_times};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
@@ -43,7 +44,8 @@ impl Store {
     /// One read of the epoch and the switches, and of the changes after `known`, in one snapshot. Without `known`, no
     /// change is listed.
     pub async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        let read = async { self.control_pool.acquire().await?.all(control(known)).await };
+        let words = self.production_words();
+        let read = async { self.control_pool.acquire().await?.all(control(known, &words)).await };
         ControlReading::of(self.bounded(read).await?)
     }
 
@@ -65,11 +67,76 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Says which words of `console_flag_promotions.current_env` mean production; the first call counts.
+    pub fn set_production_words(&self, words: &[String]) {
+        let words = ProductionWords::of(words.iter().map(String::as_str));
+        if self.production.set(words).is_err() {
+            tracing::debug!("the words for production are set already");
+        }
+    }
+
+    pub(super) fn production_words(&self) -> ProductionWords {
+        self.production.get().cloned().unwrap_or_default()
+    }
+
+    /// The promotions, by flag.
+    pub async fn promotions(&self) -> Result<Vec<StoredPromotion>, StoreError> {
+        let (first, last) = readable_times();
+        self.all(sql(PROMOTIONS).bind(first).bind(last)).await
+    }
+
+    /// Promotes a flag to an environment, and writes `note` in the same transaction; the epoch rises with it.
+    pub async fn promote(
+        &self,
+        flag: &str,
+        environment: &str,
+        by: &str,
+        now: DateTime<Utc>,
+        note: &Note,
+    ) -> Result<(), StoreError> {
+        self.change(note, async |change| {
+            let update = sql(PROMOTE).bind(flag).bind(environment).bind(by).bind(now);
+            if change.execute(update).await? == 0 {
+                let insert = sql(FIRST_PROMOTION).bind(flag).bind(environment).bind(by).bind(now);
+                change.execute(insert).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// A row of `console_flag_promotions`.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+pub struct StoredPromotion {
+    pub flag: String,
+    pub environment: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
+    pub promoted_by: Option<String>,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub promoted_at_utc: Option<DateTime<Utc>>,
+}
+
+const PROMOTIONS: &str = "
+    SELECT CAST(flag AS TEXT) AS flag, CAST(current_env AS TEXT) AS environment,
+           CAST(promoted_by AS TEXT) AS promoted_by,
+           CASE WHEN promoted_at_utc > $1 AND promoted_at_utc < $2 THEN promoted_at_utc END AS promoted_at_utc
+      FROM console_flag_promotions WHERE flag IS NOT NULL ORDER BY 1";
+
+const PROMOTE: &str = "
+    UPDATE console_flag_promotions SET current_env = $2, promoted_by = $3, promoted_at_utc = $4 WHERE flag = $1";
+
+const FIRST_PROMOTION: &str = "
+    INSERT INTO console_flag_promotions (flag, risk, current_env, promoted_by, promoted_at_utc)
+    VALUES ($1, 'high', $2, $3, $4)";
+
 const CONTROL: &str = "
     SELECT e.epoch AS epoch,
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
-                    WHERE p.flag = 'FLAG_RBAC_V2' AND p.current_env = 'production') AS promoted,
+                    WHERE p.flag = 'FLAG_RBAC_V2'
+                      AND REPLACE($2, '\u{1f}' || p.current_env || '\u{1f}', '') <> $2) AS promoted,
            c.epoch AS changed_epoch,
            c.session_id AS session_id
       FROM gate_epoch e
@@ -88,10 +155,40 @@ const SET_FLAG: &str = "
            changed_at_utc = CASE WHEN gate_flags.enabled = excluded.enabled THEN gate_flags.changed_at_utc
                                  ELSE excluded.changed_at_utc END";
 
-/// The statement that reads the control row, and the changes after `known`.
-pub(super) fn control<'q>(known: Option<Epoch>) -> Statement<'q> {
-    sql(CONTROL).bind(known.map_or(i64::MAX, |known| known.0))
+/// The statement that reads the control row, and the changes after `known`. `words` are those of [`ProductionWords`].
+pub(super) fn control<'q>(known: Option<Epoch>, words: &ProductionWords) -> Statement<'q> {
+    sql(CONTROL).bind(known.map_or(i64::MAX, |known| known.0)).bind(words.0.to_string())
 }
+
+/// The words of `console_flag_promotions.current_env` that mean production, as one text: each between two separators, so
+/// that a statement looks a word up without knowing how many there are.
+#[derive(Clone, Debug)]
+pub(super) struct ProductionWords(Arc<str>);
+
+/// No word has it.
+const SEPARATOR: char = '\u{1f}';
+
+impl ProductionWords {
+    pub(super) fn of<'w>(words: impl IntoIterator<Item = &'w str>) -> ProductionWords {
+        let marked =
+            words.into_iter().map(|word| format!("{SEPARATOR}{}{SEPARATOR}", word.replace(SEPARATOR, " ")));
+        ProductionWords(marked.collect::<String>().into())
+    }
+
+    /// As an argument.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ProductionWords {
+    fn default() -> Self {
+        ProductionWords::of(PRODUCTION)
+    }
+}
+
+/// The words that mean production unless the settings say otherwise.
+pub const PRODUCTION: [&str; 2] = ["production", "prod"];
 
 /// The control row as it is read, once for each change. A session's id that cannot be read is in no cookie: its change
 /// goes unlisted, and the row is read all the same.

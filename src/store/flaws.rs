@@ -14,11 +14,13 @@ impl Store {
     /// The rows that cannot be used, by kind, place and word.
     pub async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
         let (first, last) = readable_times();
+        let words = self.production_words().text().to_owned();
         self.bounded(async {
             let mut connection = self.access_pool.acquire().await?;
             let parts = self.console.flaws(&mut connection).await?;
             let flaws = parts.in_text(FLAWS, &parts.flaws);
-            let mut rows: Vec<FlawRow> = connection.all(flaws.bind(first).bind(last).bind(PLAIN)).await?;
+            let mut rows: Vec<FlawRow> =
+                connection.all(flaws.bind(first).bind(last).bind(PLAIN).bind(words)).await?;
             if let Connection::Sqlite(_) = connection {
                 let texts = parts.in_text(TEXTS_FOR_TIMES, &parts.texts_for_times);
                 let ends: Vec<FlawRow> = connection.all(texts.bind(first).bind(last)).await?;
@@ -121,7 +123,7 @@ impl TryFrom<FlawRow> for Flaw {
 /// Of these every word is a role. A word with other characters is for [`LegacyRole::parse`] to judge.
 const PLAIN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/@+";
 
-/// `$1` and `$2` are the first and the last time that can be read, `$3` the [`PLAIN`] characters. Ids of Console's may be of another type than those of
+/// `$1` and `$2` are the first and the last time that can be read, `$3` the [`PLAIN`] characters, `$4` the words for production. Ids of Console's may be of another type than those of
 /// `rbac_*`, and are the same as texts.
 const FLAWS: &str = "
     WITH {lists}
@@ -200,7 +202,8 @@ const FLAWS: &str = "
     SELECT 'misspelt-switch', 'console_flag_promotions', 'current_env', CAST(current_env AS TEXT), CAST(flag AS TEXT)
       FROM console_flag_promotions
      WHERE CAST(flag AS TEXT) = 'FLAG_RBAC_V2'
-       AND lower(trim(CAST(current_env AS TEXT))) = 'production' AND CAST(current_env AS TEXT) <> 'production'
+       AND REPLACE($4, '\u{1f}' || lower(trim(CAST(current_env AS TEXT))) || '\u{1f}', '') <> $4
+       AND REPLACE($4, '\u{1f}' || CAST(current_env AS TEXT) || '\u{1f}', '') = $4
      ORDER BY 1, 2, 3, 4, 5";
 
 /// The times that end something and sort as times, each of which may yet be none: SQLite has texts for times.

@@ -5,17 +5,19 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 37] = [
+pub const NEEDED: [(&str, &str); 40] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
-    ("admins", "SELECT"),
-    ("console_flag_promotions", "SELECT"),
+    ("admins", "SELECT, INSERT, UPDATE"),
+    ("console_flag_promotions", "SELECT, INSERT, UPDATE, DELETE"),
     ("customer_audit_events", "INSERT"),
     ("gate_audit_control", "SELECT, UPDATE"),
     (
         "gate_audit_events",
         "SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)",
     ),
+    ("gate_audit_outbox", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_blocked_admins", "SELECT, INSERT, DELETE"),
     ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_drift_events", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_drift_signoffs", "SELECT, INSERT, UPDATE, DELETE"),
@@ -32,19 +34,20 @@ pub const NEEDED: [(&str, &str); 37] = [
     ("gate_mapping_pin", "SELECT, INSERT, UPDATE"),
     ("gate_mapping_pin_files", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_mappings", "SELECT, INSERT"),
-    ("gate_pending_erasures", "SELECT, DELETE"),
+    ("gate_pending_erasures", "SELECT, INSERT, DELETE"),
+    ("gate_rbac_changes", "SELECT, DELETE"),
     ("gate_running", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_session_changes", "SELECT"),
     ("rbac_break_glass_sessions", "SELECT"),
-    ("rbac_group_roles", "SELECT"),
-    ("rbac_groups", "SELECT"),
-    ("rbac_permissions", "SELECT"),
-    ("rbac_role_inheritance", "SELECT"),
-    ("rbac_role_permissions", "SELECT"),
-    ("rbac_roles", "SELECT"),
+    ("rbac_group_roles", "SELECT, INSERT, DELETE"),
+    ("rbac_groups", "SELECT, INSERT"),
+    ("rbac_permissions", "SELECT, INSERT"),
+    ("rbac_role_inheritance", "SELECT, INSERT, DELETE"),
+    ("rbac_role_permissions", "SELECT, INSERT, DELETE"),
+    ("rbac_roles", "SELECT, INSERT"),
     ("rbac_ticket_grants", "SELECT"),
-    ("rbac_user_groups", "SELECT"),
-    ("rbac_grants_audit", "SELECT"),
+    ("rbac_user_groups", "SELECT, INSERT, DELETE"),
+    ("rbac_grants_audit", "SELECT, INSERT"),
     ("_sqlx_migrations", "SELECT"),
 ];
 

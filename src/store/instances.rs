@@ -10,7 +10,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::connection::Pool;
-use super::control::{ControlRead, ControlReading, control};
+use super::control::{ControlRead, ControlReading, ProductionWords, control};
 use super::postgres::PostgresPool;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
@@ -82,10 +82,13 @@ impl Store {
     pub async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
         match &self.pool {
             Pool::Postgres(pool) => {
-                let feed = self.bounded(PostgresFeed::open(pool, self.limit)).await?;
+                let words = self.production_words();
+                let feed = self.bounded(PostgresFeed::open(pool, words, self.limit)).await?;
                 Ok(Box::new(feed))
             }
-            Pool::Sqlite(_) => Ok(Box::new(PollingFeed::open(self.control_pool.clone()))),
+            Pool::Sqlite(_) => {
+                Ok(Box::new(PollingFeed::open(self.control_pool.clone(), self.production_words())))
+            }
         }
     }
 
@@ -168,10 +171,15 @@ fn renew(renewal: &Renewal) -> Result<Statement<'_>, StoreError> {
 /// LISTEN on a connection of its own.
 struct PostgresFeed {
     listener: PgListener,
+    words: ProductionWords,
 }
 
 impl PostgresFeed {
-    async fn open(pool: &PostgresPool, limit: Duration) -> Result<PostgresFeed, StoreError> {
+    async fn open(
+        pool: &PostgresPool,
+        words: ProductionWords,
+        limit: Duration,
+    ) -> Result<PostgresFeed, StoreError> {
         let options = pool.inner.connect_options().as_ref().clone().application_name("console-gate push");
         // A pool of one connection for the listener alone, which takes its connection from a pool.
         let pool = PgPoolOptions::new()
@@ -183,7 +191,7 @@ impl PostgresFeed {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
-        Ok(PostgresFeed { listener })
+        Ok(PostgresFeed { listener, words })
     }
 }
 
@@ -207,7 +215,7 @@ impl ControlFeed for PostgresFeed {
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         // All rows: only then has the answer been read to its end, and every notification before it with it.
-        let rows = control(known).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
+        let rows = control(known, &self.words).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
         ControlReading::of(rows.fetch_all(&mut self.listener).await?)
     }
 
@@ -220,14 +228,15 @@ impl ControlFeed for PostgresFeed {
 /// Looking often.
 struct PollingFeed {
     pool: Pool,
+    words: ProductionWords,
     ticks: Interval,
 }
 
 impl PollingFeed {
-    fn open(pool: Pool) -> PollingFeed {
+    fn open(pool: Pool, words: ProductionWords) -> PollingFeed {
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        PollingFeed { pool, ticks }
+        PollingFeed { pool, words, ticks }
     }
 }
 
@@ -243,7 +252,7 @@ impl ControlFeed for PollingFeed {
     }
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        ControlReading::of(self.pool.acquire().await?.all(control(known)).await?)
+        ControlReading::of(self.pool.acquire().await?.all(control(known, &self.words)).await?)
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {

@@ -56,6 +56,11 @@ impl<'q> Statement<'q> {
         Statement::new(Text::Composed(text))
     }
 
+    /// The same for a text that is needed once.
+    pub(super) fn composed_once(text: String) -> Self {
+        Statement::new(Text::Both(Cow::Owned(text)))
+    }
+
     /// A statement that the databases spell differently.
     pub(super) fn of(postgres: &'static str, sqlite: &'static str) -> Self {
         Statement::new(Text::Each { postgres, sqlite })

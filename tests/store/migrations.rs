@@ -10,7 +10,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 38] = [
+const TABLES: [&str; 41] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -18,6 +18,8 @@ const TABLES: [&str; 38] = [
     "customer_audit_events",
     "gate_audit_control",
     "gate_audit_events",
+    "gate_audit_outbox",
+    "gate_blocked_admins",
     "gate_decisions",
     "gate_drift_events",
     "gate_drift_signoffs",
@@ -35,6 +37,7 @@ const TABLES: [&str; 38] = [
     "gate_mapping_pin_files",
     "gate_mappings",
     "gate_pending_erasures",
+    "gate_rbac_changes",
     "gate_running",
     "gate_session_changes",
     "rbac_break_glass_sessions",

@@ -25,6 +25,11 @@ pub enum AuditEvent {
     TokenCreated { id: String, name: String, groups: Vec<String>, by: String },
     /// A machine token was revoked.
     TokenRevoked { name: String, by: String },
+    /// What admins, groups or roles hold was changed by a command. Whom it concerns is in the rows of `rbac_grants_audit`
+    /// that `grants` names, and goes with them: an erasure leaves details alone.
+    RbacChanged { changes: Value, grants: Vec<String>, reason: Option<String>, by: String },
+    /// A flag was promoted to an environment, or its promotion withdrawn.
+    FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
     /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
     DriftSignedOff {
         disagreement: String,
@@ -189,6 +194,21 @@ impl AuditEvent {
             AuditEvent::TokenRevoked { name, by } => {
                 AuditRecord::by_operator("token_revoked", now, by, json!({ "name": name }))
             }
+            AuditEvent::RbacChanged { changes, grants, reason, by } => AuditRecord {
+                reason: reason.map(Into::into),
+                ..AuditRecord::by_operator(
+                    "rbac_changed",
+                    now,
+                    by,
+                    json!({ "changes": changes, "grants": grants }),
+                )
+            },
+            AuditEvent::FlagPromoted { name, environment, previous, by } => AuditRecord::by_operator(
+                "flag_promoted",
+                now,
+                by,
+                json!({ "flag": name, "environment": environment, "previous": previous }),
+            ),
             AuditEvent::DriftSignedOff { disagreement, route, direction, reason, by } => AuditRecord {
                 route: Some(route),
                 ..AuditRecord::by_operator(

@@ -1,4 +1,4 @@
-//! What a change of the mapping does to whom: exactly, before it is made.
+//! What a change of the mapping, or of what is granted, does to whom: exactly, before it is made.
 //!
 //! Requests are endless, but the pairs of rows that can decide one under the old and the new mapping are not
 //! ([`Mapping::regions`]), and neither are the callers: the registry has so many people, and of those who hold the same
@@ -44,6 +44,8 @@ pub struct Impact<'m> {
     pub new: &'m Mapping,
     pub catalog: &'m Catalog,
     pub population: &'m Population,
+    /// What was granted before, where that is what changes; `population` is then what is granted after.
+    before: Option<Granted<'m>>,
     pub switches: Switches,
     /// What no row covers comes first, then the order of the regions: the new file's, then what has no row any more.
     pub changes: Vec<Change<'m>>,
@@ -107,6 +109,43 @@ pub struct Counts {
     pub losses: usize,
 }
 
+/// What is granted to everybody, on one side of a change.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted<'m> {
+    pub catalog: &'m Catalog,
+    pub population: &'m Population,
+}
+
+/// Who answers for each side.
+struct Judges<'p> {
+    before: Option<Judge<'p>>,
+    after: Judge<'p>,
+}
+
+impl<'p> Judges<'p> {
+    fn at(&mut self, side: Side) -> &mut Judge<'p> {
+        match (&mut self.before, side) {
+            (Some(before), Side::Before) => before,
+            _ => &mut self.after,
+        }
+    }
+}
+
+/// Compares what `after` lets in with what `before` does, for the same rows: a change of grants, not of the mapping. The
+/// populations are a [pair](Population::pair).
+pub fn impact_of_grants<'m>(
+    mapping: &'m Mapping,
+    before: Granted<'m>,
+    after: Granted<'m>,
+    switches: Switches,
+) -> Impact<'m> {
+    let judges = Judges {
+        before: Some(Judge::new(before.population, switches)),
+        after: Judge::new(after.population, switches),
+    };
+    compared([mapping, mapping], Some(before), after, switches, judges)
+}
+
 /// Compares `new` with `old` for everybody in `population`.
 pub fn impact<'m>(
     old: &'m Mapping,
@@ -115,20 +154,33 @@ pub fn impact<'m>(
     population: &'m Population,
     switches: Switches,
 ) -> Impact<'m> {
-    let mut judge = Judge::new(population, switches);
+    let judges = Judges { before: None, after: Judge::new(population, switches) };
+    compared([old, new], None, Granted { catalog, population }, switches, judges)
+}
+
+fn compared<'m>(
+    [old, new]: [&'m Mapping; 2],
+    before: Option<Granted<'m>>,
+    after: Granted<'m>,
+    switches: Switches,
+    mut judges: Judges<'_>,
+) -> Impact<'m> {
     let mut changes = Vec::new();
     let regions = old.regions(new);
     let complete = regions.complete;
     for region in pairs(regions.all) {
         let demands = [Demand::of(old, region.old), Demand::of(new, region.new)];
-        if demands[0] == demands[1] && takes_websocket(region.old) == takes_websocket(region.new) {
+        let is_same_row =
+            demands[0] == demands[1] && takes_websocket(region.old) == takes_websocket(region.new);
+        if is_same_row && before.is_none() {
             continue;
         }
-        changes.extend(changes_in(&region, demands, &mut judge));
+        changes.extend(changes_in(&region, demands, &mut judges));
     }
     changes.sort_by_key(|change| !change.region.is_uncovered());
+    let Granted { catalog, population } = after;
     let counts = counts(population, &changes);
-    Impact { old, new, catalog, population, switches, changes, complete, counts }
+    Impact { old, new, catalog, population, before, switches, changes, complete, counts }
 }
 
 /// Each pair of rows once, though no one path may show it for all of its methods.
@@ -146,14 +198,14 @@ fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
 }
 
 /// What changes in a region, for each kind of request; only once where all kinds are alike.
-fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judge: &mut Judge<'_>) -> Vec<Change<'m>> {
+fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Judges<'_>) -> Vec<Change<'m>> {
     let kinds = requests::of(region);
     let count = kinds.len();
     let mut changes = Vec::new();
     for (requests, methods) in kinds {
         let mut admitted = |side, demand: &Demand<'_>, row| match requests {
-            Requests::WebSocket if !takes_websocket(row) => judge.nobody(),
-            _ => judge.admitted(demand, requests.body_at(side)),
+            Requests::WebSocket if !takes_websocket(row) => judges.at(side).nobody(),
+            _ => judges.at(side).admitted(demand, requests.body_at(side)),
         };
         let before = admitted(Side::Before, &demands[0], region.old);
         let after = admitted(Side::After, &demands[1], region.new);
@@ -240,8 +292,17 @@ impl<'m> Impact<'m> {
             AccessChange::Loss => &change.losses,
         };
         let indices: Vec<usize> = set.ones().collect();
-        let profiles = self.population.profiles();
+        let profiles = self.granted(direction).population.profiles();
         indices.into_iter().map(move |index| &profiles[index])
+    }
+
+    /// What is granted on the side that a change of this direction is explained by: a gain by what holds after it, a loss
+    /// by what held before.
+    pub(crate) fn granted(&self, direction: AccessChange) -> Granted<'m> {
+        match (self.before, direction) {
+            (Some(before), AccessChange::Loss) => before,
+            _ => Granted { catalog: self.catalog, population: self.population },
+        }
     }
 
     /// Each way of grants by which the profile passes the row of one side of the change; empty where it does not pass by
@@ -253,6 +314,16 @@ impl<'m> Impact<'m> {
         row: Option<&Row>,
         body: BodyKind<'_>,
     ) -> Vec<String> {
-        admission::ways(profile, &Demand::of(mapping, row), body, self.switches, self.catalog)
+        self.ways_in(self.catalog, profile, (mapping, row), body)
+    }
+
+    fn ways_in(
+        &self,
+        catalog: &Catalog,
+        profile: &Profile,
+        (mapping, row): (&Mapping, Option<&Row>),
+        body: BodyKind<'_>,
+    ) -> Vec<String> {
+        admission::ways(profile, &Demand::of(mapping, row), body, self.switches, catalog)
     }
 }

@@ -99,6 +99,10 @@ impl ReadPlan {
             is_false("c.disabled"),
             console.exactly("c.id"),
         ));
+        facts.push(
+            "SELECT 'disabled_admin', NULL, NULL, NULL FROM gate_blocked_admins WHERE admin_id = $1"
+                .to_owned(),
+        );
         let admin_probe = format!("SELECT 1 AS one FROM (\n{admins}) c LIMIT 0");
         parts.push(part("admins", &admins));
 

@@ -43,6 +43,8 @@ pub(super) struct Admitted {
 /// Answers for a whole population.
 pub(super) struct Judge<'p> {
     profiles: &'p [Profile],
+    /// Those who do not exist here: they pass where anybody does.
+    absent: &'p FixedBitSet,
     control: Control,
     holders: HashMap<Requirement, FixedBitSet>,
     legacy: HashMap<LegacyRole, FixedBitSet>,
@@ -62,6 +64,7 @@ impl<'p> Judge<'p> {
             .collect();
         Judge {
             profiles,
+            absent: population.absent(),
             control: control(switches),
             holders: HashMap::new(),
             legacy,
@@ -79,6 +82,14 @@ impl<'p> Judge<'p> {
 
     /// Who passes with such a body.
     pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
+        let mut admitted = self.admitted_if_present(demand, body);
+        if !admitted.strangers {
+            admitted.profiles.difference_with(self.absent);
+        }
+        admitted
+    }
+
+    fn admitted_if_present(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
         let all =
             || Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() };
         let known = |profiles| Admitted { strangers: false, machines_of_console: false, profiles };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fixedbitset::FixedBitSet;
 use policy::mapping::Mapping;
 use policy::mapping::rollout::percentile;
 use policy::rbac::LegacyRole;
@@ -46,6 +47,7 @@ pub type LegacyAs = BTreeMap<LegacyRole, Names>;
 #[derive(Debug)]
 pub struct Population {
     profiles: Vec<Profile>,
+    absent: FixedBitSet,
 }
 
 impl Population {
@@ -60,9 +62,7 @@ impl Population {
         legacy_as: &LegacyAs,
         mappings: &[&Mapping],
     ) -> Population {
-        let by_share = mappings.iter().flat_map(|mapping| mapping.clusters().values());
-        let by_share =
-            by_share.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0);
+        let by_share = asks_for_shares(mappings);
         let mut gathered: BTreeMap<_, Vec<Arc<str>>> = BTreeMap::new();
         for person in people {
             let kind = match person.kind {
@@ -97,7 +97,71 @@ impl Population {
             let groups = [group.clone()].into();
             profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, false, catalog)
         });
-        Population { profiles: real.chain(of_roles).chain(of_groups).collect() }
+        let profiles: Vec<Profile> = real.chain(of_roles).chain(of_groups).collect();
+        Population { absent: FixedBitSet::with_capacity(profiles.len()), profiles }
+    }
+
+    /// The people and groups before and after a change of grants: a profile has the same place in both, and is of the same
+    /// members. Who does not exist on one side is absent there. Legacy roles are not imagined: grants leave them alone.
+    pub fn pair(
+        before: (&Catalog, &[Person]),
+        after: (&Catalog, &[Person]),
+        mappings: &[&Mapping],
+    ) -> [Population; 2] {
+        type Held<'p> = (&'p BTreeSet<LegacyRole>, &'p Names, bool);
+        fn held(person: &Person) -> Held<'_> {
+            (&person.legacy, &person.groups, person.break_glass)
+        }
+        let by_share = asks_for_shares(mappings);
+        let sides = [before, after];
+        let mut people: BTreeMap<(CallerKind, &Arc<str>), [Option<&Person>; 2]> = BTreeMap::new();
+        for (side, (_, listed)) in sides.iter().enumerate() {
+            for person in *listed {
+                people.entry((person.kind, &person.id)).or_default()[side] = Some(person);
+            }
+        }
+        let mut gathered: BTreeMap<_, Vec<Arc<str>>> = BTreeMap::new();
+        for ((kind, id), sides) in people {
+            let share = by_share.then(|| percentile(id));
+            gathered.entry((kind, sides.map(|person| person.map(held)), share)).or_default().push(id.clone());
+        }
+        let groups: Names = before.0.groups.union(&after.0.groups).cloned().collect();
+        [0, 1].map(|side| {
+            let catalog = sides[side].0;
+            let mut profiles = Vec::new();
+            let mut absent = Vec::new();
+            for ((kind, held, share), members) in &gathered {
+                let kind = match kind {
+                    CallerKind::Admin => ProfileKind::Admin,
+                    CallerKind::Machine => ProfileKind::Machine,
+                };
+                let (legacy, groups, break_glass) = match held[side] {
+                    Some((legacy, groups, break_glass)) => (legacy.clone(), groups.clone(), break_glass),
+                    None => {
+                        absent.push(profiles.len());
+                        Default::default()
+                    }
+                };
+                let profile = profile(kind, members.clone(), legacy, groups, break_glass, catalog);
+                profiles.push(Profile { percentile: *share, ..profile });
+            }
+            for group in &groups {
+                if !catalog.groups.contains(group) {
+                    absent.push(profiles.len());
+                }
+                let names = [group.clone()].into();
+                let members = vec![group.clone()];
+                profiles.push(profile(ProfileKind::Group, members, BTreeSet::new(), names, false, catalog));
+            }
+            let mut set = FixedBitSet::with_capacity(profiles.len());
+            set.extend(absent);
+            Population { profiles, absent: set }
+        })
+    }
+
+    /// The profiles of those who do not exist on this side.
+    pub(super) fn absent(&self) -> &FixedBitSet {
+        &self.absent
     }
 
     /// Each once.
@@ -109,6 +173,12 @@ impl Population {
     pub fn count(&self, kind: ProfileKind) -> usize {
         self.profiles.iter().filter(|profile| profile.kind == kind).map(|profile| profile.members.len()).sum()
     }
+}
+
+/// Whether a cohort tells apart who else holds the same.
+fn asks_for_shares(mappings: &[&Mapping]) -> bool {
+    let rollouts = mappings.iter().flat_map(|mapping| mapping.clusters().values());
+    rollouts.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0)
 }
 
 fn profile(

@@ -151,7 +151,7 @@ impl Impact<'_> {
         let Region { old, new, methods, example } = &change.region;
         let who = |direction| -> Vec<WhoReport> {
             let set = if direction == AccessChange::Gain { &change.gains } else { &change.losses };
-            let profiles = self.population.profiles();
+            let profiles = self.granted(direction).population.profiles();
             let through = |profile| self.through(change, direction, profile);
             set.ones().map(|index| WhoReport { profile: index, through: through(&profiles[index]) }).collect()
         };
@@ -188,7 +188,8 @@ impl Impact<'_> {
             AccessChange::Gain => (Side::After, self.new, change.region.new),
             AccessChange::Loss => (Side::Before, self.old, change.region.old),
         };
-        self.ways(profile, mapping, row, change.requests.body_at(side))
+        let catalog = self.granted(direction).catalog;
+        self.ways_in(catalog, profile, (mapping, row), change.requests.body_at(side))
     }
 
     /// What the two rows of a change ask for.

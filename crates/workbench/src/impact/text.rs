@@ -99,7 +99,9 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             }
         }
         let [before, after] = self.impact.demands_in_words(change);
-        for line in wrapped("  ", &format!("{before} -> {after}")) {
+        // A change of grants leaves what is asked for as it is.
+        let demands = if before == after { before } else { format!("{before} -> {after}") };
+        for line in wrapped("  ", &demands) {
             print(Tone::Plain, &line);
         }
         for (who, direction) in nameless(change) {

@@ -1,0 +1,251 @@
+//! What the commands about people share: the impact of a change, and what is printed of it.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use clap::Args;
+use policy::mapping::Mapping;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::settled::wait_and_tell;
+use super::{
+    Common, Ended, TextOrJson, announce, checkpoint, diff, explain, operator, with_notary, with_store,
+};
+use crate::people::{self, AdminTable, By, Plan, State, Terms};
+use crate::settings::Settings;
+use crate::store::SharedStore;
+use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
+
+/// How a change is made.
+#[derive(Debug, Args)]
+pub(super) struct How {
+    /// Show which routes this opens and closes for whom, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// The output format
+    #[arg(long, value_enum, default_value = "text")]
+    format: TextOrJson,
+}
+
+impl How {
+    pub(super) fn only_reads(&self) -> bool {
+        self.dry_run
+    }
+}
+
+/// Whose the table of admins is.
+pub(super) async fn admin_table(store: &SharedStore) -> anyhow::Result<AdminTable> {
+    Ok(if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console })
+}
+
+/// Makes the changes that are wanted, or shows what they would do.
+pub(super) fn run(
+    common: &Common,
+    how: &How,
+    wanted: &[RbacChange],
+    unknown_admins: bool,
+) -> anyhow::Result<Ended> {
+    let settings = common.settings()?;
+    let now = Utc::now();
+    if how.dry_run {
+        return with_store(&settings, async |store| {
+            let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
+            let (state, plan) = people::preview(&store, wanted, terms, now).await?;
+            let mapping = mapping(&store, &settings, common).await;
+            print(&Told::of(&state, &plan, mapping.as_ref(), true), &state, &plan, mapping.as_ref(), how)?;
+            Ok(Ended::Clean)
+        });
+    }
+    with_notary(&settings, async |store, notary| {
+        let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
+        let by = By { name: &operator(), reason: how.reason.as_deref(), now };
+        let (state, plan) = people::change(&store, &notary, wanted, terms, by).await?;
+        checkpoint::keep(&settings, &store, &notary).await;
+        let mapping = mapping(&store, &settings, common).await;
+        print(&Told::of(&state, &plan, mapping.as_ref(), false), &state, &plan, mapping.as_ref(), how)?;
+        settle(store, &plan, how.format).await?;
+        Ok(Ended::Clean)
+    })
+}
+
+/// Waits until every gate acts on what was taken away.
+pub(super) async fn settle(store: SharedStore, plan: &Plan, format: TextOrJson) -> anyhow::Result<()> {
+    if !plan.changes.iter().any(RbacChange::takes_away) {
+        return Ok(());
+    }
+    match format {
+        TextOrJson::Text => wait_and_tell(store).await,
+        TextOrJson::Json => super::settled::wait(store).await,
+    }
+}
+
+/// What a change is judged by, and what it is called: the mapping that the gates run, or the file.
+pub(super) struct Judged {
+    pub(super) name: String,
+    pub(super) mapping: Mapping,
+}
+
+/// The mapping; the reason why there is none where it cannot be read. A change is not refused for that.
+pub(super) async fn mapping(
+    store: &SharedStore,
+    settings: &Settings,
+    common: &Common,
+) -> Result<Judged, String> {
+    match explain::subject(store, settings, common.mapping.is_some()).await {
+        Ok((name, running)) => Ok(Judged { name, mapping: running.mapping }),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
+/// All that is printed as JSON.
+#[derive(Serialize)]
+struct Told<'t> {
+    dry_run: bool,
+    changes: &'t [RbacChange],
+    already: &'t [String],
+    /// The rows of `rbac_grants_audit`.
+    audit: Vec<Value>,
+    /// `None` where there is no mapping to judge by.
+    mapping: Option<&'t str>,
+    impact: Option<Value>,
+    /// The same with every cluster on V2.
+    impact_on_v2: Option<Value>,
+}
+
+impl<'t> Told<'t> {
+    fn of(state: &State, plan: &'t Plan, mapping: Result<&'t Judged, &String>, dry_run: bool) -> Told<'t> {
+        let judged = mapping.ok();
+        let report = |mapping: &Mapping| {
+            people::impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).ok())
+        };
+        Told {
+            dry_run,
+            changes: &plan.changes,
+            already: &plan.already,
+            audit: plan.rows.iter().map(|row| json!(row)).collect(),
+            mapping: judged.map(|judged| judged.name.as_str()),
+            impact: judged.and_then(|judged| report(&judged.mapping)),
+            impact_on_v2: judged
+                .and_then(|judged| people::on_v2(&judged.mapping))
+                .and_then(|on_v2| report(&on_v2)),
+        }
+    }
+}
+
+fn print(
+    told: &Told<'_>,
+    state: &State,
+    plan: &Plan,
+    mapping: Result<&Judged, &String>,
+    how: &How,
+) -> anyhow::Result<()> {
+    if how.format == TextOrJson::Json {
+        announce(serde_json::to_string_pretty(told)?);
+        return Ok(());
+    }
+    for sentence in &plan.already {
+        announce(sentence);
+    }
+    if plan.changes.is_empty() {
+        announce("Nothing to change.");
+        return Ok(());
+    }
+    for change in &plan.changes {
+        announce(format_args!("{} {}", if how.dry_run { "would" } else { "done:" }, change.in_words()));
+    }
+    impact_in_words(state, plan, mapping, how.dry_run)?;
+    if how.dry_run {
+        announce("\nNothing was changed (--dry-run).");
+    }
+    Ok(())
+}
+
+/// What a change opens and closes: route by route where it is asked for, else in a line.
+pub(super) fn impact_in_words(
+    state: &State,
+    plan: &Plan,
+    mapping: Result<&Judged, &String>,
+    in_full: bool,
+) -> anyhow::Result<()> {
+    let judged = match mapping {
+        Ok(judged) => judged,
+        Err(problem) => {
+            announce(format_args!("Which routes this opens and closes is not known: {problem}"));
+            return Ok(());
+        }
+    };
+    let mut text = Vec::new();
+    people::impact_of(&judged.mapping, state, plan, |impact| match in_full {
+        true => diff::write_text(&mut text, impact, &judged.name),
+        false => writeln!(text, "{}: {}", judged.name, impact.in_one_line()),
+    })?;
+    if let Some(on_v2) = people::on_v2(&judged.mapping) {
+        let told = people::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
+            true => {
+                writeln!(text, "\nWith every cluster on V2:")?;
+                diff::write_text(&mut text, impact, &judged.name)
+            }
+            false => writeln!(text, "With every cluster on V2: {}", impact.in_one_line()),
+        });
+        told.context("the impact")?;
+    }
+    announce(format_args!("\n{}", String::from_utf8_lossy(&text).trim_end()));
+    Ok(())
+}
+
+/// How many rows of history are shown of one admin or group.
+pub(super) const SHOWN: u32 = 20;
+
+/// Names in a row, or that there are none.
+pub(super) fn or_none<T: AsRef<str>>(names: &[T]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+}
+
+/// What the commands have recorded, and what others wrote.
+pub(super) fn print_history(grants: &[StoredGrant], writes: &[StoredWrite]) {
+    if !grants.is_empty() {
+        println!("Recorded grants, the latest first:");
+    }
+    for grant in grants {
+        let at = grant.created_at_utc.map_or_else(
+            || "at an unreadable time".to_owned(),
+            |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+        );
+        let what = match (&grant.group, &grant.role) {
+            (Some(group), None) => format!("group {group}"),
+            (Some(group), Some(role)) => format!("role {role} through {group}"),
+            (None, Some(role)) => format!("role {role}"),
+            (None, None) => "the account".to_owned(),
+        };
+        let by = grant.granted_by.as_deref().unwrap_or("unknown");
+        let why = grant.justification.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        println!("  {at}  {} {what}  {}  by {by}{why}", grant.event_type, grant.admin);
+    }
+    if !writes.is_empty() {
+        println!("Written around console-gate, the latest first:");
+    }
+    for write in writes {
+        let by = match (&write.written_by, &write.application) {
+            (Some(role), Some(application)) if !application.is_empty() => format!("{role} ({application})"),
+            (Some(role), _) => role.clone(),
+            (None, _) => "unknown".to_owned(),
+        };
+        let unnamed = || "everything".to_owned();
+        println!(
+            "  {}  {} {} {} - {}  by {by}",
+            write.at_utc.format("%Y-%m-%d %H:%M:%SZ"),
+            write.change,
+            write.relation,
+            write.subject.clone().unwrap_or_else(unnamed),
+            write.object.clone().unwrap_or_else(unnamed),
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! Who is in which group, which role a group holds, what a role inherits and permits: changes, worked out before they are
+//! made, for commands and the API alike.
+//!
+//! ```text
+//! wanted -> plan (as of an epoch) -> impact, shown -> one transaction: sealed row, rbac_grants_audit, the change
+//!                                                      \-> access has changed since: worked out again
+//! ```
+
+pub mod backfill;
+pub mod plan;
+mod state;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use ledger::{AuditEvent, Notary};
+use policy::mapping::{ClusterMode, Mapping, Rollout};
+use serde_json::Value;
+use workbench::impact::{Granted, Impact, Population, Switches, impact, impact_of_grants};
+
+pub use self::plan::{Plan, Terms};
+pub use self::state::{AdminTable, State};
+use crate::facts::registry::{Registry, RegistryError};
+use crate::store::rbac_changes::{RbacChange, RbacWork};
+use crate::store::{SharedStore, StoreError};
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PeopleError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the access tables kept changing while the change was worked out: try again")]
+    Changing,
+    #[error("there is no {kind} `{name}`{}", .near.as_ref().map_or_else(String::new, |near| format!("; did you mean `{near}`?")))]
+    Unknown { kind: &'static str, name: String, near: Option<String> },
+    #[error("{0}")]
+    NoAdmin(String),
+    #[error("there is a {kind} `{name}` already")]
+    Exists { kind: &'static str, name: String },
+    #[error("roles would inherit in a circle: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
+    #[error(
+        "`{0}` cannot be a name: names are 1 to 200 characters without white space, control characters, commas and quotes"
+    )]
+    BadName(String),
+    #[error("Console keeps its own admins: {0}")]
+    OfConsole(&'static str),
+    #[error("{0}")]
+    Plan(String),
+}
+
+impl From<RegistryError> for PeopleError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Store(error) => PeopleError::Store(error),
+            RegistryError::Changing => PeopleError::Changing,
+        }
+    }
+}
+
+/// Who asks, for the audit.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'b> {
+    pub name: &'b str,
+    pub reason: Option<&'b str>,
+    pub now: DateTime<Utc>,
+}
+
+/// How often a change is worked out anew where access changes meanwhile.
+const TRIES: usize = 5;
+
+/// Works out what `wanted` would change.
+///
+/// # Errors
+///
+/// Something that is named does not exist, or exists already; or the database did not answer.
+pub async fn preview(
+    store: &SharedStore,
+    wanted: &[RbacChange],
+    terms: Terms,
+    now: DateTime<Utc>,
+) -> Result<(State, Plan), PeopleError> {
+    let state = State::read(store, wanted, now).await?;
+    let plan = plan::plan(&state, wanted, terms)?;
+    Ok((state, plan))
+}
+
+/// Works out what `wanted` changes and makes it, with its audit rows, in one transaction.
+///
+/// # Errors
+///
+/// As [`preview`], or access kept changing. Nothing was changed then.
+pub async fn change(
+    store: &SharedStore,
+    notary: &Notary,
+    wanted: &[RbacChange],
+    terms: Terms,
+    by: By<'_>,
+) -> Result<(State, Plan), PeopleError> {
+    for _ in 0..TRIES {
+        let (state, plan) = preview(store, wanted, terms, by.now).await?;
+        if apply(store, notary, &state, &plan, by).await? {
+            return Ok((state, plan));
+        }
+    }
+    Err(PeopleError::Changing)
+}
+
+/// Makes a plan; `false` where access has changed since the state was read, and nothing was done.
+pub(crate) async fn apply(
+    store: &SharedStore,
+    notary: &Notary,
+    state: &State,
+    plan: &Plan,
+    by: By<'_>,
+) -> Result<bool, PeopleError> {
+    if plan.changes.is_empty() {
+        return Ok(true);
+    }
+    let event = AuditEvent::RbacChanged {
+        changes: without_admins(&plan.changes),
+        grants: plan.rows.iter().map(|row| row.id.to_string()).collect(),
+        reason: by.reason.map(ToOwned::to_owned),
+        by: by.name.to_owned(),
+    };
+    let work = RbacWork {
+        changes: &plan.changes,
+        rows: &plan.rows,
+        as_of: state.epoch,
+        by: by.name,
+        reason: by.reason,
+        now: by.now,
+    };
+    Ok(store.change_rbac(&work, &notary.note(event.into_record(by.now))).await?)
+}
+
+/// Changes as the gate's audit has them: whom they concern is left out, and what is the same then is counted.
+fn without_admins(changes: &[RbacChange]) -> Value {
+    let mut counted: BTreeMap<String, (Value, u64)> = BTreeMap::new();
+    for change in changes {
+        let mut value = serde_json::to_value(change).unwrap_or_default();
+        if let Value::Object(fields) = &mut value {
+            for personal in ["admin", "email", "name"] {
+                fields.remove(personal);
+            }
+        }
+        counted.entry(value.to_string()).or_insert((value, 0)).1 += 1;
+    }
+    let told = counted.into_values().map(|(mut value, count)| {
+        if let Value::Object(fields) = &mut value
+            && count > 1
+        {
+            fields.insert("count".to_owned(), count.into());
+        }
+        value
+    });
+    told.collect()
+}
+
+/// What a plan opens and closes under `mapping`, handed on.
+pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, tell: impl FnOnce(&Impact<'_>) -> T) -> T {
+    let (before, after) = (&state.registry, &plan.after);
+    let [old, new] =
+        Population::pair((&before.catalog, &before.people), (&after.catalog, &after.people), &[mapping]);
+    let before = Granted { catalog: &before.catalog, population: &old };
+    let after = Granted { catalog: &after.catalog, population: &new };
+    tell(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
+}
+
+/// What every cluster's step to V2 does to whom, with these grants, handed on.
+pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, tell: impl FnOnce(&Impact<'_>) -> T) -> T {
+    let all = on_v2(mapping);
+    let all = all.as_ref().unwrap_or(mapping);
+    let none = Default::default();
+    let population = Population::new(&registry.catalog, &registry.people, &none, &[mapping, all]);
+    tell(&impact(mapping, all, &registry.catalog, &population, Switches { rbac_v2: true }))
+}
+
+/// The mapping with every cluster on V2; `None` where each is already.
+pub fn on_v2(mapping: &Mapping) -> Option<Mapping> {
+    let rollout = Rollout::everybody(ClusterMode::V2);
+    let others = mapping.clusters().iter().filter(|(_, has)| **has != rollout);
+    let names: Vec<String> = others.map(|(name, _)| name.to_string()).collect();
+    let first = names.first()?;
+    // A mapping is not copied: its text is read again.
+    let copy = Mapping::parse("", mapping.source()).ok()?.with_rollout(first, rollout.clone())?;
+    names[1..].iter().try_fold(copy, |mapping, name| mapping.with_rollout(name, rollout.clone()))
+}

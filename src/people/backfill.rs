@@ -1,0 +1,166 @@
+//! Memberships from the legacy roles: who holds `superadmin` is put into the groups that `superadmin` is mapped to.
+//!
+//! Worked out first, reviewed as a file, and applied exactly as it is there, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use ledger::Notary;
+use policy::mapping::parse::sha256_of;
+use serde::{Deserialize, Serialize};
+use workbench::impact::LegacyAs;
+
+use super::plan::{Plan, Terms, plan};
+use super::state::{AdminTable, State};
+use super::{By, PeopleError, TRIES, apply};
+use crate::store::SharedStore;
+use crate::store::rbac_changes::RbacChange;
+
+/// The version of the file.
+const VERSION: u32 = 1;
+
+/// The memberships to add, as a file that can be reviewed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    pub version: u32,
+    /// Who holds what, as of when this was worked out.
+    pub state_sha256: String,
+    /// Legacy roles and the groups that their holders join.
+    pub map: BTreeMap<String, BTreeSet<String>>,
+    pub add: Vec<Membership>,
+    /// Admins whose legacy roles are mapped to no group: under V2 they hold only what their groups give them.
+    pub without_group: BTreeSet<String>,
+}
+
+/// A membership to add.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    pub admin: String,
+    pub group: String,
+    /// The legacy roles from which it follows.
+    pub because: BTreeSet<String>,
+}
+
+/// What applying did.
+pub enum Applied {
+    Now(Box<(State, Plan)>),
+    /// Every membership of the plan is there.
+    Before,
+}
+
+impl Backfill {
+    /// Works out which memberships follow from `map`.
+    pub fn of(state: &State, map: &LegacyAs) -> Backfill {
+        let mut add: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        let mut without_group = BTreeSet::new();
+        for person in state.admins() {
+            let mut is_mapped = false;
+            for role in &person.legacy {
+                for group in map.get(role).into_iter().flatten() {
+                    is_mapped = true;
+                    if !state.is_member(&person.id, group) {
+                        let key = (person.id.to_string(), group.to_string());
+                        add.entry(key).or_default().insert(role.as_str().to_owned());
+                    }
+                }
+            }
+            if !is_mapped && !person.legacy.is_empty() {
+                without_group.insert(person.id.to_string());
+            }
+        }
+        Backfill {
+            version: VERSION,
+            state_sha256: fingerprint(state),
+            map: map
+                .iter()
+                .map(|(role, groups)| {
+                    (role.as_str().to_owned(), groups.iter().map(ToString::to_string).collect())
+                })
+                .collect(),
+            add: add
+                .into_iter()
+                .map(|((admin, group), because)| Membership { admin, group, because })
+                .collect(),
+            without_group,
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// It is no plan, or one of another version.
+    pub fn parse(text: &str) -> Result<Backfill, PeopleError> {
+        let plan: Backfill = serde_json::from_str(text)
+            .map_err(|error| PeopleError::Plan(format!("the file is not a backfill plan: {error}")))?;
+        if plan.version != VERSION {
+            return Err(PeopleError::Plan(format!(
+                "the plan has version {}, and this release reads version {VERSION}: compute it anew",
+                plan.version
+            )));
+        }
+        Ok(plan)
+    }
+
+    /// The changes that it asks for.
+    pub fn changes(&self) -> Vec<RbacChange> {
+        let join = |one: &Membership| RbacChange::Join { admin: one.admin.clone(), group: one.group.clone() };
+        self.add.iter().map(join).collect()
+    }
+
+    fn is_there(&self, state: &State) -> bool {
+        self.add.iter().all(|one| state.is_member(&one.admin, &one.group))
+    }
+
+    /// Adds every membership, with its audit rows, or none.
+    ///
+    /// # Errors
+    ///
+    /// Who holds what has changed since the plan was worked out, and the plan is not applied already.
+    pub async fn apply(
+        &self,
+        store: &SharedStore,
+        notary: &Notary,
+        by: By<'_>,
+    ) -> Result<Applied, PeopleError> {
+        let changes = self.changes();
+        for _ in 0..TRIES {
+            let state = State::read(store, &changes, by.now).await?;
+            if self.is_there(&state) {
+                return Ok(Applied::Before);
+            }
+            if fingerprint(&state) != self.state_sha256 {
+                return Err(PeopleError::Plan(
+                    "admins, legacy roles, memberships or roles have changed since the plan was computed: compute it \
+                     anew with `--map` and review the difference"
+                        .into(),
+                ));
+            }
+            let terms = Terms { admins: AdminTable::Console, unknown_admins: false };
+            let plan = plan(&state, &changes, terms)?;
+            if apply(store, notary, &state, &plan, by).await? {
+                return Ok(Applied::Now(Box::new((state, plan))));
+            }
+        }
+        Err(PeopleError::Changing)
+    }
+}
+
+/// Who is an admin with which legacy roles, who is in which group, and what groups hold: all that a plan rests on.
+fn fingerprint(state: &State) -> String {
+    let mut text = String::new();
+    for person in state.admins() {
+        let legacy: Vec<&str> = person.legacy.iter().map(|role| role.as_str()).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "admin {:?} {legacy:?}", person.id);
+    }
+    let members: BTreeSet<(&str, &str)> =
+        state.memberships.iter().map(|one| (one.group.as_str(), one.admin.as_str())).collect();
+    let catalog = &state.registry.catalog;
+    let _ = writeln!(text, "members {members:?}");
+    let _ = writeln!(text, "groups {:?} {:?}", catalog.groups, catalog.group_roles);
+    let _ = writeln!(text, "roles {:?} {:?}", catalog.inherits, catalog.role_permissions);
+    sha256_of(&text).to_string()
+}

@@ -1,0 +1,420 @@
+//! What is wanted, checked against what there is: the changes that are left to make, their rows, and how it is after them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use policy::diagnostic::closest;
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{CallerKind, Person};
+
+use super::PeopleError;
+use super::state::{AdminTable, State};
+use crate::facts::registry::Registry;
+use crate::store::rbac_changes::{GrantRow, RbacChange};
+
+/// What is allowed besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub admins: AdminTable,
+    /// Put admins into groups whom the gate does not know yet.
+    pub unknown_admins: bool,
+}
+
+/// What is left to do.
+pub struct Plan {
+    pub changes: Vec<RbacChange>,
+    pub rows: Vec<GrantRow>,
+    /// What is as wanted already, in sentences.
+    pub already: Vec<String>,
+    /// How it is afterwards.
+    pub after: Registry,
+}
+
+impl RbacChange {
+    /// The admin whom it is about.
+    pub fn admin(&self) -> Option<&str> {
+        match self {
+            RbacChange::AddAdmin { admin, .. }
+            | RbacChange::DisableAdmin { admin }
+            | RbacChange::EnableAdmin { admin }
+            | RbacChange::BlockAdmin { admin }
+            | RbacChange::UnblockAdmin { admin }
+            | RbacChange::Join { admin, .. }
+            | RbacChange::Leave { admin, .. } => Some(admin),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody may hold less afterwards.
+    pub fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            RbacChange::DisableAdmin { .. }
+                | RbacChange::BlockAdmin { .. }
+                | RbacChange::Leave { .. }
+                | RbacChange::RevokeRole { .. }
+                | RbacChange::Disinherit { .. }
+                | RbacChange::Forbid { .. }
+        )
+    }
+
+    /// What it does, in words.
+    pub fn in_words(&self) -> String {
+        match self {
+            RbacChange::AddAdmin { admin, .. } => format!("add the admin `{admin}`"),
+            RbacChange::DisableAdmin { admin } => format!("disable the admin `{admin}`"),
+            RbacChange::EnableAdmin { admin } => format!("enable the admin `{admin}`"),
+            RbacChange::BlockAdmin { admin } => format!("block the admin `{admin}` at the gate"),
+            RbacChange::UnblockAdmin { admin } => format!("end the block of the admin `{admin}` at the gate"),
+            RbacChange::CreateGroup { group, .. } => format!("create the group `{group}`"),
+            RbacChange::Join { admin, group } => format!("add `{admin}` to `{group}`"),
+            RbacChange::Leave { admin, group } => format!("remove `{admin}` from `{group}`"),
+            RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
+            RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
+            RbacChange::CreateRole { role, .. } => format!("create the role `{role}`"),
+            RbacChange::Inherit { role, parent } => format!("let `{role}` inherit `{parent}`"),
+            RbacChange::Disinherit { role, parent } => format!("stop `{role}` from inheriting `{parent}`"),
+            RbacChange::CreatePermission { permission } => format!("create the permission `{permission}`"),
+            RbacChange::Permit { role, permission } => format!("give `{role}` the permission `{permission}`"),
+            RbacChange::Forbid { role, permission } => {
+                format!("take the permission `{permission}` from `{role}`")
+            }
+        }
+    }
+}
+
+/// Checks each change against what there is after those before it.
+///
+/// # Errors
+///
+/// Something that is named does not exist, exists already, or would inherit itself.
+pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, PeopleError> {
+    let mut draft = Draft {
+        state,
+        terms,
+        catalog: state.registry.catalog.clone(),
+        people: state.registry.people.clone(),
+        joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
+        changes: Vec::new(),
+        already: Vec::new(),
+    };
+    for change in wanted {
+        draft.take(change)?;
+    }
+    let Draft { catalog, mut people, changes, already, .. } = draft;
+    people.sort_by(|one, other| (one.kind, &one.id).cmp(&(other.kind, &other.id)));
+    let after = Registry { catalog, people };
+    let rows = rows(state, &after, &changes);
+    Ok(Plan { changes, rows, already, after })
+}
+
+struct Draft<'s> {
+    state: &'s State,
+    terms: Terms,
+    catalog: Catalog,
+    people: Vec<Person>,
+    /// Admins and groups.
+    joined: BTreeSet<(String, String)>,
+    changes: Vec<RbacChange>,
+    already: Vec<String>,
+}
+
+impl Draft<'_> {
+    fn take(&mut self, change: &RbacChange) -> Result<(), PeopleError> {
+        match change {
+            RbacChange::AddAdmin { admin, .. } => self.add_admin(admin)?,
+            RbacChange::DisableAdmin { admin } | RbacChange::BlockAdmin { admin } => {
+                return self.disable(admin);
+            }
+            RbacChange::EnableAdmin { admin } | RbacChange::UnblockAdmin { admin } => {
+                return self.enable(admin);
+            }
+            RbacChange::CreateGroup { group, .. } => {
+                new_name("group", group, &self.catalog.groups)?;
+                self.catalog.groups.insert(group.as_str().into());
+            }
+            RbacChange::CreateRole { role, .. } => {
+                new_name("role", role, &self.catalog.roles)?;
+                self.catalog.roles.insert(role.as_str().into());
+            }
+            RbacChange::CreatePermission { permission } => {
+                new_name("permission", permission, &self.catalog.permissions)?;
+                self.catalog.permissions.insert(permission.as_str().into());
+            }
+            RbacChange::Join { admin, group } => {
+                known("group", group, &self.catalog.groups)?;
+                self.known_admin(admin)?;
+                if !self.joined.insert((admin.clone(), group.clone())) {
+                    self.already.push(format!("`{admin}` is in `{group}` already"));
+                    return Ok(());
+                }
+                self.regroup(admin, |groups| groups.insert(group.as_str().into()));
+            }
+            RbacChange::Leave { admin, group } => {
+                known("group", group, &self.catalog.groups)?;
+                if !self.joined.remove(&(admin.clone(), group.clone())) {
+                    // A misspelt id must not pass for somebody whose access was taken away.
+                    self.known_admin(admin)?;
+                    self.already.push(format!("`{admin}` is not in `{group}`"));
+                    return Ok(());
+                }
+                self.regroup(admin, |groups| groups.remove(group.as_str()));
+            }
+            RbacChange::GrantRole { group, role } => {
+                known("group", group, &self.catalog.groups)?;
+                known("role", role, &self.catalog.roles)?;
+                let roles = self.catalog.group_roles.entry(group.as_str().into()).or_default();
+                if !roles.insert(role.as_str().into()) {
+                    self.already.push(format!("`{group}` holds `{role}` already"));
+                    return Ok(());
+                }
+            }
+            RbacChange::RevokeRole { group, role } => {
+                known("group", group, &self.catalog.groups)?;
+                known("role", role, &self.catalog.roles)?;
+                if !removed(&mut self.catalog.group_roles, group, role) {
+                    self.already.push(format!("`{group}` does not hold `{role}` itself"));
+                    return Ok(());
+                }
+            }
+            RbacChange::Inherit { role, parent } => {
+                known("role", role, &self.catalog.roles)?;
+                known("role", parent, &self.catalog.roles)?;
+                if let Some(way) = way_between(&self.catalog, parent, role) {
+                    let circle = [vec![role.clone()], way].concat();
+                    return Err(PeopleError::Cycle(circle));
+                }
+                let parents = self.catalog.inherits.entry(role.as_str().into()).or_default();
+                if !parents.insert(parent.as_str().into()) {
+                    self.already.push(format!("`{role}` inherits `{parent}` already"));
+                    return Ok(());
+                }
+            }
+            RbacChange::Disinherit { role, parent } => {
+                known("role", role, &self.catalog.roles)?;
+                known("role", parent, &self.catalog.roles)?;
+                if !removed(&mut self.catalog.inherits, role, parent) {
+                    self.already.push(format!("`{role}` does not inherit `{parent}` itself"));
+                    return Ok(());
+                }
+            }
+            RbacChange::Permit { role, permission } => {
+                known("role", role, &self.catalog.roles)?;
+                known("permission", permission, &self.catalog.permissions)?;
+                let permissions = self.catalog.role_permissions.entry(role.as_str().into()).or_default();
+                if !permissions.insert(permission.as_str().into()) {
+                    self.already.push(format!("`{role}` has `{permission}` already"));
+                    return Ok(());
+                }
+            }
+            RbacChange::Forbid { role, permission } => {
+                known("role", role, &self.catalog.roles)?;
+                known("permission", permission, &self.catalog.permissions)?;
+                if !removed(&mut self.catalog.role_permissions, role, permission) {
+                    self.already.push(format!("`{role}` does not have `{permission}` itself"));
+                    return Ok(());
+                }
+            }
+        }
+        self.changes.push(change.clone());
+        Ok(())
+    }
+
+    fn add_admin(&mut self, admin: &str) -> Result<(), PeopleError> {
+        if self.terms.admins == AdminTable::Console {
+            return Err(PeopleError::OfConsole(
+                "add the admin there; `console-gate group add` then puts it into groups",
+            ));
+        }
+        let is_there = self.state.disabled.contains_key(admin) || self.person(admin).is_some();
+        if is_there {
+            return Err(PeopleError::Exists { kind: "admin", name: admin.to_owned() });
+        }
+        let is_name = !admin.is_empty() && !admin.chars().any(char::is_control);
+        if !is_name {
+            return Err(PeopleError::BadName(admin.escape_debug().to_string()));
+        }
+        let groups = self.joined.iter().filter(|(member, _)| member == admin);
+        self.people.push(Person {
+            kind: CallerKind::Admin,
+            id: admin.into(),
+            legacy: BTreeSet::new(),
+            // Memberships that were granted before the admin was known.
+            groups: groups.map(|(_, group)| group.as_str().into()).collect(),
+            break_glass: false,
+        });
+        Ok(())
+    }
+
+    fn disable(&mut self, admin: &str) -> Result<(), PeopleError> {
+        let admin = admin.to_owned();
+        let Some(place) = self.place(&admin) else {
+            self.known_admin(&admin)?;
+            self.already.push(format!("`{admin}` is disabled already"));
+            return Ok(());
+        };
+        self.people.remove(place);
+        self.changes.push(match self.terms.admins {
+            AdminTable::Gate => RbacChange::DisableAdmin { admin },
+            AdminTable::Console => RbacChange::BlockAdmin { admin },
+        });
+        Ok(())
+    }
+
+    fn enable(&mut self, admin: &str) -> Result<(), PeopleError> {
+        let is_blocked = self.state.blocked.iter().any(|blocked| blocked == admin);
+        let Some(person) = self.state.disabled.get(admin) else {
+            self.known_admin(admin)?;
+            self.already.push(format!("`{admin}` is enabled already"));
+            return Ok(());
+        };
+        let admin = admin.to_owned();
+        let change = match (is_blocked, self.terms.admins) {
+            (true, _) => RbacChange::UnblockAdmin { admin },
+            (false, AdminTable::Gate) => RbacChange::EnableAdmin { admin },
+            (false, AdminTable::Console) => {
+                return Err(PeopleError::OfConsole("the admin is disabled there, and is enabled there"));
+            }
+        };
+        self.people.push(person.clone());
+        self.changes.push(change);
+        Ok(())
+    }
+
+    fn place(&self, admin: &str) -> Option<usize> {
+        self.people.iter().position(|person| person.kind == CallerKind::Admin && *person.id == *admin)
+    }
+
+    fn person(&self, admin: &str) -> Option<&Person> {
+        self.place(admin).map(|place| &self.people[place])
+    }
+
+    fn regroup(&mut self, admin: &str, change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool) {
+        if let Some(place) = self.place(admin) {
+            let _ = change(&mut self.people[place].groups);
+        }
+    }
+
+    fn known_admin(&self, admin: &str) -> Result<(), PeopleError> {
+        let is_known = self.state.disabled.contains_key(admin) || self.person(admin).is_some();
+        if is_known || self.terms.unknown_admins {
+            return Ok(());
+        }
+        let near = closest(admin, self.state.admins().map(|person| &*person.id));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        Err(PeopleError::NoAdmin(format!(
+            "there is no admin `{admin}`{near} (`--unknown` accepts an id that Console will have later)"
+        )))
+    }
+}
+
+fn known(kind: &'static str, name: &str, names: &BTreeSet<Arc<str>>) -> Result<(), PeopleError> {
+    if names.contains(name) {
+        return Ok(());
+    }
+    let near = closest(name, names.iter().map(AsRef::as_ref)).map(ToOwned::to_owned);
+    Err(PeopleError::Unknown { kind, name: name.to_owned(), near })
+}
+
+fn new_name(kind: &'static str, name: &str, names: &BTreeSet<Arc<str>>) -> Result<(), PeopleError> {
+    let fits = |character: char| {
+        !(character.is_whitespace() || character.is_control() || matches!(character, ',' | '"' | '\'' | '`'))
+    };
+    if name.is_empty() || name.chars().count() > 200 || !name.chars().all(fits) {
+        return Err(PeopleError::BadName(name.escape_debug().to_string()));
+    }
+    match names.contains(name) {
+        true => Err(PeopleError::Exists { kind, name: name.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+fn removed(
+    edges: &mut std::collections::BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    from: &str,
+    to: &str,
+) -> bool {
+    edges.get_mut(from).is_some_and(|names| names.remove(to))
+}
+
+/// The roles by which `from` inherits `to`, both ends included.
+fn way_between(catalog: &Catalog, from: &str, to: &str) -> Option<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut ways = VecDeque::from([vec![from.to_owned()]]);
+    while let Some(way) = ways.pop_front() {
+        let role = way.last()?.clone();
+        if role == to {
+            return Some(way);
+        }
+        if seen.insert(role.clone()) {
+            let parents = catalog.inherits.get(role.as_str()).into_iter().flatten();
+            ways.extend(parents.map(|parent| [way.clone(), vec![parent.to_string()]].concat()));
+        }
+    }
+    None
+}
+
+/// The rows of `rbac_grants_audit`: one for each membership, for each role that an admin gains or loses in another way,
+/// for each holder of a role whose permissions change, and for each admin who is added, disabled or enabled.
+fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow> {
+    let mut rows = Rows(Vec::new());
+    for change in changes {
+        match change {
+            RbacChange::Join { admin, group } => rows.add(true, admin, Some(group), None),
+            RbacChange::Leave { admin, group } => rows.add(false, admin, Some(group), None),
+            RbacChange::AddAdmin { admin, .. }
+            | RbacChange::EnableAdmin { admin }
+            | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),
+            RbacChange::DisableAdmin { admin } | RbacChange::BlockAdmin { admin } => {
+                rows.add(false, admin, None, None);
+            }
+            RbacChange::Permit { role, .. } | RbacChange::Forbid { role, .. } => {
+                let is_grant = matches!(change, RbacChange::Permit { .. });
+                for person in state.admins() {
+                    if person.roles(&state.registry.catalog).contains(role.as_str()) {
+                        rows.add(is_grant, &person.id, None, Some(role));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    // What changes for those who stay in their groups.
+    for person in state.admins() {
+        let Some(later) = after.people.iter().find(|one| one.kind == person.kind && one.id == person.id)
+        else {
+            continue;
+        };
+        let groups = person.groups.intersection(&later.groups).cloned().collect();
+        let stays = Person { groups, break_glass: person.break_glass && later.break_glass, ..person.clone() };
+        let (was, is) = (stays.roles(&state.registry.catalog), stays.roles(&after.catalog));
+        for (is_grant, role) in
+            is.difference(&was).map(|role| (true, role)).chain(was.difference(&is).map(|role| (false, role)))
+        {
+            let group = changes.iter().find_map(|change| match change {
+                RbacChange::GrantRole { group, role: one } | RbacChange::RevokeRole { group, role: one }
+                    if **one == **role && stays.groups.contains(group.as_str()) =>
+                {
+                    Some(group)
+                }
+                _ => None,
+            });
+            rows.add(is_grant, &person.id, group.map(String::as_str), Some(role));
+        }
+    }
+    rows.0
+}
+
+struct Rows(Vec<GrantRow>);
+
+impl Rows {
+    fn add(&mut self, is_grant: bool, admin: &str, group: Option<&str>, role: Option<&str>) {
+        self.0.push(GrantRow {
+            id: uuid::Uuid::new_v4(),
+            is_grant,
+            admin: admin.to_owned(),
+            group: group.map(ToOwned::to_owned),
+            role: role.map(ToOwned::to_owned),
+        });
+    }
+}

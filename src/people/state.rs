@@ -1,0 +1,105 @@
+//! Who holds what, as of one epoch: what a change is worked out from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use policy::identity::Subject;
+use policy::ids::{AdminId, Epoch};
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::{LegacyRole, Standing};
+
+use super::PeopleError;
+use crate::facts::registry::Registry;
+use crate::store::SharedStore;
+use crate::store::rbac_changes::{RbacChange, StoredMembership};
+
+/// Whose the table of admins is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminTable {
+    /// The gate's own: it adds and disables.
+    Gate,
+    /// Console's: the gate reads it, and keeps out in a table of its own.
+    Console,
+}
+
+/// Who holds what.
+pub struct State {
+    pub registry: Registry,
+    pub epoch: Epoch,
+    /// Every membership, of admins who are disabled or gone too.
+    pub memberships: Vec<StoredMembership>,
+    /// Those that the change names and the registry does not have: disabled, with what they would hold.
+    pub(super) disabled: BTreeMap<Arc<str>, Person>,
+    /// Of these, who is kept out by the gate alone.
+    pub(super) blocked: Vec<String>,
+}
+
+impl State {
+    /// Reads what `wanted` is worked out from.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer, or access changed each time while it was read.
+    pub async fn read(
+        store: &SharedStore,
+        wanted: &[RbacChange],
+        now: DateTime<Utc>,
+    ) -> Result<State, PeopleError> {
+        for _ in 0..super::TRIES {
+            let epoch = store.control().await?.epoch;
+            let registry = Registry::read(store, now).await?;
+            let memberships = store.memberships().await?;
+            let mut state =
+                State { registry, epoch, memberships, disabled: BTreeMap::new(), blocked: Vec::new() };
+            for admin in wanted.iter().filter_map(RbacChange::admin) {
+                if !state.is_active(admin) {
+                    state.look_up(store, admin, now).await?;
+                }
+            }
+            if store.control_since(Some(epoch)).await?.only_sessions_changed_since(epoch) {
+                return Ok(state);
+            }
+        }
+        Err(PeopleError::Changing)
+    }
+
+    async fn look_up(
+        &mut self,
+        store: &SharedStore,
+        admin: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), PeopleError> {
+        let subject = Subject::Admin { id: AdminId::new(admin), session: None };
+        if store.access(&subject, now).await?.standing != Standing::Disabled {
+            return Ok(());
+        }
+        if store.is_blocked(admin).await? {
+            self.blocked.push(admin.to_owned());
+        }
+        let words = store.legacy_words_of(admin).await?;
+        let groups = self.memberships.iter().filter(|membership| membership.admin == admin);
+        let person = Person {
+            kind: CallerKind::Admin,
+            id: admin.into(),
+            legacy: words.iter().filter_map(|word| LegacyRole::parse(word)).collect(),
+            groups: groups.map(|membership| membership.group.as_str().into()).collect(),
+            break_glass: false,
+        };
+        self.disabled.insert(admin.into(), person);
+        Ok(())
+    }
+
+    /// Whether there is an enabled admin with that id.
+    pub(super) fn is_active(&self, admin: &str) -> bool {
+        self.admins().any(|person| *person.id == *admin)
+    }
+
+    pub(super) fn admins(&self) -> impl Iterator<Item = &Person> {
+        self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin)
+    }
+
+    pub(super) fn is_member(&self, admin: &str, group: &str) -> bool {
+        self.memberships.iter().any(|one| one.admin == admin && one.group == group)
+    }
+}

@@ -1,0 +1,100 @@
+//! Clusters that are on V2 in the mapping and decided by their legacy gate all the same: because `FLAG_RBAC_V2` is off, or
+//! was not promoted to production. It is reported, not passed over in silence.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+use policy::decision::Control;
+use policy::mapping::{ClusterMode, Mapping};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::activation::MappingHolder;
+use crate::freshness::Posture;
+use crate::store::SharedStore;
+
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Why clusters that are on V2 are not decided by it.
+const REASONS: [&str; 2] = ["flag_off", "not_promoted"];
+
+/// Looks until the task is dropped.
+pub(super) async fn follow(store: SharedStore, mappings: Arc<MappingHolder>, posture: Posture) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known: BTreeMap<String, &'static str> = BTreeMap::new();
+    loop {
+        ticks.tick().await;
+        // While the database is away nothing is decided by a role anyway, and readiness says so.
+        let Ok(row) = store.control().await else { continue };
+        let fallen = fallen_back(&mappings.running(), &posture.control(&row));
+        report(&known, &fallen);
+        known = fallen;
+    }
+}
+
+/// The clusters and their reasons.
+fn fallen_back(mapping: &Mapping, control: &Control) -> BTreeMap<String, &'static str> {
+    let reason = match (control.rbac_v2, control.may_enforce) {
+        (false, _) => "flag_off",
+        (true, false) => "not_promoted",
+        (true, true) => return BTreeMap::new(),
+    };
+    let on_v2 = mapping.clusters().iter().filter(|(_, rollout)| rollout.mode == ClusterMode::V2);
+    on_v2.map(|(name, _)| (name.to_string(), reason)).collect()
+}
+
+fn report(known: &BTreeMap<String, &'static str>, fallen: &BTreeMap<String, &'static str>) {
+    for cluster in known.keys().chain(fallen.keys()) {
+        for reason in REASONS {
+            let holds = fallen.get(cluster) == Some(&reason);
+            gauge!("gate_cluster_fallback", "cluster" => cluster.clone(), "reason" => reason).set(if holds {
+                1.0
+            } else {
+                0.0
+            });
+        }
+    }
+    if known == fallen {
+        return;
+    }
+    let clusters: Vec<&str> = fallen.keys().map(String::as_str).collect();
+    let clusters = clusters.join(", ");
+    match fallen.values().next() {
+        Some(&"not_promoted") => tracing::warn!(
+            %clusters,
+            "these clusters are on V2, and their legacy gate decides: FLAG_RBAC_V2 is not promoted to production \
+             (`console-gate promote --environment production`)"
+        ),
+        Some(_) => tracing::warn!(
+            %clusters,
+            "these clusters are on V2, and their legacy gate decides: FLAG_RBAC_V2 is off (`console-gate flag rbac-v2 on`)"
+        ),
+        None => tracing::info!("every cluster that is on V2 is decided by V2"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::ids::Epoch;
+
+    use super::*;
+
+    #[test]
+    fn clusters_on_v2_fall_back_for_a_reason() {
+        let text = "version = 1\n[clusters]\nA = \"v2\"\nB = \"shadow\"\nC = \"legacy\"\n";
+        let mapping = Mapping::parse("routes.toml", text).unwrap();
+        for (rbac_v2, may_enforce, expected) in [
+            (true, true, None),
+            (true, false, Some("not_promoted")),
+            (false, true, Some("flag_off")),
+            (false, false, Some("flag_off")),
+        ] {
+            let control = Control { epoch: Epoch(1), rbac_v2, may_enforce };
+            let expected: BTreeMap<_, _> =
+                expected.map(|reason| ("A".to_owned(), reason)).into_iter().collect();
+            assert_eq!(fallen_back(&mapping, &control), expected);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Changes of who holds what: memberships, group roles, roles and their edges, and the admins themselves.
+//!
+//! A change is sealed in the gate's audit first, then recorded in `rbac_grants_audit`, then made, all in one transaction
+//! and as of the epoch at which it was worked out. Writes of others are recorded by trigger (migration 0210).
+
+mod columns;
+mod read;
+
+use chrono::{DateTime, Utc};
+use ledger::Note;
+use policy::ids::Epoch;
+use serde::Serialize;
+
+use self::columns::Columns;
+pub use self::read::{StoredGrant, StoredMembership, StoredWrite};
+use super::change::Change;
+use super::connection::Connection;
+use super::control::{ControlReading, ProductionWords, control};
+use super::sql::{Statement, sql};
+use super::{Store, StoreError};
+
+/// One change. Groups, roles and permissions are named; an admin is known by its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum RbacChange {
+    AddAdmin {
+        admin: String,
+        email: String,
+        name: Option<String>,
+    },
+    /// In the table of admins, which is the gate's own.
+    DisableAdmin {
+        admin: String,
+    },
+    EnableAdmin {
+        admin: String,
+    },
+    /// In the gate's own table, where Console keeps the admins.
+    BlockAdmin {
+        admin: String,
+    },
+    UnblockAdmin {
+        admin: String,
+    },
+    CreateGroup {
+        group: String,
+        description: String,
+    },
+    Join {
+        admin: String,
+        group: String,
+    },
+    Leave {
+        admin: String,
+        group: String,
+    },
+    GrantRole {
+        group: String,
+        role: String,
+    },
+    RevokeRole {
+        group: String,
+        role: String,
+    },
+    CreateRole {
+        role: String,
+        description: String,
+    },
+    Inherit {
+        role: String,
+        parent: String,
+    },
+    Disinherit {
+        role: String,
+        parent: String,
+    },
+    CreatePermission {
+        permission: String,
+    },
+    Permit {
+        role: String,
+        permission: String,
+    },
+    Forbid {
+        role: String,
+        permission: String,
+    },
+}
+
+impl RbacChange {
+    fn creates_what_rows_name(&self) -> bool {
+        matches!(
+            self,
+            RbacChange::AddAdmin { .. } | RbacChange::CreateGroup { .. } | RbacChange::CreateRole { .. }
+        )
+    }
+}
+
+/// A row of `rbac_grants_audit`: what a change grants to an admin, or takes away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GrantRow {
+    pub id: uuid::Uuid,
+    pub is_grant: bool,
+    pub admin: String,
+    pub group: Option<String>,
+    pub role: Option<String>,
+}
+
+/// Changes with what records them.
+#[derive(Clone, Debug)]
+pub struct RbacWork<'w> {
+    pub changes: &'w [RbacChange],
+    pub rows: &'w [GrantRow],
+    /// The epoch at which this was worked out.
+    pub as_of: Epoch,
+    pub by: &'w str,
+    pub reason: Option<&'w str>,
+    pub now: DateTime<Utc>,
+}
+
+impl Store {
+    /// Whether the table of admins is beside the gate's own tables; else it is Console's. SQLite has one place for both.
+    pub async fn has_own_admins(&self) -> Result<bool, StoreError> {
+        let statement = Statement::of(OWN_ADMINS, "SELECT 1 = 1");
+        let row: Option<(bool,)> = self.first(statement).await?;
+        Ok(row.is_some_and(|(is_own,)| is_own))
+    }
+
+    /// Makes all changes in one transaction, with their rows; `false` where access has changed since `as_of`, and nothing
+    /// was done. Sessions that came or went since do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when something that is named is not there, or there already.
+    pub async fn change_rbac(&self, work: &RbacWork<'_>, note: &Note) -> Result<bool, StoreError> {
+        self.change(note, async |change| {
+            if !is_current(change, work.as_of).await? {
+                change.undo();
+                return Ok(false);
+            }
+            let event = change.event().to_owned();
+            mark(change, &event).await?;
+            let columns = Columns::read(change).await?;
+            // What a row names has to be there before it.
+            let (created, others): (Vec<_>, Vec<_>) =
+                work.changes.iter().partition(|change| change.creates_what_rows_name());
+            for one in created {
+                make(change, one, work, &columns).await?;
+            }
+            for row in work.rows {
+                record(change, row, work, &columns).await?;
+            }
+            for one in others {
+                make(change, one, work, &columns).await?;
+            }
+            unmark(change).await?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Whether access is as it was at `as_of`. From here on it stays so: whoever writes to an access table raises the epoch,
+/// whose row is held until the transaction ends. On SQLite the transaction is the only writer.
+async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, StoreError> {
+    if let Connection::Postgres(_) = connection {
+        let _: (i64,) = connection.one(sql("SELECT epoch FROM gate_epoch WHERE id = 1 FOR UPDATE")).await?;
+    }
+    let reading =
+        ControlReading::of(connection.all(control(Some(as_of), &ProductionWords::default())).await?)?;
+    Ok(reading.only_sessions_changed_since(as_of))
+}
+
+/// Names the sealed row to the triggers that record the writes of others.
+async fn mark(change: &mut Change, event: &str) -> Result<(), StoreError> {
+    match &**change {
+        Connection::Postgres(_) => {
+            let mark = sql("SELECT set_config('console_gate.change', $1, true)").bind(event.to_owned());
+            let _: (String,) = change.one(mark).await?;
+        }
+        Connection::Sqlite(_) => {
+            let mark = sql("INSERT INTO gate_rbac_command (event_id) VALUES ($1)").bind(event.to_owned());
+            change.execute(mark).await?;
+        }
+    }
+    Ok(())
+}
+
+/// On Postgres the setting ends with the transaction.
+async fn unmark(change: &mut Change) -> Result<(), StoreError> {
+    if let Connection::Sqlite(_) = &**change {
+        change.execute(sql("DELETE FROM gate_rbac_command")).await?;
+    }
+    Ok(())
+}
+
+async fn record(
+    connection: &mut Connection,
+    row: &GrantRow,
+    work: &RbacWork<'_>,
+    columns: &Columns,
+) -> Result<(), StoreError> {
+    let text = format!(
+        "INSERT INTO rbac_grants_audit
+                (id, event_type, target_user_id, group_id, role_id, justification, granted_by, created_at_utc)
+         SELECT {id}, $2, {admin}, (SELECT g.id FROM rbac_groups g WHERE g.name = $4),
+                (SELECT r.id FROM rbac_roles r WHERE r.name = $5), $6, {by}, $8",
+        id = columns.grant_id.cast(1),
+        admin = columns.grant_admin.cast(3),
+        by = columns.grant_by.cast(7),
+    );
+    let insert = Statement::composed_once(text)
+        .bind(row.id.to_string())
+        .bind(if row.is_grant { "grant" } else { "revoke" })
+        .bind(row.admin.as_str())
+        .bind(row.group.as_deref())
+        .bind(row.role.as_deref())
+        .bind(work.reason)
+        .bind(work.by)
+        .bind(work.now);
+    connection.execute(insert).await.map(drop)
+}
+
+async fn make(
+    connection: &mut Connection,
+    change: &RbacChange,
+    work: &RbacWork<'_>,
+    columns: &Columns,
+) -> Result<(), StoreError> {
+    let (by, now) = (work.by, work.now);
+    let statement = match change {
+        RbacChange::AddAdmin { admin, email, name } => {
+            sql(ADD_ADMIN).bind(admin.as_str()).bind(email.as_str()).bind(name.as_deref()).bind(now)
+        }
+        RbacChange::DisableAdmin { admin } => sql(DISABLE).bind(admin.as_str()).bind(now),
+        RbacChange::EnableAdmin { admin } => sql(ENABLE).bind(admin.as_str()),
+        RbacChange::BlockAdmin { admin } => {
+            sql(BLOCK).bind(admin.as_str()).bind(by).bind(now).bind(work.reason)
+        }
+        RbacChange::UnblockAdmin { admin } => sql(UNBLOCK).bind(admin.as_str()),
+        RbacChange::CreateGroup { group, description } => {
+            columns.group_id.insert("rbac_groups", group, description)
+        }
+        RbacChange::CreateRole { role, description } => {
+            columns.role_id.insert("rbac_roles", role, description)
+        }
+        RbacChange::CreatePermission { permission } => {
+            columns.permission_id.insert("rbac_permissions", permission, "")
+        }
+        RbacChange::Join { admin, group } => {
+            let text = format!(
+                "INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
+                 SELECT {admin}, g.id, {by} FROM rbac_groups g WHERE g.name = $2",
+                admin = columns.member.cast(1),
+                by = columns.member_by.cast(3),
+            );
+            Statement::composed_once(text).bind(admin.as_str()).bind(group.as_str()).bind(by)
+        }
+        RbacChange::Leave { admin, group } => {
+            let text = format!(
+                "DELETE FROM rbac_user_groups
+                  WHERE user_id = {admin} AND group_id IN (SELECT g.id FROM rbac_groups g WHERE g.name = $2)",
+                admin = columns.member.cast(1),
+            );
+            Statement::composed_once(text).bind(admin.as_str()).bind(group.as_str())
+        }
+        RbacChange::GrantRole { group, role } => sql(GRANT_ROLE).bind(group.as_str()).bind(role.as_str()),
+        RbacChange::RevokeRole { group, role } => sql(REVOKE_ROLE).bind(group.as_str()).bind(role.as_str()),
+        RbacChange::Inherit { role, parent } => sql(INHERIT).bind(role.as_str()).bind(parent.as_str()),
+        RbacChange::Disinherit { role, parent } => sql(DISINHERIT).bind(role.as_str()).bind(parent.as_str()),
+        RbacChange::Permit { role, permission } => sql(PERMIT).bind(role.as_str()).bind(permission.as_str()),
+        RbacChange::Forbid { role, permission } => sql(FORBID).bind(role.as_str()).bind(permission.as_str()),
+    };
+    if connection.execute(statement).await? == 0 {
+        // It was worked out as of this epoch, so this is a table that does not hold what the reports read from it.
+        return Err(StoreError::Conflict(format!("this change found nothing to change: {change:?}")));
+    }
+    Ok(())
+}
+
+/// What the triggers have recorded of an actor goes, and its block with it where the admin itself is gone.
+pub(super) async fn erase_changes(connection: &mut Connection, actor_id: &str) -> Result<(), StoreError> {
+    for statement in [ERASE_BLOCK, ASK, ERASE_WRITES] {
+        connection.execute(sql(statement).bind(actor_id)).await?;
+    }
+    Ok(())
+}
+
+const OWN_ADMINS: &str = "
+    SELECT COALESCE((SELECT c.relnamespace = g.relnamespace FROM pg_catalog.pg_class c, pg_catalog.pg_class g
+                      WHERE c.oid = to_regclass('admins') AND g.oid = to_regclass('gate_epoch')), false)";
+const ADD_ADMIN: &str =
+    "INSERT INTO admins (id, email, display_name, created_at_utc) VALUES ($1, $2, $3, $4)";
+const DISABLE: &str = "UPDATE admins SET disabled_at_utc = $2 WHERE id = $1 AND disabled_at_utc IS NULL";
+const ENABLE: &str = "UPDATE admins SET disabled_at_utc = NULL WHERE id = $1 AND disabled_at_utc IS NOT NULL";
+const BLOCK: &str = "
+    INSERT INTO gate_blocked_admins (admin_id, blocked_by, blocked_at_utc, reason) VALUES ($1, $2, $3, $4)";
+const UNBLOCK: &str = "DELETE FROM gate_blocked_admins WHERE admin_id = $1";
+const GRANT_ROLE: &str = "
+    INSERT INTO rbac_group_roles (group_id, role_id)
+    SELECT g.id, r.id FROM rbac_groups g, rbac_roles r WHERE g.name = $1 AND r.name = $2";
+const REVOKE_ROLE: &str = "
+    DELETE FROM rbac_group_roles
+     WHERE group_id IN (SELECT g.id FROM rbac_groups g WHERE g.name = $1)
+       AND role_id IN (SELECT r.id FROM rbac_roles r WHERE r.name = $2)";
+const INHERIT: &str = "
+    INSERT INTO rbac_role_inheritance (child_role_id, parent_role_id)
+    SELECT c.id, p.id FROM rbac_roles c, rbac_roles p WHERE c.name = $1 AND p.name = $2";
+const DISINHERIT: &str = "
+    DELETE FROM rbac_role_inheritance
+     WHERE child_role_id IN (SELECT c.id FROM rbac_roles c WHERE c.name = $1)
+       AND parent_role_id IN (SELECT p.id FROM rbac_roles p WHERE p.name = $2)";
+const PERMIT: &str = "
+    INSERT INTO rbac_role_permissions (role_id, permission_id)
+    SELECT r.id, p.id FROM rbac_roles r, rbac_permissions p WHERE r.name = $1 AND p.name = $2";
+const FORBID: &str = "
+    DELETE FROM rbac_role_permissions
+     WHERE role_id IN (SELECT r.id FROM rbac_roles r WHERE r.name = $1)
+       AND permission_id IN (SELECT p.id FROM rbac_permissions p WHERE p.name = $2)";
+/// An erasure that somebody asked for by hand may be of an admin who is still there, and stays blocked.
+const ERASE_BLOCK: &str = "
+    DELETE FROM gate_blocked_admins
+     WHERE admin_id = $1 AND EXISTS (SELECT 1 FROM gate_pending_erasures p WHERE p.actor_id = $1)";
+/// What is asked for may go (migration 0210).
+const ASK: &str =
+    "INSERT INTO gate_pending_erasures (actor_id) VALUES ($1) ON CONFLICT (actor_id) DO NOTHING";
+const ERASE_WRITES: &str =
+    "DELETE FROM gate_rbac_changes WHERE relation = 'rbac_user_groups' AND subject = $1";
