@@ -195,7 +195,7 @@ const BEHIND: &str = "version = 1\n\
 #[tokio::test(flavor = "multi_thread")]
 async fn through_the_gate_console_must_not_refuse_what_it_lets_in() {
     let world = World::new(Database::Sqlite).await;
-    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &["raxx-support-team"], &[LegacyRole::literal("ops")]).await;
     world.admin("anna", &["raxx-support-team"], &[]).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let setup = Setup {

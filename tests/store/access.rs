@@ -222,9 +222,9 @@ async fn whom_a_probe_states_holds_that(database: &Database) {
         async |stated: Stated| database.store.access(&Subject::Stated(stated.into()), noon()).await.unwrap();
     let manager = resolve(stated(&["console-manager"])).await;
     assert_eq!(manager.standing, Standing::Active);
-    assert_eq!(Vec::from_iter(manager.legacy.iter().copied()), [LegacyRole::Ops]);
+    assert_eq!(Vec::from_iter(manager.legacy.iter().cloned()), [LegacyRole::literal("ops")]);
     assert_eq!(names(&manager.groups), ["a group"]);
-    assert_eq!((manager.epoch, manager.valid_until, manager.flaws.len()), (database.epoch().await, None, 0));
+    assert_eq!((manager.epoch.0, manager.valid_until, manager.flaws.len()), (database.epoch().await, None, 0));
     // The same as an admin in a group with that role.
     database
         .execute(
