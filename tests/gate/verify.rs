@@ -241,7 +241,10 @@ async fn through_the_gate_console_must_not_refuse_what_it_lets_in() {
     );
     assert_eq!(report["through"]["not_tried"], serde_json::json!(["GET /forbidden/secrets"]));
     let printed = report.to_string();
-    assert!(cookies.iter().all(|cookie| !printed.contains(&cookie["session=".len()..])), "a cookie is printed");
+    assert!(
+        cookies.iter().all(|cookie| !printed.contains(&cookie["session=".len()..])),
+        "a cookie is printed"
+    );
 
     // Nobody's cookie opens nothing; a cluster that Console lets through is clean.
     let forged = ["session=eyJhZG1pbl9pZCI6Im9sYWYifQ.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb".to_owned()];
