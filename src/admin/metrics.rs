@@ -30,6 +30,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_denials_total", "audited denials, by reason");
     describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
     describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
+    describe_counter!(
+        "gate_unknown_machines_total",
+        "requests of machines that are not enrolled, left to Console on rows on their legacy gate; V2 will refuse them, \
+         by route"
+    );
     describe_counter!("gate_unmapped_total", "requests that no row of the mapping covers");
     describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests");
     describe_gauge!(

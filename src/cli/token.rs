@@ -1,4 +1,4 @@
-//! `console-gate token create|revoke|list`
+//! `console-gate token create|enroll|revoke|list`
 
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
 
-/// Create, revoke and list machine tokens
+/// Create, enroll, revoke and list machine tokens
 #[derive(Debug, Args)]
 pub(super) struct Token {
     #[command(subcommand)]
@@ -29,6 +29,24 @@ enum Action {
     /// Create a token for a machine and print it, once
     Create {
         /// The name of the token
+        name: String,
+        /// A group that the token is a member of; may be repeated
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// A legacy role of the token, for rows on their legacy gate; may be repeated
+        #[arg(long = "legacy-role")]
+        legacy: Vec<LegacyRole>,
+        /// Days until it expires
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+        days: Option<u32>,
+    },
+    /// Enroll a token that Console issued, by its SHA-256: nobody needs the token itself
+    Enroll {
+        /// The SHA-256 of the token as the machine sends it after `Bearer `, as 64 hexadecimal digits
+        #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+        sha256: TokenDigest,
+        /// The name of the token
+        #[arg(long)]
         name: String,
         /// A group that the token is a member of; may be repeated
         #[arg(long = "group")]
@@ -55,6 +73,14 @@ impl Token {
     }
 }
 
+fn parse_sha256(hex: &str) -> Result<TokenDigest, &'static str> {
+    let digest = TokenDigest::parse(hex).ok_or("a SHA-256 is 64 hexadecimal digits")?;
+    if digest == TokenDigest::of("") {
+        return Err("this is the SHA-256 of an empty text: the token was not read");
+    }
+    Ok(digest)
+}
+
 pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let now = Utc::now();
@@ -65,24 +91,8 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
         match &command.action {
             Action::Create { name, groups, legacy, days } => {
                 let token = machine_token()?;
-                let id = MachineTokenId::new(uuid::Uuid::now_v7().to_string());
-                let event = AuditEvent::TokenCreated {
-                    id: id.to_string(),
-                    name: name.clone(),
-                    groups: groups.clone(),
-                    by: operator(),
-                };
-                let new = NewToken {
-                    id,
-                    name: name.clone(),
-                    digest: TokenDigest::of(&token),
-                    groups: groups.clone(),
-                    legacy: legacy.clone(),
-                    created_by: operator(),
-                    created_at: now,
-                    expires_at: days.map(|days| now + TimeDelta::days(i64::from(days))),
-                };
-                store.create_token(&new, &notary.note(event.into_record(now))).await?;
+                let new = new_token(name, TokenDigest::of(&token), (groups, legacy), *days, now);
+                store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 eprintln!(
                     "The token of `{name}`. It is shown only once; the database stores only its SHA-256:"
@@ -90,6 +100,12 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 writeln!(std::io::stdout(), "{}", *token).with_context(|| {
                     format!("the token could not be shown: revoke `{name}` and create another")
                 })?;
+            }
+            Action::Enroll { sha256, name, groups, legacy, days } => {
+                let new = new_token(name, *sha256, (groups, legacy), *days, now);
+                store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
+                checkpoint::keep(&settings, &store, &notary).await;
+                announce(format_args!("`{name}` is enrolled"));
             }
             Action::Revoke { name } => {
                 let event = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
@@ -104,6 +120,34 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
         }
         Ok(Ended::Clean)
     })
+}
+
+fn new_token(
+    name: &str,
+    digest: TokenDigest,
+    (groups, legacy): (&[String], &[LegacyRole]),
+    days: Option<u32>,
+    now: DateTime<Utc>,
+) -> NewToken {
+    NewToken {
+        id: MachineTokenId::new(uuid::Uuid::now_v7().to_string()),
+        name: name.to_owned(),
+        digest,
+        groups: groups.to_vec(),
+        legacy: legacy.to_vec(),
+        created_by: operator(),
+        created_at: now,
+        expires_at: days.map(|days| now + TimeDelta::days(i64::from(days))),
+    }
+}
+
+fn created(token: &NewToken) -> AuditEvent {
+    AuditEvent::TokenCreated {
+        id: token.id.to_string(),
+        name: token.name.clone(),
+        groups: token.groups.clone(),
+        by: operator(),
+    }
 }
 
 fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Ended> {

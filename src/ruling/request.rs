@@ -12,7 +12,7 @@ use policy::decision::{
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::identity::machine_token::presented;
-use policy::identity::{Principal, Subject};
+use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
 use policy::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::{Access, Standing};
@@ -114,12 +114,20 @@ impl Gate {
             counter!("gate_unmapped_total").increment(1);
         }
         let asks_who = asks_who(&target);
+        let takes_machines =
+            matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
+        let presents = (takes_machines || !asks_who) && presents_machine_credential(request);
         let Some(identified) = asks_who.then(|| self.identify(incoming, &target)).flatten() else {
-            let presents = !asks_who && presents_machine_credential(request);
             let caller = if presents { Caller::Presented } else { Caller::Nobody };
-            let body = &BodyFacts::NotRead;
-            let verdict =
-                decide(&Question { upgrade: incoming.upgrade, target, caller, control: None, body });
+            let control = match takes_machines && presents {
+                true => Some(self.switches(self.freshness(&target)).await?),
+                false => None,
+            };
+            let (control, body) = (control.as_ref(), &BodyFacts::NotRead);
+            let verdict = decide(&Question { upgrade: incoming.upgrade, target, caller, control, body });
+            if let (Caller::Presented, Some(control)) = (caller, control) {
+                self.tell_of_presented(&verdict, &target, mapping, control, incoming);
+            }
             self.log(&verdict, &target, None, mapping, incoming);
             return Ok(verdict.outcome);
         };
@@ -135,18 +143,26 @@ impl Gate {
             (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);
         }
+        // What was revoked or has expired is known, and nobody's.
+        let is_known_machine =
+            matches!(identified.subject, Subject::Machine(_)) && access.standing != Standing::Unknown;
         let caller = match &principal {
             Some(principal) => Caller::Known(principal, &access),
+            None if presents && !is_known_machine => Caller::Presented,
             None => Caller::Nobody,
         };
         let question =
             Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
         let verdict = decide(&question);
+        if let Caller::Presented = caller {
+            self.tell_of_presented(&verdict, &target, mapping, &control, incoming);
+        }
         self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
             && incoming.probe.is_none()
         {
-            self.drift.report(&drift_event(drift, row, principal, mapping, &control, incoming, self));
+            let actor = (principal.kind(), principal.id());
+            self.drift.report(&drift_event(drift, row, actor, mapping, &control, incoming, self));
         }
         if let Err(Rejection::Denied(denial)) = &verdict.outcome {
             let event = access_denied(denial, &target, &identified, &access, mapping, incoming, self);
@@ -156,6 +172,23 @@ impl Gate {
             counter!("gate_denials_total", "reason" => denial.lack.reason.word()).increment(1);
         }
         Ok(verdict.outcome)
+    }
+
+    /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode.
+    fn tell_of_presented(
+        &self,
+        verdict: &Verdict,
+        target: &Target<'_>,
+        mapping: &Mapping,
+        control: &Control,
+        incoming: &Incoming<'_>,
+    ) {
+        let (Ok(_), Target::Row(row, _), None) = (&verdict.outcome, target, &incoming.probe) else { return };
+        counter!("gate_unknown_machines_total", "route" => row.route.to_string()).increment(1);
+        if let Some(drift) = &verdict.drift {
+            let actor = ("machine", NOT_ENROLLED);
+            self.drift.report(&drift_event(drift, row, actor, mapping, control, incoming, self));
+        }
     }
 
     /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
@@ -196,6 +229,13 @@ impl Gate {
             Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
             Target::Unmapped(_) => Freshness::Strict,
         }
+    }
+
+    /// The switches alone, within the time of a decision.
+    async fn switches(&self, freshness: Freshness) -> Result<Control, AccessError> {
+        let limit = self.options.decision_time;
+        let observed = tokio::time::timeout(limit, self.access.observe(freshness)).await;
+        observed.unwrap_or(Err(AccessError::Late(limit)))
     }
 
     /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: whoever
@@ -364,7 +404,7 @@ fn access_denied(
 fn drift_event<'r>(
     drift: &Drift,
     row: &'r Row,
-    principal: &'r Principal,
+    (actor_kind, actor_id): (&'static str, &'r str),
     mapping: &'r Mapping,
     control: &Control,
     incoming: &Incoming<'_>,
@@ -380,8 +420,8 @@ fn drift_event<'r>(
         cluster: row.cluster.as_ref(),
         route: &row.route,
         method: incoming.request.method().as_str(),
-        actor_kind: principal.kind(),
-        actor_id: principal.id(),
+        actor_kind,
+        actor_id,
         direction: drift.direction.word(),
         legacy_answer,
         v2_answer,

@@ -15,11 +15,17 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when the name is taken or a group does not exist.
+    /// [`StoreError::Conflict`] when the token is there already, the name is taken or a group does not exist.
     pub async fn create_token(&self, token: &NewToken, note: &Note) -> Result<(), StoreError> {
         let NewToken { name, created_by, created_at, .. } = token;
         let id = token.id.as_str();
         self.change(note, async |change| {
+            let known: Option<(String, bool)> = change.first(sql(KNOWN).bind(token.digest.to_hex())).await?;
+            if let Some((known, is_revoked)) = known {
+                let revoked = if is_revoked { " and revoked" } else { "" };
+                let told = format!("this token is enrolled already as `{known}`{revoked}");
+                return Err(StoreError::Conflict(told));
+            }
             let create = sql(CREATE)
                 .bind(id)
                 .bind(name)
@@ -94,6 +100,9 @@ pub struct StoredToken {
 const CREATE: &str = "
     INSERT INTO gate_machine_tokens (id, name, token_sha256, created_by, created_at_utc, expires_at_utc)
     VALUES ($1, $2, $3, $4, $5, $6)";
+
+const KNOWN: &str = "
+    SELECT name, revoked_at_utc IS NOT NULL AS is_revoked FROM gate_machine_tokens WHERE token_sha256 = $1";
 
 const ENROL: &str = "
     INSERT INTO gate_machine_token_groups (token_id, group_id, granted_by, granted_at_utc)

@@ -43,6 +43,7 @@ mod schema;
 mod silence;
 mod soak;
 mod streams;
+mod unknown_machines;
 mod upstream_refusals;
 mod upstreams;
 mod verify;

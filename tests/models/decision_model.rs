@@ -162,6 +162,14 @@ fn decide_plain(facts: &Facts<'_>, caller: &Caller, request: &Request, found: Fo
         },
         Kind::Gated(gated) => match principal(facts, caller, gated) {
             Some(principal) => ask_gates(facts, number, gated, &principal, request).about(principal),
+            None if is_left_to_console(facts, caller, number, gated) => {
+                let said =
+                    Said::is(Ending::Forwarded, "docs/decisions/0067: an unknown machine on a legacy row");
+                match force(facts, number, gated, &unknown_machine()) {
+                    Force::Shadow => Said { drift: Some(Drift::NewlyDeny), ..said }.about(unknown_machine()),
+                    Force::Legacy | Force::V2 => said,
+                }
+            }
             None => stranger(row),
         },
     }
@@ -212,6 +220,23 @@ fn principal(facts: &Facts<'_>, caller: &Caller, gated: &Gated) -> Option<Princi
         }
         _ => admin(facts, caller),
     }
+}
+
+/// Whether a machine's credential is for Console to judge: one that the gate does not know, on a row that takes machines
+/// and is on its legacy gate for somebody without a name and a group (docs/decisions/0067).
+fn is_left_to_console(facts: &Facts<'_>, caller: &Caller, row: usize, gated: &Gated) -> bool {
+    let is_unknown = match &caller.authorization {
+        Some(Authorization::UnknownToken | Authorization::Basic) => true,
+        Some(Authorization::Token(id)) => facts.world.token(id).is_none(),
+        None => caller.signature,
+    };
+    let is_v2 = force(facts, row, gated, &unknown_machine()) == Force::V2;
+    gated.machines && gated.legacy.is_some() && is_unknown && !is_v2
+}
+
+/// Whom drift names so: every machine that the gate does not know.
+fn unknown_machine() -> Principal {
+    Principal { kind: "machine", id: "not enrolled".to_owned(), holding: Holding::default() }
 }
 
 /// Which gate has the say.

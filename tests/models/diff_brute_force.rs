@@ -366,6 +366,17 @@ fn said_of(
         "admin" => world.admin(id).is_some_and(|admin| !admin.disabled),
         _ => world.token(id).is_some_and(|token| token.term.lives()),
     };
+    let takes_machines = |which, row: Option<usize>| {
+        let row = row.map(|row| &round.mapping(which).rows()[row].kind);
+        matches!(row, Some(Kind::Gated(gated)) if gated.machines)
+    };
+    if !acts
+        && kind == "machine"
+        && (takes_machines(Which::Old, place.0) || takes_machines(Which::New, place.1))
+    {
+        // A token that was revoked is known there and refused, and is as good as any other on a machine row.
+        return None;
+    }
     if !acts {
         let said = if kind == "admin" { of_strangers(place, claims) } else { of_machines(place, claims) };
         return Some((said, "strangers"));

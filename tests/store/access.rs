@@ -224,7 +224,10 @@ async fn whom_a_probe_states_holds_that(database: &Database) {
     assert_eq!(manager.standing, Standing::Active);
     assert_eq!(Vec::from_iter(manager.legacy.iter().cloned()), [LegacyRole::literal("ops")]);
     assert_eq!(names(&manager.groups), ["a group"]);
-    assert_eq!((manager.epoch.0, manager.valid_until, manager.flaws.len()), (database.epoch().await, None, 0));
+    assert_eq!(
+        (manager.epoch.0, manager.valid_until, manager.flaws.len()),
+        (database.epoch().await, None, 0)
+    );
     // The same as an admin in a group with that role.
     database
         .execute(

@@ -294,6 +294,25 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
     }
 }
 
+/// Whether a row that asks for a role takes a machine's credential that the gate does not know, and leaves it to Console:
+/// where a machine may stand for a session, and the legacy gate is in force for somebody who is in no group. V2 knows
+/// only machines that are enrolled.
+pub fn takes_presented(kind: &RowKind, rollout: &Rollout, control: &Control) -> bool {
+    let RowKind::Gated { legacy: Some(_), v2, machine: true } = kind else { return false };
+    gate_in_force(v2, mode_of_nobody(rollout), control) != GateInForce::V2
+}
+
+/// V2 will refuse whom it does not know.
+fn drift_of_nobody(v2: &V2Gate, control: &Control) -> Option<Drift> {
+    let nobody = Access::nothing(control.epoch);
+    disagreement(&Ok(Vec::new()), &v2_gate(v2, &nobody, &BodyFacts::NotRead))
+}
+
+/// The mode for somebody without a name and a group.
+fn mode_of_nobody(rollout: &Rollout) -> ClusterMode {
+    rollout.mode_at(&BTreeSet::new(), None)
+}
+
 /// Decides one request.
 pub fn decide(question: &Question<'_>) -> Verdict {
     let verdict = match question.target {
@@ -336,6 +355,16 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict 
         (RowKind::Machine, _) => settled(Err(Rejection::Unauthorized)),
         (RowKind::Session, caller @ Caller::Known(Principal::Admin { .. }, _)) => {
             allow(row, LetInBy::Session, caller)
+        }
+        (kind @ RowKind::Gated { v2, .. }, caller @ Caller::Presented) => {
+            match question.control.filter(|control| takes_presented(kind, rollout, control)) {
+                Some(control) => {
+                    let gate = gate_in_force(v2, mode_of_nobody(rollout), control);
+                    let drift = if gate == GateInForce::Shadow { drift_of_nobody(v2, control) } else { None };
+                    Verdict { gate: Some(gate), drift, ..allow(row, LetInBy::Machine, caller) }
+                }
+                None => settled(Err(challenge(row))),
+            }
         }
         (RowKind::Gated { legacy, v2, machine }, Caller::Known(principal, access)) => {
             if matches!(principal, Principal::Machine { .. }) && !machine {

@@ -42,6 +42,9 @@ pub struct Stated {
     pub roles: BTreeSet<String>,
 }
 
+/// The id by which drift names every machine that the gate does not know.
+pub const NOT_ENROLLED: &str = "not enrolled";
+
 impl Stated {
     /// What the ids of those whom probes state begin with, so that no audit row names a real admin for what a probe did.
     pub const PREFIX: &str = "gate-verify-";

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::decision::body::BodyKind;
-use policy::decision::{Control, GateInForce, Target, gate_in_force};
+use policy::decision::{Control, GateInForce, Target, gate_in_force, takes_presented};
 use policy::mapping::{Mapping, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
 use policy::method::{Method, MethodSet};
 use policy::rbac::catalog::Catalog;
@@ -167,9 +167,14 @@ impl<'m> At<'m, '_> {
                 ]
             }
             RowKind::Session => vec![nobody(challenge), anyone(Expect::Allow)],
-            RowKind::Gated { legacy, v2, .. } => {
+            RowKind::Gated { legacy, v2, machine } => {
                 let mode = mapping.rollout_of(row).mode_at(&BTreeSet::new(), Some(LAST_PERCENTILE));
                 let mut cases = vec![nobody(challenge)];
+                if *machine {
+                    let takes = takes_presented(&row.kind, mapping.rollout_of(row), control);
+                    let expect = if takes { Expect::Allow } else { challenge };
+                    cases.push(self.case(Who::Bearer, "a machine that is not enrolled", expect));
+                }
                 match (gate_in_force(v2, mode, control), v2) {
                     (GateInForce::V2, V2Gate::Requires { base, .. }) => {
                         cases.extend(self.v2(row, mapping, catalog, base));

@@ -53,7 +53,8 @@ pub enum Caller<'a> {
     Nobody,
     /// An active admin or machine.
     Known(&'a Principal, &'a Access),
-    /// Somebody with a bearer or HMAC credential that Console verifies itself (I-7). Only machine rows take it.
+    /// Somebody with a bearer or HMAC credential that the gate does not know and Console verifies itself (I-7). Machine rows
+    /// take it, and rows on their legacy gate on which a machine may stand for a session.
     Presented,
 }
 

@@ -119,6 +119,59 @@ fn each_gate_asks_for_its_own_role() {
     }
 }
 
+/// What the gate does not know is Console's to judge while the legacy gate is in force, and nobody's under V2.
+#[test]
+fn a_machine_that_the_gate_does_not_know_passes_while_legacy_decides() {
+    let file = |rollout: &str, row: &str| {
+        format!(
+            "version = 1\nclusters.C = {rollout}\n[blueprints.b]\ncluster = \"C\"\nroutes.\"GET /x\" = {{ {row} }}\n"
+        )
+    };
+    let word = |rollout: &str, row: &str, control: Option<&Control>| {
+        let mapping = Mapping::parse("t", &file(rollout, row)).unwrap();
+        let row = &mapping.rows()[0];
+        let target = Target::Row(row, mapping.rollout_of(row));
+        let body = &BodyFacts::NotRead;
+        let verdict = decide(&Question { upgrade: false, target, caller: Caller::Presented, control, body });
+        if let Ok(permit) = &verdict.outcome {
+            assert_eq!((permit.let_in_by(), permit.principal()), (LetInBy::Machine, None));
+        }
+        word(&verdict.outcome)
+    };
+    let both = "legacy = [\"ops\"], role = \"r\", machine_or_session = true";
+    let on = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+    let off = Control { rbac_v2: false, ..on };
+    let unpromoted = Control { may_enforce: false, ..on };
+    for (rollout, row, control, expected) in [
+        ("\"legacy\"", both, Some(&on), "allow"),
+        ("\"shadow\"", both, Some(&on), "allow"),
+        ("\"v2\"", both, Some(&off), "allow"),
+        ("\"v2\"", both, Some(&unpromoted), "allow"),
+        ("\"v2\"", both, Some(&on), "login"),
+        ("{ mode = \"v2\", groups = [\"g\"], percent = 99 }", both, Some(&on), "allow"),
+        ("{ mode = \"v2\", groups = [\"g\"], percent = 100 }", both, Some(&on), "login"),
+        // The switches were not read.
+        ("\"legacy\"", both, None, "login"),
+        ("\"legacy\"", "legacy = [\"ops\"], role = \"r\"", Some(&on), "login"),
+        // The legacy gate of such a row lets nobody in.
+        ("\"legacy\"", "role = \"r\", machine_or_session = true", Some(&on), "login"),
+        (
+            "\"v2\"",
+            "legacy = [\"ops\"], undecided = \"Q\", options = { A = \"r\" }, machine_or_session = true",
+            Some(&on),
+            "allow",
+        ),
+        (
+            "\"v2\"",
+            "legacy = [\"ops\"], role = \"r\", machine_or_session = true, unauthenticated = \"401\"",
+            Some(&on),
+            "401",
+        ),
+    ] {
+        assert_eq!(word(rollout, row, control), expected, "{rollout} {row} {control:?}");
+    }
+}
+
 /// What Console's own checks step back for: V2, and nothing else.
 #[test]
 fn a_permit_says_what_let_the_request_in() {

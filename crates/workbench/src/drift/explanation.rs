@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::decision::{Direction, Reason};
+use policy::identity::NOT_ENROLLED;
 use policy::mapping::{BodyField, BodyRule, Row, RowKind, V2Gate};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, Person};
@@ -40,6 +41,13 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
         return nothing("no change needed: the running mapping no longer has this row".into());
     };
     let Some(person) = situation.person(key) else {
+        if key.actor_id == NOT_ENROLLED {
+            return nothing(
+                "enroll each machine that uses this row: `console-gate token enroll --sha256 HEX --name NAME --group \
+                 GROUP`, with the SHA-256 of its token"
+                    .into(),
+            );
+        }
         return nothing(format!("no change needed: no enabled caller has the id {}", key.actor_id));
     };
     let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when }, .. } = &row.kind else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use policy::decision::{GateInForce, WhyLegacy, gate_in_force};
+use policy::decision::{GateInForce, WhyLegacy, gate_in_force, takes_presented};
 use policy::mapping::{ClusterMode, Rollout, Row, RowKind, V2Gate};
 use policy::rbac::Requirement;
 use serde::Serialize;
@@ -23,6 +23,8 @@ pub struct GateReport {
     pub undecided: Option<Undecided>,
     /// Whether an enrolled machine token may come in the place of a session.
     pub takes_machines: bool,
+    /// Whether a machine's credential that the gate does not know is left to Console, as while the legacy gate decides.
+    pub takes_unknown_machines: bool,
 }
 
 /// The gate that decides for some callers.
@@ -132,6 +134,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         when,
         undecided,
         takes_machines: *machine,
+        takes_unknown_machines: takes_presented(&row.kind, rollout, facts.control),
     })
 }
 

@@ -154,6 +154,13 @@ impl Page {
         }
         if gate.takes_machines {
             self.line("", "an enrolled machine token is accepted instead of a session");
+            self.line(
+                "",
+                match gate.takes_unknown_machines {
+                    true => "unknown machines are left to Console until V2 decides",
+                    false => "unknown machines are refused; `token enroll` enrolls one",
+                },
+            );
         }
     }
 

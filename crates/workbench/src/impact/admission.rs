@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
 use policy::decision::body::BodyKind;
-use policy::decision::{Control, GateInForce, gate_in_force};
+use policy::decision::{Control, GateInForce, gate_in_force, takes_presented};
 use policy::ids::Epoch;
 use policy::mapping::{Mapping, Rollout, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::catalog::Catalog;
@@ -101,12 +101,13 @@ impl<'p> Judge<'p> {
                 Admitted { machines_of_console: true, ..known(self.machines.clone()) }
             }
             Demand::Row(RowKind::Session, _) => known(self.admins.clone()),
-            Demand::Row(RowKind::Gated { legacy, v2, machine }, rollout) => {
+            Demand::Row(kind @ RowKind::Gated { legacy, v2, machine }, rollout) => {
                 let mut passing = self.passing(legacy.as_ref(), v2, rollout, body);
                 if !machine {
                     passing.intersect_with(&self.admins);
                 }
-                known(passing)
+                let machines_of_console = takes_presented(kind, rollout, &self.control);
+                Admitted { machines_of_console, ..known(passing) }
             }
         }
     }
