@@ -253,6 +253,12 @@ impl Mapping {
         of_rows.chain(&self.declared_roles).flatten().collect()
     }
 
+    /// How many rows accept a legacy role: of two roles, the one that fewer rows accept brings less.
+    pub fn rows_that_accept(&self, role: &LegacyRole) -> usize {
+        let accepts = |row: &&Row| matches!(&row.kind, RowKind::Gated { legacy: Some(legacy), .. } if legacy.contains(role));
+        self.rows.iter().filter(accepts).count()
+    }
+
     /// The rollout of each cluster.
     pub fn clusters(&self) -> &BTreeMap<Arc<str>, Rollout> {
         &self.clusters
