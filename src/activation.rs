@@ -19,16 +19,19 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ledger::Notary;
+use metrics::gauge;
 use policy::diagnostic::Diagnostics;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::SharedClock;
+use crate::settings::OnBroken;
 use crate::store::{SharedStore, StoreError};
 pub use refresher::Refresher;
 
@@ -58,6 +61,8 @@ pub struct Sources {
     pub file: PathBuf,
     /// For how long the file must be the same before it counts.
     pub settle: Duration,
+    /// What to do where the file cannot be used.
+    pub on_broken: OnBroken,
     pub store: SharedStore,
     pub clock: SharedClock,
     /// The gate's name in the history and among the gates: host and process id.
@@ -76,11 +81,14 @@ enum Ask {
 /// Holds the running mapping.
 pub struct MappingHolder {
     running: ArcSwap<Mapping>,
+    /// Whether it runs only because the file could not be used when the gate started.
+    is_fallback: AtomicBool,
     asks: mpsc::Sender<Ask>,
 }
 
 impl MappingHolder {
-    /// Activates the pinned mapping, or else the file, once it has settled: the first mapping of a process. The refresher
+    /// Activates the pinned mapping, or else the file, once it has settled: the first mapping of a process. Where the file
+    /// cannot be used, it is the mapping that was activated last, unless [`OnBroken::Refuse`]. The refresher
     /// is what replaces it later, and has to be [run](Refresher::run).
     ///
     /// # Errors
@@ -92,12 +100,30 @@ impl MappingHolder {
 
     fn holding(mapping: Mapping) -> (Arc<MappingHolder>, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(4);
-        (Arc::new(MappingHolder { running: ArcSwap::from_pointee(mapping), asks }), asked)
+        (
+            Arc::new(MappingHolder {
+                running: ArcSwap::from_pointee(mapping),
+                is_fallback: AtomicBool::new(false),
+                asks,
+            }),
+            asked,
+        )
     }
 
     /// The mapping for a request that begins now.
     pub fn running(&self) -> Arc<Mapping> {
         self.running.load_full()
+    }
+
+    /// Whether the gate started with a file that it could not use, and runs the mapping that was activated last.
+    pub fn is_fallback(&self) -> bool {
+        self.is_fallback.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether what runs is a fallback.
+    fn set_fallback(&self, is_fallback: bool) {
+        self.is_fallback.store(is_fallback, Ordering::Relaxed);
+        gauge!("gate_mapping_fallback").set(f64::from(u8::from(is_fallback)));
     }
 
     /// Has the file looked at. It is taken up once it has settled; the outcome is logged, counted and recorded.

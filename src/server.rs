@@ -158,6 +158,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let sources = Sources {
         file: settings.mapping.file.clone(),
         settle: settings.mapping.settle_ms.duration(),
+        on_broken: settings.mapping.on_broken,
         store: store.clone(),
         clock: clock.clone(),
         name: instance.clone(),

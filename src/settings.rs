@@ -215,11 +215,29 @@ pub struct MappingFile {
     pub watch: bool,
     /// For how long the file must be the same before it is taken up: a copy that is under way changes it.
     pub settle_ms: Millis,
+    /// What a start does whose file cannot be used.
+    pub on_broken: OnBroken,
+}
+
+/// What a start does whose mapping file cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBroken {
+    /// The gate serves with the mapping that was activated last; the first start of all is refused.
+    #[default]
+    ServeLast,
+    /// The gate does not start.
+    Refuse,
 }
 
 impl Default for MappingFile {
     fn default() -> Self {
-        MappingFile { file: "routes.toml".into(), watch: true, settle_ms: Millis(500) }
+        MappingFile {
+            file: "routes.toml".into(),
+            watch: true,
+            settle_ms: Millis(500),
+            on_broken: OnBroken::default(),
+        }
     }
 }
 

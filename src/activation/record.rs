@@ -22,6 +22,8 @@ pub(super) enum Trigger {
     Rollback { by: String },
     /// An operator let the files rule again.
     Release { by: String },
+    /// The gate starts, and its file cannot be used: what was activated last.
+    Fallback,
 }
 
 impl Trigger {
@@ -33,6 +35,7 @@ impl Trigger {
             Trigger::Signal => "signal",
             Trigger::Rollback { .. } => "rollback",
             Trigger::Release { .. } => "release",
+            Trigger::Fallback => "fallback",
         }
     }
 
@@ -40,7 +43,7 @@ impl Trigger {
     fn in_words(&self) -> String {
         match self {
             Trigger::Rollback { by } | Trigger::Release { by } => format!("{} by {by}", self.word()),
-            Trigger::Start | Trigger::File | Trigger::Signal => self.word().to_owned(),
+            Trigger::Start | Trigger::File | Trigger::Signal | Trigger::Fallback => self.word().to_owned(),
         }
     }
 }

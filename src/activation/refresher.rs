@@ -24,6 +24,8 @@ pub(super) const POLL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is reported of a problem: `rollback` prints it.
 const MOST_PROBLEM: usize = 2_000;
+/// Before the problem of a gate that started with a file that it could not use.
+const FALLBACK: &str = "started with the mapping that was activated last, because its file cannot be used: ";
 
 /// Looks at the file and at the rollback in force, and replaces the running mapping.
 ///
@@ -188,6 +190,7 @@ impl Refresher {
         }
         self.is_held = false;
         self.troubles.file = None;
+        self.holder.set_fallback(false);
         Ok(())
     }
 
@@ -202,6 +205,7 @@ impl Refresher {
             }
         }
         self.troubles.pin = None;
+        self.holder.set_fallback(false);
         Ok(())
     }
 
@@ -210,7 +214,30 @@ impl Refresher {
         self.recorder.activated(&mapping, Some(running.sha256()), trigger).await?;
         let mapping = Arc::new(mapping);
         self.holder.running.store(mapping.clone());
+        self.holder.set_fallback(false);
         show(&mapping, Some(&running));
+        Ok(())
+    }
+
+    /// The same for the file with which the gate started. The mapping that was activated last runs.
+    pub(super) async fn fall_back(
+        &mut self,
+        content: Result<MappingSha256, String>,
+        text: &str,
+        error: &ActivationError,
+    ) -> Result<(), StoreError> {
+        self.holder.set_fallback(true);
+        let what = content.clone();
+        let news = Refusal::news(None, &what, error, || {
+            self.tell_refusal(
+                error,
+                "the mapping file cannot be used; the gate serves with the mapping that was activated last",
+            );
+        });
+        let (sha256, running) = (sha256_of(text), self.holder.running());
+        let (why, trigger) = (&news.why, &Trigger::Start);
+        self.recorder.refused(&Refused { sha256, text, why, trigger, running: running.sha256() }).await?;
+        self.troubles.file = Some(Refusal { is_recorded: true, ..news });
         Ok(())
     }
 
@@ -285,7 +312,10 @@ impl Refresher {
             file: self.file_sha256.clone(),
             pin: self.pin.id.clone(),
             is_held: self.is_held,
-            problem: problem.map(|problem| problem.chars().take(MOST_PROBLEM).collect()),
+            problem: problem.map(|problem| {
+                let fallback = if self.holder.is_fallback() { FALLBACK } else { "" };
+                fallback.chars().chain(problem.chars()).take(MOST_PROBLEM).collect()
+            }),
         }
     }
 

@@ -12,19 +12,20 @@ use super::record::{Recorder, Trigger, show};
 use super::refresher::{Refresher, Troubles, checked, pinned};
 use super::settling::{Look, Settling};
 use super::{ActivationError, MappingHolder, Sources};
+use crate::settings::OnBroken;
 use crate::store::SharedStore;
-use crate::store::mappings::Pin;
+use crate::store::mappings::{Pin, StoredActivation};
 
 /// For a copy that is under way when the gate starts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
-    let Sources { file, settle, store, clock, name, notary } = sources;
+    let Sources { file, settle, on_broken, store, clock, name, notary } = sources;
     let mut file = FileReader::new(file);
     let mut settling = Settling::new(settle);
     let seen = settled(&mut file, &mut settling).await;
     let pin = store.pin().await?;
-    let first = First::of(&file, &seen, &pin, &store).await?;
+    let first = First::of(&file, &seen, &pin, &store, on_broken).await?;
     let recorder = Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary };
     recorder.activated(&first.mapping, None, &first.trigger).await?;
     show(&first.mapping, None);
@@ -38,10 +39,19 @@ pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refre
         presence: Presence::new(store, clock, name),
         is_held: matches!(first.trigger, Trigger::Rollback { .. }),
         pin,
-        file_sha256: seen.ok().and_then(|seen| seen.stamp.content.ok()),
+        file_sha256: seen.as_ref().ok().and_then(|seen| seen.stamp.content.clone().ok()),
         wanted: None,
         troubles: Troubles::default(),
     };
+    holder.set_fallback(false);
+    if let Some(error) = &first.refused {
+        let text = seen.as_ref().ok().and_then(|seen| seen.text.as_deref().ok()).unwrap_or_default();
+        let content = match &seen {
+            Ok(seen) => seen.stamp.content.clone(),
+            Err(error) => Err(error.to_string()),
+        };
+        refresher.fall_back(content, text, error).await?;
+    }
     // Before the first request: a gate that serves is one that `rollback` knows of.
     refresher.presence.tell(refresher.runs()).await;
     Ok((holder, refresher))
@@ -70,6 +80,8 @@ async fn settled(file: &mut FileReader, settling: &mut Settling<Stamp>) -> Resul
 struct First {
     mapping: Mapping,
     trigger: Trigger,
+    /// Why it is not the file, where it is only what was activated last.
+    refused: Option<ActivationError>,
 }
 
 impl First {
@@ -80,6 +92,7 @@ impl First {
         seen: &Result<Seen, ActivationError>,
         pin: &Pin,
         store: &SharedStore,
+        on_broken: OnBroken,
     ) -> Result<First, ActivationError> {
         let sha256 = seen.as_ref().ok().and_then(|seen| seen.stamp.content.as_ref().ok());
         if let Some(target) = &pin.sha256
@@ -88,17 +101,39 @@ impl First {
             return First::pinned(target, pin, store).await;
         }
         let error = match First::file(file, seen, store).await {
-            Ok(mapping) => return Ok(First { mapping, trigger: Trigger::Start }),
+            Ok(mapping) => return Ok(First { mapping, trigger: Trigger::Start, refused: None }),
             Err(ActivationError::Store(error)) => return Err(error.into()),
             Err(error) => error,
         };
         let latest = store.latest_activation().await?;
-        match &pin.sha256 {
-            Some(target) if latest.is_some_and(|latest| latest.sha256 == target.as_str()) => {
+        match (&pin.sha256, latest) {
+            (Some(target), Some(latest)) if latest.sha256 == target.as_str() => {
                 tracing::error!(%error, "the mapping file cannot be used; the last rollback stays in force");
                 First::pinned(target, pin, store).await
             }
+            (_, Some(latest)) if on_broken == OnBroken::ServeLast => First::last(latest, error, store).await,
             _ => Err(error),
+        }
+    }
+
+    /// What was activated last. It is not compared with the roles that the database has now: a gate that runs it goes on
+    /// running it too, and a role that is gone lets nobody in.
+    async fn last(
+        latest: StoredActivation,
+        error: ActivationError,
+        store: &SharedStore,
+    ) -> Result<First, ActivationError> {
+        let text = store.mapping_text(&MappingSha256::new(latest.sha256.as_str())).await?;
+        let mapping = text.and_then(|text| Mapping::parse(&latest.sha256, &text).ok());
+        match mapping {
+            Some(mapping) => Ok(First { mapping, trigger: Trigger::Fallback, refused: Some(error) }),
+            None => {
+                tracing::error!(
+                    sha256 = latest.sha256,
+                    "the mapping that was activated last cannot be read by this version of the gate either"
+                );
+                Err(error)
+            }
         }
     }
 
@@ -108,7 +143,7 @@ impl First {
         store: &SharedStore,
     ) -> Result<First, ActivationError> {
         let mapping = pinned(target, store).await?;
-        Ok(First { mapping, trigger: Trigger::Rollback { by: pin.by.clone() } })
+        Ok(First { mapping, trigger: Trigger::Rollback { by: pin.by.clone() }, refused: None })
     }
 
     async fn file(

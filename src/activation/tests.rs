@@ -50,15 +50,19 @@ impl Stage {
         let store = open(&options).await.expect("SQLite");
         store.migrate().await.expect("a new database");
         std::fs::write(folder.path().join("routes.toml"), named("a")).expect("a file");
-        let (holder, refresher) = start(&folder, &store).await.expect("a sound mapping");
+        let (holder, refresher) = start(&folder, &store, OnBroken::ServeLast).await.expect("a sound mapping");
         Stage { folder, store, holder, refresher }
     }
 
     /// The same after the process has ended.
     async fn restart(self) -> Result<Stage, ActivationError> {
+        self.restart_or(OnBroken::ServeLast).await
+    }
+
+    async fn restart_or(self, on_broken: OnBroken) -> Result<Stage, ActivationError> {
         let Stage { folder, store, refresher, .. } = self;
         refresher.presence.leave().await;
-        let (holder, refresher) = start(&folder, &store).await?;
+        let (holder, refresher) = start(&folder, &store, on_broken).await?;
         Ok(Stage { folder, store, holder, refresher })
     }
 
@@ -118,10 +122,12 @@ impl Stage {
 async fn start(
     folder: &TempDir,
     store: &SharedStore,
+    on_broken: OnBroken,
 ) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
     MappingHolder::start(Sources {
         file: folder.path().join("routes.toml"),
         settle: Duration::from_millis(20),
+        on_broken,
         store: store.clone(),
         clock: Arc::new(SystemClock),
         name: "host/1".into(),
@@ -286,8 +292,88 @@ async fn an_ended_rollback_stays_ended_when_the_file_vanishes_or_breaks() {
     stage.runs("c");
     stage.take("nonsense").await;
     stage.runs("c");
-    let outcome = stage.restart().await;
-    assert!(matches!(outcome, Err(ActivationError::Unsound(_))), "it ran last, and it is not the rollback");
+    let stage = stage.restart().await.expect("what ran last");
+    stage.runs("c");
+    assert!(!stage.refresher.is_held, "it is not the rollback");
+}
+
+/// A restart with a file that cannot be used is no outage: what was activated last serves, and everybody is told.
+#[tokio::test]
+async fn a_start_with_a_broken_file_serves_what_was_activated_last() {
+    for broken in ["nonsense", "", "version = 1\nrows = 7\n", "GONE"] {
+        let mut stage = Stage::new().await;
+        stage.take(&named("b")).await;
+        match broken {
+            "GONE" => std::fs::remove_file(stage.file()).expect("a file"),
+            _ => stage.put(broken),
+        }
+        let mut stage = stage.restart().await.expect("what was activated last");
+        stage.runs("b");
+        assert!(stage.holder.is_fallback(), "{broken:?}");
+        let expected = ["activated start", "activated file", "activated fallback", "refused start"];
+        assert_eq!(stage.history().await, expected, "{broken:?}");
+        let [gate] = <[_; 1]>::try_from(stage.store.running_gates().await.expect("the gates")).expect("one");
+        let problem = gate.runs.problem.expect("a problem");
+        assert!(problem.starts_with("started with the mapping that was activated last"), "{problem}");
+        // The same file is no news, and changes nothing.
+        stage.settle().await;
+        stage.runs("b");
+        assert!(stage.holder.is_fallback(), "{broken:?}");
+        assert_eq!(stage.history().await, expected, "{broken:?}");
+        // A second restart is as the first.
+        let mut stage = stage.restart().await.expect("what was activated last");
+        stage.runs("b");
+        assert!(stage.holder.is_fallback());
+        // A corrected file rules at once.
+        stage.take(&named("c")).await;
+        stage.runs("c");
+        assert!(!stage.holder.is_fallback());
+        let [gate] = <[_; 1]>::try_from(stage.store.running_gates().await.expect("the gates")).expect("one");
+        assert_eq!(gate.runs.problem, None);
+    }
+}
+
+/// The file is the one that was activated last, corrected back: nothing is wrong any more.
+#[tokio::test]
+async fn a_fallback_ends_with_the_file_that_it_is() {
+    let stage = Stage::new().await;
+    stage.put("nonsense");
+    let mut stage = stage.restart().await.expect("what was activated last");
+    assert!(stage.holder.is_fallback());
+    stage.take(&named("a")).await;
+    stage.runs("a");
+    assert!(!stage.holder.is_fallback());
+}
+
+#[tokio::test]
+async fn a_rollback_ends_a_fallback() {
+    let mut stage = Stage::new().await;
+    stage.take(&named("b")).await;
+    stage.put("nonsense");
+    let mut stage = stage.restart().await.expect("what was activated last");
+    assert!(stage.holder.is_fallback());
+    // To the very mapping that it is.
+    stage.order(Some("b")).await;
+    stage.look().await;
+    stage.runs("b");
+    assert!(!stage.holder.is_fallback() && stage.refresher.is_held);
+}
+
+#[tokio::test]
+async fn a_start_with_a_broken_file_is_refused_where_that_is_asked_for_or_nothing_ran_yet() {
+    let stage = Stage::new().await;
+    stage.put("nonsense");
+    let outcome = stage.restart_or(OnBroken::Refuse).await;
+    assert!(matches!(outcome, Err(ActivationError::Unsound(_))));
+    // The first start of all.
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = DatabaseUrl::Sqlite(folder.path().join("gate.sqlite"));
+    let store = open(&StoreOptions { url, max_connections: 2, timeout: Duration::from_secs(30) }).await;
+    let store = store.expect("SQLite");
+    store.migrate().await.expect("a new database");
+    std::fs::write(folder.path().join("routes.toml"), "nonsense").expect("a file");
+    let outcome = start(&folder, &store, OnBroken::ServeLast).await;
+    assert!(matches!(outcome, Err(ActivationError::Unsound(_))));
 }
 
 #[tokio::test]

@@ -29,6 +29,10 @@ pub struct Readiness {
     database_problem: Option<&'static str>,
     /// Whether an address of Console's answered its last check: `up`, `down`, or `unresolved`.
     upstream: &'static str,
+    /// `fallback` while the gate runs the mapping that was activated last, because its file could not be used when it
+    /// started. It serves; the log and `gate_running` say why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping: Option<&'static str>,
     /// Where audit rows go: `database`, `spool`, or `nowhere`.
     audit: &'static str,
     /// Why rows do not go to the database, in the same words.
@@ -79,6 +83,7 @@ pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readin
         database: if database { "up" } else { "down" },
         database_problem,
         upstream: upstream.word(),
+        mapping: state.gate.mappings.is_fallback().then_some("fallback"),
         audit: audit.word(),
         evidence: if waits { "memory" } else { "database" },
         evidence_lost: evidence.iter().map(|progress| progress.lost).sum(),

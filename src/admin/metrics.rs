@@ -81,6 +81,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_mapping_file_changing_seconds",
         "how long the mapping file has kept changing; it is not activated meanwhile"
     );
+    describe_gauge!(
+        "gate_mapping_fallback",
+        "1 while the mapping that was activated last runs, because the file could not be used at the start"
+    );
     describe_gauge!("gate_mapping_pinned", "1 while a rollback is in force here instead of the file");
     describe_counter!(
         "gate_upstream_refusals_total",

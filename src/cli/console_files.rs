@@ -21,13 +21,14 @@ pub(super) enum Names {
     BelowFolder,
 }
 
-/// Reads every Python file below `folder`, in the order of their paths. Links are not followed: they may lead outside.
+/// Reads every Python file below `folder`, in the order of their paths; `gates` are the names of the decorator that asks
+/// for a legacy role. Links are not followed: they may lead outside.
 ///
 /// # Errors
 ///
 /// A folder that cannot be read or holds no Python, so that a lint in the wrong place does not pass; and a file that is
 /// too large, or no UTF-8, for what is not read may hold a site.
-pub(super) fn console_source(folder: &Path, names: Names) -> anyhow::Result<ConsoleSource> {
+pub(super) fn console_source(folder: &Path, names: Names, gates: &[String]) -> anyhow::Result<ConsoleSource> {
     let name = folder.display();
     let absolute = folder.canonicalize().with_context(|| format!("cannot read `{name}`"))?;
     let mut paths = Vec::new();
@@ -37,7 +38,7 @@ pub(super) fn console_source(folder: &Path, names: Names) -> anyhow::Result<Cons
     }
     let files: Vec<PythonFile> =
         paths.iter().map(|path| read_file(folder, path, names)).collect::<anyhow::Result<_>>()?;
-    Ok(read(&absolute.to_string_lossy(), &files))
+    Ok(read(&absolute.to_string_lossy(), &files, gates))
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {

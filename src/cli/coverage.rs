@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::{TimeDelta, Utc};
 use clap::{ArgGroup, Args};
-use console_source::ConsoleSource;
 use console_source::coverage::coverage;
 use console_source::coverage::flask_routes::{self, Listing};
 use console_source::coverage::hits::{Hit, hits};
+use console_source::{ConsoleSource, REQUIRE_ROLE};
 use policy::mapping::Mapping;
 use policy::method::Method;
 use serde_json::json;
@@ -51,8 +51,11 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
         std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
     let mapping = Mapping::parse(&name, &text)?;
     let listed = command.flask_routes.as_deref().map(listed).transpose()?;
-    let source =
-        command.console_src.as_deref().map(|folder| console_source(folder, Names::FromHere)).transpose()?;
+    let source = command
+        .console_src
+        .as_deref()
+        .map(|folder| console_source(folder, Names::FromHere, &[REQUIRE_ROLE.to_owned()]))
+        .transpose()?;
 
     let mut learned = Learned::default();
     if let (Some(file), Some(listing)) = (&command.flask_routes, &listed) {

@@ -1,11 +1,13 @@
 //! `console-gate history`
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 
 use clap::Args;
 use policy::ids::MappingSha256;
+use policy::mapping::Mapping;
 use workbench::report::style::COLUMNS;
-use workbench::report::text::wrapped;
+use workbench::report::text::{harmless, wrapped};
 
 use super::{Common, Ended, diff, kept, with_store};
 use crate::facts::registry::Registry;
@@ -54,8 +56,8 @@ async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
         for line in activation.diagnostics.iter().flat_map(|text| text.lines()) {
             println!("    {line}");
         }
-        if let Some(told) = step(store, registry, &activation).await {
-            println!("    {told}");
+        for told in step(store, registry, &activation).await {
+            println!("{}", wrapped(&told, COLUMNS, 4, 6));
         }
     }
     Ok(())
@@ -77,21 +79,31 @@ async fn rollback(store: &SharedStore) -> anyhow::Result<Option<String>> {
     Ok(Some(format!("rolled back to {} by {} on {at}: {place}", sha256.short(), pin.by)))
 }
 
-/// One line about what an activation changed; `None` where it replaced nothing, or the same mapping.
-async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActivation) -> Option<String> {
-    let previous = activation.previous_sha256.as_ref().filter(|sha256| **sha256 != activation.sha256)?;
-    if activation.outcome != "activated" {
-        return None;
-    }
+/// What an activation changed: who gains and loses in one line, then each decision that it brought. Nothing where it
+/// replaced nothing, or the same mapping.
+async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActivation) -> Vec<String> {
+    let previous = activation.previous_sha256.as_ref().filter(|sha256| **sha256 != activation.sha256);
+    let Some(previous) = previous.filter(|_| activation.outcome == "activated") else { return Vec::new() };
     let from = format!("from {}", short(previous));
     let old = kept::mapping(store, &MappingSha256::new(previous.as_str())).await;
     let new = kept::mapping(store, &MappingSha256::new(activation.sha256.as_str())).await;
-    Some(match (old, new) {
+    match (old, new) {
         (Ok(old), Ok(new)) => {
-            kept::compared(&old, &new, registry, |impact| format!("{from}: {}", impact.in_one_line()))
+            let line =
+                kept::compared(&old, &new, registry, |impact| format!("{from}: {}", impact.in_one_line()));
+            std::iter::once(line).chain(decisions(&old, &new)).collect()
         }
-        (Err(error), _) | (_, Err(error)) => format!("{from}: cannot be compared: {error:#}"),
-    })
+        (Err(error), _) | (_, Err(error)) => vec![format!("{from}: cannot be compared: {error:#}")],
+    }
+}
+
+/// The decisions that a mapping has and the one before it has not.
+fn decisions(old: &Mapping, new: &Mapping) -> Vec<String> {
+    let decisions_of = |mapping: &Mapping| -> BTreeSet<String> {
+        let decided = mapping.rows().iter().filter_map(|row| Some((&row.route, row.decided.as_ref()?)));
+        decided.map(|(route, decided)| format!("decided `{route}`: {decided}")).collect()
+    };
+    decisions_of(new).difference(&decisions_of(old)).map(|told| harmless(told)).collect()
 }
 
 async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyhow::Result<()> {

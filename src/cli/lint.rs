@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use console_source::ConsoleSource;
 use console_source::lint::{lint, zero_match};
+use console_source::{ConsoleSource, REQUIRE_ROLE};
 use policy::mapping::Mapping;
 use serde_json::json;
 use workbench::report::Format;
@@ -23,6 +23,9 @@ pub(super) struct Lint {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: PathBuf,
+    /// The name of the decorator that lets in whoever has one of its roles; may be repeated
+    #[arg(long, value_name = "NAME", default_value = REQUIRE_ROLE)]
+    require_role: Vec<String>,
     /// After the cutover: report every remaining site, without reading a mapping (RV-14, see docs/background.md)
     #[arg(long)]
     fail_on_any: bool,
@@ -32,7 +35,7 @@ pub(super) struct Lint {
 }
 
 pub(super) fn run(command: &Lint, common: &Common) -> anyhow::Result<Ended> {
-    let source = console_source(&command.console_src, Names::FromHere)?;
+    let source = console_source(&command.console_src, Names::FromHere, &command.require_role)?;
     let (findings, rows) = if command.fail_on_any {
         (zero_match(&source), None)
     } else {

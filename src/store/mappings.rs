@@ -121,7 +121,7 @@ pub struct Activation {
     pub id: uuid::Uuid,
     pub sha256: MappingSha256,
     pub activated_at: DateTime<Utc>,
-    /// `file`, `signal`, `start`, or `rollback by` or `release by` whom.
+    /// `file`, `signal`, `start`, `fallback`, or `rollback by` or `release by` whom.
     pub activated_by: String,
     pub instance: String,
     /// `activated` or `refused`.

@@ -25,7 +25,7 @@ fn what_no_row_can_say_is_told_and_stands_in_the_file() {
 fn what_is_imported_is_sound() {
     for mapping in ["import.toml", "import_odd.toml"] {
         let file = project_file("tests/console_side/golden").join(mapping);
-        let ran = gate(&["check", "--offline", file.to_str().unwrap()]);
+        let ran = gate(&["check", "--offline", "--deny", "error", file.to_str().unwrap()]);
         assert_eq!(ran.code, 0, "{mapping}: {}", ran.stdout);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::recorder::Recorder;
-use crate::support::{Ask, Database, Gate, Setup, World};
+use crate::support::{Ask, Client, Database, Gate, Setup, World};
 
 const LEGACY: &str = "version = 1\n[clusters]\nC = \"legacy\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
     \"GET /x\" = { legacy = [\"ops\"], role = \"console-user\" }\n\"* /open/*\" = { public = true }\n";
@@ -114,6 +114,34 @@ async fn sighup_reloads_where_nothing_is_watched() {
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
     gate.signal("HUP");
     until(&gate, &ask, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_with_a_broken_file_serves_what_was_activated_last() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let world = World::new(database).await;
+        let upstream = Recorder::start(world.folder(), "upstream.sock");
+        let (mut gate, ask) = scene(&world, &upstream).await;
+        std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
+        until(&gate, &ask, 200).await;
+        std::fs::write(gate.mapping_file(), "version = 2\n").expect("a broken mapping");
+        gate.stop().await;
+        // Ready: a request is decided as before.
+        gate.restart().await;
+        assert_eq!(gate.send(&ask).await.status, 200);
+        let ready = Client::to(&gate.admin_socket()).send(&Ask::get("/readyz")).await;
+        assert_eq!((ready.status, &ready.json()["mapping"]), (200, &serde_json::json!("fallback")));
+        assert_eq!(gate.metric("gate_mapping_fallback").await, Some(1.0));
+        until_log(&gate, "the gate serves with the mapping that was activated last").await;
+        std::fs::write(gate.mapping_file(), format!("{}# repaired\n", v2())).expect("the mapping");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while gate.metric("gate_mapping_fallback").await != Some(0.0) {
+            assert!(Instant::now() < deadline, "{}", gate.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let ready = Client::to(&gate.admin_socket()).send(&Ask::get("/readyz")).await;
+        assert_eq!((ready.status, ready.json().get("mapping")), (200, None));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

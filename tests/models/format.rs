@@ -263,6 +263,7 @@ impl Gated {
                     keys.push(format!("when = [{}]", rules.join(", ")));
                 }
                 if *decided {
+                    keys.push(format!("options = {{ A = \"another\", B = \"{}\" }}", base.name()));
                     keys.push("decided = { option = \"B\", by = \"operator\", ref = \"#1473\" }".to_owned());
                 }
             }

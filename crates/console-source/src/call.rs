@@ -100,6 +100,14 @@ impl<'t> World<'t> {
         is_it.then(|| self.arguments(call).behind(preset))
     }
 
+    /// The definition of the function that a call calls, if it is among the files.
+    pub(super) fn definition_of(&self, call: At<'t>) -> Option<At<'t>> {
+        match self.follow(self.prepared(self.function_of(call)?).function) {
+            Meaning::Function(definition) => Some(definition),
+            _ => None,
+        }
+    }
+
     /// The call of a method, with all its arguments.
     pub(super) fn method_call(&self, call: At<'t>) -> Option<MethodCall<'t>> {
         let Prepared { function, preset } = self.prepared(self.function_of(call)?);

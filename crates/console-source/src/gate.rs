@@ -7,12 +7,12 @@ use tree_sitter::Node;
 use super::blueprint::{Key, key};
 use super::call::Arguments;
 use super::scope::{At, World};
-use super::syntax::{last_word, text_of, visit};
+use super::syntax::{children, last_word, text_of, visit};
 use super::value::{Meaning, Value};
 use super::{Gate, Site, Stands, Unreadable};
 
-/// The decorator's name in Console.
-const REQUIRE_ROLE: &str = "require_role";
+/// Keywords whose value is the roles of which one is enough.
+const ROLE_KEYWORDS: [&str; 6] = ["role", "roles", "any_of", "one_of", "allowed", "allowed_roles"];
 
 struct Found {
     roles: Result<Vec<String>, Unreadable>,
@@ -60,11 +60,11 @@ impl Sites {
                     }
                 }
                 "call" => {
-                    if let Some(arguments) = world.arguments_of(at, REQUIRE_ROLE) {
+                    if let Some(roles) = roles_of_call(world, at) {
                         let function = field("function").map(|node| At { module, node });
                         let handed = function.and_then(|function| world.partial_of(function));
                         names.extend(function.into_iter().chain(handed).map(|at| at.node.id()));
-                        self.insert(at, roles(world, arguments));
+                        self.insert(at, roles);
                     }
                 }
                 "identifier" | "attribute" if names.contains(&node.id()) => return false,
@@ -92,8 +92,7 @@ impl Sites {
             return Some(key(decorator));
         }
         let Meaning::Expression(stored) = world.follow(decorator) else { return None };
-        let arguments = world.arguments_of(stored, REQUIRE_ROLE)?;
-        self.insert(decorator, roles(world, arguments));
+        self.insert(decorator, roles_of_call(world, stored)?);
         // The call itself is told by its uses.
         self.stands(key(stored), Stands::BehindRoute);
         Some(key(decorator))
@@ -142,25 +141,61 @@ fn is_at_top_level(assignment: Node<'_>) -> bool {
 
 fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
     let text = world.modules[at.module].text();
-    last_word(at.node, text).is_some() && world.is_named(at, REQUIRE_ROLE)
+    last_word(at.node, text).is_some() && world.gates.iter().any(|name| world.is_named(at, name))
 }
 
-fn roles<'t>(world: &World<'t>, arguments: Arguments<'t>) -> Result<Vec<String>, Unreadable> {
-    if arguments.open || !arguments.keywords.is_empty() {
-        return Err("it has keyword arguments".to_owned());
+/// The roles that a call of the decorator asks for; `None` if it is no such call.
+fn roles_of_call<'t>(world: &World<'t>, call: At<'t>) -> Option<Result<Vec<String>, Unreadable>> {
+    let arguments = world.gates.iter().find_map(|name| world.arguments_of(call, name))?;
+    Some(roles(world, arguments, world.definition_of(call)))
+}
+
+/// One after another, or in lists, tuples and sets; by place or by keyword.
+fn roles<'t>(
+    world: &World<'t>,
+    arguments: Arguments<'t>,
+    definition: Option<At<'t>>,
+) -> Result<Vec<String>, Unreadable> {
+    if arguments.open {
+        return Err("it has keyword arguments that are only known at run time".to_owned());
     }
-    if arguments.positional.is_empty() {
+    if let Some((keyword, _)) = arguments.keywords.iter().find(|(name, _)| !ROLE_KEYWORDS.contains(name)) {
+        return Err(format!("it has the keyword argument `{keyword}`"));
+    }
+    let by_keyword = arguments.keywords.into_iter().map(|(_, value)| value);
+    let expressions: Vec<At<'t>> = arguments.positional.into_iter().chain(by_keyword).collect();
+    if expressions.is_empty() {
         return Err("it does not name a role".to_owned());
     }
-    let Some(values) = world.values(arguments.positional) else {
+    let Some(values) = world.values(expressions) else {
         return Err("its arguments are only known at run time".to_owned());
     };
-    let names = values.into_iter().map(|value| match value {
-        Value::Text(name) => Ok(name),
-        Value::Many(_) | Value::Truth(_) | Value::Nothing => {
-            Err("an argument is not the name of a role".to_owned())
+    let takes_lists = !definition.is_some_and(takes_one_after_another);
+    let no_role = || Err("an argument is not the name of a role".to_owned());
+    let mut names = Vec::new();
+    for value in values {
+        match value {
+            Value::Text(name) => names.push(name),
+            Value::Many(items) if takes_lists => {
+                for item in items {
+                    let Value::Text(name) = item else { return no_role() };
+                    names.push(name);
+                }
+            }
+            // No role is equal to a list: nobody passes, or the decorator does what cannot be seen.
+            Value::Many(_) => return Err("it passes a list to a decorator that takes `*roles`".to_owned()),
+            Value::Truth(_) | Value::Nothing => return no_role(),
         }
-    });
-    let names = names.collect::<Result<Vec<String>, Unreadable>>()?;
+    }
     if names.is_empty() { Err("it does not name a role".to_owned()) } else { Ok(names) }
+}
+
+/// Whether a function begins with `*roles`.
+fn takes_one_after_another(definition: At<'_>) -> bool {
+    let first =
+        definition.node.child_by_field_name("parameters").and_then(|list| children(list).into_iter().next());
+    first.is_some_and(|first| {
+        let is_splat = |node: &Node<'_>| node.kind() == "list_splat_pattern";
+        is_splat(&first) || (first.kind() == "typed_parameter" && children(first).iter().any(is_splat))
+    })
 }

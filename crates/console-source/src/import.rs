@@ -35,8 +35,10 @@ const HEADER: &str = "\
 #   legacy      the arguments of today's @require_role
 #   undecided   no V2 role is chosen yet: until one is, the legacy gate decides. To decide, replace it
 #               with role = \"...\"
-#   upstream    Console's own decorators decide, as today. Review each one: a page for everyone is
-#               `public = true`, one for every admin `session = true`, one for machines `machine = true`
+#   upstream    Console's own decorators decide, as today
+#   unreviewed  why the row was left to Console; `console-gate check` warns of it. Review each one: a page for
+#               everyone is `public = true`, one for every admin `session = true`, one for machines
+#               `machine = true`; where Console is to decide, remove `unreviewed`
 #
 # Routes that are declared at run time are not in the source: `console-gate coverage --flask-routes` finds them.
 #
@@ -75,7 +77,7 @@ pub fn import(source: &ConsoleSource) -> Import {
         }
     }
     let rows = entries.iter().filter(|entry| entry.row.is_ok());
-    let gated = rows.clone().filter(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_some())).count();
+    let gated = rows.clone().filter(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_ok())).count();
     Import { text, rows: rows.count(), gated, left_out }
 }
 
@@ -87,7 +89,7 @@ fn clusters(blueprints: &BTreeMap<&str, Vec<&Entry<'_>>>) -> String {
 }
 
 fn is_gated(entries: &[&Entry<'_>]) -> bool {
-    entries.iter().any(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_some()))
+    entries.iter().any(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_ok()))
 }
 
 /// A route and the row that it becomes.
@@ -100,8 +102,8 @@ struct Entry<'s> {
 struct WrittenRow {
     methods: MethodSet,
     pattern: Pattern,
-    /// `None`: Console decides.
-    legacy: Option<BTreeSet<LegacyRole>>,
+    /// `Err`: Console decides, and why.
+    legacy: Result<BTreeSet<LegacyRole>, String>,
     websocket: bool,
     /// What a reader of the row should know.
     remarks: Vec<String>,
@@ -134,7 +136,7 @@ impl<'s> Entry<'s> {
         }
         let mut keys = Vec::new();
         match &row.legacy {
-            Some(legacy) => {
+            Ok(legacy) => {
                 let names: Vec<String> = legacy.iter().map(|role| string(role.as_str())).collect();
                 keys.push(format!("legacy = [{}]", names.join(", ")));
                 keys.push("undecided = \"no V2 role chosen yet\"".to_owned());
@@ -142,7 +144,7 @@ impl<'s> Entry<'s> {
                     keys.push("machine_or_session = true".to_owned());
                 }
             }
-            None => keys.push("upstream = true".to_owned()),
+            Err(reason) => keys.push(format!("upstream = true, unreviewed = {}", string(reason))),
         }
         if self.route.totp {
             keys.push("totp = \"elevation\"".to_owned());
@@ -168,8 +170,8 @@ impl WrittenRow {
         let rule = route.rule.as_ref().map_err(|reason| format!("the rule: {reason}"))?;
         let methods = route.methods.as_ref().map_err(|reason| format!("the methods: {reason}"))?;
         let (pattern, slash) = pattern(rule, &route.options)?;
-        let (legacy, remark) = gate(route);
-        let remarks = remark.into_iter().chain(slash).chain(beyond(route)).collect();
+        let legacy = gate(route);
+        let remarks = slash.into_iter().chain(beyond(route)).collect();
         let websocket = route.options.websocket;
         Ok(WrittenRow { methods: methods_to_cover(*methods), pattern, legacy, websocket, remarks })
     }
@@ -197,17 +199,16 @@ fn pattern(rule: &str, options: &RuleOptions) -> Result<(Pattern, Option<String>
 }
 
 /// The legacy gate of a route, or why Console decides.
-fn gate(route: &Route) -> (Option<BTreeSet<LegacyRole>>, Option<String>) {
-    let console = |reason: String| (None, Some(format!("{reason}; Console decides")));
+fn gate(route: &Route) -> Result<BTreeSet<LegacyRole>, String> {
     match &route.gate {
-        Gate::AnyOf(roles) => match roles.iter().map(|role| LegacyRole::parse(role).ok_or(role)).collect() {
-            Ok(legacy) => (Some(legacy), None),
-            Err(role) => console(format!("`{role}` is not a legacy role")),
-        },
-        Gate::None if route.other_decorators.is_empty() => console("no @require_role".to_owned()),
-        Gate::None => console(format!("no @require_role, but @{}", route.other_decorators.join(", @"))),
-        Gate::UnreadableSite(place) => console(format!("@require_role at {} cannot be read", at(place))),
-        Gate::Unreadable(reason) => console(reason.clone()),
+        Gate::AnyOf(roles) => {
+            let roles = roles.iter().map(|role| role.parse::<LegacyRole>());
+            roles.collect::<Result<_, _>>().map_err(|error| error.to_string())
+        }
+        Gate::None if route.other_decorators.is_empty() => Err("no @require_role".to_owned()),
+        Gate::None => Err(format!("no @require_role, but @{}", route.other_decorators.join(", @"))),
+        Gate::UnreadableSite(place) => Err(format!("@require_role at {} cannot be read", at(place))),
+        Gate::Unreadable(reason) => Err(reason.clone()),
     }
 }
 
@@ -252,10 +253,9 @@ fn settle_overlaps(entries: &mut [Entry<'_>]) {
         let (later, websocket) = (later.legacy.clone(), later.websocket);
         let Ok(earlier) = &mut entries[first].row else { continue };
         earlier.websocket |= websocket;
-        if earlier.legacy != later {
-            earlier.legacy = None;
-            let other = at(&entries[second].route.place);
-            earlier.remarks.insert(0, format!("{other} can match the same request; Console decides"));
+        // A row that is left to Console already keeps its reason.
+        if earlier.legacy != later && earlier.legacy.is_ok() {
+            earlier.legacy = Err(format!("{} can match the same request", at(&entries[second].route.place)));
         }
         let reason = format!("the route of {place} can match the same request, and neither takes precedence");
         entries[second].row = Err(reason);

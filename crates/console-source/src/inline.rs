@@ -10,7 +10,7 @@ use super::value::Value;
 /// Attributes, keys and methods that hold somebody's legacy role.
 const ROLE_WORDS: [&str; 4] = ["role", "roles", "admin_roles", "primary_role"];
 /// Functions that are the legacy gate itself.
-const GATE_FUNCTIONS: [&str; 3] = ["require_role", "has_role", "primary_role"];
+const GATE_FUNCTIONS: [&str; 2] = ["has_role", "primary_role"];
 /// The longest text of a check, in characters.
 const MAX_TEXT: usize = 60;
 
@@ -23,7 +23,7 @@ pub(super) fn find(world: &World<'_>) -> Vec<InlineCheck> {
             let is_check = match node.kind() {
                 "function_definition" => {
                     let name = world.name_of(at).unwrap_or("");
-                    return !GATE_FUNCTIONS.contains(&name);
+                    return !GATE_FUNCTIONS.contains(&name) && !world.gates.iter().any(|gate| gate == name);
                 }
                 "comparison_operator" => compares_role(world, at),
                 "call" => node.child_by_field_name("function").is_some_and(|function| {

@@ -189,13 +189,17 @@ pub enum TroubleKind {
     Gate,
 }
 
-/// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart.
-pub fn read(folder: &str, files: &[PythonFile]) -> ConsoleSource {
+/// What the decorator is called in most applications that asks for a legacy role.
+pub const REQUIRE_ROLE: &str = "require_role";
+
+/// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart; `gates`
+/// are the names of the decorator that lets in whoever holds one of the roles that it is given.
+pub fn read(folder: &str, files: &[PythonFile], gates: &[String]) -> ConsoleSource {
     let parsed: Vec<Parsed<'_>> = files.iter().map(Parsed::new).collect();
     let mut source = ConsoleSource { files: files.len(), ..ConsoleSource::default() };
     source.troubles.extend(parsed.iter().filter_map(Parsed::trouble));
 
-    let world = World::new(folder, &parsed);
+    let world = World::new(folder, &parsed, gates);
     let mounts = Mounts::find(&world);
     source.troubles.extend(mounts.troubles(&world));
     let mut sites = Sites::find(&world);

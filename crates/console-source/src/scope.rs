@@ -60,11 +60,13 @@ impl<'t> Module<'t> {
 /// All files together.
 pub(super) struct World<'t> {
     pub(super) modules: Vec<Module<'t>>,
+    /// What the decorator is called that asks for a legacy role: `require_role`.
+    pub(super) gates: &'t [String],
     scopes: RefCell<HashMap<(usize, usize), Rc<Bindings<'t>>>>,
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(folder: &str, parsed: &'t [Parsed<'t>]) -> World<'t> {
+    pub(super) fn new(folder: &str, parsed: &'t [Parsed<'t>], gates: &'t [String]) -> World<'t> {
         let packages: HashSet<&str> =
             parsed.iter().filter_map(|parsed| parsed.file.path.strip_suffix("/__init__.py")).collect();
         let outside = words(folder).count();
@@ -83,7 +85,7 @@ impl<'t> World<'t> {
             let mutated = mutated(root, &parsed.file.text);
             Some(Module { parsed, root, name, optional_words, is_package, mutated })
         });
-        World { modules: modules.collect(), scopes: RefCell::default() }
+        World { modules: modules.collect(), gates, scopes: RefCell::default() }
     }
 
     pub(super) fn text(&self, at: At<'t>) -> &'t str {

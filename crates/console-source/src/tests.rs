@@ -7,12 +7,17 @@ use proptest::prelude::*;
 use super::*;
 
 fn read_files(files: &[(&str, &str)]) -> ConsoleSource {
+    read_gated(files, &[REQUIRE_ROLE])
+}
+
+fn read_gated(files: &[(&str, &str)], gates: &[&str]) -> ConsoleSource {
+    let gates: Vec<String> = gates.iter().map(ToString::to_string).collect();
     let file = |(path, text): &(&str, &str)| PythonFile {
         path: (*path).to_owned(),
         name: (*path).to_owned(),
         text: (*text).to_owned(),
     };
-    read("/srv/console", &files.iter().map(file).collect::<Vec<_>>())
+    read("/srv/console", &files.iter().map(file).collect::<Vec<_>>(), &gates)
 }
 
 /// `METHODS rule gate` of each route.

@@ -25,7 +25,8 @@ pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
 pub use row_count::{Counted, counted};
 pub use table::{
-    BodyField, BodyRule, Found, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped, V2Gate,
+    BodyField, BodyRule, Decided, Found, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, Unmapped,
+    V2Gate,
 };
 
 #[cfg(test)]

@@ -116,6 +116,7 @@ impl Disagreement {
 /// What the running mapping asks for and what everybody holds, as of one moment.
 pub struct Situation<'s> {
     pub catalog: &'s Catalog,
+    pub mapping: &'s Mapping,
     rows: HashMap<&'s str, &'s Row>,
     people: HashMap<(CallerKind, &'s str), &'s Person>,
 }
@@ -124,6 +125,7 @@ impl<'s> Situation<'s> {
     pub fn new(mapping: &'s Mapping, catalog: &'s Catalog, people: &'s [Person]) -> Situation<'s> {
         Situation {
             catalog,
+            mapping,
             rows: mapping.rows().iter().map(|row| (&*row.route, row)).collect(),
             people: people.iter().map(|person| ((person.kind, &*person.id), person)).collect(),
         }

@@ -44,6 +44,8 @@ fn gates(row: &EffectiveRow<'_>) -> String {
     }
     gates.extend(row.cohort.clone());
     gates.extend(row.undecided.map(|question| format!("undecided {question}")));
+    gates.extend(row.decided.map(|decided| format!("decided: {decided}")));
+    gates.extend(row.unreviewed.map(|reason| format!("left to Console, unreviewed: {reason}")));
     gates.extend(row.flags.iter().map(|flag| (*flag).to_owned()));
     gates.join("; ")
 }

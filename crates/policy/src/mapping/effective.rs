@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BodyField, BodyRule, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, V2Gate};
+use super::{BodyField, BodyRule, Decided, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::Lines;
 use crate::rbac::{LegacyRole, Requirement};
 
@@ -20,6 +20,10 @@ pub struct EffectiveRow<'m> {
     pub v2: Option<String>,
     pub when: Vec<String>,
     pub undecided: Option<&'m str>,
+    /// Who chose the V2 role, where the row was undecided.
+    pub decided: Option<&'m Decided>,
+    /// Why `import` left the row to Console, until somebody has reviewed it.
+    pub unreviewed: Option<&'m str>,
     /// For whom V2 comes first, where it is not for all.
     pub cohort: Option<String>,
     pub flags: Vec<&'static str>,
@@ -45,6 +49,8 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
         v2: None,
         when: Vec::new(),
         undecided: None,
+        decided: row.decided.as_ref(),
+        unreviewed: row.unreviewed.as_deref(),
         cohort: None,
         flags: flags(row),
     };

@@ -165,6 +165,8 @@ impl Reader {
             kind: body.kind,
             unauthenticated: body.unauthenticated,
             websocket: body.websocket,
+            decided: body.decided,
+            unreviewed: body.unreviewed,
             totp: body.totp,
             freshness: body.freshness,
             offset: span.start,

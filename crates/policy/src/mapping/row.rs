@@ -1,22 +1,23 @@
 //! One row of `routes.toml`: the inline table after the route.
 
+mod decided;
 mod when;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::legacy;
 use super::reader::Reader;
-use super::table::{Freshness, RowKind, Totp, Unauthenticated, V2Gate};
+use super::table::{Decided, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::Diagnostic;
 use crate::rbac::Requirement;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 18] = [
+const ROW_KEYS: [&str; 19] = [
     "legacy",
     "role",
     "permission",
@@ -30,6 +31,7 @@ const ROW_KEYS: [&str; 18] = [
     "machine",
     "machine_or_session",
     "upstream",
+    "unreviewed",
     "gone",
     "unauthenticated",
     "websocket",
@@ -41,7 +43,6 @@ const KIND_SWITCHES: [&str; 5] = ["public", "session", "machine", "upstream", "g
 /// The keys that only a gated row may have.
 const GATE_KEYS: [&str; 8] =
     ["legacy", "role", "permission", "undecided", "options", "decided", "when", "machine_or_session"];
-const DECIDED_KEYS: [&str; 4] = ["option", "by", "ref", "at"];
 
 /// What a row's inline table says.
 pub(super) struct RowBody {
@@ -49,6 +50,8 @@ pub(super) struct RowBody {
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
     pub totp: Option<Totp>,
+    pub decided: Option<Decided>,
+    pub unreviewed: Option<Arc<str>>,
     pub freshness: Option<Freshness>,
 }
 
@@ -71,6 +74,8 @@ pub(super) fn parse_row(
             .unwrap_or(Unauthenticated::Redirect),
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
+        decided: decided::read(reader, table, kind.as_ref(), &route),
+        unreviewed: unreviewed(reader, table, kind.as_ref()),
         freshness: freshness(reader, table, kind.as_ref()),
         kind: kind?,
     };
@@ -87,6 +92,15 @@ fn freshness(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -
         contradiction(reader, &value.span(), "`freshness` is only for a row that identifies the caller");
     }
     reader.word(value, "freshness", &Freshness::WORDS)
+}
+
+/// `upstream = true, unreviewed = "no @require_role"`: `import` has left the row to Console.
+fn unreviewed(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Option<Arc<str>> {
+    let value = table.get("unreviewed")?;
+    if kind.is_some_and(|kind| *kind != RowKind::Upstream) {
+        contradiction(reader, &value.span(), "`unreviewed` is only for a row with `upstream = true`");
+    }
+    reader.string(value, "unreviewed").map(Into::into)
 }
 
 fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
@@ -138,13 +152,7 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
         Some(value) => when::body_rules(reader, value)?,
         None => Vec::new(),
     };
-    if let Some(value) = table.get("decided") {
-        decided(reader, value);
-    }
-    let options = match table.get("options") {
-        Some(value) => options(reader, value)?,
-        None => BTreeMap::new(),
-    };
+    let options = decided::options(reader, table)?;
     let base = requirement(reader, table, route);
     let v2 = match (table.get("undecided"), base?) {
         (Some(question), None) => {
@@ -166,8 +174,8 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
             contradiction(reader, route, "a row with a `role` or `permission` cannot be `undecided`");
             return None;
         }
-        (None, Some(_)) if table.contains_key("options") => {
-            contradiction(reader, route, "`options` belong to an `undecided` row");
+        (None, Some(_)) if table.contains_key("options") && !table.contains_key("decided") => {
+            contradiction(reader, route, "`options` belong to a row that is `undecided` or `decided`");
             return None;
         }
         (None, Some(base)) => V2Gate::Requires { base, when },
@@ -205,38 +213,6 @@ fn requirement(
         (Some(_), Some(_)) => {
             contradiction(reader, place, "`role` and `permission` exclude each other");
             None
-        }
-    }
-}
-
-fn options(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeMap<String, String>> {
-    let table = reader.table(value, "options")?;
-    let mut options = BTreeMap::new();
-    for (letter, role) in table.iter() {
-        options.insert(letter.get_ref().to_string(), reader.string(role, "an option")?);
-    }
-    Some(options)
-}
-
-/// `decided = { option = "B", by = "operator", ref = "#1473" }`: who decided, for the reviewer.
-fn decided(reader: &mut Reader, value: &Spanned<DeValue<'_>>) {
-    let Some(table) = reader.table(value, "decided") else { return };
-    reader.no_unknown_keys(table, &DECIDED_KEYS, "`decided`");
-    for key in ["option", "by"] {
-        match table.get(key) {
-            Some(text) => {
-                reader.string(text, key);
-            }
-            None => reader.report(Diagnostic::new(
-                "missing-key",
-                value.span(),
-                format!("`decided` must name its `{key}`"),
-            )),
-        }
-    }
-    for key in ["ref", "at"] {
-        if let Some(text) = table.get(key) {
-            reader.string(text, key);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A [`Mapping`] exists only if the whole file was sound: its fields are private and only the parser makes one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::MappingSha256;
@@ -143,6 +144,45 @@ impl Freshness {
         [("push", Freshness::Push), ("strict", Freshness::Strict)];
 }
 
+/// `decided = { option = "B", by = "operator", ref = "#1473" }`: an operator's choice of a row's V2 role (I-6).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Decided {
+    /// One of the row's options, or [`Decided::CUSTOM`].
+    pub option: String,
+    pub by: String,
+    /// Where the decision is recorded.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+impl Decided {
+    /// The word for a choice that is none of the options.
+    pub const CUSTOM: &str = "custom";
+}
+
+impl fmt::Display for Decided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Decided { option, by, reference, reason, at } = self;
+        match option.as_str() {
+            Decided::CUSTOM => f.write_str("custom")?,
+            option => write!(f, "option {option}")?,
+        }
+        write!(f, " by {by}")?;
+        if let Some(at) = at {
+            write!(f, " on {at}")?;
+        }
+        write!(f, " ({reference})")?;
+        match reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -157,6 +197,10 @@ pub struct Row {
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
     pub totp: Option<Totp>,
+    /// Who chose the V2 role of a row that was undecided.
+    pub decided: Option<Decided>,
+    /// Why `import` left the row to Console; nobody has reviewed it yet.
+    pub unreviewed: Option<Arc<str>>,
     /// The row's own, or its blueprint's; `None` leaves it to the settings.
     pub freshness: Option<Freshness>,
     /// Byte offset of the row in the file, for reports.
@@ -251,6 +295,12 @@ impl Mapping {
             _ => None,
         });
         of_rows.chain(&self.declared_roles).flatten().collect()
+    }
+
+    /// How many rows accept a legacy role: of two roles, the one that fewer rows accept brings less.
+    pub fn rows_that_accept(&self, role: &LegacyRole) -> usize {
+        let accepts = |row: &&Row| matches!(&row.kind, RowKind::Gated { legacy: Some(legacy), .. } if legacy.contains(role));
+        self.rows.iter().filter(accepts).count()
     }
 
     /// The rollout of each cluster.

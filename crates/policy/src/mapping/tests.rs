@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 45] = [
+const MISTAKES: [(&str, &str); 54] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -64,7 +64,10 @@ const MISTAKES: [(&str, &str); 45] = [
         "R.\"GET /x\" = { legacy = [\"ops\"], role = \"r\", undecided = \"A-1\" }",
         "cannot be `undecided` [contradiction]",
     ),
-    ("R.\"GET /x\" = { role = \"r\", options = { A = \"r\" } }", "`options` belong to an `undecided` row"),
+    (
+        "R.\"GET /x\" = { role = \"r\", options = { A = \"r\" } }",
+        "`options` belong to a row that is `undecided` or `decided`",
+    ),
     ("R.\"GET /x\" = { role = \"r\", rolle = \"q\" }", "`rolle` is not a key of a row [unknown-key]"),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"t\", equals = \"a\", role = \"q\" }] }",
@@ -105,8 +108,44 @@ const MISTAKES: [(&str, &str); 45] = [
         "a body rule needs a `role` or a `permission`",
     ),
     (
-        "R.\"GET /x\" = { role = \"r\", decided = { by = \"me\" } }",
+        "R.\"GET /x\" = { role = \"r\", decided = { by = \"me\", ref = \"#1\" } }",
         "`decided` must name its `option` [missing-key]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", options = { A = \"r\" }, decided = { option = \"A\", ref = \"#1\" } }",
+        "`decided` must name its `by` [missing-key]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", options = { A = \"r\" }, decided = { option = \"A\", by = \"me\" } }",
+        "`decided` must name its `ref` [missing-key]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", options = { A = \"r\", B = \"q\" }, decided = { option = \"C\", by = \"me\", ref = \"#1\" } }",
+        "`C` is none of the row's options: A, B [unknown-option]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", decided = { option = \"A\", by = \"me\", ref = \"#1\" } }",
+        "`decided` names the option `A`, and the row has no `options` [unknown-option]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", options = { A = \"r\", B = \"q\" }, decided = { option = \"B\", by = \"me\", ref = \"#1\" } }",
+        "the option `B` is `q`, but the row requires the role r [decided-otherwise]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", decided = { option = \"custom\", by = \"me\", ref = \"#1\" } }",
+        "a `custom` decision must name its `reason` [missing-key]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", options = { custom = \"r\" }, decided = { option = \"custom\", reason = \"y\", by = \"me\", ref = \"#1\" } }",
+        "`custom` is the word for what is none of the options [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { legacy = [\"ops\"], undecided = \"A-1\", decided = { option = \"custom\", reason = \"y\", by = \"me\", ref = \"#1\" } }",
+        "an `undecided` row cannot be `decided` [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { public = true, unreviewed = \"y\" }",
+        "`unreviewed` is only for a row with `upstream = true`",
     ),
     (
         "R.\"GET /x\" = { role = \"r\", freshness = \"pushed\" }",
@@ -178,6 +217,37 @@ fn rows_take_any_legacy_role_or_those_that_are_declared() {
     let declared = "legacy_roles = [\"管理者\", \"viewer\", \"Billing:Read\"]";
     let bound = parse(&format!("{declared}\n{row}")).unwrap();
     assert_eq!(words(&bound), ["Billing:Read", "viewer", "管理者"]);
+}
+
+/// `decided` holds exactly if the row requires what the option says, or the choice is `custom` with a reason.
+#[test]
+fn a_decision_is_one_of_the_options_or_says_why_not() {
+    let options = [("A", "r"), ("B", "q")];
+    for required in ["role = \"r\"", "role = \"q\"", "permission = \"q\"", "role = \"s\""] {
+        for option in ["A", "B", "C", "custom"] {
+            for reason in ["", ", reason = \"because\""] {
+                let row = format!(
+                    "R.\"GET /x\" = {{ {required}, options = {{ A = \"r\", B = \"q\" }}, \
+                     decided = {{ option = \"{option}\", by = \"anna\", ref = \"#7\"{reason} }} }}"
+                );
+                let name = required.split('"').nth(1).unwrap();
+                let is_option = options.contains(&(option, name));
+                let is_sound = is_option || (option == "custom" && !reason.is_empty());
+                let parsed = parse(&row);
+                assert_eq!(parsed.is_ok(), is_sound, "{row}: {parsed:?}");
+                if let Ok(mapping) = parsed {
+                    let told = mapping.effective()[0].decided.unwrap().to_string();
+                    let beginning = if is_option {
+                        format!("option {option} by anna (#7)")
+                    } else {
+                        "custom by anna (#7)".into()
+                    };
+                    let end = if reason.is_empty() { "" } else { ": because" };
+                    assert_eq!(told, format!("{beginning}{end}"));
+                }
+            }
+        }
+    }
 }
 
 /// The row's own word, else its blueprint's, else nothing: then the settings decide.

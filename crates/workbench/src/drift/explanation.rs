@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use policy::decision::{Direction, Reason};
 use policy::identity::NOT_ENROLLED;
-use policy::mapping::{BodyField, BodyRule, Row, RowKind, V2Gate};
+use policy::mapping::{BodyField, BodyRule, Mapping, Row, RowKind, V2Gate};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, Person};
 use policy::rbac::{LegacyRole, Requirement};
@@ -53,7 +53,8 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
     let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when }, .. } = &row.kind else {
         return nothing("no change needed: the two gates no longer both decide this row".into());
     };
-    let case = Case { row, person, legacy: legacy.as_ref(), catalog: situation.catalog };
+    let case =
+        Case { row, person, legacy: legacy.as_ref(), mapping: situation.mapping, catalog: situation.catalog };
     let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();
     let legacy = case.legacy();
     // No grant helps against a body that nobody can read, as long as the row looks at bodies.
@@ -81,6 +82,7 @@ struct Case<'c> {
     row: &'c Row,
     person: &'c Person,
     legacy: Option<&'c BTreeSet<LegacyRole>>,
+    mapping: &'c Mapping,
     catalog: &'c Catalog,
 }
 
@@ -219,11 +221,10 @@ impl Case<'_> {
             .collect();
         let mut changes = Vec::new();
         // The narrowest of those that the row takes.
-        if let Some(role) = self.legacy.and_then(BTreeSet::last) {
-            changes.push(format!(
-                "if {id} should have access already today: give {id} the legacy role {}",
-                role.as_str()
-            ));
+        let accepted = self.legacy.into_iter().flatten();
+        if let Some(role) = accepted.min_by_key(|role| self.mapping.rows_that_accept(role)) {
+            changes
+                .push(format!("if {id} should have access already today: give {id} the legacy role {role}"));
         }
         changes.push(format!("if {id} should have access with V2: sign it off, no other change is needed"));
         changes.push(format!("if {id} should not have access: remove {id} from {}", leading.join(" and ")));

@@ -165,17 +165,11 @@ impl<'a> CallerQuestion<'a> {
 
     /// The legacy roles that the row accepts, those that the fewest rows accept first.
     fn accepted(&self) -> Vec<&'a LegacyRole> {
-        let legacy_of = |row: &'a Row| match &row.kind {
-            RowKind::Gated { legacy, .. } => legacy.as_ref(),
-            _ => None,
+        let Some(Row { kind: RowKind::Gated { legacy: Some(legacy), .. }, .. }) = self.target.row() else {
+            return Vec::new();
         };
-        let accepting = |role: &&LegacyRole| {
-            let all = self.facts.mapping.rows().iter().filter_map(legacy_of);
-            all.filter(|roles| roles.contains(*role)).count()
-        };
-        let row = self.target.row().and_then(legacy_of);
-        let mut roles: Vec<&LegacyRole> = row.into_iter().flatten().collect();
-        roles.sort_by_cached_key(accepting);
+        let mut roles: Vec<&LegacyRole> = legacy.iter().collect();
+        roles.sort_by_cached_key(|role| self.facts.mapping.rows_that_accept(role));
         roles
     }
 

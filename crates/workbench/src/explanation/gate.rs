@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use policy::decision::{GateInForce, WhyLegacy, gate_in_force, takes_presented};
-use policy::mapping::{ClusterMode, Rollout, Row, RowKind, V2Gate};
+use policy::mapping::{ClusterMode, Decided, Rollout, Row, RowKind, V2Gate};
 use policy::rbac::Requirement;
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ pub struct GateReport {
     /// What some bodies ask for besides.
     pub when: Vec<RuleReport>,
     pub undecided: Option<Undecided>,
+    /// Who chose what V2 asks for, where that was undecided.
+    pub decided: Option<Decided>,
     /// Whether an enrolled machine token may come in the place of a session.
     pub takes_machines: bool,
     /// Whether a machine's credential that the gate does not know is left to Console, as while the legacy gate decides.
@@ -133,6 +135,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         v2,
         when,
         undecided,
+        decided: row.decided.clone(),
         takes_machines: *machine,
         takes_unknown_machines: takes_presented(&row.kind, rollout, facts.control),
     })

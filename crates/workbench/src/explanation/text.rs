@@ -137,6 +137,9 @@ impl Page {
                 self.line("option", &format!("{option}: {role}"));
             }
         }
+        if let Some(decided) = &gate.decided {
+            self.line("decided", &decided.to_string());
+        }
         match &gate.legacy {
             Some(roles) => self.line("legacy", &roles.join(" or ")),
             None => self.line("legacy", "none: the legacy gate denies everyone"),

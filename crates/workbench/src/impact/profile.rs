@@ -22,6 +22,8 @@ pub enum ProfileKind {
     LegacyRole,
     /// Somebody who is in one group and holds no legacy role.
     Group,
+    /// An admin who holds nothing: there only where nobody else is, so that what opens or closes to any admin is seen.
+    NoRole,
 }
 
 /// Callers who hold the same, so that the gate answers them alike.
@@ -97,7 +99,12 @@ impl Population {
             let groups = [group.clone()].into();
             profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, false, catalog)
         });
-        let profiles: Vec<Profile> = real.chain(of_roles).chain(of_groups).collect();
+        let mut profiles: Vec<Profile> = real.chain(of_roles).chain(of_groups).collect();
+        if profiles.iter().all(|profile| profile.kind == ProfileKind::Machine) {
+            let members = vec![Arc::from("an admin without a role")];
+            let none = Names::new();
+            profiles.push(profile(ProfileKind::NoRole, members, BTreeSet::new(), none, false, catalog));
+        }
         Population { absent: FixedBitSet::with_capacity(profiles.len()), profiles }
     }
 

@@ -217,13 +217,13 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
     assert!(text.starts_with("2 admins, 14 routes: "), "{text}");
     let expected = "
 GET /deep                                                         routes.toml:25
-  legacy role superadmin or ops -> role r1
+  legacy role ops or superadmin -> role r1
   + group g1
       g1 -> r1
-  - legacy role superadmin, in no group
-      had: legacy role superadmin
   - legacy role ops, in g0
       had: legacy role ops
+  - legacy role superadmin, in no group
+      had: legacy role superadmin
 ";
     assert!(text.contains(expected), "{text}");
     assert!(text.contains("  + 2 admins: anna, bert\n      g1 -> r1 -> r0\n"), "{text}");
@@ -278,11 +278,23 @@ what no row covers                                                 routes.toml:2
     let beginning = "what no row covers closes: admins get 403, everyone else is redirected to log in\n";
     assert!(text.starts_with(beginning), "{text}");
     assert!(text.contains("\n  - callers who are not logged in\n"), "{text}");
-    assert!(text.contains("\n  - legacy role ops, in no group\n"), "{text}");
+    assert!(text.contains("\n  - group g1\n"), "{text}");
 
     // Where every path and method has a row, nothing is left that it could open.
     let covered = |file: &str| file.replace("GET /x", "* /*");
     assert!(text_of(&covered(UNMAPPED), &covered(&forward)).1);
+}
+
+/// Where a table names no role and there is nobody yet, somebody is imagined all the same.
+#[test]
+fn what_closes_to_any_admin_is_told_without_admins_roles_and_groups() {
+    let catalog = Catalog::default();
+    let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { gone = true }");
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    assert!(!impact.is_neutral());
+    let text = ImpactText::new(&impact, "new").to_string();
+    assert!(text.contains("\n  - an admin without a role\n"), "{text}");
 }
 
 /// A row that is removed, or a method that it does not name any more, opens where Console alone decides.
@@ -387,8 +399,7 @@ fn a_row_that_takes_websockets_is_told() {
     let section = "
   for WebSocket handshakes
   no WebSocket -> any admin who is logged in
-  + legacy role superadmin, in no group
-";
+  + group ";
     assert!(text.contains(section), "{text}");
 }
 

@@ -207,6 +207,7 @@ fn who(profile: &Profile) -> String {
         ProfileKind::LegacyRole if profile.groups.is_empty() => format!("legacy role {name}, in no group"),
         ProfileKind::LegacyRole => format!("legacy role {name}, in {}", joined(profile.groups.iter())),
         ProfileKind::Group => format!("group {name}"),
+        ProfileKind::NoRole => name.to_string(),
         ProfileKind::Admin => members("admin", profile),
         ProfileKind::Machine => members("machine", profile),
     }

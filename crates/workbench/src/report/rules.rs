@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 45] = [
+pub const CHECK: [Rule; 48] = [
     // The text.
     error(
         "syntax",
@@ -134,6 +134,16 @@ pub const CHECK: [Rule; 45] = [
         "a text that cannot be a legacy role",
         "write one word, as `@require_role` has it",
     ),
+    error(
+        "unknown-option",
+        "a decision names an option that the row does not have",
+        "name one of the row's `options`, or write `option = \"custom\"` with a `reason`",
+    ),
+    error(
+        "decided-otherwise",
+        "a row requires something else than the option that was decided for",
+        "require what the option says, or write `option = \"custom\"` with a `reason`",
+    ),
     error("repeated-role", "a legacy gate lists a role twice", "list each role once"),
     error(
         "bad-pointer",
@@ -186,6 +196,11 @@ pub const CHECK: [Rule; 45] = [
         "role-without-group",
         "a role that rows require and no group has",
         "give the role to a group before V2 decides",
+    ),
+    warning(
+        "unreviewed-row",
+        "a row that `import` left to Console and nobody has reviewed",
+        "give the row its gate, or remove `unreviewed` if Console is to decide",
     ),
     warning(
         "unheld-legacy-role",

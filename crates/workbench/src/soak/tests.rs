@@ -228,7 +228,7 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
         (
             "only one of three who hold ops was seen",
             Known { uses: vec![uses("GET /a", Some("ben"), 100)], ..ready() },
-            &["0 of 1 admins with the legacy role superadmin", "1 of 2 admins with the legacy role ops"],
+            &["1 of 2 admins with the legacy role ops", "0 of 1 admins with the legacy role superadmin"],
         ),
         (
             "the kill-switch is off",
@@ -381,8 +381,8 @@ S1  shadow: not ready
     days in shadow              7 of 7       since 2026-03-22 12:00Z
     hours without drift         2 of 48      since 2026-03-29 10:00Z
     requests                  100 of 100
-    admins: superadmin          1 of 1
     admins: ops                 2 of 2
+    admins: superadmin          1 of 1
     disagreements: 2 unexplained, 1 signed off
     1 row(s) are undecided: the legacy gate decides them
     missing: 2 of 48 hours without unexplained drift, until 2026-03-31 10:00Z

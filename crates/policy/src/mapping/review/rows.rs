@@ -12,6 +12,7 @@ use crate::rbac::catalog::Catalog;
 pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -> Vec<Diagnostic> {
     let mut remarks = Vec::new();
     remarks.extend(row.totp.map(|totp| totp_marker(row, totp)));
+    remarks.extend(row.unreviewed.as_deref().map(|reason| unreviewed(row, reason)));
     let RowKind::Gated { legacy, v2, .. } = &row.kind else { return remarks };
     match v2 {
         V2Gate::Undecided { question, options } => remarks.push(undecided(row, question, options, catalog)),
@@ -47,6 +48,13 @@ fn undecided(
         format!("`{}` is undecided ({question}): the legacy gate decides", row.route),
     )
     .suggest(format!("have an operator choose{choices}, then write `role` and `decided`"))
+}
+
+/// What `import` could not turn into a gate.
+fn unreviewed(row: &Row, reason: &str) -> Diagnostic {
+    Diagnostic::new("unreviewed-row", place(row), format!("`{}` is left to Console: {reason}", row.route)).suggest(
+        "write `legacy`, `public`, `session` or `machine`; where Console is to decide, remove `unreviewed`",
+    )
 }
 
 /// I-3 and I-8: the chain stays in Console, behind the role.
