@@ -14,6 +14,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deploy" / "flask"))
 
 import django  # noqa: E402
+from asgiref.sync import iscoroutinefunction  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 if not settings.configured:
@@ -109,7 +110,23 @@ class OnMethod(View):
         return said(request)
 
 
+class InAsyncClass(View):
+    async def get(self, request: Any) -> Any:
+        await asyncio.sleep(0)
+        return said(request)
+
+
+def passing_on(view: Any) -> Any:
+    """A check that is not `async def` and hands on what the view returns to await, as `functools.wraps` marks it."""
+    @functools.wraps(view)
+    def guarded(request: Any) -> Any:
+        return view(request)
+    return guarded
+
+
 urlpatterns = [
+    path("async-class", require_role("clerk")(InAsyncClass.as_view())),
+    path("passed-on", defer(passing_on)(InAsyncClass.as_view())),
     path("orders/<int:number>/", order),
     path("shop/", include([path("orders/<slug:word>", order), path("by/<str:word>", order)])),
     re_path(r"^regex/(?P<word>\w+)$", order),
@@ -167,7 +184,7 @@ class Cases(unittest.TestCase):
 
 class StepsBack(Cases):
     ROUTES = {"/orders/7/": "GET /orders/<int:number>/", "/async": "GET /async", "/dispatch": "* /dispatch",
-              "/method": "* /method", "/called": "GET /called", "/shop/by/x": "GET /shop/by/<word>"}
+              "/method": "* /method", "/called": "GET /called", "/async-class": "GET /async-class", "/shop/by/x": "GET /shop/by/<word>"}
 
     def test_under_wsgi_and_asgi(self) -> None:
         for target, route in self.ROUTES.items():
@@ -193,7 +210,8 @@ class StepsBack(Cases):
         with override_settings(CONSOLE_GATE={**CONFIGURED, "SCRIPT_NAME": "/console"}):
             self.assertEqual(self.ask_async("/console/orders/7/", sent, root_path="/console")[0], 200)
             self.assertEqual(self.ask_async("/orders/7/", headers())[0], 403)
-        self.assertEqual(self.ask_async("/console/orders/7/", sent, root_path="/console")[0], 403)
+        for wrong in (sent, headers("/console/orders/7/")):
+            self.assertEqual(self.ask_async("/console/orders/7/", wrong, root_path="/console")[0], 403)
 
     def test_a_machine(self) -> None:
         with override_settings(CONSOLE_GATE={**CONFIGURED, "LOAD_MACHINE": lambda subject: f"machine {subject}"}):
@@ -244,6 +262,17 @@ class DoesNotStepBack(Cases):
                 self.assertEqual(self.ask(sent=headers(route="* /orders/<int:number>/"))[0], 403)
                 self.assertEqual(self.ask(sent=headers(route="* /method"))[0], 403)
 
+    def test_where_a_middleware_chooses_other_urls(self) -> None:
+        def choose(get_response: Any) -> Any:
+            def run(request: Any) -> Any:
+                request.urlconf = (path("orders/<int:number>/", order),)
+                return get_response(request)
+            return run
+        with mock.patch(f"{__name__}.CHOOSE", choose, create=True), override_settings(
+                MIDDLEWARE=["console_gate.django.ConsoleGateMiddleware", f"{__name__}.CHOOSE"]):
+            self.assertEqual(self.ask(sent=headers())[0], 403)
+            self.assertEqual(self.ask(sent={"X-Own-Role": "1"})[0], 200)
+
     def test_without_the_middleware_and_outside_of_requests(self) -> None:
         with override_settings(MIDDLEWARE=[]):
             self.assertEqual(self.ask(sent=headers())[0], 403)
@@ -260,6 +289,9 @@ class Modes(Cases):
                 self.assertEqual(report.call_args.args[0].check, "order")
                 self.assertEqual(ask(sent={**headers(), "X-Own-Role": "1"}), (200, b'{"admin": null, "machine": null}'))
                 self.assertEqual(report.call_count, 1)
+                self.assertEqual(ask("/passed-on", headers("/passed-on", "GET /passed-on"))[0], 200)
+                self.assertEqual(ask("/async-class", {**headers("/async-class", "GET /async-class"), "X-Own-Role": "1"})[0], 200)
+                self.assertEqual(report.call_count, 1)
 
     def test_trust(self) -> None:
         with override_settings(CONSOLE_GATE={**CONFIGURED, "MODE": "trust"}):
@@ -273,6 +305,12 @@ class Settings(Cases):
         for configured in ({}, {"KEYS": CONFIGURED["KEYS"]}, {"AUDIENCE": "console"}, {**CONFIGURED, "MODE": "on"}):
             with self.subTest(configured), override_settings(CONSOLE_GATE=configured), self.assertRaises(ConfigurationError):
                 ConsoleGateMiddleware(lambda _request: None)
+
+    def test_it_is_async_where_the_handler_is(self) -> None:
+        async def get_response(_request: Any) -> Any:
+            return None
+        self.assertTrue(iscoroutinefunction(ConsoleGateMiddleware(get_response)))
+        self.assertFalse(iscoroutinefunction(ConsoleGateMiddleware(lambda _request: None)))
 
     def test_the_environment(self) -> None:
         with override_settings(CONSOLE_GATE={"LOAD_ADMIN": load_admin}), mock.patch.dict("os.environ", SIGNER.environment()):
