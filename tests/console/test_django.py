@@ -117,10 +117,12 @@ class InAsyncClass(View):
 
 
 def passing_on(view: Any) -> Any:
-    """A check that is not `async def` and hands on what the view returns to await, as `functools.wraps` marks it."""
+    """A check that is not `async def` itself and returns what is to be awaited; `functools.wraps` marks it."""
     @functools.wraps(view)
     def guarded(request: Any) -> Any:
-        return view(request)
+        async def check() -> Any:
+            return await view(request)
+        return check()
     return guarded
 
 

@@ -63,8 +63,8 @@ def current_staff() -> sqlite3.Row | None:
     return find_staff(session["staff_id"]) if "staff_id" in session else None
 
 
-def needs(*roles: str) -> Callable[[View], View]:
-    """`@needs("boss", "clerk")`: one of these, in the column `role`. `g.admin` is the person."""
+def require_role(*roles: str) -> Callable[[View], View]:
+    """`@require_role("boss", "clerk")`: one of these, in the column `role`. `g.admin` is the person."""
     def decorate(view: View) -> View:
         @functools.wraps(view)
         def guarded(**values: Any) -> Any:
@@ -81,10 +81,10 @@ def needs(*roles: str) -> Callable[[View], View]:
 
 
 if USE_GATE:
-    # console-gate is in front: where it has decided by its V2 roles, `needs` does not decide a second time.
+    # console-gate is in front: where it has decided by its V2 roles, `require_role` does not decide a second time.
     from console_gate.flask import ConsoleGate, defer
 
-    needs = defer(needs)
+    require_role = defer(require_role)
 
 
 # --- logging in ---
@@ -137,20 +137,20 @@ pages = Blueprint("pages", __name__)
 
 
 @pages.get("/")
-@needs("boss", "clerk", "guest")
+@require_role("boss", "clerk", "guest")
 def week() -> Any:
     return render_template("week.html", person=g.admin, shifts=every("SELECT * FROM shifts ORDER BY day, id"))
 
 
 @pages.get("/shifts/<int:shift_id>")
-@needs("boss", "clerk", "guest")
+@require_role("boss", "clerk", "guest")
 def shift(shift_id: int) -> Any:
     found = one("SELECT * FROM shifts WHERE id = ?", shift_id)
     return dict(found) if found is not None else abort(404)
 
 
 @pages.post("/shifts")
-@needs("boss", "clerk")
+@require_role("boss", "clerk")
 def add_shift() -> Any:
     day = request.form.get("day", "")
     if len(day) != 10:
@@ -160,7 +160,7 @@ def add_shift() -> Any:
 
 
 @pages.route("/shifts/<int:shift_id>", methods=["PUT"])
-@needs("boss", "clerk")
+@require_role("boss", "clerk")
 def change_shift(shift_id: int) -> Any:
     changes = request.get_json(silent=True) or {}
     write("UPDATE shifts SET note = ? WHERE id = ?", str(changes.get("note", "")), shift_id)
@@ -168,21 +168,21 @@ def change_shift(shift_id: int) -> Any:
 
 
 @pages.route("/shifts/<int:shift_id>", methods=["DELETE"])
-@needs("boss")
+@require_role("boss")
 def delete_shift(shift_id: int) -> Any:
     write("DELETE FROM shifts WHERE id = ?", shift_id)
     return "", 204
 
 
 @pages.get("/plants/<path:name>")
-@needs("boss", "clerk", "guest")
+@require_role("boss", "clerk", "guest")
 def plant(name: str) -> Any:
     found = one("SELECT * FROM plants WHERE name = ?", name)
     return dict(found) if found is not None else abort(404)
 
 
 @pages.route("/plants/<path:name>", methods=["PATCH"])
-@needs("boss", "clerk")
+@require_role("boss", "clerk")
 def count_plant(name: str) -> Any:
     changes = request.get_json(silent=True) or {}
     write("UPDATE plants SET stock = ? WHERE name = ?", int(changes.get("stock", 0)), name)
@@ -190,19 +190,19 @@ def count_plant(name: str) -> Any:
 
 
 @pages.get("/wages")
-@needs("boss")
+@require_role("boss")
 def wages() -> Any:
     return {"wages": [dict(row) for row in every("SELECT name, wage_cents FROM staff ORDER BY name")]}
 
 
 @pages.get("/staff")
-@needs("boss")
+@require_role("boss")
 def staff() -> Any:
     return {"staff": [dict(row) for row in every("SELECT id, name, role, left_on FROM staff ORDER BY id")]}
 
 
 @pages.post("/staff/<int:staff_id>/role")
-@needs("boss")
+@require_role("boss")
 def change_role(staff_id: int) -> Any:
     role = request.form.get("role", "")
     if role not in ("boss", "clerk", "guest"):
@@ -212,14 +212,14 @@ def change_role(staff_id: int) -> Any:
 
 
 @pages.post("/staff/<int:staff_id>/leave")
-@needs("boss")
+@require_role("boss")
 def leave(staff_id: int) -> Any:
     write("UPDATE staff SET left_on = coalesce(left_on, date('now')) WHERE id = ?", staff_id)
     return {"id": staff_id}
 
 
 @pages.get("/api/week.csv")
-@needs("boss", "clerk")
+@require_role("boss", "clerk")
 def export() -> Any:
     rows = "".join(f"{row['day']},{row['note']}\n" for row in every("SELECT day, note FROM shifts ORDER BY day, id"))
     return Response("day,note\n" + rows, mimetype="text/csv")
