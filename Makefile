@@ -16,12 +16,13 @@ demo:
 	$(CARGO) build --locked
 	@target/debug/console-gate demo
 
-## Every test: pure, both databases, the real binary before a real Flask Console, the WSGI middleware
+## Every test: pure, both databases, the real binary before a real Flask Console, Console's side in Python
 test:
 	@tests/setup.sh test
 	@rm -f $(SKIPPED)
 	$(CARGO) test --locked
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
 	$(CARGO) build --locked --example route_table
 	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
 	@! [ -s $(SKIPPED) ] || { echo; echo "These tests could show nothing here:"; cat $(SKIPPED); }

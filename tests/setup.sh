@@ -58,5 +58,18 @@ if [ "${1:-build}" = test ]; then
         python3 -m venv .venv
         .venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted"
         cp "$wanted" .venv/installed.txt
+        rm -f .venv/package.txt
+    fi
+    # The wheel of Console's side, made anew when its source has changed.
+    package=$(cat deploy/flask/pyproject.toml deploy/flask/*.py deploy/flask/console_gate/*.py | cksum)
+    if [ "$package" != "$(cat .venv/package.txt 2>/dev/null)" ]; then
+        rm -rf .venv/wheel && mkdir .venv/wheel
+        # A copy, because setuptools writes beside what it builds.
+        cp -R deploy/flask .venv/wheel/source
+        .venv/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index \
+            --wheel-dir .venv/wheel .venv/wheel/source
+        .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall \
+            .venv/wheel/console_gate-*.whl
+        echo "$package" >.venv/package.txt
     fi
 fi

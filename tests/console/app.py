@@ -14,7 +14,7 @@ Environment, read once at start:
     CONSOLE_SECRET_KEY            Flask's SECRET_KEY
     CONSOLE_SECRET_KEY_FALLBACKS  older keys, newest first, parted by commas
     CONSOLE_REQUEST_LOG           a line for each request: `method path endpoint request_id`
-    CONSOLE_GATE_KEYS, ...        the gate's assertion is demanded (deploy/flask/console_gate_middleware.py)
+    CONSOLE_GATE_KEYS, ...        the gate's assertion is demanded (deploy/flask/console_gate/wsgi.py)
 
 In the request log, `endpoint` stands alone when the view ran, is `!endpoint` when a decorator stopped the
 request before the view, and `-` when no view was found; what the middleware refused leaves no line.
@@ -344,7 +344,7 @@ add_routes(Path(os.environ.get("CONSOLE_ROUTES") or HERE.parent / "data" / "cons
 gated: Callable[..., Any] = app.wsgi_app
 if any(os.environ.get(name) for name in ("CONSOLE_GATE_KEYS", "CONSOLE_GATE_KEYS_FILE", "CONSOLE_GATE_JWKS")):
     sys.path.insert(0, str(HERE.parent.parent / "deploy" / "flask"))
-    from console_gate_middleware import ConsoleGateMiddleware
+    from console_gate.wsgi import ConsoleGateMiddleware
 
     gated = ConsoleGateMiddleware.from_environment(app.wsgi_app)
 

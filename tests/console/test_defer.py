@@ -153,6 +153,15 @@ class StepsBack(Cases):
         answer = app.test_client().get("/both", headers=headers(path="/both", route="GET /both"))
         self.assertEqual(self.assert_view_ran(answer), {"asked": None})
 
+    def test_stacked_decorators_of_a_team_that_does_not_know_functools_wraps(self) -> None:
+        def refuse(_view: Any) -> Any:
+            return lambda: ({"own": "refused"}, 403)
+        app = make_app()
+        app.add_url_rule("/both", "both", defer(refuse)(defer(refuse)(said)))
+        client = app.test_client()
+        self.assert_view_ran(client.get("/both", headers=headers(path="/both", route="GET /both")))
+        self.assert_own_check(client.get("/both"))
+
     def test_decorators_that_are_not_deferred_run_and_find_the_admin(self) -> None:
         app = make_app()
         app.view_functions.clear()
@@ -372,8 +381,8 @@ class DoesNotStepBack(Cases):
         none = encode(json.dumps({"alg": "none", "typ": "JWT", "kid": "tests"}).encode())
         none_in_name = f"{none}.{payload}"
         signed_none = f"{none_in_name}.{encode(hmac.digest(SIGNER.secret, none_in_name.encode(), 'sha256'))}"
-        other_id = Signer(key_id="other").headers("GET", "/orders/7", route=ROUTE)["X-Console-Gate-Assertion"]
-        other_key = Signer(secret=b"x" * 32).sign(SIGNER.claims("GET", "/orders/7", route=ROUTE, request_id=good["X-Request-Id"]))
+        claims = SIGNER.claims("GET", "/orders/7", route=ROUTE, request_id=good["X-Request-Id"])
+        other_id, other_key = Signer(key_id="other").sign(claims), Signer(secret=b"x" * 32).sign(claims)
         for name, forged in {
             "alg none": f"{none}.{payload}.", "alg none with a signature": signed_none, "another key": other_key,
             "unknown key id": other_id, "empty": "", "cut": token[:-2], "twice, joined": f"{token},{token}",
@@ -561,6 +570,7 @@ class Modes(Cases):
         sent = headers(path="/stack", route="GET /stack")
         self.assert_own_check(app.test_client().get("/stack", headers=sent))
         self.assertEqual(len(reported), 1)
+        self.assertIsNone(deferral._under_way.get())
         self.assert_view_ran(app.test_client().get("/stack", headers={**sent, "X-Inner-Role": "1"}))
         self.assertEqual(len(reported), 1)
 
@@ -678,6 +688,8 @@ class Sets(Cases):
             ConsoleGate(app, load_admin=load_admin, mode=mode, environment=SIGNER.environment())
             self.assertEqual(app.test_client().get("/page", headers=sent).status_code == 200, ok)
             self.assert_own_check(app.test_client().get("/page", headers={**sent, "X-Request-Id": "x"}))
+            unknown = headers(path="/page", route="GET /page", subject="admin-3")
+            self.assert_own_check(app.test_client().get("/page", headers=unknown))
 
 
 class Settings(Cases):
@@ -801,18 +813,34 @@ class Drift(Cases):
     def test_a_gate_that_does_not_answer_costs_no_request_its_answer(self) -> None:
         blocked, release = threading.Event(), threading.Event()
 
-        def hang(*_arguments: Any, **_options: Any) -> Any:
+        def hang(_batch: Any) -> Any:
             blocked.set()
             release.wait(10)
-            raise OSError("no route to host")
         self.addCleanup(release.set)
-        with mock.patch("urllib.request.urlopen", hang), mock.patch.object(drift, "QUEUE", 3):
+        with mock.patch.object(drift, "QUEUE", 3):
             reporter = drift.Reporter("http://gate.internal/drift")
+            reporter.send = hang  # type: ignore[method-assign]
             reporter.report(self.DISAGREEMENT)
             self.assertTrue(blocked.wait(10))
             for _ in range(10):
                 reporter.report(self.DISAGREEMENT)
             self.assertEqual(reporter.dropped, 7)
+
+    def test_a_batch_that_is_lost_is_counted_and_the_next_one_sent(self) -> None:
+        reporter, sent, asked = drift.Reporter("http://gate.internal/drift"), list[Any](), threading.Event()
+
+        def send(batch: Any) -> None:
+            sent.append(batch)
+            if len(sent) == 1:
+                raise OSError("no route to host")
+            asked.set()
+        reporter.send = send  # type: ignore[method-assign]
+        reporter.report(self.DISAGREEMENT)
+        while not sent:
+            threading.Event().wait(0.001)
+        reporter.report(self.DISAGREEMENT)
+        self.assertTrue(asked.wait(10))
+        self.assertEqual(reporter.dropped, 1)
 
     def test_each_is_logged_once(self) -> None:
         logging.disable(logging.NOTSET)

@@ -21,7 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deploy" / "flask"))
 
-from console_gate_middleware import ConfigurationError, ConsoleGateMiddleware, SharedKeys  # noqa: E402
+from console_gate.assertion import ConfigurationError, SharedKeys  # noqa: E402
+from console_gate.wsgi import ConsoleGateMiddleware  # noqa: E402
 
 NOW = 1_790_000_000
 SECRET, OLD_SECRET = b"s" * 32, b"o" * 32
@@ -324,7 +325,7 @@ class Jwks(Cases):
         return f"{signed}.{encode(self.key.sign(signed.encode()))}"
 
     def keys(self, source: str) -> Any:
-        from console_gate_jwks import JwksKeys
+        from console_gate.jwks import JwksKeys
         return JwksKeys(source)
 
     def keys_of(self, *keys: dict[str, Any]) -> Any:

@@ -30,7 +30,7 @@ def create_app(environment: Mapping[str, str] = os.environ) -> Flask:
     if auth.USE_GATE:
         from console_gate.flask import ConsoleGate
 
-        ConsoleGate(app, load_admin=auth.load_user, load_machine=auth.load_machine)
+        ConsoleGate(app, load_admin=auth.load_user, load_machine=lambda _id: auth.machine_of_request())
 
     @app.get("/healthz")
     def healthz() -> Any:

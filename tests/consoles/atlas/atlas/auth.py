@@ -44,10 +44,6 @@ def load_user(user_id: str) -> User | None:
     return user if user is not None and user.is_active else None
 
 
-def load_machine(name: str) -> ApiToken | None:
-    return db.session().scalar(select(ApiToken).where(ApiToken.name == name, ApiToken.revoked_at.is_(None)))
-
-
 def wants_json() -> bool:
     return request.path.startswith("/api/") or request.accept_mimetypes.best == "application/json"
 
