@@ -22,6 +22,7 @@ pub mod instances;
 mod lenient;
 pub mod mappings;
 pub mod migrations;
+pub mod mirror;
 pub mod people;
 mod postgres;
 pub mod rbac_changes;
@@ -44,6 +45,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
 use self::control::ProductionWords;
+use self::mirror::Mirror;
 use self::postgres::PostgresPool;
 use self::sql::{Record, Statement};
 
@@ -63,6 +65,8 @@ pub struct Store {
     limit: Duration,
     /// Which words mean production, where the settings say so.
     production: OnceLock<ProductionWords>,
+    /// Console's own audit table, where denials are mirrored there.
+    mirror: OnceLock<Mirror>,
 }
 
 /// A store, opened once at start.
@@ -156,6 +160,7 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
         audit_pool,
         limit: options.timeout,
         production: OnceLock::new(),
+        mirror: OnceLock::new(),
     }))
 }
 
