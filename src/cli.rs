@@ -243,6 +243,7 @@ fn with_store<T>(
         let store =
             crate::store::open(&crate::server::store_options(settings)).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
+        crate::server::set_mirror(&store, settings).await?;
         work(store).await
     })
 }

@@ -20,6 +20,7 @@ pub mod drift;
 pub mod erasure;
 pub mod key_file;
 pub mod kms;
+pub mod mirror;
 pub mod orphans;
 pub mod refusals;
 pub mod spool;

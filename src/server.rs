@@ -39,7 +39,7 @@ use crate::freshness::push::PushTerms;
 use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
-use crate::journal::erasure;
+use crate::journal::{erasure, mirror};
 use crate::journal::refusals::UpstreamRefusals;
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options};
@@ -127,6 +127,26 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
+/// Tells the store of Console's own audit table, where the settings name one.
+///
+/// # Errors
+///
+/// The URL of its database cannot be used.
+pub async fn set_mirror(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
+    let Some(mirror) = &settings.audit.mirror else { return Ok(()) };
+    let remote = match &mirror.url {
+        None => None,
+        Some(url) => {
+            let options = StoreOptions { url: url.0.clone(), max_connections: 1, ..store_options(settings) };
+            Some(store::open(&options).await.context("[audit.mirror] `url`")?)
+        }
+    };
+    // The sealed row and its commit have the rest of the time.
+    let limit = settings.audit.timeout_ms.duration() / 8;
+    store.set_mirror(mirror.options(), remote, limit);
+    Ok(())
+}
+
 /// What the proxy serves with.
 struct Prepared {
     gate: Arc<Gate>,
@@ -154,7 +174,12 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let push =
         PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
     let notary = Notary::new(audit_keys(settings).await?);
+    set_mirror(&store, settings).await?;
+    mirror::ready(&store).await?;
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
+    if settings.audit.mirror.is_some() {
+        tokio::spawn(mirror::follow(store.clone()));
+    }
     let sources = Sources {
         file: settings.mapping.file.clone(),
         settle: settings.mapping.settle_ms.duration(),

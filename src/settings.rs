@@ -9,11 +9,14 @@ pub mod load;
 pub mod secrets;
 pub mod values;
 
+use std::collections::BTreeMap;
+
 use policy::mapping::Freshness;
 use serde::Deserialize;
 
 use crate::store::control::PRODUCTION;
 pub use console::Console;
+use crate::store::mirror::{MirrorOptions, Source, denials};
 
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
@@ -384,6 +387,31 @@ pub struct Audit {
     pub checkpoint_url: Option<String>,
     /// The variable that holds the bearer token for it.
     pub checkpoint_token_env: Option<String>,
+    /// Console's own audit table, which sees denials too.
+    pub mirror: Option<Mirror>,
+}
+
+/// Console's own audit table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// With its schema: `public.audit_log`.
+    pub table: String,
+    /// What each column gets.
+    pub columns: BTreeMap<String, Source>,
+    /// The types of events that are mirrored.
+    #[serde(default = "denials")]
+    pub events: Vec<String>,
+    /// Where it is in another database than the gate's.
+    pub url: Option<DatabaseSetting>,
+}
+
+impl Mirror {
+    /// What the store is to know of it.
+    pub fn options(&self) -> MirrorOptions {
+        let Mirror { table, columns, events, .. } = self.clone();
+        MirrorOptions { table, columns, events }
+    }
 }
 
 /// Keys that are wrapped by the transit engine of HashiCorp Vault or OpenBao.
@@ -412,6 +440,7 @@ impl Default for Audit {
             checkpoint_file: None,
             checkpoint_url: None,
             checkpoint_token_env: None,
+            mirror: None,
         }
     }
 }

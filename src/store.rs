@@ -23,6 +23,7 @@ pub mod instances;
 mod lenient;
 pub mod mappings;
 pub mod migrations;
+pub mod mirror;
 pub mod people;
 mod postgres;
 pub mod rbac_changes;
@@ -48,6 +49,7 @@ use self::connection::Pool;
 use self::console::select::Dialect;
 use self::console::{Console, Relations};
 use self::control::ProductionWords;
+use self::mirror::Mirror;
 use self::postgres::PostgresPool;
 use self::sql::{Record, Statement};
 
@@ -70,6 +72,8 @@ pub struct Store {
     limit: Duration,
     /// Which words mean production, where the settings say so.
     production: OnceLock<ProductionWords>,
+    /// Console's own audit table, where denials are mirrored there.
+    mirror: OnceLock<Mirror>,
 }
 
 /// A store, opened once at start.
@@ -175,6 +179,7 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
         console,
         limit: options.timeout,
         production: OnceLock::new(),
+        mirror: OnceLock::new(),
     }))
 }
 

@@ -6,7 +6,7 @@
 -- `gate_rbac_command`, which is empty again when the transaction ends.
 
 CREATE TABLE IF NOT EXISTS gate_rbac_changes (
-    id              INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id              INTEGER NOT NULL PRIMARY KEY,
     at_utc          TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
     written_by      TEXT,                   -- SQLite knows no roles
     application     TEXT,

@@ -69,6 +69,16 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_audit_refused_total",
         "audit rows that the database refuses because of their content"
     );
+    describe_counter!("gate_audit_mirrored_total", "rows in Console's own audit table, by way");
+    describe_counter!(
+        "gate_audit_mirror_failures_total",
+        "failures to write to Console's own audit table, by kind; the rows wait"
+    );
+    describe_gauge!("gate_audit_mirror_waiting", "rows that wait for Console's own audit table");
+    describe_gauge!(
+        "gate_audit_mirror_refused",
+        "rows that Console's own audit table refused because of their content"
+    );
     describe_counter!("gate_erasures_total", "admins erased from the audit after their row was deleted");
     describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by outcome");
     describe_gauge!("gate_audit_spool_bytes", "bytes in the spool that are not in the database yet");

@@ -9,7 +9,7 @@ use policy::mapping::Mapping;
 use workbench::report::style::COLUMNS;
 use workbench::report::text::{harmless, wrapped};
 
-use super::{Common, Ended, diff, kept, with_store};
+use super::{Common, Ended, diff, kept, people, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
@@ -26,11 +26,19 @@ pub(super) struct History {
     /// Show one change in full: give the beginning of the SHA-256 of the mapping that it activated
     #[arg(long, value_name = "SHA")]
     show: Option<String>,
+    /// List instead who was granted what and what was revoked, and what others wrote to these tables
+    #[arg(long, conflicts_with = "show")]
+    people: bool,
 }
 
 pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     with_store(&settings, async |store| {
+        if command.people {
+            let grants = store.grants_audit(None, None, command.limit).await?;
+            people::print_history(&grants, &store.rbac_writes(None, command.limit).await?);
+            return Ok(Ended::Clean);
+        }
         let registry = Registry::read(&store, chrono::Utc::now()).await?;
         match &command.show {
             Some(beginning) => show(&store, &registry, beginning).await?,

@@ -101,6 +101,10 @@ impl Settings {
         if let crate::store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
             *file = folder.join(&*file);
         }
+        let mirror = self.audit.mirror.as_mut().and_then(|mirror| mirror.url.as_mut());
+        if let Some(crate::store::DatabaseUrl::Sqlite(file)) = mirror.map(|url| &mut url.0) {
+            *file = folder.join(&*file);
+        }
     }
 }
 

@@ -58,14 +58,16 @@ impl Store {
     pub async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let entries: Vec<&Entry> = entries.iter().collect();
         self.bounded(async {
-            let is_one_statement =
-                entries.len() <= ROWS_PER_STATEMENT && entries.iter().all(|entry| entry.customer.is_none());
+            let is_one_statement = entries.len() <= ROWS_PER_STATEMENT
+                && entries.iter().all(|entry| entry.customer.is_none())
+                && !self.mirrors_any(&entries);
             if is_one_statement {
                 // One statement is one transaction, and saves a lone denial two round trips.
                 return insert(&mut self.audit_pool.acquire().await?, &entries).await;
             }
             let mut transaction = self.audit_pool.begin().await?;
             insert(&mut transaction, &entries).await?;
+            self.mirror_rows(&mut transaction, &entries).await?;
             transaction.commit().await
         })
         .await
@@ -88,6 +90,7 @@ impl Store {
             let missing: Vec<&Entry> =
                 entries.iter().filter(|entry| !known.contains(&entry.record.id.to_string())).collect();
             insert(&mut transaction, &missing).await?;
+            self.mirror_rows(&mut transaction, &missing).await?;
             transaction.commit().await?;
             Ok(missing.len() as u64)
         })

@@ -55,6 +55,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let event = enter(&mut transaction, note).await?;
+        self.mirror_note(&mut transaction, note.record()).await?;
         let mut change = Change { transaction, event, is_undone: false };
         let outcome = work(&mut change).await;
         if change.is_undone {

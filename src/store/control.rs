@@ -136,7 +136,7 @@ const CONTROL: &str = "
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
                     WHERE p.flag = 'FLAG_RBAC_V2'
-                      AND REPLACE($2, '\u{1f}' || p.current_env || '\u{1f}', '') <> $2) AS promoted,
+                      AND REPLACE($2, '\u{1e}' || p.current_env || '\u{1f}', '') <> $2) AS promoted,
            c.epoch AS changed_epoch,
            c.session_id AS session_id
       FROM gate_epoch e
@@ -160,18 +160,18 @@ pub(super) fn control<'q>(known: Option<Epoch>, words: &ProductionWords) -> Stat
     sql(CONTROL).bind(known.map_or(i64::MAX, |known| known.0)).bind(words.0.to_string())
 }
 
-/// The words of `console_flag_promotions.current_env` that mean production, as one text: each between two separators, so
+/// The words of `console_flag_promotions.current_env` that mean production, as one text: each between two marks, so
 /// that a statement looks a word up without knowing how many there are.
 #[derive(Clone, Debug)]
 pub(super) struct ProductionWords(Arc<str>);
 
-/// No word has it.
-const SEPARATOR: char = '\u{1f}';
+/// Before and after each word; no word has them.
+const MARKS: [char; 2] = ['\u{1e}', '\u{1f}'];
 
 impl ProductionWords {
     pub(super) fn of<'w>(words: impl IntoIterator<Item = &'w str>) -> ProductionWords {
-        let marked =
-            words.into_iter().map(|word| format!("{SEPARATOR}{}{SEPARATOR}", word.replace(SEPARATOR, " ")));
+        let [before, after] = MARKS;
+        let marked = words.into_iter().map(|word| format!("{before}{}{after}", word.replace(MARKS, " ")));
         ProductionWords(marked.collect::<String>().into())
     }
 

@@ -202,8 +202,8 @@ const FLAWS: &str = "
     SELECT 'misspelt-switch', 'console_flag_promotions', 'current_env', CAST(current_env AS TEXT), CAST(flag AS TEXT)
       FROM console_flag_promotions
      WHERE CAST(flag AS TEXT) = 'FLAG_RBAC_V2'
-       AND REPLACE($4, '\u{1f}' || lower(trim(CAST(current_env AS TEXT))) || '\u{1f}', '') <> $4
-       AND REPLACE($4, '\u{1f}' || CAST(current_env AS TEXT) || '\u{1f}', '') = $4
+       AND REPLACE($4, '\u{1e}' || lower(trim(CAST(current_env AS TEXT))) || '\u{1f}', '') <> $4
+       AND REPLACE($4, '\u{1e}' || CAST(current_env AS TEXT) || '\u{1f}', '') = $4
      ORDER BY 1, 2, 3, 4, 5";
 
 /// The times that end something and sort as times, each of which may yet be none: SQLite has texts for times.

@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 40] = [
+pub const NEEDED: [(&str, &str); 41] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -36,6 +36,7 @@ pub const NEEDED: [(&str, &str); 40] = [
     ("gate_mappings", "SELECT, INSERT"),
     ("gate_pending_erasures", "SELECT, INSERT, DELETE"),
     ("gate_rbac_changes", "SELECT, DELETE"),
+    ("gate_rbac_command", "SELECT, INSERT, DELETE"),
     ("gate_running", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_session_changes", "SELECT"),
     ("rbac_break_glass_sessions", "SELECT"),

@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredWrite};
-use super::change::Change;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
 use super::sql::{Statement, sql};
@@ -139,7 +138,8 @@ impl Store {
                 return Ok(false);
             }
             let event = change.event().to_owned();
-            mark(change, &event).await?;
+            // Names the sealed row to the triggers that record the writes of others.
+            change.execute(sql("INSERT INTO gate_rbac_command (event_id) VALUES ($1)").bind(event)).await?;
             let columns = Columns::read(change).await?;
             // What a row names has to be there before it.
             let (created, others): (Vec<_>, Vec<_>) =
@@ -153,7 +153,7 @@ impl Store {
             for one in others {
                 make(change, one, work, &columns).await?;
             }
-            unmark(change).await?;
+            change.execute(sql("DELETE FROM gate_rbac_command")).await?;
             Ok(true)
         })
         .await
@@ -169,29 +169,6 @@ async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, S
     let reading =
         ControlReading::of(connection.all(control(Some(as_of), &ProductionWords::default())).await?)?;
     Ok(reading.only_sessions_changed_since(as_of))
-}
-
-/// Names the sealed row to the triggers that record the writes of others.
-async fn mark(change: &mut Change, event: &str) -> Result<(), StoreError> {
-    match &**change {
-        Connection::Postgres(_) => {
-            let mark = sql("SELECT set_config('console_gate.change', $1, true)").bind(event.to_owned());
-            let _: (String,) = change.one(mark).await?;
-        }
-        Connection::Sqlite(_) => {
-            let mark = sql("INSERT INTO gate_rbac_command (event_id) VALUES ($1)").bind(event.to_owned());
-            change.execute(mark).await?;
-        }
-    }
-    Ok(())
-}
-
-/// On Postgres the setting ends with the transaction.
-async fn unmark(change: &mut Change) -> Result<(), StoreError> {
-    if let Connection::Sqlite(_) = &**change {
-        change.execute(sql("DELETE FROM gate_rbac_command")).await?;
-    }
-    Ok(())
 }
 
 async fn record(

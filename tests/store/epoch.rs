@@ -11,7 +11,7 @@ use crate::evidence::mark;
 use crate::{audit, drift, tokens};
 
 /// For every access table a row, and one statement for each verb.
-const WRITES: [(&str, &str, &str); 17] = [
+const WRITES: [(&str, &str, &str); 18] = [
     ("admins", "(id, email) VALUES ('new', 'new@example.org')", "email = 'other@example.org'"),
     ("admin_roles", "(admin_id, role) VALUES ('anna', 'ops')", "role = 'support'"),
     (
@@ -48,6 +48,11 @@ const WRITES: [(&str, &str, &str); 17] = [
         "(token_id, group_id, granted_by) VALUES ('t', 'g', 'ben')",
         "group_id = 'g2'",
     ),
+    (
+        "gate_blocked_admins",
+        "(admin_id, blocked_by, blocked_at_utc) VALUES ('anna', 'ben', '2026-03-29T12:00:00+00:00')",
+        "reason = 'left'",
+    ),
     ("gate_machine_token_legacy_roles", "(token_id, role) VALUES ('t', 'ops')", "role = 'support'"),
     ("gate_flags", "(name, enabled, changed_by) VALUES ('FLAG_NEW', FALSE, 'ben')", "enabled = TRUE"),
     (
@@ -69,7 +74,7 @@ const BASIS: &str = "
 /// Which row the verbs of a table are about: the one that the INSERT made.
 fn of_the_new_row(table: &str) -> &'static str {
     match table {
-        "admin_roles" => "admin_id = 'anna'",
+        "admin_roles" | "gate_blocked_admins" => "admin_id = 'anna'",
         "rbac_role_permissions" => "permission_id = 'p'",
         "rbac_role_inheritance" => "child_role_id = 'r2'",
         "rbac_group_roles" => "group_id = 'g'",
@@ -129,6 +134,7 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_mappings",
         "gate_pending_erasures",
         "gate_rbac_changes",
+        "gate_rbac_command",
         "gate_running",
         "gate_session_changes",
         "rbac_ticket_grants_archive",

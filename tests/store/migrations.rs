@@ -10,7 +10,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 41] = [
+const TABLES: [&str; 42] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -38,6 +38,7 @@ const TABLES: [&str; 41] = [
     "gate_mappings",
     "gate_pending_erasures",
     "gate_rbac_changes",
+    "gate_rbac_command",
     "gate_running",
     "gate_session_changes",
     "rbac_break_glass_sessions",

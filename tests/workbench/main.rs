@@ -6,6 +6,7 @@ mod check;
 mod diff;
 mod explain;
 mod odd_rows;
+mod people;
 mod readme;
 mod scale;
 mod serve;

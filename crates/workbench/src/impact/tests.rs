@@ -411,3 +411,79 @@ fn the_same_file_changes_nothing_and_so_does_a_comment() {
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     assert!(impact(&old, &new, &catalog, &population, Switches { rbac_v2: true }).is_neutral());
 }
+
+fn person(id: &str, groups: &[&str]) -> Person {
+    Person {
+        kind: CallerKind::Admin,
+        id: id.into(),
+        legacy: BTreeSet::new(),
+        groups: names(groups),
+        break_glass: false,
+    }
+}
+
+proptest! {
+    /// For each row, those gain by a change of grants whom the row lets in after it and did not before, one by one; and so
+    /// do those lose.
+    #[test]
+    fn a_change_of_grants_gains_and_loses_what_each_person_does(
+        before in prop::collection::vec(prop::collection::btree_set(0..3_u8, 0..3), 4),
+        after in prop::collection::vec(prop::collection::btree_set(0..3_u8, 0..3), 4),
+        there in prop::collection::vec(any::<(bool, bool)>(), 4),
+        rbac_v2: bool,
+    ) {
+        let catalog = catalog();
+        let mut changed = catalog.clone();
+        changed.inherits.entry("r2".into()).or_default().insert("r0".into());
+        let mapping = Mapping::parse("t", FILE).unwrap();
+        let switches = Switches { rbac_v2 };
+        let side = |groups: &[BTreeSet<u8>], is_there: &dyn Fn(usize) -> bool| -> Vec<Person> {
+            groups.iter().enumerate().filter(|(index, _)| is_there(*index)).map(|(index, groups)| {
+                let groups: Vec<String> = groups.iter().map(|number| format!("g{number}")).collect();
+                let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+                person(&format!("p{index}"), &groups)
+            }).collect()
+        };
+        let old = side(&before, &|index| there[index].0);
+        let new = side(&after, &|index| there[index].1);
+        let populations = Population::pair((&catalog, &old), (&changed, &new), &[&mapping]);
+        let [was, is] = &populations;
+        let impact = impact_of_grants(
+            &mapping,
+            Granted { catalog: &catalog, population: was },
+            Granted { catalog: &changed, population: is },
+            switches,
+        );
+        let passes = |catalog: &Catalog, people: &[Person], id: &str, row: &Row, body: BodyKind<'_>| {
+            let demand = Demand::of(&mapping, Some(row));
+            let one: Vec<Person> = people.iter().filter(|person| *person.id == *id).cloned().collect();
+            let population = Population::new(catalog, &one, &LegacyAs::new(), &[&mapping]);
+            let admitted = Judge::new(&population, switches).admitted(&demand, body);
+            match population.profiles().iter().position(|profile| profile.kind == ProfileKind::Admin) {
+                Some(index) => admitted.profiles[index],
+                None => admitted.strangers,
+            }
+        };
+        for row in mapping.rows() {
+            for index in 0..4 {
+                let id = format!("p{index}");
+                let reported = |direction| {
+                    impact.changes.iter().any(|change| {
+                        change.region.new.is_some_and(|one| one.route == row.route)
+                            && impact.who(change, direction).any(|profile| {
+                                profile.kind == ProfileKind::Admin && profile.members.iter().any(|one| **one == *id)
+                            })
+                    })
+                };
+                let kinds = BodyKind::all(Target::Row(row, mapping.rollout_of(row)).body_rules(), Method::Post);
+                let kinds = if kinds.is_empty() { vec![BodyKind::NoRule] } else { kinds };
+                let each = kinds.iter().map(|body| {
+                    (passes(&catalog, &old, &id, row, *body), passes(&changed, &new, &id, row, *body))
+                });
+                let each: Vec<(bool, bool)> = each.collect();
+                prop_assert_eq!(reported(AccessChange::Gain), each.contains(&(false, true)), "{} {}", row.route, id);
+                prop_assert_eq!(reported(AccessChange::Loss), each.contains(&(true, false)), "{} {}", row.route, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Rows that wait for Console's own audit table are delivered behind the answers.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use metrics::gauge;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::store::mirror::{Delivered, MirrorError};
+use crate::store::{SharedStore, StoreError};
+
+/// How often it is looked whether rows wait.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks at the start whether Console's table takes what the settings send it.
+///
+/// # Errors
+///
+/// Every mistake in the settings at once. A database that is away, or a table that is locked, is none: rows wait then.
+pub async fn ready(store: &SharedStore) -> anyhow::Result<()> {
+    match store.check_mirror().await {
+        Ok(()) => Ok(()),
+        Err(error @ MirrorError::Unsound(_)) => Err(error).context("Console's own audit table"),
+        Err(MirrorError::Store(error)) => {
+            tracing::warn!(%error, "Console's own audit table could not be looked at; rows for it wait");
+            Ok(())
+        }
+    }
+}
+
+/// Delivers for as long as the task runs.
+pub async fn follow(store: SharedStore) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    match store.retry_refused().await {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "rows that Console's audit table refused are tried again"),
+        Err(error) => tracing::warn!(%error, "rows that Console's audit table refused are not tried again"),
+    }
+    let mut was_waiting = false;
+    loop {
+        ticks.tick().await;
+        was_waiting = report(store.deliver_mirror().await, was_waiting);
+    }
+}
+
+/// Counts and logs what became of the rows; whether some still wait.
+fn report(outcome: Result<Delivered, StoreError>, was_waiting: bool) -> bool {
+    let delivered = match outcome {
+        Ok(delivered) => delivered,
+        Err(error) => {
+            tracing::debug!(%error, "rows for Console's audit table wait");
+            return was_waiting;
+        }
+    };
+    gauge!("gate_audit_mirror_waiting").set(delivered.waiting as f64);
+    gauge!("gate_audit_mirror_refused").set(delivered.refused as f64);
+    let is_waiting = delivered.waiting > 0;
+    match (&delivered.problem, was_waiting, is_waiting) {
+        (Some(problem), false, _) => {
+            tracing::warn!(%problem, waiting = delivered.waiting, "rows for Console's audit table wait");
+        }
+        (_, true, false) => tracing::info!("no row waits for Console's audit table any more"),
+        _ => {}
+    }
+    is_waiting
+}

@@ -1,0 +1,316 @@
+//! Console's own audit table: it has each denial once and in order, and whatever is wrong with it, the sealed row is there.
+
+use std::time::Duration;
+
+use console_gate::journal::erasure;
+use console_gate::store::mirror::{MirrorError, MirrorOptions, Source};
+use ledger::AuditRecord;
+
+use crate::audit::{denial, entry, notary, sealed};
+use crate::database::{Database, PATIENCE, noon};
+
+/// Console's table, as its own migrations would make it on either database.
+async fn with_table(database: &Database) {
+    let table = match database.is_postgres() {
+        true => {
+            "CREATE TABLE audit_log (
+                 n BIGSERIAL, id UUID PRIMARY KEY, action VARCHAR(40) NOT NULL, actor TEXT, at TIMESTAMPTZ NOT NULL,
+                 ip INET, epoch BIGINT, user_no INTEGER, details JSONB NOT NULL, seen BOOLEAN NOT NULL DEFAULT false)"
+        }
+        false => {
+            "CREATE TABLE audit_log (
+                 n INTEGER PRIMARY KEY, id CHAR(32) NOT NULL UNIQUE, action VARCHAR(40) NOT NULL, actor TEXT,
+                 at DATETIME NOT NULL, ip TEXT, epoch BIGINT, user_no INTEGER, details JSON NOT NULL,
+                 seen BOOLEAN NOT NULL DEFAULT 0)"
+        }
+    };
+    database.execute(table).await;
+}
+
+fn field(name: &str) -> Source {
+    Source::Field(name.into())
+}
+
+fn options() -> MirrorOptions {
+    let columns = [
+        ("id", field("event_id")),
+        ("action", Source::Constant("access_denied".into())),
+        ("actor", field("actor")),
+        ("at", field("time")),
+        ("ip", field("client_address")),
+        ("epoch", field("epoch")),
+        ("user_no", field("actor")),
+        ("details", Source::Json(vec!["method".into(), "path".into(), "reason".into()])),
+    ];
+    MirrorOptions {
+        table: "audit_log".into(),
+        columns: columns.map(|(name, source)| (name.to_owned(), source)).into(),
+        events: vec!["access_denied".into()],
+    }
+}
+
+async fn mirrored(database: &Database) {
+    with_table(database).await;
+    database.store.set_mirror(options(), None, Duration::from_millis(200));
+    database.store.check_mirror().await.unwrap();
+}
+
+fn by(number: u32, actor: &str) -> ledger::Entry {
+    sealed(AuditRecord { actor_id: Some(actor.into()), ..denial(number) })
+}
+
+/// The numbers of the denials in Console's table, in the order in which they came.
+async fn there(database: &Database) -> Vec<u128> {
+    let ids = database.texts("SELECT CAST(id AS TEXT) FROM audit_log ORDER BY n").await;
+    ids.iter().map(|id| uuid::Uuid::parse_str(id).unwrap().as_u128()).collect()
+}
+
+async fn waiting(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM gate_audit_outbox").await
+}
+
+async fn durable(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM gate_audit_events").await
+}
+
+async fn a_denial_is_there_at_once(database: &Database) {
+    mirrored(database).await;
+    let other = AuditRecord { event_type: "mapping_refused".into(), ..denial(2) };
+    database.store.append(&[by(1, "7"), sealed(other), entry(3)]).await.unwrap();
+    assert_eq!(there(database).await, [1, 3]);
+    assert_eq!(waiting(database).await, 0);
+    let told = match database.is_postgres() {
+        true => {
+            "SELECT action || ' ' || actor || ' ' || COALESCE(user_no::text, '-') || ' ' || host(ip) || ' '
+                    || (details->>'method') || ' ' || (at = '2026-03-29T12:00:00.123457Z') || ' ' || epoch
+               FROM audit_log ORDER BY n LIMIT 1"
+        }
+        false => {
+            "SELECT action || ' ' || actor || ' ' || user_no || ' ' || ip || ' ' || json_extract(details, '$.method')
+                    || ' ' || at || ' ' || epoch FROM audit_log ORDER BY n LIMIT 1"
+        }
+    };
+    let at = if database.is_postgres() { "true" } else { "2026-03-29 12:00:00.123457" };
+    let expected = format!("access_denied 7 7 203.0.113.0 POST {at} {}", i64::MAX);
+    assert_eq!(database.texts(told).await, [expected]);
+    // `anna` is no number: the row is there without it.
+    assert_eq!(database.number("SELECT count(*) FROM audit_log WHERE user_no IS NULL").await, 1);
+    // Replayed from a spool, of which it is not known what was committed.
+    assert_eq!(database.store.append_missing(&[entry(3), entry(4)]).await.unwrap(), 1);
+    assert_eq!(there(database).await, [1, 3, 4]);
+}
+
+async fn a_table_that_is_gone_costs_no_row_and_no_order(database: &Database) {
+    mirrored(database).await;
+    database.store.append(&[entry(1)]).await.unwrap();
+    database.execute("ALTER TABLE audit_log RENAME TO away").await;
+    database.store.append(&[entry(2), entry(3)]).await.unwrap();
+    assert_eq!((durable(database).await, waiting(database).await), (3, 2));
+    let told = database.store.deliver_mirror().await.unwrap();
+    assert_eq!((told.rows, told.waiting), (0, 2));
+    assert!(told.problem.unwrap().contains("audit_log"));
+
+    database.execute("ALTER TABLE away RENAME TO audit_log").await;
+    database.store.append(&[entry(4)]).await.unwrap();
+    assert_eq!(there(database).await, [1], "a new row does not overtake those that wait");
+    let told = database.store.deliver_mirror().await.unwrap();
+    assert_eq!((told.rows, told.waiting, told.problem), (3, 0, None));
+    database.store.append(&[entry(5)]).await.unwrap();
+    assert_eq!(there(database).await, [1, 2, 3, 4, 5]);
+    assert_eq!(waiting(database).await, 0);
+}
+
+/// A column that Console renames while the gate runs.
+async fn a_renamed_column_costs_no_row(database: &Database) {
+    mirrored(database).await;
+    database.store.append(&[entry(1)]).await.unwrap();
+    database.execute("ALTER TABLE audit_log RENAME COLUMN actor TO who").await;
+    database.store.append(&[entry(2)]).await.unwrap();
+    assert_eq!((durable(database).await, waiting(database).await), (2, 1));
+    let problem = database.store.deliver_mirror().await.unwrap().problem.unwrap();
+    assert!(problem.contains("has no column `actor`"), "{problem}");
+    database.execute("ALTER TABLE audit_log RENAME COLUMN who TO actor").await;
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 1);
+    assert_eq!(there(database).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_locked_table_costs_no_row_and_little_time_on_postgres() {
+    let database = Database::postgres().await;
+    mirrored(&database).await;
+    let mut holder = database.store.postgres().unwrap().begin().await.unwrap();
+    sqlx::query("LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
+    let began = std::time::Instant::now();
+    database.store.append(&[entry(1)]).await.unwrap();
+    database.store.append(&[entry(2)]).await.unwrap();
+    assert!(began.elapsed() < PATIENCE / 2, "the lock is held all the while");
+    assert_eq!((durable(&database).await, waiting(&database).await), (2, 2));
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 0);
+    holder.rollback().await.unwrap();
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 2);
+    assert_eq!(there(&database).await, [1, 2]);
+}
+
+/// What is checked at the end of a transaction would take the sealed row with it.
+#[tokio::test]
+async fn a_deferred_constraint_costs_no_row_on_postgres() {
+    let database = Database::postgres().await;
+    mirrored(&database).await;
+    database
+        .execute(
+            "CREATE TABLE users (name TEXT PRIMARY KEY);
+             ALTER TABLE audit_log ADD FOREIGN KEY (actor) REFERENCES users (name) DEFERRABLE INITIALLY DEFERRED",
+        )
+        .await;
+    database.store.append(&[entry(1)]).await.unwrap();
+    assert_eq!((durable(&database).await, waiting(&database).await), (1, 1));
+}
+
+async fn a_row_that_is_refused_is_set_aside_and_others_pass(database: &Database) {
+    mirrored(database).await;
+    // Behind already, so that all of them go through the outbox.
+    database.execute("ALTER TABLE audit_log RENAME TO away").await;
+    database.store.append(&[by(1, "anna"), by(2, "ben"), by(3, "cleo")]).await.unwrap();
+    database
+        .execute("ALTER TABLE away RENAME TO audit_log; CREATE UNIQUE INDEX one_ben ON audit_log (actor)")
+        .await;
+    let copy = match database.is_postgres() {
+        true => {
+            "INSERT INTO audit_log (id, action, actor, at, details) VALUES (gen_random_uuid(), 'x', 'ben', now(), '{}')"
+        }
+        false => {
+            "INSERT INTO audit_log (id, action, actor, at, details) VALUES ('00000000000000000000000000000063', 'x', 'ben', '', '{}')"
+        }
+    };
+    database.execute(copy).await;
+    let told = database.store.deliver_mirror().await.unwrap();
+    assert_eq!((told.waiting, told.refused), (0, 1));
+    let passed = "SELECT actor FROM audit_log ORDER BY n";
+    assert_eq!(database.texts(passed).await, ["ben", "anna", "cleo"]);
+    let why = database.texts("SELECT refused FROM gate_audit_outbox").await.remove(0);
+    assert!(!why.contains("ben)"), "what was refused may be personal: {why}");
+    // New rows pass it at once.
+    database.store.append(&[by(4, "dora")]).await.unwrap();
+    assert_eq!(database.texts(passed).await, ["ben", "anna", "cleo", "dora"]);
+    database.execute("DROP INDEX one_ben").await;
+    assert_eq!(database.store.retry_refused().await.unwrap(), 1);
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 1);
+    assert_eq!(database.texts(passed).await, ["ben", "anna", "cleo", "dora", "ben"]);
+}
+
+async fn another_database_has_each_row_once(database: &Database) {
+    let other = match database.is_postgres() {
+        true => Database::empty_postgres().await,
+        false => Database::empty_sqlite().await,
+    };
+    with_table(&other).await;
+    database.store.set_mirror(options(), Some(other.store.clone()), Duration::from_millis(500));
+    database.store.check_mirror().await.unwrap();
+    database.store.append(&[entry(1), entry(2)]).await.unwrap();
+    assert_eq!(waiting(database).await, 2);
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 2);
+    assert_eq!(there(&other).await, [1, 2]);
+    // Delivered, and its transaction here was lost.
+    let again = format!("INSERT INTO gate_audit_outbox (event_id) VALUES ('{}')", uuid::Uuid::from_u128(2));
+    database.execute(&again).await;
+    database.store.append(&[entry(3)]).await.unwrap();
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 2);
+    assert_eq!(there(&other).await, [1, 2, 3]);
+    assert_eq!(waiting(database).await, 0);
+}
+
+/// Invariant I-6: what is erased before it was delivered is delivered without what was erased.
+async fn an_erased_admin_is_not_delivered(database: &Database) {
+    mirrored(database).await;
+    database.execute("ALTER TABLE audit_log RENAME TO away").await;
+    database.store.append(&[entry(1)]).await.unwrap();
+    erasure::erase(&database.store, &notary(), "anna", "olga", noon()).await.unwrap();
+    database.execute("ALTER TABLE away RENAME TO audit_log").await;
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 1);
+    let told =
+        "SELECT count(*) FROM audit_log WHERE actor IS NULL AND ip IS NULL AND action = 'access_denied'";
+    assert_eq!(database.number(told).await, 1);
+}
+
+/// What commands record is delivered by a gate.
+async fn events_of_commands_can_be_mirrored(database: &Database) {
+    with_table(database).await;
+    let options = MirrorOptions { events: vec!["flag_flipped".into()], ..options() };
+    database.store.set_mirror(options, None, Duration::from_millis(200));
+    let record = AuditRecord { event_type: "flag_flipped".into(), ..denial(9) };
+    database.store.set_rbac_v2(true, "olga", noon(), &notary().note(record)).await.unwrap();
+    assert_eq!(waiting(database).await, 1);
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 1);
+    assert_eq!(there(database).await, [9]);
+}
+
+async fn every_mistake_is_reported_at_once(database: &Database) {
+    with_table(database).await;
+    let columns = [
+        ("actr", field("actor")),
+        ("at", field("epoch")),
+        ("details", Source::Json(vec!["methd".into()])),
+        ("epoch", Source::Constant("many".into())),
+        ("action", field("actin")),
+    ];
+    let options = MirrorOptions {
+        columns: columns.map(|(name, source)| (name.to_owned(), source)).into(),
+        ..options()
+    };
+    database.store.set_mirror(options, None, Duration::from_millis(200));
+    let Err(MirrorError::Unsound(problems)) = database.store.check_mirror().await else {
+        panic!("it is sound")
+    };
+    let problems = problems.join("\n");
+    for words in [
+        "has no column `actr`; did you mean `actor`?",
+        "`at` is of the type",
+        "no field `methd`; did you mean `method`?",
+        "which cannot hold the constant `many`",
+        "no field `actin`; did you mean `actor`?",
+        "requires a value for `id`",
+    ] {
+        assert!(problems.contains(words), "no `{words}` in\n{problems}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_right_or_word_is_found_at_the_start_on_postgres() {
+    let database = Database::postgres().await;
+    with_table(&database).await;
+    database.execute("CREATE TYPE verb AS ENUM ('denied'); ALTER TABLE audit_log ADD what verb").await;
+    let mut with_word = options();
+    with_word.columns.insert("what".into(), Source::Constant("access_denied".into()));
+    database.store.set_mirror(with_word.clone(), None, Duration::from_millis(200));
+    let told = database.store.check_mirror().await.unwrap_err().to_string();
+    assert!(told.contains("which has no `access_denied`"), "{told}");
+    // The word that the type has is written.
+    let other = Database::open(&database.url).await;
+    with_word.columns.insert("what".into(), Source::Constant("denied".into()));
+    other.store.set_mirror(with_word, None, Duration::from_millis(200));
+    other.store.check_mirror().await.unwrap();
+    other.store.append(&[entry(1)]).await.unwrap();
+    assert_eq!(there(&database).await, [1]);
+
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_mirror LOGIN;
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+        )
+        .await;
+    let poor = Database::open(&database.url.replace("postgres://postgres@", "postgres://gate_mirror@")).await;
+    poor.store.set_mirror(options(), None, Duration::from_millis(200));
+    let told = poor.store.check_mirror().await.unwrap_err().to_string();
+    assert!(told.contains("permission denied for table audit_log"), "{told}");
+}
+
+on_both!(
+    a_denial_is_there_at_once,
+    a_table_that_is_gone_costs_no_row_and_no_order,
+    a_renamed_column_costs_no_row,
+    a_row_that_is_refused_is_set_aside_and_others_pass,
+    another_database_has_each_row_once,
+    an_erased_admin_is_not_delivered,
+    events_of_commands_can_be_mirrored,
+    every_mistake_is_reported_at_once,
+);

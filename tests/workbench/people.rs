@@ -1,0 +1,204 @@
+//! The commands about people, as an operator runs them: what is shown before a change, and what is there after it.
+
+use crate::support::{Told, Workbench};
+
+const MAPPING: &str = r#"version = 1
+[clusters]
+S1 = "v2"
+S2 = "legacy"
+[blueprints.flags]
+cluster = "S1"
+[blueprints.flags.routes]
+"GET /console/flags" = { legacy = ["superadmin"], role = "console-flag-admin" }
+"GET /console/audit" = { legacy = ["superadmin", "ops"], role = "console-audit-user" }
+[blueprints.env]
+cluster = "S2"
+[blueprints.env.routes]
+"POST /console/env" = { legacy = ["superadmin"], role = "console-env-admin" }
+"#;
+
+fn bench() -> Workbench {
+    let bench = Workbench::new();
+    bench.write("routes.toml", MAPPING);
+    bench.sql(
+        "INSERT INTO admins (id, email) VALUES
+             ('anna', 'a@example.com'), ('ben', 'b@example.com'), ('cleo', 'c@example.com');
+         INSERT INTO admin_roles (admin_id, role) VALUES
+             ('anna', 'superadmin'), ('ben', 'ops'), ('cleo', 'readonly')",
+    );
+    bench
+}
+
+fn ok(told: Told, words: &[&str]) -> Told {
+    assert_eq!(told.code, 0, "{told:?}");
+    for word in words {
+        assert!(told.stdout.contains(word), "no `{word}` in {}", told.stdout);
+    }
+    told
+}
+
+fn refused(told: &Told, words: &[&str]) {
+    assert_eq!(told.code, 2, "{told:?}");
+    for word in words {
+        assert!(told.stderr.contains(word), "no `{word}` in {}", told.stderr);
+    }
+}
+
+fn json(told: &Told) -> serde_json::Value {
+    assert_eq!(told.code, 0, "{told:?}");
+    serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", told.stdout))
+}
+
+#[test]
+fn a_dry_run_says_which_routes_open_for_whom_and_changes_nothing() {
+    let bench = bench();
+    let told = ok(
+        bench.run(&["group", "add", "raxx-devops-team", "ben", "--dry-run"]),
+        &[
+            "would add `ben` to `raxx-devops-team`",
+            "GET /console/flags",
+            "+ 1 admin: ben",
+            "raxx-devops-team -> console-flag-admin",
+            "With every cluster on V2:",
+            "POST /console/env",
+            "Nothing was changed",
+        ],
+    );
+    assert!(!told.stdout.contains("anna"), "{}", told.stdout);
+    let show = json(&bench.run(&["admin", "show", "ben", "--format", "json"]));
+    assert_eq!(show["memberships"], serde_json::json!([]));
+    assert_eq!(show["grants_audit"], serde_json::json!([]));
+}
+
+#[test]
+fn a_membership_comes_and_goes_with_its_history() {
+    let bench = bench();
+    ok(
+        bench.run(&["group", "add", "raxx-devops-team", "ben", "cleo", "--reason", "on call"]),
+        &["done: add `ben` to `raxx-devops-team`", "routes.toml: 3 admins, 3 routes: 4 gains, 0 losses"],
+    );
+    ok(bench.run(&["group", "add", "raxx-devops-team", "ben"]), &["`ben` is in `raxx-devops-team` already"]);
+    let explained = bench.run(&["explain", "GET", "/console/flags", "--as", "ben"]);
+    assert_eq!(explained.code, 0, "{explained:?}");
+    ok(
+        bench.run(&["group", "remove", "raxx-devops-team", "ben"]),
+        &["done: remove `ben`", "0 gains, 2 losses", "In force"],
+    );
+    let explained = bench.run(&["explain", "GET", "/console/flags", "--as", "ben"]);
+    assert_eq!(explained.code, 1, "{explained:?}");
+    bench.sql("INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('ben', 'ops-admins')");
+    ok(
+        bench.run(&["admin", "show", "ben"]),
+        &[
+            "in ops-admins",
+            "grant group raxx-devops-team",
+            "revoke group",
+            ": on call",
+            "Written around",
+            "added",
+        ],
+    );
+    let group = json(&bench.run(&["group", "show", "raxx-devops-team", "--format", "json"]));
+    assert_eq!(group["members"][0]["admin"], "cleo");
+    assert_eq!(group["grants_audit"].as_array().unwrap().len(), 3);
+    ok(bench.run(&["history", "--people"]), &["revoke", "ben", "Written around console-gate"]);
+    ok(bench.run(&["group", "list"]), &["raxx-devops-team  1 member(s)"]);
+    ok(bench.run(&["audit", "verify"]), &[]);
+}
+
+#[test]
+fn an_admin_is_added_disabled_and_enabled() {
+    let bench = bench();
+    ok(
+        bench.run(&["admin", "add", "dora", "--email", "d@example.com", "--group", "raxx-support-team"]),
+        &["done: add the admin `dora`", "1 gain, 0 losses"],
+    );
+    ok(bench.run(&["admin", "list"]), &["dora  groups: raxx-support-team"]);
+    let told = json(&bench.run(&["admin", "disable", "dora", "--dry-run", "--format", "json"]));
+    assert_eq!(told["dry_run"], true);
+    assert_eq!(told["impact"]["summary"]["admins"]["losses"], 1);
+    ok(bench.run(&["admin", "disable", "dora"]), &["1 loss", "In force"]);
+    ok(bench.run(&["admin", "show", "dora"]), &["dora: disabled"]);
+    ok(bench.run(&["admin", "enable", "dora"]), &["1 gain, 0 losses"]);
+    ok(bench.run(&["admin", "show", "dora"]), &["dora: enabled", "console-audit-user"]);
+    refused(&bench.run(&["admin", "disable", "dor"]), &["no admin `dor`; did you mean `dora`?"]);
+}
+
+#[test]
+fn a_role_is_made_and_may_not_inherit_itself() {
+    let bench = bench();
+    let create =
+        ["role", "create", "night-watch", "--inherits", "console-flag-admin", "--group", "raxx-support-team"];
+    ok(bench.run(&create), &["done: create the role `night-watch`", "done: grant `night-watch`"]);
+    ok(bench.run(&["group", "add", "raxx-support-team", "cleo"]), &["2 gains"]);
+    refused(
+        &bench.run(&["role", "inherit", "console-flag-admin", "night-watch"]),
+        &["roles would inherit in a circle: console-flag-admin -> night-watch -> console-flag-admin"],
+    );
+    refused(&bench.run(&["role", "permit", "night-watch", "night:watch"]), &["no permission `night:watch`"]);
+    ok(bench.run(&["role", "permit", "night-watch", "night:watch", "--create"]), &["done: give"]);
+    ok(
+        bench.run(&["role", "list"]),
+        &[
+            "night-watch\n    inherits: console-flag-admin\n    permissions: night:watch\n    held by: raxx-support-team",
+        ],
+    );
+    ok(bench.run(&["role", "disinherit", "night-watch", "console-flag-admin"]), &["0 gains, 1 loss"]);
+}
+
+#[test]
+fn legacy_roles_are_backfilled_by_a_reviewed_plan() {
+    let bench = bench();
+    let map = "superadmin=raxx-platform-admins,ops=raxx-devops-team";
+    ok(
+        bench.run(&["backfill", "--map", map, "--plan", "plan.json"]),
+        &[
+            "2 membership(s) to add",
+            "anna to raxx-platform-admins, for legacy role superadmin",
+            "In no group by this map: cleo",
+            "When every cluster is on V2 afterwards, compared with now",
+            "POST /console/env",
+        ],
+    );
+    let plan = std::fs::read_to_string(bench.path("plan.json")).unwrap();
+    assert!(plan.contains("\"state_sha256\""), "{plan}");
+    bench.sql("INSERT INTO admin_roles (admin_id, role) VALUES ('cleo', 'ops')");
+    refused(&bench.run(&["backfill", "--apply", "plan.json"]), &["have changed since the plan was computed"]);
+    assert_eq!(
+        json(&bench.run(&["group", "show", "raxx-devops-team", "--format", "json"]))["members"],
+        serde_json::json!([])
+    );
+
+    assert_eq!(bench.run(&["backfill", "--map", map, "--plan", "plan.json"]).code, 0);
+    ok(bench.run(&["backfill", "--apply", "plan.json"]), &["3 membership(s) added"]);
+    ok(bench.run(&["backfill", "--apply", "plan.json"]), &["All 3 membership(s) are there already"]);
+    let group = json(&bench.run(&["group", "show", "raxx-devops-team", "--format", "json"]));
+    assert_eq!(group["members"].as_array().unwrap().len(), 2);
+    assert_eq!(group["grants_audit"].as_array().unwrap().len(), 2);
+    assert_eq!(group["other_writes"], serde_json::json!([]));
+    refused(&bench.run(&["backfill", "--map", "ops=raxx-devop"]), &["there is no group `raxx-devop`"]);
+    bench.write("plan.json", "{}");
+    refused(&bench.run(&["backfill", "--apply", "plan.json"]), &["plan.json", "not a backfill plan"]);
+}
+
+#[test]
+fn the_flag_is_promoted_to_what_the_settings_call_production() {
+    let bench = bench();
+    ok(
+        bench.run(&["promote", "--environment", "live"]),
+        &[
+            "FLAG_RBAC_V2 is promoted to `live`; it was promoted to staging before",
+            "do not enforce V2",
+            "production, prod",
+        ],
+    );
+    bench.write("gate.toml", "[environments]\nproduction = [\"live\"]\n");
+    let with = |arguments: &[&str]| bench.run(&[arguments, &["--config", "gate.toml"]].concat());
+    ok(with(&["flag", "rbac-v2", "show"]), &["promoted to production"]);
+    ok(with(&["promote", "--list"]), &["FLAG_RBAC_V2  live  (production)"]);
+    refused(&with(&["promote", "--withdraw", "--environment", "live"]), &["`live` means production"]);
+    ok(with(&["promote", "--withdraw"]), &["FLAG_RBAC_V2 is promoted to `staging`"]);
+    ok(with(&["flag", "rbac-v2", "show"]), &["not promoted"]);
+    bench.write("gate.toml", "[environments]\nproduction = []\n");
+    refused(&with(&["promote", "--list"]), &["must name at least one word"]);
+}
