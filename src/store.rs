@@ -23,6 +23,7 @@ mod lenient;
 pub mod mappings;
 pub mod migrations;
 pub mod people;
+pub mod place;
 mod postgres;
 pub mod retention;
 pub mod running;
@@ -39,10 +40,11 @@ use std::time::Duration;
 pub use access::AccessSource;
 pub use audit::AuditStore;
 pub use error::StoreError;
+pub use place::Placement;
 use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
-use self::postgres::PostgresPool;
+use self::postgres::{Pin, PostgresPool};
 use self::sql::{Record, Statement};
 
 /// The database of a gate.
@@ -59,6 +61,7 @@ pub struct Store {
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
     limit: Duration,
+    placement: Placement,
 }
 
 /// A store, opened once at start.
@@ -138,15 +141,25 @@ pub struct StoreOptions {
 ///
 /// The URL is unusable, or a SQLite file cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
+    open_at(options, Placement::default()).await
+}
+
+/// As [`open`], where the settings say where the tables are.
+///
+/// # Errors
+///
+/// As [`open`].
+pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<SharedStore, StoreError> {
+    let limit = options.timeout;
     let [pool, control_pool, audit_pool] = match &options.url {
         DatabaseUrl::Sqlite(path) => sqlite::open(path, options).await?.map(Pool::Sqlite),
         DatabaseUrl::Postgres(url) => {
-            let connect = postgres::connect_options(url, options)?;
+            let pin = Pin::new(postgres::connect_options(url, options)?, placement.clone(), limit);
             [options.max_connections, RESERVED, RESERVED]
-                .map(|most| Pool::Postgres(PostgresPool::new(&connect, most, options.timeout)))
+                .map(|most| Pool::Postgres(PostgresPool::new(&pin, most)))
         }
     };
-    Ok(Arc::new(Store { pool, control_pool, audit_pool, limit: options.timeout }))
+    Ok(Arc::new(Store { pool, control_pool, audit_pool, limit, placement }))
 }
 
 impl Store {

@@ -43,7 +43,7 @@ impl Stage {
         let url = DatabaseUrl::Sqlite(folder.path().join("gate.sqlite"));
         let options = StoreOptions { url, max_connections: 2, timeout: Duration::from_secs(30) };
         let store = open(&options).await.expect("SQLite");
-        store.migrate().await.expect("a new database");
+        store.migrate_seeded().await.expect("a new database");
         std::fs::write(folder.path().join("routes.toml"), named("a")).expect("a file");
         let (holder, refresher) = start(&folder, &store).await.expect("a sound mapping");
         Stage { folder, store, holder, refresher }

@@ -26,6 +26,10 @@ impl Store {
     ///
     /// [`StoreError::Conflict`] when there is no such group or admin.
     pub async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
+        let known: Option<(i64,)> = self.first(sql(ADMIN_EXISTS).bind(id.as_str())).await?;
+        if known.is_none() {
+            return Err(StoreError::Conflict(format!("there is no admin `{id}`")));
+        }
         self.change_group(group, sql(JOIN).bind(id.as_str()).bind(group).bind(by)).await
     }
 
@@ -154,6 +158,8 @@ const JOIN: &str = "
     INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
     SELECT $1, g.id, $3 FROM rbac_groups g WHERE g.name = $2
     ON CONFLICT DO NOTHING";
+/// The gate's memberships have no foreign key to Console's admins.
+const ADMIN_EXISTS: &str = "SELECT CAST(1 AS BIGINT) FROM admins WHERE id = $1";
 const GROUP_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM rbac_groups WHERE name = $1)";
 const LEAVE: &str = "
     DELETE FROM rbac_user_groups

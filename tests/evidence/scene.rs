@@ -25,7 +25,7 @@ pub(crate) async fn store(database: Database, folder: &tempfile::TempDir) -> Sha
     let url = DatabaseUrl::parse(&url).unwrap();
     let options = StoreOptions { url, max_connections: 4, timeout: Duration::from_secs(10) };
     let store = store::open(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    store.migrate_seeded().await.unwrap();
     store
 }
 
