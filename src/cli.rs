@@ -240,8 +240,9 @@ fn with_store<T>(
 ) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store =
-            crate::store::open(&crate::server::store_options(settings)).await.context("the database")?;
+        let (options, placement) =
+            (crate::server::store_options(settings), crate::server::placement(settings));
+        let store = crate::store::open_at(&options, placement).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
         crate::server::set_mirror(&store, settings).await?;
         work(store).await

@@ -39,13 +39,13 @@ use crate::freshness::push::PushTerms;
 use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
-use crate::journal::{erasure, mirror};
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::{erasure, mirror};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options};
 use crate::settings::secrets::Secrets;
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
-use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
+use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions};
 pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` gets besides the settings.
@@ -147,6 +147,15 @@ pub async fn set_mirror(store: &SharedStore, settings: &Settings) -> anyhow::Res
     Ok(())
 }
 
+/// Where the settings say that the tables are.
+pub fn placement(settings: &Settings) -> Placement {
+    Placement {
+        schema: settings.database.schema.0.clone(),
+        console_schema: settings.database.console_schema.clone(),
+        console_is_given: settings.console.is_given(),
+    }
+}
+
 /// What the proxy serves with.
 struct Prepared {
     gate: Arc<Gate>,
@@ -167,7 +176,8 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
-    let store = store::open(&store_options(settings)).await.context("the database")?;
+    let store =
+        store::open_at(&store_options(settings), placement(settings)).await.context("the database")?;
     store.set_production_words(&settings.environments.production);
     ready_schema(&store, settings).await?;
     let instance = instance_name();

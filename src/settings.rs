@@ -15,11 +15,12 @@ use policy::mapping::Freshness;
 use serde::Deserialize;
 
 use crate::store::control::PRODUCTION;
-pub use console::Console;
 use crate::store::mirror::{MirrorOptions, Source, denials};
+pub use console::Console;
 
 pub use values::{
-    Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
+    Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, SchemaSetting,
+    TlsVersion,
 };
 
 /// Everything in `gate.toml`.
@@ -195,6 +196,10 @@ pub struct Database {
     pub timeout_ms: Millis,
     /// What to do when a newer release has migrated it.
     pub newer_schema: NewerSchema,
+    /// Of the gate's own tables, on Postgres.
+    pub schema: SchemaSetting,
+    /// Where Console's tables are looked for, on Postgres; without it, in every schema.
+    pub console_schema: Option<String>,
 }
 
 impl Default for Database {
@@ -204,6 +209,8 @@ impl Default for Database {
             max_connections: PositiveCount(8),
             timeout_ms: Millis(2_000),
             newer_schema: NewerSchema::Refuse,
+            schema: SchemaSetting::default(),
+            console_schema: None,
         }
     }
 }

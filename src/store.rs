@@ -25,6 +25,7 @@ pub mod mappings;
 pub mod migrations;
 pub mod mirror;
 pub mod people;
+pub mod place;
 mod postgres;
 pub mod rbac_changes;
 pub mod refusals;
@@ -43,6 +44,7 @@ use std::time::Duration;
 pub use access::AccessSource;
 pub use audit::AuditStore;
 pub use error::StoreError;
+pub use place::Placement;
 use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
@@ -50,7 +52,7 @@ use self::console::select::Dialect;
 use self::console::{Console, Relations};
 use self::control::ProductionWords;
 use self::mirror::Mirror;
-use self::postgres::PostgresPool;
+use self::postgres::{Pin, PostgresPool};
 use self::sql::{Record, Statement};
 
 /// The database of a gate.
@@ -74,6 +76,7 @@ pub struct Store {
     production: OnceLock<ProductionWords>,
     /// Console's own audit table, where denials are mirrored there.
     mirror: OnceLock<Mirror>,
+    placement: Placement,
 }
 
 /// A store, opened once at start.
@@ -156,6 +159,16 @@ pub struct StoreOptions {
 ///
 /// The URL is unusable, or a SQLite file cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
+    open_at(options, Placement::default()).await
+}
+
+/// As [`open`], where the settings say where the tables are.
+///
+/// # Errors
+///
+/// As [`open`].
+pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<SharedStore, StoreError> {
+    let limit = options.timeout;
     let dialect = match &options.url {
         DatabaseUrl::Sqlite(_) => Dialect::Sqlite,
         DatabaseUrl::Postgres(_) => Dialect::Postgres,
@@ -164,11 +177,15 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
     let [pool, access_pool, control_pool, audit_pool] = match &options.url {
         DatabaseUrl::Sqlite(path) => sqlite::open(path, options).await?.map(Pool::Sqlite),
         DatabaseUrl::Postgres(url) => {
-            let connect = postgres::connect_options(url, options)?;
-            let reading = postgres::only_reading(connect.clone());
-            let (most, reserved) = (options.max_connections, RESERVED);
-            [(&connect, most), (&reading, most), (&connect, reserved), (&connect, reserved)]
-                .map(|(connect, most)| Pool::Postgres(PostgresPool::new(connect, most, options.timeout)))
+            let pin = Pin::new(postgres::connect_options(url, options)?, placement.clone(), limit);
+            let most = options.max_connections;
+            [
+                PostgresPool::new(&pin, most),
+                PostgresPool::only_reading(&pin, most),
+                PostgresPool::new(&pin, RESERVED),
+                PostgresPool::new(&pin, RESERVED),
+            ]
+            .map(Pool::Postgres)
         }
     };
     Ok(Arc::new(Store {
@@ -177,9 +194,10 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
         audit_pool,
         access_pool,
         console,
-        limit: options.timeout,
+        limit,
         production: OnceLock::new(),
         mirror: OnceLock::new(),
+        placement,
     }))
 }
 

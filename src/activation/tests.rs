@@ -48,7 +48,7 @@ impl Stage {
             console: crate::store::console::Relations::default(),
         };
         let store = open(&options).await.expect("SQLite");
-        store.migrate().await.expect("a new database");
+        store.migrate_seeded().await.expect("a new database");
         std::fs::write(folder.path().join("routes.toml"), named("a")).expect("a file");
         let (holder, refresher) = start(&folder, &store, OnBroken::ServeLast).await.expect("a sound mapping");
         Stage { folder, store, holder, refresher }
@@ -368,7 +368,13 @@ async fn a_start_with_a_broken_file_is_refused_where_that_is_asked_for_or_nothin
     // The first start of all.
     let folder = tempfile::tempdir().expect("a folder");
     let url = DatabaseUrl::Sqlite(folder.path().join("gate.sqlite"));
-    let store = open(&StoreOptions { url, max_connections: 2, timeout: Duration::from_secs(30) }).await;
+    let store = open(&StoreOptions {
+        url,
+        max_connections: 2,
+        timeout: Duration::from_secs(30),
+        console: crate::store::console::Relations::default(),
+    })
+    .await;
     let store = store.expect("SQLite");
     store.migrate().await.expect("a new database");
     std::fs::write(folder.path().join("routes.toml"), "nonsense").expect("a file");

@@ -50,7 +50,7 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
     let settings = settings(demo, &folder)?;
     let secrets = Secrets::load(&settings, |_| None)?;
     let personas = with_notary(&settings, async |store, notary| {
-        store.migrate().await?;
+        store.migrate_seeded().await?;
         people(&store, &notary, &settings).await
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -7,8 +7,8 @@ use clap::Args;
 use ledger::AuditEvent;
 
 use super::{Common, Ended, announce, checkpoint, operator, with_notary};
-use crate::store::migrations::MigrationTerms;
 use crate::store::migrations::progress::{Progress, listed};
+use crate::store::migrations::{MigrationTerms, Order, Seed};
 
 /// Update the database schema and report what was done
 ///
@@ -19,15 +19,23 @@ pub(super) struct Migrate {
     /// Seconds to wait for a lock before giving up
     #[arg(long, default_value_t = 300)]
     patience: u64,
+    /// Write the tables, groups and roles of documents too: `rbac-v2` for those of RBAC V2
+    #[arg(long, value_name = "NAME", value_parser = seed)]
+    seed: Option<Seed>,
+}
+
+fn seed(word: &str) -> Result<Seed, String> {
+    Seed::parse(word).ok_or_else(|| format!("`{word}` is no seed: `rbac-v2` is the only one"))
 }
 
 pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let terms =
         MigrationTerms { patience: Duration::from_secs(command.patience), ..MigrationTerms::default() };
+    let order = Order { terms, seed: command.seed };
     let screen = Screen::default();
     with_notary(&settings, async |store, notary| {
-        let report = store.migrate_watched(terms, &|progress| screen.show(&progress)).await?;
+        let report = store.migrate_watched(order, &|progress| screen.show(&progress)).await?;
         if !report.applied.is_empty() {
             let event = AuditEvent::MigrationApplied { migrations: report.applied.clone(), by: operator() };
             store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?;
@@ -38,6 +46,12 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
         }
         for table in &report.created_tables {
             announce(format_args!("created  table {table}"));
+        }
+        for trigger in &report.triggers {
+            announce(format_args!("trigger  {trigger}"));
+        }
+        if let Some(seed) = report.seeded {
+            announce(format_args!("seeded   {}", seed.word()));
         }
         for migration in &report.applied {
             announce(format_args!("applied  {migration}"));

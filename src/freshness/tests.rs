@@ -46,7 +46,7 @@ async fn resolver(folder: &tempfile::TempDir) -> (AccessResolver, SharedStore, A
         console: crate::store::console::Relations::default(),
     };
     let store = crate::store::open(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    store.migrate_seeded().await.unwrap();
     let clock = Arc::new(ManualClock::starting_at(Utc::now()));
     let posture = Posture { flag_at_start: None, production: false };
     (AccessResolver::start(store.clone(), clock.clone(), posture, 100), store, clock)

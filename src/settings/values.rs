@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::store::DatabaseUrl;
+use crate::store::place::SchemaName;
 
 /// A duration in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -186,6 +187,19 @@ impl TryFrom<String> for DatabaseSetting {
 
     fn try_from(url: String) -> Result<Self, Self::Error> {
         DatabaseUrl::parse(&url).map(DatabaseSetting)
+    }
+}
+
+/// `[database] schema`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SchemaSetting(pub SchemaName);
+
+impl TryFrom<String> for SchemaSetting {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        SchemaName::parse(&name).map(SchemaSetting)
     }
 }
 

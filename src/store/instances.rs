@@ -180,7 +180,7 @@ impl PostgresFeed {
         words: ProductionWords,
         limit: Duration,
     ) -> Result<PostgresFeed, StoreError> {
-        let options = pool.inner.connect_options().as_ref().clone().application_name("console-gate push");
+        let options = pool.pinned().await?.application_name("console-gate push");
         // A pool of one connection for the listener alone, which takes its connection from a pool.
         let pool = PgPoolOptions::new()
             .max_connections(1)

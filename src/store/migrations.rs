@@ -1,23 +1,28 @@
 //! Bringing a schema up to date, and saying what was done.
 //!
-//! Migrations only ever add (`IF NOT EXISTS`, `ON CONFLICT DO NOTHING`): on Console's own database tables with these
-//! names may be there already, and they are adopted as they are. sqlx keeps the ledger (`_sqlx_migrations`) and applies
-//! each file in a transaction; a lock sees to it that two gates never migrate at once. On Postgres, where others work
-//! on the same tables, [`patience`] waits for locks in turns.
+//! A database that no gate has migrated gets the [baseline](Releases) and what came after it; one that an earlier release
+//! has migrated gets the files that it lacks, and a test compares where both end. Everything is checked before the first
+//! statement ([`preflight`]). Nothing of Console's is changed but its triggers ([`triggers`]), and rows only where
+//! somebody asks for a [`Seed`]. On Postgres, where others work on the same tables, [`patience`] waits for locks in turns.
 
+mod batch;
 mod patience;
 mod postgres;
+mod preflight;
 pub mod progress;
+mod seed;
 mod sqlite;
+mod triggers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::postgres::PgDatabaseError;
+pub use seed::Seed;
+use sqlx::migrate::{Migration, Migrator};
 
 use self::progress::Progress;
 use super::connection::Pool;
+use super::place::{DOCUMENTS_TABLES, LEDGER, SHARED_TABLES};
 use super::{Store, StoreError};
 
 /// What a migration run did.
@@ -29,8 +34,12 @@ pub struct MigrationReport {
     pub already_applied: usize,
     /// Tables that are new.
     pub created_tables: Vec<String>,
-    /// Tables that were there before the gate's first migration and were taken as they are.
+    /// Tables that were there before the gate's first migration and were taken as they are: `public.admins`.
     pub adopted_tables: Vec<String>,
+    /// Triggers that were put on tables that may be Console's: `gate_epoch_on_write on public.admins`.
+    pub triggers: Vec<String>,
+    /// What the database was seeded with.
+    pub seeded: Option<Seed>,
 }
 
 /// How a schema differs from the one that this release knows.
@@ -72,6 +81,14 @@ impl Default for MigrationTerms {
     }
 }
 
+/// What a run is to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Order {
+    pub terms: MigrationTerms,
+    /// Rows to write beside the schema; without it, none.
+    pub seed: Option<Seed>,
+}
+
 /// Receives the progress of a run.
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
@@ -80,25 +97,35 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Schema`] when an applied file was edited or the database is from a newer gate; otherwise
-    /// what the database said. A migration that fails leaves nothing of itself behind.
+    /// [`StoreError::Schema`] when something is in the way: an applied file was edited, the database is from a newer
+    /// gate, Console's tables cannot be told or lack a column; [`StoreError::Forbidden`] when the role lacks a right;
+    /// otherwise what the database said. A run that fails leaves Console's tables, triggers and rows as they were.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
-        self.migrate_watched(MigrationTerms::default(), &|_| {}).await
+        self.migrate_watched(Order::default(), &|_| {}).await
     }
 
-    /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for, for as long as `terms` say.
+    /// As [`Store::migrate`], with the tables, groups and roles of the documents: for the demo and for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::migrate`].
+    pub async fn migrate_seeded(&self) -> Result<MigrationReport, StoreError> {
+        self.migrate_watched(Order { seed: Some(Seed::RbacV2), ..Order::default() }, &|_| {}).await
+    }
+
+    /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for.
     ///
     /// # Errors
     ///
     /// As [`Store::migrate`].
     pub async fn migrate_watched(
         &self,
-        terms: MigrationTerms,
+        order: Order,
         watcher: Watcher<'_>,
     ) -> Result<MigrationReport, StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => postgres::migrate(pool, terms, watcher).await,
-            Pool::Sqlite(pool) => sqlite::migrate(pool, watcher).await,
+            Pool::Postgres(pool) => postgres::migrate(pool, &order, watcher).await,
+            Pool::Sqlite(pool) => sqlite::migrate(pool, &self.placement, &order, watcher).await,
         }
     }
 
@@ -111,12 +138,12 @@ impl Store {
         self.bounded(async {
             Ok(match &self.pool {
                 Pool::Postgres(pool) => {
-                    let ledger = postgres::read_ledger(&mut *pool.acquire().await?).await?;
-                    state(&postgres::MIGRATIONS, ledger.as_deref())
+                    let ledger = postgres::ledger(pool).await?;
+                    postgres::RELEASES.state(ledger.as_deref())
                 }
                 Pool::Sqlite(pool) => {
                     let ledger = sqlite::read_ledger(&mut *pool.acquire().await?).await?;
-                    state(&sqlite::MIGRATIONS, ledger.as_deref())
+                    sqlite::RELEASES.state(ledger.as_deref())
                 }
             })
         })
@@ -136,104 +163,76 @@ impl Store {
 /// A row of the ledger: its version, its description and the checksum of its file.
 type Applied = (i64, String, Vec<u8>);
 
-const LEDGER: &str = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
+const LEDGER_ROWS: &str = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
+
+/// The first version since the gate's tables have a schema of their own.
+const FIRST_OF_ITS_OWN: i64 = 200;
 
 fn label(version: i64, description: &str) -> String {
     format!("{version:04} {description}")
 }
 
-/// What the ledger, if there is one, means for `migrator`.
-fn state(migrator: &Migrator, ledger: Option<&[Applied]>) -> SchemaState {
-    let applied: BTreeSet<i64> = ledger.unwrap_or_default().iter().map(|(version, ..)| *version).collect();
-    let pending = migrator.iter().filter(|migration| !applied.contains(&migration.version));
-    let unknown =
-        ledger.unwrap_or_default().iter().filter(|(version, ..)| !migrator.version_exists(*version));
-    SchemaState {
-        pending: pending.map(|migration| label(migration.version, &migration.description)).collect(),
-        unknown: unknown.map(|(version, description, _)| label(*version, description)).collect(),
-        is_new: ledger.is_none(),
-    }
+/// The files of this release: all since the first for a database that an earlier release has migrated, and the one that
+/// stands for 0001 to 0200 in a new one. Files after 0200 belong to both.
+struct Releases {
+    all: &'static Migrator,
+    baseline: &'static Migrator,
 }
 
-/// The migrations that are to be applied, unless the ledger says that it is another release's to do.
-fn to_apply<'m>(
-    migrator: &'m Migrator,
-    ledger: Option<&[Applied]>,
-) -> Result<Vec<&'m Migration>, StoreError> {
-    if let Some(newer) = state(migrator, ledger).newer() {
-        return Err(StoreError::Schema(newer));
+impl Releases {
+    /// The files of a database with this ledger, in order.
+    fn files(&self, ledger: Option<&[Applied]>) -> Vec<&'static Migration> {
+        let first = self.all.iter().next().map(|file| file.version);
+        let is_of_earlier = ledger.unwrap_or_default().iter().any(|(version, ..)| Some(*version) == first);
+        if is_of_earlier {
+            return self.all.iter().collect();
+        }
+        let later = self.all.iter().filter(|file| file.version > FIRST_OF_ITS_OWN);
+        self.baseline.iter().chain(later).collect()
     }
-    let mut missing = Vec::new();
-    for migration in migrator.iter() {
-        let applied = ledger.unwrap_or_default().iter().find(|(version, ..)| *version == migration.version);
-        match applied {
-            None => missing.push(migration),
-            Some((.., checksum)) if *checksum == *migration.checksum => {}
-            Some((version, ..)) => return Err(schema_error(MigrateError::VersionMismatch(*version))),
+
+    /// What the ledger, if there is one, means for this release.
+    fn state(&self, ledger: Option<&[Applied]>) -> SchemaState {
+        let files = self.files(ledger);
+        let rows = ledger.unwrap_or_default();
+        let known: BTreeSet<i64> = files.iter().map(|file| file.version).collect();
+        let applied: BTreeSet<i64> = rows.iter().map(|(version, ..)| *version).collect();
+        let pending = files.iter().filter(|file| !applied.contains(&file.version));
+        let unknown = rows.iter().filter(|(version, ..)| !known.contains(version));
+        SchemaState {
+            pending: pending.map(|file| label(file.version, &file.description)).collect(),
+            unknown: unknown.map(|(version, description, _)| label(*version, description)).collect(),
+            is_new: ledger.is_none(),
         }
     }
-    Ok(missing)
-}
 
-fn schema_error(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::VersionMismatch(version) => {
-            StoreError::Schema(format!("migration {version:04} was applied from a file with other contents"))
+    /// The files that are to be applied, unless the ledger says that it is another release's to do.
+    fn to_apply(&self, ledger: Option<&[Applied]>) -> Result<Vec<&'static Migration>, StoreError> {
+        if let Some(newer) = self.state(ledger).newer() {
+            return Err(StoreError::Schema(newer));
         }
-        MigrateError::Execute(error) => error.into(),
-        MigrateError::ExecuteMigration(error, version) => {
-            let detail = detail(&error);
-            let cause = StoreError::from(error);
-            StoreError::Schema(format!("migration {version:04} failed: {cause}{detail}"))
+        let mut missing = Vec::new();
+        for file in self.files(ledger) {
+            let applied = ledger.unwrap_or_default().iter().find(|(version, ..)| *version == file.version);
+            match applied {
+                None => missing.push(file),
+                Some((.., checksum)) if *checksum == *file.checksum => {}
+                Some((version, ..)) => {
+                    return Err(StoreError::Schema(format!(
+                        "migration {version:04} was applied from a file with other contents"
+                    )));
+                }
+            }
         }
-        other => StoreError::Schema(other.to_string()),
+        Ok(missing)
     }
 }
 
-/// What Postgres adds to its message, such as which columns do not fit. A migration binds no value that it could show.
-fn detail(error: &sqlx::Error) -> String {
-    let refusal = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    refusal.and_then(PgDatabaseError::detail).map_or_else(String::new, |detail| format!(" ({detail})"))
-}
-
-/// The tables that the gate's migrations know.
+/// Whether the gate makes a table of that name, or adopts one.
 fn is_ours(table: &str) -> bool {
-    const OURS: [&str; 17] = [
-        "admins",
-        "admin_roles",
-        "admin_sessions",
-        "rbac_groups",
-        "rbac_roles",
-        "rbac_permissions",
-        "rbac_role_permissions",
-        "rbac_role_inheritance",
-        "rbac_group_roles",
-        "rbac_user_groups",
-        "rbac_grants_audit",
-        "rbac_ticket_grants",
-        "rbac_ticket_grants_archive",
-        "rbac_break_glass_sessions",
-        "console_flag_promotions",
-        "customer_audit_events",
-        "_sqlx_migrations",
-    ];
-    OURS.contains(&table) || table.starts_with("gate_")
-}
-
-/// What was there before a run, and what is to say of it after.
-struct Before {
-    tables: BTreeSet<String>,
-    is_new: bool,
-}
-
-impl Before {
-    fn report(self, migrator: &Migrator, applied: Vec<String>, after: &BTreeSet<String>) -> MigrationReport {
-        let own = |table: &&String| *table != "_sqlx_migrations";
-        MigrationReport {
-            already_applied: migrator.iter().count() - applied.len(),
-            applied,
-            created_tables: after.difference(&self.tables).filter(own).cloned().collect(),
-            adopted_tables: if self.is_new { self.tables.into_iter().collect() } else { Vec::new() },
-        }
-    }
+    table == LEDGER
+        || table == "rbac_ticket_grants_archive"
+        || DOCUMENTS_TABLES.contains(&table)
+        || SHARED_TABLES.contains(&table)
+        || table.starts_with("gate_")
 }

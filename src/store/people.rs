@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use policy::identity::Subject;
 use policy::ids::{AdminId, SessionId};
-use policy::rbac::LegacyRole;
+use policy::rbac::{LegacyRole, Standing};
 
 use super::connection::Connection;
 use super::console::{Relation, composed};
@@ -29,6 +30,11 @@ impl Store {
     ///
     /// [`StoreError::Conflict`] when there is no such group or admin.
     pub async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
+        // The gate's memberships have no foreign key to Console's admins.
+        let subject = Subject::Admin { id: id.clone(), session: None };
+        if self.access(&subject, chrono::Utc::now()).await?.standing == Standing::Unknown {
+            return Err(StoreError::Conflict(format!("there is no admin `{id}`")));
+        }
         let join = JOIN.replace("{id}", &self.member_argument().await?);
         self.change_group(group, composed(join).bind(id.as_str()).bind(group).bind(by)).await
     }

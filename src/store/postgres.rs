@@ -5,17 +5,22 @@
 //! the pool has a connection less. A hole of seconds could so cost all of them, and the gate would answer 503 long after
 //! its database is back. Here the way back has a bound, and a connection that exceeds it is dropped and replaced.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Error, PgConnection, PgPool, Postgres};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres};
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::{StoreError, StoreOptions};
+use super::place::{Placement, Survey, default_schema};
+use super::{StoreError, StoreOptions, bounded};
 
 /// How to connect to `url`. Nothing is connected yet, so a gate can start while its database is away.
 ///
@@ -31,9 +36,53 @@ pub(super) fn connect_options(url: &str, options: &StoreOptions) -> Result<PgCon
         .disable_statement_logging())
 }
 
-/// The same for connections on which nothing can be written: SELECTs of an operator's run on them.
-pub(super) fn only_reading(connect: PgConnectOptions) -> PgConnectOptions {
-    connect.options([("default_transaction_read_only", "on")])
+fn connecting(connect: &PgConnectOptions, only_reads: bool) -> PgConnectOptions {
+    let connect = connect.clone();
+    if only_reads { connect.options([("default_transaction_read_only", "on")]) } else { connect }
+}
+
+/// Where the tables are, found once for all pools of a store, by the first connection.
+pub(super) struct Pin {
+    connect: PgConnectOptions,
+    placement: Placement,
+    limit: Duration,
+    pinned: OnceCell<Pinned>,
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // How to connect holds a password.
+        f.debug_struct("Pin").field("placement", &self.placement).finish_non_exhaustive()
+    }
+}
+
+/// What a connection is made with from then on.
+struct Pinned {
+    connect: PgConnectOptions,
+    /// Where the role's own search path would make a table.
+    default: Option<String>,
+}
+
+impl Pin {
+    pub(super) fn new(connect: PgConnectOptions, placement: Placement, limit: Duration) -> Arc<Pin> {
+        Arc::new(Pin { connect, placement, limit, pinned: OnceCell::new() })
+    }
+
+    async fn pinned(&self) -> Result<&Pinned, StoreError> {
+        self.pinned.get_or_try_init(|| bounded(self.limit, self.find())).await
+    }
+
+    /// Connects as the role's own settings say, and looks through every schema.
+    async fn find(&self) -> Result<Pinned, StoreError> {
+        let mut connection = PgConnection::connect_with(&self.connect).await?;
+        let default = default_schema(&mut connection).await?;
+        let survey = Survey::take(&mut connection, &self.placement, default.clone()).await?.unambiguous()?;
+        // The answers are read; a server that does not hear of the end finds it out.
+        let _ = connection.close().await;
+        // Startup options are split at blanks, and a backslash keeps one.
+        let path = survey.search_path().replace('\\', "\\\\").replace(' ', "\\ ");
+        Ok(Pinned { connect: self.connect.clone().options([("search_path", path)]), default })
+    }
 }
 
 /// A pool whose connections have a bound on their way back.
@@ -42,24 +91,56 @@ pub(super) struct PostgresPool {
     pub(super) inner: PgPool,
     /// How long a connection may take on its way back.
     patience: Duration,
+    pin: Arc<Pin>,
+    /// Whether nothing can be written on its connections.
+    only_reads: bool,
+    /// Whether this pool connects with the pinned search path already.
+    is_pinned: Arc<AtomicBool>,
 }
 
 impl PostgresPool {
     /// A pool of at most `most` connections.
-    pub(super) fn new(connect: &PgConnectOptions, most: u32, limit: Duration) -> PostgresPool {
-        let pool = PgPoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(limit)
-            // The next statement finds out; a ping before each would double every round trip.
-            .test_before_acquire(false)
-            .connect_lazy_with(connect.clone());
-        // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
-        PostgresPool { inner: pool, patience: limit / 4 }
+    pub(super) fn new(pin: &Arc<Pin>, most: u32) -> PostgresPool {
+        PostgresPool::connecting(pin, most, false)
     }
 
-    pub(super) async fn acquire(&self) -> Result<Lease, Error> {
+    /// A pool on whose connections nothing can be written: SELECTs of an operator's run on them.
+    pub(super) fn only_reading(pin: &Arc<Pin>, most: u32) -> PostgresPool {
+        PostgresPool::connecting(pin, most, true)
+    }
+
+    fn connecting(pin: &Arc<Pin>, most: u32, only_reads: bool) -> PostgresPool {
+        let pool = PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(pin.limit)
+            // The next statement finds out; a ping before each would double every round trip.
+            .test_before_acquire(false)
+            .connect_lazy_with(connecting(&pin.connect, only_reads));
+        // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
+        let patience = pin.limit / 4;
+        PostgresPool { inner: pool, patience, pin: pin.clone(), only_reads, is_pinned: Arc::default() }
+    }
+
+    pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
+        self.pinned().await?;
         let connection = self.inner.acquire().await?;
         Ok(Lease { connection, patience: self.patience, closes: false })
+    }
+
+    /// Sees to it that every connection of the pool finds its tables, and returns how it connects.
+    pub(super) async fn pinned(&self) -> Result<PgConnectOptions, StoreError> {
+        let pinned = self.pin.pinned().await?;
+        if !self.is_pinned.load(Ordering::Acquire) {
+            // Before the first connection is made.
+            self.inner.set_connect_options(connecting(&pinned.connect, self.only_reads));
+            self.is_pinned.store(true, Ordering::Release);
+        }
+        Ok(pinned.connect.clone())
+    }
+
+    /// What the settings say about where tables are, and where the role's own search path would make one.
+    pub(super) async fn placement(&self) -> Result<(&Placement, Option<String>), StoreError> {
+        Ok((&self.pin.placement, self.pin.pinned().await?.default.clone()))
     }
 }
 

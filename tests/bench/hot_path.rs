@@ -132,7 +132,7 @@ fn reporting(bench: &mut Criterion) {
     };
     let log = runtime.block_on(async {
         let store = console_gate::store::open(&options).await.unwrap();
-        store.migrate().await.unwrap();
+        store.migrate_seeded().await.unwrap();
         let keeping = Keeping { days: 30, paths_an_hour: 5_000, anonymous_paths_an_hour: 1_000 };
         DecisionLog::start(store, Arc::new(SystemClock), keeping, "bench/1").await.unwrap()
     });
@@ -197,7 +197,7 @@ async fn resolver(url: &str) -> AccessResolver {
         console: console_gate::store::console::Relations::default(),
     };
     let store = console_gate::store::open(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    store.migrate_seeded().await.unwrap();
     store.add_admin(&AdminId::new("anna"), "anna@example.com", "Anna").await.unwrap();
     let posture = Posture { flag_at_start: None, production: false };
     let terms = PushTerms { name: "bench".into(), max_staleness: Duration::from_secs(2) };

@@ -30,7 +30,7 @@ pub(crate) async fn store(database: Database, folder: &tempfile::TempDir) -> Sha
         console: store::console::Relations::default(),
     };
     let store = store::open(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    store.migrate_seeded().await.unwrap();
     store
 }
 

@@ -1,14 +1,12 @@
 //! Console's own Postgres: its tables are there already. What is there is taken as it is, what is missing is added,
 //! and nothing is dropped or rewritten.
 
-use std::collections::BTreeSet;
-
-use console_gate::store::StoreError;
+use console_gate::store::{self, Placement, StoreError};
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
 
-use crate::database::{Database, noon};
+use crate::database::{Database, PATIENCE, noon, options};
 use crate::seed;
 
 /// Console's tables as its own migrations may have made them: ids are UUIDs and not names, there are columns that
@@ -94,40 +92,47 @@ async fn consoles_tables_are_taken_as_they_are_on_postgres() {
 
     let report = database.store.migrate().await.unwrap();
 
-    assert_eq!(report.adopted_tables, CONSOLES_TABLES);
+    assert_eq!(report.adopted_tables, CONSOLES_TABLES.map(|table| format!("public.{table}")));
+    assert_eq!(report.seeded, None);
     for table in &report.created_tables {
         assert!(!CONSOLES_TABLES.contains(&table.as_str()), "{table} is reported as created");
     }
     assert_eq!(report.created_tables.len(), 37 - CONSOLES_TABLES.len());
 }
 
-#[tokio::test]
-async fn nothing_of_consoles_is_dropped_or_rewritten_on_postgres() {
-    let database = consoles_database().await;
-    let mut before = Vec::new();
+/// What is Console's: columns, constraints, indexes and rows of every table, as they are.
+pub(crate) async fn consoles(database: &Database) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
     for table in CONSOLES_TABLES.into_iter().chain(["customers"]) {
-        let columns = columns(&database, table).await;
-        let names: Vec<&str> = columns.iter().map(|column| column.split(' ').next().unwrap()).collect();
-        let rows = format!("SELECT ROW({})::text FROM {table}", names.join(", "));
-        before.push((table, columns, rows.clone(), database.texts(&rows).await));
-    }
-
-    database.store.migrate().await.unwrap();
-
-    for (table, columns_before, query, rows_before) in before {
-        let columns_now = columns(&database, table).await;
-        assert_eq!(columns_now[..columns_before.len()], columns_before, "{table}");
-        let rows_now: BTreeSet<String> = database.texts(&query).await.into_iter().collect();
-        for row in rows_before {
-            assert!(rows_now.contains(&row), "{table} has lost or changed {row}");
+        let mut facts = columns(database, table).await;
+        for query in [
+            "SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{}'::regclass",
+            "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '{}'::regclass",
+        ] {
+            let mut more = database.texts(&query.replace("{}", table)).await;
+            more.sort();
+            facts.extend(more);
         }
+        facts.extend(database.rows(table).await);
+        found.push((table.to_owned(), facts));
     }
+    found
+}
+
+/// Without a seed, Console's tables get triggers and nothing else.
+#[tokio::test]
+async fn nothing_of_consoles_is_changed_on_postgres() {
+    let database = consoles_database().await;
+    let before = consoles(&database).await;
+    let report = database.store.migrate().await.unwrap();
+    assert!(!report.triggers.is_empty());
+    assert_eq!(consoles(&database).await, before);
 }
 
 #[tokio::test]
 async fn the_seed_joins_consoles_rows_by_name_on_postgres() {
     let database = consoles_database().await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
 
     let mut expected = seed::documented();
     expected.extend(
@@ -153,15 +158,6 @@ async fn the_seed_joins_consoles_rows_by_name_on_postgres() {
     assert_eq!(access.standing, Standing::Disabled);
 }
 
-/// The age of a grant is evidence: adoption must not stamp old memberships with its own hour.
-#[tokio::test]
-async fn an_adopted_membership_is_not_dated_anew_on_postgres() {
-    let database = consoles_database().await;
-    database.store.migrate().await.unwrap();
-    let dated = "SELECT count(*) FROM rbac_user_groups WHERE granted_at_utc IS NOT NULL";
-    assert_eq!(database.number(dated).await, 0);
-}
-
 /// Writes by Console to its own tables are seen from now on.
 #[tokio::test]
 async fn a_write_to_an_adopted_table_raises_the_epoch_on_postgres() {
@@ -183,57 +179,137 @@ async fn a_write_to_an_adopted_table_raises_the_epoch_on_postgres() {
     assert_eq!(database.epoch().await, before);
 }
 
-/// What Console's schema lacks, how the message names it, and what the operator does about it.
+/// What Console's schema lacks is named, all of it at once, before anything is changed.
 #[tokio::test]
-async fn a_schema_that_lacks_a_column_is_refused_until_it_has_it_on_postgres() {
-    let table = [
-        ("admins", "disabled_at_utc", "TIMESTAMPTZ"),
-        ("admin_sessions", "revoked_at_utc", "TIMESTAMPTZ"),
-        ("admin_sessions", "expires_at_utc", "TIMESTAMPTZ"),
+async fn a_schema_that_lacks_columns_is_refused_until_it_has_them_on_postgres() {
+    let database = consoles_database().await;
+    let lacking = [
+        ("admins", "disabled_at_utc"),
+        ("admin_sessions", "revoked_at_utc"),
+        ("admin_sessions", "expires_at_utc"),
+        ("rbac_roles", "name"),
     ];
-    for (table, column, kind) in table {
-        let database = consoles_database().await;
+    for (table, column) in lacking {
         database.execute(&format!("ALTER TABLE {table} DROP COLUMN {column}")).await;
-
-        match database.store.migrate().await {
-            Err(StoreError::Schema(message)) => {
-                assert!(message.contains("migration 0100 failed"), "{message}");
-                assert!(message.contains(&format!("\"{column}\" does not exist")), "{message}");
-            }
-            other => panic!("{table}.{column}: {other:?}"),
-        }
-        let tables = database.tables().await;
-        assert!(!tables.contains(&"gate_epoch".to_owned()), "{table}.{column}: it went on regardless");
-
-        database.execute(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}")).await;
-        let report = database.store.migrate().await.unwrap();
-        assert_eq!(
-            report.applied.first().map(String::as_str),
-            Some("0100 adopted columns"),
-            "{table}.{column}"
-        );
-        assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
     }
-}
-
-/// Ids of the type `uuid` cannot be joined with the gate's: that is said, and nothing of the failed file stays.
-#[tokio::test]
-async fn a_schema_with_other_types_is_refused_on_postgres() {
-    let database = Database::empty_postgres().await;
     database
         .execute(
-            "CREATE TABLE rbac_groups (id UUID PRIMARY KEY, name TEXT NOT NULL UNIQUE, description TEXT)",
+            "ALTER TABLE rbac_role_permissions DROP CONSTRAINT rbac_role_permissions_permission_id_fkey;
+             ALTER TABLE rbac_permissions ALTER id TYPE bytea USING id::bytea",
         )
         .await;
+    let before = consoles(&database).await;
 
     match database.store.migrate().await {
         Err(StoreError::Schema(message)) => {
-            assert!(message.contains("migration 0012 failed"), "{message}");
-            assert!(message.contains("uuid"), "{message}");
+            assert!(message.starts_with("5 things are in the way, and nothing was changed:"), "{message}");
+            for (table, column) in lacking {
+                let said = format!("`public.{table}` lacks the column `{column}`");
+                assert!(message.contains(&said), "no {said} in {message}");
+            }
+            assert!(message.contains("`public.rbac_permissions.id` has the type `bytea`"), "{message}");
         }
         other => panic!("{other:?}"),
     }
-    let tables = database.tables().await;
-    assert!(!tables.contains(&"rbac_roles".to_owned()), "half of 0012 has stayed: {tables:?}");
-    assert_eq!(database.rows("rbac_groups").await, Vec::<String>::new());
+    assert_eq!(consoles(&database).await, before);
+    assert!(!database.tables().await.contains(&"gate_epoch".to_owned()), "it went on regardless");
+    assert_eq!(database.number("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").await, 0);
+
+    for (table, column) in lacking {
+        let kind = if column == "name" { "TEXT" } else { "TIMESTAMPTZ" };
+        database.execute(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}")).await;
+    }
+    database.execute("ALTER TABLE rbac_permissions ALTER id TYPE text USING encode(id, 'hex')").await;
+    database.store.migrate().await.unwrap();
+    assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
+}
+
+/// Where nobody has said what Console's tables are, nothing is made up.
+#[tokio::test]
+async fn a_database_without_admins_needs_a_word_about_them() {
+    for database in [Database::empty_postgres().await, Database::empty_sqlite().await] {
+        match database.store.migrate().await {
+            Err(StoreError::Schema(message)) => {
+                for words in ["no table `admins`", "[console]", "--seed rbac-v2", "Nothing was changed"] {
+                    assert!(message.contains(words), "no `{words}` in {message}");
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(database.tables().await, Vec::<String>::new());
+    }
+}
+
+/// The same tables with ids of another type, before the gate came.
+async fn consoles_with_ids(kind: &str) -> Database {
+    let database = Database::empty_postgres().await;
+    database
+        .execute(&format!(
+            "CREATE SCHEMA app;
+             CREATE TABLE app.rbac_groups (id {kind} PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+             CREATE TABLE app.rbac_roles (id {kind} PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+             CREATE TABLE app.rbac_permissions (id {kind} PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+             CREATE TABLE app.rbac_role_permissions (role_id {kind} REFERENCES app.rbac_roles, permission_id {kind});
+             CREATE TABLE app.rbac_role_inheritance (child_role_id {kind}, parent_role_id {kind});
+             CREATE TABLE app.rbac_group_roles (group_id {kind}, role_id {kind});
+             CREATE TABLE app.rbac_user_groups (user_id {kind}, group_id {kind})"
+        ))
+        .await;
+    // Another connection looks through every schema, as a gate that starts does.
+    Database::open(&database.url).await
+}
+
+/// Ids of any type are taken, in whatever schema: the triggers work, and the seed finds its rows by their names.
+#[tokio::test]
+async fn ids_of_every_type_are_adopted_on_postgres() {
+    for kind in ["uuid", "uuid DEFAULT gen_random_uuid()", "integer", "bigint GENERATED ALWAYS AS IDENTITY"] {
+        let database = consoles_with_ids(kind.split(' ').next().unwrap()).await;
+        if kind.contains(' ') {
+            for table in ["rbac_groups", "rbac_roles", "rbac_permissions"] {
+                let (_, rest) = kind.split_once(' ').unwrap();
+                let change = if rest.starts_with("DEFAULT") { "SET" } else { "ADD" };
+                database.execute(&format!("ALTER TABLE {table} ALTER id {change} {rest}")).await;
+            }
+        }
+        let report = database.store.migrate_seeded().await.unwrap();
+        assert!(report.adopted_tables.contains(&"app.rbac_groups".to_owned()), "{kind}: {report:?}");
+        assert_eq!(seed::stored(&database).await, seed::documented(), "{kind}");
+        let before = database.epoch().await;
+        database.execute("DELETE FROM rbac_user_groups WHERE false").await;
+        assert!(database.epoch().await > before, "{kind}");
+        let cycle = "INSERT INTO rbac_role_inheritance
+                     SELECT parent_role_id, child_role_id FROM rbac_role_inheritance LIMIT 1";
+        assert!(database.attempt(cycle).await.unwrap_err().contains("form a cycle"), "{kind}");
+        database
+            .execute(
+                "INSERT INTO gate_machine_tokens (id, name, token_sha256, created_by) VALUES ('t', 't', repeat('0', 64), 'x');
+                 INSERT INTO gate_machine_token_groups (token_id, group_id, granted_by)
+                 SELECT 't', id::text, 'x' FROM rbac_groups;
+                 DELETE FROM rbac_groups WHERE name = 'ops-admins'",
+            )
+            .await;
+        assert_eq!(database.number("SELECT count(*) FROM gate_machine_token_groups").await, 7, "{kind}");
+    }
+}
+
+/// Two tables of one name cannot be told apart: both are named, and nothing is changed.
+#[tokio::test]
+async fn two_sets_of_the_same_names_are_refused_on_postgres() {
+    let database = consoles_database().await;
+    database.execute("CREATE SCHEMA other; CREATE TABLE other.rbac_groups (id TEXT, name TEXT)").await;
+    let again = store::open(&options(&database.url, PATIENCE)).await.unwrap();
+    for outcome in [again.migrate().await.map(drop), again.control().await.map(drop)] {
+        match outcome {
+            Err(StoreError::Schema(message)) => {
+                for words in ["`other.rbac_groups`", "`public.rbac_groups`", "database.console_schema"] {
+                    assert!(message.contains(words), "no `{words}` in {message}");
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let placement = Placement { console_schema: Some("public".into()), ..Placement::default() };
+    let told = store::open_at(&options(&database.url, PATIENCE), placement).await.unwrap();
+    let report = told.migrate().await.unwrap();
+    assert!(report.adopted_tables.contains(&"public.rbac_groups".to_owned()), "{report:?}");
 }

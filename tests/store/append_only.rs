@@ -113,7 +113,8 @@ async fn with_the_role_console_app() -> Database {
              ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO console_app",
         )
         .await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
+    database.store.grant_to("console_app").await.unwrap();
     database
 }
 

@@ -84,6 +84,9 @@ async fn a_missing_right_is_named_with_its_grant_on_postgres() {
         let rights = NEEDED.iter().find(|(needed, _)| *needed == table).unwrap().1;
         format!("GRANT {rights} ON {table} TO")
     };
+    let outside = store.pending_migrations().await.map(drop);
+    assert_says("the schema", outside, "privilege", &["GRANT USAGE ON SCHEMA console_gate"]);
+    database.execute("GRANT USAGE ON SCHEMA console_gate TO gate_stranger").await;
     let ledger = store.pending_migrations().await.map(drop);
     assert_says("the ledger", ledger, "privilege", &["_sqlx_migrations", &grant("_sqlx_migrations")]);
     let appended = store.append(&[entry(1)]).await;
@@ -99,12 +102,12 @@ async fn a_missing_right_is_named_with_its_grant_on_postgres() {
 async fn the_rights_that_messages_name_are_enough_on_postgres() {
     let database = Database::postgres().await;
     let store = open(&stranger(&database, "gate_server").await).await;
-    for (table, rights) in NEEDED {
-        database.execute(&format!("GRANT {rights} ON {table} TO gate_server")).await;
-    }
-    for function in NEEDED_FUNCTIONS {
-        database.execute(&format!("GRANT EXECUTE ON FUNCTION {function} TO gate_server")).await;
-    }
+    let (missing, role) = store.missing_rights().await.unwrap();
+    assert_eq!((missing.len(), role.as_str()), (1 + NEEDED.len() + NEEDED_FUNCTIONS.len(), "gate_server"));
+    let granting = database.store.grant_to("gate_server").await.unwrap();
+    assert_eq!(granting.granted.len(), 2 + NEEDED.len() + NEEDED_FUNCTIONS.len(), "{granting:?}");
+    assert!(granting.left.is_empty(), "{granting:?}");
+    assert_eq!(store.missing_rights().await.unwrap().0, []);
     database.execute("INSERT INTO admins (id, email) VALUES ('anna', 'anna@example.org')").await;
     assert!(store.pending_migrations().await.unwrap().is_empty());
     store.control().await.unwrap();
@@ -159,31 +162,45 @@ async fn another_database_or_login_is_named_on_postgres() {
     assert!(state.is_new && !state.pending.is_empty());
 }
 
-/// The catalog tells of every table, so a role without rights does not take a migrated database for an empty one.
+/// The catalog tells of every table, so a role without rights does not take a migrated database for an empty one. What it
+/// lacks to migrate an empty one is said at once, before anything is changed.
 #[tokio::test]
 async fn a_role_with_fewer_rights_is_told_so_by_migrate_on_postgres() {
     let database = Database::postgres().await;
     let store = open(&stranger(&database, "gate_guest").await).await;
     let outcome = store.migrate().await.map(drop);
-    assert_says("no right", outcome, "privilege", &["_sqlx_migrations", "GRANT SELECT"]);
-    database.execute("GRANT SELECT ON _sqlx_migrations TO gate_guest").await;
+    assert_says("no right", outcome, "privilege", &["console_gate", "GRANT USAGE"]);
+    database
+        .execute(
+            "GRANT USAGE ON SCHEMA console_gate TO gate_guest;
+             GRANT SELECT ON _sqlx_migrations TO gate_guest",
+        )
+        .await;
     let report = store.migrate().await.expect("where there is nothing to do, no further right is needed");
-    assert!(report.applied.is_empty() && report.already_applied > 20, "{report:?}");
+    assert!(report.applied.is_empty() && report.already_applied > 1, "{report:?}");
 
     let empty = Database::empty_postgres().await;
     let store = open(&stranger(&empty, "gate_guest").await).await;
-    let outcome = store.migrate().await.map(drop);
-    assert_says("no schema", outcome, "privilege", &["permission denied for schema public", "CREATE"]);
+    let outcome = store.migrate_seeded().await.map(drop);
+    let both =
+        ["2 things are in the way", "GRANT CREATE ON DATABASE", "GRANT USAGE, CREATE ON SCHEMA \"public\""];
+    assert_says("no schema", outcome, "privilege", &both);
     // It may make tables, and Console's are another's.
     empty
-        .execute("GRANT CREATE ON SCHEMA public TO gate_guest; CREATE TABLE admins (id TEXT PRIMARY KEY)")
+        .execute(
+            "CREATE SCHEMA console_gate AUTHORIZATION gate_guest; GRANT CREATE ON SCHEMA public TO gate_guest;
+             CREATE TABLE public.admins (id TEXT PRIMARY KEY, email TEXT, disabled_at_utc TIMESTAMPTZ)",
+        )
         .await;
-    let outcome = store.migrate().await.map(drop);
-    assert_says("not the owner", outcome, "schema", &["lacks a right", "admins", "owner"]);
-
-    empty.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC, gate_guest").await;
-    let outcome = open(&stranger(&empty, "gate_guest").await).await.migrate().await.map(drop);
-    assert_says("no usage", outcome, "privilege", &["gate_guest", "GRANT USAGE ON SCHEMA"]);
+    let outcome = store.migrate_seeded().await.map(drop);
+    let grant = "GRANT SELECT, TRIGGER ON \"public\".\"admins\" TO \"gate_guest\"";
+    assert_says(
+        "not the owner",
+        outcome,
+        "privilege",
+        &["no trigger on `public.admins`", "`postgres`", grant],
+    );
+    assert_eq!(empty.tables().await, ["admins"], "nothing was changed");
 }
 
 #[tokio::test]

@@ -375,7 +375,12 @@ async fn it_rises_for_a_writer_without_rights_to_it_on_postgres() {
     let role = "gate_test_writer";
     let create = format!("DO $$ BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
     database.execute(&create).await;
-    database.execute(&format!("GRANT SELECT, INSERT, DELETE ON rbac_user_groups TO {role}")).await;
+    database
+        .execute(&format!(
+            "GRANT USAGE ON SCHEMA console_gate TO {role};
+             GRANT SELECT, INSERT, DELETE ON rbac_user_groups TO {role}"
+        ))
+        .await;
     let statements = format!(
         "SET LOCAL ROLE {role};
          CREATE TEMPORARY TABLE gate_epoch (id INTEGER, epoch BIGINT) ON COMMIT DROP;

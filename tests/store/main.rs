@@ -37,6 +37,7 @@ mod access;
 mod adoption;
 mod append_only;
 mod audit;
+mod both_paths;
 mod causes;
 mod census;
 mod control;

@@ -3,6 +3,7 @@
 use console_gate::store::StoreError;
 use console_gate::store::decisions::DecisionRecord;
 use console_gate::store::evidence::EvidenceKind::{Decisions, Drift};
+use console_gate::store::migrations::Seed;
 
 use crate::database::{Database, literal, noon, repository};
 use crate::decisions::decision;
@@ -56,15 +57,26 @@ const TABLES: [&str; 42] = [
 ];
 
 /// `0012_rbac_core.sql` as a report names it: `0012 rbac core`.
-fn files(database: &Database) -> Vec<String> {
-    let folder = if database.is_postgres() { "migrations/postgres" } else { "migrations/sqlite" };
-    let mut names: Vec<String> = std::fs::read_dir(repository(folder))
+fn all_files(database: &Database) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(repository(database.migrations()))
         .expect("the migrations are there")
         .map(|entry| entry.expect("a readable folder").file_name().into_string().expect("an ASCII name"))
+        .filter(|name| name.ends_with(".sql"))
         .map(|name| name.trim_end_matches(".sql").replace('_', " "))
         .collect();
     names.sort();
     names
+}
+
+/// The files of a new database: the baseline, and what came after it.
+fn files(database: &Database) -> Vec<String> {
+    let later = all_files(database).into_iter().filter(|name| **name > *"0201");
+    std::iter::once("0200 baseline".to_owned()).chain(later).collect()
+}
+
+/// The files since the release before the gate's tables had a place of their own.
+fn since(database: &Database) -> Vec<String> {
+    all_files(database).into_iter().filter(|name| **name > *"0200").collect()
 }
 
 mod an_empty_database_gets_everything {
@@ -75,10 +87,11 @@ mod an_empty_database_gets_everything {
         assert_eq!(database.store.pending_migrations().await.unwrap(), files);
         assert_eq!(database.tables().await, Vec::<String>::new(), "asking must not change anything");
 
-        let report = database.store.migrate().await.unwrap();
+        let report = database.store.migrate_seeded().await.unwrap();
 
         assert_eq!(report.applied, files);
         assert_eq!(report.already_applied, 0);
+        assert_eq!(report.seeded, Some(Seed::RbacV2));
         assert_eq!(report.created_tables, TABLES[..TABLES.len() - 1]);
         assert_eq!(report.adopted_tables, Vec::<String>::new());
         assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
@@ -119,12 +132,12 @@ async fn a_second_run_brings_no_removed_edge_back(database: &Database) {
 
 async fn an_applied_file_that_was_edited_is_refused(database: &Database) {
     let other = if database.is_postgres() { r"'\x00'" } else { "x'00'" };
-    database.execute(&format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 12")).await;
+    database.execute(&format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 200")).await;
     let before = database.everything().await;
 
     match database.store.migrate().await {
         Err(StoreError::Schema(message)) => {
-            assert_eq!(message, "migration 0012 was applied from a file with other contents");
+            assert_eq!(message, "migration 0200 was applied from a file with other contents");
         }
         other => panic!("{other:?}"),
     }
@@ -135,7 +148,7 @@ async fn a_schema_from_a_newer_gate_is_refused(database: &Database) {
     database
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 12",
+             SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 200",
         )
         .await;
     let before = database.everything().await;
@@ -158,20 +171,22 @@ async fn a_schema_from_a_newer_gate_is_refused(database: &Database) {
 /// As after an older gate: only what is missing is applied, and only that is reported.
 async fn only_what_is_missing_is_applied(database: &Database) {
     database.execute("DROP TABLE gate_drift_events; DELETE FROM _sqlx_migrations WHERE version = 103").await;
-    assert_eq!(database.store.pending_migrations().await.unwrap(), ["0103 gate drift"]);
+    let missing = [vec!["0103 gate drift".to_owned()], since(database)].concat();
+    assert_eq!(database.store.pending_migrations().await.unwrap(), missing);
 
     let report = database.store.migrate().await.unwrap();
 
-    assert_eq!(report.applied, ["0103 gate drift"]);
-    assert_eq!(report.already_applied, files(database).len() - 1);
+    assert_eq!(report.applied, missing);
+    assert_eq!(report.already_applied, all_files(database).len() - missing.len());
     assert_eq!(report.created_tables, ["gate_drift_events"]);
     assert_eq!(report.adopted_tables, Vec::<String>::new(), "the tables are the gate's own by now");
 }
 
 /// Evidence from before rows were known by a hash stays, and goes on counting.
 async fn evidence_from_before_has_a_key_of_its_own(database: &Database) {
-    let folder = if database.is_postgres() { "migrations/postgres" } else { "migrations/sqlite" };
-    let before = |file: &str| std::fs::read_to_string(repository(folder).join(file)).expect("a migration");
+    let before = |file: &str| {
+        std::fs::read_to_string(repository(database.migrations()).join(file)).expect("a migration")
+    };
     database.execute("DROP TABLE gate_decisions; DROP TABLE gate_drift_events").await;
     database.execute("DELETE FROM _sqlx_migrations WHERE version = 115").await;
     for file in ["0103_gate_drift.sql", "0113_gate_decisions.sql"] {
@@ -191,7 +206,8 @@ async fn evidence_from_before_has_a_key_of_its_own(database: &Database) {
             ))
             .await;
     }
-    assert_eq!(database.store.migrate().await.unwrap().applied, ["0115 gate evidence keys"]);
+    let applied = database.store.migrate().await.unwrap().applied;
+    assert_eq!(applied, [vec!["0115 gate evidence keys".to_owned()], since(database)].concat());
     database.store.log_decisions(&[decision("/x/1", noon(), 3)], &mark(Decisions)).await.unwrap();
     database.store.record_drift(&[disagreement("/x/1", 1)], BOUND, &mark(Drift)).await.unwrap();
     let decisions = database.store.decisions(DecisionRecord::hour_of(noon())).await.unwrap();
@@ -214,7 +230,7 @@ mod several_gates_migrate_at_once {
         for _ in 0..4 {
             gates.push(Database::open(&database.url).await);
         }
-        let runs = gates.iter().map(|gate| gate.store.migrate());
+        let runs = gates.iter().map(|gate| gate.store.migrate_seeded());
         let reports: Vec<_> =
             futures::future::join_all(runs).await.into_iter().collect::<Result<_, _>>().unwrap();
 
@@ -239,11 +255,33 @@ mod several_gates_migrate_at_once {
     }
 }
 
+mod earlier {
+    use super::*;
+
+    macro_rules! on_both_earlier {
+        ($($case:ident),+ $(,)?) => { $(
+            mod $case {
+                use super::*;
+
+                #[tokio::test]
+                async fn sqlite() {
+                    super::super::$case(&Database::earlier_sqlite().await).await;
+                }
+
+                #[tokio::test]
+                async fn postgres() {
+                    super::super::$case(&Database::earlier_postgres().await).await;
+                }
+            }
+        )+ };
+    }
+
+    on_both_earlier!(evidence_from_before_has_a_key_of_its_own, only_what_is_missing_is_applied);
+}
+
 on_both!(
-    evidence_from_before_has_a_key_of_its_own,
     a_second_run_changes_nothing_and_says_so,
     a_second_run_brings_no_removed_edge_back,
     an_applied_file_that_was_edited_is_refused,
     a_schema_from_a_newer_gate_is_refused,
-    only_what_is_missing_is_applied,
 );

@@ -41,7 +41,7 @@ const PEOPLE: &str = "
 
 async fn loose(database: Database) -> Database {
     database.execute(LOOSE).await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
     database.execute(PEOPLE).await;
     database
 }

@@ -101,7 +101,7 @@ async fn no_refusal_of_the_server_shows_the_password_or_a_bound_value() {
     assert_shows_nothing(&wrong.control().await.unwrap_err());
 
     let store = store::open(&options(&url, Duration::from_secs(30))).await.unwrap();
-    store.migrate().await.unwrap();
+    store.migrate_seeded().await.unwrap();
     let mut record = denial(1);
     record.path = Some("hunter2".into());
     record.event_type = "".into();

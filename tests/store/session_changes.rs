@@ -137,7 +137,7 @@ async fn where_a_row_can_replace_another_nothing_is_listed_on_sqlite() {
     for definition in others {
         let database = Database::empty_sqlite().await;
         database.execute(&format!("CREATE TABLE admin_sessions {definition}")).await;
-        database.store.migrate().await.unwrap();
+        database.store.migrate_seeded().await.unwrap();
         database.execute("INSERT INTO admins (id, email) VALUES ('ben', 'b@example.org')").await;
         let insert = match definition.contains("old_id") {
             true => "INSERT INTO admin_sessions (old_id, id, admin_id) VALUES ('o', 's1', 'ben')",
@@ -210,6 +210,7 @@ async fn a_writer_without_rights_to_the_list_has_its_changes_listed_on_postgres(
          DELETE FROM admin_sessions WHERE id = 's1'"
     );
     assert_eq!(listed(&database, &statement).await, Some(vec!["s1".to_owned()]));
+    database.execute(&format!("GRANT USAGE ON SCHEMA console_gate TO {role}")).await;
     let forged = format!(
         "SET LOCAL ROLE {role}; INSERT INTO gate_session_changes SELECT epoch + 1, 'x' FROM gate_epoch"
     );

@@ -12,8 +12,13 @@ async fn two_tenants() -> Database {
              ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO console_app",
         )
         .await;
-    database.store.migrate().await.unwrap();
-    database.execute("GRANT SELECT ON customer_audit_events TO gate_tenant").await;
+    database.store.migrate_seeded().await.unwrap();
+    database.store.grant_to("console_app").await.unwrap();
+    database
+        .execute(
+            "GRANT SELECT ON customer_audit_events TO gate_tenant; GRANT USAGE ON SCHEMA console_gate TO gate_tenant",
+        )
+        .await;
     for (id, tenant) in [("a", "4711"), ("b", "4711"), ("c", "4712")] {
         database.execute(&insert(id, tenant)).await;
     }

@@ -160,7 +160,7 @@ async fn a_postgres_that_dies_is_an_error_and_its_return_heals_the_same_pool() {
 /// The migration itself is not bound by the limit, only its look at what is pending.
 async fn migrate_patiently(store: &SharedStore) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = store.migrate().await {
+    while let Err(error) = store.migrate_seeded().await {
         assert!(Instant::now() < deadline, "{error}");
     }
 }
@@ -218,7 +218,7 @@ async fn what_a_sqlite_file_takes_after_it_was_full_is_there_for_others() {
         console: store::console::Relations::default(),
     };
     let store = store::open(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    store.migrate_seeded().await.unwrap();
     let trigger = "CREATE TRIGGER full BEFORE INSERT ON gate_audit_events
                    BEGIN SELECT CASE NEW.request_id WHEN 'request 1' THEN RAISE(ROLLBACK, 'full')
                                                     WHEN 'request 2' THEN RAISE(ABORT, 'no') END; END";

@@ -21,7 +21,7 @@ fn a_pair_that_cannot_be_used_is_told_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         put_pair(folder.path(), certificate, key);
         write_settings(folder.path(), free_address(), &Setup::TLS);
-        let status = program(folder.path()).status().unwrap();
+        let status = program(folder.path(), "serve").status().unwrap();
         let log = log(folder.path());
         assert_eq!(status.code(), Some(2), "{expected}: {log}");
         assert!(log.contains(expected), "{expected}: {log}");
@@ -43,7 +43,7 @@ fn a_key_that_everybody_may_read_is_warned_of() {
         let (path, after) = ("x".repeat(200), after.split_once(']').unwrap().1);
         let settings = format!("{before}servers = [\"unix:/{path}\"]{after}");
         std::fs::write(folder.path().join("gate.toml"), settings).unwrap();
-        assert!(!program(folder.path()).status().unwrap().success());
+        assert!(!program(folder.path(), "serve").status().unwrap().success());
         let log = log(folder.path());
         assert_eq!(log.contains("readable by every user"), warned, "{mode:o}: {log}");
     }

@@ -38,7 +38,7 @@ impl Workbench {
     /// With SQLite and the documents' roles.
     pub(crate) fn new() -> Workbench {
         let bench = Workbench { folder: tempfile::tempdir().expect("a folder") };
-        let migrated = bench.run(&["migrate"]);
+        let migrated = bench.run(&["migrate", "--seed", "rbac-v2"]);
         assert_eq!(migrated.code, 0, "{migrated:?}");
         bench
     }

@@ -7,13 +7,14 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as _, MigrateError, Migration, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
+use super::batch::{Batch, Done, Failed};
 use super::progress::{LockHolder, Progress, listed};
-use super::{MigrationTerms, Watcher, schema_error};
+use super::{MigrationTerms, Watcher};
 use crate::store::StoreError;
 use crate::store::postgres::{Lease, PostgresPool};
 
@@ -27,9 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) enum Step<'m> {
     /// That nobody else migrates.
     Lock,
-    /// The table of the ledger.
-    Ledger(&'m Migrator),
-    Apply(&'m Migrator, &'m Migration),
+    Run(&'m Batch<'m>),
 }
 
 /// A migration run on a connection of its own.
@@ -53,7 +52,7 @@ impl<'a> Patience<'a> {
         let settings = format!("SET statement_timeout = 0; SET lock_timeout = {lock_timeout}");
         lease.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lease).await?;
-        let options = pool.inner.connect_options().as_ref().clone();
+        let options = pool.pinned().await?;
         let observer = Observer { options, pid, connection: None, holders: Vec::new() };
         Ok(Patience { lease, observer, terms, watcher })
     }
@@ -62,19 +61,19 @@ impl<'a> Patience<'a> {
         &mut self.lease
     }
 
-    /// Takes a step, as often as it takes, and says how long the one took that succeeded.
-    pub(super) async fn take(&mut self, step: Step<'_>) -> Result<Duration, StoreError> {
+    /// Takes a step, as often as it takes, and says what the try did that succeeded and how long it took.
+    pub(super) async fn take(&mut self, step: Step<'_>) -> Result<(Done, Duration), StoreError> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         for tries in 1.. {
-            let error = match self.attempt(step).await {
-                Ok(took) => return Ok(took),
-                Err(error) if !is_about_a_lock(&error) => return Err(schema_error(error)),
-                Err(error) => error,
+            let failed = match self.attempt(step).await {
+                Ok(done) => return Ok(done),
+                Err(failed) if !is_about_a_lock(&failed) => return Err(failed.into()),
+                Err(failed) => failed,
             };
             let holders = std::mem::take(&mut self.observer.holders);
             if began.elapsed() + pause > self.terms.patience {
-                tracing::debug!(%error, "the last try");
+                tracing::debug!(error = %StoreError::from(failed), "the last try");
                 return Err(gave_up(step, tries, began.elapsed(), &holders));
             }
             (self.watcher)(Progress::Waiting { what: step.name(), tries, holders });
@@ -86,11 +85,11 @@ impl<'a> Patience<'a> {
         Err(StoreError::Busy(format!("{} was tried too often", step.name())))
     }
 
-    async fn attempt(&mut self, step: Step<'_>) -> Result<Duration, MigrateError> {
+    async fn attempt(&mut self, step: Step<'_>) -> Result<(Done, Duration), Failed> {
         let Patience { lease, observer, .. } = self;
         let began = Instant::now();
         tokio::select! {
-            outcome = step.run(lease) => outcome.map(|()| began.elapsed()),
+            outcome = step.run(lease) => outcome.map(|done| (done, began.elapsed())),
             never = observer.watch() => match never {},
         }
     }
@@ -100,29 +99,25 @@ impl Step<'_> {
     fn name(&self) -> String {
         match self {
             Step::Lock => "the migration lock: another `migrate` runs".to_owned(),
-            Step::Ledger(_) => "the ledger of migrations".to_owned(),
-            Step::Apply(_, migration) => {
-                format!("migration {}", super::label(migration.version, &migration.description))
-            }
+            Step::Run(batch) => batch.name.clone(),
         }
     }
 
-    async fn run(self, connection: &mut PgConnection) -> Result<(), MigrateError> {
+    async fn run(self, connection: &mut PgConnection) -> Result<Done, Failed> {
         match self {
-            Step::Lock => connection.lock().await,
-            Step::Ledger(migrator) => connection.ensure_migrations_table(&migrator.table_name).await,
-            Step::Apply(migrator, migration) => {
-                connection.apply(&migrator.table_name, migration).await.map(drop)
-            }
+            Step::Lock => match connection.lock().await {
+                Ok(()) => Ok(Done::default()),
+                Err(MigrateError::Execute(error)) => Err(Failed::in_part("the migration lock", error)),
+                Err(other) => Err(Failed::Store(StoreError::Schema(other.to_string()))),
+            },
+            Step::Run(batch) => batch.run(connection).await,
         }
     }
 }
 
 /// Whether others were in the way: the lock was not free in time, or waiting for it would have been a deadlock.
-fn is_about_a_lock(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
-        return false;
-    };
+fn is_about_a_lock(failed: &Failed) -> bool {
+    let Failed::Part { error, .. } = failed else { return false };
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }

@@ -1,79 +1,212 @@
-//! Migrating Postgres: a step at a time, each with patience for the locks of others.
+//! Migrating Postgres: every check first, then everything that is missing, with patience for the locks of others.
+//!
+//! The files of a new database, the seed and the triggers are one transaction: a run that fails leaves the database as
+//! it was. The triggers, which need a lock on tables of Console's, come last, so that no writer waits for the rest. The
+//! files of earlier releases are applied one by one, as those releases did.
 
 use std::collections::BTreeSet;
 
-use sqlx::PgConnection;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::batch::{Batch, Done, Part, ledger_table};
 use super::patience::{Patience, Step};
+use super::preflight::{self, Intent};
 use super::progress::Progress;
-use super::{Applied, Before, LEDGER, MigrationReport, MigrationTerms, Watcher, is_ours, label, to_apply};
+use super::{
+    Applied, FIRST_OF_ITS_OWN, LEDGER_ROWS, MigrationReport, Order, Releases, Watcher, is_ours, label,
+    triggers,
+};
 use crate::store::StoreError;
+use crate::store::place::{LEDGER, Placement, Survey, default_schema, quoted};
 use crate::store::postgres::PostgresPool;
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static ALL: Migrator = sqlx::migrate!("migrations/postgres");
+static BASELINE: Migrator = sqlx::migrate!("migrations/postgres/baseline");
+
+pub(super) const RELEASES: Releases = Releases { all: &ALL, baseline: &BASELINE };
+
+/// What is to be done, as far as a look tells.
+struct Task {
+    survey: Survey,
+    is_new: bool,
+    already_applied: usize,
+    files: Vec<&'static Migration>,
+    /// That triggers are missing, where no file is.
+    lacks_triggers: bool,
+}
+
+impl Task {
+    async fn of(
+        connection: &mut PgConnection,
+        placement: &Placement,
+        default: Option<String>,
+    ) -> Result<Task, StoreError> {
+        let survey = Survey::take(&mut *connection, placement, default).await?.unambiguous()?;
+        let ledger = read_ledger(&mut *connection, &survey).await?;
+        let files = RELEASES.to_apply(ledger.as_deref())?;
+        let lacks_triggers = files.is_empty() && !triggers::missing(connection, &survey).await?.is_empty();
+        let already_applied = ledger.as_deref().map_or(0, <[Applied]>::len);
+        Ok(Task { survey, is_new: ledger.is_none(), already_applied, files, lacks_triggers })
+    }
+
+    fn is_done(&self, order: &Order) -> bool {
+        self.files.is_empty() && !self.lacks_triggers && order.seed.is_none()
+    }
+}
 
 /// As [`Store::migrate_watched`](crate::store::Store::migrate_watched).
 pub(super) async fn migrate(
     pool: &PostgresPool,
-    terms: MigrationTerms,
+    order: &Order,
     watcher: Watcher<'_>,
 ) -> Result<MigrationReport, StoreError> {
-    let mut run = Patience::begin(pool, terms, watcher).await?;
+    let mut run = Patience::begin(pool, order.terms, watcher).await?;
+    let (placement, default) = pool.placement().await?;
     // Where there is nothing to do, no lock is taken and no right is needed but to look.
-    let ledger = read_ledger(run.connection()).await?;
-    if !to_apply(&MIGRATIONS, ledger.as_deref())?.is_empty() {
-        check_encoding(run.connection()).await?;
+    let mut task = Task::of(run.connection(), placement, default.clone()).await?;
+    if !task.is_done(order) {
+        check(run.connection(), placement, &task, order).await?;
         run.take(Step::Lock).await?;
+        // Another may have migrated meanwhile.
+        task = Task::of(run.connection(), placement, default.clone()).await?;
     }
-    let ledger = read_ledger(run.connection()).await?;
-    let before = Before { tables: tables(run.connection()).await?, is_new: ledger.is_none() };
-    let mut applied = Vec::new();
-    for migration in to_apply(&MIGRATIONS, ledger.as_deref())? {
-        if applied.is_empty() {
-            run.take(Step::Ledger(&MIGRATIONS)).await?;
-        }
-        let name = label(migration.version, &migration.description);
-        watcher(Progress::Applying(name.clone()));
-        let took = run.take(Step::Apply(&MIGRATIONS, migration)).await?;
-        watcher(Progress::Applied(name.clone(), took));
-        applied.push(name);
-    }
-    let after = tables(run.connection()).await?;
-    Ok(before.report(&MIGRATIONS, applied, &after))
-}
-
-/// The catalog lists every table to every role; `information_schema` only those that the role may use.
-const TABLES: &str = "
-    SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')";
-
-async fn tables(connection: &mut PgConnection) -> Result<BTreeSet<String>, StoreError> {
-    let names: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(connection).await?;
-    Ok(names.into_iter().filter(|name| is_ours(name)).collect())
-}
-
-/// The rows of the ledger, if there is one.
-pub(super) async fn read_ledger(connection: &mut PgConnection) -> Result<Option<Vec<Applied>>, StoreError> {
-    const PLACE: &str = "
-        SELECT current_schema()::text, current_user::text,
-               (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.oid = to_regclass('_sqlx_migrations'))";
-    let (schema, role, place): (Option<String>, String, Option<String>) =
-        sqlx::query_as(PLACE).fetch_one(&mut *connection).await?;
-    let Some(schema) = schema else {
-        return Err(StoreError::Forbidden(format!(
-            "the role `{role}` may use no schema that its `search_path` names: `GRANT USAGE ON SCHEMA ... TO {role}`"
-        )));
+    let before = tables(run.connection(), &task.survey).await?;
+    let mut report = MigrationReport {
+        already_applied: task.already_applied,
+        adopted_tables: if task.is_new { adopted(&task.survey) } else { Vec::new() },
+        ..MigrationReport::default()
     };
-    match place {
-        None => Ok(None),
-        Some(place) if place != schema => Err(StoreError::Schema(format!(
-            "the gate's tables are in the schema `{place}`, and the role `{role}` works in `{schema}`: set its \
-             `search_path` to `{place}`"
-        ))),
-        Some(_) => Ok(Some(sqlx::query_as(LEDGER).fetch_all(connection).await?)),
+    if task.is_done(order) {
+        return Ok(report);
     }
+    check(run.connection(), placement, &task, order).await?;
+    for batch in batches(&task, placement, default.as_deref(), order) {
+        let names: Vec<String> = batch.parts.iter().filter_map(Part::label).collect();
+        watcher(Progress::Applying(batch.name.clone()));
+        let (Done { triggers, .. }, took) = run.take(Step::Run(&batch)).await?;
+        watcher(Progress::Applied(batch.name.clone(), took));
+        report.applied.extend(names);
+        report.triggers.extend(triggers);
+    }
+    report.seeded = order.seed;
+    let survey = Survey::take(run.connection(), placement, default).await?;
+    let after = tables(run.connection(), &survey).await?;
+    report.created_tables = after.difference(&before).cloned().collect();
+    Ok(report)
+}
+
+async fn check(
+    connection: &mut PgConnection,
+    placement: &Placement,
+    task: &Task,
+    order: &Order,
+) -> Result<(), StoreError> {
+    check_encoding(connection).await?;
+    let intent =
+        Intent { is_new: task.is_new, console_is_given: placement.console_is_given, seed: order.seed };
+    preflight::of_postgres(connection, &task.survey, intent).await
+}
+
+/// The transactions of a run, in order.
+fn batches<'t>(
+    task: &'t Task,
+    placement: &'t Placement,
+    default: Option<&str>,
+    order: &Order,
+) -> Vec<Batch<'t>> {
+    let survey = &task.survey;
+    let owned = |schemas: Vec<&str>| schemas.into_iter().map(str::to_owned).collect::<Vec<String>>();
+    let (earlier, files): (Vec<_>, Vec<_>) =
+        task.files.iter().copied().partition(|file| file.version < FIRST_OF_ITS_OWN);
+    let mut batches = Vec::new();
+    for migration in earlier {
+        // As an earlier release would: in the schema that its tables are in.
+        let ledger = survey.ledger().unwrap_or(&survey.own);
+        let path = survey.schemas().into_iter().filter(|schema| *schema != survey.own || *schema == ledger);
+        batches.push(Batch {
+            name: format!("migration {}", label(migration.version, &migration.description)),
+            parts: vec![Part::Path(owned(path.collect())), Part::File { migration, ledger }],
+            keeps: true,
+        });
+    }
+    let mut parts = Vec::new();
+    if !survey.own_exists {
+        let create = format!("CREATE SCHEMA {}", quoted(&survey.own));
+        parts.push(Part::Statements { what: format!("the schema `{}`", survey.own), text: create.into() });
+    }
+    parts.push(Part::Path(owned(survey.schemas())));
+    if survey.ledger().is_none() {
+        let what = "the ledger of migrations".to_owned();
+        parts.push(Part::Statements { what, text: ledger_table(&survey.own).into() });
+    }
+    let names: Vec<String> = files.iter().map(|file| label(file.version, &file.description)).collect();
+    parts.extend(files.into_iter().map(|migration| Part::File { migration, ledger: &survey.own }));
+    if let Some(seed) = order.seed {
+        let console = survey.console().map(str::to_owned);
+        let others = owned(survey.schemas());
+        let path = console
+            .iter()
+            .cloned()
+            .chain(others.into_iter().filter(|schema| Some(schema) != console.as_ref()));
+        parts.push(Part::Path(path.collect()));
+        let what = format!("the seed `{}`", seed.word());
+        parts.push(Part::Statements { what, text: seed.postgres().into() });
+    }
+    parts.push(Part::Triggers { placement, default: default.map(str::to_owned) });
+    let name = match names.as_slice() {
+        [] => "the triggers on Console's tables".to_owned(),
+        [only] => format!("migration {only}"),
+        [first, .., last] => format!("migrations {first} to {last}"),
+    };
+    batches.push(Batch { name, parts, keeps: true });
+    batches
+}
+
+impl Part<'_> {
+    /// The migration that it applies, `0105 gate flags`.
+    fn label(&self) -> Option<String> {
+        match self {
+            Part::File { migration, .. } => Some(label(migration.version, &migration.description)),
+            _ => None,
+        }
+    }
+}
+
+fn adopted(survey: &Survey) -> Vec<String> {
+    survey.adopted.iter().map(|(table, schema)| format!("{schema}.{table}")).collect()
+}
+
+/// The gate's tables and Console's, wherever they are.
+async fn tables(connection: &mut PgConnection, survey: &Survey) -> Result<BTreeSet<String>, StoreError> {
+    const TABLES: &str = "
+        SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p')";
+    let schemas: Vec<String> = survey.schemas().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = sqlx::query_scalar(TABLES).bind(schemas).fetch_all(connection).await?;
+    Ok(names.into_iter().filter(|name| is_ours(name) && name != LEDGER).collect())
+}
+
+/// The rows of the ledger, if there is one, wherever it is.
+pub(super) async fn ledger(pool: &PostgresPool) -> Result<Option<Vec<Applied>>, StoreError> {
+    let (placement, default) = pool.placement().await?;
+    let mut lease = pool.acquire().await?;
+    let default = match default {
+        None => default_schema(&mut lease).await?,
+        found => found,
+    };
+    let survey = Survey::take(&mut lease, placement, default).await?.unambiguous()?;
+    read_ledger(&mut lease, &survey).await
+}
+
+async fn read_ledger(
+    connection: &mut PgConnection,
+    survey: &Survey,
+) -> Result<Option<Vec<Applied>>, StoreError> {
+    let Some(schema) = survey.ledger() else { return Ok(None) };
+    let rows = LEDGER_ROWS.replace(LEDGER, &format!("{}.{LEDGER}", quoted(schema)));
+    let rows: Vec<Applied> = sqlx::query_as(AssertSqlSafe(rows)).fetch_all(connection).await?;
+    Ok((!rows.is_empty()).then_some(rows))
 }
 
 /// Audit rows hold any text.

@@ -3,30 +3,114 @@
 use std::collections::BTreeSet;
 
 use sqlx::migrate::Migrator;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection, SqlitePool};
 
+use super::preflight::{self, Intent};
 use super::progress::Progress;
-use super::{Applied, Before, LEDGER, MigrationReport, Watcher, is_ours, label, schema_error, to_apply};
+use super::{Applied, LEDGER_ROWS, MigrationReport, Order, Releases, Watcher, is_ours, label, triggers};
 use crate::store::StoreError;
+use crate::store::place::{LEDGER, Placement};
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static ALL: Migrator = sqlx::migrate!("migrations/sqlite");
+static BASELINE: Migrator = sqlx::migrate!("migrations/sqlite/baseline");
+
+pub(super) const RELEASES: Releases = Releases { all: &ALL, baseline: &BASELINE };
 
 /// As [`Store::migrate_watched`](crate::store::Store::migrate_watched).
-pub(super) async fn migrate(pool: &SqlitePool, watcher: Watcher<'_>) -> Result<MigrationReport, StoreError> {
-    // sqlx has no lock for SQLite, so the whole run is one transaction of the file's only writer.
+pub(super) async fn migrate(
+    pool: &SqlitePool,
+    placement: &Placement,
+    order: &Order,
+    watcher: Watcher<'_>,
+) -> Result<MigrationReport, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let ledger = read_ledger(&mut transaction).await?;
-    let before = Before { tables: tables(&mut transaction).await?, is_new: ledger.is_none() };
-    let missing = to_apply(&MIGRATIONS, ledger.as_deref())?;
-    let applied = missing.iter().map(|migration| label(migration.version, &migration.description));
-    let applied: Vec<String> = applied.collect();
-    if !applied.is_empty() {
-        watcher(Progress::Applying(applied.join(", ")));
-        MIGRATIONS.run_direct(None, &mut *transaction, false).await.map_err(schema_error)?;
-    }
-    let after = tables(&mut transaction).await?;
+    let (report, _) = apply(&mut transaction, placement, order, watcher).await?;
     transaction.commit().await?;
-    Ok(before.report(&MIGRATIONS, applied, &after))
+    Ok(report)
+}
+
+/// Does all of it within a transaction, and returns the statements too, each under its name.
+async fn apply(
+    connection: &mut SqliteConnection,
+    placement: &Placement,
+    order: &Order,
+    watcher: Watcher<'_>,
+) -> Result<(MigrationReport, Vec<(String, String)>), StoreError> {
+    let ledger = read_ledger(connection).await?;
+    let is_new = ledger.is_none();
+    let files = RELEASES.to_apply(ledger.as_deref())?;
+    let before = tables(connection).await?;
+    let mut report = MigrationReport {
+        already_applied: ledger.as_deref().map_or(0, <[Applied]>::len),
+        adopted_tables: if is_new {
+            before.iter().filter(|name| *name != LEDGER).cloned().collect()
+        } else {
+            Vec::new()
+        },
+        ..MigrationReport::default()
+    };
+    let mut sent = Vec::new();
+    if !files.is_empty() || order.seed.is_some() {
+        let intent = Intent { is_new, console_is_given: placement.console_is_given, seed: order.seed };
+        preflight::of_sqlite(connection, &before, intent).await?;
+    }
+    report.applied = files.iter().map(|file| label(file.version, &file.description)).collect();
+    if !files.is_empty() {
+        watcher(Progress::Applying(report.applied.join(", ")));
+        send(connection, "the ledger of migrations", LEDGER_TABLE.to_owned(), &mut sent).await?;
+    }
+    for file in files {
+        let what = format!("migration {}", label(file.version, &file.description));
+        send(connection, &what, file.sql.as_str().to_owned(), &mut sent).await?;
+        sqlx::query(RECORD)
+            .bind(file.version)
+            .bind(&*file.description)
+            .bind(&*file.checksum)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(seed) = order.seed {
+        let text = seed.sqlite(connection, &before).await?;
+        send(connection, &format!("the seed `{}`", seed.word()), text, &mut sent).await?;
+        report.seeded = Some(seed);
+    }
+    let after = tables(connection).await?;
+    let mut watched = after.clone();
+    if placement.console_is_given {
+        watched.retain(|table| !crate::store::place::DOCUMENTS_TABLES.contains(&table.as_str()));
+    }
+    for (name, statement) in triggers::missing_of_sqlite(connection, &watched).await? {
+        send(connection, &format!("the trigger {name}"), statement, &mut sent).await?;
+        report.triggers.push(name);
+    }
+    report.created_tables = after.difference(&before).filter(|name| *name != LEDGER).cloned().collect();
+    Ok((report, sent))
+}
+
+/// As sqlx makes it.
+const LEDGER_TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+    version BIGINT PRIMARY KEY,
+    description TEXT NOT NULL,
+    installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    success BOOLEAN NOT NULL,
+    checksum BLOB NOT NULL,
+    execution_time BIGINT NOT NULL
+)";
+
+const RECORD: &str = "
+    INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    VALUES ($1, $2, TRUE, $3, -1)";
+
+async fn send(
+    connection: &mut SqliteConnection,
+    what: &str,
+    text: String,
+    sent: &mut Vec<(String, String)>,
+) -> Result<(), StoreError> {
+    let outcome = connection.execute(sqlx::raw_sql(AssertSqlSafe(text.clone()))).await;
+    outcome.map_err(|error| StoreError::Schema(format!("{what} failed: {}", StoreError::from(error))))?;
+    sent.push((what.to_owned(), text));
+    Ok(())
 }
 
 async fn tables(connection: &mut SqliteConnection) -> Result<BTreeSet<String>, StoreError> {
@@ -39,8 +123,9 @@ async fn tables(connection: &mut SqliteConnection) -> Result<BTreeSet<String>, S
 pub(super) async fn read_ledger(
     connection: &mut SqliteConnection,
 ) -> Result<Option<Vec<Applied>>, StoreError> {
-    if !tables(&mut *connection).await?.contains("_sqlx_migrations") {
+    if !tables(&mut *connection).await?.contains(LEDGER) {
         return Ok(None);
     }
-    Ok(Some(sqlx::query_as(LEDGER).fetch_all(connection).await?))
+    let rows: Vec<Applied> = sqlx::query_as(LEDGER_ROWS).fetch_all(connection).await?;
+    Ok((!rows.is_empty()).then_some(rows))
 }

@@ -71,7 +71,8 @@ impl Store {
         }
         let mut here = self.pool.begin().await?;
         let lock = if let Pool::Postgres(_) = self.pool { " FOR UPDATE" } else { "" };
-        let rows: Vec<Waiting> = here.all(Statement::made(format!("{WAITING}{lock}")).bind(CHUNK)).await?;
+        let rows: Vec<Waiting> =
+            here.all(Statement::composed_once(format!("{WAITING}{lock}")).bind(CHUNK)).await?;
         let records = records(&mut here, &rows).await?;
         let (mut settled, mut problem) = (0, None);
         let all: Vec<&AuditRecord> = rows.iter().filter_map(|row| records.get(&row.event_id)).collect();

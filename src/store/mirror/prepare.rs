@@ -71,7 +71,7 @@ impl Prepared {
         let rows: Vec<String> = (0..records.len()).map(row).collect();
         let text =
             format!("INSERT INTO {} ({}) {}{only}", self.table, names.join(", "), rows.join(" UNION ALL "));
-        let mut statement = Statement::made(text).once();
+        let mut statement = Statement::composed_once(text).once();
         for record in records {
             for column in &self.columns {
                 statement.push(column.kind.fit(&column.given.of(record)));
@@ -202,7 +202,7 @@ pub(super) async fn check(connection: &mut Connection, mirror: &Mirror) -> Resul
     for column in &prepared.columns {
         if let (Given::Constant(text), Kind::Other) = (&column.given, column.kind) {
             connection.run("SAVEPOINT gate_mirror_check").await?;
-            let cast = Statement::made(format!("SELECT CAST($1 AS {}) IS NULL", column.declared));
+            let cast = Statement::composed_once(format!("SELECT CAST($1 AS {}) IS NULL", column.declared));
             let tried: Result<(bool,), StoreError> = connection.one(cast.bind(text.clone()).once()).await;
             match tried {
                 Ok(_) => {}
@@ -224,7 +224,8 @@ pub(super) async fn check(connection: &mut Connection, mirror: &Mirror) -> Resul
         names.join(", "),
         nothing.join(", ")
     );
-    let planned: Result<Vec<(String,)>, StoreError> = connection.all(Statement::made(plan).once()).await;
+    let planned: Result<Vec<(String,)>, StoreError> =
+        connection.all(Statement::composed_once(plan).once()).await;
     match planned {
         Ok(_) => {}
         Err(error @ (StoreError::Forbidden(_) | StoreError::Schema(_) | StoreError::Refused(_))) => {

@@ -58,11 +58,19 @@ impl Alone {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
             program.env_remove(name);
         }
-        let process = program
+        program
             .env("CONSOLE_GATE_CONFIG", folder.join("gate.toml"))
             .env("CONSOLE_SECRET_KEY", SECRET_KEY)
             .env("CONSOLE_GATE_KEYS", GATE_KEYS)
-            .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS)
+            .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS);
+        // A file is migrated once: a gate in the same folder later finds it as it is.
+        if !folder.join("gate.sqlite").exists() {
+            let mut migrate = Command::new(program.get_program());
+            migrate.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let migrated = migrate.args(["migrate", "--seed", "rbac-v2"]).stdout(Stdio::null()).status();
+            assert!(migrated.expect("the gate's binary runs").success(), "migrate");
+        }
+        let process = program
             .arg("serve")
             .args(arguments)
             .stdin(Stdio::null())

@@ -346,7 +346,7 @@ fn serve(
 pub fn migrate(database_url: &str) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
     program.env("CONSOLE_GATE_DATABASE_URL", database_url).env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS);
-    run(&mut program, &["migrate"]);
+    run(&mut program, &["migrate", "--seed", "rbac-v2"]);
 }
 
 /// The mapping with every cluster in one mode.

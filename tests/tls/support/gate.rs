@@ -78,7 +78,7 @@ impl Gate {
         put_pair(folder.path(), &first.certificate, &first.key);
         let address = free_address();
         write_settings(folder.path(), address, setup);
-        let mut process = program(folder.path()).spawn().unwrap();
+        let mut process = program(folder.path(), "serve").spawn().unwrap();
         wait_until_ready(folder.path(), &mut process).await;
         people(folder.path()).await;
         let keys = SigningKeys::new(SECRET_KEY.as_bytes(), [""; 0]).unwrap();
@@ -178,10 +178,12 @@ pub fn write_settings(folder: &Path, address: SocketAddr, setup: &Setup) {
     );
     std::fs::write(folder.join("gate.toml"), settings).unwrap();
     std::fs::write(folder.join("routes.toml"), MAPPING).unwrap();
+    let migrated = program(folder, "migrate").args(["--seed", "rbac-v2"]).status().unwrap();
+    assert!(migrated.success(), "{}", log(folder));
 }
 
 /// The binary, without anything that the tests' own environment may say to it.
-pub fn program(folder: &Path) -> Command {
+pub fn program(folder: &Path, command: &str) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("CONSOLE_GATE_")) {
@@ -189,7 +191,7 @@ pub fn program(folder: &Path) -> Command {
         }
     }
     program
-        .arg("serve")
+        .arg(command)
         .env("CONSOLE_GATE_CONFIG", folder.join("gate.toml"))
         .env("CONSOLE_SECRET_KEY", SECRET_KEY)
         .env("CONSOLE_GATE_KEYS", GATE_KEYS)

@@ -1,0 +1,175 @@
+//! Statements that are applied to Postgres in one transaction: all of them, or none.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::Migration;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+use super::super::StoreError;
+use super::super::place::{LEDGER, Placement, Survey, quoted, search_path};
+use super::{label, triggers};
+
+/// What one transaction does, part by part.
+pub(super) struct Batch<'m> {
+    /// `migration 0105 gate flags`, for whom waits.
+    pub(super) name: String,
+    pub(super) parts: Vec<Part<'m>>,
+    /// Whether what was done stays; otherwise it is undone in the end.
+    pub(super) keeps: bool,
+}
+
+pub(super) enum Part<'m> {
+    /// The schemas in which the next parts work.
+    Path(Vec<String>),
+    /// Statements, under a name for people.
+    Statements { what: String, text: Cow<'m, str> },
+    /// A file, and its row in the ledger of this schema.
+    File { migration: &'m Migration, ledger: &'m str },
+    /// The triggers that are missing by then.
+    Triggers { placement: &'m Placement, default: Option<String> },
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Each text that was sent, under its name.
+    pub(super) statements: Vec<(String, String)>,
+    /// The triggers that were put there or taken off, by name.
+    pub(super) triggers: Vec<String>,
+}
+
+/// Why a batch failed; nothing of it stays.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// A part was refused.
+    Part {
+        what: String,
+        error: sqlx::Error,
+    },
+    Store(StoreError),
+}
+
+impl Failed {
+    pub(super) fn in_part(what: &str, error: sqlx::Error) -> Failed {
+        Failed::Part { what: what.to_owned(), error }
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        Failed::Store(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> StoreError {
+        match failed {
+            Failed::Store(error) => error,
+            Failed::Part { what, error } => {
+                let detail = detail(&error);
+                match StoreError::from(error) {
+                    // That the server is away says nothing of the part.
+                    away @ (StoreError::Unavailable(_) | StoreError::Timeout(_)) => away,
+                    cause => StoreError::Schema(format!("{what} failed: {cause}{detail}")),
+                }
+            }
+        }
+    }
+}
+
+/// What Postgres adds to its message, such as which columns do not fit. A migration binds no value that it could show.
+fn detail(error: &sqlx::Error) -> String {
+    let refusal = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    refusal.and_then(PgDatabaseError::detail).map_or_else(String::new, |detail| format!(" ({detail})"))
+}
+
+/// The ledger, as sqlx makes it: an earlier release has to be able to read it.
+pub(super) fn ledger_table(schema: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.{LEDGER} (
+    version BIGINT PRIMARY KEY,
+    description TEXT NOT NULL,
+    installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+    success BOOLEAN NOT NULL,
+    checksum BYTEA NOT NULL,
+    execution_time BIGINT NOT NULL
+)",
+        quoted(schema)
+    )
+}
+
+impl Batch<'_> {
+    pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Done, Failed> {
+        let outcome = self.run_in_transaction(connection).await;
+        if outcome.is_err() {
+            // A connection that is lost has undone it already.
+            let _ = connection.execute("ROLLBACK").await;
+        }
+        outcome
+    }
+
+    async fn run_in_transaction(&self, connection: &mut PgConnection) -> Result<Done, Failed> {
+        let fail = |error| Failed::in_part(&self.name, error);
+        let mut done = Done::default();
+        connection.execute("BEGIN").await.map_err(fail)?;
+        for part in &self.parts {
+            part.run(connection, &mut done).await?;
+        }
+        let end = if self.keeps { "COMMIT" } else { "ROLLBACK" };
+        connection.execute(end).await.map_err(fail)?;
+        Ok(done)
+    }
+}
+
+impl Part<'_> {
+    async fn run(&self, connection: &mut PgConnection, done: &mut Done) -> Result<(), Failed> {
+        match self {
+            Part::Path(schemas) => {
+                let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+                let set = format!("SET LOCAL search_path = {}", search_path(&schemas));
+                send(connection, "the search path", set, done).await
+            }
+            Part::Statements { what, text } => send(connection, what, text.clone().into_owned(), done).await,
+            Part::File { migration, ledger } => {
+                let what = format!("migration {}", label(migration.version, &migration.description));
+                send(connection, &what, migration.sql.as_str().to_owned(), done).await?;
+                let record = format!(
+                    "INSERT INTO {}.{LEDGER} (version, description, success, checksum, execution_time)
+                     VALUES ($1, $2, TRUE, $3, -1)",
+                    quoted(ledger)
+                );
+                sqlx::query(AssertSqlSafe(record))
+                    .bind(migration.version)
+                    .bind(&*migration.description)
+                    .bind(&*migration.checksum)
+                    .execute(connection)
+                    .await
+                    .map(drop)
+                    .map_err(|error| Failed::in_part(&what, error))
+            }
+            Part::Triggers { placement, default } => {
+                let survey = Survey::take(connection, placement, default.clone()).await?;
+                for (name, statement) in triggers::missing(connection, &survey).await? {
+                    send(connection, &format!("the trigger {name}"), statement, done).await?;
+                    done.triggers.push(name);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn send(
+    connection: &mut PgConnection,
+    what: &str,
+    text: String,
+    done: &mut Done,
+) -> Result<(), Failed> {
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(text.clone())))
+        .await
+        .map_err(|error| Failed::in_part(what, error))?;
+    done.statements.push((what.to_owned(), text));
+    Ok(())
+}

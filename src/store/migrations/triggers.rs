@@ -1,0 +1,416 @@
+//! The gate's triggers on tables that are, or may be, Console's.
+//!
+//! They are no migration: Console may make its tables anew, or take the gate out of the way for a while. `migrate` puts
+//! there what is missing, `migrate --release` takes all of it off, and a gate without them keeps no answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{PgConnection, SqliteConnection};
+
+use super::super::StoreError;
+use super::super::place::{Place, SHARED_TABLES, Survey, quoted};
+
+/// A trigger on Postgres: its table, its name, when it fires, what it shows its function, and the function.
+struct Watch {
+    table: &'static str,
+    name: &'static str,
+    events: &'static str,
+    scope: &'static str,
+    function: &'static str,
+}
+
+const ANY_WRITE: &str = "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE";
+
+/// A statement-level trigger fires once for a statement however many rows it writes, and is the only kind for TRUNCATE.
+const STATEMENT: &str = "FOR EACH STATEMENT";
+
+const fn any_write(table: &'static str) -> Watch {
+    Watch {
+        table,
+        name: "gate_epoch_on_write",
+        events: ANY_WRITE,
+        scope: STATEMENT,
+        function: "gate_epoch_on_write",
+    }
+}
+
+/// On the tables of RBAC V2, whoever made them.
+const SHARED: [Watch; 14] = [
+    any_write("rbac_groups"),
+    any_write("rbac_roles"),
+    any_write("rbac_permissions"),
+    any_write("rbac_role_permissions"),
+    any_write("rbac_role_inheritance"),
+    any_write("rbac_group_roles"),
+    any_write("rbac_user_groups"),
+    any_write("rbac_ticket_grants"),
+    any_write("rbac_break_glass_sessions"),
+    any_write("console_flag_promotions"),
+    Watch {
+        table: "rbac_groups",
+        name: "gate_forget_group",
+        events: "AFTER DELETE",
+        scope: "FOR EACH ROW",
+        function: "gate_forget_group",
+    },
+    // After, not before: a statement that inserts several edges is judged with all of them in place.
+    Watch {
+        table: "rbac_role_inheritance",
+        name: "rbac_role_inheritance_acyclic",
+        events: "AFTER INSERT OR UPDATE",
+        scope: "FOR EACH ROW",
+        function: "rbac_role_inheritance_acyclic",
+    },
+    Watch {
+        table: "rbac_grants_audit",
+        name: "rbac_grants_audit_append_only",
+        events: "BEFORE UPDATE OR DELETE",
+        scope: "FOR EACH ROW",
+        function: "rbac_grants_audit_append_only",
+    },
+    Watch {
+        table: "rbac_grants_audit",
+        name: "gate_refuse_change",
+        events: "BEFORE TRUNCATE",
+        scope: STATEMENT,
+        function: "gate_refuse_change",
+    },
+];
+
+/// On the documents' tables, which are written for reasons of Console's own too: only a change of what the gate reads
+/// raises the epoch, and one of a session's row concerns that session alone.
+const DOCUMENTS: [Watch; 8] = [
+    any_write("admin_roles"),
+    Watch {
+        table: "admins",
+        name: "gate_epoch_on_write",
+        events: "AFTER INSERT OR DELETE OR TRUNCATE",
+        scope: STATEMENT,
+        function: "gate_epoch_on_write",
+    },
+    Watch {
+        table: "admins",
+        name: "gate_epoch_on_update",
+        events: "AFTER UPDATE",
+        scope: "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT",
+        function: "gate_epoch_on_admin_update",
+    },
+    Watch {
+        table: "admins",
+        name: "gate_ask_for_erasure",
+        events: "AFTER DELETE",
+        scope: "FOR EACH ROW WHEN (OLD.id IS NOT NULL)",
+        function: "gate_ask_for_erasure",
+    },
+    Watch {
+        table: "admin_sessions",
+        name: "gate_epoch_on_write",
+        events: "AFTER TRUNCATE",
+        scope: STATEMENT,
+        function: "gate_epoch_on_write",
+    },
+    Watch {
+        table: "admin_sessions",
+        name: "gate_epoch_on_insert",
+        events: "AFTER INSERT",
+        scope: "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
+        function: "gate_epoch_on_session_insert",
+    },
+    Watch {
+        table: "admin_sessions",
+        name: "gate_epoch_on_update",
+        events: "AFTER UPDATE",
+        scope: "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT",
+        function: "gate_epoch_on_session_update",
+    },
+    Watch {
+        table: "admin_sessions",
+        name: "gate_epoch_on_delete",
+        events: "AFTER DELETE",
+        scope: "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
+        function: "gate_epoch_on_session_delete",
+    },
+];
+
+/// What earlier releases put on `admins` and `gate_ask_for_erasure` does now.
+const OBSOLETE: [&str; 2] = ["gate_forget_decisions", "gate_forget_signoffs"];
+
+/// The functions of obsolete triggers, with which those go.
+const LEFT_OVER: &str = "
+    SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = $1 AND p.proname = ANY($2) ORDER BY 1";
+
+/// The gate's triggers that are there and enabled: schema, table, trigger, function.
+const PRESENT: &str = "
+    SELECT n.nspname::text, c.relname::text, t.tgname::text, p.proname::text
+      FROM pg_trigger t
+      JOIN pg_class c ON c.oid = t.tgrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_proc p ON p.oid = t.tgfoid
+      JOIN pg_namespace f ON f.oid = p.pronamespace
+     WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND f.nspname = $1
+     ORDER BY 1, 2, 3";
+
+/// The statements that put the missing triggers there, each with the trigger's name for people.
+pub(super) async fn missing(
+    connection: &mut PgConnection,
+    survey: &Survey,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let present: Vec<(String, String, String, String)> =
+        sqlx::query_as(PRESENT).bind(&survey.own).fetch_all(&mut *connection).await?;
+    let mut statements = Vec::new();
+    for watch in SHARED.iter().chain(&DOCUMENTS) {
+        let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
+        let is_there = present.iter().any(|(on, to, name, function)| {
+            *on == schema && *to == table && name == watch.name && function == watch.function
+        });
+        if is_there {
+            continue;
+        }
+        let Watch { name, events, scope, function, .. } = watch;
+        let (on, to, own) = (quoted(&schema), quoted(&table), quoted(&survey.own));
+        statements.push((
+            format!("{name} on {schema}.{table}"),
+            format!(
+                "CREATE OR REPLACE TRIGGER {name}\n    {events} ON {on}.{to}\n    {scope} EXECUTE FUNCTION \
+                 {own}.{function}()"
+            ),
+        ));
+    }
+    let obsolete: Vec<String> =
+        sqlx::query_scalar(LEFT_OVER).bind(&survey.own).bind(OBSOLETE).fetch_all(connection).await?;
+    for function in obsolete {
+        let statement = format!("DROP FUNCTION {}.{}() CASCADE", quoted(&survey.own), quoted(&function));
+        statements.push((format!("{function} off Console's tables"), statement));
+    }
+    Ok(statements)
+}
+
+/// The triggers on tables outside the gate's own schema that call its functions: where they are, and how they go.
+pub(super) async fn on_consoles_tables(
+    connection: &mut PgConnection,
+    own: &str,
+) -> Result<Vec<(String, String)>, StoreError> {
+    const ALL: &str = "
+        SELECT n.nspname::text, c.relname::text, t.tgname::text
+          FROM pg_trigger t
+          JOIN pg_class c ON c.oid = t.tgrelid
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+          JOIN pg_proc p ON p.oid = t.tgfoid
+          JOIN pg_namespace f ON f.oid = p.pronamespace
+         WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND f.nspname = $1
+           AND (n.nspname <> $1 OR c.relname = ANY($2))
+           AND (t.tgname LIKE 'console\\_gate\\_%' OR t.tgname LIKE 'gate\\_%' OR t.tgname LIKE 'rbac\\_%')
+         ORDER BY 1, 2, 3";
+    let documents: Vec<&str> = super::super::place::DOCUMENTS_TABLES.to_vec();
+    let found: Vec<(String, String, String)> =
+        sqlx::query_as(ALL).bind(own).bind(documents).fetch_all(connection).await?;
+    let statements = found.into_iter().map(|(schema, table, name)| {
+        let statement = format!("DROP TRIGGER {} ON {}.{}", quoted(&name), quoted(&schema), quoted(&table));
+        (format!("{name} on {schema}.{table}"), statement)
+    });
+    Ok(statements.collect())
+}
+
+/// The triggers on the tables of a SQLite file that are, or may be, Console's: name and statement.
+pub(super) fn of_sqlite(tables: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let mut triggers = BTreeMap::new();
+    let mut add = |name: &str, rest: &str| {
+        triggers.insert(name.to_owned(), format!("CREATE TRIGGER {name} {rest}"));
+    };
+    let has = |table: &str| tables.contains(table);
+    let raise = "BEGIN UPDATE gate_epoch SET epoch = epoch + 1; END";
+    let unwatched = ["rbac_grants_audit", "customer_audit_events"];
+    for table in SHARED_TABLES.iter().chain(&["admin_roles"]) {
+        if unwatched.contains(table) || !has(table) {
+            continue;
+        }
+        for verb in ["INSERT", "UPDATE", "DELETE"] {
+            let name = format!("gate_epoch_{table}_{}", verb.to_lowercase());
+            add(&name, &format!("AFTER {verb} ON {table}\n{raise}"));
+        }
+    }
+    if has("rbac_groups") {
+        add(
+            "gate_forget_group",
+            "AFTER DELETE ON rbac_groups
+BEGIN DELETE FROM gate_machine_token_groups WHERE group_id = CAST(OLD.id AS TEXT); END",
+        );
+    }
+    if has("rbac_role_inheritance") {
+        for verb in ["INSERT", "UPDATE"] {
+            let name = format!("rbac_role_inheritance_acyclic_{}", verb.to_lowercase());
+            add(&name, &format!("AFTER {verb} ON rbac_role_inheritance{ACYCLIC}"));
+        }
+    }
+    if has("rbac_grants_audit") {
+        // Where the documents' admins are, the table may have a foreign key to them, which removes its rows first.
+        let unless_gone = if has("admins") {
+            "\n    AND EXISTS (SELECT 1 FROM admins WHERE id = OLD.target_user_id)"
+        } else {
+            ""
+        };
+        add(
+            "rbac_grants_audit_refuse_delete",
+            &format!("BEFORE DELETE ON rbac_grants_audit{GRANTS_DELETE}{unless_gone}{GRANTS_DELETE_END}"),
+        );
+        add("rbac_grants_audit_refuse_update", GRANTS_UPDATE);
+        add("rbac_grants_audit_refuse_replace", GRANTS_REPLACE);
+    }
+    if has("admins") {
+        add("gate_epoch_admins_insert", &format!("AFTER INSERT ON admins\n{raise}"));
+        add(
+            "gate_epoch_admins_update",
+            &format!(
+                "AFTER UPDATE ON admins
+WHEN OLD.id IS NOT NEW.id
+    OR OLD.email IS NOT NEW.email
+    OR OLD.disabled_at_utc IS NOT NEW.disabled_at_utc
+{raise}"
+            ),
+        );
+        add("gate_epoch_admins_delete", &format!("AFTER DELETE ON admins\n{raise}"));
+        add("gate_ask_for_erasure", FORGET_ADMIN);
+    }
+    if has("admin_sessions") {
+        add("gate_epoch_admin_sessions_insert", SESSION_INSERT);
+        add("gate_epoch_admin_sessions_update", SESSION_UPDATE);
+        add("gate_epoch_admin_sessions_delete", SESSION_DELETE);
+    }
+    triggers
+}
+
+/// SQLite has one writer at a time, so no lock is needed. A cycle that is in the table already does not disturb: UNION,
+/// not UNION ALL, ends the walk.
+const ACYCLIC: &str = "
+WHEN NEW.child_role_id IN (
+    WITH RECURSIVE ancestor (role_id) AS (
+        SELECT NEW.parent_role_id
+        UNION
+        SELECT edge.parent_role_id
+        FROM rbac_role_inheritance AS edge
+        JOIN ancestor ON edge.child_role_id = ancestor.role_id
+    )
+    SELECT role_id FROM ancestor
+)
+BEGIN
+    SELECT RAISE(ABORT, 'rbac_role_inheritance_acyclic: the roles would form a cycle');
+END";
+
+/// A row may go after seven years, once its admin's erasure is asked for, and once its admin is gone.
+const GRANTS_DELETE: &str = "
+WHEN OLD.created_at_utc >= strftime('%Y-%m-%dT%H:%M:%f', 'now', '-7 years')
+    AND NOT EXISTS (SELECT 1 FROM gate_pending_erasures WHERE actor_id = CAST(OLD.target_user_id AS TEXT))";
+const GRANTS_DELETE_END: &str = "
+BEGIN
+    SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `delete` is refused');
+END";
+
+/// A row may lose its group or role once that is gone, and nothing else about it may change.
+const GRANTS_UPDATE: &str = "BEFORE UPDATE ON rbac_grants_audit
+WHEN NOT (
+    NEW.id IS OLD.id
+    AND NEW.event_type IS OLD.event_type
+    AND NEW.target_user_id IS OLD.target_user_id
+    AND NEW.ticket_id IS OLD.ticket_id
+    AND NEW.customer_id IS OLD.customer_id
+    AND NEW.justification IS OLD.justification
+    AND NEW.granted_by IS OLD.granted_by
+    AND NEW.expires_at_utc IS OLD.expires_at_utc
+    AND NEW.created_at_utc IS OLD.created_at_utc
+    AND (NEW.group_id IS OLD.group_id
+         OR (NEW.group_id IS NULL AND NOT EXISTS (SELECT 1 FROM rbac_groups WHERE id = OLD.group_id)))
+    AND (NEW.role_id IS OLD.role_id
+         OR (NEW.role_id IS NULL AND NOT EXISTS (SELECT 1 FROM rbac_roles WHERE id = OLD.role_id)))
+    AND (NEW.group_id IS NOT OLD.group_id OR NEW.role_id IS NOT OLD.role_id)
+)
+BEGIN
+    SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `update` is refused');
+END";
+
+/// INSERT OR REPLACE fires no delete trigger.
+const GRANTS_REPLACE: &str = "BEFORE INSERT ON rbac_grants_audit
+WHEN EXISTS (SELECT 1 FROM rbac_grants_audit WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `replace` is refused');
+END";
+
+/// Evidence goes at once, and memberships and grants with it; the audit has to be erased under a key, so that is asked
+/// for. A row without an id is nobody whom the audit could name.
+const FORGET_ADMIN: &str = "AFTER DELETE ON admins WHEN OLD.id IS NOT NULL
+BEGIN
+    INSERT INTO gate_pending_erasures (actor_id) VALUES (CAST(OLD.id AS TEXT)) ON CONFLICT (actor_id) DO NOTHING;
+    DELETE FROM gate_drift_events WHERE actor_kind = 'admin' AND actor_id = CAST(OLD.id AS TEXT);
+    DELETE FROM gate_decisions WHERE actor_kind = 'admin' AND actor_id = CAST(OLD.id AS TEXT);
+    DELETE FROM gate_drift_signoffs WHERE actor_kind = 'admin' AND actor_id = CAST(OLD.id AS TEXT);
+    DELETE FROM rbac_ticket_grants_archive WHERE user_id = CAST(OLD.id AS TEXT);
+    DELETE FROM rbac_user_groups WHERE user_id = OLD.id;
+    DELETE FROM rbac_ticket_grants WHERE user_id = OLD.id;
+    DELETE FROM rbac_break_glass_sessions WHERE user_id = OLD.id;
+    DELETE FROM rbac_grants_audit WHERE target_user_id = OLD.id;
+END";
+
+/// The numbers that are 1,024 behind are not kept. A row without an id is nobody's session, but may have replaced one: it
+/// is not listed.
+const SESSION_INSERT: &str = "AFTER INSERT ON admin_sessions
+BEGIN
+    UPDATE gate_epoch SET epoch = epoch + 1;
+    INSERT OR IGNORE INTO gate_session_changes (epoch, session_id)
+    SELECT epoch, NEW.id FROM gate_epoch, gate_session_rows_are_apart WHERE typeof(NEW.id) = 'text';
+    DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);
+END";
+
+/// Only where a column that the gate reads has changed. Whose row it was and whose it is now: both.
+const SESSION_UPDATE: &str = "AFTER UPDATE ON admin_sessions
+WHEN OLD.id IS NOT NEW.id
+    OR OLD.admin_id IS NOT NEW.admin_id
+    OR OLD.expires_at_utc IS NOT NEW.expires_at_utc
+    OR OLD.revoked_at_utc IS NOT NEW.revoked_at_utc
+BEGIN
+    UPDATE gate_epoch SET epoch = epoch + 1;
+    INSERT OR IGNORE INTO gate_session_changes (epoch, session_id)
+    SELECT epoch, OLD.id FROM gate_epoch, gate_session_rows_are_apart
+     WHERE typeof(OLD.id) = 'text' AND typeof(NEW.id) = 'text'
+    UNION
+    SELECT epoch, NEW.id FROM gate_epoch, gate_session_rows_are_apart
+     WHERE typeof(OLD.id) = 'text' AND typeof(NEW.id) = 'text';
+    DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);
+END";
+
+const SESSION_DELETE: &str = "AFTER DELETE ON admin_sessions
+BEGIN
+    UPDATE gate_epoch SET epoch = epoch + 1;
+    INSERT OR IGNORE INTO gate_session_changes (epoch, session_id)
+    SELECT epoch, OLD.id FROM gate_epoch, gate_session_rows_are_apart WHERE typeof(OLD.id) = 'text';
+    DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);
+END";
+
+/// What is to be dropped and made anew in a SQLite file: name for people, statements.
+pub(super) async fn missing_of_sqlite(
+    connection: &mut SqliteConnection,
+    tables: &BTreeSet<String>,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let present: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            .fetch_all(connection)
+            .await?;
+    let present: BTreeMap<String, String> =
+        present.into_iter().map(|(name, sql)| (name, one_line(&sql))).collect();
+    let mut statements = Vec::new();
+    for (name, wanted) in of_sqlite(tables) {
+        if present.get(&name) != Some(&one_line(&wanted)) {
+            let statement = format!("DROP TRIGGER IF EXISTS {name};\n{wanted}");
+            statements.push((name, statement));
+        }
+    }
+    for name in OBSOLETE {
+        if present.contains_key(name) {
+            statements.push((format!("{name} off admins"), format!("DROP TRIGGER {name}")));
+        }
+    }
+    Ok(statements)
+}
+
+fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,140 @@
+//! A new database and one that earlier releases have migrated end with the same tables of the gate's.
+
+use crate::database::Database;
+
+/// What the catalog says of a schema's tables and functions, without the schemas' names. `IS` picks tables by name.
+const CATALOG: [&str; 5] = [
+    "SELECT format('%s column %s: %s %s %s %s', c.relname, a.attnum, a.attname,
+                   format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid))
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+       LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+      WHERE n.nspname IN ('console_gate', 'public') AND c.relkind = 'r'",
+    "SELECT format('%s constraint %s: %s', c.relname, con.conname, pg_get_constraintdef(con.oid))
+       FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname IN ('console_gate', 'public') AND con.contype <> 'n'",
+    "SELECT format('%s index: %s', c.relname, pg_get_indexdef(i.indexrelid))
+       FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname IN ('console_gate', 'public')",
+    "SELECT format('%s trigger: %s %s', c.relname, t.tgenabled, pg_get_triggerdef(t.oid))
+       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname IN ('console_gate', 'public') AND NOT t.tgisinternal",
+    "SELECT format('function: %s %s', pg_get_functiondef(p.oid),
+                   (SELECT bool_or(x.grantee = 0) FROM aclexplode(p.proacl) x))
+       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+      WHERE n.nspname IN ('console_gate', 'public')",
+];
+
+/// The tables that the first migrations may have taken from Console, and that stay where they are.
+const LEFT: &str = "^(admins|admin_roles|admin_sessions) ";
+
+async fn catalog(database: &Database) -> Vec<String> {
+    let mut facts = Vec::new();
+    for query in CATALOG {
+        facts.extend(database.texts(query).await);
+    }
+    for fact in &mut facts {
+        *fact = fact.replace("console_gate.", "").replace("public.", "");
+        // Customers' events are where they were, and their functions look there.
+        *fact = fact.replace("'console_gate', 'public', 'pg_temp'", "'console_gate', 'pg_temp'");
+    }
+    facts.retain(|fact| !regex::Regex::new(LEFT).unwrap().is_match(fact));
+    facts.sort();
+    facts
+}
+
+#[tokio::test]
+async fn they_end_equal_on_postgres() {
+    let fresh = Database::postgres().await;
+    let earlier = Database::earlier_postgres().await;
+    let report = earlier.store.migrate().await.unwrap();
+    assert_eq!(report.created_tables, Vec::<String>::new());
+    let (fresh, mut earlier) = (catalog(&fresh).await, catalog(&earlier).await);
+    // What was made with a foreign key to `admins`, and may be Console's, keeps it.
+    let to_admins = |fact: &String| fact.contains("REFERENCES admins(id) ON DELETE CASCADE");
+    assert_eq!(earlier.iter().filter(|fact| to_admins(fact)).count(), 4, "{earlier:#?}");
+    earlier.retain(|fact| !to_admins(fact));
+    let missing: Vec<_> = fresh.iter().filter(|fact| !earlier.contains(fact)).collect();
+    let left: Vec<_> = earlier.iter().filter(|fact| !fresh.contains(fact)).collect();
+    assert!(missing.is_empty() && left.is_empty(), "only new: {missing:#?}\nonly moved: {left:#?}");
+    assert!(fresh.len() > 300, "{}", fresh.len());
+}
+
+/// What is the gate's alone has moved, and nothing of the gate's functions is left behind.
+#[tokio::test]
+async fn what_is_the_gates_has_moved_on_postgres() {
+    let database = Database::earlier_postgres().await;
+    database.store.set_rbac_v2(true, "anna", crate::database::noon(), &crate::audit::note(1)).await.unwrap();
+    let before = database.number("SELECT epoch FROM public.gate_epoch").await;
+    database.store.migrate().await.unwrap();
+    let left = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
+    let left = database.texts(left).await;
+    assert!(left.iter().all(|table| !table.starts_with("gate_") && table != "_sqlx_migrations"), "{left:?}");
+    let functions = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
+    assert_eq!(database.texts(functions).await, Vec::<String>::new());
+    assert_eq!(database.store.control().await.unwrap().epoch.0, before);
+    assert_eq!(database.store.control().await.unwrap().rbac_v2, Some(true));
+    // Another gate, which starts now, finds it; and writes to Console's tables are still seen.
+    let again = Database::open(&database.url).await;
+    assert!(again.store.pending_migrations().await.unwrap().is_empty());
+    again
+        .execute("INSERT INTO admins (id, email) VALUES ('anna', 'a@example.org'); DELETE FROM admins")
+        .await;
+    assert!(again.epoch().await > before);
+    assert_eq!(again.store.pending_erasures().await.unwrap(), ["anna"]);
+}
+
+/// Who could use the gate's tables can use them after the move.
+#[tokio::test]
+async fn a_role_that_served_goes_on_serving_on_postgres() {
+    let database = Database::earlier_postgres().await;
+    let create =
+        "DO $$ BEGIN CREATE ROLE gate_served LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
+    database.execute(create).await;
+    for (table, rights) in console_gate::store::grants::NEEDED {
+        database.execute(&format!("GRANT {rights} ON {table} TO gate_served")).await;
+    }
+    database.store.migrate().await.unwrap();
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_served@");
+    let served = Database::open(&url).await;
+    assert_eq!(served.store.missing_rights().await.unwrap().0, []);
+    served.store.control().await.unwrap();
+}
+
+async fn catalog_of_sqlite(database: &Database) -> Vec<String> {
+    let mut facts = database
+        .texts(
+            "SELECT m.name || ' column ' || c.cid || ': ' || c.name || ' ' || c.type || ' ' || c.[notnull] || ' '
+                    || coalesce(c.dflt_value, '-') || ' ' || c.pk
+               FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'",
+        )
+        .await;
+    let texts = "SELECT type || ' ' || name || ': ' || sql FROM sqlite_master
+                  WHERE sql IS NOT NULL AND name <> 'gate_mapping_pin' AND name NOT LIKE '%admin%'";
+    facts.extend(database.texts(texts).await);
+    for fact in &mut facts {
+        let plain = fact.replace(" REFERENCES admins(id) ON DELETE CASCADE", "").replace('"', "");
+        let uncommented: Vec<&str> =
+            plain.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
+        *fact = uncommented
+            .join(" ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace("IF NOT EXISTS ", "");
+    }
+    facts.sort();
+    facts
+}
+
+#[tokio::test]
+async fn they_end_equal_on_sqlite() {
+    let fresh = Database::sqlite().await;
+    let earlier = Database::earlier_sqlite().await;
+    earlier.store.migrate().await.unwrap();
+    let (fresh, earlier) = (catalog_of_sqlite(&fresh).await, catalog_of_sqlite(&earlier).await);
+    let missing: Vec<_> = fresh.iter().filter(|fact| !earlier.contains(fact)).collect();
+    let left: Vec<_> = earlier.iter().filter(|fact| !fresh.contains(fact)).collect();
+    assert!(missing.is_empty() && left.is_empty(), "only new: {missing:#?}\nonly moved: {left:#?}");
+    assert!(fresh.len() > 200, "{}", fresh.len());
+}
