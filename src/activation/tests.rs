@@ -376,7 +376,7 @@ async fn a_start_with_a_broken_file_is_refused_where_that_is_asked_for_or_nothin
     })
     .await;
     let store = store.expect("SQLite");
-    store.migrate().await.expect("a new database");
+    store.migrate_seeded().await.expect("a new database");
     std::fs::write(folder.path().join("routes.toml"), "nonsense").expect("a file");
     let outcome = start(&folder, &store, OnBroken::ServeLast).await;
     assert!(matches!(outcome, Err(ActivationError::Unsound(_))));
