@@ -9,6 +9,7 @@ mod occupant;
 mod serving;
 mod stop;
 mod timekeeping;
+mod waiting;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,8 +23,9 @@ use policy::firewall::{Limits, Policy, StripList};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::doors::Doors;
+use self::doors::{Doors, Ear};
 use self::serving::Serving;
+use self::waiting::Waited;
 use crate::activation::{MappingHolder, Sources};
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
@@ -72,8 +74,26 @@ pub fn run(
     let listen = &settings.listen;
     let _inside = runtime.enter();
     // Before the database is touched: a gate that was started twice by mistake leaves no trace there.
-    let doors = if start.upgrade { Doors::look(listen)? } else { Doors::take(listen)? };
-    let prepared = runtime.block_on(prepare(settings, secrets, start))?;
+    let mut doors = if start.upgrade { Doors::look(listen)? } else { Doors::take(listen)? };
+    let mut early = Fds::new();
+    let prepared = runtime.block_on(async {
+        let store = store::open(&store_options(settings)).await.context("the database")?;
+        // Where another gate runs, it goes on answering at the addresses.
+        let ears = || if start.upgrade { Ok([None, None]) } else { ears(&mut doors, &mut early, settings) };
+        let preparing = |store| prepare(settings, secrets, start, store);
+        match waiting::wait(&store, settings.database.wait_ms.duration(), ears).await? {
+            Waited::NotAtAll => preparing(store).await.map(Some),
+            Waited::Interrupted => Ok(None),
+            Waited::For(mut interruptions) => tokio::select! {
+                prepared = preparing(store) => prepared.map(Some),
+                () = interruptions.come() => Ok(None),
+            },
+        }
+    })?;
+    let Some(prepared) = prepared else {
+        tracing::info!("stopped before the database answered");
+        return Ok(());
+    };
     let gate = prepared.gate.clone();
     let outcome = runtime.block_on(async {
         // The sockets of the gate that runs last of all: once the next one listens at them, it stops.
@@ -81,7 +101,7 @@ pub fn run(
             let (mut fds, giver) = handover::receive(&listen.upgrade_socket).await?;
             (doors.inherit(&mut fds)?, fds, Some(giver))
         } else {
-            (doors, Fds::new(), None)
+            (doors, early, None)
         };
         let serving = Serving::open(settings, prepared, doors, fds)?;
         let listening = || {
@@ -98,6 +118,13 @@ pub fn run(
     tracing::info!("stopped");
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
+}
+
+/// The addresses at which a gate answers that waits for its database.
+fn ears(doors: &mut Doors, fds: &mut Fds, settings: &Settings) -> anyhow::Result<[Option<Ear>; 2]> {
+    let is_tls = settings.tls.certificate_file.is_some();
+    let proxy = if is_tls { None } else { doors.proxy.open_early(fds)? };
+    Ok([proxy, doors.admin.open_early(fds)?])
 }
 
 /// Takes leave of the other gates, and writes what is still to be written.
@@ -136,7 +163,12 @@ struct Prepared {
     proxy: Listener,
 }
 
-async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
+async fn prepare(
+    settings: &Settings,
+    secrets: &Secrets,
+    start: Start,
+    store: SharedStore,
+) -> anyhow::Result<Prepared> {
     let metrics = admin::metrics::install().context("the metrics recorder")?;
     tokio::spawn(admin::metrics::keep_up(metrics.clone()));
     let clock: SharedClock = Arc::new(SystemClock);
@@ -144,7 +176,6 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
-    let store = store::open(&store_options(settings)).await.context("the database")?;
     ready_schema(&store, settings).await?;
     let instance = instance_name();
     let push =

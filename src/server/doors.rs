@@ -54,6 +54,30 @@ enum Held {
     Inherited,
 }
 
+/// A socket that is listened at.
+#[derive(Debug)]
+pub(super) enum Ear {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Ear {
+    /// The same socket: what neither accepts, the other may.
+    fn share(&self) -> io::Result<Ear> {
+        Ok(match self {
+            Ear::Tcp(listener) => Ear::Tcp(listener.try_clone()?),
+            Ear::Unix(listener) => Ear::Unix(listener.try_clone()?),
+        })
+    }
+
+    fn into_raw_fd(self) -> i32 {
+        match self {
+            Ear::Tcp(listener) => listener.into_raw_fd(),
+            Ear::Unix(listener) => listener.into_raw_fd(),
+        }
+    }
+}
+
 /// One address.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -163,24 +187,43 @@ impl Door {
     }
 
     fn open(&mut self, fds: &mut Fds) -> Result<(), DoorError> {
-        let fd = match std::mem::replace(&mut self.held, Held::Inherited) {
-            Held::Inherited => return Ok(()),
+        if let Some(ear) = self.listen()? {
+            fds.add(self.address.clone(), ear.into_raw_fd());
+        }
+        Ok(())
+    }
+
+    /// Listens before anybody serves: the socket is in `fds` then, and shared with whoever answers meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else was faster.
+    pub(super) fn open_early(&mut self, fds: &mut Fds) -> Result<Option<Ear>, DoorError> {
+        let Some(ear) = self.listen()? else { return Ok(None) };
+        let shared = ear.share().map_err(|error| unusable(self.setting, self.address.clone(), error))?;
+        fds.add(self.address.clone(), ear.into_raw_fd());
+        Ok(Some(shared))
+    }
+
+    /// `None` where the socket is in the table already.
+    fn listen(&mut self) -> Result<Option<Ear>, DoorError> {
+        let ear = match std::mem::replace(&mut self.held, Held::Inherited) {
+            Held::Inherited => return Ok(None),
             Held::Taken { by } => return Err(self.taken(by)),
             Held::Bound(socket) => socket
                 .listen(BACKLOG)
                 .and_then(tokio::net::TcpListener::into_std)
-                .map(IntoRawFd::into_raw_fd)
+                .map(Ear::Tcp)
                 .map_err(|error| self.too_late(error))?,
             Held::FreePath(path) => {
                 // Once more: it was a while ago.
                 if let Held::Taken { by } = look_at_path(self.setting, &path)? {
                     return Err(self.taken(by));
                 }
-                listen_at(&path).map_err(|error| self.too_late(error))?.into_raw_fd()
+                Ear::Unix(listen_at(&path).map_err(|error| self.too_late(error))?)
             }
         };
-        fds.add(self.address.clone(), fd);
-        Ok(())
+        Ok(Some(ear))
     }
 
     fn too_late(&self, error: io::Error) -> DoorError {

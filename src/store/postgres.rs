@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Error, PgConnection, PgPool, Postgres};
+use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection, PgPool, Postgres};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -50,6 +50,14 @@ impl PostgresPool {
             .connect_lazy_with(connect.clone());
         // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
         PostgresPool { inner: pool, patience: limit / 4 }
+    }
+
+    /// Connects once, and leaves.
+    pub(super) async fn knock(&self) -> Result<(), StoreError> {
+        let connection = PgConnection::connect_with(&self.inner.connect_options()).await?;
+        // It has answered.
+        let _ = connection.close().await;
+        Ok(())
     }
 
     pub(super) async fn acquire(&self) -> Result<Lease, Error> {
