@@ -10,6 +10,7 @@ mod occupant;
 mod serving;
 mod stop;
 mod timekeeping;
+mod waiting;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use policy::firewall::{Limits, Policy, StripList};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::listen_address::ListenAddresses;
+use self::listen_address::{ListenAddresses, ListeningSocket};
 use self::serving::Serving;
+use self::waiting::Waited;
 use crate::activation::{MappingHolder, Sources};
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
@@ -73,9 +75,30 @@ pub fn run(
     let listen = &settings.listen;
     let _inside = runtime.enter();
     // Before the database is touched: a gate that was started twice by mistake leaves no trace there.
-    let addresses =
+    let mut addresses =
         if start.upgrade { ListenAddresses::look(listen)? } else { ListenAddresses::take(listen)? };
-    let prepared = runtime.block_on(prepare(settings, secrets, start))?;
+    let mut early = Fds::new();
+    let prepared = runtime.block_on(async {
+        let store =
+            store::open_at(&store_options(settings), placement(settings)).await.context("the database")?;
+        store.set_production_words(&settings.environments.production);
+        // Where another gate runs, it goes on answering at the addresses.
+        let sockets =
+            || if start.upgrade { Ok([None, None]) } else { sockets(&mut addresses, &mut early, settings) };
+        let preparing = |store| prepare(settings, secrets, start, store);
+        match waiting::wait(&store, settings.database.wait_ms.duration(), sockets).await? {
+            Waited::NotAtAll => preparing(store).await.map(Some),
+            Waited::Interrupted => Ok(None),
+            Waited::For(mut interruptions) => tokio::select! {
+                prepared = preparing(store) => prepared.map(Some),
+                () = interruptions.come() => Ok(None),
+            },
+        }
+    })?;
+    let Some(prepared) = prepared else {
+        tracing::info!("stopped before the database answered");
+        return Ok(());
+    };
     let gate = prepared.gate.clone();
     let outcome = runtime.block_on(async {
         // The sockets of the gate that runs last of all: once the next one listens at them, it stops.
@@ -83,7 +106,7 @@ pub fn run(
             let (mut fds, giver) = handover::receive(&listen.upgrade_socket).await?;
             (addresses.inherit(&mut fds)?, fds, Some(giver))
         } else {
-            (addresses, Fds::new(), None)
+            (addresses, early, None)
         };
         let serving = Serving::open(settings, prepared, addresses, fds)?;
         let listening = || {
@@ -100,6 +123,17 @@ pub fn run(
     tracing::info!("stopped");
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
+}
+
+/// The addresses at which a gate answers that waits for its database.
+fn sockets(
+    addresses: &mut ListenAddresses,
+    fds: &mut Fds,
+    settings: &Settings,
+) -> anyhow::Result<[Option<ListeningSocket>; 2]> {
+    let is_tls = settings.tls.certificate_file.is_some();
+    let proxy = if is_tls { None } else { addresses.proxy.open_early(fds)? };
+    Ok([proxy, addresses.admin.open_early(fds)?])
 }
 
 /// Takes leave of the other gates, and writes what is still to be written.
@@ -168,7 +202,12 @@ struct Prepared {
     proxy: Listener,
 }
 
-async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow::Result<Prepared> {
+async fn prepare(
+    settings: &Settings,
+    secrets: &Secrets,
+    start: Start,
+    store: SharedStore,
+) -> anyhow::Result<Prepared> {
     let metrics = admin::metrics::install().context("the metrics recorder")?;
     tokio::spawn(admin::metrics::keep_up(metrics.clone()));
     let clock: SharedClock = Arc::new(SystemClock);
@@ -176,9 +215,6 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
-    let store =
-        store::open_at(&store_options(settings), placement(settings)).await.context("the database")?;
-    store.set_production_words(&settings.environments.production);
     ready_schema(&store, settings).await?;
     let instance = instance_name();
     let push =

@@ -194,6 +194,8 @@ pub struct Database {
     pub max_connections: PositiveCount,
     /// For one operation.
     pub timeout_ms: Millis,
+    /// How long a gate that starts waits for it; 0 does not wait.
+    pub wait_ms: Millis,
     /// What to do when a newer release has migrated it.
     pub newer_schema: NewerSchema,
     /// Of the gate's own tables, on Postgres.
@@ -208,6 +210,7 @@ impl Default for Database {
             url: DatabaseSetting::default(),
             max_connections: PositiveCount(8),
             timeout_ms: Millis(2_000),
+            wait_ms: Millis(300_000),
             newer_schema: NewerSchema::Refuse,
             schema: SchemaSetting::default(),
             console_schema: None,

@@ -212,6 +212,18 @@ impl Store {
         if let Pool::Sqlite(pool) = &self.pool { Some(pool) } else { None }
     }
 
+    /// Whether the database takes a connection, outside the pools: what they say of one that does not is less.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub async fn try_connecting(&self) -> Result<(), StoreError> {
+        match &self.pool {
+            Pool::Sqlite(_) => Ok(()),
+            Pool::Postgres(pool) => self.bounded(pool.try_connecting()).await,
+        }
+    }
+
     async fn bounded<T>(
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,

@@ -146,14 +146,14 @@ impl Upstreams {
             .map(|place| place.peer.clone())
     }
 
-    /// Whether a request that found so many doors closed, and was not sent, may knock at another one.
+    /// Whether a request that found so many servers refusing, and was not sent, may try another one.
     pub fn may_try_another(&self, closed: usize) -> bool {
         let places = self.places.load();
         let is_up = || places.iter().any(|place| place.health() == Health::Up);
         closed < places.len().min(self.most_tries()) && (closed < self.servers.len() || is_up())
     }
 
-    /// More doors than these no request knocks at.
+    /// No request tries more servers than these.
     pub fn most_tries(&self) -> usize {
         self.servers.len().max(MOST_TRIES)
     }

@@ -58,7 +58,8 @@ impl Sum for DriftRecord {
     fn is_of(&self, seen: &DriftEvent<'_>) -> bool {
         self.route == *seen.route
             && self.actor_id == seen.actor_id
-            && (self.actor_kind, self.direction) == (seen.actor_kind, seen.direction)
+            && (self.actor_kind, self.direction, self.reason)
+                == (seen.actor_kind, seen.direction, seen.reason)
             && &*self.mapping_sha256 == seen.mapping.as_str()
     }
 
@@ -88,7 +89,6 @@ impl Sum for DriftRecord {
         self.first_seen_at = self.first_seen_at.min(seen.at);
         self.last_seen_at = self.last_seen_at.max(seen.at);
         self.method = seen.method;
-        self.reason = seen.reason;
         self.epoch = seen.epoch;
         self.request_id = seen.request_id;
     }

@@ -13,7 +13,7 @@ use crate::settings::Address;
 
 /// How long a listener that was opened may take until it has accepted a connection.
 const OPENING: Duration = Duration::from_secs(20);
-/// How often somebody knocks until then.
+/// How often a connection is tried until then.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// A service whose sockets are in the gate's own table, instead of in pingora's.
@@ -50,7 +50,7 @@ impl<S: Service + 'static> Service for BoundService<S> {
 ///
 /// It never was.
 pub(super) async fn until_accepting(address: &Address, listener: &Listener) -> anyhow::Result<()> {
-    let knocking = async {
+    let connecting = async {
         loop {
             // The listener knows whether it was accepted; the connection itself does not matter.
             match address {
@@ -62,7 +62,7 @@ pub(super) async fn until_accepting(address: &Address, listener: &Listener) -> a
     };
     let phase = tokio::select! {
         phase = listener.decided() => Some(phase),
-        outcome = timeout(OPENING, knocking) => { let Err(_) = outcome; None }
+        outcome = timeout(OPENING, connecting) => { let Err(_) = outcome; None }
     };
     anyhow::ensure!(
         matches!(phase, Some(Phase::Open | Phase::Draining)),

@@ -54,6 +54,30 @@ enum Held {
     Inherited,
 }
 
+/// A socket that is listened at.
+#[derive(Debug)]
+pub(super) enum ListeningSocket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl ListeningSocket {
+    /// The same socket: what neither accepts, the other may.
+    fn share(&self) -> io::Result<ListeningSocket> {
+        Ok(match self {
+            ListeningSocket::Tcp(listener) => ListeningSocket::Tcp(listener.try_clone()?),
+            ListeningSocket::Unix(listener) => ListeningSocket::Unix(listener.try_clone()?),
+        })
+    }
+
+    fn into_raw_fd(self) -> i32 {
+        match self {
+            ListeningSocket::Tcp(listener) => listener.into_raw_fd(),
+            ListeningSocket::Unix(listener) => listener.into_raw_fd(),
+        }
+    }
+}
+
 /// One address.
 #[derive(Debug)]
 pub(super) struct ListenAddress {
@@ -163,24 +187,43 @@ impl ListenAddress {
     }
 
     fn open(&mut self, fds: &mut Fds) -> Result<(), ListenError> {
-        let fd = match std::mem::replace(&mut self.held, Held::Inherited) {
-            Held::Inherited => return Ok(()),
+        if let Some(socket) = self.listen()? {
+            fds.add(self.address.clone(), socket.into_raw_fd());
+        }
+        Ok(())
+    }
+
+    /// Listens before anybody serves: the socket is in `fds` then, and shared with whoever answers meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else was faster.
+    pub(super) fn open_early(&mut self, fds: &mut Fds) -> Result<Option<ListeningSocket>, ListenError> {
+        let Some(socket) = self.listen()? else { return Ok(None) };
+        let shared = socket.share().map_err(|error| unusable(self.setting, self.address.clone(), error))?;
+        fds.add(self.address.clone(), socket.into_raw_fd());
+        Ok(Some(shared))
+    }
+
+    /// `None` where the socket is in the table already.
+    fn listen(&mut self) -> Result<Option<ListeningSocket>, ListenError> {
+        let socket = match std::mem::replace(&mut self.held, Held::Inherited) {
+            Held::Inherited => return Ok(None),
             Held::Taken { by } => return Err(self.taken(by)),
             Held::Bound(socket) => socket
                 .listen(BACKLOG)
                 .and_then(tokio::net::TcpListener::into_std)
-                .map(IntoRawFd::into_raw_fd)
+                .map(ListeningSocket::Tcp)
                 .map_err(|error| self.too_late(error))?,
             Held::FreePath(path) => {
                 // Once more: it was a while ago.
                 if let Held::Taken { by } = look_at_path(self.setting, &path)? {
                     return Err(self.taken(by));
                 }
-                listen_at(&path).map_err(|error| self.too_late(error))?.into_raw_fd()
+                ListeningSocket::Unix(listen_at(&path).map_err(|error| self.too_late(error))?)
             }
         };
-        fds.add(self.address.clone(), fd);
-        Ok(())
+        Ok(Some(socket))
     }
 
     fn too_late(&self, error: io::Error) -> ListenError {

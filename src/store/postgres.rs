@@ -121,6 +121,14 @@ impl PostgresPool {
         PostgresPool { inner: pool, patience, pin: pin.clone(), only_reads, is_pinned: Arc::default() }
     }
 
+    /// Connects once, and leaves.
+    pub(super) async fn try_connecting(&self) -> Result<(), StoreError> {
+        let connection = PgConnection::connect_with(&self.pin.connect).await?;
+        // It has answered.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
     pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
         self.pinned().await?;
         let connection = self.inner.acquire().await?;

@@ -30,6 +30,7 @@ mod half_written;
 mod headers;
 mod key_set;
 mod kill_switch;
+mod late_database;
 mod lifecycle;
 mod listening;
 mod matrix;

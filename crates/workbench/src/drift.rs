@@ -98,12 +98,21 @@ pub struct Disagreement {
     pub cluster: String,
     /// As of the latest sighting.
     pub reason: String,
+    /// All of them, the most frequent first.
+    pub reasons: Vec<ReasonCount>,
     pub count: i64,
     pub first_seen_at_utc: DateTime<Utc>,
     pub last_seen_at_utc: DateTime<Utc>,
     /// The mappings that it was seen under, the latest first.
     pub mappings: Vec<String>,
     pub sign_off: Option<Review>,
+}
+
+/// How often the stricter gate refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReasonCount {
+    pub reason: String,
+    pub count: i64,
 }
 
 impl Disagreement {
@@ -194,14 +203,37 @@ impl<'s> Situation<'s> {
             id: key.id(),
             cluster: cluster.to_owned(),
             reason: latest.reason.clone(),
+            reasons: reasons(&sightings),
             count: sightings.iter().map(|sighting| sighting.count).sum(),
             first_seen_at_utc: sightings.iter().map(|sighting| sighting.first_seen_at).min()?,
             last_seen_at_utc: latest.last_seen_at,
-            mappings: sightings.iter().map(|sighting| sighting.mapping_sha256.clone()).collect(),
+            mappings: mappings(&sightings),
             sign_off: sign_off.map(|sign_off| Review { standing: self.standing(&sign_off), sign_off }),
             key,
         })
     }
+}
+
+fn reasons(sightings: &[Sighting]) -> Vec<ReasonCount> {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for sighting in sightings {
+        *counts.entry(&sighting.reason).or_default() += sighting.count;
+    }
+    let told = |(reason, count): (&str, i64)| ReasonCount { reason: reason.to_owned(), count };
+    let mut reasons: Vec<ReasonCount> = counts.into_iter().map(told).collect();
+    reasons.sort_by_key(|one| std::cmp::Reverse(one.count));
+    reasons
+}
+
+/// Each once, in their order.
+fn mappings(sightings: &[Sighting]) -> Vec<String> {
+    let mut mappings: Vec<String> = Vec::new();
+    for sighting in sightings {
+        if !mappings.contains(&sighting.mapping_sha256) {
+            mappings.push(sighting.mapping_sha256.clone());
+        }
+    }
+    mappings
 }
 
 fn sha256(text: &str) -> String {

@@ -80,7 +80,9 @@ pub enum Route {
         why: String,
     },
     Row(RowReport),
-    /// A slash is missing at the end: Console redirects, for those whom this row lets in.
+    /// A slash is missing at the end. For those whom this row lets in, Console redirects, or serves this spelling too: the
+    /// gate does not know which.
+    #[serde(rename = "slash_missing")]
     Redirect(RowReport),
     /// There are rows for the path, and none for the method.
     WrongMethod {

@@ -62,6 +62,11 @@ fn print_text(told: &Told<'_>) {
         "seen",
         &format!("{} time(s), {}", drift.count, list::times(drift.first_seen_at_utc, drift.last_seen_at_utc)),
     );
+    if drift.reasons.len() > 1 {
+        for one in &drift.reasons {
+            line("reason", &format!("{} time(s) {}", one.count, one.reason));
+        }
+    }
     for (name, side) in [("legacy", &explanation.legacy), ("v2", &explanation.v2)] {
         if let Some(side) = side {
             line(name, &answer(side));

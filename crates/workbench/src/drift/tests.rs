@@ -240,3 +240,23 @@ fn a_body_that_cannot_be_read_is_explained_by_the_body() {
     assert_eq!(told("body_unreadable", &[]).changes, none);
     assert_eq!(told("missing_role", &[LegacyRole::literal("ops")]).changes, none);
 }
+
+#[test]
+fn every_reason_is_counted() {
+    let key = denied("GET /a");
+    let of = |reason: &str, mapping: &str, hour, count| Sighting {
+        reason: reason.into(),
+        ..sighting(&key, mapping, hour, count)
+    };
+    let sightings =
+        vec![of("missing_role", "m", 1, 2), of("body_unreadable", "m", 3, 1), of("missing_role", "n", 2, 5)];
+    let mapping = mapping(MAPPING);
+    let (catalog, people) = (catalog(), []);
+    let reviewed = Situation::new(&mapping, &catalog, &people).review(sightings, Vec::new());
+    let [drift] = reviewed.as_slice() else { panic!("{reviewed:?}") };
+    assert_eq!((drift.reason.as_str(), drift.count), ("body_unreadable", 8));
+    let reasons: Vec<(&str, i64)> =
+        drift.reasons.iter().map(|one| (one.reason.as_str(), one.count)).collect();
+    assert_eq!(reasons, [("missing_role", 7), ("body_unreadable", 1)]);
+    assert_eq!(drift.mappings, ["m", "n"]);
+}

@@ -61,9 +61,11 @@ impl Page {
             }
             Route::Redirect(row) => {
                 self.row(row, &explanation.file);
-                let told =
-                    "the trailing slash is missing: Console answers 308, for callers whom the row allows";
-                self.line("redirect", told);
+                self.line(
+                    "slash",
+                    "the path lacks the row's trailing slash: whom the row allows, Console answers with 308, or with \
+                     the view where its rule has strict_slashes=False",
+                );
                 self.rivals(&explanation.rivals);
                 self.cluster(row);
             }

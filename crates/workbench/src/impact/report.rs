@@ -25,6 +25,8 @@ pub struct ImpactReport {
     pub summary: Summary,
     /// `FLAG_RBAC_V2` as it was taken to be.
     pub rbac_v2: bool,
+    /// As it is always taken to be: whether V2 may be enforced in production.
+    pub promoted: bool,
     /// Whether every path was looked at; if not, changes may be missing.
     pub complete: bool,
     /// What opens or closes to people whom no profile names, in sentences; the gravest first.
@@ -139,6 +141,7 @@ impl Impact<'_> {
                 groups: tally(ProfileKind::Group),
             },
             rbac_v2: self.switches.rbac_v2,
+            promoted: true,
             complete: self.complete,
             warnings: self.warnings().into_iter().map(|(_, warning)| warning).collect(),
             clusters: self.cluster_changes(),

@@ -214,10 +214,17 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
     let text = ImpactText::new(&impact, "routes.toml").to_string();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    assert!(text.starts_with("2 admins, 14 routes: "), "{text}");
+    let beginning =
+        "1 route closes to programs with a token or signature that Console verifies\n2 admins, 14 routes: ";
+    assert!(text.starts_with(beginning), "{text}");
+    assert!(
+        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so\n"),
+        "{text}"
+    );
     let expected = "
 GET /deep                                                         routes.toml:25
   legacy role ops or superadmin -> role r1
+  - programs with a token or signature that Console verifies
   + group g1
       g1 -> r1
   - legacy role ops, in g0

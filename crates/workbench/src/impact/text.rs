@@ -76,9 +76,13 @@ impl<'i, 'm> ImpactText<'i, 'm> {
                 format!("{}: {}", counted(impact.population.count(kind), word), told(impact.counts(kind)))
             })
             .collect();
-        if !impact.switches.rbac_v2 {
-            lines.push("FLAG_RBAC_V2 is assumed off: the legacy gate decides every row".into());
-        }
+        lines.push(
+            match impact.switches.rbac_v2 {
+                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so",
+                false => "FLAG_RBAC_V2 is assumed off: the legacy gate decides every row",
+            }
+            .into(),
+        );
         lines
     }
 

@@ -50,6 +50,7 @@ fn drift(cluster: &str, last_seen: DateTime<Utc>, standing: Option<Standing>) ->
         key,
         cluster: cluster.into(),
         reason: "missing_role".into(),
+        reasons: Vec::new(),
         count: 1,
         first_seen_at_utc: last_seen,
         last_seen_at_utc: last_seen,

@@ -1,0 +1,148 @@
+//! A gate that starts before its database: it waits, says so, and comes up by itself.
+
+use std::time::{Duration, Instant};
+
+use policy::rbac::LegacyRole;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::postgres::Postgres;
+use crate::support::recorder::Recorder;
+use crate::support::{Ask, Client, Gate, Setup, World};
+
+const MAPPING: &str = "version = 1\n[clusters]\nL = \"legacy\"\n\
+    [blueprints.l]\ncluster = \"L\"\n[blueprints.l.routes]\n\
+    \"GET /x\" = { legacy = [\"ops\"], role = \"console-user\" }\n\"GET /public\" = { public = true }\n";
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn scene(postgres: &Postgres, database: &'static str) -> (World, Recorder, Gate) {
+    let world = World::on(postgres.database()).await;
+    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let setup = Setup {
+        mapping: Some(MAPPING),
+        upstream: Some(upstream.socket()),
+        database,
+        patience_ms: 2_000,
+        ..Setup::V2
+    };
+    let mut gate = world.gate(&setup).await;
+    gate.stop().await;
+    postgres.stop();
+    gate.restart_without_waiting();
+    (world, upstream, gate)
+}
+
+/// Waits until the gate that waits says so.
+async fn until_waiting(gate: &Gate) {
+    let deadline = Instant::now() + LIMIT;
+    while !gate.log().contains("the gate waits for the database; requests get 503 meanwhile") {
+        assert!(Instant::now() < deadline, "it does not wait:\n{}", gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The bytes of a whole answer to a request over TCP.
+async fn over_tcp(port: u16, request: &str) -> String {
+    let deadline = Instant::now() + LIMIT;
+    let mut stream = loop {
+        match tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{port}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_comes_up_by_itself_when_its_database_does() {
+    let postgres = Postgres::start();
+    let (world, upstream, mut gate) = scene(&postgres, "").await;
+    until_waiting(&gate).await;
+    let admin = || Client::to(&gate.admin_socket());
+    for ask in [Ask::get("/x").cookie(&world.cookie("olaf")), Ask::get("/public"), Ask::new("POST", "/x")] {
+        let answer = gate.send(&ask).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "2"));
+        assert_eq!(answer.json()["detail"], "The gate waits for its database. Try again in a moment.");
+    }
+    assert_eq!(admin().send(&Ask::get("/healthz")).await.status, 200);
+    let ready = admin().send(&Ask::get("/readyz")).await;
+    assert_eq!(ready.status, 503);
+    let told = ready.json();
+    assert_eq!((&told["ready"], &told["waiting_for"]), (&false.into(), &"database".into()));
+    assert_eq!(told["database_problem"], "unavailable");
+    assert_eq!(admin().send(&Ask::get("/api/gate/mapping")).await.status, 503);
+    // Whoever says nothing keeps nobody else from an answer.
+    let _silent = tokio::net::UnixStream::connect(gate.socket()).await.expect("a connection");
+    assert_eq!(gate.send(&Ask::get("/x")).await.status, 503);
+    assert_eq!(upstream.requests().len(), 0);
+
+    postgres.restart();
+    gate.wait_until_ready().await;
+    assert_eq!(gate.send(&Ask::get("/x").cookie(&world.cookie("olaf"))).await.status, 200);
+    assert!(gate.log().contains("the database answers"), "{}", gate.log());
+    // It stops as any gate does.
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_waits_at_tcp_addresses_too() {
+    let postgres = Postgres::start();
+    let (_world, _upstream, mut gate) = scene(&postgres, "").await;
+    until_waiting(&gate).await;
+    gate.kill();
+    let port = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("an address").port()
+    };
+    let (proxy, admin) = (port(), port());
+    let mut process = gate
+        .command(&["serve"])
+        .env("CONSOLE_GATE_LISTEN", format!("127.0.0.1:{proxy}"))
+        .env("CONSOLE_GATE_ADMIN", format!("127.0.0.1:{admin}"))
+        .spawn()
+        .expect("the binary runs");
+    let answer = over_tcp(proxy, "GET /public HTTP/1.1\r\nhost: console.test\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("waits for its database"), "{answer}");
+    let readyz = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = over_tcp(admin, readyz).await;
+    assert!(answer.contains("\"waiting_for\":\"database\""), "{answer}");
+    postgres.restart();
+    let deadline = Instant::now() + LIMIT;
+    while !over_tcp(admin, readyz).await.starts_with("HTTP/1.1 200 ") {
+        assert!(Instant::now() < deadline && process.try_wait().expect("its state").is_none());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answer =
+        over_tcp(proxy, "GET /public HTTP/1.1\r\nhost: console.test\r\nconnection: close\r\n\r\n").await;
+    assert!(!answer.contains("waits for its database"), "{answer}");
+    process.kill().expect("a child");
+    process.wait().expect("a killed process ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_wait_for_ever_and_stops_when_it_is_told_to() {
+    let postgres = Postgres::start();
+    let (_world, _upstream, mut gate) = scene(&postgres, "wait_ms = 1500\n").await;
+    until_waiting(&gate).await;
+    assert!(gate.ends(LIMIT).await, "it waits on:\n{}", gate.log());
+    let told = "the database did not answer within 1 s (`database.wait_ms`): the database is unavailable: ";
+    assert!(gate.log().contains(told), "{}", gate.log());
+
+    let output =
+        gate.command(&["serve"]).env("CONSOLE_GATE_DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").output();
+    assert_eq!(output.expect("the binary runs").status.code(), Some(2));
+
+    gate.restart_without_waiting();
+    let waits = || gate.log().matches("the gate waits for the database").count();
+    let deadline = Instant::now() + LIMIT;
+    while waits() < 2 {
+        assert!(Instant::now() < deadline, "{}", gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    gate.stop().await;
+    assert!(gate.log().contains("stopped before the database answered"), "{}", gate.log());
+}
