@@ -1,6 +1,7 @@
 //! What an operator asks about a rollout, gathered from the store as of one moment: for commands and the API alike.
 
 mod drift;
+mod order;
 pub mod registry;
 mod running;
 mod soak;
@@ -10,6 +11,7 @@ use policy::diagnostic::Diagnostics;
 use crate::facts::registry::RegistryError;
 use crate::store::StoreError;
 pub use drift::{DriftReport, drift};
+pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
 pub use soak::{evidence_lost, soak};
 
