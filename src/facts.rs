@@ -2,6 +2,7 @@
 
 mod drift;
 pub mod explanation;
+mod order;
 pub mod registry;
 mod running;
 mod soak;
@@ -11,6 +12,7 @@ use policy::diagnostic::Diagnostics;
 use crate::facts::registry::RegistryError;
 use crate::store::StoreError;
 pub use drift::{DriftReport, drift};
+pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
 pub use soak::{evidence_lost, soak};
 

@@ -1,9 +1,10 @@
 //! The record of activations and refusals.
 
-use ledger::{AuditEvent, Notary};
+use ledger::{AuditEvent, Notary, Note};
 use metrics::{counter, gauge};
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use policy::mapping::order::Untimely;
 
 use crate::clock::SharedClock;
 use crate::store::mappings::Activation;
@@ -68,12 +69,14 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Records that `mapping` is activated. Only then may it run.
+    /// Records that `mapping` is activated, and which clusters it flips before their time by override. Only then may it
+    /// run.
     pub(super) async fn activated(
         &self,
         mapping: &Mapping,
         previous: Option<&MappingSha256>,
         trigger: &Trigger,
+        overridden: &[Untimely],
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let event = AuditEvent::MappingActivated {
@@ -92,7 +95,21 @@ impl Recorder {
             previous: previous.cloned(),
         };
         let note = self.notary.note(event.into_record(now));
-        self.store.record_activation(&activation, mapping.source(), &note).await
+        let further: Vec<Note> = overridden
+            .iter()
+            .filter_map(|untimely| {
+                let excuse = untimely.excuse.clone()?;
+                let event = AuditEvent::OrderOverridden {
+                    sha256: mapping.sha256().clone(),
+                    cluster: untimely.cluster.clone(),
+                    missing: untimely.missing.clone(),
+                    reason: excuse.reason,
+                    reference: excuse.reference,
+                };
+                Some(self.notary.note(event.into_record(now)))
+            })
+            .collect();
+        self.store.record_activation_with(&activation, mapping.source(), &note, &further).await
     }
 
     pub(super) async fn refused(&self, refused: &Refused<'_>) -> Result<(), StoreError> {

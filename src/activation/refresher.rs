@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
+use policy::diagnostic::{Diagnostic, Diagnostics};
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use policy::mapping::order::Untimely;
 use policy::mapping::parse::sha256_of;
 use tokio::sync::mpsc;
 
@@ -14,6 +16,7 @@ use super::presence::Presence;
 use super::record::{Recorder, Refused, Trigger, show};
 use super::settling::{Look, Settling};
 use super::{ActivationError, Ask, MappingHolder};
+use crate::facts::untimely;
 use crate::store::mappings::Pin;
 use crate::store::running::Runs;
 use crate::store::{SharedStore, StoreError};
@@ -182,8 +185,9 @@ impl Refresher {
                 tracing::info!("SIGHUP: the mapping file is already active");
             }
         } else {
-            match checked(self.file.path().display().to_string().as_str(), text, self.store()).await {
-                Ok(mapping) => self.activate(mapping, trigger).await?,
+            let (path, running) = (self.file.path().display().to_string(), self.holder.running());
+            match in_order(&path, text, Some(&running), &self.recorder).await {
+                Ok((mapping, overridden)) => self.activate(mapping, trigger, &overridden).await?,
                 Err(ActivationError::Store(error)) => return Err(error),
                 Err(error) => return self.refuse_file(seen, &error, trigger).await,
             }
@@ -199,7 +203,7 @@ impl Refresher {
         if *self.holder.running().sha256() != *sha256 {
             let trigger = Trigger::Rollback { by: self.pin.by.clone() };
             match pinned(sha256, self.store()).await {
-                Ok(mapping) => self.activate(mapping, &trigger).await?,
+                Ok(mapping) => self.activate(mapping, &trigger, &[]).await?,
                 Err(ActivationError::Store(error)) => return Err(error),
                 Err(error) => return self.refuse_pin(sha256, &error, &trigger).await,
             }
@@ -209,9 +213,14 @@ impl Refresher {
         Ok(())
     }
 
-    async fn activate(&self, mapping: Mapping, trigger: &Trigger) -> Result<(), StoreError> {
+    async fn activate(
+        &self,
+        mapping: Mapping,
+        trigger: &Trigger,
+        overridden: &[Untimely],
+    ) -> Result<(), StoreError> {
         let running = self.holder.running();
-        self.recorder.activated(&mapping, Some(running.sha256()), trigger).await?;
+        self.recorder.activated(&mapping, Some(running.sha256()), trigger, overridden).await?;
         let mapping = Arc::new(mapping);
         self.holder.running.store(mapping.clone());
         self.holder.set_fallback(false);
@@ -353,6 +362,24 @@ pub(super) async fn checked(path: &str, text: &str, store: &SharedStore) -> Resu
     let mapping = Mapping::parse(path, text)?;
     mapping.check_against(path, &store.catalog().await?)?;
     Ok(mapping)
+}
+
+/// A sound mapping that flips no cluster to V2 before its time, or says why it does: which clusters these are. A rollback
+/// is not asked, for nothing may stop it.
+pub(super) async fn in_order(
+    path: &str,
+    text: &str,
+    running: Option<&Mapping>,
+    recorder: &Recorder,
+) -> Result<(Mapping, Vec<Untimely>), ActivationError> {
+    let mapping = checked(path, text, &recorder.store).await?;
+    let untimely = untimely(&recorder.store, &mapping, running, recorder.clock.now()).await?;
+    let refused = untimely.iter().filter(|one| one.excuse.is_none());
+    let refused: Vec<Diagnostic> = refused.map(Untimely::finding).collect();
+    match refused.is_empty() {
+        true => Ok((mapping, untimely)),
+        false => Err(Diagnostics::new(path, text, refused).into()),
+    }
 }
 
 /// The pinned mapping.

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use policy::mapping::order::Untimely;
 
 use super::file::{FileReader, Seen, Stamp};
 use super::presence::Presence;
 use super::record::{Recorder, Trigger, show};
-use super::refresher::{Refresher, Troubles, checked, pinned};
+use super::refresher::{Refresher, Troubles, in_order, pinned};
 use super::settling::{Look, Settling};
 use super::{ActivationError, MappingHolder, Sources};
 use crate::settings::OnBroken;
@@ -25,9 +26,9 @@ pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refre
     let mut settling = Settling::new(settle);
     let seen = settled(&mut file, &mut settling).await;
     let pin = store.pin().await?;
-    let first = First::of(&file, &seen, &pin, &store, on_broken).await?;
     let recorder = Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary };
-    recorder.activated(&first.mapping, None, &first.trigger).await?;
+    let first = First::of(&file, &seen, &pin, &recorder, on_broken).await?;
+    recorder.activated(&first.mapping, None, &first.trigger, &first.overridden).await?;
     show(&first.mapping, None);
     let (holder, asked) = MappingHolder::holding(first.mapping);
     let mut refresher = Refresher {
@@ -82,6 +83,8 @@ struct First {
     trigger: Trigger,
     /// Why it is not the file, where it is only what was activated last.
     refused: Option<ActivationError>,
+    /// The clusters that it flips to V2 before their time.
+    overridden: Vec<Untimely>,
 }
 
 impl First {
@@ -91,17 +94,20 @@ impl First {
         file: &FileReader,
         seen: &Result<Seen, ActivationError>,
         pin: &Pin,
-        store: &SharedStore,
+        recorder: &Recorder,
         on_broken: OnBroken,
     ) -> Result<First, ActivationError> {
+        let store = &recorder.store;
         let sha256 = seen.as_ref().ok().and_then(|seen| seen.stamp.content.as_ref().ok());
         if let Some(target) = &pin.sha256
             && sha256.is_some_and(|sha256| pin.replaces.contains(sha256))
         {
             return First::pinned(target, pin, store).await;
         }
-        let error = match First::file(file, seen, store).await {
-            Ok(mapping) => return Ok(First { mapping, trigger: Trigger::Start, refused: None }),
+        let error = match First::file(file, seen, recorder).await {
+            Ok((mapping, overridden)) => {
+                return Ok(First { mapping, trigger: Trigger::Start, refused: None, overridden });
+            }
             Err(ActivationError::Store(error)) => return Err(error.into()),
             Err(error) => error,
         };
@@ -126,7 +132,12 @@ impl First {
         let text = store.mapping_text(&MappingSha256::new(latest.sha256.as_str())).await?;
         let mapping = text.and_then(|text| Mapping::parse(&latest.sha256, &text).ok());
         match mapping {
-            Some(mapping) => Ok(First { mapping, trigger: Trigger::Fallback, refused: Some(error) }),
+            Some(mapping) => Ok(First {
+                mapping,
+                trigger: Trigger::Fallback,
+                refused: Some(error),
+                overridden: Vec::new(),
+            }),
             None => {
                 tracing::error!(
                     sha256 = latest.sha256,
@@ -143,17 +154,22 @@ impl First {
         store: &SharedStore,
     ) -> Result<First, ActivationError> {
         let mapping = pinned(target, store).await?;
-        Ok(First { mapping, trigger: Trigger::Rollback { by: pin.by.clone() }, refused: None })
+        Ok(First {
+            mapping,
+            trigger: Trigger::Rollback { by: pin.by.clone() },
+            refused: None,
+            overridden: Vec::new(),
+        })
     }
 
     async fn file(
         file: &FileReader,
         seen: &Result<Seen, ActivationError>,
-        store: &SharedStore,
-    ) -> Result<Mapping, ActivationError> {
+        recorder: &Recorder,
+    ) -> Result<(Mapping, Vec<Untimely>), ActivationError> {
         let path = file.path().display().to_string();
         match seen {
-            Ok(Seen { text: Ok(text), .. }) => checked(&path, text, store).await,
+            Ok(Seen { text: Ok(text), .. }) => in_order(&path, text, None, recorder).await,
             Ok(Seen { text: Err(why), .. }) => Err(ActivationError::Unreadable { path, why: why.clone() }),
             Err(_) => Err(ActivationError::Unsettled { path }),
         }

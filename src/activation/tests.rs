@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use chrono::TimeDelta;
 use ledger::AuditEvent;
 use ledger::keys::KeyRing;
 use policy::ids::PinId;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use super::record::Trigger;
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::ManualClock;
 use crate::store::mappings::NewPin;
 use crate::store::{DatabaseUrl, StoreOptions, open};
 
@@ -34,6 +35,7 @@ struct Stage {
     store: SharedStore,
     holder: Arc<MappingHolder>,
     refresher: Refresher,
+    clock: Arc<ManualClock>,
 }
 
 impl Stage {
@@ -50,8 +52,10 @@ impl Stage {
         let store = open(&options).await.expect("SQLite");
         store.migrate_seeded().await.expect("a new database");
         std::fs::write(folder.path().join("routes.toml"), named("a")).expect("a file");
-        let (holder, refresher) = start(&folder, &store, OnBroken::ServeLast).await.expect("a sound mapping");
-        Stage { folder, store, holder, refresher }
+        let clock = Arc::new(ManualClock::starting_at(chrono::Utc::now()));
+        let (holder, refresher) =
+            start(&folder, &store, &clock, OnBroken::ServeLast).await.expect("a sound mapping");
+        Stage { folder, store, holder, refresher, clock }
     }
 
     /// The same after the process has ended.
@@ -60,10 +64,10 @@ impl Stage {
     }
 
     async fn restart_or(self, on_broken: OnBroken) -> Result<Stage, ActivationError> {
-        let Stage { folder, store, refresher, .. } = self;
+        let Stage { folder, store, refresher, clock, .. } = self;
         refresher.presence.leave().await;
-        let (holder, refresher) = start(&folder, &store, on_broken).await?;
-        Ok(Stage { folder, store, holder, refresher })
+        let (holder, refresher) = start(&folder, &store, &clock, on_broken).await?;
+        Ok(Stage { folder, store, holder, refresher, clock })
     }
 
     fn file(&self) -> PathBuf {
@@ -122,6 +126,7 @@ impl Stage {
 async fn start(
     folder: &TempDir,
     store: &SharedStore,
+    clock: &Arc<ManualClock>,
     on_broken: OnBroken,
 ) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
     MappingHolder::start(Sources {
@@ -129,7 +134,7 @@ async fn start(
         settle: Duration::from_millis(20),
         on_broken,
         store: store.clone(),
-        clock: Arc::new(SystemClock),
+        clock: clock.clone(),
         name: "host/1".into(),
         notary: notary(),
     })
@@ -378,7 +383,9 @@ async fn a_start_with_a_broken_file_is_refused_where_that_is_asked_for_or_nothin
     let store = store.expect("SQLite");
     store.migrate_seeded().await.expect("a new database");
     std::fs::write(folder.path().join("routes.toml"), "nonsense").expect("a file");
-    let outcome = start(&folder, &store, OnBroken::ServeLast).await;
+    let outcome =
+        start(&folder, &store, &Arc::new(ManualClock::starting_at(chrono::Utc::now())), OnBroken::ServeLast)
+            .await;
     assert!(matches!(outcome, Err(ActivationError::Unsound(_))));
 }
 
@@ -449,4 +456,109 @@ async fn what_a_gate_runs_and_why_not_is_reported() {
     );
     stage.refresher.presence.leave().await;
     assert_eq!(stage.store.running_gates().await.expect("the gates"), []);
+}
+
+/// A mapping with two clusters; V2 decides the first, and `second` is what the file says of the other one.
+fn ordered(first: &str, second: &str) -> String {
+    format!(
+        "version = 1\n[clusters]\nS1 = \"{first}\"\nS2 = {second}\n[blueprints.b]\ncluster = \"S1\"\n\
+         routes.\"GET /a\" = {{ public = true }}\n[blueprints.c]\ncluster = \"S2\"\n\
+         routes.\"GET /x\" = {{ public = true }}\n"
+    )
+}
+
+const WAITS: &str = "after = [\"S1\"], soaked_hours = 24";
+
+fn flipped(further: &str) -> String {
+    ordered("v2", &format!("{{ mode = \"v2\", {WAITS}{further} }}"))
+}
+
+fn in_shadow(first: &str) -> String {
+    ordered(first, &format!("{{ mode = \"shadow\", {WAITS} }}"))
+}
+
+/// A flip that comes before its time is refused and said why; once it is in time, the file is used. Restarts change
+/// nothing of that.
+#[tokio::test]
+async fn a_flip_out_of_order_is_refused_until_its_soak_is_over() {
+    let mut stage = Stage::new().await;
+    stage.take(&in_shadow("v2")).await;
+    let running = stage.holder.running().sha256().clone();
+    stage.clock.turn(TimeDelta::hours(23));
+    stage.take(&flipped("")).await;
+    assert_eq!(*stage.holder.running().sha256(), running, "after 23 hours");
+    let refusal = stage.store.activations(1).await.expect("the history").remove(0);
+    let why = refusal.diagnostics.expect("why");
+    assert!(why.contains("`S1` has been in v2 for 23 of 24 hours, until "), "{why}");
+    assert!(why.contains("`S2` has been in shadow for 23 of 24 hours, until "), "{why}");
+    assert!(why.contains("[out-of-order]"), "{why}");
+    // A start with that file is no way round.
+    let mut stage = stage.restart().await.expect("what ran last");
+    assert_eq!(*stage.holder.running().sha256(), running);
+    assert!(stage.holder.is_fallback());
+    stage.clock.turn(TimeDelta::hours(1));
+    stage.settle().await;
+    assert_eq!(*stage.holder.running().sha256(), sha256_of(&flipped("")));
+    // It is no flip any more: neither a restart nor a change of the rest of the file asks again.
+    let mut stage = stage.restart().await.expect("the file");
+    assert!(!stage.holder.is_fallback());
+    stage.take(&(flipped("") + "# more\n")).await;
+    assert_eq!(*stage.holder.running().sha256(), sha256_of(&(flipped("") + "# more\n")));
+}
+
+/// An interruption begins the time anew, also while another mapping is pinned.
+#[tokio::test]
+async fn a_soak_that_is_interrupted_begins_anew() {
+    let mut stage = Stage::new().await;
+    stage.take(&in_shadow("v2")).await;
+    stage.clock.turn(TimeDelta::hours(20));
+    stage.take(&in_shadow("shadow")).await;
+    stage.clock.turn(TimeDelta::hours(1));
+    stage.take(&in_shadow("v2")).await;
+    stage.clock.turn(TimeDelta::hours(10));
+    stage.take(&flipped("")).await;
+    let refusal = stage.store.activations(1).await.expect("the history").remove(0);
+    let why = refusal.diagnostics.expect("why");
+    assert!(
+        why.contains("`S1` has been in v2 for 10 of 24 hours") && !why.contains("`S2` has been"),
+        "{why}"
+    );
+}
+
+/// With a reason the flip happens at once, and the reason is an audit row in the transaction of the activation. A file
+/// that flips nothing leaves none.
+#[tokio::test]
+async fn an_override_flips_at_once_and_is_audited() {
+    let mut stage = Stage::new().await;
+    let overridden = async |stage: &Stage| {
+        let rows = stage.store.recent(1_000).await.expect("the audit");
+        rows.into_iter().filter(|row| row.event_type == "order_overridden").collect::<Vec<_>>()
+    };
+    let file = flipped(", override = { reason = \"an incident\", ref = \"#9\" }");
+    stage.take(&file).await;
+    assert_eq!(*stage.holder.running().sha256(), sha256_of(&file));
+    let rows = overridden(&stage).await;
+    assert_eq!(rows.len(), 1);
+    let detail = rows[0].detail.as_ref().expect("the reason").0.to_string();
+    for part in ["an incident", "#9", "S2", "`S1` is not in v2 yet"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    stage.take(&(file + "# again\n")).await;
+    assert_eq!(overridden(&stage).await.len(), 1, "it was no flip");
+}
+
+/// Nothing stops a rollback, not even the order; and of what it brought back nothing is a flip.
+#[tokio::test]
+async fn a_rollback_to_v2_is_not_out_of_order() {
+    let mut stage = Stage::new().await;
+    let file = flipped(", override = { reason = \"an incident\", ref = \"#9\" }");
+    stage.take(&file).await;
+    stage.take(&in_shadow("shadow")).await;
+    let at = chrono::Utc::now();
+    let id = PinId::new(uuid::Uuid::now_v7().to_string());
+    let new = NewPin { id, sha256: Some(sha256_of(&file)), by: "anna".into(), at };
+    let event = AuditEvent::MappingPinned { sha256: new.sha256.clone(), by: "anna".into() };
+    stage.store.set_pin(&new, &[], &notary().note(event.into_record(at))).await.expect("a pin");
+    stage.look().await;
+    assert_eq!(*stage.holder.running().sha256(), sha256_of(&file));
 }

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use clap::Args;
 use policy::diagnostic::{Diagnostic, Lines};
 use policy::mapping::effective::EffectiveRow;
+use policy::mapping::order::Untimely;
 use policy::mapping::parse::sha256_of;
 use policy::mapping::{Mapping, RowKind, V2Gate};
 use policy::rbac::LegacyRole;
@@ -23,6 +24,7 @@ use workbench::report::style::{COLUMNS, Style};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
 use super::{Common, with_store};
+use crate::facts::untimely;
 use crate::settings::Settings;
 
 /// Validate a mapping file, like `nginx -t`
@@ -68,9 +70,9 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     if command.fix {
         source = fix::fix(&file, source)?;
     }
-    let checked = Checked::of(name, source, || match command.offline {
+    let checked = Checked::of(name, source, |mapping| match command.offline {
         true => Ok(None),
-        false => Registered::read(&settings).map(Some),
+        false => Registered::read(&settings, mapping).map(Some),
     })?;
     print(&checked.told(command.format, command.table)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
@@ -83,14 +85,18 @@ struct Registered {
     flaws: Vec<Flaw>,
     /// The legacy roles that somebody holds.
     held: BTreeSet<LegacyRole>,
+    /// The clusters that the mapping would flip before their time.
+    untimely: Vec<Untimely>,
 }
 
 impl Registered {
-    fn read(settings: &Settings) -> anyhow::Result<Registered> {
+    fn read(settings: &Settings, mapping: &Mapping) -> anyhow::Result<Registered> {
         with_store(settings, async |store| {
-            let people = store.census(chrono::Utc::now()).await?;
+            let now = chrono::Utc::now();
+            let untimely = untimely(&store, mapping, None, now).await?;
+            let people = store.census(now).await?;
             let held = people.into_iter().flat_map(|person| person.legacy).collect();
-            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await?, held })
+            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await?, held, untimely })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
     }
@@ -137,12 +143,12 @@ impl Checked {
     fn of(
         name: String,
         source: String,
-        registered: impl FnOnce() -> anyhow::Result<Option<Registered>>,
+        registered: impl FnOnce(&Mapping) -> anyhow::Result<Option<Registered>>,
     ) -> anyhow::Result<Checked> {
         let (mapping, registered, mut found) = match Mapping::parse(&name, &source) {
             Err(mistakes) => (None, None, mistakes.findings().to_vec()),
             Ok(mapping) => {
-                let registered = registered()?;
+                let registered = registered(&mapping)?;
                 let catalog = registered.as_ref().map(|registered| &registered.catalog);
                 let mut found = mapping.review(catalog);
                 if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
@@ -150,6 +156,7 @@ impl Checked {
                 }
                 if let Some(registered) = &registered {
                     found.extend(mapping.review_legacy_roles(&registered.held));
+                    found.extend(registered.untimely.iter().map(Untimely::finding));
                 }
                 (Some(mapping), registered, found)
             }

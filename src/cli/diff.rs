@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use policy::diagnostic::Lines;
+use policy::mapping::order::Untimely;
 use policy::mapping::{ClusterMode, Mapping, Rollout};
 use policy::rbac::catalog::Catalog;
+use serde::Serialize;
 use workbench::impact::text::{ImpactText, Tone};
 use workbench::impact::{AccessChange, Change, Impact, Population, ProfileKind, Switches, impact};
-use workbench::report::style::Style;
+use workbench::report::style::{COLUMNS, Style};
+use workbench::report::text::wrapped;
 use workbench::report::{self, Format, Level, Location, sarif};
 
 use super::{Common, Ended, with_store};
+use crate::facts;
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
 /// Show who gains and loses which route before you change the mapping
@@ -55,6 +60,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             .with_rollout(cluster, Rollout::everybody(*mode))
             .with_context(|| format!("there is no cluster `{cluster}`; there are {}", known.join(", ")))?;
     }
+    let mut untimely = Vec::new();
     let registry = match &command.seed {
         Some(file) => {
             let text =
@@ -62,8 +68,12 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
             Registry { catalog, people: Vec::new() }
         }
-        None => with_store(&settings, async |store| Ok(Registry::read(&store, chrono::Utc::now()).await?))
-            .context("cannot read admins and grants (use --seed to compare without a database)")?,
+        None => with_store(&settings, async |store| {
+            let now = chrono::Utc::now();
+            untimely = facts::untimely(&store, &new, None, now).await?;
+            Ok(Registry::read(&store, now).await?)
+        })
+        .context("cannot read admins and grants (use --seed to compare without a database)")?,
     };
     let legacy_as = legacy_as(&command.legacy_as, &registry, &[&old, &new])?;
     let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[&old, &new]);
@@ -71,11 +81,46 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let impact = impact(&old, &new, &registry.catalog, &population, switches);
     let file = name.display().to_string();
     match command.format {
-        Format::Text => write_text(&mut std::io::stdout().lock(), &impact, &file)?,
-        Format::Json => println!("{}", serde_json::to_string_pretty(&impact.report())?),
-        Format::Sarif => println!("{}", sarif::log(&findings(&impact, &file))?),
+        Format::Text => {
+            let mut out = std::io::stdout().lock();
+            write_text(&mut out, &impact, &file)?;
+            write_order(&mut out, &untimely)?;
+        }
+        Format::Json => {
+            let report = Told { impact: impact.report(), order: &untimely };
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        }
+        Format::Sarif => {
+            let lines = Lines::new(new.source());
+            let order = untimely.iter().map(|one| report::Finding::in_file(&file, &lines, &one.finding()));
+            let all: Vec<report::Finding> = findings(&impact, &file).into_iter().chain(order).collect();
+            println!("{}", sarif::log(&all)?);
+        }
     }
-    Ok(if impact.is_neutral() && impact.complete { Ended::Clean } else { Ended::Findings })
+    let in_order = untimely.iter().all(|one| one.excuse.is_some());
+    Ok(if impact.is_neutral() && impact.complete && in_order { Ended::Clean } else { Ended::Findings })
+}
+
+/// All that is printed as JSON.
+#[derive(Serialize)]
+struct Told<'t, R> {
+    #[serde(flatten)]
+    impact: R,
+    /// The clusters that go to V2 before their time.
+    #[serde(skip_serializing_if = "<[Untimely]>::is_empty")]
+    order: &'t [Untimely],
+}
+
+/// What a gate would refuse, or accept by override.
+fn write_order(out: &mut dyn Write, untimely: &[Untimely]) -> io::Result<()> {
+    if untimely.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", Style::of(&io::stdout()).bold("Order"))?;
+    for one in untimely {
+        writeln!(out, "{}", wrapped(&one.finding().message, COLUMNS, 2, 4))?;
+    }
+    Ok(())
 }
 
 fn read(file: &Path) -> anyhow::Result<Mapping> {

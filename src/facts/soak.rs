@@ -33,11 +33,7 @@ pub async fn soak(
     mapping: &Mapping,
     now: DateTime<Utc>,
 ) -> Result<Vec<ClusterState>, WorkbenchError> {
-    let flag = match store.rbac_v2_flip().await? {
-        None => Flag::NeverFlipped,
-        Some(flip) if flip.enabled => Flag::On { since: flip.changed_at_utc },
-        Some(_) => Flag::Off,
-    };
+    let flag = flag(store).await?;
     let activations = activations(store, mapping).await?;
     let since: BTreeMap<Arc<str>, DateTime<Utc>> = mapping
         .clusters()
@@ -181,8 +177,20 @@ async fn activations(store: &SharedStore, mapping: &Mapping) -> Result<Vec<Activ
     Ok(activations)
 }
 
+/// What `FLAG_RBAC_V2` is.
+pub(super) async fn flag(store: &SharedStore) -> Result<Flag, StoreError> {
+    Ok(match store.rbac_v2_flip().await? {
+        None => Flag::NeverFlipped,
+        Some(flip) if flip.enabled => Flag::On { since: flip.changed_at_utc },
+        Some(_) => Flag::Off,
+    })
+}
+
 /// None where the text is not kept, or was for an older version of the gate: nobody can tell then that it was shadow.
-async fn rollouts(store: &SharedStore, sha256: &str) -> Result<BTreeMap<Arc<str>, Rollout>, StoreError> {
+pub(super) async fn rollouts(
+    store: &SharedStore,
+    sha256: &str,
+) -> Result<BTreeMap<Arc<str>, Rollout>, StoreError> {
     let text = store.mapping_text(&MappingSha256::new(sha256)).await?.unwrap_or_default();
     Ok(Mapping::parse(sha256, &text).map_or_else(|_| BTreeMap::new(), |mapping| mapping.clusters().clone()))
 }

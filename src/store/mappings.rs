@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::{MappingSha256, PinId};
 
+use super::audit::enter;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError, storable};
 
@@ -17,6 +18,17 @@ impl Store {
         activation: &Activation,
         content: &str,
         note: &Note,
+    ) -> Result<(), StoreError> {
+        self.record_activation_with(activation, content, note, &[]).await
+    }
+
+    /// The same with further audit records about it.
+    pub async fn record_activation_with(
+        &self,
+        activation: &Activation,
+        content: &str,
+        note: &Note,
+        further: &[Note],
     ) -> Result<(), StoreError> {
         let Activation { sha256, activated_at, .. } = activation;
         let keep = sql(KEEP_TEXT).bind(sha256.as_str()).bind(content).bind(*activated_at);
@@ -30,6 +42,9 @@ impl Store {
             .bind(activation.diagnostics.as_deref().map(storable))
             .bind(activation.previous.as_ref().map(MappingSha256::as_str));
         self.change(note, async |change| {
+            for note in further {
+                enter(change, note).await?;
+            }
             change.execute(keep).await?;
             change.execute(record).await.map(drop)
         })

@@ -239,3 +239,33 @@ fn what_cannot_be_compared_is_2_and_says_why() {
         assert_eq!(told.stdout, "", "{arguments:?}");
     }
 }
+
+/// What a gate would refuse is said beside who gains and loses, and by override that it would not.
+#[test]
+fn a_flip_before_its_time_is_told() {
+    let bench = Workbench::new();
+    let new = project_text("tests/workbench/mappings/out-of-order.toml");
+    bench.write("old.toml", &new.replace("mode = \"v2\"", "mode = \"shadow\""));
+    bench.write("new.toml", &new);
+    let told = bench.run(&["diff", "old.toml", "new.toml"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    let (_, order) = told.stdout.split_once("\nOrder\n").unwrap_or_else(|| panic!("{}", told.stdout));
+    let words: Vec<&str> = order.split_whitespace().collect();
+    let missing = "`S1` is shadow in this file; `S2` has been in shadow for 0 of 24 hours";
+    assert_eq!(words.join(" "), format!("`S2` cannot go to v2 yet: {missing}"));
+    assert!(order.lines().all(|line| line.chars().count() <= 80), "{order}");
+    let json: Value =
+        serde_json::from_str(&bench.run(&["diff", "old.toml", "new.toml", "--format", "json"]).stdout)
+            .unwrap();
+    assert_eq!(json["order"][0]["cluster"], "S2");
+    assert_eq!(json["order"][0]["override"], Value::Null);
+    let sarif = bench.run(&["diff", "old.toml", "new.toml", "--format", "sarif"]).stdout;
+    assert!(sarif.contains("out-of-order"), "{sarif}");
+    // Nothing to refuse: nothing to tell.
+    let told = bench.run(&["diff", "old.toml", "old.toml"]);
+    assert!(!told.stdout.contains("Order"), "{told:?}");
+    bench.write("new.toml", &project_text("tests/workbench/mappings/order-overridden.toml"));
+    let told = bench.run(&["diff", "old.toml", "new.toml"]);
+    let words: Vec<&str> = told.stdout.split_whitespace().collect();
+    assert!(words.join(" ").contains("by override: an incident (#1502)"), "{}", told.stdout);
+}

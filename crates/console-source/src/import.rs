@@ -32,7 +32,7 @@ pub struct Import {
 const HEADER: &str = "\
 # Which route of Console needs which role: a first mapping, written from Console's source by `console-gate import`.
 #
-#   legacy      the arguments of today's @require_role
+#   legacy      the arguments of today's @require_role; `legacy_roles` declares them all, and any other is an error
 #   undecided   no V2 role is chosen yet: until one is, the legacy gate decides. To decide, replace it
 #               with role = \"...\"
 #   upstream    Console's own decorators decide, as today
@@ -57,6 +57,7 @@ pub fn import(source: &ConsoleSource) -> Import {
         blueprints.entry(&entry.route.blueprint).or_default().push(entry);
     }
     let mut text = HEADER.to_owned();
+    text.push_str(&declared(&entries));
     text.push_str(&clusters(&blueprints));
     let mut left_out = not_understood(source);
     for trouble in &source.troubles {
@@ -79,6 +80,14 @@ pub fn import(source: &ConsoleSource) -> Import {
     let rows = entries.iter().filter(|entry| entry.row.is_ok());
     let gated = rows.clone().filter(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_ok())).count();
     Import { text, rows: rows.count(), gated, left_out }
+}
+
+/// Every legacy role of a row: a typing error in an edit is an error of the file then.
+fn declared(entries: &[Entry<'_>]) -> String {
+    let rows = entries.iter().filter_map(|entry| entry.row.as_ref().ok()?.legacy.as_ref().ok());
+    let roles: BTreeSet<&LegacyRole> = rows.flatten().collect();
+    let names: Vec<String> = roles.iter().map(|role| string(role.as_str())).collect();
+    if names.is_empty() { String::new() } else { format!("legacy_roles = [{}]\n", names.join(", ")) }
 }
 
 /// A cluster for each blueprint that has a gate.
@@ -144,7 +153,10 @@ impl<'s> Entry<'s> {
                     keys.push("machine_or_session = true".to_owned());
                 }
             }
-            Err(reason) => keys.push(format!("upstream = true, unreviewed = {}", string(reason))),
+            Err(reason) => {
+                let reason = string(&format!("{place} {view}: {reason}"));
+                keys.push(format!("upstream = true, unreviewed = {reason}"));
+            }
         }
         if self.route.totp {
             keys.push("totp = \"elevation\"".to_owned());

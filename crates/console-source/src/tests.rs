@@ -417,3 +417,80 @@ fn options_of_rules_are_read() {
     let nested = "i = Blueprint('i', 'i', subdomain='in')\n@i.get('/x')\ndef v(): pass\no = Blueprint('o', 'o', subdomain='out')\no.register_blueprint(i)\napp.register_blueprint(o)";
     assert_eq!(route(nested).options.host.as_deref(), Some("in.out"));
 }
+
+/// The decorator takes roles in every usual way and under any name; what is read otherwise lets nobody in by mistake.
+#[test]
+fn the_roles_of_a_gate_are_read_however_they_are_passed() {
+    let splat = "def require_role(*roles): pass\n";
+    let typed = "def require_role(*roles: str): pass\n";
+    let list = "def require_role(roles, message=None): pass\n";
+    let table = [
+        ("", "require_role('Ops')", "Ops"),
+        ("", "require_role('billing:read', 'viewer')", "billing:read|viewer"),
+        ("", "require_role(['a', 'b'])", "a|b"),
+        ("", "require_role(('a', 'b'))", "a|b"),
+        ("", "require_role({'a', 'b'})", "a|b"),
+        ("", "require_role('a', ['b', 'c'])", "a|b|c"),
+        ("", "require_role(roles=['a', 'b'])", "a|b"),
+        ("", "require_role(role='a')", "a"),
+        ("", "require_role(any_of=('a', 'b'))", "a|b"),
+        ("", "auth.require_role('a')", "a"),
+        (list, "require_role(['a', 'b'])", "a|b"),
+        (splat, "require_role('a', 'b')", "a|b"),
+        (splat, "require_role(*['a', 'b'])", "a|b"),
+        // No role is equal to a list.
+        (splat, "require_role(['a', 'b'])", "unreadable"),
+        (typed, "require_role(['a', 'b'])", "unreadable"),
+        // What more than the roles says may say that one role is not enough.
+        ("", "require_role('a', 'b', all=True)", "unreadable"),
+        ("", "require_role(all_of=['a', 'b'])", "unreadable"),
+        ("", "require_role('a', **options)", "unreadable"),
+        ("", "require_role([['a']])", "unreadable"),
+        ("", "require_role([])", "unreadable"),
+        ("", "require_role('a', None)", "unreadable"),
+        ("", "require_role(find())", "unreadable"),
+    ];
+    for (definition, decorator, expected) in table {
+        let text = format!("{VIEW}{definition}@bp.get('/x')\n@{decorator}\ndef v(): pass\n");
+        assert_eq!(
+            routes(&[("views.py", &text)]),
+            [format!("GET /b/x {expected}")],
+            "{definition}{decorator}"
+        );
+    }
+}
+
+#[test]
+fn the_decorator_may_have_another_name_or_several() {
+    let text = format!(
+        "{VIEW}@bp.get('/x')\n@roles_required('Billing', 'viewer')\ndef v(): pass\n\
+         @bp.get('/y')\n@require_role('a')\ndef w(): pass\n"
+    );
+    let gates = |names: &[&str]| -> Vec<Gate> {
+        read_gated(&[("views.py", &text)], names).routes.into_iter().map(|route| route.gate).collect()
+    };
+    let any_of = |names: &[&str]| Gate::AnyOf(names.iter().map(ToString::to_string).collect());
+    assert_eq!(gates(&["roles_required"]), [any_of(&["Billing", "viewer"]), Gate::None]);
+    assert_eq!(gates(&["require_role"]), [Gate::None, any_of(&["a"])]);
+    assert_eq!(gates(&["roles_required", "require_role"]), [any_of(&["Billing", "viewer"]), any_of(&["a"])]);
+}
+
+/// Whatever the words, every gate that is read becomes a row; what is left to Console says where and why.
+#[test]
+fn an_import_has_a_row_for_every_gate() {
+    let text = format!(
+        "{VIEW}@bp.get('/x')\n@require_role('Billing-Lead')\ndef v(): pass\n\
+         @bp.get('/y')\n@require_role('two words')\ndef w(): pass\n@bp.get('/z')\ndef open_(): pass\n"
+    );
+    let imported = import::import(&read_files(&[("views.py", &text)]));
+    let mapping =
+        policy::mapping::Mapping::parse("t", &imported.text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((imported.rows, imported.gated), (3, 1));
+    assert!(imported.text.contains("\nlegacy_roles = [\"Billing-Lead\"]\n"), "{}", imported.text);
+    let unreviewed: Vec<Option<&str>> = mapping.rows().iter().map(|row| row.unreviewed.as_deref()).collect();
+    let words = "views.py:6 w: `two words` cannot be a legacy role: a role is 1 to 64 characters without white space, \
+                 commas and quotes";
+    assert_eq!(unreviewed, [None, Some(words), Some("views.py:9 open_: no @require_role")]);
+    let warned = mapping.review(None).into_iter().filter(|remark| remark.code == "unreviewed-row").count();
+    assert_eq!(warned, 2);
+}

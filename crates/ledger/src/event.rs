@@ -17,6 +17,14 @@ pub enum AuditEvent {
     MappingActivated { sha256: MappingSha256, previous: Option<MappingSha256>, trigger: &'static str },
     /// A mapping file was refused; the running one stayed.
     MappingRefused { sha256: MappingSha256, running: Option<MappingSha256>, diagnostics: String },
+    /// A mapping took effect that flips a cluster to V2 before its time, because it says why.
+    OrderOverridden {
+        sha256: MappingSha256,
+        cluster: String,
+        missing: Vec<String>,
+        reason: String,
+        reference: String,
+    },
     /// An operator chose an earlier mapping.
     MappingPinned { sha256: Option<MappingSha256>, by: String },
     /// `FLAG_RBAC_V2` was flipped.
@@ -177,6 +185,13 @@ impl AuditEvent {
                 mapping_sha256: Some(text(&sha256)),
                 detail: Some(json!({ "running": running.as_ref().map(text), "diagnostics": diagnostics })),
                 ..AuditRecord::blank("mapping_refused", "gate", now)
+            },
+            AuditEvent::OrderOverridden { sha256, cluster, missing, reason, reference } => AuditRecord {
+                mapping_sha256: Some(text(&sha256)),
+                detail: Some(json!({
+                    "cluster": cluster, "missing": missing, "reason": reason, "ref": reference,
+                })),
+                ..AuditRecord::blank("order_overridden", "gate", now)
             },
             AuditEvent::MappingPinned { sha256, by } => AuditRecord {
                 mapping_sha256: sha256.as_ref().map(text),

@@ -10,6 +10,7 @@ pub mod converter;
 pub mod effective;
 mod legacy;
 pub mod matcher;
+pub mod order;
 pub mod parse;
 pub mod pattern;
 pub mod pattern_error;

@@ -160,9 +160,23 @@ pub fn is_in_shadow(rollout: &Rollout) -> bool {
 /// Since when a cluster has been in shadow without interruption; `None` if the latest activation has it otherwise, or
 /// the kill-switch is off. `activations` are in the order of time, the latest first.
 pub fn shadow_since(cluster: &str, activations: &[Activation], flag: Flag) -> Option<DateTime<Utc>> {
-    let unbroken = activations
-        .iter()
-        .take_while(|activation| activation.rollouts.get(cluster).is_some_and(is_in_shadow));
+    unbroken_since(cluster, activations, flag, is_in_shadow)
+}
+
+/// Since when V2 has decided a cluster for everybody without interruption; `None` as for [`shadow_since`].
+pub fn v2_since(cluster: &str, activations: &[Activation], flag: Flag) -> Option<DateTime<Utc>> {
+    let is_v2 = |rollout: &Rollout| rollout.mode == ClusterMode::V2 && rollout.cohort.is_none();
+    unbroken_since(cluster, activations, flag, is_v2)
+}
+
+fn unbroken_since(
+    cluster: &str,
+    activations: &[Activation],
+    flag: Flag,
+    is_so: impl Fn(&Rollout) -> bool,
+) -> Option<DateTime<Utc>> {
+    let unbroken =
+        activations.iter().take_while(|activation| activation.rollouts.get(cluster).is_some_and(&is_so));
     let since = unbroken.last()?.at;
     match flag {
         Flag::NeverFlipped => Some(since),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::order::{self, Order};
 use super::reader::Reader;
 use super::rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
 use super::table::SoakTable;
 use crate::diagnostic::{Diagnostic, closest};
 
-const CLUSTER_KEYS: [&str; 3] = ["mode", "groups", "percent"];
+const CLUSTER_KEYS: [&str; 6] = ["mode", "groups", "percent", "after", "soaked_hours", "override"];
 const SOAK_KEYS: [&str; 4] = ["shadow_days", "quiet_hours", "requests", "admins"];
 
 pub(super) type Clusters = BTreeMap<Arc<str>, Rollout>;
@@ -26,6 +27,21 @@ pub(super) fn clusters(reader: &mut Reader, root: &DeTable<'_>) -> Clusters {
         clusters.insert(Arc::from(name.get_ref().as_ref()), rollout);
     }
     clusters
+}
+
+/// The order in which clusters may go to V2.
+pub(super) fn orders(reader: &mut Reader, root: &DeTable<'_>) -> BTreeMap<Arc<str>, Order> {
+    let mut orders = BTreeMap::new();
+    // What is no table has been reported with the rollouts.
+    let Some(DeValue::Table(table)) = root.get("clusters").map(Spanned::get_ref) else { return orders };
+    for (key, value) in table.iter() {
+        let name = key.get_ref().as_ref();
+        if let Some(order) = order::order(reader, name, key.span(), value, table) {
+            orders.insert(Arc::from(name), order);
+        }
+    }
+    order::circles(reader, &orders);
+    orders
 }
 
 /// `"v2"`, or `{ mode = "v2", groups = ["ops-admins"], percent = 10 }`.

@@ -64,6 +64,7 @@ impl Reader {
         self.version(root, document.span());
         let unmapped = self.unmapped(root);
         let clusters = clusters::clusters(self, root);
+        let orders = clusters::orders(self, root);
         let soak = clusters::soak(self, root, &clusters);
         row_count::check(self, root);
         self.declared_roles = root.get("legacy_roles").and_then(|value| legacy::declared(self, value));
@@ -71,7 +72,7 @@ impl Reader {
         let matcher = self.matcher(&rows, source);
         let declared_roles = self.declared_roles.take();
         let (source, sha256) = (source.into(), sha256_of(source));
-        Mapping { source, sha256, unmapped, declared_roles, clusters, soak, rows, matcher }
+        Mapping { source, sha256, unmapped, declared_roles, clusters, orders, soak, rows, matcher }
     }
 
     fn version(&mut self, root: &DeTable<'_>, whole: Range<usize>) {

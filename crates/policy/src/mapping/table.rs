@@ -11,6 +11,7 @@ use crate::method::{Method, MethodSet};
 use crate::rbac::{LegacyRole, Requirement};
 
 use super::matcher::{Candidate, MatchOutcome, Matcher};
+use super::order::Order;
 use super::pattern::Pattern;
 use super::rollout::{Rollout, SoakTerms};
 
@@ -231,6 +232,8 @@ pub struct Mapping {
     pub(super) unmapped: Unmapped,
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
     pub(super) clusters: BTreeMap<Arc<str>, Rollout>,
+    /// Only of clusters that demand one.
+    pub(super) orders: BTreeMap<Arc<str>, Order>,
     pub(super) soak: SoakTable,
     pub(super) rows: Vec<Row>,
     pub(super) matcher: Matcher,

@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 48] = [
+pub const CHECK: [Rule; 50] = [
     // The text.
     error(
         "syntax",
@@ -186,6 +186,11 @@ pub const CHECK: [Rule; 48] = [
         "no group has access to an enforced row: every request would be denied",
         "give the role to a group first, or set the cluster back to `legacy` or `shadow`",
     ),
+    error(
+        "out-of-order",
+        "a cluster goes to v2 before those that come first, or without its soak",
+        "wait until that is met, or add an `override` with its reason to the cluster",
+    ),
     // No mistakes, and worth a look.
     warning(
         "read-role-on-mutation",
@@ -256,6 +261,11 @@ pub const CHECK: [Rule; 48] = [
         "undecided",
         "a row is undecided; the legacy gate decides",
         "have an operator choose a role, then write `role` and `decided`",
+    ),
+    note(
+        "order-overridden",
+        "a cluster goes to v2 before its time, by override",
+        "no action: the gate audits it when it activates the mapping",
     ),
     note("totp-marker", "a row for which Console also requires TOTP", "no action: TOTP stays in Console"),
 ];
