@@ -33,6 +33,7 @@ mod kill_switch;
 mod lifecycle;
 mod listening;
 mod matrix;
+mod mirror;
 mod odd_rows;
 mod other_rows;
 mod push;

@@ -398,7 +398,7 @@ fn the_same_file_changes_nothing_and_so_does_a_comment() {
     assert!(impact(&old, &new, &catalog, &population, Switches { rbac_v2: true }).is_neutral());
 }
 
-fn person(id: &str, groups: &[&str]) -> Person {
+fn member(id: &str, groups: &[&str]) -> Person {
     Person {
         kind: CallerKind::Admin,
         id: id.into(),
@@ -427,7 +427,7 @@ proptest! {
             groups.iter().enumerate().filter(|(index, _)| is_there(*index)).map(|(index, groups)| {
                 let groups: Vec<String> = groups.iter().map(|number| format!("g{number}")).collect();
                 let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-                person(&format!("p{index}"), &groups)
+                member(&format!("p{index}"), &groups)
             }).collect()
         };
         let old = side(&before, &|index| there[index].0);
