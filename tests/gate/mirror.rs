@@ -100,7 +100,7 @@ async fn a_cluster_that_falls_back_is_reported_until_it_is_promoted() {
     assert_eq!(status().await, 403, "anna holds no legacy role");
     until("the metric", &gate, async || gate.metric(fallback).await == Some(1.0)).await;
     assert!(gate.log().contains("FLAG_RBAC_V2 is not promoted to production"), "{}", gate.log());
-    let (code, printed) = gate.attempt(&["promote", "--environment", "prod"]);
+    let (code, printed) = gate.attempt(&["promote", "--to", "prod"]);
     assert_eq!(code, 0, "{printed}");
     assert_eq!(status().await, 200, "{}", gate.log());
     until("the metric", &gate, async || gate.metric(fallback).await == Some(0.0)).await;
