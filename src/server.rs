@@ -175,8 +175,9 @@ pub async fn set_mirror(store: &SharedStore, settings: &Settings) -> anyhow::Res
             Some(store::open(&options).await.context("[audit.mirror] `url`")?)
         }
     };
-    // The sealed row and its commit have the rest of the time.
-    let limit = settings.audit.timeout_ms.duration() / 8;
+    // There are three statements at most, and the sealed row and its commit need time too: the database has half of the
+    // whole at first, and a quarter where rows are replayed.
+    let limit = settings.audit.timeout_ms.duration() / 16;
     store.set_mirror(mirror.options(), remote, limit);
     Ok(())
 }

@@ -70,6 +70,10 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     if command.fix {
         source = fix::fix(&file, source)?;
     }
+    if !command.offline && settings.audit.mirror.is_some() {
+        with_store(&settings, async |store| Ok(store.check_mirror().await?))
+            .context("Console's own audit table (use --offline to check the file alone)")?;
+    }
     let checked = Checked::of(name, source, |mapping| match command.offline {
         true => Ok(None),
         false => Registered::read(&settings, mapping).map(Some),

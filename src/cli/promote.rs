@@ -1,4 +1,4 @@
-//! `console-gate promote --environment ENVIRONMENT [--flag FLAG]`, `promote --withdraw`, `promote --list`
+//! `console-gate promote --environment production [--flag FLAG]`, `promote --to WORD`, `promote --withdraw`, `promote --list`
 
 use chrono::Utc;
 use clap::Args;
@@ -6,22 +6,23 @@ use ledger::AuditEvent;
 
 use super::settled::{wait, wait_and_tell};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
-use crate::settings::Settings;
+use crate::settings::{Environment, Settings};
 use crate::store::control::RBAC_V2_FLAG;
 
 /// Promote a flag to an environment, or withdraw its promotion
 ///
 /// A gate with `environment = "production"` enforces V2 only while `FLAG_RBAC_V2` is promoted to production. Which words
-/// mean production is `production` in `[environments]`.
+/// mean production is `production` in `[environments]`. `--environment production` promotes to that word, `--to prod` to a
+/// word of Console's own.
 #[derive(Debug, Args)]
 pub(super) struct Promote {
-    /// The environment to promote the flag to, as `console_flag_promotions` names it
-    #[arg(long, value_name = "ENVIRONMENT", required_unless_present_any = ["list", "withdraw"])]
-    environment: Option<String>,
+    /// The environment to promote the flag to, as `console_flag_promotions` names it; else that of `--environment`
+    #[arg(long, value_name = "WORD")]
+    to: Option<String>,
     /// The flag
     #[arg(long, default_value = RBAC_V2_FLAG)]
     flag: String,
-    /// Withdraw the promotion: the flag goes back to `--environment`, `staging` if that is not given
+    /// Withdraw the promotion: the flag goes back to `--to`, `staging` if that is not given
     #[arg(long, conflicts_with = "list")]
     withdraw: bool,
     /// List the promotions
@@ -43,13 +44,20 @@ pub(super) fn run(command: &Promote, common: &Common) -> anyhow::Result<Ended> {
     if command.list {
         return list(command, &settings);
     }
-    let environment = command.environment.as_deref().unwrap_or("staging");
+    let named = common.environment.map(Environment::word).filter(|_| !command.withdraw);
+    let environment = match (command.to.as_deref().or(named), command.withdraw) {
+        (Some(word), _) => word,
+        (None, true) => "staging",
+        (None, false) => {
+            anyhow::bail!("say where to: `--environment production`, or `--to` a word of Console's own")
+        }
+    };
     anyhow::ensure!(!environment.trim().is_empty(), "the environment has no name");
     let means_production = settings.environments.production.iter().any(|word| word == environment);
     let words = settings.environments.production.join(", ");
     anyhow::ensure!(
         !(command.withdraw && means_production),
-        "`{environment}` means production ({words}): a withdrawal needs another environment"
+        "`{environment}` means production ({words}): name another with `--to`"
     );
     with_notary(&settings, async |store, notary| {
         let now = Utc::now();

@@ -438,11 +438,36 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[mapping]\nsettle_ms = 60001", "`settle_ms` must be between 50 and 60000"),
             ("[session]\ncookie_name = \"\"", "`cookie_name` is empty"),
             ("[session]\nadmin_id_key = \"\"", "`admin_id_key` is empty"),
+            ("[environments]\nproduction = []", "`production` must name at least one word"),
+            ("[environments]\nproduction = [\"prod \"]", "`production` must name at least one word"),
+            ("[audit.mirror]\ntable = \"a\"", "missing field `columns`"),
+            ("[audit.mirror]\ntable = \"a\"\ncolumn = {}", "unknown field `column`"),
+            (
+                "[audit.mirror]\ntable = \"a\"\ncolumns = { b = { field = \"time\", constant = \"x\" } }",
+                "a column of the mirror is one of",
+            ),
+            (
+                "[audit.mirror]\ntable = \"a\"\ncolumns = { b = { feild = \"time\" } }",
+                "unknown field `feild`",
+            ),
         ];
         for (text, told) in table {
             let error = Settings::parse("gate.toml", text).unwrap_err().one_line_each();
             assert!(error.contains(told), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_mirror_is_read_with_its_sources() {
+        let text = "[audit.mirror]\ntable = \"public.audit_log\"\nurl = \"sqlite:other.sqlite\"\n\
+            columns = { id = { field = \"event_id\" }, kind = { constant = 7 }, more = { json = [\"path\"] } }\n";
+        let mut settings = Settings::parse("gate.toml", text).unwrap();
+        settings.resolve_paths(Path::new("/etc/gate"));
+        let mirror = settings.audit.mirror.unwrap();
+        assert_eq!(mirror.events, ["access_denied"]);
+        assert_eq!(format!("{:?}", mirror.url.unwrap()), "sqlite:/etc/gate/other.sqlite");
+        let sources: Vec<String> = mirror.columns.values().map(|source| format!("{source:?}")).collect();
+        assert_eq!(sources, ["Field(\"event_id\")", "Constant(\"7\")", "Json([\"path\"])"]);
     }
 
     #[test]

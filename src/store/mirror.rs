@@ -67,14 +67,22 @@ pub(super) struct Mirror {
     prepared: Mutex<Option<Arc<Prepared>>>,
     /// Whether rows may wait in the outbox, behind which new ones have to wait too.
     is_behind: AtomicBool,
+    /// Whether rows are being put into the table. If this is found so, an earlier attempt ran out of time and was given up.
+    is_trying: AtomicBool,
 }
 
 impl Store {
     /// Mirrors events from here on; the first call counts. `remote` is the database of Console's table, where that is
     /// another one.
     pub fn set_mirror(&self, options: MirrorOptions, remote: Option<SharedStore>, limit: Duration) {
-        let mirror =
-            Mirror { options, remote, limit, prepared: Mutex::new(None), is_behind: AtomicBool::new(true) };
+        let mirror = Mirror {
+            options,
+            remote,
+            limit,
+            prepared: Mutex::new(None),
+            is_behind: AtomicBool::new(true),
+            is_trying: AtomicBool::new(false),
+        };
         if self.mirror.set(mirror).is_err() {
             tracing::debug!("the mirror is set already");
         }
@@ -109,8 +117,12 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
-        if mirror.remote.is_none() && !mirror.is_behind(connection).await? {
-            match mirror.put(connection, &records).await? {
+        let was_given_up = mirror.is_trying.swap(false, Ordering::Relaxed);
+        if mirror.remote.is_none() && !was_given_up && !mirror.is_behind(connection).await? {
+            mirror.is_trying.store(true, Ordering::Relaxed);
+            let outcome = mirror.put(connection, &records).await;
+            mirror.is_trying.store(false, Ordering::Relaxed);
+            match outcome? {
                 Ok(()) => {
                     counter!("gate_audit_mirrored_total", "way" => "at once").increment(records.len() as u64);
                     return Ok(());
@@ -171,6 +183,9 @@ impl Mirror {
         connection.run("SAVEPOINT gate_mirror").await?;
         match self.try_to_put(connection, records).await {
             Ok(()) => {
+                if let Connection::Postgres(_) = connection {
+                    connection.run(AS_BEFORE).await?;
+                }
                 connection.run("RELEASE SAVEPOINT gate_mirror").await?;
                 Ok(Ok(()))
             }
@@ -253,5 +268,9 @@ fn without_values(error: &StoreError) -> String {
 }
 
 const OLDEST: &str = "SELECT seq FROM gate_audit_outbox WHERE refused IS NULL ORDER BY seq LIMIT 1";
+
+/// What follows in the transaction is the gate's own.
+const AS_BEFORE: &str = "SET LOCAL lock_timeout TO DEFAULT; SET LOCAL statement_timeout TO DEFAULT;
+    SET LOCAL search_path TO DEFAULT";
 
 const HURRY: &str = "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $1, true)";

@@ -34,6 +34,7 @@ mod late_database;
 mod lifecycle;
 mod listening;
 mod matrix;
+mod mirror;
 mod odd_rows;
 mod other_rows;
 mod push;

@@ -151,6 +151,63 @@ async fn a_locked_table_costs_no_row_and_little_time_on_postgres() {
     assert_eq!(there(&database).await, [1, 2]);
 }
 
+/// The table is in a schema of Console's own, and its trigger names things as Console does: the gate's own statements in the
+/// same transaction find theirs all the same.
+#[tokio::test]
+async fn the_tables_own_triggers_find_what_they_name_on_postgres() {
+    let database = Database::postgres().await;
+    database
+        .execute(
+            "CREATE SCHEMA shop;
+             CREATE TABLE shop.audit_log (id UUID PRIMARY KEY, action TEXT);
+             CREATE TABLE shop.counts (n INTEGER);
+             CREATE FUNCTION shop.count_it() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN INSERT INTO counts VALUES (1); RETURN NULL; END';
+             CREATE TRIGGER count_it AFTER INSERT ON shop.audit_log FOR EACH ROW EXECUTE FUNCTION shop.count_it();
+             CREATE SCHEMA gate;
+             ALTER TABLE gate_audit_outbox SET SCHEMA gate",
+        )
+        .await;
+    let joint = if database.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{joint}options=-csearch_path%3Dpublic%2Cgate", database.url);
+    let store = Database::open(&url).await.store;
+    let columns = [("id", field("event_id")), ("action", field("event"))];
+    let options = MirrorOptions {
+        table: "shop.audit_log".into(),
+        columns: columns.map(|(name, source)| (name.to_owned(), source)).into(),
+        ..options()
+    };
+    store.set_mirror(options, None, Duration::from_millis(500));
+    store.check_mirror().await.unwrap();
+    store.append(&[entry(1)]).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM shop.counts").await, 1);
+    database.execute("ALTER TABLE shop.counts RENAME TO away").await;
+    store.append(&[entry(2)]).await.unwrap();
+    database.execute("ALTER TABLE shop.away RENAME TO counts").await;
+    assert_eq!(store.deliver_mirror().await.unwrap().rows, 1);
+    assert_eq!(database.number("SELECT count(*) FROM shop.counts").await, 2);
+    assert_eq!(database.number("SELECT count(*) FROM gate.gate_audit_outbox").await, 0);
+}
+
+/// An attempt that was given up from outside is not repeated: the row has waited long enough.
+#[tokio::test]
+async fn an_attempt_that_ran_out_of_time_is_not_repeated_on_postgres() {
+    let database = Database::postgres().await;
+    with_table(&database).await;
+    database.store.set_mirror(options(), None, PATIENCE);
+    database.store.check_mirror().await.unwrap();
+    let mut holder = database.store.postgres().unwrap().begin().await.unwrap();
+    sqlx::query("LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
+    let rows = [entry(1)];
+    let tried = tokio::time::timeout(Duration::from_millis(500), database.store.append(&rows)).await;
+    assert!(tried.is_err(), "the table is locked for as long as the attempt may take");
+    assert_eq!(durable(&database).await, 0);
+    assert_eq!(database.store.append_missing(&rows).await.unwrap(), 1);
+    assert_eq!((durable(&database).await, waiting(&database).await), (1, 1));
+    holder.rollback().await.unwrap();
+    assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 1);
+}
+
 /// What is checked at the end of a transaction would take the sealed row with it.
 #[tokio::test]
 async fn a_deferred_constraint_costs_no_row_on_postgres() {

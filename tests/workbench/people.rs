@@ -73,6 +73,7 @@ fn a_dry_run_says_which_routes_open_for_whom_and_changes_nothing() {
 #[test]
 fn a_membership_comes_and_goes_with_its_history() {
     let bench = bench();
+    assert_eq!(bench.run(&["flag", "rbac-v2", "on"]).code, 0);
     ok(
         bench.run(&["group", "add", "raxx-devops-team", "ben", "cleo", "--reason", "on call"]),
         &["done: add `ben` to `raxx-devops-team`", "routes.toml: 3 admins, 3 routes: 4 gains, 0 losses"],
@@ -185,7 +186,7 @@ fn legacy_roles_are_backfilled_by_a_reviewed_plan() {
 fn the_flag_is_promoted_to_what_the_settings_call_production() {
     let bench = bench();
     ok(
-        bench.run(&["promote", "--environment", "live"]),
+        bench.run(&["promote", "--to", "live"]),
         &[
             "FLAG_RBAC_V2 is promoted to `live`; it was promoted to staging before",
             "do not enforce V2",
@@ -196,9 +197,14 @@ fn the_flag_is_promoted_to_what_the_settings_call_production() {
     let with = |arguments: &[&str]| bench.run(&[arguments, &["--config", "gate.toml"]].concat());
     ok(with(&["flag", "rbac-v2", "show"]), &["promoted to production"]);
     ok(with(&["promote", "--list"]), &["FLAG_RBAC_V2  live  (production)"]);
-    refused(&with(&["promote", "--withdraw", "--environment", "live"]), &["`live` means production"]);
+    refused(&with(&["promote", "--withdraw", "--to", "live"]), &["`live` means production"]);
     ok(with(&["promote", "--withdraw"]), &["FLAG_RBAC_V2 is promoted to `staging`"]);
     ok(with(&["flag", "rbac-v2", "show"]), &["not promoted"]);
+    ok(
+        bench.run(&["promote", "--environment", "production"]),
+        &["is promoted to `production`", "enforce V2 in every"],
+    );
+    refused(&bench.run(&["promote"]), &["say where to"]);
     bench.write("gate.toml", "[environments]\nproduction = []\n");
     refused(&with(&["promote", "--list"]), &["must name at least one word"]);
 }

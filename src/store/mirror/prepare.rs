@@ -46,7 +46,7 @@ impl Prepared {
     /// The statements that write these records: all in one, or one by one where a row may be there already.
     pub(super) fn inserts<'q>(&self, records: &[&AuditRecord], once_by_id: bool) -> Vec<Statement<'q>> {
         match self.id.filter(|_| once_by_id) {
-            None => vec![self.insert(records, String::new())],
+            None => vec![self.insert(records, "")],
             Some(id) => {
                 let column = &self.columns[id];
                 let only = format!(
@@ -55,12 +55,12 @@ impl Prepared {
                     column.name,
                     self.value(id, id + 1),
                 );
-                records.iter().map(|record| self.insert(&[*record], only.clone())).collect()
+                records.iter().map(|record| self.insert(&[*record], &only)).collect()
             }
         }
     }
 
-    fn insert<'q>(&self, records: &[&AuditRecord], only: String) -> Statement<'q> {
+    fn insert<'q>(&self, records: &[&AuditRecord], only: &str) -> Statement<'q> {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         let width = self.columns.len();
         let row = |place: usize| {
