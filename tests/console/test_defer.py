@@ -451,6 +451,22 @@ class DoesNotStepBack(Cases):
         app.add_url_rule("/opaque", "opaque", opaque(guarded))
         self.assert_own_check(app.test_client().get("/opaque", headers=headers(path="/opaque", route="GET /opaque")))
 
+    def test_the_log_says_once_why(self) -> None:
+        logging.disable(logging.NOTSET)
+        app = make_app()
+        app.add_url_rule("/opaque", "opaque", (lambda view: lambda: view())(require_role("clerk")(said)))
+        with self.assertLogs("console_gate", "WARNING") as caught:
+            for _ in range(2):
+                app.test_client().get("/opaque", headers=headers(path="/opaque", route="GET /opaque"))
+                app.test_client().get("/orders/7", headers=headers(route="GET /orders/<number>"))
+                app.test_client().get("/orders/7", headers=headers(subject="admin-3"))
+                app.test_client().get("/orders/7", headers={**headers(), "X-Request-Id": "other"})
+        said_so = [record.getMessage() for record in caught.records]
+        for part, times in (("a deferred check on `said`", 1), ("its row `GET /orders/<number>`", 1), ("'admin-3'", 2),
+                            ("another request id", 2)):
+            self.assertEqual(sum(part in line for line in said_so), times, part)
+        self.assertNotIn(headers()["X-Console-Gate-Assertion"].split(".")[0], str(said_so))
+
     def test_rules_of_a_host_or_a_subdomain(self) -> None:
         app = Flask(__name__, host_matching=True, static_host="x")
         app.add_url_rule("/orders/<int:number>", "order", require_role("clerk")(lambda number: said()), host="a.example")

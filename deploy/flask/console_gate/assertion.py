@@ -256,7 +256,7 @@ def keys_from(setting: Callable[[str], str]) -> Keys:
         try:
             module = importlib.import_module("console_gate.jwks")
         except ImportError as error:
-            raise ConfigurationError(f"CONSOLE_GATE_JWKS needs `pip install console-gate[jwks]`: {error}") from error
+            raise ConfigurationError(f"CONSOLE_GATE_JWKS needs the extra `jwks`: `pip install console-gate[jwks]`: {error}") from error
         keys: Keys = module.JwksKeys(jwks)
         return keys
     if text:

@@ -173,6 +173,9 @@ class AppGate:
             return Ruling.OWN
         view = current_app.view_functions.get(request.endpoint or "")
         if view is None or not is_on_view(deferred, view, request.method):
+            self._warn_once("a deferred check on `%s` is not on the view that Flask chose for `%s`, or a decorator in between "
+                            "lacks `functools.wraps`: Console's own check decides",
+                            getattr(innermost(deferred), "__qualname__", "?"), str(request.url_rule))
             return Ruling.OWN
         return Ruling.COMPARE if self.mode is Mode.SHADOW else Ruling.GATE
 
@@ -193,15 +196,15 @@ class AppGate:
             return False  # the gate's rows name no host
         full_rule = self.script_name + rule.rule
         if not is_same_route(assertion.route, request.method, full_rule):
-            self._warn_once(assertion.route, full_rule)
+            self._warn_once("the gate decided by its row `%s`, and Flask chose the rule `%s`: Console's own checks decide. "
+                            "Write the row as Console has the rule", assertion.route, full_rule)
             return False
         return True
 
-    def _warn_once(self, row: str, rule: str) -> None:
-        if (row, rule) not in self._warned and len(self._warned) < WARNED:
-            self._warned.add((row, rule))
-            log.warning("the gate decided by its row `%s`, and Flask chose the rule `%s`: Console's own checks decide. "
-                        "Write the row as Console has the rule", row, rule)
+    def _warn_once(self, message: str, one: str, other: str) -> None:
+        if (one, other) not in self._warned and len(self._warned) < WARNED:
+            self._warned.add((one, other))
+            log.warning(message, one, other)
 
     def report(self, deferred: View) -> None:
         assertion = self.state().assertion

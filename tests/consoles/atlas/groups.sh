@@ -30,6 +30,7 @@ $GATE group add agents 5b1f0a52-5d6e-4a0b-9a1c-000000000006
 $GATE group add viewers 5b1f0a52-5d6e-4a0b-9a1c-000000000006
 $GATE group add managers 5b1f0a52-5d6e-4a0b-9a1c-000000000007
 $GATE group add managers 5b1f0a52-5d6e-4a0b-9a1c-000000000008
-# The warehouse's own token: the SHA-256 of what it sends, so nobody needs the token itself.
+# The warehouse's own token: the SHA-256 of what it sends, so nobody needs the token itself. The gate knows the token from
+# now on, so it asks for a legacy role where the legacy gate decides.
 $GATE token enroll --sha256 "$(printf %s atl_3TqPz0m9YbVnE5cXw7Jd2LkRf8GhSaUo | sha256sum | cut -c1-64)" \
-    --name warehouse --group warehouse
+    --name warehouse --group warehouse --legacy-role manager

@@ -274,13 +274,15 @@ def init(database_file: str) -> None:
 
 
 def seed(database_file: str) -> None:
-    """Empties the tables and fills them."""
+    """Puts the tables back to the people of people.json. They keep their rows."""
     people = json.loads((HERE / "people.json").read_text(encoding="utf-8"))["people"]
     with sqlite3.connect(database_file, timeout=10) as connection:
-        for table in ("shifts", "plants", "staff"):
-            connection.execute(f"DELETE FROM {table}")
+        connection.execute("DELETE FROM shifts")
+        connection.execute("DELETE FROM plants")
         connection.executemany(
-            "INSERT INTO staff (id, name, role, password_hash, wage_cents, left_on) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO staff (id, name, role, password_hash, wage_cents, left_on) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role,"
+            " password_hash = excluded.password_hash, wage_cents = excluded.wage_cents, left_on = excluded.left_on",
             [(person["id"], person["login"], person["role"], generate_password_hash(person["password"], "pbkdf2:sha256:1000"),
               2000, person.get("left_on")) for person in people if "id" in person])
         connection.executemany("INSERT INTO shifts (id, day, staff_id, note) VALUES (?, ?, ?, ?)",

@@ -1,4 +1,7 @@
-"""Empties the tables and fills them with the people of `people.json` and a small shop. For tests and demonstrations."""
+"""Puts the tables back to the people of `people.json` and a small shop. For tests and demonstrations.
+
+The people keep their rows, so that what hangs on them elsewhere is not lost.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, delete, select, text
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
@@ -18,16 +21,20 @@ from atlas.sessions import now, sha256
 
 PEOPLE = Path(__file__).resolve().parents[1] / "people.json"
 CUSTOMERS = [uuid.UUID(f"c0000000-0000-4000-8000-00000000000{digit}") for digit in (1, 2, 3)]
-TABLES = "users, user_roles, sessions, audit_log, api_tokens, customers, notes, orders, order_lines, files"
+EMPTIED = "audit_log, customers, notes, orders, order_lines, files"
 
 
 def seed(database_url: str, people_file: Path = PEOPLE) -> None:
     people = json.loads(people_file.read_text(encoding="utf-8"))
     engine = create_engine(driver_url(database_url))
     with Session(engine) as session:
-        session.execute(text(f"TRUNCATE {', '.join('app.' + name.strip() for name in TABLES.split(','))} RESTART IDENTITY"))
+        session.execute(text(f"TRUNCATE {', '.join('app.' + name for name in EMPTIED.split(', '))} RESTART IDENTITY"))
         roles = {role.name: role for role in session.scalars(select(Role))}
-        for person in people["people"] + people["targets"]:
+        everybody = people["people"] + people["targets"]
+        session.execute(delete(LoginSession))
+        session.execute(delete(ApiToken))
+        session.execute(delete(User).where(User.id.not_in([person["id"] for person in everybody if "id" in person])))
+        for person in everybody:
             add_person(session, roles, person)
         add_shop(session)
         session.commit()
@@ -45,7 +52,7 @@ def add_person(session: Session, roles: dict[str, Role], person: dict[str, Any])
                 password_hash=generate_password_hash(person["password"], "pbkdf2:sha256:1000"),
                 totp_secret=person["totp_secret"], is_active=not person.get("disabled", False),
                 roles=[roles[name] for name in person["roles"]])
-    session.add(user)
+    user = session.merge(user)
     if "session_token" in person:
         ends = timedelta(hours=-24 if person.get("session_expired") else 12)
         session.add(LoginSession(token_sha256=sha256(person["session_token"]), user=user, expires_at=now() + ends))
