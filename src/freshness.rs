@@ -114,6 +114,7 @@ pub struct AccessResolver {
 struct Kept {
     access: Arc<Access>,
     generation: u64,
+    unheard: u64,
     era: u64,
 }
 
@@ -122,6 +123,7 @@ impl Kept {
         // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
         // And when the clock has gone back, what had ended may last yet.
         self.generation == terms.generation
+            && self.unheard >= terms.unheard
             && self.access.epoch >= terms.least
             && self.era == era
             && !self.access.has_lapsed(now)
@@ -221,7 +223,11 @@ impl AccessResolver {
         if access.epoch < terms.least {
             return Err(AccessError::Backwards { answered: access.epoch, observed: terms.least });
         }
-        self.keep(subject, Kept { access: access.clone(), generation: terms.generation, era }).await;
+        self.keep(
+            subject,
+            Kept { access: access.clone(), generation: terms.generation, unheard: terms.unheard, era },
+        )
+        .await;
         Ok(access)
     }
 

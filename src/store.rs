@@ -32,6 +32,7 @@ pub mod soak;
 mod sql;
 mod sqlite;
 pub mod tokens;
+pub mod watch;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -35,6 +35,9 @@ pub(super) struct Ledger {
 struct State {
     /// Rises when the database went back, which makes every answer from before worthless.
     generation: u64,
+    /// Rises with each read that finds that changes of Console's tables go unheard: what was read of Console before it may be
+    /// old, whatever the epoch says.
+    unheard: u64,
     /// Up to here every change is accounted for; `None` before the first read.
     known: Option<Epoch>,
     /// The last change that concerns everybody.
@@ -47,6 +50,8 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) generation: u64,
+    /// The last read of the control row that it must come after; 0 where the epoch says everything.
+    pub(super) unheard: u64,
     /// The epoch at which it was read, at the least.
     pub(super) least: Epoch,
 }
@@ -61,6 +66,7 @@ impl Ledger {
     pub(super) fn learn(&self, asked: Option<Epoch>, reading: &ControlReading) {
         let mut state = self.state();
         let read = reading.row.epoch;
+        state.hear(reading.row.console_watched);
         match (asked, state.known) {
             (Some(asked), Some(known)) if read >= asked => {
                 if read > known {
@@ -78,7 +84,9 @@ impl Ledger {
                 );
                 counter!("gate_epoch_went_back_total").increment(1);
                 let generation = state.generation + 1;
-                *state = State { generation, known: Some(read), everybody: read, ..State::default() };
+                let unheard = state.unheard;
+                *state =
+                    State { generation, unheard, known: Some(read), everybody: read, ..State::default() };
             }
             // Nothing was listed.
             (None, known) if known.is_none_or(|known| read > known) => {
@@ -101,7 +109,12 @@ impl Ledger {
         } else {
             observed
         };
-        Terms { generation: state.generation, least }
+        let unheard = match subject {
+            Subject::Admin { .. } => state.unheard,
+            // Nothing of it is Console's but the registry, whose triggers are the gate's own.
+            Subject::Machine(_) | Subject::Enrolled(_) => 0,
+        };
+        Terms { generation: state.generation, unheard, least }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,6 +123,14 @@ impl Ledger {
 }
 
 impl State {
+    /// Takes note of whether a change of Console's tables would have been heard. Where not, an answer counts for those alone
+    /// who asked before the read began, and those all wait for it: each later request brings a later read.
+    fn hear(&mut self, is_watched: bool) {
+        if !is_watched {
+            self.unheard += 1;
+        }
+    }
+
     /// Accounts for the changes after `from`, up to the one that was read.
     fn account(&mut self, from: Epoch, reading: &ControlReading) {
         let read = reading.row.epoch;

@@ -21,7 +21,7 @@ fn off_in_either_place_is_off() {
         (Some(false), Some(true), false),
     ];
     for (flag_at_start, rbac_v2, expected) in table {
-        let row = ControlRow { epoch: Epoch(1), rbac_v2, promoted: false };
+        let row = ControlRow { epoch: Epoch(1), rbac_v2, promoted: false, console_watched: true };
         let posture = Posture { flag_at_start, production: false };
         assert_eq!(posture.control(&row).rbac_v2, expected, "{flag_at_start:?} {rbac_v2:?}");
     }
@@ -32,7 +32,7 @@ fn production_enforces_only_what_was_promoted() {
     for (production, promoted, expected) in
         [(false, false, true), (false, true, true), (true, false, false), (true, true, true)]
     {
-        let row = ControlRow { epoch: Epoch(1), rbac_v2: Some(true), promoted };
+        let row = ControlRow { epoch: Epoch(1), rbac_v2: Some(true), promoted, console_watched: true };
         let posture = Posture { flag_at_start: None, production };
         assert_eq!(posture.control(&row).may_enforce, expected);
     }

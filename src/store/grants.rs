@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 37] = [
+pub const NEEDED: [(&str, &str); 39] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT"),
@@ -16,6 +16,8 @@ pub const NEEDED: [(&str, &str); 37] = [
         "gate_audit_events",
         "SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)",
     ),
+    ("gate_console_watch", "SELECT"),
+    ("gate_console_watched", "SELECT"),
     ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_drift_events", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_drift_signoffs", "SELECT, INSERT, UPDATE, DELETE"),

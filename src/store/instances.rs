@@ -1,5 +1,6 @@
 //! Gates that answer from pushed knowledge: their leases, and the feed that pushes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -82,10 +83,14 @@ impl Store {
     pub async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
         match &self.pool {
             Pool::Postgres(pool) => {
-                let feed = self.bounded(PostgresFeed::open(pool, self.limit)).await?;
+                let expected = self.console.expected.clone();
+                let feed = self.bounded(PostgresFeed::open(pool, self.limit, expected)).await?;
                 Ok(Box::new(feed))
             }
-            Pool::Sqlite(_) => Ok(Box::new(PollingFeed::open(self.control_pool.clone()))),
+            Pool::Sqlite(_) => {
+                let expected = self.console.expected.clone();
+                Ok(Box::new(PollingFeed::open(self.control_pool.clone(), expected)))
+            }
         }
     }
 
@@ -168,10 +173,16 @@ fn renew(renewal: &Renewal) -> Result<Statement<'_>, StoreError> {
 /// LISTEN on a connection of its own.
 struct PostgresFeed {
     listener: PgListener,
+    /// The SELECTs that Console's triggers must be for.
+    expected: Option<Arc<str>>,
 }
 
 impl PostgresFeed {
-    async fn open(pool: &PostgresPool, limit: Duration) -> Result<PostgresFeed, StoreError> {
+    async fn open(
+        pool: &PostgresPool,
+        limit: Duration,
+        expected: Option<Arc<str>>,
+    ) -> Result<PostgresFeed, StoreError> {
         let options = pool.inner.connect_options().as_ref().clone().application_name("console-gate push");
         // A pool of one connection for the listener alone, which takes its connection from a pool.
         let pool = PgPoolOptions::new()
@@ -183,7 +194,7 @@ impl PostgresFeed {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
-        Ok(PostgresFeed { listener })
+        Ok(PostgresFeed { listener, expected })
     }
 }
 
@@ -208,7 +219,7 @@ impl ControlFeed for PostgresFeed {
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         // All rows: only then has the answer been read to its end, and every notification before it with it.
         let rows = control(known).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
-        ControlReading::of(rows.fetch_all(&mut self.listener).await?)
+        ControlReading::of(rows.fetch_all(&mut self.listener).await?, self.expected.as_deref())
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
@@ -220,14 +231,15 @@ impl ControlFeed for PostgresFeed {
 /// Looking often.
 struct PollingFeed {
     pool: Pool,
+    expected: Option<Arc<str>>,
     ticks: Interval,
 }
 
 impl PollingFeed {
-    fn open(pool: Pool) -> PollingFeed {
+    fn open(pool: Pool, expected: Option<Arc<str>>) -> PollingFeed {
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        PollingFeed { pool, ticks }
+        PollingFeed { pool, expected, ticks }
     }
 }
 
@@ -243,7 +255,7 @@ impl ControlFeed for PollingFeed {
     }
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        ControlReading::of(self.pool.acquire().await?.all(control(known)).await?)
+        ControlReading::of(self.pool.acquire().await?.all(control(known)).await?, self.expected.as_deref())
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {

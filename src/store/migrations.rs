@@ -76,14 +76,19 @@ impl Default for MigrationTerms {
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 impl Store {
-    /// Applies what is missing. Safe to repeat, and to run from several machines at once.
+    /// Applies what is missing, and puts the triggers on Console's tables. Safe to repeat, and to run from several machines at
+    /// once.
     ///
     /// # Errors
     ///
     /// [`StoreError::Schema`] when an applied file was edited or the database is from a newer gate; otherwise
     /// what the database said. A migration that fails leaves nothing of itself behind.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
-        self.migrate_watched(MigrationTerms::default(), &|_| {}).await
+        let report = self.migrate_watched(MigrationTerms::default(), &|_| {}).await?;
+        if !report.applied.is_empty() {
+            self.install_triggers().await?;
+        }
+        Ok(report)
     }
 
     /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for, for as long as `terms` say.

@@ -212,7 +212,12 @@ impl Fake {
         let state = self.state.lock().unwrap();
         let is_new = |change: &&SessionChange| known.is_some_and(|known| change.epoch > known);
         ControlReading {
-            row: ControlRow { epoch: Epoch(state.epoch), rbac_v2: state.rbac_v2, promoted: false },
+            row: ControlRow {
+                epoch: Epoch(state.epoch),
+                rbac_v2: state.rbac_v2,
+                promoted: false,
+                console_watched: true,
+            },
             changes: state.changes.iter().filter(is_new).cloned().collect(),
         }
     }

@@ -98,7 +98,7 @@ async fn consoles_tables_are_taken_as_they_are_on_postgres() {
     for table in &report.created_tables {
         assert!(!CONSOLES_TABLES.contains(&table.as_str()), "{table} is reported as created");
     }
-    assert_eq!(report.created_tables.len(), 37 - CONSOLES_TABLES.len());
+    assert_eq!(report.created_tables.len(), 39 - CONSOLES_TABLES.len());
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ mod append_only;
 mod audit;
 mod causes;
 mod census;
+mod consoles;
 mod control;
 mod decisions;
 mod drift;

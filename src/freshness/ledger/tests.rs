@@ -18,7 +18,7 @@ fn reading(epoch: i64, changes: &[(i64, u8)]) -> ControlReading {
     let changes =
         changes.iter().map(|(epoch, of)| SessionChange { epoch: Epoch(*epoch), session: session(*of) });
     ControlReading {
-        row: ControlRow { epoch: Epoch(epoch), rbac_v2: None, promoted: false },
+        row: ControlRow { epoch: Epoch(epoch), rbac_v2: None, promoted: false, console_watched: true },
         changes: changes.collect(),
     }
 }
