@@ -7,6 +7,7 @@
 
 mod compose;
 pub mod select;
+mod session;
 mod shape;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub(super) use compose::{GONE_FOR, Places, ReadPlan, is_false, read_end};
 use select::Dialect;
 pub use select::Select;
+pub(super) use session::SessionRead;
 pub use shape::Mismatch;
 
 use arc_swap::ArcSwapOption;
@@ -99,6 +101,8 @@ pub struct Relations {
     pub sessions_key: Option<KeyColumn>,
     /// Further tables that the SELECTs depend on.
     pub watch: Vec<TableName>,
+    /// Whether the sessions SELECT returns a payload instead of the admin's id (`[session] payload`).
+    pub session_payload: bool,
     /// Whether triggers may be put on Console's tables. Without them, what is read of Console is read for each request.
     pub triggers: bool,
 }
@@ -116,6 +120,7 @@ impl Default for Relations {
             admins_key: Some(KeyColumn::known("admins", "id")),
             sessions_key: Some(KeyColumn::known("admin_sessions", "id")),
             watch: Vec::new(),
+            session_payload: false,
             triggers: true,
         }
     }
