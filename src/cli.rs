@@ -35,6 +35,7 @@ mod soak;
 mod time;
 mod token;
 mod verify;
+mod watch;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -68,7 +68,7 @@ pub enum AccessError {
     #[error("too many requests wait for the epoch")]
     Overloaded,
     /// A stranger's doing, so it is counted and not logged for each request.
-    #[error("too many unknown tokens wait to be looked up")]
+    #[error("too many unknown credentials wait to be looked up")]
     Crowded,
 }
 
@@ -114,6 +114,7 @@ pub struct AccessResolver {
 struct Kept {
     access: Arc<Access>,
     generation: u64,
+    unheard: u64,
     era: u64,
 }
 
@@ -122,6 +123,7 @@ impl Kept {
         // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
         // And when the clock has gone back, what had ended may last yet.
         self.generation == terms.generation
+            && self.unheard >= terms.unheard
             && self.access.epoch >= terms.least
             && self.era == era
             && !self.access.has_lapsed(now)
@@ -198,17 +200,15 @@ impl AccessResolver {
     /// The database did not answer, or answered from the past; or too many tokens are presented that nobody has.
     pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
         let terms = self.ledger.terms(subject, observed);
-        if let Some(access) = self.kept(subject, terms).await {
+        if let Some(access) = self.current(subject, observed, terms).await {
             counter!("gate_access_hits_total").increment(1);
             return Ok(access);
         }
-        let _turn = match subject {
-            Subject::Machine(_) if !self.cache.contains_key(subject) => Some(self.strangers.turn().await?),
-            _ => None,
-        };
+        let _turn =
+            if self.cache.contains_key(subject) { None } else { self.strangers.turn(subject).await? };
         let _flight = self.flights.of(subject).lock().await;
         // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
-        if let Some(access) = self.kept(subject, terms).await {
+        if let Some(access) = self.current(subject, observed, terms).await {
             counter!("gate_access_hits_total").increment(1);
             return Ok(access);
         }
@@ -221,17 +221,22 @@ impl AccessResolver {
         if access.epoch < terms.least {
             return Err(AccessError::Backwards { answered: access.epoch, observed: terms.least });
         }
-        self.keep(subject, Kept { access: access.clone(), generation: terms.generation, era }).await;
+        self.keep(
+            subject,
+            Kept { access: access.clone(), generation: terms.generation, unheard: terms.unheard, era },
+        )
+        .await;
         Ok(access)
     }
 
-    /// The cached answer, if it is current.
-    async fn kept(&self, subject: &Subject, terms: Terms) -> Option<Arc<Access>> {
+    /// The cached answer, if it is current for a request that observed `observed`.
+    async fn current(&self, subject: &Subject, observed: Epoch, terms: Terms) -> Option<Arc<Access>> {
         let kept = match self.cache.get(subject).await {
-            Some(kept) => Some(kept),
-            None => self.strangers.get(subject).await,
+            Some(kept) => kept,
+            None => self.strangers.get(subject).await?,
         };
-        kept.filter(|kept| kept.is_current(terms, self.clock.now(), self.clock.era())).map(|kept| kept.access)
+        let terms = self.ledger.terms_of(&kept.access, subject, observed, terms);
+        kept.is_current(terms, self.clock.now(), self.clock.era()).then_some(kept.access)
     }
 
     /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.
@@ -240,7 +245,7 @@ impl AccessResolver {
             self.cache.invalidate(subject).await;
             self.strangers.remember(subject, kept).await;
         } else {
-            self.cache.insert(subject.clone(), kept).await;
+            self.cache.insert(subject.without_credential(), kept).await;
         }
     }
 }

@@ -44,9 +44,10 @@ use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::{erasure, mirror};
 use crate::ruling::probe::ProbeKeys;
-use crate::ruling::{Gate, Options};
-use crate::settings::secrets::Secrets;
+use crate::ruling::{Gate, Options, SessionCredential};
+use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
+use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions};
 pub use audit::{audit_keys, checkpoint_places};
 
@@ -157,7 +158,10 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
         url: settings.database.url.0.clone(),
         max_connections: u32::try_from(settings.database.max_connections.0).unwrap_or(u32::MAX),
         timeout: settings.database.timeout_ms.duration(),
-        console: settings.console.0.clone(),
+        console: Relations {
+            session_payload: settings.session.payload.is_some(),
+            ..settings.console.0.clone()
+        },
     }
 }
 
@@ -265,7 +269,7 @@ async fn prepare(
             settings.decisions.days,
         ),
         probes: ProbeKeys::new(&secrets.probe_keys),
-        cookies: cookie_verifier(settings, secrets)?,
+        cookies: credentials(settings, secrets)?,
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,
             &secrets.assertion_keys,
@@ -358,11 +362,17 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
     )
 }
 
-fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
-    let fallbacks = secrets.session_fallbacks.iter().map(super::settings::secrets::Secret::expose);
-    let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
-    let max_age = Duration::from_secs(settings.session.max_age_seconds);
-    Ok(CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() }))
+/// What verifies session cookies.
+fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
+    let session = &settings.session;
+    if let Some(tokens) = session.token_verifier(secrets)? {
+        return Ok(SessionCredential::Token(tokens));
+    }
+    let fallbacks = secrets.session_fallbacks.iter().map(Secret::expose);
+    let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
+    let keys = SigningKeys::new(secret, fallbacks)?;
+    let limits = CookieLimits { max_age: session.flask_max_age(), ..CookieLimits::default() };
+    Ok(SessionCredential::Flask(CookieVerifier::new(keys, limits)))
 }
 
 /// What the firewall refuses and strips.

@@ -36,6 +36,7 @@ pub mod soak;
 mod sql;
 mod sqlite;
 pub mod tokens;
+pub mod watch;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};

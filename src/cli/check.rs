@@ -2,6 +2,7 @@
 
 mod fix;
 mod rows;
+mod sessions;
 mod table;
 
 use std::collections::BTreeSet;
@@ -74,10 +75,13 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
         with_store(&settings, async |store| Ok(store.check_mirror().await?))
             .context("Console's own audit table (use --offline to check the file alone)")?;
     }
-    let checked = Checked::of(name, source, |mapping| match command.offline {
+    let mut checked = Checked::of(name, source, |mapping| match command.offline {
         true => Ok(None),
         false => Registered::read(&settings, mapping).map(Some),
     })?;
+    if let Some(file) = common.config.as_deref().filter(|_| !command.offline) {
+        checked.settings = sessions::findings(file, &settings.session);
+    }
     print(&checked.told(command.format, command.table)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
     Ok(if is_denied { super::Ended::Findings } else { super::Ended::Clean })
@@ -117,6 +121,8 @@ struct Checked {
     found: Vec<Diagnostic>,
     /// In the access tables; the worst first.
     rows: Vec<Finding>,
+    /// In the settings file, if there is one.
+    settings: Vec<Finding>,
 }
 
 #[derive(Serialize)]
@@ -168,13 +174,14 @@ impl Checked {
         found.sort_by_key(|finding| (rules::level_of(finding.code), finding.span.start));
         let rows =
             registered.as_ref().map(|registered| rows::findings(&registered.flaws)).unwrap_or_default();
-        Ok(Checked { name, source, mapping, roles_checked: registered.is_some(), found, rows })
+        let roles_checked = registered.is_some();
+        Ok(Checked { name, source, mapping, roles_checked, found, rows, settings: Vec::new() })
     }
 
     fn findings(&self) -> Vec<Finding> {
         let lines = Lines::new(&self.source);
         let in_file = self.found.iter().map(|found| Finding::in_file(&self.name, &lines, found));
-        in_file.chain(self.rows.iter().cloned()).collect()
+        in_file.chain(self.rows.iter().chain(&self.settings).cloned()).collect()
     }
 
     fn told(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
@@ -207,7 +214,7 @@ impl Checked {
                 output.push('\n');
             }
         }
-        for finding in &self.rows {
+        for finding in self.rows.iter().chain(&self.settings) {
             output.push_str(&text::finding(finding, style));
         }
         let _ = writeln!(output, "{}", text::wrapped(&self.sum(), COLUMNS, 0, 4));
@@ -269,7 +276,8 @@ fn listing() -> String {
             1,
         )
     };
-    let lines: Vec<String> = rules::CHECK.iter().chain(&rules::ROWS).map(line).collect();
+    let lines: Vec<String> =
+        rules::CHECK.iter().chain(&rules::ROWS).chain(&rules::SETTINGS).map(line).collect();
     lines.join("\n") + "\n"
 }
 

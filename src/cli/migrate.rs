@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use ledger::AuditEvent;
 
-use super::{Common, Ended, announce, checkpoint, operator, with_notary};
+use super::{Common, Ended, announce, checkpoint, operator, watch, with_notary};
 use crate::store::migrations::progress::{Progress, listed};
 use crate::store::migrations::{MigrationTerms, Order, Seed};
 
@@ -41,6 +41,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
             store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?;
             checkpoint::keep(&settings, &store, &notary).await;
         }
+        watch::install(&store, terms).await?;
         for table in &report.adopted_tables {
             announce(format_args!("adopted  table {table}: it already existed and was not changed"));
         }

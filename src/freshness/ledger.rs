@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use metrics::counter;
 use policy::identity::Subject;
 use policy::ids::{Epoch, SessionId};
+use policy::rbac::{Access, RowDigest};
 
 use crate::store::control::ControlReading;
 
@@ -35,18 +36,54 @@ pub(super) struct Ledger {
 struct State {
     /// Rises when the database went back, which makes every answer from before worthless.
     generation: u64,
+    /// Rises with each read that finds that changes of Console's tables go unheard: what was read of Console before it may be
+    /// old, whatever the epoch says.
+    unheard: u64,
     /// Up to here every change is accounted for; `None` before the first read.
     known: Option<Epoch>,
     /// The last change that concerns everybody.
     everybody: Epoch,
-    /// The last change of each session's row since.
-    sessions: HashMap<SessionId, Epoch>,
+    /// The last change of each session's row since. By digest: the key of a row may be what its session is looked up by.
+    sessions: HashMap<RowDigest, Epoch>,
+    /// The last change of any session's row.
+    last_session: Epoch,
+}
+
+/// Which changes concern an answer, beside those that concern everybody.
+#[derive(Clone, Copy, Debug)]
+enum Concern<'s> {
+    /// None.
+    Everybody,
+    /// Those of the session's row.
+    Session(&'s SessionId),
+    /// Those of the row whose key has this digest.
+    Row(RowDigest),
+    /// Those of any session's row: it is not known which row the answer was read from, or there was none yet.
+    AnySession,
+}
+
+impl Concern<'_> {
+    /// Which changes concern an answer about `subject`: `access`, or one that is still to be read.
+    fn of<'s>(subject: &'s Subject, access: Option<&Access>) -> Concern<'s> {
+        match subject {
+            Subject::Admin { session: Some(session), .. } => Concern::Session(session),
+            Subject::Admin { session: None, .. }
+            | Subject::Machine(_)
+            | Subject::Enrolled(_)
+            | Subject::Stated(_) => Concern::Everybody,
+            Subject::Session(_) => access
+                .and_then(|access| access.session.as_ref()?.row)
+                .map_or(Concern::AnySession, Concern::Row),
+        }
+    }
 }
 
 /// What an answer must have to be current for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) generation: u64,
+    /// The last read of the control row that it must come after; 0 where the epoch says everything.
+    pub(super) unheard: u64,
     /// The epoch at which it was read, at the least.
     pub(super) least: Epoch,
 }
@@ -61,6 +98,7 @@ impl Ledger {
     pub(super) fn learn(&self, asked: Option<Epoch>, reading: &ControlReading) {
         let mut state = self.state();
         let read = reading.row.epoch;
+        state.hear(reading.row.console_watched);
         match (asked, state.known) {
             (Some(asked), Some(known)) if read >= asked => {
                 if read > known {
@@ -78,7 +116,9 @@ impl Ledger {
                 );
                 counter!("gate_epoch_went_back_total").increment(1);
                 let generation = state.generation + 1;
-                *state = State { generation, known: Some(read), everybody: read, ..State::default() };
+                let unheard = state.unheard;
+                *state =
+                    State { generation, unheard, known: Some(read), everybody: read, ..State::default() };
             }
             // Nothing was listed.
             (None, known) if known.is_none_or(|known| read > known) => {
@@ -92,19 +132,29 @@ impl Ledger {
     /// What an answer about `subject` must have for a request that observed `observed`.
     pub(super) fn terms(&self, subject: &Subject, observed: Epoch) -> Terms {
         let state = self.state();
-        let least = if state.known.is_some_and(|known| known >= observed) {
-            let own = match subject {
-                Subject::Admin { session: Some(session), .. } => state.sessions.get(session),
-                Subject::Admin { session: None, .. }
-                | Subject::Machine(_)
-                | Subject::Enrolled(_)
-                | Subject::Stated(_) => None,
-            };
-            own.map_or(state.everybody, |own| state.everybody.max(*own))
-        } else {
-            observed
+        let least = state.least(Concern::of(subject, None), observed);
+        let unheard = match subject {
+            Subject::Admin { .. } | Subject::Session(_) => state.unheard,
+            // Nothing of it is Console's but the registry, whose triggers are the gate's own.
+            Subject::Machine(_) | Subject::Enrolled(_) | Subject::Stated(_) => 0,
         };
-        Terms { generation: state.generation, least }
+        Terms { generation: state.generation, unheard, least }
+    }
+
+    /// The same for one answer: the answer itself may say which changes concern it.
+    pub(super) fn terms_of(
+        &self,
+        access: &Access,
+        subject: &Subject,
+        observed: Epoch,
+        terms: Terms,
+    ) -> Terms {
+        match subject {
+            Subject::Session(_) => {
+                Terms { least: self.state().least(Concern::of(subject, Some(access)), observed), ..terms }
+            }
+            Subject::Admin { .. } | Subject::Machine(_) | Subject::Enrolled(_) | Subject::Stated(_) => terms,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -113,6 +163,29 @@ impl Ledger {
 }
 
 impl State {
+    /// The epoch at which an answer that these changes concern was read, at the least.
+    fn least(&self, concern: Concern, observed: Epoch) -> Epoch {
+        if self.known.is_none_or(|known| known < observed) {
+            return observed;
+        }
+        let own = match concern {
+            Concern::Everybody => None,
+            Concern::Session(_) if self.sessions.is_empty() => None,
+            Concern::Session(session) => self.sessions.get(&RowDigest::of(session.as_str())),
+            Concern::Row(row) => self.sessions.get(&row),
+            Concern::AnySession => Some(&self.last_session),
+        };
+        own.map_or(self.everybody, |own| self.everybody.max(*own))
+    }
+
+    /// Takes note of whether a change of Console's tables would have been heard. Where not, an answer counts for those alone
+    /// who asked before the read began, and those all wait for it: each later request brings a later read.
+    fn hear(&mut self, is_watched: bool) {
+        if !is_watched {
+            self.unheard += 1;
+        }
+    }
+
     /// Accounts for the changes after `from`, up to the one that was read.
     fn account(&mut self, from: Epoch, reading: &ControlReading) {
         let read = reading.row.epoch;
@@ -120,8 +193,9 @@ impl State {
             self.concern_everybody(last);
         }
         for change in reading.changes.iter().filter(|change| change.epoch > self.everybody) {
-            let known = self.sessions.entry(change.session.clone()).or_default();
+            let known = self.sessions.entry(RowDigest::of(change.session.as_str())).or_default();
             *known = (*known).max(change.epoch);
+            self.last_session = self.last_session.max(change.epoch);
         }
         if self.sessions.len() > MOST {
             self.concern_everybody(read);

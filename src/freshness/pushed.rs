@@ -29,7 +29,8 @@ impl Pushed {
     pub(super) fn trusted(&self, now: Instant) -> Option<ControlRow> {
         let known = self.known.load();
         let (row, until) = known.as_deref()?;
-        (now < *until).then(|| row.clone())
+        // Nobody pushes a change that raises nothing.
+        (now < *until && row.console_watched).then(|| row.clone())
     }
 
     /// From now on `row` is known, until `until`.

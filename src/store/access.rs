@@ -1,15 +1,17 @@
 //! What one caller holds: the algorithm of the RBAC V2 design, section 3.4, in one statement and one snapshot.
 
 mod assemble;
+mod session;
 mod stated;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
-use policy::ids::{Epoch, InstanceId, SessionId};
+use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
 use policy::rbac::Access;
 
 use self::assemble::{Fact, assemble};
+use super::connection::{Connection, Pool};
 use super::console::composed;
 use super::control::{ControlReading, ControlRow};
 use super::instances::{ControlFeed, Lease};
@@ -114,6 +116,7 @@ impl Store {
             Subject::Stated(stated) => {
                 return assemble(self.facts(stated::statement(stated)).await?, subject, now, None);
             }
+            Subject::Session(key) => return self.session_access(key, now).await,
         };
         let plan = self.read_plan().await?;
         let read = |session: Option<&'_ str>| {
@@ -138,6 +141,40 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// How the database would read the access of an admin: its plan, line by line. For tests, and for an operator who wonders.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::access`].
+    pub async fn access_plan(
+        &self,
+        id: &AdminId,
+        session: Option<&SessionId>,
+    ) -> Result<Vec<String>, StoreError> {
+        let plan = self.read_plan().await?;
+        let (first, last) = readable_times();
+        let head = match &self.pool {
+            Pool::Postgres(_) => "EXPLAIN ",
+            Pool::Sqlite(_) => "EXPLAIN QUERY PLAN ",
+        };
+        let explain = composed(format!("{head}{}", plan.admin)).once();
+        let explain = explain.bind(id.as_str()).bind(session.map(SessionId::as_str)).bind(first).bind(last);
+        let explained = async {
+            let mut connection = self.access_pool.acquire().await?;
+            Ok(match &mut connection {
+                Connection::Postgres(_) => {
+                    let lines: Vec<(String,)> = connection.all(explain).await?;
+                    lines.into_iter().map(|(line,)| line).collect()
+                }
+                Connection::Sqlite(_) => {
+                    let lines: Vec<(i64, i64, i64, String)> = connection.all(explain).await?;
+                    lines.into_iter().map(|(.., line)| line).collect()
+                }
+            })
+        };
+        self.bounded(explained).await
     }
 
     async fn facts(&self, statement: Statement<'_>) -> Result<Vec<Fact>, StoreError> {

@@ -12,6 +12,7 @@ mod shape;
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use compose::SessionRead;
 pub(super) use compose::{GONE_FOR, Places, ReadPlan, is_false, read_end};
 use select::Dialect;
 pub use select::Select;
@@ -99,6 +100,8 @@ pub struct Relations {
     pub sessions_key: Option<KeyColumn>,
     /// Further tables that the SELECTs depend on.
     pub watch: Vec<TableName>,
+    /// Whether the sessions SELECT returns a payload instead of the admin's id (`[session] payload`).
+    pub session_payload: bool,
     /// Whether triggers may be put on Console's tables. Without them, what is read of Console is read for each request.
     pub triggers: bool,
 }
@@ -116,6 +119,7 @@ impl Default for Relations {
             admins_key: Some(KeyColumn::known("admins", "id")),
             sessions_key: Some(KeyColumn::known("admin_sessions", "id")),
             watch: Vec::new(),
+            session_payload: false,
             triggers: true,
         }
     }

@@ -22,6 +22,8 @@ pub struct ControlRow {
     pub rbac_v2: Option<bool>,
     /// Whether `console_flag_promotions` has the flag promoted to production (I-11).
     pub promoted: bool,
+    /// Whether a change of what is read of Console raises the epoch. Otherwise nothing that was read of it before counts.
+    pub console_watched: bool,
 }
 
 /// A session's row changed when the epoch rose to `epoch`, and nothing changed with it that anybody else's access is read
@@ -46,7 +48,7 @@ impl Store {
     pub async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         let words = self.production_words();
         let read = async { self.control_pool.acquire().await?.all(control(known, &words)).await };
-        ControlReading::of(self.bounded(read).await?)
+        ControlReading::of(self.bounded(read).await?, self.console.expected.as_deref())
     }
 
     /// One read of the epoch and the switches, in one snapshot.
@@ -131,18 +133,55 @@ const FIRST_PROMOTION: &str = "
     INSERT INTO console_flag_promotions (flag, risk, current_env, promoted_by, promoted_at_utc)
     VALUES ($1, 'high', $2, $3, $4)";
 
-const CONTROL: &str = "
+/// The control row in the words of a database, with what tells whether all that was put on Console's tables is still there.
+macro_rules! control {
+    ($is_missing:literal) => {
+        concat!(
+            "
     SELECT e.epoch AS epoch,
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
                     WHERE p.flag = 'FLAG_RBAC_V2'
                       AND REPLACE($2, '\u{1e}' || p.current_env || '\u{1f}', '') <> $2) AS promoted,
+           (SELECT w.selects FROM gate_console_watched w
+             WHERE w.id = 1 AND NOT EXISTS (SELECT 1 FROM gate_console_watch t WHERE ",
+            $is_missing,
+            ")) AS watched_selects,
            c.epoch AS changed_epoch,
            c.session_id AS session_id
       FROM gate_epoch e
       LEFT JOIN gate_session_changes c ON c.epoch > $1
      WHERE e.id = 1
-     ORDER BY c.epoch";
+     ORDER BY c.epoch"
+        )
+    };
+}
+
+/// A trigger that is gone, switched off or on another table of the name; a table that has other parts; a view that was made
+/// anew.
+const CONTROL_ON_POSTGRES: &str = control!(
+    "CASE t.aspect
+                 WHEN 'trigger' THEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger p
+                                                  WHERE p.tgrelid = t.object_id::oid AND p.tgname = t.name::name
+                                                    AND p.tgenabled IN ('O', 'A'))
+                 WHEN 'parts' THEN t.state <> COALESCE(
+                     (SELECT string_agg(i.inhrelid::text, ' ' ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i
+                       WHERE i.inhparent = t.object_id::oid), '')
+                 WHEN 'view' THEN t.state <> COALESCE(
+                     (SELECT string_agg(r.xmin::text, ' ' ORDER BY r.oid) FROM pg_catalog.pg_rewrite r
+                       WHERE r.ev_class = t.object_id::oid), '')
+                 ELSE TRUE END"
+);
+
+const CONTROL_ON_SQLITE: &str = control!(
+    "CASE t.aspect
+                 WHEN 'parts' THEN t.state <> (SELECT COALESCE(group_concat(s.sql, ' '), '') FROM (
+                     SELECT sql FROM sqlite_schema
+                      WHERE tbl_name = t.object AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name) s)
+                 ELSE NOT EXISTS (SELECT 1 FROM sqlite_schema s
+                                   WHERE s.type = t.aspect AND s.sql = t.state
+                                     AND s.name = CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END) END"
+);
 
 /// Set again to what it is, it has not changed: the soak gate counts from its last change.
 const SET_FLAG: &str = "
@@ -157,7 +196,8 @@ const SET_FLAG: &str = "
 
 /// The statement that reads the control row, and the changes after `known`. `words` are those of [`ProductionWords`].
 pub(super) fn control<'q>(known: Option<Epoch>, words: &ProductionWords) -> Statement<'q> {
-    sql(CONTROL).bind(known.map_or(i64::MAX, |known| known.0)).bind(words.0.to_string())
+    let control = Statement::of(CONTROL_ON_POSTGRES, CONTROL_ON_SQLITE);
+    control.bind(known.map_or(i64::MAX, |known| known.0)).bind(words.0.to_string())
 }
 
 /// The words of `console_flag_promotions.current_env` that mean production, as one text: each between two marks, so
@@ -197,6 +237,7 @@ pub(super) struct ControlRead {
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,
+    watched_selects: Option<String>,
     changed_epoch: Option<i64>,
     #[sqlx(try_from = "Lenient<String>")]
     session_id: Option<String>,
@@ -218,9 +259,15 @@ impl ControlReading {
         self.row.epoch >= from && self.last_for_everybody(from).is_none()
     }
 
-    pub(super) fn of(rows: Vec<ControlRead>) -> Result<ControlReading, StoreError> {
+    /// From the rows as they were read, for a gate that expects its triggers to be for the SELECTs of `expected`.
+    pub(super) fn of(rows: Vec<ControlRead>, expected: Option<&str>) -> Result<ControlReading, StoreError> {
         let first = rows.first().ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
-        let row = ControlRow { epoch: Epoch(first.epoch), rbac_v2: first.rbac_v2, promoted: first.promoted };
+        let row = ControlRow {
+            epoch: Epoch(first.epoch),
+            rbac_v2: first.rbac_v2,
+            promoted: first.promoted,
+            console_watched: expected.is_some() && first.watched_selects.as_deref() == expected,
+        };
         let changes = rows.into_iter().filter_map(|row| {
             let (epoch, session) = (row.changed_epoch?, row.session_id?);
             Some(SessionChange { epoch: Epoch(epoch), session: SessionId::new(session) })

@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 41] = [
+pub const NEEDED: [(&str, &str); 43] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -25,6 +25,8 @@ pub const NEEDED: [(&str, &str); 41] = [
     ),
     ("gate_audit_outbox", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_blocked_admins", "SELECT, INSERT, DELETE"),
+    ("gate_console_watch", "SELECT"),
+    ("gate_console_watched", "SELECT"),
     ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_drift_events", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_drift_signoffs", "SELECT, INSERT, UPDATE, DELETE"),

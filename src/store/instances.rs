@@ -1,5 +1,6 @@
 //! Gates that answer from pushed knowledge: their leases, and the feed that pushes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -82,12 +83,13 @@ impl Store {
     pub async fn feed(&self) -> Result<Box<dyn ControlFeed>, StoreError> {
         match &self.pool {
             Pool::Postgres(pool) => {
-                let words = self.production_words();
-                let feed = self.bounded(PostgresFeed::open(pool, words, self.limit)).await?;
+                let (words, expected) = (self.production_words(), self.console.expected.clone());
+                let feed = self.bounded(PostgresFeed::open(pool, words, expected, self.limit)).await?;
                 Ok(Box::new(feed))
             }
             Pool::Sqlite(_) => {
-                Ok(Box::new(PollingFeed::open(self.control_pool.clone(), self.production_words())))
+                let (words, expected) = (self.production_words(), self.console.expected.clone());
+                Ok(Box::new(PollingFeed::open(self.control_pool.clone(), words, expected)))
             }
         }
     }
@@ -172,12 +174,15 @@ fn renew(renewal: &Renewal) -> Result<Statement<'_>, StoreError> {
 struct PostgresFeed {
     listener: PgListener,
     words: ProductionWords,
+    /// The SELECTs that Console's triggers must be for.
+    expected: Option<Arc<str>>,
 }
 
 impl PostgresFeed {
     async fn open(
         pool: &PostgresPool,
         words: ProductionWords,
+        expected: Option<Arc<str>>,
         limit: Duration,
     ) -> Result<PostgresFeed, StoreError> {
         let options = pool.pinned().await?.application_name("console-gate push");
@@ -191,7 +196,7 @@ impl PostgresFeed {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
-        Ok(PostgresFeed { listener, words })
+        Ok(PostgresFeed { listener, words, expected })
     }
 }
 
@@ -216,7 +221,7 @@ impl ControlFeed for PostgresFeed {
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         // All rows: only then has the answer been read to its end, and every notification before it with it.
         let rows = control(known, &self.words).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
-        ControlReading::of(rows.fetch_all(&mut self.listener).await?)
+        ControlReading::of(rows.fetch_all(&mut self.listener).await?, self.expected.as_deref())
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {
@@ -229,14 +234,15 @@ impl ControlFeed for PostgresFeed {
 struct PollingFeed {
     pool: Pool,
     words: ProductionWords,
+    expected: Option<Arc<str>>,
     ticks: Interval,
 }
 
 impl PollingFeed {
-    fn open(pool: Pool, words: ProductionWords) -> PollingFeed {
+    fn open(pool: Pool, words: ProductionWords, expected: Option<Arc<str>>) -> PollingFeed {
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        PollingFeed { pool, words, ticks }
+        PollingFeed { pool, words, expected, ticks }
     }
 }
 
@@ -252,7 +258,8 @@ impl ControlFeed for PollingFeed {
     }
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        ControlReading::of(self.pool.acquire().await?.all(control(known, &self.words)).await?)
+        let rows = self.pool.acquire().await?.all(control(known, &self.words)).await?;
+        ControlReading::of(rows, self.expected.as_deref())
     }
 
     async fn renew(&mut self, renewal: &Renewal) -> Result<(), StoreError> {

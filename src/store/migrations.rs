@@ -93,7 +93,8 @@ pub struct Order {
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 impl Store {
-    /// Applies what is missing. Safe to repeat, and to run from several machines at once.
+    /// Applies what is missing, and puts the triggers on Console's tables. Safe to repeat, and to run from several machines at
+    /// once.
     ///
     /// # Errors
     ///
@@ -101,7 +102,7 @@ impl Store {
     /// gate, Console's tables cannot be told or lack a column; [`StoreError::Forbidden`] when the role lacks a right;
     /// otherwise what the database said. A run that fails leaves Console's tables, triggers and rows as they were.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
-        self.migrate_watched(Order::default(), &|_| {}).await
+        self.migrate_and_watch(Order::default()).await
     }
 
     /// As [`Store::migrate`], with the tables, groups and roles of the documents: for the demo and for tests.
@@ -110,7 +111,15 @@ impl Store {
     ///
     /// As [`Store::migrate`].
     pub async fn migrate_seeded(&self) -> Result<MigrationReport, StoreError> {
-        self.migrate_watched(Order { seed: Some(Seed::RbacV2), ..Order::default() }, &|_| {}).await
+        self.migrate_and_watch(Order { seed: Some(Seed::RbacV2), ..Order::default() }).await
+    }
+
+    async fn migrate_and_watch(&self, order: Order) -> Result<MigrationReport, StoreError> {
+        let report = self.migrate_watched(order, &|_| {}).await?;
+        if !report.applied.is_empty() {
+            self.install_triggers().await?;
+        }
+        Ok(report)
     }
 
     /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for.

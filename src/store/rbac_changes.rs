@@ -166,8 +166,8 @@ async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, S
     if let Connection::Postgres(_) = connection {
         let _: (i64,) = connection.one(sql("SELECT epoch FROM gate_epoch WHERE id = 1 FOR UPDATE")).await?;
     }
-    let reading =
-        ControlReading::of(connection.all(control(Some(as_of), &ProductionWords::default())).await?)?;
+    let rows = connection.all(control(Some(as_of), &ProductionWords::default())).await?;
+    let reading = ControlReading::of(rows, None)?;
     Ok(reading.only_sessions_changed_since(as_of))
 }
 

@@ -212,7 +212,12 @@ impl Fake {
         let state = self.state.lock().unwrap();
         let is_new = |change: &&SessionChange| known.is_some_and(|known| change.epoch > known);
         ControlReading {
-            row: ControlRow { epoch: Epoch(state.epoch), rbac_v2: state.rbac_v2, promoted: false },
+            row: ControlRow {
+                epoch: Epoch(state.epoch),
+                rbac_v2: state.rbac_v2,
+                promoted: false,
+                console_watched: true,
+            },
             changes: state.changes.iter().filter(is_new).cloned().collect(),
         }
     }
@@ -225,6 +230,9 @@ impl AccessSource for Fake {
         let (id, session) = match subject {
             Subject::Admin { id, session } => (id, session),
             Subject::Machine(digest) => return Ok(self.look_up(*digest).await),
+            Subject::Session(key) => {
+                return Ok(self.look_up(TokenDigest::of(key.expose().unwrap())).await);
+            }
             Subject::Enrolled(_) | Subject::Stated(_) => panic!("nobody asks for it here"),
         };
         let access = {

@@ -7,7 +7,7 @@ use crate::database::{Database, noon};
 
 async fn nobody_has_flipped_the_flag_of_a_new_database(database: &Database) {
     let row = database.store.control().await.unwrap();
-    assert_eq!(row, ControlRow { epoch: row.epoch, rbac_v2: None, promoted: false });
+    assert_eq!(row, ControlRow { epoch: row.epoch, rbac_v2: None, promoted: false, console_watched: true });
     assert_eq!(row.epoch.0, database.epoch().await);
 }
 

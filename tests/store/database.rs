@@ -86,7 +86,12 @@ impl Database {
 
     /// One more store on the database of `url`: another gate.
     pub(crate) async fn open(url: &str) -> Database {
-        let options = options(url, PATIENCE);
+        Database::open_with(url, store::console::Relations::default()).await
+    }
+
+    /// The same for a Console with tables of its own.
+    pub(crate) async fn open_with(url: &str, console: store::console::Relations) -> Database {
+        let options = StoreOptions { console, ..options(url, PATIENCE) };
         let store = store::open(&options).await.expect("SQLite opens, and Postgres has a usable URL");
         // The first look pins the search path, of the connections around the gate too. What it says is not the point.
         let _ = store.schema_state().await;
@@ -96,6 +101,12 @@ impl Database {
             (None, None) => unreachable!("a store is one of them"),
         };
         Database { store, raw, url: url.to_owned(), _folder: None }
+    }
+
+    /// The database under the eyes of a gate that reads Console so.
+    pub(crate) async fn reading(self, console: store::console::Relations) -> Database {
+        let other = Database::open_with(&self.url, console).await;
+        Database { _folder: self._folder, ..other }
     }
 
     async fn migrated(self) -> Database {

@@ -120,6 +120,8 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_audit_control",
         "gate_audit_events",
         "gate_audit_outbox",
+        "gate_console_watch",
+        "gate_console_watched",
         "gate_decisions",
         "gate_drift_events",
         "gate_drift_signoffs",

@@ -1,6 +1,8 @@
 //! The ledger against the list of all changes that there were.
 
+use policy::identity::session_key::{Lookup, TokenForm, TokenVerifier};
 use policy::ids::AdminId;
+use policy::rbac::SessionHolder;
 use proptest::prelude::*;
 
 use super::*;
@@ -18,7 +20,7 @@ fn reading(epoch: i64, changes: &[(i64, u8)]) -> ControlReading {
     let changes =
         changes.iter().map(|(epoch, of)| SessionChange { epoch: Epoch(*epoch), session: session(*of) });
     ControlReading {
-        row: ControlRow { epoch: Epoch(epoch), rbac_v2: None, promoted: false },
+        row: ControlRow { epoch: Epoch(epoch), rbac_v2: None, promoted: false, console_watched: true },
         changes: changes.collect(),
     }
 }
@@ -42,6 +44,35 @@ fn a_number_that_is_listed_concerns_its_session_and_any_other_everybody() {
     assert_eq!(least(&ledger, Some(7), 46), 46);
     assert_eq!(least(&ledger, Some(8), 46), 46);
     assert_eq!(least(&ledger, Some(9), 46), 44);
+}
+
+/// An answer about a session key is about the row that it was read from; if that is not known, about all of them.
+#[test]
+fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
+    let ledger = Ledger::default();
+    ledger.learn(None, &reading(41, &[]));
+    ledger.learn(Some(Epoch(41)), &reading(44, &[(42, 7), (43, 9), (44, 9)]));
+    let least = |concern| ledger.state().least(concern, Epoch(44)).0;
+    assert_eq!(least(Concern::Row(RowDigest::of("s7"))), 42);
+    assert_eq!(least(Concern::Row(RowDigest::of("s8"))), 41);
+    assert_eq!(least(Concern::AnySession), 44);
+
+    let verifier = TokenVerifier {
+        form: TokenForm::Opaque,
+        lookup: Lookup::Value,
+        key_prefix: String::new(),
+        payload: None,
+    };
+    let key = verifier.verify("a-token-of-somebody", chrono::DateTime::UNIX_EPOCH).unwrap();
+    let subject = Subject::Session(key.clone());
+    let holder = |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row };
+    let access = |session| Access { session, ..Access::nothing(Epoch(43)) };
+    let terms = ledger.terms(&subject, Epoch(44));
+    assert_eq!(terms.least, Epoch(44), "not read yet");
+    let least_of = |access: &Access| ledger.terms_of(access, &subject, Epoch(44), terms).least.0;
+    assert_eq!(least_of(&access(Some(holder(Some(RowDigest::of("s7")))))), 42);
+    assert_eq!(least_of(&access(Some(holder(None)))), 44, "read from a row of unknown key");
+    assert_eq!(least_of(&access(None)), 44, "nobody's when it was read");
 }
 
 #[test]

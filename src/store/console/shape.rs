@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 
 use metrics::counter;
-use sqlx::postgres::PgDatabaseError;
-use sqlx::{AssertSqlSafe, Column as _, Executor as _, SqlSafeStr as _, Statement as _, TypeInfo as _};
+use sqlx::postgres::{PgColumn, PgDatabaseError};
+use sqlx::sqlite::SqliteColumn;
+use sqlx::{
+    AssertSqlSafe, Column as _, Connection as _, Executor as _, SqlSafeStr as _, Statement as _,
+    TypeInfo as _,
+};
 
 use super::select::{Dialect, Select};
 use super::{Console, Documented, Relation, Source, quoted};
 use crate::store::connection::Connection;
+use crate::store::sql::Statement;
 use crate::store::{Store, StoreError};
 
 /// Something about a relation that is not as the gate needs it.
@@ -36,11 +41,24 @@ impl fmt::Display for Mismatch {
 
 /// The columns of a relation's result, by name, each with the name of its type; the type is empty where it is not known.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Columns(Vec<(String, String)>);
+pub(super) struct Columns(Vec<(String, String, Option<Origin>)>);
+
+/// The table's column that an output column is, as the databases tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The numbers of the table and of its column.
+    Postgres(i64, i16),
+    Sqlite(String, String),
+}
 
 impl Columns {
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(column, _)| column == name)
+        self.0.iter().any(|(column, ..)| column == name)
+    }
+
+    /// The table's column that an output column is, if it is one as it is.
+    fn origin(&self, name: &str) -> Option<&Origin> {
+        self.0.iter().find(|(column, ..)| column == name)?.2.as_ref()
     }
 }
 
@@ -51,10 +69,12 @@ enum Need {
     Switch,
     Text,
     End,
+    Payload,
 }
 
-/// The output columns of a relation; the last of each says whether it must be there.
-fn needs(relation: Relation) -> &'static [(&'static str, Need, bool)] {
+/// The output columns of a relation; the last of each says whether it must be there. A session's row says whose it is by
+/// the admin's id, or by a payload.
+fn needs(relation: Relation, session_payload: bool) -> &'static [(&'static str, Need, bool)] {
     match relation {
         Relation::Admins | Relation::AllAdmins => {
             &[("id", Need::Id, true), ("disabled", Need::Switch, true), ("label", Need::Text, true)]
@@ -63,6 +83,12 @@ fn needs(relation: Relation) -> &'static [(&'static str, Need, bool)] {
         Relation::AllLegacyRoles => {
             &[("admin_id", Need::Id, true), ("role", Need::Text, true), ("until", Need::End, false)]
         }
+        Relation::Sessions if session_payload => &[
+            ("id", Need::Id, true),
+            ("payload", Need::Payload, true),
+            ("ends", Need::End, false),
+            ("ended", Need::Switch, false),
+        ],
         Relation::Sessions => &[
             ("id", Need::Id, true),
             ("admin_id", Need::Id, true),
@@ -112,22 +138,31 @@ impl Need {
             Need::End if is_list || is_blob || is(&["BOOL", "BOOLEAN", "UUID", "TIME", "INTERVAL"]) => {
                 Some("it must be a time or NULL")
             }
-            Need::Id | Need::Switch | Need::Text | Need::End => None,
+            Need::Payload
+                if !is(&[
+                    "", "NULL", "TEXT", "VARCHAR", "CHAR", "BPCHAR", "BYTEA", "BLOB", "JSON", "JSONB",
+                ]) =>
+            {
+                Some(
+                    "it must be a text, JSON or bytes: return the column in which Console keeps the session's data",
+                )
+            }
+            Need::Id | Need::Switch | Need::Text | Need::End | Need::Payload => None,
         }
     }
 }
 
 /// Compares what was found with what is needed.
-pub(super) fn compare(relation: Relation, columns: &Columns) -> Vec<Mismatch> {
+pub(super) fn compare(relation: Relation, columns: &Columns, session_payload: bool) -> Vec<Mismatch> {
     let mismatch =
         |column, told: String| Mismatch { relation, column: Some(column), told, is_warning: false };
     let mut found = Vec::new();
-    for (name, need, must_be) in needs(relation).iter().copied() {
+    for (name, need, must_be) in needs(relation, session_payload).iter().copied() {
         let kinds: Vec<&String> =
-            columns.0.iter().filter(|(column, _)| column == name).map(|(_, kind)| kind).collect();
+            columns.0.iter().filter(|(column, ..)| column == name).map(|(_, kind, _)| kind).collect();
         match kinds.as_slice() {
             [] if must_be => {
-                let names: Vec<&str> = columns.0.iter().map(|(name, _)| name.as_str()).collect();
+                let names: Vec<&str> = columns.0.iter().map(|(name, ..)| name.as_str()).collect();
                 let told = format!("it is not there, but {}: name it with `AS {name}`", list(&names));
                 found.push(mismatch(name, told));
             }
@@ -188,16 +223,27 @@ async fn describe(connection: &mut Connection, text: String) -> Result<Columns, 
     let text = AssertSqlSafe(text).into_sql_str();
     let columns = match connection {
         Connection::Postgres(to) => {
+            // What was prepared before the table changed would tell the old columns.
+            to.clear_cached_statements().await?;
             let prepared = (&mut **to).prepare(text).await?;
-            let columns = prepared.columns().iter();
-            columns.map(|column| (column.name().to_owned(), column.type_info().name().to_owned())).collect()
+            let column = |column: &PgColumn| {
+                let place = column.relation_id().zip(column.relation_attribute_no());
+                let origin = place.map(|(table, number)| Origin::Postgres(table.0.into(), number));
+                (column.name().to_owned(), column.type_info().name().to_owned(), origin)
+            };
+            prepared.columns().iter().map(column).collect()
         }
         Connection::Sqlite(to) => {
+            to.clear_cached_statements().await?;
             let prepared = (&mut **to).prepare(text).await?;
-            let columns = prepared.columns().iter();
-            columns
-                .map(|column| (column.name().to_lowercase(), column.type_info().name().to_owned()))
-                .collect()
+            let column = |column: &SqliteColumn| {
+                let origin = column.origin();
+                let origin = origin
+                    .table_column()
+                    .map(|place| Origin::Sqlite(place.table.to_string(), place.name.to_string()));
+                (column.name().to_lowercase(), column.type_info().name().to_owned(), origin)
+            };
+            prepared.columns().iter().map(column).collect()
         }
     };
     Ok(Columns(columns))
@@ -302,8 +348,75 @@ impl Console {
         };
         let Some(text) = self.text_of(connection, relation, nothing).await? else { return Ok(None) };
         let columns = describe(connection, text).await.map_err(|error| refusal(relation, error))?;
-        let mismatches = compare(relation, &columns);
+        let mismatches = compare(relation, &columns, self.relations.session_payload);
         if mismatches.is_empty() { Ok(Some(columns)) } else { Err(Unreadable::Unfit(mismatches)) }
+    }
+}
+
+impl Console {
+    /// A relation's SELECT, or why it cannot be read for now: a table is gone.
+    ///
+    /// # Errors
+    ///
+    /// The database does not take the SELECT, or did not answer.
+    pub(in crate::store) async fn readable_text(
+        &self,
+        connection: &mut Connection,
+        relation: Relation,
+        id: &str,
+    ) -> Result<Option<Result<String, String>>, StoreError> {
+        // What fails inside a transaction of Postgres ends it: the tables of the documents are looked for first.
+        if let (Source::Documents(documented), Connection::Postgres(_)) =
+            (self.relations.source(relation), &mut *connection)
+        {
+            let there = Statement::of("SELECT to_regclass($1) IS NOT NULL", "SELECT $1 IS NOT NULL");
+            let (is_there,): (bool,) = connection.one(there.bind(documented.table)).await?;
+            if !is_there {
+                return Ok(Some(Err(format!("there is no table `{}`", documented.table))));
+            }
+        }
+        match self.columns(connection, relation).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(_)) => {}
+            Err(Unreadable::Gone(told)) if self.dialect == Dialect::Sqlite => return Ok(Some(Err(told))),
+            Err(unreadable) => return Err(unreadable.of(relation)),
+        }
+        let text = self.text_of(connection, relation, id).await?;
+        Ok(text.map(Ok))
+    }
+
+    /// Whether a change of a session's row can be told by the key: the key must be what the SELECT calls `id`. Otherwise the
+    /// sessions that are named as changed would be other ones.
+    pub(in crate::store) async fn lists_sessions(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<bool, StoreError> {
+        let Some(key) = &self.relations.sessions_key else { return Ok(false) };
+        if self.relations.is_documented(Relation::Sessions) {
+            return Ok(key.table.name == "admin_sessions" && key.column == "id");
+        }
+        let columns = match self.columns(connection, Relation::Sessions).await {
+            Ok(Some(columns)) => columns,
+            Ok(None) => return Ok(false),
+            Err(unreadable) => return Err(unreadable.of(Relation::Sessions)),
+        };
+        match columns.origin("id") {
+            None => Ok(false),
+            Some(Origin::Sqlite(table, column)) => {
+                Ok(table.eq_ignore_ascii_case(&key.table.name) && column.eq_ignore_ascii_case(&key.column))
+            }
+            Some(Origin::Postgres(table, number)) => {
+                const IS_KEY: &str = "
+                    SELECT EXISTS (SELECT 1 FROM pg_attribute a
+                                    WHERE a.attrelid = to_regclass($1) AND a.attname = $2
+                                      AND a.attrelid::bigint = $3 AND a.attnum = $4)";
+                let look = Statement::of(IS_KEY, "SELECT FALSE");
+                let look =
+                    look.bind(key.table.to_string()).bind(key.column.clone()).bind(*table).bind(*number);
+                let (is_key,): (bool,) = connection.one(look).await?;
+                Ok(is_key)
+            }
+        }
     }
 }
 

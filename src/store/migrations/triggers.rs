@@ -77,61 +77,6 @@ const SHARED: [Watch; 14] = [
     },
 ];
 
-/// On the documents' tables, which are written for reasons of Console's own too: only a change of what the gate reads
-/// raises the epoch, and one of a session's row concerns that session alone.
-const DOCUMENTS: [Watch; 8] = [
-    any_write("admin_roles"),
-    Watch {
-        table: "admins",
-        name: "gate_epoch_on_write",
-        events: "AFTER INSERT OR DELETE OR TRUNCATE",
-        scope: STATEMENT,
-        function: "gate_epoch_on_write",
-    },
-    Watch {
-        table: "admins",
-        name: "gate_epoch_on_update",
-        events: "AFTER UPDATE",
-        scope: "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT",
-        function: "gate_epoch_on_admin_update",
-    },
-    Watch {
-        table: "admins",
-        name: "gate_ask_for_erasure",
-        events: "AFTER DELETE",
-        scope: "FOR EACH ROW WHEN (OLD.id IS NOT NULL)",
-        function: "gate_ask_for_erasure",
-    },
-    Watch {
-        table: "admin_sessions",
-        name: "gate_epoch_on_write",
-        events: "AFTER TRUNCATE",
-        scope: STATEMENT,
-        function: "gate_epoch_on_write",
-    },
-    Watch {
-        table: "admin_sessions",
-        name: "gate_epoch_on_insert",
-        events: "AFTER INSERT",
-        scope: "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
-        function: "gate_epoch_on_session_insert",
-    },
-    Watch {
-        table: "admin_sessions",
-        name: "gate_epoch_on_update",
-        events: "AFTER UPDATE",
-        scope: "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT",
-        function: "gate_epoch_on_session_update",
-    },
-    Watch {
-        table: "admin_sessions",
-        name: "gate_epoch_on_delete",
-        events: "AFTER DELETE",
-        scope: "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
-        function: "gate_epoch_on_session_delete",
-    },
-];
-
 /// What earlier releases put on `admins` and `gate_ask_for_erasure` does now.
 const OBSOLETE: [&str; 2] = ["gate_forget_decisions", "gate_forget_signoffs"];
 
@@ -159,7 +104,7 @@ pub(super) async fn missing(
     let present: Vec<(String, String, String, String)> =
         sqlx::query_as(PRESENT).bind(&survey.own).fetch_all(&mut *connection).await?;
     let mut statements = Vec::new();
-    for watch in SHARED.iter().chain(&DOCUMENTS) {
+    for watch in &SHARED {
         let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
         let is_there = present.iter().any(|(on, to, name, function)| {
             *on == schema && *to == table && name == watch.name && function == watch.function
@@ -221,8 +166,8 @@ pub(super) fn of_sqlite(tables: &BTreeSet<String>) -> BTreeMap<String, String> {
     let has = |table: &str| tables.contains(table);
     let raise = "BEGIN UPDATE gate_epoch SET epoch = epoch + 1; END";
     let unwatched = ["rbac_grants_audit", "customer_audit_events"];
-    for table in SHARED_TABLES.iter().chain(&["admin_roles"]) {
-        if unwatched.contains(table) || !has(table) {
+    for table in SHARED_TABLES {
+        if unwatched.contains(&table) || !has(table) {
             continue;
         }
         for verb in ["INSERT", "UPDATE", "DELETE"] {
@@ -256,26 +201,6 @@ BEGIN DELETE FROM gate_machine_token_groups WHERE group_id = CAST(OLD.id AS TEXT
         );
         add("rbac_grants_audit_refuse_update", GRANTS_UPDATE);
         add("rbac_grants_audit_refuse_replace", GRANTS_REPLACE);
-    }
-    if has("admins") {
-        add("gate_epoch_admins_insert", &format!("AFTER INSERT ON admins\n{raise}"));
-        add(
-            "gate_epoch_admins_update",
-            &format!(
-                "AFTER UPDATE ON admins
-WHEN OLD.id IS NOT NEW.id
-    OR OLD.email IS NOT NEW.email
-    OR OLD.disabled_at_utc IS NOT NEW.disabled_at_utc
-{raise}"
-            ),
-        );
-        add("gate_epoch_admins_delete", &format!("AFTER DELETE ON admins\n{raise}"));
-        add("gate_ask_for_erasure", FORGET_ADMIN);
-    }
-    if has("admin_sessions") {
-        add("gate_epoch_admin_sessions_insert", SESSION_INSERT);
-        add("gate_epoch_admin_sessions_update", SESSION_UPDATE);
-        add("gate_epoch_admin_sessions_delete", SESSION_DELETE);
     }
     triggers
 }
@@ -333,56 +258,6 @@ const GRANTS_REPLACE: &str = "BEFORE INSERT ON rbac_grants_audit
 WHEN EXISTS (SELECT 1 FROM rbac_grants_audit WHERE id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `replace` is refused');
-END";
-
-/// Evidence goes at once, and memberships and grants with it; the audit has to be erased under a key, so that is asked
-/// for. A row without an id is nobody whom the audit could name.
-const FORGET_ADMIN: &str = "AFTER DELETE ON admins WHEN OLD.id IS NOT NULL
-BEGIN
-    INSERT INTO gate_pending_erasures (actor_id) VALUES (CAST(OLD.id AS TEXT)) ON CONFLICT (actor_id) DO NOTHING;
-    DELETE FROM gate_drift_events WHERE actor_kind = 'admin' AND actor_id = CAST(OLD.id AS TEXT);
-    DELETE FROM gate_decisions WHERE actor_kind = 'admin' AND actor_id = CAST(OLD.id AS TEXT);
-    DELETE FROM gate_drift_signoffs WHERE actor_kind = 'admin' AND actor_id = CAST(OLD.id AS TEXT);
-    DELETE FROM rbac_ticket_grants_archive WHERE user_id = CAST(OLD.id AS TEXT);
-    DELETE FROM rbac_user_groups WHERE user_id = OLD.id;
-    DELETE FROM rbac_ticket_grants WHERE user_id = OLD.id;
-    DELETE FROM rbac_break_glass_sessions WHERE user_id = OLD.id;
-    DELETE FROM rbac_grants_audit WHERE target_user_id = OLD.id;
-END";
-
-/// The numbers that are 1,024 behind are not kept. A row without an id is nobody's session, but may have replaced one: it
-/// is not listed.
-const SESSION_INSERT: &str = "AFTER INSERT ON admin_sessions
-BEGIN
-    UPDATE gate_epoch SET epoch = epoch + 1;
-    INSERT OR IGNORE INTO gate_session_changes (epoch, session_id)
-    SELECT epoch, NEW.id FROM gate_epoch, gate_session_rows_are_apart WHERE typeof(NEW.id) = 'text';
-    DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);
-END";
-
-/// Only where a column that the gate reads has changed. Whose row it was and whose it is now: both.
-const SESSION_UPDATE: &str = "AFTER UPDATE ON admin_sessions
-WHEN OLD.id IS NOT NEW.id
-    OR OLD.admin_id IS NOT NEW.admin_id
-    OR OLD.expires_at_utc IS NOT NEW.expires_at_utc
-    OR OLD.revoked_at_utc IS NOT NEW.revoked_at_utc
-BEGIN
-    UPDATE gate_epoch SET epoch = epoch + 1;
-    INSERT OR IGNORE INTO gate_session_changes (epoch, session_id)
-    SELECT epoch, OLD.id FROM gate_epoch, gate_session_rows_are_apart
-     WHERE typeof(OLD.id) = 'text' AND typeof(NEW.id) = 'text'
-    UNION
-    SELECT epoch, NEW.id FROM gate_epoch, gate_session_rows_are_apart
-     WHERE typeof(OLD.id) = 'text' AND typeof(NEW.id) = 'text';
-    DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);
-END";
-
-const SESSION_DELETE: &str = "AFTER DELETE ON admin_sessions
-BEGIN
-    UPDATE gate_epoch SET epoch = epoch + 1;
-    INSERT OR IGNORE INTO gate_session_changes (epoch, session_id)
-    SELECT epoch, OLD.id FROM gate_epoch, gate_session_rows_are_apart WHERE typeof(OLD.id) = 'text';
-    DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);
 END";
 
 /// What is to be dropped and made anew in a SQLite file: name for people, statements.

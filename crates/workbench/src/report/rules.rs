@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 5] = [&CHECK, &ROWS, &DIFF, &LINT, &COVERAGE];
+const ALL: [&[Rule]; 6] = [&CHECK, &ROWS, &SETTINGS, &DIFF, &LINT, &COVERAGE];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -299,6 +299,13 @@ pub const ROWS: [Rule; 5] = [
         "remove the row, or correct the id: case and spaces matter",
     ),
 ];
+
+/// What `console-gate check` finds in the settings.
+pub const SETTINGS: [Rule; 1] = [warning(
+    "revoked-sessions-pass",
+    "a session that Console ends before its time keeps passing",
+    "let the gate see Console's sessions: `session_id_key` or another `kind` in [session]; see docs/sessions.md",
+)];
 
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [

@@ -1,0 +1,705 @@
+//! Consoles with tables of their own: what is read of them, how a change of them is heard, and what goes wrong.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use console_gate::settings::Settings;
+use console_gate::store::StoreError;
+use console_gate::store::console::Relations;
+use policy::identity::Subject;
+use policy::ids::{AdminId, Epoch, SessionId};
+use policy::rbac::flaw::FlawKind;
+use policy::rbac::{Access, LegacyRole, Standing};
+
+use crate::database::{Database, literal, noon};
+
+const ANNA: &str = "7d1c0001-0000-4000-8000-000000000001";
+const BEN: &str = "7d1c0001-0000-4000-8000-000000000002";
+const CARL: &str = "7d1c0001-0000-4000-8000-000000000003";
+const DORA: &str = "7d1c0001-0000-4000-8000-000000000004";
+
+/// A shop as a team would write it that never heard of the gate: UUIDs, `is_active`, a table of roles, sessions.
+const SHOP: &str = "
+    CREATE SCHEMA shop;
+    CREATE TABLE shop.users (
+        id UUID PRIMARY KEY, email VARCHAR(254) NOT NULL, is_active BOOLEAN, last_seen TIMESTAMPTZ);
+    CREATE TABLE shop.roles (id SERIAL PRIMARY KEY, name VARCHAR(40) NOT NULL);
+    CREATE TABLE shop.user_roles (user_id UUID NOT NULL, role_id INTEGER NOT NULL, until TIMESTAMP);
+    CREATE INDEX ON shop.user_roles (user_id);
+    CREATE TABLE shop.sessions (
+        id TEXT PRIMARY KEY, user_id UUID NOT NULL, expires_at TIMESTAMPTZ, last_seen TIMESTAMPTZ);
+    CREATE TABLE rbac_user_groups (
+        user_id UUID, group_id TEXT, granted_by TEXT, granted_at_utc TIMESTAMPTZ, PRIMARY KEY (user_id, group_id));
+    INSERT INTO shop.users (id, email, is_active) VALUES
+        ('7d1c0001-0000-4000-8000-000000000001', 'anna@example.org', TRUE),
+        ('7d1c0001-0000-4000-8000-000000000002', 'ben@example.org', FALSE),
+        ('7d1c0001-0000-4000-8000-000000000003', 'carl@example.org', NULL),
+        ('7d1c0001-0000-4000-8000-000000000004', 'dora@example.org', TRUE);
+    INSERT INTO shop.roles (name) VALUES ('ops'), ('support');
+    INSERT INTO shop.user_roles (user_id, role_id) VALUES
+        ('7d1c0001-0000-4000-8000-000000000001', 1), ('7d1c0001-0000-4000-8000-000000000002', 1),
+        ('7d1c0001-0000-4000-8000-000000000003', 1);
+    INSERT INTO shop.sessions (id, user_id) VALUES
+        ('anna-1', '7d1c0001-0000-4000-8000-000000000001'), ('anna-2', '7d1c0001-0000-4000-8000-000000000001')";
+
+const SHOP_SETTINGS: &str = r#"
+admins = "SELECT u.id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u WHERE u.id = $1::uuid"
+all_admins = "SELECT u.id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u"
+legacy_roles = """
+    SELECT r.name AS role, ur.until -- $1 is in a comment here
+      FROM shop.user_roles ur JOIN shop.roles r ON r.id = ur.role_id WHERE ur.user_id = $1::uuid"""
+all_legacy_roles = """
+    SELECT ur.user_id AS admin_id, r.name AS role, ur.until
+      FROM shop.user_roles ur JOIN shop.roles r ON r.id = ur.role_id"""
+sessions = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends FROM shop.sessions s WHERE s.id = $1"
+admins_key = "shop.users.id"
+sessions_key = "shop.sessions.id"
+"#;
+
+/// The same of a smaller one on SQLite: numbers for ids, and a column for the role.
+const KIOSK: &str = "
+    CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, role TEXT, deleted_at TEXT, last_seen TEXT);
+    CREATE TABLE logins (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users(id), ends TEXT, seen TEXT);
+    CREATE TABLE rbac_user_groups (user_id TEXT, group_id TEXT, granted_by TEXT, granted_at_utc TEXT);
+    INSERT INTO users (id, name, role, deleted_at) VALUES
+        (1, 'Anna', 'ops', NULL), (2, 'Ben', 'ops', '2026-01-01'), (10, 'Dora', 'support', NULL);
+    INSERT INTO logins (id, user_id) VALUES (1, 1), (2, 10)";
+
+const KIOSK_SETTINGS: &str = r#"
+admins = "SELECT id, deleted_at IS NOT NULL AS disabled, name AS label FROM users WHERE id = $1"
+all_admins = "SELECT id, deleted_at IS NOT NULL AS disabled, name AS label FROM users"
+legacy_roles = "SELECT role FROM users WHERE id = $1"
+all_legacy_roles = "SELECT id AS admin_id, role FROM users"
+sessions = "SELECT id, user_id AS admin_id, ends FROM logins WHERE id = $1"
+admins_key = "users.id"
+sessions_key = "logins.id"
+"#;
+
+fn relations(section: &str) -> Relations {
+    let settings = Settings::parse("gate.toml", &format!("[console]\n{section}"));
+    settings.unwrap_or_else(|mistakes| panic!("{mistakes}")).console.0
+}
+
+async fn shop_with(settings: &str) -> Database {
+    let database = Database::empty_postgres().await.reading(relations(settings)).await;
+    database.execute(SHOP).await;
+    database.store.migrate().await.unwrap();
+    database
+}
+
+async fn shop() -> Database {
+    shop_with(SHOP_SETTINGS).await
+}
+
+async fn kiosk() -> Database {
+    let database = Database::empty_sqlite().await.reading(relations(KIOSK_SETTINGS)).await;
+    database.execute(KIOSK).await;
+    database.store.migrate().await.unwrap();
+    database
+}
+
+async fn attempt(database: &Database, id: &str, session: Option<&str>) -> Result<Access, StoreError> {
+    let subject = Subject::Admin { id: AdminId::new(id), session: session.map(SessionId::new) };
+    database.store.access(&subject, noon()).await
+}
+
+async fn holds(database: &Database, id: &str, session: Option<&str>) -> Access {
+    attempt(database, id, session).await.unwrap_or_else(|error| panic!("{id}: {error}"))
+}
+
+async fn standing(database: &Database, id: &str, session: Option<&str>) -> Standing {
+    holds(database, id, session).await.standing
+}
+
+#[tokio::test]
+async fn a_shop_with_uuids_is_read_as_it_is_on_postgres() {
+    let database = shop().await;
+    assert_eq!(database.store.console_mismatches().await.unwrap(), []);
+    let anna = holds(&database, ANNA, None).await;
+    assert_eq!((anna.standing, anna.legacy), (Standing::Active, [LegacyRole::Ops].into()));
+    for (id, expected) in [
+        (BEN, Standing::Disabled),
+        // NULL says nothing, so it denies.
+        (CARL, Standing::Disabled),
+        ("7d1c0001-0000-4000-8000-00000000000f", Standing::Unknown),
+        ("anna", Standing::Unknown),
+        ("", Standing::Unknown),
+        ("7D1C0001-0000-4000-8000-000000000001", Standing::Unknown),
+        ("{7d1c0001-0000-4000-8000-000000000001}", Standing::Unknown),
+    ] {
+        let access = holds(&database, id, None).await;
+        assert_eq!((access.standing, access.legacy.len()), (expected, 0), "{id:?}");
+        assert_eq!(access.epoch, Epoch(database.epoch().await), "{id:?}");
+    }
+    // A membership, by the id as it is written there.
+    database.store.join_group(&AdminId::new(ANNA), "raxx-devops-team", "test").await.unwrap();
+    let anna = holds(&database, ANNA, None).await;
+    assert!(anna.roles.contains("console-flag-admin"), "{anna:?}");
+    let people = database.store.census(noon()).await.unwrap();
+    let ids: Vec<&str> = people.iter().map(|person| &*person.id).collect();
+    assert_eq!(ids, [ANNA, DORA]);
+    assert_eq!((people[0].legacy.len(), people[0].groups.len()), (1, 1));
+    assert_eq!(database.store.admins().await.unwrap()[0].email, "anna@example.org");
+    database.store.leave_group(&AdminId::new(ANNA), "raxx-devops-team").await.unwrap();
+    assert!(holds(&database, ANNA, None).await.roles.is_empty());
+    let flaws = database.store.flaws().await.unwrap();
+    assert_eq!(
+        flaws.iter().map(|flaw| (&*flaw.table, &*flaw.column)).collect::<Vec<_>>(),
+        [("[console] all_admins", "disabled")]
+    );
+}
+
+#[tokio::test]
+async fn a_kiosk_with_numbers_is_read_as_it_is_on_sqlite() {
+    let database = kiosk().await;
+    assert_eq!(database.store.console_mismatches().await.unwrap(), []);
+    for (id, expected) in [
+        ("1", Standing::Active),
+        ("2", Standing::Disabled),
+        ("10", Standing::Active),
+        ("01", Standing::Unknown),
+        ("1.0", Standing::Unknown),
+        (" 1", Standing::Unknown),
+        ("1e1", Standing::Unknown),
+        ("anna", Standing::Unknown),
+    ] {
+        assert_eq!(standing(&database, id, None).await, expected, "{id:?}");
+    }
+    assert_eq!(holds(&database, "1", None).await.legacy, [LegacyRole::Ops].into());
+    for (session, expected) in [
+        ("1", Standing::Active),
+        ("2", Standing::SessionEnded),
+        ("01", Standing::SessionEnded),
+        ("x", Standing::SessionEnded),
+    ] {
+        assert_eq!(standing(&database, "1", Some(session)).await, expected, "{session:?}");
+    }
+    database.store.join_group(&AdminId::new("10"), "raxx-devops-team", "test").await.unwrap();
+    assert!(holds(&database, "10", None).await.roles.contains("console-flag-admin"));
+    let people = database.store.census(noon()).await.unwrap();
+    assert_eq!(people.iter().map(|person| &*person.id).collect::<Vec<_>>(), ["1", "10"]);
+    assert_eq!(database.store.flaws().await.unwrap(), []);
+}
+
+/// What ends by a time ends without a write, and is known to.
+#[tokio::test]
+async fn roles_and_sessions_end_by_themselves_on_postgres() {
+    let database = shop().await;
+    let (before, after) = (noon() - TimeDelta::seconds(1), noon() + TimeDelta::seconds(1));
+    let naive = |time: DateTime<Utc>| format!("'{}'", time.format("%Y-%m-%d %H:%M:%S%.6f"));
+    let table = [
+        (naive(before), false),
+        (naive(after), true),
+        ("'infinity'".to_owned(), false),
+        ("NULL".into(), true),
+    ];
+    for (until, lives) in table {
+        database
+            .execute(&format!(
+                "UPDATE shop.user_roles SET until = {until}; UPDATE shop.sessions SET expires_at = {until}"
+            ))
+            .await;
+        let anna = holds(&database, ANNA, Some("anna-1")).await;
+        assert_eq!(anna.standing == Standing::Active, lives, "{until}");
+        let anna = holds(&database, ANNA, None).await;
+        assert_eq!(!anna.legacy.is_empty(), lives, "{until}");
+        let is_limited = lives && until != "NULL";
+        assert_eq!(anna.valid_until, is_limited.then_some(after), "{until}");
+    }
+}
+
+/// Of two rows of one id the one that takes away counts; a session is its admin's alone.
+#[tokio::test]
+async fn of_two_rows_the_stricter_counts_on_postgres() {
+    let database = shop().await;
+    for (id, session, expected) in [
+        (ANNA, "anna-1", Standing::Active),
+        (DORA, "anna-1", Standing::SessionEnded),
+        (ANNA, "anna-3", Standing::SessionEnded),
+    ] {
+        assert_eq!(standing(&database, id, Some(session)).await, expected, "{id} {session}");
+    }
+    let twice = format!(
+        "ALTER TABLE shop.users DROP CONSTRAINT users_pkey; ALTER TABLE shop.sessions DROP CONSTRAINT sessions_pkey;
+         INSERT INTO shop.users (id, email, is_active) VALUES ('{ANNA}', 'again@example.org', FALSE);
+         INSERT INTO shop.sessions (id, user_id, expires_at) VALUES ('dora', '{DORA}', NULL), ('dora', '{DORA}', {})",
+        literal(noon())
+    );
+    database.execute(&twice).await;
+    assert_eq!(standing(&database, ANNA, None).await, Standing::Disabled);
+    assert_eq!(standing(&database, DORA, Some("dora")).await, Standing::SessionEnded);
+    assert_eq!(standing(&database, DORA, None).await, Standing::Active);
+}
+
+#[tokio::test]
+async fn an_index_serves_each_principal_on_postgres() {
+    let database = shop().await;
+    database
+        .execute(
+            "INSERT INTO shop.users (id, email, is_active) SELECT gen_random_uuid(), 'x', TRUE FROM generate_series(1, 100000);
+             INSERT INTO shop.user_roles (user_id, role_id) SELECT id, 1 FROM shop.users;
+             INSERT INTO shop.sessions (id, user_id) SELECT id::text, id FROM shop.users;
+             INSERT INTO rbac_user_groups (user_id, group_id) SELECT id, 'raxx-devops-team' FROM shop.users;
+             ANALYZE",
+        )
+        .await;
+    let plan =
+        database.store.access_plan(&AdminId::new(ANNA), Some(&SessionId::new("anna-1"))).await.unwrap();
+    let plan = plan.join("\n");
+    for table in ["users", "user_roles", "sessions", "rbac_user_groups"] {
+        assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
+        assert!(plan.contains(&format!(" on {table}")), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_serves_each_principal_on_sqlite() {
+    let database = kiosk().await;
+    let plan = database.store.access_plan(&AdminId::new("1"), Some(&SessionId::new("1"))).await.unwrap();
+    let searches =
+        plan.iter().filter(|line| line.contains("SEARCH users") || line.contains("SEARCH logins")).count();
+    assert_eq!(searches, 3, "{plan:#?}");
+    assert!(
+        !plan.iter().any(|line| line.contains("SCAN users") || line.contains("SCAN logins")),
+        "{plan:#?}"
+    );
+}
+
+/// Fails unless the access of everybody is refused with an error that says all of `told`.
+async fn is_refused(database: &Database, id: &str, told: &[&str]) {
+    let error = attempt(database, id, None).await.unwrap_err();
+    assert_eq!(error.kind(), "schema", "{error}");
+    for part in told {
+        assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_that_was_renamed_is_an_error_and_never_nobody_on_postgres() {
+    let database = shop().await;
+    holds(&database, ANNA, None).await;
+    database.execute("ALTER TABLE shop.users RENAME is_active TO enabled").await;
+    is_refused(&database, ANNA, &["[console] admins", "u.is_active"]).await;
+    is_refused(&database, BEN, &["[console] admins"]).await;
+    let found = database.store.console_mismatches().await.unwrap();
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(
+        told.len() == 2 && told.iter().all(|told| told.contains("is_active") && told.contains("renamed")),
+        "{told:?}"
+    );
+    assert!(database.store.census(noon()).await.is_err());
+    database.execute("ALTER TABLE shop.users RENAME enabled TO is_active").await;
+    assert_eq!(standing(&database, ANNA, None).await, Standing::Active);
+    // Another type, under the plan that is prepared already.
+    database.execute("ALTER TABLE shop.users ALTER is_active TYPE INTEGER USING is_active::int").await;
+    is_refused(&database, ANNA, &["[console] admins"]).await;
+    database.execute("DROP TABLE shop.users").await;
+    is_refused(&database, ANNA, &["[console] admins", "shop.users"]).await;
+}
+
+#[tokio::test]
+async fn a_column_that_was_renamed_is_an_error_and_never_nobody_on_sqlite() {
+    let database = kiosk().await;
+    holds(&database, "1", None).await;
+    database.execute("ALTER TABLE users RENAME deleted_at TO gone_at").await;
+    is_refused(&database, "1", &["[console] admins", "deleted_at"]).await;
+    database.execute("ALTER TABLE users RENAME gone_at TO deleted_at").await;
+    assert_eq!(standing(&database, "1", None).await, Standing::Active);
+}
+
+/// RBAC V2 rows go on, and legacy rows have their reason.
+#[tokio::test]
+async fn legacy_roles_may_go_on_postgres() {
+    let database = shop().await;
+    database.store.join_group(&AdminId::new(ANNA), "raxx-devops-team", "test").await.unwrap();
+    holds(&database, ANNA, None).await;
+    database.execute("DROP TABLE shop.user_roles").await;
+    let anna = holds(&database, ANNA, None).await;
+    assert!(
+        anna.standing == Standing::Active
+            && anna.legacy.is_empty()
+            && anna.roles.contains("console-flag-admin")
+    );
+    let [flaw] = anna.flaws.as_slice() else { panic!("{:?}", anna.flaws) };
+    assert_eq!(flaw.kind, FlawKind::NoLegacyRoles);
+    assert!(anna.valid_until.is_some(), "it may come back without a write");
+    let found = database.store.console_mismatches().await.unwrap();
+    assert!(found.len() == 2 && found.iter().all(|found| found.is_warning), "{found:?}");
+    assert_eq!(database.store.census(noon()).await.unwrap().len(), 2);
+    let none = Database::open_with(
+        &database.url,
+        relations(
+            &SHOP_SETTINGS
+                .split_inclusive('\n')
+                .filter(|line| !line.contains("sessions"))
+                .collect::<String>()
+                .replace("legacy_roles = \"\"\"", "legacy_roles = 'none' #")
+                .replace("all_legacy_roles = 'none' #", "#")
+                .lines()
+                .filter(|line| !line.starts_with("   "))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        ),
+    )
+    .await;
+    let anna = holds(&none, ANNA, None).await;
+    assert_eq!(anna.flaws.len(), 1, "{anna:?}");
+    assert_eq!(none.store.console_mismatches().await.unwrap(), []);
+}
+
+/// All that does not fit is said at once, with how to mend it.
+#[tokio::test]
+async fn what_does_not_fit_is_told_at_once_on_postgres() {
+    let settings = r#"
+admins = "SELECT u.id, u.email AS disabled, u.last_seen FROM shop.users u WHERE u.id = $1"
+all_admins = "SELECT u.last_seen AS id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u"
+legacy_roles = "SELECT ARRAY['x'] AS role, 1 AS until FROM shop.roles WHERE $1 <> ''"
+all_legacy_roles = "SELECT user_id, role FROM shop.users_roles"
+sessions = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends, s.nonsense FROM shop.sessions s WHERE s.id = $1"
+"#;
+    let database = Database::empty_postgres().await.reading(relations(settings)).await;
+    database.execute(SHOP).await;
+    let told: Vec<String> =
+        database.store.console_mismatches().await.unwrap().iter().map(ToString::to_string).collect();
+    let told = told.join("\n");
+    for expected in [
+        "[console] admins: operator does not exist: uuid = text. `$1` is a text: cast it",
+        "[console] legacy_roles, column `role`: its type is text[]; it must be one text a row",
+        "[console] legacy_roles, column `until`: its type is int4; it must be a time",
+        "[console] sessions: column s.nonsense does not exist",
+        "[console] all_admins, column `id`: its type is timestamptz; it must be an id",
+        "[console] all_legacy_roles: relation \"shop.users_roles\" does not exist",
+    ] {
+        assert!(told.contains(expected), "{expected}\nis not in\n{told}");
+    }
+}
+
+async fn raises(database: &Database, statement: &str) -> bool {
+    let before = database.epoch().await;
+    database.execute(statement).await;
+    database.epoch().await > before
+}
+
+/// The sessions that a statement lists as changed; `None` where it concerns everybody.
+async fn listed(database: &Database, statement: &str) -> Option<Vec<String>> {
+    let before = Epoch(database.epoch().await);
+    database.execute(statement).await;
+    let reading = database.store.control_since(Some(before)).await.unwrap();
+    let mut sessions: Vec<String> = reading.changes.iter().map(|change| change.session.to_string()).collect();
+    sessions.sort();
+    reading.only_sessions_changed_since(before).then_some(sessions)
+}
+
+#[tokio::test]
+async fn what_is_read_is_watched_and_nothing_else_on_postgres() {
+    let database = shop().await;
+    assert!(database.store.control().await.unwrap().console_watched);
+    let watch = database.store.install_triggers().await.unwrap();
+    assert!(!watch.is_new && watch.gaps.is_empty(), "{watch:?}");
+    let told: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "shop.roles for legacy_roles, all_legacy_roles: rows, and changes of id, name",
+            "shop.sessions for sessions: rows, and changes of expires_at, id, user_id",
+            "shop.user_roles for legacy_roles, all_legacy_roles: rows, and changes of role_id, until, user_id",
+            "shop.users for admins, all_admins: rows, and changes of email, id, is_active",
+        ]
+    );
+    for statement in [
+        "UPDATE shop.users SET is_active = FALSE",
+        "UPDATE shop.users SET is_active = NULL WHERE email = 'dora@example.org'",
+        "INSERT INTO shop.user_roles VALUES ('7d1c0001-0000-4000-8000-000000000004', 2)",
+        "UPDATE shop.user_roles SET role_id = 3 - role_id",
+        "DELETE FROM shop.user_roles",
+        "UPDATE shop.roles SET name = 'x' WHERE id = 1",
+        "TRUNCATE shop.user_roles",
+        "TRUNCATE shop.sessions",
+    ] {
+        assert!(raises(&database, statement).await, "{statement}");
+    }
+    for statement in ["UPDATE shop.users SET last_seen = now()", "UPDATE shop.sessions SET last_seen = now()"]
+    {
+        assert!(!raises(&database, statement).await, "{statement}");
+    }
+    // Two rows that change places: each has changed.
+    database.execute("INSERT INTO shop.user_roles VALUES ('7d1c0001-0000-4000-8000-000000000001', 1), ('7d1c0001-0000-4000-8000-000000000004', 2)").await;
+    assert!(raises(&database, "UPDATE shop.user_roles SET role_id = 3 - role_id").await);
+}
+
+#[tokio::test]
+async fn a_sessions_change_concerns_that_session_on_postgres() {
+    let database = shop().await;
+    let table = [
+        (format!("INSERT INTO shop.sessions (id, user_id) VALUES ('new', '{DORA}')"), Some(vec!["new"])),
+        (
+            format!("UPDATE shop.sessions SET expires_at = {} WHERE id = 'anna-1'", literal(noon())),
+            Some(vec!["anna-1"]),
+        ),
+        ("UPDATE shop.sessions SET id = 'newer' WHERE id = 'new'".into(), Some(vec!["new", "newer"])),
+        ("DELETE FROM shop.sessions WHERE id = 'newer'".into(), Some(vec!["newer"])),
+        ("TRUNCATE shop.sessions".into(), None),
+        ("UPDATE shop.users SET email = 'x'".into(), None),
+    ];
+    for (statement, expected) in table {
+        let expected = expected.map(|ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect());
+        assert_eq!(listed(&database, &statement).await, expected, "{statement}");
+    }
+    // A key that is not the `id` that is asked for would name other sessions: then it concerns everybody.
+    let other = SHOP_SETTINGS
+        .replace("sessions_key = \"shop.sessions.id\"", "sessions_key = \"shop.sessions.user_id\"");
+    let database = shop_with(&other).await;
+    let insert = format!("INSERT INTO shop.sessions (id, user_id) VALUES ('new', '{DORA}')");
+    assert_eq!(listed(&database, &insert).await, None);
+}
+
+#[tokio::test]
+async fn what_is_read_is_watched_and_nothing_else_on_sqlite() {
+    let database = kiosk().await;
+    assert!(database.store.control().await.unwrap().console_watched);
+    let watch = database.store.install_triggers().await.unwrap();
+    let told: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "logins for sessions: rows, and changes of ends, id, user_id",
+            "users for admins, legacy_roles, all_admins, all_legacy_roles: rows, and changes of deleted_at, id, name, role",
+        ]
+    );
+    assert!(!watch.is_new);
+    for (statement, expected) in [
+        ("UPDATE users SET role = 'support' WHERE id = 1", true),
+        ("UPDATE users SET deleted_at = '2026-02-02' WHERE id = 10", true),
+        ("UPDATE users SET last_seen = 'now' WHERE id = 1", false),
+        ("UPDATE logins SET seen = 'now'", false),
+        ("INSERT INTO users (id, name) VALUES (20, 'Eve')", true),
+        ("REPLACE INTO users (id, name) VALUES (20, 'Eve')", true),
+        ("DELETE FROM users WHERE id = 20", true),
+    ] {
+        assert_eq!(raises(&database, statement).await, expected, "{statement}");
+    }
+    assert_eq!(listed(&database, "DELETE FROM logins WHERE id = 2").await, Some(vec!["2".into()]));
+    assert_eq!(
+        listed(&database, "UPDATE logins SET ends = '2026-01-01' WHERE id = 1").await,
+        Some(vec!["1".into()])
+    );
+}
+
+/// Views of views, partitions that are written to directly, and a table that inherits.
+#[tokio::test]
+async fn the_tables_behind_views_and_their_parts_are_watched_on_postgres() {
+    let settings = r#"
+admins = "SELECT id, disabled, label FROM shop.people WHERE id = $1::uuid"
+all_admins = "SELECT id, disabled, label FROM shop.people"
+legacy_roles = "SELECT role FROM shop.grants WHERE user_id = $1::uuid"
+all_legacy_roles = "SELECT user_id AS admin_id, role FROM shop.grants"
+"#;
+    let database = Database::empty_postgres().await.reading(relations(settings)).await;
+    database.execute(SHOP).await;
+    database
+        .execute(
+            "CREATE TABLE shop.grants (user_id UUID, role TEXT, note TEXT) PARTITION BY LIST (role);
+             CREATE TABLE shop.grants_ops PARTITION OF shop.grants FOR VALUES IN ('ops');
+             CREATE TABLE shop.grants_rest PARTITION OF shop.grants DEFAULT;
+             CREATE VIEW shop.active AS SELECT * FROM shop.users WHERE email <> '';
+             CREATE VIEW shop.people AS SELECT id, NOT is_active AS disabled, email AS label FROM shop.active",
+        )
+        .await;
+    database.store.migrate().await.unwrap();
+    let watch = database.store.install_triggers().await.unwrap();
+    let names: Vec<&str> = watch.tables.iter().map(|table| table.name.as_str()).collect();
+    assert_eq!(names, ["shop.grants", "shop.grants_ops", "shop.grants_rest", "shop.users"], "{watch:?}");
+    for (statement, expected) in [
+        (format!("INSERT INTO shop.grants VALUES ('{ANNA}', 'ops')"), true),
+        (format!("INSERT INTO shop.grants_ops VALUES ('{DORA}', 'ops')"), true),
+        ("UPDATE shop.grants_ops SET note = 'x'".into(), false),
+        ("UPDATE shop.grants SET role = 'support'".into(), true),
+        ("DELETE FROM shop.grants_rest".into(), true),
+        ("TRUNCATE shop.grants_ops".into(), true),
+        ("UPDATE shop.users SET is_active = FALSE".into(), true),
+    ] {
+        assert_eq!(raises(&database, &statement).await, expected, "{statement}");
+    }
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    assert!(watched().await);
+    // A part that comes later, and a view that is another one, are found out at once.
+    database.execute("CREATE TABLE shop.grants_more PARTITION OF shop.grants FOR VALUES IN ('more')").await;
+    assert!(!watched().await);
+    assert!(database.store.install_triggers().await.unwrap().is_new && watched().await);
+    database
+        .execute("CREATE OR REPLACE VIEW shop.active AS SELECT * FROM shop.users WHERE email <> 'x'")
+        .await;
+    assert!(!watched().await);
+    assert!(database.store.install_triggers().await.unwrap().is_new && watched().await);
+    assert_eq!(database.store.console_mismatches().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
+    let database = shop().await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    for harm in [
+        "ALTER TABLE shop.user_roles DISABLE TRIGGER console_gate_on_write",
+        "ALTER TABLE shop.user_roles DISABLE TRIGGER ALL",
+        "DROP TRIGGER console_gate_on_update ON shop.users",
+        "ALTER TABLE shop.users ENABLE REPLICA TRIGGER console_gate_on_write",
+        "CREATE TABLE shop.roles2 AS SELECT * FROM shop.roles; DROP TABLE shop.roles; ALTER TABLE shop.roles2 RENAME TO roles",
+    ] {
+        assert!(watched().await, "before {harm}");
+        database.execute(harm).await;
+        assert!(!watched().await, "{harm}");
+        let watch = database.store.install_triggers().await.unwrap();
+        assert!(watch.is_new && watch.gaps.is_empty(), "{harm}: {watch:?}");
+    }
+    assert!(watched().await);
+    // Other SELECTs than the triggers were made for.
+    let other =
+        Database::open_with(&database.url, relations(&SHOP_SETTINGS.replace("u.email AS", "u.id::text AS")))
+            .await;
+    assert!(!other.store.control().await.unwrap().console_watched);
+    assert!(other.store.install_triggers().await.unwrap().is_new);
+    assert!(other.store.control().await.unwrap().console_watched && !watched().await);
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
+    let database = kiosk().await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    for harm in [
+        "DROP TRIGGER console_gate_users_update",
+        // As Alembic does it: the triggers go with the old table.
+        "PRAGMA foreign_keys = OFF; CREATE TABLE users2 AS SELECT * FROM users; DROP TABLE users;
+         ALTER TABLE users2 RENAME TO users; PRAGMA foreign_keys = ON",
+        "CREATE UNIQUE INDEX one_login ON logins (user_id)",
+    ] {
+        assert!(watched().await, "before {harm}");
+        database.execute(harm).await;
+        assert!(!watched().await, "{harm}");
+        assert!(database.store.install_triggers().await.unwrap().is_new, "{harm}");
+    }
+    assert!(watched().await);
+}
+
+/// Who may not put triggers on a table is told which, and nothing is put anywhere.
+#[tokio::test]
+async fn a_table_that_refuses_is_named_on_postgres() {
+    let database = shop().await;
+    database.store.remove_triggers().await.unwrap();
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_watcher LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             GRANT USAGE ON SCHEMA shop TO gate_watcher; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO gate_watcher;
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO gate_watcher; GRANT ALL ON SCHEMA public TO gate_watcher;
+             GRANT TRIGGER ON shop.users TO gate_watcher; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO gate_watcher",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_watcher@");
+    let guest = Database::open_with(&url, relations(SHOP_SETTINGS)).await;
+    let watch = guest.store.install_triggers().await.unwrap();
+    assert!(watch.tables.is_empty() && watch.gaps.len() == 3, "{watch:?}");
+    for table in ["shop.roles", "shop.sessions", "shop.user_roles"] {
+        assert!(
+            watch.gaps.iter().any(|gap| gap.contains(table) && gap.contains("GRANT TRIGGER")),
+            "{watch:?}"
+        );
+    }
+    assert!(!guest.store.control().await.unwrap().console_watched);
+    assert!(!raises(&database, "UPDATE shop.users SET is_active = FALSE").await);
+}
+
+/// What cannot be watched is read for each request, and said.
+#[tokio::test]
+async fn what_changes_without_a_write_is_not_trusted_on_postgres() {
+    for (from, to, told) in [
+        ("NOT u.is_active AS", "(NOT u.is_active OR u.last_seen < now()) AS", "`now` changes its result"),
+        ("shop.users u", "shop.mirror u", "materialized view"),
+        ("NOT u.is_active AS", "shop.is_off(u.id) AS", "is_off(uuid)"),
+        ("shop.users u", "shop.timed u", "`now` in the view"),
+        ("admins_key = ", "watch = [\"shop.nothing\"]\nadmins_key = ", "shop.nothing"),
+        ("sessions_key = ", "triggers = false\nsessions_key = ", "`[console] triggers` is false"),
+        ("shop.users.id", "shop.users.uuid", "no column"),
+    ] {
+        let database =
+            Database::empty_postgres().await.reading(relations(&SHOP_SETTINGS.replace(from, to))).await;
+        database.execute(SHOP).await;
+        database
+            .execute(
+                "CREATE MATERIALIZED VIEW shop.mirror AS SELECT * FROM shop.users;
+                 CREATE VIEW shop.timed AS SELECT id, email, is_active AND last_seen > now() AS is_active, last_seen FROM shop.users;
+                 CREATE FUNCTION shop.is_off(of UUID) RETURNS BOOLEAN LANGUAGE sql STABLE AS
+                     'SELECT NOT is_active FROM shop.users WHERE id = of'",
+            )
+            .await;
+        database.store.migrate().await.unwrap();
+        let watch = database.store.install_triggers().await.unwrap();
+        assert!(watch.gaps.iter().any(|gap| gap.contains(told)), "{told}: {watch:?}");
+        assert!(!database.store.control().await.unwrap().console_watched, "{told}");
+        assert_eq!(standing(&database, BEN, None).await, Standing::Disabled, "{told}");
+    }
+}
+
+/// Ids that are numbers are given away again: who has the number next must hold nothing of it.
+async fn an_admin_who_is_deleted_leaves_nothing(database: &Database, users: &str, id: &str, again: &str) {
+    database.store.join_group(&AdminId::new(id), "raxx-devops-team", "test").await.unwrap();
+    database.execute(&format!("DELETE FROM {users} WHERE id = '{id}'")).await;
+    assert_eq!(database.store.pending_erasures().await.unwrap(), [id]);
+    assert_eq!(database.number("SELECT count(*) FROM rbac_user_groups").await, 0);
+    database.execute(again).await;
+    let other = holds(database, id, None).await;
+    assert_eq!((other.standing, other.roles.len(), other.groups.len()), (Standing::Active, 0, 0));
+}
+
+#[tokio::test]
+async fn an_admin_who_is_deleted_leaves_nothing_on_postgres() {
+    let database = shop().await;
+    let again = format!("INSERT INTO shop.users (id, email, is_active) VALUES ('{DORA}', 'new', TRUE)");
+    an_admin_who_is_deleted_leaves_nothing(&database, "shop.users", DORA, &again).await;
+}
+
+#[tokio::test]
+async fn an_admin_who_is_deleted_leaves_nothing_on_sqlite() {
+    let database = kiosk().await;
+    database.execute("DELETE FROM logins").await;
+    an_admin_who_is_deleted_leaves_nothing(
+        &database,
+        "users",
+        "10",
+        "INSERT INTO users (id, name) VALUES (10, 'New')",
+    )
+    .await;
+}
+
+/// All of it goes, and what is left of Console's is what it was.
+#[tokio::test]
+async fn the_triggers_can_be_taken_off_again_on_postgres() {
+    let database = shop().await;
+    let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'console\\_gate\\_%'";
+    let functions = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'console\\_gate\\_%'";
+    assert!(database.number(left).await > 8 && database.number(functions).await > 4);
+    let removed = database.store.remove_triggers().await.unwrap();
+    assert!(removed > 8);
+    assert_eq!((database.number(left).await, database.number(functions).await), (0, 0));
+    assert!(!raises(&database, "UPDATE shop.users SET is_active = FALSE").await);
+    assert!(!database.store.control().await.unwrap().console_watched);
+    let database = kiosk().await;
+    assert_eq!(database.store.remove_triggers().await.unwrap(), 6);
+    assert!(!raises(&database, "UPDATE users SET role = 'x'").await);
+}
+
+/// Nobody of Console's waits for long: a writer that holds a table is let by, and the triggers come after it.
+#[tokio::test]
+async fn a_writer_of_consoles_is_not_held_up_on_postgres() {
+    use console_gate::store::migrations::MigrationTerms;
+    use std::time::Duration;
+
+    let database = shop().await;
+    database.store.remove_triggers().await.unwrap();
+    let crate::database::Raw::Postgres(pool) = &database.raw else { panic!("Postgres") };
+    let mut writer = pool.begin().await.unwrap();
+    sqlx::query("UPDATE shop.user_roles SET role_id = 2").execute(&mut *writer).await.unwrap();
+    let terms = MigrationTerms { patience: Duration::from_secs(1), ..MigrationTerms::default() };
+    let error = database.store.install_triggers_within(terms).await.unwrap_err();
+    assert_eq!(error.kind(), "busy", "{error}");
+    let there = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'console\\_gate\\_%'";
+    assert_eq!(database.number(there).await, 0);
+    writer.commit().await.unwrap();
+    assert!(database.store.install_triggers().await.unwrap().is_new);
+}
