@@ -1,5 +1,6 @@
 //! `console-gate check [FILE]`
 
+mod console;
 mod fix;
 mod rows;
 mod table;
@@ -79,12 +80,19 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
 struct Registered {
     catalog: Catalog,
     flaws: Vec<Flaw>,
+    /// Of what is read of Console.
+    console: Vec<Finding>,
 }
 
 impl Registered {
     fn read(settings: &Settings) -> anyhow::Result<Registered> {
         with_store(settings, async |store| {
-            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await? })
+            let catalog = store.catalog().await?;
+            let console = console::findings(&store).await?;
+            // Where Console cannot be read, no more can be said of its rows.
+            let is_readable = console.iter().all(|finding| finding.level != Level::Error);
+            let flaws = if is_readable { store.flaws().await? } else { Vec::new() };
+            Ok(Registered { catalog, flaws, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
     }
@@ -99,7 +107,7 @@ struct Checked {
     roles_checked: bool,
     /// In the file; the worst first.
     found: Vec<Diagnostic>,
-    /// In the access tables; the worst first.
+    /// In what is read of Console, and in the access tables; the worst first.
     rows: Vec<Finding>,
 }
 
@@ -146,9 +154,13 @@ impl Checked {
             }
         };
         found.sort_by_key(|finding| (rules::level_of(finding.code), finding.span.start));
-        let rows =
-            registered.as_ref().map(|registered| rows::findings(&registered.flaws)).unwrap_or_default();
-        Ok(Checked { name, source, mapping, roles_checked: registered.is_some(), found, rows })
+        let roles_checked = registered.is_some();
+        let rows = registered.map(|registered| {
+            let mut findings = registered.console;
+            findings.extend(rows::findings(&registered.flaws));
+            findings
+        });
+        Ok(Checked { name, source, mapping, roles_checked, found, rows: rows.unwrap_or_default() })
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -224,8 +236,8 @@ impl Checked {
         Summary {
             file: &self.name,
             sha256: sha256_of(&self.source).to_string(),
-            // No row of the access tables keeps a file from being activated: they are warnings at most.
-            sound: count(Level::Error) == 0,
+            // Nothing in the database keeps a file from being activated.
+            sound: self.found.iter().all(|found| rules::level_of(found.code) != Level::Error),
             roles_checked: self.roles_checked,
             rows: rows.len(),
             undecided: rows.iter().filter(|row| undecided(&row.kind)).count(),
@@ -249,7 +261,8 @@ fn listing() -> String {
             1,
         )
     };
-    let lines: Vec<String> = rules::CHECK.iter().chain(&rules::ROWS).map(line).collect();
+    let lines: Vec<String> =
+        rules::CHECK.iter().chain(&rules::CONSOLE).chain(&rules::ROWS).map(line).collect();
     lines.join("\n") + "\n"
 }
 

@@ -6,7 +6,10 @@ use std::fmt;
 use metrics::counter;
 use sqlx::postgres::{PgColumn, PgDatabaseError};
 use sqlx::sqlite::SqliteColumn;
-use sqlx::{AssertSqlSafe, Column as _, Connection as _, Executor as _, SqlSafeStr as _, Statement as _, TypeInfo as _};
+use sqlx::{
+    AssertSqlSafe, Column as _, Connection as _, Executor as _, SqlSafeStr as _, Statement as _,
+    TypeInfo as _,
+};
 
 use super::select::{Dialect, Select};
 use super::{Console, Documented, Relation, Source, quoted};
@@ -215,6 +218,8 @@ async fn describe(connection: &mut Connection, text: String) -> Result<Columns, 
         }
         Connection::Sqlite(to) => {
             to.clear_cached_statements().await?;
+            // To prepare is to go by the schema that the connection knows; to run anything brings the one that is there.
+            to.execute("SELECT 1 FROM sqlite_schema LIMIT 1").await?;
             let prepared = (&mut **to).prepare(text).await?;
             let column = |column: &SqliteColumn| {
                 let origin = column.origin();
