@@ -3,6 +3,7 @@
 //! Exit codes: 0 clean, 1 findings, 2 usage or failure.
 
 mod admin;
+mod adopt;
 mod audit;
 mod backfill;
 mod check;
@@ -89,6 +90,7 @@ struct Common {
 enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
+    Adopt(adopt::Adopt),
     Check(check::Check),
     Diff(diff::Diff),
     Coverage(coverage::Coverage),
@@ -118,7 +120,8 @@ impl Command {
     /// Whether it reads and prints, and changes nothing that a closed pipe could leave half done.
     fn only_tells(&self) -> bool {
         match self {
-            Command::Check(_)
+            Command::Adopt(_)
+            | Command::Check(_)
             | Command::Diff(_)
             | Command::Coverage(_)
             | Command::Lint(_)
@@ -172,6 +175,7 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Command::Serve(command) => serve::run(command, &arguments.common),
         Command::Migrate(command) => migrate::run(command, &arguments.common),
+        Command::Adopt(command) => adopt::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Coverage(command) => coverage::run(command, &arguments.common),

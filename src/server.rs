@@ -221,6 +221,7 @@ async fn prepare(
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
     ready_schema(&store, settings).await?;
+    ready_console(&store, settings).await?;
     let instance = instance_name();
     let push =
         PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
@@ -360,6 +361,30 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
         "the database lacks {} migration(s), the first is {first}: run `console-gate migrate`",
         schema.pending.len(),
     )
+}
+
+/// What is read of Console can be read, or the gate says all that is in the way and does not start. A SQLite file gets its
+/// triggers here, as it gets its migrations.
+async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
+    let (warnings, mistakes): (Vec<_>, Vec<_>) = store
+        .console_mismatches()
+        .await
+        .context("reading Console's tables")?
+        .into_iter()
+        .partition(|found| found.is_warning);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if !mistakes.is_empty() {
+        let told: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+        anyhow::bail!("what the gate reads of Console does not fit its tables:{}", told.concat());
+    }
+    if matches!(settings.database.url.0, DatabaseUrl::Sqlite(_)) && !store.control().await?.console_watched {
+        for gap in store.install_triggers().await.context("the triggers on Console's tables")?.gaps {
+            tracing::warn!("a change of Console's tables may go unheard: {gap}");
+        }
+    }
+    Ok(())
 }
 
 /// What verifies session cookies.

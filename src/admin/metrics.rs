@@ -87,6 +87,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_audit_mirror_refused",
         "rows that Console's own audit table refused because of their content"
     );
+    describe_gauge!(
+        "gate_console_untriggered",
+        "1 while a change of Console's tables may go unheard, so that they are read for each request"
+    );
+    describe_counter!(
+        "gate_console_unreadable_total",
+        "reads of Console that its tables did not allow, by relation of [console]"
+    );
     describe_counter!("gate_erasures_total", "admins erased from the audit after their row was deleted");
     describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by outcome");
     describe_gauge!("gate_audit_spool_bytes", "bytes in the spool that are not in the database yet");

@@ -1,5 +1,6 @@
 //! `console-gate check [FILE]`
 
+mod console;
 mod fix;
 mod rows;
 mod sessions;
@@ -95,16 +96,25 @@ struct Registered {
     held: BTreeSet<LegacyRole>,
     /// The clusters that the mapping would flip before their time.
     untimely: Vec<Untimely>,
+    /// Of what is read of Console.
+    console: Vec<Finding>,
 }
 
 impl Registered {
     fn read(settings: &Settings, mapping: &Mapping) -> anyhow::Result<Registered> {
         with_store(settings, async |store| {
             let now = chrono::Utc::now();
+            let catalog = store.catalog().await?;
+            let console = console::findings(&store).await?;
             let untimely = untimely(&store, mapping, None, now).await?;
-            let people = store.census(now).await?;
+            // Where Console cannot be read, no more can be said of its rows.
+            let is_readable = console.iter().all(|finding| finding.level != Level::Error);
+            let (flaws, people) = match is_readable {
+                true => (store.flaws().await?, store.census(now).await?),
+                false => Default::default(),
+            };
             let held = people.into_iter().flat_map(|person| person.legacy).collect();
-            Ok(Registered { catalog: store.catalog().await?, flaws: store.flaws().await?, held, untimely })
+            Ok(Registered { catalog, flaws, held, untimely, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
     }
@@ -119,7 +129,7 @@ struct Checked {
     roles_checked: bool,
     /// In the file; the worst first.
     found: Vec<Diagnostic>,
-    /// In the access tables; the worst first.
+    /// In what is read of Console, and in the access tables; the worst first.
     rows: Vec<Finding>,
     /// In the settings file, if there is one.
     settings: Vec<Finding>,
@@ -172,9 +182,13 @@ impl Checked {
             }
         };
         found.sort_by_key(|finding| (rules::level_of(finding.code), finding.span.start));
-        let rows =
-            registered.as_ref().map(|registered| rows::findings(&registered.flaws)).unwrap_or_default();
         let roles_checked = registered.is_some();
+        let rows = registered.map(|registered| {
+            let mut findings = registered.console;
+            findings.extend(rows::findings(&registered.flaws));
+            findings
+        });
+        let rows = rows.unwrap_or_default();
         Ok(Checked { name, source, mapping, roles_checked, found, rows, settings: Vec::new() })
     }
 
@@ -251,8 +265,8 @@ impl Checked {
         Summary {
             file: &self.name,
             sha256: sha256_of(&self.source).to_string(),
-            // No row of the access tables keeps a file from being activated: they are warnings at most.
-            sound: count(Level::Error) == 0,
+            // Nothing in the database keeps a file from being activated.
+            sound: self.found.iter().all(|found| rules::level_of(found.code) != Level::Error),
             roles_checked: self.roles_checked,
             rows: rows.len(),
             undecided: rows.iter().filter(|row| undecided(&row.kind)).count(),
@@ -276,8 +290,13 @@ fn listing() -> String {
             1,
         )
     };
-    let lines: Vec<String> =
-        rules::CHECK.iter().chain(&rules::ROWS).chain(&rules::SETTINGS).map(line).collect();
+    let lines: Vec<String> = rules::CHECK
+        .iter()
+        .chain(&rules::CONSOLE)
+        .chain(&rules::ROWS)
+        .chain(&rules::SETTINGS)
+        .map(line)
+        .collect();
     lines.join("\n") + "\n"
 }
 

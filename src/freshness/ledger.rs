@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use metrics::counter;
+use metrics::{counter, gauge};
 use policy::identity::Subject;
 use policy::ids::{Epoch, SessionId};
 use policy::rbac::{Access, RowDigest};
@@ -39,6 +39,8 @@ struct State {
     /// Rises with each read that finds that changes of Console's tables go unheard: what was read of Console before it may be
     /// old, whatever the epoch says.
     unheard: u64,
+    /// Whether the last read found that.
+    is_unheard: bool,
     /// Up to here every change is accounted for; `None` before the first read.
     known: Option<Epoch>,
     /// The last change that concerns everybody.
@@ -116,9 +118,9 @@ impl Ledger {
                 );
                 counter!("gate_epoch_went_back_total").increment(1);
                 let generation = state.generation + 1;
-                let unheard = state.unheard;
-                *state =
-                    State { generation, unheard, known: Some(read), everybody: read, ..State::default() };
+                let (unheard, is_unheard) = (state.unheard, state.is_unheard);
+                let fresh = State { generation, known: Some(read), everybody: read, ..State::default() };
+                *state = State { unheard, is_unheard, ..fresh };
             }
             // Nothing was listed.
             (None, known) if known.is_none_or(|known| read > known) => {
@@ -181,6 +183,18 @@ impl State {
     /// Takes note of whether a change of Console's tables would have been heard. Where not, an answer counts for those alone
     /// who asked before the read began, and those all wait for it: each later request brings a later read.
     fn hear(&mut self, is_watched: bool) {
+        gauge!("gate_console_untriggered").set(if is_watched { 0.0 } else { 1.0 });
+        if self.is_unheard == is_watched {
+            self.is_unheard = !is_watched;
+            if is_watched {
+                tracing::info!("changes of Console's tables are heard again");
+            } else {
+                tracing::error!(
+                    "a change of Console's tables may go unheard: what is read of them is read for each request; \
+                     `console-gate check` says why, and `console-gate migrate` puts the triggers back"
+                );
+            }
+        }
         if !is_watched {
             self.unheard += 1;
         }

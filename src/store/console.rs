@@ -6,6 +6,7 @@
 //! something has changed. Ids are opaque texts.
 
 mod compose;
+mod inspect;
 pub mod select;
 mod shape;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub(super) use compose::SessionRead;
 pub(super) use compose::{GONE_FOR, Places, ReadPlan, is_false, read_end};
+pub use inspect::{Proposal, Shown, Table, propose};
 use select::Dialect;
 pub use select::Select;
 pub use shape::Mismatch;
@@ -349,6 +351,22 @@ impl Store {
     /// The relations that the store reads of Console.
     pub fn relations(&self) -> &Relations {
         &self.console.relations
+    }
+
+    /// The tables that SELECTs of the settings name without a schema, where there are schemas.
+    pub fn unqualified_tables(&self) -> Vec<(Relation, String)> {
+        let console = &self.console;
+        if console.dialect == Dialect::Sqlite {
+            return Vec::new();
+        }
+        let mut tables = Vec::new();
+        for relation in Relation::ALL {
+            if let Source::Written(select) = console.relations.source(relation) {
+                let unqualified = select.unqualified(console.dialect).unwrap_or_default();
+                tables.extend(unqualified.into_iter().map(|table| (relation, table)));
+            }
+        }
+        tables
     }
 
     /// The expression by which a writer gives an id, argument number `argument`, to a column: `rbac_*` tables of

@@ -279,6 +279,18 @@ async fn a_column_that_was_renamed_is_an_error_and_never_nobody_on_postgres() {
     database.execute("ALTER TABLE shop.users RENAME is_active TO enabled").await;
     is_refused(&database, ANNA, &["[console] admins", "u.is_active"]).await;
     is_refused(&database, BEN, &["[console] admins"]).await;
+    // Console's own writes go on, and count as changes: who knows what they change.
+    assert!(raises(&database, "UPDATE shop.users SET enabled = NOT enabled").await);
+    assert!(raises(&database, "UPDATE shop.users SET enabled = NOT enabled").await);
+    database
+        .execute("ALTER TABLE shop.users RENAME id TO uuid; ALTER TABLE shop.sessions RENAME id TO sid")
+        .await;
+    assert!(raises(&database, "DELETE FROM shop.users WHERE email = 'ben@example.org'").await);
+    assert!(raises(&database, "UPDATE shop.sessions SET expires_at = now() WHERE sid = 'anna-2'").await);
+    assert!(raises(&database, "DELETE FROM shop.sessions WHERE sid = 'anna-2'").await);
+    database
+        .execute("ALTER TABLE shop.users RENAME uuid TO id; ALTER TABLE shop.sessions RENAME sid TO id")
+        .await;
     let found = database.store.console_mismatches().await.unwrap();
     let told: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(
@@ -301,7 +313,9 @@ async fn a_column_that_was_renamed_is_an_error_and_never_nobody_on_sqlite() {
     holds(&database, "1", None).await;
     database.execute("ALTER TABLE users RENAME deleted_at TO gone_at").await;
     is_refused(&database, "1", &["[console] admins", "deleted_at"]).await;
-    database.execute("ALTER TABLE users RENAME gone_at TO deleted_at").await;
+    // The connection may know the table as it was.
+    database.execute("SELECT 1 FROM sqlite_schema").await;
+    database.execute("SELECT 1 FROM sqlite_schema; ALTER TABLE users RENAME gone_at TO deleted_at").await;
     assert_eq!(standing(&database, "1", None).await, Standing::Active);
 }
 
@@ -703,3 +717,130 @@ async fn a_writer_of_consoles_is_not_held_up_on_postgres() {
     writer.commit().await.unwrap();
     assert!(database.store.install_triggers().await.unwrap().is_new);
 }
+
+/// Requests go on while a trigger is dropped and roles change: the next request sees each change, whatever is cached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_is_missed_when_a_trigger_is_dropped_under_load_on_postgres() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use console_gate::clock::SystemClock;
+    use console_gate::freshness::{AccessResolver, Posture};
+    use policy::mapping::Freshness;
+
+    let database = shop().await;
+    let posture = Posture { flag_at_start: None, production: false };
+    let resolver =
+        Arc::new(AccessResolver::start(database.store.clone(), Arc::new(SystemClock), posture, 100));
+    let ask = async |resolver: &AccessResolver| {
+        let subject = Subject::Admin { id: AdminId::new(ANNA), session: None };
+        let control = resolver.observe(Freshness::Strict).await.unwrap();
+        resolver.resolve(&subject, control.epoch).await.unwrap().legacy.contains(&LegacyRole::Ops)
+    };
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let (resolver, is_over) = (resolver.clone(), is_over.clone());
+            tokio::spawn(async move {
+                let subject = Subject::Admin { id: AdminId::new(ANNA), session: None };
+                let mut asked = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let control = resolver.observe(Freshness::Strict).await.unwrap();
+                    resolver.resolve(&subject, control.epoch).await.unwrap();
+                    asked += 1;
+                }
+                asked
+            })
+        })
+        .collect();
+    assert!(ask(&resolver).await);
+    database
+        .execute("DROP TRIGGER console_gate_on_write ON shop.user_roles; DROP TRIGGER console_gate_on_update ON shop.user_roles")
+        .await;
+    for _ in 0..20 {
+        assert!(!raises(&database, "DELETE FROM shop.user_roles").await, "no trigger is there to raise it");
+        assert!(!ask(&resolver).await);
+        database
+            .execute(&format!("INSERT INTO shop.user_roles (user_id, role_id) VALUES ('{ANNA}', 1)"))
+            .await;
+        assert!(ask(&resolver).await);
+    }
+    assert!(database.store.install_triggers().await.unwrap().is_new);
+    assert!(raises(&database, "DELETE FROM shop.user_roles").await);
+    assert!(!ask(&resolver).await);
+    is_over.store(true, Ordering::Relaxed);
+    for task in load {
+        assert!(task.await.unwrap() > 20);
+    }
+}
+
+/// What is proposed, as the tests below compare it: the section, and each of the people as a line.
+async fn proposed(database: &Database) -> (String, Vec<String>) {
+    let tables = database.store.console_tables().await.unwrap();
+    let proposal =
+        console_gate::store::console::propose(&tables, database.is_postgres(), &Default::default());
+    let section = proposal.section.replacen("[console]\n", "", 1);
+    let reader = Database::open_with(&database.url, relations(&section)).await;
+    assert_eq!(reader.store.console_mismatches().await.unwrap(), [], "{section}");
+    let people = reader.store.console_people(10).await.unwrap().into_iter();
+    let told = people.map(|person| {
+        let disabled = if person.is_disabled { " disabled" } else { "" };
+        format!("{}{disabled}: {}", person.label, person.roles.join(" "))
+    });
+    (section, told.collect())
+}
+
+#[tokio::test]
+async fn a_shop_is_proposed_as_it_is_on_postgres() {
+    let database = Database::empty_postgres().await;
+    database.execute(SHOP).await;
+    let (section, people) = proposed(&database).await;
+    assert_eq!(
+        section,
+        r#"admins           = "SELECT u.id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u WHERE u.id = $1::uuid"
+all_admins       = "SELECT u.id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u"
+legacy_roles     = "SELECT r.name AS role, ur.until AS until FROM shop.user_roles ur JOIN shop.roles r ON r.id = ur.role_id WHERE ur.user_id = $1::uuid"
+all_legacy_roles = "SELECT ur.user_id AS admin_id, r.name AS role, ur.until AS until FROM shop.user_roles ur JOIN shop.roles r ON r.id = ur.role_id"
+sessions         = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends FROM shop.sessions s WHERE s.id = $1"
+sessions_key     = "shop.sessions.id"
+admins_key       = "shop.users.id"
+"#
+    );
+    assert_eq!(
+        people,
+        [
+            "anna@example.org: ops",
+            "ben@example.org disabled: ops",
+            "carl@example.org disabled: ops",
+            "dora@example.org: "
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_kiosk_is_proposed_as_it_is_on_sqlite() {
+    let database = Database::empty_sqlite().await;
+    database.execute(KIOSK).await;
+    let (section, people) = proposed(&database).await;
+    assert!(
+        section
+            .contains("u.deleted_at IS NOT NULL AS disabled, u.name AS label FROM users u WHERE u.id = $1"),
+        "{section}"
+    );
+    assert!(section.contains("SELECT u.role AS role FROM users u WHERE u.id = $1"), "{section}");
+    assert!(section.contains("FROM logins s WHERE s.id = $1"), "{section}");
+    assert_eq!(people, ["Anna: ops", "Dora: support", "Ben disabled: ops"]);
+}
+
+async fn the_documents_tables_need_no_section(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO admins (id, email) VALUES ('anna', 'anna@example.org');
+             INSERT INTO admin_roles (admin_id, role) VALUES ('anna', 'ops'), ('anna', 'support')",
+        )
+        .await;
+    let (section, people) = proposed(database).await;
+    assert_eq!((section.as_str(), people), ("", vec!["anna@example.org: ops support".to_owned()]));
+}
+
+on_both!(the_documents_tables_need_no_section);

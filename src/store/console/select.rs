@@ -140,6 +140,52 @@ impl Select {
         }
     }
 
+    /// The tables that are named without a schema.
+    pub(super) fn unqualified(&self, dialect: Dialect) -> Result<BTreeSet<String>, String> {
+        let tokens = tokens(&self.text, dialect)?;
+        let told: Vec<(Kind, &str)> = tokens
+            .iter()
+            .filter(|token| token.kind != Kind::Blank)
+            .map(|token| (token.kind, &self.text[token.at.clone()]))
+            .collect();
+        let is =
+            |at: usize, word: &str| told.get(at).is_some_and(|(_, told)| told.eq_ignore_ascii_case(word));
+        // `name AS (`, and what has other columns: `name (a, b) AS (`.
+        let own: BTreeSet<&str> = (0..told.len())
+            .filter(|at| {
+                is(at + 1, "as") && (is(at + 2, "(") || is(at + 2, "materialized")) || is(at + 1, "(")
+            })
+            .map(|at| told[at].1)
+            .collect();
+        let is_name = |at: usize| {
+            told.get(at).is_some_and(|(kind, told)| {
+                matches!(kind, Kind::Word | Kind::Quoted)
+                    && !["select", "lateral", "only", "unnest"].contains(&told.to_lowercase().as_str())
+            })
+        };
+        // `extract(x FROM y)` and its like, and `IS DISTINCT FROM`.
+        let mut calls = Vec::new();
+        let mut is_in_call = vec![false; told.len()];
+        for (at, (_, word)) in told.iter().enumerate() {
+            match *word {
+                "(" => {
+                    let before = at.checked_sub(1).map(|before| told[before].1.to_lowercase());
+                    let like = ["extract", "substring", "trim", "overlay"];
+                    calls.push(before.is_some_and(|name| like.contains(&name.as_str())));
+                }
+                ")" => drop(calls.pop()),
+                _ => is_in_call[at] = calls.last().copied().unwrap_or(false),
+            }
+        }
+        let tables = (0..told.len()).filter(|at| {
+            let is_clause = !is_in_call[*at] && !(*at > 0 && is(*at - 1, "distinct"));
+            let after = is_clause && (is(*at, "from") || is(*at, "join") || is(*at, "only"));
+            after && is_name(at + 1) && !is(at + 2, ".") && !is(at + 2, "(")
+        });
+        let names = tables.map(|at| told[at + 1].1);
+        Ok(names.filter(|name| !own.contains(name)).map(str::to_owned).collect())
+    }
+
     /// The text with each `$1` replaced, as a part of another statement: a comment at its end ends with its line.
     ///
     /// # Errors
@@ -395,6 +441,21 @@ mod tests {
         for text in ["SELECT ?", "SELECT ?1", "SELECT :id", "SELECT @id", "SELECT $id"] {
             let error = Select::known(text).words(Dialect::Sqlite).map(drop).unwrap_err();
             assert!(error.contains("is a parameter"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_table_without_a_schema_is_found() {
+        let table: [(&str, &[&str]); 5] = [
+            ("SELECT id FROM users u JOIN public.roles r ON true", &["users"]),
+            ("SELECT id FROM public.users JOIN \"Roles\" ON true", &["\"Roles\""]),
+            ("WITH x AS (SELECT 1 FROM a.b) SELECT * FROM x", &[]),
+            ("SELECT extract(epoch FROM b) FROM a.c WHERE d IS DISTINCT FROM e", &[]),
+            ("SELECT 1 FROM (SELECT 2 FROM generate_series(1, 2)) x", &[]),
+        ];
+        for (text, expected) in table {
+            let found = Select::known(text).unqualified(Dialect::Postgres).unwrap();
+            assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{text}");
         }
     }
 

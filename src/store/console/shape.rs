@@ -235,6 +235,8 @@ async fn describe(connection: &mut Connection, text: String) -> Result<Columns, 
         }
         Connection::Sqlite(to) => {
             to.clear_cached_statements().await?;
+            // To prepare is to go by the schema that the connection knows; to run anything brings the one that is there.
+            to.execute("SELECT 1 FROM sqlite_schema LIMIT 1").await?;
             let prepared = (&mut **to).prepare(text).await?;
             let column = |column: &SqliteColumn| {
                 let origin = column.origin();

@@ -57,6 +57,9 @@ async fn apply(
     report.applied = files.iter().map(|file| label(file.version, &file.description)).collect();
     if !files.is_empty() {
         watcher(Progress::Applying(report.applied.join(", ")));
+        // They name the gate's tables, and SQLite changes no table under a trigger that names it. Until they are put back,
+        // what is read of Console is read for each request.
+        drop_triggers(connection).await?;
         send(connection, "the ledger of migrations", LEDGER_TABLE.to_owned(), &mut sent).await?;
     }
     for file in files {
@@ -118,6 +121,18 @@ async fn tables(connection: &mut SqliteConnection) -> Result<BTreeSet<String>, S
         .fetch_all(connection)
         .await?;
     Ok(names.into_iter().filter(|name| is_ours(name)).collect())
+}
+
+async fn drop_triggers(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    const TRIGGERS: &str = "
+        SELECT 'DROP TRIGGER \"' || replace(name, '\"', '\"\"') || '\"' FROM sqlite_master
+         WHERE type = 'trigger' AND substr(name, 1, 13) = 'console_gate_'";
+    let drops: Vec<String> = sqlx::query_scalar(TRIGGERS).fetch_all(&mut *connection).await?;
+    for drop in drops {
+        // A name of the catalog, in quotes.
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn read_ledger(

@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 6] = [&CHECK, &ROWS, &SETTINGS, &DIFF, &LINT, &COVERAGE];
+const ALL: [&[Rule]; 7] = [&CHECK, &CONSOLE, &ROWS, &SETTINGS, &DIFF, &LINT, &COVERAGE];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -272,7 +272,7 @@ pub const CHECK: [Rule; 50] = [
 
 /// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
 /// nothing, and that may be what is wrong with it.
-pub const ROWS: [Rule; 5] = [
+pub const ROWS: [Rule; 4] = [
     warning(
         "malformed-role-word",
         "the legacy role of an admin or token is empty or no single word",
@@ -289,14 +289,38 @@ pub const ROWS: [Rule; 5] = [
         "write exactly `FLAG_RBAC_V2` and `production`, or remove the row",
     ),
     note(
-        "no-legacy-roles",
-        "Console's legacy roles are gone, so rows on their legacy gate are refused",
-        "set `legacy_roles = \"none\"` in [console] if that is meant, or the SELECT that reads them",
-    ),
-    note(
         "dangling-grant",
         "a grant names something that does not exist",
         "remove the row, or correct the id: case and spaces matter",
+    ),
+];
+
+/// What `console-gate check` finds in what is read of Console. None of it is about the mapping.
+pub const CONSOLE: [Rule; 5] = [
+    error(
+        "console-select",
+        "a SELECT of [console] does not fit Console's tables: no gate starts with it",
+        "correct the SELECT; `console-gate adopt --inspect` proposes one",
+    ),
+    warning(
+        "console-relation",
+        "something of Console is not read as it could be",
+        "do as the message says, or leave it if that is meant",
+    ),
+    warning(
+        "console-unqualified",
+        "a table in a SELECT of [console] is named without its schema",
+        "write the schema, so that no other table of that name is read",
+    ),
+    warning(
+        "console-unheard",
+        "changes of Console's tables are not heard: they are read for each request",
+        "run `console-gate migrate`, which says which table refuses",
+    ),
+    note(
+        "no-legacy-roles",
+        "Console's legacy roles are gone, so rows on their legacy gate are refused",
+        "set `legacy_roles = \"none\"` in [console] if that is meant, or the SELECT that reads them",
     ),
 ];
 

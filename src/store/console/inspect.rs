@@ -1,0 +1,535 @@
+//! A proposal for `[console]`, from the tables that are there: for a person to read, correct and confirm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::select::Dialect;
+use super::{Relation, composed, is_false, quoted};
+use crate::store::connection::Connection;
+use crate::store::lenient::Lenient;
+use crate::store::sql::Statement;
+use crate::store::{Store, StoreError};
+
+/// A table of Console's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Empty where there are no schemas.
+    pub schema: String,
+    pub name: String,
+    /// Each with its type, as the database calls it.
+    pub columns: Vec<(String, String)>,
+    pub key: Vec<String>,
+    /// Column, other table, its column.
+    pub refers: Vec<(String, String, String)>,
+}
+
+/// Somebody as the SELECTs show them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub id: String,
+    pub label: String,
+    pub is_disabled: bool,
+    pub roles: Vec<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ColumnRow {
+    schema_name: String,
+    table_name: String,
+    column_name: String,
+    kind: String,
+    is_key: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct ReferenceRow {
+    schema_name: String,
+    table_name: String,
+    column_name: String,
+    other_table: String,
+    other_column: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct PersonRow {
+    #[sqlx(try_from = "Lenient<String>")]
+    id: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
+    label: Option<String>,
+    is_active: Option<bool>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RoleRow {
+    #[sqlx(try_from = "Lenient<String>")]
+    id: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
+    role: Option<String>,
+}
+
+const POSTGRES_COLUMNS: &str = "
+    SELECT n.nspname::text AS schema_name, c.relname::text AS table_name, a.attname::text AS column_name,
+           format_type(a.atttypid, NULL) AS kind,
+           EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)) AS is_key
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+       AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'console_gate') AND n.nspname NOT LIKE 'pg\\_%'
+     ORDER BY 1, 2, a.attnum";
+
+const POSTGRES_REFERENCES: &str = "
+    SELECT n.nspname::text AS schema_name, c.relname::text AS table_name, a.attname::text AS column_name,
+           o.relname::text AS other_table, b.attname::text AS other_column
+      FROM pg_constraint k
+      JOIN pg_class c ON c.oid = k.conrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_class o ON o.oid = k.confrelid
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[1]
+      JOIN pg_attribute b ON b.attrelid = o.oid AND b.attnum = k.confkey[1]
+     WHERE k.contype = 'f' AND cardinality(k.conkey) = 1
+     ORDER BY 1, 2, 3";
+
+const SQLITE_COLUMNS: &str = "
+    SELECT '' AS schema_name, t.name AS table_name, c.name AS column_name, lower(c.type) AS kind, c.pk > 0 AS is_key
+      FROM sqlite_schema t JOIN pragma_table_xinfo(t.name) c
+     WHERE t.type IN ('table', 'view') AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+     ORDER BY t.name, c.cid";
+
+const SQLITE_REFERENCES: &str = "
+    SELECT '' AS schema_name, t.name AS table_name, r.\"from\" AS column_name, r.\"table\" AS other_table,
+           COALESCE(r.\"to\", 'id') AS other_column
+      FROM sqlite_schema t JOIN pragma_foreign_key_list(t.name) r
+     WHERE t.type = 'table'
+     ORDER BY 2, 3";
+
+impl Store {
+    /// The tables that may be Console's.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn console_tables(&self) -> Result<Vec<Table>, StoreError> {
+        let (columns, references): (Vec<ColumnRow>, Vec<ReferenceRow>) = self
+            .bounded(async {
+                let mut connection = self.access_pool.acquire().await?;
+                let columns = connection.all(Statement::of(POSTGRES_COLUMNS, SQLITE_COLUMNS)).await?;
+                let references =
+                    connection.all(Statement::of(POSTGRES_REFERENCES, SQLITE_REFERENCES)).await?;
+                Ok((columns, references))
+            })
+            .await?;
+        let mut tables: BTreeMap<(String, String), Table> = BTreeMap::new();
+        for row in columns {
+            let is_ours = row.table_name.starts_with("gate_")
+                || row.table_name.starts_with("rbac_")
+                || [
+                    "_sqlx_migrations",
+                    "console_flag_promotions",
+                    "customer_audit_events",
+                    "alembic_version",
+                ]
+                .contains(&row.table_name.as_str());
+            if is_ours {
+                continue;
+            }
+            let table =
+                tables.entry((row.schema_name.clone(), row.table_name.clone())).or_insert_with(|| Table {
+                    schema: row.schema_name,
+                    name: row.table_name,
+                    ..Table::default()
+                });
+            if row.is_key {
+                table.key.push(row.column_name.clone());
+            }
+            table.columns.push((row.column_name, row.kind));
+        }
+        for row in references {
+            if let Some(table) = tables.get_mut(&(row.schema_name, row.table_name)) {
+                table.refers.push((row.column_name, row.other_table, row.other_column));
+            }
+        }
+        Ok(tables.into_values().collect())
+    }
+
+    /// The words of the database, for a proposal.
+    pub fn is_postgres(&self) -> bool {
+        self.console.dialect == Dialect::Postgres
+    }
+
+    /// The first `most` people as the SELECTs of everybody show them, with their roles.
+    ///
+    /// # Errors
+    ///
+    /// A SELECT does not fit, or the database did not answer.
+    pub async fn console_people(&self, most: usize) -> Result<Vec<Shown>, StoreError> {
+        self.bounded(async {
+            let mut connection = self.access_pool.acquire().await?;
+            let mut people = Vec::new();
+            if let Some(admins) = self.console.listed(&mut connection, Relation::AllAdmins).await? {
+                let text = format!(
+                    "SELECT CAST(c.id AS TEXT) AS id, CAST(c.label AS TEXT) AS label, {} AS is_active
+                       FROM (\n{}) c ORDER BY 1 LIMIT {most}",
+                    is_false("c.disabled"),
+                    admins.text
+                );
+                people = connection.all::<PersonRow>(composed(text).once()).await?;
+            }
+            let roles = self.roles_of_all(&mut connection).await?;
+            let shown = people.into_iter().filter_map(|person| {
+                let id = person.id?;
+                let roles = roles.get(&id).cloned().unwrap_or_default();
+                let label = person.label.unwrap_or_default();
+                Some(Shown {
+                    id,
+                    label,
+                    is_disabled: person.is_active != Some(true),
+                    roles: roles.into_iter().collect(),
+                })
+            });
+            Ok(shown.collect())
+        })
+        .await
+    }
+
+    async fn roles_of_all(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<BTreeMap<String, BTreeSet<String>>, StoreError> {
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        if let Some(roles) = self.console.listed(connection, Relation::AllLegacyRoles).await? {
+            let text = format!(
+                "SELECT CAST(c.admin_id AS TEXT) AS id, CAST(c.role AS TEXT) AS role FROM (\n{}) c",
+                roles.text
+            );
+            for row in connection.all::<RoleRow>(composed(text).once()).await? {
+                if let (Some(id), Some(role)) = (row.id, row.role) {
+                    all.entry(id).or_default().insert(role);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A proposal: the section, and what a person has to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proposal {
+    /// `[console]`, ready to paste; empty where the defaults fit, or where nothing was found.
+    pub section: String,
+    /// Each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// Proposes the section from the tables. `hinted` are tables that Console's source calls its users'.
+pub fn propose(tables: &[Table], is_postgres: bool, hinted: &BTreeSet<String>) -> Proposal {
+    let mut proposal = Proposal::default();
+    if is_documented(tables) {
+        proposal.notes.push("the documents' tables are there: no [console] section is needed".into());
+        return proposal;
+    }
+    let mut users: Vec<(i32, &Table)> = tables
+        .iter()
+        .map(|table| (score_of_users(table, hinted), table))
+        .filter(|(score, _)| *score > 0)
+        .collect();
+    users.sort_by_key(|(score, table)| (-score, table.name.clone()));
+    let Some((_, user)) = users.first().copied() else {
+        proposal.notes.push("no table looks like one of admins or users: write [console] by hand".into());
+        return proposal;
+    };
+    for (_, other) in users.iter().skip(1) {
+        proposal.notes.push(format!("another table could be the admins': {}", other.full_name()));
+    }
+    let writer = Writer { is_postgres, user, id: user.id() };
+    let disabled = writer.disabled(&mut proposal.notes);
+    let label = writer.label();
+    let (id, place) = (quoted(&writer.id), user.full_name());
+    let columns = format!("u.{id}{} AS id, {disabled} AS disabled, {label} AS label", "");
+    let columns = if id == "id" { columns.replace("u.id AS id", "u.id") } else { columns };
+    let mut section = String::from("[console]\n");
+    let mut key = |name: &str, value: &str| {
+        let _ = writeln!(section, "{name:16} = {}", toml_text(value));
+    };
+    let argument = writer.argument(&user.kind_of(&writer.id));
+    key("admins", &format!("SELECT {columns} FROM {place} u WHERE u.{id} = {argument}"));
+    key("all_admins", &format!("SELECT {columns} FROM {place} u"));
+    match writer.roles(tables) {
+        Some(Roles { one, all, note }) => {
+            key("legacy_roles", &one);
+            key("all_legacy_roles", &all);
+            proposal.notes.extend(note);
+        }
+        None => {
+            key("legacy_roles", "none");
+            proposal.notes.push("no roles were found: write `legacy_roles`, or leave it as \"none\"".into());
+        }
+    }
+    match writer.sessions(tables) {
+        Some((select, session_key)) => {
+            key("sessions", &select);
+            key("sessions_key", &session_key);
+        }
+        None => proposal
+            .notes
+            .push("no table of sessions with a user was found: a session that Console ends is not seen before its cookie ends".into()),
+    }
+    key("admins_key", &format!("{place}.{id}"));
+    proposal.section = section;
+    proposal
+}
+
+fn toml_text(value: &str) -> String {
+    if value.contains('"') { format!("'''{value}'''") } else { format!("\"{value}\"") }
+}
+
+fn is_documented(tables: &[Table]) -> bool {
+    let has = |name: &str, columns: &[&str]| {
+        tables.iter().any(|table| table.name == name && columns.iter().all(|column| table.has(column)))
+    };
+    has("admins", &["id", "email", "disabled_at_utc"]) && has("admin_roles", &["admin_id", "role"])
+}
+
+fn score_of_users(table: &Table, hinted: &BTreeSet<String>) -> i32 {
+    const NAMES: [(&str, i32); 12] = [
+        ("admins", 12),
+        ("admin_users", 12),
+        ("admin_user", 12),
+        ("users", 10),
+        ("user", 10),
+        ("auth_user", 10),
+        ("accounts", 8),
+        ("account", 8),
+        ("staff", 8),
+        ("employees", 6),
+        ("members", 5),
+        ("people", 5),
+    ];
+    let name = table.name.to_lowercase();
+    let by_name = NAMES.iter().find(|(known, _)| *known == name).map_or(0, |(_, score)| *score);
+    let by_source = if hinted.contains(&name) { 20 } else { 0 };
+    if by_name + by_source == 0 || table.key.len() != 1 {
+        return 0;
+    }
+    let with =
+        |columns: &[&str], score| if columns.iter().any(|column| table.has(column)) { score } else { 0 };
+    by_name
+        + by_source
+        + with(&["email", "username", "login"], 3)
+        + with(&["is_active", "active", "enabled", "disabled", "disabled_at", "deleted_at"], 3)
+        + with(&["password", "password_hash", "hashed_password"], 2)
+}
+
+impl Table {
+    fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(column))
+    }
+
+    /// The first of these columns that is there, as it is written.
+    fn first_of(&self, columns: &[&str]) -> Option<&(String, String)> {
+        columns
+            .iter()
+            .find_map(|column| self.columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)))
+    }
+
+    fn id(&self) -> String {
+        self.key.first().cloned().unwrap_or_else(|| "id".into())
+    }
+
+    fn kind_of(&self, column: &str) -> String {
+        self.columns
+            .iter()
+            .find(|(name, _)| name == column)
+            .map_or_else(String::new, |(_, kind)| kind.clone())
+    }
+
+    fn full_name(&self) -> String {
+        if self.schema.is_empty() {
+            quoted(&self.name)
+        } else {
+            format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+        }
+    }
+
+    /// The column that names a row of `other`: by a foreign key, or by its name where there is none.
+    fn column_to(&self, other: &Table) -> Option<String> {
+        let by_key = self.refers.iter().find(|(_, table, _)| *table == other.name);
+        if let Some((column, ..)) = by_key {
+            return Some(column.clone());
+        }
+        let single = other.name.trim_end_matches('s').to_lowercase();
+        let names = [format!("{single}_id"), format!("{}_id", other.name.to_lowercase())];
+        let usual = ["user_id", "admin_id", "account_id"];
+        let is_user = score_of_users(other, &BTreeSet::new()) > 0;
+        let mut columns = self.columns.iter().map(|(name, _)| name);
+        columns
+            .find(|name| {
+                let name = name.to_lowercase();
+                names.contains(&name) || (is_user && usual.contains(&name.as_str()))
+            })
+            .cloned()
+    }
+}
+
+struct Roles {
+    one: String,
+    all: String,
+    note: Option<String>,
+}
+
+struct Writer<'t> {
+    is_postgres: bool,
+    user: &'t Table,
+    id: String,
+}
+
+impl Writer<'_> {
+    /// `$1` as a value of a type.
+    fn argument(&self, kind: &str) -> String {
+        match kind {
+            _ if !self.is_postgres => "$1".into(),
+            "text" | "character varying" | "character" | "" => "$1".into(),
+            kind => format!("$1::{kind}"),
+        }
+    }
+
+    /// The condition by which somebody is locked out.
+    fn disabled(&self, notes: &mut Vec<String>) -> String {
+        let mut conditions = Vec::new();
+        for (column, kind) in &self.user.columns {
+            let name = column.to_lowercase();
+            let is_switch = !self.is_postgres || kind == "boolean";
+            let told = format!("u.{}", quoted(column));
+            match name.as_str() {
+                "is_active" | "active" | "enabled" | "is_enabled" if is_switch => {
+                    conditions.push(format!("NOT {told}"));
+                }
+                "is_disabled" | "disabled" | "blocked" | "is_blocked" | "banned" | "is_banned" | "locked"
+                | "is_locked" | "suspended" | "is_deleted" | "deleted" | "archived"
+                    if is_switch =>
+                {
+                    conditions.push(told);
+                }
+                _ if [
+                    "disabled_at",
+                    "deleted_at",
+                    "deactivated_at",
+                    "archived_at",
+                    "suspended_at",
+                    "blocked_at",
+                ]
+                .iter()
+                .any(|known| name == *known || name == format!("{known}_utc")) =>
+                {
+                    conditions.push(format!("{told} IS NOT NULL"));
+                }
+                "status" | "state" => notes.push(format!(
+                    "`{column}` may say who is locked out: add it to `disabled`, as in `{told} <> 'active'`"
+                )),
+                _ => {}
+            }
+        }
+        if conditions.is_empty() {
+            notes.push("nothing says who is locked out: everybody in the table is let in".into());
+            return if self.is_postgres { "FALSE".into() } else { "0".into() };
+        }
+        if conditions.len() == 1 { conditions.concat() } else { format!("({})", conditions.join(" OR ")) }
+    }
+
+    fn label(&self) -> String {
+        let label = self.user.first_of(&["email", "username", "login", "user_name", "display_name", "name"]);
+        label.map_or_else(|| format!("u.{}", quoted(&self.id)), |(name, _)| format!("u.{}", quoted(name)))
+    }
+
+    /// Where the roles are: a table between users and roles, a table of words, or a column.
+    fn roles(&self, tables: &[Table]) -> Option<Roles> {
+        let is_of_roles = |table: &&Table| {
+            table.name.to_lowercase().contains("role") || table.name.to_lowercase().contains("group")
+        };
+        let place = self.user.full_name();
+        for between in tables.iter().filter(is_of_roles) {
+            let Some(to_user) = between.column_to(self.user) else { continue };
+            let argument = self.argument(&between.kind_of(&to_user));
+            let (to_user, from) = (quoted(&to_user), between.full_name());
+            let until =
+                between.first_of(&["until", "expires_at", "expires_at_utc", "valid_until", "ends_at"]);
+            let until = until.map_or_else(String::new, |(name, _)| format!(", ur.{} AS until", quoted(name)));
+            for role in tables.iter().filter(is_of_roles).filter(|role| role.name != between.name) {
+                let Some(name) = role.first_of(&["name", "role", "slug", "code", "key"]) else { continue };
+                let Some(to_role) = between.column_to(role) else { continue };
+                let tail = format!(
+                    "FROM {from} ur JOIN {} r ON r.{} = ur.{}",
+                    role.full_name(),
+                    quoted(&role.id()),
+                    quoted(&to_role)
+                );
+                let named = format!("r.{} AS role{until}", quoted(&name.0));
+                return Some(Roles {
+                    one: format!("SELECT {named} {tail} WHERE ur.{to_user} = {argument}"),
+                    all: format!("SELECT ur.{to_user} AS admin_id, {named} {tail}"),
+                    note: None,
+                });
+            }
+            if let Some((word, _)) = between.first_of(&["role", "role_name", "name"]) {
+                let named = format!("ur.{} AS role{until}", quoted(word));
+                return Some(Roles {
+                    one: format!("SELECT {named} FROM {from} ur WHERE ur.{to_user} = {argument}"),
+                    all: format!("SELECT ur.{to_user} AS admin_id, {named} FROM {from} ur"),
+                    note: None,
+                });
+            }
+        }
+        if let Some((column, kind)) =
+            self.user.first_of(&["role", "role_name", "user_role", "user_type", "primary_role", "roles"])
+        {
+            let (word, note) = if kind.ends_with("[]") {
+                (format!("unnest(u.{})", quoted(column)), None)
+            } else {
+                let note = column
+                    .eq_ignore_ascii_case("roles")
+                    .then(|| "`roles` may hold several words in one text: each has to be a row".to_owned());
+                (format!("u.{}", quoted(column)), note)
+            };
+            let (id, argument) = (quoted(&self.id), self.argument(&self.user.kind_of(&self.id)));
+            return Some(Roles {
+                one: format!("SELECT {word} AS role FROM {place} u WHERE u.{id} = {argument}"),
+                all: format!("SELECT u.{id} AS admin_id, {word} AS role FROM {place} u"),
+                note,
+            });
+        }
+        let (column, _) = self.user.first_of(&["is_superuser", "is_admin", "is_staff"])?;
+        let (id, argument) = (quoted(&self.id), self.argument(&self.user.kind_of(&self.id)));
+        let column = quoted(column);
+        Some(Roles {
+            one: format!("SELECT '{column}' AS role FROM {place} u WHERE u.{id} = {argument} AND u.{column}"),
+            all: format!("SELECT u.{id} AS admin_id, '{column}' AS role FROM {place} u WHERE u.{column}"),
+            note: Some(format!("`{column}` is taken as the only role")),
+        })
+    }
+
+    /// The SELECT of sessions, and their key.
+    fn sessions(&self, tables: &[Table]) -> Option<(String, String)> {
+        let is_of_sessions = |table: &&Table| {
+            let name = table.name.to_lowercase();
+            name.contains("session") || name.contains("login")
+        };
+        tables.iter().filter(is_of_sessions).find_map(|table| {
+            let to_user = quoted(&table.column_to(self.user)?);
+            let id = table.first_of(&["session_id", "sid", "session_key", "token_hash", "token"]).map(|(name, _)| name.clone());
+            let id = id.unwrap_or_else(|| table.id());
+            let argument = self.argument(&table.kind_of(&id));
+            let ends = table.first_of(&[
+                "expires_at", "expires_at_utc", "expires", "expiry", "expire_date", "valid_until", "ends_at",
+            ]);
+            let ends = ends.map_or_else(String::new, |(name, _)| format!(", s.{} AS ends", quoted(name)));
+            let ended = table.first_of(&["revoked_at", "revoked_at_utc", "ended_at", "logged_out_at"]);
+            let ended = ended.map_or_else(String::new, |(name, _)| format!(", s.{} IS NOT NULL AS ended", quoted(name)));
+            let (from, id) = (table.full_name(), quoted(&id));
+            let named = if id == "id" { "s.id".to_owned() } else { format!("s.{id} AS id") };
+            Some((
+                format!("SELECT {named}, s.{to_user} AS admin_id{ends}{ended} FROM {from} s WHERE s.{id} = {argument}"),
+                format!("{from}.{id}"),
+            ))
+        })
+    }
+}
