@@ -13,34 +13,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::Reader;
 use super::rollout::{ClusterMode, Rollout};
+pub use super::rollout::{Excuse, Order};
 use super::table::Mapping;
 use crate::diagnostic::{Diagnostic, closest};
 
 /// Ten years are more than anybody waits.
 const MOST_HOURS: u32 = 3_650 * 24;
 const OVERRIDE_KEYS: [&str; 2] = ["reason", "ref"];
-
-/// What has to hold before a cluster may go to V2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// The clusters that V2 has to decide first.
-    pub after: BTreeSet<Arc<str>>,
-    /// For how long: these in V2, and the cluster itself in shadow.
-    pub soaked_hours: u32,
-    /// Why it may go before its time.
-    pub excuse: Option<Excuse>,
-    /// Where the cluster is named in the file.
-    pub(super) place: std::ops::Range<usize>,
-}
-
-/// `override = { reason = "...", ref = "..." }`: why a cluster may go to V2 before its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Excuse {
-    pub reason: String,
-    /// Where that is recorded.
-    #[serde(rename = "ref")]
-    pub reference: String,
-}
 
 /// What the activations say of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -100,6 +100,28 @@ pub fn percentile(id: &str) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 100
 }
 
+/// What has to hold before a cluster may go to V2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The clusters that V2 has to decide first.
+    pub after: BTreeSet<Arc<str>>,
+    /// For how long: these in V2, and the cluster itself in shadow.
+    pub soaked_hours: u32,
+    /// Why it may go before its time.
+    pub excuse: Option<Excuse>,
+    /// Where the cluster is named in the file.
+    pub(super) place: std::ops::Range<usize>,
+}
+
+/// `override = { reason = "...", ref = "..." }`: why a cluster may go to V2 before its time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Excuse {
+    pub reason: String,
+    /// Where that is recorded.
+    #[serde(rename = "ref")]
+    pub reference: String,
+}
+
 /// When a cluster in shadow is ready for V2 (product: "its soak gate").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SoakTerms {

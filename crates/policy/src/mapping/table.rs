@@ -11,9 +11,8 @@ use crate::method::{Method, MethodSet};
 use crate::rbac::{LegacyRole, Requirement};
 
 use super::matcher::{Candidate, MatchOutcome, Matcher};
-use super::order::Order;
 use super::pattern::Pattern;
-use super::rollout::{Rollout, SoakTerms};
+use super::rollout::{Order, Rollout, SoakTerms};
 
 /// Where a body rule finds its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
