@@ -4,12 +4,17 @@
 //! later whether it still stands.
 
 pub mod flask_cookie;
+pub mod itsdangerous;
 pub mod machine_token;
+pub mod msgpack;
 mod python_base64;
+pub mod session_key;
+pub mod session_payload;
 pub mod tagged_json;
 
 use crate::ids::{AdminId, MachineTokenId, SessionId};
 use machine_token::TokenDigest;
+use session_key::SessionKey;
 
 /// Whom the access tables are asked about; also the key of the access cache.
 ///
@@ -19,10 +24,23 @@ use machine_token::TokenDigest;
 pub enum Subject {
     /// The admin of a verified session cookie.
     Admin { id: AdminId, session: Option<SessionId> },
+    /// The admin of the session that Console keeps under this key.
+    Session(SessionKey),
     /// The machine token with this hash.
     Machine(TokenDigest),
     /// The machine token with this id: no credential, only a name by which others ask about it.
     Enrolled(MachineTokenId),
+}
+
+impl Subject {
+    /// The same subject as the key of a cache, which keeps no credential.
+    #[must_use]
+    pub fn without_credential(&self) -> Subject {
+        match self {
+            Subject::Session(key) => Subject::Session(key.without_credential()),
+            Subject::Admin { .. } | Subject::Machine(_) | Subject::Enrolled(_) => self.clone(),
+        }
+    }
 }
 
 /// Who a request is from, once the store has confirmed it.

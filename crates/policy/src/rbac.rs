@@ -13,8 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 
-use crate::ids::Epoch;
+use crate::ids::{AdminId, Epoch, SessionId};
 use flaw::Flaw;
 
 /// One of the four flat roles of `admin_roles`. They are a set without hierarchy, as `require_role` takes them.
@@ -96,6 +97,8 @@ pub struct Access {
     pub standing: Standing,
     /// The name of a machine token; `None` for an admin.
     pub token: Option<TokenIdentity>,
+    /// Whose session it is, where the credential names only the session.
+    pub session: Option<SessionHolder>,
     pub legacy: BTreeSet<LegacyRole>,
     pub groups: BTreeSet<Arc<str>>,
     /// With every inherited role.
@@ -114,6 +117,28 @@ pub struct TokenIdentity {
     pub name: Arc<str>,
 }
 
+/// Whose session a session key is the key of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionHolder {
+    pub admin: AdminId,
+    /// What records call the session; never the credential.
+    pub id: SessionId,
+    /// The row that the session was read from, by the key under which a change of it is listed; `None` where that is not
+    /// known.
+    pub row: Option<RowDigest>,
+}
+
+/// The SHA-256 of a row's key, which may be a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowDigest([u8; 32]);
+
+impl RowDigest {
+    /// The digest of a key as text.
+    pub fn of(key: &str) -> RowDigest {
+        RowDigest(Sha256::digest(key).into())
+    }
+}
+
 impl Access {
     /// What somebody unknown holds.
     pub fn nothing(epoch: Epoch) -> Access {
@@ -121,6 +146,7 @@ impl Access {
             epoch,
             standing: Standing::Unknown,
             token: None,
+            session: None,
             legacy: BTreeSet::new(),
             groups: BTreeSet::new(),
             roles: BTreeSet::new(),

@@ -15,37 +15,21 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use flate2::Compression;
 use flate2::read::ZlibEncoder;
-use flate2::{Compression, Decompress, FlushDecompress, Status};
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
-use thiserror::Error;
-use zeroize::Zeroizing;
 
-use super::python_base64::{URL_SAFE, decode_base64};
-use super::tagged_json::{TaggedJsonError, Value};
+pub use super::itsdangerous::{CookieError, SigningKeysError};
+use super::itsdangerous::{
+    DigestMethod, KeyDerivation, Keys, Signing, check_age, decode_payload, read_timestamp,
+};
+use super::tagged_json::Value;
 
 /// `SecureCookieSessionInterface.salt`.
 const SALT: &[u8] = b"cookie-session";
 
-/// `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, as HMAC states that are keyed once and cloned for each cookie.
-///
-/// Never printed; the states are overwritten on drop.
-pub struct SigningKeys {
-    newest: Hmac<Sha1>,
-    fallbacks: Vec<Hmac<Sha1>>,
-}
-
-/// Why a set of secrets is no set of signing keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum SigningKeysError {
-    #[error("the secret key is empty")]
-    EmptySecret,
-    #[error("fallback {number} of the secret key is empty")]
-    EmptyFallback { number: usize },
-}
+/// `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, keyed for session cookies. Never printed.
+pub struct SigningKeys(Keys);
 
 impl SigningKeys {
     /// Derives the signing keys (itsdangerous' `hmac` derivation: HMAC-SHA1 of the salt under the secret). A
@@ -57,12 +41,9 @@ impl SigningKeys {
         secret: &[u8],
         fallbacks: impl IntoIterator<Item = S>,
     ) -> Result<SigningKeys, SigningKeysError> {
-        let newest = derive(secret).ok_or(SigningKeysError::EmptySecret)?;
-        let fallbacks = (1..)
-            .zip(fallbacks)
-            .map(|(number, secret)| derive(secret.as_ref()).ok_or(SigningKeysError::EmptyFallback { number }))
-            .collect::<Result<_, _>>()?;
-        Ok(SigningKeys { newest, fallbacks })
+        let signing =
+            Signing { salt: SALT.to_vec(), digest: DigestMethod::Sha1, derivation: KeyDerivation::Hmac };
+        Keys::new(&signing, secret, fallbacks).map(SigningKeys)
     }
 
     /// Writes a cookie that Flask accepts (`URLSafeTimedSerializer.dumps`), signed with the newest key.
@@ -83,52 +64,16 @@ impl SigningKeys {
         let leading_zeros = timestamp.leading_zeros() as usize / 8;
         cookie.push('.');
         URL_SAFE_NO_PAD.encode_string(&timestamp.to_be_bytes()[leading_zeros..], &mut cookie);
-        let signature = self.newest.clone().chain_update(&cookie).finalize().into_bytes();
+        let signature = self.0.sign(&cookie);
         cookie.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut cookie);
         cookie
-    }
-
-    /// Whether `signature` is that of `signed` under any key. Every key is tried, each in constant time, so
-    /// that the duration tells a forger neither how much of a guess was right nor which key was near.
-    fn accept(&self, signed: &str, signature: &[u8]) -> bool {
-        let mut accepted = Choice::from(0);
-        for key in std::iter::once(&self.newest).chain(&self.fallbacks) {
-            let expected = key.clone().chain_update(signed).finalize().into_bytes();
-            accepted |= expected.as_slice().ct_eq(signature);
-        }
-        accepted.into()
-    }
-}
-
-/// `None` for an empty secret.
-fn derive(secret: &[u8]) -> Option<Hmac<Sha1>> {
-    if secret.is_empty() {
-        return None;
-    }
-    let key: Zeroizing<[u8; 20]> =
-        Zeroizing::new(keyed(secret).chain_update(SALT).finalize().into_bytes().into());
-    Some(keyed(key.as_slice()))
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha1> {
-    Hmac::new_from_slice(key).expect("hmac takes keys of any length (RFC 2104 section 2)")
-}
-
-impl Drop for SigningKeys {
-    fn drop(&mut self) {
-        for key in std::iter::once(&mut self.newest).chain(&mut self.fallbacks) {
-            // The hash states can be overwritten only as a whole, by the state of a key that is no secret.
-            // The black box keeps the store from being removed as dead.
-            *key = keyed(&[]);
-            std::hint::black_box(&*key);
-        }
     }
 }
 
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKeys").field("keys", &(1 + self.fallbacks.len())).finish_non_exhaustive()
+        f.debug_struct("SigningKeys").field("keys", &self.0.count()).finish_non_exhaustive()
     }
 }
 
@@ -171,49 +116,6 @@ pub struct CookieVerifier {
     limits: CookieLimits,
 }
 
-/// Why a cookie proves nothing. Holds no byte of the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum CookieError {
-    #[error("the cookie has {bytes} bytes, more than {limit}")]
-    TooLong { bytes: usize, limit: usize },
-    #[error("the cookie does not consist of payload, timestamp and signature")]
-    MissingPart,
-    #[error("the signature does not match any known key")]
-    BadSignature,
-    #[error("the timestamp is not a base64-encoded number of seconds")]
-    BadTimestamp,
-    #[error("the cookie is {age_seconds} seconds old, more than {limit_seconds}")]
-    Expired { age_seconds: u64, limit_seconds: u64 },
-    #[error("the cookie was issued {ahead_seconds} seconds in the future")]
-    IssuedInFuture { ahead_seconds: u64 },
-    #[error("the payload is not base64")]
-    BadEncoding,
-    #[error("the payload is not zlib data")]
-    BadCompression,
-    #[error("the payload has more than {limit} bytes")]
-    PayloadTooLarge { limit: usize },
-    #[error(transparent)]
-    BadPayload(#[from] TaggedJsonError),
-}
-
-impl CookieError {
-    /// The reason in one word, for logs and as a metric label.
-    pub const fn word(self) -> &'static str {
-        match self {
-            CookieError::TooLong { .. } => "too-long",
-            CookieError::MissingPart => "missing-part",
-            CookieError::BadSignature => "bad-signature",
-            CookieError::BadTimestamp => "bad-timestamp",
-            CookieError::Expired { .. } => "expired",
-            CookieError::IssuedInFuture { .. } => "issued-in-future",
-            CookieError::BadEncoding => "bad-encoding",
-            CookieError::BadCompression => "bad-compression",
-            CookieError::PayloadTooLarge { .. } => "payload-too-large",
-            CookieError::BadPayload(_) => "bad-payload",
-        }
-    }
-}
-
 /// A session that Console signed, unexpired at the time it was verified for.
 pub struct VerifiedSession {
     /// What the session holds; an object, unless something other than Flask wrote it.
@@ -228,10 +130,9 @@ pub struct VerifiedSession {
 }
 
 impl VerifiedSession {
-    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is nobody's: Postgres can hold no such id, and
-    /// refuses to be asked about it.
+    /// The id in field `key`; see [`Value::field_as_id`].
     pub fn field_as_id(&self, key: &str) -> Option<String> {
-        self.payload.field(key).and_then(Value::as_id).filter(|id| !id.contains('\0'))
+        self.payload.field_as_id(key)
     }
 
     /// Whether field `key` is the id that is stored as `stored`; see [`Value::is_id`].
@@ -268,15 +169,11 @@ impl CookieVerifier {
         if cookie.len() > self.limits.max_cookie_bytes {
             return Err(CookieError::TooLong { bytes: cookie.len(), limit: self.limits.max_cookie_bytes });
         }
-        let (signed, signature) = cookie.rsplit_once('.').ok_or(CookieError::MissingPart)?;
+        let signed = self.keys.0.unsign(cookie)?;
         let (payload, timestamp) = signed.rsplit_once('.').ok_or(CookieError::MissingPart)?;
-        let signature = decode_part(signature).ok_or(CookieError::BadSignature)?;
-        if !self.keys.accept(signed, &signature) {
-            return Err(CookieError::BadSignature);
-        }
         let issued_at = read_timestamp(timestamp).ok_or(CookieError::BadTimestamp)?;
-        self.check_age(issued_at, now)?;
-        let json = self.decode_payload(payload)?;
+        check_age(issued_at, now, self.limits.max_age, self.limits.future_skew)?;
+        let json = decode_payload(payload, self.limits.max_payload_bytes)?;
         let digest =
             Sha256::new().chain_update(issued_at.timestamp().to_be_bytes()).chain_update(&json).finalize();
         Ok(VerifiedSession {
@@ -284,71 +181,6 @@ impl CookieVerifier {
             issued_at,
             digest: digest.into(),
         })
-    }
-
-    /// `TimestampSigner.unsign`: an age of exactly the limit is still good, a negative one is not.
-    fn check_age(&self, issued_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), CookieError> {
-        let age_seconds = now.timestamp() - issued_at.timestamp();
-        match u64::try_from(age_seconds) {
-            Ok(age_seconds) if age_seconds > self.limits.max_age.as_secs() => {
-                Err(CookieError::Expired { age_seconds, limit_seconds: self.limits.max_age.as_secs() })
-            }
-            Err(_) if age_seconds.unsigned_abs() > self.limits.future_skew.as_secs() => {
-                Err(CookieError::IssuedInFuture { ahead_seconds: age_seconds.unsigned_abs() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// `URLSafeSerializerMixin.load_payload`, bounded.
-    fn decode_payload(&self, payload: &str) -> Result<Vec<u8>, CookieError> {
-        let limit = self.limits.max_payload_bytes;
-        let json = match payload.strip_prefix('.') {
-            Some(compressed) => inflate(&decode_part(compressed).ok_or(CookieError::BadEncoding)?, limit)?,
-            None => decode_part(payload).ok_or(CookieError::BadEncoding)?,
-        };
-        if json.len() > limit { Err(CookieError::PayloadTooLarge { limit }) } else { Ok(json) }
-    }
-}
-
-/// `itsdangerous.encoding.base64_decode`: the padding that the length calls for is added, whatever is there
-/// already.
-fn decode_part(part: &str) -> Option<Vec<u8>> {
-    // Characters outside ASCII count with their UTF-8 bytes, as the cookie was encoded before it was split.
-    decode_base64(part.as_bytes(), &URL_SAFE, part.len().wrapping_neg() % 4)
-}
-
-/// Seconds since 1970, big-endian, in at most eight bytes (`itsdangerous.encoding.bytes_to_int`).
-fn read_timestamp(part: &str) -> Option<DateTime<Utc>> {
-    let decoded = decode_part(part)?;
-    let mut bytes = [0; 8];
-    bytes[8_usize.checked_sub(decoded.len())?..].copy_from_slice(&decoded);
-    DateTime::from_timestamp(i64::try_from(u64::from_be_bytes(bytes)).ok()?, 0)
-}
-
-/// Python's `zlib.decompress`: one complete stream, and whatever stands behind it is passed over. Stops as
-/// soon as the output has passed `limit`, so that a small cookie cannot take much memory or time.
-fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, CookieError> {
-    let mut inflater = Decompress::new(true);
-    let mut inflated = Vec::with_capacity(compressed.len().saturating_mul(4).min(limit));
-    loop {
-        if inflated.len() > limit {
-            return Err(CookieError::PayloadTooLarge { limit });
-        }
-        if inflated.len() == inflated.capacity() {
-            inflated.reserve(1);
-        }
-        let consumed = usize::try_from(inflater.total_in()).map_err(|_| CookieError::BadCompression)?;
-        let status = inflater
-            .decompress_vec(&compressed[consumed..], &mut inflated, FlushDecompress::None)
-            .map_err(|_| CookieError::BadCompression)?;
-        if status == Status::StreamEnd {
-            return Ok(inflated);
-        }
-        // Room was left, so the input has run out before the stream ended.
-        if inflated.len() < inflated.capacity() {
-            return Err(CookieError::BadCompression);
-        }
     }
 }
 
@@ -433,6 +265,17 @@ mod tests {
             assert_eq!(session.field_as_id("user_id").as_deref(), Some("42"));
             assert_eq!(session.field_is_id("team", uuid), compressed);
             assert_eq!(session.field_as_id("email"), None);
+        }
+    }
+
+    /// What shrinks most of all leaves the decompressor in two pieces.
+    #[test]
+    fn reads_what_is_the_same_all_over() {
+        let verifier = verifier(CookieLimits::default());
+        for length in [30_000, 32_768, 60_000, 65_000] {
+            let cookie =
+                verifier.sign(&json!({"user_id": 42, "fill": "0".repeat(length)}), at(1_790_000_000));
+            assert!(verifier.verify(&cookie, at(1_790_000_000)).is_ok(), "{length}");
         }
     }
 

@@ -68,7 +68,16 @@ impl Value {
     /// own.
     pub fn parse(payload: &[u8], max_depth: usize) -> Result<Value, TaggedJsonError> {
         let text = std::str::from_utf8(payload).map_err(|_| TaggedJsonError::NotUtf8)?;
-        let mut reader = Reader { text, offset: 0, max_depth };
+        Value::read(text, max_depth, true)
+    }
+
+    /// Reads JSON as `json.loads` does, in which no key is a tag.
+    pub fn parse_untagged(text: &str, max_depth: usize) -> Result<Value, TaggedJsonError> {
+        Value::read(text, max_depth, false)
+    }
+
+    fn read(text: &str, max_depth: usize, has_tags: bool) -> Result<Value, TaggedJsonError> {
+        let mut reader = Reader { text, offset: 0, max_depth, has_tags };
         reader.skip_space();
         let value = reader.value(0)?;
         reader.skip_space();
@@ -81,6 +90,12 @@ impl Value {
             Value::Object(members) => members.get(key),
             _ => None,
         }
+    }
+
+    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is nobody's: Postgres can hold no such id, and
+    /// refuses to be asked about it.
+    pub fn field_as_id(&self, key: &str) -> Option<String> {
+        self.field(key).and_then(Value::as_id).filter(|id| !id.contains('\0'))
     }
 
     /// This value as the id of a row: a non-empty text as it stands, an integer in decimal, a UUID
@@ -178,6 +193,7 @@ struct Reader<'a> {
     text: &'a str,
     offset: usize,
     max_depth: usize,
+    has_tags: bool,
 }
 
 impl Reader<'_> {
@@ -212,7 +228,8 @@ impl Reader<'_> {
             Some(b'{' | b'[') if depth >= self.max_depth => {
                 Err(TaggedJsonError::TooDeep { limit: self.max_depth })
             }
-            Some(b'{') => self.object(depth + 1).and_then(untag),
+            Some(b'{') if self.has_tags => self.object(depth + 1).and_then(untag),
+            Some(b'{') => self.object(depth + 1).map(Value::Object),
             Some(b'[') => self.list(depth + 1).map(Value::List),
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
@@ -436,6 +453,15 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(TaggedJsonError::BadTag { tag }), "{text}");
         }
+    }
+
+    #[test]
+    fn without_tags_every_key_is_a_key() {
+        let text = r#"{" t":[1]," u":"no uuid"}"#;
+        for text in [text, r#"{" u":"no uuid"}"#] {
+            assert!(matches!(Value::parse_untagged(text, 8), Ok(Value::Object(_))), "{text}");
+        }
+        assert_eq!(Value::parse_untagged("[[]]", 1), Err(TaggedJsonError::TooDeep { limit: 1 }));
     }
 
     #[test]

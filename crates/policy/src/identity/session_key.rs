@@ -1,0 +1,203 @@
+//! Sessions that the cookie only names: a token, plain or signed by itsdangerous, whose row is in Console's database.
+//!
+//! ```text
+//! cookie --signature, age--> token --form--> what the sessions SELECT is asked with: the token or its SHA-256,
+//!                                            behind Console's prefix
+//! ```
+//!
+//! A cookie that fails here costs no look at the database. What passes is still only a claim: the row says whose it is.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::itsdangerous::{CookieError, Keys, check_age, decode_payload, read_timestamp};
+use super::tagged_json::Value;
+use crate::ids::SessionId;
+
+/// The longest cookie that browsers keep (RFC 6265bis section 5.6).
+const MAX_COOKIE_BYTES: usize = 4096;
+/// The lengths that a token may have. Django takes none that is shorter.
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 8..=512;
+/// Digits of the SHA-256 that name a session in records.
+const SHOWN_DIGITS: usize = 16;
+
+/// Which class of itsdangerous has signed the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignerClass {
+    Signer,
+    TimestampSigner,
+    UrlSafeSerializer,
+    UrlSafeTimedSerializer,
+}
+
+impl SignerClass {
+    /// Whether the cookie says when it was signed.
+    pub const fn is_timed(self) -> bool {
+        matches!(self, SignerClass::TimestampSigner | SignerClass::UrlSafeTimedSerializer)
+    }
+
+    const fn is_serializer(self) -> bool {
+        matches!(self, SignerClass::UrlSafeSerializer | SignerClass::UrlSafeTimedSerializer)
+    }
+}
+
+/// What stands in the cookie.
+#[derive(Debug)]
+pub enum TokenForm {
+    /// The token itself.
+    Opaque,
+    /// The token, signed.
+    Signed { keys: Keys, class: SignerClass, max_age: Option<Duration> },
+}
+
+/// What Console's table has of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The token.
+    Value,
+    /// Its SHA-256, as 64 lower-case hexadecimal digits.
+    Sha256Hex,
+}
+
+/// Verifies cookies that name a session.
+#[derive(Debug)]
+pub struct TokenVerifier {
+    pub form: TokenForm,
+    pub lookup: Lookup,
+    /// What Console writes before the token or its digest.
+    pub key_prefix: String,
+}
+
+impl TokenVerifier {
+    /// Verifies the value of a session cookie, as it stands in the header. Only the signature is looked at before it has
+    /// been verified.
+    ///
+    /// # Errors
+    /// Whatever the reason, the cookie is nobody's, and nothing has to be looked up.
+    pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<SessionKey, CookieError> {
+        if cookie.len() > MAX_COOKIE_BYTES {
+            return Err(CookieError::TooLong { bytes: cookie.len(), limit: MAX_COOKIE_BYTES });
+        }
+        let token = Zeroizing::new(match &self.form {
+            TokenForm::Opaque => cookie.to_owned(),
+            TokenForm::Signed { keys, class, max_age } => unsign(cookie, keys, *class, *max_age, now)?,
+        });
+        // Anybody can send anything as often as they like: what no token looks like is not worth a look at the database.
+        if !TOKEN_BYTES.contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(CookieError::MalformedToken);
+        }
+        let key = Zeroizing::new(match self.lookup {
+            Lookup::Value => format!("{}{}", self.key_prefix, *token),
+            Lookup::Sha256Hex => format!("{}{}", self.key_prefix, hex(&Sha256::digest(token.as_bytes()))),
+        });
+        Ok(SessionKey::new(token, key))
+    }
+}
+
+fn unsign(
+    cookie: &str,
+    keys: &Keys,
+    class: SignerClass,
+    max_age: Option<Duration>,
+    now: DateTime<Utc>,
+) -> Result<String, CookieError> {
+    let mut value = keys.unsign(cookie)?;
+    if class.is_timed() {
+        let (before, timestamp) = value.rsplit_once('.').ok_or(CookieError::MissingPart)?;
+        let issued_at = read_timestamp(timestamp).ok_or(CookieError::BadTimestamp)?;
+        if let Some(max_age) = max_age {
+            check_age(issued_at, now, max_age, Duration::ZERO)?;
+        }
+        value = before;
+    }
+    if !class.is_serializer() {
+        return Ok(value.to_owned());
+    }
+    let json = Zeroizing::new(decode_payload(value, MAX_COOKIE_BYTES)?);
+    match Value::parse(&json, 0)? {
+        Value::Text(token) => Ok(token),
+        _ => Err(CookieError::NotText),
+    }
+}
+
+/// What a session is looked up by: a credential, because whoever has it has the session.
+///
+/// Two are equal if their digests are, so a cache can keep one [without the credential](SessionKey::without_credential).
+#[derive(Clone)]
+pub struct SessionKey {
+    credential: Option<Arc<Credential>>,
+    digest: [u8; 32],
+}
+
+struct Credential {
+    token: Zeroizing<String>,
+    key: Zeroizing<String>,
+}
+
+impl SessionKey {
+    fn new(token: Zeroizing<String>, key: Zeroizing<String>) -> SessionKey {
+        let digest = Sha256::digest(key.as_bytes()).into();
+        SessionKey { credential: Some(Arc::new(Credential { token, key })), digest }
+    }
+
+    /// What the sessions SELECT is asked with; `None` once the credential is gone.
+    pub fn expose(&self) -> Option<&str> {
+        self.credential.as_ref().map(|credential| credential.key.as_str())
+    }
+
+    /// The same key for a cache, which needs no credential to find it again.
+    #[must_use]
+    pub fn without_credential(&self) -> SessionKey {
+        SessionKey { credential: None, digest: self.digest }
+    }
+
+    /// How records and assertions name the session whose row has the id `id`: by that id, unless it gives the credential
+    /// away. Then, and where there is no id, by the first digits of the key's SHA-256.
+    pub fn shown_id(&self, id: Option<&str>) -> SessionId {
+        let gives_away = |id: &&str| {
+            // Without the credential nothing can be compared with it.
+            self.credential.as_ref().is_none_or(|credential| {
+                let Credential { token, key } = &**credential;
+                id.contains(token.as_str()) || id.contains(key.as_str())
+            })
+        };
+        match id.filter(|id| !id.is_empty() && !gives_away(id)) {
+            Some(id) => SessionId::new(id),
+            None => SessionId::new(&hex(&self.digest)[..SHOWN_DIGITS]),
+        }
+    }
+}
+
+impl PartialEq for SessionKey {
+    fn eq(&self, other: &SessionKey) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for SessionKey {}
+
+impl Hash for SessionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    /// Eight digits tell two keys apart in a log and are of no use to anyone else.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionKey({}...)", &hex(&self.digest)[..8])
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What Console keeps of a session in its database: whose it is, read from JSON, MessagePack or Django's signed form.
+//!
+//! Never unpickled: that is running a program. A payload that cannot be read is nobody's session.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use thiserror::Error;
+
+use super::itsdangerous::{CookieError, Keys, decode_payload};
+use super::msgpack::{self, MsgpackError};
+use super::tagged_json::{TaggedJsonError, Value};
+use crate::ids::AdminId;
+
+/// The largest payload that is read, as it is stored and after decompression.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// How deep arrays and objects may nest.
+const MAX_DEPTH: usize = 32;
+
+/// How a payload is written.
+#[derive(Debug)]
+pub enum PayloadFormat {
+    /// JSON, as Python reads it.
+    Json,
+    /// MessagePack, the default of Flask-Session.
+    Msgpack,
+    /// `django.core.signing.dumps` with the secret key, in `django_session.session_data`.
+    Django(Keys),
+}
+
+/// Reads whose session a payload is.
+#[derive(Debug)]
+pub struct PayloadReader {
+    pub format: PayloadFormat,
+    /// The key of the payload that holds the admin's id.
+    pub admin_id_key: String,
+}
+
+/// Why a payload cannot be read. Holds no byte of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PayloadError {
+    #[error("the payload has more than {MAX_PAYLOAD_BYTES} bytes")]
+    TooLarge,
+    #[error("the payload is not text")]
+    NotText,
+    #[error("the payload is not `value:timestamp:signature`")]
+    MissingPart,
+    #[error("the payload's signature does not match any known key")]
+    BadSignature,
+    #[error(transparent)]
+    Encoding(CookieError),
+    #[error(transparent)]
+    Json(#[from] TaggedJsonError),
+    #[error(transparent)]
+    Msgpack(#[from] MsgpackError),
+}
+
+impl PayloadError {
+    /// The reason in one word, as a metric label.
+    pub const fn word(self) -> &'static str {
+        match self {
+            PayloadError::TooLarge => "too-large",
+            PayloadError::NotText => "not-text",
+            PayloadError::MissingPart => "missing-part",
+            PayloadError::BadSignature => "bad-signature",
+            PayloadError::Encoding(error) => error.word(),
+            PayloadError::Json(_) | PayloadError::Msgpack(_) => "bad-payload",
+        }
+    }
+}
+
+impl PayloadReader {
+    /// The admin whose session this is; `None` for a session in which nobody is logged in.
+    ///
+    /// # Errors
+    /// The payload cannot be read. Then the session is nobody's.
+    pub fn admin_id(&self, payload: &[u8]) -> Result<Option<AdminId>, PayloadError> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(PayloadError::TooLarge);
+        }
+        let value = match &self.format {
+            PayloadFormat::Json => Value::parse_untagged(text(payload)?, MAX_DEPTH)?,
+            PayloadFormat::Msgpack => msgpack::parse(payload, MAX_DEPTH)?,
+            PayloadFormat::Django(keys) => {
+                let json = django_unsign(text(payload)?, keys)?;
+                // `JSONSerializer.loads` decodes Latin-1, in which every byte is a character.
+                let json: String = json.into_iter().map(char::from).collect();
+                Value::parse_untagged(&json, MAX_DEPTH)?
+            }
+        };
+        Ok(value.field_as_id(&self.admin_id_key).map(AdminId::new))
+    }
+}
+
+fn text(payload: &[u8]) -> Result<&str, PayloadError> {
+    std::str::from_utf8(payload).map_err(|_| PayloadError::NotText)
+}
+
+/// `TimestampSigner.unsign_object`, without an age: Django gives sessions none, `expire_date` is their end.
+fn django_unsign(data: &str, keys: &Keys) -> Result<Vec<u8>, PayloadError> {
+    let (signed, signature) = data.rsplit_once(':').ok_or(PayloadError::MissingPart)?;
+    // Django compares the spelled signatures, not what they stand for.
+    let spell = |mac: Vec<u8>| URL_SAFE_NO_PAD.encode(mac).into_bytes();
+    if !keys.accept_as(signed, signature.as_bytes(), spell) {
+        return Err(PayloadError::BadSignature);
+    }
+    let (value, timestamp) = signed.rsplit_once(':').ok_or(PayloadError::MissingPart)?;
+    if timestamp.is_empty() || !timestamp.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(PayloadError::MissingPart);
+    }
+    decode_payload(value, MAX_PAYLOAD_BYTES).map_err(PayloadError::Encoding)
+}
+
+#[cfg(test)]
+mod tests;
