@@ -48,7 +48,7 @@ use tokio::sync::Mutex;
 use crate::clock::SharedClock;
 use crate::store::control::ControlRow;
 use crate::store::{AccessSource, StoreError};
-use ledger::{Ledger, Terms};
+use ledger::{Concern, Ledger, Terms};
 use notices::Notices;
 use push::{Push, PushTerms};
 use shared_read::SharedRead;
@@ -199,22 +199,25 @@ impl AccessResolver {
     ///
     /// The database did not answer, or answered from the past; or too many tokens are presented that nobody has.
     pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
-        let terms = self.ledger.terms(subject, observed);
-        if let Some(access) = self.kept(subject, terms).await {
+        if let Some(access) = self.current(subject, observed).await {
             counter!("gate_access_hits_total").increment(1);
             return Ok(access);
         }
         let _turn = match subject {
-            Subject::Machine(_) if !self.cache.contains_key(subject) => Some(self.strangers.turn().await?),
+            Subject::Machine(_) | Subject::Session(_) if !self.cache.contains_key(subject) => {
+                Some(self.strangers.turn().await?)
+            }
             _ => None,
         };
         let _flight = self.flights.of(subject).lock().await;
         // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
-        if let Some(access) = self.kept(subject, terms).await {
+        if let Some(access) = self.current(subject, observed).await {
             counter!("gate_access_hits_total").increment(1);
             return Ok(access);
         }
         counter!("gate_access_loads_total").increment(1);
+        // Before the load: what is learnt meanwhile, this answer need not have.
+        let terms = self.ledger.terms(Concern::of(subject, None), observed);
         // The era first: an answer by the time of one era must not be kept under the next.
         let era = self.clock.era();
         let loaded = self.store.access(subject, self.clock.now()).await;
@@ -231,13 +234,14 @@ impl AccessResolver {
         Ok(access)
     }
 
-    /// The cached answer, if it is current.
-    async fn kept(&self, subject: &Subject, terms: Terms) -> Option<Arc<Access>> {
+    /// The cached answer, if it is current for a request that observed `observed`.
+    async fn current(&self, subject: &Subject, observed: Epoch) -> Option<Arc<Access>> {
         let kept = match self.cache.get(subject).await {
-            Some(kept) => Some(kept),
-            None => self.strangers.get(subject).await,
+            Some(kept) => kept,
+            None => self.strangers.get(subject).await?,
         };
-        kept.filter(|kept| kept.is_current(terms, self.clock.now(), self.clock.era())).map(|kept| kept.access)
+        let terms = self.ledger.terms(Concern::of(subject, Some(&kept.access)), observed);
+        kept.is_current(terms, self.clock.now(), self.clock.era()).then_some(kept.access)
     }
 
     /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.
@@ -246,7 +250,7 @@ impl AccessResolver {
             self.cache.invalidate(subject).await;
             self.strangers.remember(subject, kept).await;
         } else {
-            self.cache.insert(subject.clone(), kept).await;
+            self.cache.insert(subject.without_credential(), kept).await;
         }
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use policy::firewall::Policy;
 use policy::identity::flask_cookie::CookieVerifier;
+use policy::identity::session_key::TokenVerifier;
 use policy::mapping::Freshness;
 
 use crate::activation::MappingHolder;
@@ -44,7 +45,7 @@ pub struct Gate {
     pub decisions: Option<DecisionLog>,
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
-    pub cookies: CookieVerifier,
+    pub cookies: SessionCredential,
     pub assertions: AssertionSigner,
     /// What records and assertions are dated by.
     pub clock: SharedClock,
@@ -52,6 +53,14 @@ pub struct Gate {
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
+}
+
+/// What verifies session cookies, by what stands in them.
+pub enum SessionCredential {
+    /// The session itself.
+    Flask(CookieVerifier),
+    /// A token that the session is looked up by.
+    Token(TokenVerifier),
 }
 
 impl Gate {

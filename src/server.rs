@@ -40,8 +40,8 @@ use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::erasure;
 use crate::ruling::probe::ProbeKeys;
-use crate::ruling::{Gate, Options};
-use crate::settings::secrets::Secrets;
+use crate::ruling::{Gate, Options, SessionCredential};
+use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 pub use audit::{audit_keys, checkpoint_places};
@@ -182,7 +182,7 @@ async fn prepare(settings: &Settings, secrets: &Secrets, start: Start) -> anyhow
             .context("the gate's mark for drift")?,
         decisions: decision_log(settings, &store, &clock, &instance).await?,
         probes: ProbeKeys::new(&secrets.probe_keys),
-        cookies: cookie_verifier(settings, secrets)?,
+        cookies: credentials(settings, secrets)?,
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,
             &secrets.assertion_keys,
@@ -298,11 +298,17 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
     Ok(())
 }
 
-fn cookie_verifier(settings: &Settings, secrets: &Secrets) -> anyhow::Result<CookieVerifier> {
-    let fallbacks = secrets.session_fallbacks.iter().map(super::settings::secrets::Secret::expose);
-    let keys = SigningKeys::new(secrets.session_key.expose(), fallbacks)?;
-    let max_age = Duration::from_secs(settings.session.max_age_seconds);
-    Ok(CookieVerifier::new(keys, CookieLimits { max_age, ..CookieLimits::default() }))
+/// What verifies session cookies.
+fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
+    let session = &settings.session;
+    if let Some(tokens) = session.token_verifier(secrets)? {
+        return Ok(SessionCredential::Token(tokens));
+    }
+    let fallbacks = secrets.session_fallbacks.iter().map(Secret::expose);
+    let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
+    let keys = SigningKeys::new(secret, fallbacks)?;
+    let limits = CookieLimits { max_age: session.flask_max_age(), ..CookieLimits::default() };
+    Ok(SessionCredential::Flask(CookieVerifier::new(keys, limits)))
 }
 
 /// What the firewall refuses and strips.

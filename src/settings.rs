@@ -7,12 +7,14 @@
 mod console;
 pub mod load;
 pub mod secrets;
+pub mod session;
 pub mod values;
 
 use policy::mapping::Freshness;
 use serde::Deserialize;
 
 pub use console::Console;
+pub use session::{Session, SessionKind};
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, TlsVersion,
 };
@@ -200,40 +202,6 @@ pub struct MappingFile {
 impl Default for MappingFile {
     fn default() -> Self {
         MappingFile { file: "routes.toml".into(), watch: true, settle_ms: Millis(500) }
-    }
-}
-
-/// Flask's session cookie.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Session {
-    /// The variable that holds `SECRET_KEY`.
-    pub secret_key_env: String,
-    /// The file that holds it instead.
-    pub secret_key_file: Option<std::path::PathBuf>,
-    /// The variable that holds `SECRET_KEY_FALLBACKS`, separated by commas.
-    pub fallbacks_env: Option<String>,
-    pub cookie_name: String,
-    pub max_age_seconds: u64,
-    /// The key of the payload that holds the admin's id.
-    pub admin_id_key: String,
-    /// The key that holds the session's own id; with it a session can be revoked by itself.
-    pub session_id_key: Option<String>,
-    pub login_path: String,
-}
-
-impl Default for Session {
-    fn default() -> Self {
-        Session {
-            secret_key_env: "CONSOLE_SECRET_KEY".into(),
-            secret_key_file: None,
-            fallbacks_env: None,
-            cookie_name: "session".into(),
-            max_age_seconds: 31 * 24 * 60 * 60,
-            admin_id_key: "admin_id".into(),
-            session_id_key: None,
-            login_path: "/auth/login".into(),
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use metrics::{counter, gauge};
 use policy::identity::Subject;
 use policy::ids::{Epoch, SessionId};
+use policy::rbac::{Access, RowDigest};
 
 use crate::store::control::ControlReading;
 
@@ -44,8 +45,38 @@ struct State {
     known: Option<Epoch>,
     /// The last change that concerns everybody.
     everybody: Epoch,
-    /// The last change of each session's row since.
-    sessions: HashMap<SessionId, Epoch>,
+    /// The last change of each session's row since. By digest: the key of a row may be what its session is looked up by.
+    sessions: HashMap<RowDigest, Epoch>,
+    /// The last change of any session's row.
+    last_session: Epoch,
+}
+
+/// Which changes concern an answer, beside those that concern everybody.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Concern<'s> {
+    /// None.
+    Everybody,
+    /// Those of the session's row.
+    Session(&'s SessionId),
+    /// Those of the row whose key has this digest.
+    Row(RowDigest),
+    /// Those of any session's row: it is not known which row the answer was read from, or there was none yet.
+    AnySession,
+}
+
+impl Concern<'_> {
+    /// Which changes concern an answer about `subject`: `access`, or one that is still to be read.
+    pub(super) fn of<'s>(subject: &'s Subject, access: Option<&Access>) -> Concern<'s> {
+        match subject {
+            Subject::Admin { session: Some(session), .. } => Concern::Session(session),
+            Subject::Admin { session: None, .. } | Subject::Machine(_) | Subject::Enrolled(_) => {
+                Concern::Everybody
+            }
+            Subject::Session(_) => access
+                .and_then(|access| access.session.as_ref()?.row)
+                .map_or(Concern::AnySession, Concern::Row),
+        }
+    }
 }
 
 /// What an answer must have to be current for one request.
@@ -99,13 +130,16 @@ impl Ledger {
         }
     }
 
-    /// What an answer about `subject` must have for a request that observed `observed`.
-    pub(super) fn terms(&self, subject: &Subject, observed: Epoch) -> Terms {
+    /// What an answer that these changes concern must have for a request that observed `observed`.
+    pub(super) fn terms(&self, concern: Concern, observed: Epoch) -> Terms {
         let state = self.state();
         let least = if state.known.is_some_and(|known| known >= observed) {
-            let own = match subject {
-                Subject::Admin { session: Some(session), .. } => state.sessions.get(session),
-                Subject::Admin { session: None, .. } | Subject::Machine(_) | Subject::Enrolled(_) => None,
+            let own = match concern {
+                Concern::Everybody => None,
+                Concern::Session(_) if state.sessions.is_empty() => None,
+                Concern::Session(session) => state.sessions.get(&RowDigest::of(session.as_str())),
+                Concern::Row(row) => state.sessions.get(&row),
+                Concern::AnySession => Some(&state.last_session),
             };
             own.map_or(state.everybody, |own| state.everybody.max(*own))
         } else {
@@ -152,8 +186,9 @@ impl State {
             self.concern_everybody(last);
         }
         for change in reading.changes.iter().filter(|change| change.epoch > self.everybody) {
-            let known = self.sessions.entry(change.session.clone()).or_default();
+            let known = self.sessions.entry(RowDigest::of(change.session.as_str())).or_default();
             *known = (*known).max(change.epoch);
+            self.last_session = self.last_session.max(change.epoch);
         }
         if self.sessions.len() > MOST {
             self.concern_everybody(read);

@@ -39,7 +39,7 @@ impl Strangers {
     }
 
     pub(super) async fn remember(&self, subject: &Subject, kept: Kept) {
-        self.seen.insert(subject.clone(), kept).await;
+        self.seen.insert(subject.without_credential(), kept).await;
     }
 
     /// Waits for a turn to look a token up that is not known to be anybody's.

@@ -11,6 +11,7 @@ use policy::decision::{
     decide, gate_in_force, gate_word, outcome_word,
 };
 use policy::firewall::{Framing, Refusal, Request};
+use policy::identity::flask_cookie::{CookieError, CookieVerifier};
 use policy::identity::machine_token::presented;
 use policy::identity::{Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, RequestId, SessionId};
@@ -18,9 +19,9 @@ use policy::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::{Access, Standing};
 use tokio::time::{Instant, timeout_at};
 
-use super::Gate;
 use super::client::kept_address;
 use super::response::Response;
+use super::{Gate, SessionCredential};
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
 use crate::journal::decision_log::Decision;
@@ -56,7 +57,7 @@ enum Unavailable {
 /// A caller whose credential was verified.
 struct Identified {
     subject: Subject,
-    /// Names the session in audit rows.
+    /// Names the session in audit rows, where the cookie does.
     session: Option<String>,
 }
 
@@ -216,24 +217,36 @@ impl Gate {
             return Some(Identified { subject: Subject::Machine(digest), session: None });
         }
         let cookie = request.session_cookie()?;
-        let session = match self.cookies.verify(cookie, self.steady_clock.now()) {
-            Ok(session) => session,
-            Err(error) => {
-                counter!("gate_cookies_refused_total", "reason" => error.word()).increment(1);
-                return None;
-            }
+        let identified = match &self.cookies {
+            SessionCredential::Flask(cookies) => self.identify_flask(cookies, cookie),
+            SessionCredential::Token(tokens) => tokens
+                .verify(cookie, self.steady_clock.now())
+                .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
         };
-        let id = session.field_as_id(&self.options.admin_id_key)?;
+        identified.unwrap_or_else(|error| {
+            counter!("gate_cookies_refused_total", "reason" => error.word()).increment(1);
+            None
+        })
+    }
+
+    /// The admin whom Flask's cookie names.
+    fn identify_flask(
+        &self,
+        cookies: &CookieVerifier,
+        cookie: &str,
+    ) -> Result<Option<Identified>, CookieError> {
+        let session = cookies.verify(cookie, self.steady_clock.now())?;
+        let Some(id) = session.field_as_id(&self.options.admin_id_key) else { return Ok(None) };
         let (session_id, name) = match &self.options.session_id_key {
             Some(key) => {
                 // A cookie without its session id could never be revoked, so it is nobody's.
-                let id = session.field_as_id(key)?;
+                let Some(id) = session.field_as_id(key) else { return Ok(None) };
                 (Some(SessionId::new(id.clone())), id)
             }
             None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),
         };
         let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
-        Some(Identified { subject, session: Some(name) })
+        Ok(Some(Identified { subject, session: Some(name) }))
     }
 
     /// Reads the body where a body rule will be asked about it.
@@ -307,6 +320,10 @@ pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Princip
     }
     match subject {
         Subject::Admin { id, session } => Some(Principal::Admin { id: id.clone(), session: session.clone() }),
+        Subject::Session(_) => access
+            .session
+            .as_ref()
+            .map(|session| Principal::Admin { id: session.admin.clone(), session: Some(session.id.clone()) }),
         Subject::Machine(_) | Subject::Enrolled(_) => access
             .token
             .as_ref()
@@ -327,7 +344,10 @@ fn access_denied(
     AccessDenied {
         actor_kind: denial.principal.kind(),
         actor_id: denial.principal.id().to_owned(),
-        session: identified.session.clone(),
+        session: identified
+            .session
+            .clone()
+            .or_else(|| denial.principal.session().map(|session| session.as_str().to_owned())),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: incoming.request.method(),

@@ -336,6 +336,9 @@ impl Reader<'_> {
                 report(section, "a path must begin with one `/`");
             }
         }
+        for mistake in settings.session.mistakes() {
+            report("session", &mistake);
+        }
         let is_base = |url: &String| {
             let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
             rest.is_some_and(|rest| !rest.is_empty() && !rest.ends_with('/') && !rest.contains(['?', '#']))

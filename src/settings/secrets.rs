@@ -38,8 +38,8 @@ pub struct NamedKey {
 /// Everything secret that the gate needs.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// Flask's `SECRET_KEY`.
-    pub session_key: Secret,
+    /// Flask's or Django's `SECRET_KEY`; `None` where nothing of a session is signed.
+    pub session_key: Option<Secret>,
     /// Flask's `SECRET_KEY_FALLBACKS`.
     pub session_fallbacks: Vec<Secret>,
     /// The first signs.
@@ -73,8 +73,9 @@ impl Secrets {
         settings: &Settings,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Secrets, SecretError> {
-        let session_key = session_key(settings, &environment)?;
         let session = &settings.session;
+        let session_key =
+            if session.needs_secret() { Some(session_key(settings, &environment)?) } else { None };
         let session_fallbacks = match &session.fallbacks_env {
             None => Vec::new(),
             Some(variable) => {

@@ -111,6 +111,9 @@ impl Store {
                 let statement = self.token_statement().await?.bind(nothing).bind(id.as_str().to_owned());
                 return assemble(self.facts(statement).await?, subject, now, None);
             }
+            Subject::Session(_) => {
+                return Err(StoreError::Unusable("there is no SELECT for sessions".into()));
+            }
         };
         let plan = self.read_plan().await?;
         let read = |session: Option<&'_ str>| {

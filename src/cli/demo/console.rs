@@ -24,7 +24,7 @@ use sha2::Sha256;
 
 use super::Persona;
 use crate::assertion;
-use crate::settings::secrets::Secrets;
+use crate::settings::secrets::{Secret, Secrets};
 
 struct Console {
     secrets: Secrets,
@@ -41,7 +41,8 @@ pub(super) async fn serve(
     routes: PathBuf,
 ) -> anyhow::Result<()> {
     let no_fallbacks: [&[u8]; 0] = [];
-    let keys = SigningKeys::new(secrets.session_key.expose(), no_fallbacks)?;
+    let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
+    let keys = SigningKeys::new(secret, no_fallbacks)?;
     let console = Arc::new(Console { secrets, keys, personas, routes });
     let router = Router::new()
         .route("/auth/healthz", get(async || "ok\n"))

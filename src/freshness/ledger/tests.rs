@@ -1,6 +1,8 @@
 //! The ledger against the list of all changes that there were.
 
+use policy::identity::session_key::{Lookup, TokenForm, TokenVerifier};
 use policy::ids::AdminId;
+use policy::rbac::SessionHolder;
 use proptest::prelude::*;
 
 use super::*;
@@ -24,7 +26,7 @@ fn reading(epoch: i64, changes: &[(i64, u8)]) -> ControlReading {
 }
 
 fn least(ledger: &Ledger, of: Option<u8>, observed: i64) -> i64 {
-    ledger.terms(&subject(of), Epoch(observed)).least.0
+    ledger.terms(Concern::of(&subject(of), None), Epoch(observed)).least.0
 }
 
 /// The drawing above.
@@ -42,6 +44,30 @@ fn a_number_that_is_listed_concerns_its_session_and_any_other_everybody() {
     assert_eq!(least(&ledger, Some(7), 46), 46);
     assert_eq!(least(&ledger, Some(8), 46), 46);
     assert_eq!(least(&ledger, Some(9), 46), 44);
+}
+
+/// An answer about a session key is about the row that it was read from; if that is not known, about all of them.
+#[test]
+fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
+    let ledger = Ledger::default();
+    ledger.learn(None, &reading(41, &[]));
+    ledger.learn(Some(Epoch(41)), &reading(44, &[(42, 7), (43, 9), (44, 9)]));
+    let least = |concern| ledger.terms(concern, Epoch(44)).least.0;
+    assert_eq!(least(Concern::Row(RowDigest::of("s7"))), 42);
+    assert_eq!(least(Concern::Row(RowDigest::of("s8"))), 41);
+    assert_eq!(least(Concern::AnySession), 44);
+
+    let verifier =
+        TokenVerifier { form: TokenForm::Opaque, lookup: Lookup::Value, key_prefix: String::new() };
+    let key = verifier.verify("a-token-of-somebody", chrono::DateTime::UNIX_EPOCH).unwrap();
+    let subject = Subject::Session(key.clone());
+    let holder = |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row };
+    let access = |session| Access { session, ..Access::nothing(Epoch(43)) };
+    let least_of = |access: Option<&Access>| least(Concern::of(&subject, access));
+    assert_eq!(least_of(Some(&access(Some(holder(Some(RowDigest::of("s7"))))))), 42);
+    assert_eq!(least_of(Some(&access(Some(holder(None))))), 44, "read from a row of unknown key");
+    assert_eq!(least_of(Some(&access(None))), 44, "nobody's when it was read");
+    assert_eq!(least_of(None), 44, "not read yet");
 }
 
 #[test]
@@ -70,9 +96,9 @@ fn a_read_that_comes_late_changes_nothing() {
 fn a_database_that_went_back_makes_all_worthless() {
     let ledger = Ledger::default();
     ledger.learn(None, &reading(10, &[]));
-    let before = ledger.terms(&subject(None), Epoch(10));
+    let before = ledger.terms(Concern::Everybody, Epoch(10));
     ledger.learn(Some(Epoch(10)), &reading(8, &[]));
-    let after = ledger.terms(&subject(None), Epoch(8));
+    let after = ledger.terms(Concern::Everybody, Epoch(8));
     assert_ne!(before.generation, after.generation);
     assert_eq!(after.least, Epoch(8));
     // A read that was under way then, and lists nothing of 9 and 10.

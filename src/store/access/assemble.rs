@@ -150,7 +150,7 @@ impl<'s> Sheet<'s> {
             Some(role) => drop(self.access.legacy.insert(role)),
             None => {
                 let (table, column) = match self.subject {
-                    Subject::Admin { .. } => self.places.legacy,
+                    Subject::Admin { .. } | Subject::Session(_) => self.places.legacy,
                     Subject::Machine(_) | Subject::Enrolled(_) => ("gate_machine_token_legacy_roles", "role"),
                 };
                 self.note(FlawKind::UnknownRole, table, column, word);
@@ -182,7 +182,7 @@ impl<'s> Sheet<'s> {
             Subject::Admin { id, .. } => Some(Arc::from(id.as_str())),
             Subject::Enrolled(id) => Some(Arc::from(id.as_str())),
             // Known at the end.
-            Subject::Machine(_) => None,
+            Subject::Machine(_) | Subject::Session(_) => None,
         };
         let (table, column, word) = (table.into(), column.into(), word.map(Arc::from));
         self.access.flaws.push(Flaw { kind, table, column, word, holder });
