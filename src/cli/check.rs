@@ -3,6 +3,7 @@
 mod console;
 mod fix;
 mod rows;
+mod sessions;
 mod table;
 
 use std::fmt::Write as _;
@@ -67,10 +68,13 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     if command.fix {
         source = fix::fix(&file, source)?;
     }
-    let checked = Checked::of(name, source, || match command.offline {
+    let mut checked = Checked::of(name, source, || match command.offline {
         true => Ok(None),
         false => Registered::read(&settings).map(Some),
     })?;
+    if let Some(file) = common.config.as_deref().filter(|_| !command.offline) {
+        checked.settings = sessions::findings(file, &settings.session);
+    }
     print(&checked.told(command.format, command.table)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
     Ok(if is_denied { super::Ended::Findings } else { super::Ended::Clean })
@@ -109,6 +113,8 @@ struct Checked {
     found: Vec<Diagnostic>,
     /// In what is read of Console, and in the access tables; the worst first.
     rows: Vec<Finding>,
+    /// In the settings file, if there is one.
+    settings: Vec<Finding>,
 }
 
 #[derive(Serialize)]
@@ -160,13 +166,14 @@ impl Checked {
             findings.extend(rows::findings(&registered.flaws));
             findings
         });
-        Ok(Checked { name, source, mapping, roles_checked, found, rows: rows.unwrap_or_default() })
+        let (rows, settings) = (rows.unwrap_or_default(), Vec::new());
+        Ok(Checked { name, source, mapping, roles_checked, found, rows, settings })
     }
 
     fn findings(&self) -> Vec<Finding> {
         let lines = Lines::new(&self.source);
         let in_file = self.found.iter().map(|found| Finding::in_file(&self.name, &lines, found));
-        in_file.chain(self.rows.iter().cloned()).collect()
+        in_file.chain(self.rows.iter().chain(&self.settings).cloned()).collect()
     }
 
     fn told(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
@@ -199,7 +206,7 @@ impl Checked {
                 output.push('\n');
             }
         }
-        for finding in &self.rows {
+        for finding in self.rows.iter().chain(&self.settings) {
             output.push_str(&text::finding(finding, style));
         }
         let _ = writeln!(output, "{}", text::wrapped(&self.sum(), COLUMNS, 0, 4));
@@ -262,7 +269,7 @@ fn listing() -> String {
         )
     };
     let lines: Vec<String> =
-        rules::CHECK.iter().chain(&rules::CONSOLE).chain(&rules::ROWS).map(line).collect();
+        rules::CHECK.iter().chain(&rules::CONSOLE).chain(&rules::ROWS).chain(&rules::SETTINGS).map(line).collect();
     lines.join("\n") + "\n"
 }
 

@@ -7,6 +7,7 @@
 //! | `signed` | a token, signed by itsdangerous | the session's row, if the signature is right |
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy::identity::itsdangerous::{DigestMethod, KeyDerivation, Keys, Signing, SigningKeysError};
@@ -253,15 +254,12 @@ impl Session {
             Some(LookupSetting::Value) | None => Lookup::Value,
         };
         let key_prefix = self.key_prefix.clone().unwrap_or_default();
-        Ok(Some(TokenVerifier { form, lookup, key_prefix }))
+        let payload = self.payload_reader(secrets)?.map(Arc::new);
+        Ok(Some(TokenVerifier { form, lookup, key_prefix, payload }))
     }
 
     /// What reads the column `payload`; `None` where the column `admin_id` says whose the session is.
-    ///
-    /// # Errors
-    ///
-    /// The secret key of Django is missing or empty.
-    pub fn payload_reader(&self, secrets: &Secrets) -> Result<Option<PayloadReader>, SigningKeysError> {
+    fn payload_reader(&self, secrets: &Secrets) -> Result<Option<PayloadReader>, SigningKeysError> {
         let format = match self.payload {
             None => return Ok(None),
             Some(PayloadSetting::Json) => PayloadFormat::Json,

@@ -57,8 +57,12 @@ fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
     assert_eq!(least(Concern::Row(RowDigest::of("s8"))), 41);
     assert_eq!(least(Concern::AnySession), 44);
 
-    let verifier =
-        TokenVerifier { form: TokenForm::Opaque, lookup: Lookup::Value, key_prefix: String::new() };
+    let verifier = TokenVerifier {
+        form: TokenForm::Opaque,
+        lookup: Lookup::Value,
+        key_prefix: String::new(),
+        payload: None,
+    };
     let key = verifier.verify("a-token-of-somebody", chrono::DateTime::UNIX_EPOCH).unwrap();
     let subject = Subject::Session(key.clone());
     let holder = |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row };

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::itsdangerous::{CookieError, Keys, check_age, decode_payload, read_timestamp};
+use super::session_payload::PayloadReader;
 use super::tagged_json::Value;
 use crate::ids::SessionId;
 
@@ -72,6 +73,8 @@ pub struct TokenVerifier {
     pub lookup: Lookup,
     /// What Console writes before the token or its digest.
     pub key_prefix: String,
+    /// What reads whose session it is, where Console's table has that in a payload only.
+    pub payload: Option<Arc<PayloadReader>>,
 }
 
 impl TokenVerifier {
@@ -96,7 +99,9 @@ impl TokenVerifier {
             Lookup::Value => format!("{}{}", self.key_prefix, *token),
             Lookup::Sha256Hex => format!("{}{}", self.key_prefix, hex(&Sha256::digest(token.as_bytes()))),
         });
-        Ok(SessionKey::new(token, key))
+        let digest = Sha256::digest(key.as_bytes()).into();
+        let credential = Credential { token, key, payload: self.payload.clone() };
+        Ok(SessionKey { credential: Some(Arc::new(credential)), digest })
     }
 }
 
@@ -138,17 +143,18 @@ pub struct SessionKey {
 struct Credential {
     token: Zeroizing<String>,
     key: Zeroizing<String>,
+    payload: Option<Arc<PayloadReader>>,
 }
 
 impl SessionKey {
-    fn new(token: Zeroizing<String>, key: Zeroizing<String>) -> SessionKey {
-        let digest = Sha256::digest(key.as_bytes()).into();
-        SessionKey { credential: Some(Arc::new(Credential { token, key })), digest }
-    }
-
     /// What the sessions SELECT is asked with; `None` once the credential is gone.
     pub fn expose(&self) -> Option<&str> {
         self.credential.as_ref().map(|credential| credential.key.as_str())
+    }
+
+    /// What reads whose session it is, where its row has a payload instead of the admin's id.
+    pub fn payload(&self) -> Option<&PayloadReader> {
+        self.credential.as_ref()?.payload.as_deref()
     }
 
     /// The same key for a cache, which needs no credential to find it again.
@@ -163,7 +169,7 @@ impl SessionKey {
         let gives_away = |id: &&str| {
             // Without the credential nothing can be compared with it.
             self.credential.as_ref().is_none_or(|credential| {
-                let Credential { token, key } = &**credential;
+                let Credential { token, key, .. } = &**credential;
                 id.contains(token.as_str()) || id.contains(key.as_str())
             })
         };

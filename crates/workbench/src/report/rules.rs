@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 6] = [&CHECK, &CONSOLE, &ROWS, &DIFF, &LINT, &COVERAGE];
+const ALL: [&[Rule]; 7] = [&CHECK, &CONSOLE, &ROWS, &SETTINGS, &DIFF, &LINT, &COVERAGE];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -279,6 +279,13 @@ pub const CONSOLE: [Rule; 5] = [
         "set `legacy_roles = \"none\"` in [console] if that is meant, or the SELECT that reads them",
     ),
 ];
+
+/// What `console-gate check` finds in the settings.
+pub const SETTINGS: [Rule; 1] = [warning(
+    "revoked-sessions-pass",
+    "a session that Console ends before its time keeps passing",
+    "let the gate see Console's sessions: `session_id_key` or another `kind` in [session]; see docs/sessions.md",
+)];
 
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [

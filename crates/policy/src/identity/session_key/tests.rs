@@ -10,7 +10,7 @@ const VECTORS: &str =
 const TOKEN: &str = "WvFqNyBPtXkX3GJvbmT2d7nKBqCmZkqYx1nJc4b6G1o";
 
 fn opaque(lookup: Lookup, key_prefix: &str) -> TokenVerifier {
-    TokenVerifier { form: TokenForm::Opaque, lookup, key_prefix: key_prefix.to_owned() }
+    TokenVerifier { form: TokenForm::Opaque, lookup, key_prefix: key_prefix.to_owned(), payload: None }
 }
 
 fn key(verifier: &TokenVerifier, cookie: &str) -> Result<SessionKey, CookieError> {
@@ -47,7 +47,7 @@ fn verifier_of(vector: &Json) -> TokenVerifier {
         },
         max_age: vector["max_age"].as_u64().map(Duration::from_secs),
     };
-    TokenVerifier { form, lookup: Lookup::Value, key_prefix: String::new() }
+    TokenVerifier { form, lookup: Lookup::Value, key_prefix: String::new(), payload: None }
 }
 
 #[test]
