@@ -48,7 +48,7 @@ use tokio::sync::Mutex;
 use crate::clock::SharedClock;
 use crate::store::control::ControlRow;
 use crate::store::{AccessSource, StoreError};
-use ledger::{Concern, Ledger, Terms};
+use ledger::{Ledger, Terms};
 use notices::Notices;
 use push::{Push, PushTerms};
 use shared_read::SharedRead;
@@ -68,7 +68,7 @@ pub enum AccessError {
     #[error("too many requests wait for the epoch")]
     Overloaded,
     /// A stranger's doing, so it is counted and not logged for each request.
-    #[error("too many unknown tokens wait to be looked up")]
+    #[error("too many unknown credentials wait to be looked up")]
     Crowded,
 }
 
@@ -199,25 +199,20 @@ impl AccessResolver {
     ///
     /// The database did not answer, or answered from the past; or too many tokens are presented that nobody has.
     pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
-        if let Some(access) = self.current(subject, observed).await {
+        let terms = self.ledger.terms(subject, observed);
+        if let Some(access) = self.current(subject, observed, terms).await {
             counter!("gate_access_hits_total").increment(1);
             return Ok(access);
         }
-        let _turn = match subject {
-            Subject::Machine(_) | Subject::Session(_) if !self.cache.contains_key(subject) => {
-                Some(self.strangers.turn().await?)
-            }
-            _ => None,
-        };
+        let _turn =
+            if self.cache.contains_key(subject) { None } else { self.strangers.turn(subject).await? };
         let _flight = self.flights.of(subject).lock().await;
         // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
-        if let Some(access) = self.current(subject, observed).await {
+        if let Some(access) = self.current(subject, observed, terms).await {
             counter!("gate_access_hits_total").increment(1);
             return Ok(access);
         }
         counter!("gate_access_loads_total").increment(1);
-        // Before the load: what is learnt meanwhile, this answer need not have.
-        let terms = self.ledger.terms(Concern::of(subject, None), observed);
         // The era first: an answer by the time of one era must not be kept under the next.
         let era = self.clock.era();
         let loaded = self.store.access(subject, self.clock.now()).await;
@@ -235,12 +230,12 @@ impl AccessResolver {
     }
 
     /// The cached answer, if it is current for a request that observed `observed`.
-    async fn current(&self, subject: &Subject, observed: Epoch) -> Option<Arc<Access>> {
+    async fn current(&self, subject: &Subject, observed: Epoch, terms: Terms) -> Option<Arc<Access>> {
         let kept = match self.cache.get(subject).await {
             Some(kept) => kept,
             None => self.strangers.get(subject).await?,
         };
-        let terms = self.ledger.terms(Concern::of(subject, Some(&kept.access)), observed);
+        let terms = self.ledger.terms_of(&kept.access, subject, observed, terms);
         kept.is_current(terms, self.clock.now(), self.clock.era()).then_some(kept.access)
     }
 

@@ -43,6 +43,7 @@ use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
+use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 pub use audit::{audit_keys, checkpoint_places};
 
@@ -119,7 +120,10 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
         url: settings.database.url.0.clone(),
         max_connections: u32::try_from(settings.database.max_connections.0).unwrap_or(u32::MAX),
         timeout: settings.database.timeout_ms.duration(),
-        console: settings.console.0.clone(),
+        console: Relations {
+            session_payload: settings.session.payload.is_some(),
+            ..settings.console.0.clone()
+        },
     }
 }
 

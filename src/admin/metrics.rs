@@ -44,6 +44,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "requests with an unknown token that exceeded the limit of waiting look-ups"
     );
     describe_counter!(
+        "gate_session_lookups_refused_total",
+        "requests with a session key that is not in the cache, beyond the limit of waiting look-ups"
+    );
+    describe_counter!(
+        "gate_session_payloads_refused_total",
+        "reads of a session's payload that the gate cannot read, by reason"
+    );
+    describe_counter!(
         "gate_unusable_rows_total",
         "reads of unusable rows of the access tables, which grant nothing, by kind"
     );
@@ -146,6 +154,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_epoch_reads_total",
         "gate_epoch_went_back_total",
         "gate_token_lookups_refused_total",
+        "gate_session_lookups_refused_total",
         "gate_connections_refused_total",
     ] {
         counter!(plain).absolute(0);

@@ -53,7 +53,7 @@ struct State {
 
 /// Which changes concern an answer, beside those that concern everybody.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Concern<'s> {
+enum Concern<'s> {
     /// None.
     Everybody,
     /// Those of the session's row.
@@ -66,7 +66,7 @@ pub(super) enum Concern<'s> {
 
 impl Concern<'_> {
     /// Which changes concern an answer about `subject`: `access`, or one that is still to be read.
-    pub(super) fn of<'s>(subject: &'s Subject, access: Option<&Access>) -> Concern<'s> {
+    fn of<'s>(subject: &'s Subject, access: Option<&Access>) -> Concern<'s> {
         match subject {
             Subject::Admin { session: Some(session), .. } => Concern::Session(session),
             Subject::Admin { session: None, .. } | Subject::Machine(_) | Subject::Enrolled(_) => {
@@ -130,27 +130,32 @@ impl Ledger {
         }
     }
 
-    /// What an answer that these changes concern must have for a request that observed `observed`.
-    pub(super) fn terms(&self, concern: Concern, observed: Epoch) -> Terms {
+    /// What an answer about `subject` must have for a request that observed `observed`.
+    pub(super) fn terms(&self, subject: &Subject, observed: Epoch) -> Terms {
         let state = self.state();
-        let least = if state.known.is_some_and(|known| known >= observed) {
-            let own = match concern {
-                Concern::Everybody => None,
-                Concern::Session(_) if state.sessions.is_empty() => None,
-                Concern::Session(session) => state.sessions.get(&RowDigest::of(session.as_str())),
-                Concern::Row(row) => state.sessions.get(&row),
-                Concern::AnySession => Some(&state.last_session),
-            };
-            own.map_or(state.everybody, |own| state.everybody.max(*own))
-        } else {
-            observed
-        };
+        let least = state.least(Concern::of(subject, None), observed);
         let unheard = match subject {
-            Subject::Admin { .. } => state.unheard,
+            Subject::Admin { .. } | Subject::Session(_) => state.unheard,
             // Nothing of it is Console's but the registry, whose triggers are the gate's own.
             Subject::Machine(_) | Subject::Enrolled(_) => 0,
         };
         Terms { generation: state.generation, unheard, least }
+    }
+
+    /// The same for one answer: the answer itself may say which changes concern it.
+    pub(super) fn terms_of(
+        &self,
+        access: &Access,
+        subject: &Subject,
+        observed: Epoch,
+        terms: Terms,
+    ) -> Terms {
+        match subject {
+            Subject::Session(_) => {
+                Terms { least: self.state().least(Concern::of(subject, Some(access)), observed), ..terms }
+            }
+            Subject::Admin { .. } | Subject::Machine(_) | Subject::Enrolled(_) => terms,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -159,6 +164,21 @@ impl Ledger {
 }
 
 impl State {
+    /// The epoch at which an answer that these changes concern was read, at the least.
+    fn least(&self, concern: Concern, observed: Epoch) -> Epoch {
+        if self.known.is_none_or(|known| known < observed) {
+            return observed;
+        }
+        let own = match concern {
+            Concern::Everybody => None,
+            Concern::Session(_) if self.sessions.is_empty() => None,
+            Concern::Session(session) => self.sessions.get(&RowDigest::of(session.as_str())),
+            Concern::Row(row) => self.sessions.get(&row),
+            Concern::AnySession => Some(&self.last_session),
+        };
+        own.map_or(self.everybody, |own| self.everybody.max(*own))
+    }
+
     /// Takes note of whether a change of Console's tables would have been heard. Where not, an answer counts for those alone
     /// who asked before the read began, and those all wait for it: each later request brings a later read.
     fn hear(&mut self, is_watched: bool) {

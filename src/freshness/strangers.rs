@@ -13,24 +13,40 @@ use super::{AccessError, Kept};
 
 /// Subjects that are remembered as nobody's.
 const REMEMBERED: u64 = 4_096;
-/// Tokens that are not known to be anybody's are looked up so many at a time: a flood of them leaves the
-/// database to strict reads.
-const LOOKUPS: usize = 1;
+/// Machine tokens that are not known to be anybody's are looked up so many at a time: a flood of them leaves the database to
+/// strict reads.
+const TOKEN_LOOKUPS: usize = 1;
+/// Session keys: everybody's is unknown after a start, so a few more. Half of the connections that access is read over by
+/// default are left to those who are known.
+const SESSION_LOOKUPS: usize = 4;
 /// So many wait for that. Beyond it the answer is 503: a queue that a stranger can fill must be short.
 const WAITING: usize = 256;
 
-/// Who was found to be nobody, and the way in for tokens that may be.
+/// Who was found to be nobody, and the ways in for those who may be somebody.
 #[derive(Debug)]
 pub(super) struct Strangers {
     seen: Cache<Subject, Kept>,
+    tokens: Lane,
+    sessions: Lane,
+}
+
+/// A way in: those who are looked up, and those who wait for it. Each kind has its own, so that none is in another's way.
+#[derive(Debug)]
+struct Lane {
     lookups: Semaphore,
     waiting: Semaphore,
+}
+
+impl Lane {
+    fn of(lookups: usize) -> Lane {
+        Lane { lookups: Semaphore::new(lookups), waiting: Semaphore::new(WAITING) }
+    }
 }
 
 impl Strangers {
     pub(super) fn new() -> Strangers {
         let seen = Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru()).build();
-        Strangers { seen, lookups: Semaphore::new(LOOKUPS), waiting: Semaphore::new(WAITING) }
+        Strangers { seen, tokens: Lane::of(TOKEN_LOOKUPS), sessions: Lane::of(SESSION_LOOKUPS) }
     }
 
     /// What was found about somebody who was nobody then.
@@ -42,13 +58,19 @@ impl Strangers {
         self.seen.insert(subject.without_credential(), kept).await;
     }
 
-    /// Waits for a turn to look a token up that is not known to be anybody's.
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AccessError> {
+    /// Waits for a turn to look a credential up that is not known to be anybody's. `None` for a subject that no stranger can
+    /// name.
+    pub(super) async fn turn(&self, subject: &Subject) -> Result<Option<SemaphorePermit<'_>>, AccessError> {
+        let (lane, refused) = match subject {
+            Subject::Machine(_) => (&self.tokens, "gate_token_lookups_refused_total"),
+            Subject::Session(_) => (&self.sessions, "gate_session_lookups_refused_total"),
+            Subject::Admin { .. } | Subject::Enrolled(_) => return Ok(None),
+        };
         let refused = |_| {
-            counter!("gate_token_lookups_refused_total").increment(1);
+            counter!(refused).increment(1);
             AccessError::Crowded
         };
-        let _place = self.waiting.try_acquire().map_err(refused)?;
-        self.lookups.acquire().await.map_err(|_| AccessError::Crowded)
+        let _place = lane.waiting.try_acquire().map_err(refused)?;
+        lane.lookups.acquire().await.map(Some).map_err(|_| AccessError::Crowded)
     }
 }

@@ -97,6 +97,41 @@ async fn a_cached_answer_ends_with_the_session_in_it() {
     assert_eq!(resolver.resolve(&subject, epoch).await.unwrap().standing, Standing::SessionEnded);
 }
 
+/// The same by the session's key, as an opaque cookie has it; and a session that begins after it was unknown.
+#[tokio::test]
+async fn a_session_key_begins_and_ends_with_its_session() {
+    use policy::identity::session_key::{Lookup, TokenForm, TokenVerifier};
+    let folder = tempfile::tempdir().unwrap();
+    let (resolver, store, clock) = resolver(&folder).await;
+    let verifier = TokenVerifier {
+        form: TokenForm::Opaque,
+        lookup: Lookup::Value,
+        key_prefix: String::new(),
+        payload: None,
+    };
+    let (anna, token) = (AdminId::new("anna"), "a-session-of-annas");
+    let subject = Subject::Session(verifier.verify(token, clock.now()).unwrap());
+    let standing = async || {
+        let epoch = resolver.observe(Freshness::Strict).await.unwrap().epoch;
+        resolver.resolve(&subject, epoch).await.unwrap().standing
+    };
+    store.add_admin(&anna, "anna@example.com", "Anna").await.unwrap();
+    assert_eq!(standing().await, Standing::Unknown);
+    let session = policy::ids::SessionId::new(token);
+    store.add_session(&session, &anna, Some(clock.now() + TimeDelta::seconds(60))).await.unwrap();
+    assert_eq!(standing().await, Standing::Active);
+    clock.turn(TimeDelta::seconds(59));
+    assert_eq!(standing().await, Standing::Active);
+    clock.turn(TimeDelta::seconds(2));
+    assert_eq!(standing().await, Standing::SessionEnded);
+    let shown = format!("{:?}", resolver.cache.iter().map(|(subject, _)| subject).collect::<Vec<_>>());
+    assert!(shown.contains("SessionKey") && !shown.contains(token), "{shown}");
+    assert!(resolver.cache.iter().all(|(subject, _)| match &*subject {
+        Subject::Session(key) => key.expose().is_none(),
+        _ => true,
+    }));
+}
+
 #[tokio::test]
 async fn an_answer_from_the_past_is_an_error() {
     let folder = tempfile::tempdir().unwrap();

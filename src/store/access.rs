@@ -1,6 +1,7 @@
 //! What one caller holds: the algorithm of the RBAC V2 design, section 3.4, in one statement and one snapshot.
 
 mod assemble;
+mod session;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -111,9 +112,7 @@ impl Store {
                 let statement = self.token_statement().await?.bind(nothing).bind(id.as_str().to_owned());
                 return assemble(self.facts(statement).await?, subject, now, None);
             }
-            Subject::Session(_) => {
-                return Err(StoreError::Unusable("there is no SELECT for sessions".into()));
-            }
+            Subject::Session(key) => return self.session_access(key, now).await,
         };
         let plan = self.read_plan().await?;
         let read = |session: Option<&'_ str>| {

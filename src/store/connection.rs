@@ -37,6 +37,17 @@ impl Pool {
         transaction.run(begin).await?;
         Ok(transaction)
     }
+
+    /// Begins a transaction that only reads, all of it from one snapshot.
+    pub(super) async fn begin_reading(&self) -> Result<Transaction, StoreError> {
+        let mut transaction = Transaction { connection: self.acquire().await?, is_over: false };
+        let begin = match self {
+            Pool::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            Pool::Sqlite(_) => "BEGIN DEFERRED",
+        };
+        transaction.run(begin).await?;
+        Ok(transaction)
+    }
 }
 
 /// A connection to either database.
@@ -143,6 +154,16 @@ impl Transaction {
     /// Undoes the changes, and keeps the connection.
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         self.end("ROLLBACK").await
+    }
+
+    /// The error that ends the transaction. One that is about a value says nothing about the connection, which is kept.
+    pub(super) async fn given_up(self, error: StoreError) -> StoreError {
+        if let StoreError::Refused(_) = error
+            && let Err(worse) = self.rollback().await
+        {
+            return worse;
+        }
+        error
     }
 
     async fn end(mut self, command: &'static str) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@
 mod compose;
 mod inspect;
 pub mod select;
+mod session;
 mod shape;
 
 use std::fmt;
@@ -17,6 +18,7 @@ pub(super) use compose::{GONE_FOR, Places, ReadPlan, is_false, read_end};
 pub use inspect::{Proposal, Shown, Table, propose};
 use select::Dialect;
 pub use select::Select;
+pub(super) use session::SessionRead;
 pub use shape::Mismatch;
 
 use arc_swap::ArcSwapOption;
@@ -101,6 +103,8 @@ pub struct Relations {
     pub sessions_key: Option<KeyColumn>,
     /// Further tables that the SELECTs depend on.
     pub watch: Vec<TableName>,
+    /// Whether the sessions SELECT returns a payload instead of the admin's id (`[session] payload`).
+    pub session_payload: bool,
     /// Whether triggers may be put on Console's tables. Without them, what is read of Console is read for each request.
     pub triggers: bool,
 }
@@ -118,6 +122,7 @@ impl Default for Relations {
             admins_key: Some(KeyColumn::known("admins", "id")),
             sessions_key: Some(KeyColumn::known("admin_sessions", "id")),
             watch: Vec::new(),
+            session_payload: false,
             triggers: true,
         }
     }

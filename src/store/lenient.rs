@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, Type, TypeInfo as _, ValueRef as _};
+use sqlx::postgres::{PgTypeInfo, PgValueRef};
+use sqlx::sqlite::{SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Database, Decode, Postgres, Sqlite, Type, TypeInfo as _, ValueRef as _};
 
 /// The value of a column; `None` where there is none, or one of another type or form. For a field of a row,
 /// `#[sqlx(try_from = "Lenient<String>")]` reads it into an `Option`.
@@ -36,6 +38,44 @@ impl<'r, D: Database, T: Decode<'r, D> + Type<D>> Decode<'r, D> for Lenient<T> {
             found.is_null() || T::compatible(&found)
         };
         Ok(Lenient(if is_readable { T::decode(value).ok() } else { None }))
+    }
+}
+
+/// The bytes of a column, whether it is bytes, text or JSON.
+pub(super) struct Raw(pub(super) Vec<u8>);
+
+impl Type<Postgres> for Raw {
+    fn type_info() -> PgTypeInfo {
+        <Vec<u8> as Type<Postgres>>::type_info()
+    }
+
+    fn compatible(_: &PgTypeInfo) -> bool {
+        true
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Raw {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        let is_jsonb = value.type_info().name() == "JSONB";
+        let bytes = value.as_bytes()?;
+        // A byte that says which version of JSONB it is stands before its text.
+        Ok(Raw(bytes.get(usize::from(is_jsonb)..).unwrap_or_default().to_vec()))
+    }
+}
+
+impl Type<Sqlite> for Raw {
+    fn type_info() -> SqliteTypeInfo {
+        <Vec<u8> as Type<Sqlite>>::type_info()
+    }
+
+    fn compatible(_: &SqliteTypeInfo) -> bool {
+        true
+    }
+}
+
+impl<'r> Decode<'r, Sqlite> for Raw {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Raw(<Vec<u8> as Decode<Sqlite>>::decode(value)?))
     }
 }
 

@@ -1,11 +1,13 @@
-//! Tokens that nobody has: they cost little, and nothing that belongs to others.
+//! Tokens and session keys that nobody has: they cost little, and nothing that belongs to others.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use chrono::DateTime;
 use console_gate::freshness::{AccessError, AccessResolver};
 use policy::identity::Subject;
 use policy::identity::machine_token::TokenDigest;
+use policy::identity::session_key::{Lookup, TokenForm, TokenVerifier};
 use policy::mapping::Freshness;
 use policy::rbac::{Access, Standing};
 use tokio::time::Instant;
@@ -14,6 +16,22 @@ use crate::fake::{Fake, LOOKUP, ROLE, admin};
 
 fn token(name: &str) -> Subject {
     Subject::Machine(TokenDigest::of(name))
+}
+
+fn session(name: &str) -> Subject {
+    let key_prefix = "session of ".to_owned();
+    let verifier =
+        TokenVerifier { form: TokenForm::Opaque, lookup: Lookup::Value, key_prefix, payload: None };
+    let token = format!("12345678-{}", name.replace(' ', "-"));
+    Subject::Session(verifier.verify(&token, DateTime::UNIX_EPOCH).unwrap())
+}
+
+/// What an unknown session key is enrolled as.
+fn enrolled(subject: &Subject, name: &str) -> String {
+    match subject {
+        Subject::Session(key) => key.expose().unwrap().to_owned(),
+        _ => name.to_owned(),
+    }
 }
 
 /// As a request does it.
@@ -27,10 +45,21 @@ fn loads(database: &Fake) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_is_looked_up_a_few_at_a_time_and_the_rest_is_refused() {
+async fn a_flood_of_tokens_is_looked_up_one_at_a_time_and_the_rest_is_refused() {
+    // Two strangers, and the token that is known.
+    flood(token, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_session_keys_is_looked_up_a_few_at_a_time_and_the_rest_is_refused() {
+    // Five strangers, and the session that is known.
+    flood(session, 6).await;
+}
+
+async fn flood(token: fn(&str) -> Subject, most: u64) {
     let database = Fake::new();
     let gate = database.gate();
-    database.enrol("known");
+    database.enrol(&enrolled(&token("known"), "known"));
     database.grant("anna");
     assert_eq!(ask(&gate, &token("known")).await.unwrap().standing, Standing::Active);
     ask(&gate, &admin("anna")).await.unwrap();
@@ -66,8 +95,7 @@ async fn a_flood_is_looked_up_a_few_at_a_time_and_the_rest_is_refused() {
         }
     }
     assert!(unknown >= 200 && refused >= 1_000, "{unknown} looked up, {refused} refused");
-    // Two strangers, and the token that is known.
-    assert!(database.most_lookups.load(Ordering::SeqCst) <= 3, "{:?}", database.most_lookups);
+    assert!(database.most_lookups.load(Ordering::SeqCst) <= most, "{:?}", database.most_lookups);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,6 +107,7 @@ async fn strangers_push_nobody_out() {
     }
     for number in 0..1_000 {
         ask(&gate, &token(&number.to_string())).await.unwrap();
+        ask(&gate, &session(&number.to_string())).await.unwrap();
     }
     let before = loads(&database);
     for number in 0..10 {
@@ -103,4 +132,18 @@ async fn a_stranger_is_looked_up_once_and_again_when_something_changed() {
     }
     database.enrol("a");
     assert_eq!(ask(&gate, &token("a")).await.unwrap().standing, Standing::Active);
+}
+
+/// Any login may be this session's.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_session_is_looked_up_again_when_anybody_logs_in() {
+    let database = Fake::new();
+    let gate = database.gate();
+    for expected in 1..=3 {
+        for _ in 0..10 {
+            assert_eq!(ask(&gate, &session("a")).await.unwrap().standing, Standing::Unknown);
+        }
+        assert_eq!(loads(&database), expected);
+        database.log_in("somebody");
+    }
 }

@@ -40,6 +40,7 @@ mod reports;
 mod rollback;
 mod routes_file;
 mod schema;
+mod sessions;
 mod silence;
 mod soak;
 mod streams;

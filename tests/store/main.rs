@@ -59,6 +59,7 @@ mod running;
 mod secrets;
 mod seed;
 mod session_changes;
+mod sessions;
 mod signoffs;
 mod soak;
 mod tenants;

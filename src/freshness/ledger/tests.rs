@@ -26,7 +26,7 @@ fn reading(epoch: i64, changes: &[(i64, u8)]) -> ControlReading {
 }
 
 fn least(ledger: &Ledger, of: Option<u8>, observed: i64) -> i64 {
-    ledger.terms(Concern::of(&subject(of), None), Epoch(observed)).least.0
+    ledger.terms(&subject(of), Epoch(observed)).least.0
 }
 
 /// The drawing above.
@@ -52,7 +52,7 @@ fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
     let ledger = Ledger::default();
     ledger.learn(None, &reading(41, &[]));
     ledger.learn(Some(Epoch(41)), &reading(44, &[(42, 7), (43, 9), (44, 9)]));
-    let least = |concern| ledger.terms(concern, Epoch(44)).least.0;
+    let least = |concern| ledger.state().least(concern, Epoch(44)).0;
     assert_eq!(least(Concern::Row(RowDigest::of("s7"))), 42);
     assert_eq!(least(Concern::Row(RowDigest::of("s8"))), 41);
     assert_eq!(least(Concern::AnySession), 44);
@@ -67,11 +67,12 @@ fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
     let subject = Subject::Session(key.clone());
     let holder = |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row };
     let access = |session| Access { session, ..Access::nothing(Epoch(43)) };
-    let least_of = |access: Option<&Access>| least(Concern::of(&subject, access));
-    assert_eq!(least_of(Some(&access(Some(holder(Some(RowDigest::of("s7"))))))), 42);
-    assert_eq!(least_of(Some(&access(Some(holder(None))))), 44, "read from a row of unknown key");
-    assert_eq!(least_of(Some(&access(None))), 44, "nobody's when it was read");
-    assert_eq!(least_of(None), 44, "not read yet");
+    let terms = ledger.terms(&subject, Epoch(44));
+    assert_eq!(terms.least, Epoch(44), "not read yet");
+    let least_of = |access: &Access| ledger.terms_of(access, &subject, Epoch(44), terms).least.0;
+    assert_eq!(least_of(&access(Some(holder(Some(RowDigest::of("s7")))))), 42);
+    assert_eq!(least_of(&access(Some(holder(None)))), 44, "read from a row of unknown key");
+    assert_eq!(least_of(&access(None)), 44, "nobody's when it was read");
 }
 
 #[test]
@@ -100,9 +101,9 @@ fn a_read_that_comes_late_changes_nothing() {
 fn a_database_that_went_back_makes_all_worthless() {
     let ledger = Ledger::default();
     ledger.learn(None, &reading(10, &[]));
-    let before = ledger.terms(Concern::Everybody, Epoch(10));
+    let before = ledger.terms(&subject(None), Epoch(10));
     ledger.learn(Some(Epoch(10)), &reading(8, &[]));
-    let after = ledger.terms(Concern::Everybody, Epoch(8));
+    let after = ledger.terms(&subject(None), Epoch(8));
     assert_ne!(before.generation, after.generation);
     assert_eq!(after.least, Epoch(8));
     // A read that was under way then, and lists nothing of 9 and 10.

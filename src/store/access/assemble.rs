@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
-use policy::ids::Epoch;
+use policy::ids::{AdminId, Epoch};
 use policy::rbac::flaw::{Flaw, FlawKind};
-use policy::rbac::{Access, LegacyRole, Standing, TokenIdentity};
+use policy::rbac::{Access, LegacyRole, RowDigest, SessionHolder, Standing, TokenIdentity};
 
 use crate::store::StoreError;
 use crate::store::console::{GONE_FOR, Places, ReadPlan, read_end};
@@ -24,6 +24,18 @@ pub(super) struct Fact {
     /// When it ends, as Console's column says it, of whatever type that is.
     #[sqlx(try_from = "Lenient<String>")]
     ends: Option<String>,
+}
+
+impl Fact {
+    /// A fact that is a name.
+    pub(super) fn named(kind: &str, name: &str) -> Fact {
+        Fact { kind: kind.to_owned(), name: Some(name.to_owned()), until: None, ends: None }
+    }
+
+    /// A session's row.
+    pub(super) fn of_session(kind: String, id: Option<String>, ends: Option<String>) -> Fact {
+        Fact { kind, name: id, until: None, ends }
+    }
 }
 
 /// Puts the facts together, as of `now`.
@@ -54,6 +66,10 @@ struct Sheet<'s> {
     /// Of the rows of the cookie's session: whether there is one that lives, and one that does not.
     live_session: bool,
     ended_session: bool,
+    /// What the row of a session says that the cookie only names, and whether its id is the key of the row.
+    session_id: Option<String>,
+    session_admin: Option<AdminId>,
+    session_is_keyed: bool,
     has_glass: bool,
     /// What a break-glass session grants, if one lives.
     glass_roles: BTreeSet<Arc<str>>,
@@ -75,6 +91,9 @@ impl<'s> Sheet<'s> {
             is_disabled: false,
             live_session: false,
             ended_session: false,
+            session_id: None,
+            session_admin: None,
+            session_is_keyed: false,
             has_glass: false,
             glass_roles: BTreeSet::new(),
             glass_permissions: BTreeSet::new(),
@@ -87,6 +106,7 @@ impl<'s> Sheet<'s> {
     /// Takes note of what the plan could not read.
     fn follow(&mut self, plan: &ReadPlan) {
         self.places = plan.places;
+        self.session_is_keyed = plan.session.as_ref().is_some_and(|session| session.is_keyed);
         if let Some(told) = &plan.legacy_gone {
             let (table, column) = self.places.legacy;
             let (kind, word) = (FlawKind::NoLegacyRoles, Some(told.clone()));
@@ -114,11 +134,10 @@ impl<'s> Sheet<'s> {
             }
             "revoked_token" => self.enter_token(name, false),
             "token_name" => self.token_name = name.map(Arc::from),
-            "session" => self.live_session = true,
-            "limited_session" if self.lives_until(read_end(ends.as_deref()), self.places.session) => {
-                self.live_session = true;
+            "session_admin" => self.session_admin = name.map(AdminId::new),
+            "session" | "limited_session" | "revoked_session" => {
+                self.enter_session(&kind, name, ends.as_deref())
             }
-            "limited_session" | "revoked_session" => self.ended_session = true,
             "break_glass" => {
                 self.has_glass |= self.lives_until(until, ("rbac_break_glass_sessions", "expires_at_utc"));
             }
@@ -137,6 +156,17 @@ impl<'s> Sheet<'s> {
             other => return Err(StoreError::Broken(format!("an access fact of the kind `{other}`"))),
         }
         Ok(())
+    }
+
+    fn enter_session(&mut self, kind: &str, id: Option<String>, ends: Option<&str>) {
+        self.session_id = id;
+        let is_live = match kind {
+            "session" => true,
+            "limited_session" => self.lives_until(read_end(ends), self.places.session),
+            _ => false,
+        };
+        self.live_session |= is_live;
+        self.ended_session |= !is_live;
     }
 
     fn enter_token(&mut self, id: Option<String>, is_live: bool) {
@@ -198,12 +228,18 @@ impl<'s> Sheet<'s> {
             access.permissions.extend(self.glass_permissions);
         }
         for flaw in &mut access.flaws {
-            flaw.holder = flaw.holder.take().or_else(|| self.token_id.clone());
+            let admin = || self.session_admin.as_ref().map(AdminId::shared);
+            flaw.holder = flaw.holder.take().or_else(|| self.token_id.clone()).or_else(admin);
         }
         if let (Some(id), Some(name)) = (self.token_id, self.token_name) {
             access.token = Some(TokenIdentity { id, name });
         }
         if standing == Standing::Active {
+            if let (Subject::Session(key), Some(admin)) = (self.subject, self.session_admin) {
+                let id = self.session_id.as_deref();
+                let row = id.filter(|_| self.session_is_keyed).map(RowDigest::of);
+                access.session = Some(SessionHolder { admin, id: key.shown_id(id), row });
+            }
             return Ok(access);
         }
         // A caller who is not active holds nothing, whatever rows are left; and nothing of it can end: with the past
@@ -214,7 +250,8 @@ impl<'s> Sheet<'s> {
 
     /// Where no constraint forbids two rows of one id, the one that takes away counts.
     fn standing(&self) -> Standing {
-        let needs_session = matches!(self.subject, Subject::Admin { session: Some(_), .. });
+        let needs_session =
+            matches!(self.subject, Subject::Admin { session: Some(_), .. } | Subject::Session(_));
         match (self.is_disabled, self.is_active) {
             (true, _) => Standing::Disabled,
             (false, false) => Standing::Unknown,

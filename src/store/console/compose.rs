@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::select::{Dialect, RESERVED_PREFIX};
+use super::session::SessionPlan;
 use super::shape::{Unreadable, cast, column_types};
 use super::{Console, Relation, Relations};
 use crate::store::StoreError;
@@ -73,6 +74,8 @@ pub(in crate::store) struct ReadPlan {
     /// Whether an id, and whether a session's, can be one: each is planned and not run.
     admin_probe: Arc<str>,
     session_probe: Option<Arc<str>>,
+    /// How a session is read that the cookie only names; `None` if there is no such relation.
+    pub(in crate::store) session: Option<SessionPlan>,
     /// Why there are no legacy roles, if the relation is gone.
     pub(in crate::store) legacy_gone: Option<Arc<str>>,
     pub(in crate::store) places: Places,
@@ -82,67 +85,36 @@ pub(in crate::store) struct ReadPlan {
 impl ReadPlan {
     /// Looks at the relations and the types of ids, and puts the statements together.
     pub(super) async fn make(console: &Console, connection: &mut Connection) -> Result<ReadPlan, StoreError> {
-        const IDS: [(&str, &str); 2] =
-            [("rbac_user_groups", "user_id"), ("rbac_break_glass_sessions", "user_id")];
-        let types = column_types(connection, &IDS).await?;
-        let [member, glass] = IDS.map(|column| types.get(&column).map(String::as_str));
-        let mut parts = Vec::new();
-        let mut facts = Vec::new();
-
-        if let Err(unreadable) = console.columns(connection, Relation::Admins).await {
-            return Err(unreadable.of(Relation::Admins));
-        }
-        let admins = console.required(connection, Relation::Admins, "$1").await?;
-        facts.push(format!(
-            "SELECT CASE WHEN {} THEN 'admin' ELSE 'disabled_admin' END, NULL, NULL, NULL
-               FROM {RESERVED_PREFIX}admins c WHERE {} = $1",
-            is_false("c.disabled"),
-            console.exactly("c.id"),
-        ));
-        let admin_probe = format!("SELECT 1 AS one FROM (\n{admins}) c LIMIT 0");
-        parts.push(part("admins", &admins));
-
-        let (legacy, legacy_gone) = console.legacy(connection).await?;
-        if let Some((text, has_until)) = legacy {
-            let (limited, until) =
-                if has_until { ("c.until IS NOT NULL", "CAST(c.until AS TEXT)") } else { ("1 = 0", "NULL") };
-            facts.push(format!(
-                "SELECT CASE WHEN {limited} THEN 'limited_legacy' ELSE 'legacy' END, CAST(c.role AS TEXT), {until}, NULL
-                   FROM {RESERVED_PREFIX}legacy c"
-            ));
-            parts.push(part("legacy", &text));
-        }
-
         let mut session_probe = None;
-        if let Some((text, has_ends, has_ended)) = console.sessions(connection).await? {
-            let ended = if has_ended { is_false("c.ended") } else { "1 = 1".to_owned() };
-            let ends = if has_ends { "c.ends" } else { "NULL" };
-            facts.push(format!(
-                "SELECT CASE WHEN NOT COALESCE({ended}, 1 = 0) THEN 'revoked_session'
-                             WHEN {ends} IS NULL THEN 'session' ELSE 'limited_session' END,
-                        NULL, CAST({ends} AS TEXT), NULL
+        // Every argument has to be in the statement.
+        let mut session_part = String::new();
+        let mut session_facts = NO_SESSION.to_owned();
+        // Where a payload says whose a session is, no SELECT can compare it with an admin's id.
+        let sessions = match console.relations.session_payload {
+            true => None,
+            false => console.sessions(connection, "$2").await?,
+        };
+        if let Some(sessions) = sessions {
+            session_facts = format!(
+                "SELECT {}, NULL, {}, NULL
                    FROM {RESERVED_PREFIX}sessions c WHERE {} = $2 AND {} = $1",
+                sessions.state("c"),
+                sessions.end("c"),
                 console.exactly("c.id"),
                 console.exactly("c.admin_id"),
-            ));
+            );
             let probe = console.required(connection, Relation::Sessions, "$1").await?;
             session_probe = Some(format!("SELECT 1 AS one FROM (\n{probe}) c LIMIT 0").into());
-            parts.push(part("sessions", &text));
-        } else {
-            // Every argument has to be in the statement.
-            facts.push("SELECT 'no_session', $2, NULL, NULL FROM gate_epoch WHERE 1 = 0".into());
+            session_part = part("sessions", &sessions.text);
         }
-
-        let admin = ADMIN
-            .replace("{parts}", &parts.concat())
-            .replace("{facts}", &facts.join("\n    UNION ALL\n    "))
-            .replace("{member}", &cast("$1", member))
-            .replace("{glass}", &cast("$1", glass));
+        let admin = AdminStatement::make(console, connection, "$1", session_part, session_facts).await?;
+        let admins = console.required(connection, Relation::Admins, "$1").await?;
         Ok(ReadPlan {
-            admin: admin.into(),
-            admin_probe: admin_probe.into(),
+            admin: admin.text,
+            admin_probe: format!("SELECT 1 AS one FROM (\n{admins}) c LIMIT 0").into(),
             session_probe,
-            legacy_gone,
+            session: SessionPlan::make(console, connection).await?,
+            legacy_gone: admin.legacy_gone,
             places: Places::of(&console.relations),
             made_at: Instant::now(),
         })
@@ -165,12 +137,69 @@ impl ReadPlan {
     }
 }
 
+/// A fact that is none, with the argument that would be a session's id.
+pub(super) const NO_SESSION: &str = "SELECT 'no_session', $2, NULL, NULL FROM gate_epoch WHERE 1 = 0";
+
+/// The statement by which an admin's access is read.
+pub(super) struct AdminStatement {
+    pub(super) text: Arc<str>,
+    legacy_gone: Option<Arc<str>>,
+}
+
+impl AdminStatement {
+    /// For the admin whose id is the text `id`, an argument or an expression, with what is read of a session.
+    pub(super) async fn make(
+        console: &Console,
+        connection: &mut Connection,
+        id: &str,
+        session_part: String,
+        session_facts: String,
+    ) -> Result<AdminStatement, StoreError> {
+        const IDS: [(&str, &str); 2] =
+            [("rbac_user_groups", "user_id"), ("rbac_break_glass_sessions", "user_id")];
+        let types = column_types(connection, &IDS).await?;
+        let [member, glass] = IDS.map(|column| types.get(&column).map(String::as_str));
+        let (mut parts, mut facts) = (vec![session_part], Vec::new());
+
+        if let Err(unreadable) = console.columns(connection, Relation::Admins).await {
+            return Err(unreadable.of(Relation::Admins));
+        }
+        let admins = console.required(connection, Relation::Admins, id).await?;
+        facts.push(format!(
+            "SELECT CASE WHEN {} THEN 'admin' ELSE 'disabled_admin' END, NULL, NULL, NULL
+               FROM {RESERVED_PREFIX}admins c WHERE {} = {id}",
+            is_false("c.disabled"),
+            console.exactly("c.id"),
+        ));
+        parts.push(part("admins", &admins));
+
+        let (legacy, legacy_gone) = console.legacy(connection, id).await?;
+        if let Some((text, has_until)) = legacy {
+            let (limited, until) =
+                if has_until { ("c.until IS NOT NULL", "CAST(c.until AS TEXT)") } else { ("1 = 0", "NULL") };
+            facts.push(format!(
+                "SELECT CASE WHEN {limited} THEN 'limited_legacy' ELSE 'legacy' END, CAST(c.role AS TEXT), {until}, NULL
+                   FROM {RESERVED_PREFIX}legacy c"
+            ));
+            parts.push(part("legacy", &text));
+        }
+        facts.push(session_facts);
+
+        let text = ADMIN
+            .replace("{parts}", &parts.concat())
+            .replace("{facts}", &facts.join("\n    UNION ALL\n    "))
+            .replace("{member}", &cast(id, member))
+            .replace("{glass}", &cast(id, glass));
+        Ok(AdminStatement { text: text.into(), legacy_gone })
+    }
+}
+
 /// The statement by which a token's access is read. It reads nothing of Console's but, where it has them, `rbac_*`.
 pub(super) async fn token(console: &Console, connection: &mut Connection) -> Result<Arc<str>, StoreError> {
     Ok(TOKEN.replace("{group}", &console.group_of("tg.group_id", connection).await?).into())
 }
 
-fn part(name: &str, text: &str) -> String {
+pub(super) fn part(name: &str, text: &str) -> String {
     format!("{RESERVED_PREFIX}{name} AS (\n{text}), ")
 }
 
@@ -181,7 +210,7 @@ pub(in crate::store) fn is_false(column: &str) -> String {
 
 impl Console {
     /// An id as a text that is compared byte by byte, whatever the column's collation.
-    fn exactly(&self, column: &str) -> String {
+    pub(super) fn exactly(&self, column: &str) -> String {
         let collation = match self.dialect {
             Dialect::Postgres => "\"C\"",
             Dialect::Sqlite => "BINARY",
@@ -189,7 +218,7 @@ impl Console {
         format!("CAST({column} AS TEXT) COLLATE {collation}")
     }
 
-    async fn required(
+    pub(super) async fn required(
         &self,
         connection: &mut Connection,
         relation: Relation,
@@ -207,10 +236,11 @@ impl Console {
     async fn legacy(
         &self,
         connection: &mut Connection,
+        id: &str,
     ) -> Result<(Option<(String, bool)>, Option<Arc<str>>), StoreError> {
         match self.columns(connection, Relation::LegacyRoles).await {
             Ok(Some(columns)) => {
-                let text = self.required(connection, Relation::LegacyRoles, "$1").await?;
+                let text = self.required(connection, Relation::LegacyRoles, id).await?;
                 Ok((Some((text, columns.has("until"))), None))
             }
             Ok(None) => Ok((None, Some("[console] legacy_roles is \"none\"".into()))),
@@ -222,15 +252,16 @@ impl Console {
         }
     }
 
-    /// The SELECT of sessions with whether it has the columns `ends` and `ended`.
-    async fn sessions(
+    /// The SELECT of sessions, asked with `id`, with what it says of their end.
+    pub(super) async fn sessions(
         &self,
         connection: &mut Connection,
-    ) -> Result<Option<(String, bool, bool)>, StoreError> {
+        id: &str,
+    ) -> Result<Option<Sessions>, StoreError> {
         match self.columns(connection, Relation::Sessions).await {
             Ok(Some(columns)) => {
-                let text = self.required(connection, Relation::Sessions, "$2").await?;
-                Ok(Some((text, columns.has("ends"), columns.has("ended"))))
+                let text = self.required(connection, Relation::Sessions, id).await?;
+                Ok(Some(Sessions { text, has_ends: columns.has("ends"), has_ended: columns.has("ended") }))
             }
             Ok(None) => Ok(None),
             // Without the table there is no session, and nobody who needs one is let in.
@@ -276,6 +307,31 @@ impl Console {
     ) -> Result<String, StoreError> {
         let types = column_types(connection, &[GROUP]).await?;
         Ok(cast(expression, types.get(&GROUP).map(String::as_str)))
+    }
+}
+
+/// A SELECT of sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    pub(super) text: String,
+    has_ends: bool,
+    has_ended: bool,
+}
+
+impl Sessions {
+    /// The kind of fact that a row is.
+    pub(super) fn state(&self, row: &str) -> String {
+        let ended = if self.has_ended { is_false(&format!("{row}.ended")) } else { "1 = 1".to_owned() };
+        let ends = if self.has_ends { format!("{row}.ends") } else { "NULL".to_owned() };
+        format!(
+            "CASE WHEN NOT COALESCE({ended}, 1 = 0) THEN 'revoked_session'
+                  WHEN {ends} IS NULL THEN 'session' ELSE 'limited_session' END"
+        )
+    }
+
+    /// When it ends, as text.
+    pub(super) fn end(&self, row: &str) -> String {
+        if self.has_ends { format!("CAST({row}.ends AS TEXT)") } else { "CAST(NULL AS TEXT)".to_owned() }
     }
 }
 

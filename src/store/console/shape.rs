@@ -69,10 +69,12 @@ enum Need {
     Switch,
     Text,
     End,
+    Payload,
 }
 
-/// The output columns of a relation; the last of each says whether it must be there.
-fn needs(relation: Relation) -> &'static [(&'static str, Need, bool)] {
+/// The output columns of a relation; the last of each says whether it must be there. A session's row says whose it is by
+/// the admin's id, or by a payload.
+fn needs(relation: Relation, session_payload: bool) -> &'static [(&'static str, Need, bool)] {
     match relation {
         Relation::Admins | Relation::AllAdmins => {
             &[("id", Need::Id, true), ("disabled", Need::Switch, true), ("label", Need::Text, true)]
@@ -81,6 +83,12 @@ fn needs(relation: Relation) -> &'static [(&'static str, Need, bool)] {
         Relation::AllLegacyRoles => {
             &[("admin_id", Need::Id, true), ("role", Need::Text, true), ("until", Need::End, false)]
         }
+        Relation::Sessions if session_payload => &[
+            ("id", Need::Id, true),
+            ("payload", Need::Payload, true),
+            ("ends", Need::End, false),
+            ("ended", Need::Switch, false),
+        ],
         Relation::Sessions => &[
             ("id", Need::Id, true),
             ("admin_id", Need::Id, true),
@@ -130,17 +138,26 @@ impl Need {
             Need::End if is_list || is_blob || is(&["BOOL", "BOOLEAN", "UUID", "TIME", "INTERVAL"]) => {
                 Some("it must be a time or NULL")
             }
-            Need::Id | Need::Switch | Need::Text | Need::End => None,
+            Need::Payload
+                if !is(&[
+                    "", "NULL", "TEXT", "VARCHAR", "CHAR", "BPCHAR", "BYTEA", "BLOB", "JSON", "JSONB",
+                ]) =>
+            {
+                Some(
+                    "it must be a text, JSON or bytes: return the column in which Console keeps the session's data",
+                )
+            }
+            Need::Id | Need::Switch | Need::Text | Need::End | Need::Payload => None,
         }
     }
 }
 
 /// Compares what was found with what is needed.
-pub(super) fn compare(relation: Relation, columns: &Columns) -> Vec<Mismatch> {
+pub(super) fn compare(relation: Relation, columns: &Columns, session_payload: bool) -> Vec<Mismatch> {
     let mismatch =
         |column, told: String| Mismatch { relation, column: Some(column), told, is_warning: false };
     let mut found = Vec::new();
-    for (name, need, must_be) in needs(relation).iter().copied() {
+    for (name, need, must_be) in needs(relation, session_payload).iter().copied() {
         let kinds: Vec<&String> =
             columns.0.iter().filter(|(column, ..)| column == name).map(|(_, kind, _)| kind).collect();
         match kinds.as_slice() {
@@ -333,7 +350,7 @@ impl Console {
         };
         let Some(text) = self.text_of(connection, relation, nothing).await? else { return Ok(None) };
         let columns = describe(connection, text).await.map_err(|error| refusal(relation, error))?;
-        let mismatches = compare(relation, &columns);
+        let mismatches = compare(relation, &columns, self.relations.session_payload);
         if mismatches.is_empty() { Ok(Some(columns)) } else { Err(Unreadable::Unfit(mismatches)) }
     }
 }
