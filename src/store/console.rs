@@ -8,17 +8,16 @@
 mod compose;
 mod inspect;
 pub mod select;
-mod session;
 mod shape;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use compose::SessionRead;
 pub(super) use compose::{GONE_FOR, Places, ReadPlan, is_false, read_end};
 pub use inspect::{Proposal, Shown, Table, propose};
 use select::Dialect;
 pub use select::Select;
-pub(super) use session::SessionRead;
 pub use shape::Mismatch;
 
 use arc_swap::ArcSwapOption;

@@ -1,12 +1,15 @@
 //! The statements that are put together from Console's relations and the gate's own tables.
 
+mod session;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
+pub(in crate::store) use session::{SessionPlan, SessionRead};
+
 use super::select::{Dialect, RESERVED_PREFIX};
-use super::session::SessionPlan;
 use super::shape::{Unreadable, cast, column_types};
 use super::{Console, Relation, Relations};
 use crate::store::StoreError;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Console;
-use super::compose::{AdminStatement, NO_SESSION, part};
-use super::select::RESERVED_PREFIX;
+use super::{AdminStatement, NO_SESSION, part};
 use crate::store::StoreError;
 use crate::store::connection::Connection;
+use crate::store::console::Console;
+use crate::store::console::select::RESERVED_PREFIX;
 use crate::store::sql::Statement;
 
 /// How a session is read.
