@@ -268,8 +268,13 @@ fn listing() -> String {
             1,
         )
     };
-    let lines: Vec<String> =
-        rules::CHECK.iter().chain(&rules::CONSOLE).chain(&rules::ROWS).chain(&rules::SETTINGS).map(line).collect();
+    let lines: Vec<String> = rules::CHECK
+        .iter()
+        .chain(&rules::CONSOLE)
+        .chain(&rules::ROWS)
+        .chain(&rules::SETTINGS)
+        .map(line)
+        .collect();
     lines.join("\n") + "\n"
 }
 
