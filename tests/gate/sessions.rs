@@ -143,14 +143,20 @@ fn hex(bytes: &[u8]) -> String {
 
 /// `{"_permanent": True, "_user_id": user}`
 fn msgpack(user: &str) -> Vec<u8> {
-    let text = |text: &str| [&[0xa0 | u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let text =
+        |text: &str| [&[0xa0 | u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
     [vec![0x82], text("_permanent"), vec![0xc3], text("_user_id"), text(user)].concat()
 }
 
 /// `Signer(secret, salt="flask-session", key_derivation="hmac")`
 fn signature(secret: &str, value: &str) -> String {
     let mac = |key: &[u8], message: &[u8]| {
-        Hmac::<Sha1>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().to_vec()
+        Hmac::<Sha1>::new_from_slice(key)
+            .expect("a key")
+            .chain_update(message)
+            .finalize()
+            .into_bytes()
+            .to_vec()
     };
     URL_SAFE_NO_PAD.encode(mac(&mac(secret.as_bytes(), b"flask-session"), value.as_bytes()))
 }
@@ -159,7 +165,8 @@ fn signature(secret: &str, value: &str) -> String {
 fn django(session: &Value) -> String {
     let signed = format!("{}:1vYxyz", URL_SAFE_NO_PAD.encode(session.to_string()));
     let key = Sha256::digest(format!("django.contrib.sessions.SessionStoresigner{SECRET_KEY}"));
-    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&signed).finalize().into_bytes();
+    let mac =
+        Hmac::<Sha256>::new_from_slice(&key).expect("a key").chain_update(&signed).finalize().into_bytes();
     format!("{signed}:{}", URL_SAFE_NO_PAD.encode(mac))
 }
 

@@ -136,7 +136,7 @@ impl<'s> Sheet<'s> {
             "token_name" => self.token_name = name.map(Arc::from),
             "session_admin" => self.session_admin = name.map(AdminId::new),
             "session" | "limited_session" | "revoked_session" => {
-                self.enter_session(&kind, name, ends.as_deref())
+                self.enter_session(&kind, name, ends.as_deref());
             }
             "break_glass" => {
                 self.has_glass |= self.lives_until(until, ("rbac_break_glass_sessions", "expires_at_utc"));

@@ -191,7 +191,7 @@ impl Keyed {
 
 fn hash(digest: DigestMethod, parts: &[&[u8]]) -> Vec<u8> {
     fn of<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
-        parts.iter().fold(D::new(), |digest, part| digest.chain_update(part)).finalize().to_vec()
+        parts.iter().fold(D::new(), D::chain_update).finalize().to_vec()
     }
     match digest {
         DigestMethod::Sha1 => of::<Sha1>(parts),
