@@ -30,6 +30,7 @@ mod half_written;
 mod headers;
 mod key_set;
 mod kill_switch;
+mod least_role;
 mod lifecycle;
 mod listening;
 mod matrix;

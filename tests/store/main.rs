@@ -61,6 +61,7 @@ mod seed;
 mod session_changes;
 mod signoffs;
 mod soak;
+mod stranger;
 mod tenants;
 mod tokens;
 mod unavailable;
