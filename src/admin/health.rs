@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use policy::identity::Subject;
+use policy::ids::AdminId;
 use serde::Serialize;
 
 use super::AdminState;
@@ -55,9 +57,25 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// An admin whom no Console has, in a form that an id of every type can have.
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Why the database cannot be decided from, if it cannot: the control row and one real read of access, of somebody who
+/// does not exist. A role that lacks SELECT on one table answers the first, and would answer every request with 503.
+async fn database_problem(state: &AdminState) -> Option<&'static str> {
+    let nobody = Subject::Admin { id: AdminId::new(NOBODY), session: None };
+    let read = async {
+        state.store.control().await?;
+        state.store.access(&nobody, state.gate.clock.now()).await
+    };
+    let error = read.await.err()?;
+    tracing::debug!(%error, "access cannot be read: the gate is not ready");
+    Some(error.kind())
+}
+
 /// 200 when requests are accepted, decided and forwarded; 503 otherwise.
 pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readiness>) {
-    let database_problem = state.store.control().await.err().map(|error| error.kind());
+    let database_problem = database_problem(&state).await;
     let database = database_problem.is_none();
     let (listener, upstream, audit) = (state.listener.phase(), state.upstreams.state(), state.audit.state());
     // Clients refuse an expired certificate, as the gate does at its start.

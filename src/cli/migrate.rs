@@ -4,16 +4,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use ledger::AuditEvent;
+use ledger::{AuditEvent, Notary};
 
-use super::{Common, Ended, announce, checkpoint, operator, watch, with_notary};
+use super::{Common, Ended, announce, checkpoint, operator, watch, with_notary, with_store};
+use crate::store::SharedStore;
+use crate::store::grants::Granting;
 use crate::store::migrations::progress::{Progress, listed};
-use crate::store::migrations::{MigrationTerms, Order, Seed};
+use crate::store::migrations::{MigrationTerms, Order, Plan, RolesChange, Seed};
 
 /// Update the database schema and report what was done
 ///
-/// On Postgres, run it as the owner of Console's tables. It waits for each lock half a second at a time, so that
-/// Console can write in between; once it has the lock, a migration is not limited in time.
+/// On Postgres the gate's tables get a schema of their own, and Console's tables get triggers and nothing else. Everything
+/// is checked before the first statement, and a run that fails leaves Console's tables as they were. It waits for each
+/// lock half a second at a time, so that Console can write in between; once it has the lock, a migration is not limited in
+/// time.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     /// Seconds to wait for a lock before giving up
@@ -22,6 +26,15 @@ pub(super) struct Migrate {
     /// Write the tables, groups and roles of documents too: `rbac-v2` for those of RBAC V2
     #[arg(long, value_name = "NAME", value_parser = seed)]
     seed: Option<Seed>,
+    /// Print every statement that would run, and who would gain which roles; change nothing
+    #[arg(long, conflicts_with = "grant_to")]
+    plan: bool,
+    /// Then grant this role what a serving gate needs, and no more (Postgres)
+    #[arg(long, value_name = "ROLE")]
+    grant_to: Option<String>,
+    /// Take the gate's triggers off Console's tables again, and do nothing else
+    #[arg(long, conflicts_with_all = ["seed", "plan", "grant_to"])]
+    release: bool,
 }
 
 fn seed(word: &str) -> Result<Seed, String> {
@@ -33,12 +46,36 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     let terms =
         MigrationTerms { patience: Duration::from_secs(command.patience), ..MigrationTerms::default() };
     let order = Order { terms, seed: command.seed };
+    if command.plan {
+        return with_store(&settings, async |store| {
+            let plan = store.plan(order).await?;
+            announce(shown(&plan, command.seed));
+            Ok(Ended::Clean)
+        });
+    }
     let screen = Screen::default();
+    let watcher = |progress: Progress| screen.show(&progress);
+    if command.release {
+        return with_notary(&settings, async |store, notary| {
+            let released = store.release(terms, &watcher).await?;
+            record(&store, &notary, vec!["release of Console's tables".to_owned()]).await?;
+            for trigger in &released {
+                announce(format_args!("released {trigger}"));
+            }
+            announce(format_args!(
+                "{} trigger(s) taken off Console's tables: the gate does not hear of Console's writes any more. \
+                 `console-gate migrate` puts them back",
+                released.len()
+            ));
+            Ok(Ended::Clean)
+        });
+    }
     with_notary(&settings, async |store, notary| {
-        let report = store.migrate_watched(order, &|progress| screen.show(&progress)).await?;
-        if !report.applied.is_empty() {
-            let event = AuditEvent::MigrationApplied { migrations: report.applied.clone(), by: operator() };
-            store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?;
+        let report = store.migrate_watched(order, &watcher).await?;
+        let mut done = report.applied.clone();
+        done.extend(report.seeded.map(|seed| format!("seed {}", seed.word())));
+        if !done.is_empty() {
+            record(&store, &notary, done).await?;
             checkpoint::keep(&settings, &store, &notary).await;
         }
         watch::install(&store, terms).await?;
@@ -62,8 +99,63 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
             report.applied.len(),
             report.already_applied
         ));
-        Ok(Ended::Clean)
+        match &command.grant_to {
+            Some(role) => grant(&store, role).await,
+            None => Ok(Ended::Clean),
+        }
     })
+}
+
+async fn record(store: &SharedStore, notary: &Notary, migrations: Vec<String>) -> anyhow::Result<()> {
+    let event = AuditEvent::MigrationApplied { migrations, by: operator() };
+    Ok(store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?)
+}
+
+async fn grant(store: &SharedStore, role: &str) -> anyhow::Result<Ended> {
+    let Granting { granted, left } = store.grant_to(role).await?;
+    for statement in &granted {
+        announce(format_args!("granted  {statement}"));
+    }
+    if left.is_empty() {
+        return Ok(Ended::Clean);
+    }
+    announce(format_args!(
+        "{} statement(s) are left to the owners of Console's tables, for this role may not grant them:",
+        left.len()
+    ));
+    for statement in &left {
+        announce(format_args!("{statement};"));
+    }
+    Ok(Ended::Findings)
+}
+
+/// A plan as a file that a person reads, and psql too.
+fn shown(plan: &Plan, seed: Option<Seed>) -> String {
+    let mut lines = Vec::new();
+    if plan.statements.is_empty() {
+        lines.push("-- Nothing is to be done.".to_owned());
+    }
+    for table in &plan.adopted_tables {
+        lines.push(format!("-- {table} is there already, and stays as it is."));
+    }
+    for (what, text) in &plan.statements {
+        lines.push(format!("\n-- {what}\n{};", text.trim_end().trim_end_matches(';')));
+    }
+    lines.push(String::new());
+    if plan.changes.is_empty() {
+        lines.push("-- Nobody who is a member of a group gains or loses a role.".to_owned());
+    }
+    let seed = seed.map_or("", Seed::word);
+    for RolesChange { member, gained, lost } in &plan.changes {
+        if !gained.is_empty() {
+            lines.push(format!("-- {member} gains by `--seed {seed}`: {}", gained.join(", ")));
+        }
+        if !lost.is_empty() {
+            lines.push(format!("-- {member} loses: {}", lost.join(", ")));
+        }
+    }
+    lines.push("-- This is a plan: nothing was changed.".to_owned());
+    lines.join("\n")
 }
 
 /// Standard error, for who waits. Whom it waits for is said when that changes, and now and then.

@@ -20,6 +20,7 @@ use std::time::Duration;
 pub use seed::Seed;
 use sqlx::migrate::{Migration, Migrator};
 
+use self::batch::Roles;
 use self::progress::Progress;
 use super::connection::Pool;
 use super::place::{DOCUMENTS_TABLES, LEDGER, SHARED_TABLES};
@@ -89,6 +90,44 @@ pub struct Order {
     pub seed: Option<Seed>,
 }
 
+/// What a run would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Every text that would be sent, each under a name for people, in order.
+    pub statements: Vec<(String, String)>,
+    /// Tables that would be taken as they are.
+    pub adopted_tables: Vec<String>,
+    /// Who would hold other roles than now.
+    pub changes: Vec<RolesChange>,
+}
+
+/// What a seed would give to a member of Console's groups, or take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolesChange {
+    /// The admin's id.
+    pub member: String,
+    pub gained: Vec<String>,
+    pub lost: Vec<String>,
+}
+
+impl RolesChange {
+    /// The members whose roles differ.
+    fn between(before: &Roles, after: &Roles) -> Vec<RolesChange> {
+        let members: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let nothing = BTreeSet::new();
+        let changes = members.into_iter().map(|member| {
+            let had = before.get(member).unwrap_or(&nothing);
+            let has = after.get(member).unwrap_or(&nothing);
+            RolesChange {
+                member: member.clone(),
+                gained: has.difference(had).cloned().collect(),
+                lost: had.difference(has).cloned().collect(),
+            }
+        });
+        changes.filter(|change| !change.gained.is_empty() || !change.lost.is_empty()).collect()
+    }
+}
+
 /// Receives the progress of a run.
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
@@ -135,6 +174,36 @@ impl Store {
         match &self.pool {
             Pool::Postgres(pool) => postgres::migrate(pool, &order, watcher).await,
             Pool::Sqlite(pool) => sqlite::migrate(pool, &self.placement, &order, watcher).await,
+        }
+    }
+
+    /// What a run would do, down to who would gain which roles: it is done, looked at and undone, and Console's tables are
+    /// not locked for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::migrate`].
+    pub async fn plan(&self, order: Order) -> Result<Plan, StoreError> {
+        match &self.pool {
+            Pool::Postgres(pool) => postgres::plan(pool, &order).await,
+            Pool::Sqlite(pool) => sqlite::plan(pool, &self.placement, &order).await,
+        }
+    }
+
+    /// Takes the gate's triggers off Console's tables, and returns their names and tables. Console's writes do not reach
+    /// the gate from then on.
+    ///
+    /// # Errors
+    ///
+    /// The role does not own the tables, or others held their locks for too long; then every trigger is still there.
+    pub async fn release(
+        &self,
+        terms: MigrationTerms,
+        watcher: Watcher<'_>,
+    ) -> Result<Vec<String>, StoreError> {
+        match &self.pool {
+            Pool::Postgres(pool) => postgres::release(pool, terms, watcher).await,
+            Pool::Sqlite(pool) => sqlite::release(pool).await,
         }
     }
 

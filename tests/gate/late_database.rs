@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn scene(postgres: &Postgres, database: &'static str) -> (World, Recorder, Gate) {
     let world = World::on(postgres.database()).await;
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let setup = Setup {
         mapping: Some(MAPPING),

@@ -31,6 +31,7 @@ mod headers;
 mod key_set;
 mod kill_switch;
 mod late_database;
+mod least_role;
 mod lifecycle;
 mod listening;
 mod matrix;

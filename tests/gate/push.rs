@@ -53,7 +53,7 @@ impl Push {
         serve_ok(&stand_in);
         let setup = Setup { upstream: Some(stand_in), mapping: Some(MAPPING), ..Setup::V2 };
         let gates = [world.gate(&setup).await, world.gate(&setup).await];
-        let pool = PgPool::connect(&world.database_url).await.expect("Postgres");
+        let pool = PgPool::connect_with(world.around()).await.expect("Postgres");
         world.store.add_group("readers", &["console-audit-user"]).await.expect("a group");
         world.admin("anna", &["readers"], &[]).await;
         let push = Push { gates, pool, world, _stand_in: folder };

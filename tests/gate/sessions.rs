@@ -183,7 +183,7 @@ impl Scene {
     async fn new(kept: Kept, database: Database) -> Scene {
         let world = World::new(database).await;
         world.execute(&Kept::tables(database)).await;
-        world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::Superadmin]).await;
+        world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::literal("superadmin")]).await;
         world.admin_holding("ben", &["console-user"]).await;
         let upstream = Recorder::start(world.folder(), "upstream.sock");
         let setup = Setup {

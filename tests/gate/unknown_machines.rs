@@ -37,7 +37,7 @@ async fn gate(world: &World, upstream: &Recorder) -> Gate {
 async fn console_judges_until_v2_does(database: Database) {
     let world = World::new(database).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::Ops]).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     let gate = gate(&world, &upstream).await;
     let status = async |ask: Ask| gate.send(&ask).await.status;
     let expect = async |ask: Ask, expected: u16, who: &str| {

@@ -222,7 +222,7 @@ impl Side {
         } else {
             use sqlx::Connection as _;
             let mut connection =
-                sqlx::PgConnection::connect(&self.home.database_url).await.expect("Postgres");
+                sqlx::PgConnection::connect_with(&self.home.around()).await.expect("Postgres");
             sqlx::query_scalar(count).fetch_one(&mut connection).await.expect("a count")
         }
     }

@@ -58,7 +58,7 @@ const CONSOLE: &str = "
     INSERT INTO customers VALUES (1, 'a table that is none of the gate''s business');
 ";
 
-const CONSOLES_TABLES: [&str; 10] = [
+pub(crate) const CONSOLES_TABLES: [&str; 10] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -71,7 +71,7 @@ const CONSOLES_TABLES: [&str; 10] = [
     "rbac_user_groups",
 ];
 
-async fn consoles_database() -> Database {
+pub(crate) async fn consoles_database() -> Database {
     let database = Database::empty_postgres().await;
     database.execute(CONSOLE).await;
     database

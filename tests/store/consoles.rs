@@ -114,7 +114,7 @@ async fn a_shop_with_uuids_is_read_as_it_is_on_postgres() {
     let database = shop().await;
     assert_eq!(database.store.console_mismatches().await.unwrap(), []);
     let anna = holds(&database, ANNA, None).await;
-    assert_eq!((anna.standing, anna.legacy), (Standing::Active, [LegacyRole::Ops].into()));
+    assert_eq!((anna.standing, anna.legacy), (Standing::Active, [LegacyRole::literal("ops")].into()));
     for (id, expected) in [
         (BEN, Standing::Disabled),
         // NULL says nothing, so it denies.
@@ -163,7 +163,7 @@ async fn a_kiosk_with_numbers_is_read_as_it_is_on_sqlite() {
     ] {
         assert_eq!(standing(&database, id, None).await, expected, "{id:?}");
     }
-    assert_eq!(holds(&database, "1", None).await.legacy, [LegacyRole::Ops].into());
+    assert_eq!(holds(&database, "1", None).await.legacy, [LegacyRole::literal("ops")].into());
     for (session, expected) in [
         ("1", Standing::Active),
         ("2", Standing::SessionEnded),
@@ -735,7 +735,7 @@ async fn no_change_is_missed_when_a_trigger_is_dropped_under_load_on_postgres() 
     let ask = async |resolver: &AccessResolver| {
         let subject = Subject::Admin { id: AdminId::new(ANNA), session: None };
         let control = resolver.observe(Freshness::Strict).await.unwrap();
-        resolver.resolve(&subject, control.epoch).await.unwrap().legacy.contains(&LegacyRole::Ops)
+        resolver.resolve(&subject, control.epoch).await.unwrap().legacy.contains(&LegacyRole::literal("ops"))
     };
     let is_over = Arc::new(AtomicBool::new(false));
     let load: Vec<_> = (0..8)

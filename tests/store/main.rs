@@ -65,6 +65,7 @@ mod session_changes;
 mod sessions;
 mod signoffs;
 mod soak;
+mod stranger;
 mod tenants;
 mod tokens;
 mod unavailable;

@@ -70,17 +70,6 @@ impl Subject {
     }
 }
 
-impl Subject {
-    /// The same subject as the key of a cache, which keeps no credential.
-    #[must_use]
-    pub fn without_credential(&self) -> Subject {
-        match self {
-            Subject::Session(key) => Subject::Session(key.without_credential()),
-            Subject::Admin { .. } | Subject::Machine(_) | Subject::Enrolled(_) => self.clone(),
-        }
-    }
-}
-
 /// Who a request is from, once the store has confirmed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {

@@ -1,6 +1,7 @@
 //! Statements that are applied to Postgres in one transaction: all of them, or none.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::migrate::Migration;
 use sqlx::postgres::PgDatabaseError;
@@ -9,6 +10,9 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use super::super::StoreError;
 use super::super::place::{LEDGER, Placement, Survey, quoted, search_path};
 use super::{label, triggers};
+
+/// The name of the statement that sets it.
+pub(super) const SEARCH_PATH: &str = "the search path";
 
 /// What one transaction does, part by part.
 pub(super) struct Batch<'m> {
@@ -28,6 +32,10 @@ pub(super) enum Part<'m> {
     File { migration: &'m Migration, ledger: &'m str },
     /// The triggers that are missing by then.
     Triggers { placement: &'m Placement, default: Option<String> },
+    /// Takes the gate's triggers off Console's tables.
+    Release { own: &'m str },
+    /// Looks who holds which roles by then, if there are memberships.
+    Roles,
 }
 
 /// What was done.
@@ -37,7 +45,28 @@ pub(super) struct Done {
     pub(super) statements: Vec<(String, String)>,
     /// The triggers that were put there or taken off, by name.
     pub(super) triggers: Vec<String>,
+    /// Who held which roles, each time that was looked at.
+    pub(super) roles: Vec<Roles>,
 }
+
+/// Member ids with the names of the roles that they hold through groups.
+pub(super) type Roles = BTreeMap<String, BTreeSet<String>>;
+
+/// By group, and by what a role inherits. Ids are compared as texts: they may be of any type.
+pub(super) const HELD: &str = "
+    WITH RECURSIVE held(member, role) AS (
+        SELECT CAST(ug.user_id AS TEXT), CAST(gr.role_id AS TEXT)
+          FROM rbac_user_groups ug
+          JOIN rbac_group_roles gr ON CAST(gr.group_id AS TEXT) = CAST(ug.group_id AS TEXT)
+         WHERE ug.user_id IS NOT NULL
+        UNION
+        SELECT h.member, CAST(i.parent_role_id AS TEXT)
+          FROM held h JOIN rbac_role_inheritance i ON CAST(i.child_role_id AS TEXT) = h.role
+    )
+    SELECT h.member, CAST(r.name AS TEXT)
+      FROM held h JOIN rbac_roles r ON CAST(r.id AS TEXT) = h.role
+     WHERE r.name IS NOT NULL
+     ORDER BY 1, 2";
 
 /// Why a batch failed; nothing of it stays.
 #[derive(Debug)]
@@ -99,6 +128,14 @@ pub(super) fn ledger_table(schema: &str) -> String {
     )
 }
 
+pub(super) fn by_member(rows: Vec<(String, String)>) -> Roles {
+    let mut roles = Roles::new();
+    for (member, role) in rows {
+        roles.entry(member).or_default().insert(role);
+    }
+    roles
+}
+
 impl Batch<'_> {
     pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Done, Failed> {
         let outcome = self.run_in_transaction(connection).await;
@@ -114,7 +151,7 @@ impl Batch<'_> {
         let mut done = Done::default();
         connection.execute("BEGIN").await.map_err(fail)?;
         for part in &self.parts {
-            part.run(connection, &mut done).await?;
+            part.run(connection, self.keeps, &mut done).await?;
         }
         let end = if self.keeps { "COMMIT" } else { "ROLLBACK" };
         connection.execute(end).await.map_err(fail)?;
@@ -123,12 +160,12 @@ impl Batch<'_> {
 }
 
 impl Part<'_> {
-    async fn run(&self, connection: &mut PgConnection, done: &mut Done) -> Result<(), Failed> {
+    async fn run(&self, connection: &mut PgConnection, keeps: bool, done: &mut Done) -> Result<(), Failed> {
         match self {
             Part::Path(schemas) => {
                 let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
                 let set = format!("SET LOCAL search_path = {}", search_path(&schemas));
-                send(connection, "the search path", set, done).await
+                send(connection, SEARCH_PATH, set, done).await
             }
             Part::Statements { what, text } => send(connection, what, text.clone().into_owned(), done).await,
             Part::File { migration, ledger } => {
@@ -151,9 +188,38 @@ impl Part<'_> {
             Part::Triggers { placement, default } => {
                 let survey = Survey::take(connection, placement, default.clone()).await?;
                 for (name, statement) in triggers::missing(connection, &survey).await? {
+                    let what = format!("the trigger {name}");
+                    // A plan takes no lock on Console's tables.
+                    if keeps {
+                        send(connection, &what, statement, done).await?;
+                    } else {
+                        done.statements.push((what, statement));
+                    }
+                    done.triggers.push(name);
+                }
+                Ok(())
+            }
+            Part::Release { own } => {
+                for (name, statement) in triggers::on_consoles_tables(connection, own).await? {
                     send(connection, &format!("the trigger {name}"), statement, done).await?;
                     done.triggers.push(name);
                 }
+                send(connection, "the epoch", triggers::after_release(own), done).await
+            }
+            Part::Roles => {
+                const ALL_THERE: &str = "
+                    SELECT count(to_regclass(name)) = 4
+                      FROM unnest(ARRAY['rbac_user_groups', 'rbac_group_roles', 'rbac_role_inheritance', 'rbac_roles'])
+                        AS name";
+                let fail = |error| Failed::in_part("who holds which roles", error);
+                let are_there: bool =
+                    sqlx::query_scalar(ALL_THERE).fetch_one(&mut *connection).await.map_err(fail)?;
+                let rows: Vec<(String, String)> = if are_there {
+                    sqlx::query_as(HELD).fetch_all(connection).await.map_err(fail)?
+                } else {
+                    Vec::new()
+                };
+                done.roles.push(by_member(rows));
                 Ok(())
             }
         }

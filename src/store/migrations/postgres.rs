@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::batch::{Batch, Done, Part, ledger_table};
+use super::batch::{Batch, Done, Part, SEARCH_PATH, ledger_table};
 use super::patience::{Patience, Step};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
 use super::{
-    Applied, FIRST_OF_ITS_OWN, LEDGER_ROWS, MigrationReport, Order, Releases, Watcher, is_ours, label,
-    triggers,
+    Applied, FIRST_OF_ITS_OWN, LEDGER_ROWS, MigrationReport, MigrationTerms, Order, Plan, Releases,
+    RolesChange, Watcher, is_ours, label, triggers,
 };
 use crate::store::StoreError;
 use crate::store::place::{LEDGER, Placement, Survey, default_schema, quoted};
@@ -94,6 +94,54 @@ pub(super) async fn migrate(
     let after = tables(run.connection(), &survey).await?;
     report.created_tables = after.difference(&before).cloned().collect();
     Ok(report)
+}
+
+/// As [`Store::plan`](crate::store::Store::plan).
+pub(super) async fn plan(pool: &PostgresPool, order: &Order) -> Result<Plan, StoreError> {
+    let mut run = Patience::begin(pool, order.terms, &|_| {}).await?;
+    let (placement, default) = pool.placement().await?;
+    let task = Task::of(run.connection(), placement, default.clone()).await?;
+    if task.is_done(order) {
+        return Ok(Plan::default());
+    }
+    check(run.connection(), placement, &task, order).await?;
+    let schemas = task.survey.schemas().into_iter().map(str::to_owned).collect();
+    // All of it in one transaction, which is undone.
+    let mut parts = vec![Part::Path(schemas), Part::Roles];
+    parts.extend(
+        batches(&task, placement, default.as_deref(), order).into_iter().flat_map(|batch| batch.parts),
+    );
+    parts.push(Part::Roles);
+    let batch = Batch { name: "the plan".to_owned(), parts, keeps: false };
+    let (done, _) = run.take(Step::Run(&batch)).await?;
+    let [before, after] = done.roles.as_slice() else { return Err(StoreError::Broken("a plan".into())) };
+    Ok(Plan {
+        changes: RolesChange::between(before, after),
+        // The search path within a transaction is no business of a reader's.
+        statements: done.statements.into_iter().filter(|(what, _)| what != SEARCH_PATH).collect(),
+        adopted_tables: if task.is_new { adopted(&task.survey) } else { Vec::new() },
+    })
+}
+
+/// As [`Store::release`](crate::store::Store::release).
+pub(super) async fn release(
+    pool: &PostgresPool,
+    terms: MigrationTerms,
+    watcher: Watcher<'_>,
+) -> Result<Vec<String>, StoreError> {
+    let mut run = Patience::begin(pool, terms, watcher).await?;
+    let (placement, default) = pool.placement().await?;
+    let survey = Survey::take(run.connection(), placement, default).await?.unambiguous()?;
+    if !survey.own_tables.contains("gate_epoch") {
+        return Err(StoreError::Schema(format!(
+            "the schema `{}` has no tables of a gate, so no triggers of it are anywhere",
+            survey.own
+        )));
+    }
+    run.take(Step::Lock).await?;
+    let name = "the release of Console's tables".to_owned();
+    let batch = Batch { name, parts: vec![Part::Release { own: &survey.own }], keeps: true };
+    Ok(run.take(Step::Run(&batch)).await?.0.triggers)
 }
 
 async fn check(

@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection, SqlitePool};
 
+use super::batch::{HELD, Roles, by_member};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
-use super::{Applied, LEDGER_ROWS, MigrationReport, Order, Releases, Watcher, is_ours, label, triggers};
+use super::{
+    Applied, LEDGER_ROWS, MigrationReport, Order, Plan, Releases, RolesChange, Watcher, is_ours, label,
+    triggers,
+};
 use crate::store::StoreError;
-use crate::store::place::{LEDGER, Placement};
+use crate::store::place::{LEDGER, Placement, quoted};
 
 static ALL: Migrator = sqlx::migrate!("migrations/sqlite");
 static BASELINE: Migrator = sqlx::migrate!("migrations/sqlite/baseline");
@@ -27,6 +31,59 @@ pub(super) async fn migrate(
     let (report, _) = apply(&mut transaction, placement, order, watcher).await?;
     transaction.commit().await?;
     Ok(report)
+}
+
+/// As [`Store::plan`](crate::store::Store::plan).
+pub(super) async fn plan(
+    pool: &SqlitePool,
+    placement: &Placement,
+    order: &Order,
+) -> Result<Plan, StoreError> {
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let before = roles(&mut transaction).await?;
+    let (report, statements) = apply(&mut transaction, placement, order, &|_| {}).await?;
+    let after = roles(&mut transaction).await?;
+    transaction.rollback().await?;
+    Ok(Plan {
+        changes: RolesChange::between(&before, &after),
+        adopted_tables: report.adopted_tables,
+        statements,
+    })
+}
+
+/// As [`Store::release`](crate::store::Store::release).
+pub(super) async fn release(pool: &SqlitePool) -> Result<Vec<String>, StoreError> {
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let tables = tables(&mut transaction).await?;
+    let there: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+            .fetch_all(&mut *transaction)
+            .await?;
+    let ours = triggers::of_sqlite(&tables);
+    let mut released = Vec::new();
+    for (name, table) in there {
+        if ours.contains_key(&name) || name.starts_with("console_gate_") {
+            let drop = format!("DROP TRIGGER {}", quoted(&name));
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(drop))).await?;
+            released.push(format!("{name} on {table}"));
+        }
+    }
+    if tables.contains("gate_console_watched") {
+        transaction.execute("DELETE FROM gate_console_watched").await?;
+        transaction.execute("DELETE FROM gate_console_watch").await?;
+    }
+    transaction.execute("UPDATE gate_epoch SET epoch = epoch + 1").await?;
+    transaction.commit().await?;
+    Ok(released)
+}
+
+async fn roles(connection: &mut SqliteConnection) -> Result<Roles, StoreError> {
+    let tables = tables(&mut *connection).await?;
+    let needed = ["rbac_user_groups", "rbac_group_roles", "rbac_role_inheritance", "rbac_roles"];
+    if needed.iter().any(|table| !tables.contains(*table)) {
+        return Ok(Roles::new());
+    }
+    Ok(by_member(sqlx::query_as(HELD).fetch_all(connection).await?))
 }
 
 /// Does all of it within a transaction, and returns the statements too, each under its name.

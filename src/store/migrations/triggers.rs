@@ -157,6 +157,23 @@ pub(super) async fn on_consoles_tables(
     Ok(statements.collect())
 }
 
+/// What is done once the triggers are off: nothing that was read of Console's tables before counts any more, and what was
+/// put there is not taken for being there.
+pub(super) fn after_release(own: &str) -> String {
+    let own = quoted(own);
+    format!(
+        "SELECT {own}.gate_raise_epoch();
+DO $$
+BEGIN
+    IF to_regclass('{own}.gate_console_watched') IS NOT NULL THEN
+        DELETE FROM {own}.gate_console_watched;
+        DELETE FROM {own}.gate_console_watch;
+    END IF;
+END
+$$"
+    )
+}
+
 /// The triggers on the tables of a SQLite file that are, or may be, Console's: name and statement.
 pub(super) fn of_sqlite(tables: &BTreeSet<String>) -> BTreeMap<String, String> {
     let mut triggers = BTreeMap::new();

@@ -28,6 +28,8 @@ pub struct World {
     /// The same database as the gates see it, for people and for assertions.
     pub store: SharedStore,
     pub database_url: String,
+    /// The same for the gates, who may be another role.
+    gates_url: String,
     keys: SigningKeys,
     gates: AtomicUsize,
     folder: tempfile::TempDir,
@@ -60,7 +62,29 @@ impl World {
         };
         let store = store::open(&options).await.expect("the database opens");
         let keys = SigningKeys::new(SECRET_KEY.as_bytes(), [""; 0]).expect("a key");
-        World { store, database_url, keys, gates: AtomicUsize::new(0), folder }
+        World {
+            store,
+            gates_url: database_url.clone(),
+            database_url,
+            keys,
+            gates: AtomicUsize::new(0),
+            folder,
+        }
+    }
+
+    /// A Postgres database whose gates, and the commands beside them, connect as a role with the rights that
+    /// `migrate --grant-to` gives, and no other.
+    pub async fn of_least_role() -> World {
+        let mut world = World::new(Database::Postgres).await;
+        Postgres::shared().execute(
+            "DO $$ BEGIN CREATE ROLE gate_app LOGIN;
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+        );
+        let granting = world.store.grant_to("gate_app").await.expect("a role that was just made");
+        assert!(granting.left.is_empty(), "{granting:?}");
+        world.gates_url = world.database_url.replace("postgres://postgres@", "postgres://gate_app@");
+        assert_ne!(world.gates_url, world.database_url, "gates of a role of their own");
+        world
     }
 
     /// A folder of the test's own.
@@ -71,7 +95,7 @@ impl World {
     /// Starts a gate on this database.
     pub async fn gate(&self, setup: &Setup) -> Gate {
         let number = self.gates.fetch_add(1, Ordering::Relaxed);
-        Gate::start(self.folder.path().join(format!("gate-{number}")), &self.database_url, setup).await
+        Gate::start(self.folder.path().join(format!("gate-{number}")), &self.gates_url, setup).await
     }
 
     /// Adds an admin.
@@ -114,6 +138,12 @@ impl World {
         events.iter().filter(|event| event.event_type == "access_denied").count()
     }
 
+    /// How to reach the Postgres database around the gate: both the gate's schema and Console's are looked through.
+    pub fn around(&self) -> sqlx::postgres::PgConnectOptions {
+        let options: sqlx::postgres::PgConnectOptions = self.database_url.parse().expect("a Postgres URL");
+        options.options([("search_path", "console_gate,public")])
+    }
+
     /// Runs a statement around the gate, as Console would.
     pub async fn execute(&self, statement: &str) {
         use sqlx::Connection as _;
@@ -124,7 +154,7 @@ impl World {
                 .await
                 .expect("SQLite takes the statement");
         } else {
-            let mut connection = sqlx::PgConnection::connect(&self.database_url).await.expect("Postgres");
+            let mut connection = sqlx::PgConnection::connect_with(&self.around()).await.expect("Postgres");
             sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
                 .execute(&mut connection)
                 .await

@@ -1,0 +1,87 @@
+-- What the role of a serving gate may do, and no more; the same as `console-gate migrate --grant-to ROLE`, which finds
+-- out by itself where the tables are. Run it as the owner of the tables, after `console-gate migrate`:
+--
+--   psql -v role=gate_app -v schema=console_gate -v console=public -v documents=true -f grants.sql DATABASE
+--
+-- `schema` is `database.schema` of gate.toml, `console` the schema of Console's tables. With SELECTs in `[console]` of
+-- gate.toml, say `documents=false` and grant SELECT on the tables that they read.
+\set ON_ERROR_STOP on
+BEGIN;
+GRANT USAGE ON SCHEMA :"schema", :"console" TO :"role";
+SET LOCAL search_path = :"schema", :"console", pg_temp;
+GRANT SELECT
+    ON console_flag_promotions TO :"role";
+GRANT INSERT
+    ON customer_audit_events TO :"role";
+GRANT SELECT, UPDATE
+    ON gate_audit_control TO :"role";
+GRANT SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)
+    ON gate_audit_events TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_decisions TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_drift_events TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_drift_signoffs TO :"role";
+GRANT SELECT, UPDATE
+    ON gate_epoch TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_erased_actors TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_evidence_gaps TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_evidence_marks TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_flags TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_instances TO :"role";
+GRANT SELECT, INSERT
+    ON gate_machine_token_groups TO :"role";
+GRANT SELECT, INSERT
+    ON gate_machine_token_legacy_roles TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_machine_tokens TO :"role";
+GRANT SELECT, INSERT
+    ON gate_mapping_activations TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_mapping_pin TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_mapping_pin_files TO :"role";
+GRANT SELECT, INSERT
+    ON gate_mappings TO :"role";
+GRANT SELECT, DELETE
+    ON gate_pending_erasures TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_running TO :"role";
+GRANT SELECT
+    ON gate_session_changes TO :"role";
+GRANT SELECT
+    ON rbac_break_glass_sessions TO :"role";
+GRANT SELECT
+    ON rbac_group_roles TO :"role";
+GRANT SELECT
+    ON rbac_groups TO :"role";
+GRANT SELECT
+    ON rbac_permissions TO :"role";
+GRANT SELECT
+    ON rbac_role_inheritance TO :"role";
+GRANT SELECT
+    ON rbac_role_permissions TO :"role";
+GRANT SELECT
+    ON rbac_roles TO :"role";
+GRANT SELECT
+    ON rbac_ticket_grants TO :"role";
+GRANT SELECT
+    ON rbac_user_groups TO :"role";
+GRANT SELECT, INSERT
+    ON rbac_grants_audit TO :"role";
+GRANT SELECT
+    ON _sqlx_migrations TO :"role";
+GRANT EXECUTE ON FUNCTION gate_customer_traces(TEXT) TO :"role";
+GRANT EXECUTE ON FUNCTION gate_erase_customer_traces(TEXT, TEXT) TO :"role";
+\if :documents
+GRANT SELECT ON admins TO :"role";
+GRANT SELECT ON admin_roles TO :"role";
+GRANT SELECT ON admin_sessions TO :"role";
+\endif
+COMMIT;
