@@ -178,7 +178,7 @@ impl Select {
             }
         }
         let tables = (0..told.len()).filter(|at| {
-            let is_clause = !is_in_call[*at] && !(*at > 0 && is(*at - 1, "distinct"));
+            let is_clause = !(is_in_call[*at] || *at > 0 && is(*at - 1, "distinct"));
             let after = is_clause && (is(*at, "from") || is(*at, "join") || is(*at, "only"));
             after && is_name(at + 1) && !is(at + 2, ".") && !is(at + 2, "(")
         });

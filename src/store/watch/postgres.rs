@@ -139,9 +139,8 @@ async fn texts(
 ) -> Result<Vec<(Relation, Result<String, String>)>, StoreError> {
     let mut texts = Vec::new();
     for relation in Relation::ALL {
-        match console.readable_text(connection, relation, "NULL::text").await? {
-            Some(text) => texts.push((relation, text)),
-            None => {}
+        if let Some(text) = console.readable_text(connection, relation, "NULL::text").await? {
+            texts.push((relation, text));
         }
     }
     Ok(texts)
@@ -189,7 +188,7 @@ async fn look(
             match setting {
                 "admins_key" => base.duties.admin = Some(key.column.clone()),
                 _ if is_listed && base.duties.is_of_sessions_alone() => {
-                    base.duties.session = Some(key.column.clone())
+                    base.duties.session = Some(key.column.clone());
                 }
                 _ => {}
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::ids::{AdminId, MachineTokenId};
 use crate::mapping::Mapping;
 use crate::method::Method;
+use crate::rbac::flaw::Flaw;
 
 const FILE: &str = r#"
 version = 1
@@ -91,6 +92,29 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Gone) => "410",
         Err(Rejection::Upgrade) => "400",
     }
+}
+
+/// Where Console has no legacy roles any more, the reason is that, and not that the caller lacks one; RBAC V2 goes on.
+#[test]
+fn legacy_roles_that_are_gone_are_the_reason() {
+    let flaw = Flaw {
+        kind: FlawKind::NoLegacyRoles,
+        table: "admin_roles".into(),
+        column: "role".into(),
+        word: None,
+        holder: None,
+    };
+    let holder = Access { flaws: vec![flaw], ..access(&[], &["r"], &[]) };
+    for (route, expected) in [
+        ("GET /l", "legacy_roles_gone"),
+        ("GET /s", "legacy_roles_gone"),
+        ("GET /v", "allow"),
+        ("GET /session", "allow"),
+    ] {
+        assert_eq!(Case::new(route, holder.clone()).word(), expected, "{route}");
+    }
+    let shadow = Case::new("GET /s", holder).verdict();
+    assert_eq!(shadow.drift.map(|drift| drift.direction), Some(Direction::WouldNewlyAllow));
 }
 
 #[test]
