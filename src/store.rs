@@ -26,6 +26,7 @@ pub mod people;
 pub mod place;
 mod postgres;
 pub mod retention;
+pub mod rights;
 pub mod running;
 pub mod signoffs;
 pub mod soak;
