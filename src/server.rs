@@ -48,7 +48,7 @@ use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::console::Relations;
-use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, grants};
+use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` gets besides the settings.
@@ -337,7 +337,7 @@ async fn decision_log(
 async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
     // First: a role that may not read the ledger would take every migration for missing.
     let (missing, role) = store.missing_rights().await.context("looking at the database role's rights")?;
-    anyhow::ensure!(missing.is_empty(), grants::message(&missing, &role));
+    anyhow::ensure!(missing.is_empty(), rights::message(&missing, &role));
     let schema = store.schema_state().await.context("reading the schema")?;
     if let Some(newer) = schema.newer() {
         anyhow::ensure!(

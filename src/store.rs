@@ -30,6 +30,7 @@ mod postgres;
 pub mod rbac_changes;
 pub mod refusals;
 pub mod retention;
+pub mod rights;
 pub mod running;
 pub mod signoffs;
 pub mod soak;

@@ -8,9 +8,9 @@ use ledger::{AuditEvent, Notary};
 
 use super::{Common, Ended, announce, checkpoint, operator, watch, with_notary, with_store};
 use crate::store::SharedStore;
-use crate::store::grants::Granting;
 use crate::store::migrations::progress::{Progress, listed};
 use crate::store::migrations::{MigrationTerms, Order, Plan, RolesChange, Seed};
+use crate::store::rights::Granting;
 
 /// Update the database schema and report what was done
 ///

@@ -1,10 +1,15 @@
 //! A new database and one that earlier releases have migrated end with the same tables of the gate's.
 
-use crate::database::Database;
+use console_gate::store::migrations::MigrationTerms;
+
+use crate::adoption::{consoles, consoles_database};
+use crate::database::{Database, repository};
+use crate::seed;
 
 /// What the catalog says of a schema's tables and functions, without the schemas' names. `IS` picks tables by name.
 const CATALOG: [&str; 5] = [
-    "SELECT format('%s column %s: %s %s %s %s', c.relname, a.attnum, a.attname,
+    "SELECT format('%s column %s: %s %s %s %s', c.relname,
+                   row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname,
                    format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid))
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -138,3 +143,98 @@ async fn they_end_equal_on_sqlite() {
     assert!(missing.is_empty() && left.is_empty(), "only new: {missing:#?}\nonly moved: {left:#?}");
     assert!(fresh.len() > 200, "{}", fresh.len());
 }
+
+/// The file that undoes 0021, as an operator runs it.
+async fn down(database: &Database) -> Result<(), String> {
+    let file = repository(database.migrations()).join("down/0021_rbac_v2_additions.sql");
+    database.attempt(&std::fs::read_to_string(file).expect("the way back of 0021")).await
+}
+
+async fn catalog_of(database: &Database) -> Vec<String> {
+    if database.is_postgres() { catalog(database).await } else { catalog_of_sqlite(database).await }
+}
+
+/// Up, down, up: what 0021 has added is gone, and comes back as it was.
+async fn the_additions_go_and_come_back(database: &Database) {
+    database.store.migrate_seeded().await.unwrap();
+    let (before, facts) = (catalog_of(database).await, seed::stored(database).await);
+    down(database).await.unwrap();
+    let tables = database.tables().await;
+    for table in ["rbac_grants_audit", "rbac_ticket_grants", "rbac_break_glass_sessions"] {
+        assert!(!tables.contains(&table.to_owned()), "{table}");
+    }
+    let gone: Vec<String> = facts.difference(&seed::stored(database).await).cloned().collect();
+    assert_eq!(gone.iter().filter(|fact| fact.starts_with("role ")).count(), 4, "{gone:?}");
+    assert_eq!(gone.iter().filter(|fact| fact.starts_with("group ")).count(), 1, "{gone:?}");
+    // Console goes on writing meanwhile.
+    database
+        .execute("INSERT INTO admins (id, email) VALUES ('x', 'x@example.org'); DELETE FROM admins")
+        .await;
+    let report = database.store.migrate_seeded().await.unwrap();
+    assert_eq!(report.applied.len(), 1, "{report:?}");
+    let after = catalog_of(database).await;
+    let missing: Vec<_> = before.iter().filter(|fact| !after.contains(fact)).collect();
+    let more: Vec<_> = after.iter().filter(|fact| !before.contains(fact)).collect();
+    assert!(missing.is_empty() && more.is_empty(), "lost: {missing:#?}\nnew: {more:#?}");
+    assert_eq!(seed::stored(database).await, facts);
+    assert!(database.store.pending_migrations().await.unwrap().is_empty());
+}
+
+/// The grants audit is a record: the way back does not throw it away unasked.
+async fn a_grants_audit_with_rows_is_not_thrown_away(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO rbac_grants_audit (id, event_type, target_user_id, granted_by)
+             VALUES ('1', 'grant', 'anna', 'ben')",
+        )
+        .await;
+    let before = database.everything().await;
+    let refusal = down(database).await.unwrap_err();
+    assert!(refusal.contains("CHECK constraint") || refusal.contains("has rows"), "{refusal}");
+    if database.is_postgres() {
+        assert_eq!(database.everything().await, before);
+    }
+}
+
+mod there_and_back {
+    use super::*;
+
+    #[tokio::test]
+    async fn new_postgres() {
+        the_additions_go_and_come_back(&Database::postgres().await).await;
+    }
+
+    #[tokio::test]
+    async fn earlier_postgres() {
+        the_additions_go_and_come_back(&Database::earlier_postgres().await).await;
+    }
+
+    #[tokio::test]
+    async fn new_sqlite() {
+        the_additions_go_and_come_back(&Database::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn earlier_sqlite() {
+        the_additions_go_and_come_back(&Database::earlier_sqlite().await).await;
+    }
+}
+
+/// Out of the gate altogether: after a release and without the schema, Console's database is what it was; and in again.
+#[tokio::test]
+async fn a_console_that_leaves_the_gate_has_what_it_had_on_postgres() {
+    let database = consoles_database().await;
+    let before = consoles(&database).await;
+    database.store.migrate().await.unwrap();
+    database.store.release(MigrationTerms::default(), &|_| {}).await.unwrap();
+    database.execute("DROP SCHEMA console_gate CASCADE").await;
+    assert_eq!(consoles(&database).await, before);
+    let left = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal
+                UNION ALL SELECT proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                 WHERE n.nspname = 'public'";
+    assert_eq!(database.texts(left).await, Vec::<String>::new());
+    let report = Database::open(&database.url).await.store.migrate().await.unwrap();
+    assert_eq!(report.applied[0], "0200 baseline");
+}
+
+on_both!(a_grants_audit_with_rows_is_not_thrown_away);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use console_gate::store::grants;
 use console_gate::store::migrations::{MigrationTerms, Order, RolesChange, Seed};
-use console_gate::store::{self, Placement, StoreError};
+use console_gate::store::{self, Placement, StoreError, rights};
 
 use crate::adoption::{CONSOLES_TABLES, consoles, consoles_database};
 use crate::database::{Database, PATIENCE, options, repository};
@@ -278,9 +278,9 @@ fn sqlite_url() -> String {
 fn the_shipped_grants_are_the_ones_that_are_needed() {
     let path = repository("deploy/postgres/grants.sql");
     if std::env::var_os("WRITE_GRANTS").is_some() {
-        std::fs::write(&path, grants::file()).unwrap();
+        std::fs::write(&path, rights::file()).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), grants::file(), "WRITE_GRANTS=1 writes it anew");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), rights::file(), "WRITE_GRANTS=1 writes it anew");
 }
 
 /// Every table of the gate's is in the list of what a serving role needs, or known not to be.
@@ -303,7 +303,7 @@ async fn all_missing_rights_are_one_message_on_postgres() {
     let url = database.url.replace("postgres://postgres@", "postgres://gate_poor@");
     let poor = store::open(&options(&url, PATIENCE)).await.unwrap();
     let (missing, role) = poor.missing_rights().await.unwrap();
-    let message = grants::message(&missing, &role);
+    let message = rights::message(&missing, &role);
     for words in [
         "USAGE on the schema console_gate",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON \"console_gate\".\"gate_instances\" TO \"gate_poor\"",

@@ -4,11 +4,13 @@
 --
 -- Nothing here refers to a table of Console's. Ids are TEXT, whatever type Console's have. No role, group or
 -- permission is made here: those of the documents come with `migrate --seed rbac-v2`.
+--
+-- It can run again: after `down/0021_rbac_v2_additions.sql` it makes what that has taken away, and nothing else.
 
 -- Machine tokens and the groups that they are enrolled in, so that a machine reaches routes by the same groups and
 -- roles as a person. Only the SHA-256 of a token is kept: a token is 256 random bits, so that its digest can neither
 -- be replayed nor searched for.
-CREATE TABLE gate_machine_tokens (
+CREATE TABLE IF NOT EXISTS gate_machine_tokens (
     id              TEXT        PRIMARY KEY,
     name            TEXT        NOT NULL UNIQUE,
     token_sha256    TEXT        NOT NULL UNIQUE CHECK (token_sha256 ~ '^[0-9a-f]{64}$'),
@@ -20,7 +22,7 @@ CREATE TABLE gate_machine_tokens (
 
 -- `group_id` is the text of a group's id. The groups may be Console's, so it is no foreign key: a trigger on
 -- `rbac_groups` removes what refers to a group that goes.
-CREATE TABLE gate_machine_token_groups (
+CREATE TABLE IF NOT EXISTS gate_machine_token_groups (
     token_id        TEXT        NOT NULL REFERENCES gate_machine_tokens(id) ON DELETE CASCADE,
     group_id        TEXT        NOT NULL,
     granted_by      TEXT        NOT NULL,       -- admin id or operator
@@ -28,10 +30,10 @@ CREATE TABLE gate_machine_token_groups (
     PRIMARY KEY (token_id, group_id)
 );
 
-CREATE INDEX idx_gate_machine_token_groups_group ON gate_machine_token_groups (group_id);
+CREATE INDEX IF NOT EXISTS idx_gate_machine_token_groups_group ON gate_machine_token_groups (group_id);
 
 -- What a machine holds while a row is on its legacy gate, in whatever words Console's gate uses.
-CREATE TABLE gate_machine_token_legacy_roles (
+CREATE TABLE IF NOT EXISTS gate_machine_token_legacy_roles (
     token_id        TEXT        NOT NULL REFERENCES gate_machine_tokens(id) ON DELETE CASCADE,
     role            TEXT        NOT NULL,
     PRIMARY KEY (token_id, role)
@@ -40,7 +42,7 @@ CREATE TABLE gate_machine_token_legacy_roles (
 -- The gate's audit: every 403 and every change of what the gate enforces. No foreign key: the record outlives the
 -- person. Append-only by privileges for the role that serves and by triggers for the owner (0201); against somebody
 -- who drops the triggers, each row carries a MAC over itself and the row before it (`console-gate audit verify`).
-CREATE TABLE gate_audit_events (
+CREATE TABLE IF NOT EXISTS gate_audit_events (
     id              TEXT        PRIMARY KEY,    -- UUID v7: in the order of time
     event_type      TEXT        NOT NULL CHECK (event_type <> ''),   -- the typed list is the gate's: it grows
     occurred_at_utc TIMESTAMPTZ NOT NULL DEFAULT now(),
@@ -70,38 +72,38 @@ CREATE TABLE gate_audit_events (
     UNIQUE (chain_id, sequence)
 );
 
-CREATE INDEX idx_gate_audit_events_time ON gate_audit_events (occurred_at_utc DESC);
-CREATE INDEX idx_gate_audit_events_actor ON gate_audit_events (actor_id, occurred_at_utc DESC);
-CREATE INDEX idx_gate_audit_events_request ON gate_audit_events (request_id);
-CREATE INDEX idx_gate_audit_events_route ON gate_audit_events (route, occurred_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_time ON gate_audit_events (occurred_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_actor ON gate_audit_events (actor_id, occurred_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_request ON gate_audit_events (request_id);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_route ON gate_audit_events (route, occurred_at_utc DESC);
 
 -- The head of the chain that commands and activations share. Who writes to the chain holds the row until its
 -- transaction ends. Nobody trusts what it says: a head that was tampered with makes a chain that does not verify.
-CREATE TABLE gate_audit_control (
+CREATE TABLE IF NOT EXISTS gate_audit_control (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     sequence    BIGINT  NOT NULL,
     mac         TEXT    NOT NULL
 );
 
-INSERT INTO gate_audit_control (id, sequence, mac) VALUES (1, 0, repeat('0', 64));
+INSERT INTO gate_audit_control (id, sequence, mac) VALUES (1, 0, repeat('0', 64)) ON CONFLICT DO NOTHING;
 
 -- An admin whose row is deleted is erased from the audit too. The database has no key to record that with, so it only
 -- asks; the next gate that looks carries it out.
-CREATE TABLE gate_pending_erasures (
+CREATE TABLE IF NOT EXISTS gate_pending_erasures (
     actor_id         TEXT        PRIMARY KEY,
     requested_at_utc TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
 -- Who was erased of late, by digest: a running gate has rows in its memory that are not written yet, and must not
 -- bring somebody back who was erased meanwhile. A gate forgets a row after a day.
-CREATE TABLE gate_erased_actors (
+CREATE TABLE IF NOT EXISTS gate_erased_actors (
     actor_sha256    BYTEA       PRIMARY KEY,
     erased_at_utc   TIMESTAMPTZ NOT NULL
 );
 
 -- Drift: where a cluster is in shadow, each disagreement between the legacy gate and V2. One row for each actor on
 -- each route under each mapping, with a counter. A row is known by the SHA-256 of what tells it from another.
-CREATE TABLE gate_drift_events (
+CREATE TABLE IF NOT EXISTS gate_drift_events (
     id                  TEXT        PRIMARY KEY,
     first_seen_at_utc   TIMESTAMPTZ NOT NULL DEFAULT now(),
     last_seen_at_utc    TIMESTAMPTZ NOT NULL DEFAULT now(),
@@ -122,12 +124,12 @@ CREATE TABLE gate_drift_events (
     row_sha256          BYTEA       NOT NULL DEFAULT sha256(convert_to(gen_random_uuid()::text, 'UTF8'))
 );
 
-CREATE INDEX idx_gate_drift_events_cluster ON gate_drift_events (cluster, last_seen_at_utc DESC);
-CREATE UNIQUE INDEX idx_gate_drift_events_row ON gate_drift_events (row_sha256);
+CREATE INDEX IF NOT EXISTS idx_gate_drift_events_cluster ON gate_drift_events (cluster, last_seen_at_utc DESC);
+CREATE UNIQUE INDEX IF NOT EXISTS idx_gate_drift_events_row ON gate_drift_events (row_sha256);
 
 -- Disagreements that somebody has looked at and explained. A sign-off keeps a SHA-256 of what the mapping asked for
 -- and of what the caller held, and counts only while both are still the same.
-CREATE TABLE gate_drift_signoffs (
+CREATE TABLE IF NOT EXISTS gate_drift_signoffs (
     route           TEXT        NOT NULL,   -- as in gate_drift_events; under whichever mapping
     actor_kind      TEXT        NOT NULL CHECK (actor_kind IN ('admin', 'machine')),
     actor_id        TEXT        NOT NULL,
@@ -141,7 +143,7 @@ CREATE TABLE gate_drift_signoffs (
 );
 
 -- The decision log: which requests callers made and how they ended, added up by the hour.
-CREATE TABLE gate_decisions (
+CREATE TABLE IF NOT EXISTS gate_decisions (
     hour_utc            TIMESTAMPTZ NOT NULL,               -- the beginning of the hour
     method              TEXT        NOT NULL,
     path                TEXT        NOT NULL,               -- without its query; '' where the hour had too many
@@ -159,11 +161,11 @@ CREATE TABLE gate_decisions (
     PRIMARY KEY (row_sha256)
 );
 
-CREATE INDEX idx_gate_decisions_cluster ON gate_decisions (cluster, gate, hour_utc);
-CREATE INDEX idx_gate_decisions_hour ON gate_decisions (hour_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_decisions_cluster ON gate_decisions (cluster, gate, hour_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_decisions_hour ON gate_decisions (hour_utc);
 
 -- How far the evidence of each gate goes: one row for each gate process and kind, written with each batch.
-CREATE TABLE gate_evidence_marks (
+CREATE TABLE IF NOT EXISTS gate_evidence_marks (
     instance_id         TEXT        NOT NULL,   -- UUID v7 of the process
     kind                TEXT        NOT NULL CHECK (kind IN ('drift', 'decisions')),
     gate                TEXT        NOT NULL,   -- host and process id, for people
@@ -175,7 +177,7 @@ CREATE TABLE gate_evidence_marks (
 );
 
 -- What is missing all the same.
-CREATE TABLE gate_evidence_gaps (
+CREATE TABLE IF NOT EXISTS gate_evidence_gaps (
     id              TEXT        PRIMARY KEY,    -- UUID v7
     kind            TEXT        NOT NULL CHECK (kind IN ('drift', 'decisions')),
     cluster         TEXT        NOT NULL,       -- '' for paths without a row
@@ -186,17 +188,17 @@ CREATE TABLE gate_evidence_gaps (
     gate            TEXT        NOT NULL
 );
 
-CREATE INDEX idx_gate_evidence_gaps_until ON gate_evidence_gaps (until_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_evidence_gaps_until ON gate_evidence_gaps (until_utc);
 
 -- The mappings that the gate has met, what became of each, and the pin by which an operator rolls back. A mapping is
 -- kept under its SHA-256 and its activations are a record: neither changes once written.
-CREATE TABLE gate_mappings (
+CREATE TABLE IF NOT EXISTS gate_mappings (
     sha256              TEXT        PRIMARY KEY CHECK (sha256 ~ '^[0-9a-f]{64}$'),
     content             TEXT        NOT NULL,
     first_seen_at_utc   TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
-CREATE TABLE gate_mapping_activations (
+CREATE TABLE IF NOT EXISTS gate_mapping_activations (
     id                  TEXT        PRIMARY KEY,    -- UUID v7: in the order of time
     sha256              TEXT        NOT NULL REFERENCES gate_mappings(sha256),
     activated_at_utc    TIMESTAMPTZ NOT NULL DEFAULT now(),
@@ -207,12 +209,12 @@ CREATE TABLE gate_mapping_activations (
     previous_sha256     TEXT                        -- what was in force before; null: nothing
 );
 
-CREATE INDEX idx_gate_mapping_activations_time ON gate_mapping_activations (activated_at_utc DESC);
-CREATE INDEX idx_gate_mapping_activations_sha256 ON gate_mapping_activations (sha256);
+CREATE INDEX IF NOT EXISTS idx_gate_mapping_activations_time ON gate_mapping_activations (activated_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_mapping_activations_sha256 ON gate_mapping_activations (sha256);
 
 -- One row. `sha256` null: the file decides. Otherwise that mapping is in force instead of the files that are listed
 -- in `gate_mapping_pin_files`. `pin_id` tells one rollback or release from the next.
-CREATE TABLE gate_mapping_pin (
+CREATE TABLE IF NOT EXISTS gate_mapping_pin (
     id                      INTEGER     PRIMARY KEY CHECK (id = 1),
     sha256                  TEXT        REFERENCES gate_mappings(sha256),
     pinned_by               TEXT        NOT NULL,
@@ -221,16 +223,16 @@ CREATE TABLE gate_mapping_pin (
     pin_id                  TEXT        NOT NULL DEFAULT ''
 );
 
-INSERT INTO gate_mapping_pin (id, sha256, pinned_by) VALUES (1, NULL, 'migration');
+INSERT INTO gate_mapping_pin (id, sha256, pinned_by) VALUES (1, NULL, 'migration') ON CONFLICT DO NOTHING;
 
-CREATE TABLE gate_mapping_pin_files (
+CREATE TABLE IF NOT EXISTS gate_mapping_pin_files (
     file_sha256     TEXT        PRIMARY KEY
 );
 
 -- What each running gate decides by, so that a rollback can wait for all of them and name those that do not follow.
 -- Nobody compares clocks: who waits reads a row, waits for `lease_ms` by its own clock, and takes the gate for
 -- stopped if it has not reported since. `reported_at_utc` is for people.
-CREATE TABLE gate_running (
+CREATE TABLE IF NOT EXISTS gate_running (
     instance_id         TEXT        PRIMARY KEY,    -- UUID v7 of the process
     name                TEXT        NOT NULL,       -- host and process id, for people
     reports             BIGINT      NOT NULL,       -- names one report; who forgets a gate forgets that one only
@@ -245,7 +247,7 @@ CREATE TABLE gate_running (
 
 -- The gates that answer from pushed knowledge, and the lease under which each does. A gate that asks the database for
 -- every request has no row.
-CREATE TABLE gate_instances (
+CREATE TABLE IF NOT EXISTS gate_instances (
     instance_id         TEXT        PRIMARY KEY,    -- UUID v7 of the process
     name                TEXT        NOT NULL,       -- host and process id, for people
     started_at_utc      TIMESTAMPTZ NOT NULL,
@@ -258,7 +260,7 @@ CREATE TABLE gate_instances (
 
 -- The gate's own switches, FLAG_RBAC_V2 first. Nothing is seeded: the legacy gate is the live path until somebody
 -- turns the flag on.
-CREATE TABLE gate_flags (
+CREATE TABLE IF NOT EXISTS gate_flags (
     name            TEXT        PRIMARY KEY,
     enabled         BOOLEAN     NOT NULL,
     changed_by      TEXT        NOT NULL,
@@ -270,22 +272,22 @@ CREATE TABLE gate_flags (
 --
 -- After a backup is restored, start the gates anew (or raise the epoch by more than was lost): the restored number is
 -- one that they have seen before, with other rows behind it.
-CREATE TABLE gate_epoch (
+CREATE TABLE IF NOT EXISTS gate_epoch (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
     epoch   BIGINT  NOT NULL
 );
 
-INSERT INTO gate_epoch (id, epoch) VALUES (1, 1);
+INSERT INTO gate_epoch (id, epoch) VALUES (1, 1) ON CONFLICT DO NOTHING;
 
 -- The changes of the epoch that concern some sessions alone. A number that is not listed concerns everybody.
-CREATE TABLE gate_session_changes (
+CREATE TABLE IF NOT EXISTS gate_session_changes (
     epoch       BIGINT  NOT NULL,           -- the number of the change: what it raised the epoch to
     session_id  TEXT    NOT NULL,           -- it need not exist any more
     PRIMARY KEY (epoch, session_id)
 );
 
 -- Ticket-scoped grants are kept for two years after they ended, then moved here (`console-gate retention`).
-CREATE TABLE rbac_ticket_grants_archive (
+CREATE TABLE IF NOT EXISTS rbac_ticket_grants_archive (
     id              TEXT        PRIMARY KEY,
     user_id         TEXT        NOT NULL,
     role_id         TEXT        NOT NULL,       -- as it was; the role may be gone
@@ -299,7 +301,7 @@ CREATE TABLE rbac_ticket_grants_archive (
     archived_at_utc TIMESTAMPTZ NOT NULL
 );
 
-CREATE INDEX idx_rtga_user ON rbac_ticket_grants_archive (user_id);
+CREATE INDEX IF NOT EXISTS idx_rtga_user ON rbac_ticket_grants_archive (user_id);
 
 -- The tables that Console may have already. One that the search path shows is adopted as it is; the others are made
 -- here. Permissions reach a person only through user -> groups -> roles -> permissions, hence no table joins an admin
@@ -314,6 +316,13 @@ BEGIN
             description     TEXT        NOT NULL DEFAULT '',
             idp_group_name  TEXT                    -- what the identity provider calls it; nothing reads it yet
         );
+    END IF;
+
+    IF EXISTS (SELECT 1 FROM pg_class c
+                WHERE c.oid = to_regclass('rbac_groups')
+                  AND c.relnamespace = quote_ident(current_schema())::regnamespace)
+    THEN
+        ALTER TABLE rbac_groups ADD COLUMN IF NOT EXISTS idp_group_name TEXT;
     END IF;
 
     IF to_regclass('rbac_roles') IS NULL THEN
@@ -490,8 +499,13 @@ BEGIN
                     ('rbac_grants_audit', 'role_id', 'rbac_roles', 'SET NULL'),
                     ('rbac_ticket_grants', 'role_id', 'rbac_roles', 'CASCADE')
                ) AS wanted (child_name, column_name, parent_name, action)
-          JOIN pg_class child ON child.relname = child_name AND child.relnamespace = current_schema()::regnamespace
+          JOIN pg_class child
+            ON child.relname = child_name AND child.relnamespace = quote_ident(current_schema())::regnamespace
           JOIN pg_class parent ON parent.relname = parent_name AND parent.relnamespace = child.relnamespace
+         WHERE NOT EXISTS (
+                   SELECT 1 FROM pg_constraint con
+                     JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]
+                    WHERE con.contype = 'f' AND con.conrelid = child.oid AND a.attname = column_name)
     LOOP
         EXECUTE format('ALTER TABLE %s ADD FOREIGN KEY (%I) REFERENCES %s(id) ON DELETE %s',
             link.child, link.column_name, link.parent, link.action);
@@ -508,8 +522,10 @@ BEGIN
     FOR granted IN
         SELECT DISTINCT class.oid::regclass AS class, right_of.grantee
           FROM pg_class class, aclexplode(class.relacl) AS right_of
-         WHERE class.relnamespace = current_schema()::regnamespace AND class.relkind = 'r'
+         WHERE class.relnamespace = quote_ident(current_schema())::regnamespace AND class.relkind = 'r'
            AND right_of.grantee <> class.relowner
+           -- Of the first run, and not what somebody has granted since.
+           AND NOT EXISTS (SELECT 1 FROM _sqlx_migrations)
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM %s', granted.class,
             CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END);

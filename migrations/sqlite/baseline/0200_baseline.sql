@@ -4,6 +4,8 @@
 -- Nothing here refers to a table of Console's. No role, group or permission is made here: those of the documents come
 -- with `migrate --seed rbac-v2`.
 --
+-- It can run again: after `down/0021_rbac_v2_additions.sql` it makes what that has taken away, and nothing else.
+--
 -- What holds for every table of this directory:
 --   * Times are RFC 3339 in UTC, always with `+00:00` and never `Z`, so that the order of the texts is the order of the
 --     times. The columns that end somebody's access check this: SQLite would take 'tomorrow' for an expiry, and as a text
@@ -16,7 +18,7 @@
 -- Machine tokens, the groups that they are enrolled in, and what they hold while a row is on its legacy gate, in
 -- whatever words Console's gate uses. Only the SHA-256 of a token is kept. A group may be Console's, so it is no
 -- foreign key: a trigger on `rbac_groups` removes what refers to a group that goes.
-CREATE TABLE gate_machine_tokens (
+CREATE TABLE IF NOT EXISTS gate_machine_tokens (
     id              TEXT    NOT NULL PRIMARY KEY,
     name            TEXT    NOT NULL UNIQUE,
     token_sha256    TEXT    NOT NULL UNIQUE
@@ -28,16 +30,16 @@ CREATE TABLE gate_machine_tokens (
     revoked_at_utc  TEXT
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE gate_machine_token_groups (
+CREATE TABLE IF NOT EXISTS gate_machine_token_groups (
     token_id        TEXT    NOT NULL REFERENCES gate_machine_tokens(id) ON DELETE CASCADE,
     group_id        TEXT    NOT NULL,
     granted_by      TEXT    NOT NULL,               -- admin id or operator, not a foreign key
     granted_at_utc  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
     PRIMARY KEY (token_id, group_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_gate_machine_token_groups_group ON gate_machine_token_groups (group_id);
+CREATE INDEX IF NOT EXISTS idx_gate_machine_token_groups_group ON gate_machine_token_groups (group_id);
 
-CREATE TABLE gate_machine_token_legacy_roles (
+CREATE TABLE IF NOT EXISTS gate_machine_token_legacy_roles (
     token_id        TEXT    NOT NULL REFERENCES gate_machine_tokens(id) ON DELETE CASCADE,
     role            TEXT    NOT NULL,
     PRIMARY KEY (token_id, role)
@@ -46,7 +48,7 @@ CREATE TABLE gate_machine_token_legacy_roles (
 -- The gate's audit: every 403 and every change of what the gate enforces. No foreign key: the record outlives the
 -- person. Append-only by triggers (0201); against somebody who drops them, each row carries a MAC over itself and the
 -- row before it (`console-gate audit verify`).
-CREATE TABLE gate_audit_events (
+CREATE TABLE IF NOT EXISTS gate_audit_events (
     id              TEXT    NOT NULL PRIMARY KEY,   -- UUID v7: in the order of time
     event_type      TEXT    NOT NULL CHECK (event_type <> ''),   -- the typed list is the gate's: it grows
     occurred_at_utc TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
@@ -75,38 +77,39 @@ CREATE TABLE gate_audit_events (
     erased_by       TEXT,                           -- the event that accounts for the erasure
     UNIQUE (chain_id, sequence)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_gate_audit_events_time ON gate_audit_events (occurred_at_utc DESC);
-CREATE INDEX idx_gate_audit_events_actor ON gate_audit_events (actor_id, occurred_at_utc DESC);
-CREATE INDEX idx_gate_audit_events_request ON gate_audit_events (request_id);
-CREATE INDEX idx_gate_audit_events_route ON gate_audit_events (route, occurred_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_time ON gate_audit_events (occurred_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_actor ON gate_audit_events (actor_id, occurred_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_request ON gate_audit_events (request_id);
+CREATE INDEX IF NOT EXISTS idx_gate_audit_events_route ON gate_audit_events (route, occurred_at_utc DESC);
 
 -- The head of the chain that commands and activations share. Nobody trusts what it says: a head that was tampered
 -- with makes a chain that does not verify.
-CREATE TABLE gate_audit_control (
+CREATE TABLE IF NOT EXISTS gate_audit_control (
     id          INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     sequence    INTEGER NOT NULL,
     mac         TEXT    NOT NULL
 ) STRICT;
 
 INSERT INTO gate_audit_control (id, sequence, mac)
-VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');
+SELECT 1, 0, '0000000000000000000000000000000000000000000000000000000000000000'
+ WHERE NOT EXISTS (SELECT 1 FROM gate_audit_control);
 
 -- An admin whose row is deleted is erased from the audit too. The database has no key to record that with, so it only
 -- asks; the next gate that looks carries it out.
-CREATE TABLE gate_pending_erasures (
+CREATE TABLE IF NOT EXISTS gate_pending_erasures (
     actor_id         TEXT NOT NULL PRIMARY KEY,
     requested_at_utc TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00')
 ) STRICT, WITHOUT ROWID;
 
 -- Who was erased of late, by digest: a running gate must not bring somebody back who was erased meanwhile.
-CREATE TABLE gate_erased_actors (
+CREATE TABLE IF NOT EXISTS gate_erased_actors (
     actor_sha256    BLOB    NOT NULL PRIMARY KEY,
     erased_at_utc   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Drift, its sign-offs, and the decision log. A row of evidence is known by the SHA-256 of what tells it from
 -- another.
-CREATE TABLE gate_drift_events (
+CREATE TABLE IF NOT EXISTS gate_drift_events (
     id                  TEXT    NOT NULL PRIMARY KEY,
     row_sha256          BLOB    NOT NULL UNIQUE DEFAULT (randomblob(32)),
     first_seen_at_utc   TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
@@ -126,9 +129,9 @@ CREATE TABLE gate_drift_events (
     request_id          TEXT,
     count               INTEGER NOT NULL DEFAULT 1 CHECK (count >= 1)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_gate_drift_events_cluster ON gate_drift_events (cluster, last_seen_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_drift_events_cluster ON gate_drift_events (cluster, last_seen_at_utc DESC);
 
-CREATE TABLE gate_drift_signoffs (
+CREATE TABLE IF NOT EXISTS gate_drift_signoffs (
     route           TEXT    NOT NULL,   -- as in gate_drift_events; under whichever mapping
     actor_kind      TEXT    NOT NULL CHECK (actor_kind IN ('admin', 'machine')),
     actor_id        TEXT    NOT NULL,
@@ -141,7 +144,7 @@ CREATE TABLE gate_drift_signoffs (
     PRIMARY KEY (route, actor_kind, actor_id, direction)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE gate_decisions (
+CREATE TABLE IF NOT EXISTS gate_decisions (
     row_sha256          BLOB    NOT NULL PRIMARY KEY DEFAULT (randomblob(32)),
     hour_utc            TEXT    NOT NULL,               -- the beginning of the hour
     method              TEXT    NOT NULL,
@@ -157,11 +160,11 @@ CREATE TABLE gate_decisions (
     count               INTEGER NOT NULL CHECK (count >= 1),
     last_seen_at_utc    TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_gate_decisions_cluster ON gate_decisions (cluster, gate, hour_utc);
-CREATE INDEX idx_gate_decisions_hour ON gate_decisions (hour_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_decisions_cluster ON gate_decisions (cluster, gate, hour_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_decisions_hour ON gate_decisions (hour_utc);
 
 -- How far the evidence of each gate goes, and what is missing all the same.
-CREATE TABLE gate_evidence_marks (
+CREATE TABLE IF NOT EXISTS gate_evidence_marks (
     instance_id         TEXT    NOT NULL,   -- UUID v7 of the process
     kind                TEXT    NOT NULL CHECK (kind IN ('drift', 'decisions')),
     gate                TEXT    NOT NULL,   -- host and process id, for people
@@ -172,7 +175,7 @@ CREATE TABLE gate_evidence_marks (
     PRIMARY KEY (instance_id, kind)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE gate_evidence_gaps (
+CREATE TABLE IF NOT EXISTS gate_evidence_gaps (
     id              TEXT    NOT NULL PRIMARY KEY,   -- UUID v7
     kind            TEXT    NOT NULL CHECK (kind IN ('drift', 'decisions')),
     cluster         TEXT    NOT NULL,               -- '' for paths without a row
@@ -182,18 +185,18 @@ CREATE TABLE gate_evidence_gaps (
     cause           TEXT    NOT NULL,               -- no_room, refused, too_old
     gate            TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_gate_evidence_gaps_until ON gate_evidence_gaps (until_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_evidence_gaps_until ON gate_evidence_gaps (until_utc);
 
 -- The mappings that the gate has met, what became of each, and the pin by which an operator rolls back. `sha256`
 -- null: the file decides.
-CREATE TABLE gate_mappings (
+CREATE TABLE IF NOT EXISTS gate_mappings (
     sha256              TEXT    NOT NULL PRIMARY KEY
                         CHECK (length(sha256) = 64 AND sha256 NOT GLOB '*[^0-9a-f]*'),
     content             TEXT    NOT NULL,
     first_seen_at_utc   TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00')
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE gate_mapping_activations (
+CREATE TABLE IF NOT EXISTS gate_mapping_activations (
     id                  TEXT    NOT NULL PRIMARY KEY,   -- UUID v7: in the order of time
     sha256              TEXT    NOT NULL REFERENCES gate_mappings(sha256),
     activated_at_utc    TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
@@ -203,10 +206,10 @@ CREATE TABLE gate_mapping_activations (
     diagnostics         TEXT,                           -- why refused
     previous_sha256     TEXT                            -- what was in force before; null: nothing
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_gate_mapping_activations_time ON gate_mapping_activations (activated_at_utc DESC);
-CREATE INDEX idx_gate_mapping_activations_sha256 ON gate_mapping_activations (sha256);
+CREATE INDEX IF NOT EXISTS idx_gate_mapping_activations_time ON gate_mapping_activations (activated_at_utc DESC);
+CREATE INDEX IF NOT EXISTS idx_gate_mapping_activations_sha256 ON gate_mapping_activations (sha256);
 
-CREATE TABLE gate_mapping_pin (
+CREATE TABLE IF NOT EXISTS gate_mapping_pin (
     id                      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     sha256                  TEXT    REFERENCES gate_mappings(sha256),
     pinned_by               TEXT    NOT NULL,
@@ -215,15 +218,16 @@ CREATE TABLE gate_mapping_pin (
     pin_id                  TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 
-INSERT INTO gate_mapping_pin (id, sha256, pinned_by) VALUES (1, NULL, 'migration');
+INSERT INTO gate_mapping_pin (id, sha256, pinned_by)
+SELECT 1, NULL, 'migration' WHERE NOT EXISTS (SELECT 1 FROM gate_mapping_pin);
 
-CREATE TABLE gate_mapping_pin_files (
+CREATE TABLE IF NOT EXISTS gate_mapping_pin_files (
     file_sha256     TEXT    NOT NULL PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 
 -- What each running gate decides by, and the leases of the gates that answer from pushed knowledge. Nobody compares
 -- clocks.
-CREATE TABLE gate_running (
+CREATE TABLE IF NOT EXISTS gate_running (
     instance_id         TEXT    NOT NULL PRIMARY KEY,   -- UUID v7 of the process
     name                TEXT    NOT NULL,               -- host and process id, for people
     reports             INTEGER NOT NULL,               -- names one report; whoever forgets a gate forgets that one only
@@ -236,7 +240,7 @@ CREATE TABLE gate_running (
     problem             TEXT                            -- why what should run does not
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE gate_instances (
+CREATE TABLE IF NOT EXISTS gate_instances (
     instance_id         TEXT    NOT NULL PRIMARY KEY,   -- UUID v7 of the process
     name                TEXT    NOT NULL,               -- host and process id, for people
     started_at_utc      TEXT    NOT NULL,
@@ -248,7 +252,7 @@ CREATE TABLE gate_instances (
 ) STRICT, WITHOUT ROWID;
 
 -- The gate's own switches. Nothing is seeded: the legacy gate is the live path until somebody turns the flag on.
-CREATE TABLE gate_flags (
+CREATE TABLE IF NOT EXISTS gate_flags (
     name            TEXT    NOT NULL PRIMARY KEY,
     enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     changed_by      TEXT    NOT NULL,
@@ -260,21 +264,21 @@ CREATE TABLE gate_flags (
 --
 -- After a backup is restored, start the gate anew: the restored number is one that it has seen before, with other
 -- rows behind it.
-CREATE TABLE gate_epoch (
+CREATE TABLE IF NOT EXISTS gate_epoch (
     id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     epoch   INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO gate_epoch (id, epoch) VALUES (1, 1);
+INSERT INTO gate_epoch (id, epoch) SELECT 1, 1 WHERE NOT EXISTS (SELECT 1 FROM gate_epoch);
 
-CREATE TABLE gate_session_changes (
+CREATE TABLE IF NOT EXISTS gate_session_changes (
     epoch       INTEGER NOT NULL,           -- the number of the change: what it raised the epoch to
     session_id  TEXT    NOT NULL,           -- of `admin_sessions`; it need not exist any more
     PRIMARY KEY (epoch, session_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Ticket-scoped grants are kept for two years after they ended, then moved here (`console-gate retention`).
-CREATE TABLE rbac_ticket_grants_archive (
+CREATE TABLE IF NOT EXISTS rbac_ticket_grants_archive (
     id              TEXT    NOT NULL PRIMARY KEY,
     user_id         TEXT    NOT NULL,
     role_id         TEXT    NOT NULL,               -- as it was; the role may be gone
@@ -287,7 +291,7 @@ CREATE TABLE rbac_ticket_grants_archive (
     revoke_reason   TEXT,
     archived_at_utc TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idx_rtga_user ON rbac_ticket_grants_archive (user_id);
+CREATE INDEX IF NOT EXISTS idx_rtga_user ON rbac_ticket_grants_archive (user_id);
 
 -- The tables that Console may have already: one that exists is adopted as it is. Permissions reach a person only
 -- through user -> groups -> roles -> permissions, hence no table joins an admin to a role or a permission. `user_id`

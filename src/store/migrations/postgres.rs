@@ -169,9 +169,10 @@ fn batches<'t>(
         task.files.iter().copied().partition(|file| file.version < FIRST_OF_ITS_OWN);
     let mut batches = Vec::new();
     for migration in earlier {
-        // As an earlier release would: in the schema that its tables are in.
+        // As an earlier release would: in the schema that Console's tables are in, whatever has moved since.
         let ledger = survey.ledger().unwrap_or(&survey.own);
-        let path = survey.schemas().into_iter().filter(|schema| *schema != survey.own || *schema == ledger);
+        let others = survey.schemas().into_iter().filter(|schema| *schema != survey.own);
+        let path = others.chain((ledger == survey.own).then_some(survey.own.as_str()));
         batches.push(Batch {
             name: format!("migration {}", label(migration.version, &migration.description)),
             parts: vec![Part::Path(owned(path.collect())), Part::File { migration, ledger }],

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, SqliteConnection};
 
 use super::super::StoreError;
 use super::super::place::{DOCUMENTS_TABLES, LEDGER, Place, Survey, quoted};
-use super::Seed;
+use super::seed::{Seed, columns_of_sqlite};
 
 /// What is about to happen, as far as it decides what must be there.
 #[derive(Clone, Copy, Debug)]
@@ -316,15 +316,4 @@ pub(super) async fn of_sqlite(
         }
     }
     problems.outcome()
-}
-
-pub(super) async fn columns_of_sqlite(
-    connection: &mut SqliteConnection,
-    table: &str,
-) -> Result<BTreeSet<String>, StoreError> {
-    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
-        .bind(table)
-        .fetch_all(connection)
-        .await?;
-    Ok(names.into_iter().collect())
 }

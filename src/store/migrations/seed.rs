@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
-use super::preflight::columns_of_sqlite;
 
 /// What to seed a database with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,4 +73,15 @@ impl Seed {
         }
         Ok(text)
     }
+}
+
+pub(super) async fn columns_of_sqlite(
+    connection: &mut SqliteConnection,
+    table: &str,
+) -> Result<BTreeSet<String>, StoreError> {
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
+        .bind(table)
+        .fetch_all(connection)
+        .await?;
+    Ok(names.into_iter().collect())
 }
