@@ -171,9 +171,10 @@ impl Store {
         order: Order,
         watcher: Watcher<'_>,
     ) -> Result<MigrationReport, StoreError> {
+        // In a box, as these are: what they hold while they wait would be a part of every caller's future.
         match &self.pool {
-            Pool::Postgres(pool) => postgres::migrate(pool, &order, watcher).await,
-            Pool::Sqlite(pool) => sqlite::migrate(pool, &self.placement, &order, watcher).await,
+            Pool::Postgres(pool) => Box::pin(postgres::migrate(pool, &order, watcher)).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::migrate(pool, &self.placement, &order, watcher)).await,
         }
     }
 
@@ -185,8 +186,8 @@ impl Store {
     /// As [`Store::migrate`].
     pub async fn plan(&self, order: Order) -> Result<Plan, StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => postgres::plan(pool, &order).await,
-            Pool::Sqlite(pool) => sqlite::plan(pool, &self.placement, &order).await,
+            Pool::Postgres(pool) => Box::pin(postgres::plan(pool, &order)).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::plan(pool, &self.placement, &order)).await,
         }
     }
 
@@ -202,8 +203,8 @@ impl Store {
         watcher: Watcher<'_>,
     ) -> Result<Vec<String>, StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => postgres::release(pool, terms, watcher).await,
-            Pool::Sqlite(pool) => sqlite::release(pool).await,
+            Pool::Postgres(pool) => Box::pin(postgres::release(pool, terms, watcher)).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::release(pool)).await,
         }
     }
 
