@@ -36,6 +36,7 @@ pub mod signoffs;
 pub mod soak;
 mod sql;
 mod sqlite;
+mod terms;
 pub mod tokens;
 pub mod watch;
 

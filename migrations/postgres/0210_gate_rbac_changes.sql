@@ -94,7 +94,7 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     found TEXT;
 BEGIN
-    IF table_name <> '' THEN
+    IF table_name <> '' AND to_regclass(format('%I.%I', schema_name, table_name)) IS NOT NULL THEN
         EXECUTE format('SELECT name::text FROM %I.%I WHERE id::text = $1', schema_name, table_name)
             INTO found USING row_id;
     END IF;

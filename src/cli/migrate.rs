@@ -78,7 +78,6 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
             record(&store, &notary, done).await?;
             checkpoint::keep(&settings, &store, &notary).await;
         }
-        watch::install(&store, terms).await?;
         for table in &report.adopted_tables {
             announce(format_args!("adopted  table {table}: it already existed and was not changed"));
         }
@@ -88,6 +87,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
         for trigger in &report.triggers {
             announce(format_args!("trigger  {trigger}"));
         }
+        watch::show(&report.watch);
         if let Some(seed) = report.seeded {
             announce(format_args!("seeded   {}", seed.word()));
         }
@@ -154,6 +154,7 @@ fn shown(plan: &Plan, seed: Option<Seed>) -> String {
             lines.push(format!("-- {member} loses: {}", lost.join(", ")));
         }
     }
+    lines.extend(plan.gaps.iter().map(|gap| format!("-- unheard: {gap}")));
     lines.push("-- This is a plan: nothing was changed.".to_owned());
     lines.join("\n")
 }

@@ -1,12 +1,10 @@
-//! What `console-gate migrate` puts on Console's tables.
+//! What `console-gate migrate` has put on Console's tables.
 
 use super::announce;
-use crate::store::Store;
-use crate::store::migrations::MigrationTerms;
+use crate::store::watch::Watch;
 
-/// Puts the triggers there, and says which and why.
-pub(super) async fn install(store: &Store, terms: MigrationTerms) -> anyhow::Result<()> {
-    let watch = store.install_triggers_within(terms).await?;
+/// Says which tables are watched and why, or why none is.
+pub(super) fn show(watch: &Watch) {
     let word = if watch.is_new { "watching" } else { "watched " };
     for table in &watch.tables {
         announce(format_args!("{word} {table}"));
@@ -17,5 +15,4 @@ pub(super) async fn install(store: &Store, terms: MigrationTerms) -> anyhow::Res
     if !watch.gaps.is_empty() {
         announce("no trigger was put on Console's tables: what is read of Console is read for each request");
     }
-    Ok(())
 }

@@ -15,7 +15,6 @@ mod sqlite;
 mod triggers;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 pub use seed::Seed;
 use sqlx::migrate::{Migration, Migrator};
@@ -24,6 +23,8 @@ use self::batch::Roles;
 use self::progress::Progress;
 use super::connection::Pool;
 use super::place::{DOCUMENTS_TABLES, LEDGER, SHARED_TABLES};
+pub use super::terms::MigrationTerms;
+use super::watch::Watch;
 use super::{Store, StoreError};
 
 /// What a migration run did.
@@ -41,6 +42,8 @@ pub struct MigrationReport {
     pub triggers: Vec<String>,
     /// What the database was seeded with.
     pub seeded: Option<Seed>,
+    /// What is heard of Console's tables, where that was looked at.
+    pub watch: Watch,
 }
 
 /// How a schema differs from the one that this release knows.
@@ -67,21 +70,6 @@ impl SchemaState {
     }
 }
 
-/// How patient a migration run is where others hold what it needs. SQLite waits as any statement does.
-#[derive(Clone, Copy, Debug)]
-pub struct MigrationTerms {
-    /// How long one try waits for a lock. The statements behind it wait for as long, so it is short.
-    pub lock_timeout: Duration,
-    /// How long all tries of one step may take.
-    pub patience: Duration,
-}
-
-impl Default for MigrationTerms {
-    fn default() -> Self {
-        MigrationTerms { lock_timeout: Duration::from_millis(500), patience: Duration::from_secs(300) }
-    }
-}
-
 /// What a run is to do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Order {
@@ -99,6 +87,8 @@ pub struct Plan {
     pub adopted_tables: Vec<String>,
     /// Who would hold other roles than now.
     pub changes: Vec<RolesChange>,
+    /// Why changes of Console's tables would go unheard.
+    pub gaps: Vec<String>,
 }
 
 /// What a seed would give to a member of Console's groups, or take.
@@ -141,7 +131,7 @@ impl Store {
     /// gate, Console's tables cannot be told or lack a column; [`StoreError::Forbidden`] when the role lacks a right;
     /// otherwise what the database said. A run that fails leaves Console's tables, triggers and rows as they were.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
-        self.migrate_and_watch(Order::default()).await
+        self.migrate_watched(Order::default(), &|_| {}).await
     }
 
     /// As [`Store::migrate`], with the tables, groups and roles of the documents: for the demo and for tests.
@@ -150,15 +140,7 @@ impl Store {
     ///
     /// As [`Store::migrate`].
     pub async fn migrate_seeded(&self) -> Result<MigrationReport, StoreError> {
-        self.migrate_and_watch(Order { seed: Some(Seed::RbacV2), ..Order::default() }).await
-    }
-
-    async fn migrate_and_watch(&self, order: Order) -> Result<MigrationReport, StoreError> {
-        let report = self.migrate_watched(order, &|_| {}).await?;
-        if !report.applied.is_empty() {
-            self.install_triggers().await?;
-        }
-        Ok(report)
+        self.migrate_watched(Order { seed: Some(Seed::RbacV2), ..Order::default() }, &|_| {}).await
     }
 
     /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for.
@@ -171,11 +153,19 @@ impl Store {
         order: Order,
         watcher: Watcher<'_>,
     ) -> Result<MigrationReport, StoreError> {
-        // In a box, as these are: what they hold while they wait would be a part of every caller's future.
-        match &self.pool {
-            Pool::Postgres(pool) => Box::pin(postgres::migrate(pool, &order, watcher)).await,
-            Pool::Sqlite(pool) => Box::pin(sqlite::migrate(pool, &self.placement, &order, watcher)).await,
-        }
+        // On the heap, what takes long: a caller's own future need not hold it.
+        // Where the control row cannot be read, no file is applied yet, or the role may only look.
+        let is_watched = self.control().await.map_or(true, |row| row.console_watched);
+        let outcome = match &self.pool {
+            Pool::Postgres(pool) => {
+                Box::pin(postgres::migrate(pool, &self.console, &order, is_watched, watcher)).await
+            }
+            Pool::Sqlite(pool) => {
+                Box::pin(sqlite::migrate(pool, &self.placement, &self.console, &order, watcher)).await
+            }
+        };
+        self.console.forget();
+        outcome
     }
 
     /// What a run would do, down to who would gain which roles: it is done, looked at and undone, and Console's tables are
@@ -185,9 +175,10 @@ impl Store {
     ///
     /// As [`Store::migrate`].
     pub async fn plan(&self, order: Order) -> Result<Plan, StoreError> {
+        let is_watched = self.control().await.map_or(true, |row| row.console_watched);
         match &self.pool {
-            Pool::Postgres(pool) => Box::pin(postgres::plan(pool, &order)).await,
-            Pool::Sqlite(pool) => Box::pin(sqlite::plan(pool, &self.placement, &order)).await,
+            Pool::Postgres(pool) => Box::pin(postgres::plan(pool, &self.console, &order, is_watched)).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::plan(pool, &self.placement, &self.console, &order)).await,
         }
     }
 
@@ -204,7 +195,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         match &self.pool {
             Pool::Postgres(pool) => Box::pin(postgres::release(pool, terms, watcher)).await,
-            Pool::Sqlite(pool) => Box::pin(sqlite::release(pool)).await,
+            Pool::Sqlite(pool) => sqlite::release(pool).await,
         }
     }
 

@@ -4,8 +4,8 @@
 //! columns raises nothing. What was put where is written down (`gate_console_watch`), and each read of the control row
 //! compares it with the catalog: while something is missing, what is read of Console is read for each request.
 
-mod postgres;
-mod sqlite;
+pub(super) mod postgres;
+pub(super) mod sqlite;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::connection::Pool;
 use super::console::Relation;
-use super::migrations::MigrationTerms;
+use super::terms::MigrationTerms;
 use super::{Store, StoreError};
 
 /// Every trigger and function that is put on Console's tables is named so.
@@ -28,6 +28,17 @@ pub struct Watch {
     pub gaps: Vec<String>,
     /// Whether anything was changed now.
     pub is_new: bool,
+    /// The statements that put triggers there or took some off, now.
+    pub statements: Vec<String>,
+}
+
+impl Watch {
+    /// The triggers, by name and table.
+    pub(super) fn triggers(&self) -> impl Iterator<Item = String> {
+        self.tables
+            .iter()
+            .flat_map(|table| table.triggers.iter().map(|trigger| format!("{trigger} on {}", table.name)))
+    }
 }
 
 /// A table of Console's with triggers.
@@ -68,7 +79,7 @@ impl Duties {
 }
 
 /// Why triggers were not put there.
-enum Fault {
+pub(super) enum Fault {
     Sql(sqlx::Error),
     Store(StoreError),
 }

@@ -139,6 +139,7 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_rbac_command",
         "gate_running",
         "gate_session_changes",
+        "gate_upstream_refusals",
         "rbac_ticket_grants_archive",
         "rbac_grants_audit",
     ];

@@ -1,6 +1,8 @@
 -- Takes back what 0021 has added: the grants audit, ticket grants and break-glass sessions, the audit roles, groups and
 -- permissions with their edges, and the promotion row. A gate cannot decide by V2 without them: stop the gate first.
 --
+-- `console-gate migrate --release` first: a trigger on Console's admins names tables that go.
+--
 --   sqlite3 -bail gate.sqlite 'PRAGMA foreign_keys = ON' 'BEGIN' '.read 0021_rbac_v2_additions.sql' 'COMMIT'
 --
 -- `console-gate migrate` makes the tables again, and `--seed rbac-v2` the rows. The column `idp_group_name` stays.
@@ -24,8 +26,6 @@ DELETE FROM rbac_permissions
  WHERE name IN ('raptor:audit:read-self', 'raptor:audit:read-support', 'raptor:audit:read-admin',
                 'raptor:audit:read-compliance');
 
--- The trigger on `admins` names tables that go; `migrate` makes it again.
-DROP TRIGGER IF EXISTS gate_ask_for_erasure;
 DROP TABLE rbac_grants_audit;
 DROP TABLE rbac_ticket_grants;
 DROP TABLE rbac_break_glass_sessions;

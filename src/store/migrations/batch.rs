@@ -8,7 +8,10 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::super::StoreError;
+use super::super::connection::Connection;
+use super::super::console::Console;
 use super::super::place::{LEDGER, Placement, Survey, quoted, search_path};
+use super::super::watch::{self, Fault, Watch};
 use super::{label, triggers};
 
 /// The name of the statement that sets it.
@@ -32,6 +35,8 @@ pub(super) enum Part<'m> {
     File { migration: &'m Migration, ledger: &'m str },
     /// The triggers that are missing by then.
     Triggers { placement: &'m Placement, default: Option<String> },
+    /// The triggers on what `[console]` reads.
+    Watch { console: &'m Console },
     /// Takes the gate's triggers off Console's tables.
     Release { own: &'m str },
     /// Looks who holds which roles by then, if there are memberships.
@@ -47,6 +52,8 @@ pub(super) struct Done {
     pub(super) triggers: Vec<String>,
     /// Who held which roles, each time that was looked at.
     pub(super) roles: Vec<Roles>,
+    /// What is heard of Console's tables.
+    pub(super) watch: Watch,
 }
 
 /// Member ids with the names of the roles that they hold through groups.
@@ -137,31 +144,43 @@ pub(super) fn by_member(rows: Vec<(String, String)>) -> Roles {
 }
 
 impl Batch<'_> {
-    pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Done, Failed> {
+    pub(super) async fn run(&self, connection: &mut Connection) -> Result<Done, Failed> {
         let outcome = self.run_in_transaction(connection).await;
         if outcome.is_err() {
             // A connection that is lost has undone it already.
-            let _ = connection.execute("ROLLBACK").await;
+            let _ = connection.run("ROLLBACK").await;
         }
         outcome
     }
 
-    async fn run_in_transaction(&self, connection: &mut PgConnection) -> Result<Done, Failed> {
+    async fn run_in_transaction(&self, connection: &mut Connection) -> Result<Done, Failed> {
         let fail = |error| Failed::in_part(&self.name, error);
         let mut done = Done::default();
-        connection.execute("BEGIN").await.map_err(fail)?;
+        postgres(connection)?.execute("BEGIN").await.map_err(fail)?;
         for part in &self.parts {
-            part.run(connection, self.keeps, &mut done).await?;
+            Box::pin(part.run(connection, self.keeps, &mut done)).await?;
         }
         let end = if self.keeps { "COMMIT" } else { "ROLLBACK" };
-        connection.execute(end).await.map_err(fail)?;
+        postgres(connection)?.execute(end).await.map_err(fail)?;
         Ok(done)
     }
 }
 
 impl Part<'_> {
-    async fn run(&self, connection: &mut PgConnection, keeps: bool, done: &mut Done) -> Result<(), Failed> {
+    async fn run(&self, connection: &mut Connection, keeps: bool, done: &mut Done) -> Result<(), Failed> {
+        if let Part::Watch { console } = self {
+            let watch = watch::postgres::within(connection, console, keeps).await.map_err(in_watch)?;
+            let named = watch.statements.iter().map(|text| (WATCH.to_owned(), text.clone()));
+            done.statements.extend(named);
+            if watch.is_new {
+                done.triggers.extend(watch.triggers());
+            }
+            done.watch = watch;
+            return Ok(());
+        }
+        let connection = postgres(connection)?;
         match self {
+            Part::Watch { .. } => Ok(()),
             Part::Path(schemas) => {
                 let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
                 let set = format!("SET LOCAL search_path = {}", search_path(&schemas));
@@ -223,6 +242,23 @@ impl Part<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+const WATCH: &str = "the triggers on what is read of Console";
+
+fn in_watch(fault: Fault) -> Failed {
+    match fault {
+        Fault::Sql(error) => Failed::in_part(WATCH, error),
+        Fault::Store(error) => Failed::Store(error),
+    }
+}
+
+/// The connection of a migration of Postgres.
+pub(super) fn postgres(connection: &mut Connection) -> Result<&mut PgConnection, StoreError> {
+    match connection {
+        Connection::Postgres(lease) => Ok(lease),
+        Connection::Sqlite(_) => Err(StoreError::Unusable("it is no Postgres database".into())),
     }
 }
 

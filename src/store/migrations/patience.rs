@@ -12,11 +12,12 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use super::batch::{Batch, Done, Failed};
+use super::batch::{Batch, Done, Failed, postgres};
 use super::progress::{LockHolder, Progress, listed};
 use super::{MigrationTerms, Watcher};
 use crate::store::StoreError;
-use crate::store::postgres::{Lease, PostgresPool};
+use crate::store::connection::Connection;
+use crate::store::postgres::PostgresPool;
 
 /// How long a try may wait before somebody looks whom it waits for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -33,7 +34,7 @@ pub(super) enum Step<'m> {
 
 /// A migration run on a connection of its own.
 pub(super) struct Patience<'a> {
-    lease: Lease,
+    connection: Connection,
     observer: Observer,
     terms: MigrationTerms,
     watcher: Watcher<'a>,
@@ -54,11 +55,11 @@ impl<'a> Patience<'a> {
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lease).await?;
         let options = pool.pinned().await?;
         let observer = Observer { options, pid, connection: None, holders: Vec::new() };
-        Ok(Patience { lease, observer, terms, watcher })
+        Ok(Patience { connection: Connection::Postgres(lease), observer, terms, watcher })
     }
 
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.lease
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        postgres(&mut self.connection)
     }
 
     /// Takes a step, as often as it takes, and says what the try did that succeeded and how long it took.
@@ -78,7 +79,7 @@ impl<'a> Patience<'a> {
             }
             (self.watcher)(Progress::Waiting { what: step.name(), tries, holders });
             // The next statement would end what failed; until then it must hold nothing either.
-            self.lease.execute("SELECT 1").await?;
+            self.connection()?.execute("SELECT 1").await?;
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -86,10 +87,10 @@ impl<'a> Patience<'a> {
     }
 
     async fn attempt(&mut self, step: Step<'_>) -> Result<(Done, Duration), Failed> {
-        let Patience { lease, observer, .. } = self;
+        let Patience { connection, observer, .. } = self;
         let began = Instant::now();
         tokio::select! {
-            outcome = step.run(lease) => outcome.map(|done| (done, began.elapsed())),
+            outcome = step.run(connection) => outcome.map(|done| (done, began.elapsed())),
             never = observer.watch() => match never {},
         }
     }
@@ -103,9 +104,9 @@ impl Step<'_> {
         }
     }
 
-    async fn run(self, connection: &mut PgConnection) -> Result<Done, Failed> {
+    async fn run(self, connection: &mut Connection) -> Result<Done, Failed> {
         match self {
-            Step::Lock => match connection.lock().await {
+            Step::Lock => match postgres(connection)?.lock().await {
                 Ok(()) => Ok(Done::default()),
                 Err(MigrateError::Execute(error)) => Err(Failed::in_part("the migration lock", error)),
                 Err(other) => Err(Failed::Store(StoreError::Schema(other.to_string()))),

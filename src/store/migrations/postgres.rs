@@ -18,6 +18,7 @@ use super::{
     RolesChange, Watcher, is_ours, label, triggers,
 };
 use crate::store::StoreError;
+use crate::store::console::Console;
 use crate::store::place::{LEDGER, Placement, Survey, default_schema, quoted};
 use crate::store::postgres::PostgresPool;
 
@@ -41,11 +42,13 @@ impl Task {
         connection: &mut PgConnection,
         placement: &Placement,
         default: Option<String>,
+        is_watched: bool,
     ) -> Result<Task, StoreError> {
         let survey = Survey::take(&mut *connection, placement, default).await?.unambiguous()?;
         let ledger = read_ledger(&mut *connection, &survey).await?;
         let files = RELEASES.to_apply(ledger.as_deref())?;
-        let lacks_triggers = files.is_empty() && !triggers::missing(connection, &survey).await?.is_empty();
+        let lacks_triggers =
+            files.is_empty() && (!is_watched || !triggers::missing(connection, &survey).await?.is_empty());
         let already_applied = ledger.as_deref().map_or(0, <[Applied]>::len);
         Ok(Task { survey, is_new: ledger.is_none(), already_applied, files, lacks_triggers })
     }
@@ -58,20 +61,22 @@ impl Task {
 /// As [`Store::migrate_watched`](crate::store::Store::migrate_watched).
 pub(super) async fn migrate(
     pool: &PostgresPool,
+    console: &Console,
     order: &Order,
+    is_watched: bool,
     watcher: Watcher<'_>,
 ) -> Result<MigrationReport, StoreError> {
     let mut run = Patience::begin(pool, order.terms, watcher).await?;
     let (placement, default) = pool.placement().await?;
     // Where there is nothing to do, no lock is taken and no right is needed but to look.
-    let mut task = Task::of(run.connection(), placement, default.clone()).await?;
+    let mut task = Task::of(run.connection()?, placement, default.clone(), is_watched).await?;
     if !task.is_done(order) {
-        check(run.connection(), placement, &task, order).await?;
+        check(run.connection()?, placement, &task, order).await?;
         run.take(Step::Lock).await?;
         // Another may have migrated meanwhile.
-        task = Task::of(run.connection(), placement, default.clone()).await?;
+        task = Task::of(run.connection()?, placement, default.clone(), is_watched).await?;
     }
-    let before = tables(run.connection(), &task.survey).await?;
+    let before = tables(run.connection()?, &task.survey).await?;
     let mut report = MigrationReport {
         already_applied: task.already_applied,
         adopted_tables: if task.is_new { adopted(&task.survey) } else { Vec::new() },
@@ -80,36 +85,44 @@ pub(super) async fn migrate(
     if task.is_done(order) {
         return Ok(report);
     }
-    check(run.connection(), placement, &task, order).await?;
-    for batch in batches(&task, placement, default.as_deref(), order) {
+    check(run.connection()?, placement, &task, order).await?;
+    for batch in batches(&task, placement, console, default.as_deref(), order) {
         let names: Vec<String> = batch.parts.iter().filter_map(Part::label).collect();
         watcher(Progress::Applying(batch.name.clone()));
-        let (Done { triggers, .. }, took) = run.take(Step::Run(&batch)).await?;
+        let (Done { triggers, watch, .. }, took) = run.take(Step::Run(&batch)).await?;
         watcher(Progress::Applied(batch.name.clone(), took));
         report.applied.extend(names);
         report.triggers.extend(triggers);
+        report.watch = watch;
     }
     report.seeded = order.seed;
-    let survey = Survey::take(run.connection(), placement, default).await?;
-    let after = tables(run.connection(), &survey).await?;
+    let survey = Survey::take(run.connection()?, placement, default).await?;
+    let after = tables(run.connection()?, &survey).await?;
     report.created_tables = after.difference(&before).cloned().collect();
     Ok(report)
 }
 
 /// As [`Store::plan`](crate::store::Store::plan).
-pub(super) async fn plan(pool: &PostgresPool, order: &Order) -> Result<Plan, StoreError> {
+pub(super) async fn plan(
+    pool: &PostgresPool,
+    console: &Console,
+    order: &Order,
+    is_watched: bool,
+) -> Result<Plan, StoreError> {
     let mut run = Patience::begin(pool, order.terms, &|_| {}).await?;
     let (placement, default) = pool.placement().await?;
-    let task = Task::of(run.connection(), placement, default.clone()).await?;
+    let task = Task::of(run.connection()?, placement, default.clone(), is_watched).await?;
     if task.is_done(order) {
         return Ok(Plan::default());
     }
-    check(run.connection(), placement, &task, order).await?;
+    check(run.connection()?, placement, &task, order).await?;
     let schemas = task.survey.schemas().into_iter().map(str::to_owned).collect();
     // All of it in one transaction, which is undone.
     let mut parts = vec![Part::Path(schemas), Part::Roles];
     parts.extend(
-        batches(&task, placement, default.as_deref(), order).into_iter().flat_map(|batch| batch.parts),
+        batches(&task, placement, console, default.as_deref(), order)
+            .into_iter()
+            .flat_map(|batch| batch.parts),
     );
     parts.push(Part::Roles);
     let batch = Batch { name: "the plan".to_owned(), parts, keeps: false };
@@ -120,6 +133,7 @@ pub(super) async fn plan(pool: &PostgresPool, order: &Order) -> Result<Plan, Sto
         // The search path within a transaction is no business of a reader's.
         statements: done.statements.into_iter().filter(|(what, _)| what != SEARCH_PATH).collect(),
         adopted_tables: if task.is_new { adopted(&task.survey) } else { Vec::new() },
+        gaps: done.watch.gaps,
     })
 }
 
@@ -131,7 +145,7 @@ pub(super) async fn release(
 ) -> Result<Vec<String>, StoreError> {
     let mut run = Patience::begin(pool, terms, watcher).await?;
     let (placement, default) = pool.placement().await?;
-    let survey = Survey::take(run.connection(), placement, default).await?.unambiguous()?;
+    let survey = Survey::take(run.connection()?, placement, default).await?.unambiguous()?;
     if !survey.own_tables.contains("gate_epoch") {
         return Err(StoreError::Schema(format!(
             "the schema `{}` has no tables of a gate, so no triggers of it are anywhere",
@@ -160,6 +174,7 @@ async fn check(
 fn batches<'t>(
     task: &'t Task,
     placement: &'t Placement,
+    console: &'t Console,
     default: Option<&str>,
     order: &Order,
 ) -> Vec<Batch<'t>> {
@@ -202,7 +217,9 @@ fn batches<'t>(
         let what = format!("the seed `{}`", seed.word());
         parts.push(Part::Statements { what, text: seed.postgres().into() });
     }
+    parts.push(Part::Path(owned(survey.schemas())));
     parts.push(Part::Triggers { placement, default: default.map(str::to_owned) });
+    parts.push(Part::Watch { console });
     let name = match names.as_slice() {
         [] => "the triggers on Console's tables".to_owned(),
         [only] => format!("migration {only}"),

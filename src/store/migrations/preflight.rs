@@ -250,7 +250,25 @@ async fn rights(
             )),
         }
     }
-    let tables = survey.adopted.iter().filter(|(table, _)| *table != "customer_audit_events");
+    if makes_documents && let Some(schema) = survey.adopted.get("admins") {
+        const REFERENCES: &str = "
+            SELECT has_table_privilege(c.oid, 'REFERENCES')
+              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = $1 AND c.relname = 'admins'";
+        let may: bool = sqlx::query_scalar(REFERENCES).bind(schema).fetch_one(&mut *connection).await?;
+        if !may {
+            problems.rights.push(format!(
+                "`{}` may not refer to `{schema}.admins`, as the tables of the seed do: `GRANT REFERENCES ON {}.admins \
+                 TO {role}`",
+                survey.role,
+                quoted(schema)
+            ));
+        }
+    }
+    // Where the documents' tables take no trigger, what is read of them is read for each request.
+    let tables = survey.adopted.iter().filter(|(table, _)| {
+        *table != "customer_audit_events" && !DOCUMENTS_TABLES.contains(&table.as_str())
+    });
     for (table, schema) in tables {
         let found: Option<(String, bool, bool, bool, String)> =
             sqlx::query_as(TABLE).bind(schema).bind(table).fetch_optional(&mut *connection).await?;

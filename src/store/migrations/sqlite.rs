@@ -13,7 +13,10 @@ use super::{
     triggers,
 };
 use crate::store::StoreError;
+use crate::store::connection::Connection;
+use crate::store::console::Console;
 use crate::store::place::{LEDGER, Placement, quoted};
+use crate::store::watch;
 
 static ALL: Migrator = sqlx::migrate!("migrations/sqlite");
 static BASELINE: Migrator = sqlx::migrate!("migrations/sqlite/baseline");
@@ -24,31 +27,53 @@ pub(super) const RELEASES: Releases = Releases { all: &ALL, baseline: &BASELINE 
 pub(super) async fn migrate(
     pool: &SqlitePool,
     placement: &Placement,
+    console: &Console,
     order: &Order,
     watcher: Watcher<'_>,
 ) -> Result<MigrationReport, StoreError> {
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let (report, _) = apply(&mut transaction, placement, order, watcher).await?;
-    transaction.commit().await?;
-    Ok(report)
+    let mut connection = Connection::Sqlite(pool.acquire().await?);
+    connection.run("BEGIN IMMEDIATE").await?;
+    match apply(&mut connection, placement, console, order, watcher).await {
+        Ok((report, _)) => {
+            connection.run("COMMIT").await?;
+            Ok(report)
+        }
+        Err(error) => {
+            connection.close_on_drop();
+            Err(error)
+        }
+    }
 }
 
 /// As [`Store::plan`](crate::store::Store::plan).
 pub(super) async fn plan(
     pool: &SqlitePool,
     placement: &Placement,
+    console: &Console,
     order: &Order,
 ) -> Result<Plan, StoreError> {
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let before = roles(&mut transaction).await?;
-    let (report, statements) = apply(&mut transaction, placement, order, &|_| {}).await?;
-    let after = roles(&mut transaction).await?;
-    transaction.rollback().await?;
+    let mut connection = Connection::Sqlite(pool.acquire().await?);
+    // What was done is undone with the connection.
+    connection.close_on_drop();
+    connection.run("BEGIN IMMEDIATE").await?;
+    let before = roles(file(&mut connection)?).await?;
+    let (report, statements) = apply(&mut connection, placement, console, order, &|_| {}).await?;
+    let after = roles(file(&mut connection)?).await?;
+    connection.run("ROLLBACK").await?;
     Ok(Plan {
         changes: RolesChange::between(&before, &after),
         adopted_tables: report.adopted_tables,
         statements,
+        gaps: report.watch.gaps,
     })
+}
+
+/// The connection of a migration of SQLite.
+fn file(connection: &mut Connection) -> Result<&mut SqliteConnection, StoreError> {
+    match connection {
+        Connection::Sqlite(connection) => Ok(connection),
+        Connection::Postgres(_) => Err(StoreError::Unusable("it is no SQLite file".into())),
+    }
 }
 
 /// As [`Store::release`](crate::store::Store::release).
@@ -88,11 +113,13 @@ async fn roles(connection: &mut SqliteConnection) -> Result<Roles, StoreError> {
 
 /// Does all of it within a transaction, and returns the statements too, each under its name.
 async fn apply(
-    connection: &mut SqliteConnection,
+    to: &mut Connection,
     placement: &Placement,
+    console: &Console,
     order: &Order,
     watcher: Watcher<'_>,
 ) -> Result<(MigrationReport, Vec<(String, String)>), StoreError> {
+    let connection = file(to)?;
     let ledger = read_ledger(connection).await?;
     let is_new = ledger.is_none();
     let files = RELEASES.to_apply(ledger.as_deref())?;
@@ -144,6 +171,13 @@ async fn apply(
         report.triggers.push(name);
     }
     report.created_tables = after.difference(&before).filter(|name| *name != LEDGER).cloned().collect();
+    let watch = watch::sqlite::within(to, console).await.map_err(StoreError::from)?;
+    let what = "the triggers on what is read of Console";
+    sent.extend(watch.statements.iter().map(|text| (what.to_owned(), text.clone())));
+    if watch.is_new {
+        report.triggers.extend(watch.triggers());
+    }
+    report.watch = watch;
     Ok((report, sent))
 }
 

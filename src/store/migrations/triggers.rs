@@ -17,6 +17,8 @@ struct Watch {
     events: &'static str,
     scope: &'static str,
     function: &'static str,
+    /// What the trigger gives its function.
+    arguments: &'static str,
 }
 
 const ANY_WRITE: &str = "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE";
@@ -31,8 +33,35 @@ const fn any_write(table: &'static str) -> Watch {
         events: ANY_WRITE,
         scope: STATEMENT,
         function: "gate_epoch_on_write",
+        arguments: "",
     }
 }
+
+/// Records who writes grants without the gate's commands (0210). `arguments`: the column of the subject, the table that
+/// names it, and the same of the object.
+const fn written(table: &'static str, arguments: &'static str) -> [Watch; 2] {
+    let function = "gate_rbac_write";
+    let (events, scope) = ("AFTER INSERT OR UPDATE OR DELETE", "FOR EACH ROW");
+    [
+        Watch { table, name: "gate_rbac_write", events, scope, function, arguments },
+        Watch {
+            table,
+            name: "gate_rbac_truncate",
+            events: "AFTER TRUNCATE",
+            scope: STATEMENT,
+            function,
+            arguments,
+        },
+    ]
+}
+
+/// On the four tables of grants.
+const WRITTEN: [[Watch; 2]; 4] = [
+    written("rbac_user_groups", "'user_id', '', 'group_id', 'rbac_groups'"),
+    written("rbac_group_roles", "'group_id', 'rbac_groups', 'role_id', 'rbac_roles'"),
+    written("rbac_role_inheritance", "'child_role_id', 'rbac_roles', 'parent_role_id', 'rbac_roles'"),
+    written("rbac_role_permissions", "'role_id', 'rbac_roles', 'permission_id', 'rbac_permissions'"),
+];
 
 /// On the tables of RBAC V2, whoever made them.
 const SHARED: [Watch; 14] = [
@@ -52,6 +81,7 @@ const SHARED: [Watch; 14] = [
         events: "AFTER DELETE",
         scope: "FOR EACH ROW",
         function: "gate_forget_group",
+        arguments: "",
     },
     // After, not before: a statement that inserts several edges is judged with all of them in place.
     Watch {
@@ -60,6 +90,7 @@ const SHARED: [Watch; 14] = [
         events: "AFTER INSERT OR UPDATE",
         scope: "FOR EACH ROW",
         function: "rbac_role_inheritance_acyclic",
+        arguments: "",
     },
     Watch {
         table: "rbac_grants_audit",
@@ -67,6 +98,7 @@ const SHARED: [Watch; 14] = [
         events: "BEFORE UPDATE OR DELETE",
         scope: "FOR EACH ROW",
         function: "rbac_grants_audit_append_only",
+        arguments: "",
     },
     Watch {
         table: "rbac_grants_audit",
@@ -74,6 +106,7 @@ const SHARED: [Watch; 14] = [
         events: "BEFORE TRUNCATE",
         scope: STATEMENT,
         function: "gate_refuse_change",
+        arguments: "",
     },
 ];
 
@@ -104,7 +137,7 @@ pub(super) async fn missing(
     let present: Vec<(String, String, String, String)> =
         sqlx::query_as(PRESENT).bind(&survey.own).fetch_all(&mut *connection).await?;
     let mut statements = Vec::new();
-    for watch in &SHARED {
+    for watch in SHARED.iter().chain(WRITTEN.as_flattened()) {
         let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
         let is_there = present.iter().any(|(on, to, name, function)| {
             *on == schema && *to == table && name == watch.name && function == watch.function
@@ -112,13 +145,13 @@ pub(super) async fn missing(
         if is_there {
             continue;
         }
-        let Watch { name, events, scope, function, .. } = watch;
+        let Watch { name, events, scope, function, arguments, .. } = watch;
         let (on, to, own) = (quoted(&schema), quoted(&table), quoted(&survey.own));
         statements.push((
             format!("{name} on {schema}.{table}"),
             format!(
                 "CREATE OR REPLACE TRIGGER {name}\n    {events} ON {on}.{to}\n    {scope} EXECUTE FUNCTION \
-                 {own}.{function}()"
+                 {own}.{function}({arguments})"
             ),
         ));
     }

@@ -11,8 +11,8 @@ use crate::store::connection::Connection;
 use crate::store::console::select::{Dialect, Select};
 use crate::store::console::{Console, Relation, TableName, quoted};
 use crate::store::control::WATCHED_ON_POSTGRES;
-use crate::store::migrations::MigrationTerms;
 use crate::store::postgres::PostgresPool;
+use crate::store::terms::MigrationTerms;
 
 /// For all locks of one try together: whoever of Console's waits behind it waits no longer.
 const LOCKS_MS: u128 = 700;
@@ -22,7 +22,7 @@ pub(super) async fn install(
     console: &Console,
     terms: MigrationTerms,
 ) -> Result<Watch, StoreError> {
-    patiently(pool, terms, async |connection| try_install(connection, console).await).await
+    patiently(pool, terms, async |connection| within(connection, console, true).await).await
 }
 
 pub(super) async fn remove(pool: &PostgresPool, terms: MigrationTerms) -> Result<usize, StoreError> {
@@ -108,7 +108,12 @@ struct Found {
     gaps: Vec<String>,
 }
 
-async fn try_install(connection: &mut Connection, console: &Console) -> Result<Watch, Fault> {
+/// Does it within a transaction; or only says what would be done, and takes no lock that keeps a writer out.
+pub(in crate::store) async fn within(
+    connection: &mut Connection,
+    console: &Console,
+    keeps: bool,
+) -> Result<Watch, Fault> {
     let texts = if unwatched(console).is_none() { texts(connection, console).await? } else { Vec::new() };
     let is_listed = unwatched(console).is_none() && console.lists_sessions(connection).await?;
     let Connection::Postgres(to) = connection else { return Ok(Watch::default()) };
@@ -122,15 +127,18 @@ async fn try_install(connection: &mut Connection, console: &Console) -> Result<W
     }
     if !found.gaps.is_empty() {
         // Half of the triggers prove nothing: what is there stays, and is not trusted.
-        run(to, "DELETE FROM gate_console_watched; DELETE FROM gate_console_watch").await?;
+        if keeps {
+            run(to, "DELETE FROM gate_console_watched; DELETE FROM gate_console_watch").await?;
+        }
         return Ok(Watch { gaps: found.gaps, ..Watch::default() });
     }
     let plan = Plan::of(to, &found).await?;
     let is_new = !plan.is_in_force(to, console).await?;
-    if is_new {
-        plan.carry_out(to, console).await?;
+    let statements = if is_new { plan.statements(to).await? } else { Vec::new() };
+    if is_new && keeps {
+        plan.carry_out(to, console, &statements).await?;
     }
-    Ok(Watch { tables: plan.tables, gaps: Vec::new(), is_new })
+    Ok(Watch { tables: plan.tables, gaps: Vec::new(), is_new, statements })
 }
 
 /// The SELECTs, with NULL for the id.
@@ -552,26 +560,34 @@ impl Plan {
         triggers.chain(states)
     }
 
-    async fn carry_out(&self, to: &mut PgConnection, console: &Console) -> Result<(), sqlx::Error> {
-        const ROW: &str = "INSERT INTO gate_console_watch (object_id, object, aspect, name, state) VALUES ($1, $2, $3, $4, $5)";
-        let present = present(to).await?;
-        let former = former(to).await?;
-        bound_locks(to, self.tables.len() + present.len() + former.len()).await?;
-        for (_, text) in &self.functions {
-            run(to, text.clone()).await?;
-        }
-        for (_, _, _, made) in &self.triggers {
-            run(to, made.clone()).await?;
-        }
+    /// What makes and drops triggers and their functions, in order.
+    async fn statements(&self, to: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+        let mut statements: Vec<String> = self.functions.iter().map(|(_, text)| text.clone()).collect();
+        statements.extend(self.triggers.iter().map(|(_, _, _, made)| made.clone()));
         let wanted: BTreeSet<(i64, &str)> =
             self.triggers.iter().map(|(oid, _, name, _)| (*oid, name.as_str())).collect();
-        for (oid, table, name) in &present {
-            if !wanted.contains(&(*oid, name.as_str())) {
-                run(to, format!("DROP TRIGGER IF EXISTS {} ON {table}", quoted(name))).await?;
+        for (oid, table, name) in present(to).await? {
+            if !wanted.contains(&(oid, name.as_str())) {
+                statements.push(format!("DROP TRIGGER IF EXISTS {} ON {table}", quoted(&name)));
             }
         }
-        for (table, name) in former {
-            run(to, format!("DROP TRIGGER {name} ON {table}")).await?;
+        for (table, name) in former(to).await? {
+            statements.push(format!("DROP TRIGGER {name} ON {table}"));
+        }
+        Ok(statements)
+    }
+
+    async fn carry_out(
+        &self,
+        to: &mut PgConnection,
+        console: &Console,
+        statements: &[String],
+    ) -> Result<(), sqlx::Error> {
+        const ROW: &str = "INSERT INTO gate_console_watch (object_id, object, aspect, name, state) VALUES ($1, $2, $3, $4, $5)";
+        let drops = statements.iter().filter(|statement| statement.starts_with("DROP")).count();
+        bound_locks(to, self.tables.len() + drops).await?;
+        for statement in statements {
+            run(to, statement.clone()).await?;
         }
         let functions: BTreeSet<String> = self.functions.iter().map(|(name, _)| name.clone()).collect();
         drop_functions(to, &functions).await?;
@@ -699,19 +715,26 @@ async fn forget(to: &mut PgConnection, schema: &str, table: i64, key: &str) -> R
     // A row without an id is nobody whom the audit could name.
     let mut body = format!(
         "IF {id} IS NULL THEN RETURN NULL; END IF;
-             INSERT INTO {schema}.gate_pending_erasures (actor_id) VALUES ({id}::text) ON CONFLICT (actor_id) DO NOTHING;
-             DELETE FROM {schema}.gate_drift_events WHERE actor_kind = 'admin' AND actor_id = {id}::text;"
+             PERFORM {schema}.gate_forget_admin({id}::text);"
     );
     for (table, column) in OF_ADMINS {
         let place: Option<(String, String)> =
             sqlx::query_as(PLACE).bind(table).bind(column).fetch_optional(&mut *to).await?;
         let Some((place, other)) = place else { continue };
+        // The gate's own are `gate_forget_admin`'s.
+        if place == format!("{schema}.{table}") {
+            continue;
+        }
         // A cast that fails would keep Console from deleting the row, so of two types both are texts.
         let text = ["text", "character varying"];
         let are_alike = other == kind || (text.contains(&other.as_str()) && text.contains(&kind.as_str()));
         let same =
             if are_alike { format!("{column} = {id}") } else { format!("{column}::text = {id}::text") };
-        body.push_str(&format!("\n             DELETE FROM {place} WHERE {same};"));
+        // Who takes a table away must not keep Console from deleting an admin.
+        body.push_str(&format!(
+            "\n             IF to_regclass('{}') IS NOT NULL THEN DELETE FROM {place} WHERE {same}; END IF;",
+            place.replace('\'', "''")
+        ));
     }
     Ok(body)
 }

@@ -12,7 +12,7 @@ use crate::store::console::{Console, Relation};
 
 pub(super) async fn install(pool: &SqlitePool, console: &Console) -> Result<Watch, StoreError> {
     let mut connection = begin(pool).await?;
-    match try_install(&mut connection, console).await {
+    match within(&mut connection, console).await {
         Ok(watch) => {
             connection.run("COMMIT").await?;
             Ok(watch)
@@ -63,7 +63,8 @@ fn named(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-async fn try_install(connection: &mut Connection, console: &Console) -> Result<Watch, Fault> {
+/// Does it within a transaction.
+pub(in crate::store) async fn within(connection: &mut Connection, console: &Console) -> Result<Watch, Fault> {
     let mut gaps: Vec<String> = unwatched(console).into_iter().collect();
     let mut tables: BTreeMap<String, Duties> = BTreeMap::new();
     let mut views: BTreeMap<String, String> = BTreeMap::new();
@@ -109,10 +110,12 @@ async fn try_install(connection: &mut Connection, console: &Console) -> Result<W
         states.insert((view, "view".into(), String::new(), text));
     }
     let is_new = !is_in_force(to, console, &triggers, &states).await?;
+    let mut statements = Vec::new();
     if is_new {
         carry_out(to, console, &triggers, &states).await?;
+        statements.extend(triggers.into_values());
     }
-    Ok(Watch { tables: watched, gaps, is_new })
+    Ok(Watch { tables: watched, gaps, is_new, statements })
 }
 
 /// The tables that a SELECT opens, and the views that it names.
@@ -324,8 +327,13 @@ async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Err
     let mut body = format!(
         " INSERT INTO gate_pending_erasures (actor_id) SELECT CAST({id} AS TEXT) WHERE {id} IS NOT NULL \
          ON CONFLICT (actor_id) DO NOTHING; \
-         DELETE FROM gate_drift_events WHERE actor_kind = 'admin' AND actor_id = CAST({id} AS TEXT);"
+         DELETE FROM gate_drift_events WHERE actor_kind = 'admin' AND actor_id = CAST({id} AS TEXT); \
+         DELETE FROM gate_decisions WHERE actor_kind = 'admin' AND actor_id = CAST({id} AS TEXT); \
+         DELETE FROM gate_drift_signoffs WHERE actor_kind = 'admin' AND actor_id = CAST({id} AS TEXT);"
     );
+    if as_made(to, "rbac_grants_audit").await?.is_some() {
+        body.push_str(&format!(" DELETE FROM rbac_grants_audit WHERE target_user_id = CAST({id} AS TEXT);"));
+    }
     for table in OF_ADMINS {
         if as_made(to, table).await?.is_some() {
             body.push_str(&format!(" DELETE FROM {table} WHERE user_id = CAST({id} AS TEXT);"));
