@@ -191,7 +191,7 @@ pub fn placement(settings: &Settings) -> Placement {
     Placement {
         schema: settings.database.schema.0.clone(),
         console_schema: settings.database.console_schema.clone(),
-        console_is_given: settings.console.is_given(),
+        ..Placement::default()
     }
 }
 

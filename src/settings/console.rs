@@ -12,13 +12,6 @@ pub struct Console(
     pub(super) Option<std::path::PathBuf>,
 );
 
-impl Console {
-    /// Whether the settings say what Console's tables are.
-    pub fn is_given(&self) -> bool {
-        self.0 != Relations::default()
-    }
-}
-
 /// The section as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

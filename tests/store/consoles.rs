@@ -26,8 +26,6 @@ const SHOP: &str = "
     CREATE INDEX ON shop.user_roles (user_id);
     CREATE TABLE shop.sessions (
         id TEXT PRIMARY KEY, user_id UUID NOT NULL, expires_at TIMESTAMPTZ, last_seen TIMESTAMPTZ);
-    CREATE TABLE rbac_user_groups (
-        user_id UUID, group_id TEXT, granted_by TEXT, granted_at_utc TIMESTAMPTZ, PRIMARY KEY (user_id, group_id));
     INSERT INTO shop.users (id, email, is_active) VALUES
         ('7d1c0001-0000-4000-8000-000000000001', 'anna@example.org', TRUE),
         ('7d1c0001-0000-4000-8000-000000000002', 'ben@example.org', FALSE),
@@ -58,7 +56,6 @@ sessions_key = "shop.sessions.id"
 const KIOSK: &str = "
     CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, role TEXT, deleted_at TEXT, last_seen TEXT);
     CREATE TABLE logins (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users(id), ends TEXT, seen TEXT);
-    CREATE TABLE rbac_user_groups (user_id TEXT, group_id TEXT, granted_by TEXT, granted_at_utc TEXT);
     INSERT INTO users (id, name, role, deleted_at) VALUES
         (1, 'Anna', 'ops', NULL), (2, 'Ben', 'ops', '2026-01-01'), (10, 'Dora', 'support', NULL);
     INSERT INTO logins (id, user_id) VALUES (1, 1), (2, 10)";
