@@ -6,8 +6,17 @@
 
 CREATE TABLE IF NOT EXISTS gate_console_watched (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
-    selects TEXT    NOT NULL            -- the fingerprint of the SELECTs that the triggers were made for
+    selects TEXT    NOT NULL,           -- the fingerprint of the SELECTs that the triggers were made for
+    -- What each read of the epoch compares, at once for all: how many triggers fire on these tables, what parts the
+    -- tables have, and the versions of these views.
+    table_ids   OID[]   NOT NULL,
+    view_ids    OID[]   NOT NULL,
+    triggers    BIGINT  NOT NULL,
+    parts       TEXT    NOT NULL,
+    views       TEXT    NOT NULL
 );
+
+-- The same for each of them, by which `migrate` knows whether anything has to be done.
 
 CREATE TABLE IF NOT EXISTS gate_console_watch (
     object_id   BIGINT  NOT NULL,       -- in pg_class

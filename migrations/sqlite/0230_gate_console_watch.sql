@@ -6,7 +6,8 @@
 
 CREATE TABLE IF NOT EXISTS gate_console_watched (
     id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    selects TEXT    NOT NULL            -- the fingerprint of the SELECTs that the triggers were made for
+    selects TEXT    NOT NULL,           -- the fingerprint of the SELECTs that the triggers were made for
+    schema_version INTEGER NOT NULL     -- while the file has this one, all is as it was made
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS gate_console_watch (

@@ -90,12 +90,12 @@ impl Store {
                 return Ok(Access::nothing(Epoch(epoch)));
             }
         }
-        let result = self.read_access(subject, now).await;
+        let result = Box::pin(self.read_access(subject, now)).await;
         match result {
             Err(StoreError::Schema(_)) => {
                 // Console's tables have changed, perhaps: what was made for the old ones is made anew, once.
                 self.console.forget();
-                self.read_access(subject, now).await
+                Box::pin(self.read_access(subject, now)).await
             }
             result => result,
         }

@@ -133,9 +133,9 @@ const FIRST_PROMOTION: &str = "
     INSERT INTO console_flag_promotions (flag, risk, current_env, promoted_by, promoted_at_utc)
     VALUES ($1, 'high', $2, $3, $4)";
 
-/// The control row in the words of a database, with what tells whether all that was put on Console's tables is still there.
+/// The control row in the words of a database. `$is_whole` is whether all that was put on Console's tables is there yet.
 macro_rules! control {
-    ($is_missing:literal) => {
+    ($is_whole:expr) => {
         concat!(
             "
     SELECT e.epoch AS epoch,
@@ -143,9 +143,8 @@ macro_rules! control {
            EXISTS (SELECT 1 FROM console_flag_promotions p
                     WHERE p.flag = 'FLAG_RBAC_V2'
                       AND REPLACE($2, '\u{1e}' || p.current_env || '\u{1f}', '') <> $2) AS promoted,
-           (SELECT w.selects FROM gate_console_watched w
-             WHERE w.id = 1 AND NOT EXISTS (SELECT 1 FROM gate_console_watch t WHERE ",
-            $is_missing,
+           (SELECT w.selects FROM gate_console_watched w WHERE w.id = 1 AND (",
+            $is_whole,
             ")) AS watched_selects,
            c.epoch AS changed_epoch,
            c.session_id AS session_id
@@ -157,30 +156,56 @@ macro_rules! control {
     };
 }
 
-/// A trigger that is gone, switched off or on another table of the name; a table that has other parts; a view that was made
-/// anew.
-const CONTROL_ON_POSTGRES: &str = control!(
-    "CASE t.aspect
-                 WHEN 'trigger' THEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger p
-                                                  WHERE p.tgrelid = t.object_id::oid AND p.tgname = t.name::name
-                                                    AND p.tgenabled IN ('O', 'A'))
-                 WHEN 'parts' THEN t.state <> COALESCE(
-                     (SELECT string_agg(i.inhrelid::text, ' ' ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i
-                       WHERE i.inhparent = t.object_id::oid), '')
-                 WHEN 'view' THEN t.state <> COALESCE(
-                     (SELECT string_agg(r.xmin::text, ' ' ORDER BY r.oid) FROM pg_catalog.pg_rewrite r
-                       WHERE r.ev_class = t.object_id::oid), '')
-                 ELSE TRUE END"
+/// How many of the gate's triggers fire on the tables `w.table_ids`.
+macro_rules! triggers {
+    () => {
+        "(SELECT count(*) FROM pg_catalog.pg_trigger p
+           WHERE p.tgrelid = ANY (w.table_ids) AND p.tgenabled IN ('O', 'A')
+             AND starts_with(p.tgname::text, 'console_gate_'))"
+    };
+}
+
+/// The parts of the tables `w.table_ids`.
+macro_rules! parts {
+    () => {
+        "(SELECT COALESCE(string_agg(i.inhparent::text || ' ' || i.inhrelid::text, ',' ORDER BY i.inhparent, i.inhrelid), '')
+            FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY (w.table_ids))"
+    };
+}
+
+/// The versions of the views `w.view_ids`.
+macro_rules! views {
+    () => {
+        "(SELECT COALESCE(string_agg(r.ev_class::text || ' ' || r.xmin::text, ',' ORDER BY r.ev_class, r.oid), '')
+            FROM pg_catalog.pg_rewrite r WHERE r.ev_class = ANY (w.view_ids))"
+    };
+}
+
+const CONTROL_ON_POSTGRES: &str =
+    control!(concat!("w.triggers = ", triggers!(), " AND w.parts = ", parts!(), " AND w.views = ", views!()));
+
+/// Writes down what there is of these tables and views.
+pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
+    "INSERT INTO gate_console_watched (id, selects, table_ids, view_ids, triggers, parts, views)
+     SELECT 1, $1, w.table_ids, w.view_ids, ",
+    triggers!(),
+    ", ",
+    parts!(),
+    ", ",
+    views!(),
+    " FROM (SELECT $2::bigint[]::oid[] AS table_ids, $3::bigint[]::oid[] AS view_ids) w"
 );
 
+/// While the schema is the same one, nothing has gone; else each is looked at.
 const CONTROL_ON_SQLITE: &str = control!(
-    "CASE t.aspect
+    "w.schema_version = (SELECT schema_version FROM pragma_schema_version)
+             OR NOT EXISTS (SELECT 1 FROM gate_console_watch t WHERE CASE t.aspect
                  WHEN 'parts' THEN t.state <> (SELECT COALESCE(group_concat(s.sql, ' '), '') FROM (
                      SELECT sql FROM sqlite_schema
                       WHERE tbl_name = t.object AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name) s)
                  ELSE NOT EXISTS (SELECT 1 FROM sqlite_schema s
                                    WHERE s.type = t.aspect AND s.sql = t.state
-                                     AND s.name = CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END) END"
+                                     AND s.name = CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END) END)"
 );
 
 /// Set again to what it is, it has not changed: the soak gate counts from its last change.

@@ -195,7 +195,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         match &self.pool {
             Pool::Postgres(pool) => Box::pin(postgres::release(pool, terms, watcher)).await,
-            Pool::Sqlite(pool) => sqlite::release(pool).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::release(pool)).await,
         }
     }
 

@@ -32,7 +32,7 @@ impl Store {
     pub async fn join_group(&self, id: &AdminId, group: &str, by: &str) -> Result<(), StoreError> {
         // The gate's memberships have no foreign key to Console's admins.
         let subject = Subject::Admin { id: id.clone(), session: None };
-        if self.access(&subject, chrono::Utc::now()).await?.standing == Standing::Unknown {
+        if Box::pin(self.access(&subject, chrono::Utc::now())).await?.standing == Standing::Unknown {
             return Err(StoreError::Conflict(format!("there is no admin `{id}`")));
         }
         let join = JOIN.replace("{id}", &self.member_argument().await?);

@@ -125,9 +125,10 @@ impl Store {
     ///
     /// As of [`Store::install_triggers`].
     pub async fn install_triggers_within(&self, terms: MigrationTerms) -> Result<Watch, StoreError> {
+        // In a box: what it holds while it waits would be a part of every caller's future.
         let watch = match &self.pool {
-            Pool::Postgres(pool) => postgres::install(pool, &self.console, terms).await?,
-            Pool::Sqlite(pool) => sqlite::install(pool, &self.console).await?,
+            Pool::Postgres(pool) => Box::pin(postgres::install(pool, &self.console, terms)).await?,
+            Pool::Sqlite(pool) => Box::pin(sqlite::install(pool, &self.console)).await?,
         };
         self.console.forget();
         Ok(watch)
@@ -140,8 +141,8 @@ impl Store {
     /// The database did not take it; then all of them are still there.
     pub async fn remove_triggers(&self) -> Result<usize, StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => postgres::remove(pool, MigrationTerms::default()).await,
-            Pool::Sqlite(pool) => sqlite::remove(pool).await,
+            Pool::Postgres(pool) => Box::pin(postgres::remove(pool, MigrationTerms::default())).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::remove(pool)).await,
         }
     }
 }

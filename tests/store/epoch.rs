@@ -163,7 +163,8 @@ fn tables_that_access_reads() -> BTreeSet<String> {
             && name.chars().all(|letter| letter == '_' || letter.is_ascii_lowercase())
             && !name.starts_with("gate__")
             && !name.starts_with("pg_")
-            && name != "sqlite_schema"
+            && !name.starts_with("sqlite_")
+            && !name.starts_with("pragma_")
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     words

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
+mod adopt;
 mod check;
 mod diff;
 mod explain;

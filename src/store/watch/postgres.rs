@@ -10,6 +10,7 @@ use crate::store::StoreError;
 use crate::store::connection::Connection;
 use crate::store::console::select::{Dialect, Select};
 use crate::store::console::{Console, Relation, TableName, quoted};
+use crate::store::control::WATCHED_ON_POSTGRES;
 use crate::store::postgres::PostgresPool;
 use crate::store::terms::MigrationTerms;
 
@@ -609,8 +610,16 @@ impl Plan {
                 .await?;
         }
         if let Some(expected) = &console.expected {
-            const WATCHED: &str = "INSERT INTO gate_console_watched (id, selects) VALUES (1, $1)";
-            sqlx::query(WATCHED).bind(&**expected).execute(&mut *to).await?;
+            let views = self.states.iter().filter(|(.., aspect, _)| *aspect == "view");
+            let views: Vec<i64> = views.map(|(oid, ..)| *oid).collect();
+            let tables = self.states.iter().filter(|(.., aspect, _)| *aspect == "parts");
+            let tables: Vec<i64> = tables.map(|(oid, ..)| *oid).collect();
+            sqlx::query(WATCHED_ON_POSTGRES)
+                .bind(&**expected)
+                .bind(tables)
+                .bind(views)
+                .execute(&mut *to)
+                .await?;
         }
         // What was cached while nobody heard of changes counts no more.
         run(to, "SELECT gate_raise_epoch()").await

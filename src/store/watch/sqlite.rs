@@ -417,10 +417,10 @@ async fn carry_out(
             .await?;
     }
     if let Some(expected) = &console.expected {
-        sqlx::query("INSERT INTO gate_console_watched (id, selects) VALUES (1, $1)")
-            .bind(expected.to_string())
-            .execute(&mut *to)
-            .await?;
+        const WATCHED: &str = "
+            INSERT INTO gate_console_watched (id, selects, schema_version)
+            SELECT 1, $1, schema_version FROM pragma_schema_version";
+        sqlx::query(WATCHED).bind(expected.to_string()).execute(&mut *to).await?;
     }
     // What was cached while nobody heard of changes counts no more.
     run(to, RAISE).await
