@@ -110,15 +110,15 @@ async fn invented_tokens_are_refused_and_keep_nobody_out() {
     for database in [Database::Sqlite, Database::Postgres] {
         let (world, _upstream, gate) = scene(database).await;
         allowed(&world, &gate, 20).await;
-        for (form, costs_queries) in [(Form::Odd, false), (Form::OfTheGates, true)] {
+        for form in [Form::Odd, Form::OfTheGates] {
             let before = loads(&gate).await;
             let flood = Flood::start(&gate, form, 64, Duration::ZERO);
             allowed(&world, &gate, 200).await;
             let statuses = flood.stop().await;
             assert!(statuses.keys().all(|status| [401, 503].contains(status)), "{form:?}: {statuses:?}");
-            assert!(statuses[&401] > 0 && (costs_queries || statuses.len() == 1), "{form:?}: {statuses:?}");
+            assert!(statuses[&401] > 0, "{form:?}: {statuses:?}");
             let loads = loads(&gate).await - before;
-            assert_eq!(loads > 0.0, costs_queries, "{form:?}: {loads} loads");
+            assert!(loads > 0.0, "{form:?}: {loads} loads");
             println!("fault: flood of tokens ({form:?}) on {database:?}: {statuses:?}, {loads} lookups");
         }
     }

@@ -15,6 +15,7 @@ use policy::rbac::Access;
 use policy::rbac::flaw::{Flaw, FlawKind};
 
 use super::assemble::{Fact, assemble};
+use super::timed;
 use crate::store::console::{ReadPlan, SessionRead, composed};
 use crate::store::lenient::{Lenient, Raw, readable_times};
 use crate::store::{Store, StoreError};
@@ -55,7 +56,7 @@ impl Store {
         let found = match (&session.read, key.payload()) {
             (SessionRead::Whole(text), None) => {
                 let statement = composed(text.clone()).bind(looked_up.to_owned()).bind(None::<String>);
-                self.facts(statement).await.map(Found::Facts)
+                self.facts(timed(statement)).await.map(Found::Facts)
             }
             (SessionRead::Row(text), Some(reader)) => {
                 self.bounded(self.by_payload(&plan, text, looked_up, reader)).await

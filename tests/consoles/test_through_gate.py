@@ -1,6 +1,6 @@
 """Both Consoles, decorators on, behind the real gate: from `legacy` to `v2` and back.
 
-    python -m unittest through_gate            in this folder; GATE=... names another binary than target/debug/console-gate
+    python -m unittest test_through_gate       in this folder; GATE=... names another binary than target/debug/console-gate
 
 Each Console starts under gunicorn with the two lines, the gate in front of it, both on Unix sockets. The matrix through
 the gate must be Console's own, in `legacy` and in `v2`; what V2 gives more is given, and is gone when the flag is off.
@@ -83,6 +83,9 @@ class ThroughGate:
                                 f"{command[0]} did not start:\n{log.read_text(errors='replace')}")
                 time.sleep(0.05)
             yield
+        except Exception:
+            print(f"{command[0]}, its last lines:", *log.read_text(errors="replace").splitlines()[-40:], sep="\n")
+            raise
         finally:
             server.terminate()
             server.wait()
