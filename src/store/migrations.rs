@@ -195,7 +195,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         match &self.pool {
             Pool::Postgres(pool) => Box::pin(postgres::release(pool, terms, watcher)).await,
-            Pool::Sqlite(pool) => sqlite::release(pool).await,
+            Pool::Sqlite(pool) => Box::pin(sqlite::release(pool)).await,
         }
     }
 
@@ -237,6 +237,9 @@ const LEDGER_ROWS: &str = "SELECT version, description, checksum FROM _sqlx_migr
 
 /// The first version since the gate's tables have a schema of their own.
 const FIRST_OF_ITS_OWN: i64 = 200;
+
+/// The last version that a seed comes after.
+const BEFORE_THE_SEED: i64 = 201;
 
 fn label(version: i64, description: &str) -> String {
     format!("{version:04} {description}")

@@ -163,14 +163,10 @@ async fn the_tables_own_triggers_find_what_they_name_on_postgres() {
              CREATE TABLE shop.counts (n INTEGER);
              CREATE FUNCTION shop.count_it() RETURNS trigger LANGUAGE plpgsql AS
                  'BEGIN INSERT INTO counts VALUES (1); RETURN NULL; END';
-             CREATE TRIGGER count_it AFTER INSERT ON shop.audit_log FOR EACH ROW EXECUTE FUNCTION shop.count_it();
-             CREATE SCHEMA gate;
-             ALTER TABLE gate_audit_outbox SET SCHEMA gate",
+             CREATE TRIGGER count_it AFTER INSERT ON shop.audit_log FOR EACH ROW EXECUTE FUNCTION shop.count_it()",
         )
         .await;
-    let joint = if database.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{joint}options=-csearch_path%3Dpublic%2Cgate", database.url);
-    let store = Database::open(&url).await.store;
+    let store = Database::open(&database.url).await.store;
     let columns = [("id", field("event_id")), ("action", field("event"))];
     let options = MirrorOptions {
         table: "shop.audit_log".into(),
@@ -352,7 +348,8 @@ async fn a_missing_right_or_word_is_found_at_the_start_on_postgres() {
     database
         .execute(
             "DO $$ BEGIN CREATE ROLE gate_mirror LOGIN;
-             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             GRANT USAGE ON SCHEMA console_gate TO gate_mirror",
         )
         .await;
     let poor = Database::open(&database.url.replace("postgres://postgres@", "postgres://gate_mirror@")).await;

@@ -84,7 +84,7 @@ async fn nobody_waits_long_behind_a_migration_that_waits_on_postgres() {
 
     transaction.commit().await.unwrap();
     let report = migration.await.unwrap().unwrap();
-    assert!(report.triggers.contains(&"gate_epoch_on_update on public.admins".to_owned()), "{report:?}");
+    assert!(report.triggers.contains(&"console_gate_on_update on public.admins".to_owned()), "{report:?}");
     assert!(told.lock().unwrap().iter().any(|progress| matches!(progress, Progress::Applied(..))));
 }
 

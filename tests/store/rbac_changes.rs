@@ -302,8 +302,8 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
     let database = Database::postgres().await;
     database
         .execute(
-            "ALTER TABLE rbac_grants_audit DROP CONSTRAINT rbac_grants_audit_target_user_id_fkey;
-             ALTER TABLE rbac_user_groups DROP CONSTRAINT rbac_user_groups_user_id_fkey;
+            "ALTER TABLE rbac_grants_audit DROP CONSTRAINT IF EXISTS rbac_grants_audit_target_user_id_fkey;
+             ALTER TABLE rbac_user_groups DROP CONSTRAINT IF EXISTS rbac_user_groups_user_id_fkey;
              ALTER TABLE rbac_user_groups ALTER user_id TYPE uuid USING user_id::uuid,
                                           ALTER granted_by TYPE varchar(20);
              DROP INDEX idx_rga_target;

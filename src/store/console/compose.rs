@@ -175,6 +175,11 @@ impl AdminStatement {
             console.exactly("c.id"),
         ));
         parts.push(part("admins", &admins));
+        // Whom the gate keeps out, whatever Console says of them.
+        facts.push(format!(
+            "SELECT 'disabled_admin', NULL, NULL, NULL FROM gate_blocked_admins b WHERE {} = {id}",
+            console.exactly("b.admin_id"),
+        ));
 
         let (legacy, legacy_gone) = console.legacy(connection, id).await?;
         if let Some((text, has_until)) = legacy {

@@ -14,8 +14,8 @@ use super::patience::{Patience, Step};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
 use super::{
-    Applied, FIRST_OF_ITS_OWN, LEDGER_ROWS, MigrationReport, MigrationTerms, Order, Plan, Releases,
-    RolesChange, Watcher, is_ours, label, triggers,
+    Applied, BEFORE_THE_SEED, FIRST_OF_ITS_OWN, LEDGER_ROWS, MigrationReport, MigrationTerms, Order, Plan,
+    Releases, RolesChange, Watcher, is_ours, label, triggers,
 };
 use crate::store::StoreError;
 use crate::store::console::Console;
@@ -205,7 +205,10 @@ fn batches<'t>(
         parts.push(Part::Statements { what, text: ledger_table(&survey.own).into() });
     }
     let names: Vec<String> = files.iter().map(|file| label(file.version, &file.description)).collect();
-    parts.extend(files.into_iter().map(|migration| Part::File { migration, ledger: &survey.own }));
+    // The seed needs the tables, and comes before what records writes to them.
+    let (tables, later): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.version <= BEFORE_THE_SEED);
+    parts.extend(tables.into_iter().map(|migration| Part::File { migration, ledger: &survey.own }));
     if let Some(seed) = order.seed {
         let console = survey.console().map(str::to_owned);
         let others = owned(survey.schemas());
@@ -216,8 +219,9 @@ fn batches<'t>(
         parts.push(Part::Path(path.collect()));
         let what = format!("the seed `{}`", seed.word());
         parts.push(Part::Statements { what, text: seed.postgres().into() });
+        parts.push(Part::Path(owned(survey.schemas())));
     }
-    parts.push(Part::Path(owned(survey.schemas())));
+    parts.extend(later.into_iter().map(|migration| Part::File { migration, ledger: &survey.own }));
     parts.push(Part::Triggers { placement, default: default.map(str::to_owned) });
     parts.push(Part::Watch { console });
     let name = match names.as_slice() {

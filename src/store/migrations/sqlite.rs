@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection, SqlitePool};
 
 use super::batch::{HELD, Roles, by_member};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
 use super::{
-    Applied, LEDGER_ROWS, MigrationReport, Order, Plan, Releases, RolesChange, Watcher, is_ours, label,
-    triggers,
+    Applied, BEFORE_THE_SEED, LEDGER_ROWS, MigrationReport, Order, Plan, Releases, RolesChange, Watcher,
+    is_ours, label, triggers,
 };
 use crate::store::StoreError;
 use crate::store::connection::Connection;
@@ -146,21 +146,16 @@ async fn apply(
         drop_triggers(connection).await?;
         send(connection, "the ledger of migrations", LEDGER_TABLE.to_owned(), &mut sent).await?;
     }
-    for file in files {
-        let what = format!("migration {}", label(file.version, &file.description));
-        send(connection, &what, file.sql.as_str().to_owned(), &mut sent).await?;
-        sqlx::query(RECORD)
-            .bind(file.version)
-            .bind(&*file.description)
-            .bind(&*file.checksum)
-            .execute(&mut *connection)
-            .await?;
-    }
+    // The seed needs the tables, and comes before what records writes to them.
+    let (first, later): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.version <= BEFORE_THE_SEED);
+    apply_files(connection, &first, &mut sent).await?;
     if let Some(seed) = order.seed {
         let text = seed.sqlite(connection, &before).await?;
         send(connection, &format!("the seed `{}`", seed.word()), text, &mut sent).await?;
         report.seeded = Some(seed);
     }
+    apply_files(connection, &later, &mut sent).await?;
     let after = tables(connection).await?;
     let mut watched = after.clone();
     if placement.console_is_given {
@@ -179,6 +174,24 @@ async fn apply(
     }
     report.watch = watch;
     Ok((report, sent))
+}
+
+async fn apply_files(
+    connection: &mut SqliteConnection,
+    files: &[&Migration],
+    sent: &mut Vec<(String, String)>,
+) -> Result<(), StoreError> {
+    for file in files {
+        let what = format!("migration {}", label(file.version, &file.description));
+        send(connection, &what, file.sql.as_str().to_owned(), sent).await?;
+        sqlx::query(RECORD)
+            .bind(file.version)
+            .bind(&*file.description)
+            .bind(&*file.checksum)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// As sqlx makes it.
