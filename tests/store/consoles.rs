@@ -78,7 +78,7 @@ fn relations(section: &str) -> Relations {
 async fn shop_with(settings: &str) -> Database {
     let database = Database::empty_postgres().await.reading(relations(settings)).await;
     database.execute(SHOP).await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
     database
 }
 
@@ -89,7 +89,7 @@ async fn shop() -> Database {
 async fn kiosk() -> Database {
     let database = Database::empty_sqlite().await.reading(relations(KIOSK_SETTINGS)).await;
     database.execute(KIOSK).await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
     database
 }
 
