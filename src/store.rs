@@ -52,7 +52,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
 use self::console::select::Dialect;
-use self::console::{Console, Relation, Relations};
+use self::console::{Console, Relations};
 use self::control::ProductionWords;
 use self::mirror::Mirror;
 use self::postgres::{Pin, PostgresPool};
@@ -171,10 +171,11 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
 ///
 /// As [`open`].
 pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<SharedStore, StoreError> {
-    let mut placement = placement;
-    placement.console_is_given |= !options.console.is_documented(Relation::Admins);
     let limit = options.timeout;
-    let placement = Placement { console_is_given: options.console.are_given(), ..placement };
+    let placement = Placement {
+        console_is_given: placement.console_is_given || options.console.are_given(),
+        ..placement
+    };
     let dialect = match &options.url {
         DatabaseUrl::Sqlite(_) => Dialect::Sqlite,
         DatabaseUrl::Postgres(_) => Dialect::Postgres,

@@ -9,7 +9,7 @@
 BEGIN;
 GRANT USAGE ON SCHEMA :"schema", :"console" TO :"role";
 SET LOCAL search_path = :"schema", :"console", pg_temp;
-GRANT SELECT
+GRANT SELECT, INSERT, UPDATE, DELETE
     ON console_flag_promotions TO :"role";
 GRANT INSERT
     ON customer_audit_events TO :"role";
@@ -17,6 +17,14 @@ GRANT SELECT, UPDATE
     ON gate_audit_control TO :"role";
 GRANT SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)
     ON gate_audit_events TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_audit_outbox TO :"role";
+GRANT SELECT, INSERT, DELETE
+    ON gate_blocked_admins TO :"role";
+GRANT SELECT
+    ON gate_console_watch TO :"role";
+GRANT SELECT
+    ON gate_console_watched TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_decisions TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
@@ -49,29 +57,35 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_mapping_pin_files TO :"role";
 GRANT SELECT, INSERT
     ON gate_mappings TO :"role";
-GRANT SELECT, DELETE
+GRANT SELECT, INSERT, DELETE
     ON gate_pending_erasures TO :"role";
+GRANT SELECT, DELETE
+    ON gate_rbac_changes TO :"role";
+GRANT SELECT, INSERT, DELETE
+    ON gate_rbac_command TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_running TO :"role";
 GRANT SELECT
     ON gate_session_changes TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_upstream_refusals TO :"role";
 GRANT SELECT
     ON rbac_break_glass_sessions TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT, DELETE
     ON rbac_group_roles TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT
     ON rbac_groups TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT
     ON rbac_permissions TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT, DELETE
     ON rbac_role_inheritance TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT, DELETE
     ON rbac_role_permissions TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT
     ON rbac_roles TO :"role";
 GRANT SELECT
     ON rbac_ticket_grants TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT, DELETE
     ON rbac_user_groups TO :"role";
 GRANT SELECT, INSERT
     ON rbac_grants_audit TO :"role";

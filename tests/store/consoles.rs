@@ -78,7 +78,7 @@ fn relations(section: &str) -> Relations {
 async fn shop_with(settings: &str) -> Database {
     let database = Database::empty_postgres().await.reading(relations(settings)).await;
     database.execute(SHOP).await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
     database
 }
 
@@ -89,7 +89,7 @@ async fn shop() -> Database {
 async fn kiosk() -> Database {
     let database = Database::empty_sqlite().await.reading(relations(KIOSK_SETTINGS)).await;
     database.execute(KIOSK).await;
-    database.store.migrate().await.unwrap();
+    database.store.migrate_seeded().await.unwrap();
     database
 }
 
@@ -598,8 +598,9 @@ async fn a_table_that_refuses_is_named_on_postgres() {
         .execute(
             "DO $$ BEGIN CREATE ROLE gate_watcher LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
              GRANT USAGE ON SCHEMA shop TO gate_watcher; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO gate_watcher;
-             GRANT ALL ON ALL TABLES IN SCHEMA public TO gate_watcher; GRANT ALL ON SCHEMA public TO gate_watcher;
-             GRANT TRIGGER ON shop.users TO gate_watcher; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO gate_watcher",
+             GRANT ALL ON ALL TABLES IN SCHEMA console_gate TO gate_watcher;
+             GRANT ALL ON SCHEMA console_gate TO gate_watcher;
+             GRANT TRIGGER ON shop.users TO gate_watcher; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA console_gate TO gate_watcher",
         )
         .await;
     let url = database.url.replace("postgres://postgres@", "postgres://gate_watcher@");

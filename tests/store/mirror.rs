@@ -182,7 +182,7 @@ async fn the_tables_own_triggers_find_what_they_name_on_postgres() {
     database.execute("ALTER TABLE shop.away RENAME TO counts").await;
     assert_eq!(store.deliver_mirror().await.unwrap().rows, 1);
     assert_eq!(database.number("SELECT count(*) FROM shop.counts").await, 2);
-    assert_eq!(database.number("SELECT count(*) FROM gate.gate_audit_outbox").await, 0);
+    assert_eq!(database.number("SELECT count(*) FROM gate_audit_outbox").await, 0);
 }
 
 /// An attempt that was given up from outside is not repeated: the row has waited long enough.

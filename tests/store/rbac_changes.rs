@@ -200,7 +200,7 @@ async fn an_admin_of_console_is_blocked_at_the_gate(database: &Database) {
     let early = Terms { unknown_admins: true, ..of_console };
     let outcome =
         people::change(&database.store, &notary(), &[join("cleo", "ops-admins")], early, by()).await;
-    assert!(outcome.is_err(), "the documents' own tables refuse a member who is no admin");
+    outcome.map(drop).expect("the gate's memberships refer to no table of Console's");
 }
 
 async fn the_gates_own_admins_are_added_disabled_and_enabled(database: &Database) {
