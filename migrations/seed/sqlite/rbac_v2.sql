@@ -1,42 +1,12 @@
--- What the documents of RBAC V2 name, for `migrate --seed rbac-v2`: Console's own three tables (RBAC V2 design,
--- section 3.2; Console blueprint cutover design, section 1), and the groups, roles and permissions of the role
--- legend.
+-- The groups, roles and permissions that the documents of RBAC V2 name (role legend), for `migrate --seed rbac-v2`.
 --
--- Nothing is made that exists, and no row that exists is changed, so it can run again. What an operator has removed
--- comes back if it does. The rows are found by name: Console's own may have ids of their own.
+-- No row that exists is changed, so it can run again. What an operator has removed comes back if it does. The rows are
+-- found by name: Console's own may have ids of their own.
 --
 -- The documents speak of 24 roles and 18 permissions in 0012 but name these; the rest is not guessed. `console-ops`
 -- is in no group. `console-manager` is held by break-glass too (blueprint 9 and section 9, which the legend leaves
 -- out). `raxx-compliance-auditors` is empty until SOC-2 scoping begins: granting it a role is an operator's step on
 -- that day.
-
-CREATE TABLE IF NOT EXISTS admins (
-    id              TEXT    NOT NULL PRIMARY KEY,
-    email           TEXT    NOT NULL UNIQUE,
-    display_name    TEXT,
-    disabled_at_utc TEXT,                   -- non-null: the admin holds nothing, whatever the other tables say
-    created_at_utc  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00')
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS admin_roles (
-    admin_id        TEXT    NOT NULL REFERENCES admins(id) ON DELETE CASCADE,
-    role            TEXT    NOT NULL CHECK (role IN ('superadmin', 'ops', 'support', 'readonly')),
-    granted_by      TEXT,                   -- admin id, not a foreign key: kept when that admin is erased
-    granted_at_utc  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
-    PRIMARY KEY (admin_id, role)
-) STRICT, WITHOUT ROWID;
-
--- The id is no credential: Console's cookie carries it under a signature.
-CREATE TABLE IF NOT EXISTS admin_sessions (
-    id              TEXT    NOT NULL PRIMARY KEY,
-    admin_id        TEXT    NOT NULL REFERENCES admins(id) ON DELETE CASCADE,
-    created_at_utc  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'),
-    expires_at_utc  TEXT                    -- null: ends by revocation only
-                    CHECK (expires_at_utc GLOB '[12]???-??-??T??:??:??*+00:00'),
-    revoked_at_utc  TEXT
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX IF NOT EXISTS idx_admin_sessions_admin ON admin_sessions (admin_id);
 
 -- Groups, roles and permissions. A text id is the name. Where Console's ids are numbers, a row gets the next.
 

@@ -218,7 +218,8 @@ fn batches<'t>(
             .chain(others.into_iter().filter(|schema| Some(schema) != console.as_ref()));
         parts.push(Part::Path(path.collect()));
         let what = format!("the seed `{}`", seed.word());
-        parts.push(Part::Statements { what, text: seed.postgres().into() });
+        let texts = seed.postgres(placement.console_is_given).into_iter();
+        parts.extend(texts.map(|text| Part::Statements { what: what.clone(), text: text.into() }));
         parts.push(Part::Path(owned(survey.schemas())));
     }
     parts.extend(later.into_iter().map(|migration| Part::File { migration, ledger: &survey.own }));

@@ -26,10 +26,13 @@ impl Seed {
         }
     }
 
-    pub(super) fn postgres(self) -> &'static str {
-        match self {
+    /// The statements: the rows, and the documents' tables unless Console's are given.
+    pub(super) fn postgres(self, console_is_given: bool) -> Vec<&'static str> {
+        const TABLES: &str = include_str!("../../../migrations/seed/postgres/documents.sql");
+        let rows = match self {
             Seed::RbacV2 => include_str!("../../../migrations/seed/postgres/rbac_v2.sql"),
-        }
+        };
+        if console_is_given { vec![rows] } else { vec![TABLES, rows] }
     }
 
     /// The statements for a SQLite file with these tables. Unlike Postgres, SQLite cannot look at a table before it
@@ -38,10 +41,13 @@ impl Seed {
         self,
         connection: &mut SqliteConnection,
         tables: &BTreeSet<String>,
+        console_is_given: bool,
     ) -> Result<String, StoreError> {
-        let mut text = match self {
-            Seed::RbacV2 => include_str!("../../../migrations/seed/sqlite/rbac_v2.sql").to_owned(),
+        const TABLES: &str = include_str!("../../../migrations/seed/sqlite/documents.sql");
+        let rows = match self {
+            Seed::RbacV2 => include_str!("../../../migrations/seed/sqlite/rbac_v2.sql"),
         };
+        let mut text = if console_is_given { rows.to_owned() } else { format!("{TABLES}\n{rows}") };
         if tables.contains("admin_sessions") {
             text = text.replace(
                 "CREATE INDEX IF NOT EXISTS idx_admin_sessions_admin ON admin_sessions (admin_id);\n",

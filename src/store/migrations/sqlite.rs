@@ -151,7 +151,7 @@ async fn apply(
         files.into_iter().partition(|file| file.version <= BEFORE_THE_SEED);
     apply_files(connection, &first, &mut sent).await?;
     if let Some(seed) = order.seed {
-        let text = seed.sqlite(connection, &before).await?;
+        let text = seed.sqlite(connection, &before, placement.console_is_given).await?;
         send(connection, &format!("the seed `{}`", seed.word()), text, &mut sent).await?;
         report.seeded = Some(seed);
     }
