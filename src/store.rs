@@ -52,7 +52,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
 use self::console::select::Dialect;
-use self::console::{Console, Relations};
+use self::console::{Console, Relation, Relations};
 use self::control::ProductionWords;
 use self::mirror::Mirror;
 use self::postgres::{Pin, PostgresPool};
