@@ -171,11 +171,9 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
 ///
 /// As [`open`].
 pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<SharedStore, StoreError> {
+    let console_is_given = placement.console_is_given || !options.console.is_documented(Relation::Admins);
+    let placement = Placement { console_is_given, ..placement };
     let limit = options.timeout;
-    let placement = Placement {
-        console_is_given: placement.console_is_given || options.console.are_given(),
-        ..placement
-    };
     let dialect = match &options.url {
         DatabaseUrl::Sqlite(_) => Dialect::Sqlite,
         DatabaseUrl::Postgres(_) => Dialect::Postgres,

@@ -162,11 +162,6 @@ impl Documented {
 }
 
 impl Relations {
-    /// Whether the settings say what Console's tables are, so that the documents' are not looked for.
-    pub fn are_given(&self) -> bool {
-        !matches!(self.admins, Source::Documents(_))
-    }
-
     /// Where a relation is read.
     pub fn source(&self, relation: Relation) -> &Source {
         match relation {

@@ -106,8 +106,8 @@ async fn what_a_candidate_would_change() {
         ("", &[][..]),
         ("?flag=off", &["--flag", "off"]),
         (
-            "?legacy_as=superadmin=raxx-platform-admins,readonly=",
-            &["--legacy-as", "superadmin=raxx-platform-admins,readonly="],
+            "?legacy_as=superadmin=raxx-platform-admins,support=",
+            &["--legacy-as", "superadmin=raxx-platform-admins,support="],
         ),
     ] {
         let (status, mut told) = scene.diff(query, &candidate).await;

@@ -76,9 +76,9 @@ async fn a_gate_with_no_right_too_many_writes_all_that_a_gate_writes() {
     let token = gate.run(&["token", "create", "robot", "--group", "raxx-support-team"]);
     assert!(!token.trim().is_empty());
     gate.run(&["token", "revoke", "robot"]);
-    let id =
-        gate.attempt(&["drift"]).1.lines().find_map(|line| Some(line.strip_prefix("    id ")?.to_owned()));
-    gate.run(&["drift", "--sign-off", &id.expect("a disagreement"), "--reason", "as it should be"]);
+    let (_, drift) = gate.attempt(&["drift"]);
+    let id = drift.lines().find_map(|line| line.strip_prefix("    id ")).unwrap_or_else(|| panic!("{drift}"));
+    gate.run(&["drift", "--sign-off", id, "--reason", "as it should be"]);
     gate.run(&["audit", "tail", "--limit", "3"]);
     world.execute("DELETE FROM admins WHERE id = 'bob'").await;
     within("the erasure", &gate, async || world.store.pending_erasures().await.expect("erasures").is_empty())

@@ -598,8 +598,7 @@ async fn a_table_that_refuses_is_named_on_postgres() {
         .execute(
             "DO $$ BEGIN CREATE ROLE gate_watcher LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
              GRANT USAGE ON SCHEMA shop TO gate_watcher; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO gate_watcher;
-             GRANT ALL ON ALL TABLES IN SCHEMA console_gate TO gate_watcher;
-             GRANT ALL ON SCHEMA console_gate TO gate_watcher;
+             GRANT ALL ON ALL TABLES IN SCHEMA console_gate TO gate_watcher; GRANT ALL ON SCHEMA console_gate TO gate_watcher;
              GRANT TRIGGER ON shop.users TO gate_watcher; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA console_gate TO gate_watcher",
         )
         .await;

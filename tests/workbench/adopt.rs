@@ -39,7 +39,7 @@ fn what_is_proposed_can_be_pasted() {
     );
     let migrated = bench.run(&["migrate", "--config", "gate.toml"]);
     assert!(migrated.stdout.contains("watching persons for admins"), "{migrated:?}");
-    let after = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
+    let after = bench.run(&["check", "nothing.toml", "--deny", "error", "--config", "gate.toml"]);
     assert_eq!(after.code, 0, "{after:?}");
     let again = bench.run(&["migrate", "--config", "gate.toml"]);
     assert!(again.stdout.contains("watched  persons"), "{again:?}");
@@ -53,9 +53,9 @@ fn the_keys_may_be_in_a_file_beside() {
     bench.write("console.toml", &section);
     bench.write("gate.toml", "[console]\nfile = \"console.toml\"\n");
     assert_eq!(bench.run(&["migrate", "--config", "gate.toml"]).code, 0);
-    assert_eq!(bench.run(&["check", "nothing.toml", "--config", "gate.toml"]).code, 0);
+    assert_eq!(bench.run(&["check", "nothing.toml", "--deny", "error", "--config", "gate.toml"]).code, 0);
     bench.write("console.toml", "admins = \"DELETE FROM persons\"\nadmin_key = \"persons.id\"\n");
-    let told = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
+    let told = bench.run(&["check", "nothing.toml", "--deny", "error", "--config", "gate.toml"]);
     assert_eq!(told.code, 2, "{told:?}");
     for mistake in ["console.toml:1", "it must be one SELECT", "console.toml:2", "admins_key"] {
         assert!(told.stderr.contains(mistake), "{mistake}\n{}", told.stderr);
