@@ -16,7 +16,8 @@ const MAPPING: &str = "version = 1\n[clusters]\nC = \"v2\"\nD = \"shadow\"\n\
     \"GET /s\" = { legacy = [\"ops\"], role = \"console-user\" }\n";
 
 async fn within(what: &str, gate: &Gate, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    // A gate looks for pending erasures once a minute.
+    let deadline = Instant::now() + Duration::from_secs(150);
     while !holds().await {
         assert!(Instant::now() < deadline, "{what}\n{}", gate.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
