@@ -1,6 +1,6 @@
 //! What a caller holds, proven current.
 //!
-//! The rule (the decided tension about invariant I-1, "read live, cache no credential"): a request may use a cached
+//! The rule (the decided tension about the cutover design's invariant I-1, "read live, cache no credential"): a request may use a cached
 //! answer only after an epoch read that began after the request arrived, and only if nothing that concerns the caller has
 //! changed between the epoch at which the answer was read and the one that was observed. Requests that wait at the same
 //! time share one read, so the cost does not grow with load. A change that was committed before a request arrived is
@@ -77,7 +77,7 @@ pub enum AccessError {
 pub struct Posture {
     /// `FLAG_RBAC_V2` in the environment at start; `None` where it is not set.
     pub flag_at_start: Option<bool>,
-    /// `environment = "production"`: V2 is enforced only once its flag is promoted (I-11).
+    /// `environment = "production"`: V2 is enforced only once its flag is promoted (RBAC V2 design, I-11).
     pub production: bool,
 }
 

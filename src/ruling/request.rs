@@ -358,7 +358,7 @@ fn asks_who(target: &Target<'_>) -> bool {
     }
 }
 
-/// A bearer token or an HMAC signature (I-7). Only that there is one: Console knows what it is worth.
+/// A bearer token or an HMAC signature (cutover design, I-7). Only that there is one: Console knows what it is worth.
 fn presents_machine_credential(request: &Request) -> bool {
     let is_signature = |name: &str| name.ends_with("-signature") || name.contains("-signature-");
     request.authorization().is_some_and(|value| !value.is_empty())

@@ -47,7 +47,7 @@ impl Store {
 
     /// Records `note` and does `work` in one transaction, for as long as that takes. An error undoes both.
     ///
-    /// The record is written first (I-9): when it cannot be written, nothing changes.
+    /// The record is written first (RBAC V2 design, I-9): when it cannot be written, nothing changes.
     pub(super) async fn long_change<T>(
         &self,
         note: &Note,

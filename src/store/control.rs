@@ -20,7 +20,7 @@ pub struct ControlRow {
     pub epoch: Epoch,
     /// `gate_flags`; `None` where nobody has flipped the flag yet.
     pub rbac_v2: Option<bool>,
-    /// Whether `console_flag_promotions` has the flag promoted to production (I-11).
+    /// Whether `console_flag_promotions` has the flag promoted to production (RBAC V2 design, I-11).
     pub promoted: bool,
     /// Whether a change of what is read of Console raises the epoch. Otherwise nothing that was read of it before counts.
     pub console_watched: bool,

@@ -82,7 +82,7 @@ pub struct Route {
     pub gate: Gate,
     /// What else may refuse a request before the view runs, and is not understood.
     pub may_gate: Vec<MayGate>,
-    /// `@require_totp_elevation` stands behind the route (I-3).
+    /// `@require_totp_elevation` stands behind the route (cutover design, I-3).
     pub totp: bool,
     /// `@machine_auth_or_session` stands behind the route (open question 6).
     pub machine_or_session: bool,

@@ -23,9 +23,9 @@ pub use target::{Caller, Target};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control {
     pub epoch: Epoch,
-    /// `FLAG_RBAC_V2`, the kill-switch (I-5). Off: every route is on its legacy gate.
+    /// `FLAG_RBAC_V2`, the kill-switch (cutover design, I-5). Off: every route is on its legacy gate.
     pub rbac_v2: bool,
-    /// Whether V2 may be enforced here: always outside production, in production only with a promoted row (I-11).
+    /// Whether V2 may be enforced here: always outside production, in production only with a promoted row (RBAC V2 design, I-11).
     pub may_enforce: bool,
 }
 
@@ -66,11 +66,11 @@ pub fn gate_word(gate: Option<GateInForce>) -> &'static str {
 pub enum WhyLegacy {
     /// The cluster says so.
     Cluster,
-    /// No operator has decided its V2 role yet (I-6).
+    /// No operator has decided its V2 role yet (cutover design, I-6).
     Undecided,
-    /// `FLAG_RBAC_V2` is off (I-5).
+    /// `FLAG_RBAC_V2` is off (cutover design, I-5).
     KillSwitch,
-    /// The cluster says V2, but the flag has not been promoted to production (I-11).
+    /// The cluster says V2, but the flag has not been promoted to production (RBAC V2 design, I-11).
     NotPromoted,
 }
 

@@ -63,9 +63,9 @@ pub struct Explanation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Switches {
     pub epoch: i64,
-    /// `FLAG_RBAC_V2` (I-5).
+    /// `FLAG_RBAC_V2` (cutover design, I-5).
     pub rbac_v2: bool,
-    /// Outside production, or promoted there (I-11).
+    /// Outside production, or promoted there (RBAC V2 design, I-11).
     pub may_enforce: bool,
 }
 

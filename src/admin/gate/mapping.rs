@@ -22,7 +22,7 @@ struct Running<'m> {
     unmapped: &'static str,
     /// `FLAG_RBAC_V2` as it is now; off, every row is on its legacy gate.
     rbac_v2: bool,
-    /// Whether V2 may be enforced here (I-11).
+    /// Whether V2 may be enforced here (RBAC V2 design, I-11).
     may_enforce: bool,
     clusters: Vec<ClusterState<'m>>,
     rows: Vec<EffectiveRow<'m>>,

@@ -53,7 +53,7 @@ pub enum Caller<'a> {
     Nobody,
     /// An active admin or machine.
     Known(&'a Principal, &'a Access),
-    /// Somebody with a bearer or HMAC credential that the gate does not know and Console verifies itself (I-7). Machine rows
+    /// Somebody with a bearer or HMAC credential that the gate does not know and Console verifies itself (cutover design, I-7). Machine rows
     /// take it, and rows on their legacy gate on which a machine may stand for a session.
     Presented,
 }

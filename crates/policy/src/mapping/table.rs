@@ -57,7 +57,7 @@ pub struct BodyRule {
 /// The V2 side of a gated row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum V2Gate {
-    /// An operator has not decided yet (I-6): the row stays on its legacy gate whatever its cluster says.
+    /// An operator has not decided yet (cutover design, I-6): the row stays on its legacy gate whatever its cluster says.
     Undecided { question: String, options: BTreeMap<String, String> },
     /// What is asked for, and what some bodies ask for besides.
     Requires { base: Requirement, when: Vec<BodyRule> },
@@ -78,9 +78,9 @@ pub enum RowKind {
     Session,
     /// Anyone.
     Public,
-    /// Bearer or HMAC present: forwarded, never session-gated (I-7). Console verifies it.
+    /// Bearer or HMAC present: forwarded, never session-gated (cutover design, I-7). Console verifies it.
     Machine,
-    /// Already ported: Console gates it itself (I-4).
+    /// Already ported: Console gates it itself (cutover design, I-4).
     Upstream,
     /// Deleted: 410.
     Gone,
@@ -120,7 +120,7 @@ pub enum Unauthenticated {
     Status401,
 }
 
-/// The marker of a TOTP chain that stays in Console (I-3, I-8). It changes nothing here; reports show it.
+/// The marker of a TOTP chain that stays in Console (cutover design, I-3 and I-8). It changes nothing here; reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Totp {
     Elevation,
@@ -144,7 +144,7 @@ impl Freshness {
         [("push", Freshness::Push), ("strict", Freshness::Strict)];
 }
 
-/// `decided = { option = "B", by = "operator", ref = "#1473" }`: an operator's choice of a row's V2 role (I-6).
+/// `decided = { option = "B", by = "operator", ref = "#1473" }`: an operator's choice of a row's V2 role (cutover design, I-6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Decided {
     /// One of the row's options, or [`Decided::CUSTOM`].

@@ -93,7 +93,7 @@ pub struct RuleReport {
     pub demanded: Demanded,
 }
 
-/// What an operator has to decide (I-6).
+/// What an operator has to decide (cutover design, I-6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Undecided {
     pub question: String,

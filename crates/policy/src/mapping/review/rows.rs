@@ -26,7 +26,7 @@ pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -
     remarks
 }
 
-/// I-6: an operator has to choose.
+/// Cutover design, I-6: an operator has to choose.
 fn undecided(
     row: &Row,
     question: &str,
@@ -57,7 +57,7 @@ fn unreviewed(row: &Row, reason: &str) -> Diagnostic {
     )
 }
 
-/// I-3 and I-8: the chain stays in Console, behind the role.
+/// Cutover design, I-3 and I-8: the chain stays in Console, behind the role.
 fn totp_marker(row: &Row, totp: Totp) -> Diagnostic {
     let how = match totp {
         Totp::Elevation => "by its decorator",
@@ -109,7 +109,7 @@ fn only_reads(requirement: &Requirement) -> bool {
     }
 }
 
-/// A row that V2 alone knows: nothing stands behind the kill-switch (I-5).
+/// A row that V2 alone knows: nothing stands behind the kill-switch (cutover design, I-5).
 fn without_legacy_gate(row: &Row, mode: ClusterMode) -> Diagnostic {
     match mode {
         ClusterMode::V2 => Diagnostic::new(

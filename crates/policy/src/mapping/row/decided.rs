@@ -1,4 +1,4 @@
-//! `options` and `decided`: what an operator could choose, and what one has chosen (I-6).
+//! `options` and `decided`: what an operator could choose, and what one has chosen (cutover design, I-6).
 //!
 //! A row that is decided keeps its options, so that the file itself shows that its role is the one that was chosen.
 
