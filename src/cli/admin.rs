@@ -108,7 +108,8 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
             TextOrJson::Json => {
                 let admins: Vec<_> = admins
                     .map(|person| {
-                        let legacy: Vec<&str> = person.legacy.iter().map(|role| role.as_str()).collect();
+                        let legacy: Vec<&str> =
+                            person.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
                         let groups: Vec<&str> = person.groups.iter().map(AsRef::as_ref).collect();
                         json!({
                             "id": &*person.id, "legacy": legacy, "groups": groups,
@@ -120,7 +121,8 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
             }
             TextOrJson::Text => {
                 for person in admins {
-                    let legacy: Vec<&str> = person.legacy.iter().map(|role| role.as_str()).collect();
+                    let legacy: Vec<&str> =
+                        person.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
                     let groups: Vec<&str> = person.groups.iter().map(AsRef::as_ref).collect();
                     let glass = if person.break_glass { "  break-glass session" } else { "" };
                     println!(
@@ -155,7 +157,7 @@ fn show(common: &Common, id: &str, format: TextOrJson) -> anyhow::Result<Ended> 
         let names = |names: &std::collections::BTreeSet<std::sync::Arc<str>>| -> Vec<String> {
             names.iter().map(ToString::to_string).collect()
         };
-        let legacy: Vec<&str> = access.legacy.iter().map(|role| role.as_str()).collect();
+        let legacy: Vec<&str> = access.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
         if format == TextOrJson::Json {
             let told = json!({
                 "id": id, "standing": access.standing, "blocked": is_blocked, "memberships": groups,

@@ -152,7 +152,7 @@ impl Backfill {
 fn fingerprint(state: &State) -> String {
     let mut text = String::new();
     for person in state.admins() {
-        let legacy: Vec<&str> = person.legacy.iter().map(|role| role.as_str()).collect();
+        let legacy: Vec<&str> = person.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "admin {:?} {legacy:?}", person.id);
     }

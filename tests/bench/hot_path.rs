@@ -104,7 +104,8 @@ fn deciding(bench: &mut Criterion) {
         let (id, now) = (console_gate::random::request_id(), Utc::now());
         bench.bench_function(&format!("assertion/{name}"), |bencher| {
             bencher.iter(|| {
-                signer.sign(black_box(&permit), Method::Get, "/console/customers/7/tickets", id, now)
+                let path = "/console/customers/7/tickets";
+                signer.sign(black_box(&permit), mapping.sha256(), Method::Get, path, id, now)
             });
         });
     }
