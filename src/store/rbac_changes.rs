@@ -120,6 +120,9 @@ pub struct RbacWork<'w> {
 impl Store {
     /// Whether the table of admins is beside the gate's own tables; else it is Console's. SQLite has one place for both.
     pub async fn has_own_admins(&self) -> Result<bool, StoreError> {
+        if self.placement.console_is_given {
+            return Ok(false);
+        }
         let statement = Statement::of(OWN_ADMINS, "SELECT 1 = 1");
         let row: Option<(bool,)> = self.first(statement).await?;
         Ok(row.is_some_and(|(is_own,)| is_own))
