@@ -23,7 +23,7 @@ pub(super) struct Import {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: PathBuf,
-    /// The name of the decorator that lets in whoever has one of its roles; may be repeated
+    /// The name of the decorator that requires one of its roles; may be repeated
     #[arg(long, value_name = "NAME", default_value = REQUIRE_ROLE)]
     require_role: Vec<String>,
     /// The output file; without it, the mapping is printed

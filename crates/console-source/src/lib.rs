@@ -193,7 +193,7 @@ pub enum TroubleKind {
 pub const REQUIRE_ROLE: &str = "require_role";
 
 /// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart; `gates`
-/// are the names of the decorator that lets in whoever holds one of the roles that it is given.
+/// are the names of the decorators that require one of the roles that they are given.
 pub fn read(folder: &str, files: &[PythonFile], gates: &[String]) -> ConsoleSource {
     let parsed: Vec<Parsed<'_>> = files.iter().map(Parsed::new).collect();
     let mut source = ConsoleSource { files: files.len(), ..ConsoleSource::default() };

@@ -131,7 +131,7 @@ fn unsign(
     }
 }
 
-/// What a session is looked up by: a credential, because whoever has it has the session.
+/// What a session is looked up by: a credential, because its holder has the session.
 ///
 /// Two are equal if their digests are, so a cache can keep one [without the credential](SessionKey::without_credential).
 #[derive(Clone)]
