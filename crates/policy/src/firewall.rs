@@ -41,7 +41,7 @@ mod property_tests;
 #[cfg(test)]
 mod tests;
 
-pub use chunks::ChunkWalk;
+pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece, ChunkWalk};
 pub use fields::Fields;
 pub use framing::Framing;
 pub use head::{HeadSearch, HeadState, head_state};
