@@ -34,6 +34,7 @@ mod late_database;
 mod least_role;
 mod lifecycle;
 mod listening;
+mod lying_upstream;
 mod matrix;
 mod mirror;
 mod odd_rows;
