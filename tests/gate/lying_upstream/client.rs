@@ -52,11 +52,6 @@ impl Answer {
         let is_in = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
         is_in(&self.body) || self.fields.iter().any(|(_, value)| is_in(value))
     }
-
-    fn closes(&self) -> bool {
-        let options = self.all("connection").concat().to_ascii_lowercase();
-        self.ends_by_close || String::from_utf8_lossy(&options).contains("close")
-    }
 }
 
 /// Why no further answer can be read.
@@ -108,14 +103,17 @@ impl Client {
         match self.body(&mut answer, is_to_head).await {
             Ok(()) => answer.is_whole = true,
             Err(Stop::End) => {}
-            Err(Stop::Odd(what)) => return Got::Odd(format!("{what} ({answer:?})")),
+            Err(Stop::Odd(what)) => {
+                let fields =
+                    answer.fields.iter().map(|(name, value)| format!("{name}: {}", value.escape_ascii()));
+                return Got::Odd(format!(
+                    "{what} ({}, {})",
+                    answer.status,
+                    fields.collect::<Vec<_>>().join("; ")
+                ));
+            }
         }
         Got::Answer(answer)
-    }
-
-    /// Whether the gate closes the connection, or has closed it, without another byte.
-    pub(super) async fn ends(&mut self) -> bool {
-        self.read.is_empty() && !self.more().await.unwrap_or(true)
     }
 
     async fn head(&mut self, answer: &mut Answer) -> Result<(), Stop> {
@@ -159,7 +157,7 @@ impl Client {
                 let number = text.parse::<usize>().ok().filter(|number| number.to_string() == text);
                 Some(number.ok_or_else(|| Stop::Odd(format!("a length: {text:?}")))?)
             }
-            _ => return Err(Stop::Odd(format!("two framings: {:?}", answer.fields))),
+            _ => return Err(Stop::Odd("a framing that is none".to_owned())),
         };
         let is_chunked = !codings.is_empty();
         if is_to_head || matches!(answer.status, 204 | 304) {
