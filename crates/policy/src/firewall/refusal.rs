@@ -116,9 +116,12 @@ pub enum Refusal {
     #[error("the request body is too large")]
     BodyTooLarge,
 
-    /// A chunked body that is not framed by sizes and line ends alone.
+    /// A chunked body that breaks the grammar of chunks, extensions or trailers.
     #[error("the chunks of the body are malformed")]
     ChunkMalformed,
+    /// More extensions or trailers than [`super::ChunkBounds`] lets pass.
+    #[error("the chunk extensions or trailers of the body are too large")]
+    ChunkExtras,
 
     /// A Cookie field that two parsers may read differently.
     #[error("the cookie field is malformed")]
@@ -139,7 +142,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, so that a metric can be declared for each before the first one happens.
-    pub const ALL: [Refusal; 41] = [
+    pub const ALL: [Refusal; 42] = [
         Refusal::MalformedHead,
         Refusal::BareLineFeed,
         Refusal::BareCarriageReturn,
@@ -176,6 +179,7 @@ impl Refusal {
         Refusal::LengthAndCoding,
         Refusal::BodyTooLarge,
         Refusal::ChunkMalformed,
+        Refusal::ChunkExtras,
         Refusal::CookieMalformed,
         Refusal::SessionCookieRepeated,
         Refusal::ConnectionOption,
@@ -222,6 +226,7 @@ impl Refusal {
             Refusal::LengthAndCoding => "length_and_coding",
             Refusal::BodyTooLarge => "body_too_large",
             Refusal::ChunkMalformed => "chunk_malformed",
+            Refusal::ChunkExtras => "chunk_extras",
             Refusal::CookieMalformed => "cookie_malformed",
             Refusal::SessionCookieRepeated => "session_cookie_repeated",
             Refusal::ConnectionOption => "connection_option",
