@@ -14,7 +14,7 @@ use answers::{Case, Method, Outcome};
 use client::{Answer, Client, Got, ask_over_http2};
 use liar::{Liar, Sending};
 
-use crate::support::{Database, Gate, Setup, World};
+use crate::support::{Database, Gate, Setup, World, project_text};
 
 const MAPPING: &str = "version = 1
 [blueprints.t.routes]
@@ -22,7 +22,7 @@ const MAPPING: &str = "version = 1
     \"GET /case/*\" = { public = true, websocket = true }
 \"POST /case/*\" = { public = true }
 \
-    \"GET /own/*\" = { public = true }
+    \"* /own/*\" = { public = true }
 ";
 
 const SETUP: Setup = Setup {
@@ -99,7 +99,7 @@ async fn answers_to_upgrade() {
 /// Plays every case that such a request can have; `least` of them, or a loop over nothing would prove nothing.
 async fn play(round: Round, least: usize) {
     let world = World::new(Database::Sqlite).await;
-    let liar = Liar::start(world.folder(), answers::cases());
+    let liar = Liar::start(world.folder(), answers::cases(&project_text("tests/data/upstream/answers.toml")));
     let gate = world.gate(&Setup { upstream: Some(liar.socket()), ..SETUP }).await;
     let mut table = Table::default();
     for (number, case) in liar.cases().iter().enumerate() {
@@ -146,7 +146,7 @@ async fn one(gate: &Gate, liar: &Liar, number: usize, case: &Case, round: Round,
         Ok(what) => table.count(what),
         Err(what) => wrong(what),
     }
-    liar.has_sent_everything(case).await;
+    liar.has_sent_everything(case, &target).await;
     // The same client, where its connection goes on.
     if let (Some(client), Got::Answer(Answer { is_whole: true, status: 102.., .. })) = (&mut client, &got) {
         let target = format!("/own/{number}/same");
@@ -161,6 +161,15 @@ async fn one(gate: &Gate, liar: &Liar, number: usize, case: &Case, round: Round,
     let got = Client::to(&gate.socket()).await.ask(&format!("GET {other} HTTP/1.1\r\n{FIELDS}\r\n")).await;
     if !is_own(&got, &other) {
         table.wrong.push(format!("{}: another client's answer: {}", case.name, shown(&got)));
+    }
+    // One that must not be sent twice: it can only be right over a connection that is open.
+    let post = format!("/own/{number}/post");
+    let got = Client::to(&gate.socket())
+        .await
+        .ask(&format!("POST {post} HTTP/1.1\r\n{FIELDS}Content-Length: {}\r\n\r\n{BODY}", BODY.len()))
+        .await;
+    if !is_own(&got, &post) {
+        table.wrong.push(format!("{}: another client's POST: {}", case.name, shown(&got)));
     }
     let asked = liar.connections(&target);
     let most = if round.method == Method::Post { 1 } else { 3 };

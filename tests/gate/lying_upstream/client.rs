@@ -241,7 +241,8 @@ pub(super) async fn ask_over_http2(socket: &Path, method: &str, target: &str, bo
 
 async fn http2(socket: &Path, method: &str, target: &str, body: &'static [u8]) -> Got {
     let stream = UnixStream::connect(socket).await.expect("the gate takes connections");
-    let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let shaken = builder.max_header_list_size(1 << 20).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.expect("an HTTP/2 connection");
     tokio::spawn(connection);
     let request = http::Request::builder().method(method).uri(format!("http://{HOST}{target}"));

@@ -118,13 +118,19 @@ impl Liar {
         &self.shared.cases
     }
 
-    /// Lets the server go on with what it sends when the client has its answer, and waits until it has sent everything.
-    pub(super) async fn has_sent_everything(&self, case: &Case) {
+    /// Lets the server go on with what it sends when the client has its answer, and waits until it has sent everything
+    /// and closed what it closes.
+    pub(super) async fn has_sent_everything(&self, case: &Case, target: &str) {
         let plays = self.shared.state().playing;
         if !case.later.is_empty() {
             self.shared.received.add_permits(plays);
         }
-        self.until("the answer is not taken", |state| state.playing == 0).await;
+        self.until("the answer is not taken", |state| {
+            let closed = |connections: &Vec<usize>| connections.iter().all(|one| state.ended.contains(one));
+            let is_closed = case.end == End::Open || state.arrived.get(target).is_none_or(closed);
+            state.playing == 0 && is_closed
+        })
+        .await;
     }
 
     /// The connections over which a target came.
