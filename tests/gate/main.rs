@@ -50,5 +50,6 @@ mod soak;
 mod streams;
 mod unknown_machines;
 mod upstream_refusals;
+mod upstream_requests;
 mod upstreams;
 mod verify;
