@@ -9,10 +9,11 @@ mod client;
 mod liar;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use answers::{Case, Method, Outcome};
 use client::{Answer, Client, Got, ask_over_http2};
-use liar::{Liar, Sending};
+use liar::{BETWEEN_BYTES, Liar, Sending};
 
 use crate::support::{Database, Gate, Setup, World, project_text};
 
@@ -94,6 +95,113 @@ async fn answers_to_post_for_http_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_upgrade() {
     play(Round { version: Version::Http11, method: Method::Upgrade, sending: Sending::Whole }, 10).await;
+}
+
+/// A server that never pauses for as long as the gate waits for the next byte: its answer passes, unless the total time
+/// is over before it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_a_byte_now_and_then() {
+    let body = "x".repeat(15);
+    let chunks: String = (0..5).map(|_| "1\r\nx\r\n").collect();
+    let slow = [
+        (
+            "a length",
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()),
+            body.clone(),
+            body.clone(),
+        ),
+        (
+            "chunks",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+            chunks + "0\r\n\r\n",
+            "x".repeat(5),
+        ),
+    ];
+    for (what, head, sent, body) in slow {
+        for (total_ms, is_cut) in [(0, false), (BETWEEN_BYTES.as_millis() * 4, true)] {
+            let case = Case::whole(what, head.as_bytes(), sent.as_bytes(), body.as_bytes());
+            let world = World::new(Database::Sqlite).await;
+            let liar = Liar::start(world.folder(), vec![case]);
+            let settings = format!("read_timeout_ms = 700\ntotal_timeout_ms = {total_ms}\n");
+            let upstream_settings = settings.leak();
+            let gate = world.gate(&Setup { upstream: Some(liar.socket()), upstream_settings, ..SETUP }).await;
+            let round = Round { version: Version::Http11, method: Method::Get, sending: Sending::Slowly };
+            let got = Client::to(&gate.socket()).await.ask(&request("/case/0/slowly", round)).await;
+            let judged = judge(&liar.cases()[0], round, &got);
+            match is_cut {
+                false => assert_eq!(judged, Ok("passed"), "{what}"),
+                true => {
+                    let is_refused = matches!(&got, Got::Answer(Answer { status: 502 | 504, .. }));
+                    let is_cut = matches!(&got, Got::Nothing | Got::Answer(Answer { is_whole: false, .. }));
+                    assert!(is_cut || is_refused, "{what}: {}", shown(&got));
+                    liar.has_ended_all().await;
+                }
+            }
+            assert_eq!(liar.findings().await, Vec::<String>::new(), "{what}");
+        }
+    }
+}
+
+/// Honest clients beside those whose answers are lies, all over the same kept connections: each gets its own answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn honest_clients_beside_lies() {
+    let world = World::new(Database::Sqlite).await;
+    let mut lies = answers::cases(&project_text("tests/data/upstream/answers.toml"));
+    // Those that take long, and a server that closes a connection just as it is used again: a POST is not sent twice.
+    let is_out = |case: &Case| {
+        case.name.starts_with("limits") || !case.later.is_empty() || case.name == "behind: closed, later"
+    };
+    lies.retain(|case| case.answers(Method::Get) && !is_out(case));
+    let liar = Arc::new(Liar::start(world.folder(), lies));
+    let gate = world.gate(&Setup { upstream: Some(liar.socket()), ..SETUP }).await;
+    let round = Round { version: Version::Http11, method: Method::Get, sending: Sending::Whole };
+    let lied_to = (0..4).map(|part| {
+        let (liar, socket) = (liar.clone(), gate.socket());
+        tokio::spawn(async move {
+            for (number, case) in liar.cases().iter().enumerate().skip(part).step_by(4) {
+                let target = format!("/case/{number}/whole");
+                let got = Client::to(&socket).await.ask(&request(&target, round)).await;
+                if let Err(what) = judge(case, round, &got) {
+                    return vec![format!("{}: {what}", case.name)];
+                }
+            }
+            Vec::new()
+        })
+    });
+    let lied_to: Vec<_> = lied_to.collect();
+    let honest = (0..4).map(|part| {
+        let socket = gate.socket();
+        tokio::spawn(async move {
+            let mut wrong = Vec::new();
+            let mut client = Client::to(&socket).await;
+            for number in 0..400 {
+                let target = format!("/own/{part}/{number}");
+                let got = match number % 3 {
+                    0 => client.ask(&format!("GET {target} HTTP/1.1\r\n{FIELDS}\r\n")).await,
+                    _ => {
+                        client
+                            .ask(&format!(
+                                "POST {target} HTTP/1.1\r\n{FIELDS}Content-Length: 7\r\n\r\n{BODY}"
+                            ))
+                            .await
+                    }
+                };
+                if !is_own(&got, &target) {
+                    wrong.push(format!("{target}: {}", shown(&got)));
+                    client = Client::to(&socket).await;
+                }
+            }
+            wrong
+        })
+    });
+    let honest: Vec<_> = honest.collect();
+    let mut wrong = Vec::new();
+    for task in honest.into_iter().chain(lied_to) {
+        wrong.extend(task.await.expect("no panic"));
+    }
+    wrong.extend(liar.findings().await);
+    drop(gate);
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Plays every case that such a request can have; `least` of them, or a loop over nothing would prove nothing.

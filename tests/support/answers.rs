@@ -103,6 +103,23 @@ pub(crate) fn cases(text: &str) -> Vec<Case> {
 }
 
 impl Case {
+    /// An answer that passes, and after which the connection is kept.
+    pub(crate) fn whole(name: &str, head: &[u8], body: &[u8], data: &[u8]) -> Case {
+        Case {
+            name: name.to_owned(),
+            head: head.to_vec(),
+            body: body.to_vec(),
+            later: Vec::new(),
+            end: End::Open,
+            client: vec![Outcome::Pass(200, data.to_vec())],
+            to_head: Vec::new(),
+            reuse: None,
+            has: Vec::new(),
+            lacks: Vec::new(),
+            methods: vec![Method::Get],
+        }
+    }
+
     fn new(name: String, written: &Written) -> Case {
         let client = written.client.outcomes();
         // An answer to a HEAD ends with its head: there is nothing to cut.

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../tests/support/answers.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod answers;
 
 use answers::{Case, End, Method, Outcome};

@@ -17,6 +17,9 @@ use super::answers::{Case, End, Method};
 /// How long the gate may take to do what it does by itself.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Between two bytes of a slow answer.
+pub(super) const BETWEEN_BYTES: Duration = Duration::from_millis(100);
+
 /// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
@@ -24,6 +27,8 @@ pub(super) enum Sending {
     Whole,
     /// A byte at a time.
     Bytes,
+    /// The body a byte at a time, with time between them.
+    Slowly,
     /// Without what follows the head.
     HeadAlone,
 }
@@ -33,6 +38,7 @@ impl Sending {
         match self {
             Sending::Whole => "whole",
             Sending::Bytes => "bytes",
+            Sending::Slowly => "slowly",
             Sending::HeadAlone => "head",
         }
     }
@@ -41,6 +47,7 @@ impl Sending {
         match word {
             "whole" => Sending::Whole,
             "bytes" => Sending::Bytes,
+            "slowly" => Sending::Slowly,
             "head" => Sending::HeadAlone,
             other => panic!("no way of sending: {other}"),
         }
@@ -141,6 +148,15 @@ impl Liar {
     /// Whether the gate or the server has closed a connection.
     pub(super) fn has_ended(&self, connection: usize) -> bool {
         self.shared.state().ended.contains(&connection)
+    }
+
+    /// Waits until the gate has closed every connection over which a case came.
+    pub(super) async fn has_ended_all(&self) {
+        self.until("an upstream connection is left open", |state| {
+            let cases = state.arrived.iter().filter(|(target, _)| target.starts_with("/case/"));
+            cases.flat_map(|(_, connections)| connections).all(|connection| state.ended.contains(connection))
+        })
+        .await;
     }
 
     /// What the server has found wrong, when the gate has closed everything that it must.
@@ -311,6 +327,15 @@ impl Connection {
                         return;
                     }
                     tokio::task::yield_now().await;
+                }
+            }
+            Sending::Slowly => {
+                let _ = self.stream.write_all(head).await;
+                for byte in body {
+                    tokio::time::sleep(BETWEEN_BYTES).await;
+                    if self.stream.write_all(&[*byte]).await.is_err() {
+                        return;
+                    }
                 }
             }
         }
