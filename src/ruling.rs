@@ -80,7 +80,8 @@ pub struct Options {
     pub admin_id_key: String,
     pub session_id_key: Option<String>,
     pub login_path: String,
-    pub upstream_host: String,
+    /// The Host that Console sees; without it, the client's.
+    pub upstream_host: Option<String>,
     pub trusted_hops: usize,
     pub address_detail: AddressDetail,
     pub body_rule_bytes: usize,

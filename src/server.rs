@@ -246,7 +246,11 @@ async fn prepare(
         .map(|files| CertificateHolder::start(files, clock.clone()).map(Arc::new))
         .transpose()
         .context("TLS")?;
-    let upstreams = Arc::new(Upstreams::new(&settings.upstream, Arc::new(SystemResolver))?);
+    let upstreams = Arc::new(Upstreams::new(
+        &settings.upstream,
+        &settings.firewall.allowed_hosts,
+        Arc::new(SystemResolver),
+    )?);
     let posture = Posture {
         flag_at_start: start.flag_rbac_v2,
         production: settings.environment == Environment::Production,

@@ -32,6 +32,7 @@ pub struct Settings {
     pub listen: Listen,
     pub tls: Tls,
     pub upstream: Upstream,
+    pub buffers: Buffers,
     pub database: Database,
     pub console: Console,
     pub mapping: MappingFile,
@@ -149,8 +150,8 @@ impl Default for Tls {
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
     pub servers: Vec<Address>,
-    /// The Host that Console sees.
-    pub host: String,
+    /// The Host that Console sees; without it, the client's.
+    pub host: Option<String>,
     pub connect_timeout_ms: Millis,
     /// Per read and per write.
     pub read_timeout_ms: Millis,
@@ -172,7 +173,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Upstream {
             servers: vec![Address::tcp("127.0.0.1:8000")],
-            host: "console.internal".into(),
+            host: None,
             connect_timeout_ms: Millis(1_000),
             read_timeout_ms: Millis(60_000),
             write_timeout_ms: Millis(60_000),
@@ -183,6 +184,35 @@ impl Default for Upstream {
             health_interval_ms: Millis(2_000),
             resolve_interval_ms: Millis(30_000),
             own_refusals: Vec::new(),
+        }
+    }
+}
+
+/// What lies between a client's pace and Console's: bodies in memory, then in temporary files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Buffers {
+    /// Where the files are. They have no names, and are gone with the process.
+    pub folder: std::path::PathBuf,
+    /// All that is in memory, and all that is in files.
+    pub memory_bytes: u64,
+    pub files_bytes: u64,
+    /// Of one body; what is longer goes into a file.
+    pub request_memory_bytes: PositiveCount,
+    pub response_memory_bytes: PositiveCount,
+    /// Of one response; what is longer comes at the client's pace. 0 keeps no response in a file.
+    pub response_file_bytes: u64,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Buffers {
+            folder: std::env::temp_dir(),
+            memory_bytes: 256 * 1024 * 1024,
+            files_bytes: 4 * 1024 * 1024 * 1024,
+            request_memory_bytes: PositiveCount(64 * 1024),
+            response_memory_bytes: PositiveCount(64 * 1024),
+            response_file_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -304,6 +334,15 @@ pub struct Firewall {
     pub body_rule_bytes: PositiveCount,
     /// Connections that may be open at once; more are closed at once.
     pub max_connections: PositiveCount,
+    /// Of those, the connections of one client; behind one's own proxies, its requests.
+    pub connections_per_client: PositiveCount,
+    /// Bodies that one client may send at once to rows with `stream = true`, and all clients without identity together.
+    pub streams_per_client: PositiveCount,
+    pub anonymous_streams: PositiveCount,
+    /// Requests without identity that pass, for each client; 0 sets no bound.
+    pub anonymous_per_second: u32,
+    /// Streams that one HTTP/2 connection may have open at once.
+    pub http2_streams: PositiveCount,
 }
 
 impl Default for Firewall {
@@ -323,11 +362,16 @@ impl Default for Firewall {
             idle_timeout_ms: Millis(60_000),
             body_rule_bytes: PositiveCount(MAX_BODY_RULE_BYTES),
             max_connections: PositiveCount(20_000),
+            connections_per_client: PositiveCount(2_000),
+            streams_per_client: PositiveCount(8),
+            anonymous_streams: PositiveCount(16),
+            anonymous_per_second: 0,
+            http2_streams: PositiveCount(64),
         }
     }
 }
 
-/// The most that pingora can hold back of a body and still forward it.
+/// The most of a body that a rule may read.
 pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
 
 /// Less is no more than one look; more is a long time to wait for a change.

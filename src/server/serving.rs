@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use pingora::proxy::HttpProxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, Fds, ListenFds, RunArgs, Server};
 use pingora::services::listening::Service;
@@ -17,13 +16,9 @@ use super::listen_address::{ListenAddress, ListenAddresses};
 use super::stop::Stop;
 use super::{Prepared, admin_address};
 use crate::edge::front::{Connections, Front};
-use crate::edge::gateway::Gateway;
 use crate::edge::listener::Listener;
 use crate::edge::tls::Acceptor;
 use crate::settings::Settings;
-
-/// How many kept connections in a row may turn out to be closed before a request is given up.
-const MOST_STALE: usize = 4;
 
 /// A gate at its addresses.
 pub(super) struct Serving {
@@ -128,22 +123,16 @@ fn proxy_server(
     let listen = &settings.listen;
     let conf = ServerConf {
         threads: listen.threads.0,
-        upstream_keepalive_pool_size: settings.upstream.pool_size.0,
         // The listeners close at once; requests under way have this long, and the gate goes on when they are done.
         grace_period_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
         graceful_shutdown_timeout_seconds: Some(0),
-        // The gateway decides what is asked again, and bounds it; this only has to be more than that.
-        max_retries: upstreams.most_tries() + MOST_STALE,
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(Opt::default(), conf);
     server.bootstrap();
-    let policy = gate.policy.clone();
-    let mut proxy = HttpProxy::new(Gateway::new(gate, upstreams), server.configuration.clone());
-    proxy.handle_init_modules();
     let patience = settings.tls.handshake_timeout_ms.duration();
     let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
-    let front = Front::new(proxy, policy, settings, acceptor, listener.clone());
+    let front = Front::new(gate, upstreams, settings, acceptor, listener.clone());
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
     service.add_listener(address.listener());

@@ -12,12 +12,13 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "environment",
     "environments",
     "listen",
     "tls",
     "upstream",
+    "buffers",
     "database",
     "console",
     "mapping",
@@ -194,6 +195,7 @@ impl Reader<'_> {
             listen: self.section(&mut table, "listen"),
             tls: self.section(&mut table, "tls"),
             upstream: self.section(&mut table, "upstream"),
+            buffers: self.section(&mut table, "buffers"),
             database: self.section(&mut table, "database"),
             console: self.console(&mut table),
             mapping: self.section(&mut table, "mapping"),
@@ -322,8 +324,8 @@ impl Reader<'_> {
         if settings.listen.proxy == settings.listen.admin {
             report("listen", "`proxy` and `admin` must be different addresses");
         }
-        if settings.upstream.host.is_empty() || http::HeaderValue::from_str(&settings.upstream.host).is_err()
-        {
+        let is_host = |host: &String| !host.is_empty() && http::HeaderValue::from_str(host).is_ok();
+        if !settings.upstream.host.as_ref().is_none_or(is_host) {
             report("upstream", "`host` is not a valid Host");
         }
         for (section, key, value) in [

@@ -199,7 +199,7 @@ async fn console_sees_the_gates_word_and_not_the_clients() {
     assert_eq!(answer.status, 200);
     let seen = &upstream.requests()[0];
     assert!(seen.head.starts_with("GET /open/x?y=%2f HTTP/1.1\r\n"), "{}", seen.head);
-    assert_eq!(seen.header("host").as_deref(), Some("console.internal"));
+    assert_eq!(seen.header("host").as_deref(), Some("console.test"));
     assert_eq!(seen.header("x-forwarded-host").as_deref(), Some("console.test"));
     assert_eq!(seen.header("x-request-id").as_deref(), Some(answer.request_id()));
     assert_eq!(seen.header("x-kept").as_deref(), Some("kept"));

@@ -162,6 +162,7 @@ pub struct Permit {
     groups: Vec<Arc<str>>,
     roles_used: Vec<Arc<str>>,
     upgrade: bool,
+    stream: bool,
 }
 
 impl Permit {
@@ -198,6 +199,11 @@ impl Permit {
     /// Whether the request may turn into a WebSocket: it asked for that, and the row allows it.
     pub fn upgrade(&self) -> bool {
         self.upgrade
+    }
+
+    /// Whether the body goes to Console while it arrives: the row says so.
+    pub fn stream(&self) -> bool {
+        self.stream
     }
 }
 
@@ -489,6 +495,7 @@ fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used:
         groups,
         roles_used,
         upgrade: false,
+        stream: row.is_some_and(|row| row.stream),
     }
 }
 

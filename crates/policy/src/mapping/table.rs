@@ -196,6 +196,8 @@ pub struct Row {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
+    /// Whether a request's body goes to Console while it arrives, instead of when it is complete.
+    pub stream: bool,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Decided>,
