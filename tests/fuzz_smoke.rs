@@ -100,4 +100,4 @@ macro_rules! smoke {
     };
 }
 
-smoke!(assertion body chunks cookie head mapping matcher request_target session_payload settings);
+smoke!(assertion body chunks cookie head mapping matcher request_target response session_payload settings);

@@ -63,7 +63,7 @@ impl ResponseHead {
         let mut fields = ResponseFields::with_capacity(head.len());
         let mut connection = Connection::default();
         let (mut length, mut coding) = (None, None);
-        let mut upgrade = None;
+        let mut upgrades = Vec::new();
         loop {
             let line = next_line(&mut rest)?;
             if line.is_empty() {
@@ -77,7 +77,7 @@ impl ResponseHead {
             } else if name.eq_ignore_ascii_case(b"connection") {
                 connection.add(value);
             } else if name.eq_ignore_ascii_case(b"upgrade") {
-                upgrade = Some(value);
+                upgrades.push(value);
             }
             if !OF_THE_CONNECTION.iter().any(|other| name.eq_ignore_ascii_case(other)) {
                 fields.push(name, value);
@@ -105,7 +105,7 @@ impl ResponseHead {
         }
         let switches = status == 101;
         if switches {
-            let to_websocket = upgrade.is_some_and(|value: &[u8]| value.eq_ignore_ascii_case(b"websocket"));
+            let to_websocket = matches!(upgrades[..], [only] if only.eq_ignore_ascii_case(b"websocket"));
             if !(asked.upgrade && to_websocket && connection.upgrade && is_http11) {
                 return Err(ResponseFault::Upgrade);
             }
