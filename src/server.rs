@@ -419,7 +419,6 @@ pub(crate) fn policy(settings: &Settings) -> Policy {
             body_bytes: firewall.body_bytes,
         },
         allowed_hosts: firewall.allowed_hosts.clone(),
-        allow_semicolon: firewall.allow_semicolon,
         session_cookie: settings.session.cookie_name.clone(),
         strip: StripList::with(&firewall.strip_headers),
     }
