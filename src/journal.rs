@@ -8,7 +8,8 @@
 //! ```
 //!
 //! What requests report besides, drift and the decision log, is added up in memory ([`tally`]) and written behind the
-//! answers; so are Console's own refusals of what the gate let in ([`refusals`]).
+//! answers; so are Console's own refusals of what the gate let in ([`refusals`]). What the firewall refused is kept in
+//! memory alone, the last of it ([`refused`]).
 
 mod backlog;
 mod bringing;
@@ -23,6 +24,7 @@ pub mod kms;
 pub mod mirror;
 pub mod orphans;
 pub mod refusals;
+pub mod refused;
 pub mod spool;
 pub mod tally;
 pub mod writer;

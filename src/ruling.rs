@@ -32,6 +32,7 @@ use crate::journal::AuditWriter;
 use crate::journal::decision_log::DecisionLog;
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::refused::RefusedSample;
 use crate::journal::tally::Progress;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
@@ -46,6 +47,8 @@ pub struct Gate {
     pub decisions: Option<DecisionLog>,
     /// What Console refuses of what the gate lets in.
     pub refusals: UpstreamRefusals,
+    /// What the firewall refuses.
+    pub refused: RefusedSample,
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,

@@ -42,6 +42,7 @@ use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::refused::RefusedSample;
 use crate::journal::{erasure, mirror};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
@@ -269,6 +270,7 @@ async fn prepare(
             settings.upstream.own_refusals.clone(),
             settings.decisions.days,
         ),
+        refused: RefusedSample::new(clock.clone()),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
         assertions: AssertionSigner::new(

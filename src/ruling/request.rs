@@ -85,8 +85,8 @@ impl Gate {
             Ok(Ok(permit)) => Ok(Permitted { permit, mapping: mapping.sha256().clone() }),
             Ok(Err(rejection)) => {
                 if rejection == Rejection::Upgrade {
-                    counter!("gate_refusals_total", "reason" => Refusal::Upgrade.word()).increment(1);
-                    tracing::info!(reason = Refusal::Upgrade.word(), request_id = %id, "a request was refused");
+                    let (method, target) = (request.method().as_str(), request.target().raw());
+                    self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
                 }
                 Err(Response::to_rejection(&rejection, request, id, &self.options.login_path))
             }
