@@ -33,6 +33,7 @@ use crate::journal::decision_log::DecisionLog;
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
+use crate::journal::repeats::Repeats;
 use crate::journal::tally::Progress;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
@@ -42,6 +43,8 @@ pub struct Gate {
     pub mappings: Arc<MappingHolder>,
     pub access: Arc<AccessResolver>,
     pub audit: AuditWriter,
+    /// Denials on unmapped paths that were recorded within the hour.
+    pub repeats: Repeats,
     pub drift: DriftReporter,
     /// `None` where the settings keep none.
     pub decisions: Option<DecisionLog>,

@@ -43,6 +43,7 @@ use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
+use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
@@ -150,6 +151,8 @@ async fn finish(gate: &Gate, settings: &Settings) {
         decisions.finish(patience).await;
     }
     gate.refusals.finish(patience).await;
+    // Their counts are rows of the audit.
+    gate.repeats.finish(settings.audit.timeout_ms.duration()).await;
     gate.audit.finish(settings.audit.timeout_ms.duration()).await;
 }
 
@@ -259,6 +262,7 @@ async fn prepare(
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
+        repeats: Repeats::start(audit.clone(), clock.clone()),
         audit,
         drift: DriftReporter::start(store.clone(), clock.clone(), settings.retention.drift_rows, &instance)
             .await

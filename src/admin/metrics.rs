@@ -28,6 +28,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe_counter!("gate_requests_total", "requests, by outcome");
     describe_counter!("gate_denials_total", "audited denials, by reason");
+    describe_counter!(
+        "gate_denials_repeated_total",
+        "denials on unmapped paths that were counted in the row of an earlier one"
+    );
     describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
     describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
     describe_counter!(
@@ -35,7 +39,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "requests of machines that are not enrolled, left to Console on rows on their legacy gate; V2 will refuse them, \
          by route"
     );
-    describe_counter!("gate_unmapped_total", "requests that no row of the mapping covers");
+    describe_counter!(
+        "gate_unmapped_total",
+        "requests that no row of the mapping covers, quiet paths left out"
+    );
+    describe_counter!("gate_quiet_total", "requests for paths that the mapping calls quiet");
     describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests");
     describe_gauge!(
         "gate_push_trusted",
@@ -147,11 +155,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("gate_epoch_read_seconds", "time of one read of the epoch");
     describe_histogram!("gate_audit_write_seconds", "time from a denial to its durable row");
     for outcome in
-        ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable", "failed"]
+        ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable", "failed"]
     {
         counter!("gate_requests_total", "outcome" => outcome).absolute(0);
     }
-    for outcome in ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable"] {
+    for outcome in ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable"]
+    {
         counter!("gate_forward_auth_total", "outcome" => outcome).absolute(0);
     }
     for decision in ["true", "false", "unavailable"] {
@@ -177,6 +186,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_decisions_lost_total",
         "gate_unavailable_total",
         "gate_unmapped_total",
+        "gate_quiet_total",
+        "gate_denials_repeated_total",
         "gate_access_hits_total",
         "gate_access_loads_total",
         "gate_epoch_reads_total",
