@@ -22,7 +22,7 @@ use super::reader::Reader;
 use super::row::{methods_carry_bodies, parse_row};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
-use crate::diagnostic::{Diagnostic, Diagnostics, closest, position};
+use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest};
 
 const TOP_LEVEL_KEYS: [&str; 8] =
     ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "blueprints"];
@@ -237,9 +237,21 @@ impl Reader {
     fn matcher(&mut self, rows: &[Row], source: &str) -> Matcher {
         let rules = rows.iter().map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect();
         let matcher = Matcher::build(rules);
+        if !matcher.knows_all_overlaps() {
+            let count = matcher.overlaps().len();
+            self.report(
+                Diagnostic::new(
+                    "overlaps-not-counted",
+                    0..0,
+                    format!("at least {count} pairs of rows overlap; the rows were compared no further"),
+                )
+                .suggest("correct the rows that can match the same paths, then check again"),
+            );
+        }
+        let lines = Lines::new(source);
         for overlap in matcher.overlaps() {
             let (earlier, later) = (&rows[overlap.first], &rows[overlap.second]);
-            let (line, _) = position(source, earlier.offset);
+            let (line, _) = lines.position(earlier.offset);
             self.report(
                 Diagnostic::new(
                     "overlap",
