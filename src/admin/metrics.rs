@@ -127,6 +127,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
+    describe_counter!(
+        "gate_admin_connections_closed_total",
+        "connections to the admin address that the gate closed, by reason: they took too long, or their places were needed"
+    );
     describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by outcome");
     describe_counter!("gate_tls_reloads_total", "TLS certificates activated or refused after the first");
     describe_gauge!(
@@ -175,6 +179,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     }
     for outcome in HandshakeOutcome::ALL {
         counter!("gate_tls_handshakes_total", "outcome" => outcome.word()).absolute(0);
+    }
+    for reason in ["late", "displaced", "full"] {
+        counter!("gate_admin_connections_closed_total", "reason" => reason).absolute(0);
     }
     for plain in [
         "gate_audit_failures_total",
