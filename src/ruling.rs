@@ -32,6 +32,8 @@ use crate::journal::AuditWriter;
 use crate::journal::decision_log::DecisionLog;
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::refused::RefusedSample;
+use crate::journal::repeats::Repeats;
 use crate::journal::tally::Progress;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
@@ -41,11 +43,15 @@ pub struct Gate {
     pub mappings: Arc<MappingHolder>,
     pub access: Arc<AccessResolver>,
     pub audit: AuditWriter,
+    /// Denials on unmapped paths that were recorded within the hour.
+    pub repeats: Repeats,
     pub drift: DriftReporter,
     /// `None` where the settings keep none.
     pub decisions: Option<DecisionLog>,
     /// What Console refuses of what the gate lets in.
     pub refusals: UpstreamRefusals,
+    /// What the firewall refuses.
+    pub refused: RefusedSample,
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,

@@ -44,6 +44,7 @@ pub struct Settings {
     pub forwarded: Forwarded,
     pub ingest: Ingest,
     pub api: Api,
+    pub admin: Admin,
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,
@@ -526,6 +527,31 @@ pub struct Api {
 impl Default for Api {
     fn default() -> Self {
         Api { callers: Vec::new(), per_minute: PositiveCount(6_000), public_url: None, forward_auth: false }
+    }
+}
+
+/// What connections to the admin address may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// At a time. Where there are more, the one goes that has waited longest without a request.
+    pub max_connections: PositiveCount,
+    /// For a whole head.
+    pub head_timeout_ms: Millis,
+    /// For a whole body, and for a whole answer from its head on.
+    pub transfer_timeout_ms: Millis,
+    /// Between two requests.
+    pub idle_timeout_ms: Millis,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin {
+            max_connections: PositiveCount(128),
+            head_timeout_ms: Millis(5_000),
+            transfer_timeout_ms: Millis(30_000),
+            idle_timeout_ms: Millis(60_000),
+        }
     }
 }
 

@@ -349,10 +349,10 @@ impl<T: Clone + PartialEq> Refusal<T> {
     }
 }
 
-/// A mistake a line, for logs and records.
+/// A mistake a line, for records: the first of them, and their number.
 fn in_lines(error: &ActivationError) -> String {
     match error {
-        ActivationError::Unsound(diagnostics) => diagnostics.one_line_each(),
+        ActivationError::Unsound(diagnostics) => diagnostics.in_brief(),
         other => other.to_string(),
     }
 }

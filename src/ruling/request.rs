@@ -15,7 +15,7 @@ use policy::identity::flask_cookie::{CookieError, CookieVerifier};
 use policy::identity::machine_token::presented;
 use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
-use policy::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::{Access, Standing};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,6 +27,7 @@ use crate::freshness::AccessError;
 use crate::journal::AuditError;
 use crate::journal::decision_log::Decision;
 use crate::journal::drift::DriftEvent;
+use crate::journal::repeats::{First, Statement};
 
 /// Reads a request's body for a body rule.
 #[async_trait::async_trait]
@@ -85,8 +86,8 @@ impl Gate {
             Ok(Ok(permit)) => Ok(Permitted { permit, mapping: mapping.sha256().clone() }),
             Ok(Err(rejection)) => {
                 if rejection == Rejection::Upgrade {
-                    counter!("gate_refusals_total", "reason" => Refusal::Upgrade.word()).increment(1);
-                    tracing::info!(reason = Refusal::Upgrade.word(), request_id = %id, "a request was refused");
+                    let (method, target) = (request.method().as_str(), request.target().raw());
+                    self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
                 }
                 Err(Response::to_rejection(&rejection, request, id, &self.options.login_path))
             }
@@ -111,8 +112,13 @@ impl Gate {
     ) -> Result<Outcome, Unavailable> {
         let request = incoming.request;
         let target = target(mapping, request);
-        if matches!(target, Target::Unmapped(_)) && !request.target().is_asterisk() {
-            counter!("gate_unmapped_total").increment(1);
+        match target {
+            // Nobody is asked who it is: a flood of them costs neither the database nor the audit anything.
+            Target::Unmapped(Unmapped::Quiet) => counter!("gate_quiet_total").increment(1),
+            Target::Unmapped(_) if !request.target().is_asterisk() => {
+                counter!("gate_unmapped_total").increment(1);
+            }
+            Target::Unmapped(_) | Target::Row(..) => {}
         }
         let asks_who = asks_who(&target);
         let takes_machines =
@@ -167,12 +173,37 @@ impl Gate {
         }
         if let Err(Rejection::Denied(denial)) = &verdict.outcome {
             let event = access_denied(denial, &target, &identified, &access, mapping, incoming, self);
-            let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
-            let late = Err(AuditError::Late(self.options.decision_time));
-            timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+            let may_repeat = incoming.probe.is_none() && is_nowhere(mapping, request);
+            self.record(event, may_repeat, deadline).await?;
             counter!("gate_denials_total", "reason" => denial.lack.reason.word()).increment(1);
         }
         Ok(verdict.outcome)
+    }
+
+    /// Makes a denial durable. One that says what a durable row of the last hour says is counted there, where it
+    /// `may_repeat`.
+    async fn record(
+        &self,
+        denied: AccessDenied,
+        may_repeat: bool,
+        deadline: Instant,
+    ) -> Result<(), AuditError> {
+        let statement = may_repeat.then(|| Statement::of(&denied));
+        let id = &denied.request_id;
+        if let Some(row) = statement.as_ref().and_then(|statement| self.repeats.count(statement, id)) {
+            tracing::info!(request_id = id, %row, "a denial repeats the one of this audit row; it is counted");
+            return Ok(());
+        }
+        let (method, reason) = (denied.method, denied.reason);
+        let mapping = denied.mapping_sha256.clone();
+        let record = AuditEvent::AccessDenied(Box::new(denied)).into_record(self.clock.now());
+        let first = First { row: record.id, method, reason, mapping };
+        let late = Err(AuditError::Late(self.options.decision_time));
+        timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+        if let Some(statement) = statement {
+            self.repeats.begin(statement, first);
+        }
+        Ok(())
     }
 
     /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode.
@@ -201,7 +232,9 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
     ) {
-        let Some(log) = self.decisions.as_ref().filter(|_| incoming.probe.is_none()) else { return };
+        let is_noise = matches!(target, Target::Unmapped(Unmapped::Quiet));
+        let log = self.decisions.as_ref().filter(|_| incoming.probe.is_none() && !is_noise);
+        let Some(log) = log else { return };
         let row = target.row();
         if row.is_some() && principal.is_none() {
             return;
@@ -348,6 +381,13 @@ impl Gate {
 /// What a request meets.
 pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     Target::of(mapping, request.target().path(), request.method())
+}
+
+/// Whether no row covers the path for any method. A denial where the mapping has the path, though not the method, has a
+/// row of its own each time (I-2); so has `OPTIONS *`.
+fn is_nowhere(mapping: &Mapping, request: &Request) -> bool {
+    let target = request.target();
+    !target.is_asterisk() && matches!(mapping.find(target.path(), request.method()), Found::Nothing)
 }
 
 /// Whether the decision depends on who asks, and so on the database.

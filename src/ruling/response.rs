@@ -58,6 +58,10 @@ impl Response {
             Rejection::Gone => {
                 Response::plain(410, "gone", "Gone", "This address has been removed.", form, id).named("gone")
             }
+            Rejection::Quiet => {
+                let detail = "There is nothing at this address.";
+                Response::plain(404, "not_found", "Not Found", detail, form, id).named("quiet")
+            }
             Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, id),
         }
     }

@@ -80,7 +80,8 @@ impl Serving {
         until_accepting(&proxy, &self.proxy).await?;
         // Only now: at a hand-over both gates accept at the admin address, and neither may say that it is not ready.
         let stop = self.close_admin.subscribe();
-        admin_address::serve(&self.addresses.admin, &self.fds, self.router.clone(), &self.admin, stop);
+        let (router, limits) = (self.router.clone(), settings.admin.clone());
+        admin_address::serve(&self.addresses.admin, &self.fds, router, &self.admin, limits, stop);
         until_accepting(&admin, &self.admin).await?;
         let tls = settings.tls.certificate_file.is_some();
         tracing::info!(address = %proxy, %admin, tls, "the gate listens");

@@ -30,6 +30,7 @@ const SECTIONS: [&str; 20] = [
     "forwarded",
     "ingest",
     "api",
+    "admin",
     "retention",
     "decisions",
     "probe",
@@ -207,6 +208,7 @@ impl Reader<'_> {
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
             api: self.section(&mut table, "api"),
+            admin: self.section(&mut table, "admin"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
@@ -276,6 +278,12 @@ impl Reader<'_> {
         }
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
             report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must be greater than 0");
+        }
+        let admin = &settings.admin;
+        if [admin.head_timeout_ms, admin.transfer_timeout_ms, admin.idle_timeout_ms]
+            .contains(&super::Millis(0))
+        {
+            report("admin", "the times must be greater than 0");
         }
         if !super::SETTLE_MS.contains(&settings.mapping.settle_ms.0) {
             report("mapping", "`settle_ms` must be between 50 and 60000");

@@ -145,16 +145,17 @@ impl<'m> Coverage<'m> {
         } else {
             ("method-without-row", format!("{what} has no row; the path has rows for {others} only"))
         };
-        let (level, consequence) = self.without_row();
+        let (level, consequence) = self.without_row(pattern.as_str());
         let message = format!("{message}: {consequence}");
         self.findings.push(Finding { level, ..Finding::new(id, route.place.clone(), message) });
     }
 
-    /// What it means for a request that no row takes it.
-    fn without_row(&self) -> (Level, &'static str) {
-        match self.mapping.unmapped() {
+    /// What it means for a request that no row takes it. A rule without variables is a path.
+    fn without_row(&self, rule: &str) -> (Level, &'static str) {
+        match self.mapping.unmapped_at(rule) {
             Unmapped::Deny => (Level::Error, "every request is denied"),
             Unmapped::Forward => (Level::Warning, "only Console's own decorators decide"),
+            Unmapped::Quiet => (Level::Error, "`quiet` names it, so every request is answered 404"),
         }
     }
 

@@ -255,6 +255,12 @@ fn not_understood(source: &ConsoleSource) -> Vec<(Location, String)> {
 /// A mapping ranks all its rows, and Flask goes by the order in which rules were added, which no source tells for sure.
 /// Of two rows that can match the same request one stays; unless both ask for the same, Console decides there.
 fn settle_overlaps(entries: &mut [Entry<'_>]) {
+    // Where there are too many to be found at once, those that are settled make room for the next.
+    while settle_some_overlaps(entries) {}
+}
+
+/// Returns whether there may be more.
+fn settle_some_overlaps(entries: &mut [Entry<'_>]) -> bool {
     let indices: Vec<usize> = (0..entries.len()).filter(|index| entries[*index].row.is_ok()).collect();
     let rules = entries.iter().filter_map(|entry| entry.row.as_ref().ok());
     let matcher = Matcher::build(rules.map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect());
@@ -272,6 +278,7 @@ fn settle_overlaps(entries: &mut [Entry<'_>]) {
         let reason = format!("the route of {place} can match the same request, and neither takes precedence");
         entries[second].row = Err(reason);
     }
+    !matcher.knows_all_overlaps() && !matcher.overlaps().is_empty()
 }
 
 fn at(place: &Location) -> String {

@@ -98,6 +98,8 @@ pub enum Rejection {
     Unauthorized,
     /// The route was deleted: 410.
     Gone,
+    /// The mapping calls the path noise: 404, whoever asks.
+    Quiet,
     /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
 }
@@ -111,6 +113,7 @@ pub const fn outcome_word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Login) => "login",
         Err(Rejection::Unauthorized) => "unauthorized",
         Err(Rejection::Gone) => "gone",
+        Err(Rejection::Quiet) => "quiet",
     }
 }
 
@@ -326,6 +329,7 @@ pub fn decide(question: &Question<'_>) -> Verdict {
         Target::Unmapped(Unmapped::Forward) => {
             settled(Ok(permit(None, LetInBy::Unmapped, question.caller, Vec::new())))
         }
+        Target::Unmapped(Unmapped::Quiet) => settled(Err(Rejection::Quiet)),
         Target::Unmapped(Unmapped::Deny) => settled(Err(match question.caller {
             Caller::Known(principal, _) => Rejection::Denied(Denial {
                 principal: principal.clone(),

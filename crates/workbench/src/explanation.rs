@@ -102,6 +102,7 @@ pub enum Route {
 pub enum UnmappedReport {
     Deny,
     Forward,
+    Quiet,
 }
 
 /// The row that decides.
@@ -194,9 +195,10 @@ struct Met<'m> {
 /// The row for a request, as the gate finds it.
 fn meet<'m>(mapping: &'m Mapping, request: &Request) -> Met<'m> {
     let (path, method) = (request.target().path(), request.method());
-    let unmapped = match mapping.unmapped() {
+    let unmapped = match mapping.unmapped_at(path) {
         Unmapped::Deny => UnmappedReport::Deny,
         Unmapped::Forward => UnmappedReport::Forward,
+        Unmapped::Quiet => UnmappedReport::Quiet,
     };
     let target = Target::of(mapping, path, method);
     if request.target().is_asterisk() {

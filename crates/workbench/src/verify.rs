@@ -50,6 +50,8 @@ pub enum Expect {
     Deny,
     /// 410.
     Gone,
+    /// 404.
+    Quiet,
 }
 
 /// One request and what has to come of it.
@@ -113,7 +115,7 @@ pub fn plan<'m>(
         uncovered.extend(requests);
     }
     for (path, method) in uncovered {
-        plan.cases.extend(At { row: None, method, path: &path }.unmapped(mapping.unmapped()));
+        plan.cases.extend(At { row: None, method, path: &path }.unmapped(mapping.unmapped_at(&path)));
     }
     plan
 }
@@ -141,6 +143,7 @@ impl<'m> At<'m, '_> {
         let (nobody, bearer, admin) = match unmapped {
             Unmapped::Deny => (Expect::Login, Expect::Login, Expect::Deny),
             Unmapped::Forward => (Expect::Allow, Expect::Allow, Expect::Allow),
+            Unmapped::Quiet => (Expect::Quiet, Expect::Quiet, Expect::Quiet),
         };
         vec![
             self.case(Who::Nobody, "nobody", nobody),

@@ -27,7 +27,7 @@ impl<'m> Coverage<'m> {
         let place = route.place.clone();
         match meeting.row {
             None => {
-                let (level, consequence) = self.without_row();
+                let (level, consequence) = self.without_row(&meeting.examples[&first]);
                 let message = format!("{what} also serves `{request}`, which no row matches: {consequence}");
                 let suggestion = Some(slash_help(route, &request));
                 self.findings.push(Finding {

@@ -28,7 +28,7 @@ impl<'a> Target<'a> {
         // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
         match mapping.find(path, method).row() {
             Some(row) => Target::Row(row, mapping.rollout_of(row)),
-            None => Target::Unmapped(mapping.unmapped()),
+            None => Target::Unmapped(mapping.unmapped_at(path)),
         }
     }
 

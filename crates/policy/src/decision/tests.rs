@@ -90,6 +90,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Login) => "login",
         Err(Rejection::Unauthorized) => "401",
         Err(Rejection::Gone) => "410",
+        Err(Rejection::Quiet) => "404",
         Err(Rejection::Upgrade) => "400",
     }
 }
@@ -356,6 +357,9 @@ fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
         (Unmapped::Deny, Caller::Presented, "login"),
         (Unmapped::Forward, known, "allow"),
         (Unmapped::Forward, Caller::Nobody, "allow"),
+        (Unmapped::Quiet, known, "404"),
+        (Unmapped::Quiet, Caller::Nobody, "404"),
+        (Unmapped::Quiet, Caller::Presented, "404"),
     ];
     for (unmapped, caller, expected) in table {
         let target = Target::Unmapped(unmapped);
@@ -394,8 +398,11 @@ fn a_machine_is_seen_as_the_target_takes_its_token() {
 #[test]
 fn a_target_is_the_row_that_decides() {
     let mapping =
-        Mapping::parse("t", &format!("unmapped = \"forward\"\n{FILE}\"* /files/*\" = {{ public = true }}\n"))
-            .unwrap();
+        Mapping::parse(
+            "t",
+            &format!("unmapped = \"forward\"\nquiet = [\"/icon\", \"/über/x\"]\n{FILE}\"* /files/*\" = {{ public = true }}\n"),
+        )
+        .unwrap();
     let route = |path, method| match Target::of(&mapping, path, method) {
         Target::Row(row, rollout) => {
             assert_eq!(rollout, mapping.rollout_of(row));
@@ -403,6 +410,7 @@ fn a_target_is_the_row_that_decides() {
         }
         Target::Unmapped(Unmapped::Forward) => "forward".to_owned(),
         Target::Unmapped(Unmapped::Deny) => "deny".to_owned(),
+        Target::Unmapped(Unmapped::Quiet) => "quiet".to_owned(),
     };
     for (path, method, expected) in [
         ("/v", Method::Get, "GET /v"),
@@ -411,6 +419,11 @@ fn a_target_is_the_row_that_decides() {
         ("/v", Method::Post, "forward"),
         ("/nowhere", Method::Get, "forward"),
         ("/files/a/b", Method::Put, "* /files/*"),
+        ("/icon", Method::Get, "quiet"),
+        ("/icon", Method::Delete, "quiet"),
+        ("/über/x", Method::Get, "quiet"),
+        ("/icon/", Method::Get, "forward"),
+        ("/Icon", Method::Get, "forward"),
         // It names the server: no row, and nothing that `unmapped` may open.
         ("*", Method::Options, "deny"),
     ] {

@@ -216,6 +216,8 @@ pub enum Unmapped {
     Deny,
     /// Forwarded and counted: Console's own decorators still stand.
     Forward,
+    /// 404 for everybody, counted and not audited: a path that `quiet` names. Never what `unmapped` says.
+    Quiet,
 }
 
 /// `[soak]`, and `[soak.S3]` for one cluster.
@@ -231,6 +233,7 @@ pub struct Mapping {
     pub(super) source: Arc<str>,
     pub(super) sha256: MappingSha256,
     pub(super) unmapped: Unmapped,
+    pub(super) quiet: BTreeSet<String>,
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
     pub(super) clusters: BTreeMap<Arc<str>, Rollout>,
     /// Only of clusters that demand one.
@@ -329,9 +332,24 @@ impl Mapping {
         self.soak.of_clusters.get(cluster).copied().unwrap_or(self.soak.of_all)
     }
 
-    /// What happens to a path without a row.
+    /// What happens to a path without a row, as long as `quiet` does not name it.
     pub fn unmapped(&self) -> Unmapped {
         self.unmapped
+    }
+
+    /// What happens to this decoded path, for which no row was found.
+    pub fn unmapped_at(&self, path: &str) -> Unmapped {
+        if self.is_quiet(path) { Unmapped::Quiet } else { self.unmapped }
+    }
+
+    /// Whether `quiet` names this decoded path. No row covers such a path.
+    pub fn is_quiet(&self, path: &str) -> bool {
+        self.quiet.contains(path)
+    }
+
+    /// The paths of `quiet`, decoded.
+    pub fn quiet(&self) -> &BTreeSet<String> {
+        &self.quiet
     }
 
     /// The SHA-256 of the file's bytes.

@@ -9,10 +9,34 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 54] = [
+const MISTAKES: [(&str, &str); 69] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
+    ("quiet = \"/x\"", "`quiet` must be a list of strings, not a string [wrong-type]"),
+    ("quiet = [7]", "`quiet` must be a string, not an integer [wrong-type]"),
+    ("quiet = [\"\"]", "`quiet` is empty [empty-string]"),
+    ("quiet = [\"x\"]", "routes.toml:3:10: `x` does not begin with a slash [bad-quiet-path]"),
+    ("quiet = [\"/\"]", "`/` is Console's first page, which is not noise [bad-quiet-path]"),
+    ("quiet = [\"/a/*\"]", "`/a/*` is a pattern, and `quiet` takes exact paths [bad-quiet-path]"),
+    ("quiet = [\"/<x>\"]", "`/<x>` is a pattern, and `quiet` takes exact paths [bad-quiet-path]"),
+    ("quiet = [\"/a?b\"]", "contains a character that no decoded path has, or a query [bad-quiet-path]"),
+    ("quiet = [\"/a%20b\"]", "contains a character that no decoded path has, or a query [bad-quiet-path]"),
+    ("quiet = [\"/a//b\"]", "contains an empty segment or a dot segment [bad-quiet-path]"),
+    ("quiet = [\"/a/..\"]", "contains an empty segment or a dot segment [bad-quiet-path]"),
+    ("quiet = [\"/x\", \"/x\"]", "`/x` is in `quiet` twice [bad-quiet-path]"),
+    (
+        "quiet = [\"/x\"]\nR.\"POST /x\" = { public = true }",
+        "routes.toml:3:10: `POST /x` (line 4) covers `/x`, so it cannot be quiet [quiet-row]",
+    ),
+    (
+        "quiet = [\"/x/y\"]\nR.\"GET /x/*\" = { public = true }",
+        "`GET /x/*` (line 4) covers `/x/y`, so it cannot be quiet [quiet-row]",
+    ),
+    (
+        "quiet = [\"/x\"]\nR.\"GET /<a>/\" = { public = true }",
+        "`GET /<a>/` (line 4) covers `/x`, so it cannot be quiet [quiet-row]",
+    ),
     ("clusters.S1 = \"v3\"", "`v3` is not one of legacy, shadow, v2 [unknown-word]"),
     ("blueprints.b.cluster = \"S9\"", "the cluster `S9` is not in [clusters] [unknown-cluster]"),
     ("blueprints.b.route = {}", "`route` is not a key of a blueprint [unknown-key]"),
@@ -179,6 +203,21 @@ fn every_kind_of_mistake_is_told_with_its_place() {
         let place = diagnostics.position(&diagnostics.findings()[0]);
         assert!(place.0 >= 1 && place.1 >= 1, "{line} {place:?}");
     }
+}
+
+/// A list without a bound would be a way to switch the audit off, path by path.
+#[test]
+fn quiet_paths_are_few() {
+    let list = |count: usize| {
+        let paths: Vec<String> = (0..count).map(|number| format!("\"/{number}\"")).collect();
+        parse(&format!("quiet = [{}]", paths.join(", ")))
+    };
+    let mapping = list(100).unwrap();
+    assert!(mapping.is_quiet("/99") && !mapping.is_quiet("/100") && mapping.quiet().len() == 100);
+    let shown = list(101).unwrap_err().one_line_each();
+    assert!(shown.contains("`quiet` names 101 paths, and may name 100 [bad-quiet-path]"), "{shown}");
+    let long = format!("quiet = [\"/{}\"]", "a".repeat(256));
+    assert!(parse(&long).unwrap_err().one_line_each().contains("is too long"));
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub enum Ending {
     Login,
     Unauthorized,
     Gone,
+    Quiet,
 }
 
 /// How somebody comes to what is required.
@@ -231,6 +232,7 @@ impl Ending {
             Err(Rejection::Login) => Ending::Login,
             Err(Rejection::Unauthorized) => Ending::Unauthorized,
             Err(Rejection::Gone) => Ending::Gone,
+            Err(Rejection::Quiet) => Ending::Quiet,
         }
     }
 }

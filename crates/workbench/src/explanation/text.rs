@@ -256,6 +256,7 @@ fn unmapped_in_words(unmapped: UnmappedReport) -> &'static str {
     match unmapped {
         UnmappedReport::Deny => "none: denied, and audited as unmapped_route",
         UnmappedReport::Forward => "none: forwarded, Console decides",
+        UnmappedReport::Quiet => "none: quiet, answered 404 and not audited",
     }
 }
 
@@ -266,6 +267,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
         Ending::Login => "redirected to log in".to_owned(),
         Ending::Unauthorized => "401: a credential is required".to_owned(),
         Ending::Gone => "410: the route was deleted".to_owned(),
+        Ending::Quiet => "404: the mapping calls the path quiet".to_owned(),
     }
 }
 

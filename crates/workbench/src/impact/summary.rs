@@ -9,25 +9,40 @@ impl Impact<'_> {
     /// What opens or closes to callers whom no profile names, and whether anything may be missing; the gravest first. The
     /// direction is that of the change, if it is one.
     pub fn warnings(&self) -> Vec<(Option<AccessChange>, String)> {
-        let uncovered = |direction, told: &str| {
-            let turns =
-                |change: &Change<'_>| change.region.is_uncovered() && change.strangers == Some(direction);
+        let uncovered = |is_quiet, direction, told: &str| {
+            let turns = |change: &Change<'_>| {
+                let region = &change.region;
+                region.is_uncovered() && region.is_quiet() == is_quiet && change.strangers == Some(direction)
+            };
             self.changes.iter().any(turns).then(|| (Some(direction), told.to_owned()))
         };
-        let opens = uncovered(
-            AccessChange::Gain,
-            "what no row covers opens to anyone, logged in or not: only Console decides",
-        );
-        let closes = uncovered(
-            AccessChange::Loss,
-            "what no row covers closes: admins get 403, everyone else is redirected to log in",
-        );
+        let opens = [
+            uncovered(
+                false,
+                AccessChange::Gain,
+                "what no row covers opens to anyone, logged in or not: only Console decides",
+            ),
+            uncovered(
+                true,
+                AccessChange::Gain,
+                "paths that are not quiet any more open to anyone, logged in or not: only Console decides",
+            ),
+        ];
+        let closes = [
+            uncovered(
+                false,
+                AccessChange::Loss,
+                "what no row covers closes: admins get 403, everyone else is redirected to log in",
+            ),
+            uncovered(true, AccessChange::Loss, "quiet paths close: 404 for anyone"),
+        ];
         let routes = [AccessChange::Gain, AccessChange::Loss].into_iter().flat_map(|direction| {
             self.routes_by_nameless(direction).into_iter().map(move |told| (Some(direction), told))
         });
         let incomplete = "INCOMPLETE: there are too many patterns to compare every path";
         let incomplete = (!self.complete).then(|| (None, incomplete.to_owned()));
-        opens.into_iter().chain(routes).chain(closes).chain(incomplete).collect()
+        let (opens, closes) = (opens.into_iter().flatten(), closes.into_iter().flatten());
+        opens.chain(routes).chain(closes).chain(incomplete).collect()
     }
 
     /// How many rows open or close to whom, a sentence each.

@@ -154,9 +154,9 @@ proptest! {
         prop_assert_eq!(population.count(ProfileKind::Admin) + population.count(ProfileKind::Machine), people.len());
         let mut judge = Judge::new(&population, switches);
         let of_rows = mapping.rows().iter().map(|row| {
-            (Target::Row(row, mapping.rollout_of(row)), Demand::of(&mapping, Some(row)))
+            (Target::Row(row, mapping.rollout_of(row)), Demand::of_row(&mapping, row))
         });
-        let of_none = [Unmapped::Deny, Unmapped::Forward]
+        let of_none = [Unmapped::Deny, Unmapped::Forward, Unmapped::Quiet]
             .map(|unmapped| (Target::Unmapped(unmapped), Demand::NoRow(unmapped)));
         for (target, demand) in of_rows.chain(of_none) {
             let kinds = BodyKind::all(target.body_rules(), Method::Post);
@@ -290,6 +290,36 @@ what no row covers                                                 routes.toml:2
     // Where every path and method has a row, nothing is left that it could open.
     let covered = |file: &str| file.replace("GET /x", "* /*");
     assert!(text_of(&covered(UNMAPPED), &covered(&forward)).1);
+}
+
+/// A quiet path is closed, so that it changes something only where `unmapped` leaves such paths to Console.
+#[test]
+fn what_becomes_quiet_is_told_where_it_was_open() {
+    let quiet = |file: &str| file.replace("version = 1\n", "version = 1\nquiet = [\"/favicon.ico\"]\n");
+    let forward = UNMAPPED.replace("deny", "forward");
+    let (text, _) = text_of(&forward, &quiet(&forward));
+    assert!(text.starts_with("quiet paths close: 404 for anyone\n1 route: none change\n"), "{text}");
+    let section = "
+what no row covers and `quiet` names                               routes.toml:2
+  for requests such as * /favicon.ico
+  no row: forwarded for anyone, only Console decides -> no row: quiet, 404 for
+    anyone
+  - callers who are not logged in
+";
+    assert!(text.contains(section), "{text}");
+    let (text, _) = text_of(&quiet(&forward), &forward);
+    assert!(
+        text.starts_with(
+            "paths that are not quiet any more open to anyone, logged in or not: only Console\n"
+        ),
+        "{text}"
+    );
+    // With `unmapped = "deny"` nobody had such a path before or has it now.
+    assert!(text_of(UNMAPPED, &quiet(UNMAPPED)).1);
+    assert!(text_of(&quiet(UNMAPPED), UNMAPPED).1);
+    // What is said of the rest says nothing of the quiet path.
+    let (text, _) = text_of(&quiet(UNMAPPED), &quiet(&forward));
+    assert!(!text.contains("quiet"), "{text}");
 }
 
 /// Where a table names no role and there is nobody yet, somebody is imagined all the same.
@@ -462,7 +492,7 @@ proptest! {
             switches,
         );
         let passes = |catalog: &Catalog, people: &[Person], id: &str, row: &Row, body: BodyKind<'_>| {
-            let demand = Demand::of(&mapping, Some(row));
+            let demand = Demand::of_row(&mapping, row);
             let one: Vec<Person> = people.iter().filter(|person| *person.id == *id).cloned().collect();
             let population = Population::new(catalog, &one, &LegacyAs::new(), &[&mapping]);
             let admitted = Judge::new(&population, switches).admitted(&demand, body);

@@ -121,7 +121,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     }
 
     fn title(&self, change: &Change<'_>) -> String {
-        route_of(&change.region).map_or_else(|| "what no row covers".to_owned(), ToOwned::to_owned)
+        let uncovered = || match change.region.is_quiet() {
+            true => "what no row covers and `quiet` names".to_owned(),
+            false => "what no row covers".to_owned(),
+        };
+        route_of(&change.region).map_or_else(uncovered, ToOwned::to_owned)
     }
 
     fn place(&self, change: &Change<'_>) -> String {

@@ -74,6 +74,7 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
         Err(Rejection::Login) => Expect::Login,
         Err(Rejection::Unauthorized) => Expect::Unauthorized,
         Err(Rejection::Gone) => Expect::Gone,
+        Err(Rejection::Quiet) => Expect::Quiet,
         Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
     }
 }

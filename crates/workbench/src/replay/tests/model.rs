@@ -11,6 +11,10 @@ fn logged(then: &Arc<Mapping>, sent: &Sent, who: Who<'_>) -> Option<Recorded> {
     let (answer, gate) = ends(then, sent, who);
     let target = Target::of(then, sent.path, sent.method);
     // Where no session is asked for, nobody is looked up.
+    // A quiet path is not logged.
+    if then.is_quiet(sent.path) {
+        return None;
+    }
     let is_asked = match target {
         Target::Row(row, _) => row.kind.asks_who(),
         Target::Unmapped(unmapped) => unmapped == Unmapped::Deny,
