@@ -204,7 +204,7 @@ impl<'m> At<'m, '_> {
     }
 
     /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
-    /// each kind of body that the row tells apart.
+    /// each kind of body that the row distinguishes.
     fn v2(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
         let without = |requirement: &Requirement| {
             let roles =

@@ -122,17 +122,17 @@ fn print_one(drift: &Disagreement) {
     println!("    id {id}");
 }
 
-/// Who has signed it off and whether that still stands.
+/// Who has signed it off and whether it is still valid.
 pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
     let review = drift.sign_off.as_ref()?;
-    let stands = match review.standing {
-        Standing::Stands => "signed off",
+    let status = match review.standing {
+        Standing::Valid => "signed off",
         Standing::RowChanged => "the row's requirement changed since the sign-off",
         Standing::GrantsChanged => "the caller's grants changed since the sign-off",
     };
     let signed = &review.sign_off;
     Some(format!(
-        "{stands} by {} on {}: {}",
+        "{status} by {} on {}: {}",
         signed.signed_by,
         signed.signed_at_utc.format("%Y-%m-%d %H:%MZ"),
         signed.reason

@@ -124,7 +124,7 @@ impl<'a> CallerQuestion<'a> {
         report
     }
 
-    /// What [`decide`] says of somebody who holds `access`.
+    /// What [`decide`] answers for somebody who holds `access`.
     fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
         let principal = Principal::Admin { id: AdminId::new(self.somebody.name), session: None };
         let caller = match access.standing {
@@ -225,7 +225,7 @@ impl<'a> CallerQuestion<'a> {
 impl Ending {
     fn of(outcome: &decision::Outcome) -> Ending {
         match outcome {
-            // Whether a row takes WebSockets is said of the row.
+            // The report of the row says whether it takes WebSockets.
             Ok(_) | Err(Rejection::Upgrade) => Ending::Allow,
             Err(Rejection::Denied(_)) => Ending::Deny,
             Err(Rejection::Login) => Ending::Login,
