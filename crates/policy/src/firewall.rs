@@ -7,7 +7,7 @@
 //! head from what was understood. Whatever parses requests behind it never sees a byte that the gate did not write.
 //!
 //! Ambiguity is refused, not normalised, so that the bytes that were matched are the bytes that are forwarded. Fields
-//! that could tell Console who the caller is, or which path or method is meant, are dropped ([`StripList`]).
+//! that could say to Console who the caller is, or which path or method is meant, are dropped ([`StripList`]).
 //!
 //! ```text
 //! bytes -> HeadSearch::advance -> inspect -> Request -> write_head -> the proxy
@@ -61,7 +61,7 @@ pub struct Policy {
     pub limits: Limits,
     /// Exact `host[:port]` values, in any letter case. Empty: any well-formed host, and no absolute-form target.
     pub allowed_hosts: Vec<String>,
-    /// Whether `;` may stand in a target, because a mapping has a route that needs it.
+    /// Whether a target may contain `;`, because a mapping has a route that needs it.
     pub allow_semicolon: bool,
     /// The name of Console's session cookie (Flask's `SESSION_COOKIE_NAME`).
     pub session_cookie: String,

@@ -134,7 +134,7 @@ pub enum Freshness {
     /// Everything that was committed before the request arrived, by a read that began after it arrived.
     #[default]
     Strict,
-    /// What the database has told last, while it is proven that it would have told of a change.
+    /// What the database last announced, while it is proven that it would have announced a change.
     Push,
 }
 
@@ -212,7 +212,7 @@ pub struct Row {
 pub enum Unmapped {
     /// 403, audited as `unmapped_route`.
     Deny,
-    /// Forwarded and counted: Console's own decorators still stand.
+    /// Forwarded and counted: Console's own decorators still decide.
     Forward,
 }
 

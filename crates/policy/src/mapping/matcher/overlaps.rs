@@ -83,7 +83,7 @@ impl Candidates<'_> {
     /// Two dynamic parts and what lies behind them.
     fn dynamics(&mut self, one: &DynamicPart, node: NodeIndex, other: &DynamicPart, other_node: NodeIndex) {
         if one.takes_rest() || other.takes_rest() {
-            // How much of the other branch one of them takes, only the languages of whole rules tell.
+            // How much of the other branch one of them takes, only the languages of whole rules show.
             self.across(&self.below(node), &self.below(other_node));
         } else if Language::of_part(one).common(&Language::of_part(other)) != Common::Nothing {
             self.descend(node, other_node);

@@ -275,7 +275,7 @@ fn static_segments_hide_all_that_a_part_accepts() {
 }
 
 #[test]
-fn what_is_too_long_to_look_into_is_told() {
+fn a_part_that_is_too_long_to_compare_is_reported() {
     let (old, new) = (rows(&["GET /<string(length=9000):s>", "GET /a"]), rows(&["GET /a"]));
     let regions = old.regions(&new);
     assert!(!regions.complete);
