@@ -7,7 +7,7 @@
 //! ```text
 //!   ... 41 -> 42    43'   44 -> 45 -> 46 ...       43 was edited: 44 follows from the mac that 43 still carries
 //!   ... 41 -> 42          44 -> 45 -> 46 ...       43 was removed: 45 follows from 44, and 44 from nothing
-//!   ... 41 -> 42    44    43    45 -> 46 ...       reordered: 43 follows from 42, wherever it stands
+//!   ... 41 -> 42    44    43    45 -> 46 ...       reordered: 43 follows from 42, wherever it is
 //!   ... 41 -> 42    x     43 -> 44 -> 45 ...       inserted: 43 follows from 42, x from nothing
 //! ```
 //!
@@ -146,7 +146,7 @@ impl Summary {
     }
 }
 
-/// Where a chain stands: the place and the mac of the last row that counts.
+/// Where a chain ends: the place and the mac of the last row that counts.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     sequence: i64,
@@ -356,7 +356,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// Notes where the row belongs, if it stands elsewhere.
+    /// Notes where the row belongs, if it is elsewhere.
     fn note_place(&mut self, row: &LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let displacement = place.saturating_sub(row.stored);

@@ -70,7 +70,7 @@ impl Claims {
         }
     }
 
-    /// The mac that `gate_audit_control` says of this place, if it says one.
+    /// The mac that `gate_audit_control` records for this place, if it records one.
     pub(super) fn control_says(&self, chain: &str, place: i64) -> Option<Mac> {
         self.control.filter(|head| chain == CONTROL && head.sequence == place).map(|head| head.mac)
     }
