@@ -63,7 +63,7 @@ const WRITTEN: [[Watch; 2]; 4] = [
     written("rbac_role_permissions", "'role_id', 'rbac_roles', 'permission_id', 'rbac_permissions'"),
 ];
 
-/// On the tables of RBAC V2, whoever made them.
+/// On the tables of RBAC V2, whether Console or the gate made them.
 const SHARED: [Watch; 14] = [
     any_write("rbac_groups"),
     any_write("rbac_roles"),
