@@ -118,7 +118,7 @@ enum Command {
 
 impl Command {
     /// Whether it reads and prints, and changes nothing that a closed pipe could leave half done.
-    fn only_tells(&self) -> bool {
+    fn only_reads(&self) -> bool {
         match self {
             Command::Adopt(_)
             | Command::Check(_)
@@ -168,7 +168,7 @@ enum Ended {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.command.only_tells() {
+    if arguments.command.only_reads() {
         // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
         sigpipe::reset();
     }
@@ -273,7 +273,7 @@ fn announce(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Who runs the command, for audit rows: the login name, as the operating system tells it.
+/// Who runs the command, for audit rows: the login name, as the operating system has it.
 fn operator() -> String {
     ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()

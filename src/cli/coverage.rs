@@ -73,7 +73,7 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
     }
     if command.format == Format::Text {
         println!("{} routes of Console, {} rows of {name}", learned.routes.len(), mapping.rows().len());
-        source.iter().for_each(tell_files);
+        source.iter().for_each(print_files);
     }
     let summary = json!({ "routes": learned.routes.len(), "rows": mapping.rows().len() });
     print_findings(summary, &findings, command.format)?;
@@ -101,7 +101,7 @@ fn listed(file: &Path) -> anyhow::Result<Listing> {
 }
 
 /// The sites file by file, to be compared with the documents' counts.
-fn tell_files(source: &ConsoleSource) {
+fn print_files(source: &ConsoleSource) {
     let mut files: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for route in &source.routes {
         files.entry(&route.place.file).or_default().0 += 1;

@@ -87,7 +87,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             write_order(&mut out, &untimely)?;
         }
         Format::Json => {
-            let report = Told { impact: impact.report(), order: &untimely };
+            let report = PrintedDiff { impact: impact.report(), order: &untimely };
             println!("{}", serde_json::to_string_pretty(&report)?);
         }
         Format::Sarif => {
@@ -103,7 +103,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
 
 /// All that is printed as JSON.
 #[derive(Serialize)]
-struct Told<'t, R> {
+struct PrintedDiff<'t, R> {
     #[serde(flatten)]
     impact: R,
     /// The clusters that go to V2 before their time.
@@ -149,14 +149,14 @@ pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str) -
 /// One finding for each change and direction.
 fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
     let mut findings = Vec::new();
-    for (change, told) in impact.changes.iter().zip(&impact.report().changes) {
+    for (change, report) in impact.changes.iter().zip(&impact.report().changes) {
         for direction in [AccessChange::Gain, AccessChange::Loss] {
             let who = names(impact, change, direction);
             if who.is_empty() {
                 continue;
             }
             let route =
-                told.route.as_ref().map_or("what no row covers".to_owned(), |name| format!("`{name}`"));
+                report.route.as_ref().map_or("what no row covers".to_owned(), |name| format!("`{name}`"));
             let requests = change.requests.in_words().map_or_else(String::new, |words| format!(" {words}"));
             let (id, verb) = match direction {
                 AccessChange::Gain => ("access-gain", "gains"),
@@ -169,12 +169,12 @@ fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
                 } else {
                     Level::Warning
                 },
-                place: told.line.map(|line| Location { file: file.to_owned(), line, column: 1 }),
+                place: report.line.map(|line| Location { file: file.to_owned(), line, column: 1 }),
                 message: format!(
                     "{verb} {route}{requests}: {} ({} -> {})",
                     who.join(", "),
-                    told.before,
-                    told.after
+                    report.before,
+                    report.after
                 ),
                 suggestion: None,
             });

@@ -11,7 +11,7 @@ use policy::identity::machine_token::TokenDigest;
 use policy::ids::MachineTokenId;
 use policy::rbac::LegacyRole;
 
-use super::settled::wait_and_tell;
+use super::settled::wait_and_report;
 use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
@@ -114,7 +114,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 }
                 checkpoint::keep(&settings, &store, &notary).await;
                 announce(format_args!("`{name}` is revoked"));
-                wait_and_tell(store).await?;
+                wait_and_report(store).await?;
             }
             Action::List => {}
         }
