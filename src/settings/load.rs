@@ -454,9 +454,9 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "unknown field `feild`",
             ),
         ];
-        for (text, told) in table {
+        for (text, message) in table {
             let error = Settings::parse("gate.toml", text).unwrap_err().one_line_each();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 
