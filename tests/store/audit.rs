@@ -209,7 +209,7 @@ async fn a_request_finds_its_own_record(database: &Database) {
     }
 }
 
-/// All or nothing: a caller who is told that the batch failed answers 503, and no half of it may be on record.
+/// All or nothing: a caller whose batch failed answers 503, and no half of it may be on record.
 async fn one_bad_record_fails_its_whole_batch(database: &Database) {
     let first = entry(1);
     database.store.append(std::slice::from_ref(&first)).await.unwrap();
@@ -243,7 +243,7 @@ async fn rows_that_are_there_already_are_left_out(database: &Database) {
     assert_eq!(database.store.recent(100_000).await.unwrap(), expected);
 }
 
-/// The chain that commands share: each note has the next place, whoever writes it and however many at once.
+/// The chain that commands share: each note has the next place, for every writer and however many at once.
 async fn notes_are_a_chain_without_gaps(database: &Database) {
     let writers = (1..=40).map(|number| async move { database.store.record(&note(number)).await.unwrap() });
     futures::future::join_all(writers).await;
@@ -262,7 +262,7 @@ async fn head_and_end(database: &Database) -> (Option<i64>, Option<i64>) {
 }
 
 /// Where the chain of commands ends, by its rows and by the row that says so; either may have been taken away.
-async fn the_commands_chain_tells_its_end(database: &Database) {
+async fn the_end_of_the_commands_chain_is_known(database: &Database) {
     assert_eq!(head_and_end(database).await, (Some(0), None));
     database.store.record(&note(1)).await.unwrap();
     database.store.record(&note(2)).await.unwrap();
@@ -452,7 +452,7 @@ async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
 }
 
 on_both!(
-    the_commands_chain_tells_its_end,
+    the_end_of_the_commands_chain_is_known,
     a_gate_keeps_checkpoints_of_the_commands_chain,
     rows_that_are_there_already_are_left_out,
     notes_are_a_chain_without_gaps,

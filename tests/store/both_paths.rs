@@ -6,7 +6,7 @@ use crate::adoption::{consoles, consoles_database};
 use crate::database::{Database, repository};
 use crate::seed;
 
-/// What the catalog says of a schema's tables and functions, without the schemas' names. `IS` picks tables by name.
+/// The catalog's description of a schema's tables and functions, without the schemas' names. `IS` picks tables by name.
 const CATALOG: [&str; 5] = [
     "SELECT format('%s column %s: %s %s %s %s', c.relname,
                    row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname,

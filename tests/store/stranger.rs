@@ -123,7 +123,7 @@ async fn a_plan_says_who_would_gain_what_on_postgres() {
     assert_eq!(database.store.plan(Order::default()).await.unwrap().statements, []);
 }
 
-/// A plan waits for nobody's lock on Console's tables, and no writer of Console's waits for it.
+/// A plan waits for no lock on Console's tables, and no writer of Console's waits for it.
 #[tokio::test]
 async fn a_plan_takes_no_lock_on_consoles_tables_on_postgres() {
     let database = consoles_database().await;
