@@ -302,7 +302,7 @@ fn findings(tables: &Tables, checkpoints: &[String]) -> Vec<Fault> {
 
 #[test]
 fn what_was_not_changed_is_clean() {
-    assert_eq!(told(&findings(&tables(), &[])), [""; 0]);
+    assert_eq!(words_of(&findings(&tables(), &[])), [""; 0]);
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn any_change_of_any_column_of_any_row_is_found() {
         change(&mut after.rows[row], column, way);
         if after != before {
             tried += 1;
-            assert_ne!(told(&findings(&after, &[])), [""; 0], "column {column} of row {row}, {way:?}");
+            assert_ne!(words_of(&findings(&after, &[])), [""; 0], "column {column} of row {row}, {way:?}");
         }
     }
     for (row, column, way) in cases(before.customers.len(), CUSTOMER_COLUMNS) {
@@ -322,8 +322,8 @@ fn any_change_of_any_column_of_any_row_is_found() {
         change_customer(&mut after.customers[row], column, way);
         if after != before {
             tried += 1;
-            let told = told(&findings(&after, &[]));
-            assert_ne!(told, [""; 0], "column {column} of customer's event {row}, {way:?}");
+            let words = words_of(&findings(&after, &[]));
+            assert_ne!(words, [""; 0], "column {column} of customer's event {row}, {way:?}");
         }
     }
     assert!(tried > 700, "{tried}");
@@ -354,8 +354,8 @@ fn a_change_of_the_head_of_the_commands_chain_is_found() {
         (named(0, &head.mac), "control 0 control_head"),
         (named(-1, &head.mac), "control -1 control_head"),
     ] {
-        let told = told(&findings(&Tables { head: changed.clone(), ..before.clone() }, &[]));
-        assert!(told.contains(&expected.to_owned()), "{changed:?}: {told:?}");
+        let words = words_of(&findings(&Tables { head: changed.clone(), ..before.clone() }, &[]));
+        assert!(words.contains(&expected.to_owned()), "{changed:?}: {words:?}");
     }
 }
 
@@ -364,7 +364,7 @@ fn a_change_of_the_head_of_the_commands_chain_is_found() {
 fn a_chain_of_commands_that_has_not_begun_is_clean() {
     let head = Some(Head::default().named(CONTROL));
     let empty = Tables { rows: Vec::new(), customers: Vec::new(), head };
-    assert_eq!(told(&findings(&empty, &[])), [""; 0]);
+    assert_eq!(words_of(&findings(&empty, &[])), [""; 0]);
 }
 
 /// Erased in name only, erased in the name of somebody else's event, and one more than the event accounts for.
@@ -372,13 +372,13 @@ fn a_chain_of_commands_that_has_not_begun_is_clean() {
 fn an_erasure_of_a_customers_event_is_accounted_for() {
     let mut named = tables();
     named.customers[0].erased_by = named.customers[1].erased_by.clone();
-    let listed = told(&findings(&named, &[]));
+    let listed = words_of(&findings(&named, &[]));
     assert!(listed.contains(&"edited".to_owned()), "{listed:?}");
 
     let mut blanked = tables();
     let event = blanked.customers[1].erased_by.clone();
     let row = &mut blanked.customers[0];
     (row.actor_id, row.salt, row.erased_by) = (None, None, event);
-    let listed = told(&findings(&blanked, &[]));
+    let listed = words_of(&findings(&blanked, &[]));
     assert_eq!(listed, ["erasure_unaccounted found=2 expected=1"]);
 }
