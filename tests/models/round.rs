@@ -89,7 +89,7 @@ pub fn ending(seen: &Seen) -> Option<Ending> {
     }
 }
 
-/// What a body is to the rules of a row, as reports tell bodies apart.
+/// What a body is to the rules of a row, as reports distinguish bodies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// Readable, and it meets no rule; also any body where there are no rules.

@@ -93,8 +93,8 @@ pub async fn play(
     for (side, mapping) in [(&bench.old, &scenario.old), (&bench.new, &scenario.new)] {
         tally.met(&mapping.text());
         side.install(&scenario.world, scenario.switches).await;
-        if let Err(told) = side.swap(mapping).await {
-            return vec![Disagreement::new(Report::Gate, "a mapping is refused", told)];
+        if let Err(refusal) = side.swap(mapping).await {
+            return vec![Disagreement::new(Report::Gate, "a mapping is refused", refusal)];
         }
     }
     let old = ask(&bench.old, scenario).await;
