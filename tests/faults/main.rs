@@ -12,7 +12,7 @@
     reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
 )]
 
-/// What the tests of `tests/gate` stand on.
+/// What the tests share with those of `tests/gate`.
 #[path = "../gate"]
 mod shared {
     #[allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]

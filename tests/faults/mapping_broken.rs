@@ -77,7 +77,7 @@ async fn rises(gate: &Gate, metric: &str, before: f64, what: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_mapping_file_changes_nothing_and_is_told_at_once() {
+async fn a_bad_mapping_file_changes_nothing_and_is_reported_at_once() {
     let world = World::new(Database::Sqlite).await;
     people(&world).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");

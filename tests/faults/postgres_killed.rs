@@ -9,7 +9,7 @@ use crate::support::postgres::Postgres;
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Gate, World};
 
-/// What a decision may take, and what a busy machine may take to tell of it.
+/// What a decision may take, and what a busy machine may take to deliver it.
 pub const DECISION_LIMIT: Duration = Duration::from_millis(2_000 + 500);
 /// From the database's return to the gate's.
 pub const BACK_LIMIT: Duration = Duration::from_secs(5);
