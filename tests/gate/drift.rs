@@ -101,7 +101,7 @@ async fn disagreements_are_listed_by_who_where_and_which_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_off_stands_until_what_the_caller_holds_changes() {
+async fn a_sign_off_is_valid_until_the_callers_grants_change() {
     let (world, _upstream, gate) = gate_in_shadow().await;
     ask(&world, &gate, "/a", "sue", 403).await;
     ask(&world, &gate, "/b", "olaf", 200).await;
@@ -259,7 +259,7 @@ async fn tracker(is_alive: bool) -> (String, Arc<Mutex<String>>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_tracker_is_told_of_a_new_disagreement_once_and_of_nobody() {
+async fn an_error_tracker_gets_a_new_disagreement_once_and_no_name() {
     let (dsn, received) = tracker(true).await;
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
