@@ -4,7 +4,7 @@
 //! request -> ruling (route, identity, access, body, decision, audit) -> a permit, or an answer
 //! ```
 //!
-//! It knows neither the socket that a request came from nor the server that it goes to, so that whoever else asks, such
+//! It knows neither the socket that a request came from nor the server that it goes to, so that any other caller, such
 //! as a proxy that forwards by itself, is ruled by the same code. Nothing is decided here: the matcher and
 //! [`policy::decision`] do that, and the store is reached only through [`crate::freshness`] and [`crate::journal`].
 
@@ -58,13 +58,13 @@ pub struct Gate {
     pub assertions: AssertionSigner,
     /// What records and assertions are dated by.
     pub clock: SharedClock,
-    /// What is held against expiries.
+    /// What expiries are compared with.
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
 }
 
-/// What verifies session cookies, by what stands in them.
+/// What verifies session cookies, by what they contain.
 pub enum SessionCredential {
     /// The session itself.
     Flask(CookieVerifier),

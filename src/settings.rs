@@ -1,6 +1,6 @@
 //! The process settings: `gate.toml`, the environment, flags.
 //!
-//! Flags stand over the environment, the environment over the file, the file over the defaults. The values are types
+//! Flags override the environment, which overrides the file, which overrides the defaults. The values are types
 //! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
@@ -127,7 +127,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Strict-Transport-Security for answers over TLS. Of subdomains nothing is said: the gate does not know them.
+    /// Strict-Transport-Security for answers over TLS. Without `includeSubDomains`: the gate does not know them.
     pub fn hsts(&self) -> Option<String> {
         (self.hsts_seconds > 0).then(|| format!("max-age={}", self.hsts_seconds))
     }
@@ -294,7 +294,7 @@ pub struct Access {
     pub cache_capacity: PositiveCount,
     /// For rows of the mapping that say nothing.
     pub freshness: Freshness,
-    /// How old pushed knowledge may become, and how long whoever takes something away may have to wait.
+    /// How old pushed knowledge may become, and how long a command that takes something away may have to wait.
     pub max_staleness_ms: Millis,
     /// How long the machine's clock must stay back before expiries follow it.
     pub clock_settle_ms: Millis,
@@ -520,7 +520,7 @@ pub struct Api {
     pub per_minute: PositiveCount,
     /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
     pub public_url: Option<String>,
-    /// Whether `/forward-auth` answers. Whoever reaches it can ask with any header.
+    /// Whether `/forward-auth` answers. Anyone who reaches it can ask with any header.
     pub forward_auth: bool,
 }
 
@@ -555,7 +555,7 @@ impl Default for Admin {
     }
 }
 
-/// What `console-gate retention` removes, beside what the documents fix.
+/// What `console-gate retention` removes besides what the documents fix.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {

@@ -133,7 +133,7 @@ impl Gate {
             let (control, body) = (control.as_ref(), &BodyFacts::NotRead);
             let verdict = decide(&Question { upgrade: incoming.upgrade, target, caller, control, body });
             if let (Caller::Presented, Some(control)) = (caller, control) {
-                self.tell_of_presented(&verdict, &target, mapping, control, incoming);
+                self.count_presented(&verdict, &target, mapping, control, incoming);
             }
             self.log(&verdict, &target, None, mapping, incoming);
             return Ok(verdict.outcome);
@@ -150,7 +150,7 @@ impl Gate {
             (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);
         }
-        // What was revoked or has expired is known, and nobody's.
+        // What was revoked or has expired is known, and identifies nobody.
         let is_known_machine =
             matches!(identified.subject, Subject::Machine(_)) && access.standing != Standing::Unknown;
         let caller = match &principal {
@@ -162,7 +162,7 @@ impl Gate {
             Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
         let verdict = decide(&question);
         if let Caller::Presented = caller {
-            self.tell_of_presented(&verdict, &target, mapping, &control, incoming);
+            self.count_presented(&verdict, &target, mapping, &control, incoming);
         }
         self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
@@ -207,7 +207,7 @@ impl Gate {
     }
 
     /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode.
-    fn tell_of_presented(
+    fn count_presented(
         &self,
         verdict: &Verdict,
         target: &Target<'_>,
@@ -223,7 +223,7 @@ impl Gate {
         }
     }
 
-    /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
+    /// Logs the answers to people, and those for paths without a row. What strangers get from known rows is of no use.
     fn log(
         &self,
         verdict: &Verdict,
@@ -257,7 +257,7 @@ impl Gate {
         });
     }
 
-    /// What the row says, else what the settings say. A path that no row covers is nobody's to relax.
+    /// What the row says, else what the settings say. For a path that no row covers nothing may relax it.
     fn freshness(&self, target: &Target<'_>) -> Freshness {
         match target {
             Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
@@ -272,7 +272,7 @@ impl Gate {
         observed.unwrap_or(Err(AccessError::Late(limit)))
     }
 
-    /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: whoever
+    /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: who
     /// waits for the answer does not care how many reads it took.
     async fn observe(
         &self,
@@ -297,7 +297,7 @@ impl Gate {
         let takes_machines =
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         if takes_machines && let Some(authorization) = request.authorization() {
-            // Whoever presents a token is judged by it, never by a cookie beside it.
+            // A caller who presents a token is judged by it, never by a cookie beside it.
             let digest = std::str::from_utf8(authorization).ok().and_then(presented)?;
             return Some(Identified { subject: Subject::Machine(digest), session: None });
         }
@@ -324,7 +324,7 @@ impl Gate {
         let Some(id) = session.field_as_id(&self.options.admin_id_key) else { return Ok(None) };
         let (session_id, name) = match &self.options.session_id_key {
             Some(key) => {
-                // A cookie without its session id could never be revoked, so it is nobody's.
+                // A cookie without its session id could never be revoked, so it identifies nobody.
                 let Some(id) = session.field_as_id(key) else { return Ok(None) };
                 (Some(SessionId::new(id.clone())), id)
             }
@@ -405,7 +405,7 @@ fn presents_machine_credential(request: &Request) -> bool {
         || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
 }
 
-/// Who the subject is, if it stands.
+/// Who the subject is, if it is active.
 pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Principal> {
     if access.standing != Standing::Active {
         return None;

@@ -464,9 +464,9 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "unknown field `feild`",
             ),
         ];
-        for (text, told) in table {
+        for (text, message) in table {
             let error = Settings::parse("gate.toml", text).unwrap_err().one_line_each();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 
@@ -526,7 +526,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     }
 
     #[test]
-    fn hsts_is_a_year_unless_it_is_said_otherwise() {
+    fn hsts_is_a_year_by_default() {
         let table = [
             ("", Some("max-age=31536000")),
             ("hsts_seconds = 60", Some("max-age=60")),

@@ -92,14 +92,14 @@ struct Case {
     packets: Vec<Vec<u8>>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Outcome {
     /// Nothing reached anybody.
     Refused,
-    /// It was let in, and its body turned out to be none while it was streamed: the client was told, and upstream saw
+    /// It was let in, and its body proved to be none while it was streamed: the client got an error, and upstream saw
     /// a request that never ended.
     Broken,
-    /// The gate let it through, as its own assertion and the bytes upstream tell it.
+    /// The gate let it through, as its own assertion and the bytes upstream show.
     Forwarded { route: String, path: String },
 }
 

@@ -10,7 +10,7 @@
     reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
 )]
 
-#[allow(dead_code, reason = "tests/faults stands on it too, and uses its own part")]
+#[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
 mod audit_log;

@@ -19,7 +19,7 @@ use crate::rbac::{Access, LegacyRole, Requirement};
 use body::BodyFacts;
 pub use target::{Caller, Target};
 
-/// The switches that stand above the mapping, as of one epoch.
+/// The switches that override the mapping, as of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control {
     pub epoch: Epoch,
@@ -45,7 +45,7 @@ pub struct Question<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateInForce {
     Legacy(WhyLegacy),
-    /// Legacy decides, V2 is computed beside it.
+    /// Legacy decides, V2 is computed too.
     Shadow,
     V2,
 }
@@ -304,7 +304,7 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
 }
 
 /// Whether a row that asks for a role takes a machine's credential that the gate does not know, and leaves it to Console:
-/// where a machine may stand for a session, and the legacy gate is in force for somebody who is in no group. V2 knows
+/// where a machine may act instead of a session, and the legacy gate is in force for a caller in no group. V2 knows
 /// only machines that are enrolled.
 pub fn takes_presented(kind: &RowKind, rollout: &Rollout, control: &Control) -> bool {
     let RowKind::Gated { legacy: Some(_), v2, machine: true } = kind else { return false };

@@ -5,7 +5,7 @@
 //! ([`profile`]) one is enough. So every pair of rows is asked about every profile, as sets, and what differs is the
 //! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
 //!
-//! Where a row looks at the body, or takes WebSockets, the requests that it tells apart are asked about one by one
+//! Where a row looks at the body, or takes WebSockets, the requests that it distinguishes are asked about one by one
 //! ([`Requests`]). What is not in it: Console's own checks behind the gate, and what people without access get in its
 //! place (302 or 401).
 
@@ -276,7 +276,7 @@ fn without(set: &FixedBitSet, others: &FixedBitSet) -> FixedBitSet {
 }
 
 impl<'m> Impact<'m> {
-    /// Whether nobody's access changes.
+    /// Whether access stays the same for everyone.
     pub fn is_neutral(&self) -> bool {
         self.changes.is_empty()
     }

@@ -36,7 +36,7 @@ pub enum Who {
     Admin(Holding),
 }
 
-/// What has to come of it.
+/// The outcome that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
@@ -54,7 +54,7 @@ pub enum Expect {
     Quiet,
 }
 
-/// One request and what has to come of it.
+/// One request and the outcome that it must have.
 #[derive(Clone, Debug)]
 pub struct Case<'m> {
     /// The row that decides; `None` where `unmapped` does.
@@ -207,7 +207,7 @@ impl<'m> At<'m, '_> {
     }
 
     /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
-    /// each kind of body that the row tells apart.
+    /// each kind of body that the row distinguishes.
     fn v2(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
         let without = |requirement: &Requirement| {
             let roles =

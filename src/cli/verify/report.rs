@@ -9,7 +9,7 @@ use workbench::verify::{Case, Expect, Plan};
 
 use super::through::Through;
 
-/// What a gate says of itself.
+/// What a gate reports about itself.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Running {
     pub mapping_sha256: String,

@@ -16,13 +16,13 @@ pub enum Body {
     Length(&'static str),
     /// Chunked in the canonical spelling, with this data.
     Chunks(&'static str),
-    /// The body never ended: upstream is told so by a closed connection, before any last chunk. The head may not have
+    /// The body never ended: upstream sees a closed connection, before any last chunk. The head may not have
     /// been sent at all.
     Unfinished,
 }
 
-/// What is tested, what is sent (`@` stands for the number of the case), the statuses of the answers, what comes
-/// upstream, and what becomes of the connection.
+/// What is tested, what is sent (`@` is the number of the case), the statuses of the answers, what comes
+/// upstream, and whether the connection is kept.
 pub type Case = (&'static str, String, &'static [u16], &'static [(&'static str, Body)], After);
 
 pub const FIELDS: &str = "Host: console.test\r\n";

@@ -109,11 +109,11 @@ mod tests {
             hit("/new", "anna", 1, 0),
         ];
         let hits = hits(all);
-        let told: Vec<_> = hits
+        let listed: Vec<_> = hits
             .iter()
             .map(|hit| (&*hit.path, hit.people, hit.count, hit.by_strangers, hit.last_seen))
             .collect();
-        assert_eq!(told, [("/new", 2, 4, 0, at(2)), ("/wp-login", 0, 900, 900, at(3))]);
+        assert_eq!(listed, [("/new", 2, 4, 0, at(2)), ("/wp-login", 0, 900, 900, at(3))]);
 
         let without = Mapping::parse("t", "version = 1").unwrap();
         let levels: Vec<_> =

@@ -144,7 +144,7 @@ fn each_gate_asks_for_its_own_role() {
     }
 }
 
-/// What the gate does not know is Console's to judge while the legacy gate is in force, and nobody's under V2.
+/// Console judges a machine that the gate does not know while the legacy gate is in force; under V2 it is denied.
 #[test]
 fn a_machine_that_the_gate_does_not_know_passes_while_legacy_decides() {
     let file = |rollout: &str, row: &str| {
@@ -346,7 +346,7 @@ fn a_machine_passes_only_where_the_row_takes_machines() {
 }
 
 #[test]
-fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
+fn an_unmapped_path_is_denied_to_admins_and_not_revealed_to_strangers() {
     let principal = admin();
     let everything =
         access(&["superadmin", "ops", "support", "readonly"].map(LegacyRole::literal), &["r"], &["p:x:read"]);

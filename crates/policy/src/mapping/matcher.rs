@@ -36,7 +36,7 @@ pub struct Rule {
     /// ([`MethodSet::served`]).
     pub methods: MethodSet,
     /// Those of them that Flask answers by itself, without a view: OPTIONS, unless it is declared. Two rules do not
-    /// overlap by a method that is automatic in both, so that `GET /x` and `POST /x` can stand beside each other.
+    /// overlap by a method that is automatic in both, so that a table can have both `GET /x` and `POST /x`.
     pub automatic: MethodSet,
     /// Whether a missing slash at the end is redirected, and a superfluous one is not found. If not, both are
     /// served. Meaningless for a prefix.

@@ -91,7 +91,7 @@ impl Mapping {
         let mut survey = Survey { old: self, new, sightings: BTreeMap::new(), knows_uncovered: false };
         let complete = walk(&self.matcher, &new.matcher, |met| match met {
             Met::MayEnd(path) => survey.look(path),
-            // Where no row can end there is none for any method, and one such path tells all about what is uncovered.
+            // Where no row can end there is none for any method, and one such path shows all about what is uncovered.
             // Where there is none, rows can end everywhere, and all is looked at anyway.
             Met::DeadEnd { .. } if survey.knows_uncovered => {}
             Met::DeadEnd { path, segment } => survey.look(&format!("{path}/{segment}")),
@@ -233,7 +233,7 @@ fn decider<'m>(mapping: &'m Mapping, path: &str, method: Method) -> Option<&'m R
     mapping.find(path, method).row()
 }
 
-/// By which rows are told apart.
+/// By which rows are identified.
 fn place(row: Option<&Row>) -> Option<usize> {
     row.map(|row| row.offset)
 }

@@ -1,4 +1,4 @@
-//! The typed mapping: what each route asks of its caller.
+//! The typed mapping: what each route requires of its caller.
 //!
 //! A [`Mapping`] exists only if the whole file was sound: its fields are private and only the parser makes one.
 
@@ -92,7 +92,7 @@ impl RowKind {
         matches!(self, RowKind::Gated { .. } | RowKind::Session)
     }
 
-    /// What some bodies ask for besides; empty where the body has no say.
+    /// What some bodies require besides; empty where the body does not matter.
     pub fn body_rules(&self) -> &[BodyRule] {
         match self {
             RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } => when,
@@ -134,7 +134,7 @@ pub enum Freshness {
     /// Everything that was committed before the request arrived, by a read that began after it arrived.
     #[default]
     Strict,
-    /// What the database has told last, while it is proven that it would have told of a change.
+    /// What the database last announced, while it is proven that it would have announced a change.
     Push,
 }
 
@@ -214,7 +214,7 @@ pub struct Row {
 pub enum Unmapped {
     /// 403, audited as `unmapped_route`.
     Deny,
-    /// Forwarded and counted: Console's own decorators still stand.
+    /// Forwarded and counted: Console's own decorators still decide.
     Forward,
     /// 404 for everybody, counted and not audited: a path that `quiet` names. Never what `unmapped` says.
     Quiet,

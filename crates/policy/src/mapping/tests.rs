@@ -8,7 +8,7 @@ use crate::method::Method;
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
-/// A file with one mistake a line, and what each is told.
+/// Lines with one mistake each, and the end of each message.
 const MISTAKES: [(&str, &str); 69] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
@@ -194,11 +194,11 @@ fn parse(line: &str) -> Result<Mapping, Diagnostics> {
 }
 
 #[test]
-fn every_kind_of_mistake_is_told_with_its_place() {
-    for (line, told) in MISTAKES {
+fn every_kind_of_mistake_is_reported_with_its_place() {
+    for (line, message) in MISTAKES {
         let diagnostics = parse(line).expect_err(line);
         let shown = diagnostics.one_line_each();
-        assert!(shown.contains(told), "{line}\n  is told: {shown}\n  not:     {told}");
+        assert!(shown.contains(message), "{line}\n  reported: {shown}\n  expected: {message}");
         assert_eq!(diagnostics.findings().len(), 1, "{line}\n{shown}");
         let place = diagnostics.position(&diagnostics.findings()[0]);
         assert!(place.0 >= 1 && place.1 >= 1, "{line} {place:?}");
@@ -221,7 +221,7 @@ fn quiet_paths_are_few() {
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once() {
+fn all_mistakes_of_a_file_are_reported_at_once() {
     let file = "version = 1\n[clusters]\nS1 = \"v3\"\n[blueprints.b]\ncluster = \"S2\"\n[blueprints.b.routes]\n\
                 \"GET /a\" = { role = 7 }\n\"FETCH /b\" = { legacy = [\"o ps\"], role = \"r\" }\n\"GET /c\" = {\n";
     let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
@@ -275,14 +275,14 @@ fn a_decision_is_one_of_the_options_or_says_why_not() {
                 let parsed = parse(&row);
                 assert_eq!(parsed.is_ok(), is_sound, "{row}: {parsed:?}");
                 if let Ok(mapping) = parsed {
-                    let told = mapping.effective()[0].decided.unwrap().to_string();
+                    let message = mapping.effective()[0].decided.unwrap().to_string();
                     let beginning = if is_option {
                         format!("option {option} by anna (#7)")
                     } else {
                         "custom by anna (#7)".into()
                     };
                     let end = if reason.is_empty() { "" } else { ": because" };
-                    assert_eq!(told, format!("{beginning}{end}"));
+                    assert_eq!(message, format!("{beginning}{end}"));
                 }
             }
         }
@@ -316,7 +316,7 @@ fn a_row_says_how_fresh_its_answer_has_to_be_or_its_blueprint_does() {
 }
 
 #[test]
-fn an_unknown_freshness_is_told_with_its_line_and_column() {
+fn an_unknown_freshness_is_reported_with_its_line_and_column() {
     let file = "version = 1\n[blueprints.b]\nfreshness = \"fresh\"\n[blueprints.b.routes]\n\
                 \"GET /a\" = { role = \"r\", freshness = \"puss\" }\n";
     let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
@@ -537,11 +537,11 @@ fn a_cohort_of_a_group_that_does_not_exist_is_refused() {
     let source = "version = 1\n[clusters]\nS = { mode = \"v2\", groups = [\"ops-admin\"] }\n";
     let catalog = Catalog { groups: [Arc::from("ops-admins")].into(), ..Catalog::default() };
     let diagnostics = Mapping::parse("t", source).unwrap().check_against("t", &catalog).unwrap_err();
-    let told = diagnostics.one_line_each();
-    assert!(told.starts_with("t:3:"), "{told}");
+    let report = diagnostics.one_line_each();
+    assert!(report.starts_with("t:3:"), "{report}");
     assert!(
-        told.ends_with("names the group `ops-admin`, which the database does not have [missing-group]"),
-        "{told}"
+        report.ends_with("names the group `ops-admin`, which the database does not have [missing-group]"),
+        "{report}"
     );
     assert_eq!(diagnostics.findings()[0].suggestion.as_deref(), Some("did you mean `ops-admins`?"));
 }

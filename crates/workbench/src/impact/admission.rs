@@ -224,18 +224,18 @@ pub(super) fn ways(
         demanded(v2, body).into_iter().flat_map(|(base, more)| std::iter::once(base).chain(more))
     {
         for group in &profile.groups {
-            ways.extend(catalog.way_to(group, requirement).map(|way| told(group, &way, requirement)));
+            ways.extend(catalog.way_to(group, requirement).map(|way| way_in_words(group, &way, requirement)));
         }
         if profile.break_glass
             && let Some(way) = catalog.way_to(BREAK_GLASS, requirement)
         {
-            ways.push(told("break-glass session", &way, requirement));
+            ways.push(way_in_words("break-glass session", &way, requirement));
         }
     }
     ways
 }
 
-fn told(beginning: &str, way: &[Arc<str>], requirement: &Requirement) -> String {
+fn way_in_words(beginning: &str, way: &[Arc<str>], requirement: &Requirement) -> String {
     let mut steps = vec![beginning];
     steps.extend(way.iter().map(AsRef::as_ref));
     if let Requirement::Permission(name) = requirement {

@@ -197,13 +197,13 @@ impl Impact<'_> {
 
     /// What the two rows of a change ask for.
     pub(super) fn demands_in_words(&self, change: &Change<'_>) -> [String; 2] {
-        let told = |side, mapping: &Mapping, row: Option<&Row>| match (change.requests, row) {
+        let demand = |side, mapping: &Mapping, row: Option<&Row>| match (change.requests, row) {
             (Requests::WebSocket, Some(row)) if !row.websocket => "no WebSocket".to_owned(),
             (Requests::WebSocket, None) => "no WebSocket".to_owned(),
             (_, None) => no_row_in_words(mapping.unmapped_at(&change.region.example)).to_owned(),
             (_, Some(row)) => demand_in_words(mapping, row, change.requests.body_at(side), self.switches),
         };
-        [told(Side::Before, self.old, change.region.old), told(Side::After, self.new, change.region.new)]
+        [demand(Side::Before, self.old, change.region.old), demand(Side::After, self.new, change.region.new)]
     }
 
     /// The line in the new file that is to be looked at.
@@ -242,7 +242,7 @@ fn no_row_in_words(unmapped: Unmapped) -> &'static str {
     }
 }
 
-/// What a row asks of its caller.
+/// What a row requires of its caller.
 fn demand_in_words(mapping: &Mapping, row: &Row, body: BodyKind<'_>, switches: Switches) -> String {
     match &row.kind {
         RowKind::Public => "anyone".into(),
@@ -252,17 +252,17 @@ fn demand_in_words(mapping: &Mapping, row: &Row, body: BodyKind<'_>, switches: S
         RowKind::Gone => "deleted: 410".into(),
         RowKind::Gated { legacy, v2, .. } => {
             let rollout = mapping.rollout_of(row);
-            let told = |mode| match gate_in_force(v2, mode, &control(switches)) {
+            let demand = |mode| match gate_in_force(v2, mode, &control(switches)) {
                 GateInForce::V2 => v2_in_words(v2, body),
                 GateInForce::Legacy(_) | GateInForce::Shadow => legacy_in_words(legacy.as_ref()),
             };
             match &rollout.cohort {
                 Some(_) if switches.rbac_v2 && !matches!(v2, V2Gate::Undecided { .. }) => {
-                    let first = told(ClusterMode::V2);
-                    let rest = told(ClusterMode::Shadow);
+                    let first = demand(ClusterMode::V2);
+                    let rest = demand(ClusterMode::Shadow);
                     format!("{first} (the cohort), {rest} (the rest)")
                 }
-                _ => told(rollout.mode),
+                _ => demand(rollout.mode),
             }
         }
     }

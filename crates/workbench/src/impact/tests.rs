@@ -238,7 +238,7 @@ GET /deep                                                         routes.toml:25
 }
 
 #[test]
-fn a_row_that_opens_to_anybody_is_told_first() {
+fn a_row_that_opens_to_anybody_is_reported_first() {
     let catalog = catalog();
     let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { public = true }");
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
@@ -262,9 +262,9 @@ fn text_of(old: &str, new: &str) -> (String, bool) {
 const UNMAPPED: &str =
     "version = 1\nunmapped = \"deny\"\n[blueprints.b.routes]\n\"GET /x\" = { session = true }\n";
 
-/// What opens everything that nobody wrote down is told before anything else; the way back says what happens to whom.
+/// A change that opens every unmapped path is reported first; the change back says who is affected and how.
 #[test]
-fn what_no_row_covers_is_told_first() {
+fn a_change_of_unmapped_paths_is_reported_first() {
     let forward = UNMAPPED.replace("deny", "forward");
     let (text, is_neutral) = text_of(UNMAPPED, &forward);
     assert!(!is_neutral);
@@ -324,7 +324,7 @@ what no row covers and `quiet` names                               routes.toml:2
 
 /// Where a table names no role and there is nobody yet, somebody is imagined all the same.
 #[test]
-fn what_closes_to_any_admin_is_told_without_admins_roles_and_groups() {
+fn what_closes_to_every_admin_is_reported_without_a_database() {
     let catalog = Catalog::default();
     let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { gone = true }");
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
@@ -336,7 +336,7 @@ fn what_closes_to_any_admin_is_told_without_admins_roles_and_groups() {
 
 /// A row that is removed, or a method that it does not name any more, opens where Console alone decides.
 #[test]
-fn what_loses_its_row_is_told() {
+fn a_path_that_loses_its_row_is_reported() {
     let forward = UNMAPPED.replace("deny", "forward").replace("GET /x", "GET,POST /x");
     let (text, _) = text_of(&forward, &forward.replace("GET,POST", "GET"));
     assert!(text.starts_with("1 route opens to anyone, logged in or not\n"), "{text}");
@@ -427,9 +427,9 @@ POST /x                                                            routes.toml:6
     assert!(text_of(&legacy, &legacy.replace("\"a\"", "\"b\"")).1);
 }
 
-/// Whoever passed may open a WebSocket now; nothing else is another than before.
+/// Callers who passed may now open a WebSocket; nothing else changes.
 #[test]
-fn a_row_that_takes_websockets_is_told() {
+fn a_row_that_newly_takes_websockets_is_reported() {
     let file = UNMAPPED.replace("session = true", "session = true, websocket = true");
     let (text, is_neutral) = text_of(UNMAPPED, &file);
     assert!(!is_neutral);

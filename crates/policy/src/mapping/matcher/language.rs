@@ -1,6 +1,6 @@
 //! The set of texts that a part or a rule answers, as a finite automaton.
 //!
-//! Two sets are held against each other by walking through both automata at once. The answer is exact: it is the
+//! Two sets are compared by walking through both automata at once. The answer is exact: it is the
 //! language of Werkzeug's regexes, before ranges of values are looked at (a value out of range is an answer, too:
 //! it ends the search).
 

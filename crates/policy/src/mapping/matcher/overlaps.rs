@@ -131,7 +131,7 @@ impl Candidates<'_> {
             return;
         }
         if one.takes_rest() || other.takes_rest() {
-            // How much of the other branch one of them takes, only the languages of whole rules tell.
+            // How much of the other branch one of them takes, only the languages of whole rules show.
             let (ones, others) = (self.below(node), self.below(other_node));
             self.across(&ones, &others);
         } else if self.compare(&Language::of_part(one), &Language::of_part(other)) != Common::Nothing {

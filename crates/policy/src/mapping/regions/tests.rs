@@ -285,7 +285,7 @@ fn a_pair_that_only_a_dot_segment_shows_is_none() {
     );
 }
 
-/// Beside `any`, every text that it takes is a static segment too.
+/// Besides `any`, every text that it takes is a static segment too.
 #[test]
 fn static_segments_hide_all_that_a_part_accepts() {
     check(
@@ -299,7 +299,7 @@ fn static_segments_hide_all_that_a_part_accepts() {
 }
 
 #[test]
-fn what_is_too_long_to_look_into_is_told() {
+fn a_part_that_is_too_long_to_compare_is_reported() {
     let (old, new) = (rows(&["GET /<string(length=9000):s>", "GET /a"]), rows(&["GET /a"]));
     let regions = old.regions(&new);
     assert!(!regions.complete);

@@ -267,7 +267,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_is_answered_otherwise_is_named_and_nobody_else((old, new) in mappings(), rbac_v2: bool) {
+    fn exactly_the_callers_whose_answer_changes_are_named((old, new) in mappings(), rbac_v2: bool) {
         let (old, new) = (Mapping::parse("old", &old).unwrap(), Mapping::parse("new", &new).unwrap());
         let (catalog, people) = (catalog(), people());
         let population = Population::new(&catalog, &people, &LegacyAs::new(), &[&old, &new]);
@@ -295,15 +295,15 @@ proptest! {
             for (number, who) in everybody.iter().enumerate() {
                 let (before, after) = (passes(&old, sent, *who, rbac_v2), passes(&new, sent, *who, rbac_v2));
                 let Some(expected) = AccessChange::between(before, after) else { continue };
-                let told: Vec<usize> = about
+                let reporting: Vec<usize> = about
                     .iter()
                     .copied()
                     .filter(|index| {
                         direction(&impact.changes[*index], *who, population.profiles()) == Some(expected)
                     })
                     .collect();
-                prop_assert!(!told.is_empty(), "{:?} {:?} {:?} is not told\n{}\n{}", expected, who, sent, old.source(), new.source());
-                unseen.retain(|(index, other)| *other != number || !told.contains(index));
+                prop_assert!(!reporting.is_empty(), "{:?} {:?} {:?} is not reported\n{}\n{}", expected, who, sent, old.source(), new.source());
+                unseen.retain(|(index, other)| *other != number || !reporting.contains(index));
             }
         }
         let invented: Vec<_> = unseen
