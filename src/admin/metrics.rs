@@ -29,6 +29,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("gate_requests_total", "requests, by outcome");
     describe_counter!("gate_denials_total", "audited denials, by reason");
     describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
+    describe_counter!(
+        "gate_dropped_fields_total",
+        "header fields that were dropped because a server may fold their names into other ones"
+    );
     describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
     describe_counter!(
         "gate_unknown_machines_total",
@@ -177,6 +181,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_decisions_lost_total",
         "gate_unavailable_total",
         "gate_unmapped_total",
+        "gate_dropped_fields_total",
         "gate_access_hits_total",
         "gate_access_loads_total",
         "gate_epoch_reads_total",

@@ -285,6 +285,13 @@ impl ProxyHttp for Gateway {
                 upstream.insert_header("content-length", length.to_string())?;
             }
         }
+        if let Some(fields) = request.settled_fields() {
+            // The head was written before it was settled which session counts.
+            upstream.remove_header("cookie");
+            if let Some(cookie) = fields.value("cookie") {
+                upstream.insert_header("cookie", cookie)?;
+            }
+        }
         if let Some(watch) = context.body_watch.as_ref().filter(|_| request.framing() != Framing::None) {
             watch.waits();
         }

@@ -166,6 +166,7 @@ impl Reader {
             kind: body.kind,
             unauthenticated: body.unauthenticated,
             websocket: body.websocket,
+            cors: body.cors,
             decided: body.decided,
             unreviewed: body.unreviewed,
             totp: body.totp,

@@ -196,6 +196,8 @@ pub struct Row {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
+    /// Whether a CORS preflight for this row goes to Console, without a caller.
+    pub cors: bool,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Decided>,

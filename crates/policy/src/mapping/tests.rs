@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 54] = [
+const MISTAKES: [(&str, &str); 57] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -160,6 +160,15 @@ const MISTAKES: [(&str, &str); 54] = [
         "R.\"GET /x\" = { public = true, freshness = \"push\" }",
         "`freshness` is only for a row that identifies the caller [contradiction]",
     ),
+    (
+        "R.\"GET /x\" = { public = true, cors = true }",
+        "`cors` is only for a row that asks for a credential [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { gone = true, cors = true }",
+        "`cors` is only for a row that asks for a credential [contradiction]",
+    ),
+    ("R.\"GET /x\" = { session = true, cors = false }", "`cors = false` has no meaning [false-switch]"),
 ];
 
 fn parse(line: &str) -> Result<Mapping, Diagnostics> {
