@@ -16,6 +16,7 @@ pub mod probe;
 pub mod probing;
 pub mod request;
 pub mod response;
+mod settling;
 
 use std::sync::Arc;
 

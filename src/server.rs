@@ -409,7 +409,11 @@ fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Session
     let fallbacks = secrets.session_fallbacks.iter().map(Secret::expose);
     let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
     let keys = SigningKeys::new(secret, fallbacks)?;
-    let limits = CookieLimits { max_age: session.flask_max_age(), ..CookieLimits::default() };
+    let limits = CookieLimits {
+        max_age: session.flask_max_age(),
+        future_skew: session.clock_skew(),
+        ..CookieLimits::default()
+    };
     Ok(SessionCredential::Flask(CookieVerifier::new(keys, limits)))
 }
 

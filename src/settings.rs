@@ -316,6 +316,7 @@ impl Default for Access {
 #[serde(default, deny_unknown_fields)]
 pub struct Firewall {
     pub allowed_hosts: Vec<String>,
+    /// Without effect: `;` is part of a segment, to the gate as to Console. Read, so that a file that sets it is no mistake.
     pub allow_semicolon: bool,
     /// Further header names that never reach Console.
     pub strip_headers: Vec<String>,

@@ -33,6 +33,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "denials on unmapped paths that were counted in the row of an earlier one"
     );
     describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
+    describe_counter!(
+        "gate_dropped_fields_total",
+        "header fields that were dropped because a server may fold their names into other ones"
+    );
     describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
     describe_counter!(
         "gate_unknown_machines_total",
@@ -43,6 +47,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_unmapped_total",
         "requests that no row of the mapping covers, quiet paths left out"
     );
+    describe_counter!("gate_limited_total", "requests beyond a limit of their client, by limit");
+    describe_gauge!("gate_buffer_bytes", "bytes of bodies between clients and Console, by kind");
     describe_counter!("gate_quiet_total", "requests for paths that the mapping calls quiet");
     describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests");
     describe_gauge!(
@@ -195,6 +201,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_unmapped_total",
         "gate_quiet_total",
         "gate_denials_repeated_total",
+        "gate_dropped_fields_total",
         "gate_access_hits_total",
         "gate_access_loads_total",
         "gate_epoch_reads_total",

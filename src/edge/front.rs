@@ -103,13 +103,13 @@ impl Front {
     pub fn new(
         gate: Arc<Gate>,
         upstreams: Arc<Upstreams>,
+        buffers: Buffers,
         settings: &Settings,
         tls: Option<Acceptor>,
         listener: Listener,
     ) -> Front {
         let policy = gate.policy.clone();
-        let buffers = Arc::new(Buffers::new(&settings.buffers));
-        let leg = Leg::new(upstreams, buffers, settings);
+        let leg = Leg::new(upstreams, Arc::new(buffers), settings);
         Front {
             gateway: Gateway::new(gate, leg, ClientLimits::new(settings)),
             policy,

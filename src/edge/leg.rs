@@ -248,7 +248,7 @@ impl Leg {
                 if let Err(failure) = poll_request(context, client, connection, call, &mut moved) {
                     return Poll::Ready(Err(failure));
                 }
-                match connection.poll_head(context) {
+                match connection.poll_head(context, &mut moved) {
                     Poll::Ready(Ok(head)) if head.is_interim() => {
                         // The gate itself says when a body may come.
                         if head.status() != 100 {
@@ -453,7 +453,7 @@ fn poll_response(
         if !spool.has_room(PIECE) {
             return Ok(false);
         }
-        match connection.poll_body(context) {
+        match connection.poll_body(context, moved) {
             Poll::Ready(Ok(Some(bytes))) => {
                 *held = Some(bytes);
                 *moved = true;

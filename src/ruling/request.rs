@@ -11,17 +11,19 @@ use policy::decision::{
     decide, gate_in_force, gate_word, outcome_word,
 };
 use policy::firewall::{Framing, Refusal, Request};
-use policy::identity::flask_cookie::{CookieError, CookieVerifier};
+use policy::identity::flask_cookie::VerifiedSession;
 use policy::identity::machine_token::presented;
 use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
 use policy::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::method::Method;
 use policy::rbac::{Access, Standing};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::kept_address;
 use super::probe::Accepted;
 use super::response::Response;
+use super::settling::{Verified, choose};
 use super::{Gate, SessionCredential};
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
@@ -82,6 +84,9 @@ impl Gate {
     ) -> Result<Permitted, Response> {
         let mapping = self.mappings.running();
         let (request, id) = (incoming.request, incoming.id);
+        if !request.dropped_fields().is_empty() {
+            counter!("gate_dropped_fields_total").increment(request.dropped_fields().len() as u64);
+        }
         match self.decide(&mapping, incoming, body).await {
             Ok(Ok(permit)) => Ok(Permitted { permit, mapping: mapping.sha256().clone() }),
             Ok(Err(rejection)) => {
@@ -111,6 +116,9 @@ impl Gate {
         body: &mut dyn BodySource,
     ) -> Result<Outcome, Unavailable> {
         let request = incoming.request;
+        if let Some(permit) = preflight(mapping, request) {
+            return Ok(Ok(permit));
+        }
         let target = target(mapping, request);
         match target {
             // Nobody is asked who it is: a flood of them costs neither the database nor the audit anything.
@@ -121,6 +129,7 @@ impl Gate {
             Target::Unmapped(_) | Target::Row(..) => {}
         }
         let asks_who = asks_who(&target);
+        self.settle_session(request, &target, asks_who).await?;
         let takes_machines =
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         let presents = (takes_machines || !asks_who) && presents_machine_credential(request);
@@ -303,7 +312,9 @@ impl Gate {
         }
         let cookie = request.session_cookie()?;
         let identified = match &self.cookies {
-            SessionCredential::Flask(cookies) => self.identify_flask(cookies, cookie),
+            SessionCredential::Flask(cookies) => {
+                cookies.verify(cookie, self.steady_clock.now()).map(|session| self.identify_flask(&session))
+            }
             SessionCredential::Token(tokens) => tokens
                 .verify(cookie, self.steady_clock.now())
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
@@ -314,24 +325,73 @@ impl Gate {
         })
     }
 
-    /// The admin whom Flask's cookie names.
-    fn identify_flask(
+    /// Settles which of several session cookies counts, before anything is read from one: Console gets no other.
+    ///
+    /// A token has to be looked up to know whose it is. That is done only where the row asks who it is.
+    async fn settle_session(
         &self,
-        cookies: &CookieVerifier,
-        cookie: &str,
-    ) -> Result<Option<Identified>, CookieError> {
-        let session = cookies.verify(cookie, self.steady_clock.now())?;
-        let Some(id) = session.field_as_id(&self.options.admin_id_key) else { return Ok(None) };
+        request: &Request,
+        target: &Target<'_>,
+        asks_who: bool,
+    ) -> Result<(), AccessError> {
+        let sessions = request.unsettled_sessions();
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let now = self.steady_clock.now();
+        let mut verified = Vec::new();
+        match &self.cookies {
+            SessionCredential::Flask(cookies) => {
+                for (index, cookie) in sessions.iter().enumerate() {
+                    let Ok(session) = cookies.verify(cookie, now) else { continue };
+                    let admin =
+                        self.identify_flask(&session).and_then(|identified| match identified.subject {
+                            Subject::Admin { id, .. } => Some(id.as_str().to_owned()),
+                            _ => None,
+                        });
+                    verified.push(Verified { index, issued_at: Some(session.issued_at), admin });
+                }
+            }
+            SessionCredential::Token(tokens) => {
+                let keys: Vec<_> = sessions
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, cookie)| Some((index, tokens.verify(cookie, now).ok()?)))
+                    .collect();
+                let looks_up = asks_who && keys.len() > 1;
+                let deadline = Instant::now() + self.options.decision_time;
+                for (index, key) in keys {
+                    let mut admin = None;
+                    if looks_up {
+                        let subject = Subject::Session(key);
+                        let (_, access) = self.observe(&subject, self.freshness(target), deadline).await?;
+                        admin = principal_of(&subject, &access).map(|principal| principal.id().to_owned());
+                    }
+                    verified.push(Verified { index, issued_at: None, admin });
+                }
+            }
+        }
+        let chosen = choose(&verified).unwrap_or_else(|_| {
+            counter!("gate_cookies_refused_total", "reason" => "two-people").increment(1);
+            None
+        });
+        request.settle_session(chosen);
+        Ok(())
+    }
+
+    /// The admin whom Flask's session names.
+    fn identify_flask(&self, session: &VerifiedSession) -> Option<Identified> {
+        let id = session.field_as_id(&self.options.admin_id_key)?;
         let (session_id, name) = match &self.options.session_id_key {
             Some(key) => {
                 // A cookie without its session id could never be revoked, so it identifies nobody.
-                let Some(id) = session.field_as_id(key) else { return Ok(None) };
+                let id = session.field_as_id(key)?;
                 (Some(SessionId::new(id.clone())), id)
             }
             None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),
         };
         let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
-        Ok(Some(Identified { subject, session: Some(name) }))
+        Some(Identified { subject, session: Some(name) })
     }
 
     /// Reads the body where a body rule will be asked about it.
@@ -376,6 +436,22 @@ impl Gate {
             Err(error) => BodyFacts::Unreadable(error),
         }
     }
+}
+
+/// Leave for a CORS preflight (Fetch 4.8): a browser sends it without credentials and without a body, before a request of
+/// another origin. One with credentials is an OPTIONS like any other.
+fn preflight(mapping: &Mapping, request: &Request) -> Option<Permit> {
+    let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
+    let has_credentials = request.session_cookie().is_some()
+        || !request.unsettled_sessions().is_empty()
+        || presents_machine_credential(request);
+    let has_body = !matches!(request.framing(), Framing::None | Framing::Length(0));
+    if request.method() != Method::Options || has_credentials || has_body || request.upgrade() {
+        return None;
+    }
+    text("origin")?;
+    let requested = Method::parse(text("access-control-request-method")?)?;
+    policy::decision::preflight(mapping, request.target().path(), requested)
 }
 
 /// What a request meets.

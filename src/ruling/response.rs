@@ -4,6 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::decision::{Denial, Reason, Rejection};
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
+use policy::method::Method;
 
 use super::explain_command::explain_command;
 use super::message::{Form, Message};
@@ -93,16 +94,23 @@ impl Response {
     pub fn to_refusal(refusal: Refusal, id: RequestId) -> Response {
         let status = refusal.status();
         let title = match status {
+            405 => "Method Not Allowed",
             408 => "Request Timeout",
             413 => "Content Too Large",
             414 => "URI Too Long",
             431 => "Request Header Fields Too Large",
-            501 => "Not Implemented",
             505 => "HTTP Version Not Supported",
             _ => "Bad Request",
         };
-        Response::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
-            .named("refused")
+        let response =
+            Response::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
+                .named("refused");
+        if refusal == Refusal::UnknownMethod {
+            // RFC 9110 15.5.6. The same for every path: which of them a path takes is not for strangers to know.
+            let allow: Vec<&str> = Method::ALL.into_iter().map(Method::as_str).collect();
+            return response.with("allow", allow.join(", "));
+        }
+        response
     }
 
     /// The whole answer as HTTP/1.1, after which the connection is closed.

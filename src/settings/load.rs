@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 21] = [
     "environment",
     "environments",
     "listen",

@@ -28,6 +28,7 @@ mod gate_api;
 mod golden;
 mod half_written;
 mod headers;
+mod honest;
 mod key_set;
 mod kill_switch;
 mod late_database;

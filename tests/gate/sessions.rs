@@ -295,6 +295,39 @@ async fn a_session_of_any_kind_begins_and_ends_on_postgres() {
     }
 }
 
+/// Of several tokens, the one that is somebody's counts, and two people's are nobody's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_tokens_the_only_persons_counts() {
+    for kept in [Kept::Token, Kept::Signed, Kept::FlaskSession] {
+        let scene = Scene::new(kept, Database::Sqlite).await;
+        let cookie = |name: &str| kept.cookie(&token(name));
+        scene.login(&token("anna"), "anna").await;
+        scene.login(&token("anna's other"), "anna").await;
+        scene.login(&token("ben"), "ben").await;
+        let table = [
+            (vec![cookie("unknown"), cookie("anna")], 200, Some("anna")),
+            (vec![cookie("anna"), cookie("unknown")], 200, Some("anna")),
+            (vec!["short".to_owned(), cookie("anna"), "%%%".to_owned()], 200, Some("anna")),
+            (vec![cookie("anna"), cookie("anna's other")], 200, Some("anna")),
+            (vec![cookie("anna"), cookie("ben")], 302, None),
+            (vec![cookie("unknown"), cookie("unknown too")], 302, None),
+            (vec![cookie("unknown"), cookie("ben")], 403, None),
+        ];
+        for (cookies, status, forwarded) in table {
+            let before = scene.upstream.requests().len();
+            let place = format!("{kept:?}: {cookies:?}");
+            assert_eq!(scene.status(&cookies.join("; session=")).await, status, "{place}");
+            let seen = scene
+                .upstream
+                .requests()
+                .split_off(before)
+                .pop()
+                .and_then(|request| request.header("cookie"));
+            assert_eq!(seen, forwarded.map(|name| format!("session={}", cookie(name))), "{place}");
+        }
+    }
+}
+
 /// What cannot be a session's costs no look at the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_cookie_is_not_looked_up() {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use crate::identity::Principal;
 use crate::ids::Epoch;
-use crate::mapping::{ClusterMode, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::mapping::{ClusterMode, Found, Mapping, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::method::Method;
 use crate::rbac::flaw::FlawKind;
 use crate::rbac::{Access, LegacyRole, Requirement};
 
@@ -155,7 +156,7 @@ impl From<GateInForce> for LetInBy {
     }
 }
 
-/// Leave to go upstream. Only [`decide`] makes one.
+/// Leave to go upstream. Only [`decide`] and [`preflight`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     route: Option<Arc<str>>,
@@ -340,6 +341,21 @@ pub fn decide(question: &Question<'_>) -> Verdict {
         })),
     };
     with_upgrade(verdict, question)
+}
+
+/// Leave for a CORS preflight that asks for `requested` on a path, where the row of that request says `cors`.
+///
+/// It goes on as OPTIONS, so the rule that answers OPTIONS counts too: Flask's own answer runs no view; where a view
+/// answers, its row must say `cors` itself.
+pub fn preflight(mapping: &Mapping, path: &str, requested: Method) -> Option<Permit> {
+    let (Found::Row(row), Found::Row(answering)) =
+        (mapping.find(path, requested), mapping.find(path, Method::Options))
+    else {
+        return None;
+    };
+    let runs_no_view = !answering.methods.contains(Method::Options);
+    let is_open = row.cors && (answering.cors || runs_no_view) && answering.kind != RowKind::Gone;
+    is_open.then(|| permit(Some(row), LetInBy::Public, Caller::Nobody, Vec::new()))
 }
 
 /// A caller who may have the route learns whether it takes a WebSocket; nobody else does.

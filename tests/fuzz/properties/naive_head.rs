@@ -38,6 +38,11 @@ impl NaiveHead<'_> {
         value
     }
 
+    /// The values of every field of this name.
+    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+        self.fields.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_slice()).collect()
+    }
+
     /// Whether some field of this name has this element in its list, in any letter case.
     pub fn lists(&self, name: &str, element: &str) -> bool {
         let is_element = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(element.as_bytes());

@@ -430,3 +430,48 @@ fn a_target_is_the_row_that_decides() {
         assert_eq!(route(path, method), expected, "{method} {path}");
     }
 }
+
+#[test]
+fn a_preflight_passes_where_the_row_of_its_request_says_so_and_no_view_answers() {
+    let mapping = Mapping::parse(
+        "t",
+        "version = 1\n[clusters]\nV = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n[blueprints.b.routes]\n\
+         \"PUT /open/<id>\" = { role = \"r\", cors = true }\n\
+         \"GET /open/<id>\" = { role = \"r\" }\n\
+         \"GET /shut\" = { session = true }\n\
+         \"POST /mixed/<id>\" = { session = true, cors = true }\n\
+         \"OPTIONS /mixed/view\" = { session = true }\n\
+         \"OPTIONS /mixed/gone\" = { gone = true }\n\
+         \"GET,OPTIONS /own\" = { machine = true, cors = true }\n\
+         \"GET /slash/\" = { session = true, cors = true }\n",
+    )
+    .unwrap();
+    let table = [
+        ("/open/1", Method::Put, Some("PUT /open/<id>")),
+        // Another method of the same path is another row.
+        ("/open/1", Method::Get, None),
+        ("/open/1", Method::Delete, None),
+        ("/shut", Method::Get, None),
+        ("/nowhere", Method::Get, None),
+        ("*", Method::Get, None),
+        ("/mixed/1", Method::Post, Some("POST /mixed/<id>")),
+        // A view of its own answers OPTIONS here, and its row does not say `cors`.
+        ("/mixed/view", Method::Post, None),
+        ("/mixed/gone", Method::Post, None),
+        ("/own", Method::Get, Some("GET,OPTIONS /own")),
+        ("/slash/", Method::Get, Some("GET /slash/")),
+        // A browser follows no redirect of a preflight.
+        ("/slash", Method::Get, None),
+    ];
+    for (path, requested, expected) in table {
+        let permit = preflight(&mapping, path, requested);
+        let route = permit.as_ref().and_then(Permit::route).map(AsRef::as_ref);
+        assert_eq!(route, expected, "{requested} {path}");
+        if let Some(permit) = permit {
+            assert_eq!(
+                (permit.principal(), permit.let_in_by(), permit.upgrade()),
+                (None, LetInBy::Public, false)
+            );
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub(super) struct Collected<'h> {
     pub(super) dropped: Vec<String>,
     /// The pieces of a cookie that HTTP/2 may split (RFC 9113 8.2.3), joined again.
     cookie: Option<Vec<u8>>,
+    /// Whether the client sent several Cookie fields over HTTP/1.
+    is_joined: bool,
     version: Version,
     count: usize,
     /// The name at hand in lower case, kept for its memory.
@@ -40,6 +42,7 @@ impl<'h> Collected<'h> {
             kept: Fields::with_capacity(head_bytes),
             dropped: Vec::new(),
             cookie: None,
+            is_joined: false,
             version,
             count: 0,
             lower: String::new(),
@@ -74,6 +77,7 @@ impl<'h> Collected<'h> {
             "upgrade" => once(&mut self.upgrade, value),
             "connection" => self.connection.add(value),
             "cookie" => {
+                self.is_joined |= self.cookie.is_some() && self.version != Version::Http2;
                 join_cookie(&mut self.cookie, value);
                 Ok(())
             }
@@ -105,7 +109,7 @@ impl<'h> Collected<'h> {
         let Some(header) = self.cookie.take() else {
             return Cookies::default();
         };
-        let mut cookies = cookie::read(&header, &policy.session_cookie);
+        let mut cookies = cookie::read(&header, &policy.session_cookie, self.is_joined);
         if policy.strip.strips("cookie") {
             cookies.rest = None;
             // Which of several Console would see makes no difference: it sees none.

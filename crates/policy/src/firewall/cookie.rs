@@ -17,10 +17,10 @@ pub(super) struct Cookies {
 /// No browser in good faith sends as many; each of them costs a verification.
 const MOST_SESSIONS: usize = 8;
 
-/// Reads a Cookie field.
-pub(super) fn read(header: &[u8], name: &str) -> Cookies {
+/// Reads a Cookie field. `is_joined`: the client sent it as several, so that it is written anew in any case.
+pub(super) fn read(header: &[u8], name: &str, is_joined: bool) -> Cookies {
     let mut cookies = Cookies::default();
-    let (mut rest, mut is_plain, mut count) = (Vec::new(), true, 0);
+    let (mut rest, mut is_plain, mut count) = (Vec::new(), !is_joined, 0);
     for piece in header.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
         // A piece without `=` is, to Werkzeug, a cookie of that name without a value.
         let (key, value) = match piece.iter().position(|&byte| byte == b'=') {
@@ -131,7 +131,7 @@ mod tests {
         for &(header, expected) in cases {
             let sessions = expected.map(str::to_owned).into_iter().collect();
             assert_eq!(
-                read(header, "session"),
+                read(header, "session", false),
                 Cookies { sessions, rest: None },
                 "{}",
                 header.escape_ascii()
@@ -174,7 +174,7 @@ mod tests {
             ),
         ];
         for &(header, sessions, rest) in cases {
-            let cookies = read(header, "session");
+            let cookies = read(header, "session", false);
             assert_eq!(cookies.sessions, sessions, "{}", header.escape_ascii());
             assert_eq!(text(cookies.rest.as_deref()).as_deref(), Some(rest), "{}", header.escape_ascii());
         }
@@ -195,12 +195,12 @@ mod tests {
         /// What is written has the judged session and no other, whoever reads it, and is not taken apart again.
         #[test]
         fn what_is_written_has_one_session(header in "(session|a|\u{a0}|[;=\" \\\\xy\u{e9}]){0,16}") {
-            let cookies = read(header.as_bytes(), "session");
+            let cookies = read(header.as_bytes(), "session", false);
             let Some(rest) = &cookies.rest else { return Ok(()) };
-            prop_assert_eq!(read(rest, "session").sessions, Vec::<String>::new());
+            prop_assert_eq!(read(rest, "session", false).sessions, Vec::<String>::new());
             for session in &cookies.sessions {
                 let field = write("session", Some(session), rest).unwrap();
-                prop_assert_eq!(&read(&field, "session").sessions, &[session.clone()]);
+                prop_assert_eq!(&read(&field, "session", false).sessions, &[session.clone()]);
             }
         }
     }

@@ -244,6 +244,18 @@ mod tests {
         }
     }
 
+    /// Word, status and sentence of each, as documents and operators have them.
+    #[test]
+    fn the_table_of_refusals_is_the_one_that_is_kept() {
+        const KEPT: &str =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/refusals.txt"));
+        let table: String = Refusal::ALL
+            .into_iter()
+            .map(|refusal| format!("{}\t{}\t{refusal}\n", refusal.word(), refusal.status()))
+            .collect();
+        assert_eq!(table, KEPT, "write this into tests/golden/refusals.txt:\n{table}");
+    }
+
     #[test]
     fn all_of_them_are_listed_in_order() {
         assert_eq!(Refusal::ALL.len(), Refusal::Expectation as usize + 1);

@@ -171,6 +171,7 @@ impl Reader {
             unauthenticated: body.unauthenticated,
             websocket: body.websocket,
             stream: body.stream,
+            cors: body.cors,
             decided: body.decided,
             unreviewed: body.unreviewed,
             totp: body.totp,

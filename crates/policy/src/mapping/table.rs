@@ -198,6 +198,8 @@ pub struct Row {
     pub websocket: bool,
     /// Whether a request's body goes to Console while it arrives, instead of when it is complete.
     pub stream: bool,
+    /// Whether a CORS preflight for this row goes to Console, without a caller.
+    pub cors: bool,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Decided>,

@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// Lines with one mistake each, and the end of each message.
-const MISTAKES: [(&str, &str); 69] = [
+const MISTAKES: [(&str, &str); 72] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -184,6 +184,15 @@ const MISTAKES: [(&str, &str); 69] = [
         "R.\"GET /x\" = { public = true, freshness = \"push\" }",
         "`freshness` is only for a row that identifies the caller [contradiction]",
     ),
+    (
+        "R.\"GET /x\" = { public = true, cors = true }",
+        "`cors` is only for a row that asks for a credential [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { gone = true, cors = true }",
+        "`cors` is only for a row that asks for a credential [contradiction]",
+    ),
+    ("R.\"GET /x\" = { session = true, cors = false }", "`cors = false` has no meaning [false-switch]"),
 ];
 
 fn parse(line: &str) -> Result<Mapping, Diagnostics> {

@@ -46,6 +46,7 @@ fn verifier_of(vector: &Json) -> TokenVerifier {
             other => panic!("{other}"),
         },
         max_age: vector["max_age"].as_u64().map(Duration::from_secs),
+        future_skew: Duration::ZERO,
     };
     TokenVerifier { form, lookup: Lookup::Value, key_prefix: String::new(), payload: None }
 }
