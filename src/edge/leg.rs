@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use policy::firewall::{Framing, Request};
 use policy::response::{Asked, ResponseHead};
@@ -29,7 +30,7 @@ use super::driven::{Pulse, Stalled, driven};
 use super::spool::{Buffers, Spool, SpoolError};
 use super::upstream::Upstreams;
 use crate::settings::Settings;
-use connection::{ConsoleConnection, ConsoleError};
+use connection::{ConsoleConnection, ConsoleError, is_silent};
 pub(super) use head::UpstreamHead;
 
 /// How many bytes are queued for one side before more are taken from the other.
@@ -196,7 +197,7 @@ impl Leg {
         let mut tries_left = self.upstreams.most_tries() + MOST_STALE;
         loop {
             let peer = self.upstreams.pick().ok_or(Failure::NoServer)?;
-            let (stream, was_kept) = match self.connector.get_stream(&peer).await {
+            let (stream, was_kept) = match self.connect(&peer).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     self.upstreams.suspect(&peer);
@@ -232,6 +233,18 @@ impl Leg {
                     }
                     asked_again |= !was_kept;
                 }
+            }
+        }
+    }
+
+    /// A connection, and whether it was kept from an earlier request.
+    async fn connect(&self, peer: &HttpPeer) -> pingora::Result<(Stream, bool)> {
+        loop {
+            let (stream, was_kept) = self.connector.get_stream(peer).await?;
+            // The pool asks the runtime, which may not have heard of what has come meanwhile. Taken for the answer to this
+            // request, it would be somebody else's.
+            if !was_kept || is_silent(&stream) {
+                return Ok((stream, was_kept));
             }
         }
     }

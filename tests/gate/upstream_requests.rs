@@ -302,7 +302,8 @@ async fn over_http_2_each_request_arrives_in_the_same_form() {
     let gate = world.gate(&setup(upstream.socket())).await;
     let mut findings = Findings::default();
     let large = "0123456789".repeat(30_000);
-    let table: [(&str, &[(&str, &str)], Option<&str>, &[&str]); 10] = [
+    type Row<'t> = (&'t str, &'t [(&'t str, &'t str)], Option<&'t str>, &'t [&'t str]);
+    let table: [Row<'_>; 10] = [
         ("GET", &[], None, &[]),
         ("HEAD", &[], None, &[]),
         ("POST", &[], Some(""), &[]),
