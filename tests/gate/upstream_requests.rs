@@ -426,7 +426,7 @@ async fn an_answer_before_the_end_of_the_body_reaches_the_client() {
         });
         findings.check(is_sound, || format!("an upstream connection carried {requests:?}"));
     }
-    findings.conclude(34);
+    findings.conclude(30);
 }
 
 /// What comes back until the gate closes the connection or the answer is whole, while the request is still being sent.
