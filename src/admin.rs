@@ -47,8 +47,11 @@ pub fn router(state: AdminState) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/audit/events", post(ingest::post).layer(DefaultBodyLimit::max(ingest::MOST_BYTES)));
+        .route("/metrics", get(metrics::metrics));
+    if state.ingest.is_open() {
+        let limit = DefaultBodyLimit::max(ingest::MOST_BYTES);
+        router = router.route("/api/v1/audit/events", post(ingest::post).layer(limit));
+    }
     if !state.callers.is_empty() {
         router = router.merge(authzen::router()).merge(gate::router());
     }

@@ -42,6 +42,8 @@ use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::refused::RefusedSample;
+use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
@@ -149,6 +151,8 @@ async fn finish(gate: &Gate, settings: &Settings) {
         decisions.finish(patience).await;
     }
     gate.refusals.finish(patience).await;
+    // Their counts are rows of the audit.
+    gate.repeats.finish(settings.audit.timeout_ms.duration()).await;
     gate.audit.finish(settings.audit.timeout_ms.duration()).await;
 }
 
@@ -262,6 +266,7 @@ async fn prepare(
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
+        repeats: Repeats::start(audit.clone(), clock.clone()),
         audit,
         drift: DriftReporter::start(store.clone(), clock.clone(), settings.retention.drift_rows, &instance)
             .await
@@ -273,6 +278,7 @@ async fn prepare(
             settings.upstream.own_refusals.clone(),
             settings.decisions.days,
         ),
+        refused: RefusedSample::new(clock.clone()),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
         assertions: AssertionSigner::new(
@@ -403,7 +409,11 @@ fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Session
     let fallbacks = secrets.session_fallbacks.iter().map(Secret::expose);
     let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
     let keys = SigningKeys::new(secret, fallbacks)?;
-    let limits = CookieLimits { max_age: session.flask_max_age(), ..CookieLimits::default() };
+    let limits = CookieLimits {
+        max_age: session.flask_max_age(),
+        future_skew: session.clock_skew(),
+        ..CookieLimits::default()
+    };
     Ok(SessionCredential::Flask(CookieVerifier::new(keys, limits)))
 }
 
@@ -419,7 +429,6 @@ pub(crate) fn policy(settings: &Settings) -> Policy {
             body_bytes: firewall.body_bytes,
         },
         allowed_hosts: firewall.allowed_hosts.clone(),
-        allow_semicolon: firewall.allow_semicolon,
         session_cookie: settings.session.cookie_name.clone(),
         strip: StripList::with(&firewall.strip_headers),
     }

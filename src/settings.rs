@@ -1,6 +1,6 @@
 //! The process settings: `gate.toml`, the environment, flags.
 //!
-//! Flags stand over the environment, the environment over the file, the file over the defaults. The values are types
+//! Flags override the environment, which overrides the file, which overrides the defaults. The values are types
 //! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
@@ -44,6 +44,7 @@ pub struct Settings {
     pub forwarded: Forwarded,
     pub ingest: Ingest,
     pub api: Api,
+    pub admin: Admin,
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,
@@ -126,7 +127,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Strict-Transport-Security for answers over TLS. Of subdomains nothing is said: the gate does not know them.
+    /// Strict-Transport-Security for answers over TLS. Without `includeSubDomains`: the gate does not know them.
     pub fn hsts(&self) -> Option<String> {
         (self.hsts_seconds > 0).then(|| format!("max-age={}", self.hsts_seconds))
     }
@@ -293,7 +294,7 @@ pub struct Access {
     pub cache_capacity: PositiveCount,
     /// For rows of the mapping that say nothing.
     pub freshness: Freshness,
-    /// How old pushed knowledge may become, and how long whoever takes something away may have to wait.
+    /// How old pushed knowledge may become, and how long a command that takes something away may have to wait.
     pub max_staleness_ms: Millis,
     /// How long the machine's clock must stay back before expiries follow it.
     pub clock_settle_ms: Millis,
@@ -315,6 +316,7 @@ impl Default for Access {
 #[serde(default, deny_unknown_fields)]
 pub struct Firewall {
     pub allowed_hosts: Vec<String>,
+    /// Without effect: `;` is part of a segment, to the gate as to Console. Read, so that a file that sets it is no mistake.
     pub allow_semicolon: bool,
     /// Further header names that never reach Console.
     pub strip_headers: Vec<String>,
@@ -519,7 +521,7 @@ pub struct Api {
     pub per_minute: PositiveCount,
     /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
     pub public_url: Option<String>,
-    /// Whether `/forward-auth` answers. Whoever reaches it can ask with any header.
+    /// Whether `/forward-auth` answers. Anyone who reaches it can ask with any header.
     pub forward_auth: bool,
 }
 
@@ -529,7 +531,32 @@ impl Default for Api {
     }
 }
 
-/// What `console-gate retention` removes, beside what the documents fix.
+/// What connections to the admin address may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// At a time. Where there are more, the one goes that has waited longest without a request.
+    pub max_connections: PositiveCount,
+    /// For a whole head.
+    pub head_timeout_ms: Millis,
+    /// For a whole body, and for a whole answer from its head on.
+    pub transfer_timeout_ms: Millis,
+    /// Between two requests.
+    pub idle_timeout_ms: Millis,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin {
+            max_connections: PositiveCount(128),
+            head_timeout_ms: Millis(5_000),
+            transfer_timeout_ms: Millis(30_000),
+            idle_timeout_ms: Millis(60_000),
+        }
+    }
+}
+
+/// What `console-gate retention` removes besides what the documents fix.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {

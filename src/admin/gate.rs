@@ -8,6 +8,7 @@ mod drift;
 mod explain;
 mod history;
 mod mapping;
+mod refusals;
 mod soak;
 
 use axum::Router;
@@ -27,6 +28,7 @@ pub fn router() -> Router<AdminState> {
         .route("/api/gate/drift", get(drift::get))
         .route("/api/gate/soak", get(soak::get))
         .route("/api/gate/history", get(history::get))
+        .route("/api/gate/refusals", get(refusals::get))
 }
 
 /// 400 for a parameter that is not one.

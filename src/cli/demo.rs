@@ -111,7 +111,7 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
-    // For a shell: the README's commands as they stand there, with the demo's settings, in its folder.
+    // For a shell: the README's commands unchanged, with the demo's settings, in its folder.
     let program = std::env::current_exe().context("where this program is")?;
     let programs = program.parent().unwrap_or(Path::new("/")).display().to_string();
     let env = format!(

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use metrics::counter;
 use pingora::apps::ServerApp;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use policy::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
-use policy::ids::RequestId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -94,7 +94,8 @@ impl Connections {
 enum NoHead {
     /// The client went away, said nothing for too long, or the gate is stopping.
     Closed,
-    Refused(Refusal),
+    /// With what was read of the head.
+    Refused(Refusal, BytesMut),
 }
 
 impl Front {
@@ -102,13 +103,13 @@ impl Front {
     pub fn new(
         gate: Arc<Gate>,
         upstreams: Arc<Upstreams>,
+        buffers: Buffers,
         settings: &Settings,
         tls: Option<Acceptor>,
         listener: Listener,
     ) -> Front {
         let policy = gate.policy.clone();
-        let buffers = Arc::new(Buffers::new(&settings.buffers));
-        let leg = Leg::new(upstreams, buffers, settings);
+        let leg = Leg::new(upstreams, Arc::new(buffers), settings);
         Front {
             gateway: Gateway::new(gate, leg, ClientLimits::new(settings)),
             policy,
@@ -193,16 +194,16 @@ impl Front {
             match search.advance(client.ahead(), &self.policy.limits) {
                 HeadState::Complete(length) => {
                     let head = client.ahead().split_to(length);
-                    return inspect(&head, &self.policy).map_err(NoHead::Refused);
+                    return inspect(&head, &self.policy).map_err(|refusal| NoHead::Refused(refusal, head));
                 }
-                HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal)),
+                HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal, client.ahead().split())),
                 HeadState::Partial => {}
             }
             // One deadline for the whole head: a byte a second must not hold a connection for ever.
             match timeout_at(deadline, client.fill()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
-                Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout)),
+                Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout, client.ahead().split())),
             }
         }
     }
@@ -217,7 +218,8 @@ impl Front {
     ) -> bool {
         let may_go_on = !*shutdown.borrow();
         if let Err(refusal) = client.begin_exchange(request, may_go_on) {
-            self.refuse(client.stream(), refusal).await;
+            let head = [request.method().as_str(), " ", request.target().raw(), " "].concat();
+            self.refuse(client.stream(), refusal, head.as_bytes()).await;
             return false;
         }
         let mut side = Client::Http1(client);
@@ -247,16 +249,11 @@ impl Front {
         ended
     }
 
-    /// Says of a request that it was refused.
-    fn count_refusal(refusal: Refusal, id: RequestId) {
-        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
-        counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
-    }
-
-    async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
+    /// Answers a request that the firewall refuses, of which `head` is what was read.
+    async fn refuse(&self, stream: &mut Stream, refusal: Refusal, head: &[u8]) {
         let id = crate::random::request_id();
-        Front::count_refusal(refusal, id);
+        self.gateway.refused().observe_head(refusal, head, id);
+        counter!("gate_requests_total", "outcome" => "refused").increment(1);
         let mut answer = Response::to_refusal(refusal, id);
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
             answer = answer.with(HSTS, hsts.clone());
@@ -322,8 +319,8 @@ impl ServerApp for Front {
                     }
                 }
                 Err(NoHead::Closed) => break,
-                Err(NoHead::Refused(refusal)) => {
-                    self.refuse(client.stream(), refusal).await;
+                Err(NoHead::Refused(refusal, head)) => {
+                    self.refuse(client.stream(), refusal, &head).await;
                     return None;
                 }
             }

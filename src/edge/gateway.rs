@@ -19,6 +19,7 @@ use super::limits::{ClientLimits, OverLimit};
 use super::rewrite::Names;
 use super::spool::Spool;
 use crate::assertion;
+use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme};
 use crate::ruling::message::Form;
@@ -246,12 +247,22 @@ impl Gateway {
         self.gate.options.hsts.as_deref().filter(|_| origin.is_over_tls)
     }
 
+    /// The sample of what the firewall refuses.
+    pub(super) fn refused(&self) -> &RefusedSample {
+        &self.gate.refused
+    }
+
     /// Answers a request that the firewall refuses, over HTTP/2: over HTTP/1 the front does, without an exchange.
-    pub(super) async fn refuse(&self, client: &mut Client<'_>, refusal: Refusal, origin: Origin) {
+    pub(super) async fn refuse(
+        &self,
+        client: &mut Client<'_>,
+        refusal: Refusal,
+        (method, path): (&[u8], &[u8]),
+        origin: Origin,
+    ) {
         let id = crate::random::request_id();
-        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
+        self.gate.refused.observe(refusal, method, path, id);
         counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
         self.write(client, &Response::to_refusal(refusal, id), false, origin).await;
     }
 

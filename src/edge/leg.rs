@@ -248,7 +248,7 @@ impl Leg {
                 if let Err(failure) = poll_request(context, client, connection, call, &mut moved) {
                     return Poll::Ready(Err(failure));
                 }
-                match connection.poll_head(context) {
+                match connection.poll_head(context, &mut moved) {
                     Poll::Ready(Ok(head)) if head.is_interim() => {
                         // The gate itself says when a body may come.
                         if head.status() != 100 {
@@ -303,6 +303,8 @@ impl Leg {
         // What the queue had no room for.
         let mut held = None;
         let mut is_ended = false;
+        // Why the rest does not come. What has come is passed on first.
+        let mut broken = None;
         let outcome = driven(|context, pulse| {
             loop {
                 let mut moved = false;
@@ -317,7 +319,7 @@ impl Leg {
                             }
                         }
                         Ok(false) => {}
-                        Err(failure) => return Poll::Ready(Err(failure)),
+                        Err(failure) => (connection, broken) = (None, Some(failure)),
                     }
                 }
                 while client.queued() < MOST_QUEUED {
@@ -328,11 +330,13 @@ impl Leg {
                     }
                 }
                 if connection.is_none() && held.is_none() && spool.is_empty() && !is_ended {
-                    client.end();
+                    if broken.is_none() {
+                        client.end();
+                    }
                     is_ended = true;
                 }
                 match client.poll_flush(context, &mut moved) {
-                    Poll::Ready(Ok(())) if is_ended => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(())) if is_ended => return Poll::Ready(broken.take().map_or(Ok(()), Err)),
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                     Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone.into())),
                 }
@@ -449,7 +453,7 @@ fn poll_response(
         if !spool.has_room(PIECE) {
             return Ok(false);
         }
-        match connection.poll_body(context) {
+        match connection.poll_body(context, moved) {
             Poll::Ready(Ok(Some(bytes))) => {
                 *held = Some(bytes);
                 *moved = true;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use metrics::{Gauge, gauge};
 
 use crate::settings;
 
@@ -24,23 +25,27 @@ const PIECE: usize = 64 * 1024;
 struct Budget {
     used: AtomicU64,
     most: u64,
+    shown: Gauge,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a gauge is shown, nothing counts with it")]
 impl Budget {
-    fn new(most: u64) -> Budget {
-        Budget { used: AtomicU64::new(0), most }
+    fn new(most: u64, shown: Gauge) -> Budget {
+        Budget { used: AtomicU64::new(0), most, shown }
     }
 
     fn take(&self, bytes: u64) -> bool {
-        self.used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|used| *used <= self.most)
-            })
-            .is_ok()
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.most);
+        let taken = self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if taken {
+            self.shown.increment(bytes as f64);
+        }
+        taken
     }
 
     fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.shown.decrement(bytes as f64);
     }
 
     fn used(&self) -> u64 {
@@ -63,21 +68,22 @@ pub struct Buffers {
 
 impl Buffers {
     /// The buffers that the settings allow.
-    pub fn new(settings: &settings::Buffers) -> Buffers {
-        Buffers {
-            folder: settings.folder.clone(),
-            memory: Budget::new(settings.memory_bytes),
-            files: Budget::new(settings.files_bytes),
-            strangers: Budget::new(settings.files_bytes / 2),
+    ///
+    /// # Errors
+    ///
+    /// No file can be made in the folder: better found out at start than with the first large upload.
+    pub fn new(settings: &settings::Buffers) -> Result<Buffers, BuffersError> {
+        let folder = settings.folder.clone();
+        tempfile::tempfile_in(&folder).map_err(|error| BuffersError { folder: folder.clone(), error })?;
+        Ok(Buffers {
+            folder,
+            memory: Budget::new(settings.memory_bytes, gauge!("gate_buffer_bytes", "kind" => "memory")),
+            files: Budget::new(settings.files_bytes, gauge!("gate_buffer_bytes", "kind" => "files")),
+            strangers: Budget::new(settings.files_bytes / 2, Gauge::noop()),
             request_memory: settings.request_memory_bytes.0,
             response_memory: settings.response_memory_bytes.0,
             response_file: settings.response_file_bytes,
-        }
-    }
-
-    /// Bytes in memory and in files.
-    pub fn in_use(&self) -> (u64, u64) {
-        (self.memory.used(), self.files.used())
+        })
     }
 }
 
@@ -88,6 +94,16 @@ pub(super) enum SpoolError {
     Full,
     #[error("the temporary file cannot be used: {0}")]
     File(#[from] io::Error),
+}
+
+/// The folder for temporary files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no file can be made in `{folder}`: {error}. Correct `folder` in [buffers], or let the gate's user write there"
+)]
+pub struct BuffersError {
+    folder: PathBuf,
+    error: io::Error,
 }
 
 /// One queue.
@@ -262,14 +278,19 @@ mod tests {
     use crate::settings::PositiveCount;
 
     fn buffers(memory: usize, files: u64) -> Arc<Buffers> {
-        Arc::new(Buffers::new(&settings::Buffers {
+        let settings = settings::Buffers {
             folder: std::env::temp_dir(),
             memory_bytes: memory as u64 * 2,
             files_bytes: files,
             request_memory_bytes: PositiveCount(memory),
             response_memory_bytes: PositiveCount(memory),
             response_file_bytes: files,
-        }))
+        };
+        Arc::new(Buffers::new(&settings).unwrap())
+    }
+
+    fn in_use(buffers: &Buffers) -> (u64, u64) {
+        (buffers.memory.used(), buffers.files.used())
     }
 
     fn drain(spool: &mut Spool) -> Vec<u8> {
@@ -298,7 +319,7 @@ mod tests {
             }
             out.extend(drain(&mut spool));
             prop_assert_eq!(out, expected);
-            prop_assert_eq!(buffers.in_use(), (0, 0));
+            prop_assert_eq!(in_use(&buffers), (0, 0));
         }
     }
 
@@ -308,27 +329,24 @@ mod tests {
         let mut spool = Spool::for_request(&buffers);
         spool.push(Bytes::from_static(b"0123456789")).unwrap();
         spool.push(Bytes::from(vec![b'x'; 100])).unwrap();
-        assert_eq!(buffers.in_use(), (10, 100));
+        assert_eq!(in_use(&buffers), (10, 100));
         assert!(!spool.has_room(1));
         assert!(matches!(spool.push(Bytes::from_static(b"y")), Err(SpoolError::Full)));
         drop(spool);
-        assert_eq!(buffers.in_use(), (0, 0));
+        assert_eq!(in_use(&buffers), (0, 0));
         // Strangers leave half of it to those who are known.
         let mut stranger = Spool::for_request(&buffers);
         stranger.of_stranger(true);
         assert!(matches!(stranger.push(Bytes::from(vec![b'x'; 51])), Err(SpoolError::Full)));
         stranger.push(Bytes::from(vec![b'x'; 50])).unwrap();
         assert_eq!(drain(&mut stranger).len(), 50);
-        assert_eq!((buffers.in_use(), buffers.strangers.used()), ((0, 0), 0));
+        assert_eq!((in_use(&buffers), buffers.strangers.used()), ((0, 0), 0));
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
-        let mut settings =
-            settings::Buffers { folder: "/nowhere/at/all".into(), ..settings::Buffers::default() };
-        settings.request_memory_bytes = PositiveCount(1);
-        let mut spool = Spool::for_request(&Arc::new(Buffers::new(&settings)));
-        let error = spool.push(Bytes::from_static(b"more than one")).unwrap_err().to_string();
-        assert!(error.contains("/nowhere/at/all"), "{error}");
+    fn a_folder_that_cannot_be_written_is_found_out_at_start() {
+        let settings = settings::Buffers { folder: "/nowhere/at/all".into(), ..settings::Buffers::default() };
+        let message = Buffers::new(&settings).unwrap_err().to_string();
+        assert!(message.contains("`/nowhere/at/all`") && message.contains("[buffers]"), "{message}");
     }
 }

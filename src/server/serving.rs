@@ -17,6 +17,7 @@ use super::stop::Stop;
 use super::{Prepared, admin_address};
 use crate::edge::front::{Connections, Front};
 use crate::edge::listener::Listener;
+use crate::edge::spool::Buffers;
 use crate::edge::tls::Acceptor;
 use crate::settings::Settings;
 
@@ -40,13 +41,14 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// Somebody else was faster.
+    /// Somebody else was faster, or the folder for temporary files cannot be used.
     pub(super) fn open(
         settings: &Settings,
         prepared: Prepared,
         mut addresses: ListenAddresses,
         fds: Fds,
     ) -> anyhow::Result<Serving> {
+        let buffers = Buffers::new(&settings.buffers)?;
         let proxy = prepared.proxy.clone();
         let fds: ListenFds = Arc::new(fds.into());
         addresses.open(&fds)?;
@@ -55,7 +57,7 @@ impl Serving {
         let router = prepared.router.clone();
         let listeners = (proxy.clone(), admin.clone());
         let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
-        let (server, connections) = proxy_server(settings, prepared, &addresses.proxy, fds.clone());
+        let (server, connections) = proxy_server(settings, prepared, buffers, &addresses.proxy, fds.clone());
         let phases = server.watch_execution_phase();
         let (ending, ended) = oneshot::channel();
         // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
@@ -80,7 +82,8 @@ impl Serving {
         until_accepting(&proxy, &self.proxy).await?;
         // Only now: at a hand-over both gates accept at the admin address, and neither may say that it is not ready.
         let stop = self.close_admin.subscribe();
-        admin_address::serve(&self.addresses.admin, &self.fds, self.router.clone(), &self.admin, stop);
+        let (router, limits) = (self.router.clone(), settings.admin.clone());
+        admin_address::serve(&self.addresses.admin, &self.fds, router, &self.admin, limits, stop);
         until_accepting(&admin, &self.admin).await?;
         let tls = settings.tls.certificate_file.is_some();
         tracing::info!(address = %proxy, %admin, tls, "the gate listens");
@@ -116,6 +119,7 @@ fn closed(address: &str) -> String {
 fn proxy_server(
     settings: &Settings,
     prepared: Prepared,
+    buffers: Buffers,
     address: &ListenAddress,
     fds: ListenFds,
 ) -> (Server, Connections) {
@@ -132,7 +136,7 @@ fn proxy_server(
     server.bootstrap();
     let patience = settings.tls.handshake_timeout_ms.duration();
     let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
-    let front = Front::new(gate, upstreams, settings, acceptor, listener.clone());
+    let front = Front::new(gate, upstreams, buffers, settings, acceptor, listener.clone());
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
     service.add_listener(address.listener());

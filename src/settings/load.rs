@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 21] = [
     "environment",
     "environments",
     "listen",
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 20] = [
     "forwarded",
     "ingest",
     "api",
+    "admin",
     "retention",
     "decisions",
     "probe",
@@ -207,6 +208,7 @@ impl Reader<'_> {
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
             api: self.section(&mut table, "api"),
+            admin: self.section(&mut table, "admin"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
@@ -276,6 +278,12 @@ impl Reader<'_> {
         }
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
             report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must be greater than 0");
+        }
+        let admin = &settings.admin;
+        if [admin.head_timeout_ms, admin.transfer_timeout_ms, admin.idle_timeout_ms]
+            .contains(&super::Millis(0))
+        {
+            report("admin", "the times must be greater than 0");
         }
         if !super::SETTLE_MS.contains(&settings.mapping.settle_ms.0) {
             report("mapping", "`settle_ms` must be between 50 and 60000");
@@ -456,9 +464,9 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "unknown field `feild`",
             ),
         ];
-        for (text, told) in table {
+        for (text, message) in table {
             let error = Settings::parse("gate.toml", text).unwrap_err().one_line_each();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 
@@ -518,7 +526,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     }
 
     #[test]
-    fn hsts_is_a_year_unless_it_is_said_otherwise() {
+    fn hsts_is_a_year_by_default() {
         let table = [
             ("", Some("max-age=31536000")),
             ("hsts_seconds = 60", Some("max-age=60")),

@@ -108,7 +108,7 @@ pub(super) struct Survey {
     pub(super) adopted: BTreeMap<String, String>,
     /// The tables in the gate's own schema.
     pub(super) own_tables: BTreeSet<String>,
-    /// What keeps everything from being told apart.
+    /// What keeps the sets of tables from being distinguished.
     pub(super) conflicts: Vec<String>,
 }
 
@@ -233,7 +233,7 @@ impl Survey {
         }
     }
 
-    /// Fails where two sets of the same names cannot be told apart.
+    /// Fails where two sets of the same names cannot be distinguished.
     pub(super) fn unambiguous(self) -> Result<Survey, StoreError> {
         match self.conflicts.as_slice() {
             [] => Ok(self),

@@ -1,4 +1,4 @@
-//! Triggers on Console's tables: each change of what the gate reads raises the epoch, whoever makes it.
+//! Triggers on Console's tables: each change of what the gate reads raises the epoch, for every writer.
 //!
 //! Which tables and columns the SELECTs of `[console]` read is asked of the database, through views too. A change of other
 //! columns raises nothing. What was put where is written down (`gate_console_watch`), and each read of the control row
@@ -60,7 +60,7 @@ impl fmt::Display for WatchedTable {
     }
 }
 
-/// What a trigger on a base table does, beside raising the epoch.
+/// What a trigger on a base table does besides raising the epoch.
 #[derive(Clone, Debug, Default)]
 struct Duties {
     relations: BTreeSet<Relation>,

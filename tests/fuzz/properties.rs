@@ -3,7 +3,7 @@
 //! The functions are called by the libFuzzer targets (`targets/`, `make fuzz`) and by `tests/fuzz_smoke.rs`, which runs
 //! them over the kept corpus and over mutations of it in `make test`.
 //!
-//! Each answer of the gate is held against a second, naive reading of the same bytes that shares no code with it.
+//! Each answer of the gate is compared with a second, naive reading of the same bytes that shares no code with it.
 
 // A libFuzzer target is one of these functions; the others are dead code in its binary, and no binary has an interface.
 #![allow(dead_code, unreachable_pub)]

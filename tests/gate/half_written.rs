@@ -146,8 +146,8 @@ async fn a_rollback_acts_while_the_file_keeps_changing() {
         }
     });
     looked(&gate, 3.0).await;
-    let (code, told) = gate.attempt(&["rollback", "--yes"]);
-    assert_eq!(code, 0, "{told}");
+    let (code, output) = gate.attempt(&["rollback", "--yes"]);
+    assert_eq!(code, 0, "{output}");
     assert_eq!(gate.send(&ask).await.status, 403);
     writer.abort();
 }

@@ -10,7 +10,7 @@
     reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
 )]
 
-#[allow(dead_code, reason = "tests/faults stands on it too, and uses its own part")]
+#[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
 mod audit_log;
@@ -28,6 +28,7 @@ mod gate_api;
 mod golden;
 mod half_written;
 mod headers;
+mod honest;
 mod key_set;
 mod kill_switch;
 mod late_database;

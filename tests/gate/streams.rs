@@ -249,7 +249,7 @@ async fn a_form_or_json_body_decides_which_role_is_needed() {
             assert!(answer.body == body.as_bytes(), "{method} as {who}: the body was changed: {shown}");
         }
     }
-    // Chunked, and with a client that waits to be told to go on.
+    // Chunked, and with a client that waits for 100 Continue.
     let mut wire = Wire::to(&gate.socket()).await;
     let head = format!(
         "POST /__test/echo HTTP/1.1\r\nHost: console.test\r\nCookie: session={}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",

@@ -111,8 +111,8 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster(database: Database) {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    let told = "Console refused a request that V2 allowed: its own decorators still decide";
-    assert_eq!(gate.log().matches(told).count(), 2, "one line for each route\n{}", gate.log());
+    let message = "Console refused a request that V2 allowed: its own decorators still decide";
+    assert_eq!(gate.log().matches(message).count(), 2, "one line for each route\n{}", gate.log());
 
     // What a gate saw last is written when it stops, and the next process adds to it.
     ask("/forbidden/too", 403).await;

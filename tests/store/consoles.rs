@@ -260,11 +260,11 @@ async fn an_index_serves_each_principal_on_sqlite() {
     );
 }
 
-/// Fails unless the access of everybody is refused with an error that says all of `told`.
-async fn is_refused(database: &Database, id: &str, told: &[&str]) {
+/// Fails unless the access of everybody is refused with an error that contains all of `parts`.
+async fn is_refused(database: &Database, id: &str, parts: &[&str]) {
     let error = attempt(database, id, None).await.unwrap_err();
     assert_eq!(error.kind(), "schema", "{error}");
-    for part in told {
+    for part in parts {
         assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
     }
 }
@@ -289,10 +289,11 @@ async fn a_column_that_was_renamed_is_an_error_and_never_nobody_on_postgres() {
         .execute("ALTER TABLE shop.users RENAME uuid TO id; ALTER TABLE shop.sessions RENAME sid TO id")
         .await;
     let found = database.store.console_mismatches().await.unwrap();
-    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let mismatches: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(
-        told.len() == 2 && told.iter().all(|told| told.contains("is_active") && told.contains("renamed")),
-        "{told:?}"
+        mismatches.len() == 2
+            && mismatches.iter().all(|one| one.contains("is_active") && one.contains("renamed")),
+        "{mismatches:?}"
     );
     assert!(database.store.census(noon()).await.is_err());
     database.execute("ALTER TABLE shop.users RENAME enabled TO is_active").await;
@@ -356,9 +357,9 @@ async fn legacy_roles_may_go_on_postgres() {
     assert_eq!(none.store.console_mismatches().await.unwrap(), []);
 }
 
-/// All that does not fit is said at once, with how to mend it.
+/// Every mismatch is reported at once, with how to correct it.
 #[tokio::test]
-async fn what_does_not_fit_is_told_at_once_on_postgres() {
+async fn all_mismatches_are_reported_at_once_on_postgres() {
     let settings = r#"
 admins = "SELECT u.id, u.email AS disabled, u.last_seen FROM shop.users u WHERE u.id = $1"
 all_admins = "SELECT u.last_seen AS id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u"
@@ -368,9 +369,9 @@ sessions = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends, s.nonsense
 "#;
     let database = Database::empty_postgres().await.reading(relations(settings)).await;
     database.execute(SHOP).await;
-    let told: Vec<String> =
+    let mismatches: Vec<String> =
         database.store.console_mismatches().await.unwrap().iter().map(ToString::to_string).collect();
-    let told = told.join("\n");
+    let mismatches = mismatches.join("\n");
     for expected in [
         "[console] admins: operator does not exist: uuid = text. `$1` is a text: cast it",
         "[console] legacy_roles, column `role`: its type is text[]; it must be one text a row",
@@ -379,7 +380,7 @@ sessions = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends, s.nonsense
         "[console] all_admins, column `id`: its type is timestamptz; it must be an id",
         "[console] all_legacy_roles: relation \"shop.users_roles\" does not exist",
     ] {
-        assert!(told.contains(expected), "{expected}\nis not in\n{told}");
+        assert!(mismatches.contains(expected), "{expected}\nis not in\n{mismatches}");
     }
 }
 
@@ -405,9 +406,9 @@ async fn what_is_read_is_watched_and_nothing_else_on_postgres() {
     assert!(database.store.control().await.unwrap().console_watched);
     let watch = database.store.install_triggers().await.unwrap();
     assert!(!watch.is_new && watch.gaps.is_empty(), "{watch:?}");
-    let told: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
+    let tables: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        tables,
         [
             "shop.roles for legacy_roles, all_legacy_roles: rows, and changes of id, name",
             "shop.sessions for sessions: rows, and changes of expires_at, id, user_id",
@@ -467,9 +468,9 @@ async fn what_is_read_is_watched_and_nothing_else_on_sqlite() {
     let database = kiosk().await;
     assert!(database.store.control().await.unwrap().console_watched);
     let watch = database.store.install_triggers().await.unwrap();
-    let told: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
+    let tables: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        tables,
         [
             "logins for sessions: rows, and changes of ends, id, user_id",
             "users for admins, legacy_roles, all_admins, all_legacy_roles: rows, and changes of deleted_at, id, name, role",
@@ -589,7 +590,7 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     assert!(watched().await);
 }
 
-/// Who may not put triggers on a table is told which, and nothing is put anywhere.
+/// A role that may not put triggers on some tables learns which, and nothing is put anywhere.
 #[tokio::test]
 async fn a_table_that_refuses_is_named_on_postgres() {
     let database = shop().await;
@@ -619,7 +620,7 @@ async fn a_table_that_refuses_is_named_on_postgres() {
 /// What cannot be watched is read for each request, and said.
 #[tokio::test]
 async fn what_changes_without_a_write_is_not_trusted_on_postgres() {
-    for (from, to, told) in [
+    for (from, to, reason) in [
         ("NOT u.is_active AS", "(NOT u.is_active OR u.last_seen < now()) AS", "`now` changes its result"),
         ("shop.users u", "shop.mirror u", "materialized view"),
         ("NOT u.is_active AS", "shop.is_off(u.id) AS", "is_off(uuid)"),
@@ -641,9 +642,9 @@ async fn what_changes_without_a_write_is_not_trusted_on_postgres() {
             .await;
         database.store.migrate().await.unwrap();
         let watch = database.store.install_triggers().await.unwrap();
-        assert!(watch.gaps.iter().any(|gap| gap.contains(told)), "{told}: {watch:?}");
-        assert!(!database.store.control().await.unwrap().console_watched, "{told}");
-        assert_eq!(standing(&database, BEN, None).await, Standing::Disabled, "{told}");
+        assert!(watch.gaps.iter().any(|gap| gap.contains(reason)), "{reason}: {watch:?}");
+        assert!(!database.store.control().await.unwrap().console_watched, "{reason}");
+        assert_eq!(standing(&database, BEN, None).await, Standing::Disabled, "{reason}");
     }
 }
 
@@ -780,11 +781,11 @@ async fn proposed(database: &Database) -> (String, Vec<String>) {
     let reader = Database::open_with(&database.url, relations(&section)).await;
     assert_eq!(reader.store.console_mismatches().await.unwrap(), [], "{section}");
     let people = reader.store.console_people(10).await.unwrap().into_iter();
-    let told = people.map(|person| {
+    let shown = people.map(|person| {
         let disabled = if person.is_disabled { " disabled" } else { "" };
         format!("{}{disabled}: {}", person.label, person.roles.join(" "))
     });
-    (section, told.collect())
+    (section, shown.collect())
 }
 
 #[tokio::test]

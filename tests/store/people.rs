@@ -43,7 +43,7 @@ async fn an_admin_is_added_once(database: &Database) {
     assert_eq!(database.store.admins().await.unwrap().len(), 1);
 }
 
-async fn a_new_admin_stands_and_holds_nothing(database: &Database) {
+async fn a_new_admin_is_active_and_holds_nothing(database: &Database) {
     let access = with_anna(database).await;
     assert_eq!(access, Access { standing: Standing::Active, ..Access::nothing(access.epoch) });
 }
@@ -96,7 +96,7 @@ async fn an_unknown_group_or_admin_is_a_conflict(database: &Database) {
     }
 }
 
-async fn a_session_stands_until_it_is_revoked_or_expires(database: &Database) {
+async fn a_session_is_valid_until_it_is_revoked_or_expires(database: &Database) {
     with_anna(database).await;
     let end = noon() + TimeDelta::microseconds(1);
     let (open, short, over) = (SessionId::new("open"), SessionId::new("short"), SessionId::new("over"));
@@ -177,11 +177,11 @@ on_both!(
     throwaway_people_come_and_go_by_their_prefix,
     admins_are_listed_by_id,
     an_admin_is_added_once,
-    a_new_admin_stands_and_holds_nothing,
+    a_new_admin_is_active_and_holds_nothing,
     legacy_roles_are_a_set_without_hierarchy,
     a_group_is_joined_and_left,
     an_unknown_group_or_admin_is_a_conflict,
-    a_session_stands_until_it_is_revoked_or_expires,
+    a_session_is_valid_until_it_is_revoked_or_expires,
     a_group_is_created_with_exactly_its_roles,
     a_group_with_an_unknown_role_leaves_nothing,
 );

@@ -9,14 +9,14 @@ use super::call::Arguments;
 use super::scope::{At, World};
 use super::syntax::{children, last_word, text_of, visit};
 use super::value::{Meaning, Value};
-use super::{Gate, Site, Stands, Unreadable};
+use super::{Gate, Site, SitePosition, Unreadable};
 
 /// Keywords whose value is the roles of which one is enough.
 const ROLE_KEYWORDS: [&str; 6] = ["role", "roles", "any_of", "one_of", "allowed", "allowed_roles"];
 
 struct Found {
     roles: Result<Vec<String>, Unreadable>,
-    stands: Stands,
+    position: SitePosition,
 }
 
 /// The sites, by the place where they begin.
@@ -83,7 +83,7 @@ impl Sites {
     }
 
     fn insert(&mut self, at: At<'_>, roles: Result<Vec<String>, Unreadable>) {
-        self.found.entry(key(at)).or_insert(Found { roles, stands: Stands::Elsewhere });
+        self.found.entry(key(at)).or_insert(Found { roles, position: SitePosition::Elsewhere });
     }
 
     /// The site that a decorator is: `@require_role(...)`, or `@ops_only` after `ops_only = require_role(...)`.
@@ -93,15 +93,17 @@ impl Sites {
         }
         let Meaning::Expression(stored) = world.follow(decorator) else { return None };
         self.insert(decorator, roles_of_call(world, stored)?);
-        // The call itself is told by its uses.
-        self.stands(key(stored), Stands::BehindRoute);
+        // Its uses report the call itself.
+        self.note(key(stored), SitePosition::BehindRoute);
         Some(key(decorator))
     }
 
-    /// Notes where a site stands. Above one route is above it, whatever it is behind.
-    pub(super) fn stands(&mut self, site: Key, stands: Stands) {
-        if let Some(found) = self.found.get_mut(&site).filter(|found| found.stands != Stands::AboveRoute) {
-            found.stands = stands;
+    /// Notes where a site is. Above one route is above it, whatever it is behind.
+    pub(super) fn note(&mut self, site: Key, position: SitePosition) {
+        if let Some(found) =
+            self.found.get_mut(&site).filter(|found| found.position != SitePosition::AboveRoute)
+        {
+            found.position = position;
         }
     }
 
@@ -119,7 +121,7 @@ impl Sites {
         if sets.iter().all(|set| narrowest.is_subset(set)) {
             Gate::AnyOf(narrowest.clone())
         } else {
-            // Whoever holds one role of each passes: no list of roles says that.
+            // Callers who hold one role of each list pass: no single list says that.
             Gate::Unreadable("it requires roles from more than one list at once".to_owned())
         }
     }
@@ -128,7 +130,7 @@ impl Sites {
         let site = |((module, byte), found): (Key, Found)| Site {
             place: world.place_of_byte(module, byte),
             roles: found.roles,
-            stands: found.stands,
+            position: found.position,
         };
         self.found.into_iter().map(site).collect()
     }

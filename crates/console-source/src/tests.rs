@@ -69,7 +69,7 @@ fn names_mean_what_python_lets_them_mean() {
             "@bp.get('/x')\n@require_role('a', 'b')\n@require_role('b', 'c')\ndef v(): pass",
             "GET /b/x unreadable",
         ),
-        // Flask registers the view before what stands above the route.
+        // Flask registers the view before it applies what is above the route.
         ("@require_role('a')\n@bp.get('/x')\ndef v(): pass", "GET /b/x none"),
         (
             "@bp.route('/x', methods=['get', 'POST'])\n@require_role('a')\nasync def v(): pass",
@@ -106,7 +106,7 @@ fn an_import_means_the_file_that_python_would_take() {
 }
 
 #[test]
-fn a_prefix_at_the_registration_stands_in_the_place_of_the_blueprints_own() {
+fn a_prefix_at_the_registration_replaces_the_blueprints_own() {
     let view = format!("{VIEW}@bp.get('/x')\ndef v(): pass\n");
     let cases = [
         ("app.register_blueprint(bp)", &["GET /b/x none"][..]),
@@ -286,7 +286,7 @@ fn a_route_is_read_however_it_is_declared() {
 }
 
 #[test]
-fn what_runs_before_a_route_gates_it_or_is_told() {
+fn a_hook_before_a_route_gates_it_or_is_reported() {
     let route = "@bp.get('/x')\n@require_role('a', 'b')\ndef v(): pass\n";
     let cases = [
         ("@bp.before_request\n@require_role('a')\ndef g(): pass", "/b/x a"),

@@ -70,7 +70,8 @@ pub(super) async fn post(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let body = body.map_err(|_| Problem::too_large(format!("at most {MOST_BYTES} bytes")))?;
+    let body =
+        body.map_err(|rejection| Problem::of_body(&rejection, format!("at most {MOST_BYTES} bytes")))?;
     let source = String::from_utf8(body.into())
         .map_err(|_| Problem::bad_request("the candidate is not UTF-8 text"))?;
     let arguments: Vec<LegacyAsArgument> = asked

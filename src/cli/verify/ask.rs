@@ -15,7 +15,7 @@ use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
 use crate::settings::secrets::probe_keys;
 
-/// What stands in a path as it is.
+/// The characters that a path must escape.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES: usize = 256 * 1024;
@@ -81,12 +81,12 @@ impl Asker {
         own_refusals: &[String],
     ) -> anyhow::Result<Through> {
         let attempts = through::attempts(plan);
-        let mut told = Through::default();
+        let mut through = Through::default();
         let mut progress = super::super::progress::Progress::new("sent", attempts.len());
         for attempt in &attempts {
             let target = utf8_percent_encode(attempt.path, PATH).to_string();
             let method = attempt.method.as_str();
-            let before = told.passages.len();
+            let before = through.passages.len();
             for (number, cookie) in cookies.iter().enumerate() {
                 let gate = self.gate_that_allows(method, &target, cookie).await;
                 let Some(gate) = gate.with_context(|| format!("{method} {}", attempt.path))? else {
@@ -96,7 +96,7 @@ impl Asker {
                     Ok((status, id)) => (Some(status), id, None),
                     Err(error) => (None, String::new(), Some(error.to_string())),
                 };
-                told.passages.push(Passage {
+                through.passages.push(Passage {
                     route: attempt.route.to_owned(),
                     method,
                     path: attempt.path.to_owned(),
@@ -109,16 +109,16 @@ impl Asker {
                     audit_rows: 0,
                 });
             }
-            if told.passages.len() == before {
-                told.not_tried.push(format!("{method} {}", attempt.path));
+            if through.passages.len() == before {
+                through.not_tried.push(format!("{method} {}", attempt.path));
             }
             progress.step();
         }
         progress.end();
-        Ok(told)
+        Ok(through)
     }
 
-    /// The gate that would let in whoever the cookie is from: `v2` or `legacy`.
+    /// The gate that would let in the cookie's owner: `v2` or `legacy`.
     async fn gate_that_allows(
         &self,
         method: &str,

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::Version;
+use metrics::counter;
 use pingora::server::ShutdownWatch;
 use policy::firewall::{Http2Start, Refusal, Request, inspect_fields};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -126,7 +127,9 @@ impl Front {
                     is_leaving = true;
                 }
                 Event::Late => {
-                    Front::count_refusal(Refusal::HeadTimeout, crate::random::request_id());
+                    let id = crate::random::request_id();
+                    self.gateway.refused().observe(Refusal::HeadTimeout, b"", b"", id);
+                    counter!("gate_requests_total", "outcome" => "refused").increment(1);
                     break;
                 }
                 Event::Gone => return,
@@ -145,29 +148,36 @@ impl Front {
         _kept: (Served, Arc<OwnedSemaphorePermit>),
     ) {
         let (head, body) = request.into_parts();
-        let inspected = self.inspect_stream(&head, body.is_end_stream());
+        let start = Http2Start {
+            method: head.method.as_str().as_bytes(),
+            path: head.uri.path_and_query().map_or(&b""[..], |path| path.as_str().as_bytes()),
+            authority: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
+            ends_stream: body.is_end_stream(),
+        };
+        let inspected = self.inspect_stream(&head, &start);
         let mut stream = Http2::new(body, respond);
         let mut client = Client::Http2(&mut stream);
         let ended = match inspected {
             Ok(request) => self.within_total(self.gateway.serve(&mut client, &request, origin)).await,
-            Err(refusal) => self.within_total(self.gateway.refuse(&mut client, refusal, origin)).await,
+            Err(refusal) => {
+                let what = (start.method, start.path);
+                self.within_total(self.gateway.refuse(&mut client, refusal, what, origin)).await
+            }
         };
         if !ended {
             client.cut();
         }
     }
 
-    fn inspect_stream(&self, head: &http::request::Parts, ends_stream: bool) -> Result<Request, Refusal> {
+    fn inspect_stream(
+        &self,
+        head: &http::request::Parts,
+        start: &Http2Start<'_>,
+    ) -> Result<Request, Refusal> {
         if head.version != Version::HTTP_2 {
             return Err(Refusal::MalformedHead);
         }
-        let start = Http2Start {
-            method: head.method.as_str().as_bytes(),
-            path: head.uri.path_and_query().map_or(&b""[..], |path| path.as_str().as_bytes()),
-            authority: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
-            ends_stream,
-        };
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        inspect_fields(&start, fields, &self.policy)
+        inspect_fields(start, fields, &self.policy)
     }
 }

@@ -114,10 +114,11 @@ impl ConsoleConnection {
         Poll::Ready(())
     }
 
-    /// The head of the next response, which may be an interim one.
+    /// The head of the next response, which may be an interim one; `moved` where any of it has come.
     pub(super) fn poll_head(
         &mut self,
         context: &mut Context<'_>,
+        moved: &mut bool,
     ) -> Poll<Result<ResponseHead, ConsoleError>> {
         loop {
             let end = if self.read.is_empty() { None } else { self.search.advance(&self.read)? };
@@ -136,16 +137,17 @@ impl ConsoleConnection {
                 }
                 return Poll::Ready(Ok(head));
             }
-            if ready!(self.poll_read(context))? == 0 {
+            if ready!(self.poll_read(context, moved))? == 0 {
                 return Poll::Ready(Err(ConsoleError::Closed));
             }
         }
     }
 
-    /// The next bytes of the body; `None` at its end.
+    /// The next bytes of the body; `None` at its end; `moved` where anything has come.
     pub(super) fn poll_body(
         &mut self,
         context: &mut Context<'_>,
+        moved: &mut bool,
     ) -> Poll<Result<Option<Bytes>, ConsoleError>> {
         loop {
             if let Some(bytes) = self.received()? {
@@ -154,7 +156,7 @@ impl ConsoleConnection {
             if self.has_ended {
                 return Poll::Ready(Ok(None));
             }
-            if ready!(self.poll_read(context))? == 0 {
+            if ready!(self.poll_read(context, moved))? == 0 {
                 if self.body == BodyDecoder::UntilClose {
                     self.has_ended = true;
                 } else {
@@ -184,9 +186,16 @@ impl ConsoleConnection {
         self.has_ended
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, ConsoleError>> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        moved: &mut bool,
+    ) -> Poll<Result<usize, ConsoleError>> {
         self.read.reserve(PIECE);
-        poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read).map_err(ConsoleError::Io)
+        let read = poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read);
+        // Also where it is only a part of a head or of a chunk's size: Console is not silent.
+        *moved |= read.is_ready();
+        read.map_err(ConsoleError::Io)
     }
 
     /// The connection, where it can serve another request: the server said so, everything was sent, the whole response

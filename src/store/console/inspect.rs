@@ -399,16 +399,16 @@ impl Writer<'_> {
         for (column, kind) in &self.user.columns {
             let name = column.to_lowercase();
             let is_switch = !self.is_postgres || kind == "boolean";
-            let told = format!("u.{}", quoted(column));
+            let value = format!("u.{}", quoted(column));
             match name.as_str() {
                 "is_active" | "active" | "enabled" | "is_enabled" if is_switch => {
-                    conditions.push(format!("NOT {told}"));
+                    conditions.push(format!("NOT {value}"));
                 }
                 "is_disabled" | "disabled" | "blocked" | "is_blocked" | "banned" | "is_banned" | "locked"
                 | "is_locked" | "suspended" | "is_deleted" | "deleted" | "archived"
                     if is_switch =>
                 {
-                    conditions.push(told);
+                    conditions.push(value);
                 }
                 _ if [
                     "disabled_at",
@@ -421,10 +421,10 @@ impl Writer<'_> {
                 .iter()
                 .any(|known| name == *known || name == format!("{known}_utc")) =>
                 {
-                    conditions.push(format!("{told} IS NOT NULL"));
+                    conditions.push(format!("{value} IS NOT NULL"));
                 }
                 "status" | "state" => notes.push(format!(
-                    "`{column}` may say who is locked out: add it to `disabled`, as in `{told} <> 'active'`"
+                    "`{column}` may say who is locked out: add it to `disabled`, as in `{value} <> 'active'`"
                 )),
                 _ => {}
             }

@@ -277,8 +277,8 @@ async fn rights(
         let name = format!("{}.{}", quoted(schema), quoted(table));
         if !["r", "p"].contains(&kind.as_str()) {
             problems.schema.push(format!(
-                "`{place}` is no table but a view, which cannot tell the gate of its changes: name Console's own tables \
-                 in `[console]` of gate.toml"
+                "`{place}` is no table but a view, which cannot report its changes to the gate: name Console's own \
+                 tables in `[console]` of gate.toml"
             ));
         } else if !may_trigger {
             problems.rights.push(format!(

@@ -14,7 +14,7 @@ use crate::store::control::WATCHED_ON_POSTGRES;
 use crate::store::postgres::PostgresPool;
 use crate::store::terms::MigrationTerms;
 
-/// For all locks of one try together: whoever of Console's waits behind it waits no longer.
+/// For all locks of one try together: a statement of Console's that waits behind it waits no longer.
 const LOCKS_MS: u128 = 700;
 
 pub(super) async fn install(

@@ -194,7 +194,7 @@ async fn columns_of(to: &mut SqliteConnection, table: &str) -> Result<Vec<(Strin
         .await
 }
 
-/// The name of a table as it was made: SQLite does not tell cases apart.
+/// The name of a table as it was made: SQLite ignores case.
 async fn as_made(to: &mut SqliteConnection, table: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower($1)")
         .bind(table.to_owned())
@@ -244,7 +244,7 @@ async fn add_settings(
     Ok(())
 }
 
-/// Whether a write to a row can change no other row. REPLACE deletes the rows in its way, and tells no trigger; which these
+/// Whether a write to a row can change no other row. REPLACE deletes the rows in its way without a trigger; which these
 /// are depends on what is unique. Only where that is the key alone can a change concern one session.
 async fn rows_are_apart(to: &mut SqliteConnection, table: &str, key: &str) -> Result<bool, sqlx::Error> {
     let keys: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_xinfo($1) WHERE pk > 0")
@@ -278,7 +278,7 @@ async fn triggers_of(
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     const FORGET: &str =
         "DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);";
-    // A row without an id is nobody's session, but may have replaced one: it is not listed.
+    // A row without an id is no session, but may have replaced one: it is not listed.
     let list = |ids: &[&str]| {
         let Some(key) = &duties.session else { return String::new() };
         let key = named(key);

@@ -1,4 +1,4 @@
-//! What stands between a route and its view: decorators, wrappers, and those of class-based views.
+//! What is between a route and its view: decorators, wrappers, and those of class-based views.
 
 use policy::method::{Method, MethodSet};
 
@@ -7,9 +7,9 @@ use crate::blueprint::Key;
 use crate::scope::{At, Binding, decorators};
 use crate::syntax::{children, last_word};
 use crate::value::Meaning;
-use crate::{Stands, Unreadable, inline};
+use crate::{SitePosition, Unreadable, inline};
 
-/// What stands between a route and its view.
+/// What is between a route and its view.
 #[derive(Clone, Default)]
 pub(super) struct Behind {
     pub(super) gates: Vec<Key>,
@@ -79,7 +79,7 @@ impl<'t> Finder<'_, 't> {
         }
     }
 
-    /// `flask.views`: `decorators` stand round the whole view, and a `MethodView` has a function for each method.
+    /// `flask.views`: `decorators` wrap the whole view, and a `MethodView` has a function for each method.
     pub(super) fn class_view(&mut self, declared: &Declared<'t>, class: At<'t>, wrappers: &Behind) {
         let name = self.world.name_of(class).unwrap_or("").to_owned();
         let mut behind = wrappers.clone().and(self.decorators_of_class(class));
@@ -180,7 +180,7 @@ impl<'t> Finder<'_, 't> {
         let mut behind = Behind::default();
         for decorator in decorators {
             if let Some(site) = self.sites.of_decorator(self.world, *decorator) {
-                self.sites.stands(site, Stands::BehindRoute);
+                self.sites.note(site, SitePosition::BehindRoute);
                 behind.gates.push(site);
                 continue;
             }

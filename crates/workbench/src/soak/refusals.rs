@@ -1,6 +1,6 @@
 //! Console's own refusals of what V2 allowed, and for how long they hold a cluster.
 //!
-//! Whoever sees one knows that Console still decides beside the gate, so that V2 grants nothing there. They hold a cluster
+//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals hold a cluster
 //! as unexplained drift does: for its quiet hours, and for an hour at least.
 
 use chrono::{DateTime, TimeDelta, Utc};

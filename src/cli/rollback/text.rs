@@ -28,12 +28,12 @@ pub(super) fn outcome(agreement: &Agreement, goal: &Goal) -> String {
         (0, _) => format!("{}, but none of {all} gate(s) follows", ordered(goal)),
         (some, _) => format!("{done} at {some} of {all} gates only: {}", followers.join(", ")),
     };
-    let mut told = wrapped(&first, COLUMNS, 0, 4) + "\n";
+    let mut text = wrapped(&first, COLUMNS, 0, 4) + "\n";
     for stray in strays {
-        told.push_str(&sentence(stray, goal));
-        told.push('\n');
+        text.push_str(&sentence(stray, goal));
+        text.push('\n');
     }
-    told
+    text
 }
 
 fn sentence(Stray { name, runs, why }: &Stray, goal: &Goal) -> String {
