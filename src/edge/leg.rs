@@ -10,6 +10,7 @@
 
 mod connection;
 mod head;
+mod kept;
 mod tunnel;
 
 use std::sync::Arc;
@@ -210,6 +211,9 @@ impl Leg {
                     return Err(Failure::Connect(if is_late { "timeout" } else { "refused" }));
                 }
             };
+            if was_kept && !kept::is_silent(&stream) {
+                continue;
+            }
             let mut connection = ConsoleConnection::new(stream, call.asked());
             connection.push(call.head.clone());
             match self.until_head(client, &mut connection, call).await {

@@ -7,8 +7,10 @@
 mod answers;
 mod client;
 mod liar;
+mod unasked;
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use answers::{Case, Method, Outcome};
@@ -17,14 +19,14 @@ use liar::{BETWEEN_BYTES, Liar, Sending};
 
 use crate::support::{Database, Gate, Setup, World, project_text};
 
-const MAPPING: &str = "version = 1
+const MAPPING: &str = r#"
+version = 1
 [blueprints.t.routes]
-\
-    \"GET /case/*\" = { public = true, websocket = true }
-\"POST /case/*\" = { public = true }
-\
-    \"* /own/*\" = { public = true }
-";
+"GET /case/*" = { public = true, websocket = true }
+"POST /case/*" = { public = true }
+"GET /idle/*" = { public = true }
+"* /own/*" = { public = true }
+"#;
 
 const SETUP: Setup = Setup {
     mapping: Some(MAPPING),
@@ -101,7 +103,7 @@ async fn answers_to_upgrade() {
 /// is over before it ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_a_byte_now_and_then() {
-    let body = "x".repeat(15);
+    let body = "x".repeat(25);
     let chunks: String = (0..5).map(|_| "1\r\nx\r\n").collect();
     let slow = [
         (
@@ -122,7 +124,7 @@ async fn an_answer_a_byte_now_and_then() {
             let case = Case::whole(what, head.as_bytes(), sent.as_bytes(), body.as_bytes());
             let world = World::new(Database::Sqlite).await;
             let liar = Liar::start(world.folder(), vec![case]);
-            let settings = format!("read_timeout_ms = 700\ntotal_timeout_ms = {total_ms}\n");
+            let settings = format!("read_timeout_ms = 2000\ntotal_timeout_ms = {total_ms}\n");
             let upstream_settings = settings.leak();
             let gate = world.gate(&Setup { upstream: Some(liar.socket()), upstream_settings, ..SETUP }).await;
             let round = Round { version: Version::Http11, method: Method::Get, sending: Sending::Slowly };
@@ -202,6 +204,26 @@ async fn honest_clients_beside_lies() {
     wrong.extend(liar.findings().await);
     drop(gate);
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What comes over an idle connection before the next request goes out is never taken for its answer, however little
+/// time is between the two.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_on_an_idle_connection_is_no_answer() {
+    const ROUNDS: usize = 300;
+    let world = World::new(Database::Sqlite).await;
+    let socket = world.folder().join("idle.sock");
+    let listener = UnixListener::bind(&socket).expect("a new socket");
+    let server = unasked::Server::start(listener);
+    let setup = Setup { upstream: Some(socket), listen: "threads = 4\n", ..SETUP };
+    let gate = world.gate(&setup).await;
+    let wrong = tokio::task::spawn_blocking({
+        let gate = gate.socket();
+        move || (0..ROUNDS).filter_map(|round| server.round(&gate, round)).collect::<Vec<_>>()
+    });
+    let wrong = wrong.await.expect("no panic");
+    drop(gate);
+    assert!(wrong.is_empty(), "{} of {ROUNDS} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Plays every case that such a request can have; `least` of them, or a loop over nothing would prove nothing.
