@@ -31,7 +31,7 @@ use super::driven::{Pulse, Stalled, driven};
 use super::spool::{Buffers, Spool, SpoolError};
 use super::upstream::Upstreams;
 use crate::settings::Settings;
-use connection::{ConsoleConnection, ConsoleError, is_silent};
+use connection::{ConsoleConnection, ConsoleError};
 pub(super) use head::UpstreamHead;
 
 /// How many bytes are queued for one side before more are taken from the other.
@@ -211,9 +211,6 @@ impl Leg {
                     return Err(Failure::Connect(if is_late { "timeout" } else { "refused" }));
                 }
             };
-            if was_kept && !kept::is_silent(&stream) {
-                continue;
-            }
             let mut connection = ConsoleConnection::new(stream, call.asked());
             connection.push(call.head.clone());
             match self.until_head(client, &mut connection, call).await {
@@ -245,9 +242,7 @@ impl Leg {
     async fn connect(&self, peer: &HttpPeer) -> pingora::Result<(Stream, bool)> {
         loop {
             let (stream, was_kept) = self.connector.get_stream(peer).await?;
-            // The pool asks the runtime, which may not have heard of what has come meanwhile. Taken for the answer to this
-            // request, it would be somebody else's.
-            if !was_kept || is_silent(&stream) {
+            if !was_kept || kept::is_silent(&stream) {
                 return Ok((stream, was_kept));
             }
         }

@@ -6,8 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
 use pingora::protocols::Stream;
 use policy::body::BodyDecoder;
 use policy::response::{Asked, ResponseFault, ResponseHead, ResponseSearch};
@@ -215,10 +213,4 @@ impl ConsoleConnection {
     pub(super) fn into_parts(self) -> (Stream, BytesMut) {
         (self.stream, self.read)
     }
-}
-
-/// Whether nothing has come over an idle connection, not even its end. It asks the system, not the runtime.
-pub(super) fn is_silent(stream: &Stream) -> bool {
-    let looked = recv(stream.id(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
-    looked == Err(Errno::EAGAIN)
 }
