@@ -211,8 +211,13 @@ impl Side {
         self.stand_in.reached()
     }
 
-    /// How many denials the audit has.
+    /// How many denials the audit has: rows, and those that a row is to count.
     pub async fn denials(&self) -> i64 {
+        let repeated = self.gate.metric("gate_denials_repeated_total").await.expect("the metric");
+        self.denial_rows().await + repeated as i64
+    }
+
+    async fn denial_rows(&self) -> i64 {
         let count = "SELECT count(*) FROM gate_audit_events WHERE event_type = 'access_denied'";
         if self.home.database_url.starts_with("sqlite:") {
             use sqlx::Connection as _;
