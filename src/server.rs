@@ -267,6 +267,7 @@ async fn prepare(
             store.clone(),
             clock.clone(),
             settings.upstream.own_refusals.clone(),
+            settings.session.login_path.clone(),
             settings.decisions.days,
         ),
         probes: ProbeKeys::new(&secrets.probe_keys),
@@ -296,6 +297,7 @@ async fn prepare(
     };
     let sources = services(&settings.ingest.sources, settings.ingest.per_minute);
     let callers = services(&settings.api.callers, settings.api.per_minute);
+    let drift_reporters = services(&settings.api.drift_reporters, settings.api.per_minute);
     let (audit, gate) = (gate.audit.clone(), Arc::new(gate));
     let proxy = Listener::default();
     let state = AdminState {
@@ -305,6 +307,7 @@ async fn prepare(
         upstreams: upstreams.clone(),
         audit,
         callers: Arc::new(callers),
+        drift_reporters: Arc::new(drift_reporters),
         settings: settings.api.clone(),
         metrics,
         listener: proxy.clone(),

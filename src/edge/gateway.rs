@@ -361,7 +361,8 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(502), "an upgrade that was not requested");
         }
         if let Some(Permitted { permit, .. }) = &context.permit {
-            self.gate.refusals.observe(permit, response.status.as_u16(), context.id);
+            let location = response.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+            self.gate.refusals.observe(permit, response.status.as_u16(), location, context.id);
         }
         response.insert_header("x-request-id", context.id.to_string())?;
         if let Some(hsts) = self.hsts(session) {
