@@ -138,10 +138,6 @@ async fn a_group_with_an_unknown_role_leaves_nothing(database: &Database) {
     assert_eq!(database.everything().await, before);
 }
 
-async fn access_of_anna_groups(database: &Database) -> Vec<String> {
-    access(database, None).await.groups.iter().map(ToString::to_string).collect()
-}
-
 on_both!(
     admins_are_listed_by_id,
     an_admin_is_added_once,
