@@ -41,6 +41,9 @@ const NAMED: &str = "
       JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = reads.attnum AND reads.attnum > 0";
 
+/// Schema, name, column, and whether whole rows are meant.
+type Named = (String, String, Option<String>, Option<bool>);
+
 /// What is read, as far as the role may look: where it may not use a schema, the tables that the texts name in it, whole.
 pub(in crate::store) async fn of(
     connection: &mut Connection,
@@ -84,8 +87,7 @@ async fn probed(to: &mut PgConnection, text: &str) -> Result<Option<Reads>, Stor
             None => Err(error.into()),
         };
     }
-    let rows: Result<Vec<(String, String, Option<String>, Option<bool>)>, sqlx::Error> =
-        sqlx::query_as(NAMED).fetch_all(&mut *to).await;
+    let rows = sqlx::query_as::<_, Named>(NAMED).fetch_all(&mut *to).await;
     to.execute("ROLLBACK").await?;
     let (mut reads, mut whole) = (Reads::new(), BTreeSet::new());
     for (schema, table, column, has_whole_rows) in rows? {
