@@ -133,6 +133,23 @@ async fn what_a_candidate_would_change() {
     assert_eq!(history["activations"].as_array().map(Vec::len), Some(1));
 }
 
+/// A candidate that flips a cluster before its time is compared all the same, and says what is missing, as the command does.
+#[tokio::test]
+async fn a_candidate_out_of_order_says_so() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let candidate =
+        MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"S\"], soaked_hours = 24 }");
+    assert_ne!(candidate, MAPPING);
+    let (status, told) = scene.diff("", &candidate).await;
+    assert_eq!(status, 200, "{told}");
+    let order = told["order"].as_array().expect("the order");
+    assert_eq!((order.len(), &order[0]["cluster"]), (1, &json!("L")), "{told}");
+    let missing = order[0]["missing"].to_string();
+    assert!(missing.contains("`S` is shadow in this file") && missing.contains("0 of 24 hours"), "{missing}");
+    let in_time = MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"V\"] }");
+    assert_eq!(scene.diff("", &in_time).await.1.get("order"), None);
+}
+
 #[tokio::test]
 async fn a_candidate_that_the_gate_would_refuse_is_422() {
     let scene = Scene::new(Database::Sqlite, API).await;
