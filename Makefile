@@ -69,7 +69,7 @@ bench:
 	@tests/setup.sh test
 	$(CARGO) bench --locked
 
-## Ten fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
+## Eleven fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
 fuzz:
 	@tests/setup.sh build
 	@tests/fuzz/run.sh $(SECONDS)

@@ -48,8 +48,7 @@ pub async fn answer(State(state): State<AdminState>, headers: HeaderMap) -> Resp
         Err(detail) => malformed(detail, id),
         Ok((front, head)) => match inspect(&head, &state.gate.policy) {
             Err(refusal) => {
-                counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
-                tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
+                state.gate.refused.observe_head(refusal, &head, id);
                 Ruled::to_refusal(refusal, id)
             }
             Ok(request) => ruled(&state.gate, front, &request, id, asks_for_upgrade(&headers)).await,

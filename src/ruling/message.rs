@@ -38,7 +38,7 @@ impl Form {
     }
 }
 
-/// Something to tell a person or a program.
+/// A message to a person or a program.
 #[derive(Clone, Debug, Default)]
 pub struct Message<'a> {
     pub status: u16,

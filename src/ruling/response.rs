@@ -9,7 +9,7 @@ use policy::method::Method;
 use super::explain_command::explain_command;
 use super::message::{Form, Message};
 
-/// Everything but what may stand as it is in a query value.
+/// The characters that a query value must escape.
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -19,7 +19,7 @@ pub const HSTS: &str = "strict-transport-security";
 /// A whole response, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// What became of the request, for `gate_requests_total`.
+    /// The outcome of the request, for `gate_requests_total`.
     pub outcome: &'static str,
     pub status: u16,
     pub fields: Vec<(&'static str, String)>,
@@ -30,7 +30,7 @@ impl Response {
     fn new(message: &Message<'_>, form: Form) -> Response {
         let fields = vec![
             ("content-type", form.content_type().to_owned()),
-            // What one caller was told must not be told to another from a cache.
+            // One caller's answer must not reach another from a cache.
             ("cache-control", "no-store".to_owned()),
             ("x-request-id", message.request_id.clone()),
         ];
@@ -59,6 +59,10 @@ impl Response {
             Rejection::Gone => {
                 Response::plain(410, "gone", "Gone", "This address has been removed.", form, id).named("gone")
             }
+            Rejection::Quiet => {
+                let detail = "There is nothing at this address.";
+                Response::plain(404, "not_found", "Not Found", detail, form, id).named("quiet")
+            }
             Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, id),
         }
     }
@@ -73,7 +77,7 @@ impl Response {
         self.outcome == "refused"
     }
 
-    /// With another word for what became of the request.
+    /// With another word for the outcome of the request.
     #[must_use]
     pub fn named(self, outcome: &'static str) -> Response {
         Response { outcome, ..self }
@@ -140,7 +144,7 @@ fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -
 }
 
 /// 302 to the login page with the way back. htmx follows a 302 inside its own request and would swap the login page
-/// into a corner of the old one, so it is told to navigate instead.
+/// into a corner of the old one, so the answer makes it navigate instead.
 fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Response {
     let location = if request.method().is_safe() && !request.target().is_asterisk() {
         format!("{login_path}?next={}", utf8_percent_encode(request.target().raw(), QUERY_VALUE))

@@ -1,4 +1,4 @@
-//! `[session]`: which session a cookie stands for.
+//! `[session]`: which session a cookie names.
 //!
 //! | `kind` | the cookie holds | the gate reads of the database |
 //! |---|---|---|
@@ -89,7 +89,7 @@ impl Default for Session {
     }
 }
 
-/// What stands in the cookie.
+/// What the cookie contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionKind {
@@ -376,17 +376,17 @@ mod tests {
             ("kind = \"opaque\"\nkey_prefix = \"a b\"", "`key_prefix` must be"),
             ("session_id_key = \"\"", "`session_id_key` is empty"),
         ];
-        for (section, told) in wrong {
+        for (section, message) in wrong {
             let mistakes = mistakes(section);
-            assert!(mistakes.len() == 1 && mistakes[0].starts_with(told), "{section}: {mistakes:?}");
+            assert!(mistakes.len() == 1 && mistakes[0].starts_with(message), "{section}: {mistakes:?}");
         }
     }
 
     #[test]
     fn a_mistake_says_which_section_it_is_in() {
         let source = "[session]\nkind = \"signed\"\n";
-        let told = Settings::parse("gate.toml", source).unwrap_err().one_line_each();
-        assert!(told.starts_with("gate.toml:1:1: [session] `salt` is missing"), "{told}");
+        let report = Settings::parse("gate.toml", source).unwrap_err().one_line_each();
+        assert!(report.starts_with("gate.toml:1:1: [session] `salt` is missing"), "{report}");
         for unknown in ["kind = \"jwt\"", "digest = \"md5\"", "payload = \"pickle\"", "lookup = \"sha256\""] {
             assert!(Settings::parse("gate.toml", &format!("[session]\n{unknown}\n")).is_err(), "{unknown}");
         }

@@ -67,7 +67,7 @@ async fn a_ruling_is_the_gates_own() {
 
 /// `auth_request` knows 2xx, 401 and 403.
 #[tokio::test]
-async fn nginx_is_told_401_where_others_are_redirected() {
+async fn nginx_gets_401_where_others_are_redirected() {
     let scene = Scene::new(Database::Sqlite, API).await;
     let login = scene.send(&nginx("GET", "/v/audit?a=b")).await;
     assert_eq!((login.status, login.header("location")), (401, "/auth/login?next=/v/audit%3Fa%3Db"));
@@ -110,7 +110,7 @@ async fn a_denial_is_recorded_as_the_request_that_it_is_about() {
     assert_eq!(found, (Some("POST"), Some("/v/deploys"), Some("203.0.113.0/24")));
 }
 
-/// Whoever can write only some of the fields cannot choose which request is ruled on.
+/// A client that can write only some of the fields cannot choose which request is ruled on.
 #[tokio::test]
 async fn fields_that_disagree_are_refused() {
     let scene = Scene::new(Database::Sqlite, API).await;

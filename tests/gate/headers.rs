@@ -236,7 +236,7 @@ async fn no_field_is_dropped_because_connection_names_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_addresses_that_a_client_names_only_trusted_hops_count() {
-    /// Trusted hops, the X-Forwarded-For fields, what Console is told, what the audit row keeps.
+    /// Trusted hops, the X-Forwarded-For fields, what Console receives, what the audit row keeps.
     ///
     /// The gate listens on a Unix socket, so without a hop to believe there is no address at all.
     type Row = (usize, &'static [&'static str], Option<&'static str>, Option<&'static str>);
@@ -269,7 +269,7 @@ async fn of_the_addresses_that_a_client_names_only_trusted_hops_count() {
         let setup =
             Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), forwarded, ..Setup::V2 };
         let gate = world.gate(&setup).await;
-        for (_, fields, told, kept) in TABLE.iter().filter(|row| row.0 == hops) {
+        for (_, fields, address, kept) in TABLE.iter().filter(|row| row.0 == hops) {
             let name = format!("{hops} hops, {fields:?}");
             let ask = |admin| {
                 let ask = Ask::get("/inside").cookie(&world.cookie(admin));
@@ -277,7 +277,7 @@ async fn of_the_addresses_that_a_client_names_only_trusted_hops_count() {
             };
             findings.equal(&format!("{name}: let in"), gate.send(&ask("auditor")).await.status, 200);
             let arrived = upstream.requests().pop().and_then(|request| request.header("x-forwarded-for"));
-            findings.equal(&format!("{name}: told to Console"), arrived.as_deref(), *told);
+            findings.equal(&format!("{name}: sent to Console"), arrived.as_deref(), *address);
             let denied = gate.send(&ask("someone")).await;
             findings.equal(&format!("{name}: denied"), denied.status, 403);
             let rows = world.store.by_request(denied.request_id()).await.expect("the audit rows");

@@ -263,7 +263,7 @@ async fn every_way_to_begin_and_end(kept: Kept, database: Database) {
     scene.logout(&ben).await;
     let loads = scene.loads().await;
     assert_eq!(scene.status(&kept.cookie(&anna)).await, 200, "{place}: another session ended");
-    // On SQLite a change of a session may concern everybody: which rows a REPLACE removes, it tells no trigger.
+    // On SQLite a change of a session may concern everybody: a REPLACE removes rows without a trigger.
     if database == Database::Postgres {
         assert!((scene.loads().await - loads).abs() < 0.5, "{place}: and hers was not read again");
     }
@@ -358,9 +358,9 @@ async fn a_forged_cookie_is_not_looked_up() {
     assert!((scene.loads().await - loads - 1.0).abs() < 0.5);
 }
 
-/// A payload that is not Console's is nobody's, and the operator hears of it.
+/// A payload that is not Console's identifies nobody, and the operator gets a warning.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payload_that_cannot_be_read_is_nobodys() {
+async fn a_payload_that_cannot_be_read_identifies_nobody() {
     let scene = Scene::new(Kept::Django, Database::Sqlite).await;
     let data = django(&json!({ "_auth_user_id": "anna" }));
     let (payload, rest) = data.split_once(':').expect("a signed payload");

@@ -44,7 +44,9 @@ mod tests;
 
 pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece, ChunkWalk};
 pub use fields::Fields;
+pub(crate) use fields::trim_white_space;
 pub use framing::Framing;
+pub(crate) use framing::plain_length;
 pub use head::{HeadSearch, HeadState, head_state};
 pub use limits::Limits;
 pub use refusal::Refusal;

@@ -5,7 +5,7 @@
 //! ([`profile`]) one is enough. So every pair of rows is asked about every profile, as sets, and what differs is the
 //! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
 //!
-//! Where a row looks at the body, or takes WebSockets, the requests that it tells apart are asked about one by one
+//! Where a row looks at the body, or takes WebSockets, the requests that it distinguishes are asked about one by one
 //! ([`Requests`]). What is not in it: Console's own checks behind the gate, and what people without access get in its
 //! place (302 or 401).
 
@@ -169,7 +169,8 @@ fn compared<'m>(
     let regions = old.regions(new);
     let complete = regions.complete;
     for region in pairs(regions.all) {
-        let demands = [Demand::of(old, region.old), Demand::of(new, region.new)];
+        let path = region.example.as_str();
+        let demands = [Demand::of(old, region.old, path), Demand::of(new, region.new, path)];
         let is_same_row = demands[0] == demands[1]
             && takes_websocket(region.old) == takes_websocket(region.new)
             && opens_preflights(region.old) == opens_preflights(region.new);
@@ -189,8 +190,8 @@ fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
     let place = |row: Option<&Row>| row.map(|row| row.offset);
     let mut pairs: Vec<Region<'_>> = Vec::new();
     for region in regions {
-        let rows = (place(region.old), place(region.new));
-        match pairs.last_mut().filter(|last| (place(last.old), place(last.new)) == rows) {
+        let rows = |one: &Region<'_>| (place(one.old), place(one.new), one.quiet);
+        match pairs.last_mut().filter(|last| rows(last) == rows(&region)) {
             Some(last) => last.methods = last.methods.union(region.methods),
             None => pairs.push(region),
         }
@@ -281,7 +282,7 @@ fn without(set: &FixedBitSet, others: &FixedBitSet) -> FixedBitSet {
 }
 
 impl<'m> Impact<'m> {
-    /// Whether nobody's access changes.
+    /// Whether access stays the same for everyone.
     pub fn is_neutral(&self) -> bool {
         self.changes.is_empty()
     }
@@ -330,6 +331,7 @@ impl<'m> Impact<'m> {
         (mapping, row): (&Mapping, Option<&Row>),
         body: BodyKind<'_>,
     ) -> Vec<String> {
-        admission::ways(profile, &Demand::of(mapping, row), body, self.switches, catalog)
+        let Some(row) = row else { return Vec::new() };
+        admission::ways(profile, &Demand::of_row(mapping, row), body, self.switches, catalog)
     }
 }

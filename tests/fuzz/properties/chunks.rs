@@ -156,7 +156,7 @@ fn check_walk(bytes: &[u8], piece: usize) -> Naive {
     at_once
 }
 
-/// What can be said of bytes that begin a chunked body.
+/// Where the bytes that begin a chunked body end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Naive {
     /// After so many bytes.

@@ -191,7 +191,7 @@ fn check_written(request: &Request, policy: &Policy) {
         (again.upgrade(), again.expect_continue(), again.keep_alive()),
         (request.upgrade(), request.expect_continue(), request.keep_alive()),
     );
-    // What the client says of the hops before it is the one thing that is not written.
+    // What the client says about the hops before it is the one thing that is not written.
     assert!(again.forwarded_for().is_empty() && again.forwarded_proto().is_none());
     let mut rewritten = Vec::new();
     again.write_head(&mut rewritten);

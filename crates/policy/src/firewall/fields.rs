@@ -130,7 +130,7 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Optional white space is spaces and tabs (RFC 9110 5.6.3); `trim_ascii` would take more than that.
-fn trim_white_space(value: &[u8]) -> &[u8] {
+pub(crate) fn trim_white_space(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);

@@ -48,7 +48,7 @@ impl SignerClass {
     }
 }
 
-/// What stands in the cookie.
+/// What the cookie contains.
 #[derive(Debug)]
 pub enum TokenForm {
     /// The token itself.
@@ -84,11 +84,11 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Verifies the value of a session cookie, as it stands in the header. Only the signature is looked at before it has
+    /// Verifies the value of a session cookie, as the header has it. Only the signature is looked at before it has
     /// been verified.
     ///
     /// # Errors
-    /// Whatever the reason, the cookie is nobody's, and nothing has to be looked up.
+    /// Whatever the reason, the cookie identifies nobody, and nothing has to be looked up.
     pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<SessionKey, CookieError> {
         if cookie.len() > MAX_COOKIE_BYTES {
             return Err(CookieError::TooLong { bytes: cookie.len(), limit: MAX_COOKIE_BYTES });
@@ -204,7 +204,7 @@ impl Hash for SessionKey {
 }
 
 impl fmt::Debug for SessionKey {
-    /// Eight digits tell two keys apart in a log and are of no use to anyone else.
+    /// Eight digits distinguish two keys in a log and are of no use to anyone else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionKey({}...)", &hex(&self.digest)[..8])
     }

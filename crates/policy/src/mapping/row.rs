@@ -17,7 +17,7 @@ use crate::rbac::Requirement;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 20] = [
+const ROW_KEYS: [&str; 21] = [
     "legacy",
     "role",
     "permission",
@@ -35,6 +35,7 @@ const ROW_KEYS: [&str; 20] = [
     "gone",
     "unauthenticated",
     "websocket",
+    "stream",
     "cors",
     "freshness",
     "note",
@@ -50,6 +51,7 @@ pub(super) struct RowBody {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
+    pub stream: bool,
     pub cors: bool,
     pub totp: Option<Totp>,
     pub decided: Option<Decided>,
@@ -75,6 +77,7 @@ pub(super) fn parse_row(
             .and_then(|value| reader.word(value, "unauthenticated", &unauthenticated_words))
             .unwrap_or(Unauthenticated::Redirect),
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
+        stream: table.get("stream").and_then(|value| reader.switch(value, "stream")).is_some(),
         cors: cors(reader, table, kind.as_ref()),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
         decided: decided::read(reader, table, kind.as_ref(), &route),

@@ -1,4 +1,4 @@
-//! The requests of a region that its two rows may tell apart: by their body, or because they ask for a WebSocket.
+//! The requests of a region that its two rows may treat differently: by their body, or as a WebSocket handshake.
 
 use policy::decision::body::{BodyKind, BodyReport, Scalar};
 use policy::mapping::regions::Region;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_tells_three_kinds_apart_on_whichever_side_it_is() {
+    fn a_rule_distinguishes_three_kinds_of_body_on_either_side() {
         for (old, new) in [("", PROD), (PROD, ""), (PROD, PROD)] {
             assert_eq!(kinds(old, new), [NONE, MET, UNREADABLE]);
         }
@@ -226,7 +226,7 @@ mod tests {
 
     /// The same field, and a value that only one of the two rules can compare.
     #[test]
-    fn a_value_that_one_side_alone_can_compare_is_told() {
+    fn a_value_that_one_side_alone_can_compare_is_reported() {
         assert_eq!(kinds(PROD, &PROD.replace("prod", "dev")).len(), 4);
         let (truth, one) = (PROD.replace("prod", "true"), PROD.replace("prod", "1"));
         assert_eq!(
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_told_apart_where_a_row_takes_one() {
+    fn a_handshake_is_a_request_of_its_own_where_a_row_takes_one() {
         let (old, new) = (
             file("\"GET /w\" = { session = true }"),
             file("\"GET /w\" = { session = true, websocket = true }"),

@@ -128,8 +128,8 @@ fn nothing_of_the_credential_is_shown_or_cached() {
         assert_eq!(cached.shown_id(Some("7")).as_str(), &digits[..16], "nothing left to compare with");
 
         assert_eq!(key.shown_id(Some("7")).as_str(), "7");
-        for telling in [Some(exposed.as_str()), Some(TOKEN), Some(&format!("<{TOKEN}>")), Some(""), None] {
-            assert_eq!(key.shown_id(telling).as_str(), &digits[..16], "{telling:?}");
+        for exposed_as in [Some(exposed.as_str()), Some(TOKEN), Some(&format!("<{TOKEN}>")), Some(""), None] {
+            assert_eq!(key.shown_id(exposed_as).as_str(), &digits[..16], "{exposed_as:?}");
         }
     }
 }
