@@ -21,6 +21,7 @@ use super::AdminState;
 use crate::assertion;
 use crate::ruling::Gate;
 use crate::ruling::client::client_address;
+use crate::ruling::message::Form;
 use crate::ruling::request::{BodySource, Incoming, Permitted};
 use crate::ruling::response::Response as Ruled;
 
@@ -49,7 +50,7 @@ pub async fn answer(State(state): State<AdminState>, headers: HeaderMap) -> Resp
         Ok((front, head)) => match inspect(&head, &state.gate.policy) {
             Err(refusal) => {
                 state.gate.refused.observe_head(refusal, &head, id);
-                Ruled::to_refusal(refusal, id)
+                Ruled::to_refusal(refusal, Form::of_unread(&head), id)
             }
             Ok(request) => ruled(&state.gate, front, &request, id, asks_for_upgrade(&headers)).await,
         },

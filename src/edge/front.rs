@@ -32,6 +32,7 @@ use super::upstream::Upstreams;
 use crate::edge::listener::Listener;
 use crate::edge::tls::Acceptor;
 use crate::ruling::Gate;
+use crate::ruling::message::Form;
 use crate::ruling::response::{HSTS, Response};
 use crate::settings::Settings;
 
@@ -218,7 +219,10 @@ impl Front {
     ) -> bool {
         let may_go_on = !*shutdown.borrow();
         if let Err(refusal) = client.begin_exchange(request, may_go_on) {
-            let head = [request.method().as_str(), " ", request.target().raw(), " "].concat();
+            let accept = request.fields().value("accept").unwrap_or_default();
+            let accept = String::from_utf8_lossy(accept);
+            let (method, target) = (request.method().as_str(), request.target().raw());
+            let head = format!("{method} {target} HTTP/1.1\r\naccept:{accept}\r\n");
             self.refuse(client.stream(), refusal, head.as_bytes()).await;
             return false;
         }
@@ -254,7 +258,7 @@ impl Front {
         let id = crate::random::request_id();
         self.gateway.refused().observe_head(refusal, head, id);
         counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        let mut answer = Response::to_refusal(refusal, id);
+        let mut answer = Response::to_refusal(refusal, Form::of_unread(head), id);
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
             answer = answer.with(HSTS, hsts.clone());
         }

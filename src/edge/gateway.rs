@@ -260,12 +260,13 @@ impl Gateway {
         client: &mut Client<'_>,
         refusal: Refusal,
         (method, path): (&[u8], &[u8]),
+        form: Form,
         origin: Origin,
     ) {
         let id = crate::random::request_id();
         self.gate.refused.observe(refusal, method, path, id);
         counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        self.write(client, &Response::to_refusal(refusal, id), false, origin).await;
+        self.write(client, &Response::to_refusal(refusal, form, id), false, origin).await;
     }
 
     /// Answers a request that goes no further. What it still sends is read, so that the connection can be used again.

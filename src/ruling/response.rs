@@ -63,7 +63,7 @@ impl Response {
                 let detail = "There is nothing at this address.";
                 Response::plain(404, "not_found", "Not Found", detail, form, id).named("quiet")
             }
-            Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, id),
+            Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, form, id),
         }
     }
 
@@ -91,7 +91,7 @@ impl Response {
     }
 
     /// The answer to what the firewall refused. It says no more than a client needs, and nothing of what it sent.
-    pub fn to_refusal(refusal: Refusal, id: RequestId) -> Response {
+    pub fn to_refusal(refusal: Refusal, form: Form, id: RequestId) -> Response {
         let status = refusal.status();
         let title = match status {
             405 => "Method Not Allowed",
@@ -102,9 +102,16 @@ impl Response {
             505 => "HTTP Version Not Supported",
             _ => "Bad Request",
         };
-        let response =
-            Response::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
-                .named("refused");
+        let message = Message {
+            status,
+            word: "refused",
+            title,
+            detail: "The gate does not accept this request in the form in which it arrived.",
+            advice: "If you followed a link, report it to your administrator, with the request ID.",
+            request_id: id.to_string(),
+            ..Message::default()
+        };
+        let response = Response::new(&message, form).named("refused");
         if refusal == Refusal::UnknownMethod {
             // RFC 9110 15.5.6. The same for every path: which of them a path takes is not for strangers to know.
             let allow: Vec<&str> = Method::ALL.into_iter().map(Method::as_str).collect();

@@ -23,6 +23,7 @@ use crate::edge::client::{Client, Http1, Http2};
 use crate::edge::gateway::Origin;
 use crate::edge::overdue::overdue;
 use crate::edge::socket::FramedSocket;
+use crate::ruling::message::Form;
 
 /// What a client may send of all its bodies, and of one, before the gate has read it; and what of one response waits
 /// inside the h2 crate. The rest waits in the gate's own buffers, which are bounded for all connections together.
@@ -161,7 +162,10 @@ impl Front {
             Ok(request) => self.within_total(self.gateway.serve(&mut client, &request, origin)).await,
             Err(refusal) => {
                 let what = (start.method, start.path);
-                self.within_total(self.gateway.refuse(&mut client, refusal, what, origin)).await
+                let accept =
+                    head.headers.get(http::header::ACCEPT).map_or(&b""[..], |value| value.as_bytes());
+                let form = Form::of_unread(&[b"accept:", accept].concat());
+                self.within_total(self.gateway.refuse(&mut client, refusal, what, form, origin)).await
             }
         };
         if !ended {
