@@ -30,6 +30,9 @@ const OF_THE_GATE: [&str; 4] = ["host", "x-request-id", "x-forwarded-proto", "x-
 /// What it may say: Console's proof, the client's address where there is one, and that a body waits for leave to come.
 const MAY_BE_OF_THE_GATE: [&str; 3] = ["x-console-gate-assertion", "x-forwarded-for", "expect"];
 
+/// Over HTTP/2: the method, fields and body that are sent, and the fields that arrive.
+type Http2Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>, &'a [&'a str]);
+
 /// What is tested; what is sent, `@` being the number of the case; the request line upstream; the fields that are the
 /// client's, in their order; the data of the body.
 type Case = (&'static str, String, &'static str, &'static [&'static str], Option<String>);
@@ -324,7 +327,7 @@ async fn requests_arrive_over_http_2(mapping: &'static str) {
     let gate = world.gate(&setup(upstream.socket(), mapping)).await;
     let mut findings = Findings::default();
     let large = "0123456789".repeat(30_000);
-    let table: [(&str, &[(&str, &str)], Option<&str>, &[&str]); 10] = [
+    let table: [Http2Case; 10] = [
         ("GET", &[], None, &[]),
         ("HEAD", &[], None, &[]),
         ("POST", &[], Some(""), &[]),

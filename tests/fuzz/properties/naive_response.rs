@@ -45,7 +45,7 @@ pub fn read(head: &[u8], asked: Asked) -> Option<NaiveResponse> {
         Some(text) if text.len() > 16 => return None,
         Some(text) => Some(text.parse().ok().filter(|number: &u64| number.to_string() == text)?),
     };
-    if coding.is_some_and(|coding| !is_http11 || coding.to_ascii_lowercase() != "chunked") {
+    if coding.is_some_and(|coding| !is_http11 || !coding.eq_ignore_ascii_case("chunked")) {
         return None;
     }
     let options: Vec<String> = fields
@@ -58,7 +58,7 @@ pub fn read(head: &[u8], asked: Asked) -> Option<NaiveResponse> {
     let says = |option: &str| options.iter().any(|other| other == option);
     if status == 101 {
         let (protocol, is_twice) = only("upgrade");
-        let is_websocket = protocol.is_some_and(|protocol| protocol.to_ascii_lowercase() == "websocket");
+        let is_websocket = protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
         if !asked.upgrade || !is_http11 || !says("upgrade") || !is_websocket || is_twice {
             return None;
         }
