@@ -276,6 +276,7 @@ async fn prepare(
             store.clone(),
             clock.clone(),
             settings.upstream.own_refusals.clone(),
+            settings.session.login_path.clone(),
             settings.decisions.days,
         ),
         refused: RefusedSample::new(clock.clone()),
@@ -306,6 +307,7 @@ async fn prepare(
     };
     let sources = services(&settings.ingest.sources, settings.ingest.per_minute);
     let callers = services(&settings.api.callers, settings.api.per_minute);
+    let drift_reporters = services(&settings.api.drift_reporters, settings.api.per_minute);
     let (audit, gate) = (gate.audit.clone(), Arc::new(gate));
     let proxy = Listener::default();
     let state = AdminState {
@@ -315,6 +317,7 @@ async fn prepare(
         upstreams: upstreams.clone(),
         audit,
         callers: Arc::new(callers),
+        drift_reporters: Arc::new(drift_reporters),
         settings: settings.api.clone(),
         metrics,
         listener: proxy.clone(),

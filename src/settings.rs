@@ -166,7 +166,8 @@ pub struct Upstream {
     pub health_interval_ms: Millis,
     /// How often a server's name is resolved again.
     pub resolve_interval_ms: Millis,
-    /// Routes, as the mapping writes them, whose views answer 401 or 403 by themselves to callers who have the role.
+    /// Routes, as the mapping writes them, whose views refuse by themselves callers who have the role: by 401 or 403,
+    /// or by sending them to the login page.
     pub own_refusals: Vec<String>,
 }
 
@@ -517,7 +518,10 @@ pub struct Api {
     /// The names of the machine tokens that may ask, under `/api/gate` and `/access/v1`. Where there is none, neither is
     /// there.
     pub callers: Vec<String>,
-    /// How many questions each of them may ask in a minute.
+    /// The names of the machine tokens by which Console's side reports where its own checks disagree
+    /// (`POST /api/gate/drift`). Where there is none, that is not there.
+    pub drift_reporters: Vec<String>,
+    /// How many questions each caller may ask in a minute, and how many disagreements each reporter may report.
     pub per_minute: PositiveCount,
     /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
     pub public_url: Option<String>,
@@ -527,7 +531,13 @@ pub struct Api {
 
 impl Default for Api {
     fn default() -> Self {
-        Api { callers: Vec::new(), per_minute: PositiveCount(6_000), public_url: None, forward_auth: false }
+        Api {
+            callers: Vec::new(),
+            drift_reporters: Vec::new(),
+            per_minute: PositiveCount(6_000),
+            public_url: None,
+            forward_auth: false,
+        }
     }
 }
 

@@ -52,12 +52,15 @@ if [ -n "$missing" ]; then
 fi
 
 if [ "${1:-build}" = test ]; then
-    wanted=tests/console/requirements.txt
-    if ! cmp -s "$wanted" .venv/installed.txt; then
-        echo "setup: installing what the Consoles of the tests need into .venv"
+    wanted="tests/console/requirements.txt tests/clients/requirements.txt"
+    # shellcheck disable=SC2086  # a list of files
+    if ! cat $wanted | cmp -s - .venv/installed.txt; then
+        echo "setup: installing what the Consoles and the clients of the tests need into .venv"
         python3 -m venv .venv
-        .venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted"
-        cp "$wanted" .venv/installed.txt
+        # shellcheck disable=SC2086
+        .venv/bin/pip install --quiet --disable-pip-version-check $(printf -- '-r %s ' $wanted)
+        # shellcheck disable=SC2086
+        cat $wanted >.venv/installed.txt
         rm -f .venv/package.txt
     fi
     # The wheel of Console's side, made anew when its source has changed.

@@ -76,6 +76,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!("gate_epoch_went_back_total", "times that the database went back to an older state");
     describe_counter!("gate_drift_total", "disagreements between the legacy gate and V2 in shadow mode");
+    describe_counter!(
+        "gate_console_drift_total",
+        "disagreements of Console's own checks that its side reported, by outcome"
+    );
     describe_counter!("gate_drift_lost_total", "occurrences of disagreements that were lost");
     describe_counter!("gate_decisions_lost_total", "requests missing from the decision log");
     describe_gauge!(

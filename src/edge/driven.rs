@@ -55,7 +55,7 @@ pub(super) async fn driven<T>(
             match timer.as_mut().as_pin_mut() {
                 None => timer.set(Some(sleep_until(last + patience))),
                 Some(set) if set.deadline() > last + patience => {
-                    timer.set(Some(sleep_until(last + patience)))
+                    timer.set(Some(sleep_until(last + patience)));
                 }
                 Some(set) => match set.poll(context) {
                     Poll::Pending => return Poll::Pending,

@@ -175,7 +175,9 @@ impl Gateway {
             Err(failure) => return self.fail(client, request, &failure, exchange).await,
         };
         exchange.status = answered.head.status();
-        self.gate.refusals.observe(&permit, answered.head.status(), exchange.id);
+        let location = answered.head.fields().value("location");
+        let location = location.and_then(|value| std::str::from_utf8(value).ok());
+        self.gate.refusals.observe(&permit, exchange.status, location, exchange.id);
         let names = Names { upstream: host, public: request.host(), scheme };
         if self.begin(client, &answered.head, &names, exchange).is_err() {
             return self.fail(client, request, &Failure::ClientGone, exchange).await;

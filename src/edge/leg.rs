@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use policy::firewall::{Framing, Request};
 use policy::response::{Asked, ResponseHead};
@@ -197,7 +198,7 @@ impl Leg {
         let mut tries_left = self.upstreams.most_tries() + MOST_STALE;
         loop {
             let peer = self.upstreams.pick().ok_or(Failure::NoServer)?;
-            let (stream, was_kept) = match self.connector.get_stream(&peer).await {
+            let (stream, was_kept) = match self.connect(&peer).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     self.upstreams.suspect(&peer);
@@ -210,9 +211,6 @@ impl Leg {
                     return Err(Failure::Connect(if is_late { "timeout" } else { "refused" }));
                 }
             };
-            if was_kept && !kept::is_silent(&stream) {
-                continue;
-            }
             let mut connection = ConsoleConnection::new(stream, call.asked());
             connection.push(call.head.clone());
             match self.until_head(client, &mut connection, call).await {
@@ -236,6 +234,16 @@ impl Leg {
                     }
                     asked_again |= !was_kept;
                 }
+            }
+        }
+    }
+
+    /// A connection, and whether it was kept from an earlier request.
+    async fn connect(&self, peer: &HttpPeer) -> pingora::Result<(Stream, bool)> {
+        loop {
+            let (stream, was_kept) = self.connector.get_stream(peer).await?;
+            if !was_kept || kept::is_silent(&stream) {
+                return Ok((stream, was_kept));
             }
         }
     }

@@ -36,7 +36,7 @@ impl Budget {
 
     fn take(&self, bytes: u64) -> bool {
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.most);
-        let taken = self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         if taken {
             self.shown.increment(bytes as f64);
         }

@@ -41,7 +41,8 @@ const MOST_OF_ONE: usize = 1_000;
 /// Rows that are handed to the writer together.
 const BATCH: usize = 256;
 
-/// What a denial says, but for its time, its request and the epoch.
+/// What a denial says, but for its time, its request, the epoch and the session: that is named by the cookie, which Flask
+/// signs anew as often as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Statement {
     whole: [u8; 32],
@@ -54,7 +55,6 @@ impl Statement {
         let principal = json!([denied.actor_kind, denied.actor_id]).to_string();
         let whole = json!([
             principal,
-            denied.session,
             denied.client_address,
             denied.method.as_str(),
             denied.path,

@@ -48,7 +48,8 @@ mod tests {
             issued_at: seconds.map(|seconds| DateTime::from_timestamp(seconds, 0).unwrap()),
             admin: admin.map(str::to_owned),
         };
-        let table: [(&[Verified], Result<Option<usize>, TwoPeople>); 12] = [
+        type Row<'t> = (&'t [Verified], Result<Option<usize>, TwoPeople>);
+        let table: [Row<'_>; 12] = [
             (&[], Ok(None)),
             (&[one(1, Some(5), Some("anna"))], Ok(Some(1))),
             (&[one(0, Some(5), Some("anna")), one(1, Some(5), Some("ben"))], Err(TwoPeople)),

@@ -7,6 +7,7 @@
 
 mod compose;
 mod inspect;
+pub(super) mod reads;
 pub mod select;
 mod shape;
 

@@ -80,6 +80,20 @@ pub(super) const SHARED_TABLES: [&str; 12] = [
     "customer_audit_events",
 ];
 
+/// Those of them by which the gate decides.
+pub(super) const DECIDING_TABLES: [&str; 10] = [
+    "rbac_groups",
+    "rbac_roles",
+    "rbac_permissions",
+    "rbac_role_permissions",
+    "rbac_role_inheritance",
+    "rbac_group_roles",
+    "rbac_user_groups",
+    "rbac_ticket_grants",
+    "rbac_break_glass_sessions",
+    "console_flag_promotions",
+];
+
 /// A table that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {

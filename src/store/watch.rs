@@ -134,15 +134,16 @@ impl Store {
         Ok(watch)
     }
 
-    /// Takes every trigger off Console's tables again, with their functions; how many triggers.
+    /// Why changes of what the gate reads would go unheard, each with its remedy. Nothing is changed or locked. Empty where
+    /// nothing keeps `migrate` from putting its triggers there, and on SQLite.
     ///
     /// # Errors
     ///
-    /// The database did not take it; then all of them are still there.
-    pub async fn remove_triggers(&self) -> Result<usize, StoreError> {
+    /// A SELECT cannot be read, or the database did not answer.
+    pub async fn unheard(&self) -> Result<Vec<String>, StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => Box::pin(postgres::remove(pool, MigrationTerms::default())).await,
-            Pool::Sqlite(pool) => Box::pin(sqlite::remove(pool)).await,
+            Pool::Postgres(pool) => Box::pin(postgres::unheard(pool, &self.console)).await,
+            Pool::Sqlite(_) => Ok(Vec::new()),
         }
     }
 }

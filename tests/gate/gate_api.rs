@@ -10,13 +10,14 @@ use crate::support::{Ask, Database};
 const API: &str = "[api]\ncallers = [\"console\"]\n";
 
 /// Every endpoint.
-const ENDPOINTS: [(&str, &str); 6] = [
+const ENDPOINTS: [(&str, &str); 7] = [
     ("GET", "/api/gate/mapping"),
     ("POST", "/api/gate/diff"),
     ("GET", "/api/gate/drift"),
     ("GET", "/api/gate/soak"),
     ("GET", "/api/gate/explain?method=GET&path=/s/audit"),
     ("GET", "/api/gate/history"),
+    ("GET", "/api/gate/refusals"),
 ];
 
 impl Scene {
@@ -130,6 +131,23 @@ async fn what_a_candidate_would_change() {
     assert_eq!((&report["changes"], &report["from_sha256"]), (&json!([]), &report["to_sha256"]));
     let history = scene.read("/api/gate/history").await;
     assert_eq!(history["activations"].as_array().map(Vec::len), Some(1));
+}
+
+/// A candidate that flips a cluster before its time is compared all the same, and says what is missing, as the command does.
+#[tokio::test]
+async fn a_candidate_out_of_order_says_so() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let candidate =
+        MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"S\"], soaked_hours = 24 }");
+    assert_ne!(candidate, MAPPING);
+    let (status, told) = scene.diff("", &candidate).await;
+    assert_eq!(status, 200, "{told}");
+    let order = told["order"].as_array().expect("the order");
+    assert_eq!((order.len(), &order[0]["cluster"]), (1, &json!("L")), "{told}");
+    let missing = order[0]["missing"].to_string();
+    assert!(missing.contains("`S` is shadow in this file") && missing.contains("0 of 24 hours"), "{missing}");
+    let in_time = MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"V\"] }");
+    assert_eq!(scene.diff("", &in_time).await.1.get("order"), None);
 }
 
 #[tokio::test]
@@ -258,4 +276,46 @@ async fn the_history_of_mappings() {
     assert_eq!((&activation["outcome"], &activation["activated_by"]), (&json!("activated"), &json!("start")));
     assert_eq!(activation["sha256"], scene.read("/api/gate/mapping").await["sha256"]);
     assert_eq!(scene.read("/api/gate/history?limit=0").await["activations"], json!([]));
+}
+
+/// What the firewall turns away, with enough of it to know the client by, and no secret.
+#[tokio::test]
+async fn what_was_refused_is_shown() {
+    let scene = Scene::new(Database::Sqlite, "[api]\ncallers = [\"console\"]\nforward_auth = true\n").await;
+    assert_eq!(scene.read("/api/gate/refusals").await["reasons"], json!([]));
+    let asked = |target: &str| {
+        Ask::get("/forward-auth").header("x-original-method", "GET").header("x-original-uri", target)
+    };
+    for number in 0..25 {
+        let answer = scene.send(&asked(&format!("/{number}//x?token=secret"))).await;
+        assert_eq!(answer.status, 400);
+    }
+    assert_eq!(scene.send(&asked("/a/%2e%2e/b")).await.status, 400);
+    // A row that takes no WebSocket, and a caller who may have it.
+    let upgrade = Ask::get("/account")
+        .cookie(&scene.world.cookie("anna"))
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let refused = scene.gate.send(&upgrade).await;
+    assert_eq!(refused.status, 400);
+    let told = scene.read("/api/gate/refusals").await;
+    let reasons = told["reasons"].as_array().expect("reasons");
+    let shown: Vec<_> = reasons.iter().map(|one| (&one["reason"], &one["count"], &one["status"])).collect();
+    let (empty, lower, upgrade) = (json!("empty_segment"), json!("lower_case_escape"), json!("upgrade"));
+    assert_eq!(
+        shown,
+        [
+            (&empty, &json!(25), &json!(400)),
+            (&lower, &json!(1), &json!(400)),
+            (&upgrade, &json!(1), &json!(400))
+        ]
+    );
+    let last = reasons[0]["last"].as_array().expect("requests");
+    assert_eq!((last.len(), &last[0]["path"], &last[0]["has_query"]), (20, &json!("/24//x"), &json!(true)));
+    assert!(!told.to_string().contains("secret"), "{told}");
+    let request = &reasons[2]["last"][0];
+    assert_eq!((&request["method"], &request["path"]), (&json!("GET"), &json!("/account")));
+    assert_eq!(request["request_id"], refused.request_id());
 }

@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
+mod admin_address;
 mod audit_log;
 mod authzen;
 mod cohort;
@@ -41,6 +42,7 @@ mod mirror;
 mod odd_rows;
 mod other_rows;
 mod push;
+mod quiet;
 mod reports;
 mod rollback;
 mod routes_file;

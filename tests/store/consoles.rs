@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::settings::Settings;
 use console_gate::store::StoreError;
 use console_gate::store::console::Relations;
+use console_gate::store::migrations::MigrationTerms;
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, SessionId};
 use policy::rbac::flaw::FlawKind;
@@ -571,6 +572,151 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
     assert!(other.store.control().await.unwrap().console_watched && !watched().await);
 }
 
+/// No trigger hears of a change of a column's definition, which may change what every row says.
+#[tokio::test]
+async fn a_column_that_is_another_one_is_found_out_at_once_on_postgres() {
+    let database = shop().await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    // What nobody reads, and what changes no value, is nobody's business.
+    for harmless in [
+        "ALTER TABLE shop.users ADD COLUMN locale TEXT NOT NULL DEFAULT 'en'",
+        "ALTER TABLE shop.users ALTER COLUMN locale TYPE VARCHAR(8) USING 'de'; ALTER TABLE shop.users DROP COLUMN locale",
+        "CREATE INDEX ON shop.users (last_seen); ANALYZE shop.users; ALTER TABLE shop.users RENAME COLUMN last_seen TO seen_at",
+    ] {
+        database.execute(harmless).await;
+        assert!(watched().await, "{harmless}");
+    }
+    for harm in [
+        "ALTER TABLE shop.users ALTER COLUMN is_active TYPE BOOLEAN USING NOT is_active",
+        "ALTER TABLE shop.users RENAME COLUMN is_active TO active; ALTER TABLE shop.users RENAME COLUMN active TO is_active",
+        "ALTER TABLE shop.roles ALTER COLUMN name TYPE TEXT USING upper(name)",
+    ] {
+        assert!(watched().await, "before {harm}");
+        database.execute(harm).await;
+        assert!(!watched().await, "{harm}");
+        assert!(database.store.migrate().await.unwrap().watch.is_new, "{harm}");
+    }
+    assert!(watched().await);
+    // One that is gone: never an answer without it, and what was cached counts no more.
+    database.execute("ALTER TABLE shop.users RENAME COLUMN is_active TO active").await;
+    assert!(!watched().await);
+    let error = attempt(&database, ANNA, None).await.unwrap_err();
+    assert!(error.to_string().contains("is_active"), "{error}");
+}
+
+/// Tables of RBAC V2 that are Console's, and on which the role may put no trigger, keep nobody from migrating: what is read
+/// is then read for each request, and why is said.
+#[tokio::test]
+async fn rbac_tables_that_take_no_trigger_are_read_for_each_request_on_postgres() {
+    let database = shop().await;
+    let tables = ["rbac_groups", "rbac_user_groups"];
+    release(&database).await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_migrator LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             CREATE SCHEMA people; GRANT USAGE ON SCHEMA people, shop TO gate_migrator;
+             CREATE TABLE people.rbac_user_groups (user_id TEXT, group_id TEXT, granted_by TEXT, granted_at_utc TIMESTAMPTZ);
+             CREATE TABLE people.rbac_groups (id TEXT PRIMARY KEY, name TEXT NOT NULL);
+             DROP SCHEMA console_gate CASCADE;
+             GRANT SELECT, TRIGGER ON ALL TABLES IN SCHEMA shop TO gate_migrator;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA people TO gate_migrator;
+             DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO gate_migrator', current_database()); END $$",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_migrator@");
+    let guest = Database::open_with(&url, relations(SHOP_SETTINGS)).await;
+    let report = guest.store.migrate().await.unwrap();
+    for table in tables {
+        let of_table =
+            |gap: &&String| gap.contains(&format!("GRANT TRIGGER ON people.{table} TO gate_migrator"));
+        assert_eq!(report.watch.gaps.iter().filter(of_table).count(), 1, "{report:?}");
+    }
+    assert_eq!(guest.store.unheard().await.unwrap(), report.watch.gaps);
+    assert!(!guest.store.control().await.unwrap().console_watched);
+    // The others have theirs.
+    let of_roles = report.triggers.iter().any(|trigger| trigger.ends_with(" on console_gate.rbac_roles"));
+    assert!(of_roles && report.triggers.iter().all(|trigger| !trigger.contains("on people.")), "{report:?}");
+    database.execute("GRANT TRIGGER ON ALL TABLES IN SCHEMA people TO gate_migrator").await;
+    let report = guest.store.migrate().await.unwrap();
+    assert_eq!(report.watch.gaps, Vec::<String>::new());
+    assert!(guest.store.control().await.unwrap().console_watched);
+    // And one that goes later is found out at once, as on Console's other tables.
+    database.execute("DROP TRIGGER gate_epoch_on_write ON people.rbac_user_groups").await;
+    assert!(!guest.store.control().await.unwrap().console_watched);
+}
+
+/// `--grant-to` gives, and a start demands, the columns that the SELECTs of `[console]` read, and nothing else of Console's.
+#[tokio::test]
+async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
+    let database = shop().await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_reader LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_reader@");
+    let reader = Database::open_with(&url, relations(SHOP_SETTINGS)).await;
+    // Without the schema, not even the columns can be looked up: the tables are named whole.
+    let (missing, _) = reader.store.missing_rights().await.unwrap();
+    let says = |missing: &[console_gate::store::rights::MissingRight], what: &str| {
+        missing.iter().any(|right| right.what == what)
+    };
+    for what in [
+        "USAGE on the schema shop",
+        "SELECT on shop.users",
+        "SELECT on shop.roles",
+        "USAGE on the schema console_gate",
+    ] {
+        assert!(says(&missing, what), "no `{what}` in {missing:#?}");
+    }
+    let granting = database.store.grant_to("gate_reader").await.unwrap();
+    let on_shop: Vec<&String> = granting.granted.iter().filter(|grant| grant.contains("\"shop\"")).collect();
+    let expected = [
+        "GRANT USAGE ON SCHEMA \"shop\" TO \"gate_reader\"",
+        "GRANT SELECT (\"id\", \"name\") ON \"shop\".\"roles\" TO \"gate_reader\"",
+        "GRANT SELECT (\"expires_at\", \"id\", \"user_id\") ON \"shop\".\"sessions\" TO \"gate_reader\"",
+        "GRANT SELECT (\"role_id\", \"until\", \"user_id\") ON \"shop\".\"user_roles\" TO \"gate_reader\"",
+        "GRANT SELECT (\"email\", \"id\", \"is_active\") ON \"shop\".\"users\" TO \"gate_reader\"",
+    ];
+    assert_eq!(on_shop, expected);
+    assert_eq!(reader.store.missing_rights().await.unwrap().0, []);
+    assert_eq!(reader.store.console_mismatches().await.unwrap(), []);
+    holds(&reader, ANNA, Some("s1")).await;
+    let others =
+        "SELECT has_column_privilege('gate_reader', 'shop.users', 'last_seen', 'SELECT')::int::bigint";
+    assert_eq!(database.number(others).await, 0);
+    // All that is missing at once, each with its grant.
+    database
+        .execute(
+            "REVOKE SELECT (email, is_active) ON shop.users FROM gate_reader; REVOKE SELECT (until) ON shop.user_roles FROM gate_reader;
+             REVOKE INSERT ON console_gate.gate_decisions FROM gate_reader",
+        )
+        .await;
+    let (missing, role) = reader.store.missing_rights().await.unwrap();
+    let told = console_gate::store::rights::message(&missing, &role);
+    assert_eq!(missing.len(), 3, "{told}");
+    for words in [
+        "SELECT (email, is_active) on shop.users",
+        "GRANT SELECT (\"email\", \"is_active\") ON \"shop\".\"users\" TO \"gate_reader\"",
+        "SELECT (until) on shop.user_roles",
+        "INSERT on console_gate.gate_decisions",
+    ] {
+        assert!(told.contains(words), "no `{words}` in {told}");
+    }
+    // A view is read with its owner's rights: only what the SELECT names is needed.
+    database
+        .execute(
+            "CREATE VIEW shop.staff AS SELECT id, email, is_active FROM shop.users;
+             GRANT INSERT ON console_gate.gate_decisions TO gate_reader; GRANT SELECT (until) ON shop.user_roles TO gate_reader",
+        )
+        .await;
+    let by_view = SHOP_SETTINGS.replace("shop.users u", "shop.staff u");
+    let reader = Database::open_with(&url, relations(&by_view)).await;
+    let missing: Vec<String> =
+        reader.store.missing_rights().await.unwrap().0.into_iter().map(|right| right.what).collect();
+    assert_eq!(missing, ["SELECT (email, id, is_active) on shop.staff"]);
+}
+
 #[tokio::test]
 async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     let database = kiosk().await;
@@ -590,11 +736,16 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     assert!(watched().await);
 }
 
+/// Takes every trigger off Console's tables, and returns their names.
+async fn release(database: &Database) -> Vec<String> {
+    database.store.release(MigrationTerms::default(), &|_| {}).await.unwrap()
+}
+
 /// A role that may not put triggers on some tables learns which, and nothing is put anywhere.
 #[tokio::test]
 async fn a_table_that_refuses_is_named_on_postgres() {
     let database = shop().await;
-    database.store.remove_triggers().await.unwrap();
+    release(&database).await;
     database
         .execute(
             "DO $$ BEGIN CREATE ROLE gate_watcher LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
@@ -686,24 +837,28 @@ async fn the_triggers_can_be_taken_off_again_on_postgres() {
     let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'console\\_gate\\_%'";
     let functions = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'console\\_gate\\_%'";
     assert!(database.number(left).await > 8 && database.number(functions).await > 4);
-    let removed = database.store.remove_triggers().await.unwrap();
-    assert!(removed > 8);
+    let removed = release(&database).await;
+    assert!(removed.len() > 8, "{removed:?}");
     assert_eq!((database.number(left).await, database.number(functions).await), (0, 0));
     assert!(!raises(&database, "UPDATE shop.users SET is_active = FALSE").await);
     assert!(!database.store.control().await.unwrap().console_watched);
     let database = kiosk().await;
-    assert_eq!(database.store.remove_triggers().await.unwrap(), 6);
+    let removed = release(&database).await;
+    let of_kiosk = removed.iter().filter(|name| name.starts_with("console_gate_"));
+    assert_eq!(of_kiosk.count(), 6, "{removed:?}");
+    assert!(removed.iter().any(|name| name.starts_with("gate_rbac_write_")), "{removed:?}");
+    let left = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name <> 'customer_audit_events' AND tbl_name NOT LIKE 'gate\\_%' ESCAPE '\\'";
+    assert_eq!(database.number(left).await, 0);
     assert!(!raises(&database, "UPDATE users SET role = 'x'").await);
 }
 
 /// Nobody of Console's waits for long: a writer that holds a table is let by, and the triggers come after it.
 #[tokio::test]
 async fn a_writer_of_consoles_is_not_held_up_on_postgres() {
-    use console_gate::store::migrations::MigrationTerms;
     use std::time::Duration;
 
     let database = shop().await;
-    database.store.remove_triggers().await.unwrap();
+    release(&database).await;
     let crate::database::Raw::Postgres(pool) = &database.raw else { panic!("Postgres") };
     let mut writer = pool.begin().await.unwrap();
     sqlx::query("UPDATE shop.user_roles SET role_id = 2").execute(&mut *writer).await.unwrap();

@@ -14,6 +14,11 @@ use super::{Gate, Site, SitePosition, Unreadable};
 /// Keywords whose value is the roles of which one is enough.
 const ROLE_KEYWORDS: [&str; 6] = ["role", "roles", "any_of", "one_of", "allowed", "allowed_roles"];
 
+/// The decorator that lets programs pass by a token, and people by one of these roles.
+pub(super) const MACHINE_OR_SESSION: &str = "machine_auth_or_session";
+/// What the gate's own package calls the function that makes such a decorator step back: `defer(require_role)`.
+const DEFER: &str = "defer";
+
 struct Found {
     roles: Result<Vec<String>, Unreadable>,
     position: SitePosition,
@@ -42,9 +47,14 @@ impl Sites {
             let field = |name| node.child_by_field_name(name);
             match node.kind() {
                 "import_statement" | "import_from_statement" => return false,
+                // What the decorators do within is no use of them.
+                "function_definition" if is_definition(world, at) => return false,
                 // The definition of the decorator itself, and parameters of that name.
                 "function_definition" | "class_definition" | "keyword_argument" => {
                     names.extend(field("name").map(|name| name.id()));
+                }
+                "assignment" if deferred(world, at).is_some() => {
+                    names.extend(deferred(world, at).into_iter().flatten());
                 }
                 // `rr = require_role`: the uses of `rr` are found. Not so those of `self.rr`.
                 "assignment" if is_at_top_level(node) => {
@@ -136,6 +146,25 @@ impl Sites {
     }
 }
 
+/// Whether a function is the definition of one of the decorators.
+fn is_definition<'t>(world: &World<'t>, function: At<'t>) -> bool {
+    let name = world.name_of(function);
+    name.is_some_and(|name| name == MACHINE_OR_SESSION || world.gates.iter().any(|gate| gate == name))
+}
+
+/// `require_role = gate.defer(require_role)`: still the decorator, under the same name. The nodes of both names.
+fn deferred<'t>(world: &World<'t>, assignment: At<'t>) -> Option<[usize; 2]> {
+    let field = |name| assignment.node.child_by_field_name(name).map(|node| At { node, ..assignment });
+    let (left, right) = (field("left")?, field("right")?);
+    let function = world.function_of(right)?;
+    if last_word(function.node, world.modules[function.module].text()) != Some(DEFER) {
+        return None;
+    }
+    let [inner] = world.arguments(right).positional[..] else { return None };
+    let is_same = left.node.kind() == "identifier" && world.text(left) == world.text(inner);
+    (is_same && is_require_role(world, inner)).then(|| [left.node.id(), inner.node.id()])
+}
+
 fn is_at_top_level(assignment: Node<'_>) -> bool {
     let statement = assignment.parent();
     statement.and_then(|statement| statement.parent()).is_some_and(|parent| parent.kind() == "module")
@@ -148,7 +177,12 @@ fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
 
 /// The roles that a call of the decorator asks for; `None` if it is no such call.
 fn roles_of_call<'t>(world: &World<'t>, call: At<'t>) -> Option<Result<Vec<String>, Unreadable>> {
-    let arguments = world.gates.iter().find_map(|name| world.arguments_of(call, name))?;
+    let of_gate = world.gates.iter().find_map(|name| world.arguments_of(call, name));
+    // Without roles, it asks for a login alone.
+    let with_roles = |arguments: &Arguments<'t>| {
+        arguments.open || !arguments.positional.is_empty() || !arguments.keywords.is_empty()
+    };
+    let arguments = of_gate.or_else(|| world.arguments_of(call, MACHINE_OR_SESSION).filter(with_roles))?;
     Some(roles(world, arguments, world.definition_of(call)))
 }
 

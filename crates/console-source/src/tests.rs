@@ -494,3 +494,44 @@ fn an_import_has_a_row_for_every_gate() {
     let warned = mapping.review(None).into_iter().filter(|remark| remark.code == "unreviewed-row").count();
     assert_eq!(warned, 2);
 }
+
+/// The package's line under a decorator leaves it the decorator that it was, and what it does within is no use of it.
+#[test]
+fn a_deferred_decorator_is_the_decorator() {
+    let auth = "def require_role(*roles):\n    def decorate(view): return view\n    return decorate\n\
+                def machine_auth_or_session(*roles):\n    with_session = require_role(*roles)\n    return with_session\n\
+                if USE_GATE:\n    require_role = gate.defer(require_role)\n    \
+                machine_auth_or_session = defer(machine_auth_or_session)\n";
+    let view =
+        format!("{VIEW}from auth import require_role\n@bp.get('/x')\n@require_role('ops')\ndef v(): pass");
+    let source = read_files(&[("auth.py", auth), ("view.py", &view)]);
+    assert_eq!(source.sites.len(), 1, "{:?}", source.sites);
+    assert_eq!(routes(&[("auth.py", auth), ("view.py", &view)]), ["GET /b/x ops"]);
+    // Under another name its uses are not followed, and neither is what another function makes of it.
+    for line in [
+        "gated = defer(require_role)",
+        "require_role = wrapped(require_role)",
+        "x.require_role = defer(require_role)",
+    ] {
+        let source = read_files(&[("auth.py", line)]);
+        assert!(source.sites.iter().any(|site| site.roles.is_err()), "{line}");
+    }
+}
+
+/// `@machine_auth_or_session("a")` asks people for a role; without one, for a login alone.
+#[test]
+fn roles_for_people_beside_programs_are_a_legacy_gate() {
+    let of = |decorator: &str| {
+        let text = format!("{VIEW}@bp.get('/x')\n{decorator}\ndef v(): pass");
+        let source = read_files(&[("view.py", &text)]);
+        let route = source.routes.first().expect("a route");
+        (route.gate.clone(), route.machine_or_session)
+    };
+    let roles = |names: &[&str]| Gate::AnyOf(names.iter().map(ToString::to_string).collect());
+    assert_eq!(of("@machine_auth_or_session('a', 'b')"), (roles(&["a", "b"]), true));
+    assert_eq!(of("@auth.machine_auth_or_session(role='a')"), (roles(&["a"]), true));
+    assert_eq!(of("@machine_auth_or_session()"), (Gate::None, true));
+    assert_eq!(of("@machine_auth_or_session"), (Gate::None, true));
+    assert_eq!(of("@machine_auth_or_session()\n@require_role('a')"), (roles(&["a"]), true));
+    assert!(matches!(of("@machine_auth_or_session(*ROLES)"), (Gate::UnreadableSite(_), true)));
+}

@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_body_is_the_same_however_it_arrives() {
-        let table: [(BodyDecoder, &[u8], &[u8], usize, bool); 6] = [
+        type Row = (BodyDecoder, &'static [u8], &'static [u8], usize, bool);
+        let table: [Row; 6] = [
             (BodyDecoder::of_request(Framing::None), b"GET /", b"", 0, true),
             (BodyDecoder::of_request(Framing::Length(3)), b"abcGET /", b"abc", 3, true),
             (BodyDecoder::of_request(Framing::Length(9)), b"abc", b"abc", 3, false),

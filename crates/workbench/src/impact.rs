@@ -171,8 +171,9 @@ fn compared<'m>(
     for region in pairs(regions.all) {
         let path = region.example.as_str();
         let demands = [Demand::of(old, region.old, path), Demand::of(new, region.new, path)];
-        let is_same_row =
-            demands[0] == demands[1] && takes_websocket(region.old) == takes_websocket(region.new);
+        let is_same_row = demands[0] == demands[1]
+            && takes_websocket(region.old) == takes_websocket(region.new)
+            && opens_preflights(region.old) == opens_preflights(region.new);
         if is_same_row && before.is_none() {
             continue;
         }
@@ -206,6 +207,7 @@ fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Ju
     for (requests, methods) in kinds {
         let mut admitted = |side, demand: &Demand<'_>, row| match requests {
             Requests::WebSocket if !takes_websocket(row) => judges.at(side).nobody(),
+            Requests::Preflight if opens_preflights(row) => judges.at(side).anybody(),
             _ => judges.at(side).admitted(demand, requests.body_at(side)),
         };
         let before = admitted(Side::Before, &demands[0], region.old);
@@ -225,6 +227,10 @@ fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Ju
 
 fn takes_websocket(row: Option<&Row>) -> bool {
     row.is_some_and(|row| row.websocket)
+}
+
+fn opens_preflights(row: Option<&Row>) -> bool {
+    row.is_some_and(|row| row.cors)
 }
 
 fn change<'m>(

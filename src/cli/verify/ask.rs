@@ -10,6 +10,7 @@ use workbench::verify::{Case, Plan, Who};
 use super::people::People;
 use super::report::{CaseResult, Running};
 use super::through::{self, Cookie, Passage, Sender, Through};
+use crate::journal::refusals::leads_to;
 use crate::outbound::{Outbound, Request, Url};
 use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
@@ -78,7 +79,7 @@ impl Asker {
         plan: &Plan<'_>,
         sender: &Sender,
         cookies: &[Cookie],
-        own_refusals: &[String],
+        settings: &Settings,
     ) -> anyhow::Result<Through> {
         let attempts = through::attempts(plan);
         let mut through = Through::default();
@@ -92,10 +93,13 @@ impl Asker {
                 let Some(gate) = gate.with_context(|| format!("{method} {}", attempt.path))? else {
                     continue;
                 };
-                let (status, request_id, problem) = match sender.send(attempt.method, &target, cookie).await {
-                    Ok((status, id)) => (Some(status), id, None),
-                    Err(error) => (None, String::new(), Some(error.to_string())),
+                let sent = sender.send(attempt.method, &target, cookie).await;
+                let (status, request_id, location, problem) = match sent {
+                    Ok((status, id, location)) => (Some(status), id, location, None),
+                    Err(error) => (None, String::new(), String::new(), Some(error.to_string())),
                 };
+                let leads_to_login =
+                    matches!(status, Some(300..400)) && leads_to(&location, &settings.session.login_path);
                 through.passages.push(Passage {
                     route: attempt.route.to_owned(),
                     method,
@@ -105,7 +109,8 @@ impl Asker {
                     status,
                     problem,
                     request_id,
-                    refuses_by_itself: own_refusals.iter().any(|own| own == attempt.route),
+                    leads_to_login,
+                    refuses_by_itself: settings.upstream.own_refusals.iter().any(|own| own == attempt.route),
                     audit_rows: 0,
                 });
             }

@@ -24,30 +24,6 @@ pub(super) async fn install(pool: &SqlitePool, console: &Console) -> Result<Watc
     }
 }
 
-pub(super) async fn remove(pool: &SqlitePool) -> Result<usize, StoreError> {
-    let mut connection = begin(pool).await?;
-    let outcome = async {
-        let Connection::Sqlite(to) = &mut connection else { return Ok(0) };
-        let present = present(to).await?;
-        for name in present.keys() {
-            run(to, format!("DROP TRIGGER {}", named(name))).await?;
-        }
-        run(to, "DELETE FROM gate_console_watch; DELETE FROM gate_console_watched").await?;
-        run(to, "UPDATE gate_epoch SET epoch = epoch + 1").await?;
-        Ok::<usize, sqlx::Error>(present.len())
-    };
-    match outcome.await {
-        Ok(removed) => {
-            connection.run("COMMIT").await?;
-            Ok(removed)
-        }
-        Err(error) => {
-            connection.close_on_drop();
-            Err(error.into())
-        }
-    }
-}
-
 async fn begin(pool: &SqlitePool) -> Result<Connection, StoreError> {
     let mut connection = Connection::Sqlite(pool.acquire().await?);
     connection.run("BEGIN IMMEDIATE").await?;

@@ -138,7 +138,7 @@ fn check_cookies(sent: &[u8], kept: Option<&[u8]>, request: &Request) {
     let judged = request.unsettled_sessions().iter().map(String::as_bytes).chain(written);
     let named = sessions(sent);
     for session in judged {
-        let plain = named.iter().any(|other| *other == session);
+        let plain = named.contains(&session);
         assert!(plain || !sent.is_ascii(), "a session was made up: {}", session.escape_ascii());
         assert!(session.iter().all(u8::is_ascii_graphic), "{}", session.escape_ascii());
     }

@@ -4,6 +4,7 @@ use policy::method::{Method, MethodSet};
 
 use super::{Declared, Finder};
 use crate::blueprint::Key;
+use crate::gate::MACHINE_OR_SESSION;
 use crate::scope::{At, Binding, decorators};
 use crate::syntax::{children, last_word};
 use crate::value::Meaning;
@@ -179,15 +180,16 @@ impl<'t> Finder<'_, 't> {
     pub(super) fn behind(&mut self, decorators: &[At<'t>]) -> Behind {
         let mut behind = Behind::default();
         for decorator in decorators {
+            let name = self.world.function_of(*decorator).unwrap_or(*decorator);
             if let Some(site) = self.sites.of_decorator(self.world, *decorator) {
                 self.sites.note(site, SitePosition::BehindRoute);
                 behind.gates.push(site);
+                behind.machine_or_session |= self.world.is_named(name, MACHINE_OR_SESSION);
                 continue;
             }
-            let name = self.world.function_of(*decorator).unwrap_or(*decorator);
             if self.world.is_named(name, "require_totp_elevation") {
                 behind.totp = true;
-            } else if self.world.is_named(name, "machine_auth_or_session") {
+            } else if self.world.is_named(name, MACHINE_OR_SESSION) {
                 behind.machine_or_session = true;
             } else if !self.is_partial(name) {
                 behind.others.push(inline::one_line(self.world.text(name)));

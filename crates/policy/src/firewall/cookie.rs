@@ -200,7 +200,7 @@ mod tests {
             prop_assert_eq!(read(rest, "session", false).sessions, Vec::<String>::new());
             for session in &cookies.sessions {
                 let field = write("session", Some(session), rest).unwrap();
-                prop_assert_eq!(&read(&field, "session", false).sessions, &[session.clone()]);
+                prop_assert_eq!(&read(&field, "session", false).sessions, std::slice::from_ref(session));
             }
         }
     }

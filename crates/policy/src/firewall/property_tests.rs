@@ -239,7 +239,7 @@ proptest! {
             // The client's X-Forwarded fields are not written, nor what was dropped.
             prop_assert!(again.forwarded_for().is_empty() && again.forwarded_proto().is_none());
             prop_assert!(again.dropped_fields().is_empty() && again.unsettled_sessions().is_empty());
-            prop_assert_eq!(again.as_written(), request.as_written());
+            prop_assert_eq!(again.into_written(), request.into_written());
         }
     }
 

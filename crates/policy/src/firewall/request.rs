@@ -247,7 +247,7 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 #[cfg(test)]
 impl Request {
     /// This request without the things that [`Request::write_head`] does not write: what it is read as again.
-    pub(super) fn as_written(mut self) -> Request {
+    pub(super) fn into_written(mut self) -> Request {
         self.forwarded_for.clear();
         self.forwarded_proto = None;
         self.dropped_fields.clear();

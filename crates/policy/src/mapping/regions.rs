@@ -154,11 +154,14 @@ impl<'m> IntoIterator for Regions<'m> {
 /// How much is done before a survey gives up: some seconds' work.
 const BUDGET: usize = 100_000_000;
 
+/// The rows of a pair, by their place in either mapping, and whether the path is quiet there.
+type SightingKey = (Option<usize>, Option<usize>, [bool; 2]);
+
 /// What has been seen of two mappings.
 struct Survey<'m> {
     old: &'m Mapping,
     new: &'m Mapping,
-    sightings: BTreeMap<(Option<usize>, Option<usize>, [bool; 2]), Sighting<'m>>,
+    sightings: BTreeMap<SightingKey, Sighting<'m>>,
     /// Whether a path was met that has no row for any method on either side.
     knows_uncovered: bool,
 }

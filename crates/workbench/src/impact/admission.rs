@@ -82,6 +82,11 @@ impl<'p> Judge<'p> {
         Admitted { strangers: false, machines_of_console: false, profiles }
     }
 
+    /// Anybody, known or not.
+    pub(super) fn anybody(&self) -> Admitted {
+        Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() }
+    }
+
     /// Who passes with such a body.
     pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
         let mut admitted = self.admitted_if_present(demand, body);

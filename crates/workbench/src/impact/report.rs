@@ -81,6 +81,9 @@ pub struct ChangeReport {
     pub read_by: Option<Side>,
     /// Whether this holds for WebSocket handshakes alone.
     pub websocket: bool,
+    /// Only for CORS preflights.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preflight: bool,
     /// The line of the row in the new file, or of `unmapped` for what no row covers; `None` where there is none.
     pub line: Option<usize>,
     pub before: String,
@@ -170,6 +173,7 @@ impl Impact<'_> {
             body: change.requests.body(),
             read_by: change.requests.read_by(),
             websocket: change.requests == Requests::WebSocket,
+            preflight: change.requests == Requests::Preflight,
             line: self.line(change, lines),
             before,
             after,
@@ -200,6 +204,7 @@ impl Impact<'_> {
         let demand = |side, mapping: &Mapping, row: Option<&Row>| match (change.requests, row) {
             (Requests::WebSocket, Some(row)) if !row.websocket => "no WebSocket".to_owned(),
             (Requests::WebSocket, None) => "no WebSocket".to_owned(),
+            (Requests::Preflight, Some(row)) if row.cors => "anybody".to_owned(),
             (_, None) => no_row_in_words(mapping.unmapped_at(&change.region.example)).to_owned(),
             (_, Some(row)) => demand_in_words(mapping, row, change.requests.body_at(side), self.switches),
         };

@@ -17,6 +17,8 @@ pub enum Requests<'m> {
     ReadBy(Side, BodyKind<'m>),
     /// For WebSocket handshakes.
     WebSocket,
+    /// For CORS preflights.
+    Preflight,
 }
 
 /// One of the two mappings.
@@ -31,7 +33,7 @@ impl<'m> Requests<'m> {
     /// What the body is to the row of one side.
     pub fn body_at(self, side: Side) -> BodyKind<'m> {
         match self {
-            Requests::All | Requests::WebSocket => BodyKind::NoRule,
+            Requests::All | Requests::WebSocket | Requests::Preflight => BodyKind::NoRule,
             Requests::Body(kind) => kind,
             Requests::ReadBy(reader, kind) if reader == side => kind,
             Requests::ReadBy(..) => BodyKind::Unreadable,
@@ -41,7 +43,7 @@ impl<'m> Requests<'m> {
     /// The body as data; `None` where it makes no difference.
     pub fn body(self) -> Option<BodyReport> {
         match self {
-            Requests::All | Requests::WebSocket => None,
+            Requests::All | Requests::WebSocket | Requests::Preflight => None,
             Requests::Body(kind) | Requests::ReadBy(_, kind) => Some(kind.report()),
         }
     }
@@ -50,7 +52,7 @@ impl<'m> Requests<'m> {
     pub fn read_by(self) -> Option<Side> {
         match self {
             Requests::ReadBy(side, _) => Some(side),
-            Requests::All | Requests::Body(_) | Requests::WebSocket => None,
+            Requests::All | Requests::Body(_) | Requests::WebSocket | Requests::Preflight => None,
         }
     }
 
@@ -63,6 +65,7 @@ impl<'m> Requests<'m> {
         };
         match self {
             Requests::WebSocket => Some("for WebSocket handshakes".to_owned()),
+            Requests::Preflight => Some("for CORS preflights".to_owned()),
             _ => self.body().map(|body| format!("for {body}{only}")),
         }
     }
@@ -75,6 +78,9 @@ pub(super) fn of<'m>(region: &Region<'m>) -> Vec<(Requests<'m>, MethodSet)> {
     let lets_upgrade = [region.old, region.new].into_iter().flatten().any(|row| row.websocket);
     if lets_upgrade && region.methods.contains(Method::Get) {
         kinds.push((Requests::WebSocket, MethodSet::EMPTY.with(Method::Get)));
+    }
+    if [region.old, region.new].into_iter().flatten().any(|row| row.cors) {
+        kinds.push((Requests::Preflight, MethodSet::EMPTY.with(Method::Options)));
     }
     kinds
 }

@@ -440,6 +440,21 @@ fn a_row_that_newly_takes_websockets_is_reported() {
     assert!(text.contains(section), "{text}");
 }
 
+/// A preflight has no caller, so anybody may send one now; nothing else is another than before.
+#[test]
+fn a_row_that_opens_preflights_is_told() {
+    let file = UNMAPPED.replace("session = true", "session = true, cors = true");
+    let (text, is_neutral) = text_of(UNMAPPED, &file);
+    assert!(!is_neutral);
+    let section = "
+  for CORS preflights
+  any admin who is logged in -> anybody
+";
+    assert!(text.contains(section), "{text}");
+    assert!(text.contains("1 route: 1 change\n"), "{text}");
+    assert!(text_of(&file, &file).1);
+}
+
 #[test]
 fn the_same_file_changes_nothing_and_so_does_a_comment() {
     let catalog = catalog();

@@ -165,6 +165,14 @@ fn consoles_own_refusals_hold_a_cluster() {
              (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes)"
         )
     );
+    let redirects = [("GET /a", 302, 3), ("GET /b", 403, 1)];
+    assert_eq!(
+        refusals::in_words(redirects.into_iter()).as_deref(),
+        Some(
+            "Console answered 403 or with a redirect to its login page to 4 requests that V2 allowed: its own \
+             decorators still decide (GET /a 3, GET /b 1)"
+        )
+    );
 }
 
 fn overflow(cluster: &str) -> Overflow {

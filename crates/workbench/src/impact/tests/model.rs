@@ -217,6 +217,8 @@ fn is_about(change: &Change<'_>, sent: &Sent, old: &Mapping, new: &Mapping) -> b
     };
     match change.requests {
         Requests::WebSocket => sent.upgrade,
+        // No file of this model says `cors`.
+        Requests::Preflight => false,
         Requests::All => true,
         Requests::Body(_) | Requests::ReadBy(..) => {
             !sent.upgrade && fits(Side::Before, &targets[0]) && fits(Side::After, &targets[1])
