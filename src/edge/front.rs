@@ -296,8 +296,6 @@ impl ServerApp for Front {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
-        let stream = self.secure(stream, shutdown).await?;
-        let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let peer = stream.get_socket_digest().and_then(|digest| {
             digest.peer_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip))
         });
@@ -305,6 +303,8 @@ impl ServerApp for Front {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
+        let stream = self.secure(stream, shutdown).await?;
+        let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let origin = Origin { peer, is_over_tls: stream.get_ssl_digest().is_some() };
         let mut client = Http1::new(stream);
         if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {

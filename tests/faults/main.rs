@@ -39,5 +39,6 @@ mod mapping_broken;
 mod packets_dropped;
 mod postgres_killed;
 mod rolling_restart;
+mod slow_clients;
 mod token_flood;
 mod upstream_hangs;

@@ -303,12 +303,12 @@ async fn what_was_refused_is_shown() {
     let told = scene.read("/api/gate/refusals").await;
     let reasons = told["reasons"].as_array().expect("reasons");
     let shown: Vec<_> = reasons.iter().map(|one| (&one["reason"], &one["count"], &one["status"])).collect();
-    let (empty, lower, upgrade) = (json!("empty_segment"), json!("lower_case_escape"), json!("upgrade"));
+    let (empty, dots, upgrade) = (json!("empty_segment"), json!("dot_segment"), json!("upgrade"));
     assert_eq!(
         shown,
         [
             (&empty, &json!(25), &json!(400)),
-            (&lower, &json!(1), &json!(400)),
+            (&dots, &json!(1), &json!(400)),
             (&upgrade, &json!(1), &json!(400))
         ]
     );

@@ -42,7 +42,7 @@ mod property_tests;
 #[cfg(test)]
 mod tests;
 
-pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece, ChunkWalk};
+pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece};
 pub use fields::Fields;
 pub(crate) use fields::trim_white_space;
 pub use framing::Framing;

@@ -105,13 +105,17 @@ fn event<'e>(
     let row = *rows.get(seen.route.as_str())?;
     let is_gated = matches!(row.kind, RowKind::Gated { .. });
     let is_decided = [LetInBy::V2, LetInBy::Legacy].into_iter().any(|gate| gate.word() == seen.gate);
-    let method = Method::parse(&seen.method).filter(|method| row.methods.contains(*method))?;
+    let method = Method::parse(&seen.method)?;
+    // A row serves HEAD with GET, and OPTIONS besides.
+    let is_served = row.methods.contains(method)
+        || method == Method::Options
+        || method == Method::Head && row.methods.contains(Method::Get);
     let kind = CallerKind::parse(&seen.kind)?;
     let is_id = !seen.subject.is_empty()
         && seen.subject.len() <= SUBJECT_BYTES
         && !seen.subject.contains(char::is_control);
     // Console denies today; once its checks step back, the caller is let in.
-    (is_gated && is_decided && is_id).then(|| DriftEvent {
+    (is_gated && is_decided && is_served && is_id).then(|| DriftEvent {
         at,
         cluster: row.cluster.as_ref(),
         route: &row.route,

@@ -161,11 +161,6 @@ impl Request {
         });
     }
 
-    /// The fields whose Cookie was settled; `None` where nothing was: what was written before still holds.
-    pub fn settled_fields(&self) -> Option<&Fields> {
-        self.settled.get().map(|settled| &settled.fields)
-    }
-
     /// The value of the one Authorization field.
     pub fn authorization(&self) -> Option<&[u8]> {
         self.fields().value("authorization")
