@@ -19,12 +19,19 @@ use crate::support::exchange::Exchange;
 use crate::support::recorder::{Recorded, Recorder};
 use crate::support::{Database, Findings, Gate, Setup, World};
 
-const MAPPING: &str = "version = 1\n[blueprints.t.routes]\n\"* /open/*\" = { public = true }\n";
+/// Bodies are here before Console is asked.
+const BUFFERED: &str = "version = 1\n[blueprints.t.routes]\n\"* /open/*\" = { public = true }\n";
+/// Console reads them while they come.
+const STREAMED: &str =
+    "version = 1\n[blueprints.t.routes]\n\"* /open/*\" = { public = true, stream = true }\n";
 
 /// What the gate says of its own, each once.
 const OF_THE_GATE: [&str; 4] = ["host", "x-request-id", "x-forwarded-proto", "x-forwarded-host"];
 /// What it may say: Console's proof, the client's address where there is one, and that a body waits for leave to come.
 const MAY_BE_OF_THE_GATE: [&str; 3] = ["x-console-gate-assertion", "x-forwarded-for", "expect"];
+
+/// Over HTTP/2: the method, fields and body that are sent, and the fields that arrive.
+type Http2Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>, &'a [&'a str]);
 
 /// What is tested; what is sent, `@` being the number of the case; the request line upstream; the fields that are the
 /// client's, in their order; the data of the body.
@@ -189,9 +196,9 @@ fn fields() -> Vec<Case> {
     ]
 }
 
-fn setup(upstream: PathBuf) -> Setup {
+fn setup(upstream: PathBuf, mapping: &'static str) -> Setup {
     Setup {
-        mapping: Some(MAPPING),
+        mapping: Some(mapping),
         upstream: Some(upstream),
         listen: "h2c = true\n",
         upstream_settings: "write_timeout_ms = 2000\nread_timeout_ms = 5000\n",
@@ -202,9 +209,18 @@ fn setup(upstream: PathBuf) -> Setup {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_arrives_in_one_form() {
+    requests_arrive(BUFFERED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_arrives_in_one_form_where_bodies_are_streamed() {
+    requests_arrive(STREAMED).await;
+}
+
+async fn requests_arrive(mapping: &'static str) {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    let gate = world.gate(&setup(upstream.socket())).await;
+    let gate = world.gate(&setup(upstream.socket(), mapping)).await;
     let mut findings = Findings::default();
     let cases = [framings(), fields()].concat();
     for (number, (what, sent, line, fields, body)) in cases.iter().enumerate() {
@@ -297,13 +313,21 @@ fn check(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http_2_each_request_arrives_in_the_same_form() {
+    requests_arrive_over_http_2(BUFFERED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_2_each_request_arrives_in_the_same_form_where_bodies_are_streamed() {
+    requests_arrive_over_http_2(STREAMED).await;
+}
+
+async fn requests_arrive_over_http_2(mapping: &'static str) {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
-    let gate = world.gate(&setup(upstream.socket())).await;
+    let gate = world.gate(&setup(upstream.socket(), mapping)).await;
     let mut findings = Findings::default();
     let large = "0123456789".repeat(30_000);
-    type Row<'t> = (&'t str, &'t [(&'t str, &'t str)], Option<&'t str>, &'t [&'t str]);
-    let table: [Row<'_>; 10] = [
+    let table: [Http2Case; 10] = [
         ("GET", &[], None, &[]),
         ("HEAD", &[], None, &[]),
         ("POST", &[], Some(""), &[]),
@@ -346,9 +370,19 @@ async fn http2(gate: &Gate, method: &str, target: &str, fields: &[(&str, &str)],
 /// A body that does not come whole is never one upstream: the request has not been sent, or its connection ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_in_the_middle_of_its_body_leaves_no_connection_behind() {
+    clients_go(BUFFERED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_in_the_middle_of_its_body_leaves_no_connection_behind_where_bodies_are_streamed()
+{
+    clients_go(STREAMED).await;
+}
+
+async fn clients_go(mapping: &'static str) {
     let world = World::new(Database::Sqlite).await;
     let tap = Tap::start(world.folder());
-    let gate = world.gate(&setup(tap.socket())).await;
+    let gate = world.gate(&setup(tap.socket(), mapping)).await;
     let mut findings = Findings::default();
     let large = "x".repeat(200_000);
     let table: [(&str, String); 8] = [
@@ -383,9 +417,18 @@ async fn a_client_that_goes_in_the_middle_of_its_body_leaves_no_connection_behin
 /// Console carries nothing else unless the whole body has gone over it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_before_the_end_of_the_body_reaches_the_client() {
+    answers_come_early(BUFFERED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_end_of_the_body_reaches_the_client_where_bodies_are_streamed() {
+    answers_come_early(STREAMED).await;
+}
+
+async fn answers_come_early(mapping: &'static str) {
     let world = World::new(Database::Sqlite).await;
     let tap = Tap::start(world.folder());
-    let gate = world.gate(&setup(tap.socket())).await;
+    let gate = world.gate(&setup(tap.socket(), mapping)).await;
     let mut findings = Findings::default();
     let large = "x".repeat(3_000_000);
     let chunks = format!("{}0\r\n\r\n", format!("2710\r\n{}\r\n", &large[..10_000]).repeat(300));
