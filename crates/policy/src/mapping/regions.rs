@@ -154,11 +154,14 @@ impl<'m> IntoIterator for Regions<'m> {
 /// How much is done before a survey gives up: some seconds' work.
 const BUDGET: usize = 100_000_000;
 
+/// The places of the old and the new row, and whether the two mappings call the path quiet.
+type Sort = (Option<usize>, Option<usize>, [bool; 2]);
+
 /// What has been seen of two mappings.
 struct Survey<'m> {
     old: &'m Mapping,
     new: &'m Mapping,
-    sightings: BTreeMap<(Option<usize>, Option<usize>, [bool; 2]), Sighting<'m>>,
+    sightings: BTreeMap<Sort, Sighting<'m>>,
     /// Whether a path was met that has no row for any method on either side.
     knows_uncovered: bool,
 }
