@@ -225,6 +225,7 @@ impl Refresher {
         self.holder.running.store(mapping.clone());
         self.holder.set_fallback(false);
         show(&mapping, Some(&running));
+        give_memory_back();
         Ok(())
     }
 
@@ -307,6 +308,7 @@ impl Refresher {
     }
 
     fn log_refusal(&self, error: &ActivationError, what: &'static str) {
+        give_memory_back();
         counter!("gate_mapping_reloads_total", "outcome" => "refused").increment(1);
         let running = self.holder.running().sha256().clone();
         tracing::error!(diagnostics = %in_lines(error), %running, "{what}");
@@ -342,6 +344,17 @@ impl<T: Clone + PartialEq> Refusal<T> {
             Refusal { what: what.clone(), why: in_lines(error), is_recorded: false }
         })
     }
+}
+
+/// Until requests that are under way have let go of the mapping that ran before.
+const UNTIL_UNUSED: Duration = Duration::from_secs(5);
+
+/// Gives back what it took to read a mapping, and the one before.
+fn give_memory_back() {
+    tokio::spawn(async {
+        tokio::time::sleep(UNTIL_UNUSED).await;
+        let _ = tokio::task::spawn_blocking(memory::give_back).await;
+    });
 }
 
 /// A mistake a line, for records: the first of them, and their number.

@@ -38,7 +38,11 @@ const LONGEST_LINE: usize = 1_000;
 
 /// The beginning of a text, at most so many bytes of it.
 fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Every finding in one file, in the order of their places.
