@@ -39,12 +39,13 @@ mod verify;
 mod watch;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use ledger::Notary;
+use policy::mapping::Mapping;
 
 use crate::settings::{Address, DatabaseSetting, Environment, Settings};
 use crate::store::SharedStore;
@@ -271,6 +272,13 @@ fn with_notary<T>(
 /// Prints what a command has done. What is committed does not depend on a reader: one that has gone stops nothing.
 fn announce(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The mapping in a file.
+fn read_mapping(file: &Path) -> anyhow::Result<Mapping> {
+    let name = file.display().to_string();
+    let source = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    Ok(Mapping::parse(&name, &source)?)
 }
 
 /// Who runs the command, for audit rows: the login name, as the operating system has it.

@@ -1,13 +1,13 @@
 //! `console-gate diff OLD [NEW]`
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 use policy::diagnostic::Lines;
 use policy::mapping::order::Untimely;
-use policy::mapping::{ClusterMode, Mapping, Rollout};
+use policy::mapping::{ClusterMode, Rollout};
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 use workbench::impact::text::{ImpactText, Tone};
@@ -16,7 +16,7 @@ use workbench::report::style::{COLUMNS, Style};
 use workbench::report::text::wrapped;
 use workbench::report::{self, Format, Level, Location, sarif};
 
-use super::{Common, Ended, with_store};
+use super::{Common, Ended, read_mapping, with_store};
 use crate::facts;
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
@@ -51,9 +51,9 @@ pub(super) struct Diff {
 
 pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
-    let old = read(&command.old)?;
+    let old = read_mapping(&command.old)?;
     let name = command.new.as_deref().unwrap_or(&command.old);
-    let mut new = read(name)?;
+    let mut new = read_mapping(name)?;
     for (cluster, mode) in &command.clusters {
         let known: Vec<String> = new.clusters().keys().map(ToString::to_string).collect();
         new = new
@@ -121,12 +121,6 @@ fn write_order(out: &mut dyn Write, untimely: &[Untimely]) -> io::Result<()> {
         writeln!(out, "{}", wrapped(&one.finding().message, COLUMNS, 2, 4))?;
     }
     Ok(())
-}
-
-fn read(file: &Path) -> anyhow::Result<Mapping> {
-    let name = file.display().to_string();
-    let source = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    Ok(Mapping::parse(&name, &source)?)
 }
 
 /// Writes an impact as standard output shows it, line by line.
