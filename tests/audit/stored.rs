@@ -11,6 +11,7 @@ use ledger::{AuditEvent, AuditRecord, Draft, Entry};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 
+use crate::stored_event::as_stored;
 use crate::support::*;
 
 /// A way of changing a value without leaving its type.
@@ -175,7 +176,7 @@ fn tables() -> Tables {
     let customers = entries.iter().filter_map(|entry| Some((entry.customer.as_deref()?, entry)));
     let mut tables = Tables {
         customers: customers.map(|(customer, entry)| stored_customer(customer, entry)).collect(),
-        rows: entries.iter().map(stored_event).collect(),
+        rows: entries.iter().map(as_stored).collect(),
         head: Some(control.head().named(CONTROL)),
     };
     let blank = &mut tables.rows[1];
@@ -200,37 +201,6 @@ fn customer(number: u8) -> CustomerEvent {
         request_id: Some("Request".into()),
         detail: Some(json!({ "role": "support" })),
         salt: None,
-    }
-}
-
-fn stored_event(entry: &Entry) -> StoredEvent {
-    let Entry { record, link, .. } = entry.clone();
-    StoredEvent {
-        id: record.id.to_string(),
-        event_type: record.event_type.into(),
-        occurred_at_utc: record.occurred_at,
-        actor_kind: record.actor_kind.into(),
-        actor_id: record.actor_id,
-        session_id: record.session_id,
-        request_id: record.request_id,
-        client_address: record.client_address,
-        method: record.method.map(Into::into),
-        path: record.path,
-        route: record.route,
-        reason: record.reason.map(Into::into),
-        required: record.required.map(Json),
-        held: record.held.map(Json),
-        mapping_sha256: record.mapping_sha256,
-        epoch: record.epoch,
-        detail: record.detail.map(Json),
-        chain_id: Some(link.chain_id),
-        sequence: Some(link.sequence),
-        key_id: Some(link.key_id),
-        personal_salt: link.personal_salt,
-        personal_digest: Some(link.personal_digest),
-        content_hash: Some(link.content_hash),
-        mac: Some(link.mac),
-        erased_by: None,
     }
 }
 
