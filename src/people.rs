@@ -66,7 +66,7 @@ pub struct By<'b> {
     pub now: DateTime<Utc>,
 }
 
-/// How often a change is worked out anew where access changes meanwhile.
+/// How often a change is computed again where access changes meanwhile.
 const TRIES: usize = 5;
 
 /// Works out what `wanted` would change.

@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(silent(10, &[("live", 5), ("dead", 7)]), ["dead"]);
         assert_eq!(silent(18, &[("live", 5)]), none);
         assert_eq!(silent(19, &[("live", 5)]), ["live"]);
-        assert_eq!(silent(20, &[("live", 6), ("dead", 7)]), none, "one that is back begins anew");
+        assert_eq!(silent(20, &[("live", 6), ("dead", 7)]), none, "one that is back starts again");
     }
 }

@@ -506,9 +506,9 @@ async fn a_flip_out_of_order_is_refused_until_its_soak_is_over() {
     assert_eq!(*stage.holder.running().sha256(), sha256_of(&(flipped("") + "# more\n")));
 }
 
-/// An interruption begins the time anew, also while another mapping is pinned.
+/// An interruption restarts the time, also while another mapping is pinned.
 #[tokio::test]
-async fn a_soak_that_is_interrupted_begins_anew() {
+async fn a_soak_that_is_interrupted_starts_again() {
     let mut stage = Stage::new().await;
     stage.take(&in_shadow("v2")).await;
     stage.clock.turn(TimeDelta::hours(20));

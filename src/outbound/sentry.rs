@@ -63,7 +63,7 @@ pub struct FlushOnDrop {
 ///
 /// # Errors
 ///
-/// TLS or a thread is not to be had.
+/// TLS or a thread is not available.
 pub fn start(dsn: Dsn, environment: &'static str) -> Result<(Tracker, FlushOnDrop), SentryError> {
     let sender = Sender::new(Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?, dsn);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

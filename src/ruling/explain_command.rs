@@ -7,7 +7,7 @@ use policy::decision::{Denial, Reason};
 use policy::firewall::Request;
 use policy::identity::Principal;
 
-/// The command line; `None` for machines, and for paths without a row, about which nothing more is said.
+/// The command line; `None` for machines, and for paths without a row, about which an answer says nothing more.
 pub(super) fn explain_command(denial: &Denial, request: &Request) -> Option<String> {
     match (&denial.principal, denial.lack.reason) {
         (Principal::Machine { .. }, _) | (_, Reason::UnmappedRoute) => None,

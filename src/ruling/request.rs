@@ -192,7 +192,7 @@ impl Gate {
         }
     }
 
-    /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
+    /// Logs the answers to people, and those for paths without a row. What strangers get from known rows is of no use.
     fn log(
         &self,
         verdict: &Verdict,

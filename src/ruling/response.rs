@@ -18,7 +18,7 @@ pub const HSTS: &str = "strict-transport-security";
 /// A whole response, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// What became of the request, for `gate_requests_total`.
+    /// The outcome of the request, for `gate_requests_total`.
     pub outcome: &'static str,
     pub status: u16,
     pub fields: Vec<(&'static str, String)>,
@@ -72,7 +72,7 @@ impl Response {
         self.outcome == "refused"
     }
 
-    /// With another word for what became of the request.
+    /// With another word for the outcome of the request.
     #[must_use]
     pub fn named(self, outcome: &'static str) -> Response {
         Response { outcome, ..self }

@@ -516,7 +516,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     }
 
     #[test]
-    fn hsts_is_a_year_unless_it_is_said_otherwise() {
+    fn hsts_is_a_year_by_default() {
         let table = [
             ("", Some("max-age=31536000")),
             ("hsts_seconds = 60", Some("max-age=60")),

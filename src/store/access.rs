@@ -93,7 +93,7 @@ impl Store {
         let result = Box::pin(self.read_access(subject, now)).await;
         match result {
             Err(StoreError::Schema(_)) => {
-                // Console's tables have changed, perhaps: what was made for the old ones is made anew, once.
+                // Console's tables have changed, perhaps: what was made for the old ones is made again, once.
                 self.console.forget();
                 Box::pin(self.read_access(subject, now)).await
             }

@@ -58,7 +58,7 @@ pub struct SchemaState {
 }
 
 impl SchemaState {
-    /// What to say of a schema that a newer release has migrated; `None` if none has.
+    /// The message about a schema that a newer release has migrated; `None` if none has.
     pub fn newer(&self) -> Option<String> {
         (!self.unknown.is_empty()).then(|| {
             format!(
@@ -74,7 +74,7 @@ impl SchemaState {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Order {
     pub terms: MigrationTerms,
-    /// Rows to write beside the schema; without it, none.
+    /// Rows to write besides the schema; without it, none.
     pub seed: Option<Seed>,
 }
 

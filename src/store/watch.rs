@@ -60,7 +60,7 @@ impl fmt::Display for WatchedTable {
     }
 }
 
-/// What a trigger on a base table does, beside raising the epoch.
+/// What a trigger on a base table does besides raising the epoch.
 #[derive(Clone, Debug, Default)]
 struct Duties {
     relations: BTreeSet<Relation>,

@@ -131,7 +131,7 @@ fn nothing_that_random_apps_serve_is_missed_and_nothing_is_invented() {
     hold(&said);
 }
 
-/// `serves METHOD PATH too` of a finding: the app, the request, the view, and who is said to decide.
+/// `serves METHOD PATH too` of a finding: the app, the request, the view, and who decides by the report.
 struct Said {
     app: usize,
     method: String,
@@ -140,7 +140,7 @@ struct Said {
     message: String,
 }
 
-/// The examples of errors, after what they say of the rows was looked up.
+/// The examples of errors, after their claims about the rows were checked.
 fn examples(cases: &[Option<Case>]) -> Vec<Said> {
     let mut all = Vec::new();
     for (app, case) in cases.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Odd Flask apps, run: what each request really does, beside what `import`, `coverage` and `lint` say of it.
+//! Odd Flask apps, run: what each request does, compared with what `import`, `coverage` and `lint` report about it.
 //!
 //! `probe.py` asks every app for each of its rules, with and without a slash at the end, by every method, on every host,
 //! as a WebSocket too, and with each role. A request that Console serves and that no row decides, or that a row decides
@@ -261,7 +261,7 @@ fn slashes_in_a_table() {
     for line in table.lines().skip(1) {
         let cells: Vec<&str> = line.split_whitespace().collect();
         let [rule, strict, without, with] = cells[..] else { panic!("{line}") };
-        let said = said_of(folder.path(), rule, strict == "True");
+        let said = reported_about(folder.path(), rule, strict == "True");
         // A row is strict: it decides the path as it is written, and the one to which it redirects.
         let by_row = |path_ends_with_slash: bool| {
             rule.ends_with('/') || !path_ends_with_slash || rule.contains("<path:")
@@ -274,7 +274,7 @@ fn slashes_in_a_table() {
 }
 
 /// The findings for one rule, with its own text as its row.
-fn said_of(folder: &Path, rule: &str, strict_slashes: bool) -> Vec<String> {
+fn reported_about(folder: &Path, rule: &str, strict_slashes: bool) -> Vec<String> {
     let dump = serde_json::json!({ "version": 2, "flask": "3.1.3", "werkzeug": "3.1.9", "order": "search",
         "unlisted": [], "rules": [{ "rule": rule, "endpoint": "view", "methods": ["GET", "HEAD", "OPTIONS"],
             "strict_slashes": strict_slashes, "merge_slashes": true, "host": null, "websocket": false,

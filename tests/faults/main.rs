@@ -4,7 +4,7 @@
 //! that compare times, one after the other so that none of them is another's noise. Each test prints what it measured
 //! in a line that begins with `fault:`.
 //!
-//! The upstreams are stand-ins: what Console does is no matter here. Needs what `tests/setup.sh test` installs.
+//! The upstreams are stand-ins: what Console does is not tested here. Needs what `tests/setup.sh test` installs.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 #![allow(

@@ -1,6 +1,6 @@
 //! Every way in which a mapping file can go bad: the last good one stays, and the alert is there within a second.
 //!
-//! `tests/gate/lifecycle.rs` has what becomes of the good ones.
+//! `tests/gate/lifecycle.rs` has the outcomes of the good ones.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -455,7 +455,7 @@ async fn a_report_that_may_not_be_or_is_unsound_is_refused_whole() {
     let mut others = event(1);
     others["tenant_id"] = json!("4712");
     assert_eq!(scene.report(&token, &others).await.status, 409);
-    // Ten a minute; each event counts, whatever became of it.
+    // Ten a minute; each event counts, whatever its outcome.
     let many = json!({ "events": (10..20).map(event).collect::<Vec<_>>() });
     let answer = scene.report(&token, &many).await;
     assert_eq!(answer.status, 429);

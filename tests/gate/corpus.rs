@@ -92,7 +92,7 @@ struct Case {
     packets: Vec<Vec<u8>>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Outcome {
     /// Nothing reached anybody.
     Refused,

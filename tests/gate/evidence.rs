@@ -274,7 +274,7 @@ async fn a_mapping_with_a_nul_byte_is_refused_and_the_refusal_recorded_on_postgr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_of_an_id_with_a_nul_is_nobodys_on_postgres() {
+async fn a_session_of_an_id_with_a_nul_identifies_nobody_on_postgres() {
     let (world, _upstream, gate) = scene(Database::Postgres).await;
     let cookie = world.sign(&serde_json::json!({ "admin_id": "ol\0af" }), Utc::now());
     assert_eq!(gate.send(&Ask::get("/a").cookie(&cookie)).await.status, 302);

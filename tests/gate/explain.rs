@@ -1,4 +1,4 @@
-//! `console-gate explain`: the row, the gate in force and why, and what becomes of whom, on the documents' own table.
+//! `console-gate explain`: the row, the gate in force and why, and each caller's outcome, on the documents' own table.
 
 use policy::rbac::LegacyRole;
 
@@ -106,7 +106,7 @@ async fn a_request_without_an_answer_says_why() {
     }
 }
 
-/// A denied caller gets a command to hand on. An operator runs it, and it says what became of the request.
+/// A denied caller gets a command to hand on. An operator runs it, and it explains the outcome of the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_denial_names_the_command_that_explains_it() {
     use crate::support::Ask;

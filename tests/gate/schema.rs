@@ -42,7 +42,7 @@ async fn a_gate_does_not_start_on_a_newer_schema_unless_allowed_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_none_of_a_gates_is_said_to_be() {
+async fn a_database_of_something_else_is_reported() {
     let world = World::new(Database::Postgres).await;
     let mut gate = world.gate(&Setup::V2).await;
     world.execute("DROP TABLE _sqlx_migrations").await;

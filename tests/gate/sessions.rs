@@ -325,7 +325,7 @@ async fn a_forged_cookie_is_not_looked_up() {
     assert!((scene.loads().await - loads - 1.0).abs() < 0.5);
 }
 
-/// A payload that is not Console's identifies nobody, and the operator hears of it.
+/// A payload that is not Console's identifies nobody, and the operator gets a warning.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payload_that_cannot_be_read_identifies_nobody() {
     let scene = Scene::new(Kept::Django, Database::Sqlite).await;

@@ -13,7 +13,7 @@ use crate::paths::{Found, find};
 use crate::scenario::Request;
 use crate::world::{Session, World};
 
-/// What holds beside the mapping.
+/// What holds besides the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// `FLAG_RBAC_V2`, which is on in the gate's environment, as the database has it.
@@ -25,7 +25,7 @@ pub struct Switches {
     pub keeps_sessions: bool,
 }
 
-/// Everything that an answer depends on beside the request.
+/// Everything that an answer depends on besides the request.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     pub mapping: &'a Mapping,
@@ -318,10 +318,10 @@ fn v2(gated: &Gated, holding: &Holding, request: &Request) -> Result<(), Vec<&'s
         (false, Need::Role(_)) => Some("missing_role"),
         (false, Need::Permission(_)) => Some("missing_permission"),
     };
-    let mut amiss: Vec<&'static str> = lacks(base).into_iter().collect();
+    let mut missing: Vec<&'static str> = lacks(base).into_iter().collect();
     match request.read(when) {
-        Reading::Unreadable => amiss.push("body_unreadable"),
-        Reading::Meets(met) => amiss.extend(met.into_iter().filter_map(|number| lacks(&when[number].need))),
+        Reading::Unreadable => missing.push("body_unreadable"),
+        Reading::Meets(met) => missing.extend(met.into_iter().filter_map(|number| lacks(&when[number].need))),
     }
-    if amiss.is_empty() { Ok(()) } else { Err(amiss) }
+    if missing.is_empty() { Ok(()) } else { Err(missing) }
 }

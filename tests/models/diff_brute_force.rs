@@ -188,7 +188,7 @@ fn example(round: &Round<'_>, method: &'static str, path: &str, change: &Value) 
     let mut asked = round.scenario.requests.iter().filter(|one| one.method == method && one.path == path);
     let asked = asked.find(|one| is_wanted(one, [&decisive_before, &decisive_after]));
     let wanted = decisive.or(asked).or(every.iter().find(|one| is_wanted(one, [&before, &after])));
-    // Where the body has no say, any will do.
+    // Where the body does not matter, any will do.
     wanted.or(every.first().filter(|_| body.is_null())).cloned()
 }
 
@@ -243,7 +243,9 @@ impl Asked {
             for (caller, (before, after)) in round.scenario.callers.iter().zip(seen) {
                 let real = change(before.reached, after.reached);
                 let claim = claim_at(&place, claims).unwrap_or(&nothing);
-                let Some((said, who)) = said_of(round, &place, claims, claim, caller, real) else { continue };
+                let Some((said, who)) = reported_about(round, &place, claims, claim, caller, real) else {
+                    continue;
+                };
                 tally.count(Report::Diff);
                 if said == real {
                     continue;
@@ -342,7 +344,7 @@ fn named(word: Option<&str>) -> Option<Change> {
 
 /// What the report says about a caller at a place, and what sort of caller it is; nothing about callers that it
 /// does not name.
-fn said_of(
+fn reported_about(
     round: &Round<'_>,
     place: &Place,
     claims: &BTreeMap<Place, Claim>,

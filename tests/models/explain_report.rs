@@ -42,7 +42,7 @@ pub async fn compare(round: &Round<'_>, which: Which, limit: usize, tally: &mut 
         let said = word(explanation, &sort);
         let drift = drift_word(explanation, &sort);
         let real = ending(seen).map(Ending::word);
-        // By what the models say of shadow, which the drift rows have confirmed.
+        // By the model of shadow, which the drift rows have confirmed.
         let model = decide(&round.facts(which), caller, request);
         let direction = model.drift.map(Drift::word);
         if said != real || drift != direction {
@@ -140,7 +140,7 @@ fn in_words(sort: &Sort) -> &'static str {
     }
 }
 
-/// The entries that speak of a body of this sort.
+/// The entries about a body of this sort.
 fn entries<'a>(explanation: &'a Value, sort: &Sort) -> Vec<&'a Value> {
     let all = explanation["caller"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let plain = || all.iter().filter(|entry| entry["body"].is_null() || entry["body"]["kind"] == "no_rule");

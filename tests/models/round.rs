@@ -97,7 +97,7 @@ pub enum Sort {
     /// It meets these rules, each a field and a value.
     Meets(Vec<(&'static str, &'static str)>),
     Unreadable,
-    /// All of them: where a report says that the body has no say.
+    /// All of them: where a report says that the body does not matter.
     Any,
     /// One of two rows can read it, `before` or `after`, and what it meets of that row's rules; the other cannot.
     ReadBy(&'static str, Vec<(&'static str, &'static str)>),

@@ -62,11 +62,11 @@ pub async fn run(name: &str, place: Place, extent: Extent, seed: u64) -> Tally {
 fn reports(verify: bool, place: Place, switches: Switches) -> Vec<Report> {
     let mut reports = vec![Report::Gate, Report::Drift];
     if place.keeps_sessions {
-        // The reports speak of admins and not of their single sessions.
+        // The reports are about admins and not about their single sessions.
         return reports;
     }
     if !place.production {
-        // These two speak of mappings, and take V2 to be promoted. Replay comes first, while the log holds the round's
+        // These two are about mappings, and take V2 to be promoted. Replay comes first, while the log holds the round's
         // requests and no others.
         if switches.flag {
             reports.push(Report::Replay);

@@ -43,7 +43,7 @@ async fn catalog(database: &Database) -> Vec<String> {
         // Customers' events are where they were, and their functions look there.
         *fact = fact.replace("'console_gate', 'public', 'pg_temp'", "'console_gate', 'pg_temp'");
     }
-    // What it does beside `gate_forget_admin` is for tables outside the gate's schema.
+    // What it does besides `gate_forget_admin` is for tables outside the gate's schema.
     facts.retain(|fact| !fact.contains("FUNCTION console_gate_forget_admin_"));
     facts.retain(|fact| !regex::Regex::new(LEFT).unwrap().is_match(fact));
     facts.sort();

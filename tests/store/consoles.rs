@@ -357,7 +357,7 @@ async fn legacy_roles_may_go_on_postgres() {
     assert_eq!(none.store.console_mismatches().await.unwrap(), []);
 }
 
-/// All that does not fit is said at once, with how to mend it.
+/// Every mismatch is reported at once, with how to correct it.
 #[tokio::test]
 async fn all_mismatches_are_reported_at_once_on_postgres() {
     let settings = r#"

@@ -159,7 +159,7 @@ async fn signs_that_come_during_a_statement_are_waiting_after_it_on_postgres() {
     }
 }
 
-/// A feed that connected anew by itself would hide what it has missed.
+/// A feed that reconnected by itself would hide what it has missed.
 #[tokio::test]
 async fn a_feed_that_lost_its_connection_says_so_on_postgres() {
     let database = Database::postgres().await;

@@ -300,7 +300,7 @@ async fn every_table_is_granted_or_known_not_to_be_on_postgres() {
     }
 }
 
-/// A role that lacks everything hears of everything at once, with the statements that grant it.
+/// A role that lacks everything gets all of it at once, with the statements that grant it.
 #[tokio::test]
 async fn all_missing_rights_are_one_message_on_postgres() {
     let database = Database::postgres().await;

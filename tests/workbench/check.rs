@@ -249,7 +249,7 @@ fn what_cannot_be_checked_is_2_and_says_why_on_standard_error() {
     }
 }
 
-/// Without the database nothing is said about roles, and that is said.
+/// Without the database the report says that it did not check roles.
 #[test]
 fn offline_checks_the_file_alone() {
     let bench = Workbench::new();

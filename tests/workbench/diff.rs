@@ -240,7 +240,7 @@ fn what_cannot_be_compared_is_2_and_says_why() {
     }
 }
 
-/// What a gate would refuse is said beside who gains and loses, and by override that it would not.
+/// The report says what a gate would refuse, besides who gains and loses; with an override it says that it would not.
 #[test]
 fn a_flip_before_its_time_is_reported() {
     let bench = Workbench::new();

@@ -150,7 +150,7 @@ fn the_kill_switch_and_a_missing_promotion_are_named() {
     assert_golden("explain/kill-switch.txt", &bench.run(&off).text());
 }
 
-/// 0: it passes, or nobody was asked about. 1: it would not. 2: it could not be said.
+/// 0: it passes, or nobody was asked about. 1: it would not. 2: unknown.
 #[test]
 fn the_exit_code_says_whether_it_passes() {
     let bench = bench();

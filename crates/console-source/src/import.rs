@@ -224,7 +224,7 @@ fn gate(route: &Route) -> Result<BTreeSet<LegacyRole>, String> {
     }
 }
 
-/// What no row can say of a route, and what may refuse its requests besides its gate.
+/// What no row can represent of a route, and what may refuse its requests besides its gate.
 fn beyond(route: &Route) -> Vec<String> {
     let options = &route.options;
     let host = options

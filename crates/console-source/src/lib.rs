@@ -90,7 +90,7 @@ pub struct Route {
     pub other_decorators: Vec<String>,
 }
 
-/// What a rule is declared with beside its path and its methods.
+/// What a rule is declared with besides its path and its methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleOptions {
     /// Whether a slash at the end matters; `None` where the running program alone knows.

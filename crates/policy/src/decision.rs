@@ -45,7 +45,7 @@ pub struct Question<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateInForce {
     Legacy(WhyLegacy),
-    /// Legacy decides, V2 is computed beside it.
+    /// Legacy decides, V2 is computed too.
     Shadow,
     V2,
 }

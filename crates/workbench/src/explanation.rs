@@ -96,7 +96,7 @@ pub enum Route {
     },
 }
 
-/// What becomes of a request without a row.
+/// The outcome of a request without a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnmappedReport {
@@ -137,7 +137,7 @@ pub struct ValueReport {
     pub value: String,
 }
 
-/// Explains a request, and what becomes of `asker` who sends it.
+/// Explains a request, and its outcome for `asker` who sends it.
 ///
 /// `path` is the target as a client sends it. The names that `asker` holds are taken as they are: who asks about a
 /// group has looked whether there is one.

@@ -75,7 +75,7 @@ pub struct Evidence<'e> {
     pub now: DateTime<Utc>,
 }
 
-/// What becomes of a cluster's promotion.
+/// Whether a cluster may be promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {

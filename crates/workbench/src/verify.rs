@@ -36,7 +36,7 @@ pub enum Who {
     Admin(Holding),
 }
 
-/// What has to come of it.
+/// The outcome that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
@@ -52,7 +52,7 @@ pub enum Expect {
     Gone,
 }
 
-/// One request and what has to come of it.
+/// One request and the outcome that it must have.
 #[derive(Clone, Debug)]
 pub struct Case<'m> {
     /// The row that decides; `None` where `unmapped` does.

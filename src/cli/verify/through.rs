@@ -1,7 +1,7 @@
 //! `--through`: whether Console lets in whom the gate let in, asked with requests that are no probes.
 //!
 //! Probes are never forwarded: the holder of a probe key could otherwise read Console as anybody. So a person of the
-//! operator's choice asks, by a cookie of theirs, and what comes of it is what would come of their browser's request. A
+//! operator's choice asks, by a cookie of theirs, and the outcome is that of their browser's request. A
 //! probe with the same cookie says first whether the gate would let it in; only such requests are sent, and only GET and
 //! HEAD on rows that ask for a role.
 

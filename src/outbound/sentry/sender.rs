@@ -21,7 +21,7 @@ const REMEMBERED: usize = 1_024;
 const SILENCE: Duration = Duration::from_secs(60);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
 
-/// What became of a report.
+/// The outcome of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Sent,

@@ -117,7 +117,7 @@ impl<'s> Sheet<'s> {
                 word,
                 holder: None,
             });
-            // It may come back without a write that anybody hears of.
+            // It may come back without a write that is announced.
             self.ends_at(self.now + GONE_FOR);
         }
     }

@@ -23,7 +23,7 @@ pub struct Mismatch {
     pub relation: Relation,
     /// The output column; `None` where it is about the whole SELECT.
     pub column: Option<&'static str>,
-    /// What was found, and how to mend it.
+    /// What was found, and how to correct it.
     pub message: String,
     /// Whether the gate can work with it all the same.
     pub is_warning: bool,

@@ -1,6 +1,6 @@
 //! The gate's triggers on tables that are, or may be, Console's.
 //!
-//! They are no migration: Console may make its tables anew, or take the gate out of the way for a while. `migrate` puts
+//! They are no migration: Console may create its tables again, or remove the gate for a while. `migrate` puts
 //! there what is missing, `migrate --release` takes all of it off, and a gate without them keeps no answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -310,7 +310,7 @@ BEGIN
     SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `replace` is refused');
 END";
 
-/// What is to be dropped and made anew in a SQLite file: name for people, statements.
+/// What is to be dropped and created again in a SQLite file: name for people, statements.
 pub(super) async fn missing_of_sqlite(
     connection: &mut SqliteConnection,
     tables: &BTreeSet<String>,

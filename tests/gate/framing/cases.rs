@@ -22,7 +22,7 @@ pub enum Body {
 }
 
 /// What is tested, what is sent (`@` is the number of the case), the statuses of the answers, what comes
-/// upstream, and what becomes of the connection.
+/// upstream, and whether the connection is kept.
 pub type Case = (&'static str, String, &'static [u16], &'static [(&'static str, Body)], After);
 
 pub const FIELDS: &str = "Host: console.test\r\n";

@@ -1,4 +1,4 @@
-//! What checkpoints, rows and the head of the commands' chain say of rows, settled when all have been read.
+//! What checkpoints, rows and the head of the commands' chain claim about rows, settled when all have been read.
 //!
 //! Kept for each chain, each checkpoint and each erasure; not for each row.
 
@@ -34,7 +34,7 @@ impl fmt::Display for Witness {
 }
 
 /// The macs that rows of one chain had, by their places. Two witnesses of one place may disagree: then one of the rows
-/// that they saw was sealed anew.
+/// that they saw was sealed again.
 pub(super) type Witnesses = BTreeMap<i64, Vec<(Mac, Witness)>>;
 
 #[derive(Debug, Default)]

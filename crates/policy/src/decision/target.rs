@@ -40,7 +40,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What the row asks for by the body; empty where the body has no say.
+    /// What the row requires by the body; empty where the body does not matter.
     pub fn body_rules(&self) -> &'a [BodyRule] {
         self.row().map_or(&[], |row| row.kind.body_rules())
     }

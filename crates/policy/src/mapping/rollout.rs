@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub enum ClusterMode {
     /// The legacy roles decide.
     Legacy,
-    /// The legacy roles decide; V2 is computed beside them and disagreements are recorded.
+    /// The legacy roles decide; V2 is computed too, and disagreements are recorded.
     Shadow,
     /// V2 decides.
     V2,

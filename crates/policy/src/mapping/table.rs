@@ -1,4 +1,4 @@
-//! The typed mapping: what each route asks of its caller.
+//! The typed mapping: what each route requires of its caller.
 //!
 //! A [`Mapping`] exists only if the whole file was sound: its fields are private and only the parser makes one.
 
@@ -92,7 +92,7 @@ impl RowKind {
         matches!(self, RowKind::Gated { .. } | RowKind::Session)
     }
 
-    /// What some bodies ask for besides; empty where the body has no say.
+    /// What some bodies require besides; empty where the body does not matter.
     pub fn body_rules(&self) -> &[BodyRule] {
         match self {
             RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } => when,

@@ -212,7 +212,7 @@ fn the_smallest_change_is_named() {
     }
 }
 
-/// What is wrong with the body no grant mends.
+/// No grant corrects a wrong body.
 #[test]
 fn a_body_that_cannot_be_read_is_explained_by_the_body() {
     let rule = "{ json = \"/t\", equals = \"x\", role = \"writer\" }, { json = \"/u\", equals = \"x\", role = \"writer\" }";

@@ -19,10 +19,10 @@ use super::gate::Decides;
 use super::grants::{Grant, smallest};
 use super::somebody::Somebody;
 
-/// What becomes of a request with one kind of body.
+/// The outcome of a request with one kind of body.
 #[derive(Debug, Serialize)]
 pub struct AnswerReport {
-    /// `None`: any body, for it has no say.
+    /// `None`: any body, for it does not matter.
     pub body: Option<BodyReport>,
     pub answer: Ending,
     /// The stable word of a denial.
@@ -41,7 +41,7 @@ pub struct AnswerReport {
     pub shadow: Option<ShadowReport>,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {

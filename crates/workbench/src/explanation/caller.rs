@@ -12,7 +12,7 @@ use super::Facts;
 use super::answer::{AnswerReport, CallerQuestion, Ending};
 use super::somebody::{Asker, AskerKind, PartReport, Somebody};
 
-/// A caller and what becomes of their request.
+/// A caller and the outcome of their request.
 #[derive(Debug, Serialize)]
 pub struct CallerReport {
     pub kind: AskerKind,
@@ -35,7 +35,7 @@ pub struct CallerReport {
     pub passes: bool,
 }
 
-/// Explains what becomes of `asker`.
+/// Explains the outcome for `asker`.
 pub(super) fn report(
     target: &Target<'_>,
     method: Method,

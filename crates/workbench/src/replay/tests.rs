@@ -73,7 +73,7 @@ fn a_changed_answer_is_reported_with_its_cause() {
 }
 
 #[test]
-fn a_grant_that_has_changed_since_is_not_laid_to_the_mapping() {
+fn a_grant_that_has_changed_since_is_not_attributed_to_the_mapping() {
     // Olaf holds `ops` now and did not then; the candidate is the very mapping that decided.
     let recorded = [made("/x/1", "olaf", "deny", 1), made("/x/1", "left", "allow", 1)];
     let replay = replay(&recorded, &mapping(OLD), &catalog(), &people());

@@ -78,7 +78,7 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
     }
 }
 
-/// The cases of one row: what is sent, who asks, and what has to come of it.
+/// The cases of one row: what is sent, who asks, and the outcome that it must have.
 fn cases_of(plan: &Plan<'_>, method: Method, path: &str) -> Vec<(String, &'static str, Expect)> {
     let of_row = plan.cases.iter().filter(|case| case.method == method && case.path == path);
     of_row

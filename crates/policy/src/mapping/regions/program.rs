@@ -17,7 +17,7 @@ pub(super) struct Program {
     instructions: Vec<Instruction>,
     /// One for each variable with a range, from left to right.
     limits: Vec<Limits>,
-    /// What each kind of row below the part asks of those variables.
+    /// What each kind of row below the part requires of those variables.
     variants: Vec<Vec<Option<Range>>>,
 }
 

@@ -261,7 +261,7 @@ fn a_pair_that_only_a_dot_segment_shows_is_none() {
     );
 }
 
-/// Beside `any`, every text that it takes is a static segment too.
+/// Besides `any`, every text that it takes is a static segment too.
 #[test]
 fn static_segments_hide_all_that_a_part_accepts() {
     check(

@@ -171,7 +171,7 @@ fn patterns() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Of a row of which it is said that nothing reaches it, nothing that is tried does.
+    /// No request that is tried reaches a row that is reported as unreachable.
     #[test]
     fn what_is_called_unreachable_is(routes in prop::collection::btree_set(patterns(), 1..7)) {
         let mut file = "version = 1\n[blueprints.b.routes]\n".to_owned();
