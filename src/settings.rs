@@ -125,7 +125,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Strict-Transport-Security for answers over TLS. Without `includeSubDomains`: the gate does not know them.
+    /// Strict-Transport-Security for answers over TLS. Of subdomains nothing is said: the gate does not know them.
     pub fn hsts(&self) -> Option<String> {
         (self.hsts_seconds > 0).then(|| format!("max-age={}", self.hsts_seconds))
     }
@@ -485,7 +485,7 @@ impl Default for Api {
     }
 }
 
-/// What `console-gate retention` removes besides what the documents fix.
+/// What `console-gate retention` removes, beside what the documents fix.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {

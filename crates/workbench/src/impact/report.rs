@@ -231,7 +231,7 @@ pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
     region.new.or(region.old).map(|row| &*row.route)
 }
 
-/// What a row requires of its caller.
+/// What a row asks of its caller.
 fn demand_in_words(mapping: &Mapping, row: Option<&Row>, body: BodyKind<'_>, switches: Switches) -> String {
     let Some(row) = row else {
         return match mapping.unmapped() {
