@@ -27,7 +27,8 @@ test:
 	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
 	@! [ -s $(SKIPPED) ] || { echo; echo "These tests could show nothing here:"; cat $(SKIPPED); }
 
-## The matcher against the real Werkzeug: 10 million generated method/path pairs
+## The firewall and the matcher against the real gunicorn and Werkzeug: 10 million generated method/path pairs, and two
+## million targets in the spellings of the wire
 prove:
 	@tests/setup.sh test
 	$(CARGO) build --locked --release --example route_table
@@ -68,7 +69,7 @@ bench:
 	@tests/setup.sh test
 	$(CARGO) bench --locked
 
-## Ten fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
+## Eleven fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
 fuzz:
 	@tests/setup.sh build
 	@tests/fuzz/run.sh $(SECONDS)

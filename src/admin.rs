@@ -34,6 +34,8 @@ pub struct AdminState {
     pub ingest: Arc<ingest::Ingest>,
     /// Who may ask.
     pub callers: Arc<service::Services>,
+    /// Who may report where Console's own checks disagree.
+    pub drift_reporters: Arc<service::Services>,
     pub settings: Api,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// Whether the proxy accepts connections.
@@ -47,10 +49,16 @@ pub fn router(state: AdminState) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/audit/events", post(ingest::post).layer(DefaultBodyLimit::max(ingest::MOST_BYTES)));
+        .route("/metrics", get(metrics::metrics));
+    if state.ingest.is_open() {
+        let limit = DefaultBodyLimit::max(ingest::MOST_BYTES);
+        router = router.route("/api/v1/audit/events", post(ingest::post).layer(limit));
+    }
     if !state.callers.is_empty() {
         router = router.merge(authzen::router()).merge(gate::router());
+    }
+    if !state.drift_reporters.is_empty() {
+        router = router.merge(gate::reports());
     }
     if state.settings.forward_auth {
         router = router.route("/forward-auth", any(forward_auth::answer));

@@ -39,12 +39,13 @@ mod verify;
 mod watch;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use ledger::Notary;
+use policy::mapping::Mapping;
 
 use crate::settings::{Address, DatabaseSetting, Environment, Settings};
 use crate::store::SharedStore;
@@ -118,7 +119,7 @@ enum Command {
 
 impl Command {
     /// Whether it reads and prints, and changes nothing that a closed pipe could leave half done.
-    fn only_tells(&self) -> bool {
+    fn only_reads(&self) -> bool {
         match self {
             Command::Adopt(_)
             | Command::Check(_)
@@ -168,7 +169,7 @@ enum Ended {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.command.only_tells() {
+    if arguments.command.only_reads() {
         // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
         sigpipe::reset();
     }
@@ -273,7 +274,14 @@ fn announce(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Who runs the command, for audit rows: the login name, as the operating system tells it.
+/// The mapping in a file.
+fn read_mapping(file: &Path) -> anyhow::Result<Mapping> {
+    let name = file.display().to_string();
+    let source = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    Ok(Mapping::parse(&name, &source)?)
+}
+
+/// Who runs the command, for audit rows: the login name, as the operating system has it.
 fn operator() -> String {
     ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()

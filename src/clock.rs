@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use steady::SteadyClock;
 
-/// Tells the time, in UTC (invariant I-10 of the RBAC V2 design).
+/// A source of the time, in UTC (invariant I-10 of the RBAC V2 design).
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> DateTime<Utc>;
@@ -34,7 +34,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is turned.
+/// A clock that does not move until it is turned.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 

@@ -1,17 +1,25 @@
 //! The proxy: one request from the socket to Console and back.
 //!
 //! ```text
-//! socket -> front (reads the head, firewall) -> gate (route, identity, access, decision, audit)
-//!        -> gateway (pingora: upstream call, only with a permit) -> Console
+//! socket -> front (reads the head, firewall) -> gateway -> ruling (route, identity, access, decision, audit)
+//!                                                  \-> leg (only with a permit) -> Console
 //! ```
 //!
-//! Nothing is decided here: the firewall and [`crate::ruling`] do that, and the store is out of reach.
+//! pingora accepts, hands over, drains, and keeps the connections to Console; HTTP/2 is the h2 crate's. Heads and bodies
+//! of HTTP/1 are read and written here, both ways. Nothing is decided here: the firewall and [`crate::ruling`] do that,
+//! and the store is out of reach.
 
-mod body_watch;
+mod body;
+mod client;
+mod driven;
 pub mod front;
 pub mod gateway;
+mod leg;
+pub mod limits;
 pub mod listener;
 mod overdue;
+mod rewrite;
 mod socket;
+pub mod spool;
 pub mod tls;
 pub mod upstream;

@@ -16,7 +16,7 @@ pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
 pub use soak::{evidence_lost, soak};
 
-/// Why nothing can be told.
+/// Why nothing can be reported.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkbenchError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Being told that something in a folder changed.
+//! Notices that something in a folder changed.
 //!
 //! The folder is watched, not a file in it: editors and Kubernetes replace a file by renaming another over it or by
 //! swapping a symlink, and a watch on the old inode would see nothing ever after.
@@ -17,7 +17,7 @@ pub fn watch_folder_of(file: &Path, changed: mpsc::Sender<()>) -> Option<Recomme
         _ => Path::new("."),
     };
     let notice = move |event: notify::Result<notify::Event>| {
-        // What cannot be told apart is looked at. A full channel means that a look is due already.
+        // An event of an unknown kind causes a look. A full channel means that a look is due already.
         if event.map_or(true, |event| is_change(event.kind)) {
             let _ = changed.try_send(());
         }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! What concerns whom is for the [`ledger`] to say. A row may say `freshness = "push"` instead: then the epoch is what the
-//! database has told last, for as long as it is proven that it would have told of a change ([`push`]). A command that takes
+//! database announced last, while it is proven that it would have announced a change ([`push`]). A command that takes
 //! something away waits at the [`barrier`] until every gate has taken note, so that for such changes push is as good as a
 //! read for each request.
 //!
@@ -72,7 +72,7 @@ pub enum AccessError {
     Crowded,
 }
 
-/// What stands above the mapping and does not come from the database.
+/// What overrides the mapping and does not come from the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Posture {
     /// `FLAG_RBAC_V2` in the environment at start; `None` where it is not set.
@@ -217,7 +217,7 @@ impl AccessResolver {
         let era = self.clock.era();
         let loaded = self.store.access(subject, self.clock.now()).await;
         let access = loaded.map(Arc::new).map_err(|error| AccessError::Store(Arc::new(error)))?;
-        self.notices.tell(&access.flaws);
+        self.notices.warn_about(&access.flaws);
         if access.epoch < terms.least {
             return Err(AccessError::Backwards { answered: access.epoch, observed: terms.least });
         }

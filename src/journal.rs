@@ -7,8 +7,11 @@
 //!                                           \-> checkpoint, now and then, to a second place
 //! ```
 //!
+//! A denial on a path that no row covers is written once an hour, with the count of its [`repeats`] in a second row.
+//!
 //! What requests report besides, drift and the decision log, is added up in memory ([`tally`]) and written behind the
-//! answers; so are Console's own refusals of what the gate let in ([`refusals`]).
+//! answers; so are Console's own refusals of what the gate let in ([`refusals`]). What the firewall refused is kept in
+//! memory alone, the last of it ([`refused`]).
 
 mod backlog;
 mod bringing;
@@ -23,6 +26,8 @@ pub mod kms;
 pub mod mirror;
 pub mod orphans;
 pub mod refusals;
+pub mod refused;
+pub mod repeats;
 pub mod spool;
 pub mod tally;
 pub mod writer;

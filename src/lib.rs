@@ -4,12 +4,12 @@
 //! records and their chain), `workbench` (reports), `console_source` (Console's Python). This crate is the gate that runs:
 //!
 //! - [`edge`]: one request from the socket to Console and back: sockets, TLS, the upstream servers.
-//! - [`ruling`]: what becomes of one request, and what its caller is answered.
+//! - [`ruling`]: the outcome of one request, and the answer to its caller.
 //! - [`freshness`]: what a principal holds, proven current: the cache and its rule.
 //! - [`journal`]: what happened, made durable: denials before they are answered, the rest behind the answers.
 //! - [`store`]: the database, the only place with SQL.
 //! - [`activation`]: the running mapping and how it is replaced.
-//! - [`assertion`]: what the gate tells Console about the principal of a request.
+//! - [`assertion`]: what the gate says to Console about the principal of a request.
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.

@@ -66,7 +66,7 @@ pub struct By<'b> {
     pub now: DateTime<Utc>,
 }
 
-/// How often a change is worked out anew where access changes meanwhile.
+/// How often a change is computed again where access changes meanwhile.
 const TRIES: usize = 5;
 
 /// Works out what `wanted` would change.
@@ -146,7 +146,7 @@ fn without_admins(changes: &[RbacChange]) -> Value {
         }
         counted.entry(value.to_string()).or_insert((value, 0)).1 += 1;
     }
-    let told = counted.into_values().map(|(mut value, count)| {
+    let merged = counted.into_values().map(|(mut value, count)| {
         if let Value::Object(fields) = &mut value
             && count > 1
         {
@@ -154,26 +154,26 @@ fn without_admins(changes: &[RbacChange]) -> Value {
         }
         value
     });
-    told.collect()
+    merged.collect()
 }
 
 /// What a plan opens and closes under `mapping`, handed on.
-pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, tell: impl FnOnce(&Impact<'_>) -> T) -> T {
+pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let (before, after) = (&state.registry, &plan.after);
     let [old, new] =
         Population::pair((&before.catalog, &before.people), (&after.catalog, &after.people), &[mapping]);
     let before = Granted { catalog: &before.catalog, population: &old };
     let after = Granted { catalog: &after.catalog, population: &new };
-    tell(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
+    with(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
 }
 
 /// What every cluster's step to V2 does to whom, with these grants, handed on.
-pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, tell: impl FnOnce(&Impact<'_>) -> T) -> T {
+pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let all = on_v2(mapping);
     let all = all.as_ref().unwrap_or(mapping);
     let none = Default::default();
     let population = Population::new(&registry.catalog, &registry.people, &none, &[mapping, all]);
-    tell(&impact(mapping, all, &registry.catalog, &population, Switches { rbac_v2: true }))
+    with(&impact(mapping, all, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
 /// The mapping with every cluster on V2; `None` where each is already.

@@ -4,7 +4,7 @@
 //! request -> ruling (route, identity, access, body, decision, audit) -> a permit, or an answer
 //! ```
 //!
-//! It knows neither the socket that a request came from nor the server that it goes to, so that whoever else asks, such
+//! It knows neither the socket that a request came from nor the server that it goes to, so that any other caller, such
 //! as a proxy that forwards by itself, is ruled by the same code. Nothing is decided here: the matcher and
 //! [`policy::decision`] do that, and the store is reached only through [`crate::freshness`] and [`crate::journal`].
 
@@ -16,6 +16,7 @@ pub mod probe;
 pub mod probing;
 pub mod request;
 pub mod response;
+mod settling;
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ use crate::journal::AuditWriter;
 use crate::journal::decision_log::DecisionLog;
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::refused::RefusedSample;
+use crate::journal::repeats::Repeats;
 use crate::journal::tally::Progress;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
@@ -41,24 +44,28 @@ pub struct Gate {
     pub mappings: Arc<MappingHolder>,
     pub access: Arc<AccessResolver>,
     pub audit: AuditWriter,
+    /// Denials on unmapped paths that were recorded within the hour.
+    pub repeats: Repeats,
     pub drift: DriftReporter,
     /// `None` where the settings keep none.
     pub decisions: Option<DecisionLog>,
     /// What Console refuses of what the gate lets in.
     pub refusals: UpstreamRefusals,
+    /// What the firewall refuses.
+    pub refused: RefusedSample,
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
     pub assertions: AssertionSigner,
     /// What records and assertions are dated by.
     pub clock: SharedClock,
-    /// What is held against expiries.
+    /// What expiries are compared with.
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
 }
 
-/// What verifies session cookies, by what stands in them.
+/// What verifies session cookies, by what they contain.
 pub enum SessionCredential {
     /// The session itself.
     Flask(CookieVerifier),
@@ -80,7 +87,8 @@ pub struct Options {
     pub admin_id_key: String,
     pub session_id_key: Option<String>,
     pub login_path: String,
-    pub upstream_host: String,
+    /// The Host that Console sees; without it, the client's.
+    pub upstream_host: Option<String>,
     pub trusted_hops: usize,
     pub address_detail: AddressDetail,
     pub body_rule_bytes: usize,

@@ -42,6 +42,8 @@ use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
+use crate::journal::refused::RefusedSample;
+use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
@@ -149,6 +151,8 @@ async fn finish(gate: &Gate, settings: &Settings) {
         decisions.finish(patience).await;
     }
     gate.refusals.finish(patience).await;
+    // Their counts are rows of the audit.
+    gate.repeats.finish(settings.audit.timeout_ms.duration()).await;
     gate.audit.finish(settings.audit.timeout_ms.duration()).await;
 }
 
@@ -246,7 +250,11 @@ async fn prepare(
         .map(|files| CertificateHolder::start(files, clock.clone()).map(Arc::new))
         .transpose()
         .context("TLS")?;
-    let upstreams = Arc::new(Upstreams::new(&settings.upstream, Arc::new(SystemResolver))?);
+    let upstreams = Arc::new(Upstreams::new(
+        &settings.upstream,
+        &settings.firewall.allowed_hosts,
+        Arc::new(SystemResolver),
+    )?);
     let posture = Posture {
         flag_at_start: start.flag_rbac_v2,
         production: settings.environment == Environment::Production,
@@ -258,6 +266,7 @@ async fn prepare(
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
+        repeats: Repeats::start(audit.clone(), clock.clone()),
         audit,
         drift: DriftReporter::start(store.clone(), clock.clone(), settings.retention.drift_rows, &instance)
             .await
@@ -267,8 +276,10 @@ async fn prepare(
             store.clone(),
             clock.clone(),
             settings.upstream.own_refusals.clone(),
+            settings.session.login_path.clone(),
             settings.decisions.days,
         ),
+        refused: RefusedSample::new(clock.clone()),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
         assertions: AssertionSigner::new(
@@ -296,6 +307,7 @@ async fn prepare(
     };
     let sources = services(&settings.ingest.sources, settings.ingest.per_minute);
     let callers = services(&settings.api.callers, settings.api.per_minute);
+    let drift_reporters = services(&settings.api.drift_reporters, settings.api.per_minute);
     let (audit, gate) = (gate.audit.clone(), Arc::new(gate));
     let proxy = Listener::default();
     let state = AdminState {
@@ -305,6 +317,7 @@ async fn prepare(
         upstreams: upstreams.clone(),
         audit,
         callers: Arc::new(callers),
+        drift_reporters: Arc::new(drift_reporters),
         settings: settings.api.clone(),
         metrics,
         listener: proxy.clone(),
@@ -399,7 +412,11 @@ fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Session
     let fallbacks = secrets.session_fallbacks.iter().map(Secret::expose);
     let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
     let keys = SigningKeys::new(secret, fallbacks)?;
-    let limits = CookieLimits { max_age: session.flask_max_age(), ..CookieLimits::default() };
+    let limits = CookieLimits {
+        max_age: session.flask_max_age(),
+        future_skew: session.clock_skew(),
+        ..CookieLimits::default()
+    };
     Ok(SessionCredential::Flask(CookieVerifier::new(keys, limits)))
 }
 
@@ -415,7 +432,6 @@ pub(crate) fn policy(settings: &Settings) -> Policy {
             body_bytes: firewall.body_bytes,
         },
         allowed_hosts: firewall.allowed_hosts.clone(),
-        allow_semicolon: firewall.allow_semicolon,
         session_cookie: settings.session.cookie_name.clone(),
         strip: StripList::with(&firewall.strip_headers),
     }

@@ -1,6 +1,6 @@
 //! The process settings: `gate.toml`, the environment, flags.
 //!
-//! Flags stand over the environment, the environment over the file, the file over the defaults. The values are types
+//! Flags override the environment, which overrides the file, which overrides the defaults. The values are types
 //! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
@@ -32,6 +32,7 @@ pub struct Settings {
     pub listen: Listen,
     pub tls: Tls,
     pub upstream: Upstream,
+    pub buffers: Buffers,
     pub database: Database,
     pub console: Console,
     pub mapping: MappingFile,
@@ -43,6 +44,7 @@ pub struct Settings {
     pub forwarded: Forwarded,
     pub ingest: Ingest,
     pub api: Api,
+    pub admin: Admin,
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,
@@ -125,7 +127,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Strict-Transport-Security for answers over TLS. Of subdomains nothing is said: the gate does not know them.
+    /// Strict-Transport-Security for answers over TLS. Without `includeSubDomains`: the gate does not know them.
     pub fn hsts(&self) -> Option<String> {
         (self.hsts_seconds > 0).then(|| format!("max-age={}", self.hsts_seconds))
     }
@@ -149,8 +151,8 @@ impl Default for Tls {
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
     pub servers: Vec<Address>,
-    /// The Host that Console sees.
-    pub host: String,
+    /// The Host that Console sees; without it, the client's.
+    pub host: Option<String>,
     pub connect_timeout_ms: Millis,
     /// Per read and per write.
     pub read_timeout_ms: Millis,
@@ -164,7 +166,8 @@ pub struct Upstream {
     pub health_interval_ms: Millis,
     /// How often a server's name is resolved again.
     pub resolve_interval_ms: Millis,
-    /// Routes, as the mapping writes them, whose views answer 401 or 403 by themselves to callers who have the role.
+    /// Routes, as the mapping writes them, whose views refuse by themselves callers who have the role: by 401 or 403,
+    /// or by sending them to the login page.
     pub own_refusals: Vec<String>,
 }
 
@@ -172,7 +175,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Upstream {
             servers: vec![Address::tcp("127.0.0.1:8000")],
-            host: "console.internal".into(),
+            host: None,
             connect_timeout_ms: Millis(1_000),
             read_timeout_ms: Millis(60_000),
             write_timeout_ms: Millis(60_000),
@@ -183,6 +186,35 @@ impl Default for Upstream {
             health_interval_ms: Millis(2_000),
             resolve_interval_ms: Millis(30_000),
             own_refusals: Vec::new(),
+        }
+    }
+}
+
+/// What lies between a client's pace and Console's: bodies in memory, then in temporary files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Buffers {
+    /// Where the files are. They have no names, and are gone with the process.
+    pub folder: std::path::PathBuf,
+    /// All that is in memory, and all that is in files.
+    pub memory_bytes: u64,
+    pub files_bytes: u64,
+    /// Of one body; what is longer goes into a file.
+    pub request_memory_bytes: PositiveCount,
+    pub response_memory_bytes: PositiveCount,
+    /// Of one response; what is longer comes at the client's pace. 0 keeps no response in a file.
+    pub response_file_bytes: u64,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Buffers {
+            folder: std::env::temp_dir(),
+            memory_bytes: 256 * 1024 * 1024,
+            files_bytes: 4 * 1024 * 1024 * 1024,
+            request_memory_bytes: PositiveCount(64 * 1024),
+            response_memory_bytes: PositiveCount(64 * 1024),
+            response_file_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -263,7 +295,7 @@ pub struct Access {
     pub cache_capacity: PositiveCount,
     /// For rows of the mapping that say nothing.
     pub freshness: Freshness,
-    /// How old pushed knowledge may become, and how long whoever takes something away may have to wait.
+    /// How old pushed knowledge may become, and how long a command that takes something away may have to wait.
     pub max_staleness_ms: Millis,
     /// How long the machine's clock must stay back before expiries follow it.
     pub clock_settle_ms: Millis,
@@ -285,6 +317,7 @@ impl Default for Access {
 #[serde(default, deny_unknown_fields)]
 pub struct Firewall {
     pub allowed_hosts: Vec<String>,
+    /// Without effect: `;` is part of a segment, to the gate as to Console. Read, so that a file that sets it is no mistake.
     pub allow_semicolon: bool,
     /// Further header names that never reach Console.
     pub strip_headers: Vec<String>,
@@ -304,6 +337,15 @@ pub struct Firewall {
     pub body_rule_bytes: PositiveCount,
     /// Connections that may be open at once; more are closed at once.
     pub max_connections: PositiveCount,
+    /// Of those, the connections of one client; behind one's own proxies, its requests.
+    pub connections_per_client: PositiveCount,
+    /// Bodies that one client may send at once to rows with `stream = true`, and all clients without identity together.
+    pub streams_per_client: PositiveCount,
+    pub anonymous_streams: PositiveCount,
+    /// Requests without identity that pass, for each client; 0 sets no bound.
+    pub anonymous_per_second: u32,
+    /// Streams that one HTTP/2 connection may have open at once.
+    pub http2_streams: PositiveCount,
 }
 
 impl Default for Firewall {
@@ -323,11 +365,16 @@ impl Default for Firewall {
             idle_timeout_ms: Millis(60_000),
             body_rule_bytes: PositiveCount(MAX_BODY_RULE_BYTES),
             max_connections: PositiveCount(20_000),
+            connections_per_client: PositiveCount(2_000),
+            streams_per_client: PositiveCount(8),
+            anonymous_streams: PositiveCount(16),
+            anonymous_per_second: 0,
+            http2_streams: PositiveCount(64),
         }
     }
 }
 
-/// The most that pingora can hold back of a body and still forward it.
+/// The most of a body that a rule may read.
 pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
 
 /// Less is no more than one look; more is a long time to wait for a change.
@@ -471,21 +518,55 @@ pub struct Api {
     /// The names of the machine tokens that may ask, under `/api/gate` and `/access/v1`. Where there is none, neither is
     /// there.
     pub callers: Vec<String>,
-    /// How many questions each of them may ask in a minute.
+    /// The names of the machine tokens by which Console's side reports where its own checks disagree
+    /// (`POST /api/gate/drift`). Where there is none, that is not there.
+    pub drift_reporters: Vec<String>,
+    /// How many questions each caller may ask in a minute, and how many disagreements each reporter may report.
     pub per_minute: PositiveCount,
     /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
     pub public_url: Option<String>,
-    /// Whether `/forward-auth` answers. Whoever reaches it can ask with any header.
+    /// Whether `/forward-auth` answers. Anyone who reaches it can ask with any header.
     pub forward_auth: bool,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Api { callers: Vec::new(), per_minute: PositiveCount(6_000), public_url: None, forward_auth: false }
+        Api {
+            callers: Vec::new(),
+            drift_reporters: Vec::new(),
+            per_minute: PositiveCount(6_000),
+            public_url: None,
+            forward_auth: false,
+        }
     }
 }
 
-/// What `console-gate retention` removes, beside what the documents fix.
+/// What connections to the admin address may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// At a time. Where there are more, the one goes that has waited longest without a request.
+    pub max_connections: PositiveCount,
+    /// For a whole head.
+    pub head_timeout_ms: Millis,
+    /// For a whole body, and for a whole answer from its head on.
+    pub transfer_timeout_ms: Millis,
+    /// Between two requests.
+    pub idle_timeout_ms: Millis,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin {
+            max_connections: PositiveCount(128),
+            head_timeout_ms: Millis(5_000),
+            transfer_timeout_ms: Millis(30_000),
+            idle_timeout_ms: Millis(60_000),
+        }
+    }
+}
+
+/// What `console-gate retention` removes besides what the documents fix.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {

@@ -217,7 +217,7 @@ impl Store {
         if let Pool::Sqlite(pool) = &self.pool { Some(pool) } else { None }
     }
 
-    /// Whether the database takes a connection, outside the pools: what they say of one that does not is less.
+    /// Whether the database takes a connection, outside the pools, whose errors say less.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Runs one input, and says whether the gate took it; what it was is told if the property does not hold.
+/// Runs one input, and says whether the gate took it; what it was is printed if the property does not hold.
 fn run((name, property): Target, from: &str, input: &[u8]) -> bool {
     catch_unwind(|| property(input)).unwrap_or_else(|_| {
         panic!("the property `{name}` does not hold for {from}:\n{}", input.escape_ascii())
@@ -100,4 +100,4 @@ macro_rules! smoke {
     };
 }
 
-smoke!(assertion body chunks cookie head mapping matcher request_target session_payload settings);
+smoke!(assertion body chunks cookie head mapping matcher request_target response session_payload settings);

@@ -60,7 +60,7 @@ pub enum Why {
 ///
 /// # Errors
 ///
-/// The database did not tell. The order itself stands.
+/// The database did not answer. The order itself is recorded.
 pub async fn wait(store: &Store, goal: &Goal, limit: Duration) -> Result<Agreement, StoreError> {
     let started = Instant::now();
     let mut others = Others::default();

@@ -26,27 +26,35 @@ pub(super) struct Presence {
     name: String,
     instance: InstanceId,
     /// What was reported last, and when.
-    told: Option<(Runs, Instant)>,
+    reported: Option<(Runs, Instant)>,
     others: Others,
-    /// Whether the last report failed: told once.
+    /// Whether the last report failed: logged once.
     is_failing: bool,
 }
 
 impl Presence {
     pub(super) fn new(store: SharedStore, clock: SharedClock, name: String) -> Presence {
         let instance = InstanceId::new(uuid::Uuid::now_v7().to_string());
-        Presence { store, clock, name, instance, told: None, others: Others::default(), is_failing: false }
+        Presence {
+            store,
+            clock,
+            name,
+            instance,
+            reported: None,
+            others: Others::default(),
+            is_failing: false,
+        }
     }
 
     /// Reports `runs` if it is news, or time.
-    pub(super) async fn tell(&mut self, runs: Runs) {
-        let is_news = |(told, at): &(Runs, Instant)| *told != runs || at.elapsed() >= BEAT;
-        if !self.told.as_ref().is_none_or(is_news) {
+    pub(super) async fn report_if_due(&mut self, runs: Runs) {
+        let is_news = |(last, at): &(Runs, Instant)| *last != runs || at.elapsed() >= BEAT;
+        if !self.reported.as_ref().is_none_or(is_news) {
             return;
         }
         match self.report(runs.clone()).await {
             Ok(()) => {
-                self.told = Some((runs, Instant::now()));
+                self.reported = Some((runs, Instant::now()));
                 self.is_failing = false;
             }
             Err(error) => {
@@ -146,6 +154,6 @@ mod tests {
         assert_eq!(silent(10, &[("live", 5), ("dead", 7)]), ["dead"]);
         assert_eq!(silent(18, &[("live", 5)]), none);
         assert_eq!(silent(19, &[("live", 5)]), ["live"]);
-        assert_eq!(silent(20, &[("live", 6), ("dead", 7)]), none, "one that is back begins anew");
+        assert_eq!(silent(20, &[("live", 6), ("dead", 7)]), none, "one that is back starts again");
     }
 }

@@ -52,7 +52,7 @@ pub struct Refresher {
     pub(super) troubles: Troubles,
 }
 
-/// What keeps the gate from running what it should, each told once.
+/// What keeps the gate from running what it should, each reported once.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     /// The file, by what it holds.
@@ -79,16 +79,16 @@ impl Refresher {
             Ok(_) => self.troubles.database = None,
             Err(error) => {
                 // That says nothing about the file, and the next look comes soon.
-                let told = error.to_string();
-                if self.troubles.database.as_ref() != Some(&told) {
+                let message = error.to_string();
+                if self.troubles.database.as_ref() != Some(&message) {
                     tracing::warn!(%error, "the mapping could not be checked; the running mapping stays");
-                    self.troubles.database = Some(told);
+                    self.troubles.database = Some(message);
                 }
             }
         }
         gauge!("gate_mapping_pinned").set(f64::from(u8::from(self.is_held)));
-        self.presence.tell(self.runs()).await;
-        // Last: whoever counts looks finds what they led to.
+        self.presence.report_if_due(self.runs()).await;
+        // Last: a test that counts looks finds what they led to.
         counter!("gate_mapping_looks_total").increment(1);
         outcome.unwrap_or(POLL)
     }
@@ -225,6 +225,7 @@ impl Refresher {
         self.holder.running.store(mapping.clone());
         self.holder.set_fallback(false);
         show(&mapping, Some(&running));
+        give_memory_back();
         Ok(())
     }
 
@@ -238,7 +239,7 @@ impl Refresher {
         self.holder.set_fallback(true);
         let what = content.clone();
         let news = Refusal::news(None, &what, error, || {
-            self.tell_refusal(
+            self.log_refusal(
                 error,
                 "the mapping file cannot be used; the gate serves with the mapping that was activated last",
             );
@@ -259,7 +260,7 @@ impl Refresher {
     ) -> Result<(), StoreError> {
         let content = &seen.stamp.content;
         let news = Refusal::news(self.troubles.file.take(), content, error, || {
-            self.tell_refusal(error, "the mapping file was refused; the running mapping stays");
+            self.log_refusal(error, "the mapping file was refused; the running mapping stays");
         });
         let refusal = self.troubles.file.insert(news);
         if *trigger == Trigger::Signal {
@@ -283,7 +284,7 @@ impl Refresher {
         trigger: &Trigger,
     ) -> Result<(), StoreError> {
         let news = Refusal::news(self.troubles.pin.take(), sha256, error, || {
-            self.tell_refusal(error, "the mapping of the rollback was refused; the running mapping stays");
+            self.log_refusal(error, "the mapping of the rollback was refused; the running mapping stays");
         });
         let refusal = self.troubles.pin.insert(news);
         // A text that is not kept cannot be recorded under its hash.
@@ -306,7 +307,8 @@ impl Refresher {
         Ok(())
     }
 
-    fn tell_refusal(&self, error: &ActivationError, what: &'static str) {
+    fn log_refusal(&self, error: &ActivationError, what: &'static str) {
+        give_memory_back();
         counter!("gate_mapping_reloads_total", "outcome" => "refused").increment(1);
         let running = self.holder.running().sha256().clone();
         tracing::error!(diagnostics = %in_lines(error), %running, "{what}");
@@ -335,24 +337,30 @@ impl Refresher {
 
 impl<T: Clone + PartialEq> Refusal<T> {
     /// The refusal of `what`: the one `before`, or a new one, which is reported.
-    fn news(
-        before: Option<Refusal<T>>,
-        what: &T,
-        error: &ActivationError,
-        tell: impl FnOnce(),
-    ) -> Refusal<T> {
+    fn news(before: Option<Refusal<T>>, what: &T, error: &ActivationError, log: impl FnOnce()) -> Refusal<T> {
         let known = before.filter(|refusal| refusal.what == *what);
         known.unwrap_or_else(|| {
-            tell();
+            log();
             Refusal { what: what.clone(), why: in_lines(error), is_recorded: false }
         })
     }
 }
 
-/// A mistake a line, for logs and records.
+/// Until requests that are under way have let go of the mapping that ran before.
+const UNTIL_UNUSED: Duration = Duration::from_secs(5);
+
+/// Gives back what it took to read a mapping, and the one before.
+fn give_memory_back() {
+    tokio::spawn(async {
+        tokio::time::sleep(UNTIL_UNUSED).await;
+        let _ = tokio::task::spawn_blocking(memory::give_back).await;
+    });
+}
+
+/// A mistake a line, for records: the first of them, and their number.
 fn in_lines(error: &ActivationError) -> String {
     match error {
-        ActivationError::Unsound(diagnostics) => diagnostics.one_line_each(),
+        ActivationError::Unsound(diagnostics) => diagnostics.in_brief(),
         other => other.to_string(),
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refre
         refresher.fall_back(content, text, error).await?;
     }
     // Before the first request: a gate that serves is one that `rollback` knows of.
-    refresher.presence.tell(refresher.runs()).await;
+    refresher.presence.report_if_due(refresher.runs()).await;
     Ok((holder, refresher))
 }
 

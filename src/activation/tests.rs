@@ -20,7 +20,7 @@ use crate::store::{DatabaseUrl, StoreOptions, open};
 const KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 const ROW: &str = "[blueprints.b.routes]\n\"GET /x\" = { public = true }\n";
 
-/// A sound mapping, told from others by its name.
+/// A sound mapping, distinguished from others by its name.
 fn named(name: &str) -> String {
     format!("version = 1 # {name}\nrows = 1\n{ROW}")
 }
@@ -302,7 +302,7 @@ async fn an_ended_rollback_stays_ended_when_the_file_vanishes_or_breaks() {
     assert!(!stage.refresher.is_held, "it is not the rollback");
 }
 
-/// A restart with a file that cannot be used is no outage: what was activated last serves, and everybody is told.
+/// A restart with a file that cannot be used is no outage: what was activated last serves, and reports say so.
 #[tokio::test]
 async fn a_start_with_a_broken_file_serves_what_was_activated_last() {
     for broken in ["nonsense", "", "version = 1\nrows = 7\n", "GONE"] {
@@ -458,7 +458,7 @@ async fn what_a_gate_runs_and_why_not_is_reported() {
     assert_eq!(stage.store.running_gates().await.expect("the gates"), []);
 }
 
-/// A mapping with two clusters; V2 decides the first, and `second` is what the file says of the other one.
+/// A mapping with two clusters; V2 decides the first, and `second` is the file's entry for the other one.
 fn ordered(first: &str, second: &str) -> String {
     format!(
         "version = 1\n[clusters]\nS1 = \"{first}\"\nS2 = {second}\n[blueprints.b]\ncluster = \"S1\"\n\
@@ -506,9 +506,9 @@ async fn a_flip_out_of_order_is_refused_until_its_soak_is_over() {
     assert_eq!(*stage.holder.running().sha256(), sha256_of(&(flipped("") + "# more\n")));
 }
 
-/// An interruption begins the time anew, also while another mapping is pinned.
+/// An interruption restarts the time, also while another mapping is pinned.
 #[tokio::test]
-async fn a_soak_that_is_interrupted_begins_anew() {
+async fn a_soak_that_is_interrupted_starts_again() {
     let mut stage = Stage::new().await;
     stage.take(&in_shadow("v2")).await;
     stage.clock.turn(TimeDelta::hours(20));

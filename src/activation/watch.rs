@@ -1,7 +1,7 @@
 //! Noticing that the mapping file changed, or that somebody rolled back.
 //!
 //! Every event in the file's folder only causes a look at the file's contents, so a log in the same folder costs a
-//! hash and no reload. A slow poll beside it notices what the kernel did not tell, and a rollback.
+//! hash and no reload. A slow poll beside it notices what the kernel did not report, and a rollback.
 
 use std::time::Duration;
 

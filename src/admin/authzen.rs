@@ -169,12 +169,16 @@ async fn in_time<T>(gate: &Gate, asked: impl Future<Output = Result<T, AccessErr
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|_| too_large())?;
+    let body = body.map_err(|rejection| Problem::of_body(&rejection, limit()))?;
     serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 fn too_large() -> Problem {
-    Problem::too_large(format!("at most {MOST_QUESTIONS} evaluations and {MOST_BYTES} bytes per request"))
+    Problem::too_large(limit())
+}
+
+fn limit() -> String {
+    format!("at most {MOST_QUESTIONS} evaluations and {MOST_BYTES} bytes per request")
 }
 
 /// The caller's X-Request-ID comes back with every answer (Authorization API 1.0, "Request Identification").

@@ -21,6 +21,7 @@ use super::AdminState;
 use crate::assertion;
 use crate::ruling::Gate;
 use crate::ruling::client::client_address;
+use crate::ruling::message::Form;
 use crate::ruling::request::{BodySource, Incoming, Permitted};
 use crate::ruling::response::Response as Ruled;
 
@@ -48,9 +49,8 @@ pub async fn answer(State(state): State<AdminState>, headers: HeaderMap) -> Resp
         Err(detail) => malformed(detail, id),
         Ok((front, head)) => match inspect(&head, &state.gate.policy) {
             Err(refusal) => {
-                counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
-                tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
-                Ruled::to_refusal(refusal, id)
+                state.gate.refused.observe_head(refusal, &head, id);
+                Ruled::to_refusal(refusal, Form::of_unread(&head), id)
             }
             Ok(request) => ruled(&state.gate, front, &request, id, asks_for_upgrade(&headers)).await,
         },
@@ -109,10 +109,18 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderVal
     }
 }
 
-/// Whether a ruling, or the form of its answer, depends on a field: credentials, what the client takes, where it is.
+/// Whether a ruling, or the form of its answer, depends on a field: credentials, what the client takes, where it is, what a
+/// preflight asks for.
 fn matters(name: &str) -> bool {
-    matches!(name, "authorization" | "cookie" | "accept" | "x-forwarded-for")
-        || name.starts_with("hx-")
+    matches!(
+        name,
+        "authorization"
+            | "cookie"
+            | "accept"
+            | "x-forwarded-for"
+            | "origin"
+            | "access-control-request-method"
+    ) || name.starts_with("hx-")
         || name.ends_with("-signature")
         || name.contains("-signature-")
 }
@@ -129,6 +137,10 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
     // Whoever asks here is a proxy of one's own, and appended the address that it was called from.
     let hops = gate.options.trusted_hops.max(1);
     let client = client_address(None, request.forwarded_for(), hops);
+    if request.rewrites_cookie() {
+        // The proxy forwards the client's own Cookie field, in which Console could read another session than the gate.
+        request.settle_session(None);
+    }
     let incoming = Incoming { request, id, client, probe: None, upgrade };
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
         Ok(allowed) => permitted(gate, &allowed, request, id),

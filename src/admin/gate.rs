@@ -1,13 +1,15 @@
 //! `/api/gate/*`: what runs, what a change would do, what happened; as JSON, so that pages can be built on it.
 //!
 //! For the machine tokens of `[api] callers`: each handler takes an [`super::service::ApiCaller`]. Everything is read; the
-//! gate is changed by its file and its commands alone.
+//! gate is changed by its file and its commands alone. Only [`report`] takes something: what Console's side has seen.
 
 mod diff;
 mod drift;
 mod explain;
 mod history;
 mod mapping;
+mod refusals;
+mod report;
 mod soak;
 
 use axum::Router;
@@ -27,6 +29,13 @@ pub fn router() -> Router<AdminState> {
         .route("/api/gate/drift", get(drift::get))
         .route("/api/gate/soak", get(soak::get))
         .route("/api/gate/history", get(history::get))
+        .route("/api/gate/refusals", get(refusals::get))
+}
+
+/// Where Console's side reports. It is for the tokens of `[api] drift_reporters`.
+pub fn reports() -> Router<AdminState> {
+    let report = post(report::post).layer(DefaultBodyLimit::max(report::MOST_BYTES));
+    Router::new().route("/api/gate/drift", report)
 }
 
 /// 400 for a parameter that is not one.

@@ -1,14 +1,18 @@
 //! `POST /api/v1/audit/events`: services report what happened to customers' data (Queue SC-A3).
 //!
-//! A service token, a rate for each of them, events that are known by their id, and rows in the same chain as the
-//! gate's own. An answer of 201 means that every event is durable.
+//! A service token, which is looked at before the body is; a rate for each of them, events that are known by their id,
+//! and rows in the same chain as the gate's own. An answer of 201 means that every event is durable.
 
 mod event;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use axum::Json;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use ledger::Draft;
@@ -42,10 +46,22 @@ impl Ingest {
         Ingest { sources, audit, store, clock }
     }
 
+    /// Whether any service may report.
+    pub fn is_open(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// Writes those events that are new. All are durable when this returns.
     async fn write(&self, source: &str, events: Vec<CustomerEvent>) -> Result<usize, Problem> {
         let mut drafts = Vec::new();
+        // Of one id within a request, the first is written and the others are known by then.
+        let mut of_request: HashMap<uuid::Uuid, String> = HashMap::new();
         for event in events {
+            match of_request.entry(event.id) {
+                Entry::Occupied(first) if *first.get() == event.tenant_id => continue,
+                Entry::Occupied(_) => return Err(conflict(event.id)),
+                Entry::Vacant(vacant) => drop(vacant.insert(event.tenant_id.clone())),
+            }
             match self.store.by_id(event.id).await {
                 Ok(None) => drafts.push(Draft::of_customer(event, self.clock.now())),
                 Ok(Some(known)) => {
@@ -72,8 +88,7 @@ impl Ingest {
         Ok(count)
     }
 
-    async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
-        let source = self.sources.identify(headers).await?;
+    async fn take(&self, source: String, body: &[u8]) -> Result<Response, Problem> {
         let body: Value =
             serde_json::from_slice(body).map_err(|_| Problem::bad_request("the body is not valid JSON"))?;
         let events = match body.get("events") {
@@ -107,21 +122,36 @@ impl Ingest {
     }
 }
 
+/// A service that may report events. It is known before the body is read, so that nobody else's is.
+pub struct Source(String);
+
+impl FromRequestParts<AdminState> for Source {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Source, Problem> {
+        state.ingest.sources.identify(&parts.headers).await.map(Source)
+    }
+}
+
 /// The endpoint.
 pub async fn post(
     State(state): State<AdminState>,
-    headers: HeaderMap,
+    Source(source): Source,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let outcome = match body {
-        Ok(body) => state.ingest.take(&headers, &body).await,
-        Err(_) => Err(too_large()),
+        Ok(body) => state.ingest.take(source, &body).await,
+        Err(rejection) => Err(Problem::of_body(&rejection, limit())),
     };
     outcome.unwrap_or_else(Problem::into_response)
 }
 
 fn too_large() -> Problem {
-    Problem::too_large(format!("at most {MOST_EVENTS} events and {MOST_BYTES} bytes per request"))
+    Problem::too_large(limit())
+}
+
+fn limit() -> String {
+    format!("at most {MOST_EVENTS} events and {MOST_BYTES} bytes per request")
 }
 
 /// What is wrong with which field (a JSON pointer, RFC 6901).

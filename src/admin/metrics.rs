@@ -28,14 +28,28 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe_counter!("gate_requests_total", "requests, by outcome");
     describe_counter!("gate_denials_total", "audited denials, by reason");
+    describe_counter!(
+        "gate_denials_repeated_total",
+        "denials on unmapped paths that were counted in the row of an earlier one"
+    );
     describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
+    describe_counter!(
+        "gate_dropped_fields_total",
+        "header fields that were dropped because a server may fold their names into other ones"
+    );
     describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
     describe_counter!(
         "gate_unknown_machines_total",
         "requests of machines that are not enrolled, left to Console on rows on their legacy gate; V2 will refuse them, \
          by route"
     );
-    describe_counter!("gate_unmapped_total", "requests that no row of the mapping covers");
+    describe_counter!(
+        "gate_unmapped_total",
+        "requests that no row of the mapping covers, quiet paths left out"
+    );
+    describe_counter!("gate_limited_total", "requests beyond a limit of their client, by limit");
+    describe_gauge!("gate_buffer_bytes", "bytes of bodies between clients and Console, by kind");
+    describe_counter!("gate_quiet_total", "requests for paths that the mapping calls quiet");
     describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests");
     describe_gauge!(
         "gate_push_trusted",
@@ -62,6 +76,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!("gate_epoch_went_back_total", "times that the database went back to an older state");
     describe_counter!("gate_drift_total", "disagreements between the legacy gate and V2 in shadow mode");
+    describe_counter!(
+        "gate_console_drift_total",
+        "disagreements of Console's own checks that its side reported, by outcome"
+    );
     describe_counter!("gate_drift_lost_total", "occurrences of disagreements that were lost");
     describe_counter!("gate_decisions_lost_total", "requests missing from the decision log");
     describe_gauge!(
@@ -119,6 +137,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
     describe_counter!("gate_connections_refused_total", "connections over the limit");
+    describe_counter!(
+        "gate_admin_connections_closed_total",
+        "connections to the admin address that the gate closed, by reason: they took too long, or their places were needed"
+    );
     describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by outcome");
     describe_counter!("gate_tls_reloads_total", "TLS certificates activated or refused after the first");
     describe_gauge!(
@@ -147,11 +169,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("gate_epoch_read_seconds", "time of one read of the epoch");
     describe_histogram!("gate_audit_write_seconds", "time from a denial to its durable row");
     for outcome in
-        ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable", "failed"]
+        ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable", "failed"]
     {
         counter!("gate_requests_total", "outcome" => outcome).absolute(0);
     }
-    for outcome in ["forwarded", "denied", "login", "unauthorized", "gone", "refused", "unavailable"] {
+    for outcome in ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable"]
+    {
         counter!("gate_forward_auth_total", "outcome" => outcome).absolute(0);
     }
     for decision in ["true", "false", "unavailable"] {
@@ -167,6 +190,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     for outcome in HandshakeOutcome::ALL {
         counter!("gate_tls_handshakes_total", "outcome" => outcome.word()).absolute(0);
     }
+    for reason in ["late", "displaced", "full"] {
+        counter!("gate_admin_connections_closed_total", "reason" => reason).absolute(0);
+    }
     for plain in [
         "gate_audit_failures_total",
         "gate_audit_spooled_total",
@@ -177,6 +203,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "gate_decisions_lost_total",
         "gate_unavailable_total",
         "gate_unmapped_total",
+        "gate_quiet_total",
+        "gate_denials_repeated_total",
+        "gate_dropped_fields_total",
         "gate_access_hits_total",
         "gate_access_loads_total",
         "gate_epoch_reads_total",

@@ -1,5 +1,6 @@
 //! A refusal of an endpoint, as RFC 9457 has it.
 
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -36,6 +37,17 @@ impl Problem {
     /// 403: a token that stands, but not for this.
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "Forbidden", detail)
+    }
+
+    /// 413 for a body over its limit, with `limit` in words; 408 for one that did not arrive whole in its time.
+    pub fn of_body(rejection: &BytesRejection, limit: String) -> Problem {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit),
+            _ => {
+                let detail = "the body did not arrive whole, or not in time";
+                Problem::new(StatusCode::REQUEST_TIMEOUT, "Request Timeout", detail)
+            }
+        }
     }
 
     /// 413.

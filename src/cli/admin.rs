@@ -159,12 +159,12 @@ fn show(common: &Common, id: &str, format: TextOrJson) -> anyhow::Result<Ended> 
         };
         let legacy: Vec<&str> = access.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
         if format == TextOrJson::Json {
-            let told = json!({
+            let report = json!({
                 "id": id, "standing": access.standing, "blocked": is_blocked, "memberships": groups,
                 "legacy": legacy, "roles": names(&access.roles), "permissions": names(&access.permissions),
                 "grants_audit": grants, "other_writes": writes,
             });
-            println!("{}", serde_json::to_string_pretty(&told)?);
+            println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(Ended::Clean);
         }
         let standing = match (access.standing, is_blocked) {

@@ -62,13 +62,13 @@ pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
             people.len()
         ));
         for person in &people {
-            announce(format_args!("#   {}", told(person)));
+            announce(format_args!("#   {}", person_in_words(person)));
         }
         Ok(Ended::Clean)
     })
 }
 
-fn told(person: &Shown) -> String {
+fn person_in_words(person: &Shown) -> String {
     // As a literal: a name in the database must not begin a line.
     let label = person.label.escape_debug();
     let roles = if person.roles.is_empty() { "no role".to_owned() } else { person.roles.join(", ") };

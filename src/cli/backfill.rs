@@ -68,10 +68,10 @@ fn compute(command: &Backfill, common: &Common) -> anyhow::Result<Ended> {
         }
         match command.format {
             TextOrJson::Json => {
-                announce(serde_json::to_string_pretty(&told(&state, &plan, mapping.as_ref())?)?);
+                announce(serde_json::to_string_pretty(&as_json(&state, &plan, mapping.as_ref())?)?);
             }
             TextOrJson::Text => {
-                tell(&state, &plan, mapping.as_ref())?;
+                print_text(&state, &plan, mapping.as_ref())?;
                 match &command.plan {
                     Some(file) => announce(format_args!(
                         "\nThe plan is in {0}: review it, then `console-gate backfill --apply {0}`.",
@@ -86,7 +86,7 @@ fn compute(command: &Backfill, common: &Common) -> anyhow::Result<Ended> {
 }
 
 /// The memberships, and what they do to whom.
-fn tell(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> anyhow::Result<()> {
+fn print_text(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> anyhow::Result<()> {
     announce(format_args!("{} membership(s) to add", plan.add.len()));
     for one in &plan.add {
         let because: Vec<&str> = one.because.iter().map(String::as_str).collect();
@@ -120,7 +120,11 @@ fn tell(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> anyhow
     Ok(())
 }
 
-fn told(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> anyhow::Result<serde_json::Value> {
+fn as_json(
+    state: &State,
+    plan: &Plan,
+    mapping: Result<&Judged, &String>,
+) -> anyhow::Result<serde_json::Value> {
     let judged = mapping.ok();
     let changed = changed(state, plan)?;
     let now = judged.and_then(|judged| {

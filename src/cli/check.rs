@@ -83,7 +83,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     if let Some(file) = common.config.as_deref().filter(|_| !command.offline) {
         checked.settings = sessions::findings(file, &settings.session);
     }
-    print(&checked.told(command.format, command.table)?)?;
+    print(&checked.report(command.format, command.table)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
     Ok(if is_denied { super::Ended::Findings } else { super::Ended::Clean })
 }
@@ -107,7 +107,7 @@ impl Registered {
             let catalog = store.catalog().await?;
             let console = console::findings(&store).await?;
             let untimely = untimely(&store, mapping, None, now).await?;
-            // Where Console cannot be read, no more can be said of its rows.
+            // Where Console cannot be read, its rows cannot be judged.
             let is_readable = console.iter().all(|finding| finding.level != Level::Error);
             let (flaws, people) = match is_readable {
                 true => (store.flaws().await?, store.census(now).await?),
@@ -198,7 +198,7 @@ impl Checked {
         in_file.chain(self.rows.iter().chain(&self.settings).cloned()).collect()
     }
 
-    fn told(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
+    fn report(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
         let table = self.mapping.as_ref().filter(|_| with_table).map(Mapping::effective);
         match format {
             Format::Text => Ok(self.text(table.as_deref())),

@@ -11,7 +11,7 @@ use crate::settings::{Audit, Settings};
 use crate::store::SharedStore;
 
 /// Keeps a checkpoint of the chain of commands in each place that the settings name, if anything was recorded since the
-/// last one. What cannot be kept is said on standard error and stops nothing: the change is made.
+/// last one. What cannot be kept is reported on standard error and stops nothing: the change is made.
 pub(super) async fn keep(settings: &Settings, store: &SharedStore, notary: &Notary) {
     let audit = &settings.audit;
     if !notary.take_news() || (audit.checkpoint_file.is_none() && audit.checkpoint_url.is_none()) {

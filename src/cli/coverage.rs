@@ -20,7 +20,7 @@ use workbench::report::{Finding, Format};
 use self::learned::Learned;
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
-use super::{Common, Ended as Outcome, with_store};
+use super::{Common, Ended as Outcome, read_mapping, with_store};
 use crate::settings::{MAX_DAYS, Settings};
 
 /// Compare Console's routes with the mapping
@@ -47,9 +47,7 @@ pub(super) struct Coverage {
 pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome> {
     let settings = common.settings()?;
     let name = settings.mapping.file.display().to_string();
-    let text =
-        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
-    let mapping = Mapping::parse(&name, &text)?;
+    let mapping = read_mapping(&settings.mapping.file)?;
     let listed = command.flask_routes.as_deref().map(listed).transpose()?;
     let source = command
         .console_src
@@ -73,7 +71,7 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
     }
     if command.format == Format::Text {
         println!("{} routes of Console, {} rows of {name}", learned.routes.len(), mapping.rows().len());
-        source.iter().for_each(tell_files);
+        source.iter().for_each(print_files);
     }
     let summary = json!({ "routes": learned.routes.len(), "rows": mapping.rows().len() });
     print_findings(summary, &findings, command.format)?;
@@ -101,7 +99,7 @@ fn listed(file: &Path) -> anyhow::Result<Listing> {
 }
 
 /// The sites file by file, to be compared with the documents' counts.
-fn tell_files(source: &ConsoleSource) {
+fn print_files(source: &ConsoleSource) {
     let mut files: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for route in &source.routes {
         files.entry(&route.place.file).or_default().0 += 1;

@@ -93,7 +93,12 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
     let path = |name: &str| folder.0.join(name);
     let mut routes = include_str!("../../routes.toml").to_owned();
     for (cluster, mode) in ROLLOUT {
-        routes = routes.replace(&format!("\n{cluster} = \"legacy\""), &format!("\n{cluster} = \"{mode}\""));
+        // The whole line: the demo does not wait for the order of the cutover.
+        let lines = routes.lines().map(|line| match line.strip_prefix(cluster) {
+            Some(rest) if rest.starts_with(" = ") => format!("{cluster} = \"{mode}\"\n"),
+            _ => format!("{line}\n"),
+        });
+        routes = lines.collect();
     }
     std::fs::write(path("routes.toml"), routes)?;
     let file = path("gate.toml");
@@ -111,7 +116,7 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
-    // For a shell: the README's commands as they stand there, with the demo's settings, in its folder.
+    // For a shell: the README's commands unchanged, with the demo's settings, in its folder.
     let program = std::env::current_exe().context("where this program is")?;
     let programs = program.parent().unwrap_or(Path::new("/")).display().to_string();
     let env = format!(

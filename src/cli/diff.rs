@@ -1,13 +1,13 @@
 //! `console-gate diff OLD [NEW]`
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 use policy::diagnostic::Lines;
 use policy::mapping::order::Untimely;
-use policy::mapping::{ClusterMode, Mapping, Rollout};
+use policy::mapping::{ClusterMode, Rollout};
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 use workbench::impact::text::{ImpactText, Tone};
@@ -16,7 +16,7 @@ use workbench::report::style::{COLUMNS, Style};
 use workbench::report::text::wrapped;
 use workbench::report::{self, Format, Level, Location, sarif};
 
-use super::{Common, Ended, with_store};
+use super::{Common, Ended, read_mapping, with_store};
 use crate::facts;
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
@@ -51,9 +51,9 @@ pub(super) struct Diff {
 
 pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
-    let old = read(&command.old)?;
+    let old = read_mapping(&command.old)?;
     let name = command.new.as_deref().unwrap_or(&command.old);
-    let mut new = read(name)?;
+    let mut new = read_mapping(name)?;
     for (cluster, mode) in &command.clusters {
         let known: Vec<String> = new.clusters().keys().map(ToString::to_string).collect();
         new = new
@@ -87,7 +87,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             write_order(&mut out, &untimely)?;
         }
         Format::Json => {
-            let report = Told { impact: impact.report(), order: &untimely };
+            let report = PrintedDiff { impact: impact.report(), order: &untimely };
             println!("{}", serde_json::to_string_pretty(&report)?);
         }
         Format::Sarif => {
@@ -103,7 +103,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
 
 /// All that is printed as JSON.
 #[derive(Serialize)]
-struct Told<'t, R> {
+struct PrintedDiff<'t, R> {
     #[serde(flatten)]
     impact: R,
     /// The clusters that go to V2 before their time.
@@ -121,12 +121,6 @@ fn write_order(out: &mut dyn Write, untimely: &[Untimely]) -> io::Result<()> {
         writeln!(out, "{}", wrapped(&one.finding().message, COLUMNS, 2, 4))?;
     }
     Ok(())
-}
-
-fn read(file: &Path) -> anyhow::Result<Mapping> {
-    let name = file.display().to_string();
-    let source = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    Ok(Mapping::parse(&name, &source)?)
 }
 
 /// Writes an impact as standard output shows it, line by line.
@@ -149,14 +143,14 @@ pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str) -
 /// One finding for each change and direction.
 fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
     let mut findings = Vec::new();
-    for (change, told) in impact.changes.iter().zip(&impact.report().changes) {
+    for (change, report) in impact.changes.iter().zip(&impact.report().changes) {
         for direction in [AccessChange::Gain, AccessChange::Loss] {
             let who = names(impact, change, direction);
             if who.is_empty() {
                 continue;
             }
             let route =
-                told.route.as_ref().map_or("what no row covers".to_owned(), |name| format!("`{name}`"));
+                report.route.as_ref().map_or("what no row covers".to_owned(), |name| format!("`{name}`"));
             let requests = change.requests.in_words().map_or_else(String::new, |words| format!(" {words}"));
             let (id, verb) = match direction {
                 AccessChange::Gain => ("access-gain", "gains"),
@@ -169,12 +163,12 @@ fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
                 } else {
                     Level::Warning
                 },
-                place: told.line.map(|line| Location { file: file.to_owned(), line, column: 1 }),
+                place: report.line.map(|line| Location { file: file.to_owned(), line, column: 1 }),
                 message: format!(
                     "{verb} {route}{requests}: {} ({} -> {})",
                     who.join(", "),
-                    told.before,
-                    told.after
+                    report.before,
+                    report.after
                 ),
                 suggestion: None,
             });

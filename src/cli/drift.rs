@@ -98,7 +98,7 @@ pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Ended> {
     }
 }
 
-/// What drift is held against.
+/// What drift is compared with.
 struct Present {
     now: DateTime<Utc>,
     running: Running,
@@ -156,13 +156,13 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Ended
         };
         store.sign_off(&sign_off, &notary.note(event.into_record(present.now))).await?;
         let Key { route, actor_kind, actor_id, .. } = &drift.key;
-        let told = format!(
+        let message = format!(
             "{} is signed off: {} {actor_id} on `{route}`. It ends when the row's requirement or the grants of \
              {actor_id} change.",
             drift.id,
             actor_kind.word()
         );
-        announce(wrapped(&told, COLUMNS, 0, 0));
+        announce(wrapped(&message, COLUMNS, 0, 0));
         Ok(Ended::Clean)
     })
 }

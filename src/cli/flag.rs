@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use ledger::AuditEvent;
 
-use super::settled::wait_and_tell;
+use super::settled::wait_and_report;
 use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
@@ -68,7 +68,7 @@ fn set(settings: &Settings, enabled: bool) -> anyhow::Result<Ended> {
         checkpoint::keep(settings, &store, &notary).await;
         let state = if enabled { "on" } else { "off: the legacy gate decides every route" };
         announce(format_args!("{RBAC_V2_FLAG} is {state}"));
-        wait_and_tell(store).await?;
+        wait_and_report(store).await?;
         Ok(Ended::Clean)
     })
 }

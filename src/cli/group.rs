@@ -169,11 +169,11 @@ fn show(common: &Common, group: &str, format: TextOrJson) -> anyhow::Result<Ende
         let grants = store.grants_audit(None, Some(group), people::SHOWN).await?;
         let writes = store.rbac_writes(Some(group), people::SHOWN).await?;
         if format == TextOrJson::Json {
-            let told = json!({
+            let report = json!({
                 "group": group, "members": members, "roles": direct, "roles_with_inherited": roles,
                 "grants_audit": grants, "other_writes": writes,
             });
-            println!("{}", serde_json::to_string_pretty(&told)?);
+            println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(Ended::Clean);
         }
         println!("{group}");

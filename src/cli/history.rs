@@ -49,8 +49,8 @@ pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Ended> {
 }
 
 async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::Result<()> {
-    if let Some(told) = rollback(store).await? {
-        println!("{}\n", wrapped(&told, COLUMNS, 0, 4));
+    if let Some(notice) = rollback(store).await? {
+        println!("{}\n", wrapped(&notice, COLUMNS, 0, 4));
     }
     for activation in store.activations(limit).await? {
         println!(
@@ -64,8 +64,8 @@ async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
         for line in activation.diagnostics.iter().flat_map(|text| text.lines()) {
             println!("    {line}");
         }
-        for told in step(store, registry, &activation).await {
-            println!("{}", wrapped(&told, COLUMNS, 4, 6));
+        for line in step(store, registry, &activation).await {
+            println!("{}", wrapped(&line, COLUMNS, 4, 6));
         }
     }
     Ok(())
@@ -111,7 +111,7 @@ fn decisions(old: &Mapping, new: &Mapping) -> Vec<String> {
         let decided = mapping.rows().iter().filter_map(|row| Some((&row.route, row.decided.as_ref()?)));
         decided.map(|(route, decided)| format!("decided `{route}`: {decided}")).collect()
     };
-    decisions_of(new).difference(&decisions_of(old)).map(|told| harmless(told)).collect()
+    decisions_of(new).difference(&decisions_of(old)).map(|decision| harmless(decision)).collect()
 }
 
 async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyhow::Result<()> {

@@ -34,10 +34,10 @@ pub(super) fn compared<T>(
     old: &Mapping,
     new: &Mapping,
     registry: &Registry,
-    tell: impl FnOnce(&Impact<'_>) -> T,
+    with: impl FnOnce(&Impact<'_>) -> T,
 ) -> T {
     let population = Population::new(&registry.catalog, &registry.people, &Default::default(), &[old, new]);
-    tell(&impact(old, new, &registry.catalog, &population, Switches { rbac_v2: true }))
+    with(&impact(old, new, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
 /// Says so where the gates run different mappings: what follows is then not true of all of them.

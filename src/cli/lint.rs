@@ -2,17 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use console_source::lint::{lint, zero_match};
 use console_source::{ConsoleSource, REQUIRE_ROLE};
-use policy::mapping::Mapping;
 use serde_json::json;
 use workbench::report::Format;
 
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
-use super::{Common, Ended};
+use super::{Common, Ended, read_mapping};
 
 /// Compare Console's `@require_role` sites with the mapping
 ///
@@ -41,9 +39,7 @@ pub(super) fn run(command: &Lint, common: &Common) -> anyhow::Result<Ended> {
     } else {
         let settings = common.settings()?;
         let name = settings.mapping.file.display().to_string();
-        let text =
-            std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
-        let mapping = Mapping::parse(&name, &text)?;
+        let mapping = read_mapping(&settings.mapping.file)?;
         (lint(&source, &name, &mapping), Some(format!("{} rows of {name}, ", mapping.rows().len())))
     };
     if command.format == Format::Text {

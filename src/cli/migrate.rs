@@ -159,7 +159,7 @@ fn shown(plan: &Plan, seed: Option<Seed>) -> String {
     lines.join("\n")
 }
 
-/// Standard error, for who waits. Whom it waits for is said when that changes, and now and then.
+/// Progress on standard error. Whom it waits for is printed when that changes, and now and then.
 #[derive(Default)]
 struct Screen {
     last: Mutex<Vec<i32>>,

@@ -9,7 +9,7 @@ use policy::mapping::Mapping;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::settled::wait_and_tell;
+use super::settled::wait_and_report;
 use super::{
     Common, Ended, TextOrJson, announce, checkpoint, diff, explain, operator, with_notary, with_store,
 };
@@ -57,7 +57,13 @@ pub(super) fn run(
             let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
             let (state, plan) = people::preview(&store, wanted, terms, now).await?;
             let mapping = mapping(&store, &settings, common).await;
-            print(&Told::of(&state, &plan, mapping.as_ref(), true), &state, &plan, mapping.as_ref(), how)?;
+            print(
+                &PrintedChange::of(&state, &plan, mapping.as_ref(), true),
+                &state,
+                &plan,
+                mapping.as_ref(),
+                how,
+            )?;
             Ok(Ended::Clean)
         });
     }
@@ -67,7 +73,13 @@ pub(super) fn run(
         let (state, plan) = people::change(&store, &notary, wanted, terms, by).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let mapping = mapping(&store, &settings, common).await;
-        print(&Told::of(&state, &plan, mapping.as_ref(), false), &state, &plan, mapping.as_ref(), how)?;
+        print(
+            &PrintedChange::of(&state, &plan, mapping.as_ref(), false),
+            &state,
+            &plan,
+            mapping.as_ref(),
+            how,
+        )?;
         settle(store, &plan, how.format).await?;
         Ok(Ended::Clean)
     })
@@ -79,7 +91,7 @@ pub(super) async fn settle(store: SharedStore, plan: &Plan, format: TextOrJson) 
         return Ok(());
     }
     match format {
-        TextOrJson::Text => wait_and_tell(store).await,
+        TextOrJson::Text => wait_and_report(store).await,
         TextOrJson::Json => super::settled::wait(store).await,
     }
 }
@@ -104,7 +116,7 @@ pub(super) async fn mapping(
 
 /// All that is printed as JSON.
 #[derive(Serialize)]
-struct Told<'t> {
+struct PrintedChange<'t> {
     dry_run: bool,
     changes: &'t [RbacChange],
     already: &'t [String],
@@ -117,13 +129,18 @@ struct Told<'t> {
     impact_on_v2: Option<Value>,
 }
 
-impl<'t> Told<'t> {
-    fn of(state: &State, plan: &'t Plan, mapping: Result<&'t Judged, &String>, dry_run: bool) -> Told<'t> {
+impl<'t> PrintedChange<'t> {
+    fn of(
+        state: &State,
+        plan: &'t Plan,
+        mapping: Result<&'t Judged, &String>,
+        dry_run: bool,
+    ) -> PrintedChange<'t> {
         let judged = mapping.ok();
         let report = |mapping: &Mapping| {
             people::impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).ok())
         };
-        Told {
+        PrintedChange {
             dry_run,
             changes: &plan.changes,
             already: &plan.already,
@@ -138,14 +155,14 @@ impl<'t> Told<'t> {
 }
 
 fn print(
-    told: &Told<'_>,
+    report: &PrintedChange<'_>,
     state: &State,
     plan: &Plan,
     mapping: Result<&Judged, &String>,
     how: &How,
 ) -> anyhow::Result<()> {
     if how.format == TextOrJson::Json {
-        announce(serde_json::to_string_pretty(told)?);
+        announce(serde_json::to_string_pretty(report)?);
         return Ok(());
     }
     for sentence in &plan.already {
@@ -185,14 +202,15 @@ pub(super) fn impact_in_words(
         false => writeln!(text, "{}: {}", judged.name, impact.in_one_line()),
     })?;
     if let Some(on_v2) = people::on_v2(&judged.mapping) {
-        let told = people::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
-            true => {
-                writeln!(text, "\nWith every cluster on V2:")?;
-                diff::write_text(&mut text, impact, &judged.name)
-            }
-            false => writeln!(text, "With every cluster on V2: {}", impact.in_one_line()),
-        });
-        told.context("the impact")?;
+        let written =
+            people::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
+                true => {
+                    writeln!(text, "\nWith every cluster on V2:")?;
+                    diff::write_text(&mut text, impact, &judged.name)
+                }
+                false => writeln!(text, "With every cluster on V2: {}", impact.in_one_line()),
+            });
+        written.context("the impact")?;
     }
     announce(format_args!("\n{}", String::from_utf8_lossy(&text).trim_end()));
     Ok(())

@@ -9,28 +9,28 @@ pub(super) struct Progress {
     all: usize,
     done: usize,
     /// `None` where nobody watches.
-    told: Option<Instant>,
+    printed: Option<Instant>,
 }
 
 const EVERY: Duration = Duration::from_millis(200);
 
 impl Progress {
     pub(super) fn new(what: &'static str, all: usize) -> Progress {
-        Progress { what, all, done: 0, told: std::io::stderr().is_terminal().then(Instant::now) }
+        Progress { what, all, done: 0, printed: std::io::stderr().is_terminal().then(Instant::now) }
     }
 
     pub(super) fn step(&mut self) {
         self.done += 1;
-        if self.told.is_some_and(|told| told.elapsed() >= EVERY) {
+        if self.printed.is_some_and(|printed| printed.elapsed() >= EVERY) {
             eprint!("\r{} {} of {}", self.what, self.done, self.all);
             let _ = std::io::stderr().flush();
-            self.told = Some(Instant::now());
+            self.printed = Some(Instant::now());
         }
     }
 
     /// Wipes the line.
     pub(super) fn end(self) {
-        if self.told.is_some() {
+        if self.printed.is_some() {
             eprint!("\r\x1b[K");
         }
     }

@@ -4,7 +4,7 @@ use chrono::Utc;
 use clap::Args;
 use ledger::AuditEvent;
 
-use super::settled::{wait, wait_and_tell};
+use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::{Environment, Settings};
 use crate::store::control::RBAC_V2_FLAG;
@@ -77,11 +77,11 @@ pub(super) fn run(command: &Promote, common: &Common) -> anyhow::Result<Ended> {
         checkpoint::keep(&settings, &store, &notary).await;
         let was = previous.as_deref().unwrap_or("nowhere");
         if command.format == TextOrJson::Json {
-            let told = serde_json::json!({
+            let report = serde_json::json!({
                 "flag": command.flag, "environment": environment, "previous": previous,
                 "means_production": means_production,
             });
-            announce(serde_json::to_string_pretty(&told)?);
+            announce(serde_json::to_string_pretty(&report)?);
             wait(store).await?;
             return Ok(Ended::Clean);
         }
@@ -100,7 +100,7 @@ pub(super) fn run(command: &Promote, common: &Common) -> anyhow::Result<Ended> {
                 )
             });
         }
-        wait_and_tell(store).await?;
+        wait_and_report(store).await?;
         Ok(Ended::Clean)
     })
 }

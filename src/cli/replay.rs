@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use policy::ids::MappingSha256;
@@ -12,7 +11,7 @@ use policy::rbac::census::CallerKind;
 use workbench::replay::{Because, Changed, Recorded, Replay, replay};
 
 use super::time::time;
-use super::{Common, Ended, TextOrJson, kept, with_store};
+use super::{Common, Ended, TextOrJson, kept, read_mapping, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 
@@ -33,10 +32,7 @@ pub(super) struct ReplayCommand {
 
 pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
-    let name = settings.mapping.file.display().to_string();
-    let source =
-        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
-    let candidate = Mapping::parse(&name, &source)?;
+    let candidate = read_mapping(&settings.mapping.file)?;
     with_store(&settings, async |store| {
         let registry = Registry::read(&store, chrono::Utc::now()).await?;
         let recorded = recorded(&store, command.since).await?;

@@ -1,7 +1,7 @@
 //! `console-gate rollback`
 
 mod plan;
-mod told;
+mod text;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::time::Duration;
@@ -56,16 +56,16 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Ended> 
         // It is done. From here on nobody who reads can stop it, or change what the exit code says.
         let mut out = Unstoppable(io::stdout());
         if command.yes {
-            writeln!(out, "{}", told::ordered(&goal))?;
+            writeln!(out, "{}", text::ordered(&goal))?;
             plan.write_impact(&store, &mut out).await?;
         }
         let agreement = agreement::wait(&store, &goal, PATIENCE).await.with_context(|| {
             format!(
                 "{}, but which gates follow could not be determined: run `console-gate history`",
-                told::ordered(&goal)
+                text::ordered(&goal)
             )
         })?;
-        write!(out, "{}", told::outcome(&agreement, &goal))?;
+        write!(out, "{}", text::outcome(&agreement, &goal))?;
         Ok(if agreement.strays.is_empty() { Ended::Clean } else { Ended::Findings })
     })
 }

@@ -33,7 +33,7 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     // A flag or a variable can make it production after the file was checked.
     anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
-    // Dropped last, so that what went wrong at the end is told too.
+    // Dropped last, so that what went wrong at the end is reported too.
     let (tracker, _flush) = tracker(&settings)?.unzip();
     start_log(command.log_format, tracker);
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;

@@ -14,8 +14,8 @@ use crate::store::SharedStore;
 ///
 /// # Errors
 ///
-/// The database did not tell. The change itself stands.
-pub(super) async fn wait_and_tell(store: SharedStore) -> anyhow::Result<()> {
+/// The database did not answer. The change itself is committed.
+pub(super) async fn wait_and_report(store: SharedStore) -> anyhow::Result<()> {
     super::announce(sentence(&settled(store).await?));
     Ok(())
 }
@@ -24,7 +24,7 @@ pub(super) async fn wait_and_tell(store: SharedStore) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`wait_and_tell`].
+/// As [`wait_and_report`].
 pub(super) async fn wait(store: SharedStore) -> anyhow::Result<()> {
     settled(store).await.map(drop)
 }

@@ -44,9 +44,9 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Ended> {
         }
         match command.format {
             TextOrJson::Json => {
-                let told = |state| Told { state, gates_differ: &running.differing };
-                let told: Vec<Told<'_>> = states.iter().map(told).collect();
-                println!("{}", serde_json::to_string_pretty(&told)?);
+                let printed = |state| PrintedCluster { state, gates_differ: &running.differing };
+                let printed: Vec<PrintedCluster<'_>> = states.iter().map(printed).collect();
+                println!("{}", serde_json::to_string_pretty(&printed)?);
             }
             TextOrJson::Text => {
                 kept::warn_where_gates_differ(&running);
@@ -66,7 +66,7 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Ended> {
 
 /// A cluster as it is printed as JSON.
 #[derive(Serialize)]
-struct Told<'t> {
+struct PrintedCluster<'t> {
     #[serde(flatten)]
     state: &'t ClusterState,
     #[serde(skip_serializing_if = "<[GateRuns]>::is_empty")]

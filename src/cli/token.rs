@@ -11,7 +11,7 @@ use policy::identity::machine_token::TokenDigest;
 use policy::ids::MachineTokenId;
 use policy::rbac::LegacyRole;
 
-use super::settled::wait_and_tell;
+use super::settled::wait_and_report;
 use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
@@ -30,15 +30,8 @@ enum Action {
     Create {
         /// The name of the token
         name: String,
-        /// A group that the token is a member of; may be repeated
-        #[arg(long = "group")]
-        groups: Vec<String>,
-        /// A legacy role of the token, for rows on their legacy gate; may be repeated
-        #[arg(long = "legacy-role")]
-        legacy: Vec<LegacyRole>,
-        /// Days until it expires
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
-        days: Option<u32>,
+        #[command(flatten)]
+        grants: Grants,
     },
     /// Enroll a token that Console issued, by its SHA-256: nobody needs the token itself
     Enroll {
@@ -48,15 +41,8 @@ enum Action {
         /// The name of the token
         #[arg(long)]
         name: String,
-        /// A group that the token is a member of; may be repeated
-        #[arg(long = "group")]
-        groups: Vec<String>,
-        /// A legacy role of the token, for rows on their legacy gate; may be repeated
-        #[arg(long = "legacy-role")]
-        legacy: Vec<LegacyRole>,
-        /// Days until it expires
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
-        days: Option<u32>,
+        #[command(flatten)]
+        grants: Grants,
     },
     /// Revoke a token by name; when this returns, no gate accepts it any more
     Revoke {
@@ -65,6 +51,20 @@ enum Action {
     },
     /// List tokens
     List,
+}
+
+/// What a token holds, and for how long.
+#[derive(Debug, Args)]
+struct Grants {
+    /// A group that the token is a member of; may be repeated
+    #[arg(long = "group")]
+    groups: Vec<String>,
+    /// A legacy role of the token, for rows on their legacy gate; may be repeated
+    #[arg(long = "legacy-role")]
+    legacy: Vec<LegacyRole>,
+    /// Days until it expires
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    days: Option<u32>,
 }
 
 impl Token {
@@ -89,9 +89,9 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     }
     with_notary(&settings, async |store, notary| {
         match &command.action {
-            Action::Create { name, groups, legacy, days } => {
+            Action::Create { name, grants } => {
                 let token = machine_token()?;
-                let new = new_token(name, TokenDigest::of(&token), (groups, legacy), *days, now);
+                let new = new_token(name, TokenDigest::of(&token), grants, now);
                 store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 eprintln!(
@@ -101,8 +101,8 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                     format!("the token could not be shown: revoke `{name}` and create another")
                 })?;
             }
-            Action::Enroll { sha256, name, groups, legacy, days } => {
-                let new = new_token(name, *sha256, (groups, legacy), *days, now);
+            Action::Enroll { sha256, name, grants } => {
+                let new = new_token(name, *sha256, grants, now);
                 store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 announce(format_args!("`{name}` is enrolled"));
@@ -114,7 +114,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 }
                 checkpoint::keep(&settings, &store, &notary).await;
                 announce(format_args!("`{name}` is revoked"));
-                wait_and_tell(store).await?;
+                wait_and_report(store).await?;
             }
             Action::List => {}
         }
@@ -122,22 +122,16 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-fn new_token(
-    name: &str,
-    digest: TokenDigest,
-    (groups, legacy): (&[String], &[LegacyRole]),
-    days: Option<u32>,
-    now: DateTime<Utc>,
-) -> NewToken {
+fn new_token(name: &str, digest: TokenDigest, grants: &Grants, now: DateTime<Utc>) -> NewToken {
     NewToken {
         id: MachineTokenId::new(uuid::Uuid::now_v7().to_string()),
         name: name.to_owned(),
         digest,
-        groups: groups.to_vec(),
-        legacy: legacy.to_vec(),
+        groups: grants.groups.clone(),
+        legacy: grants.legacy.clone(),
         created_by: operator(),
         created_at: now,
-        expires_at: days.map(|days| now + TimeDelta::days(i64::from(days))),
+        expires_at: grants.days.map(|days| now + TimeDelta::days(i64::from(days))),
     }
 }
 

@@ -32,8 +32,8 @@ use through::{Cookie, Sender, Through};
 /// person holds, so nobody is created in the database. It needs a probe key (CONSOLE_GATE_PROBE_KEYS), and reads the gate's
 /// database. Exits 1 if an answer was not the expected one.
 ///
-/// With `--through`, it also sends real requests to Console, and fails if Console answers 401 or 403 to what the gate
-/// allows: then its own decorators still decide.
+/// With `--through`, it also sends real requests to Console, and fails if Console answers 401, 403 or a redirect to
+/// its login page to what the gate allows: then its own decorators still decide.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The gate's address for callers, `http://127.0.0.1:8080` or `unix:/run/console-gate/proxy.sock`
@@ -95,10 +95,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
         let began = Utc::now();
         let asked = asker.ask_all(&plan, &People::of(&plan)).await?;
         let mut through = match &sender {
-            Some(sender) => {
-                let own = &settings.upstream.own_refusals;
-                Some(asker.ask_through(&plan, sender, &command.cookies, own).await?)
-            }
+            Some(sender) => Some(asker.ask_through(&plan, sender, &command.cookies, &settings).await?),
             None => None,
         };
         let outcomes = with_audit_rows(&store, asked, through.as_mut(), began).await?;

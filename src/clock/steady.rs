@@ -1,7 +1,7 @@
 //! The clock by which things expire: a machine's clock that is turned back revives nothing, and one that went too far
 //! forward and was put right is followed back.
 //!
-//! Wall time alone cannot tell the two apart, so each reading is compared with monotonic time, which nobody can turn.
+//! Wall time alone cannot distinguish the two, so each reading is compared with monotonic time, which nobody can turn.
 //! What counts is the *offset*, wall time less monotonic time: constant while the clock is right, another one after it
 //! was turned. Two rules make the time that is shown:
 //!

@@ -1,9 +1,7 @@
-//! The front: reads each request's head off the socket, before anything else parses it.
+//! The front: accepts connections and reads each request's head off the socket, before anything else parses it.
 //!
-//! pingora parses leniently and bounds each read, not the whole head. So the front reads the head itself, under one
-//! deadline; the firewall judges the raw bytes; and pingora is handed a head that the gate wrote, as bytes read
-//! ahead. No parser behind this one ever sees a byte of the client's head, nor, through [`super::socket`], a byte that
-//! is not of the body that belongs to it.
+//! It reads the head under one deadline, and the firewall judges the raw bytes. What goes on is what was understood: the
+//! gate writes every byte that Console gets.
 //!
 //! Where the gate ends TLS, the front shakes hands first, in the place that the connection has among those that may be
 //! open; from there on the stream is read like any other.
@@ -16,26 +14,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use metrics::counter;
-use pingora::apps::{HttpServerApp as _, ReusedHttpStream, ServerApp};
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::{ALPN, Shutdown, Stream};
-use pingora::proxy::HttpProxy;
+use pingora::apps::ServerApp;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use policy::firewall::{HeadSearch, HeadState, Policy, Refusal, Request, inspect};
-use policy::ids::RequestId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::gateway::{Arrival, Gateway};
-use super::socket::{ClientSocket, PREFACE};
+use super::client::{Client, Http1};
+use super::gateway::{Gateway, Origin};
+use super::leg::Leg;
+use super::limits::ClientLimits;
+use super::socket::PREFACE;
+use super::spool::Buffers;
+use super::upstream::Upstreams;
 use crate::edge::listener::Listener;
 use crate::edge::tls::Acceptor;
+use crate::ruling::Gate;
+use crate::ruling::message::Form;
 use crate::ruling::response::{HSTS, Response};
 use crate::settings::Settings;
 
-/// What a head usually needs; larger ones grow it.
-const HEAD_BUFFER: usize = 2 * 1024;
 /// How long, and how much, a refused client may go on sending before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -50,17 +50,16 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Patience {
     head: Duration,
     idle: Duration,
-    body: Option<Duration>,
-    write: Option<Duration>,
     total: Option<Duration>,
 }
 
-/// Accepts connections and feeds their requests to pingora.
+/// Accepts connections and serves their requests.
 pub struct Front {
-    proxy: Arc<HttpProxy<Gateway>>,
+    gateway: Gateway,
     policy: Policy,
     patience: Patience,
     h2c: bool,
+    http2_streams: u32,
     tls: Option<Acceptor>,
     hsts: Option<String>,
     connections: Connections,
@@ -96,29 +95,32 @@ impl Connections {
 enum NoHead {
     /// The client went away, said nothing for too long, or the gate is stopping.
     Closed,
-    Refused(Refusal),
+    /// With what was read of the head.
+    Refused(Refusal, BytesMut),
 }
 
 impl Front {
-    /// A front for `proxy`, whose modules are initialised; over TLS where there is an acceptor.
+    /// A front for `gate`, with Console behind it; over TLS where there is an acceptor.
     pub fn new(
-        proxy: HttpProxy<Gateway>,
-        policy: Policy,
+        gate: Arc<Gate>,
+        upstreams: Arc<Upstreams>,
+        buffers: Buffers,
         settings: &Settings,
         tls: Option<Acceptor>,
         listener: Listener,
     ) -> Front {
+        let policy = gate.policy.clone();
+        let leg = Leg::new(upstreams, Arc::new(buffers), settings);
         Front {
-            proxy: Arc::new(proxy),
+            gateway: Gateway::new(gate, leg, ClientLimits::new(settings)),
             policy,
             patience: Patience {
                 head: settings.firewall.head_timeout_ms.duration(),
                 idle: settings.firewall.idle_timeout_ms.duration(),
-                body: settings.firewall.body_timeout_ms.bound(),
-                write: settings.upstream.write_timeout_ms.bound(),
                 total: settings.upstream.total_timeout_ms.bound(),
             },
             h2c: settings.listen.h2c,
+            http2_streams: u32::try_from(settings.firewall.http2_streams.0).unwrap_or(u32::MAX),
             tls,
             hsts: settings.tls.hsts(),
             connections: Connections::at_most(settings.firewall.max_connections.0),
@@ -153,7 +155,7 @@ impl Front {
     }
 
     /// Waits for the first bytes of a request, if none came with the request before.
-    async fn await_request(&self, client: &mut ClientSocket, shutdown: &ShutdownWatch) -> Result<(), NoHead> {
+    async fn await_request(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<(), NoHead> {
         if !client.ahead().is_empty() {
             return Ok(());
         }
@@ -167,11 +169,7 @@ impl Front {
     }
 
     /// Whether the connection begins with the preface of HTTP/2. What was read to tell stays with the socket.
-    async fn begins_http2(
-        &self,
-        client: &mut ClientSocket,
-        shutdown: &ShutdownWatch,
-    ) -> Result<bool, NoHead> {
+    async fn begins_http2(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<bool, NoHead> {
         self.await_request(client, shutdown).await?;
         let deadline = Instant::now() + self.patience.head;
         loop {
@@ -189,11 +187,7 @@ impl Front {
     }
 
     /// Reads one head.
-    async fn read_head(
-        &self,
-        client: &mut ClientSocket,
-        shutdown: &ShutdownWatch,
-    ) -> Result<Request, NoHead> {
+    async fn read_head(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<Request, NoHead> {
         self.await_request(client, shutdown).await?;
         let deadline = Instant::now() + self.patience.head;
         let mut search = HeadSearch::default();
@@ -201,68 +195,70 @@ impl Front {
             match search.advance(client.ahead(), &self.policy.limits) {
                 HeadState::Complete(length) => {
                     let head = client.ahead().split_to(length);
-                    return inspect(&head, &self.policy).map_err(NoHead::Refused);
+                    return inspect(&head, &self.policy).map_err(|refusal| NoHead::Refused(refusal, head));
                 }
-                HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal)),
+                HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal, client.ahead().split())),
                 HeadState::Partial => {}
             }
             // One deadline for the whole head: a byte a second must not hold a connection for ever.
             match timeout_at(deadline, client.fill()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
-                Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout)),
+                Err(_) => return Err(NoHead::Refused(Refusal::HeadTimeout, client.ahead().split())),
             }
         }
     }
 
-    /// Hands one request to pingora. Gives the connection back when it can carry another one.
+    /// Serves one request. Whether the connection can carry another one.
     async fn serve(
         &self,
-        client: Box<ClientSocket>,
-        request: Request,
-        arrival: Arrival,
+        client: &mut Http1,
+        request: &Request,
+        origin: Origin,
         shutdown: &ShutdownWatch,
-    ) -> Option<Box<ClientSocket>> {
-        let mut head = Vec::with_capacity(HEAD_BUFFER);
-        request.write_head(&mut head);
-        let keep_alive = request.keep_alive() && !*shutdown.borrow();
-        let mut session = ServerSession::new_http1(client);
-        session.set_keepalive(keep_alive.then(|| self.patience.idle.as_secs().max(1)));
-        session.set_read_timeout(self.patience.body);
-        session.set_write_timeout(self.patience.write);
-        session.set_pipelined_prefix(BytesMut::from(head.as_slice()));
-        session.set_connection_user_context(Some(Box::new(Arrival {
-            request: Some(Box::new(request)),
-            ..arrival
-        })));
-        let exchange = self.proxy.process_new_http(session, shutdown);
-        self.within_total(exchange).await?.consume().0.into_any().downcast().ok()
+    ) -> bool {
+        let may_go_on = !*shutdown.borrow();
+        if let Err(refusal) = client.begin_exchange(request, may_go_on) {
+            let accept = request.fields().value("accept").unwrap_or_default();
+            let accept = String::from_utf8_lossy(accept);
+            let (method, target) = (request.method().as_str(), request.target().raw());
+            let head = format!("{method} {target} HTTP/1.1\r\naccept:{accept}\r\n");
+            self.refuse(client.stream(), refusal, head.as_bytes()).await;
+            return false;
+        }
+        let mut side = Client::Http1(client);
+        if !self.within_total(self.gateway.serve(&mut side, request, origin)).await {
+            return false;
+        }
+        if client.can_go_on() {
+            return true;
+        }
+        if client.owes_body() {
+            let _ = timeout(LINGER, linger(client.stream(), b"")).await;
+        }
+        false
     }
 
-    /// One exchange, within the time that is set for all of it.
-    async fn within_total(
-        &self,
-        exchange: impl Future<Output = Option<ReusedHttpStream>>,
-    ) -> Option<ReusedHttpStream> {
-        let Some(total) = self.patience.total else { return exchange.await };
-        timeout(total, exchange).await.unwrap_or_else(|_| {
+    /// One exchange, within the time that is set for all of it. Whether it ended by itself.
+    async fn within_total(&self, exchange: impl Future<Output = ()>) -> bool {
+        let Some(total) = self.patience.total else {
+            exchange.await;
+            return true;
+        };
+        let ended = timeout(total, exchange).await.is_ok();
+        if !ended {
             counter!("gate_upstream_errors_total", "kind" => "total_timeout").increment(1);
             tracing::warn!(?total, "an exchange exceeded `upstream.total_timeout_ms` and was closed");
-            None
-        })
+        }
+        ended
     }
 
-    /// Says of a request that it was refused.
-    fn count_refusal(refusal: Refusal, id: RequestId) {
-        counter!("gate_refusals_total", "reason" => refusal.word()).increment(1);
-        counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        tracing::info!(reason = refusal.word(), request_id = %id, "a request was refused");
-    }
-
-    async fn refuse(&self, stream: &mut Stream, refusal: Refusal) {
+    /// Answers a request that the firewall refuses, of which `head` is what was read.
+    async fn refuse(&self, stream: &mut Stream, refusal: Refusal, head: &[u8]) {
         let id = crate::random::request_id();
-        Front::count_refusal(refusal, id);
-        let mut answer = Response::to_refusal(refusal, id);
+        self.gateway.refused().observe_head(refusal, head, id);
+        counter!("gate_requests_total", "outcome" => "refused").increment(1);
+        let mut answer = Response::to_refusal(refusal, Form::of_unread(head), id);
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
             answer = answer.with(HSTS, hsts.clone());
         }
@@ -304,35 +300,37 @@ impl ServerApp for Front {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
-        let stream = self.secure(stream, shutdown).await?;
-        let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let peer = stream.get_socket_digest().and_then(|digest| {
             digest.peer_addr().and_then(|address| address.as_inet().map(std::net::SocketAddr::ip))
         });
-        let mut client = Box::new(ClientSocket::new(stream));
+        let Some(_share) = self.gateway.limits().connect(peer) else {
+            counter!("gate_connections_refused_total").increment(1);
+            return None;
+        };
+        let stream = self.secure(stream, shutdown).await?;
+        let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
+        let origin = Origin { peer, is_over_tls: stream.get_ssl_digest().is_some() };
+        let mut client = Http1::new(stream);
         if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {
-            self.serve_http2(client, shutdown, place).await;
+            self.serve_http2(client, origin, shutdown, place).await;
             return None;
         }
         loop {
-            let read = self.read_head(&mut client, shutdown).await.and_then(|request| {
-                let begun = client.begin_body(request.framing(), request.upgrade());
-                begun.map(|()| request).map_err(NoHead::Refused)
-            });
-            let request = match read {
-                Ok(request) => request,
-                Err(NoHead::Closed) => {
-                    // Over TLS an end without a goodbye could be anybody's doing.
-                    Shutdown::shutdown(&mut *client).await;
+            match self.read_head(&mut client, shutdown).await {
+                Ok(request) => {
+                    if !self.serve(&mut client, &request, origin, shutdown).await {
+                        break;
+                    }
+                }
+                Err(NoHead::Closed) => break,
+                Err(NoHead::Refused(refusal, head)) => {
+                    self.refuse(client.stream(), refusal, &head).await;
                     return None;
                 }
-                Err(NoHead::Refused(refusal)) => {
-                    self.refuse(client.socket(), refusal).await;
-                    return None;
-                }
-            };
-            let arrival = Arrival { request: None, peer };
-            client = self.serve(client, request, arrival, shutdown).await?;
+            }
         }
+        // Over TLS an end without a goodbye could be anybody's doing.
+        client.shutdown().await;
+        None
     }
 }

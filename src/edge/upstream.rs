@@ -91,6 +91,8 @@ pub struct Upstreams {
     places: ArcSwap<Vec<Arc<Endpoint>>>,
     next: AtomicUsize,
     settings: Upstream,
+    /// What checks ask for.
+    host: String,
     resolver: SharedResolver,
     /// Asks for a round of checks before it is time.
     check: Notify,
@@ -102,7 +104,14 @@ impl Upstreams {
     /// # Errors
     ///
     /// The path of a socket cannot be one.
-    pub fn new(settings: &Upstream, resolver: SharedResolver) -> Result<Upstreams, UpstreamError> {
+    pub fn new(
+        settings: &Upstream,
+        allowed_hosts: &[String],
+        resolver: SharedResolver,
+    ) -> Result<Upstreams, UpstreamError> {
+        // Requests carry their client's Host, which these are: a check has none of its own.
+        let host = settings.host.as_ref().or(allowed_hosts.first());
+        let host = host.map_or_else(|| "localhost".to_owned(), ToOwned::to_owned);
         let server = |address: &Address| {
             let target = match (address, address.socket_address()) {
                 (Address::Unix(path), _) => Some(Target::Unix(path.clone())),
@@ -119,6 +128,7 @@ impl Upstreams {
             places: ArcSwap::default(),
             next: AtomicUsize::new(0),
             settings: settings.clone(),
+            host,
             resolver,
             check: Notify::new(),
         };
@@ -200,7 +210,7 @@ impl Upstreams {
     /// Any answer below 500 is healthy: what the page says is Console's business, that it answers is ours.
     async fn check(&self, server: &Server, place: Arc<Endpoint>) {
         let patience = self.settings.connect_timeout_ms.duration() * 2;
-        let answer = timeout(patience, place.ask(&self.settings.host, &self.settings.health_path)).await;
+        let answer = timeout(patience, place.ask(&self.host, &self.settings.health_path)).await;
         match answer {
             Ok(Ok(status)) if status.as_u16() < 500 => self.note(server, &place, Health::Up, "it answers"),
             Ok(Ok(status)) => self.note(server, &place, Health::Down, &format!("it answers {status}")),

@@ -1,4 +1,4 @@
-//! Every disagreement that is kept, held against its sign-off.
+//! Every disagreement that is kept, compared with its sign-off.
 
 use policy::decision::Direction;
 use policy::rbac::census::CallerKind;

@@ -82,7 +82,7 @@ impl Registry {
     }
 }
 
-/// Gathers what is said of the legacy roles.
+/// Gathers the facts about the legacy roles.
 ///
 /// # Errors
 ///

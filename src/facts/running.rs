@@ -14,7 +14,7 @@ use crate::store::{SharedStore, StoreError};
 pub struct Running {
     /// What every gate runs; where they differ, the one of theirs that was activated last.
     pub mapping: Mapping,
-    /// The gates, where they run different mappings: then what is said of [`Running::mapping`] is not true of all.
+    /// The gates, where they run different mappings: then [`Running::mapping`] is not the mapping of all.
     pub differing: Vec<GateRuns>,
 }
 
@@ -30,8 +30,8 @@ impl Running {
     /// A sentence where the gates differ.
     pub fn warning(&self) -> Option<String> {
         let gates = in_words(&self.differing)?;
-        let told = self.mapping.sha256().short();
-        Some(format!("the gates run different mappings: {gates}; this report uses {told}"))
+        let used = self.mapping.sha256().short();
+        Some(format!("the gates run different mappings: {gates}; this report uses {used}"))
     }
 }
 

@@ -77,18 +77,18 @@ pub async fn evidence_lost(
     now: DateTime<Utc>,
     cluster: Option<&str>,
 ) -> Result<Vec<String>, WorkbenchError> {
-    let mut told = Vec::new();
+    let mut lost = Vec::new();
     for state in soak(store, mapping, now).await? {
         if cluster.is_none_or(|wanted| wanted == state.cluster)
             && let Some(shadow) = &state.shadow
         {
-            told.extend(phrases(&shadow.evidence_lost, &state.terms));
+            lost.extend(phrases(&shadow.evidence_lost, &state.terms));
         }
     }
-    // One that is about every cluster is told once.
-    told.sort();
-    told.dedup();
-    Ok(told)
+    // One that is about every cluster is reported once.
+    lost.sort();
+    lost.dedup();
+    Ok(lost)
 }
 
 /// What was lost since, and which gates have gone silent since.
@@ -186,7 +186,7 @@ pub(super) async fn flag(store: &SharedStore) -> Result<Flag, StoreError> {
     })
 }
 
-/// None where the text is not kept, or was for an older version of the gate: nobody can tell then that it was shadow.
+/// None where the text is not kept, or was for an older version of the gate: nothing shows then that it was shadow.
 pub(super) async fn rollouts(
     store: &SharedStore,
     sha256: &str,

@@ -31,7 +31,7 @@ pub struct Settled {
     pub lapsed: Vec<String>,
 }
 
-/// It is not known that every gate acts on the change. The change itself stands.
+/// It is not known that every gate acts on the change. The change itself is committed.
 #[derive(Debug, thiserror::Error)]
 pub enum BarrierError {
     #[error(transparent)]
@@ -68,7 +68,7 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// The database did not tell, or a lease is longer than `limit`.
+    /// The database did not answer, or a lease is longer than `limit`.
     pub async fn settle(&self, epoch: Epoch, limit: Duration) -> Result<Settled, BarrierError> {
         let started = Instant::now();
         let acts = |lease: &Lease| lease.acknowledged >= epoch;
@@ -92,7 +92,7 @@ impl Barrier {
             done.extend(open.extract_if(.., |lease| is_done(lease)));
         }
         if !lapsed.is_empty() {
-            // So that the next one need not wait for the dead. What was renewed since stands.
+            // So that the next one need not wait for the dead. What was renewed since stays.
             self.store.end_leases(&lapsed, self.clock.now()).await?;
         }
         Ok(Settled { waited: started.elapsed(), acknowledged: names(&done), lapsed: names(&lapsed) })

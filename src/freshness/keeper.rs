@@ -120,7 +120,7 @@ impl Keeper {
         let epoch = row.epoch;
         self.pushed.learn(row, until);
         if epoch != self.acts_on {
-            // Not before: whoever reads the acknowledgement lets a revocation be believed.
+            // Not before: a command that reads the acknowledgement reports a revocation as effective.
             self.acts_on = epoch;
             self.renew(feed).await?;
         }

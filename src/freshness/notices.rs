@@ -1,4 +1,4 @@
-//! Telling the operator of rows that cannot be used: each soon, and none for ever.
+//! Warnings about rows that cannot be used: each soon, and none for ever.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,12 +16,12 @@ const MOST: usize = 256;
 /// What has been warned of, and when.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    told: Mutex<HashMap<Flaw, Instant>>,
+    warned: Mutex<HashMap<Flaw, Instant>>,
 }
 
 impl Notices {
     /// Counts the rows, and warns of those that were not warned of lately.
-    pub(super) fn tell(&self, flaws: &[Flaw]) {
+    pub(super) fn warn_about(&self, flaws: &[Flaw]) {
         for flaw in flaws {
             counter!("gate_unusable_rows_total", "kind" => flaw.kind.word()).increment(1);
             if self.is_due(flaw, Instant::now()) {
@@ -43,17 +43,17 @@ impl Notices {
     }
 
     fn is_due(&self, flaw: &Flaw, now: Instant) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: &Instant| now.duration_since(*at) < SILENCE;
-        if told.get(flaw).is_some_and(is_recent) {
+        if warned.get(flaw).is_some_and(is_recent) {
             return false;
         }
-        if told.len() >= MOST {
-            told.retain(|_, at| is_recent(at));
+        if warned.len() >= MOST {
+            warned.retain(|_, at| is_recent(at));
         }
-        let has_room = told.len() < MOST;
+        let has_room = warned.len() < MOST;
         if has_room {
-            told.insert(flaw.clone(), now);
+            warned.insert(flaw.clone(), now);
         }
         has_room
     }
@@ -74,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn each_row_is_told_once_an_hour_and_never_too_many() {
+    fn each_row_is_warned_of_once_an_hour_and_never_too_many() {
         let (notices, now) = (Notices::default(), Instant::now());
         assert!(notices.is_due(&flaw("anna"), now));
         assert!(notices.is_due(&flaw("ben"), now));
         assert!(!notices.is_due(&flaw("anna"), now + SILENCE / 2));
         assert!(notices.is_due(&flaw("anna"), now + SILENCE));
-        let told = (0..2 * MOST).filter(|number| notices.is_due(&flaw(&number.to_string()), now)).count();
-        assert_eq!(told, MOST - 2);
-        assert!(notices.is_due(&flaw("later"), now + 2 * SILENCE), "what was told long ago makes room");
+        let warnings = (0..2 * MOST).filter(|number| notices.is_due(&flaw(&number.to_string()), now)).count();
+        assert_eq!(warnings, MOST - 2);
+        assert!(notices.is_due(&flaw("later"), now + 2 * SILENCE), "an old warning makes room");
     }
 }

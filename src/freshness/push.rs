@@ -1,6 +1,6 @@
-//! What the database has told, and until when it may be trusted.
+//! What the database has announced, and until when it may be trusted.
 //!
-//! The rule: a request may be decided by pushed knowledge only while a lease stands that was taken *before* that
+//! The rule: a request may be decided by pushed knowledge only while a lease holds that was taken *before* that
 //! knowledge was read, and the lease counts from before it was asked for.
 //!
 //! ```text

@@ -84,7 +84,7 @@ mod tests {
                 for _ in 0..2_000 {
                     let before = truth.fetch_add(1, Ordering::SeqCst) + 1;
                     let read = shared.read().await.unwrap();
-                    assert!(read >= before, "asked at {before}, was told {read}");
+                    assert!(read >= before, "asked at {before}, was answered {read}");
                 }
             }));
         }

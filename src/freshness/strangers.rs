@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{AccessError, Kept};
 
-/// Subjects that are remembered as nobody's.
+/// Subjects that are remembered as unknown.
 const REMEMBERED: u64 = 4_096;
 /// Machine tokens that are not known to be anybody's are looked up so many at a time: a flood of them leaves the database to
 /// strict reads.

@@ -1,4 +1,5 @@
-//! Answers of 401 and 403 that Console gives to requests which the gate has let in.
+//! Answers by which Console refuses requests that the gate has let in: 401, 403, and a redirect to its login page, which is
+//! what a `login_required` of its own says.
 //!
 //! While Console's own decorators still decide, V2 grants nothing and nobody is told. So each such answer is counted, logged
 //! now and then, and kept for `soak`: added up in memory by hour, route and cluster, and written behind the answers. Each
@@ -57,6 +58,8 @@ struct Shared {
     told: Mutex<HashMap<Arc<str>, Told>>,
     /// Routes whose views refuse by themselves.
     own: Vec<String>,
+    /// Where Console sends whoever is not logged in.
+    login_path: String,
     clock: SharedClock,
 }
 
@@ -69,9 +72,16 @@ pub struct UpstreamRefusals {
 
 impl UpstreamRefusals {
     /// Starts the writing task on the current runtime. Of the routes in `own` nothing is kept: their views refuse by
-    /// themselves. What is older than `days` is forgotten.
-    pub fn start(store: SharedStore, clock: SharedClock, own: Vec<String>, days: u32) -> UpstreamRefusals {
-        let shared = Arc::new(Shared { totals: Mutex::default(), told: Mutex::default(), own, clock });
+    /// themselves. A redirect to `login_path` is a refusal too. What is older than `days` is forgotten.
+    pub fn start(
+        store: SharedStore,
+        clock: SharedClock,
+        own: Vec<String>,
+        login_path: String,
+        days: u32,
+    ) -> UpstreamRefusals {
+        let (totals, told) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { totals, told, own, login_path, clock });
         let (finish, finishing) = mpsc::channel(1);
         let instance = InstanceId::new(uuid::Uuid::now_v7().to_string());
         let writer = Writer { shared: shared.clone(), store, instance, days, forgot_in: None, told_at: None };
@@ -79,14 +89,22 @@ impl UpstreamRefusals {
         UpstreamRefusals { shared, finish }
     }
 
-    /// Looks at the status of an answer to a request that was let in. Returns at once.
-    pub fn observe(&self, permit: &Permit, status: u16, id: RequestId) {
-        if !matches!(status, 401 | 403) {
-            return;
-        }
+    /// Looks at an answer to a request that was let in: its status, and its `Location`. Returns at once.
+    pub fn observe(&self, permit: &Permit, status: u16, location: Option<&str>, id: RequestId) {
         let gate = permit.let_in_by();
+        let (status, word) = match status {
+            401 => (401, "401"),
+            403 => (403, "403"),
+            // On a public row, such as the one of logging out, it is where people are to go.
+            300..=399 if matches!(gate, LetInBy::V2 | LetInBy::Legacy | LetInBy::Session) => {
+                if !location.is_some_and(|location| leads_to(location, &self.shared.login_path)) {
+                    return;
+                }
+                (302, "302")
+            }
+            _ => return,
+        };
         let route = permit.route().map_or_else(String::new, ToString::to_string);
-        let word = if status == 401 { "401" } else { "403" };
         counter!("gate_upstream_refusals_total", "route" => route, "status" => word, "gate" => gate.word())
             .increment(1);
         let (Some(route), LetInBy::V2 | LetInBy::Legacy) = (permit.route(), gate) else { return };
@@ -250,7 +268,47 @@ impl Writer {
     }
 }
 
+/// Whether a `Location` leads to this path, on whatever host.
+pub fn leads_to(location: &str, path: &str) -> bool {
+    let after_scheme = location.split_once("://").map(|(_, rest)| rest);
+    let rest = match after_scheme.or_else(|| location.strip_prefix("//")) {
+        // Behind the host.
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => location,
+    };
+    rest.split(['?', '#']).next() == Some(path)
+}
+
 /// What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_to;
+
+    #[test]
+    fn a_redirect_to_the_login_page_is_known_however_it_is_written() {
+        for location in [
+            "/auth/login",
+            "/auth/login?next=%2Forders",
+            "/auth/login#top",
+            "http://console.internal/auth/login?next=https://elsewhere/auth",
+            "//console.internal:8000/auth/login",
+        ] {
+            assert!(leads_to(location, "/auth/login"), "{location}");
+        }
+        for location in [
+            "/",
+            "/auth/login/",
+            "/auth/logout",
+            "/orders?next=/auth/login",
+            "http://auth/login",
+            "auth/login",
+            "",
+        ] {
+            assert!(!leads_to(location, "/auth/login"), "{location}");
+        }
+    }
 }

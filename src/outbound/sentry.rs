@@ -2,7 +2,7 @@
 //!
 //! `SENTRY_DSN` in the environment says where it is. It gets what the gate logs as an error, and of each disagreement
 //! when it is first seen. What it gets names routes, clusters, mappings and requests, and nobody: ids of callers,
-//! paths and addresses stay in the log and the audit. A thread of its own does the telling, behind a bounded queue, so
+//! paths and addresses stay in the log and the audit. A thread of its own sends it, behind a bounded queue, so
 //! that a tracker that is away or hangs costs a counter and nothing else.
 
 mod dsn;
@@ -20,7 +20,7 @@ use self::report::Report;
 use self::sender::Sender;
 use crate::outbound::{Outbound, OutboundError};
 
-/// The target of what the tracker is told of although it is no error.
+/// The target of events that the tracker gets although they are no errors.
 pub const NOTABLE: &str = "console_gate::notable";
 
 /// Reports that wait to be sent.
@@ -59,11 +59,11 @@ pub struct FlushOnDrop {
     queue: mpsc::Sender<Message>,
 }
 
-/// Starts telling the tracker of `dsn`. `environment` is where the gate runs.
+/// Starts reporting to the tracker of `dsn`. `environment` is where the gate runs.
 ///
 /// # Errors
 ///
-/// TLS or a thread is not to be had.
+/// TLS or a thread is not available.
 pub fn start(dsn: Dsn, environment: &'static str) -> Result<(Tracker, FlushOnDrop), SentryError> {
     let sender = Sender::new(Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?, dsn);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,6 +1,6 @@
 //! Whose address a request is from.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::settings::AddressDetail;
 
@@ -15,7 +15,20 @@ pub fn client_address(peer: Option<IpAddr>, forwarded_for: &[String], trusted_ho
         return peer;
     }
     let claimed = forwarded_for.len().checked_sub(trusted_hops).and_then(|place| forwarded_for.get(place));
-    claimed.and_then(|hop| hop.trim().parse().ok()).or(peer)
+    claimed.and_then(|hop| hop_address(hop.trim())).or(peer)
+}
+
+/// The address of a hop, which some proxies write with its port: `203.0.113.9:4711`, `[2001:db8::1]:4711`.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = || {
+        hop.strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .and_then(|v6| v6.parse::<Ipv6Addr>().ok())
+    };
+    hop.parse()
+        .ok()
+        .or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| bare().map(IpAddr::V6))
 }
 
 /// The scheme that the client used, as far as it is known.
@@ -58,7 +71,7 @@ mod tests {
     #[test]
     fn only_the_hops_of_ones_own_proxies_are_believed() {
         let peer: Option<IpAddr> = Some("10.0.0.1".parse().unwrap());
-        let table: [(&[&str], usize, &str); 7] = [
+        let table: [(&[&str], usize, &str); 17] = [
             (&[], 0, "10.0.0.1"),
             (&["6.6.6.6"], 0, "10.0.0.1"),
             (&["203.0.113.9"], 1, "203.0.113.9"),
@@ -66,6 +79,16 @@ mod tests {
             (&["6.6.6.6", "203.0.113.9", "10.0.0.7"], 2, "203.0.113.9"),
             (&["203.0.113.9"], 2, "10.0.0.1"),
             (&["unknown"], 1, "10.0.0.1"),
+            (&["203.0.113.9:4711"], 1, "203.0.113.9"),
+            (&["[2001:db8::1]:4711"], 1, "2001:db8::1"),
+            (&["[2001:db8::1]"], 1, "2001:db8::1"),
+            (&["2001:db8::1"], 1, "2001:db8::1"),
+            (&["203.0.113.9:"], 1, "10.0.0.1"),
+            (&["203.0.113.9:x"], 1, "10.0.0.1"),
+            (&["203.0.113.9:65536"], 1, "10.0.0.1"),
+            (&["[203.0.113.9]"], 1, "10.0.0.1"),
+            (&["[2001:db8::1"], 1, "10.0.0.1"),
+            (&["203.0.113.9:1, 6.6.6.6"], 1, "10.0.0.1"),
         ];
         for (hops, trusted, expected) in table {
             let hops: Vec<String> = hops.iter().map(|hop| (*hop).to_owned()).collect();

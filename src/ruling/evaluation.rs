@@ -1,9 +1,9 @@
 //! What the gate would answer to a request that nobody has made.
 //!
-//! Others ask before they show a button, or where the gate does not stand in between. It is the gate's own question: the
+//! Others ask before they show a button, or where the gate is not on the way. It is the gate's own question: the
 //! running mapping, a strict read of what the subject holds, and [`decide`]. But it is a question and not a request:
 //! nothing is let through and nobody is turned away, so it leaves no audit row, no drift and no line in the decision log.
-//! Whoever acts on the answer records that.
+//! The service that acts on the answer records that.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub struct Evaluation {
     /// `None` where no row covers the path.
     pub route: Option<Arc<str>>,
     pub cluster: Option<Arc<str>>,
-    /// Whether the subject stands for somebody.
+    /// Whether the subject identifies somebody.
     pub standing: Standing,
 }
 

@@ -7,7 +7,7 @@ use policy::decision::{Denial, Reason};
 use policy::firewall::Request;
 use policy::identity::Principal;
 
-/// The command line; `None` for machines, and for paths without a row, about which nothing more is said.
+/// The command line; `None` for machines, and for paths without a row, about which an answer says nothing more.
 pub(super) fn explain_command(denial: &Denial, request: &Request) -> Option<String> {
     match (&denial.principal, denial.lack.reason) {
         (Principal::Machine { .. }, _) | (_, Reason::UnmappedRoute) => None,
@@ -22,7 +22,7 @@ pub(super) fn explain_command(denial: &Denial, request: &Request) -> Option<Stri
     }
 }
 
-/// The text as one word of a POSIX shell. A path comes from whoever made the link, and an operator will paste this:
+/// The text as one word of a POSIX shell. A stranger may have made the path, and an operator will paste this:
 /// `/x';rm -rf ~;'` must stay a path.
 fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-@:%+,".contains(&byte);
@@ -56,15 +56,15 @@ mod tests {
     fn it_names_the_request_and_the_caller_and_nothing_else() {
         let table = [
             ("anna", "/a/b", "console-gate explain GET /a/b --as anna"),
-            // What a query says is nobody's business, and no route depends on it.
+            // A query may be personal, and no route depends on it.
             ("anna", "/a?token=secret", "console-gate explain GET /a --as anna"),
             ("anna", "/a$b", "console-gate explain GET '/a$b' --as anna"),
             ("anna", "/a'$(id)'", r"console-gate explain GET '/a'\''$(id)'\''' --as anna"),
             ("-x y", "/a", "console-gate explain GET /a --as='-x y'"),
         ];
         for (id, target, expected) in table {
-            let told = command(Reason::MissingRole, &admin(id), target);
-            assert_eq!(told.as_deref(), Some(expected));
+            let shown = command(Reason::MissingRole, &admin(id), target);
+            assert_eq!(shown.as_deref(), Some(expected));
         }
         assert_eq!(command(Reason::UnmappedRoute, &admin("anna"), "/a"), None);
         let machine = Principal::Machine { id: MachineTokenId::new("m") };

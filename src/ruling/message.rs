@@ -15,6 +15,17 @@ pub enum Form {
 }
 
 impl Form {
+    /// The form for a request that could not be read: a browser shows what it is by the line that begins its Accept, and
+    /// where that is not certain, the answer is for a program.
+    pub fn of_unread(head: &[u8]) -> Form {
+        let names_html = head.split(|&byte| byte == b'\n').any(|line| {
+            line.split_at_checked(7).is_some_and(|(name, kinds)| {
+                name.eq_ignore_ascii_case(b"accept:") && kinds.windows(9).any(|kind| kind == b"text/html")
+            })
+        });
+        if names_html { Form::Page } else { Form::Problem }
+    }
+
     /// htmx says so itself; a browser names `text/html` before anything else; all others are programs.
     pub fn wanted_by(request: &Request) -> Form {
         let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -38,7 +49,7 @@ impl Form {
     }
 }
 
-/// Something to tell a person or a program.
+/// A message to a person or a program.
 #[derive(Clone, Debug, Default)]
 pub struct Message<'a> {
     pub status: u16,
@@ -115,5 +126,25 @@ impl Message<'_> {
             problem["explain"] = json!(self.command);
         }
         format!("{problem}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_a_page_for_a_request_that_could_not_be_read() {
+        let table = [
+            ("GET //x HTTP/1.1\r\nHost: h\r\nAccept: text/html,application/xhtml+xml\r\n\r\n", Form::Page),
+            ("GET //x HTTP/1.1\r\naccept: text/html\r\n", Form::Page),
+            ("GET //x HTTP/1.1\r\nAccept: */*\r\n\r\n", Form::Problem),
+            ("GET /accept:text/html HTTP/1.1\r\nX-Accept: text/html\r\n\r\n", Form::Problem),
+            ("\x16\x03\x01", Form::Problem),
+            ("", Form::Problem),
+        ];
+        for (head, expected) in table {
+            assert_eq!(Form::of_unread(head.as_bytes()), expected, "{head:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The probe: a request that the gate decides for real and never forwards, for `console-gate verify`.
 //!
-//! It carries [`HEADER`] with a time and a MAC over its method and target, made with a key that only the gate and whoever
-//! verifies it have. Under the same MAC it can state whom it is from and what that person holds ([`Stated`]): then nobody has to
+//! It carries [`HEADER`] with a time and a MAC over its method and target, by a key that only the gate and its verifier
+//! have. Under the same MAC it can state whom it is from and what that person holds ([`Stated`]): then nobody has to
 //! be made in the database for it, and nobody can be left behind there. A request with this field whose MAC does not hold is refused by every gate, so what was meant as a
 //! probe goes upstream nowhere, not even at a gate that has no key. What was decided is real: a denial has its audit row.
 
@@ -21,9 +21,9 @@ use crate::settings::secrets::{NamedKey, Secret};
 pub const HEADER: &str = "x-gate-probe";
 /// The field of the answer to a probe that names what would have let it in.
 pub const GATE: &str = "x-gate-probe-gate";
-/// Where a gate tells a probe what it is running.
+/// Where a gate reports to a probe what it is running.
 pub const PATH: &str = "/.well-known/console-gate/probe";
-/// How far the clocks of the two may be apart, in seconds: whoever saw a probe can repeat it for as long.
+/// How far the clocks of the two may be apart, in seconds: anyone who saw a probe can repeat it for as long.
 const TOLERANCE: u64 = 60;
 
 /// The keys that the gate and its verifier share: the first signs, all are accepted.
@@ -36,7 +36,7 @@ impl ProbeKeys {
         (!keys.is_empty()).then(|| ProbeKeys(keys.iter().map(|key| key.secret.clone()).collect()))
     }
 
-    /// The value of [`HEADER`] for a request, from somebody who is stated or from whoever its credential names.
+    /// The value of [`HEADER`] for a request, from somebody who is stated or from the one whom its credential names.
     pub fn sign(&self, method: &str, target: &str, stated: Option<&Stated>, now: DateTime<Utc>) -> String {
         let time = now.timestamp();
         // Serialising texts into memory cannot fail; a statement of nothing is refused.

@@ -46,7 +46,7 @@ impl Gate {
         }
     }
 
-    /// What decides here: for whoever works out what the answers have to be.
+    /// What decides here, so that `verify` can work out what the answers have to be.
     async fn running(&self) -> Response {
         let id = crate::random::request_id();
         let Ok(control) = self.access.observe(Freshness::Strict).await else {

@@ -11,22 +11,25 @@ use policy::decision::{
     decide, gate_in_force, gate_word, outcome_word,
 };
 use policy::firewall::{Framing, Refusal, Request};
-use policy::identity::flask_cookie::{CookieError, CookieVerifier};
+use policy::identity::flask_cookie::VerifiedSession;
 use policy::identity::machine_token::presented;
 use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
-use policy::mapping::{Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::method::Method;
 use policy::rbac::{Access, Standing};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::kept_address;
 use super::probe::Accepted;
 use super::response::Response;
+use super::settling::{Verified, choose};
 use super::{Gate, SessionCredential};
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
 use crate::journal::decision_log::Decision;
 use crate::journal::drift::DriftEvent;
+use crate::journal::repeats::{First, Statement};
 
 /// Reads a request's body for a body rule.
 #[async_trait::async_trait]
@@ -81,12 +84,15 @@ impl Gate {
     ) -> Result<Permitted, Response> {
         let mapping = self.mappings.running();
         let (request, id) = (incoming.request, incoming.id);
+        if !request.dropped_fields().is_empty() {
+            counter!("gate_dropped_fields_total").increment(request.dropped_fields().len() as u64);
+        }
         match self.decide(&mapping, incoming, body).await {
             Ok(Ok(permit)) => Ok(Permitted { permit, mapping: mapping.sha256().clone() }),
             Ok(Err(rejection)) => {
                 if rejection == Rejection::Upgrade {
-                    counter!("gate_refusals_total", "reason" => Refusal::Upgrade.word()).increment(1);
-                    tracing::info!(reason = Refusal::Upgrade.word(), request_id = %id, "a request was refused");
+                    let (method, target) = (request.method().as_str(), request.target().raw());
+                    self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
                 }
                 Err(Response::to_rejection(&rejection, request, id, &self.options.login_path))
             }
@@ -110,11 +116,20 @@ impl Gate {
         body: &mut dyn BodySource,
     ) -> Result<Outcome, Unavailable> {
         let request = incoming.request;
+        if let Some(permit) = preflight(mapping, request) {
+            return Ok(Ok(permit));
+        }
         let target = target(mapping, request);
-        if matches!(target, Target::Unmapped(_)) && !request.target().is_asterisk() {
-            counter!("gate_unmapped_total").increment(1);
+        match target {
+            // Nobody is asked who it is: a flood of them costs neither the database nor the audit anything.
+            Target::Unmapped(Unmapped::Quiet) => counter!("gate_quiet_total").increment(1),
+            Target::Unmapped(_) if !request.target().is_asterisk() => {
+                counter!("gate_unmapped_total").increment(1);
+            }
+            Target::Unmapped(_) | Target::Row(..) => {}
         }
         let asks_who = asks_who(&target);
+        self.settle_session(request, &target, asks_who).await?;
         let takes_machines =
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         let presents = (takes_machines || !asks_who) && presents_machine_credential(request);
@@ -127,7 +142,7 @@ impl Gate {
             let (control, body) = (control.as_ref(), &BodyFacts::NotRead);
             let verdict = decide(&Question { upgrade: incoming.upgrade, target, caller, control, body });
             if let (Caller::Presented, Some(control)) = (caller, control) {
-                self.tell_of_presented(&verdict, &target, mapping, control, incoming);
+                self.count_presented(&verdict, &target, mapping, control, incoming);
             }
             self.log(&verdict, &target, None, mapping, incoming);
             return Ok(verdict.outcome);
@@ -144,7 +159,7 @@ impl Gate {
             (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);
         }
-        // What was revoked or has expired is known, and nobody's.
+        // What was revoked or has expired is known, and identifies nobody.
         let is_known_machine =
             matches!(identified.subject, Subject::Machine(_)) && access.standing != Standing::Unknown;
         let caller = match &principal {
@@ -156,7 +171,7 @@ impl Gate {
             Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
         let verdict = decide(&question);
         if let Caller::Presented = caller {
-            self.tell_of_presented(&verdict, &target, mapping, &control, incoming);
+            self.count_presented(&verdict, &target, mapping, &control, incoming);
         }
         self.log(&verdict, &target, principal.as_ref(), mapping, incoming);
         if let (Some(drift), Some(principal), Target::Row(row, _)) = (&verdict.drift, &principal, target)
@@ -167,16 +182,41 @@ impl Gate {
         }
         if let Err(Rejection::Denied(denial)) = &verdict.outcome {
             let event = access_denied(denial, &target, &identified, &access, mapping, incoming, self);
-            let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());
-            let late = Err(AuditError::Late(self.options.decision_time));
-            timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+            let may_repeat = incoming.probe.is_none() && is_nowhere(mapping, request);
+            self.record(event, may_repeat, deadline).await?;
             counter!("gate_denials_total", "reason" => denial.lack.reason.word()).increment(1);
         }
         Ok(verdict.outcome)
     }
 
+    /// Makes a denial durable. One that says what a durable row of the last hour says is counted there, where it
+    /// `may_repeat`.
+    async fn record(
+        &self,
+        denied: AccessDenied,
+        may_repeat: bool,
+        deadline: Instant,
+    ) -> Result<(), AuditError> {
+        let statement = may_repeat.then(|| Statement::of(&denied));
+        let id = &denied.request_id;
+        if let Some(row) = statement.as_ref().and_then(|statement| self.repeats.count(statement, id)) {
+            tracing::info!(request_id = id, %row, "a denial repeats the one of this audit row; it is counted");
+            return Ok(());
+        }
+        let (method, reason) = (denied.method, denied.reason);
+        let mapping = denied.mapping_sha256.clone();
+        let record = AuditEvent::AccessDenied(Box::new(denied)).into_record(self.clock.now());
+        let first = First { row: record.id, method, reason, mapping };
+        let late = Err(AuditError::Late(self.options.decision_time));
+        timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+        if let Some(statement) = statement {
+            self.repeats.begin(statement, first);
+        }
+        Ok(())
+    }
+
     /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode.
-    fn tell_of_presented(
+    fn count_presented(
         &self,
         verdict: &Verdict,
         target: &Target<'_>,
@@ -192,7 +232,7 @@ impl Gate {
         }
     }
 
-    /// Logs what became of people, and of paths without a row. What strangers get from known rows is of no use to anybody.
+    /// Logs the answers to people, and those for paths without a row. What strangers get from known rows is of no use.
     fn log(
         &self,
         verdict: &Verdict,
@@ -201,7 +241,9 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
     ) {
-        let Some(log) = self.decisions.as_ref().filter(|_| incoming.probe.is_none()) else { return };
+        let is_noise = matches!(target, Target::Unmapped(Unmapped::Quiet));
+        let log = self.decisions.as_ref().filter(|_| incoming.probe.is_none() && !is_noise);
+        let Some(log) = log else { return };
         let row = target.row();
         if row.is_some() && principal.is_none() {
             return;
@@ -224,7 +266,7 @@ impl Gate {
         });
     }
 
-    /// What the row says, else what the settings say. A path that no row covers is nobody's to relax.
+    /// What the row says, else what the settings say. For a path that no row covers nothing may relax it.
     fn freshness(&self, target: &Target<'_>) -> Freshness {
         match target {
             Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
@@ -239,7 +281,7 @@ impl Gate {
         observed.unwrap_or(Err(AccessError::Late(limit)))
     }
 
-    /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: whoever
+    /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: who
     /// waits for the answer does not care how many reads it took.
     async fn observe(
         &self,
@@ -264,13 +306,15 @@ impl Gate {
         let takes_machines =
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         if takes_machines && let Some(authorization) = request.authorization() {
-            // Whoever presents a token is judged by it, never by a cookie beside it.
+            // A caller who presents a token is judged by it, never by a cookie beside it.
             let digest = std::str::from_utf8(authorization).ok().and_then(presented)?;
             return Some(Identified { subject: Subject::Machine(digest), session: None });
         }
         let cookie = request.session_cookie()?;
         let identified = match &self.cookies {
-            SessionCredential::Flask(cookies) => self.identify_flask(cookies, cookie),
+            SessionCredential::Flask(cookies) => {
+                cookies.verify(cookie, self.steady_clock.now()).map(|session| self.identify_flask(&session))
+            }
             SessionCredential::Token(tokens) => tokens
                 .verify(cookie, self.steady_clock.now())
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
@@ -281,24 +325,73 @@ impl Gate {
         })
     }
 
-    /// The admin whom Flask's cookie names.
-    fn identify_flask(
+    /// Settles which of several session cookies counts, before anything is read from one: Console gets no other.
+    ///
+    /// A token has to be looked up to know whose it is. That is done only where the row asks who it is.
+    async fn settle_session(
         &self,
-        cookies: &CookieVerifier,
-        cookie: &str,
-    ) -> Result<Option<Identified>, CookieError> {
-        let session = cookies.verify(cookie, self.steady_clock.now())?;
-        let Some(id) = session.field_as_id(&self.options.admin_id_key) else { return Ok(None) };
+        request: &Request,
+        target: &Target<'_>,
+        asks_who: bool,
+    ) -> Result<(), AccessError> {
+        let sessions = request.unsettled_sessions();
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let now = self.steady_clock.now();
+        let mut verified = Vec::new();
+        match &self.cookies {
+            SessionCredential::Flask(cookies) => {
+                for (index, cookie) in sessions.iter().enumerate() {
+                    let Ok(session) = cookies.verify(cookie, now) else { continue };
+                    let admin =
+                        self.identify_flask(&session).and_then(|identified| match identified.subject {
+                            Subject::Admin { id, .. } => Some(id.as_str().to_owned()),
+                            _ => None,
+                        });
+                    verified.push(Verified { index, issued_at: Some(session.issued_at), admin });
+                }
+            }
+            SessionCredential::Token(tokens) => {
+                let keys: Vec<_> = sessions
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, cookie)| Some((index, tokens.verify(cookie, now).ok()?)))
+                    .collect();
+                let looks_up = asks_who && keys.len() > 1;
+                let deadline = Instant::now() + self.options.decision_time;
+                for (index, key) in keys {
+                    let mut admin = None;
+                    if looks_up {
+                        let subject = Subject::Session(key);
+                        let (_, access) = self.observe(&subject, self.freshness(target), deadline).await?;
+                        admin = principal_of(&subject, &access).map(|principal| principal.id().to_owned());
+                    }
+                    verified.push(Verified { index, issued_at: None, admin });
+                }
+            }
+        }
+        let chosen = choose(&verified).unwrap_or_else(|_| {
+            counter!("gate_cookies_refused_total", "reason" => "two-people").increment(1);
+            None
+        });
+        request.settle_session(chosen);
+        Ok(())
+    }
+
+    /// The admin whom Flask's session names.
+    fn identify_flask(&self, session: &VerifiedSession) -> Option<Identified> {
+        let id = session.field_as_id(&self.options.admin_id_key)?;
         let (session_id, name) = match &self.options.session_id_key {
             Some(key) => {
-                // A cookie without its session id could never be revoked, so it is nobody's.
-                let Some(id) = session.field_as_id(key) else { return Ok(None) };
+                // A cookie without its session id could never be revoked, so it identifies nobody.
+                let id = session.field_as_id(key)?;
                 (Some(SessionId::new(id.clone())), id)
             }
             None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),
         };
         let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
-        Ok(Some(Identified { subject, session: Some(name) }))
+        Some(Identified { subject, session: Some(name) })
     }
 
     /// Reads the body where a body rule will be asked about it.
@@ -345,9 +438,32 @@ impl Gate {
     }
 }
 
+/// Leave for a CORS preflight (Fetch 4.8): a browser sends it without credentials and without a body, before a request of
+/// another origin. One with credentials is an OPTIONS like any other.
+fn preflight(mapping: &Mapping, request: &Request) -> Option<Permit> {
+    let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
+    let has_credentials = request.session_cookie().is_some()
+        || !request.unsettled_sessions().is_empty()
+        || presents_machine_credential(request);
+    let has_body = !matches!(request.framing(), Framing::None | Framing::Length(0));
+    if request.method() != Method::Options || has_credentials || has_body || request.upgrade() {
+        return None;
+    }
+    text("origin")?;
+    let requested = Method::parse(text("access-control-request-method")?)?;
+    policy::decision::preflight(mapping, request.target().path(), requested)
+}
+
 /// What a request meets.
 pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     Target::of(mapping, request.target().path(), request.method())
+}
+
+/// Whether no row covers the path for any method. A denial where the mapping has the path, though not the method, has a
+/// row of its own each time (I-2); so has `OPTIONS *`.
+fn is_nowhere(mapping: &Mapping, request: &Request) -> bool {
+    let target = request.target();
+    !target.is_asterisk() && matches!(mapping.find(target.path(), request.method()), Found::Nothing)
 }
 
 /// Whether the decision depends on who asks, and so on the database.
@@ -365,7 +481,7 @@ fn presents_machine_credential(request: &Request) -> bool {
         || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
 }
 
-/// Who the subject is, if it stands.
+/// Who the subject is, if it is active.
 pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Principal> {
     if access.standing != Standing::Active {
         return None;

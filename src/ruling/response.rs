@@ -4,11 +4,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::decision::{Denial, Reason, Rejection};
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
+use policy::method::Method;
 
 use super::explain_command::explain_command;
 use super::message::{Form, Message};
 
-/// Everything but what may stand as it is in a query value.
+/// The characters that a query value must escape.
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -18,7 +19,7 @@ pub const HSTS: &str = "strict-transport-security";
 /// A whole response, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// What became of the request, for `gate_requests_total`.
+    /// The outcome of the request, for `gate_requests_total`.
     pub outcome: &'static str,
     pub status: u16,
     pub fields: Vec<(&'static str, String)>,
@@ -29,7 +30,7 @@ impl Response {
     fn new(message: &Message<'_>, form: Form) -> Response {
         let fields = vec![
             ("content-type", form.content_type().to_owned()),
-            // What one caller was told must not be told to another from a cache.
+            // One caller's answer must not reach another from a cache.
             ("cache-control", "no-store".to_owned()),
             ("x-request-id", message.request_id.clone()),
         ];
@@ -58,7 +59,11 @@ impl Response {
             Rejection::Gone => {
                 Response::plain(410, "gone", "Gone", "This address has been removed.", form, id).named("gone")
             }
-            Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, id),
+            Rejection::Quiet => {
+                let detail = "There is nothing at this address.";
+                Response::plain(404, "not_found", "Not Found", detail, form, id).named("quiet")
+            }
+            Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, form, id),
         }
     }
 
@@ -72,7 +77,7 @@ impl Response {
         self.outcome == "refused"
     }
 
-    /// With another word for what became of the request.
+    /// With another word for the outcome of the request.
     #[must_use]
     pub fn named(self, outcome: &'static str) -> Response {
         Response { outcome, ..self }
@@ -86,19 +91,33 @@ impl Response {
     }
 
     /// The answer to what the firewall refused. It says no more than a client needs, and nothing of what it sent.
-    pub fn to_refusal(refusal: Refusal, id: RequestId) -> Response {
+    pub fn to_refusal(refusal: Refusal, form: Form, id: RequestId) -> Response {
         let status = refusal.status();
         let title = match status {
+            405 => "Method Not Allowed",
             408 => "Request Timeout",
             413 => "Content Too Large",
             414 => "URI Too Long",
             431 => "Request Header Fields Too Large",
-            501 => "Not Implemented",
             505 => "HTTP Version Not Supported",
             _ => "Bad Request",
         };
-        Response::plain(status, "refused", title, "The request was not understood.", Form::Problem, id)
-            .named("refused")
+        let message = Message {
+            status,
+            word: "refused",
+            title,
+            detail: "The gate does not accept this request in the form in which it arrived.",
+            advice: "If you followed a link, report it to your administrator, with the request ID.",
+            request_id: id.to_string(),
+            ..Message::default()
+        };
+        let response = Response::new(&message, form).named("refused");
+        if refusal == Refusal::UnknownMethod {
+            // RFC 9110 15.5.6. The same for every path: which of them a path takes is not for strangers to know.
+            let allow: Vec<&str> = Method::ALL.into_iter().map(Method::as_str).collect();
+            return response.with("allow", allow.join(", "));
+        }
+        response
     }
 
     /// The whole answer as HTTP/1.1, after which the connection is closed.
@@ -132,7 +151,7 @@ fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -
 }
 
 /// 302 to the login page with the way back. htmx follows a 302 inside its own request and would swap the login page
-/// into a corner of the old one, so it is told to navigate instead.
+/// into a corner of the old one, so the answer makes it navigate instead.
 fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Response {
     let location = if request.method().is_safe() && !request.target().is_asterisk() {
         format!("{login_path}?next={}", utf8_percent_encode(request.target().raw(), QUERY_VALUE))

@@ -1,14 +1,27 @@
 //! The admin address, on a socket that can be handed over like the proxy's.
 //!
-//! pingora takes the socket and accepts, axum answers. While the gate drains it goes on answering, so that everybody can
-//! see that it drains; after a hand-over it is the next gate that answers.
+//! pingora takes the socket and accepts, hyper and axum answer. While the gate drains it goes on answering, so that
+//! everybody can see that it drains; after a hand-over it is the next gate that answers.
+//!
+//! Only one's own programs should reach it, and a stranger who does cannot keep them out: connections are few
+//! ([`places`]), and each has so much time for what it is doing ([`activity`]).
 
-use std::io;
+mod activity;
+mod bodies;
+mod places;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use metrics::counter;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::{ListenFds, ShutdownWatch};
@@ -16,15 +29,20 @@ use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use tokio::sync::{mpsc, watch};
 
+use self::activity::{Activity, Observed};
+use self::bodies::{Answering, Arriving};
+use self::places::Places;
 use super::bound_service::BoundService;
 use super::listen_address::ListenAddress;
 use crate::edge::listener::Listener;
-use crate::settings::Address;
+use crate::settings::{Address, Admin};
 
-/// Connections that were accepted and wait for axum.
+/// Connections that were accepted and wait for their turn.
 const WAITING: usize = 128;
 /// For connections that were accepted when nobody shall be any more.
 pub(super) const LAST: Duration = Duration::from_millis(250);
+/// The bytes of a head: a request that forward-auth asks about is in one, with its cookies.
+const HEAD_BYTES: usize = 128 * 1024;
 
 /// Answers at `address`, whose socket is in `fds`, until `stop` says so.
 pub(super) fn serve(
@@ -32,6 +50,7 @@ pub(super) fn serve(
     fds: &ListenFds,
     router: Router,
     listener: &Listener,
+    settings: Admin,
     stop: watch::Receiver<bool>,
 ) {
     let (sender, accepted) = mpsc::channel(WAITING);
@@ -48,15 +67,7 @@ pub(super) fn serve(
     let mut bound_service = BoundService { service, fds: fds.clone(), listener: listener.clone() };
     let stopping = stop.clone();
     tokio::spawn(async move { bound_service.start_service(None, stopping, 1).await });
-    let mut stop = stop;
-    let stopped = async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-        // What was accepted just now is answered yet.
-        tokio::time::sleep(LAST).await;
-    };
-    tokio::spawn(
-        async move { axum::serve(Accepted(accepted), router).with_graceful_shutdown(stopped).await },
-    );
+    tokio::spawn(answer(accepted, router, settings, stop));
 }
 
 /// Passes connections on.
@@ -75,21 +86,77 @@ impl ServerApp for Accept {
     }
 }
 
-/// The connections, as axum takes them.
-struct Accepted(mpsc::Receiver<Stream>);
+/// Answers the connections that come, until nobody shall be answered any more.
+async fn answer(
+    mut accepted: mpsc::Receiver<Stream>,
+    router: Router,
+    settings: Admin,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Places::new(settings.max_connections.0);
+    let (closing, closed) = watch::channel(false);
+    let stopped = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        // What was accepted just now is answered yet.
+        tokio::time::sleep(LAST).await;
+    };
+    tokio::pin!(stopped);
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            stream = accepted.recv() => match stream {
+                Some(stream) => stream,
+                None => break,
+            },
+        };
+        let activity = Arc::new(Activity::default());
+        let Some(place) = places.take(activity.clone()) else {
+            counter!("gate_admin_connections_closed_total", "reason" => "full").increment(1);
+            continue;
+        };
+        let exchange = converse(stream, router.clone(), activity, settings.clone(), closed.clone());
+        tokio::spawn(async move {
+            exchange.await;
+            drop(place);
+        });
+    }
+    let _ = closing.send(true);
+    // A receiver goes with each connection, after its last answer.
+    drop(closed);
+    closing.closed().await;
+}
 
-impl axum::serve::Listener for Accepted {
-    type Io = Stream;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Stream, ()) {
-        match self.0.recv().await {
-            Some(stream) => (stream, ()),
-            None => std::future::pending().await,
+/// Serves one connection to its end.
+async fn converse(
+    stream: Stream,
+    router: Router,
+    activity: Arc<Activity>,
+    settings: Admin,
+    mut closed: watch::Receiver<bool>,
+) {
+    let router = TowerToHyperService::new(router);
+    let transfer = settings.transfer_timeout_ms.duration();
+    let of_requests = activity.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let asked = of_requests.asked();
+        let answer = router.call(request.map(|body| Arriving::new(body, transfer)));
+        async move { answer.await.map(|answer| answer.map(|body| Answering::new(body, asked))) }
+    });
+    let io = TokioIo::new(Observed::new(stream, activity.clone()));
+    let connection = http1::Builder::new().max_buf_size(HEAD_BYTES).serve_connection(io, service);
+    tokio::pin!(connection);
+    let closing = async { drop(closed.wait_for(|closed| *closed).await) };
+    let reason = tokio::select! {
+        _ = &mut connection => return,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = &mut connection => return,
+                reason = activity.over(&settings) => reason,
+            }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
+        reason = activity.over(&settings) => reason,
+    };
+    counter!("gate_admin_connections_closed_total", "reason" => reason.word()).increment(1);
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use pingora::proxy::HttpProxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, Fds, ListenFds, RunArgs, Server};
 use pingora::services::listening::Service;
@@ -17,13 +16,10 @@ use super::listen_address::{ListenAddress, ListenAddresses};
 use super::stop::Stop;
 use super::{Prepared, admin_address};
 use crate::edge::front::{Connections, Front};
-use crate::edge::gateway::Gateway;
 use crate::edge::listener::Listener;
+use crate::edge::spool::Buffers;
 use crate::edge::tls::Acceptor;
 use crate::settings::Settings;
-
-/// How many kept connections in a row may turn out to be closed before a request is given up.
-const MOST_STALE: usize = 4;
 
 /// A gate at its addresses.
 pub(super) struct Serving {
@@ -45,13 +41,14 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// Somebody else was faster.
+    /// Somebody else was faster, or the folder for temporary files cannot be used.
     pub(super) fn open(
         settings: &Settings,
         prepared: Prepared,
         mut addresses: ListenAddresses,
         fds: Fds,
     ) -> anyhow::Result<Serving> {
+        let buffers = Buffers::new(&settings.buffers)?;
         let proxy = prepared.proxy.clone();
         let fds: ListenFds = Arc::new(fds.into());
         addresses.open(&fds)?;
@@ -60,7 +57,7 @@ impl Serving {
         let router = prepared.router.clone();
         let listeners = (proxy.clone(), admin.clone());
         let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
-        let (server, connections) = proxy_server(settings, prepared, &addresses.proxy, fds.clone());
+        let (server, connections) = proxy_server(settings, prepared, buffers, &addresses.proxy, fds.clone());
         let phases = server.watch_execution_phase();
         let (ending, ended) = oneshot::channel();
         // pingora runs the proxy on threads of its own, and takes its tasks down wherever they are when it returns.
@@ -85,7 +82,8 @@ impl Serving {
         until_accepting(&proxy, &self.proxy).await?;
         // Only now: at a hand-over both gates accept at the admin address, and neither may say that it is not ready.
         let stop = self.close_admin.subscribe();
-        admin_address::serve(&self.addresses.admin, &self.fds, self.router.clone(), &self.admin, stop);
+        let (router, limits) = (self.router.clone(), settings.admin.clone());
+        admin_address::serve(&self.addresses.admin, &self.fds, router, &self.admin, limits, stop);
         until_accepting(&admin, &self.admin).await?;
         let tls = settings.tls.certificate_file.is_some();
         tracing::info!(address = %proxy, %admin, tls, "the gate listens");
@@ -121,6 +119,7 @@ fn closed(address: &str) -> String {
 fn proxy_server(
     settings: &Settings,
     prepared: Prepared,
+    buffers: Buffers,
     address: &ListenAddress,
     fds: ListenFds,
 ) -> (Server, Connections) {
@@ -128,22 +127,16 @@ fn proxy_server(
     let listen = &settings.listen;
     let conf = ServerConf {
         threads: listen.threads.0,
-        upstream_keepalive_pool_size: settings.upstream.pool_size.0,
         // The listeners close at once; requests under way have this long, and the gate goes on when they are done.
         grace_period_seconds: Some(listen.drain_ms.0.div_ceil(1000)),
         graceful_shutdown_timeout_seconds: Some(0),
-        // The gateway decides what is asked again, and bounds it; this only has to be more than that.
-        max_retries: upstreams.most_tries() + MOST_STALE,
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(Opt::default(), conf);
     server.bootstrap();
-    let policy = gate.policy.clone();
-    let mut proxy = HttpProxy::new(Gateway::new(gate, upstreams), server.configuration.clone());
-    proxy.handle_init_modules();
     let patience = settings.tls.handshake_timeout_ms.duration();
     let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
-    let front = Front::new(proxy, policy, settings, acceptor, listener.clone());
+    let front = Front::new(gate, upstreams, buffers, settings, acceptor, listener.clone());
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
     service.add_listener(address.listener());

@@ -195,11 +195,11 @@ all_legacy_roles = "SELECT user_id AS admin_id, role FROM public.user_roles"
     }
 
     #[test]
-    fn every_mistake_is_told_at_once() {
+    fn every_mistake_is_reported_at_once() {
         let section = "admins = \"SELECT id FROM users\"\nall_admins = \"SELECT id FROM users WHERE id = $1\"\n\
                        sessions = \"DELETE FROM sessions\"\nadmins_key = \"users\"\nwatch = [\"a.b.c\"]\n\
                        legacy_role = \"x\"";
-        let told = parsed(section).unwrap_err();
+        let report = parsed(section).unwrap_err();
         for mistake in [
             "gate.toml:2:10: [console] it does not use `$1`",
             "gate.toml:3:14: [console] it lists everybody",
@@ -208,7 +208,7 @@ all_legacy_roles = "SELECT user_id AS admin_id, role FROM public.user_roles"
             "`a.b.c` is neither",
             "unknown field `legacy_role`",
         ] {
-            assert!(told.contains(mistake), "{mistake}\nis not in\n{told}");
+            assert!(report.contains(mistake), "{mistake}\nis not in\n{report}");
         }
     }
 
@@ -222,9 +222,9 @@ all_legacy_roles = "SELECT user_id AS admin_id, role FROM public.user_roles"
                 "`legacy_roles` is not",
             ),
         ];
-        for (section, told) in table {
+        for (section, message) in table {
             let mistakes = parsed(section).unwrap_err();
-            assert!(mistakes.contains(told), "{section}: {mistakes}");
+            assert!(mistakes.contains(message), "{section}: {mistakes}");
         }
         let keyed = format!("{SHOP}sessions_key = \"sessions.id\"");
         assert!(parsed(&keyed).unwrap_err().contains("`sessions` is not"));

@@ -12,12 +12,13 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 21] = [
     "environment",
     "environments",
     "listen",
     "tls",
     "upstream",
+    "buffers",
     "database",
     "console",
     "mapping",
@@ -29,6 +30,7 @@ const SECTIONS: [&str; 19] = [
     "forwarded",
     "ingest",
     "api",
+    "admin",
     "retention",
     "decisions",
     "probe",
@@ -194,6 +196,7 @@ impl Reader<'_> {
             listen: self.section(&mut table, "listen"),
             tls: self.section(&mut table, "tls"),
             upstream: self.section(&mut table, "upstream"),
+            buffers: self.section(&mut table, "buffers"),
             database: self.section(&mut table, "database"),
             console: self.console(&mut table),
             mapping: self.section(&mut table, "mapping"),
@@ -205,6 +208,7 @@ impl Reader<'_> {
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
             api: self.section(&mut table, "api"),
+            admin: self.section(&mut table, "admin"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
@@ -275,6 +279,12 @@ impl Reader<'_> {
         if settings.firewall.head_timeout_ms.0 == 0 || settings.firewall.idle_timeout_ms.0 == 0 {
             report("firewall", "`head_timeout_ms` and `idle_timeout_ms` must be greater than 0");
         }
+        let admin = &settings.admin;
+        if [admin.head_timeout_ms, admin.transfer_timeout_ms, admin.idle_timeout_ms]
+            .contains(&super::Millis(0))
+        {
+            report("admin", "the times must be greater than 0");
+        }
         if !super::SETTLE_MS.contains(&settings.mapping.settle_ms.0) {
             report("mapping", "`settle_ms` must be between 50 and 60000");
         }
@@ -322,8 +332,8 @@ impl Reader<'_> {
         if settings.listen.proxy == settings.listen.admin {
             report("listen", "`proxy` and `admin` must be different addresses");
         }
-        if settings.upstream.host.is_empty() || http::HeaderValue::from_str(&settings.upstream.host).is_err()
-        {
+        let is_host = |host: &String| !host.is_empty() && http::HeaderValue::from_str(host).is_ok();
+        if !settings.upstream.host.as_ref().is_none_or(is_host) {
             report("upstream", "`host` is not a valid Host");
         }
         for (section, key, value) in [
@@ -454,9 +464,9 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "unknown field `feild`",
             ),
         ];
-        for (text, told) in table {
+        for (text, message) in table {
             let error = Settings::parse("gate.toml", text).unwrap_err().one_line_each();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 
@@ -516,7 +526,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     }
 
     #[test]
-    fn hsts_is_a_year_unless_it_is_said_otherwise() {
+    fn hsts_is_a_year_by_default() {
         let table = [
             ("", Some("max-age=31536000")),
             ("hsts_seconds = 60", Some("max-age=60")),

@@ -28,7 +28,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A key that signs assertions, with the id that tells Console which one it was.
+/// A key that signs assertions, with the id by which Console finds it.
 #[derive(Clone, Debug)]
 pub struct NamedKey {
     pub id: String,

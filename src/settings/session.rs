@@ -1,4 +1,4 @@
-//! `[session]`: which session a cookie stands for.
+//! `[session]`: which session a cookie names.
 //!
 //! | `kind` | the cookie holds | the gate reads of the database |
 //! |---|---|---|
@@ -19,6 +19,10 @@ use super::secrets::{Secret, Secrets};
 
 /// Flask's `PERMANENT_SESSION_LIFETIME`.
 const FLASK_MAX_AGE_SECONDS: u64 = 31 * 24 * 60 * 60;
+/// What two machines that keep their clocks by NTP may be apart, with room.
+const CLOCK_SKEW_SECONDS: u64 = 5;
+/// A cookie from further ahead means that a clock is wrong.
+const MOST_CLOCK_SKEW_SECONDS: u64 = 300;
 /// The salt of Django's own session stores.
 const DJANGO_SALT: &str = "django.contrib.sessions.SessionStore";
 /// The longest prefix that makes sense: the column of Flask-Session has 255 characters.
@@ -38,6 +42,8 @@ pub struct Session {
     pub cookie_name: String,
     /// How old a cookie with a timestamp may be.
     pub max_age_seconds: Option<u64>,
+    /// How far ahead of the gate's clock a cookie's timestamp may be.
+    pub clock_skew_seconds: u64,
     /// The key of the payload that holds the admin's id.
     pub admin_id_key: String,
     /// The key that holds the session's own id; with it a session can be revoked by itself. Flask's cookie only.
@@ -67,6 +73,7 @@ impl Default for Session {
             fallbacks_env: None,
             cookie_name: "session".into(),
             max_age_seconds: None,
+            clock_skew_seconds: CLOCK_SKEW_SECONDS,
             admin_id_key: "admin_id".into(),
             session_id_key: None,
             login_path: "/auth/login".into(),
@@ -82,7 +89,7 @@ impl Default for Session {
     }
 }
 
-/// What stands in the cookie.
+/// What the cookie contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionKind {
@@ -171,6 +178,11 @@ impl Session {
         Duration::from_secs(self.max_age_seconds.unwrap_or(FLASK_MAX_AGE_SECONDS))
     }
 
+    /// How far ahead of the gate's clock a cookie's timestamp may be.
+    pub fn clock_skew(&self) -> Duration {
+        Duration::from_secs(self.clock_skew_seconds)
+    }
+
     /// Whether something in the session is signed, so that the secret key is needed.
     pub fn needs_secret(&self) -> bool {
         self.kind != SessionKind::Opaque || self.payload == Some(PayloadSetting::Django)
@@ -214,6 +226,10 @@ impl Session {
              \"URLSafeTimedSerializer\" if Console signs so, else let the sessions SELECT return `ends`",
         );
         report(
+            self.clock_skew_seconds > MOST_CLOCK_SKEW_SECONDS,
+            "`clock_skew_seconds` must be at most 300: set the clocks of both machines by NTP instead",
+        );
+        report(
             self.payload_salt.is_some() && self.payload != Some(PayloadSetting::Django),
             "`payload_salt` is for `payload = \"django\"` only: remove it",
         );
@@ -247,6 +263,7 @@ impl Session {
                 keys: keys(&self.signing(), secrets)?,
                 class: self.signer.map_or(SignerClass::Signer, SignerSetting::class),
                 max_age: self.max_age_seconds.map(Duration::from_secs),
+                future_skew: self.clock_skew(),
             },
         };
         let lookup = match self.lookup {
@@ -315,6 +332,8 @@ mod tests {
         let sound = [
             "",
             "kind = \"flask\"\nsession_id_key = \"sid\"\nmax_age_seconds = 60",
+            "clock_skew_seconds = 0",
+            "clock_skew_seconds = 300",
             "kind = \"opaque\"",
             "kind = \"opaque\"\nlookup = \"sha256-hex\"\nkey_prefix = \"s:\"",
             "kind = \"opaque\"\npayload = \"django\"\npayload_salt = \"x\"",
@@ -357,17 +376,17 @@ mod tests {
             ("kind = \"opaque\"\nkey_prefix = \"a b\"", "`key_prefix` must be"),
             ("session_id_key = \"\"", "`session_id_key` is empty"),
         ];
-        for (section, told) in wrong {
+        for (section, message) in wrong {
             let mistakes = mistakes(section);
-            assert!(mistakes.len() == 1 && mistakes[0].starts_with(told), "{section}: {mistakes:?}");
+            assert!(mistakes.len() == 1 && mistakes[0].starts_with(message), "{section}: {mistakes:?}");
         }
     }
 
     #[test]
     fn a_mistake_says_which_section_it_is_in() {
         let source = "[session]\nkind = \"signed\"\n";
-        let told = Settings::parse("gate.toml", source).unwrap_err().one_line_each();
-        assert!(told.starts_with("gate.toml:1:1: [session] `salt` is missing"), "{told}");
+        let report = Settings::parse("gate.toml", source).unwrap_err().one_line_each();
+        assert!(report.starts_with("gate.toml:1:1: [session] `salt` is missing"), "{report}");
         for unknown in ["kind = \"jwt\"", "digest = \"md5\"", "payload = \"pickle\"", "lookup = \"sha256\""] {
             assert!(Settings::parse("gate.toml", &format!("[session]\n{unknown}\n")).is_err(), "{unknown}");
         }

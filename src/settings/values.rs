@@ -21,7 +21,7 @@ impl Millis {
         Duration::from_millis(self.0)
     }
 
-    /// The duration, where 0 stands for "no bound".
+    /// The duration, where 0 means "no bound".
     pub fn bound(self) -> Option<Duration> {
         (self.0 > 0).then(|| self.duration())
     }

@@ -93,7 +93,7 @@ impl Store {
         let result = Box::pin(self.read_access(subject, now)).await;
         match result {
             Err(StoreError::Schema(_)) => {
-                // Console's tables have changed, perhaps: what was made for the old ones is made anew, once.
+                // Console's tables have changed, perhaps: what was made for the old ones is made again, once.
                 self.console.forget();
                 Box::pin(self.read_access(subject, now)).await
             }
@@ -126,7 +126,7 @@ impl Store {
         match read(session).await {
             Ok(facts) => assemble(facts, subject, now, Some(&plan)),
             // A value was refused: the id, perhaps, as what the column holds.
-            Err(StoreError::Refused(told)) => {
+            Err(StoreError::Refused(message)) => {
                 let epoch = self.control().await?.epoch;
                 if self.is_no_value(plan.probe_admin(id)).await? {
                     return Ok(Access::nothing(epoch));
@@ -137,7 +137,7 @@ impl Store {
                 {
                     return assemble(read(None).await?, subject, now, Some(&plan));
                 }
-                Err(StoreError::Refused(told))
+                Err(StoreError::Refused(message))
             }
             Err(error) => Err(error),
         }

@@ -7,6 +7,7 @@
 
 mod compose;
 mod inspect;
+pub(super) mod reads;
 pub mod select;
 mod shape;
 
@@ -187,7 +188,7 @@ impl Relations {
         matches!(self.source(relation), Source::Documents(_))
     }
 
-    /// Tells one set of SELECTs and keys from another: the triggers that are there were made for one of them.
+    /// A digest that identifies a set of SELECTs and keys: the triggers that are there were made for one of them.
     pub fn fingerprint(&self) -> String {
         let mut parts: Vec<String> = Relation::ALL
             .into_iter()
@@ -440,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_tells_selects_apart() {
+    fn different_selects_have_different_fingerprints() {
         let defaults = Relations::default();
         assert_eq!(defaults.fingerprint(), Relations::default().fingerprint());
         let others = [

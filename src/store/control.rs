@@ -156,12 +156,12 @@ macro_rules! control {
     };
 }
 
-/// How many of the gate's triggers fire on the tables `w.table_ids`.
+/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, and those of RBAC V2, whoever made them.
 macro_rules! triggers {
     () => {
         "(SELECT count(*) FROM pg_catalog.pg_trigger p
            WHERE p.tgrelid = ANY (w.table_ids) AND p.tgenabled IN ('O', 'A')
-             AND starts_with(p.tgname::text, 'console_gate_'))"
+             AND (starts_with(p.tgname::text, 'console_gate_') OR p.tgname = 'gate_epoch_on_write'))"
     };
 }
 
@@ -181,19 +181,53 @@ macro_rules! views {
     };
 }
 
-const CONTROL_ON_POSTGRES: &str =
-    control!(concat!("w.triggers = ", triggers!(), " AND w.parts = ", parts!(), " AND w.views = ", views!()));
+/// The columns `w.column_tables`, `w.column_numbers`: their names, and the versions of their definitions. No trigger hears of
+/// a change of those, which can give a column other values.
+macro_rules! columns {
+    () => {
+        "(SELECT COALESCE(string_agg(a.attname::text || ' ' || a.xmin::text, ',' ORDER BY a.attrelid, a.attnum), '')
+            FROM unnest(w.column_tables, w.column_numbers) AS c(of_table, number)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.of_table AND a.attnum = c.number AND NOT a.attisdropped)"
+    };
+}
 
-/// Writes down what there is of these tables and views.
+/// Whether all that was written down is as it was.
+macro_rules! is_whole {
+    () => {
+        concat!(
+            "w.triggers = ",
+            triggers!(),
+            " AND w.parts = ",
+            parts!(),
+            " AND w.views = ",
+            views!(),
+            " AND w.columns = ",
+            columns!()
+        )
+    };
+}
+
+const CONTROL_ON_POSTGRES: &str = control!(is_whole!());
+
+/// The fingerprint of the SELECTs for which all is as it was.
+pub(super) const WHOLE_ON_POSTGRES: &str =
+    concat!("SELECT w.selects FROM gate_console_watched w WHERE w.id = 1 AND ", is_whole!());
+
+/// Writes down what there is of these tables, views and columns.
 pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
-    "INSERT INTO gate_console_watched (id, selects, table_ids, view_ids, triggers, parts, views)
-     SELECT 1, $1, w.table_ids, w.view_ids, ",
+    "INSERT INTO gate_console_watched (
+         id, selects, table_ids, view_ids, column_tables, column_numbers, triggers, parts, views, columns
+     )
+     SELECT 1, $1, w.table_ids, w.view_ids, w.column_tables, w.column_numbers, ",
     triggers!(),
     ", ",
     parts!(),
     ", ",
     views!(),
-    " FROM (SELECT $2::bigint[]::oid[] AS table_ids, $3::bigint[]::oid[] AS view_ids) w"
+    ", ",
+    columns!(),
+    " FROM (SELECT $2::bigint[]::oid[] AS table_ids, $3::bigint[]::oid[] AS view_ids,
+                   $4::bigint[]::oid[] AS column_tables, $5::smallint[] AS column_numbers) w"
 );
 
 /// While the schema is the same one, nothing has gone; else each is looked at.

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sqlite_says_is_told_apart() {
+    fn sqlites_errors_are_distinguished() {
         let table = [
             (1, "no such table: gate_flags", "schema", false),
             (1, "table gate_flags has no column named x", "schema", false),

@@ -41,7 +41,7 @@ impl EvidenceKind {
     }
 }
 
-/// What a gate says of its evidence with each batch, and now and then without one.
+/// What a gate reports about its evidence with each batch, and now and then without one.
 #[derive(Clone, Debug)]
 pub struct Mark {
     pub instance: InstanceId,

@@ -59,7 +59,7 @@ pub const NEEDED: [(&str, &str); 44] = [
 pub const NEEDED_FUNCTIONS: [&str; 2] =
     ["gate_customer_traces(TEXT)", "gate_erase_customer_traces(TEXT, TEXT)"];
 
-/// What Postgres said of a missing right, and the statement that mends it.
+/// Postgres's message about a missing right, and the statement that grants it.
 pub(super) fn hint(message: &str, routine: Option<&str>) -> String {
     // A trigger refuses with the same code, and no GRANT changes its mind.
     if routine == Some("exec_stmt_raise") {

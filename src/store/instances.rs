@@ -60,7 +60,7 @@ pub enum Hint {
 
 /// One connection of the gate's own, over which changes are heard, leases renewed and the control row read.
 ///
-/// When any of its functions has failed, the feed is to be dropped: it never connects anew by itself, because what was
+/// When any of its functions has failed, the feed is to be dropped: it never reconnects by itself, because what was
 /// missed between two connections is missed for good.
 #[async_trait]
 pub trait ControlFeed: Send {
@@ -207,7 +207,7 @@ fn read_hint(payload: &str) -> Hint {
 #[async_trait]
 impl ControlFeed for PostgresFeed {
     async fn hint(&mut self) -> Result<Hint, StoreError> {
-        // Not `recv`, which would connect anew and say nothing.
+        // Not `recv`, which would reconnect and report nothing.
         match self.listener.try_recv().await? {
             Some(notification) => Ok(read_hint(notification.payload())),
             None => Err(StoreError::Unavailable("the connection that listens was lost".into())),

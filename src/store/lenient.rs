@@ -58,7 +58,7 @@ impl<'r> Decode<'r, Postgres> for Raw {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let is_jsonb = value.type_info().name() == "JSONB";
         let bytes = value.as_bytes()?;
-        // A byte that says which version of JSONB it is stands before its text.
+        // A byte that says which version of JSONB it is precedes its text.
         Ok(Raw(bytes.get(usize::from(is_jsonb)..).unwrap_or_default().to_vec()))
     }
 }

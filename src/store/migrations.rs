@@ -58,7 +58,7 @@ pub struct SchemaState {
 }
 
 impl SchemaState {
-    /// What to say of a schema that a newer release has migrated; `None` if none has.
+    /// The message about a schema that a newer release has migrated; `None` if none has.
     pub fn newer(&self) -> Option<String> {
         (!self.unknown.is_empty()).then(|| {
             format!(
@@ -74,7 +74,7 @@ impl SchemaState {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Order {
     pub terms: MigrationTerms,
-    /// Rows to write beside the schema; without it, none.
+    /// Rows to write besides the schema; without it, none.
     pub seed: Option<Seed>,
 }
 
@@ -128,7 +128,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Schema`] when something is in the way: an applied file was edited, the database is from a newer
-    /// gate, Console's tables cannot be told or lack a column; [`StoreError::Forbidden`] when the role lacks a right;
+    /// gate, Console's tables are ambiguous or lack a column; [`StoreError::Forbidden`] when the role lacks a right;
     /// otherwise what the database said. A run that fails leaves Console's tables, triggers and rows as they were.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
         self.migrate_watched(Order::default(), &|_| {}).await
@@ -246,7 +246,7 @@ fn label(version: i64, description: &str) -> String {
 }
 
 /// The files of this release: all since the first for a database that an earlier release has migrated, and the one that
-/// stands for 0001 to 0200 in a new one. Files after 0200 belong to both.
+/// replaces 0001 to 0200 in a new one. Files after 0200 belong to both.
 struct Releases {
     all: &'static Migrator,
     baseline: &'static Migrator,

@@ -261,7 +261,7 @@ async fn enqueue(connection: &mut Connection, records: &[&AuditRecord]) -> Resul
     connection.execute(insert).await.map(drop)
 }
 
-/// What a database says of a row, without the values that it quotes: they may be personal.
+/// A database's error about a row, without the values that it quotes: they may be personal.
 fn without_values(error: &StoreError) -> String {
     let message = error.to_string();
     message.split(": \"").next().unwrap_or_default().to_owned()

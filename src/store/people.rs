@@ -1,13 +1,10 @@
 //! Admins, their sessions, groups and roles: what the demo and the tests set up, and the grant API will.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::{LegacyRole, Standing};
 
-use super::connection::Connection;
 use super::console::{Relation, composed};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
@@ -109,37 +106,6 @@ impl Store {
         Err(StoreError::Conflict(format!("there is no role `{child}` or `{parent}`")))
     }
 
-    /// Adds admins, each with legacy roles and groups, in one transaction: all or none.
-    pub async fn add_people(&self, people: &[NewPerson], by: &str) -> Result<(), StoreError> {
-        let join: Arc<str> = JOIN.replace("{id}", &self.member_argument().await?).into();
-        self.bounded(async {
-            let mut transaction = self.pool.begin().await?;
-            for person in people {
-                add_person(&mut transaction, person, by, &join).await?;
-            }
-            transaction.commit().await
-        })
-        .await
-    }
-
-    /// Removes every admin and every group whose id or name begins so, with what was granted to them, in one transaction;
-    /// how many admins.
-    pub async fn remove_people(&self, prefix: &str) -> Result<u64, StoreError> {
-        if prefix.is_empty() {
-            return Err(StoreError::Conflict("every admin's id begins with nothing".into()));
-        }
-        self.bounded(async {
-            let mut transaction = self.pool.begin().await?;
-            for statement in REMOVE_GRANTS {
-                transaction.execute(sql(statement).bind(prefix)).await?;
-            }
-            let removed = transaction.execute(sql(REMOVE_ADMINS).bind(prefix)).await?;
-            transaction.commit().await?;
-            Ok(removed)
-        })
-        .await
-    }
-
     /// The admins with their names, in the order of their ids.
     pub async fn admins(&self) -> Result<Vec<StoredAdmin>, StoreError> {
         self.bounded(async {
@@ -160,17 +126,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// An admin to be added.
-#[derive(Clone, Debug)]
-pub struct NewPerson {
-    pub id: AdminId,
-    pub legacy: Vec<LegacyRole>,
-    /// By name.
-    pub groups: Vec<String>,
-    /// Its recorded session, for a Console that keeps some.
-    pub session: Option<SessionId>,
 }
 
 /// An admin as listed.
@@ -200,41 +155,8 @@ const ADD_GROUP_ROLE: &str = "
 const ADD_INHERITANCE: &str = "
     INSERT INTO rbac_role_inheritance (child_role_id, parent_role_id)
     SELECT c.id, p.id FROM rbac_roles c, rbac_roles p WHERE c.name = $1 AND p.name = $2";
-/// What refers to the admins and groups that go: tables of Console's own may lack the cascades.
-const REMOVE_GRANTS: [&str; 5] = [
-    "DELETE FROM admin_sessions WHERE substr(admin_id, 1, length($1)) = $1",
-    "DELETE FROM admin_roles WHERE substr(admin_id, 1, length($1)) = $1",
-    "DELETE FROM rbac_user_groups WHERE substr(user_id, 1, length($1)) = $1",
-    "DELETE FROM rbac_group_roles
-      WHERE group_id IN (SELECT g.id FROM rbac_groups g WHERE substr(g.name, 1, length($1)) = $1)",
-    "DELETE FROM rbac_groups WHERE substr(name, 1, length($1)) = $1",
-];
-const REMOVE_ADMINS: &str = "DELETE FROM admins WHERE substr(id, 1, length($1)) = $1";
 const ADMINS: &str = "SELECT CAST(id AS TEXT) AS id, email, display_name FROM admins ORDER BY id";
 
 fn no_group(group: &str) -> StoreError {
     StoreError::Conflict(format!("there is no group `{group}`"))
-}
-
-async fn add_person(
-    connection: &mut Connection,
-    person: &NewPerson,
-    by: &str,
-    join: &Arc<str>,
-) -> Result<(), StoreError> {
-    let id = person.id.as_str();
-    connection.execute(sql(ADD_ADMIN).bind(id).bind(format!("{id}@invalid")).bind(by)).await?;
-    for role in &person.legacy {
-        connection.execute(sql(ADD_LEGACY).bind(id).bind(role.as_str()).bind(by)).await?;
-    }
-    for group in &person.groups {
-        if connection.execute(composed(join.clone()).bind(id).bind(group).bind(by)).await? != 1 {
-            return Err(no_group(group));
-        }
-    }
-    if let Some(session) = &person.session {
-        let never = None::<DateTime<Utc>>;
-        connection.execute(sql(ADD_SESSION).bind(session.as_str()).bind(id).bind(never)).await?;
-    }
-    Ok(())
 }

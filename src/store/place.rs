@@ -80,6 +80,20 @@ pub(super) const SHARED_TABLES: [&str; 12] = [
     "customer_audit_events",
 ];
 
+/// Those of them by which the gate decides.
+pub(super) const DECIDING_TABLES: [&str; 10] = [
+    "rbac_groups",
+    "rbac_roles",
+    "rbac_permissions",
+    "rbac_role_permissions",
+    "rbac_role_inheritance",
+    "rbac_group_roles",
+    "rbac_user_groups",
+    "rbac_ticket_grants",
+    "rbac_break_glass_sessions",
+    "console_flag_promotions",
+];
+
 /// A table that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -108,7 +122,7 @@ pub(super) struct Survey {
     pub(super) adopted: BTreeMap<String, String>,
     /// The tables in the gate's own schema.
     pub(super) own_tables: BTreeSet<String>,
-    /// What keeps everything from being told apart.
+    /// What keeps the sets of tables from being distinguished.
     pub(super) conflicts: Vec<String>,
 }
 
@@ -233,7 +247,7 @@ impl Survey {
         }
     }
 
-    /// Fails where two sets of the same names cannot be told apart.
+    /// Fails where two sets of the same names cannot be distinguished.
     pub(super) fn unambiguous(self) -> Result<Survey, StoreError> {
         match self.conflicts.as_slice() {
             [] => Ok(self),

@@ -77,7 +77,7 @@ impl Pin {
         let mut connection = PgConnection::connect_with(&self.connect).await?;
         let default = default_schema(&mut connection).await?;
         let survey = Survey::take(&mut connection, &self.placement, default.clone()).await?.unambiguous()?;
-        // The answers are read; a server that does not hear of the end finds it out.
+        // The answers are read; a server that misses the end finds it out.
         let _ = connection.close().await;
         // Startup options are split at blanks, and a backslash keeps one.
         let path = survey.search_path().replace('\\', "\\\\").replace(' ', "\\ ");

@@ -163,7 +163,7 @@ impl Store {
     }
 }
 
-/// Whether access is as it was at `as_of`. From here on it stays so: whoever writes to an access table raises the epoch,
+/// Whether access is as it was at `as_of`. From here on it stays so: each write to an access table raises the epoch,
 /// whose row is held until the transaction ends. On SQLite the transaction is the only writer.
 async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, StoreError> {
     if let Connection::Postgres(_) = connection {

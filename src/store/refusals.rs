@@ -1,4 +1,4 @@
-//! Answers of 401 and 403 that Console gave to requests which the gate had let in.
+//! Answers by which Console refused requests that the gate had let in: 401, 403, or a redirect to its login page (302).
 
 use std::sync::Arc;
 

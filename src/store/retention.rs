@@ -87,7 +87,7 @@ impl Expired {
     }
 }
 
-/// A disagreement that is forgotten has to be looked at anew when it comes back.
+/// A disagreement that is forgotten has to be reviewed again when it comes back.
 const SIGN_OFFS: &str = "
     DELETE FROM gate_drift_signoffs
      WHERE NOT EXISTS (SELECT 1 FROM gate_drift_events e

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use super::connection::Pool;
+use super::connection::{Connection, Pool};
+use super::console::reads::{self, Reads};
 use super::grants::{NEEDED, NEEDED_FUNCTIONS};
 use super::place::{DOCUMENTS_TABLES, Place, Survey, quoted};
 use super::{Store, StoreError};
@@ -67,15 +68,12 @@ fn wanted(survey: &Survey) -> Vec<(Place, &'static str)> {
 }
 
 /// The schemas in which these are, each once.
-fn schemas(wanted: &[(Place, &'static str)]) -> Vec<String> {
-    let mut schemas: Vec<String> = wanted.iter().map(|(place, _)| place.schema.clone()).collect();
+fn schemas(wanted: &[(Place, &'static str)], reads: &Reads) -> Vec<String> {
+    let places = wanted.iter().map(|(place, _)| place).chain(reads.keys());
+    let mut schemas: Vec<String> = places.map(|place| place.schema.clone()).collect();
     schemas.sort();
     schemas.dedup();
     schemas
-}
-
-fn named(place: &Place) -> String {
-    format!("{}.{}", quoted(&place.schema), quoted(&place.table))
 }
 
 /// A function's signature in the gate's schema.
@@ -106,15 +104,22 @@ impl Store {
         }
         let survey = Survey::take(&mut lease, placement, default).await?.unambiguous()?;
         let wanted = wanted(&survey);
+        let mut connection = Connection::Postgres(lease);
+        let reads = reads::of(&mut connection, &self.console).await?;
+        let Connection::Postgres(mut lease) = connection else { return Ok(Granting::default()) };
         let to = quoted(role);
         let mut outcome = Granting::default();
         let mut statements = Vec::new();
-        for schema in schemas(&wanted) {
+        for schema in schemas(&wanted, &reads) {
             let grant = format!("GRANT USAGE ON SCHEMA {} TO {to}", quoted(&schema));
             statements.push((grant, may_grant_schema(&mut lease, &schema).await?));
         }
         for (place, rights) in &wanted {
-            let grant = format!("GRANT {rights} ON {} TO {to}", named(place));
+            let grant = format!("GRANT {rights} ON {} TO {to}", reads::named(place));
+            statements.push((grant, may_grant_table(&mut lease, place).await?));
+        }
+        for (place, columns) in &reads {
+            let grant = format!("GRANT {} ON {} TO {to}", reads::right(columns), reads::named(place));
             statements.push((grant, may_grant_table(&mut lease, place).await?));
         }
         for signature in NEEDED_FUNCTIONS {
@@ -139,7 +144,10 @@ impl Store {
             let (placement, default) = pool.placement().await?;
             let mut lease = pool.acquire().await?;
             let survey = Survey::take(&mut lease, placement, default).await?.unambiguous()?;
-            let missing = missing(&mut lease, &survey).await?;
+            let mut connection = Connection::Postgres(lease);
+            let reads = reads::of(&mut connection, &self.console).await?;
+            let Connection::Postgres(mut lease) = connection else { return Ok((Vec::new(), String::new())) };
+            let missing = missing(&mut lease, &survey, &reads).await?;
             Ok((missing, survey.role))
         })
         .await
@@ -160,7 +168,11 @@ async fn may_grant_table(connection: &mut PgConnection, place: &Place) -> Result
     Ok(sqlx::query_scalar(MAY).bind(&place.schema).bind(&place.table).fetch_one(connection).await?)
 }
 
-async fn missing(connection: &mut PgConnection, survey: &Survey) -> Result<Vec<MissingRight>, StoreError> {
+async fn missing(
+    connection: &mut PgConnection,
+    survey: &Survey,
+    reads: &Reads,
+) -> Result<Vec<MissingRight>, StoreError> {
     const SCHEMA: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1";
     const TABLE: &str = "
         SELECT has_table_privilege(c.oid, $3)
@@ -177,7 +189,7 @@ async fn missing(connection: &mut PgConnection, survey: &Survey) -> Result<Vec<M
     let to = quoted(&survey.role);
     let wanted = wanted(survey);
     let mut missing = Vec::new();
-    for schema in schemas(&wanted) {
+    for schema in schemas(&wanted, reads) {
         let has: bool = sqlx::query_scalar(SCHEMA).bind(&schema).fetch_one(&mut *connection).await?;
         if !has {
             let grant = format!("GRANT USAGE ON SCHEMA {} TO {to}", quoted(&schema));
@@ -207,8 +219,28 @@ async fn missing(connection: &mut PgConnection, survey: &Survey) -> Result<Vec<M
         }
         if !lacks.is_empty() {
             let lacks = lacks.join(", ");
-            let grant = format!("GRANT {lacks} ON {} TO {to}", named(place));
+            let grant = format!("GRANT {lacks} ON {} TO {to}", reads::named(place));
             missing.push(MissingRight { what: format!("{lacks} on {place}"), grant });
+        }
+    }
+    for (place, columns) in reads {
+        let mut denied = Vec::new();
+        for column in columns {
+            let asked = sqlx::query_scalar::<_, bool>(COLUMN).bind(&place.schema).bind(&place.table);
+            if !asked.bind("SELECT").bind(column).fetch_one(&mut *connection).await? {
+                denied.push(column.clone());
+            }
+        }
+        let may_whole = sqlx::query_scalar::<_, bool>(TABLE).bind(&place.schema).bind(&place.table);
+        let lacks_whole = columns.is_empty() && !may_whole.bind("SELECT").fetch_one(&mut *connection).await?;
+        if lacks_whole || !denied.is_empty() {
+            let what = match denied.is_empty() {
+                true => format!("SELECT on {place}"),
+                false => format!("SELECT ({}) on {place}", denied.join(", ")),
+            };
+            let right = reads::right(&denied.into_iter().collect());
+            let grant = format!("GRANT {right} ON {} TO {to}", reads::named(place));
+            missing.push(MissingRight { what, grant });
         }
     }
     for signature in NEEDED_FUNCTIONS {

@@ -116,7 +116,7 @@ impl TryFrom<Stored> for SignOff {
     }
 }
 
-/// Removes an admin's disagreements, and the admin's name from what was said of others.
+/// Removes an admin's disagreements, and the admin's name from the reasons given for others.
 pub(super) async fn erase_sign_offs(connection: &mut Connection, actor_id: &str) -> Result<(), StoreError> {
     connection.execute(sql(ERASE).bind(actor_id)).await?;
     let rows: Vec<Stored> = connection.all(sql(LIST)).await?;

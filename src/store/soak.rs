@@ -1,4 +1,4 @@
-//! What the soak gate is judged by, beside drift: the kill-switch's last flip, and what shadow mode has judged.
+//! What the soak gate is judged by besides drift: the kill-switch's last flip, and what shadow mode has judged.
 
 use chrono::{DateTime, Utc};
 use workbench::drift::Key;

@@ -23,8 +23,8 @@ impl Store {
             let known: Option<(String, bool)> = change.first(sql(KNOWN).bind(token.digest.to_hex())).await?;
             if let Some((known, is_revoked)) = known {
                 let revoked = if is_revoked { " and revoked" } else { "" };
-                let told = format!("this token is enrolled already as `{known}`{revoked}");
-                return Err(StoreError::Conflict(told));
+                let message = format!("this token is enrolled already as `{known}`{revoked}");
+                return Err(StoreError::Conflict(message));
             }
             let create = sql(CREATE)
                 .bind(id)

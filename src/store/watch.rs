@@ -1,4 +1,4 @@
-//! Triggers on Console's tables: each change of what the gate reads raises the epoch, whoever makes it.
+//! Triggers on Console's tables: each change of what the gate reads raises the epoch, for every writer.
 //!
 //! Which tables and columns the SELECTs of `[console]` read is asked of the database, through views too. A change of other
 //! columns raises nothing. What was put where is written down (`gate_console_watch`), and each read of the control row
@@ -60,7 +60,7 @@ impl fmt::Display for WatchedTable {
     }
 }
 
-/// What a trigger on a base table does, beside raising the epoch.
+/// What a trigger on a base table does besides raising the epoch.
 #[derive(Clone, Debug, Default)]
 struct Duties {
     relations: BTreeSet<Relation>,
@@ -134,15 +134,16 @@ impl Store {
         Ok(watch)
     }
 
-    /// Takes every trigger off Console's tables again, with their functions; how many triggers.
+    /// Why changes of what the gate reads would go unheard, each with its remedy. Nothing is changed or locked. Empty where
+    /// nothing keeps `migrate` from putting its triggers there, and on SQLite.
     ///
     /// # Errors
     ///
-    /// The database did not take it; then all of them are still there.
-    pub async fn remove_triggers(&self) -> Result<usize, StoreError> {
+    /// A SELECT cannot be read, or the database did not answer.
+    pub async fn unheard(&self) -> Result<Vec<String>, StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => Box::pin(postgres::remove(pool, MigrationTerms::default())).await,
-            Pool::Sqlite(pool) => Box::pin(sqlite::remove(pool)).await,
+            Pool::Postgres(pool) => Box::pin(postgres::unheard(pool, &self.console)).await,
+            Pool::Sqlite(_) => Ok(Vec::new()),
         }
     }
 }

@@ -123,13 +123,13 @@ proptest! {
     fn what_was_sealed_verifies(records in prop::collection::vec(record(), 0..8)) {
         let mut chain = Chain::new("a", old_key());
         let mut rows: Vec<_> = records.into_iter().map(|record| stored(chain.seal(record))).collect();
-        prop_assert_eq!(told(&verify(&rows)), Vec::<String>::new());
+        prop_assert_eq!(words_of(&verify(&rows)), Vec::<String>::new());
         // What a database gives back is what JSON gives back.
         for row in &mut rows {
             let text = serde_json::to_string(&row.record).unwrap();
             row.record = serde_json::from_str(&text).unwrap();
         }
-        prop_assert_eq!(told(&verify(&rows)), Vec::<String>::new());
+        prop_assert_eq!(words_of(&verify(&rows)), Vec::<String>::new());
     }
 
     #[test]
@@ -145,7 +145,7 @@ proptest! {
         let row = index.index(rows.len());
         change(&mut rows[row], field, is_nulled);
         prop_assert_ne!(&rows, &before);
-        prop_assert_ne!(told(&verify(&rows)), Vec::<String>::new(), "field {} of row {}", field, row + 1);
+        prop_assert_ne!(words_of(&verify(&rows)), Vec::<String>::new(), "field {} of row {}", field, row + 1);
     }
 
     #[test]
@@ -153,7 +153,7 @@ proptest! {
         let mut rows = rows("a", count);
         let place = place % rows.len();
         change(&mut rows[place], field, false);
-        let findings = told(&verify(&rows));
+        let findings = words_of(&verify(&rows));
         prop_assert!((1..=2).contains(&findings.len()), "{:?}", findings);
         prop_assert!(findings[0].starts_with(&format!("a {} edited", place + 1)), "{:?}", findings);
     }

@@ -19,15 +19,15 @@ fn a_cut_tail_is_found() {
     rows.extend(extend(&mut chain, 5));
     let late = line(&chain);
     let lines = [early.clone(), String::new(), late];
-    assert_eq!(told(&verify_with(old_key(), &lines, &rows).0), [""; 0]);
+    assert_eq!(words_of(&verify_with(old_key(), &lines, &rows).0), [""; 0]);
     rows.truncate(7);
-    assert_eq!(told(&verify_with(old_key(), &lines, &rows).0), ["a 8 cut head=10"]);
+    assert_eq!(words_of(&verify_with(old_key(), &lines, &rows).0), ["a 8 cut head=10"]);
     assert_eq!(
-        told(&verify_with(old_key(), &[early], &rows).0),
+        words_of(&verify_with(old_key(), &[early], &rows).0),
         [""; 0],
         "nobody saw the rows that are gone"
     );
-    assert_eq!(told(&verify_with(old_key(), &lines, &[]).0), ["a 1 cut head=10"]);
+    assert_eq!(words_of(&verify_with(old_key(), &lines, &[]).0), ["a 1 cut head=10"]);
 }
 
 #[test]
@@ -36,14 +36,14 @@ fn a_later_chain_knows_where_the_older_ones_ended() {
     let mut rows = extend(&mut older, 5);
     let mut newer = Chain::new("b", old_key());
     rows.push(chain_started(&mut newer, vec![older.head().named("a")]));
-    assert_eq!(told(&verify(&rows)), [""; 0]);
+    assert_eq!(words_of(&verify(&rows)), [""; 0]);
     let cut: Vec<_> = rows.iter().filter(|row| row.link.as_ref().unwrap().sequence != 5).cloned().collect();
-    assert_eq!(told(&verify(&cut)), ["a 5 cut head=5"]);
+    assert_eq!(words_of(&verify(&cut)), ["a 5 cut head=5"]);
     let gone: Vec<_> =
         rows.iter().filter(|row| row.link.as_ref().unwrap().chain_id != "a").cloned().collect();
-    assert_eq!(told(&verify(&gone)), ["a 1 cut head=5"]);
+    assert_eq!(words_of(&verify(&gone)), ["a 1 cut head=5"]);
     rows.extend(extend(&mut older, 3));
-    assert_eq!(told(&verify(&rows)), [""; 0], "the older one went on");
+    assert_eq!(words_of(&verify(&rows)), [""; 0], "the older one went on");
 }
 
 #[test]
@@ -52,12 +52,12 @@ fn who_holds_the_key_cannot_rewrite_what_a_checkpoint_saw() {
     extend(&mut chain, 5);
     let seen = line(&chain);
     let again = rows("a", 9);
-    assert_eq!(told(&verify_with(old_key(), std::slice::from_ref(&seen), &again).0), ["a 5 rewritten"]);
+    assert_eq!(words_of(&verify_with(old_key(), std::slice::from_ref(&seen), &again).0), ["a 5 rewritten"]);
     let mut damaged = again;
     damaged[2].link.as_mut().unwrap().sequence = 7;
     damaged[6].link.as_mut().unwrap().sequence = 3;
-    let told = told(&verify_with(old_key(), &[seen], &damaged).0);
-    assert!(told.contains(&"a 5 rewritten".to_owned()), "in a window as well: {told:?}");
+    let words = words_of(&verify_with(old_key(), &[seen], &damaged).0);
+    assert!(words.contains(&"a 5 rewritten".to_owned()), "in a window as well: {words:?}");
 }
 
 /// Somebody has cut the chain and set its head back, and commands went on: two checkpoints name one place.
@@ -71,7 +71,7 @@ fn two_checkpoints_of_one_place_are_both_believed() {
     let sealed_anew = [rows[..5].to_vec(), extend(&mut other, 3)].concat();
     for lines in [[line(&chain), line(&other)], [line(&other), line(&chain)]] {
         for rows in [&rows, &sealed_anew] {
-            assert_eq!(told(&verify_with(old_key(), &lines, rows).0), ["a 8 rewritten"]);
+            assert_eq!(words_of(&verify_with(old_key(), &lines, rows).0), ["a 8 rewritten"]);
         }
     }
 }
@@ -87,7 +87,7 @@ fn a_later_chain_knows_which_row_was_the_last() {
     rows.push(chain_started(&mut Chain::new("b", old_key()), vec![control.head().named("control")]));
     let mut resumed = Chain::resume("control", old_key(), cut);
     rows.extend(extend(&mut resumed, 4));
-    assert_eq!(told(&verify(&rows)), ["control 5 rewritten"]);
+    assert_eq!(words_of(&verify(&rows)), ["control 5 rewritten"]);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_forged_checkpoint_is_found() {
         let forged = right.replacen(from, to, 1);
         assert_ne!(forged, right);
         let (findings, _) = verify_with(old_key(), &[right.clone(), forged], &rows);
-        assert_eq!(told(&findings), ["bad_checkpoint line=2"], "{from}");
+        assert_eq!(words_of(&findings), ["bad_checkpoint line=2"], "{from}");
     }
     let other = Checkpoint::parse(&right).unwrap();
     assert_eq!(other.check(&both_keys()).unwrap(), ("a", chain.head()));
@@ -159,5 +159,5 @@ async fn a_torn_line_in_the_file_swallows_no_other() {
     sink.put(&checkpoint).await.unwrap();
     let lines: Vec<_> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(lines[1..], [checkpoint.to_line(), checkpoint.to_line()]);
-    assert_eq!(told(&verify_with(old_key(), &lines, &rows).0), ["bad_checkpoint line=1"]);
+    assert_eq!(words_of(&verify_with(old_key(), &lines, &rows).0), ["bad_checkpoint line=1"]);
 }

@@ -28,14 +28,14 @@ fn forged(sequence: i64) -> StoredRow {
 fn damaged(change: impl FnOnce(&mut Vec<StoredRow>)) -> Vec<String> {
     let mut rows = rows("a", COUNT);
     change(&mut rows);
-    told(&verify(&rows))
+    words_of(&verify(&rows))
 }
 
 #[test]
 fn an_untouched_chain_is_clean() {
     for count in [0, 1, 2, 63, 64, 65, 200] {
         let (findings, summary) = verify_with(old_key(), &[], &rows("a", count));
-        assert_eq!(told(&findings), [""; 0]);
+        assert_eq!(words_of(&findings), [""; 0]);
         assert!(summary.is_clean());
         assert_eq!((summary.rows, summary.chains), (count.cast_unsigned(), u64::from(count > 0)));
         assert_eq!(summary.first_at, (count > 0).then(|| denial(1).occurred_at));
@@ -108,7 +108,7 @@ fn a_long_gap_and_one_in_a_long_chain() {
     let mut rows = rows("a", 500);
     rows.retain(|row| !(100..=300).contains(&row.link.as_ref().unwrap().sequence));
     at(&mut rows, 400).record.reason = None;
-    assert_eq!(told(&verify(&rows)), ["a 100-300 removed", "a 400 edited"]);
+    assert_eq!(words_of(&verify(&rows)), ["a 100-300 removed", "a 400 edited"]);
 }
 
 #[test]
@@ -140,24 +140,24 @@ fn inserted() {
 }
 
 #[test]
-fn renumbering_is_told_once_however_long_the_chain() {
+fn renumbering_is_reported_once_however_long_the_chain() {
     let mut rows = rows("a", 300);
     rows.iter_mut().map(link).filter(|link| link.sequence >= 50).for_each(|link| link.sequence += 1);
     rows.push(forged(50));
-    assert_eq!(told(&verify(&rows)), ["a 50 inserted", "a 51-301 reordered belongs_at=50"]);
+    assert_eq!(words_of(&verify(&rows)), ["a 50 inserted", "a 51-301 reordered belongs_at=50"]);
 }
 
 #[test]
 fn numbers_at_the_ends_of_their_range_are_only_findings() {
     for number in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX] {
         for place in [1, 5, COUNT] {
-            let told = damaged(|rows| {
+            let found = damaged(|rows| {
                 let mut copy = at(rows, place).clone();
                 link(&mut copy).sequence = number;
                 rows.extend([forged(number), copy]);
                 link(at(rows, place)).sequence = number;
             });
-            assert!(told.iter().any(|told| told.starts_with(&format!("a {number} "))), "{told:?}");
+            assert!(found.iter().any(|one| one.starts_with(&format!("a {number} "))), "{found:?}");
         }
     }
 }
@@ -166,9 +166,9 @@ fn numbers_at_the_ends_of_their_range_are_only_findings() {
 fn a_chain_of_nothing_but_damage_ends() {
     let mut rows = rows("a", 300);
     rows.iter_mut().for_each(|row| row.record.reason = None);
-    let told = told(&verify(&rows));
-    assert_eq!(told.len(), 300);
-    assert!(told.iter().all(|told| told.ends_with("edited")));
+    let words = words_of(&verify(&rows));
+    assert_eq!(words.len(), 300);
+    assert!(words.iter().all(|word| word.ends_with("edited")));
 }
 
 #[test]
@@ -200,11 +200,11 @@ fn unsealed_and_unknown_keys() {
     let mut chain = Chain::new("a", old_key());
     let mut rows = extend(&mut chain, 100);
     rows.extend(extend(&mut Chain::resume("a", both_keys(), chain.head()), 100));
-    assert_eq!(told(&verify(&rows)), [""; 0], "rotated in the middle");
+    assert_eq!(words_of(&verify(&rows)), [""; 0], "rotated in the middle");
     let (findings, _) = verify_with(old_key(), &[], &rows);
-    assert_eq!(told(&findings), ["a 101-200 unknown_key key=new"]);
+    assert_eq!(words_of(&findings), ["a 101-200 unknown_key key=new"]);
     let (findings, _) = verify_with(support_new_only(), &[], &rows);
-    assert_eq!(told(&findings), ["a 1-100 unknown_key key=old"]);
+    assert_eq!(words_of(&findings), ["a 1-100 unknown_key key=old"]);
 }
 
 fn support_new_only() -> ledger::keys::KeyRing {
@@ -219,17 +219,17 @@ fn two_chains_do_not_disturb_each_other() {
         rows.extend(extend(&mut a, 1));
         rows.extend(extend(&mut b, 2));
     }
-    assert_eq!(told(&verify(&rows)), [""; 0]);
+    assert_eq!(words_of(&verify(&rows)), [""; 0]);
     let mut moved = rows.clone();
     moved.iter_mut().map(link).filter(|link| link.chain_id == "a" && link.sequence == 5).for_each(|link| {
         link.chain_id = "b".to_owned();
         link.sequence = 11;
     });
-    assert_eq!(told(&verify(&moved)), ["b 11 inserted"]);
+    assert_eq!(words_of(&verify(&moved)), ["b 11 inserted"]);
     rows.iter_mut()
         .filter(|row| row.link.as_ref().unwrap().sequence == 3)
         .for_each(|row| row.record.epoch = None);
-    assert_eq!(told(&verify(&rows)), ["a 3 edited", "b 3 edited"]);
+    assert_eq!(words_of(&verify(&rows)), ["a 3 edited", "b 3 edited"]);
 }
 
 fn erase(row: &mut StoredRow, event: &str) {
@@ -257,21 +257,24 @@ fn erasure() {
             rows
         };
         let (findings, summary) = verify_with(old_key(), &[], &with_event(1, &[place]));
-        assert_eq!((told(&findings), summary.erased), (vec![], 1), "legitimate");
+        assert_eq!((words_of(&findings), summary.erased), (vec![], 1), "legitimate");
 
         let too_many = with_event(1, &[place, 3]);
-        assert_eq!(told(&verify(&too_many)), ["erasure_unaccounted found=2 expected=1"]);
+        assert_eq!(words_of(&verify(&too_many)), ["erasure_unaccounted found=2 expected=1"]);
         let too_few = with_event(2, &[place]);
-        assert_eq!(told(&verify(&too_few)), ["erasure_unaccounted found=1 expected=2"]);
+        assert_eq!(words_of(&verify(&too_few)), ["erasure_unaccounted found=1 expected=2"]);
 
         let mut returned = with_event(1, &[place]);
         at(&mut returned[..9], place).record.actor_id = Some("somebody else".to_owned());
-        assert_eq!(told(&verify(&returned)), [format!("a {place} edited")]);
+        assert_eq!(words_of(&verify(&returned)), [format!("a {place} edited")]);
 
         let forged = damaged(|rows| erase(at(rows, place), &uuid::Uuid::now_v7().to_string()));
         assert_eq!(forged, ["erasure_unaccounted found=1 expected=null"]);
         let mut raised = with_event(1, &[place, 3]);
         raised[9].record.detail = Some(serde_json::json!({ "rows": 2 }));
-        assert_eq!(told(&verify(&raised)), ["control 1 edited", "erasure_unaccounted found=2 expected=null"]);
+        assert_eq!(
+            words_of(&verify(&raised)),
+            ["control 1 edited", "erasure_unaccounted found=2 expected=null"]
+        );
     }
 }

@@ -66,10 +66,10 @@ fn the_other_programs_chain_and_checkpoint_verify() {
     let mut rows: Vec<_> = golden.rows.iter().map(row).collect();
     let lines = [golden.checkpoint.clone()];
     let (findings, summary) = verify_with(keys.clone(), &lines, &rows);
-    assert_eq!(told(&findings), [""; 0]);
+    assert_eq!(words_of(&findings), [""; 0]);
     assert_eq!((summary.rows, summary.chains, summary.checkpoints), (4, 1, 1));
     rows.pop();
-    assert_eq!(told(&verify_with(keys, &lines, &rows).0), ["0198f00d-ü 4 cut head=4"]);
+    assert_eq!(words_of(&verify_with(keys, &lines, &rows).0), ["0198f00d-ü 4 cut head=4"]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_chain_goes_on_behind_the_other_programs() {
     let mut chain = Chain::resume(last.chain_id.clone(), keys.clone(), head);
     let mut rows: Vec<_> = golden.rows.into_iter().map(row).collect();
     rows.extend(extend(&mut chain, 3));
-    assert_eq!(told(&verify_with(keys, &[], &rows).0), [""; 0]);
+    assert_eq!(words_of(&verify_with(keys, &[], &rows).0), [""; 0]);
 }
 
 /// Python 3 is what Console runs on; where there is none, this says so by failing.

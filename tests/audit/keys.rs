@@ -220,7 +220,7 @@ async fn the_start_fails_when_the_service_stays_away() {
     assert!(matches!(error, KeyError::Short { length: 16, .. }), "{error}");
 }
 
-/// The chain is quiet afterwards, so no later checkpoint stands for one that was not taken.
+/// The chain is quiet afterwards, so no later checkpoint replaces one that was not taken.
 #[tokio::test]
 async fn a_checkpoint_that_was_not_taken_is_put_again() {
     let (url, asked) =
@@ -247,7 +247,7 @@ async fn a_checkpoint_that_was_not_taken_is_put_again() {
     kept.sort_unstable();
     let mut expected = offered[1..].iter().map(Checkpoint::to_line).collect::<Vec<_>>();
     expected.sort_unstable();
-    assert_eq!(kept, expected, "the later head of `a` stands for the earlier one");
+    assert_eq!(kept, expected, "the later head of `a` replaces the earlier one");
 }
 
 #[tokio::test]

@@ -8,4 +8,6 @@ mod damage;
 mod golden;
 mod keys;
 mod stored;
+#[path = "../support/stored_event.rs"]
+mod stored_event;
 mod support;

@@ -11,6 +11,7 @@ use ledger::{AuditEvent, AuditRecord, Draft, Entry};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 
+use crate::stored_event::as_stored;
 use crate::support::*;
 
 /// A way of changing a value without leaving its type.
@@ -175,7 +176,7 @@ fn tables() -> Tables {
     let customers = entries.iter().filter_map(|entry| Some((entry.customer.as_deref()?, entry)));
     let mut tables = Tables {
         customers: customers.map(|(customer, entry)| stored_customer(customer, entry)).collect(),
-        rows: entries.iter().map(stored_event).collect(),
+        rows: entries.iter().map(as_stored).collect(),
         head: Some(control.head().named(CONTROL)),
     };
     let blank = &mut tables.rows[1];
@@ -200,37 +201,6 @@ fn customer(number: u8) -> CustomerEvent {
         request_id: Some("Request".into()),
         detail: Some(json!({ "role": "support" })),
         salt: None,
-    }
-}
-
-fn stored_event(entry: &Entry) -> StoredEvent {
-    let Entry { record, link, .. } = entry.clone();
-    StoredEvent {
-        id: record.id.to_string(),
-        event_type: record.event_type.into(),
-        occurred_at_utc: record.occurred_at,
-        actor_kind: record.actor_kind.into(),
-        actor_id: record.actor_id,
-        session_id: record.session_id,
-        request_id: record.request_id,
-        client_address: record.client_address,
-        method: record.method.map(Into::into),
-        path: record.path,
-        route: record.route,
-        reason: record.reason.map(Into::into),
-        required: record.required.map(Json),
-        held: record.held.map(Json),
-        mapping_sha256: record.mapping_sha256,
-        epoch: record.epoch,
-        detail: record.detail.map(Json),
-        chain_id: Some(link.chain_id),
-        sequence: Some(link.sequence),
-        key_id: Some(link.key_id),
-        personal_salt: link.personal_salt,
-        personal_digest: Some(link.personal_digest),
-        content_hash: Some(link.content_hash),
-        mac: Some(link.mac),
-        erased_by: None,
     }
 }
 
@@ -302,7 +272,7 @@ fn findings(tables: &Tables, checkpoints: &[String]) -> Vec<Fault> {
 
 #[test]
 fn what_was_not_changed_is_clean() {
-    assert_eq!(told(&findings(&tables(), &[])), [""; 0]);
+    assert_eq!(words_of(&findings(&tables(), &[])), [""; 0]);
 }
 
 #[test]
@@ -314,7 +284,7 @@ fn any_change_of_any_column_of_any_row_is_found() {
         change(&mut after.rows[row], column, way);
         if after != before {
             tried += 1;
-            assert_ne!(told(&findings(&after, &[])), [""; 0], "column {column} of row {row}, {way:?}");
+            assert_ne!(words_of(&findings(&after, &[])), [""; 0], "column {column} of row {row}, {way:?}");
         }
     }
     for (row, column, way) in cases(before.customers.len(), CUSTOMER_COLUMNS) {
@@ -322,8 +292,8 @@ fn any_change_of_any_column_of_any_row_is_found() {
         change_customer(&mut after.customers[row], column, way);
         if after != before {
             tried += 1;
-            let told = told(&findings(&after, &[]));
-            assert_ne!(told, [""; 0], "column {column} of customer's event {row}, {way:?}");
+            let words = words_of(&findings(&after, &[]));
+            assert_ne!(words, [""; 0], "column {column} of customer's event {row}, {way:?}");
         }
     }
     assert!(tried > 700, "{tried}");
@@ -354,8 +324,8 @@ fn a_change_of_the_head_of_the_commands_chain_is_found() {
         (named(0, &head.mac), "control 0 control_head"),
         (named(-1, &head.mac), "control -1 control_head"),
     ] {
-        let told = told(&findings(&Tables { head: changed.clone(), ..before.clone() }, &[]));
-        assert!(told.contains(&expected.to_owned()), "{changed:?}: {told:?}");
+        let words = words_of(&findings(&Tables { head: changed.clone(), ..before.clone() }, &[]));
+        assert!(words.contains(&expected.to_owned()), "{changed:?}: {words:?}");
     }
 }
 
@@ -364,7 +334,7 @@ fn a_change_of_the_head_of_the_commands_chain_is_found() {
 fn a_chain_of_commands_that_has_not_begun_is_clean() {
     let head = Some(Head::default().named(CONTROL));
     let empty = Tables { rows: Vec::new(), customers: Vec::new(), head };
-    assert_eq!(told(&findings(&empty, &[])), [""; 0]);
+    assert_eq!(words_of(&findings(&empty, &[])), [""; 0]);
 }
 
 /// Erased in name only, erased in the name of somebody else's event, and one more than the event accounts for.
@@ -372,13 +342,13 @@ fn a_chain_of_commands_that_has_not_begun_is_clean() {
 fn an_erasure_of_a_customers_event_is_accounted_for() {
     let mut named = tables();
     named.customers[0].erased_by = named.customers[1].erased_by.clone();
-    let listed = told(&findings(&named, &[]));
+    let listed = words_of(&findings(&named, &[]));
     assert!(listed.contains(&"edited".to_owned()), "{listed:?}");
 
     let mut blanked = tables();
     let event = blanked.customers[1].erased_by.clone();
     let row = &mut blanked.customers[0];
     (row.actor_id, row.salt, row.erased_by) = (None, None, event);
-    let listed = told(&findings(&blanked, &[]));
+    let listed = words_of(&findings(&blanked, &[]));
     assert_eq!(listed, ["erasure_unaccounted found=2 expected=1"]);
 }

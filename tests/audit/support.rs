@@ -96,11 +96,11 @@ pub(crate) fn verify(rows: &[StoredRow]) -> Vec<Fault> {
 }
 
 /// `chain 3-5 removed`: short enough for a table.
-pub(crate) fn told(findings: &[Fault]) -> Vec<String> {
-    findings.iter().map(tell).collect()
+pub(crate) fn words_of(findings: &[Fault]) -> Vec<String> {
+    findings.iter().map(in_words).collect()
 }
 
-fn tell(finding: &Fault) -> String {
+fn in_words(finding: &Fault) -> String {
     let value = serde_json::to_value(finding).unwrap();
     let mut text = finding.chain.clone().unwrap_or_default();
     match (finding.sequence, finding.last) {

@@ -158,7 +158,7 @@ fn reporting(bench: &mut Criterion) {
 }
 
 /// The whole of "proven current": what is known about the epoch, and the cache. Strict reads the epoch: a lone caller
-/// pays the read alone, together they share it. Push has been told.
+/// pays the read alone, together they share it. Push already knows.
 fn warm_access(bench: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();

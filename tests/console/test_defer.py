@@ -586,9 +586,30 @@ class Modes(Cases):
         sent = headers(path="/stack", route="GET /stack")
         self.assert_own_check(app.test_client().get("/stack", headers=sent))
         self.assertEqual(len(reported), 1)
-        self.assertIsNone(deferral._under_way.get())
+        self.assertEqual(deferral._under_way.get(), ())
         self.assert_view_ran(app.test_client().get("/stack", headers={**sent, "X-Inner-Role": "1"}))
         self.assertEqual(len(reported), 1)
+
+    def test_shadow_with_a_decorator_that_uses_another(self) -> None:
+        app = make_app(mode="shadow")
+        reported = list[drift.Disagreement]()
+        app.extensions["console_gate"].reporter.report = reported.append
+
+        def machine_or_clerk(view: Any) -> Any:
+            as_a_person = require_role("clerk")(view)
+
+            @functools.wraps(view)
+            def guarded() -> Any:
+                return as_a_person()
+            return guarded
+        app.add_url_rule("/both", "both", defer(machine_or_clerk)(said))
+        sent = headers(path="/both", route="GET /both")
+        self.assert_own_check(app.test_client().get("/both", headers=sent))
+        self.assertEqual(len(reported), 1)
+        # The view runs, and both have let it.
+        self.assert_view_ran(app.test_client().get("/both", headers={**sent, "X-Own-Role": "1"}))
+        self.assertEqual(len(reported), 1)
+        self.assertEqual(deferral._under_way.get(), ())
 
     def test_trust_steps_back_for_the_legacy_gate_too(self) -> None:
         client = make_app(mode="trust").test_client()

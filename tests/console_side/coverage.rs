@@ -125,7 +125,7 @@ fn a_tree_and_its_own_mapping_agree() {
 }
 
 #[test]
-fn what_cannot_be_read_of_the_source_is_told() {
+fn unreadable_source_is_reported() {
     let mapping = "tests/console_side/golden/import_odd.toml";
     let ran = gate(&["coverage", "--console-src", "tests/data/console_src_odd", "--mapping", mapping]);
     golden("coverage_odd.txt", &ran.stdout);
@@ -146,7 +146,7 @@ fn the_source_says_what_flask_says() {
 }
 
 #[test]
-fn a_route_of_one_list_alone_is_told() {
+fn a_route_of_one_list_alone_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     source_of_the_table(folder.path());
     let listed = python("tests/console", &["-m", "flask", "--app", "app", "routes"]);

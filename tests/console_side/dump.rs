@@ -134,7 +134,7 @@ fn an_app_below_a_path_is_listed_below_it() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_to_do() {
+fn what_is_wrong_is_reported_with_what_to_do() {
     let folder = folder();
     let cases = [
         (&[][..], "set FLASK_APP"),

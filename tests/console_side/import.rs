@@ -14,7 +14,7 @@ fn a_tree_becomes_a_mapping() {
 }
 
 #[test]
-fn what_no_row_can_say_is_told_and_stands_in_the_file() {
+fn what_no_row_can_say_is_reported_and_noted_in_the_file() {
     let ran = gate(&["import", "--console-src", ODD_TREE]);
     golden("import_odd.toml", &ran.stdout);
     golden("import_odd.txt", &ran.stderr);

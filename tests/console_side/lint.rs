@@ -4,7 +4,7 @@ use crate::support::{gate, golden, source_of_the_table};
 
 const TREE: &str = "tests/data/console_src";
 const ODD_TREE: &str = "tests/data/console_src_odd";
-/// What `import` writes for the trees, held against them by the tests of `import`.
+/// What `import` writes for the trees; the tests of `import` compare it with them.
 const MAPPING: &str = "tests/console_side/golden/import.toml";
 const ODD_MAPPING: &str = "tests/console_side/golden/import_odd.toml";
 
@@ -62,7 +62,7 @@ fn a_tree_and_its_own_mapping_agree() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_place() {
+fn what_cannot_be_read_is_reported_with_its_place() {
     let ran = gate(&["lint", "--console-src", ODD_TREE, "--mapping", ODD_MAPPING]);
     golden("lint_odd.txt", &ran.stdout);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));

@@ -2,7 +2,8 @@
 //!
 //! They run as an operator runs them: the real binary, its arguments, exit codes and output. The small trees are
 //! `tests/data/console_src`, where everything can be read, and `tests/data/console_src_odd`, where much cannot; the
-//! large one is made of the documents' own table. `tests/data/console_apps` has apps that are run as well. Golden files are written anew with `UPDATE_GOLDEN=1`.
+//! large one is made of the documents' own table. `tests/data/console_apps` has apps that are run as well.
+//! `UPDATE_GOLDEN=1` writes the golden files again.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 #![allow(

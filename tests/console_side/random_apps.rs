@@ -26,7 +26,7 @@ struct Known {
     answers: Vec<(String, String, Vec<String>)>,
 }
 
-/// An app beside a mapping, and what is said of them.
+/// An app beside a mapping, and the findings about them.
 struct Case {
     routes: Vec<ConsoleRoute>,
     mapping: Mapping,
@@ -109,12 +109,12 @@ fn nothing_that_random_apps_serve_is_missed_and_nothing_is_invented() {
                 }
                 strays += 1;
                 let named = format!("`{view}`");
-                let told = case.findings.iter().any(|finding| finding.message.contains(&named));
+                let is_found = case.findings.iter().any(|finding| finding.message.contains(&named));
                 let row = row.map_or("no row", |row| &row.route);
                 let rules: Vec<_> =
                     case.routes.iter().map(|route| (&route.name, &route.rule, route.methods)).collect();
                 assert!(
-                    told,
+                    is_found,
                     "`{method} {path}` runs `{view}` and {row} decides: {rules:#?}\n{}\n{:#?}",
                     case.mapping.source(),
                     case.findings
@@ -131,7 +131,7 @@ fn nothing_that_random_apps_serve_is_missed_and_nothing_is_invented() {
     hold(&said);
 }
 
-/// `serves METHOD PATH too` of a finding: the app, the request, the view, and who is said to decide.
+/// `serves METHOD PATH too` of a finding: the app, the request, the view, and who decides by the report.
 struct Said {
     app: usize,
     method: String,
@@ -140,7 +140,7 @@ struct Said {
     message: String,
 }
 
-/// The examples of errors, after what they say of the rows was looked up.
+/// The examples of errors, after their claims about the rows were checked.
 fn examples(cases: &[Option<Case>]) -> Vec<Said> {
     let mut all = Vec::new();
     for (app, case) in cases.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Odd Flask apps, run: what each request really does, beside what `import`, `coverage` and `lint` say of it.
+//! Odd Flask apps, run: what each request does, compared with what `import`, `coverage` and `lint` report about it.
 //!
 //! `probe.py` asks every app for each of its rules, with and without a slash at the end, by every method, on every host,
 //! as a WebSocket too, and with each role. A request that Console serves and that no row decides, or that a row decides
@@ -175,7 +175,7 @@ fn names(finding: &Finding, view: &str) -> bool {
     finding.message.contains(&format!("`{view}`"))
 }
 
-/// Compares what really happens under a mapping with what `coverage` says of it, both ways.
+/// Compares what really happens under a mapping with what `coverage` reports about it, both ways.
 fn compare(app: &App, known: &Known, name: &str) {
     let mapping = known.mapping(name);
     let findings = known.coverage(name);
@@ -184,11 +184,11 @@ fn compare(app: &App, known: &Known, name: &str) {
         let view = probe.view.as_deref().unwrap();
         // A row that asks for the same is only noted.
         let counts = |finding: &&Finding| finding.level != "note" || finding.id == "other-row-decides";
-        let told = findings.iter().filter(counts).any(|finding| names(finding, view));
+        let is_found = findings.iter().filter(counts).any(|finding| names(finding, view));
         let row = row.map_or("no row", |row| &row.route);
         let Probe { method, host, path, .. } = probe;
         assert!(
-            told,
+            is_found,
             "{}, {name}: `{method} {path}` on {host} runs `{view}`, {row} decides, and nothing is found: {findings:#?}",
             app.name
         );
@@ -215,7 +215,7 @@ fn coverage_says_what_real_apps_do() {
     }
 }
 
-/// Whoever passes a row's legacy gate passes Console's, and nobody else; or it is told that something else may gate it.
+/// A row's legacy gate admits the same roles as Console's; or a finding says that something else may gate it.
 fn whom_console_lets_in(app: &App, known: &Known) {
     let mapping = known.mapping("import.toml");
     let lint = known.run(&["lint", "--console-src", "src", "--mapping", "import.toml", "--format", "json"]);
@@ -224,9 +224,9 @@ fn whom_console_lets_in(app: &App, known: &Known) {
         let RowKind::Gated { legacy: Some(legacy), .. } = &row.kind else { continue };
         let legacy: BTreeSet<String> = legacy.iter().map(|role| role.as_str().to_owned()).collect();
         let rule = row.pattern.as_str();
-        let told =
+        let is_noted =
             lint.findings.iter().any(|finding| finding.id == "may-gate" && finding.message.contains(rule));
-        assert!(told || probe.roles == legacy, "{}: {probe:?} is decided by {}", app.name, row.route);
+        assert!(is_noted || probe.roles == legacy, "{}: {probe:?} is decided by {}", app.name, row.route);
     }
 }
 
@@ -261,7 +261,7 @@ fn slashes_in_a_table() {
     for line in table.lines().skip(1) {
         let cells: Vec<&str> = line.split_whitespace().collect();
         let [rule, strict, without, with] = cells[..] else { panic!("{line}") };
-        let said = said_of(folder.path(), rule, strict == "True");
+        let said = reported_about(folder.path(), rule, strict == "True");
         // A row is strict: it decides the path as it is written, and the one to which it redirects.
         let by_row = |path_ends_with_slash: bool| {
             rule.ends_with('/') || !path_ends_with_slash || rule.contains("<path:")
@@ -274,7 +274,7 @@ fn slashes_in_a_table() {
 }
 
 /// The findings for one rule, with its own text as its row.
-fn said_of(folder: &Path, rule: &str, strict_slashes: bool) -> Vec<String> {
+fn reported_about(folder: &Path, rule: &str, strict_slashes: bool) -> Vec<String> {
     let dump = serde_json::json!({ "version": 2, "flask": "3.1.3", "werkzeug": "3.1.9", "order": "search",
         "unlisted": [], "rules": [{ "rule": rule, "endpoint": "view", "methods": ["GET", "HEAD", "OPTIONS"],
             "strict_slashes": strict_slashes, "merge_slashes": true, "host": null, "websocket": false,

@@ -35,7 +35,7 @@ pub fn python(folder: &str, arguments: &[&str]) -> String {
     ran.stdout
 }
 
-/// Runs it in any folder, whatever comes of it.
+/// Runs it in any folder, whatever its exit code.
 pub fn python_in(folder: &Path, arguments: &[&str]) -> Ran {
     let python = project_file(".venv/bin/python");
     assert!(python.exists(), "tests/setup.sh makes {}", python.display());

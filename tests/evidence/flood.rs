@@ -13,7 +13,7 @@ const ROWS: usize = 10_000;
 /// Reported at once, a hundred times a second.
 const BURST: usize = RATE / 100;
 
-/// Reports at a steady rate from two threads, and tells how long a report took.
+/// Reports at a steady rate from two threads, and returns how long a report took.
 fn flood(log: &DecisionLog, requests: &Requests, decisions: usize) -> Duration {
     let began = Instant::now();
     let report = |thread: usize| {

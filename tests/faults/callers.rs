@@ -1,4 +1,4 @@
-//! Callers that go on asking whatever happens, and tell a request that was lost from one that was never sent.
+//! Callers that go on asking whatever happens, and distinguish a lost request from one that was never sent.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -225,7 +225,7 @@ impl Load {
         }
     }
 
-    /// Stops the callers, and tells what each request came to, in the order of their beginnings.
+    /// Stops the callers, and returns the outcome of each request, in the order of their beginnings.
     pub async fn stop(mut self) -> Vec<Sample> {
         self.stop.store(true, Ordering::Relaxed);
         let mut samples = Vec::new();

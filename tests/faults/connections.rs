@@ -19,7 +19,7 @@ const SLOW_KIB: f64 = 64.0;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two bytes of a slow head.
 const DRIP: Duration = Duration::from_millis(500);
-/// To write and read what thousands of clients are told.
+/// To write and read the answers to thousands of clients.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// Lets this process, and those that it starts, open as many files as the test needs.
@@ -59,7 +59,7 @@ async fn open_idle(gate: &Gate, count: usize) -> Vec<Caller> {
     opening.join_all().await.into_iter().flatten().collect()
 }
 
-/// Opens connections that send one byte of a head after the other: how long each was held, and what it was told.
+/// Opens connections that send one byte of a head after the other: how long each was held, and its answer.
 async fn open_slow(gate: &Gate, count: usize, drip: Duration) -> JoinSet<(Duration, String)> {
     let mut slow = JoinSet::new();
     for _ in 0..count {
@@ -67,18 +67,18 @@ async fn open_slow(gate: &Gate, count: usize, drip: Duration) -> JoinSet<(Durati
         let started = Instant::now();
         stream.write_all(b"GET /open/x HTTP/1.1\r\nHost: console.test\r\nX-Slow: ").await.expect("a write");
         slow.spawn(async move {
-            let mut told = Vec::new();
+            let mut answer = Vec::new();
             let mut ticks = tokio::time::interval(drip);
             loop {
                 tokio::select! {
-                    read = stream.read_buf(&mut told) => if !matches!(read, Ok(1..)) { break },
+                    read = stream.read_buf(&mut answer) => if !matches!(read, Ok(1..)) { break },
                     _ = ticks.tick() => if stream.write_all(b"x").await.is_err() { break },
                 }
                 if started.elapsed() > 10 * HEAD_TIMEOUT {
                     break;
                 }
             }
-            (started.elapsed(), String::from_utf8_lossy(&told).into_owned())
+            (started.elapsed(), String::from_utf8_lossy(&answer).into_owned())
         });
     }
     slow
@@ -127,14 +127,14 @@ async fn slow_heads_are_ended_by_the_total_deadline() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let ends = slow.join_all().await;
-    let told = ends.iter().filter(|(_, told)| told.starts_with("HTTP/1.1 408 ")).count();
+    let answered = ends.iter().filter(|(_, answer)| answer.starts_with("HTTP/1.1 408 ")).count();
     let held = longest(ends.iter().map(|(held, _)| *held));
     let each = most.saturating_sub(before) as f64 / count as f64;
     println!(
-        "fault: {count} slow heads: all closed after {held:.2?} at most (deadline {HEAD_TIMEOUT:?}), {told} told 408, \
-         {each:.1} KiB each"
+        "fault: {count} slow heads: all closed after {held:.2?} at most (deadline {HEAD_TIMEOUT:?}), {answered} \
+         answered 408, {each:.1} KiB each"
     );
-    assert_eq!(told, count, "each is told why");
+    assert_eq!(answered, count, "each gets the reason");
     assert!(ends.iter().all(|(held, _)| *held >= HEAD_TIMEOUT), "a head was given up too early");
     assert!(held < HEAD_TIMEOUT + GRACE, "held for {held:?}");
     assert!(each < SLOW_KIB, "a slow head costs {each:.1} KiB");

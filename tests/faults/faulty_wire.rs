@@ -15,7 +15,7 @@ pub enum Wire {
     Forwards,
     /// Each packet takes that much longer.
     Delays(Duration),
-    /// Nothing comes through and nobody is told. What was under way then is lost for good: after the hole is closed,
+    /// Nothing comes through, without an error. What was under way then is lost for good: after the hole is closed,
     /// connections from before it stay silent, as when a firewall in between has forgotten them.
     Drops,
     /// Every connection is closed, and so is each new one.

@@ -4,7 +4,7 @@
 //! that compare times, one after the other so that none of them is another's noise. Each test prints what it measured
 //! in a line that begins with `fault:`.
 //!
-//! The upstreams are stand-ins: what Console does is no matter here. Needs what `tests/setup.sh test` installs.
+//! The upstreams are stand-ins: what Console does is not tested here. Needs what `tests/setup.sh test` installs.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 #![allow(
@@ -12,7 +12,7 @@
     reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
 )]
 
-/// What the tests of `tests/gate` stand on.
+/// What the tests share with those of `tests/gate`.
 #[path = "../gate"]
 mod shared {
     #[allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
@@ -39,5 +39,6 @@ mod mapping_broken;
 mod packets_dropped;
 mod postgres_killed;
 mod rolling_restart;
+mod slow_clients;
 mod token_flood;
 mod upstream_hangs;

@@ -1,6 +1,6 @@
 //! Every way in which a mapping file can go bad: the last good one stays, and the alert is there within a second.
 //!
-//! `tests/gate/lifecycle.rs` has what becomes of the good ones.
+//! `tests/gate/lifecycle.rs` has the outcomes of the good ones.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ async fn rises(gate: &Gate, metric: &str, before: f64, what: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_mapping_file_changes_nothing_and_is_told_at_once() {
+async fn a_bad_mapping_file_changes_nothing_and_is_reported_at_once() {
     let world = World::new(Database::Sqlite).await;
     people(&world).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::faulty_wire::{FaultyWire, Wire};
 use crate::figures::size;
-use crate::postgres_killed::{BACK_LIMIT, DECISION_LIMIT, last_unavailable, slowest_decision, until_back};
-use crate::scene::{ALLOWED, denials, everybody, hold_to_the_promises, of, people, setup, unaudited};
+use crate::postgres_killed::{
+    BACK_LIMIT, DECISION_LIMIT, Outage, last_unavailable, slowest_decision, until_back,
+};
+use crate::scene::{everybody, hold_to_the_promises, people, setup};
 use crate::support::postgres::Postgres;
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Gate, Setup, World};
@@ -30,41 +32,20 @@ async fn when_packets_are_dropped_every_decision_has_its_answer_in_time() {
     let world = World::on(postgres.database()).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let (wire, gate) = scene(&world, &upstream).await;
-    let (mut slowest, mut latest, mut requests) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut outage = Outage::default();
     for _ in 0..size(1, 10) {
         let load = everybody(&world, &gate.socket(), 8, Duration::from_millis(2));
         load.further(400).await;
-        wire.set(Wire::Drops);
-        let dropped = Instant::now();
-        // Two decisions one after the other, at the least.
-        while dropped.elapsed() < 2 * DECISION_LIMIT {
-            load.further(10).await;
-        }
-        wire.set(Wire::Forwards);
-        let returned = Instant::now();
-        until_back(&gate, &world, returned).await;
-        load.further(400).await;
-        let samples = load.stop().await;
-        hold_to_the_promises(&samples);
-        for sample in
-            of(&samples, ALLOWED).filter(|sample| sample.began > dropped && sample.ended() < returned)
-        {
-            assert_eq!(sample.status(), 503, "let in without a database: {sample:?}");
-        }
-        slowest = slowest.max(slowest_decision(&samples));
-        latest = latest.max(last_unavailable(&samples).saturating_duration_since(returned));
-        requests += samples.len();
-        let missing = unaudited(&world, denials(&samples)).await;
-        assert!(missing.is_empty(), "403s without a row: {missing:?}");
+        outage.happens(&world, &gate, load, || wire.set(Wire::Drops), || wire.set(Wire::Forwards)).await;
     }
     println!(
         "fault: packets to postgres dropped: every decision within {:.2} s, back {:.2} s after the hole \
-         was closed, 0 wrong allows in {requests} requests",
-        slowest.as_secs_f64(),
-        latest.as_secs_f64()
+         was closed, 0 wrong allows in {} requests",
+        outage.slowest.as_secs_f64(),
+        outage.latest.as_secs_f64(),
+        outage.requests
     );
-    assert!(slowest < DECISION_LIMIT, "a decision took {slowest:?}");
-    assert!(latest < BACK_LIMIT, "back only after {latest:?}");
+    outage.stays_within_the_limits();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,14 +75,14 @@ async fn a_slow_line_is_waited_for_and_a_cut_one_replaced() {
         load.further(10).await;
     }
     wire.set(Wire::Forwards);
-    let mended = Instant::now();
-    until_back(&gate, &world, mended).await;
+    let repaired = Instant::now();
+    until_back(&gate, &world, repaired).await;
     load.further(200).await;
 
     let samples = load.stop().await;
     hold_to_the_promises(&samples);
-    let latest = last_unavailable(&samples).saturating_duration_since(mended);
-    println!("fault: the line to postgres cut: back {:.2} s after it was mended", latest.as_secs_f64());
+    let latest = last_unavailable(&samples).saturating_duration_since(repaired);
+    println!("fault: the line to postgres cut: back {:.2} s after it was repaired", latest.as_secs_f64());
     assert!(slowest_decision(&samples) < DECISION_LIMIT);
     assert!(latest < BACK_LIMIT, "back only after {latest:?}");
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::callers::Sample;
+use crate::callers::{Load, Sample};
 use crate::figures::{longest, size};
 use crate::scene::{ALLOWED, DENIED, denials, everybody, hold_to_the_promises, of, people, setup, unaudited};
 use crate::support::postgres::Postgres;
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Gate, World};
 
-/// What a decision may take, and what a busy machine may take to tell of it.
+/// What a decision may take, and what a busy machine may take to deliver it.
 pub const DECISION_LIMIT: Duration = Duration::from_millis(2_000 + 500);
 /// From the database's return to the gate's.
 pub const BACK_LIMIT: Duration = Duration::from_secs(5);
@@ -23,41 +23,20 @@ async fn without_postgres_nobody_is_let_in_by_a_role_and_the_rest_goes_on() {
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let gate = world.gate(&setup(&upstream.socket())).await;
 
-    let (mut slowest, mut latest, mut requests) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut outage = Outage::default();
     for _ in 0..size(1, 10) {
         let load = everybody(&world, &gate.socket(), 4, Duration::from_millis(5));
         load.further(200).await;
-        postgres.crash();
-        let killed = Instant::now();
-        // Long enough for two decisions one after the other.
-        while killed.elapsed() < 2 * DECISION_LIMIT {
-            load.further(10).await;
-        }
-        postgres.restart();
-        let returned = Instant::now();
-        until_back(&gate, &world, returned).await;
-        load.further(400).await;
-        let samples = load.stop().await;
-        hold_to_the_promises(&samples);
-        for sample in
-            of(&samples, ALLOWED).filter(|sample| sample.began > killed && sample.ended() < returned)
-        {
-            assert_eq!(sample.status(), 503, "let in without a database: {sample:?}");
-        }
-        slowest = slowest.max(slowest_decision(&samples));
-        latest = latest.max(last_unavailable(&samples).saturating_duration_since(returned));
-        requests += samples.len();
-        let missing = unaudited(&world, denials(&samples)).await;
-        assert!(missing.is_empty(), "403s without a row: {missing:?}");
+        outage.happens(&world, &gate, load, || postgres.crash(), || postgres.restart()).await;
     }
     println!(
         "fault: postgres killed: 503 after at most {:.2} s, back {:.2} s after its return, 0 wrong \
-         allows in {requests} requests",
-        slowest.as_secs_f64(),
-        latest.as_secs_f64()
+         allows in {} requests",
+        outage.slowest.as_secs_f64(),
+        outage.latest.as_secs_f64(),
+        outage.requests
     );
-    assert!(slowest < DECISION_LIMIT, "a decision took {slowest:?}");
-    assert!(latest < BACK_LIMIT, "back only after {latest:?}");
+    outage.stays_within_the_limits();
 }
 
 /// A role that is taken away in the moment of the return is not found again in the gate's memory.
@@ -81,6 +60,55 @@ async fn what_was_taken_away_while_the_gate_was_blind_is_gone() {
     load.further(200).await;
     for sample in of(&load.stop().await, ALLOWED).filter(|sample| sample.began > revoked) {
         assert_ne!(sample.status(), 200, "let in by a role that was gone: {sample:?}");
+    }
+}
+
+/// What the outages of a database cost.
+#[derive(Default)]
+pub struct Outage {
+    /// The longest that a decision took.
+    pub slowest: Duration,
+    /// From the database's return to the last 503.
+    pub latest: Duration,
+    pub requests: usize,
+}
+
+impl Outage {
+    /// One outage under load, for long enough for two decisions one after the other. Checks that nobody was let in
+    /// meanwhile, and that each 403 has its row.
+    pub async fn happens(
+        &mut self,
+        world: &World,
+        gate: &Gate,
+        load: Load,
+        begin: impl FnOnce(),
+        end: impl FnOnce(),
+    ) {
+        begin();
+        let gone = Instant::now();
+        while gone.elapsed() < 2 * DECISION_LIMIT {
+            load.further(10).await;
+        }
+        end();
+        let returned = Instant::now();
+        until_back(gate, world, returned).await;
+        load.further(400).await;
+        let samples = load.stop().await;
+        hold_to_the_promises(&samples);
+        for sample in of(&samples, ALLOWED).filter(|sample| sample.began > gone && sample.ended() < returned)
+        {
+            assert_eq!(sample.status(), 503, "let in without a database: {sample:?}");
+        }
+        self.slowest = self.slowest.max(slowest_decision(&samples));
+        self.latest = self.latest.max(last_unavailable(&samples).saturating_duration_since(returned));
+        self.requests += samples.len();
+        let missing = unaudited(world, denials(&samples)).await;
+        assert!(missing.is_empty(), "403s without a row: {missing:?}");
+    }
+
+    pub fn stays_within_the_limits(&self) {
+        assert!(self.slowest < DECISION_LIMIT, "a decision took {:?}", self.slowest);
+        assert!(self.latest < BACK_LIMIT, "back only after {:?}", self.latest);
     }
 }
 

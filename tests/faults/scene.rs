@@ -63,7 +63,7 @@ pub fn of<'s>(samples: &'s [Sample], kind: &'s str) -> impl Iterator<Item = &'s 
     samples.iter().filter(move |sample| sample.kind == kind)
 }
 
-/// What no fault of the database may change: nobody is let in who holds nothing, whoever is let in holds the role, and
+/// What no fault of the database may change: only callers who hold the role are let in, and
 /// what needs nothing of the database is served all the time.
 pub fn hold_to_the_promises(samples: &[Sample]) {
     for (kind, statuses) in

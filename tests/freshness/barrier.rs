@@ -125,7 +125,7 @@ async fn it_gives_up_where_a_lease_is_longer_than_the_caller_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_does_not_tell_is_an_error() {
+async fn a_database_that_does_not_answer_is_an_error() {
     let database = Fake::new();
     database.is_down.store(true, Ordering::SeqCst);
     assert!(matches!(barrier(&database).settle_now(LIMIT).await, Err(BarrierError::Store(_))));

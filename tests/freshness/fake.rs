@@ -177,8 +177,8 @@ impl Fake {
         Epoch(self.state.lock().unwrap().epoch)
     }
 
-    /// Tells every feed something, true or not.
-    pub fn tell(&self, hint: Hint) {
+    /// Sends every feed a hint, true or not.
+    pub fn announce(&self, hint: Hint) {
         self.state.lock().unwrap().feeds.retain(|feed| feed.send(Ok(hint)).is_ok());
     }
 

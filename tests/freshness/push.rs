@@ -106,7 +106,7 @@ async fn a_sign_that_nobody_can_read_ends_the_trust_too() {
     let database = Fake::new();
     let gate = trusted_gate(&database).await;
     database.feed_hangs.store(true, Ordering::SeqCst);
-    database.tell(Hint::Rose(None));
+    database.announce(Hint::Rose(None));
     sleep(Duration::from_millis(1)).await;
     assert!(!is_trusted(&gate, &database).await);
 }
@@ -119,7 +119,7 @@ async fn a_sign_of_what_is_known_changes_nothing() {
     let gate = trusted_gate(&database).await;
     database.feed_hangs.store(true, Ordering::SeqCst);
     for known in [Epoch(1), Epoch(0), Epoch(-7)] {
-        database.tell(Hint::Rose(Some(known)));
+        database.announce(Hint::Rose(Some(known)));
     }
     sleep(Duration::from_millis(1)).await;
     assert!(is_trusted(&gate, &database).await);
@@ -171,7 +171,7 @@ async fn a_lost_connection_ends_the_trust_and_the_next_one_reads_first() {
     assert!(database.feeds_opened.load(Ordering::SeqCst) > 20);
 }
 
-/// A lease that stands before the read, and an acknowledgement that comes after it. Were it otherwise, a barrier could
+/// A lease is taken before the read, and the acknowledgement comes after it. Were it otherwise, a barrier could
 /// miss the gate, or believe it too early.
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_taken_before_reading_and_an_epoch_acknowledged_after() {

@@ -3,7 +3,7 @@
 //! The functions are called by the libFuzzer targets (`targets/`, `make fuzz`) and by `tests/fuzz_smoke.rs`, which runs
 //! them over the kept corpus and over mutations of it in `make test`.
 //!
-//! Each answer of the gate is held against a second, naive reading of the same bytes that shares no code with it.
+//! Each answer of the gate is compared with a second, naive reading of the same bytes that shares no code with it.
 
 // A libFuzzer target is one of these functions; the others are dead code in its binary, and no binary has an interface.
 #![allow(dead_code, unreachable_pub)]
@@ -30,10 +30,14 @@ mod naive_head;
 mod naive_json;
 #[path = "properties/naive_pattern.rs"]
 mod naive_pattern;
+#[path = "properties/naive_response.rs"]
+mod naive_response;
 #[path = "properties/naive_url.rs"]
 mod naive_url;
 #[path = "properties/request_target.rs"]
 mod request_target;
+#[path = "properties/response.rs"]
+mod response;
 #[path = "properties/session_payload.rs"]
 mod session_payload;
 #[path = "properties/settings.rs"]
@@ -47,6 +51,7 @@ pub use head::head;
 pub use mapping::mapping;
 pub use matcher::matcher;
 pub use request_target::request_target;
+pub use response::response;
 pub use session_payload::session_payload;
 pub use settings::settings;
 
@@ -58,7 +63,7 @@ pub type Property = fn(&[u8]) -> bool;
 pub type Target = (&'static str, Property);
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("assertion", assertion),
     ("body", body),
     ("chunks", chunks),
@@ -67,6 +72,7 @@ pub const TARGETS: [Target; 10] = [
     ("mapping", mapping),
     ("matcher", matcher),
     ("request_target", request_target),
+    ("response", response),
     ("session_payload", session_payload),
     ("settings", settings),
 ];

@@ -430,6 +430,32 @@ async fn services_report_events_on_postgres() {
     services_report_events(Database::Postgres).await;
 }
 
+/// A service that repeats itself within a request is told so; two customers cannot have one event.
+async fn an_id_twice_in_a_request_is_one_event(database: Database) {
+    let scene = scene(database, INGEST).await;
+    let token = scene.token("queue");
+    let twice = json!({ "events": [event(1), event(2), event(1), event(1)] });
+    let answer = scene.report(&token, &twice).await;
+    assert_eq!((answer.status, answer.json()), (201, json!({ "accepted": 2, "known_already": 2 })));
+    let (code, _, report) = scene.verify(&[]);
+    assert_eq!((code, &report["customer_events"]["rows"]), (0, &json!(2)), "{report}");
+    let mut others = event(3);
+    others["tenant_id"] = json!("4712");
+    let answer = scene.report(&token, &json!({ "events": [event(3), others] })).await;
+    assert_eq!(answer.status, 409);
+    assert_eq!(scene.verify(&[]).2["customer_events"]["rows"], 2, "none of a refused report is taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_twice_in_a_request_is_one_event_on_sqlite() {
+    an_id_twice_in_a_request_is_one_event(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_twice_in_a_request_is_one_event_on_postgres() {
+    an_id_twice_in_a_request_is_one_event(Database::Postgres).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_may_not_be_or_is_unsound_is_refused_whole() {
     let scene = scene(Database::Sqlite, INGEST).await;
@@ -455,7 +481,7 @@ async fn a_report_that_may_not_be_or_is_unsound_is_refused_whole() {
     let mut others = event(1);
     others["tenant_id"] = json!("4712");
     assert_eq!(scene.report(&token, &others).await.status, 409);
-    // Ten a minute; each event counts, whatever became of it.
+    // Ten a minute; each event counts, whatever its outcome.
     let many = json!({ "events": (10..20).map(event).collect::<Vec<_>>() });
     let answer = scene.report(&token, &many).await;
     assert_eq!(answer.status, 429);

@@ -165,7 +165,7 @@ async fn a_machine_is_asked_about_by_its_id() {
     assert_eq!((&said["decision"], &said["context"]["subject"]), (&json!(false), &json!("disabled")));
 }
 
-/// Several questions share what they do not name, and stop where they are told to.
+/// Several questions share what they do not name, and stop where the request asks for it.
 #[tokio::test]
 async fn several_questions_at_once() {
     let scene = Scene::new(Database::Sqlite, API).await;

@@ -83,7 +83,7 @@ const RULES: [(&str, &str, &str); 57] = [
 ];
 
 /// What a refusal may be: the firewall's own words for it.
-const REFUSALS: [u16; 7] = [400, 408, 413, 414, 431, 501, 505];
+const REFUSALS: [u16; 7] = [400, 405, 408, 413, 414, 431, 505];
 
 /// One line of the corpus, addressed to the tests' host.
 struct Case {
@@ -92,14 +92,14 @@ struct Case {
     packets: Vec<Vec<u8>>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Outcome {
     /// Nothing reached anybody.
     Refused,
-    /// It was let in, and its body turned out to be none while it was streamed: the client was told, and upstream saw
+    /// It was let in, and its body proved to be none while it was streamed: the client got an error, and upstream saw
     /// a request that never ended.
     Broken,
-    /// The gate let it through, as its own assertion and the bytes upstream tell it.
+    /// The gate let it through, as its own assertion and the bytes upstream show.
     Forwarded { route: String, path: String },
 }
 
@@ -154,6 +154,12 @@ impl Case {
             self.text("target"),
             self.text("note")
         )
+    }
+
+    /// Whether it has a field that the gate drops and the servers that were recorded did not.
+    fn has_a_folding_name(&self) -> bool {
+        let fields = self.record["headers"].as_array().into_iter().flatten();
+        fields.filter_map(|field| field[0].as_str()).any(|name| name.contains(['_', '.']))
     }
 
     /// The view that ran when gunicorn was asked directly; automatic OPTIONS run none.
@@ -304,8 +310,8 @@ fn check_bytes(
             format!("{name}: the gate itself said {}", answer.head)
         });
         findings.check(!case.is_in('A'), || format!("{name}: canonical, and refused: {}", answer.status));
-        // Without a row nobody passes; then no view may have been there to run.
-        findings.check(!is_login || case.endpoint("").is_empty(), || {
+        // Without a row nobody passes; then no view may have been there to run, but for one that a dropped field chose.
+        findings.check(!is_login || case.endpoint("").is_empty() || case.has_a_folding_name(), || {
             format!("{name}: no row, but {} ran", case.endpoint(""))
         });
         return Outcome::Refused;
@@ -353,7 +359,7 @@ fn check_view(
     findings.check(ran.is_empty() || ran == endpoint_of(route), || {
         format!("{name}: `{route}` was matched on `{path}`, and `{ran}` ran")
     });
-    if index == 0 {
+    if index == 0 && !case.has_a_folding_name() {
         findings.equal(&format!("{name}: the view as recorded"), ran, case.endpoint(server));
     }
     by_gunicorn

@@ -69,7 +69,7 @@ async fn what_people_asked_for_is_added_up(database: Database) {
         let text = |text: &str| text.to_owned();
         (text(path), text(route), text(cluster), text(gate), text(actor), text(answer), text(reason), count)
     };
-    // Nobody's requests for rows are of no use; a query never is kept; a public row asks for nobody.
+    // Anonymous requests for rows are of no use; a query is never kept; a public row asks for nobody.
     let expected = [
         row("/new", "", "", "none", "", "login", "", 1),
         row("/new", "", "", "none", "pat", "deny", "unmapped_route", 1),
@@ -89,7 +89,7 @@ async fn what_people_asked_for_is_added_up_on_postgres() {
     what_people_asked_for_is_added_up(Database::Postgres).await;
 }
 
-/// What `replay` says of a candidate is what the gate does once the candidate runs.
+/// What `replay` reports for a candidate is what the gate does once the candidate runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_says_which_requests_end_otherwise() {
     let world = World::new(Database::Sqlite).await;
@@ -100,8 +100,8 @@ async fn a_replay_says_which_requests_end_otherwise() {
     std::fs::write(&candidate, MAPPING.replace("C = \"shadow\"", "C = \"v2\"")).expect("the candidate");
     let candidate = candidate.to_str().expect("UTF-8");
     let since = "2026-01-01";
-    let (code, told) = gate.attempt(&["replay", "--since", since, "--mapping", candidate]);
-    assert_eq!(code, 1, "{told}");
+    let (code, output) = gate.attempt(&["replay", "--since", since, "--mapping", candidate]);
+    assert_eq!(code, 1, "{output}");
     let expected = "\
 5 request(s) by 2 caller(s) since 2026-01-01 00:00:00Z
 1 newly allowed, 2 newly denied
@@ -114,13 +114,13 @@ GET /x/2
     row GET /x/<id>
     pat: deny -> allow, 1 time(s)
 ";
-    assert_eq!(told, expected);
-    let (code, told) = gate.attempt(&["replay", "--since", since]);
-    assert_eq!(code, 0, "the running mapping against itself: {told}");
-    assert!(told.ends_with("0 newly allowed, 0 newly denied\n"), "{told}");
-    let (code, told) =
+    assert_eq!(output, expected);
+    let (code, output) = gate.attempt(&["replay", "--since", since]);
+    assert_eq!(code, 0, "the running mapping against itself: {output}");
+    assert!(output.ends_with("0 newly allowed, 0 newly denied\n"), "{output}");
+    let (code, output) =
         gate.attempt(&["replay", "--since", since, "--mapping", candidate, "--format", "json"]);
-    let replay: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let replay: serde_json::Value = serde_json::from_str(&output).expect("JSON");
     assert_eq!((code, replay["changed"].as_array().map(Vec::len)), (1, Some(2)));
     assert_eq!(gate.attempt(&["replay", "--since", "yesterday"]).0, 2);
 }
@@ -131,11 +131,11 @@ async fn coverage_lists_what_was_hit_and_has_no_row() {
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let gate = scene(&world, &upstream, "").await;
     logged(&world, 5).await;
-    let (code, told) = gate.attempt(&["coverage", "--hits", "--format", "json"]);
-    assert_eq!(code, 1, "{told}");
-    let report: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let (code, output) = gate.attempt(&["coverage", "--hits", "--format", "json"]);
+    assert_eq!(code, 1, "{output}");
+    let report: serde_json::Value = serde_json::from_str(&output).expect("JSON");
     let findings = report["findings"].as_array().expect("findings");
-    assert_eq!(findings.len(), 1, "{told}");
+    assert_eq!(findings.len(), 1, "{output}");
     let message = findings[0]["message"].as_str().expect("a message");
     let begins = "`GET /new` has no row and was requested 2 time(s), by 1 known caller(s) and 1 time(s) by unknown callers";
     assert!(message.starts_with(begins), "{message}");

@@ -19,12 +19,17 @@ const MAPPING: &str = "version = 1\n[clusters]\nC = \"shadow\"\nD = \"shadow\"\n
 
 /// A gate in shadow, and three people: Sue would newly be allowed, Olaf newly denied; both gates agree on Bob.
 async fn gate_in_shadow() -> (World, Recorder, Gate) {
+    gate_with(Setup::V2).await
+}
+
+/// The same with settings of its own.
+async fn gate_with(setup: Setup) -> (World, Recorder, Gate) {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     world.admin("sue", &["raxx-support-team"], &[]).await;
     world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
     world.admin("bob", &[], &[]).await;
-    let setup = Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), ..Setup::V2 };
+    let setup = Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), ..setup };
     let gate = world.gate(&setup).await;
     (world, upstream, gate)
 }
@@ -101,7 +106,7 @@ async fn disagreements_are_listed_by_who_where_and_which_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_off_stands_until_what_the_caller_holds_changes() {
+async fn a_sign_off_is_valid_until_the_callers_grants_change() {
     let (world, _upstream, gate) = gate_in_shadow().await;
     ask(&world, &gate, "/a", "sue", 403).await;
     ask(&world, &gate, "/b", "olaf", 200).await;
@@ -259,18 +264,10 @@ async fn tracker(is_alive: bool) -> (String, Arc<Mutex<String>>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_tracker_is_told_of_a_new_disagreement_once_and_of_nobody() {
+async fn an_error_tracker_gets_a_new_disagreement_once_and_no_name() {
     let (dsn, received) = tracker(true).await;
-    let world = World::new(Database::Sqlite).await;
-    let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
-    let setup = Setup {
-        mapping: Some(MAPPING),
-        upstream: Some(upstream.socket()),
-        variables: Some(vec![("SENTRY_DSN", dsn)]),
-        ..Setup::V2
-    };
-    let gate = world.gate(&setup).await;
+    let (world, _upstream, gate) =
+        gate_with(Setup { variables: Some(vec![("SENTRY_DSN", dsn)]), ..Setup::V2 }).await;
     let sent = async |expected: f64| {
         let deadline = Instant::now() + Duration::from_secs(20);
         while gate.metric("gate_sentry_reports_total{outcome=\"sent\"}").await != Some(expected) {
@@ -297,16 +294,8 @@ async fn an_error_tracker_is_told_of_a_new_disagreement_once_and_of_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_tracker_that_hangs_delays_neither_answers_nor_the_end() {
     let (dsn, received) = tracker(false).await;
-    let world = World::new(Database::Sqlite).await;
-    let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
-    let setup = Setup {
-        mapping: Some(MAPPING),
-        upstream: Some(upstream.socket()),
-        variables: Some(vec![("SENTRY_DSN", dsn)]),
-        ..Setup::V2
-    };
-    let mut gate = world.gate(&setup).await;
+    let (world, _upstream, mut gate) =
+        gate_with(Setup { variables: Some(vec![("SENTRY_DSN", dsn)]), ..Setup::V2 }).await;
     ask(&world, &gate, "/b", "olaf", 200).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while received.lock().expect("nobody panicked").is_empty() {
@@ -322,16 +311,8 @@ async fn an_error_tracker_that_hangs_delays_neither_answers_nor_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_bound_disagreements_are_counted_and_hold_the_soak_gate() {
-    let world = World::new(Database::Sqlite).await;
-    let upstream = Recorder::start(world.folder(), "upstream.sock");
-    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
-    let setup = Setup {
-        mapping: Some(MAPPING),
-        upstream: Some(upstream.socket()),
-        sections: "[retention]\ndrift_rows = 1\n",
-        ..Setup::V2
-    };
-    let gate = world.gate(&setup).await;
+    let (world, _upstream, gate) =
+        gate_with(Setup { sections: "[retention]\ndrift_rows = 1\n", ..Setup::V2 }).await;
     ask(&world, &gate, "/a", "olaf", 200).await;
     until(&gate, &["drift"], |text| text.contains("GET /a")).await;
     ask(&world, &gate, "/b", "olaf", 200).await;

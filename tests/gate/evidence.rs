@@ -145,7 +145,7 @@ async fn what_is_seen_in_an_outage_is_counted_afterwards_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_evidence_is_told_and_holds_the_cluster_that_it_is_of() {
+async fn lost_evidence_is_reported_and_holds_its_cluster() {
     let (world, _upstream, gate) = scene(Database::Sqlite).await;
     // A database that refuses one row for what it says.
     world
@@ -164,14 +164,14 @@ async fn lost_evidence_is_told_and_holds_the_cluster_that_it_is_of() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    let told = until("the gap", async || match soak(&gate, "D") {
+    let report = until("the gap", async || match soak(&gate, "D") {
         (1, text) if text.contains("evidence was lost") => Ok(text),
         other => Err(format!("{other:?}")),
     })
     .await;
-    assert!(told.contains("D shadow: not ready"), "{told}");
-    assert!(told.contains("missing: evidence was lost between 20"), "{told}");
-    assert!(told.contains("disagreement(s) of") && told.contains("were not recorded"), "{told}");
+    assert!(report.contains("D shadow: not ready"), "{report}");
+    assert!(report.contains("missing: evidence was lost between 20"), "{report}");
+    assert!(report.contains("disagreement(s) of") && report.contains("were not recorded"), "{report}");
     assert_eq!(soak(&gate, "C").0, 0, "the other cluster's is all there");
     // Without a disagreement that could be listed.
     assert_eq!(gate.attempt(&["drift", "--cluster", "D"]).0, 1);
@@ -274,7 +274,7 @@ async fn a_mapping_with_a_nul_byte_is_refused_and_the_refusal_recorded_on_postgr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_of_an_id_with_a_nul_is_nobodys_on_postgres() {
+async fn a_session_of_an_id_with_a_nul_identifies_nobody_on_postgres() {
     let (world, _upstream, gate) = scene(Database::Postgres).await;
     let cookie = world.sign(&serde_json::json!({ "admin_id": "ol\0af" }), Utc::now());
     assert_eq!(gate.send(&Ask::get("/a").cookie(&cookie)).await.status, 302);

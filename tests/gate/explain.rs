@@ -1,4 +1,4 @@
-//! `console-gate explain`: the row, the gate in force and why, and what becomes of whom, on the documents' own table.
+//! `console-gate explain`: the row, the gate in force and why, and each caller's outcome, on the documents' own table.
 
 use policy::rbac::LegacyRole;
 
@@ -23,7 +23,7 @@ async fn with_flag_in_database(world: &World, gate: &Gate) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_told_with_the_way_to_it() {
+async fn an_answer_is_explained_with_the_way_to_it() {
     let world = World::new(Database::Sqlite).await;
     let gate = scene(&world, Setup::V2).await;
     with_flag_in_database(&world, &gate).await;
@@ -77,12 +77,12 @@ async fn it_says_what_the_gate_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_answer_is_told_apart() {
+async fn a_request_without_an_answer_says_why() {
     let world = World::new(Database::Sqlite).await;
     let gate = scene(&world, Setup::V2).await;
-    let told = |arguments: &[&str]| explain(&gate, arguments);
-    // The flag is in nobody's environment here and not in the database.
-    assert!(told(&["GET", "/console/waitlist"]).1.contains("gate       legacy: FLAG_RBAC_V2 is off\n"));
+    let explained = |arguments: &[&str]| explain(&gate, arguments);
+    // The flag is in no environment here and not in the database.
+    assert!(explained(&["GET", "/console/waitlist"]).1.contains("gate       legacy: FLAG_RBAC_V2 is off\n"));
     with_flag_in_database(&world, &gate).await;
     let table: [(&[&str], i32, &str); 8] = [
         (&["GET", "/nowhere"], 0, "row        none: denied, and audited as unmapped_route"),
@@ -99,14 +99,14 @@ async fn what_is_no_answer_is_told_apart() {
         (&["GET", "/console/waitlist", "--as", "su"], 1, "did you mean sue?"),
     ];
     for (arguments, code, expected) in table {
-        let (found, text) = told(arguments);
+        let (found, text) = explained(arguments);
         assert_eq!(found, code, "{arguments:?}\n{text}");
         assert!(text.contains(expected), "{arguments:?}\n{text}");
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }
 }
 
-/// Whoever is denied is given a line to hand on. It is what an operator runs, and it says what became of the request.
+/// A denied caller gets a command to hand on. An operator runs it, and it explains the outcome of the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_denial_names_the_command_that_explains_it() {
     use crate::support::Ask;

@@ -16,7 +16,7 @@ use crate::support::{Ask, Client, Database, Gate, Setup, World};
 const WORKERS: usize = 16;
 
 /// Two gates on one Postgres. Each round: a grant is committed, then a request must pass; the grant is revoked, then
-/// a request through the other gate or the same one must be 403. Whoever passed before is in both gates' caches, and
+/// a request through the other gate or the same one must be 403. Those who passed before are in both gates' caches, and
 /// the other workers move the epoch all the while.
 ///
 /// `GATE_ROUNDS` sets the number of rounds; the product's promise is for 100,000.

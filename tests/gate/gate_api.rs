@@ -1,4 +1,4 @@
-//! `/api/gate/*`: what the commands tell, as JSON, to whoever may ask.
+//! `/api/gate/*`: what the commands report, as JSON, for those who may ask.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use crate::support::{Ask, Database};
 const API: &str = "[api]\ncallers = [\"console\"]\n";
 
 /// Every endpoint.
-const ENDPOINTS: [(&str, &str); 6] = [
+const ENDPOINTS: [(&str, &str); 7] = [
     ("GET", "/api/gate/mapping"),
     ("POST", "/api/gate/diff"),
     ("GET", "/api/gate/drift"),
     ("GET", "/api/gate/soak"),
     ("GET", "/api/gate/explain?method=GET&path=/s/audit"),
     ("GET", "/api/gate/history"),
+    ("GET", "/api/gate/refusals"),
 ];
 
 impl Scene {
@@ -59,7 +60,7 @@ async fn only_a_live_token_that_is_named_may_ask() {
 }
 
 #[tokio::test]
-async fn without_the_database_nobody_is_told_anything() {
+async fn without_the_database_nobody_gets_a_report() {
     let scene = Scene::new(Database::Sqlite, API).await;
     scene.world.execute("ALTER TABLE gate_epoch RENAME TO gate_epoch_away").await;
     for (method, path) in ENDPOINTS {
@@ -90,7 +91,7 @@ async fn the_running_mapping_row_by_row() {
     assert_eq!(scene.read("/api/gate/mapping").await["rbac_v2"], false);
 }
 
-/// The API and the command tell the same of the same change, and neither makes it.
+/// The API and the command report the same for the same change, and neither makes it.
 #[tokio::test]
 async fn what_a_candidate_would_change() {
     let scene = Scene::new(Database::Sqlite, API).await;
@@ -110,26 +111,43 @@ async fn what_a_candidate_would_change() {
             &["--legacy-as", "superadmin=raxx-platform-admins,support="],
         ),
     ] {
-        let (status, mut told) = scene.diff(query, &candidate).await;
-        assert_eq!(status, 200, "{told}");
+        let (status, mut report) = scene.diff(query, &candidate).await;
+        assert_eq!(status, 200, "{report}");
         let shas =
-            ["from_sha256", "to_sha256"].map(|name| told.as_object_mut().expect("an object").remove(name));
+            ["from_sha256", "to_sha256"].map(|name| report.as_object_mut().expect("an object").remove(name));
         assert_ne!(shas[0], shas[1]);
         let (code, printed) =
             scene.gate.attempt(&[&["diff", &old, &new, "--format", "json"], arguments].concat());
         assert_eq!(code, 1, "{printed}");
-        assert_eq!(told, serde_json::from_str::<Value>(&printed).expect("JSON"), "{query}");
+        assert_eq!(report, serde_json::from_str::<Value>(&printed).expect("JSON"), "{query}");
         // What nobody wrote down comes first.
-        let first = &told["changes"][0];
+        let first = &report["changes"][0];
         assert_eq!((&first["route"], &first["strangers"]), (&Value::Null, &json!("gain")), "{query}");
         assert!(
-            told["warnings"][0].as_str().is_some_and(|told| told.starts_with("what no row covers opens"))
+            report["warnings"][0].as_str().is_some_and(|text| text.starts_with("what no row covers opens"))
         );
     }
-    let (_, told) = scene.diff("", MAPPING).await;
-    assert_eq!((&told["changes"], &told["from_sha256"]), (&json!([]), &told["to_sha256"]));
+    let (_, report) = scene.diff("", MAPPING).await;
+    assert_eq!((&report["changes"], &report["from_sha256"]), (&json!([]), &report["to_sha256"]));
     let history = scene.read("/api/gate/history").await;
     assert_eq!(history["activations"].as_array().map(Vec::len), Some(1));
+}
+
+/// A candidate that flips a cluster before its time is compared all the same, and says what is missing, as the command does.
+#[tokio::test]
+async fn a_candidate_out_of_order_says_so() {
+    let scene = Scene::new(Database::Sqlite, API).await;
+    let candidate =
+        MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"S\"], soaked_hours = 24 }");
+    assert_ne!(candidate, MAPPING);
+    let (status, told) = scene.diff("", &candidate).await;
+    assert_eq!(status, 200, "{told}");
+    let order = told["order"].as_array().expect("the order");
+    assert_eq!((order.len(), &order[0]["cluster"]), (1, &json!("L")), "{told}");
+    let missing = order[0]["missing"].to_string();
+    assert!(missing.contains("`S` is shadow in this file") && missing.contains("0 of 24 hours"), "{missing}");
+    let in_time = MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"V\"] }");
+    assert_eq!(scene.diff("", &in_time).await.1.get("order"), None);
 }
 
 #[tokio::test]
@@ -139,11 +157,11 @@ async fn a_candidate_that_the_gate_would_refuse_is_422() {
     for (candidate, expected) in
         [("version = ", "syntax"), ("version = 1\nx = 1\n", "unknown-key"), (&unknown_role, "missing-role")]
     {
-        let (status, told) = scene.diff("", candidate).await;
-        assert_eq!((status, &told["status"]), (422, &json!(422)), "{told}");
-        let findings = told["errors"].as_array().expect("findings");
+        let (status, report) = scene.diff("", candidate).await;
+        assert_eq!((status, &report["status"]), (422, &json!(422)), "{report}");
+        let findings = report["errors"].as_array().expect("findings");
         let found = findings.iter().find(|finding| finding["id"] == expected);
-        let found = found.unwrap_or_else(|| panic!("no `{expected}` in {told}"));
+        let found = found.unwrap_or_else(|| panic!("no `{expected}` in {report}"));
         assert_eq!((&found["level"], &found["place"]["file"]), (&json!("error"), &json!("candidate")));
         assert!(found["place"]["line"].as_u64().is_some_and(|line| line > 0));
     }
@@ -159,39 +177,44 @@ async fn disagreements_and_their_sum() {
         assert_eq!(scene.gate.send(&ask).await.status, 403);
     }
     let deadline = Instant::now() + Duration::from_secs(20);
-    let requests = |told: &Value| -> i64 {
-        told["disagreements"].as_array().expect("a list").iter().filter_map(|one| one["count"].as_i64()).sum()
+    let requests = |report: &Value| -> i64 {
+        report["disagreements"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|one| one["count"].as_i64())
+            .sum()
     };
-    let told = loop {
-        let told = scene.read("/api/gate/drift").await;
-        if requests(&told) == 3 {
-            break told;
+    let report = loop {
+        let report = scene.read("/api/gate/drift").await;
+        if requests(&report) == 3 {
+            break report;
         }
-        assert!(Instant::now() < deadline, "the disagreements are not there: {told}");
+        assert!(Instant::now() < deadline, "the disagreements are not there: {report}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let (_, printed) = scene.gate.attempt(&["drift", "--format", "json"]);
-    assert_eq!(told, serde_json::from_str::<Value>(&printed).expect("JSON"));
+    assert_eq!(report, serde_json::from_str::<Value>(&printed).expect("JSON"));
     for (query, count) in [
         ("?cluster=S", 2),
         ("?cluster=V", 0),
         ("?direction=would_newly_allow", 2),
         ("?direction=would_newly_deny", 0),
     ] {
-        let told = scene.read(&format!("/api/gate/drift{query}")).await;
-        assert_eq!(told["disagreements"].as_array().map(Vec::len), Some(count), "{query}");
+        let report = scene.read(&format!("/api/gate/drift{query}")).await;
+        assert_eq!(report["disagreements"].as_array().map(Vec::len), Some(count), "{query}");
     }
-    let id = told["disagreements"][0]["id"].as_str().expect("an id");
+    let id = report["disagreements"][0]["id"].as_str().expect("an id");
     scene.gate.run(&["drift", "--sign-off", id, "--reason", "looked at"]);
     let (unexplained, all) =
         (scene.read("/api/gate/drift").await, scene.read("/api/gate/drift?all=true").await);
-    let count = |told: &Value| told["disagreements"].as_array().map(Vec::len);
+    let count = |report: &Value| report["disagreements"].as_array().map(Vec::len);
     assert_eq!((count(&unexplained), count(&all)), (Some(1), Some(2)));
     assert_eq!((&unexplained["signed_off"], &all["signed_off"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]
-async fn explain_and_soak_are_as_the_commands_tell_them() {
+async fn explain_and_soak_are_as_the_commands_report_them() {
     let scene = Scene::new(Database::Sqlite, API).await;
     // The flag of the gate is in its environment; the command is run beside it and has it from the database.
     scene.gate.run(&["flag", "rbac-v2", "on"]);
@@ -205,22 +228,22 @@ async fn explain_and_soak_are_as_the_commands_tell_them() {
         ),
         ("method=GET&path=/s/audit&legacy_role=ops", &["GET", "/s/audit", "--legacy-role", "ops"]),
     ] {
-        let told = scene.read(&format!("/api/gate/explain?{query}")).await;
+        let explanation = scene.read(&format!("/api/gate/explain?{query}")).await;
         let (_, printed) = scene.gate.attempt(&[&["explain"], arguments, &["--format", "json"]].concat());
         let mut printed: Value = serde_json::from_str(&printed).expect("JSON");
         // The command reads a file and the gate what runs: they differ in what they call it.
-        printed["file"] = told["file"].clone();
-        assert_eq!(told, printed, "{query}");
+        printed["file"] = explanation["file"].clone();
+        assert_eq!(explanation, printed, "{query}");
     }
     let (_, printed) = scene.gate.attempt(&["soak", "--format", "json"]);
     let printed: Value = serde_json::from_str(&printed).expect("JSON");
-    let told = scene.read("/api/gate/soak").await;
-    let verdicts = |told: &Value| -> Vec<(Value, Value)> {
-        let states = told.as_array().or_else(|| told["clusters"].as_array()).expect("clusters");
+    let soak = scene.read("/api/gate/soak").await;
+    let verdicts = |soak: &Value| -> Vec<(Value, Value)> {
+        let states = soak.as_array().or_else(|| soak["clusters"].as_array()).expect("clusters");
         states.iter().map(|state| (state["cluster"].clone(), state["verdict"].clone())).collect()
     };
-    assert_eq!(verdicts(&told), verdicts(&printed));
-    assert!(!verdicts(&told).is_empty());
+    assert_eq!(verdicts(&soak), verdicts(&printed));
+    assert!(!verdicts(&soak).is_empty());
 }
 
 #[tokio::test]
@@ -248,9 +271,51 @@ async fn a_parameter_that_is_none_is_400() {
 #[tokio::test]
 async fn the_history_of_mappings() {
     let scene = Scene::new(Database::Sqlite, API).await;
-    let told = scene.read("/api/gate/history?limit=1").await;
-    let activation = &told["activations"][0];
+    let history = scene.read("/api/gate/history?limit=1").await;
+    let activation = &history["activations"][0];
     assert_eq!((&activation["outcome"], &activation["activated_by"]), (&json!("activated"), &json!("start")));
     assert_eq!(activation["sha256"], scene.read("/api/gate/mapping").await["sha256"]);
     assert_eq!(scene.read("/api/gate/history?limit=0").await["activations"], json!([]));
+}
+
+/// What the firewall turns away, with enough of it to know the client by, and no secret.
+#[tokio::test]
+async fn what_was_refused_is_shown() {
+    let scene = Scene::new(Database::Sqlite, "[api]\ncallers = [\"console\"]\nforward_auth = true\n").await;
+    assert_eq!(scene.read("/api/gate/refusals").await["reasons"], json!([]));
+    let asked = |target: &str| {
+        Ask::get("/forward-auth").header("x-original-method", "GET").header("x-original-uri", target)
+    };
+    for number in 0..25 {
+        let answer = scene.send(&asked(&format!("/{number}//x?token=secret"))).await;
+        assert_eq!(answer.status, 400);
+    }
+    assert_eq!(scene.send(&asked("/a/%2e%2e/b")).await.status, 400);
+    // A row that takes no WebSocket, and a caller who may have it.
+    let upgrade = Ask::get("/account")
+        .cookie(&scene.world.cookie("anna"))
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let refused = scene.gate.send(&upgrade).await;
+    assert_eq!(refused.status, 400);
+    let told = scene.read("/api/gate/refusals").await;
+    let reasons = told["reasons"].as_array().expect("reasons");
+    let shown: Vec<_> = reasons.iter().map(|one| (&one["reason"], &one["count"], &one["status"])).collect();
+    let (empty, dots, upgrade) = (json!("empty_segment"), json!("dot_segment"), json!("upgrade"));
+    assert_eq!(
+        shown,
+        [
+            (&empty, &json!(25), &json!(400)),
+            (&dots, &json!(1), &json!(400)),
+            (&upgrade, &json!(1), &json!(400))
+        ]
+    );
+    let last = reasons[0]["last"].as_array().expect("requests");
+    assert_eq!((last.len(), &last[0]["path"], &last[0]["has_query"]), (20, &json!("/24//x"), &json!(true)));
+    assert!(!told.to_string().contains("secret"), "{told}");
+    let request = &reasons[2]["last"][0];
+    assert_eq!((&request["method"], &request["path"]), (&json!("GET"), &json!("/account")));
+    assert_eq!(request["request_id"], refused.request_id());
 }

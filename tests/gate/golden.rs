@@ -99,8 +99,8 @@ async fn measure(world: &World, client: &mut Client, row: &CsvRow, group: &str) 
 
 fn cell(answer: &Answer, group: &str) -> &'static str {
     let body = answer.json();
-    let (kind, told) = (body["type"].as_str(), body["remote_user"].as_str());
-    match (answer.status, kind, told) {
+    let (kind, remote_user) = (body["type"].as_str(), body["remote_user"].as_str());
+    match (answer.status, kind, remote_user) {
         (200, None, Some(user)) if user == group => "allow",
         (200, None, Some("")) => "console",
         (403, Some("urn:console-gate:missing_role"), _) => "deny",

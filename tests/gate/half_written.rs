@@ -129,7 +129,11 @@ async fn a_rollback_acts_while_the_file_keeps_changing() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     let (gate, ask) = scene(&world, &upstream, 100).await;
-    let open = project_text("routes.toml").replace("= \"legacy\"", "= \"v2\"").replacen(
+    let out_of_order =
+        ", after = [\"S1\", \"S2\", \"S3\", \"S4\", \"S5\", \"S6\", \"S7\"], soaked_hours = 24";
+    let mapping = project_text("routes.toml");
+    assert!(mapping.contains(out_of_order));
+    let open = mapping.replace(out_of_order, "").replace("= \"legacy\"", "= \"v2\"").replacen(
         "\"GET /secrets\"",
         "\"GET /secrets-elsewhere/\"",
         1,
@@ -146,8 +150,8 @@ async fn a_rollback_acts_while_the_file_keeps_changing() {
         }
     });
     looked(&gate, 3.0).await;
-    let (code, told) = gate.attempt(&["rollback", "--yes"]);
-    assert_eq!(code, 0, "{told}");
+    let (code, output) = gate.attempt(&["rollback", "--yes"]);
+    assert_eq!(code, 0, "{output}");
     assert_eq!(gate.send(&ask).await.status, 403);
     writer.abort();
 }

@@ -6,7 +6,7 @@ use policy::rbac::LegacyRole;
 
 use crate::support::{Ask, Client, CsvRow, Database, Findings, Gate, Setup, Status, World};
 
-/// Who decides a row: two admins tell. One holds only what the legacy gate asks for, the other only what V2 does.
+/// Who decides a row, as two admins show: one holds only what the legacy gate asks for, the other only what V2 does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decides {
     Legacy,

@@ -71,11 +71,11 @@ async fn a_gate_comes_up_by_itself_when_its_database_does() {
     assert_eq!(admin().send(&Ask::get("/healthz")).await.status, 200);
     let ready = admin().send(&Ask::get("/readyz")).await;
     assert_eq!(ready.status, 503);
-    let told = ready.json();
-    assert_eq!((&told["ready"], &told["waiting_for"]), (&false.into(), &"database".into()));
-    assert_eq!(told["database_problem"], "unavailable");
+    let state = ready.json();
+    assert_eq!((&state["ready"], &state["waiting_for"]), (&false.into(), &"database".into()));
+    assert_eq!(state["database_problem"], "unavailable");
     assert_eq!(admin().send(&Ask::get("/api/gate/mapping")).await.status, 503);
-    // Whoever says nothing keeps nobody else from an answer.
+    // A silent client keeps no other from an answer.
     let _silent = tokio::net::UnixStream::connect(gate.socket()).await.expect("a connection");
     assert_eq!(gate.send(&Ask::get("/x")).await.status, 503);
     assert_eq!(upstream.requests().len(), 0);
@@ -124,13 +124,14 @@ async fn it_waits_at_tcp_addresses_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_does_not_wait_for_ever_and_stops_when_it_is_told_to() {
+async fn it_does_not_wait_for_ever_and_stops_on_a_signal() {
     let postgres = Postgres::start();
     let (_world, _upstream, mut gate) = scene(&postgres, "wait_ms = 1500\n").await;
     until_waiting(&gate).await;
     assert!(gate.ends(LIMIT).await, "it waits on:\n{}", gate.log());
-    let told = "the database did not answer within 1 s (`database.wait_ms`): the database is unavailable: ";
-    assert!(gate.log().contains(told), "{}", gate.log());
+    let message =
+        "the database did not answer within 1 s (`database.wait_ms`): the database is unavailable: ";
+    assert!(gate.log().contains(message), "{}", gate.log());
 
     let output =
         gate.command(&["serve"]).env("CONSOLE_GATE_DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").output();

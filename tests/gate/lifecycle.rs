@@ -152,10 +152,10 @@ async fn a_rollback_holds_until_the_file_changes() {
     std::fs::write(gate.mapping_file(), v2()).expect("the mapping");
     until(&gate, &ask, 200).await;
     // It says first what it does to whom. Where nobody can be asked, it does nothing by itself.
-    let (code, told) = gate.attempt(&["rollback"]);
-    assert_eq!(code, 2, "{told}");
-    assert!(told.starts_with("1 admin, "), "{told}");
-    assert!(told.contains("  - 1 admin: anna\n"), "{told}");
+    let (code, output) = gate.attempt(&["rollback"]);
+    assert_eq!(code, 2, "{output}");
+    assert!(output.starts_with("1 admin, "), "{output}");
+    assert!(output.contains("  - 1 admin: anna\n"), "{output}");
     assert_eq!(gate.send(&ask).await.status, 200);
     gate.run(&["rollback", "--yes"]);
     // It returns when it is so.

@@ -31,8 +31,8 @@ fn unix(folder: &Path, name: &str) -> Place {
     Place::Unix(folder.join(name))
 }
 
-/// What the operator must be told: the address, by whom it is taken, and what to do.
-fn assert_told(gate: &Alone, address: &Place, setting: &str, process: u32) {
+/// Fails unless the log names the address, the process that has it, and what to do.
+fn assert_names_the_address(gate: &Alone, address: &Place, setting: &str, process: u32) {
     let log = gate.log();
     for part in [
         format!("`{}` is in use", address.setting().trim_start_matches("unix:")),
@@ -45,7 +45,7 @@ fn assert_told(gate: &Alone, address: &Place, setting: &str, process: u32) {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told_and_the_gate_ends() {
+async fn a_taken_port_is_reported_and_the_gate_ends() {
     let folder = folder();
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     for setting in ["[listen] proxy", "[listen] admin"] {
@@ -59,7 +59,7 @@ async fn a_taken_port_is_told_and_the_gate_ends() {
         std::fs::write(home.join("gate.sqlite"), "no database").expect("a file");
         let mut gate = Alone::serve(&home, &settings(&home, proxy, admin, &upstream), &[]);
         assert_eq!(gate.exit_code().await, Some(2), "{}", gate.log());
-        assert_told(&gate, &taken.0, setting, std::process::id());
+        assert_names_the_address(&gate, &taken.0, setting, std::process::id());
     }
 }
 
@@ -78,7 +78,7 @@ async fn a_second_gate_gets_none_of_the_firsts_addresses() {
         ] {
             let mut second = Alone::serve(home, &settings(home, proxy, admin, &upstream), &[]);
             assert_eq!(second.exit_code().await, Some(2), "{}", second.log());
-            assert_told(&second, taken, setting, first.process.id());
+            assert_names_the_address(&second, taken, setting, first.process.id());
         }
         assert_eq!(proxy.get("/x").await.expect("the first still serves").0, 200);
         first.ready(&admin, 200).await;
@@ -113,7 +113,7 @@ async fn a_socket_that_a_dead_gate_left_is_replaced_and_a_file_is_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_an_address_is_told() {
+async fn what_cannot_be_an_address_is_reported() {
     let folder = folder();
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     // TEST-NET-1 (RFC 5737): no machine has that address.
@@ -132,8 +132,8 @@ async fn a_gate_that_drains_is_not_ready_and_says_so() {
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     let (proxy, admin) = (tcp(), tcp());
     let mut gate = Alone::serve(folder.path(), &settings(folder.path(), &proxy, &admin, &upstream), &[]);
-    let told = gate.ready(&admin, 200).await;
-    assert_eq!(told["listener"], "open", "{told}");
+    let ready = gate.ready(&admin, 200).await;
+    assert_eq!(ready["listener"], "open", "{ready}");
     gate.logs("the gate listens").await;
     // A request that keeps it from ending at once.
     let slow = tokio::spawn(async move { proxy.get("/never").await });
@@ -141,8 +141,8 @@ async fn a_gate_that_drains_is_not_ready_and_says_so() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     gate.signal("TERM");
-    let told = gate.ready(&admin, 503).await;
-    assert_eq!((&told["ready"], &told["listener"]), (&false.into(), &"draining".into()), "{told}");
+    let ready = gate.ready(&admin, 503).await;
+    assert_eq!((&ready["ready"], &ready["listener"]), (&false.into(), &"draining".into()), "{ready}");
     slow.abort();
     assert_eq!(gate.exit_code().await, Some(0));
 }
@@ -177,8 +177,8 @@ async fn both_addresses_are_handed_over_and_a_third_gate_is_refused() {
     let ending = tokio::spawn(async move { (old.exit_code().await, old) });
     while !ending.is_finished() {
         assert_eq!(proxy.get("/x").await.expect("the proxy answers").0, 200);
-        let told = admin.get("/readyz").await.expect("the admin address answers");
-        assert_eq!(told.0, 200, "{told:?}");
+        let answer = admin.get("/readyz").await.expect("the admin address answers");
+        assert_eq!(answer.0, 200, "{answer:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (code, old) = ending.await.expect("it ended");
@@ -187,7 +187,7 @@ async fn both_addresses_are_handed_over_and_a_third_gate_is_refused() {
     let third = folder.path().join("third");
     let mut third = Alone::serve(&third, &settings, &[]);
     assert_eq!(third.exit_code().await, Some(2), "{}", third.log());
-    assert_told(&third, &proxy, "[listen] proxy", new.process.id());
+    assert_names_the_address(&third, &proxy, "[listen] proxy", new.process.id());
     assert_eq!(proxy.get("/x").await.expect("the proxy answers").0, 200);
 }
 
@@ -217,10 +217,10 @@ async fn a_demo_whose_port_is_taken_says_so_and_ends() {
             .args(["demo", flag, &address.port().to_string(), other, &free_address().port().to_string()])
             .output()
             .expect("the demo runs");
-        let [out, told] =
+        let [out, errors] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains(&format!("`{address}` is in use by ")) && told.contains(flag), "{told}");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(&format!("`{address}` is in use by ")) && errors.contains(flag), "{errors}");
         assert!(!out.contains("Click through it"), "{out}");
     }
 }
@@ -260,8 +260,8 @@ async fn a_gate_is_ready_only_once_console_has_answered() {
         socket.display()
     );
     let mut gate = Alone::serve(folder.path(), &text, &[]);
-    let told = gate.ready(&admin, 503).await;
-    assert_eq!(told["upstream"], "down", "{told}");
+    let ready = gate.ready(&admin, 503).await;
+    assert_eq!(ready["upstream"], "down", "{ready}");
     let _upstream = Recorder::start(folder.path(), "upstream.sock");
     gate.ready(&admin, 200).await;
 }

@@ -10,9 +10,10 @@
     reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
 )]
 
-#[allow(dead_code, reason = "tests/faults stands on it too, and uses its own part")]
+#[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
+mod admin_address;
 mod audit_log;
 mod authzen;
 mod cohort;
@@ -28,17 +29,20 @@ mod gate_api;
 mod golden;
 mod half_written;
 mod headers;
+mod honest;
 mod key_set;
 mod kill_switch;
 mod late_database;
 mod least_role;
 mod lifecycle;
 mod listening;
+mod lying_upstream;
 mod matrix;
 mod mirror;
 mod odd_rows;
 mod other_rows;
 mod push;
+mod quiet;
 mod reports;
 mod rollback;
 mod routes_file;
@@ -49,5 +53,6 @@ mod soak;
 mod streams;
 mod unknown_machines;
 mod upstream_refusals;
+mod upstream_requests;
 mod upstreams;
 mod verify;

@@ -1,4 +1,4 @@
-//! Every session row of the table, by everybody whom it tells apart, on both databases.
+//! Every session row of the table, by everybody whom it distinguishes, on both databases.
 
 use policy::rbac::LegacyRole;
 
@@ -76,7 +76,7 @@ async fn under_v2(database: Database) {
 async fn under_legacy(database: Database) {
     let world = World::new(database).await;
     legacy_admins(&world).await;
-    // Whoever holds every V2 role and no legacy role passes nowhere.
+    // An admin with every V2 role and no legacy role passes nowhere.
     world.admin_holding("every-v2-role", &Seed::read().roles()).await;
     let gate = world.gate(&Setup::LEGACY).await;
     let mut client = gate.client();
@@ -162,7 +162,7 @@ impl Case<'_> {
         (ask, answer)
     }
 
-    /// The row's own view runs, once, and is told who is there and by which row.
+    /// The row's own view runs, once, and learns who is there and by which row.
     async fn runs_for(&self, findings: &mut Findings, client: &mut Client, admin: &str) {
         let (_, answer) = self.ask(client, admin).await;
         let who = format!("{} {} as {admin}", self.probe.method, self.probe.target);

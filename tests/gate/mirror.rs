@@ -1,4 +1,4 @@
-//! Console's own audit table beside the gate's, and what is said where V2 is not in force.
+//! Console's own audit table beside the gate's, and what the log says where V2 is not in force.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ async fn console_sees_denials_on_postgres() {
     console_sees_denials(Database::Postgres).await;
 }
 
-/// Where nothing was promoted, V2 does not start in production, and it is said; `promote` starts it.
+/// Where nothing was promoted, V2 does not start in production, and the log says so; `promote` starts it.
 #[tokio::test]
 async fn a_cluster_that_falls_back_is_reported_until_it_is_promoted() {
     let world = World::new(Database::Sqlite).await;

@@ -41,8 +41,8 @@ async fn serves(database: Database) {
     assert!(counted.is_some_and(|count| count >= 2.0), "{counted:?}");
     let log = gate.log();
     for (admin, word) in [("olaf", "super admin"), ("bob", "root,ops")] {
-        let told = log.lines().filter(|line| line.contains(admin) && line.contains(word)).count();
-        assert_eq!(told, 1, "{admin}: {log}");
+        let warnings = log.lines().filter(|line| line.contains(admin) && line.contains(word)).count();
+        assert_eq!(warnings, 1, "{admin}: {log}");
     }
     let reports: [&[&str]; 4] = [
         &["diff", "routes.toml", "routes.toml"],
@@ -51,20 +51,20 @@ async fn serves(database: Database) {
         &["drift"],
     ];
     for report in reports {
-        let (code, told) = gate.attempt(report);
-        assert_ne!(code, 2, "{report:?}: {told}");
+        let (code, output) = gate.attempt(report);
+        assert_ne!(code, 2, "{report:?}: {output}");
     }
-    let (code, told) = gate.attempt(&["check"]);
-    assert_eq!(code, 1, "{told}");
-    assert!(told.contains("warning[malformed-role-word]") && told.contains("`olaf`"), "{told}");
+    let (code, output) = gate.attempt(&["check"]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("warning[malformed-role-word]") && output.contains("`olaf`"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_odd_row_is_told_and_keeps_nobody_out_on_sqlite() {
+async fn an_odd_row_is_reported_and_keeps_nobody_out_on_sqlite() {
     serves(Database::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_odd_row_is_told_and_keeps_nobody_out_on_postgres() {
+async fn an_odd_row_is_reported_and_keeps_nobody_out_on_postgres() {
     serves(Database::Postgres).await;
 }

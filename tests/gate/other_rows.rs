@@ -7,7 +7,7 @@ fn rows_that_are(status: &Status) -> Vec<CsvRow> {
     CsvRow::all().into_iter().filter(|row| row.status == *status).collect()
 }
 
-/// The view of `blueprint` ran, and Console was told that nobody was identified.
+/// The view of `blueprint` ran, and Console was sent no identity.
 fn ran_for_nobody(findings: &mut Findings, who: &str, answer: &Answer, blueprint: &str) {
     findings.equal(&format!("{who}: status"), answer.status, 200);
     findings.equal(&format!("{who}: blueprint"), answer.json()["blueprint"].as_str(), Some(blueprint));
@@ -72,8 +72,8 @@ async fn machine_row(findings: &mut Findings, client: &mut Client, row: &CsvRow,
     }
 }
 
-/// Open question 6: a token that is enrolled in a group stands for a session on the rows that say so, and nowhere
-/// else; an unknown one stands for nobody; a revoked one stops with the command that revokes it.
+/// Open question 6: a token that is enrolled in a group acts instead of a session on the rows that say so, and nowhere
+/// else; an unknown one identifies nobody; a revoked one stops with the command that revokes it.
 #[tokio::test]
 async fn machine_tokens() {
     for database in [Database::Sqlite, Database::Postgres] {
@@ -115,7 +115,7 @@ async fn machine_tokens() {
                     let unknown = client.send(&ask.clone().bearer(token)).await;
                     ran_for_none(&mut findings, "an unknown token", &unknown, 302);
                 }
-                // Whoever shows a token is judged by it, not by a session beside it.
+                // A caller with a token is judged by it, not by a session beside it.
                 let both = ask.bearer("cg_nobody-knows-it").cookie(&world.cookie("auditors"));
                 ran_for_none(&mut findings, "an unknown token and a session", &client.send(&both).await, 302);
             }
@@ -132,7 +132,7 @@ async fn machine_tokens() {
     }
 }
 
-/// `unmapped = "deny"`: an admin is denied and it is written down; a stranger cannot tell such a path from others.
+/// `unmapped = "deny"`: an admin is denied and audited; a stranger cannot distinguish such a path from others.
 #[tokio::test]
 async fn unmapped_paths() {
     for database in [Database::Sqlite, Database::Postgres] {
@@ -181,7 +181,7 @@ async fn the_way_back_after_login() {
     );
 }
 
-/// The other half of every 200 in these tests: Console itself refuses whoever comes round the gate.
+/// The other half of every 200 in these tests: Console itself refuses requests that come round the gate.
 #[tokio::test]
 async fn console_takes_nothing_that_came_round_the_gate() {
     let world = World::new(Database::Sqlite).await;

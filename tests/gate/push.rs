@@ -306,7 +306,7 @@ async fn a_listener_that_is_killed_is_noticed_and_replaced() {
     }
 }
 
-/// The worst kind: the connection stands, and nothing comes over it any more.
+/// The worst kind: the connection stays open, and nothing comes over it any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_falls_silent_is_noticed_and_replaced() {
     let push = Push::start().await;

@@ -1,4 +1,4 @@
-//! What is said of requests that nobody has made, compared with what the running gate answers to them: for bodies that
+//! Reports about requests that nobody has made, compared with what the running gate answers to them: for bodies that
 //! cannot be read, and for what no row covers.
 
 use std::time::{Duration, Instant};
@@ -53,11 +53,11 @@ fn request(method: &str, path: &str, body: Option<(&str, &str)>) -> Ask {
     }
 }
 
-/// What `explain` says of each kind of body; `null` for all of them.
+/// What `explain` answers for each kind of body; `null` for all of them.
 fn explained(gate: &Gate, method: &str, path: &str, admin: &str) -> Vec<(Value, String)> {
     let (_, printed) = gate.attempt(&["explain", method, path, "--as", admin, "--format", "json"]);
-    let told: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
-    let answers = told["caller"]["answers"].as_array().expect("answers");
+    let report: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    let answers = report["caller"]["answers"].as_array().expect("answers");
     let answer = |one: &Value| one["answer"].as_str().expect("an answer").to_owned();
     answers.iter().map(|one| (one["body"]["kind"].clone(), answer(one))).collect()
 }
@@ -77,13 +77,13 @@ async fn a_body_is_explained_as_it_is_answered() {
         gate.run(&["flag", "rbac-v2", flag]);
         for admin in ["both", "user", "auditor", "olaf"] {
             for (method, path) in [("POST", "/v"), ("POST", "/s"), ("OPTIONS", "/v"), ("OPTIONS", "/s")] {
-                let told = explained(&gate, method, path, admin);
+                let answers = explained(&gate, method, path, admin);
                 for (kind, body) in KINDS.iter().filter(|(_, body)| method == "POST" || body.is_none()) {
                     let ask = request(method, path, *body).cookie(&world.cookie(admin));
                     let status = gate.send(&ask).await.status;
-                    let is_of_kind = |told: &&(Value, String)| told.0.is_null() || told.0 == *kind;
+                    let is_of_kind = |answer: &&(Value, String)| answer.0.is_null() || answer.0 == *kind;
                     let matching: Vec<&str> =
-                        told.iter().filter(is_of_kind).map(|(_, answer)| answer.as_str()).collect();
+                        answers.iter().filter(is_of_kind).map(|(_, answer)| answer.as_str()).collect();
                     let expected = if status == 200 { "allow" } else { "deny" };
                     let what = format!("{flag} {admin} {method} {path} {body:?}: {status}");
                     findings.equal(&what, matching, vec![expected]);
@@ -107,17 +107,17 @@ async fn drift_by_an_unreadable_body_is_explained_by_it() {
     assert_eq!(gate.send(&ask).await.status, 200);
     let deadline = Instant::now() + Duration::from_secs(20);
     let id = loop {
-        let (_, told) = gate.attempt(&["drift", "--format", "json"]);
-        let told: Value = serde_json::from_str(&told).expect("JSON");
-        if let Some(id) = told["disagreements"][0]["id"].as_str() {
+        let (_, output) = gate.attempt(&["drift", "--format", "json"]);
+        let output: Value = serde_json::from_str(&output).expect("JSON");
+        if let Some(id) = output["disagreements"][0]["id"].as_str() {
             break id.to_owned();
         }
-        assert!(Instant::now() < deadline, "{told}");
+        assert!(Instant::now() < deadline, "{output}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let (_, told) = gate.attempt(&["drift", "--explain", &id]);
-    assert!(told.contains("sends an unreadable or missing body"), "{told}");
-    assert!(told.contains("change     have the client send JSON with a single value for /n\n"), "{told}");
+    let (_, output) = gate.attempt(&["drift", "--explain", &id]);
+    assert!(output.contains("sends an unreadable or missing body"), "{output}");
+    assert!(output.contains("change     have the client send JSON with a single value for /n\n"), "{output}");
 }
 
 const DENY: &str = "version = 1\nunmapped = \"deny\"\n[blueprints.b.routes]\n\"GET /known\" = { session = true }\n\
@@ -145,7 +145,7 @@ async fn answers(world: &World, gate: &Gate, token: &str, (method, path): (&str,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_row_covers_is_told_as_it_is_answered() {
+async fn what_no_row_covers_is_reported_as_it_is_answered() {
     let world = World::new(Database::Sqlite).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::literal("superadmin")]).await;
@@ -161,9 +161,9 @@ async fn what_no_row_covers_is_told_as_it_is_answered() {
         file.to_str().expect("UTF-8").to_owned()
     });
     let opens = "what no row covers opens to anyone, logged in or not: only Console decides\n";
-    let (code, told) = gate.attempt(&["diff", &files[0], &files[1]]);
-    assert_eq!(code, 1, "{told}");
-    assert!(told.starts_with(opens), "{told}");
+    let (code, output) = gate.attempt(&["diff", &files[0], &files[1]]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.starts_with(opens), "{output}");
     let (code, json) = gate.attempt(&["diff", &files[0], &files[1], "--format", "json"]);
     let report: Value = serde_json::from_str(&json).expect("JSON");
     let change = &report["changes"][0];
@@ -181,18 +181,18 @@ async fn what_no_row_covers_is_told_as_it_is_answered() {
 
     let replay = ["replay", "--since", "2026-01-01", "--mapping", &files[1]];
     let deadline = Instant::now() + Duration::from_secs(20);
-    let told = loop {
-        let (code, told) = gate.attempt(&replay);
-        if told.starts_with("15 request(s)") {
-            assert_eq!(code, 1, "{told}");
-            break told;
+    let output = loop {
+        let (code, output) = gate.attempt(&replay);
+        if output.starts_with("15 request(s)") {
+            assert_eq!(code, 1, "{output}");
+            break output;
         }
-        assert!(Instant::now() < deadline, "{told}");
+        assert!(Instant::now() < deadline, "{output}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     // Each but the three for the asterisk.
-    assert!(told.contains("\n12 newly allowed, 0 newly denied\n"), "{told}");
-    assert!(!told.contains("OPTIONS *"), "{told}");
+    assert!(output.contains("\n12 newly allowed, 0 newly denied\n"), "{output}");
+    assert!(!output.contains("OPTIONS *"), "{output}");
 
     std::fs::write(gate.mapping_file(), FORWARD).expect("the mapping");
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -203,16 +203,16 @@ async fn what_no_row_covers_is_told_as_it_is_answered() {
     for request in UNCOVERED {
         let expected = if request.1 == "*" { [302, 302, 403] } else { [200, 200, 200] };
         assert_eq!(answers(&world, &gate, &token, request).await, expected, "{request:?}");
-        let (code, told) = gate.attempt(&["explain", request.0, request.1, "--as", "anna"]);
-        assert_eq!(code == 0, expected[2] == 200, "{request:?}\n{told}");
+        let (code, output) = gate.attempt(&["explain", request.0, request.1, "--as", "anna"]);
+        assert_eq!(code == 0, expected[2] == 200, "{request:?}\n{output}");
     }
     // The way there is in the history, and the way back says what happens to whom.
-    let (_, told) = gate.attempt(&["history", "--limit", "1"]);
-    let unwrapped = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(unwrapped.contains(opens.trim_end()), "{told}");
-    let (code, told) = gate.attempt(&["rollback", "--yes"]);
-    assert_eq!(code, 0, "{told}");
+    let (_, output) = gate.attempt(&["history", "--limit", "1"]);
+    let unwrapped = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(unwrapped.contains(opens.trim_end()), "{output}");
+    let (code, output) = gate.attempt(&["rollback", "--yes"]);
+    assert_eq!(code, 0, "{output}");
     let closes = "what no row covers closes: admins get 403, everyone else is redirected to log in\n";
     // It acts before it prints; what this does to whom follows.
-    assert!(told.contains(closes), "{told}");
+    assert!(output.contains(closes), "{output}");
 }

@@ -87,12 +87,12 @@ impl Pair {
 async fn every_gate_follows_whatever_its_file_is(database: Database) {
     let mut pair = Pair::new(database).await;
     let first = pair.activated().await[0].clone();
-    let (code, told) = pair.gates[0].attempt(&["rollback", "--to", &first[..12], "--yes"]);
-    assert_eq!(code, 0, "{told}");
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--to", &first[..12], "--yes"]);
+    assert_eq!(code, 0, "{output}");
     // The command says so when it is so, not before.
     pair.all(403).await;
     for name in pair.names() {
-        assert!(told.contains(&name), "{name}: {told}");
+        assert!(output.contains(&name), "{name}: {output}");
     }
     // A restart, of the one whose file the command never saw, keeps the rollback.
     pair.gates[1].stop().await;
@@ -103,8 +103,8 @@ async fn every_gate_follows_whatever_its_file_is(database: Database) {
     until(&pair.gates[1], &pair.ask, 200).await;
     assert_eq!(status(&pair.gates[0], &pair.ask).await, 403);
     // And a release for all of them.
-    let (code, told) = pair.gates[0].attempt(&["rollback", "--release", "--yes"]);
-    assert_eq!(code, 0, "{told}");
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--release", "--yes"]);
+    assert_eq!(code, 0, "{output}");
     pair.all(200).await;
     let history = pair.gates[0].run(&["history"]);
     assert!(history.contains("  release by ") && history.contains("  rollback by "), "{history}");
@@ -132,12 +132,12 @@ async fn a_gate_that_refuses_the_mapping_is_named_with_the_reason() {
     put(&pair.gates[0], &v2(LEGACY));
     until(&pair.gates[0], &pair.ask, 200).await;
     pair.world.execute("DELETE FROM rbac_roles WHERE id = 'night'").await;
-    let (code, told) = pair.gates[0].attempt(&["rollback", "--to", &target, "--yes"]);
-    assert_eq!(code, 1, "{told}");
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--to", &target, "--yes"]);
+    assert_eq!(code, 1, "{output}");
     for name in pair.names() {
-        assert!(told.contains(&name), "{name}: {told}");
+        assert!(output.contains(&name), "{name}: {output}");
     }
-    assert!(told.contains("console-night") && told.contains("missing-role"), "{told}");
+    assert!(output.contains("console-night") && output.contains("missing-role"), "{output}");
     pair.all(200).await;
 }
 
@@ -147,17 +147,17 @@ async fn a_gate_that_says_nothing_is_named_and_waited_for_no_longer_than_its_lea
     let first = pair.activated().await[0].clone();
     pair.gates[1].signal("STOP");
     let started = Instant::now();
-    let (code, told) = pair.gates[0].attempt(&["rollback", "--to", &first, "--yes"]);
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--to", &first, "--yes"]);
     pair.gates[1].signal("CONT");
-    assert_eq!(code, 1, "{told}");
+    assert_eq!(code, 1, "{output}");
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let [follows, silent] = pair.names();
-    let says = |name: &str, what: &str| told.lines().any(|line| line.contains(name) && line.contains(what));
-    assert!(says(&silent, "has not reported") && says(&follows, "at 1 of 2 gates only"), "{told}");
+    let says = |name: &str, what: &str| output.lines().any(|line| line.contains(name) && line.contains(what));
+    assert!(says(&silent, "has not reported") && says(&follows, "at 1 of 2 gates only"), "{output}");
     // It was only asleep: it follows when it wakes.
     until(&pair.gates[1], &pair.ask, 403).await;
-    let (code, told) = pair.gates[0].attempt(&["rollback", "--yes"]);
-    assert_eq!(code, 0, "the same again, and no step back to what was rolled back: {told}");
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--yes"]);
+    assert_eq!(code, 0, "the same again, and no step back to what was rolled back: {output}");
     pair.all(403).await;
 }
 
@@ -166,16 +166,16 @@ async fn a_gate_that_says_nothing_is_named_and_waited_for_no_longer_than_its_lea
 async fn where_gates_differ_every_command_says_so() {
     let pair = Pair::new(Database::Sqlite).await;
     let gate = &pair.gates[0];
-    let both = |told: &str| pair.names().iter().all(|name| told.contains(name.as_str()));
+    let both = |text: &str| pair.names().iter().all(|name| text.contains(name.as_str()));
     let output = gate.command(&["rollback", "--yes"]).output().expect("the binary runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("--to") && both(&errors), "{errors}");
     pair.all(200).await;
     for arguments in [&["explain", "GET", "/x"][..], &["drift"], &["soak"]] {
-        let (code, told) = gate.attempt(arguments);
-        assert!(told.starts_with("the gates run different mappings: ") && both(&told), "{told}");
-        assert_eq!(code, i32::from(arguments[0] == "soak"), "{arguments:?}: {told}");
+        let (code, output) = gate.attempt(arguments);
+        assert!(output.starts_with("the gates run different mappings: ") && both(&output), "{output}");
+        assert_eq!(code, i32::from(arguments[0] == "soak"), "{arguments:?}: {output}");
         let (_, json) = gate.attempt(&[arguments, &["--format", "json"]].concat());
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let json = json.as_array().map_or(&json, |clusters| &clusters[0]);
@@ -183,8 +183,8 @@ async fn where_gates_differ_every_command_says_so() {
     }
     let first = pair.activated().await[0].clone();
     gate.run(&["rollback", "--to", &first, "--yes"]);
-    let (code, told) = gate.attempt(&["explain", "GET", "/x"]);
-    assert!(code == 0 && !told.contains("different"), "{told}");
+    let (code, output) = gate.attempt(&["explain", "GET", "/x"]);
+    assert!(code == 0 && !output.contains("different"), "{output}");
     let (_, json) = gate.attempt(&["drift", "--format", "json"]);
     assert!(!json.contains("gates_differ"), "{json}");
 }

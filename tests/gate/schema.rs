@@ -8,7 +8,7 @@ const FUTURE: &str = "INSERT INTO _sqlx_migrations (version, description, succes
     SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 200";
 
 /// What it does not know could decide who may do what: an older gate does not start.
-async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(database: Database) {
+async fn a_gate_does_not_start_on_a_newer_schema_unless_allowed(database: Database) {
     let world = World::new(database).await;
     let mut gate = world.gate(&Setup::V2).await;
     world.execute(FUTURE).await;
@@ -25,24 +25,24 @@ async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(database: 
     // The kill-switch of a release that is being replaced still works.
     gate.run(&["flag", "rbac-v2", "off"]);
 
-    let mut told = world.gate(&Setup { database: "newer_schema = \"serve\"\n", ..Setup::V2 }).await;
-    assert!(told.log().contains("9000 from the future"), "{}", told.log());
-    told.signal("TERM");
-    assert!(told.ends(Duration::from_secs(30)).await, "{}", told.log());
+    let mut allowed = world.gate(&Setup { database: "newer_schema = \"serve\"\n", ..Setup::V2 }).await;
+    assert!(allowed.log().contains("9000 from the future"), "{}", allowed.log());
+    allowed.signal("TERM");
+    assert!(allowed.ends(Duration::from_secs(30)).await, "{}", allowed.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to_on_sqlite() {
-    a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(Database::Sqlite).await;
+async fn a_gate_does_not_start_on_a_newer_schema_unless_allowed_on_sqlite() {
+    a_gate_does_not_start_on_a_newer_schema_unless_allowed(Database::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to_on_postgres() {
-    a_gate_does_not_start_on_a_newer_schema_unless_it_is_told_to(Database::Postgres).await;
+async fn a_gate_does_not_start_on_a_newer_schema_unless_allowed_on_postgres() {
+    a_gate_does_not_start_on_a_newer_schema_unless_allowed(Database::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_none_of_a_gates_is_said_to_be() {
+async fn a_database_of_something_else_is_reported() {
     let world = World::new(Database::Postgres).await;
     let mut gate = world.gate(&Setup::V2).await;
     world.execute("DROP TABLE _sqlx_migrations").await;

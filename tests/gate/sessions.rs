@@ -263,7 +263,7 @@ async fn every_way_to_begin_and_end(kept: Kept, database: Database) {
     scene.logout(&ben).await;
     let loads = scene.loads().await;
     assert_eq!(scene.status(&kept.cookie(&anna)).await, 200, "{place}: another session ended");
-    // On SQLite a change of a session may concern everybody: which rows a REPLACE removes, it tells no trigger.
+    // On SQLite a change of a session may concern everybody: a REPLACE removes rows without a trigger.
     if database == Database::Postgres {
         assert!((scene.loads().await - loads).abs() < 0.5, "{place}: and hers was not read again");
     }
@@ -292,6 +292,39 @@ async fn a_session_of_any_kind_begins_and_ends_on_sqlite() {
 async fn a_session_of_any_kind_begins_and_ends_on_postgres() {
     for kept in Kept::ALL {
         every_way_to_begin_and_end(kept, Database::Postgres).await;
+    }
+}
+
+/// Of several tokens, the one that is somebody's counts, and two people's are nobody's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_tokens_the_only_persons_counts() {
+    for kept in [Kept::Token, Kept::Signed, Kept::FlaskSession] {
+        let scene = Scene::new(kept, Database::Sqlite).await;
+        let cookie = |name: &str| kept.cookie(&token(name));
+        scene.login(&token("anna"), "anna").await;
+        scene.login(&token("anna's other"), "anna").await;
+        scene.login(&token("ben"), "ben").await;
+        let table = [
+            (vec![cookie("unknown"), cookie("anna")], 200, Some("anna")),
+            (vec![cookie("anna"), cookie("unknown")], 200, Some("anna")),
+            (vec!["short".to_owned(), cookie("anna"), "%%%".to_owned()], 200, Some("anna")),
+            (vec![cookie("anna"), cookie("anna's other")], 200, Some("anna")),
+            (vec![cookie("anna"), cookie("ben")], 302, None),
+            (vec![cookie("unknown"), cookie("unknown too")], 302, None),
+            (vec![cookie("unknown"), cookie("ben")], 403, None),
+        ];
+        for (cookies, status, forwarded) in table {
+            let before = scene.upstream.requests().len();
+            let place = format!("{kept:?}: {cookies:?}");
+            assert_eq!(scene.status(&cookies.join("; session=")).await, status, "{place}");
+            let seen = scene
+                .upstream
+                .requests()
+                .split_off(before)
+                .pop()
+                .and_then(|request| request.header("cookie"));
+            assert_eq!(seen, forwarded.map(|name| format!("session={}", cookie(name))), "{place}");
+        }
     }
 }
 
@@ -325,9 +358,9 @@ async fn a_forged_cookie_is_not_looked_up() {
     assert!((scene.loads().await - loads - 1.0).abs() < 0.5);
 }
 
-/// A payload that is not Console's is nobody's, and the operator hears of it.
+/// A payload that is not Console's identifies nobody, and the operator gets a warning.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payload_that_cannot_be_read_is_nobodys() {
+async fn a_payload_that_cannot_be_read_identifies_nobody() {
     let scene = Scene::new(Kept::Django, Database::Sqlite).await;
     let data = django(&json!({ "_auth_user_id": "anna" }));
     let (payload, rest) = data.split_once(':').expect("a signed payload");

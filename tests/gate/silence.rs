@@ -1,4 +1,4 @@
-//! Answers give nothing away: a stranger cannot tell a route that exists from one that does not.
+//! Answers give nothing away: a stranger cannot distinguish a route that exists from one that does not.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ fn comparable(answer: &RawAnswer, target: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_cannot_tell_what_exists() {
+async fn a_stranger_cannot_learn_what_exists() {
     let world = World::new(Database::Sqlite).await;
     let gate = gate(&world).await;
     let mut findings = Findings::default();
@@ -98,8 +98,8 @@ async fn a_stranger_cannot_tell_what_exists() {
     findings.conclude(2 * LOOKS.len() * 7 * TARGETS.len());
 }
 
-/// What an admin is told of a denial, and may be: why, and which role would have been enough. An admin may
-/// learn that an address has no row: whoever maintains the mapping needs to. Nothing else differs, and no answer names
+/// What an admin may learn about a denial: why, and which role would have been enough. An admin may
+/// learn that an address has no row: the maintainer of the mapping needs to. Nothing else differs, and no answer names
 /// a route.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_without_the_role_learns_the_reason_and_what_was_needed_and_no_more() {
@@ -111,7 +111,7 @@ async fn an_admin_without_the_role_learns_the_reason_and_what_was_needed_and_no_
     let mut unknown = gate.send(&Ask::get("/a/nothing").cookie(&cookie)).await.json();
     assert_eq!(known["needed"], "role console-audit-user", "{known}");
     assert_eq!(unknown["needed"], "a row in the mapping", "{unknown}");
-    // The request as it was sent, for whoever manages access; of a path without a row, not even that.
+    // The request as it was sent, for the manager of access; of a path without a row, not even that.
     assert_eq!(known["explain"], "console-gate explain GET /a/v2 --as someone", "{known}");
     known.as_object_mut().expect("a problem document").remove("explain");
     for problem in [&mut known, &mut unknown] {
@@ -138,7 +138,7 @@ async fn an_admin_without_the_role_learns_the_reason_and_what_was_needed_and_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn time_tells_a_stranger_little() {
+async fn time_reveals_little_to_a_stranger() {
     const ROUNDS: usize = 500;
     let world = World::new(Database::Sqlite).await;
     let gate = gate(&world).await;

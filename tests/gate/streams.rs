@@ -199,7 +199,7 @@ async fn console_sees_the_gates_word_and_not_the_clients() {
     assert_eq!(answer.status, 200);
     let seen = &upstream.requests()[0];
     assert!(seen.head.starts_with("GET /open/x?y=%2f HTTP/1.1\r\n"), "{}", seen.head);
-    assert_eq!(seen.header("host").as_deref(), Some("console.internal"));
+    assert_eq!(seen.header("host").as_deref(), Some("console.test"));
     assert_eq!(seen.header("x-forwarded-host").as_deref(), Some("console.test"));
     assert_eq!(seen.header("x-request-id").as_deref(), Some(answer.request_id()));
     assert_eq!(seen.header("x-kept").as_deref(), Some("kept"));
@@ -249,7 +249,7 @@ async fn a_form_or_json_body_decides_which_role_is_needed() {
             assert!(answer.body == body.as_bytes(), "{method} as {who}: the body was changed: {shown}");
         }
     }
-    // Chunked, and with a client that waits to be told to go on.
+    // Chunked, and with a client that waits for 100 Continue.
     let mut wire = Wire::to(&gate.socket()).await;
     let head = format!(
         "POST /__test/echo HTTP/1.1\r\nHost: console.test\r\nCookie: session={}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",

@@ -69,8 +69,9 @@ async fn console_judges_until_v2_does(database: Database) {
     until_drift(&gate, 3).await;
     let unknown = gate.metric("gate_unknown_machines_total{route=\"GET /shadow\"}").await;
     assert_eq!(unknown, Some(3.0));
-    let (_, told) = gate.attempt(&["drift", "--explain", &drift(&gate)["id"].as_str().expect("an id")[..8]]);
-    assert!(told.contains("console-gate token enroll --sha256 HEX"), "{told}");
+    let (_, output) =
+        gate.attempt(&["drift", "--explain", &drift(&gate)["id"].as_str().expect("an id")[..8]]);
+    assert!(output.contains("console-gate token enroll --sha256 HEX"), "{output}");
 
     // Enrolled by its hash, it is the gate's to judge.
     let hash = TokenDigest::of(TOKEN).to_hex();
@@ -96,8 +97,8 @@ async fn console_judges_until_v2_does(database: Database) {
         ("abc", "short", "64 hexadecimal digits"),
         ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "empty", "empty text"),
     ] {
-        let (code, told) = gate.complaint(&["token", "enroll", "--sha256", hash, "--name", name]);
-        assert!(code == 2 && told.contains(complaint), "{name}: {code} {told}");
+        let (code, output) = gate.complaint(&["token", "enroll", "--sha256", hash, "--name", name]);
+        assert!(code == 2 && output.contains(complaint), "{name}: {code} {output}");
     }
     // Revoked, it is known and refused, on legacy rows too.
     gate.run(&["token", "revoke", "ci"]);
@@ -106,16 +107,16 @@ async fn console_judges_until_v2_does(database: Database) {
     }
 
     let socket = format!("unix:{}", gate.socket().display());
-    let (code, told) = gate.attempt(&["verify", "--gate", &socket, "--host", crate::support::http::HOST]);
-    assert_eq!(code, 0, "{told}");
+    let (code, output) = gate.attempt(&["verify", "--gate", &socket, "--host", crate::support::http::HOST]);
+    assert_eq!(code, 0, "{output}");
     for (path, words) in [
         ("/legacy", "unknown machines are left to Console until V2 decides\n"),
         ("/v2", "unknown machines are refused; `token enroll` enrolls one\n"),
     ] {
         let output = gate.command(&["explain", "GET", path]).env("FLAG_RBAC_V2", "1").output();
-        let told =
+        let output =
             String::from_utf8(output.expect("the binary runs").stdout).expect("the binary writes UTF-8");
-        assert!(told.contains(words), "{told}");
+        assert!(output.contains(words), "{output}");
     }
 }
 

@@ -111,8 +111,8 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster(database: Database) {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    let told = "Console refused a request that V2 allowed: its own decorators still decide";
-    assert_eq!(gate.log().matches(told).count(), 2, "one line for each route\n{}", gate.log());
+    let message = "Console refused a request that V2 allowed: its own decorators still decide";
+    assert_eq!(gate.log().matches(message).count(), 2, "one line for each route\n{}", gate.log());
 
     // What a gate saw last is written when it stops, and the next process adds to it.
     ask("/forbidden/too", 403).await;
@@ -132,6 +132,52 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn consoles_refusals_are_counted_and_hold_a_cluster_on_postgres() {
     consoles_refusals_are_counted_and_hold_a_cluster(Database::Postgres).await;
+}
+
+const REDIRECTS: &str = "version = 1\n[clusters]\nV = \"v2\"\n\
+    [soak]\nshadow_days = 0\nquiet_hours = 0\nrequests = 0\nadmins = 0\n\
+    [blueprints.v]\ncluster = \"V\"\n[blueprints.v.routes]\n\
+    \"GET /sent-to-login\" = { legacy = [\"superadmin\"], role = \"console-user\" }\n\
+    \"GET /sent-elsewhere\" = { legacy = [\"superadmin\"], role = \"console-user\" }\n\
+    [blueprints.p.routes]\n\"GET /sent-to-login/public\" = { public = true }\n";
+
+/// Console's own `login_required` refuses by a redirect.
+async fn a_redirect_to_the_login_page_is_a_refusal(database: Database) {
+    let world = World::new(database).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    world.admin("olaf", &["raxx-support-team"], &[]).await;
+    let setup = Setup { mapping: Some(REDIRECTS), upstream: Some(upstream.socket()), ..Setup::V2 };
+    let gate = world.gate(&setup).await;
+    let ask = async |path: &str, status: u16| {
+        assert_eq!(gate.send(&Ask::get(path).cookie(&world.cookie("olaf"))).await.status, status, "{path}");
+    };
+    ask("/sent-to-login", 303).await;
+    ask("/sent-elsewhere", 302).await;
+    ask("/sent-to-login/public", 303).await;
+    let states = until_refused(&gate, 0, &json!([refusals("GET /sent-to-login", "v2", 302, 1)])).await;
+    assert_eq!(states[0]["verdict"], "refused");
+    let phrase = states[0]["missing"][0].as_str().expect("a phrase");
+    assert!(
+        phrase.starts_with(
+            "Console answered with a redirect to its login page to 1 request that V2 allowed: its own decorators still \
+             decide (GET /sent-to-login 1)"
+        ),
+        "{phrase}"
+    );
+    let counted =
+        |route: &str| format!("gate_upstream_refusals_total{{route=\"{route}\",status=\"302\",gate=\"v2\"}}");
+    assert_eq!(gate.metric(&counted("GET /sent-to-login")).await, Some(1.0));
+    assert_eq!(gate.metric(&counted("GET /sent-elsewhere")).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_the_login_page_is_a_refusal_on_sqlite() {
+    a_redirect_to_the_login_page_is_a_refusal(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_the_login_page_is_a_refusal_on_postgres() {
+    a_redirect_to_the_login_page_is_a_refusal(Database::Postgres).await;
 }
 
 /// What Console's own checks step back for.

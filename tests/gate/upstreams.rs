@@ -111,11 +111,11 @@ async fn a_name_that_does_not_resolve_is_waited_for_and_one_that_does_is_enough(
             admin.setting(),
         )
     };
-    // RFC 2606: this name is nobody's, ever.
+    // RFC 2606: this name never resolves.
     let nobody = "\"console.invalid:80\"";
     let mut gate = Alone::serve(folder.path(), &settings(nobody), &[]);
-    let told = gate.ready(&admin, 503).await;
-    assert_eq!((&told["listener"], &told["upstream"]), (&"open".into(), &"unresolved".into()), "{told}");
+    let ready = gate.ready(&admin, 503).await;
+    assert_eq!((&ready["listener"], &ready["upstream"]), (&"open".into(), &"unresolved".into()), "{ready}");
     gate.logs("the name of an upstream server does not resolve").await;
     assert_eq!(proxy.get("/x").await.expect("an answer").0, 502);
     drop(gate);

@@ -18,8 +18,8 @@ fn with_key(setup: Setup) -> Setup {
 fn verify(gate: &Gate, more: &[&str]) -> (i32, Value) {
     let socket = format!("unix:{}", gate.socket().display());
     let arguments = [&["verify", "--gate", &socket, "--host", HOST, "--format", "json"], more].concat();
-    let (code, told) = gate.attempt(&arguments);
-    (code, serde_json::from_str(&told).unwrap_or(Value::Null))
+    let (code, output) = gate.attempt(&arguments);
+    (code, serde_json::from_str(&output).unwrap_or(Value::Null))
 }
 
 fn failed(report: &Value) -> u64 {
@@ -149,10 +149,13 @@ async fn a_wrong_answer_is_a_finding() {
     assert_eq!(code, 1);
     assert!(failed(&report) > 0);
     let socket = format!("unix:{}", gate.socket().display());
-    let (code, told) = gate.attempt(&["verify", "--gate", &socket, "--host", HOST, "--cluster", "S1"]);
+    let (code, output) = gate.attempt(&["verify", "--gate", &socket, "--host", HOST, "--cluster", "S1"]);
     assert_eq!(code, 1);
-    assert!(told.contains("  an admin with every other role: expected 403 with one audit row\n"), "{told}");
-    assert!(told.contains("  got 200 from the view, 0 audit row(s)"), "{told}");
+    assert!(
+        output.contains("  an admin with every other role: expected 403 with one audit row\n"),
+        "{output}"
+    );
+    assert!(output.contains("  got 200 from the view, 0 audit row(s)"), "{output}");
 }
 
 /// What is meant as a probe never reaches Console, whatever the gate thinks of it.
@@ -174,8 +177,8 @@ async fn a_probe_that_is_none_is_refused_by_every_gate() {
     }
     assert_eq!(upstream.requests().len(), 2);
     let socket = format!("unix:{}", without.socket().display());
-    let (code, told) = without.attempt(&["verify", "--gate", &socket, "--host", HOST]);
-    assert_eq!((code, told.as_str()), (2, ""));
+    let (code, output) = without.attempt(&["verify", "--gate", &socket, "--host", HOST]);
+    assert_eq!((code, output.as_str()), (2, ""));
     assert_eq!(world.store.admins().await.expect("the admins").len(), 1, "nobody was made");
 }
 
@@ -210,13 +213,13 @@ async fn through_the_gate_console_must_not_refuse_what_it_lets_in() {
 
     let through = format!("unix:{}", gate.socket().display());
     let cookies = ["olaf", "anna"].map(|name| format!("session={}", world.cookie(name)));
-    let told = |cookies: &[String], more: &[&str]| {
+    let verified = |cookies: &[String], more: &[&str]| {
         let cookies = cookies.iter().flat_map(|cookie| ["--cookie", cookie]);
         let arguments: Vec<&str> =
             ["--through", &through].into_iter().chain(cookies).chain(more.iter().copied()).collect();
         verify(&gate, &arguments)
     };
-    let (code, report) = told(&cookies, &[]);
+    let (code, report) = verified(&cookies, &[]);
     assert_eq!((code, failed(&report)), (1, 0), "{report:#}");
     let mut paths: Vec<String> = upstream
         .requests()
@@ -246,13 +249,13 @@ async fn through_the_gate_console_must_not_refuse_what_it_lets_in() {
         "a cookie is printed"
     );
 
-    // Nobody's cookie opens nothing; a cluster that Console lets through is clean.
+    // A forged cookie opens nothing; a cluster that Console lets through is clean.
     let forged = ["session=eyJhZG1pbl9pZCI6Im9sYWYifQ.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb".to_owned()];
     let before = upstream.requests().len();
-    let (code, report) = told(&forged, &[]);
+    let (code, report) = verified(&forged, &[]);
     assert_eq!((code, report["through"]["passages"].as_array().map(Vec::len)), (0, Some(0)), "{report:#}");
     assert_eq!(upstream.requests().len(), before);
-    assert_eq!(told(&cookies, &["--cluster", "L"]).0, 1);
+    assert_eq!(verified(&cookies, &["--cluster", "L"]).0, 1);
     // Without a person there is nobody to ask as.
     assert_eq!(gate.attempt(&["verify", "--gate", &through, "--through", &through]).0, 2);
     let bad = ["verify", "--gate", &through, "--through", &through, "--cookie", "session=a;b=c"];

@@ -25,7 +25,7 @@ pub(crate) enum Rules {
     RenewInTheStatementThatReads,
     /// The barrier counts a lease from before it looked.
     WaitFromBeforeTheLook,
-    /// Whoever has waited a lease out ends it, even if it was renewed meanwhile.
+    /// A command that has waited a lease out ends it, even if it was renewed meanwhile.
     EndWhateverWasRenewed,
     /// A lease ends by the database's clock, which somebody sets forward.
     LeasesByTheDatabasesClock,

@@ -1,4 +1,4 @@
-//! Strict: one read for all who wait (`src/access/shared_read.rs`). Whoever asks gets a read that began after it asked.
+//! Strict: one read for all who wait (`src/access/shared_read.rs`). A caller gets a read that began after it asked.
 
 use stateright::{Checker as _, Model, Property};
 

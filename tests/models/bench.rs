@@ -35,9 +35,9 @@ pub struct Seen {
     pub status: u16,
     /// Whether Console had the request.
     pub reached: bool,
-    /// Whether htmx was told where to log in.
+    /// Whether htmx got the address to log in.
     pub to_login: bool,
-    /// The reason of a 403, where it was told.
+    /// The reason of a 403, where it has one.
     pub reason: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl Side {
     ///
     /// # Errors
     ///
-    /// The gate refuses it: what `check` says of it.
+    /// The gate refuses it: what `check` prints.
     pub async fn swap(&self, mapping: &Mapping) -> Result<(), String> {
         let text = mapping.text();
         let sha256: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -123,9 +123,9 @@ impl Side {
             if begun.elapsed() > Duration::from_secs(2) && !checked {
                 checked = true;
                 let name = file.display().to_string();
-                let (_, told) = self.gate.attempt(&["check", &name, "--deny", "error"]);
-                if told.contains("refused") {
-                    return Err(told);
+                let (_, output) = self.gate.attempt(&["check", &name, "--deny", "error"]);
+                if output.contains("refused") {
+                    return Err(output);
                 }
             }
             assert!(begun.elapsed() < LIMIT, "the mapping is not taken up:\n{text}\n{}", self.gate.log());
@@ -136,8 +136,8 @@ impl Side {
 
     /// The sum of the mapping that runs.
     async fn running(&self) -> String {
-        let (_, told) = self.api("/api/gate/mapping").await;
-        told["sha256"].as_str().unwrap_or_default().to_owned()
+        let (_, answer) = self.api("/api/gate/mapping").await;
+        answer["sha256"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Asks the gate's API.
@@ -211,8 +211,15 @@ impl Side {
         self.stand_in.reached()
     }
 
-    /// How many denials the audit has.
+    /// How many denials the audit has: rows, and those that a row is to count.
     pub async fn denials(&self) -> i64 {
+        let repeated = self.gate.metric("gate_denials_repeated_total").await.expect("the metric");
+        #[expect(clippy::cast_possible_truncation, reason = "a count of this test's own requests")]
+        let repeated = repeated as i64;
+        self.denial_rows().await + repeated
+    }
+
+    async fn denial_rows(&self) -> i64 {
         let count = "SELECT count(*) FROM gate_audit_events WHERE event_type = 'access_denied'";
         if self.home.database_url.starts_with("sqlite:") {
             use sqlx::Connection as _;
@@ -286,8 +293,8 @@ fn ask(request: &Request, fields: &[(&'static str, String)]) -> Ask {
 }
 
 fn seen(answer: &Answer) -> Seen {
-    let told = answer.json();
-    let reason = told["type"].as_str().and_then(|word| word.strip_prefix("urn:console-gate:"));
+    let problem = answer.json();
+    let reason = problem["type"].as_str().and_then(|word| word.strip_prefix("urn:console-gate:"));
     Seen {
         status: answer.status,
         reached: !answer.header(FIELD).is_empty(),

@@ -176,7 +176,7 @@ fn escaped(text: &str) -> String {
     text.replace(' ', "+").replace('/', "%2F")
 }
 
-/// Bodies that tell these rules apart, the rules of the rows that one request finds in two mappings: each rule met
+/// Bodies that distinguish these rules, the rules of the rows that one request finds in two mappings: each rule met
 /// alone, all of them, none, and what cannot be read.
 pub fn about(rules: &[Rule], random: &mut Random) -> Vec<Body> {
     let mut bodies = vec![Body::none()];

@@ -13,7 +13,7 @@ use crate::paths::{Found, find};
 use crate::scenario::Request;
 use crate::world::{Session, World};
 
-/// What holds beside the mapping.
+/// What holds besides the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// `FLAG_RBAC_V2`, which is on in the gate's environment, as the database has it.
@@ -25,7 +25,7 @@ pub struct Switches {
     pub keeps_sessions: bool,
 }
 
-/// Everything that an answer depends on beside the request.
+/// Everything that an answer depends on besides the request.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     pub mapping: &'a Mapping,
@@ -95,7 +95,7 @@ impl Drift {
     }
 }
 
-/// What the model says of a request.
+/// The model's answer to a request.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub ending: Ending,
@@ -132,7 +132,7 @@ pub struct Principal {
 }
 
 /// What must become of a request. A WebSocket is for routes that allow it (request firewall, 10); the documents do not say
-/// whether a caller who may not have the route is told that first, and it is taken so.
+/// whether a caller who may not have the route learns that first, and it is taken so.
 pub fn decide(facts: &Facts<'_>, caller: &Caller, request: &Request) -> Said {
     let found = find(facts.mapping, request.method, &request.path);
     let allows = found.row().is_some_and(|row| facts.mapping.rows()[row].websocket);
@@ -203,13 +203,13 @@ fn admin(facts: &Facts<'_>, caller: &Caller) -> Option<Principal> {
         Session::Own(term) => term.lives(),
         Session::Missing | Session::Foreign => false,
     };
-    // "A session whose admin is unknown or disabled, or whose session row is gone, is nobody's" (docs/decisions/0018).
+    // A session identifies nobody if its admin is unknown or disabled, or its row is gone (docs/decisions/0018).
     let lives = has_session || !facts.switches.keeps_sessions;
     lives.then(|| Principal { kind: "admin", id: id.clone(), holding: of_admin(facts.world, admin) })
 }
 
-/// Who asks at a row with a gate. "Whoever presents a bearer token on such a row is judged by it, never by a cookie
-/// beside it" (docs/decisions/0017). The documents are silent about an `Authorization` of another scheme; it
+/// Who asks at a row with a gate. A bearer token on such a row is what its caller is judged by, never a cookie
+/// beside it (docs/decisions/0017). The documents are silent about an `Authorization` of another scheme; it
 /// is taken for a credential that nobody has.
 fn principal(facts: &Facts<'_>, caller: &Caller, gated: &Gated) -> Option<Principal> {
     match &caller.authorization {
@@ -309,7 +309,7 @@ fn legacy(gated: &Gated, holding: &Holding) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err("missing_legacy_role") }
 }
 
-/// The row's own need, and that of every rule that the body meets. All that is amiss is told: the documents do not say
+/// The row's own need, and that of every rule that the body meets. Every lack is listed: the documents do not say
 /// what comes first.
 fn v2(gated: &Gated, holding: &Holding, request: &Request) -> Result<(), Vec<&'static str>> {
     let V2::Needs { base, when, .. } = &gated.v2 else { return Err(vec!["undecided"]) };
@@ -318,10 +318,10 @@ fn v2(gated: &Gated, holding: &Holding, request: &Request) -> Result<(), Vec<&'s
         (false, Need::Role(_)) => Some("missing_role"),
         (false, Need::Permission(_)) => Some("missing_permission"),
     };
-    let mut amiss: Vec<&'static str> = lacks(base).into_iter().collect();
+    let mut missing: Vec<&'static str> = lacks(base).into_iter().collect();
     match request.read(when) {
-        Reading::Unreadable => amiss.push("body_unreadable"),
-        Reading::Meets(met) => amiss.extend(met.into_iter().filter_map(|number| lacks(&when[number].need))),
+        Reading::Unreadable => missing.push("body_unreadable"),
+        Reading::Meets(met) => missing.extend(met.into_iter().filter_map(|number| lacks(&when[number].need))),
     }
-    if amiss.is_empty() { Ok(()) } else { Err(amiss) }
+    if missing.is_empty() { Ok(()) } else { Err(missing) }
 }

@@ -36,7 +36,7 @@ enum Change {
     Loss,
 }
 
-/// What the command says of one place.
+/// What the command reports about one place.
 #[derive(Clone, Debug, Default)]
 struct Claim {
     who: BTreeMap<Who, &'static str>,
@@ -85,12 +85,12 @@ fn population(round: &Round<'_>, report: &Value) -> Vec<Disagreement> {
     if expected == listed {
         return Vec::new();
     }
-    let told = format!(
+    let message = format!(
         "missing {:?}, too many {:?}",
         expected.difference(&listed).collect::<Vec<_>>(),
         listed.difference(&expected).collect::<Vec<_>>()
     );
-    vec![Disagreement::new(Report::Diff, "population", told)]
+    vec![Disagreement::new(Report::Diff, "population", message)]
 }
 
 /// The members of each profile.
@@ -114,15 +114,15 @@ fn claims(
     let profiles = profiles(report);
     let mut claims: BTreeMap<Place, Claim> = BTreeMap::new();
     let mut requests = Vec::new();
-    // What changes for a WebSocket alone is not compared: a pair of requests would be needed to tell.
+    // What changes for a WebSocket alone is not compared: a pair of requests would be needed.
     let changes = report["changes"].as_array().expect("changes").iter();
     for change in changes.filter(|change| change["websocket"] != true) {
         let path = change["example"].as_str().expect("an example");
         for method in METHODS.iter().filter(|method| lists(&change["methods"], method)) {
             let request = example(round, method, path, change);
             let Some(request) = request else {
-                let told = format!("no body is as the report says: {change:#}");
-                found.push(Disagreement::new(Report::Diff, "an impossible body", told));
+                let message = format!("no body is as the report says: {change:#}");
+                found.push(Disagreement::new(Report::Diff, "an impossible body", message));
                 continue;
             };
             let mut place = place(round, &request);
@@ -137,8 +137,8 @@ fn claims(
                     let members = &profiles[number.expect("a number")];
                     for who in members {
                         if claim.who.insert(who.clone(), word).is_some_and(|other| other != word) {
-                            let told = format!("{who:?} at {place:?}\n{change:#}");
-                            found.push(Disagreement::new(Report::Diff, "told both ways", told));
+                            let message = format!("{who:?} at {place:?}\n{change:#}");
+                            found.push(Disagreement::new(Report::Diff, "reported both ways", message));
                         }
                     }
                 }
@@ -155,7 +155,7 @@ fn lists(methods: &Value, method: &str) -> bool {
     methods.as_array().is_some_and(|methods| methods.iter().any(|one| one == method))
 }
 
-/// A request as the report describes it. It may tell bodies apart where they have no say.
+/// A request as the report describes it. It may distinguish bodies where they do not matter.
 fn example(round: &Round<'_>, method: &'static str, path: &str, change: &Value) -> Option<Request> {
     let body = &change["body"];
     let all_rules = |which: Which| rules_at(round.mapping(which), method, path);
@@ -188,7 +188,7 @@ fn example(round: &Round<'_>, method: &'static str, path: &str, change: &Value) 
     let mut asked = round.scenario.requests.iter().filter(|one| one.method == method && one.path == path);
     let asked = asked.find(|one| is_wanted(one, [&decisive_before, &decisive_after]));
     let wanted = decisive.or(asked).or(every.iter().find(|one| is_wanted(one, [&before, &after])));
-    // Where the body has no say, any will do.
+    // Where the body does not matter, any will do.
     wanted.or(every.first().filter(|_| body.is_null())).cloned()
 }
 
@@ -243,19 +243,21 @@ impl Asked {
             for (caller, (before, after)) in round.scenario.callers.iter().zip(seen) {
                 let real = change(before.reached, after.reached);
                 let claim = claim_at(&place, claims).unwrap_or(&nothing);
-                let Some((said, who)) = said_of(round, &place, claims, claim, caller, real) else { continue };
+                let Some((said, who)) = reported_about(round, &place, claims, claim, caller, real) else {
+                    continue;
+                };
                 tally.count(Report::Diff);
                 if said == real {
                     continue;
                 }
                 let kind = format!("{who}: {said:?} instead of {real:?} for a {}", sort_word(&place));
-                let told = format!(
+                let message = format!(
                     "diff says {said:?}; the gates answered {} before and {} after\nrows {}\nclaim {claim:?}",
                     before.status,
                     after.status,
                     rows_in_words(round, &place),
                 );
-                found.push(Disagreement::new(Report::Diff, kind, told).by(caller).at(request));
+                found.push(Disagreement::new(Report::Diff, kind, message).by(caller).at(request));
             }
         }
         found
@@ -291,11 +293,11 @@ impl Asked {
                 tally.count(Report::Diff);
                 if said != real {
                     let kind = format!("{kind}: {said:?} instead of {real:?} for a {}", sort_word(&place));
-                    let told = format!(
+                    let message = format!(
                         "diff says {said:?} of {name}, the model {real:?}\nrows {}\nclaim {claim:?}",
                         rows_in_words(round, &place)
                     );
-                    found.push(Disagreement::new(Report::Diff, kind, told).at(request));
+                    found.push(Disagreement::new(Report::Diff, kind, message).at(request));
                 }
             }
         }
@@ -340,9 +342,9 @@ fn named(word: Option<&str>) -> Option<Change> {
     }
 }
 
-/// What the report says of a caller at a place, and what sort of caller it is; nothing of callers that it does not
-/// speak of.
-fn said_of(
+/// What the report says about a caller at a place, and what sort of caller it is; nothing about callers that it
+/// does not name.
+fn reported_about(
     round: &Round<'_>,
     place: &Place,
     claims: &BTreeMap<Place, Claim>,
@@ -382,7 +384,7 @@ fn said_of(
         return Some((said, "strangers"));
     }
     let name = (kind.to_owned(), id.to_owned());
-    // "Whoever gains by several [rules] together gains by one of them alone or by none" (docs/workbench.md).
+    // A caller who gains by several rules together gains by one of them alone or by none (docs/workbench.md).
     if let Some(alone) = several(&place.3) {
         let mut words = alone.into_iter().filter_map(|sort| {
             let at = (place.0, place.1, place.2, sort);
@@ -414,12 +416,12 @@ fn several(sort: &Sort) -> Option<Vec<Sort>> {
         .then(|| rules.iter().map(|rule| alone(vec![*rule])).chain([alone(Vec::new())]).collect())
 }
 
-/// What the report says of a place: of its sort of body, or of any.
+/// What the report says about a place: about its sort of body, or about any.
 fn claim_at<'c>(place: &Place, claims: &'c BTreeMap<Place, Claim>) -> Option<&'c Claim> {
     claims.get(place).or_else(|| claims.get(&(place.0, place.1, place.2, Sort::Any)))
 }
 
-/// What the report says of strangers at a pair of rows: no body makes a difference to them.
+/// What the report says about strangers at a pair of rows: no body makes a difference to them.
 fn of_strangers(place: &Place, claims: &BTreeMap<Place, Claim>) -> Option<Change> {
     at_any_body(place, claims).find_map(|claim| named(claim.strangers.as_deref()))
 }

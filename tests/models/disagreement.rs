@@ -42,12 +42,12 @@ pub struct Disagreement {
     pub caller: Option<Caller>,
     pub request: Option<Request>,
     /// Both sides, for a person.
-    pub told: String,
+    pub message: String,
 }
 
 impl Disagreement {
-    pub fn new(report: Report, kind: impl Into<String>, told: impl Into<String>) -> Disagreement {
-        Disagreement { report, kind: kind.into(), caller: None, request: None, told: told.into() }
+    pub fn new(report: Report, kind: impl Into<String>, message: impl Into<String>) -> Disagreement {
+        Disagreement { report, kind: kind.into(), caller: None, request: None, message: message.into() }
     }
 
     #[must_use]

@@ -28,33 +28,33 @@ pub async fn compare(round: &Round<'_>, which: Which, limit: usize, tally: &mut 
             }
             let target =
                 format!("/api/gate/explain?method={}&path={}&as={admin}", request.method, request.path);
-            let (status, told) = round.side(which).api(&target).await;
-            assert_eq!(status, 200, "{target}: {told}");
+            let (status, explanation) = round.side(which).api(&target).await;
+            assert_eq!(status, 200, "{target}: {explanation}");
             if asked.is_empty() {
-                found.extend(compare_command(round, which, request, admin, &told));
+                found.extend(compare_command(round, which, request, admin, &explanation));
             }
-            asked.insert(key, told);
+            asked.insert(key, explanation);
         }
         tally.count(Report::Explain);
         let rules = rules_at(round.mapping(which), request.method, &request.path);
         let sort = sort(request, &[&rules]);
-        let told = &asked[&key];
-        let said = word(told, &sort);
-        let drift = drift_word(told, &sort);
+        let explanation = &asked[&key];
+        let said = word(explanation, &sort);
+        let drift = drift_word(explanation, &sort);
         let real = ending(seen).map(Ending::word);
-        // By what the models say of shadow, which the drift rows have confirmed.
+        // By the model of shadow, which the drift rows have confirmed.
         let model = decide(&round.facts(which), caller, request);
         let direction = model.drift.map(Drift::word);
         if said != real || drift != direction {
             let kind = format!("{} for a {} body", contrast(said, real, drift, direction), in_words(&sort));
-            let told = format!(
+            let message = format!(
                 "explain says {said:?}, in shadow {drift:?}\nthe gate with the {} mapping answered {}, \
                  in shadow {direction:?}\n{}",
                 which.word(),
                 seen.status,
-                told["caller"]["answers"],
+                explanation["caller"]["answers"],
             );
-            found.push(Disagreement::new(Report::Explain, kind, told).by(caller).at(request));
+            found.push(Disagreement::new(Report::Explain, kind, message).by(caller).at(request));
         }
     }
     found
@@ -66,14 +66,14 @@ fn compare_command(
     which: Which,
     request: &Request,
     admin: &str,
-    told: &Value,
+    explanation: &Value,
 ) -> Option<Disagreement> {
     let gate = &round.side(which).gate;
     let arguments = ["explain", request.method, &request.path, "--as", admin, "--format", "json"];
     let (_, printed) = gate.attempt(&arguments);
     let command: Value = serde_json::from_str(&printed).unwrap_or_default();
-    let same = ["route", "gate", "caller"].iter().all(|key| command[key] == told[key]);
-    let text = format!("the API says {told:#}\nthe command {command:#}");
+    let same = ["route", "gate", "caller"].iter().all(|key| command[key] == explanation[key]);
+    let text = format!("the API says {explanation:#}\nthe command {command:#}");
     (!same).then(|| Disagreement::new(Report::Explain, "command and API", text).at(request))
 }
 
@@ -105,18 +105,20 @@ pub async fn compare_imagined(
         asked += 1;
         tally.count(Report::Explain);
         let path = format!("/api/gate/explain?method={}&path={}", request.method, request.path);
-        let (status, told) = round.side(which).api(&format!("{path}&{kind}={name}")).await;
-        assert_eq!(status, 200, "{path}: {told}");
+        let (status, explanation) = round.side(which).api(&format!("{path}&{kind}={name}")).await;
+        assert_eq!(status, 200, "{path}: {explanation}");
         let rules = rules_at(facts.mapping, request.method, &request.path);
         let sort = sort(request, &[&rules]);
         let principal = Principal { kind: "admin", id: String::new(), holding };
         let passes = imagined_passes(&facts, &principal, request);
-        let said = word(&told, &sort);
+        let said = word(&explanation, &sort);
         if (said == Some("allow")) != passes {
             let kind = format!("{kind} {said:?} for a {} body", in_words(&sort));
-            let told =
-                format!("explain says {said:?} of {name}, the model {passes}\n{}", told["caller"]["answers"]);
-            found.push(Disagreement::new(Report::Explain, kind, told).at(request));
+            let message = format!(
+                "explain says {said:?} of {name}, the model {passes}\n{}",
+                explanation["caller"]["answers"]
+            );
+            found.push(Disagreement::new(Report::Explain, kind, message).at(request));
         }
     }
     found
@@ -138,9 +140,9 @@ fn in_words(sort: &Sort) -> &'static str {
     }
 }
 
-/// The entries that speak of a body of this sort.
-fn entries<'a>(told: &'a Value, sort: &Sort) -> Vec<&'a Value> {
-    let all = told["caller"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
+/// The entries about a body of this sort.
+fn entries<'a>(explanation: &'a Value, sort: &Sort) -> Vec<&'a Value> {
+    let all = explanation["caller"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let plain = || all.iter().filter(|entry| entry["body"].is_null() || entry["body"]["kind"] == "no_rule");
     match sort {
         Sort::Plain | Sort::Any => plain().collect(),
@@ -167,14 +169,15 @@ pub fn is_unreadable(body: &Value) -> bool {
 }
 
 /// How a request ends by the report: where a body meets several rules, any denial is one.
-fn word<'a>(told: &'a Value, sort: &Sort) -> Option<&'a str> {
-    let words: Vec<&str> = entries(told, sort).iter().filter_map(|entry| entry["answer"].as_str()).collect();
+fn word<'a>(explanation: &'a Value, sort: &Sort) -> Option<&'a str> {
+    let words: Vec<&str> =
+        entries(explanation, sort).iter().filter_map(|entry| entry["answer"].as_str()).collect();
     words.iter().find(|word| **word == "deny").or(words.first()).copied()
 }
 
 /// Which way the two gates disagree by the report: V2 denies a body that meets several rules if it denies by one.
-fn drift_word<'a>(told: &'a Value, sort: &Sort) -> Option<&'a str> {
-    let all = entries(told, sort);
+fn drift_word<'a>(explanation: &'a Value, sort: &Sort) -> Option<&'a str> {
+    let all = entries(explanation, sort);
     let words: Vec<Option<&str>> = all.iter().map(|entry| entry["shadow"]["direction"].as_str()).collect();
     let deny = Some("would_newly_deny");
     if words.contains(&deny) {

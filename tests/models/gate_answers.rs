@@ -29,7 +29,7 @@ pub fn compare_answers(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement
             if seen.status == expected && seen.reached == reached && same_reason {
                 continue;
             }
-            let told = format!(
+            let message = format!(
                 "the model says {expected}{} for {:?}: {}\nthe gate with the {} mapping answered {}{} for {:?}",
                 if reached { ", forwarded" } else { "" },
                 said.reasons,
@@ -40,7 +40,7 @@ pub fn compare_answers(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement
                 seen.reason,
             );
             let kind = format!("{} instead of {expected}, {:?}", seen.status, seen.reason);
-            found.push(Disagreement::new(Report::Gate, kind, told).by(caller).at(request));
+            found.push(Disagreement::new(Report::Gate, kind, message).by(caller).at(request));
         }
     }
     found
@@ -51,12 +51,12 @@ pub fn compare_counts(round: &Round<'_>, which: Which, reached: usize, denials: 
     let count = |wanted: u16| round.each(which).filter(|(_, _, seen)| seen.status == wanted).count();
     let mut found = Vec::new();
     if reached != count(200) {
-        let told = format!("{reached} requests reached Console, and {} were answered 200", count(200));
-        found.push(Disagreement::new(Report::Gate, "requests at Console", told));
+        let message = format!("{reached} requests reached Console, and {} were answered 200", count(200));
+        found.push(Disagreement::new(Report::Gate, "requests at Console", message));
     }
     if usize::try_from(denials).ok() != Some(count(403)) {
-        let told = format!("the audit has {denials} denials, and {} were answered 403", count(403));
-        found.push(Disagreement::new(Report::Gate, "audited denials", told));
+        let message = format!("the audit has {denials} denials, and {} were answered 403", count(403));
+        found.push(Disagreement::new(Report::Gate, "audited denials", message));
     }
     found
 }
@@ -90,14 +90,14 @@ pub async fn compare_drift(round: &Round<'_>, which: Which, tally: &mut Tally) -
         let wrote = written.remove(key).unwrap_or_default();
         if wrote != *count {
             let gate = format!("the gate with the {} mapping wrote {wrote}", which.word());
-            let told = format!("{key:?}: the model counts {count}, {gate}");
+            let message = format!("{key:?}: the model counts {count}, {gate}");
             let kind = if wrote < *count { "missing drift" } else { "too much drift" };
-            found.push(Disagreement::new(Report::Drift, kind, told).by(caller).at(request));
+            found.push(Disagreement::new(Report::Drift, kind, message).by(caller).at(request));
         }
     }
     for (key, count) in written {
-        let told = format!("{key:?}: the model counts none, the gate wrote {count}");
-        found.push(Disagreement::new(Report::Drift, "invented drift", told));
+        let message = format!("{key:?}: the model counts none, the gate wrote {count}");
+        found.push(Disagreement::new(Report::Drift, "invented drift", message));
     }
     found
 }

@@ -1,10 +1,10 @@
 //! Models written from the documents and not from the code, compared with running gates.
 //!
-//! One model says what somebody holds (section 3.4 of the RBAC V2 design), one what becomes of a request (the cutover
+//! One model says what somebody holds (section 3.4 of the RBAC V2 design), one the outcome of a request (the cutover
 //! design, README, docs/decisions). Random people in a real database, random mappings with every key of the
 //! format and random requests are put to two real gates, one with a mapping and one with the mapping that takes its place:
 //! each answer must be the model's, and `explain`, `replay`, `verify` and `diff` must say what the gates answered.
-//! `diff` is worked out by brute force: whoever asks everything of both gates knows who gained what.
+//! `diff` is worked out by brute force: every request to both gates shows who gained what.
 //!
 //! Nothing here reads the gate's own mapping, decision or impact code. `make test` runs a short edition, `make models`
 //! 100,000 pairs of request and caller (`GATE_MODELS`). The choices of `make models` are random, those of `make test`
@@ -16,7 +16,7 @@
     reason = "a test binary has no outside; `pub` marks what the modules use of each other"
 )]
 
-/// What the tests of `tests/gate` stand on.
+/// What the tests share with those of `tests/gate`.
 #[path = "../gate"]
 mod shared {
     #[allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]

@@ -154,7 +154,7 @@ fn same_rank(one: Segment, other: Segment) -> bool {
     one == other || (one.weight() == other.weight() && one.weight() > 0)
 }
 
-/// Whether a row's parts are told apart from all those beside it by their weight: two different converters of one
+/// Whether a row's parts differ from all those beside it in their weight: two different converters of one
 /// weight at one place are left to `make prove`.
 pub fn fits_beside(one: &Pattern, other: &Pattern) -> bool {
     for (one, other) in one.segments.iter().zip(&other.segments) {

@@ -17,7 +17,7 @@ use crate::world::MARKER;
 /// Who asked for what, and how it ended.
 type Asked = (String, String, String, String);
 
-/// What replay says of a request: its other ends, and whether they depend on what is not in the log.
+/// What replay reports about a request: its other ends, and whether they depend on what is not in the log.
 #[derive(Default)]
 struct Claim {
     words: BTreeSet<String>,
@@ -27,16 +27,16 @@ struct Claim {
 /// Runs the command on what the old gate has logged. It takes V2 to be in force, so it is asked while it is.
 pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
     let mut found = Vec::new();
-    let told = run(round);
+    let report = run(round);
     let mut said: BTreeMap<Asked, Claim> = BTreeMap::new();
-    for one in told["changed"].as_array().expect("a list") {
+    for one in report["changed"].as_array().expect("a list") {
         let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
         if text("caller") == MARKER {
             continue;
         }
         if one["because"] != "mapping" {
-            let told = format!("nobody's grants have changed: {one:#}");
-            let this = Disagreement::new(Report::Replay, "because of grants", told);
+            let message = format!("no grants have changed: {one:#}");
+            let this = Disagreement::new(Report::Replay, "because of grants", message);
             found.push(located(round, this, &text("caller"), &text("method"), &text("path")));
         }
         let asked = (text("caller"), text("method"), text("path"), text("before"));
@@ -61,8 +61,8 @@ pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
         found.push(Disagreement::new(Report::Replay, kind, text).by(&after.caller).at(&after.request));
     }
     for (asked, claim) in said {
-        let told = format!("{asked:?} becomes {:?}, and it was not asked for", claim.words);
-        found.push(Disagreement::new(Report::Replay, "an invented request", told));
+        let message = format!("{asked:?} becomes {:?}, and it was not asked for", claim.words);
+        found.push(Disagreement::new(Report::Replay, "an invented request", message));
     }
     found
 }
@@ -86,11 +86,11 @@ fn run(round: &Round<'_>) -> Value {
     let new = new.display().to_string();
     let (code, printed) =
         gate.attempt(&["replay", "--since", "2026-01-01", "--mapping", &new, "--format", "json"]);
-    let told: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
-    let changed = told["changed"].as_array().expect("a list");
+    let report: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    let changed = report["changed"].as_array().expect("a list");
     let is_neutral = changed.iter().all(|one| one["because"] != "mapping");
     assert_eq!(code, i32::from(!is_neutral), "{printed}");
-    told
+    report
 }
 
 /// How a logged request may end under the new mapping, and one such request.

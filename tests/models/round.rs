@@ -89,7 +89,7 @@ pub fn ending(seen: &Seen) -> Option<Ending> {
     }
 }
 
-/// What a body is to the rules of a row, as reports tell bodies apart.
+/// What a body is to the rules of a row, as reports distinguish bodies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// Readable, and it meets no rule; also any body where there are no rules.
@@ -97,7 +97,7 @@ pub enum Sort {
     /// It meets these rules, each a field and a value.
     Meets(Vec<(&'static str, &'static str)>),
     Unreadable,
-    /// All of them: where a report says that the body has no say.
+    /// All of them: where a report says that the body does not matter.
     Any,
     /// One of two rows can read it, `before` or `after`, and what it meets of that row's rules; the other cannot.
     ReadBy(&'static str, Vec<(&'static str, &'static str)>),

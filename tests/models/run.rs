@@ -62,11 +62,11 @@ pub async fn run(name: &str, place: Place, extent: Extent, seed: u64) -> Tally {
 fn reports(verify: bool, place: Place, switches: Switches) -> Vec<Report> {
     let mut reports = vec![Report::Gate, Report::Drift];
     if place.keeps_sessions {
-        // The reports speak of admins and not of their single sessions.
+        // The reports are about admins and not about their single sessions.
         return reports;
     }
     if !place.production {
-        // These two speak of mappings, and take V2 to be promoted. Replay comes first, while the log holds the round's
+        // These two are about mappings, and take V2 to be promoted. Replay comes first, while the log holds the round's
         // requests and no others.
         if switches.flag {
             reports.push(Report::Replay);
@@ -93,8 +93,8 @@ pub async fn play(
     for (side, mapping) in [(&bench.old, &scenario.old), (&bench.new, &scenario.new)] {
         tally.met(&mapping.text());
         side.install(&scenario.world, scenario.switches).await;
-        if let Err(told) = side.swap(mapping).await {
-            return vec![Disagreement::new(Report::Gate, "a mapping is refused", told)];
+        if let Err(refusal) = side.swap(mapping).await {
+            return vec![Disagreement::new(Report::Gate, "a mapping is refused", refusal)];
         }
     }
     let old = ask(&bench.old, scenario).await;

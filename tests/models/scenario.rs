@@ -18,7 +18,7 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 const PATHS: usize = 9;
 const BODIES: usize = 8;
 
-/// One request, whoever sends it.
+/// One request, of any caller.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: &'static str,
@@ -134,7 +134,7 @@ fn requests(old: &Mapping, new: &Mapping, random: &mut Random) -> Vec<Request> {
     requests
 }
 
-/// The bodies that tell apart what two mappings ask of a request.
+/// The bodies that show how the requirements of two mappings differ.
 fn bodies(old: &Mapping, new: &Mapping, method: &str, path: &str, random: &mut Random) -> Vec<Body> {
     let rules = rules_at(old, method, path).into_iter().chain(rules_at(new, method, path));
     let rules: Vec<Rule> = rules.collect();

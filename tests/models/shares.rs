@@ -1,6 +1,6 @@
 //! Where each id falls among a hundred, which decides about `percent`.
 //!
-//! The documents say what a share must be ("whoever is in 10 % is in 20 % too, in every cluster and gate"; by SHA-256 of
+//! The documents say what a share must be (an admin in 10 % is in 20 % too, in every cluster and gate; by SHA-256 of
 //! the id), and not the formula. So it is measured once, on a gate, and from then on has to hold everywhere.
 
 use std::collections::BTreeMap;

@@ -242,7 +242,7 @@ pub fn print(scenario: &Scenario, found: &Disagreement) {
         found.kind,
         scenario.seed,
         scenario.switches,
-        found.told,
+        found.message,
         scenario.old.text(),
         if scenario.old == scenario.new {
             "new mapping: the same\n".to_owned()

@@ -21,21 +21,21 @@ pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
     let gate = &round.bench.new.gate;
     let socket = format!("unix:{}", gate.socket().display());
     let (code, printed) = gate.attempt(&["verify", "--gate", &socket, "--host", HOST, "--format", "json"]);
-    let Ok(told) = serde_json::from_str::<Value>(&printed) else {
-        let told = format!("verify ended with {code} and said `{printed}`");
-        return vec![Disagreement::new(Report::Verify, "no report", told)];
+    let Ok(report) = serde_json::from_str::<Value>(&printed) else {
+        let message = format!("verify ended with {code} and said `{printed}`");
+        return vec![Disagreement::new(Report::Verify, "no report", message)];
     };
-    let outcomes = told["outcomes"].as_array().expect("outcomes");
+    let outcomes = report["outcomes"].as_array().expect("outcomes");
     let mut found = Vec::new();
     for outcome in outcomes {
         tally.count(Report::Verify);
         found.extend(compare_outcome(round, outcome));
     }
-    if (code, told["failed"].as_u64()) != (0, Some(0)) && found.is_empty() {
-        let told = format!("exit code {code}, failed {}", told["failed"]);
-        found.push(Disagreement::new(Report::Verify, "failed without an outcome", told));
+    if (code, report["failed"].as_u64()) != (0, Some(0)) && found.is_empty() {
+        let message = format!("exit code {code}, failed {}", report["failed"]);
+        found.push(Disagreement::new(Report::Verify, "failed without an outcome", message));
     }
-    found.extend(compare_coverage(round, &told, outcomes));
+    found.extend(compare_coverage(round, &report, outcomes));
     found
 }
 
@@ -78,13 +78,13 @@ fn compare_outcome(round: &Round<'_>, outcome: &Value) -> Option<Disagreement> {
 
 /// The documents' tests, for each row with a gate: nobody is sent away, somebody passes, somebody is denied (cutover
 /// design, section 7).
-fn compare_coverage(round: &Round<'_>, told: &Value, outcomes: &[Value]) -> Vec<Disagreement> {
+fn compare_coverage(round: &Round<'_>, report: &Value, outcomes: &[Value]) -> Vec<Disagreement> {
     let mut asked: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for outcome in outcomes {
         let route = outcome["route"].as_str().unwrap_or_default();
         asked.entry(route).or_default().insert(outcome["expected"].as_str().unwrap_or_default());
     }
-    let excused = told["out_of_reach"].to_string();
+    let excused = report["out_of_reach"].to_string();
     let mut found = Vec::new();
     for row in round.mapping(Which::New).rows() {
         let route = row.route();
@@ -92,8 +92,8 @@ fn compare_coverage(round: &Round<'_>, told: &Value, outcomes: &[Value]) -> Vec<
         let missing: Vec<&str> =
             wanted(row).iter().filter(|word| !expected.contains(*word)).copied().collect();
         if !missing.is_empty() && !excused.contains(&route) {
-            let told = format!("`{route}` is asked for {expected:?} alone; out of reach: {excused}");
-            found.push(Disagreement::new(Report::Verify, format!("no test of {missing:?}"), told));
+            let message = format!("`{route}` is asked for {expected:?} alone; out of reach: {excused}");
+            found.push(Disagreement::new(Report::Verify, format!("no test of {missing:?}"), message));
         }
     }
     found

@@ -19,8 +19,8 @@ pub fn compare_diff(round: &Round<'_>, report: &Value) -> Vec<Disagreement> {
                 let name = member.as_str().expect("a name");
                 for way in who["through"].as_array().expect("a list").iter().filter_map(Value::as_str) {
                     if !leads(&round.scenario.world, kind, name, way) {
-                        let told = format!("{kind} {name} has no such way: {way}\n{change:#}");
-                        found.push(Disagreement::new(Report::Diff, "a way that is none", told));
+                        let message = format!("{kind} {name} has no such way: {way}\n{change:#}");
+                        found.push(Disagreement::new(Report::Diff, "a way that is none", message));
                     }
                 }
             }

@@ -5,13 +5,19 @@
 For every table, in the order in which its rules stand:
 
 - each pattern that the gate accepts, Werkzeug accepts;
-- each (path, method) has the same outcome: rule and values, redirect and its target, allowed methods, not found.
+- each (path, method) has the same outcome: rule and values, redirect and its target, allowed methods, not found;
+- each target as on the wire, in any spelling, is refused for a reason that is there, or gunicorn reads the same path and
+  query from it and Werkzeug, bound to that WSGI environment, comes to the same outcome.
 
 And across orders: when the gate reports no overlap, shuffling the rules never changes what Werkzeug answers
 (405 and 404 count as one, both are refusals; automatic OPTIONS run no view). When it reports one, its example must be a path that both rules
 answer.
 
-Exit status 0: no disagreement. 1: the first disagreements are printed. Needs werkzeug 3.1; `--app` needs flask.
+And for random Cookie fields: what goes to Console once a session is settled has that session and no other, to Werkzeug
+and to Django, and every session that Werkzeug reads in the client's field is one of those that the gate judges.
+
+Exit status 0: no disagreement. 1: the first disagreements are printed. Needs werkzeug 3.1, gunicorn and django; `--app`
+needs flask.
 """
 
 from __future__ import annotations
@@ -21,15 +27,21 @@ import collections
 import importlib.util
 import json
 import random
+import re
 import subprocess
 import sys
 import time
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import werkzeug.routing.matcher as werkzeug_matcher
+from django.http.cookie import parse_cookie as django_cookies
+from gunicorn.config import Config
+from gunicorn.http import wsgi
+from gunicorn.http.parser import RequestParser
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Request
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 UUID = "0b1c2d3e-4f50-6172-8394-A5b6c7d8e9f0"
@@ -49,6 +61,26 @@ SAMPLES = {
     "path": ["a", "a/b", "a/b/c", "a//b", "a/", "/a", "12/x", "a\nb", "\na", "é/b"],
     "uuid": [UUID, UUID.lower(), UUID[:-1], UUID + "0", UUID.replace("-", ""), UUID[:-1] + "g"],
     "any": ["daily", "weekly", "a", "b", "ab", "foo,bar", "x.y", "dailyweekly"],
+}
+
+
+# What clients write into a path, and what attackers do; queries.
+WIRE_PIECES = ["%2F", "%2f", "%5C", "\\", "%25", "%252F", "%2573", "%2E", "%2e%2e", ".", "..", "/", "/..", "%C2%A0", "%E2%80%AF"]
+WIRE_PIECES += ["%E3%80%80", "%E2%80%8D", "%e2%80%8c", "%D9%A4", "%e0%a5%a7", "%F0%9D%9F%9D", "%F0%91%A5%90", "%F0%91%BD%90"]
+WIRE_PIECES += ["%F0%9F%91%A8%E2%80%8D%F0%9F%91%A9", "%E2%80%AE", "%EF%BF%BE", "%C3", "%FF", "%00", "%0A", "%7f", "%", "%zz", "%%32F"]
+WIRE_PIECES += [";x", "..;", "%3B", "[", "]", "{", "}", "|", "^", "`", '"', "<", ">", "%3F", "%23", "#", "?", "~", "%7E", "%41", "%2d"]
+WIRE_QUERIES = ["", "", "", "?", "?a=b", "?a[]={}|^`\\;\"<>", "?%&%2&%zz", "?//..%2F%00?c", "?a#b", "?/../x"]
+# Reasons of the firewall that concern a target, each with whether it is there: the raw path, the bytes that it decodes to,
+# and these as text (None: they are no UTF-8).
+TARGET_REASONS = {
+    "target_too_long": lambda raw, decoded, text: len(raw) > 8_000,
+    "target_character": lambda raw, decoded, text: re.search(r"[^\x21-\x7e]|#", raw),
+    "malformed_escape": lambda raw, decoded, text: re.search(r"%(?![0-9A-Fa-f]{2})", raw),
+    "forbidden_escape": lambda raw, decoded, text: re.search(rb"[\x00-\x1f\x7f]", decoded),
+    "empty_segment": lambda raw, decoded, text: re.search(rb"/(/|;)", decoded),
+    "dot_segment": lambda raw, decoded, text: re.search(rb"[/\\]\.\.?([/\\;]|\Z)", decoded),
+    "invalid_utf8": lambda raw, decoded, text: text is None,
+    "forbidden_character": lambda raw, decoded, text: text is None or re.search("[\x80-\x9f\U00011950\U00011f50\u202e\ufffe]", text),
 }
 
 
@@ -254,6 +286,30 @@ def garbled(random_: random.Random) -> tuple[list, list]:
     return [[pattern, ["GET", "HEAD"], True, True, []]], [[recipe for _, recipe in segments]]
 
 
+def wire(random_: random.Random, text: str) -> str:
+    """A target on the wire whose path is near `text`, each byte in one of its spellings."""
+    spelled = ["/"]
+    for byte in text.removeprefix("/").encode():
+        raw, choice = chr(byte), random_.random()
+        if raw in "/" and choice < 0.97 or 0x21 <= byte <= 0x7E and raw not in "#?%" and choice < 0.85:
+            spelled.append(raw)
+        else:
+            spelled.append(f"%{byte:02X}" if random_.random() < 0.5 else f"%{byte:02x}")
+    for _ in range(random_.choice([0, 0, 1, 1, 2])):
+        spelled.insert(random_.randrange(1, len(spelled) + 1), random_.choice(WIRE_PIECES))
+    return "".join(spelled) + random_.choice(WIRE_QUERIES)
+
+
+def cookies(random_: random.Random) -> str:
+    """A Cookie field, each character a byte."""
+    pieces = ["session", "session", "=", "=", ";", "; ", "x", "y.z", '"', '\\"', "\\056", " ", "a", "caf\xe9", "\xc2\xa0", "\xa0", "\x85"]
+    pieces += ["session=x", "session=y", "; session=z", '"q"', "$Version=1", ",", "{}", "\xff", "\t"]
+    if random_.random() < 0.5:
+        whole = ["session=x", "session=y", 'session="q"', "a=b", 'c="d', 'e"', "session", 'f="', "session=x ", "\xa0session=z", 'g="h"']
+        return random_.choice(["; ", ";"]).join(random_.choice(whole) for _ in range(random_.randrange(6))).strip(" \t")
+    return "".join(random_.choice(pieces) for _ in range(random_.randrange(12))).strip(" \t")
+
+
 # Asking both
 
 
@@ -263,10 +319,23 @@ class Gate:
     def __init__(self, program: str):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, rules: list, requests: list) -> dict:
-        self.process.stdin.write(json.dumps({"rules": rules, "requests": requests}) + "\n")
+    def ask(self, **question) -> dict | list:
+        self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+
+class Gunicorn:
+    """gunicorn's own parser, up to the WSGI environment."""
+
+    def __init__(self) -> None:
+        self.configuration = Config()
+        self.configuration.set("limit_request_line", 0)
+
+    def environ(self, method: str, target: str) -> dict:
+        head = f"{method} {target} HTTP/1.1\r\nHost: gate.test\r\n\r\n".encode("latin-1")
+        request = next(RequestParser(self.configuration, iter([head]), ("127.0.0.1", 1)))
+        return wsgi.create(request, None, ("127.0.0.1", 1), ("127.0.0.1", 80), self.configuration)[1]
 
 
 class Werkzeug:
@@ -281,10 +350,11 @@ class Werkzeug:
             )
         self.adapter = Map(made.values()).bind("gate.test")
 
-    def ask(self, method: str, path_: str) -> tuple:
+    def ask(self, method: str, path_: str | None, adapter=None) -> tuple:
+        """The outcome for a decoded path, or for that of the environment to which `adapter` is bound."""
         Traced.rule = None
         try:
-            rule, values = self.adapter.match(path_, method, return_rule=True)
+            rule, values = (adapter or self.adapter).match(path_, method, return_rule=True, query_args={})
         except RequestRedirect as redirect:
             return "redirect", Traced.rule.endpoint, redirect.new_url
         except MethodNotAllowed as refusal:
@@ -314,6 +384,23 @@ class Werkzeug:
         return self.adapter.make_redirect_url(quote(path_, safe="!$&'()*+,/:;=@"))
 
 
+def werkzeug_pairs(field: str) -> list:
+    return [*Request({"HTTP_COOKIE": field}).cookies.items(multi=True)]
+
+
+def werkzeug_sessions(field: str) -> list[str]:
+    return [value for name, value in werkzeug_pairs(field) if name == "session"]
+
+
+def is_session(name: str) -> bool:
+    """Whether some Python reads a name as the session's: older ones strip what is a space in Latin-1 or UTF-8."""
+    return name.encode("latin-1").decode(errors="replace").strip("\ufffd \xa0\x85\t") == "session"
+
+
+def unquoted(value: str) -> str:
+    return werkzeug_sessions(f"session={value}")[0]
+
+
 def as_decision(rules: list, method: str, outcome: tuple) -> tuple:
     """The outcome without what may depend on the order and runs no view: 405 or 404, and automatic methods."""
     if outcome[0] in ("method", "none"):
@@ -324,6 +411,7 @@ def as_decision(rules: list, method: str, outcome: tuple) -> tuple:
 class Comparison:
     def __init__(self, gate: Gate):
         self.gate = gate
+        self.gunicorn = Gunicorn()
         self.counts = collections.Counter()
         self.disagreements = []
 
@@ -331,7 +419,8 @@ class Comparison:
         self.disagreements.append(what)
 
     def table(self, rules: list, requests: list, random_: random.Random) -> None:
-        answer = self.gate.ask(rules, requests)
+        targets = [[method, wire(random_, path_ or "/")] for method, path_ in random_.sample(requests, len(requests) // 5)]
+        answer = self.gate.ask(rules=rules, requests=requests, targets=targets)
         self.counts["tables"] += 1
         if answer["refused"]:
             # The gate is stricter on purpose. What is left of the table is compared.
@@ -347,6 +436,8 @@ class Comparison:
             return
         decisions = [self.request(reference, rules, *pair) for pair in zip(requests, answer["outcomes"], strict=True)]
         self.counts["pairs"] += len(requests)
+        for target, found in zip(targets, answer["targets"], strict=True):
+            self.target(reference, rules, *target, found)
         overlaps = answer["overlaps"]
         if overlaps:
             self.counts["tables with overlaps"] += 1
@@ -367,6 +458,64 @@ class Comparison:
         if expected != found:
             self.disagree(kind="outcome", rules=rules, request=request, gate=outcome, werkzeug=repr(expected))
         return as_decision(rules, method, expected)
+
+    def target(self, reference: Werkzeug, rules: list, method: str, target: str, found: list) -> None:
+        """A target on the wire: refused for a reason that is there, or read and matched as gunicorn and Werkzeug do."""
+        raw, _, query = target.partition("?")
+        decoded = unquote_to_bytes(raw)
+        try:
+            text = decoded.decode()
+        except UnicodeDecodeError:
+            text = None
+        # A character that may not stand raw is refused in the query too.
+        reasons = {word for word, is_there in TARGET_REASONS.items() if is_there(raw, decoded, text)}
+        reasons |= {"target_character"} if re.search(r"[^\x21-\x7e]|#", query) else set()
+        if found[0] == "refused":
+            self.counts[f"target {found[1]}"] += 1
+            if found[1] not in reasons:
+                self.disagree(kind="refused for no reason", target=target, gate=found, reasons=sorted(reasons))
+            return
+        self.counts["target read"] += 1
+        path_, found_query, outcome = found
+        if reasons:
+            self.disagree(kind="not refused", target=target, gate=found, reasons=sorted(reasons))
+            return
+        environ = self.gunicorn.environ(method, target)
+        seen = (environ["PATH_INFO"].encode("latin-1").decode(), environ["QUERY_STRING"], environ["SCRIPT_NAME"])
+        if seen != (path_, found_query or "", ""):
+            self.disagree(kind="path", target=target, gate=found, gunicorn=seen)
+        expected = reference.ask(method, None, reference.adapter.map.bind_to_environ(environ))
+        if expected != reference.translate(outcome, path_):
+            self.disagree(kind="target", rules=rules, target=target, gate=found, werkzeug=repr(expected))
+
+    def cookies(self, fields: list[str]) -> None:
+        """What Console reads of Cookie fields, before and after the gate."""
+        for field, found in zip(fields, self.gate.ask(cookies=fields), strict=True):
+            self.counts["cookie fields"] += 1
+            sessions = found["sessions"]
+            self.counts[f"cookie fields with {len(sessions)} sessions"] += 1
+            if not found["rewritten"] and (found["unsettled"] or "") != field:
+                self.disagree(kind="cookies rewritten", field=field, gate=found)
+            # What no browser sends is judged as nobody's, and never goes on.
+            readable = [value for value in werkzeug_sessions(field) if re.fullmatch(r"[\x21-\x7e]*", value)]
+            if not {*readable} <= {unquoted(session) for session in sessions} and len(sessions) > 0:
+                self.disagree(kind="session not judged", field=field, gate=found, werkzeug=readable)
+            forwarded = [*zip(sessions, found["settled"], strict=True)]
+            forwarded += [(None, found["none"] if found["rewritten"] else None)]
+            if len(sessions) != 1:
+                forwarded += [(None, found["unsettled"])]
+            for session, cookie in forwarded:
+                expected = [] if session is None else [unquoted(session)]
+                if werkzeug_sessions(cookie or "") != expected:
+                    self.disagree(kind="Werkzeug's session", field=field, forwarded=cookie, expected=expected)
+                # Django takes the last of two, unquotes in its own way, and knows no cookie without `=`.
+                seen = django_cookies((cookie or "").encode("latin-1").decode(errors="replace")).get("session")
+                if bool(seen) != bool(session) or seen and '"' not in session and seen != session:
+                    self.disagree(kind="Django's session", field=field, forwarded=cookie, expected=session, seen=seen)
+            if found["rewritten"] and '"' not in field and sessions:
+                others = [pair for pair in werkzeug_pairs(field) if not is_session(pair[0])]
+                if [pair for pair in werkzeug_pairs(found["settled"][0]) if pair[0] != "session"] != others:
+                    self.disagree(kind="other cookies", field=field, gate=found)
 
     def orders(self, rules: list, requests: list, decisions: list, overlapping: bool, random_: random.Random) -> None:
         """Whether another order changes an answer; it may only if an overlap was reported."""
@@ -444,6 +593,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--matcher", required=True, help="the compiled route_table program")
     parser.add_argument("--pairs", type=int, default=1_000_000, help="how many (path, method) pairs to compare")
+    parser.add_argument("--cookies", type=int, default=20_000, help="how many Cookie fields to compare")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--app", help="a Flask application whose rules are compared as well")
     parser.add_argument("--corpus", help="JSON lines with a `target` each, for the application")
@@ -457,6 +607,8 @@ def main() -> int:
         print(f"application: {dict(comparison.counts)}")
     extremes = [["GET", f"/{letter}/{number}"] for letter in "imfgs" for number in EXTREME_NUMBERS]
     comparison.table(EXTREME_TABLE, extremes, random_)
+    while comparison.counts["cookie fields"] < arguments.cookies and len(comparison.disagreements) < 5:
+        comparison.cookies([cookies(random_) for _ in range(min(1_000, arguments.cookies))])
     while comparison.counts["pairs"] < arguments.pairs and len(comparison.disagreements) < 5:
         rules, recipes = random_.choices([garbled, siblings, table], [15, 35, 50])[0](random_)
         methods = METHODS + [method for rule in rules for method in rule[1]]

@@ -292,7 +292,7 @@ async fn ids_of_every_type_are_adopted_on_postgres() {
     }
 }
 
-/// Two tables of one name cannot be told apart: both are named, and nothing is changed.
+/// Two tables of one name are ambiguous: both are named, and nothing is changed.
 #[tokio::test]
 async fn two_sets_of_the_same_names_are_refused_on_postgres() {
     let database = consoles_database().await;
@@ -309,7 +309,7 @@ async fn two_sets_of_the_same_names_are_refused_on_postgres() {
         }
     }
     let placement = Placement { console_schema: Some("public".into()), ..Placement::default() };
-    let told = store::open_at(&options(&database.url, PATIENCE), placement).await.unwrap();
-    let report = told.migrate().await.unwrap();
+    let placed = store::open_at(&options(&database.url, PATIENCE), placement).await.unwrap();
+    let report = placed.migrate().await.unwrap();
     assert!(report.adopted_tables.contains(&"public.rbac_groups".to_owned()), "{report:?}");
 }

@@ -15,10 +15,10 @@ use ledger::keys::KeyRing;
 use ledger::verify::Verifier;
 use ledger::{AuditRecord, Draft, Entry, Notary, Note};
 use serde_json::{Value, json};
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::database::{Database, noon};
+use crate::stored_event::as_stored;
 
 /// A record with every column filled. The number is its id, its time in microseconds after noon, and its request.
 pub(crate) fn denial(number: u32) -> AuditRecord {
@@ -84,38 +84,6 @@ fn sparse(number: u32) -> AuditRecord {
         mapping_sha256: None,
         epoch: None,
         detail: None,
-    }
-}
-
-/// How a record must read. Written out field by field: a mix-up of two columns is what this is to find.
-fn as_stored(entry: &Entry) -> StoredEvent {
-    let Entry { record, link, .. } = entry.clone();
-    StoredEvent {
-        id: record.id.to_string(),
-        event_type: record.event_type.into(),
-        occurred_at_utc: record.occurred_at,
-        actor_kind: record.actor_kind.into(),
-        actor_id: record.actor_id,
-        session_id: record.session_id,
-        request_id: record.request_id,
-        client_address: record.client_address,
-        method: record.method.map(Into::into),
-        path: record.path,
-        route: record.route,
-        reason: record.reason.map(Into::into),
-        required: record.required.map(Json),
-        held: record.held.map(Json),
-        mapping_sha256: record.mapping_sha256,
-        epoch: record.epoch,
-        detail: record.detail.map(Json),
-        chain_id: Some(link.chain_id),
-        sequence: Some(link.sequence),
-        key_id: Some(link.key_id),
-        personal_salt: link.personal_salt,
-        personal_digest: Some(link.personal_digest),
-        content_hash: Some(link.content_hash),
-        mac: Some(link.mac),
-        erased_by: None,
     }
 }
 
@@ -209,7 +177,7 @@ async fn a_request_finds_its_own_record(database: &Database) {
     }
 }
 
-/// All or nothing: a caller who is told that the batch failed answers 503, and no half of it may be on record.
+/// All or nothing: a caller whose batch failed answers 503, and no half of it may be on record.
 async fn one_bad_record_fails_its_whole_batch(database: &Database) {
     let first = entry(1);
     database.store.append(std::slice::from_ref(&first)).await.unwrap();
@@ -243,7 +211,7 @@ async fn rows_that_are_there_already_are_left_out(database: &Database) {
     assert_eq!(database.store.recent(100_000).await.unwrap(), expected);
 }
 
-/// The chain that commands share: each note has the next place, whoever writes it and however many at once.
+/// The chain that commands share: each note has the next place, for every writer and however many at once.
 async fn notes_are_a_chain_without_gaps(database: &Database) {
     let writers = (1..=40).map(|number| async move { database.store.record(&note(number)).await.unwrap() });
     futures::future::join_all(writers).await;
@@ -262,7 +230,7 @@ async fn head_and_end(database: &Database) -> (Option<i64>, Option<i64>) {
 }
 
 /// Where the chain of commands ends, by its rows and by the row that says so; either may have been taken away.
-async fn the_commands_chain_tells_its_end(database: &Database) {
+async fn the_end_of_the_commands_chain_is_known(database: &Database) {
     assert_eq!(head_and_end(database).await, (Some(0), None));
     database.store.record(&note(1)).await.unwrap();
     database.store.record(&note(2)).await.unwrap();
@@ -452,7 +420,7 @@ async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
 }
 
 on_both!(
-    the_commands_chain_tells_its_end,
+    the_end_of_the_commands_chain_is_known,
     a_gate_keeps_checkpoints_of_the_commands_chain,
     rows_that_are_there_already_are_left_out,
     notes_are_a_chain_without_gaps,

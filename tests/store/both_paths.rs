@@ -6,7 +6,7 @@ use crate::adoption::{consoles, consoles_database};
 use crate::database::{Database, repository};
 use crate::seed;
 
-/// What the catalog says of a schema's tables and functions, without the schemas' names. `IS` picks tables by name.
+/// The catalog's description of a schema's tables and functions, without the schemas' names. `IS` picks tables by name.
 const CATALOG: [&str; 5] = [
     "SELECT format('%s column %s: %s %s %s %s', c.relname,
                    row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname,
@@ -43,7 +43,7 @@ async fn catalog(database: &Database) -> Vec<String> {
         // Customers' events are where they were, and their functions look there.
         *fact = fact.replace("'console_gate', 'public', 'pg_temp'", "'console_gate', 'pg_temp'");
     }
-    // What it does beside `gate_forget_admin` is for tables outside the gate's schema.
+    // What it does besides `gate_forget_admin` is for tables outside the gate's schema.
     facts.retain(|fact| !fact.contains("FUNCTION console_gate_forget_admin_"));
     facts.retain(|fact| !regex::Regex::new(LEFT).unwrap().is_match(fact));
     facts.sort();

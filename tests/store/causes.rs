@@ -1,5 +1,5 @@
-//! What is wrong with a database is said as what it is: a missing table, column or right, another type, a server that only
-//! reads. Only what the statement itself is to blame for is final; whatever else is mended later, rows wait for it.
+//! The cause of a database's error is reported: a missing table, column or right, another type, a server that only
+//! reads. Only what the statement itself is to blame for is final; for anything else rows wait until it is repaired.
 
 use std::time::Duration;
 
@@ -162,10 +162,10 @@ async fn another_database_or_login_is_named_on_postgres() {
     assert!(state.is_new && !state.pending.is_empty());
 }
 
-/// The catalog tells of every table, so a role without rights does not take a migrated database for an empty one. What it
-/// lacks to migrate an empty one is said at once, before anything is changed.
+/// The catalog lists every table, so a role without rights does not take a migrated database for an empty one. What it
+/// lacks to migrate an empty one is reported at once, before anything is changed.
 #[tokio::test]
-async fn a_role_with_fewer_rights_is_told_so_by_migrate_on_postgres() {
+async fn migrate_says_which_rights_a_role_lacks_on_postgres() {
     let database = Database::postgres().await;
     let store = open(&stranger(&database, "gate_guest").await).await;
     let outcome = store.migrate().await.map(drop);

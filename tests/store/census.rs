@@ -1,4 +1,4 @@
-//! Everybody at once: who stands, and what was granted to each. It says what `access` says of each alone.
+//! Everybody at once: who is active, and what was granted to each, the same as `access` reads for each alone.
 
 use policy::identity::Subject;
 use policy::ids::AdminId;
@@ -17,7 +17,7 @@ fn person(kind: CallerKind, id: &str, legacy: &[LegacyRole], groups: &[&str]) ->
     }
 }
 
-async fn those_who_stand_are_listed_with_their_grants(database: &Database) {
+async fn active_principals_are_listed_with_their_grants(database: &Database) {
     for id in ["anna", "ben", "cleo", "dora"] {
         database.store.add_admin(&AdminId::new(id), &format!("{id}@example.org"), id).await.unwrap();
     }
@@ -60,4 +60,4 @@ async fn those_who_stand_are_listed_with_their_grants(database: &Database) {
     }
 }
 
-on_both!(those_who_stand_are_listed_with_their_grants);
+on_both!(active_principals_are_listed_with_their_grants);

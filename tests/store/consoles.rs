@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::settings::Settings;
 use console_gate::store::StoreError;
 use console_gate::store::console::Relations;
+use console_gate::store::migrations::MigrationTerms;
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, SessionId};
 use policy::rbac::flaw::FlawKind;
@@ -260,11 +261,11 @@ async fn an_index_serves_each_principal_on_sqlite() {
     );
 }
 
-/// Fails unless the access of everybody is refused with an error that says all of `told`.
-async fn is_refused(database: &Database, id: &str, told: &[&str]) {
+/// Fails unless the access of everybody is refused with an error that contains all of `parts`.
+async fn is_refused(database: &Database, id: &str, parts: &[&str]) {
     let error = attempt(database, id, None).await.unwrap_err();
     assert_eq!(error.kind(), "schema", "{error}");
-    for part in told {
+    for part in parts {
         assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
     }
 }
@@ -289,10 +290,11 @@ async fn a_column_that_was_renamed_is_an_error_and_never_nobody_on_postgres() {
         .execute("ALTER TABLE shop.users RENAME uuid TO id; ALTER TABLE shop.sessions RENAME sid TO id")
         .await;
     let found = database.store.console_mismatches().await.unwrap();
-    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let mismatches: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(
-        told.len() == 2 && told.iter().all(|told| told.contains("is_active") && told.contains("renamed")),
-        "{told:?}"
+        mismatches.len() == 2
+            && mismatches.iter().all(|one| one.contains("is_active") && one.contains("renamed")),
+        "{mismatches:?}"
     );
     assert!(database.store.census(noon()).await.is_err());
     database.execute("ALTER TABLE shop.users RENAME enabled TO is_active").await;
@@ -356,9 +358,9 @@ async fn legacy_roles_may_go_on_postgres() {
     assert_eq!(none.store.console_mismatches().await.unwrap(), []);
 }
 
-/// All that does not fit is said at once, with how to mend it.
+/// Every mismatch is reported at once, with how to correct it.
 #[tokio::test]
-async fn what_does_not_fit_is_told_at_once_on_postgres() {
+async fn all_mismatches_are_reported_at_once_on_postgres() {
     let settings = r#"
 admins = "SELECT u.id, u.email AS disabled, u.last_seen FROM shop.users u WHERE u.id = $1"
 all_admins = "SELECT u.last_seen AS id, NOT u.is_active AS disabled, u.email AS label FROM shop.users u"
@@ -368,9 +370,9 @@ sessions = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends, s.nonsense
 "#;
     let database = Database::empty_postgres().await.reading(relations(settings)).await;
     database.execute(SHOP).await;
-    let told: Vec<String> =
+    let mismatches: Vec<String> =
         database.store.console_mismatches().await.unwrap().iter().map(ToString::to_string).collect();
-    let told = told.join("\n");
+    let mismatches = mismatches.join("\n");
     for expected in [
         "[console] admins: operator does not exist: uuid = text. `$1` is a text: cast it",
         "[console] legacy_roles, column `role`: its type is text[]; it must be one text a row",
@@ -379,7 +381,7 @@ sessions = "SELECT s.id, s.user_id AS admin_id, s.expires_at AS ends, s.nonsense
         "[console] all_admins, column `id`: its type is timestamptz; it must be an id",
         "[console] all_legacy_roles: relation \"shop.users_roles\" does not exist",
     ] {
-        assert!(told.contains(expected), "{expected}\nis not in\n{told}");
+        assert!(mismatches.contains(expected), "{expected}\nis not in\n{mismatches}");
     }
 }
 
@@ -405,9 +407,9 @@ async fn what_is_read_is_watched_and_nothing_else_on_postgres() {
     assert!(database.store.control().await.unwrap().console_watched);
     let watch = database.store.install_triggers().await.unwrap();
     assert!(!watch.is_new && watch.gaps.is_empty(), "{watch:?}");
-    let told: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
+    let tables: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        tables,
         [
             "shop.roles for legacy_roles, all_legacy_roles: rows, and changes of id, name",
             "shop.sessions for sessions: rows, and changes of expires_at, id, user_id",
@@ -467,9 +469,9 @@ async fn what_is_read_is_watched_and_nothing_else_on_sqlite() {
     let database = kiosk().await;
     assert!(database.store.control().await.unwrap().console_watched);
     let watch = database.store.install_triggers().await.unwrap();
-    let told: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
+    let tables: Vec<String> = watch.tables.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        tables,
         [
             "logins for sessions: rows, and changes of ends, id, user_id",
             "users for admins, legacy_roles, all_admins, all_legacy_roles: rows, and changes of deleted_at, id, name, role",
@@ -570,6 +572,151 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
     assert!(other.store.control().await.unwrap().console_watched && !watched().await);
 }
 
+/// No trigger hears of a change of a column's definition, which may change what every row says.
+#[tokio::test]
+async fn a_column_that_is_another_one_is_found_out_at_once_on_postgres() {
+    let database = shop().await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    // What nobody reads, and what changes no value, is nobody's business.
+    for harmless in [
+        "ALTER TABLE shop.users ADD COLUMN locale TEXT NOT NULL DEFAULT 'en'",
+        "ALTER TABLE shop.users ALTER COLUMN locale TYPE VARCHAR(8) USING 'de'; ALTER TABLE shop.users DROP COLUMN locale",
+        "CREATE INDEX ON shop.users (last_seen); ANALYZE shop.users; ALTER TABLE shop.users RENAME COLUMN last_seen TO seen_at",
+    ] {
+        database.execute(harmless).await;
+        assert!(watched().await, "{harmless}");
+    }
+    for harm in [
+        "ALTER TABLE shop.users ALTER COLUMN is_active TYPE BOOLEAN USING NOT is_active",
+        "ALTER TABLE shop.users RENAME COLUMN is_active TO active; ALTER TABLE shop.users RENAME COLUMN active TO is_active",
+        "ALTER TABLE shop.roles ALTER COLUMN name TYPE TEXT USING upper(name)",
+    ] {
+        assert!(watched().await, "before {harm}");
+        database.execute(harm).await;
+        assert!(!watched().await, "{harm}");
+        assert!(database.store.migrate().await.unwrap().watch.is_new, "{harm}");
+    }
+    assert!(watched().await);
+    // One that is gone: never an answer without it, and what was cached counts no more.
+    database.execute("ALTER TABLE shop.users RENAME COLUMN is_active TO active").await;
+    assert!(!watched().await);
+    let error = attempt(&database, ANNA, None).await.unwrap_err();
+    assert!(error.to_string().contains("is_active"), "{error}");
+}
+
+/// Tables of RBAC V2 that are Console's, and on which the role may put no trigger, keep nobody from migrating: what is read
+/// is then read for each request, and why is said.
+#[tokio::test]
+async fn rbac_tables_that_take_no_trigger_are_read_for_each_request_on_postgres() {
+    let database = shop().await;
+    let tables = ["rbac_groups", "rbac_user_groups"];
+    release(&database).await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_migrator LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             CREATE SCHEMA people; GRANT USAGE ON SCHEMA people, shop TO gate_migrator;
+             CREATE TABLE people.rbac_user_groups (user_id TEXT, group_id TEXT, granted_by TEXT, granted_at_utc TIMESTAMPTZ);
+             CREATE TABLE people.rbac_groups (id TEXT PRIMARY KEY, name TEXT NOT NULL);
+             DROP SCHEMA console_gate CASCADE;
+             GRANT SELECT, TRIGGER ON ALL TABLES IN SCHEMA shop TO gate_migrator;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA people TO gate_migrator;
+             DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO gate_migrator', current_database()); END $$",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_migrator@");
+    let guest = Database::open_with(&url, relations(SHOP_SETTINGS)).await;
+    let report = guest.store.migrate().await.unwrap();
+    for table in tables {
+        let of_table =
+            |gap: &&String| gap.contains(&format!("GRANT TRIGGER ON people.{table} TO gate_migrator"));
+        assert_eq!(report.watch.gaps.iter().filter(of_table).count(), 1, "{report:?}");
+    }
+    assert_eq!(guest.store.unheard().await.unwrap(), report.watch.gaps);
+    assert!(!guest.store.control().await.unwrap().console_watched);
+    // The others have theirs.
+    let of_roles = report.triggers.iter().any(|trigger| trigger.ends_with(" on console_gate.rbac_roles"));
+    assert!(of_roles && report.triggers.iter().all(|trigger| !trigger.contains("on people.")), "{report:?}");
+    database.execute("GRANT TRIGGER ON ALL TABLES IN SCHEMA people TO gate_migrator").await;
+    let report = guest.store.migrate().await.unwrap();
+    assert_eq!(report.watch.gaps, Vec::<String>::new());
+    assert!(guest.store.control().await.unwrap().console_watched);
+    // And one that goes later is found out at once, as on Console's other tables.
+    database.execute("DROP TRIGGER gate_epoch_on_write ON people.rbac_user_groups").await;
+    assert!(!guest.store.control().await.unwrap().console_watched);
+}
+
+/// `--grant-to` gives, and a start demands, the columns that the SELECTs of `[console]` read, and nothing else of Console's.
+#[tokio::test]
+async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
+    let database = shop().await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_reader LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_reader@");
+    let reader = Database::open_with(&url, relations(SHOP_SETTINGS)).await;
+    // Without the schema, not even the columns can be looked up: the tables are named whole.
+    let (missing, _) = reader.store.missing_rights().await.unwrap();
+    let says = |missing: &[console_gate::store::rights::MissingRight], what: &str| {
+        missing.iter().any(|right| right.what == what)
+    };
+    for what in [
+        "USAGE on the schema shop",
+        "SELECT on shop.users",
+        "SELECT on shop.roles",
+        "USAGE on the schema console_gate",
+    ] {
+        assert!(says(&missing, what), "no `{what}` in {missing:#?}");
+    }
+    let granting = database.store.grant_to("gate_reader").await.unwrap();
+    let on_shop: Vec<&String> = granting.granted.iter().filter(|grant| grant.contains("\"shop\"")).collect();
+    let expected = [
+        "GRANT USAGE ON SCHEMA \"shop\" TO \"gate_reader\"",
+        "GRANT SELECT (\"id\", \"name\") ON \"shop\".\"roles\" TO \"gate_reader\"",
+        "GRANT SELECT (\"expires_at\", \"id\", \"user_id\") ON \"shop\".\"sessions\" TO \"gate_reader\"",
+        "GRANT SELECT (\"role_id\", \"until\", \"user_id\") ON \"shop\".\"user_roles\" TO \"gate_reader\"",
+        "GRANT SELECT (\"email\", \"id\", \"is_active\") ON \"shop\".\"users\" TO \"gate_reader\"",
+    ];
+    assert_eq!(on_shop, expected);
+    assert_eq!(reader.store.missing_rights().await.unwrap().0, []);
+    assert_eq!(reader.store.console_mismatches().await.unwrap(), []);
+    holds(&reader, ANNA, Some("s1")).await;
+    let others =
+        "SELECT has_column_privilege('gate_reader', 'shop.users', 'last_seen', 'SELECT')::int::bigint";
+    assert_eq!(database.number(others).await, 0);
+    // All that is missing at once, each with its grant.
+    database
+        .execute(
+            "REVOKE SELECT (email, is_active) ON shop.users FROM gate_reader; REVOKE SELECT (until) ON shop.user_roles FROM gate_reader;
+             REVOKE INSERT ON console_gate.gate_decisions FROM gate_reader",
+        )
+        .await;
+    let (missing, role) = reader.store.missing_rights().await.unwrap();
+    let told = console_gate::store::rights::message(&missing, &role);
+    assert_eq!(missing.len(), 3, "{told}");
+    for words in [
+        "SELECT (email, is_active) on shop.users",
+        "GRANT SELECT (\"email\", \"is_active\") ON \"shop\".\"users\" TO \"gate_reader\"",
+        "SELECT (until) on shop.user_roles",
+        "INSERT on console_gate.gate_decisions",
+    ] {
+        assert!(told.contains(words), "no `{words}` in {told}");
+    }
+    // A view is read with its owner's rights: only what the SELECT names is needed.
+    database
+        .execute(
+            "CREATE VIEW shop.staff AS SELECT id, email, is_active FROM shop.users;
+             GRANT INSERT ON console_gate.gate_decisions TO gate_reader; GRANT SELECT (until) ON shop.user_roles TO gate_reader",
+        )
+        .await;
+    let by_view = SHOP_SETTINGS.replace("shop.users u", "shop.staff u");
+    let reader = Database::open_with(&url, relations(&by_view)).await;
+    let missing: Vec<String> =
+        reader.store.missing_rights().await.unwrap().0.into_iter().map(|right| right.what).collect();
+    assert_eq!(missing, ["SELECT (email, id, is_active) on shop.staff"]);
+}
+
 #[tokio::test]
 async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     let database = kiosk().await;
@@ -589,11 +736,16 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     assert!(watched().await);
 }
 
-/// Who may not put triggers on a table is told which, and nothing is put anywhere.
+/// Takes every trigger off Console's tables, and returns their names.
+async fn release(database: &Database) -> Vec<String> {
+    database.store.release(MigrationTerms::default(), &|_| {}).await.unwrap()
+}
+
+/// A role that may not put triggers on some tables learns which, and nothing is put anywhere.
 #[tokio::test]
 async fn a_table_that_refuses_is_named_on_postgres() {
     let database = shop().await;
-    database.store.remove_triggers().await.unwrap();
+    release(&database).await;
     database
         .execute(
             "DO $$ BEGIN CREATE ROLE gate_watcher LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
@@ -619,7 +771,7 @@ async fn a_table_that_refuses_is_named_on_postgres() {
 /// What cannot be watched is read for each request, and said.
 #[tokio::test]
 async fn what_changes_without_a_write_is_not_trusted_on_postgres() {
-    for (from, to, told) in [
+    for (from, to, reason) in [
         ("NOT u.is_active AS", "(NOT u.is_active OR u.last_seen < now()) AS", "`now` changes its result"),
         ("shop.users u", "shop.mirror u", "materialized view"),
         ("NOT u.is_active AS", "shop.is_off(u.id) AS", "is_off(uuid)"),
@@ -641,9 +793,9 @@ async fn what_changes_without_a_write_is_not_trusted_on_postgres() {
             .await;
         database.store.migrate().await.unwrap();
         let watch = database.store.install_triggers().await.unwrap();
-        assert!(watch.gaps.iter().any(|gap| gap.contains(told)), "{told}: {watch:?}");
-        assert!(!database.store.control().await.unwrap().console_watched, "{told}");
-        assert_eq!(standing(&database, BEN, None).await, Standing::Disabled, "{told}");
+        assert!(watch.gaps.iter().any(|gap| gap.contains(reason)), "{reason}: {watch:?}");
+        assert!(!database.store.control().await.unwrap().console_watched, "{reason}");
+        assert_eq!(standing(&database, BEN, None).await, Standing::Disabled, "{reason}");
     }
 }
 
@@ -685,24 +837,28 @@ async fn the_triggers_can_be_taken_off_again_on_postgres() {
     let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'console\\_gate\\_%'";
     let functions = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'console\\_gate\\_%'";
     assert!(database.number(left).await > 8 && database.number(functions).await > 4);
-    let removed = database.store.remove_triggers().await.unwrap();
-    assert!(removed > 8);
+    let removed = release(&database).await;
+    assert!(removed.len() > 8, "{removed:?}");
     assert_eq!((database.number(left).await, database.number(functions).await), (0, 0));
     assert!(!raises(&database, "UPDATE shop.users SET is_active = FALSE").await);
     assert!(!database.store.control().await.unwrap().console_watched);
     let database = kiosk().await;
-    assert_eq!(database.store.remove_triggers().await.unwrap(), 6);
+    let removed = release(&database).await;
+    let of_kiosk = removed.iter().filter(|name| name.starts_with("console_gate_"));
+    assert_eq!(of_kiosk.count(), 6, "{removed:?}");
+    assert!(removed.iter().any(|name| name.starts_with("gate_rbac_write_")), "{removed:?}");
+    let left = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name <> 'customer_audit_events' AND tbl_name NOT LIKE 'gate\\_%' ESCAPE '\\'";
+    assert_eq!(database.number(left).await, 0);
     assert!(!raises(&database, "UPDATE users SET role = 'x'").await);
 }
 
 /// Nobody of Console's waits for long: a writer that holds a table is let by, and the triggers come after it.
 #[tokio::test]
 async fn a_writer_of_consoles_is_not_held_up_on_postgres() {
-    use console_gate::store::migrations::MigrationTerms;
     use std::time::Duration;
 
     let database = shop().await;
-    database.store.remove_triggers().await.unwrap();
+    release(&database).await;
     let crate::database::Raw::Postgres(pool) = &database.raw else { panic!("Postgres") };
     let mut writer = pool.begin().await.unwrap();
     sqlx::query("UPDATE shop.user_roles SET role_id = 2").execute(&mut *writer).await.unwrap();
@@ -780,11 +936,11 @@ async fn proposed(database: &Database) -> (String, Vec<String>) {
     let reader = Database::open_with(&database.url, relations(&section)).await;
     assert_eq!(reader.store.console_mismatches().await.unwrap(), [], "{section}");
     let people = reader.store.console_people(10).await.unwrap().into_iter();
-    let told = people.map(|person| {
+    let shown = people.map(|person| {
         let disabled = if person.is_disabled { " disabled" } else { "" };
         format!("{}{disabled}: {}", person.label, person.roles.join(" "))
     });
-    (section, told.collect())
+    (section, shown.collect())
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The kill-switch and the promotion: what stands above the mapping.
+//! The kill-switch and the promotion: what overrides the mapping.
 
 use console_gate::store::control::ControlRow;
 

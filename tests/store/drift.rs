@@ -92,7 +92,7 @@ async fn a_report_that_comes_late_moves_no_time_backwards(database: &Database) {
     assert_eq!(drift[0].last_seen_at_utc, noon());
 }
 
-/// Whatever tells two disagreements apart makes a row of its own.
+/// Each difference between two disagreements makes a row of its own.
 async fn other_disagreements_have_rows_of_their_own(database: &Database) {
     let base = || disagreement("a", 1);
     let others = [

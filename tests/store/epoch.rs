@@ -1,4 +1,4 @@
-//! The epoch rises with every write by which access is decided, in the transaction of that write, whoever writes.
+//! The epoch rises with every write by which access is decided, in the transaction of that write, for every writer.
 
 use std::collections::BTreeSet;
 
@@ -317,7 +317,7 @@ async fn it_rises_with_every_verb_of_the_store(database: &Database) {
     assert_eq!(store.control().await.unwrap().epoch.0, last);
 }
 
-/// Nobody sees the new number before the write that it stands for, and a write that is taken back leaves the old.
+/// Nobody sees the new number before the write that it counts, and a write that is taken back leaves the old.
 async fn it_moves_in_the_transaction_of_the_write(database: &Database) {
     database.execute(BASIS).await;
     let before = database.epoch().await;

@@ -71,16 +71,17 @@ async fn a_gap_is_kept_and_grows(database: &Database) {
     for gaps in [&[gap][..], &[grown.clone(), old], &[grown]] {
         database.store.record_gaps(gaps).await.unwrap();
     }
-    let told = |gaps: Vec<console_gate::store::evidence::StoredGap>| -> Vec<(String, i64, DateTime<Utc>)> {
-        gaps.into_iter().map(|gap| (gap.cluster, gap.occurrences, gap.until_utc)).collect()
-    };
+    let in_short =
+        |gaps: Vec<console_gate::store::evidence::StoredGap>| -> Vec<(String, i64, DateTime<Utc>)> {
+            gaps.into_iter().map(|gap| (gap.cluster, gap.occurrences, gap.until_utc)).collect()
+        };
     let grown = ("S1".to_owned(), 8, noon() + TimeDelta::minutes(5));
-    assert_eq!(told(database.store.gaps(noon()).await.unwrap()), std::slice::from_ref(&grown));
-    assert_eq!(told(database.store.gaps(earlier).await.unwrap()), [("S1".to_owned(), 3, earlier), grown]);
+    assert_eq!(in_short(database.store.gaps(noon()).await.unwrap()), std::slice::from_ref(&grown));
+    assert_eq!(in_short(database.store.gaps(earlier).await.unwrap()), [("S1".to_owned(), 3, earlier), grown]);
 }
 
 /// A gate that was killed, one that has stopped, one that runs.
-async fn a_gate_that_ended_without_its_last_word_is_told(database: &Database) {
+async fn a_gate_that_ended_without_its_last_word_is_reported(database: &Database) {
     let minutes = TimeDelta::minutes;
     for (gate, complete_until, has_ended) in [
         ("killed/1", noon(), false),
@@ -176,7 +177,7 @@ async fn an_erased_admin_does_not_come_back_with_a_later_batch(database: &Databa
     let counted =
         "SELECT actor_id || ' ' || CAST(sum(count) AS TEXT) FROM gate_decisions GROUP BY actor_id ORDER BY 1";
     assert_eq!(database.texts(counted).await, ["anna 1", "ben 3"]);
-    // And after a day nothing tells any more who was erased.
+    // And after a day nothing shows any more who was erased.
     let later = Mark { batch: 9, complete_until: noon() + TimeDelta::hours(25), ..decisions };
     database.store.log_decisions(&[], &later).await.unwrap();
     assert_eq!(database.number("SELECT count(*) FROM gate_erased_actors").await, 0);
@@ -214,7 +215,7 @@ on_both!(
     a_batch_counts_once,
     a_batch_that_fails_moves_no_mark,
     a_gap_is_kept_and_grows,
-    a_gate_that_ended_without_its_last_word_is_told,
+    a_gate_that_ended_without_its_last_word_is_reported,
     a_limit_of_the_database_is_about_the_row,
     an_erased_admin_is_in_no_evidence_any_more,
     an_erased_admin_does_not_come_back_with_a_later_batch,

@@ -53,7 +53,7 @@ async fn a_lease_is_ended_only_as_it_was_read(database: &Database) {
     feed.renew(&renewal("a", 1)).await.unwrap();
     database.store.end_leases(&read, noon()).await.unwrap();
     assert_eq!(database.store.leases().await.unwrap(), [lease("a", 2, 1)]);
-    // Whoever was taken for dead and is not has a lease again.
+    // A gate that was taken for dead and is not has a lease again.
     feed.renew(&renewal("b", 1)).await.unwrap();
     assert_eq!(database.store.leases().await.unwrap(), [lease("a", 2, 1), lease("b", 2, 1)]);
 }
@@ -150,7 +150,7 @@ async fn signs_that_come_during_a_statement_are_waiting_after_it_on_postgres() {
         while let Some(hint) = feed.waiting_hint() {
             last = Some(hint);
         }
-        // The backend may tell before the statement or right after it; not never.
+        // The backend may announce it before the statement or right after it; not never.
         let last = match last {
             Some(hint) => hint,
             None => tokio::time::timeout(PATIENCE, feed.hint()).await.expect("the sign").unwrap(),
@@ -159,7 +159,7 @@ async fn signs_that_come_during_a_statement_are_waiting_after_it_on_postgres() {
     }
 }
 
-/// A feed that connected anew by itself would hide what it has missed.
+/// A feed that reconnected by itself would hide what it has missed.
 #[tokio::test]
 async fn a_feed_that_lost_its_connection_says_so_on_postgres() {
     let database = Database::postgres().await;

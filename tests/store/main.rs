@@ -11,23 +11,26 @@
 mod again;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/stored_event.rs"]
+mod stored_event;
 
 mod database;
 
-/// Makes one test for each database of every case.
+/// Makes one test for each database of every case. `from empty_sqlite, empty_postgres: case` begins with those.
 macro_rules! on_both {
-    ($($case:ident),+ $(,)?) => { $(
+    ($($case:ident),+ $(,)?) => { on_both!(from sqlite, postgres: $($case),+); };
+    (from $sqlite:ident, $postgres:ident: $($case:ident),+ $(,)?) => { $(
         mod $case {
             use crate::database::Database;
 
             #[tokio::test]
             async fn sqlite() {
-                super::$case(&Database::sqlite().await).await;
+                super::$case(&Database::$sqlite().await).await;
             }
 
             #[tokio::test]
             async fn postgres() {
-                super::$case(&Database::postgres().await).await;
+                super::$case(&Database::$postgres().await).await;
             }
         }
     )+ };

@@ -82,36 +82,22 @@ fn since(database: &Database) -> Vec<String> {
     all_files(database).into_iter().filter(|name| **name > *"0200").collect()
 }
 
-mod an_empty_database_gets_everything {
-    use super::*;
+async fn an_empty_database_gets_everything(database: &Database) {
+    let files = files(database);
+    assert_eq!(database.store.pending_migrations().await.unwrap(), files);
+    assert_eq!(database.tables().await, Vec::<String>::new(), "asking must not change anything");
 
-    async fn check(database: &Database) {
-        let files = files(database);
-        assert_eq!(database.store.pending_migrations().await.unwrap(), files);
-        assert_eq!(database.tables().await, Vec::<String>::new(), "asking must not change anything");
+    let report = database.store.migrate_seeded().await.unwrap();
 
-        let report = database.store.migrate_seeded().await.unwrap();
-
-        assert_eq!(report.applied, files);
-        assert_eq!(report.already_applied, 0);
-        assert_eq!(report.seeded, Some(Seed::RbacV2));
-        assert_eq!(report.created_tables, TABLES[..TABLES.len() - 1]);
-        assert_eq!(report.adopted_tables, Vec::<String>::new());
-        assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
-        let mut tables = database.tables().await;
-        tables.sort_by_key(|table| (table.starts_with('_'), table.clone()));
-        assert_eq!(tables, TABLES);
-    }
-
-    #[tokio::test]
-    async fn sqlite() {
-        check(&Database::empty_sqlite().await).await;
-    }
-
-    #[tokio::test]
-    async fn postgres() {
-        check(&Database::empty_postgres().await).await;
-    }
+    assert_eq!(report.applied, files);
+    assert_eq!(report.already_applied, 0);
+    assert_eq!(report.seeded, Some(Seed::RbacV2));
+    assert_eq!(report.created_tables, TABLES[..TABLES.len() - 1]);
+    assert_eq!(report.adopted_tables, Vec::<String>::new());
+    assert_eq!(database.store.pending_migrations().await.unwrap(), Vec::<String>::new());
+    let mut tables = database.tables().await;
+    tables.sort_by_key(|table| (table.starts_with('_'), table.clone()));
+    assert_eq!(tables, TABLES);
 }
 
 async fn a_second_run_changes_nothing_and_says_so(database: &Database) {
@@ -225,63 +211,25 @@ async fn evidence_from_before_has_a_key_of_its_own(database: &Database) {
     assert_eq!(database.number("SELECT count(*) FROM gate_drift_events").await, 0);
 }
 
-mod several_gates_migrate_at_once {
-    use super::*;
-
-    /// All succeed, and among them each file is applied, and reported, exactly once.
-    async fn check(database: &Database) {
-        let mut gates = Vec::new();
-        for _ in 0..4 {
-            gates.push(Database::open(&database.url).await);
-        }
-        let runs = gates.iter().map(|gate| gate.store.migrate_seeded());
-        let reports: Vec<_> =
-            futures::future::join_all(runs).await.into_iter().collect::<Result<_, _>>().unwrap();
-
-        let files = files(database);
-        let mut applied: Vec<String> = reports.iter().flat_map(|report| report.applied.clone()).collect();
-        applied.sort();
-        assert_eq!(applied, files);
-        for report in reports {
-            assert_eq!(report.applied.len() + report.already_applied, files.len());
-        }
-        // Once, by the triggers on Console's tables.
-        assert_eq!(database.epoch().await, 2, "a seed that was written twice would have raised it");
+/// All succeed, and among them each file is applied, and reported, exactly once.
+async fn several_gates_migrate_at_once(database: &Database) {
+    let mut gates = Vec::new();
+    for _ in 0..4 {
+        gates.push(Database::open(&database.url).await);
     }
+    let runs = gates.iter().map(|gate| gate.store.migrate_seeded());
+    let reports: Vec<_> =
+        futures::future::join_all(runs).await.into_iter().collect::<Result<_, _>>().unwrap();
 
-    #[tokio::test]
-    async fn sqlite() {
-        check(&Database::empty_sqlite().await).await;
+    let files = files(database);
+    let mut applied: Vec<String> = reports.iter().flat_map(|report| report.applied.clone()).collect();
+    applied.sort();
+    assert_eq!(applied, files);
+    for report in reports {
+        assert_eq!(report.applied.len() + report.already_applied, files.len());
     }
-
-    #[tokio::test]
-    async fn postgres() {
-        check(&Database::empty_postgres().await).await;
-    }
-}
-
-mod earlier {
-    use super::*;
-
-    macro_rules! on_both_earlier {
-        ($($case:ident),+ $(,)?) => { $(
-            mod $case {
-                use super::*;
-
-                #[tokio::test]
-                async fn sqlite() {
-                    super::super::$case(&Database::earlier_sqlite().await).await;
-                }
-
-                #[tokio::test]
-                async fn postgres() {
-                    super::super::$case(&Database::earlier_postgres().await).await;
-                }
-            }
-        )+ };
-    }
-
-    on_both_earlier!(evidence_from_before_has_a_key_of_its_own, only_what_is_missing_is_applied);
+    // Once, by the triggers on Console's tables.
+    assert_eq!(database.epoch().await, 2, "a seed that was written twice would have raised it");
 }
 
 on_both!(
@@ -289,4 +237,14 @@ on_both!(
     a_second_run_brings_no_removed_edge_back,
     an_applied_file_that_was_edited_is_refused,
     a_schema_from_a_newer_gate_is_refused,
+);
+on_both!(
+    from empty_sqlite, empty_postgres:
+    an_empty_database_gets_everything,
+    several_gates_migrate_at_once,
+);
+on_both!(
+    from earlier_sqlite, earlier_postgres:
+    evidence_from_before_has_a_key_of_its_own,
+    only_what_is_missing_is_applied,
 );

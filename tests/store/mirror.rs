@@ -79,7 +79,7 @@ async fn a_denial_is_there_at_once(database: &Database) {
     database.store.append(&[by(1, "7"), sealed(other), entry(3)]).await.unwrap();
     assert_eq!(there(database).await, [1, 3]);
     assert_eq!(waiting(database).await, 0);
-    let told = match database.is_postgres() {
+    let select = match database.is_postgres() {
         true => {
             "SELECT action || ' ' || actor || ' ' || COALESCE(user_no::text, '-') || ' ' || host(ip) || ' '
                     || (details->>'method') || ' ' || (at = '2026-03-29T12:00:00.123457Z') || ' ' || epoch
@@ -92,7 +92,7 @@ async fn a_denial_is_there_at_once(database: &Database) {
     };
     let at = if database.is_postgres() { "true" } else { "2026-03-29 12:00:00.123457" };
     let expected = format!("access_denied 7 7 203.0.113.0 POST {at} {}", i64::MAX);
-    assert_eq!(database.texts(told).await, [expected]);
+    assert_eq!(database.texts(select).await, [expected]);
     // `anna` is no number: the row is there without it.
     assert_eq!(database.number("SELECT count(*) FROM audit_log WHERE user_no IS NULL").await, 1);
     // Replayed from a spool, of which it is not known what was committed.
@@ -106,15 +106,15 @@ async fn a_table_that_is_gone_costs_no_row_and_no_order(database: &Database) {
     database.execute("ALTER TABLE audit_log RENAME TO away").await;
     database.store.append(&[entry(2), entry(3)]).await.unwrap();
     assert_eq!((durable(database).await, waiting(database).await), (3, 2));
-    let told = database.store.deliver_mirror().await.unwrap();
-    assert_eq!((told.rows, told.waiting), (0, 2));
-    assert!(told.problem.unwrap().contains("audit_log"));
+    let delivery = database.store.deliver_mirror().await.unwrap();
+    assert_eq!((delivery.rows, delivery.waiting), (0, 2));
+    assert!(delivery.problem.unwrap().contains("audit_log"));
 
     database.execute("ALTER TABLE away RENAME TO audit_log").await;
     database.store.append(&[entry(4)]).await.unwrap();
     assert_eq!(there(database).await, [1], "a new row does not overtake those that wait");
-    let told = database.store.deliver_mirror().await.unwrap();
-    assert_eq!((told.rows, told.waiting, told.problem), (3, 0, None));
+    let delivery = database.store.deliver_mirror().await.unwrap();
+    assert_eq!((delivery.rows, delivery.waiting, delivery.problem), (3, 0, None));
     database.store.append(&[entry(5)]).await.unwrap();
     assert_eq!(there(database).await, [1, 2, 3, 4, 5]);
     assert_eq!(waiting(database).await, 0);
@@ -236,8 +236,8 @@ async fn a_row_that_is_refused_is_set_aside_and_others_pass(database: &Database)
         }
     };
     database.execute(copy).await;
-    let told = database.store.deliver_mirror().await.unwrap();
-    assert_eq!((told.waiting, told.refused), (0, 1));
+    let delivery = database.store.deliver_mirror().await.unwrap();
+    assert_eq!((delivery.waiting, delivery.refused), (0, 1));
     let passed = "SELECT actor FROM audit_log ORDER BY n";
     assert_eq!(database.texts(passed).await, ["ben", "anna", "cleo"]);
     let why = database.texts("SELECT refused FROM gate_audit_outbox").await.remove(0);
@@ -280,9 +280,9 @@ async fn an_erased_admin_is_not_delivered(database: &Database) {
     erasure::erase(&database.store, &notary(), "anna", "olga", noon()).await.unwrap();
     database.execute("ALTER TABLE away RENAME TO audit_log").await;
     assert_eq!(database.store.deliver_mirror().await.unwrap().rows, 1);
-    let told =
+    let count =
         "SELECT count(*) FROM audit_log WHERE actor IS NULL AND ip IS NULL AND action = 'access_denied'";
-    assert_eq!(database.number(told).await, 1);
+    assert_eq!(database.number(count).await, 1);
 }
 
 /// What commands record is delivered by a gate.
@@ -335,8 +335,8 @@ async fn a_missing_right_or_word_is_found_at_the_start_on_postgres() {
     let mut with_word = options();
     with_word.columns.insert("what".into(), Source::Constant("access_denied".into()));
     database.store.set_mirror(with_word.clone(), None, Duration::from_millis(200));
-    let told = database.store.check_mirror().await.unwrap_err().to_string();
-    assert!(told.contains("which has no `access_denied`"), "{told}");
+    let error = database.store.check_mirror().await.unwrap_err().to_string();
+    assert!(error.contains("which has no `access_denied`"), "{error}");
     // The word that the type has is written.
     let other = Database::open(&database.url).await;
     with_word.columns.insert("what".into(), Source::Constant("denied".into()));
@@ -354,8 +354,8 @@ async fn a_missing_right_or_word_is_found_at_the_start_on_postgres() {
         .await;
     let poor = Database::open(&database.url.replace("postgres://postgres@", "postgres://gate_mirror@")).await;
     poor.store.set_mirror(options(), None, Duration::from_millis(200));
-    let told = poor.store.check_mirror().await.unwrap_err().to_string();
-    assert!(told.contains("permission denied for table audit_log"), "{told}");
+    let error = poor.store.check_mirror().await.unwrap_err().to_string();
+    assert!(error.contains("permission denied for table audit_log"), "{error}");
 }
 
 on_both!(

@@ -39,11 +39,10 @@ const PEOPLE: &str = "
     INSERT INTO rbac_user_groups (user_id, group_id)
     SELECT 'anna', id FROM rbac_groups WHERE name = 'raxx-devops-team'";
 
-async fn loose(database: Database) -> Database {
+async fn loose(database: &Database) {
     database.execute(LOOSE).await;
     database.store.migrate_seeded().await.unwrap();
     database.execute(PEOPLE).await;
-    database
 }
 
 /// An odd row, put in by plain SQL: whom it names, and what it is called where such rows are listed.
@@ -298,12 +297,12 @@ async fn holding(database: &Database, id: &str, session: Option<&str>) -> Result
     database.store.access(&subject, noon()).await.map_err(|error| error.to_string())
 }
 
-async fn an_odd_row_allows_nothing_and_breaks_nobody_else(database: Database) {
-    let database = loose(database).await;
-    let before = View::of(&database).await.unwrap();
+async fn an_odd_row_allows_nothing_and_breaks_nobody_else(database: &Database) {
+    loose(database).await;
+    let before = View::of(database).await.unwrap();
     assert_eq!(database.store.flaws().await.unwrap(), []);
     for Odd { insert, names, flaw } in ODD {
-        within_a_copy(&database, insert, async |database: &Database| {
+        within_a_copy(database, insert, async |database: &Database| {
             let after = View::of(database).await.unwrap_or_else(|error| panic!("{insert}\n{error}"));
             assert!(after.grants_no_more_than(&before), "{insert}\n{before:#?}\n{after:#?}");
             for id in ["anna", "ben", "carl"].into_iter().filter(|id| !names.contains(id)) {
@@ -342,13 +341,13 @@ async fn within_a_copy(database: &Database, insert: &str, look: impl AsyncFnOnce
     }
 }
 
-async fn an_expiry_that_is_no_time_has_passed(database: Database) {
-    let database = loose(database).await;
+async fn an_expiry_that_is_no_time_has_passed(database: &Database) {
+    loose(database).await;
     let times: &[&str] = match database.raw {
         Raw::Sqlite(_) => &SQLITE_TIMES,
         Raw::Postgres(_) => &POSTGRES_TIMES,
     };
-    let before = View::of(&database).await.unwrap();
+    let before = View::of(database).await.unwrap();
     for time in times {
         database
             .execute(&format!(
@@ -356,17 +355,17 @@ async fn an_expiry_that_is_no_time_has_passed(database: Database) {
                  INSERT INTO rbac_break_glass_sessions (id, user_id, expires_at_utc) VALUES ('fire', 'carl', {time})"
             ))
             .await;
-        let after = View::of(&database).await.unwrap_or_else(|error| panic!("{time}: {error}"));
+        let after = View::of(database).await.unwrap_or_else(|error| panic!("{time}: {error}"));
         assert!(after.grants_no_more_than(&before), "{time}: {after:#?}");
         assert!(after.people.iter().all(|person| !person.break_glass), "{time}: {after:#?}");
-        let carl = holding(&database, "carl", Some("odd")).await.unwrap();
+        let carl = holding(database, "carl", Some("odd")).await.unwrap();
         assert_eq!(carl.standing, Standing::SessionEnded, "{time}");
-        let anna = holding(&database, "anna", Some("sound")).await.unwrap();
+        let anna = holding(database, "anna", Some("sound")).await.unwrap();
         assert_eq!(anna.standing, Standing::Active, "{time}");
         let ended_long_ago = time.contains("+02:00");
         for table in ["admin_sessions", "rbac_break_glass_sessions"] {
             let flaw = format!("unusable-row {table}.expires_at_utc");
-            let found = found(&database).await;
+            let found = found(database).await;
             assert_eq!(found.contains(&flaw), !ended_long_ago, "{time}: {found:?}");
         }
         assert_eq!(carl.flaws.is_empty(), ended_long_ago, "{time}: {:?}", carl.flaws);
@@ -379,7 +378,8 @@ async fn an_expiry_that_is_no_time_has_passed(database: Database) {
 /// Written by hand with another offset, or without one: a time all the same, and `_utc` says which.
 #[tokio::test]
 async fn an_expiry_in_another_form_is_the_time_that_it_says_on_sqlite() {
-    let database = loose(Database::empty_sqlite().await).await;
+    let database = Database::empty_sqlite().await;
+    loose(&database).await;
     let table = [
         ("2026-03-29T14:00:00.2+02:00", true),
         ("2026-03-29T14:00:00.1+02:00", false),
@@ -401,8 +401,8 @@ async fn an_expiry_in_another_form_is_the_time_that_it_says_on_sqlite() {
 }
 
 /// Two rows of one id, where nothing forbids that: the one that takes away counts.
-async fn of_two_rows_of_one_id_the_stricter_counts(database: Database) {
-    let database = loose(database).await;
+async fn of_two_rows_of_one_id_the_stricter_counts(database: &Database) {
+    loose(database).await;
     database
         .execute(
             "INSERT INTO admin_sessions (id, admin_id) VALUES ('twice', 'anna');
@@ -410,33 +410,15 @@ async fn of_two_rows_of_one_id_the_stricter_counts(database: Database) {
              VALUES ('twice', 'anna', '2026-01-01T00:00:00+00:00')",
         )
         .await;
-    let anna = holding(&database, "anna", Some("twice")).await.unwrap();
+    let anna = holding(database, "anna", Some("twice")).await.unwrap();
     assert_eq!(anna.standing, Standing::SessionEnded);
     assert_eq!(anna.legacy, [].into());
-    let anna = holding(&database, "anna", None).await.unwrap();
+    let anna = holding(database, "anna", None).await.unwrap();
     assert_eq!(anna.legacy, [LegacyRole::literal("ops")].into());
 }
 
-/// Makes a test for each database of cases that begin with an empty one.
-macro_rules! on_both_loose {
-    ($($case:ident),+ $(,)?) => { $(
-        mod $case {
-            use crate::database::Database;
-
-            #[tokio::test]
-            async fn sqlite() {
-                super::$case(Database::empty_sqlite().await).await;
-            }
-
-            #[tokio::test]
-            async fn postgres() {
-                super::$case(Database::empty_postgres().await).await;
-            }
-        }
-    )+ };
-}
-
-on_both_loose!(
+on_both!(
+    from empty_sqlite, empty_postgres:
     an_odd_row_allows_nothing_and_breaks_nobody_else,
     an_expiry_that_is_no_time_has_passed,
     of_two_rows_of_one_id_the_stricter_counts,

@@ -37,9 +37,9 @@ async fn busy(database: &Database) -> (sqlx::Transaction<'static, sqlx::Postgres
 }
 
 /// Who was waited for, by the tries.
-fn holders(told: &Mutex<Vec<Progress>>) -> Vec<(u32, Vec<i32>)> {
-    let told = told.lock().unwrap();
-    let waits = told.iter().filter_map(|progress| match progress {
+fn holders(steps: &Mutex<Vec<Progress>>) -> Vec<(u32, Vec<i32>)> {
+    let steps = steps.lock().unwrap();
+    let waits = steps.iter().filter_map(|progress| match progress {
         Progress::Waiting { tries, holders, .. } => {
             Some((*tries, holders.iter().map(|holder| holder.pid).collect()))
         }
@@ -57,19 +57,19 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// A long transaction is in the migration's way. Those who only read and write get through meanwhile, the operator is
-/// told whose transaction it is, and when it is over the migration is applied.
+/// shown whose transaction it is, and when it is over the migration is applied.
 #[tokio::test]
 async fn nobody_waits_long_behind_a_migration_that_waits_on_postgres() {
     let database = in_use().await;
     let (transaction, pid) = busy(&database).await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (store, hears) = (database.store.clone(), told.clone());
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let (store, hears) = (database.store.clone(), steps.clone());
     let migration = tokio::spawn(async move {
         let watcher = |progress| hears.lock().unwrap().push(progress);
         store.migrate_watched(seeded(MigrationTerms::default()), &watcher).await
     });
-    until("the migration waits", async || !holders(&told).is_empty()).await;
-    assert!(holders(&told).iter().all(|(_, pids)| *pids == [pid]), "{:?}", holders(&told));
+    until("the migration waits", async || !holders(&steps).is_empty()).await;
+    assert!(holders(&steps).iter().all(|(_, pids)| *pids == [pid]), "{:?}", holders(&steps));
 
     // While it goes on waiting: each writer gets through, behind one try at most.
     let others = Database::open(&database.url).await;
@@ -85,10 +85,10 @@ async fn nobody_waits_long_behind_a_migration_that_waits_on_postgres() {
     transaction.commit().await.unwrap();
     let report = migration.await.unwrap().unwrap();
     assert!(report.triggers.contains(&"console_gate_on_update on public.admins".to_owned()), "{report:?}");
-    assert!(told.lock().unwrap().iter().any(|progress| matches!(progress, Progress::Applied(..))));
+    assert!(steps.lock().unwrap().iter().any(|progress| matches!(progress, Progress::Applied(..))));
 }
 
-/// Whoever holds the lock for ever is named, and nothing of the migration stays.
+/// The holder of a lock that never ends is named, and nothing of the migration stays.
 #[tokio::test]
 async fn a_migration_that_never_gets_its_lock_says_who_holds_it_on_postgres() {
     let database = in_use().await;

@@ -32,12 +32,12 @@ async fn standing(database: &Database, admin: &str) -> Standing {
 }
 
 async fn writes(database: &Database) -> Vec<String> {
-    let told = |write: StoredWrite| {
+    let in_words = |write: StoredWrite| {
         let [subject, object] = [write.subject, write.object].map(Option::unwrap_or_default);
         format!("{} {} {} {subject} {object}", write.statement, write.change, write.relation)
     };
     let mut writes: Vec<String> =
-        database.store.rbac_writes(None, 100).await.unwrap().into_iter().map(told).collect();
+        database.store.rbac_writes(None, 100).await.unwrap().into_iter().map(in_words).collect();
     writes.reverse();
     writes
 }
@@ -136,8 +136,8 @@ async fn roles_are_granted_to_members_with_a_row_each(database: &Database) {
 
     let circle = RbacChange::Inherit { role: "console-user".into(), parent: "night-watch".into() };
     let refused = people::change(&database.store, &notary(), &[circle], TERMS, by()).await.map(drop);
-    let told = refused.unwrap_err().to_string();
-    assert_eq!(told, "roles would inherit in a circle: console-user -> night-watch -> console-user");
+    let message = refused.unwrap_err().to_string();
+    assert_eq!(message, "roles would inherit in a circle: console-user -> night-watch -> console-user");
 
     let back = [
         RbacChange::RevokeRole { group: "night-shift".into(), role: "night-watch".into() },
@@ -169,8 +169,8 @@ async fn what_is_misspelt_is_refused_with_what_was_meant(database: &Database) {
         // The first is good: nothing of it is made either.
         let wanted = [join("anna", "break-glass"), change];
         let refused = people::change(&database.store, &notary(), &wanted, TERMS, by()).await.map(drop);
-        let told = refused.unwrap_err().to_string();
-        assert!(told.contains(words), "{told}");
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
     }
     assert_eq!(database.everything().await, everything);
 }

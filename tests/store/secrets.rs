@@ -89,7 +89,7 @@ fn assert_shows_nothing(error: &StoreError) {
     assert_hidden("StoreError", &text);
 }
 
-/// The server itself refuses: a wrong database, and an audit row whose values are nobody's business either.
+/// The server itself refuses: a wrong database, and an audit row, whose values are personal.
 #[tokio::test]
 async fn no_refusal_of_the_server_shows_the_password_or_a_bound_value() {
     let url = Postgres::shared()

@@ -71,7 +71,7 @@ async fn the_seed_is_the_documents_and_nothing_more(database: &Database) {
     let missing: Vec<_> = documented.difference(&stored).collect();
     let invented: Vec<_> = stored.difference(&documented).collect();
     assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:#?}\ninvented: {invented:#?}");
-    // The file itself is held against the counts that a reader finds in the documents.
+    // The file itself is compared with the counts that a reader finds in the documents.
     let counts = |prefix: &str| documented.iter().filter(|fact| fact.starts_with(prefix)).count();
     assert_eq!((counts("group "), counts("role "), counts("permission ")), (8, 20, 7));
 }

@@ -115,7 +115,7 @@ async fn many_sessions_at_once_concern_everybody_on_postgres() {
     assert_eq!(listed(&database, &insert(33)).await, None);
 }
 
-/// REPLACE deletes rows of other ids where more than the id is unique, and tells no trigger. Then nothing is listed.
+/// REPLACE deletes rows of other ids where more than the id is unique, and fires no trigger. Then nothing is listed.
 #[tokio::test]
 async fn where_a_row_can_replace_another_nothing_is_listed_on_sqlite() {
     let replace = "REPLACE INTO admin_sessions (id, admin_id) VALUES ('s1', 'ben')";

@@ -144,8 +144,8 @@ async fn a_row_is_known_only_by_its_key(database: &Database) {
     }
 }
 
-/// What a key cannot be is nobody's session, and nothing of it is in an error.
-async fn a_key_of_another_type_is_nobodys(database: &Database) {
+/// A key of an impossible form is no session, and no error contains it.
+async fn a_key_of_another_type_is_no_session(database: &Database) {
     people(database).await;
     let select = match database.is_postgres() {
         true => "SELECT s.id, s.user_id AS admin_id FROM sessions s WHERE s.id = $1::uuid::text::integer",
@@ -157,11 +157,11 @@ async fn a_key_of_another_type_is_nobodys(database: &Database) {
         // A UUID, which is no integer: the value passes the plan and not the row.
         let refused = "00000000-0000-0000-0000-000000000001";
         let outcome = store.access(&Subject::Session(key(refused, None)), noon()).await;
-        let told = match outcome {
+        let shown = match outcome {
             Ok(access) => format!("{:?}", access.standing),
             Err(error) => error.to_string(),
         };
-        assert!(!told.contains(refused), "{told}");
+        assert!(!shown.contains(refused), "{shown}");
     }
 }
 
@@ -214,6 +214,6 @@ on_both!(
     a_session_is_read_with_whose_it_is,
     the_documents_table_needs_no_select,
     a_row_is_known_only_by_its_key,
-    a_key_of_another_type_is_nobodys,
+    a_key_of_another_type_is_no_session,
     a_payload_says_whose_a_session_is,
 );

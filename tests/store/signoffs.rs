@@ -87,7 +87,7 @@ async fn a_deleted_admin_is_forgotten_at_once(database: &Database) {
     assert_eq!(database.store.sign_offs().await.unwrap(), [of_ben, of_token]);
 }
 
-/// Drift that is forgotten has to be looked at anew when it comes back.
+/// Drift that is forgotten has to be reviewed again when it comes back.
 async fn retention_forgets_it_with_the_last_sighting(database: &Database) {
     let day = TimeDelta::days(1);
     let mut old = disagreement("old", 1);

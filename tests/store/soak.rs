@@ -13,7 +13,7 @@ use crate::database::{Database, noon};
 use crate::decisions::decision;
 use crate::evidence::mark;
 
-async fn the_last_flip_is_told(database: &Database) {
+async fn the_last_flip_is_reported(database: &Database) {
     assert_eq!(database.store.rbac_v2_flip().await.unwrap(), None);
     let at = |hours| noon() + TimeDelta::hours(hours);
     // Set again to what it is, it has not changed.
@@ -89,7 +89,7 @@ async fn the_requests_behind_a_disagreement_are_the_most_frequent_ones(database:
 }
 
 on_both!(
-    the_last_flip_is_told,
+    the_last_flip_is_reported,
     requests_in_shadow_are_added_up_by_row_and_caller,
     the_requests_behind_a_disagreement_are_the_most_frequent_ones,
 );

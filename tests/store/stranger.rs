@@ -123,7 +123,7 @@ async fn a_plan_says_who_would_gain_what_on_postgres() {
     assert_eq!(database.store.plan(Order::default()).await.unwrap().statements, []);
 }
 
-/// A plan waits for nobody's lock on Console's tables, and no writer of Console's waits for it.
+/// A plan waits for no lock on Console's tables, and no writer of Console's waits for it.
 #[tokio::test]
 async fn a_plan_takes_no_lock_on_consoles_tables_on_postgres() {
     let database = consoles_database().await;
@@ -300,7 +300,7 @@ async fn every_table_is_granted_or_known_not_to_be_on_postgres() {
     }
 }
 
-/// A role that lacks everything hears of everything at once, with the statements that grant it.
+/// A role that lacks everything gets all of it at once, with the statements that grant it.
 #[tokio::test]
 async fn all_missing_rights_are_one_message_on_postgres() {
     let database = Database::postgres().await;

@@ -144,7 +144,7 @@ async fn a_token_is_revoked_once(database: &Database) {
     assert_eq!(revoked, [None, Some(later)]);
 }
 
-/// A name stays taken: the audit speaks of tokens by name.
+/// A name stays taken: the audit names tokens by name.
 async fn the_name_of_a_revoked_token_stays_taken(database: &Database) {
     database.store.create_token(&token("robot", &[]), &note(1)).await.unwrap();
     assert!(database.store.revoke_token("robot", noon(), &note(2)).await.unwrap());

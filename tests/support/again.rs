@@ -1,4 +1,4 @@
-//! A test that runs itself again as somebody else, where what it shows depends on who runs it; and what is said where
+//! A test that runs itself again as somebody else, where its result depends on who runs it; and what is reported where
 //! nobody can show it.
 //!
 //! A test that returns early passes, and libtest hides what a passing test prints. So a test either arranges what it

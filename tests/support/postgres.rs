@@ -9,7 +9,7 @@
 //! With `TEST_DATABASE_URL` the databases (`gate_test_...`) are created on that server instead, and stay there.
 //!
 //! A `static` is never dropped, and a test process may be killed, so the server does not depend on this process to
-//! clean up: a shell stands between the two, and when its standard input closes, for whatever reason, it kills the
+//! clean up: a shell is between the two, and when its standard input closes, for whatever reason, it kills the
 //! server and removes its folder.
 
 // Each test binary includes this file and uses its own part of it.
@@ -32,7 +32,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// `init`, `start`, `stop` and `crash` are answered with a line each. SIGQUIT is Postgres's immediate shutdown: a crash, as far
-/// as its clients can tell, and the quickest way to end a server whose data nobody will read.
+/// as its clients can see, and the quickest way to end a server whose data nobody will read.
 ///
 /// A server that is killed must not start another process meanwhile: one that outlived it would keep the next from
 /// starting, by the memory that they share. So it is stopped first, and each of its processes is waited for.

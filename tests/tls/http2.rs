@@ -55,9 +55,9 @@ async fn a_greeting_or_a_head_that_does_not_come_ends_the_connection() {
     for (what, bytes, expected) in table {
         let mut frames = connect(&gate).await;
         frames.send(&bytes).await;
-        let (told, held) = frames.rest().await;
+        let (received, held) = frames.rest().await;
         assert!(held >= HEAD && held < HEAD + GRACE, "{what}: held for {held:?}");
-        assert_eq!(goaway(&told), expected, "{what}: {told:?}");
+        assert_eq!(goaway(&received), expected, "{what}: {received:?}");
     }
     assert_eq!(gate.metric("gate_refusals_total{reason=\"head_timeout\"}").await, Some(4.0));
 }
@@ -85,9 +85,9 @@ async fn an_idle_connection_is_taken_leave_of() {
     let gate = Gate::start(&setup()).await;
     let mut silent = connect(&gate).await;
     silent.send(&greeting()).await;
-    let (told, held) = silent.rest().await;
+    let (received, held) = silent.rest().await;
     assert!(held >= IDLE && held < IDLE + GRACE, "held for {held:?}");
-    assert_eq!(goaway(&told), Some(NO_ERROR), "{told:?}");
+    assert_eq!(goaway(&received), Some(NO_ERROR), "{received:?}");
     // One that has asked for something is as idle afterwards, and not before its answer has come.
     let mut asking = connect(&gate).await;
     let held_page = frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields("GET", "/open/held"));
@@ -95,8 +95,8 @@ async fn an_idle_connection_is_taken_leave_of() {
     tokio::time::sleep(2 * IDLE).await;
     gate.console.release.add_permits(1);
     assert_eq!(asking.next_of(HEADERS).await.stream, 1);
-    let (told, _) = asking.rest().await;
-    assert_eq!(goaway(&told), Some(NO_ERROR), "{told:?}");
+    let (received, _) = asking.rest().await;
+    assert_eq!(goaway(&received), Some(NO_ERROR), "{received:?}");
 }
 
 #[tokio::test]
@@ -176,8 +176,8 @@ async fn a_stopping_gate_serves_what_was_asked_for_and_leaves_idle_connections()
         tokio::spawn(async move { connection.send("GET", "/open/held", &[], Bytes::new()).await.status });
     until("Console has the request", async || console.reached() > 0).await;
     gate.signal("TERM");
-    let (told, _) = idle.rest().await;
-    assert_eq!(goaway(&told), Some(NO_ERROR), "{told:?}");
+    let (received, _) = idle.rest().await;
+    assert_eq!(goaway(&received), Some(NO_ERROR), "{received:?}");
     console.release.add_permits(1);
     assert_eq!(asked.await.unwrap(), 200);
     assert!(gate.ends().await, "it waits for somebody");

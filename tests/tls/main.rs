@@ -1,4 +1,4 @@
-//! TLS at the gate, against the real binary: SQLite, certificates made on the spot, and a Console that tells what
+//! TLS at the gate, against the real binary: SQLite, certificates made on the spot, and a Console that reports what
 //! reached it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]

@@ -151,9 +151,9 @@ async fn a_gate_whose_certificate_has_expired_is_not_ready() {
     gate.put_pair(&short.certificate, &short.key);
     until("it runs", async || gate.metric(ACTIVATED).await == Some(1.0)).await;
     until("it has expired", async || {
-        let (status, told) = gate.readiness().await;
-        assert_eq!(status == 200, told["certificate"] == "valid", "{told}");
-        told["certificate"] == "expired"
+        let (status, state) = gate.readiness().await;
+        assert_eq!(status == 200, state["certificate"] == "valid", "{state}");
+        state["certificate"] == "expired"
     })
     .await;
     let next = gate.authority.issue();

@@ -29,7 +29,7 @@ const STATUSES: [(&str, &str, u16); 5] = [
 async fn every_answer_over_tls_says_how_long_to_stay_with_it() {
     const CONSOLES_OWN: &[&str] = &["max-age=1"];
     let table: [(Setup, &[&str], &[&str]); 4] = [
-        // From the gate itself, and instead of what Console says of it.
+        // From the gate itself, and instead of Console's own.
         (Setup::TLS, &["max-age=31536000"], &["max-age=31536000"]),
         (Setup::tls("http2 = true\nhsts_seconds = 60"), &["max-age=60"], &["max-age=60"]),
         (Setup::tls("hsts_seconds = 0"), &[], CONSOLES_OWN),
@@ -63,16 +63,16 @@ async fn send_plain(gate: &Gate, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn console_is_told_that_it_was_https() {
+async fn console_learns_that_it_was_https() {
     let gate = Gate::start(&Setup::TLS).await;
     let claims = [("x-forwarded-proto", "http"), ("x-forwarded-for", "6.6.6.6"), ("forwarded", "proto=http")];
     for version in [&TLS12, &TLS13] {
         let client = Client::speaking(&gate.authority, gate.address, &[version], &["http/1.1"]);
         let answer = client.connect().await.send("GET", "/open/page", &claims, Bytes::new()).await;
-        let told = &answer.echo()["headers"];
-        assert_eq!(told["x-forwarded-proto"], json!("https"));
-        assert_eq!(told["x-forwarded-for"], json!("127.0.0.1"));
-        assert_eq!(told["forwarded"], json!(null));
+        let headers = &answer.echo()["headers"];
+        assert_eq!(headers["x-forwarded-proto"], json!("https"));
+        assert_eq!(headers["x-forwarded-for"], json!("127.0.0.1"));
+        assert_eq!(headers["forwarded"], json!(null));
     }
     let plain = Gate::start(&Setup::PLAIN).await;
     let request = format!(

@@ -7,7 +7,7 @@ use crate::support::gate::{free_address, log, program, put_pair, write_settings}
 use crate::support::{Authority, Setup};
 
 #[test]
-fn a_pair_that_cannot_be_used_is_told_at_the_start() {
+fn a_pair_that_cannot_be_used_is_reported_at_the_start() {
     let authority = Authority::new();
     let (one, other) = (authority.issue(), authority.issue());
     let expired = authority.issue_until(chrono::Utc::now() - chrono::TimeDelta::days(1));

@@ -1,4 +1,4 @@
-//! What the tests stand on: certificates, a Console, a gate, a client.
+//! What the tests share: certificates, a Console, a gate, a client.
 
 pub mod certificates;
 pub mod client;

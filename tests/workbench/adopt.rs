@@ -22,16 +22,16 @@ fn kiosk() -> Workbench {
 #[test]
 fn what_is_proposed_can_be_pasted() {
     let bench = kiosk();
-    let told = bench.run(&["adopt", "--inspect", "--console-src", "app"]);
-    assert_eq!(told.code, 0, "{told:?}");
+    let output = bench.run(&["adopt", "--inspect", "--console-src", "app"]);
+    assert_eq!(output.code, 0, "{output:?}");
     for line in [
         "#   1 (anna@example.org): ops",
         "#   2 (ben@example.org): disabled; support",
         "FROM persons u WHERE u.id = $1",
     ] {
-        assert!(told.stdout.contains(line), "{line}\n{}", told.stdout);
+        assert!(output.stdout.contains(line), "{line}\n{}", output.stdout);
     }
-    bench.write("gate.toml", &told.stdout);
+    bench.write("gate.toml", &output.stdout);
     let before = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
     assert!(
         before.stdout.contains("console-unheard") && before.stdout.contains("read for each request"),
@@ -55,14 +55,14 @@ fn the_keys_may_be_in_a_file_beside() {
     assert_eq!(bench.run(&["migrate", "--config", "gate.toml"]).code, 0);
     assert_eq!(bench.run(&["check", "nothing.toml", "--deny", "error", "--config", "gate.toml"]).code, 0);
     bench.write("console.toml", "admins = \"DELETE FROM persons\"\nadmin_key = \"persons.id\"\n");
-    let told = bench.run(&["check", "nothing.toml", "--deny", "error", "--config", "gate.toml"]);
-    assert_eq!(told.code, 2, "{told:?}");
+    let output = bench.run(&["check", "nothing.toml", "--deny", "error", "--config", "gate.toml"]);
+    assert_eq!(output.code, 2, "{output:?}");
     for mistake in ["console.toml:1", "it must be one SELECT", "console.toml:2", "admins_key"] {
-        assert!(told.stderr.contains(mistake), "{mistake}\n{}", told.stderr);
+        assert!(output.stderr.contains(mistake), "{mistake}\n{}", output.stderr);
     }
     bench.write("gate.toml", "[console]\nfile = \"console.toml\"\ntriggers = false\n");
-    let told = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
-    assert!(told.stderr.contains("write them there or here"), "{told:?}");
+    let output = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
+    assert!(output.stderr.contains("write them there or here"), "{output:?}");
 }
 
 /// What does not fit is a finding with its setting, column and remedy, and exits 1.
@@ -74,9 +74,9 @@ fn check_says_what_does_not_fit() {
         "[console]\nadmins = \"SELECT id, email AS label FROM persons WHERE id = $1\"\n\
          all_admins = \"SELECT id, is_actve = 0 AS disabled, email AS label FROM persons\"\nlegacy_roles = \"none\"\n",
     );
-    let told = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
-    assert_eq!(told.code, 1, "{told:?}");
-    let words = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let output = bench.run(&["check", "nothing.toml", "--config", "gate.toml"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let words = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "console-select",
         "[console] admins, column `disabled`: it is not there",

@@ -6,7 +6,7 @@ use serde_json::Value;
 use workbench::report::rules::{CHECK, Rule};
 use workbench::report::{Level, rules};
 
-use crate::support::{Told, Workbench, assert_golden, project_file, project_text};
+use crate::support::{CommandOutput, Workbench, assert_golden, project_file, project_text};
 
 const MAPPINGS: &str = "tests/workbench/mappings";
 
@@ -14,8 +14,8 @@ fn bad_mapping(rule: &Rule) -> String {
     project_text(&format!("{MAPPINGS}/{}.toml", rule.id))
 }
 
-fn parsed(told: &Told) -> Value {
-    serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"))
+fn parsed(output: &CommandOutput) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 fn fits_a_terminal(text: &str) {
@@ -24,9 +24,9 @@ fn fits_a_terminal(text: &str) {
     }
 }
 
-/// A mapping for each kind of finding, and what is told of it.
+/// A mapping for each kind of finding, and its report.
 #[test]
-fn every_kind_of_finding_is_told() {
+fn every_kind_of_finding_is_reported() {
     let bench = Workbench::new();
     for rule in &CHECK {
         bench.write("routes.toml", &bad_mapping(rule));
@@ -37,17 +37,17 @@ fn every_kind_of_finding_is_told() {
                  INSERT INTO admin_roles (admin_id, role, granted_by) VALUES ('olaf', 'ops', 'tests')",
             );
         }
-        let told = bench.run(&["check", "routes.toml"]);
+        let output = bench.run(&["check", "routes.toml"]);
         bench.sql("DELETE FROM admins");
         assert!(
-            told.stdout.contains(&format!("{}[{}]", rule.level.word(), rule.id)),
-            "{}: {told:?}",
+            output.stdout.contains(&format!("{}[{}]", rule.level.word(), rule.id)),
+            "{}: {output:?}",
             rule.id
         );
-        assert_eq!(told.code, i32::from(rule.level != Level::Note), "{}: {told:?}", rule.id);
-        assert_eq!(told.stderr, "", "{}", rule.id);
-        fits_a_terminal(&told.stdout);
-        assert_golden(&format!("check/{}.txt", rule.id), &told.text());
+        assert_eq!(output.code, i32::from(rule.level != Level::Note), "{}: {output:?}", rule.id);
+        assert_eq!(output.stderr, "", "{}", rule.id);
+        fits_a_terminal(&output.stdout);
+        assert_golden(&format!("check/{}.txt", rule.id), &output.text());
     }
 }
 
@@ -60,7 +60,7 @@ fn every_bad_mapping_is_of_a_kind_that_is_listed() {
     assert_eq!(found, listed);
 }
 
-/// The ids are read out of the code that finds: what follows on `Diagnostic::new(`, or stands alone in a tuple.
+/// The ids are read out of the code that finds: what follows on `Diagnostic::new(`, or is alone in a tuple.
 #[test]
 fn every_id_that_the_code_can_find_is_listed() {
     let mut ids = BTreeSet::new();
@@ -95,10 +95,10 @@ fn first_argument(rest: &str) -> Option<String> {
 fn the_documents_table_is_sound_and_has_the_findings_of_the_documents() {
     let bench = Workbench::new();
     bench.write("routes.toml", &project_text("routes.toml"));
-    let told = bench.run(&["check"]);
-    assert_eq!(told.code, 1, "{told:?}");
-    fits_a_terminal(&told.stdout);
-    assert_golden("check/documents.txt", &told.text());
+    let output = bench.run(&["check"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    fits_a_terminal(&output.stdout);
+    assert_golden("check/documents.txt", &output.text());
 
     let json = parsed(&bench.run(&["check", "--format", "json"]));
     let of = |id: &str| -> Vec<&str> {
@@ -122,9 +122,9 @@ fn the_documents_table_is_sound_and_has_the_findings_of_the_documents() {
 fn the_effective_table_has_every_row() {
     let bench = Workbench::new();
     bench.write("routes.toml", &project_text("routes.toml"));
-    let told = bench.run(&["check", "-T", "--offline"]);
-    fits_a_terminal(&told.stdout);
-    assert_golden("check/documents-table.txt", &told.text());
+    let output = bench.run(&["check", "-T", "--offline"]);
+    fits_a_terminal(&output.stdout);
+    assert_golden("check/documents-table.txt", &output.text());
 
     let json = parsed(&bench.run(&["check", "-T", "--format", "json"]));
     let table = json["table"].as_array().unwrap();
@@ -144,10 +144,10 @@ fn the_effective_table_has_what_decides_and_not_what_the_cluster_says() {
     let mapping = project_text("tests/data/routes_small.toml");
     assert!(mapping.contains("S3 = \"legacy\""));
     bench.write("routes.toml", &mapping.replace("S3 = \"legacy\"", "S3 = \"v2\""));
-    let told = bench.run(&["check", "-T", "--offline"]);
-    fits_a_terminal(&told.stdout);
-    assert!(told.stdout.contains("S3  legacy    POST  /console/customers/<id>/<session_id>/revoke\n"));
-    assert_golden("check/every-kind-of-row-table.txt", &told.text());
+    let output = bench.run(&["check", "-T", "--offline"]);
+    fits_a_terminal(&output.stdout);
+    assert!(output.stdout.contains("S3  legacy    POST  /console/customers/<id>/<session_id>/revoke\n"));
+    assert_golden("check/every-kind-of-row-table.txt", &output.text());
 }
 
 #[test]
@@ -155,16 +155,16 @@ fn json_and_sarif_say_what_the_text_says() {
     let bench = Workbench::new();
     bench.write("routes.toml", &bad_mapping(rules::rule("missing-role").unwrap()));
     for format in ["json", "sarif"] {
-        let told = bench.run(&["check", "--format", format]);
-        assert_eq!(told.code, 1);
-        assert_golden(&format!("check/missing-role.{format}"), &without_version(&told.stdout));
+        let output = bench.run(&["check", "--format", format]);
+        assert_eq!(output.code, 1);
+        assert_golden(&format!("check/missing-role.{format}"), &without_version(&output.stdout));
     }
     // Sound, and nothing to say: still an object of the same form.
     bench.write("routes.toml", "version = 1\n");
     for format in ["json", "sarif"] {
-        let told = bench.run(&["check", "--format", format]);
-        assert_eq!(told.code, 0);
-        assert_golden(&format!("check/nothing.{format}"), &without_version(&told.stdout));
+        let output = bench.run(&["check", "--format", format]);
+        assert_eq!(output.code, 0);
+        assert_golden(&format!("check/nothing.{format}"), &without_version(&output.stdout));
     }
 }
 
@@ -242,32 +242,32 @@ fn what_cannot_be_checked_is_2_and_says_why_on_standard_error() {
         (&["check", "--list", "--fix"], "cannot be used with"),
     ];
     for (arguments, expected) in table {
-        let told = bench.run(arguments);
-        assert_eq!(told.code, 2, "{arguments:?}: {told:?}");
-        assert_eq!(told.stdout, "", "{arguments:?}");
-        assert!(told.stderr.contains(expected), "{arguments:?}: {told:?}");
+        let output = bench.run(arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {output:?}");
+        assert_eq!(output.stdout, "", "{arguments:?}");
+        assert!(output.stderr.contains(expected), "{arguments:?}: {output:?}");
     }
 }
 
-/// Without the database nothing is said about roles, and that is said.
+/// Without the database the report says that it did not check roles.
 #[test]
 fn offline_checks_the_file_alone() {
     let bench = Workbench::new();
     bench.write("routes.toml", &bad_mapping(rules::rule("missing-role").unwrap()));
-    let told = bench.run(&["check", "--offline", "--database", "sqlite:nowhere/gate.sqlite"]);
-    assert_eq!(told.code, 0, "{told:?}");
-    assert!(told.stdout.contains("roles not checked"), "{told:?}");
+    let output = bench.run(&["check", "--offline", "--database", "sqlite:nowhere/gate.sqlite"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("roles not checked"), "{output:?}");
     let json = parsed(&bench.run(&["check", "--offline", "--format", "json"]));
     assert_eq!(json["summary"]["roles_checked"], false);
 }
 
 #[test]
 fn the_list_has_every_kind() {
-    let told = Workbench::new().run(&["check", "--list"]);
-    fits_a_terminal(&told.stdout);
-    assert_golden("check/list.txt", &told.text());
+    let output = Workbench::new().run(&["check", "--list"]);
+    fits_a_terminal(&output.stdout);
+    assert_golden("check/list.txt", &output.text());
     for rule in &CHECK {
-        assert!(told.stdout.contains(&format!("{:7}  {} ", rule.level.word(), rule.id)), "{}", rule.id);
+        assert!(output.stdout.contains(&format!("{:7}  {} ", rule.level.word(), rule.id)), "{}", rule.id);
     }
 }
 
@@ -289,7 +289,7 @@ fn a_fixed_file_says_how_many_rows_it_has() {
         ),
         (shipped.clone(), "", shipped.clone()),
     ];
-    for (text, told, expected) in table {
+    for (text, message, expected) in table {
         bench.write("elsewhere.toml", &text);
         let mode = std::fs::Permissions::from_mode(0o640);
         std::fs::set_permissions(bench.path("elsewhere.toml"), mode).unwrap();
@@ -297,7 +297,10 @@ fn a_fixed_file_says_how_many_rows_it_has() {
         std::os::unix::fs::symlink("elsewhere.toml", bench.path("routes.toml")).unwrap();
         let fixed = bench.run(&["check", "--fix", "--deny", "error"]);
         assert_eq!(fixed.code, 0, "{fixed:?}");
-        assert!(fixed.stderr.ends_with(told) && fixed.stderr.is_empty() == told.is_empty(), "{fixed:?}");
+        assert!(
+            fixed.stderr.ends_with(message) && fixed.stderr.is_empty() == message.is_empty(),
+            "{fixed:?}"
+        );
         assert!(fixed.stdout.contains("routes.toml: sound, 106 rows, "), "{fixed:?}");
         assert_eq!(std::fs::read_to_string(bench.path("elsewhere.toml")).unwrap(), expected);
         assert!(bench.path("routes.toml").symlink_metadata().unwrap().is_symlink());
@@ -318,10 +321,10 @@ fn a_file_with_other_mistakes_is_not_fixed() {
     let bench = Workbench::new();
     let text = bad_mapping(rules::rule("overlap").unwrap());
     bench.write("routes.toml", &text);
-    let told = bench.run(&["check", "--fix"]);
-    assert_eq!(told.code, 1, "{told:?}");
-    assert!(told.stderr.contains("routes.toml: not fixed: correct the other errors first"), "{told:?}");
-    assert!(told.stdout.contains("error[overlap]"), "{told:?}");
+    let output = bench.run(&["check", "--fix"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("routes.toml: not fixed: correct the other errors first"), "{output:?}");
+    assert!(output.stdout.contains("error[overlap]"), "{output:?}");
     assert_eq!(std::fs::read_to_string(bench.path("routes.toml")).unwrap(), text);
     let nowhere = bench.run(&["check", "--fix", "nowhere.toml"]);
     assert_eq!((nowhere.code, bench.path("nowhere.toml").exists()), (2, false), "{nowhere:?}");
@@ -339,11 +342,11 @@ fn control_characters_do_not_reach_the_terminal() {
     for (mapping, code) in [(mistakes, 1), (sound, 0)] {
         bench.write("routes.toml", mapping);
         for format in ["text", "json"] {
-            let told = bench.run(&["check", "-T", "--format", format]);
-            assert_eq!(told.code, code, "{told:?}");
+            let output = bench.run(&["check", "-T", "--format", format]);
+            assert_eq!(output.code, code, "{output:?}");
             // JSON is read by programs: what it must escape it escapes.
             let is_harmful = |letter| is_harmful(letter) && (format == "text" || letter < ' ');
-            assert!(!told.stdout.contains(is_harmful), "{told:?}");
+            assert!(!output.stdout.contains(is_harmful), "{output:?}");
         }
     }
 }

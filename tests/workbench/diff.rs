@@ -1,11 +1,11 @@
-//! `console-gate diff`: on the documents' own table, and held against what follows from their data files by itself.
+//! `console-gate diff`: on the documents' own table, compared with what follows from their data files alone.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::support::seed::Seed;
-use crate::support::{Told, Workbench, assert_golden, project_file, project_text};
+use crate::support::{CommandOutput, Workbench, assert_golden, project_file, project_text};
 
 /// Which groups the documents' reader takes the flat roles for (product, "What a person meets").
 const LEGACY_AS: [(&str, Option<&str>); 4] = [
@@ -16,7 +16,7 @@ const LEGACY_AS: [(&str, Option<&str>); 4] = [
 ];
 
 /// The documents' table, every cluster going V2.
-fn everything_to_v2(format: &str) -> Told {
+fn everything_to_v2(format: &str) -> CommandOutput {
     let bench = Workbench::new();
     bench.write("routes.toml", &project_text("routes.toml"));
     let seed = project_file("tests/data/rbac_seed.toml");
@@ -35,7 +35,7 @@ fn everything_to_v2(format: &str) -> Told {
 type Cell = (String, String, String, &'static str);
 
 /// What follows from the route table and the seed, without the mapping's code: each decided row lets in whom its legacy
-/// column names before, and whoever holds its V2 role after.
+/// column names before, and the holders of its V2 role after.
 fn expected() -> BTreeSet<Cell> {
     let seed = Seed::read();
     let of_roles = LEGACY_AS.iter().map(|(role, group)| ("legacy_role", *role, Some(*role), *group));
@@ -89,9 +89,9 @@ fn reported(report: &Value) -> BTreeSet<Cell> {
 
 #[test]
 fn the_documents_table_changes_exactly_what_follows_from_its_data() {
-    let told = everything_to_v2("json");
-    assert_eq!(told.code, 1, "{}", told.stderr);
-    let report: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let output = everything_to_v2("json");
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let report: Value = serde_json::from_str(&output.stdout).expect("JSON");
     let (reported, expected) = (reported(&report), expected());
     let missing: Vec<&Cell> = expected.difference(&reported).collect();
     let invented: Vec<&Cell> = reported.difference(&expected).collect();
@@ -114,8 +114,8 @@ fn a_reviewer_pastes_it_into_a_pull_request() {
 
 #[test]
 fn a_code_host_reads_it_as_sarif() {
-    let told = everything_to_v2("sarif");
-    let log: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let output = everything_to_v2("sarif");
+    let log: Value = serde_json::from_str(&output.stdout).expect("JSON");
     let results = log["runs"][0]["results"].as_array().expect("results");
     assert!(results.iter().all(|result| {
         let id = result["ruleId"].as_str().unwrap_or_default();
@@ -142,8 +142,8 @@ fn admins_come_from_the_database() {
          INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
              SELECT 'sue', id, 't' FROM rbac_groups WHERE name = 'raxx-support-team';",
     );
-    let told = bench.run(&["diff", "routes.toml", "--cluster", "S3=v2"]);
-    assert_golden("diff/one-cluster.txt", &told.text());
+    let output = bench.run(&["diff", "routes.toml", "--cluster", "S3=v2"]);
+    assert_golden("diff/one-cluster.txt", &output.text());
 }
 
 #[test]
@@ -151,9 +151,9 @@ fn what_changes_nothing_is_0() {
     let bench = Workbench::new();
     bench.write("routes.toml", &project_text("routes.toml"));
     bench.write("commented.toml", &format!("# looked at\n{}", project_text("routes.toml")));
-    let told = bench.run(&["diff", "routes.toml", "commented.toml"]);
+    let output = bench.run(&["diff", "routes.toml", "commented.toml"]);
     assert_eq!(
-        (told.code, told.stdout.lines().next()),
+        (output.code, output.stdout.lines().next()),
         (0, Some("106 routes: no one gains or loses access"))
     );
     // The kill-switch puts every row on its legacy gate: then a flip changes nothing either.
@@ -171,7 +171,7 @@ fn small(unmapped: &str, mode: &str) -> String {
 }
 
 /// Two small files, compared for roles and groups alone.
-fn compared(old: &str, new: &str, format: &str) -> Told {
+fn compared(old: &str, new: &str, format: &str) -> CommandOutput {
     let bench = Workbench::new();
     bench.write("old.toml", old);
     bench.write("new.toml", new);
@@ -182,7 +182,7 @@ fn compared(old: &str, new: &str, format: &str) -> Told {
 
 /// Nothing of what nobody wrote down changes hands unseen: it is the first line, and exit code 1.
 #[test]
-fn what_no_row_covers_is_told_first() {
+fn a_change_of_unmapped_paths_is_reported_first() {
     let (deny, forward) = (small("deny", "v2"), small("forward", "v2"));
     let opened = compared(&deny, &forward, "text");
     assert!(opened.stdout.starts_with("what no row covers opens to anyone, logged in or not"), "{opened:?}");
@@ -196,13 +196,13 @@ fn what_no_row_covers_is_told_first() {
     assert_eq!(report["warnings"].as_array().map(Vec::len), Some(1));
 }
 
-/// Each kind of body that the row tells apart, one that it cannot read too.
+/// Each kind of body that the row distinguishes, one that it cannot read too.
 #[test]
-fn bodies_that_a_row_tells_apart_are_told_apart() {
-    let told = compared(&small("deny", "shadow"), &small("deny", "v2"), "text");
-    assert_golden("diff/body-rules.txt", &told.text());
-    let told = compared(&small("deny", "shadow"), &small("deny", "v2"), "json");
-    let report: Value = serde_json::from_str(&told.stdout).expect("JSON");
+fn bodies_that_a_row_distinguishes_are_reported_one_by_one() {
+    let output = compared(&small("deny", "shadow"), &small("deny", "v2"), "text");
+    assert_golden("diff/body-rules.txt", &output.text());
+    let output = compared(&small("deny", "shadow"), &small("deny", "v2"), "json");
+    let report: Value = serde_json::from_str(&output.stdout).expect("JSON");
     let kinds: Vec<&Value> =
         report["changes"].as_array().expect("changes").iter().map(|change| &change["body"]["kind"]).collect();
     assert_eq!(kinds, ["no_rule", "rule", "unreadable"]);
@@ -233,23 +233,23 @@ fn what_cannot_be_compared_is_2_and_says_why() {
         ),
     ];
     for (arguments, says) in table {
-        let told = bench.run(arguments);
-        assert_eq!(told.code, 2, "{arguments:?}: {}", told.stdout);
-        assert!(told.stderr.contains(says), "{arguments:?}: {}", told.stderr);
-        assert_eq!(told.stdout, "", "{arguments:?}");
+        let output = bench.run(arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {}", output.stdout);
+        assert!(output.stderr.contains(says), "{arguments:?}: {}", output.stderr);
+        assert_eq!(output.stdout, "", "{arguments:?}");
     }
 }
 
-/// What a gate would refuse is said beside who gains and loses, and by override that it would not.
+/// The report says what a gate would refuse, besides who gains and loses; with an override it says that it would not.
 #[test]
-fn a_flip_before_its_time_is_told() {
+fn a_flip_before_its_time_is_reported() {
     let bench = Workbench::new();
     let new = project_text("tests/workbench/mappings/out-of-order.toml");
     bench.write("old.toml", &new.replace("mode = \"v2\"", "mode = \"shadow\""));
     bench.write("new.toml", &new);
-    let told = bench.run(&["diff", "old.toml", "new.toml"]);
-    assert_eq!(told.code, 1, "{told:?}");
-    let (_, order) = told.stdout.split_once("\nOrder\n").unwrap_or_else(|| panic!("{}", told.stdout));
+    let output = bench.run(&["diff", "old.toml", "new.toml"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let (_, order) = output.stdout.split_once("\nOrder\n").unwrap_or_else(|| panic!("{}", output.stdout));
     let words: Vec<&str> = order.split_whitespace().collect();
     let missing = "`S1` is shadow in this file; `S2` has been in shadow for 0 of 24 hours";
     assert_eq!(words.join(" "), format!("`S2` cannot go to v2 yet: {missing}"));
@@ -261,11 +261,11 @@ fn a_flip_before_its_time_is_told() {
     assert_eq!(json["order"][0]["override"], Value::Null);
     let sarif = bench.run(&["diff", "old.toml", "new.toml", "--format", "sarif"]).stdout;
     assert!(sarif.contains("out-of-order"), "{sarif}");
-    // Nothing to refuse: nothing to tell.
-    let told = bench.run(&["diff", "old.toml", "old.toml"]);
-    assert!(!told.stdout.contains("Order"), "{told:?}");
+    // Nothing to refuse: nothing to report.
+    let output = bench.run(&["diff", "old.toml", "old.toml"]);
+    assert!(!output.stdout.contains("Order"), "{output:?}");
     bench.write("new.toml", &project_text("tests/workbench/mappings/order-overridden.toml"));
-    let told = bench.run(&["diff", "old.toml", "new.toml"]);
-    let words: Vec<&str> = told.stdout.split_whitespace().collect();
-    assert!(words.join(" ").contains("by override: an incident (#1502)"), "{}", told.stdout);
+    let output = bench.run(&["diff", "old.toml", "new.toml"]);
+    let words: Vec<&str> = output.stdout.split_whitespace().collect();
+    assert!(words.join(" ").contains("by override: an incident (#1502)"), "{}", output.stdout);
 }

@@ -7,7 +7,7 @@ use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
 use serde_json::{Value, json};
 
-use crate::support::{Told, Workbench, assert_golden, project_text};
+use crate::support::{CommandOutput, Workbench, assert_golden, project_text};
 
 /// Each setting of a cluster: V2, shadow, V2 for a cohort, and legacy for the rest.
 const ROLLOUT: [(&str, &str); 5] = [
@@ -83,15 +83,15 @@ fn bench() -> Workbench {
     bench
 }
 
-fn fits_a_terminal(told: &Told) {
-    for line in told.stdout.lines() {
+fn fits_a_terminal(output: &CommandOutput) {
+    for line in output.stdout.lines() {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
 }
 
-/// What is told, each in a file of its own that a person can read.
+/// Every kind of answer, each in a golden file that a person can read.
 #[test]
-fn every_kind_of_answer_is_told() {
+fn every_kind_of_answer_has_its_golden_file() {
     let bench = bench();
     let table: [(&str, &[&str]); 33] = [
         // The row and its gate.
@@ -134,9 +134,9 @@ fn every_kind_of_answer_is_told() {
         ("unknown-legacy-role", &["GET", "/console/flags", "--legacy-role", "root"]),
     ];
     for (name, arguments) in table {
-        let told = bench.run(&[&["explain"], arguments].concat());
-        fits_a_terminal(&told);
-        assert_golden(&format!("explain/{name}.txt"), &told.text());
+        let output = bench.run(&[&["explain"], arguments].concat());
+        fits_a_terminal(&output);
+        assert_golden(&format!("explain/{name}.txt"), &output.text());
     }
 }
 
@@ -150,7 +150,7 @@ fn the_kill_switch_and_a_missing_promotion_are_named() {
     assert_golden("explain/kill-switch.txt", &bench.run(&off).text());
 }
 
-/// 0: it passes, or nobody was asked about. 1: it would not. 2: it could not be said.
+/// 0: it passes, or nobody was asked about. 1: it would not. 2: unknown.
 #[test]
 fn the_exit_code_says_whether_it_passes() {
     let bench = bench();
@@ -169,8 +169,8 @@ fn the_exit_code_says_whether_it_passes() {
     ];
     for (arguments, code) in table {
         for format in ["text", "json"] {
-            let told = bench.run(&[&["explain"], arguments, &["--format", format]].concat());
-            assert_eq!(told.code, code, "{arguments:?}: {told:?}");
+            let output = bench.run(&[&["explain"], arguments, &["--format", format]].concat());
+            assert_eq!(output.code, code, "{arguments:?}: {output:?}");
         }
     }
 }
@@ -179,8 +179,8 @@ fn the_exit_code_says_whether_it_passes() {
 fn json_says_what_the_text_says() {
     let bench = bench();
     let read = |arguments: &[&str]| -> Value {
-        let told = bench.run(&[&["explain"], arguments, &["--format", "json"]].concat());
-        serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"))
+        let output = bench.run(&[&["explain"], arguments, &["--format", "json"]].concat());
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     };
     let denied = read(&["GET", "/console/waitlist", "--as", "sue"]);
     assert_eq!(denied["route"]["found"], "row");
@@ -200,10 +200,10 @@ fn json_says_what_the_text_says() {
     assert_eq!(allowed["caller"]["answers"][0]["through"], expected);
     let bodies = read(&["POST", "/deploys", "--group", "ops-admins", "--mapping", "rivals.toml"]);
     let answers = bodies["caller"]["answers"].as_array().unwrap();
-    let told: Vec<Value> =
+    let reported: Vec<Value> =
         answers.iter().map(|one| json!([one["body"], one["answer"], one["reason"]])).collect();
     assert_eq!(
-        json!(told),
+        json!(reported),
         json!([
             [{ "kind": "no_rule" }, "allow", null],
             [{ "kind": "rule", "field": "/target", "equals": "prod" }, "allow", null],

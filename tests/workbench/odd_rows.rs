@@ -30,10 +30,10 @@ fn bench() -> Workbench {
 #[test]
 fn check_names_every_kind() {
     let bench = bench();
-    let told = bench.run(&["check", "nothing.toml"]);
-    assert_eq!(told.code, 1, "{told:?}");
-    assert!(!told.stdout.contains('\u{1b}'), "{told:?}");
-    assert_golden("check/odd-rows.txt", &told.text());
+    let output = bench.run(&["check", "nothing.toml"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(!output.stdout.contains('\u{1b}'), "{output:?}");
+    assert_golden("check/odd-rows.txt", &output.text());
     let json: Value =
         serde_json::from_str(&bench.run(&["check", "nothing.toml", "--format", "json"]).stdout).unwrap();
     assert_eq!(json["summary"]["sound"], true, "a gate would activate the file");
@@ -56,8 +56,8 @@ fn no_report_fails_for_it() {
         &["explain", "GET", "/console/waitlist", "--as", "anna"],
     ];
     for report in reports {
-        let told = bench.run(report);
-        assert_ne!(told.code, 2, "{report:?}: {told:?}");
+        let output = bench.run(report);
+        assert_ne!(output.code, 2, "{report:?}: {output:?}");
     }
     let ben = bench.run(&["explain", "GET", "/console/customers/", "--as", "ben"]);
     assert!(ben.stdout.contains("unusable   `admin_roles.role` is `Ops team`"), "{ben:?}");

@@ -1,6 +1,6 @@
 //! The commands about people, as an operator runs them: what is shown before a change, and what is there after it.
 
-use crate::support::{Told, Workbench};
+use crate::support::{CommandOutput, Workbench};
 
 const MAPPING: &str = r#"version = 1
 [clusters]
@@ -29,30 +29,30 @@ fn bench() -> Workbench {
     bench
 }
 
-fn ok(told: Told, words: &[&str]) -> Told {
-    assert_eq!(told.code, 0, "{told:?}");
+fn ok(output: CommandOutput, words: &[&str]) -> CommandOutput {
+    assert_eq!(output.code, 0, "{output:?}");
     for word in words {
-        assert!(told.stdout.contains(word), "no `{word}` in {}", told.stdout);
+        assert!(output.stdout.contains(word), "no `{word}` in {}", output.stdout);
     }
-    told
+    output
 }
 
-fn refused(told: &Told, words: &[&str]) {
-    assert_eq!(told.code, 2, "{told:?}");
+fn refused(output: &CommandOutput, words: &[&str]) {
+    assert_eq!(output.code, 2, "{output:?}");
     for word in words {
-        assert!(told.stderr.contains(word), "no `{word}` in {}", told.stderr);
+        assert!(output.stderr.contains(word), "no `{word}` in {}", output.stderr);
     }
 }
 
-fn json(told: &Told) -> serde_json::Value {
-    assert_eq!(told.code, 0, "{told:?}");
-    serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", told.stdout))
+fn json(output: &CommandOutput) -> serde_json::Value {
+    assert_eq!(output.code, 0, "{output:?}");
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stdout))
 }
 
 #[test]
 fn a_dry_run_says_which_routes_open_for_whom_and_changes_nothing() {
     let bench = bench();
-    let told = ok(
+    let output = ok(
         bench.run(&["group", "add", "raxx-devops-team", "ben", "--dry-run"]),
         &[
             "would add `ben` to `raxx-devops-team`",
@@ -64,7 +64,7 @@ fn a_dry_run_says_which_routes_open_for_whom_and_changes_nothing() {
             "Nothing was changed",
         ],
     );
-    assert!(!told.stdout.contains("anna"), "{}", told.stdout);
+    assert!(!output.stdout.contains("anna"), "{}", output.stdout);
     let show = json(&bench.run(&["admin", "show", "ben", "--format", "json"]));
     assert_eq!(show["memberships"], serde_json::json!([]));
     assert_eq!(show["grants_audit"], serde_json::json!([]));
@@ -115,9 +115,9 @@ fn an_admin_is_added_disabled_and_enabled() {
         &["done: add the admin `dora`", "1 gain, 0 losses"],
     );
     ok(bench.run(&["admin", "list"]), &["dora  groups: raxx-support-team"]);
-    let told = json(&bench.run(&["admin", "disable", "dora", "--dry-run", "--format", "json"]));
-    assert_eq!(told["dry_run"], true);
-    assert_eq!(told["impact"]["summary"]["admins"]["losses"], 1);
+    let output = json(&bench.run(&["admin", "disable", "dora", "--dry-run", "--format", "json"]));
+    assert_eq!(output["dry_run"], true);
+    assert_eq!(output["impact"]["summary"]["admins"]["losses"], 1);
     ok(bench.run(&["admin", "disable", "dora"]), &["1 loss", "In force"]);
     ok(bench.run(&["admin", "show", "dora"]), &["dora: disabled"]);
     ok(bench.run(&["admin", "enable", "dora"]), &["1 gain, 0 losses"]);

@@ -39,7 +39,7 @@ fn demo() -> Demo {
             line.strip_prefix("Files: ").and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
         })
         .expect("the demo says where its files are");
-    // What it logs from here on is nobody's, but it must not meet a closed pipe.
+    // Nobody reads what it logs from here on, but it must not meet a closed pipe.
     std::thread::spawn(move || lines.for_each(drop));
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -69,11 +69,11 @@ fn a_new_user_cuts_one_cluster_over_and_back() {
         shell.env_remove(name);
     }
     let output = shell.args(["-c", &script]).output().expect("bash");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{told}");
+    assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{printed}");
     // In this order: what each step is there to show.
-    let mut rest = told.as_str();
+    let mut rest = printed.as_str();
     for expected in [
         "sound, 106 rows",
         "Clusters\n  S3  legacy -> v2\n",

@@ -46,10 +46,10 @@ fn compared(admins: usize, routes: usize) -> Duration {
     let bench = house(admins, routes);
     let began = Instant::now();
     // A gibibyte of address space is less than a gibibyte of memory.
-    let told = bench.run_within_kibibytes(1 << 20, &["diff", "routes.toml", "--cluster", "S1=v2"]);
+    let output = bench.run_within_kibibytes(1 << 20, &["diff", "routes.toml", "--cluster", "S1=v2"]);
     let took = began.elapsed();
-    let headline = told.stdout.lines().next().unwrap_or_default().to_owned();
-    assert_eq!(told.code, 1, "{}", told.stderr);
+    let headline = output.stdout.lines().next().unwrap_or_default().to_owned();
+    assert_eq!(output.code, 1, "{}", output.stderr);
     assert!(headline.starts_with(&format!("{admins} admins, {routes} routes: ")), "{headline}");
     println!("{headline}\n{took:?}");
     took

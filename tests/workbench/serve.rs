@@ -9,16 +9,16 @@ fn production_by_a_flag_needs_its_hosts_named_too() {
     for arguments in
         [&["serve", "--environment", "production"][..], &["--environment", "production", "serve"]]
     {
-        let told = bench.run(arguments);
-        assert_eq!(told.code, 2, "{told:?}");
-        assert!(told.stderr.contains("production requires `allowed_hosts`"), "{told:?}");
+        let output = bench.run(arguments);
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.stderr.contains("production requires `allowed_hosts`"), "{output:?}");
     }
 }
 
 #[test]
 fn a_token_cannot_outlive_the_calendar() {
     let bench = Workbench::new();
-    let told = bench.run(&["token", "create", "robot", "--days", "4294967295"]);
-    assert_eq!(told.code, 2, "{told:?}");
-    assert!(told.stderr.contains("is not in 1..=36500"), "{told:?}");
+    let output = bench.run(&["token", "create", "robot", "--days", "4294967295"]);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("is not in 1..=36500"), "{output:?}");
 }

@@ -16,13 +16,13 @@ const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 
 /// What a command did.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Told {
+impl CommandOutput {
     /// As the golden files have it: the exit code, then everything that was printed.
     pub(crate) fn text(&self) -> String {
         format!("exit {}\n\n{}{}", self.code, self.stdout, self.stderr)
@@ -68,17 +68,17 @@ impl Workbench {
     }
 
     /// Runs the binary in the folder, without what the tests' own environment may say to it.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Told {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.finish(Command::new(BINARY).args(arguments))
     }
 
     /// The same with no more address space than that.
-    pub(crate) fn run_within_kibibytes(&self, limit: u64, arguments: &[&str]) -> Told {
+    pub(crate) fn run_within_kibibytes(&self, limit: u64, arguments: &[&str]) -> CommandOutput {
         let script = format!("ulimit -v {limit}; exec \"$0\" \"$@\"");
         self.finish(Command::new("sh").args(["-c", &script, BINARY]).args(arguments))
     }
 
-    fn finish(&self, program: &mut Command) -> Told {
+    fn finish(&self, program: &mut Command) -> CommandOutput {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
             program.env_remove(name);
         }
@@ -89,7 +89,7 @@ impl Workbench {
             .output()
             .expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
-        Told {
+        CommandOutput {
             code: output.status.code().expect("it ended by itself"),
             stdout: text(output.stdout),
             stderr: text(output.stderr),

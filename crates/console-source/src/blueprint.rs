@@ -1,6 +1,6 @@
 //! Where blueprints are mounted: every `Blueprint(...)` and `register_blueprint(...)`, across files.
 //!
-//! Source: `Blueprint.register` and `BlueprintSetupState` of Flask 3.1. A prefix at the registration stands in the place
+//! Source: `Blueprint.register` and `BlueprintSetupState` of Flask 3.1. A prefix at the registration takes the place
 //! of the blueprint's own, and so does a subdomain; those of nested blueprints are joined.
 
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ impl<'t> Mounts<'t> {
         mounts
     }
 
-    /// Registrations that may move blueprints which cannot be told.
+    /// Registrations that may move blueprints which are unknown.
     pub(super) fn troubles(&self, world: &World<'t>) -> Vec<Trouble> {
         let hidden = self.registrations.iter().filter(|registration| {
             let moves = !matches!(registration.given.prefix, Ok(None))

@@ -60,7 +60,7 @@ pub(super) struct MethodCall<'t> {
 }
 
 impl<'t> World<'t> {
-    /// The arguments that stand in a call.
+    /// The arguments that a call has.
     pub(super) fn arguments(&self, call: At<'t>) -> Arguments<'t> {
         let mut arguments = Arguments::default();
         let Some(list) = call.node.child_by_field_name("arguments") else { return arguments };

@@ -32,7 +32,7 @@ use self::served::{Served, served};
 /// whether the routes are in the order in which a request meets them.
 pub fn coverage(routes: &[ConsoleRoute], has_order: bool, name: &str, mapping: &Mapping) -> Vec<Finding> {
     let mut coverage =
-        Coverage { name, mapping, reached: BTreeMap::new(), told: BTreeMap::new(), findings: Vec::new() };
+        Coverage { name, mapping, reached: BTreeMap::new(), reported: BTreeMap::new(), findings: Vec::new() };
     let mut comparable = Vec::new();
     for (index, route) in routes.iter().enumerate() {
         match coverage.pattern(route) {
@@ -59,7 +59,7 @@ pub fn coverage(routes: &[ConsoleRoute], has_order: bool, name: &str, mapping: &
     findings
 }
 
-/// Where a row stands in the mapping file `name`.
+/// Where a row is in the mapping file `name`.
 pub fn place_of_row(name: &str, mapping: &Mapping, row: &Row) -> Location {
     let (line, column) = position(mapping.source(), row.offset);
     Location { file: name.to_owned(), line, column }
@@ -71,7 +71,7 @@ struct Coverage<'m> {
     /// The methods with which routes lead to a row, by the row's offset.
     reached: BTreeMap<usize, MethodSet>,
     /// What is known to decide a route's requests: its row by the row's offset, or none.
-    told: BTreeMap<(usize, Method), BTreeSet<Option<usize>>>,
+    reported: BTreeMap<(usize, Method), BTreeSet<Option<usize>>>,
     findings: Vec<Finding>,
 }
 
@@ -96,11 +96,11 @@ impl<'m> Coverage<'m> {
 
     fn route(&mut self, index: usize, route: &ConsoleRoute, pattern: &Pattern) {
         let mut missing = MethodSet::EMPTY;
-        // By kind and row, so that a row is told once for all its methods.
-        let mut told: BTreeMap<(&'static str, usize), (Cover<'m>, MethodSet)> = BTreeMap::new();
+        // By kind and row, so that a row is reported once for all its methods.
+        let mut differences: BTreeMap<(&'static str, usize), (Cover<'m>, MethodSet)> = BTreeMap::new();
         for method in methods_to_cover(route.methods).iter() {
             let cover = cover(self.mapping, pattern, method);
-            let known = self.told.entry((index, method)).or_default();
+            let known = self.reported.entry((index, method)).or_default();
             known.insert(cover.row().map(|row| row.offset));
             for row in rows_of(cover) {
                 known.insert(Some(row.offset));
@@ -108,15 +108,16 @@ impl<'m> Coverage<'m> {
                 *reached = reached.with(method);
                 if row.kind == RowKind::Gone {
                     let key = ("gone-route-exists", row.offset);
-                    let methods = &mut told.entry(key).or_insert((cover, MethodSet::EMPTY)).1;
+                    let methods = &mut differences.entry(key).or_insert((cover, MethodSet::EMPTY)).1;
                     *methods = methods.with(method);
                 }
             }
-            match told_of(route, pattern, cover) {
-                Told::Nothing => {}
-                Told::Missing => missing = missing.with(method),
-                Told::Difference(id, row) => {
-                    let methods = &mut told.entry((id, row.offset)).or_insert((cover, MethodSet::EMPTY)).1;
+            match compare_cover(route, pattern, cover) {
+                Compared::Nothing => {}
+                Compared::Missing => missing = missing.with(method),
+                Compared::Difference(id, row) => {
+                    let methods =
+                        &mut differences.entry((id, row.offset)).or_insert((cover, MethodSet::EMPTY)).1;
                     *methods = methods.with(method);
                 }
             }
@@ -124,8 +125,8 @@ impl<'m> Coverage<'m> {
         if !missing.is_empty() {
             self.missing(route, pattern, missing);
         }
-        for ((id, _), (cover, methods)) in told {
-            self.tell(id, route, pattern, cover, methods);
+        for ((id, _), (cover, methods)) in differences {
+            self.report_row(id, route, pattern, cover, methods);
         }
     }
 
@@ -145,20 +146,21 @@ impl<'m> Coverage<'m> {
         } else {
             ("method-without-row", format!("{what} has no row; the path has rows for {others} only"))
         };
-        let (level, consequence) = self.without_row();
+        let (level, consequence) = self.without_row(pattern.as_str());
         let message = format!("{message}: {consequence}");
         self.findings.push(Finding { level, ..Finding::new(id, route.place.clone(), message) });
     }
 
-    /// What it means for a request that no row takes it.
-    fn without_row(&self) -> (Level, &'static str) {
-        match self.mapping.unmapped() {
+    /// What it means for a request that no row takes it. A rule without variables is a path.
+    fn without_row(&self, rule: &str) -> (Level, &'static str) {
+        match self.mapping.unmapped_at(rule) {
             Unmapped::Deny => (Level::Error, "every request is denied"),
             Unmapped::Forward => (Level::Warning, "only Console's own decorators decide"),
+            Unmapped::Quiet => (Level::Error, "`quiet` names it, so every request is answered 404"),
         }
     }
 
-    fn tell(
+    fn report_row(
         &mut self,
         id: &'static str,
         route: &ConsoleRoute,
@@ -217,28 +219,28 @@ impl<'m> Coverage<'m> {
     }
 }
 
-/// What there is to tell of a cover.
-enum Told<'m> {
+/// What there is to report about a cover.
+enum Compared<'m> {
     Nothing,
     Missing,
     Difference(&'static str, &'m Row),
 }
 
-fn told_of<'m>(route: &ConsoleRoute, pattern: &Pattern, cover: Cover<'m>) -> Told<'m> {
+fn compare_cover<'m>(route: &ConsoleRoute, pattern: &Pattern, cover: Cover<'m>) -> Compared<'m> {
     match cover {
-        Cover::Nothing => Told::Missing,
-        Cover::Own(row) if cover::same_converters(&row.pattern, pattern) => Told::Nothing,
-        Cover::Own(row) => Told::Difference("converter-differs", row),
+        Cover::Nothing => Compared::Missing,
+        Cover::Own(row) if cover::same_converters(&row.pattern, pattern) => Compared::Nothing,
+        Cover::Own(row) => Compared::Difference("converter-differs", row),
         Cover::Alike { row, decides } if cover::same_converters(&row.pattern, pattern) => {
             // Without `strict_slashes` both spellings are the route's; a row with a slash at its end takes both.
             let takes_both = row.pattern.ends_with_slash()
                 && !route.options.strict_slashes
                 && decides.is_some_and(|decides| decides.offset == row.offset);
-            if takes_both { Told::Nothing } else { Told::Difference("slash-differs", row) }
+            if takes_both { Compared::Nothing } else { Compared::Difference("slash-differs", row) }
         }
-        Cover::Alike { row, .. } => Told::Difference("converter-differs", row),
-        Cover::Prefix(row) => Told::Difference("covered-by-prefix", row),
-        Cover::Wider(row) => Told::Difference("covered-by-wider-row", row),
+        Cover::Alike { row, .. } => Compared::Difference("converter-differs", row),
+        Cover::Prefix(row) => Compared::Difference("covered-by-prefix", row),
+        Cover::Wider(row) => Compared::Difference("covered-by-wider-row", row),
     }
 }
 

@@ -9,14 +9,19 @@ use super::call::Arguments;
 use super::scope::{At, World};
 use super::syntax::{children, last_word, text_of, visit};
 use super::value::{Meaning, Value};
-use super::{Gate, Site, Stands, Unreadable};
+use super::{Gate, Site, SitePosition, Unreadable};
 
 /// Keywords whose value is the roles of which one is enough.
 const ROLE_KEYWORDS: [&str; 6] = ["role", "roles", "any_of", "one_of", "allowed", "allowed_roles"];
 
+/// The decorator that lets programs pass by a token, and people by one of these roles.
+pub(super) const MACHINE_OR_SESSION: &str = "machine_auth_or_session";
+/// What the gate's own package calls the function that makes such a decorator step back: `defer(require_role)`.
+const DEFER: &str = "defer";
+
 struct Found {
     roles: Result<Vec<String>, Unreadable>,
-    stands: Stands,
+    position: SitePosition,
 }
 
 /// The sites, by the place where they begin.
@@ -42,9 +47,14 @@ impl Sites {
             let field = |name| node.child_by_field_name(name);
             match node.kind() {
                 "import_statement" | "import_from_statement" => return false,
+                // What the decorators do within is no use of them.
+                "function_definition" if is_definition(world, at) => return false,
                 // The definition of the decorator itself, and parameters of that name.
                 "function_definition" | "class_definition" | "keyword_argument" => {
                     names.extend(field("name").map(|name| name.id()));
+                }
+                "assignment" if deferred(world, at).is_some() => {
+                    names.extend(deferred(world, at).into_iter().flatten());
                 }
                 // `rr = require_role`: the uses of `rr` are found. Not so those of `self.rr`.
                 "assignment" if is_at_top_level(node) => {
@@ -83,7 +93,7 @@ impl Sites {
     }
 
     fn insert(&mut self, at: At<'_>, roles: Result<Vec<String>, Unreadable>) {
-        self.found.entry(key(at)).or_insert(Found { roles, stands: Stands::Elsewhere });
+        self.found.entry(key(at)).or_insert(Found { roles, position: SitePosition::Elsewhere });
     }
 
     /// The site that a decorator is: `@require_role(...)`, or `@ops_only` after `ops_only = require_role(...)`.
@@ -93,15 +103,17 @@ impl Sites {
         }
         let Meaning::Expression(stored) = world.follow(decorator) else { return None };
         self.insert(decorator, roles_of_call(world, stored)?);
-        // The call itself is told by its uses.
-        self.stands(key(stored), Stands::BehindRoute);
+        // Its uses report the call itself.
+        self.note(key(stored), SitePosition::BehindRoute);
         Some(key(decorator))
     }
 
-    /// Notes where a site stands. Above one route is above it, whatever it is behind.
-    pub(super) fn stands(&mut self, site: Key, stands: Stands) {
-        if let Some(found) = self.found.get_mut(&site).filter(|found| found.stands != Stands::AboveRoute) {
-            found.stands = stands;
+    /// Notes where a site is. Above one route is above it, whatever it is behind.
+    pub(super) fn note(&mut self, site: Key, position: SitePosition) {
+        if let Some(found) =
+            self.found.get_mut(&site).filter(|found| found.position != SitePosition::AboveRoute)
+        {
+            found.position = position;
         }
     }
 
@@ -119,7 +131,7 @@ impl Sites {
         if sets.iter().all(|set| narrowest.is_subset(set)) {
             Gate::AnyOf(narrowest.clone())
         } else {
-            // Whoever holds one role of each passes: no list of roles says that.
+            // Callers who hold one role of each list pass: no single list says that.
             Gate::Unreadable("it requires roles from more than one list at once".to_owned())
         }
     }
@@ -128,10 +140,29 @@ impl Sites {
         let site = |((module, byte), found): (Key, Found)| Site {
             place: world.place_of_byte(module, byte),
             roles: found.roles,
-            stands: found.stands,
+            position: found.position,
         };
         self.found.into_iter().map(site).collect()
     }
+}
+
+/// Whether a function is the definition of one of the decorators.
+fn is_definition<'t>(world: &World<'t>, function: At<'t>) -> bool {
+    let name = world.name_of(function);
+    name.is_some_and(|name| name == MACHINE_OR_SESSION || world.gates.iter().any(|gate| gate == name))
+}
+
+/// `require_role = gate.defer(require_role)`: still the decorator, under the same name. The nodes of both names.
+fn deferred<'t>(world: &World<'t>, assignment: At<'t>) -> Option<[usize; 2]> {
+    let field = |name| assignment.node.child_by_field_name(name).map(|node| At { node, ..assignment });
+    let (left, right) = (field("left")?, field("right")?);
+    let function = world.function_of(right)?;
+    if last_word(function.node, world.modules[function.module].text()) != Some(DEFER) {
+        return None;
+    }
+    let [inner] = world.arguments(right).positional[..] else { return None };
+    let is_same = left.node.kind() == "identifier" && world.text(left) == world.text(inner);
+    (is_same && is_require_role(world, inner)).then(|| [left.node.id(), inner.node.id()])
 }
 
 fn is_at_top_level(assignment: Node<'_>) -> bool {
@@ -146,7 +177,12 @@ fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
 
 /// The roles that a call of the decorator asks for; `None` if it is no such call.
 fn roles_of_call<'t>(world: &World<'t>, call: At<'t>) -> Option<Result<Vec<String>, Unreadable>> {
-    let arguments = world.gates.iter().find_map(|name| world.arguments_of(call, name))?;
+    let of_gate = world.gates.iter().find_map(|name| world.arguments_of(call, name));
+    // Without roles, it asks for a login alone.
+    let with_roles = |arguments: &Arguments<'t>| {
+        arguments.open || !arguments.positional.is_empty() || !arguments.keywords.is_empty()
+    };
+    let arguments = of_gate.or_else(|| world.arguments_of(call, MACHINE_OR_SESSION).filter(with_roles))?;
     Some(roles(world, arguments, world.definition_of(call)))
 }
 

@@ -1,6 +1,6 @@
 //! What Flask runs before views: `before_request` and its like, on an application or on a blueprint.
 //!
-//! A hook that `@require_role` stands on, and that does nothing but return, is a gate of each of its routes. A hook that
+//! A hook that `@require_role` decorates and that does nothing but return is a gate of each of its routes. A hook that
 //! refuses by itself, or that cannot be read, may be one. Of the others it reports that they are there.
 //!
 //! Source: `Flask.preprocess_request` 3.1: hooks of the application first, then those of the blueprint and of those
@@ -14,7 +14,7 @@ use super::inline::one_line;
 use super::scope::{At, World, decorators};
 use super::syntax::{children, last_word, visit};
 use super::value::Meaning;
-use super::{MayGate, PlainHook, Stands, Trouble, TroubleKind};
+use super::{MayGate, PlainHook, SitePosition, Trouble, TroubleKind};
 
 /// The methods that register a hook, and whether it runs before every route of the application.
 const HOOKS: [(&str, bool); 4] = [
@@ -145,13 +145,13 @@ impl Hooks {
             }
         }
         if let Some(site) = sites.of_decorator(world, hook) {
-            sites.stands(site, Stands::BehindRoute);
+            sites.note(site, SitePosition::BehindRoute);
         }
         let what = format!("`{}`", one_line(world.text(hook)));
         self.may_gate(world, call, registers, &what, "it cannot be read");
     }
 
-    /// Adds a hook: a function with the decorators that stand on it, the topmost first.
+    /// Adds a hook: a function with its decorators, the topmost first.
     fn register<'t>(
         &mut self,
         world: &World<'t>,
@@ -168,7 +168,7 @@ impl Hooks {
         let mut gates = Vec::new();
         for decorator in decorators {
             if let Some(site) = sites.of_decorator(world, *decorator) {
-                sites.stands(site, Stands::BehindRoute);
+                sites.note(site, SitePosition::BehindRoute);
                 gates.push(site);
             } else if self::registers(world, *decorator).is_none() {
                 let name = one_line(world.text(world.function_of(*decorator).unwrap_or(*decorator)));

@@ -224,7 +224,7 @@ fn gate(route: &Route) -> Result<BTreeSet<LegacyRole>, String> {
     }
 }
 
-/// What no row can say of a route, and what may refuse its requests besides its gate.
+/// What no row can represent of a route, and what may refuse its requests besides its gate.
 fn beyond(route: &Route) -> Vec<String> {
     let options = &route.options;
     let host = options
@@ -244,17 +244,23 @@ fn not_understood(source: &ConsoleSource) -> Vec<(Location, String)> {
     for may in source.routes.iter().flat_map(|route| &route.may_gate) {
         all.entry(&may.place).or_insert((may, 0)).1 += 1;
     }
-    let told = all.into_iter().map(|(place, (may, count))| {
+    let messages = all.into_iter().map(|(place, (may, count))| {
         let (what, reason) = (&may.what, &may.reason);
         let message = format!("{what} may gate {count} route(s) and could not be analysed: {reason}");
         (place.clone(), message)
     });
-    told.collect()
+    messages.collect()
 }
 
-/// A mapping ranks all its rows, and Flask goes by the order in which rules were added, which no source tells for sure.
+/// A mapping ranks all its rows, and Flask goes by the order in which rules were added, which no source shows.
 /// Of two rows that can match the same request one stays; unless both ask for the same, Console decides there.
 fn settle_overlaps(entries: &mut [Entry<'_>]) {
+    // Where there are too many to be found at once, those that are settled make room for the next.
+    while settle_some_overlaps(entries) {}
+}
+
+/// Returns whether there may be more.
+fn settle_some_overlaps(entries: &mut [Entry<'_>]) -> bool {
     let indices: Vec<usize> = (0..entries.len()).filter(|index| entries[*index].row.is_ok()).collect();
     let rules = entries.iter().filter_map(|entry| entry.row.as_ref().ok());
     let matcher = Matcher::build(rules.map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect());
@@ -272,6 +278,7 @@ fn settle_overlaps(entries: &mut [Entry<'_>]) {
         let reason = format!("the route of {place} can match the same request, and neither takes precedence");
         entries[second].row = Err(reason);
     }
+    !matcher.knows_all_overlaps() && !matcher.overlaps().is_empty()
 }
 
 fn at(place: &Location) -> String {

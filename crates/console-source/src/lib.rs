@@ -5,7 +5,7 @@
 //! place; nothing is guessed, and nothing that could change a route or a gate is dropped in silence. Source: Flask 3.1
 //! (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
 //!
-//! Reading order: [`syntax`] (trees), [`scope`] (what a name stands for), [`value`] (what an expression comes to),
+//! Reading order: [`syntax`] (trees), [`scope`] (what a name is bound to), [`value`] (what an expression comes to),
 //! [`call`] (what is called, with which arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
 //! [`hook`] (what runs before views), [`route`] and [`options`] (the routes), [`inline`] (role checks within
 //! views), [`unread`] (what is not read); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
@@ -82,15 +82,15 @@ pub struct Route {
     pub gate: Gate,
     /// What else may refuse a request before the view runs, and is not understood.
     pub may_gate: Vec<MayGate>,
-    /// `@require_totp_elevation` stands behind the route (cutover design, I-3).
+    /// `@require_totp_elevation` is behind the route (cutover design, I-3).
     pub totp: bool,
-    /// `@machine_auth_or_session` stands behind the route (open question 6).
+    /// `@machine_auth_or_session` is behind the route (open question 6).
     pub machine_or_session: bool,
     /// The other decorators behind the route, by name.
     pub other_decorators: Vec<String>,
 }
 
-/// What a rule is declared with beside its path and its methods.
+/// What a rule is declared with besides its path and its methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleOptions {
     /// Whether a slash at the end matters; `None` where the running program alone knows.
@@ -130,13 +130,13 @@ pub const APP: &str = "app";
 /// Who gets to a view as far as `@require_role` decides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// No `@require_role` stands behind the route.
+    /// No `@require_role` is behind the route.
     None,
-    /// Whoever holds one of these. Two decorators of which one asks for no more than the other are one gate.
+    /// Callers who hold one of these. Two decorators of which one requires no more than the other are one gate.
     AnyOf(BTreeSet<String>),
     /// There is one, and the [`Site`] at this place says why it cannot be read.
     UnreadableSite(Location),
-    /// What stands behind the route cannot be read.
+    /// What is behind the route cannot be read.
     Unreadable(Unreadable),
 }
 
@@ -146,12 +146,12 @@ pub struct Site {
     pub place: Location,
     /// The arguments, in their order.
     pub roles: Result<Vec<String>, Unreadable>,
-    pub stands: Stands,
+    pub position: SitePosition,
 }
 
-/// Where a site stands.
+/// Where a site is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stands {
+pub enum SitePosition {
     /// Behind a route: it is asked before the view runs.
     BehindRoute,
     /// Above a route of its view. Decorators run from the bottom up, so Flask has registered the view by then and serves
@@ -185,14 +185,14 @@ pub enum TroubleKind {
     Syntax,
     /// Routes are declared, or blueprints registered, in a way that is not read.
     Registration,
-    /// What stands before views is changed in a way that is not read.
+    /// What runs before views is changed in a way that is not read.
     Gate,
 }
 
 /// What the decorator is called in most applications that asks for a legacy role.
 pub const REQUIRE_ROLE: &str = "require_role";
 
-/// Reads Console's source. `folder` is the absolute path of the folder, by which absolute imports are told apart; `gates`
+/// Reads Console's source. `folder` is the absolute path of the folder, which resolves absolute imports; `gates`
 /// are the names of the decorators that require one of the roles that they are given.
 pub fn read(folder: &str, files: &[PythonFile], gates: &[String]) -> ConsoleSource {
     let parsed: Vec<Parsed<'_>> = files.iter().map(Parsed::new).collect();

@@ -12,7 +12,7 @@ use workbench::report::{Finding, Location};
 use crate::coverage::cover::cover;
 use crate::coverage::place_of_row;
 use crate::coverage::route::{methods_to_cover, single_slashes};
-use crate::{ConsoleSource, Gate, Route, Site, Stands, TroubleKind};
+use crate::{ConsoleSource, Gate, Route, Site, SitePosition, TroubleKind};
 
 /// Compares every site with its row, and every row that has a legacy gate with its view. `name` is the mapping's file.
 pub fn lint(source: &ConsoleSource, name: &str, mapping: &Mapping) -> Vec<Finding> {
@@ -82,7 +82,7 @@ impl<'m> Lint<'m> {
         }
     }
 
-    /// What may refuse a request to the route, beside its gate: a row cannot be compared with that.
+    /// What may refuse a request to the route, besides its gate: a row cannot be compared with that.
     fn may_gate(&mut self, route: &Route, rule: &str, methods: MethodSet) {
         for may in &route.may_gate {
             let Location { file, line, .. } = &may.place;
@@ -147,7 +147,7 @@ impl<'m> Lint<'m> {
         self.findings.push(Finding { suggestion, ..finding("site-without-row", &route.place, message) });
     }
 
-    /// A route that cannot be compared with a row: worth telling where it has a gate.
+    /// A route that cannot be compared with a row: worth reporting where it has a gate.
     fn unreadable(&mut self, route: &Route, what: &str, reason: &str) {
         if route.gate != Gate::None || !route.may_gate.is_empty() {
             let message =
@@ -168,16 +168,16 @@ impl<'m> Lint<'m> {
     }
 }
 
-/// Sites that no route stands for.
+/// Sites that no route covers.
 fn misplaced(site: &Site) -> Option<Finding> {
-    match (&site.roles, site.stands) {
-        (_, Stands::AboveRoute) => {
+    match (&site.roles, site.position) {
+        (_, SitePosition::AboveRoute) => {
             let message =
                 "this `@require_role` is above the route decorator, so Flask serves the view without it";
             let suggestion = Some("move it below the route decorator".to_owned());
             Some(Finding { suggestion, ..finding("gate-above-route", &site.place, message.to_owned()) })
         }
-        (Ok(roles), Stands::Elsewhere) => {
+        (Ok(roles), SitePosition::Elsewhere) => {
             let roles = quoted(roles);
             let message = format!("`require_role({roles})` does not belong to any route that can be read");
             let suggestion = Some("compare it with the mapping by hand".to_owned());

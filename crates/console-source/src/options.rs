@@ -1,4 +1,4 @@
-//! What a rule is declared with beside its path and its methods.
+//! What a rule is declared with besides its path and its methods.
 //!
 //! Source: `werkzeug.routing.Rule` 3.1 and `flask.sansio.app.App.add_url_rule` 3.1.
 

@@ -2,7 +2,7 @@
 //!
 //! A rule is declared by a decorator (`@bp.get("/x")`), by a call of one (`bp.get("/x")(view)`), by `add_url_rule`, and by
 //! every `Flask` and `Blueprint` with a folder of static files. Names and `functools.partial` are followed. A route
-//! whose view cannot be told is a route all the same.
+//! whose view is unknown is a route all the same.
 
 mod view;
 
@@ -19,7 +19,7 @@ use super::options::{foreign, options};
 use super::scope::{At, World, decorators};
 use super::syntax::visit;
 use super::value::{Meaning, Value};
-use super::{Gate, Route, RuleOptions, Stands, Unreadable};
+use super::{Gate, Route, RuleOptions, SitePosition, Unreadable};
 
 /// The decorators that declare a route, with the method of those that have one.
 pub(super) const ROUTE_DECORATORS: [(&str, Option<Method>); 6] = [
@@ -32,8 +32,8 @@ pub(super) const ROUTE_DECORATORS: [(&str, Option<Method>); 6] = [
 ];
 const NOT_STATIC: &str = "it is only known at run time";
 
-/// Every route of every file. Notes at the sites what stands behind which route. `strict_slashes` is the application's
-/// default, if that can be told.
+/// Every route of every file. Notes which sites are behind which route. `strict_slashes` is the application's
+/// default, if it is known.
 pub(super) fn find<'t>(
     world: &World<'t>,
     mounts: &Mounts<'t>,
@@ -104,7 +104,7 @@ impl<'t> Finder<'_, 't> {
         let Some(lowest) = declared.iter().rposition(Option::is_some) else { return };
         for above in decorators.iter().take(lowest) {
             if let Some(site) = self.sites.of_decorator(self.world, *above) {
-                self.sites.stands(site, Stands::AboveRoute);
+                self.sites.note(site, SitePosition::AboveRoute);
             }
         }
         for (index, route) in declared.iter().enumerate() {
@@ -161,7 +161,7 @@ impl<'t> Finder<'_, 't> {
         Some(Declared { at: decorator, ..declared })
     }
 
-    /// A decorator that is made and handed on: what it is applied to cannot be told.
+    /// A decorator that is made and handed on: what it is applied to is unknown.
     fn not_applied(&mut self, call: At<'t>) {
         if call.node.kind() != "call" || self.applied.contains(&key(call)) {
             return;

@@ -1,4 +1,4 @@
-//! What a name stands for: Python's scopes and imports, as far as they are plain before the program runs.
+//! What a name is bound to: Python's scopes and imports, as far as they are plain before the program runs.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ pub(super) struct At<'t> {
     pub(super) node: Node<'t>,
 }
 
-/// How a name comes to stand for something.
+/// How a name is bound.
 #[derive(Clone)]
 pub(super) enum Binding<'t> {
     /// `name = expression`
@@ -109,7 +109,7 @@ impl<'t> World<'t> {
         }
     }
 
-    /// What `name` stands for at a node, if it has exactly one meaning there.
+    /// What `name` is bound to at a node, if it has exactly one meaning there.
     pub(super) fn lookup(&self, name: &str, at: At<'t>) -> Option<Binding<'t>> {
         let mut node = at.node;
         let mut left_function = false;
@@ -118,7 +118,7 @@ impl<'t> World<'t> {
             let from_body = parent.child_by_field_name("body").is_some_and(|body| body.id() == node.id());
             let is_scope = match parent.kind() {
                 "function_definition" | "lambda" => from_body,
-                // Functions do not see the names of the class that they stand in.
+                // Functions do not see the names of the class that contains them.
                 "class_definition" => from_body && !left_function,
                 _ => false,
             };
@@ -134,7 +134,7 @@ impl<'t> World<'t> {
         self.lookup_in_module(name, at.module)
     }
 
-    /// What `name` stands for at the top level of a module.
+    /// What `name` is bound to at the top level of a module.
     pub(super) fn lookup_in_module(&self, name: &str, module: usize) -> Option<Binding<'t>> {
         if self.modules[module].mutated.contains(name) {
             return Some(Binding::Other);
@@ -143,7 +143,7 @@ impl<'t> World<'t> {
         self.bindings(root).get(name).and_then(|found| only(found))
     }
 
-    /// What a name stands for in the body of a class.
+    /// What a name is bound to in the body of a class.
     pub(super) fn lookup_in_class(&self, name: &str, class: At<'t>) -> Option<Binding<'t>> {
         self.bindings(class).get(name).and_then(|found| only(found))
     }

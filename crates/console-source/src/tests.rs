@@ -69,7 +69,7 @@ fn names_mean_what_python_lets_them_mean() {
             "@bp.get('/x')\n@require_role('a', 'b')\n@require_role('b', 'c')\ndef v(): pass",
             "GET /b/x unreadable",
         ),
-        // Flask registers the view before what stands above the route.
+        // Flask registers the view before it applies what is above the route.
         ("@require_role('a')\n@bp.get('/x')\ndef v(): pass", "GET /b/x none"),
         (
             "@bp.route('/x', methods=['get', 'POST'])\n@require_role('a')\nasync def v(): pass",
@@ -106,7 +106,7 @@ fn an_import_means_the_file_that_python_would_take() {
 }
 
 #[test]
-fn a_prefix_at_the_registration_stands_in_the_place_of_the_blueprints_own() {
+fn a_prefix_at_the_registration_replaces_the_blueprints_own() {
     let view = format!("{VIEW}@bp.get('/x')\ndef v(): pass\n");
     let cases = [
         ("app.register_blueprint(bp)", &["GET /b/x none"][..]),
@@ -286,7 +286,7 @@ fn a_route_is_read_however_it_is_declared() {
 }
 
 #[test]
-fn what_runs_before_a_route_gates_it_or_is_told() {
+fn a_hook_before_a_route_gates_it_or_is_reported() {
     let route = "@bp.get('/x')\n@require_role('a', 'b')\ndef v(): pass\n";
     let cases = [
         ("@bp.before_request\n@require_role('a')\ndef g(): pass", "/b/x a"),
@@ -493,4 +493,45 @@ fn an_import_has_a_row_for_every_gate() {
     assert_eq!(unreviewed, [None, Some(words), Some("views.py:9 open_: no @require_role")]);
     let warned = mapping.review(None).into_iter().filter(|remark| remark.code == "unreviewed-row").count();
     assert_eq!(warned, 2);
+}
+
+/// The package's line under a decorator leaves it the decorator that it was, and what it does within is no use of it.
+#[test]
+fn a_deferred_decorator_is_the_decorator() {
+    let auth = "def require_role(*roles):\n    def decorate(view): return view\n    return decorate\n\
+                def machine_auth_or_session(*roles):\n    with_session = require_role(*roles)\n    return with_session\n\
+                if USE_GATE:\n    require_role = gate.defer(require_role)\n    \
+                machine_auth_or_session = defer(machine_auth_or_session)\n";
+    let view =
+        format!("{VIEW}from auth import require_role\n@bp.get('/x')\n@require_role('ops')\ndef v(): pass");
+    let source = read_files(&[("auth.py", auth), ("view.py", &view)]);
+    assert_eq!(source.sites.len(), 1, "{:?}", source.sites);
+    assert_eq!(routes(&[("auth.py", auth), ("view.py", &view)]), ["GET /b/x ops"]);
+    // Under another name its uses are not followed, and neither is what another function makes of it.
+    for line in [
+        "gated = defer(require_role)",
+        "require_role = wrapped(require_role)",
+        "x.require_role = defer(require_role)",
+    ] {
+        let source = read_files(&[("auth.py", line)]);
+        assert!(source.sites.iter().any(|site| site.roles.is_err()), "{line}");
+    }
+}
+
+/// `@machine_auth_or_session("a")` asks people for a role; without one, for a login alone.
+#[test]
+fn roles_for_people_beside_programs_are_a_legacy_gate() {
+    let of = |decorator: &str| {
+        let text = format!("{VIEW}@bp.get('/x')\n{decorator}\ndef v(): pass");
+        let source = read_files(&[("view.py", &text)]);
+        let route = source.routes.first().expect("a route");
+        (route.gate.clone(), route.machine_or_session)
+    };
+    let roles = |names: &[&str]| Gate::AnyOf(names.iter().map(ToString::to_string).collect());
+    assert_eq!(of("@machine_auth_or_session('a', 'b')"), (roles(&["a", "b"]), true));
+    assert_eq!(of("@auth.machine_auth_or_session(role='a')"), (roles(&["a"]), true));
+    assert_eq!(of("@machine_auth_or_session()"), (Gate::None, true));
+    assert_eq!(of("@machine_auth_or_session"), (Gate::None, true));
+    assert_eq!(of("@machine_auth_or_session()\n@require_role('a')"), (roles(&["a"]), true));
+    assert!(matches!(of("@machine_auth_or_session(*ROLES)"), (Gate::UnreadableSite(_), true)));
 }

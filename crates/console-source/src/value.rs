@@ -3,7 +3,7 @@
 use super::scope::{At, Binding, World};
 use super::syntax::{children, last_word, text_of};
 
-/// How many names in a row are followed, and how deeply a literal may nest. Bounds a name that stands for itself.
+/// How many names in a row are followed, and how deeply a literal may nest. Bounds a name that is bound to itself.
 const MAX_STEPS: usize = 32;
 
 /// What a name leads to.
@@ -248,7 +248,7 @@ impl<'t> World<'t> {
     }
 }
 
-/// The escapes that stand in routes and names of roles, if any do.
+/// The escapes that routes and names of roles may contain.
 fn unescape(text: &str) -> Option<String> {
     let mut result = String::with_capacity(text.len());
     let mut characters = text.chars();

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A column that is NULL is absent. `v` is the version of the form: another form is another number. The four personal
-//! values stand in a form of their own, of which the record's form holds only the salted digest:
+//! values are in a form of their own, of which the record's form holds only the salted digest:
 //!
 //! ```text
 //! SHA-256(salt | {"actor_id":...,"client_address":...,"path":...,"session_id":...})
@@ -26,7 +26,7 @@ use super::event::AuditRecord;
 /// The version of the form.
 pub const VERSION: i64 = 1;
 
-/// Everything but the personal values, for which `personal_digest` stands.
+/// Everything but the personal values, which `personal_digest` represents.
 pub fn record(record: &AuditRecord, personal_digest: &str, out: &mut String) {
     let mut object = Object::begin(out);
     object.text("actor_kind", Some(&record.actor_kind));

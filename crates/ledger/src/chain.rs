@@ -179,7 +179,7 @@ pub(super) fn content_hash(record: &AuditRecord, personal_digest: &str, text: &m
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// The mac of one row. Every part has a fixed length but the chain's name, whose length stands before it.
+/// The mac of one row. Every part has a fixed length but the chain's name, whose length precedes it.
 pub(super) fn row_mac(key: &Key, chain: &str, sequence: i64, previous: &Mac, content: &[u8; 32]) -> Mac {
     let length = u64::try_from(chain.len()).unwrap_or(u64::MAX).to_be_bytes();
     key.mac(&[ROW_PREFIX, &length, chain.as_bytes(), &sequence.to_be_bytes(), previous, content])

@@ -141,7 +141,7 @@ impl CustomerEvent {
     }
 }
 
-/// How a canonical row tells who acted.
+/// How a canonical row names who acted.
 #[derive(Clone, Copy)]
 enum Actor<'a> {
     Id(Option<&'a str>),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use policy::ids::{Epoch, MappingSha256};
 use policy::method::Method;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,18 @@ use serde_json::{Value, json};
 pub enum AuditEvent {
     /// A 403.
     AccessDenied(Box<AccessDenied>),
+    /// Further 403s that say the same as one that is recorded already, on a path that no row covers. Nobody is named
+    /// here: `first` is the row that does, so that an erasure of that row erases this.
+    DenialsRepeated {
+        first: uuid::Uuid,
+        count: u64,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        last_request_id: String,
+        method: Method,
+        reason: &'static str,
+        mapping_sha256: MappingSha256,
+    },
     /// A mapping took effect.
     MappingActivated { sha256: MappingSha256, previous: Option<MappingSha256>, trigger: &'static str },
     /// A mapping file was refused; the running one stayed.
@@ -176,6 +188,28 @@ impl AuditEvent {
         let text = |sha256: &MappingSha256| sha256.as_str().to_owned();
         match self {
             AuditEvent::AccessDenied(denied) => denied.into_record(now),
+            AuditEvent::DenialsRepeated {
+                first,
+                count,
+                since,
+                until,
+                last_request_id,
+                method,
+                reason,
+                mapping_sha256,
+            } => AuditRecord {
+                request_id: Some(last_request_id),
+                method: Some(method.as_str().into()),
+                reason: Some(reason.into()),
+                mapping_sha256: Some(text(&mapping_sha256)),
+                detail: Some(json!({
+                    "first": first.to_string(),
+                    "count": count,
+                    "since_utc": since.to_rfc3339_opts(SecondsFormat::Micros, true),
+                    "until_utc": until.to_rfc3339_opts(SecondsFormat::Micros, true),
+                })),
+                ..AuditRecord::blank("denials_repeated", "gate", now)
+            },
             AuditEvent::MappingActivated { sha256, previous, trigger } => AuditRecord {
                 mapping_sha256: Some(text(&sha256)),
                 detail: Some(json!({ "trigger": trigger, "previous": previous.as_ref().map(text) })),

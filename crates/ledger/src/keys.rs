@@ -145,7 +145,7 @@ pub fn entries(text: &str) -> Result<Vec<(&str, &str)>, KeyError> {
 }
 
 impl Key {
-    /// The id, which stands in every row that the key seals.
+    /// The id, which is in every row that the key seals.
     pub fn id(&self) -> &str {
         &self.id
     }

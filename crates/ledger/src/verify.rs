@@ -7,7 +7,7 @@
 //! ```text
 //!   ... 41 -> 42    43'   44 -> 45 -> 46 ...       43 was edited: 44 follows from the mac that 43 still carries
 //!   ... 41 -> 42          44 -> 45 -> 46 ...       43 was removed: 45 follows from 44, and 44 from nothing
-//!   ... 41 -> 42    44    43    45 -> 46 ...       reordered: 43 follows from 42, wherever it stands
+//!   ... 41 -> 42    44    43    45 -> 46 ...       reordered: 43 follows from 42, wherever it is
 //!   ... 41 -> 42    x     43 -> 44 -> 45 ...       inserted: 43 follows from 42, x from nothing
 //! ```
 //!
@@ -22,7 +22,7 @@
 //!   though it could be the true last row with another mac.
 //! - The first row behind a gap, or behind a row whose mac was changed with its content, has no predecessor to prove it.
 //!   It is counted in [`Summary::unproven`] and is a finding of its own only if it contradicts its own hashes.
-//! - Rows without a link belong to no chain, so it cannot be said where they came from.
+//! - Rows without a link belong to no chain, so their origin is unknown.
 //! - A tail that was cut is found only if a checkpoint or the first row of a later chain names a head beyond it; rows
 //!   that nothing has named yet (up to a minute or 1,000) can be cut unseen. `gate_audit_control` names the end of the
 //!   commands' chain too, but an attacker who cuts the chain can set it back.
@@ -105,7 +105,7 @@ pub enum Kind {
     /// `gate_audit_control`, where commands read the end of their chain, says another one than the rows: its row is
     /// gone or no head (`None`), names another MAC than the last row's, or was set back.
     ControlHead { says: Option<i64> },
-    /// The chain is in order, but the row had another mac, says the witness: it was sealed anew.
+    /// The chain is in order, but the row had another mac, says the witness: it was sealed again.
     Rewritten { witness: String },
     /// The row has no link.
     Unsealed,
@@ -146,7 +146,7 @@ impl Summary {
     }
 }
 
-/// Where a chain stands: the place and the mac of the last row that counts.
+/// Where a chain ends: the place and the mac of the last row that counts.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     sequence: i64,
@@ -155,7 +155,7 @@ struct Anchor {
     is_proven: bool,
 }
 
-/// Rows beside each other that are off their places by the same number.
+/// Neighbouring rows that are off their places by the same number.
 #[derive(Clone, Debug)]
 struct Renumbered {
     first: i64,
@@ -183,7 +183,7 @@ struct Current {
     buffer: VecDeque<LinkedRow>,
     renumbered: Option<Renumbered>,
     unknown: Option<Unknown>,
-    /// What others say of its rows.
+    /// What others claim about its rows.
     witnesses: Witnesses,
 }
 
@@ -252,7 +252,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         self.advance(false);
     }
 
-    /// Ends the last chain and compares what was read with what checkpoints, other chains and erasures say of it.
+    /// Ends the last chain and compares what was read with what checkpoints, other chains and erasures claim.
     pub fn finish(mut self) -> Summary {
         self.end_chain();
         self.summary.chains_without_checkpoint = self.claims.without_checkpoint();
@@ -314,7 +314,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         self.count_sealed(row, place);
     }
 
-    /// Compares a proven row with what witnesses say of its place, and takes what it says itself.
+    /// Compares a proven row with what witnesses claim about its place, and takes its own claims.
     fn count_sealed(&mut self, row: LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let witnesses = current.witnesses.remove(&place).unwrap_or_default();
@@ -356,7 +356,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// Notes where the row belongs, if it stands elsewhere.
+    /// Notes where the row belongs, if it is elsewhere.
     fn note_place(&mut self, row: &LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let displacement = place.saturating_sub(row.stored);

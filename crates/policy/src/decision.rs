@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 use crate::identity::Principal;
 use crate::ids::Epoch;
-use crate::mapping::{ClusterMode, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::mapping::{ClusterMode, Found, Mapping, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::method::Method;
 use crate::rbac::flaw::FlawKind;
 use crate::rbac::{Access, LegacyRole, Requirement};
 
 use body::BodyFacts;
 pub use target::{Caller, Target};
 
-/// The switches that stand above the mapping, as of one epoch.
+/// The switches that override the mapping, as of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control {
     pub epoch: Epoch,
@@ -45,7 +46,7 @@ pub struct Question<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateInForce {
     Legacy(WhyLegacy),
-    /// Legacy decides, V2 is computed beside it.
+    /// Legacy decides, V2 is computed too.
     Shadow,
     V2,
 }
@@ -98,6 +99,8 @@ pub enum Rejection {
     Unauthorized,
     /// The route was deleted: 410.
     Gone,
+    /// The mapping calls the path noise: 404, whoever asks.
+    Quiet,
     /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
 }
@@ -111,6 +114,7 @@ pub const fn outcome_word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Login) => "login",
         Err(Rejection::Unauthorized) => "unauthorized",
         Err(Rejection::Gone) => "gone",
+        Err(Rejection::Quiet) => "quiet",
     }
 }
 
@@ -152,7 +156,7 @@ impl From<GateInForce> for LetInBy {
     }
 }
 
-/// Leave to go upstream. Only [`decide`] makes one.
+/// Leave to go upstream. Only [`decide`] and [`preflight`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     route: Option<Arc<str>>,
@@ -162,6 +166,7 @@ pub struct Permit {
     groups: Vec<Arc<str>>,
     roles_used: Vec<Arc<str>>,
     upgrade: bool,
+    stream: bool,
 }
 
 impl Permit {
@@ -198,6 +203,11 @@ impl Permit {
     /// Whether the request may turn into a WebSocket: it asked for that, and the row allows it.
     pub fn upgrade(&self) -> bool {
         self.upgrade
+    }
+
+    /// Whether the body goes to Console while it arrives: the row says so.
+    pub fn stream(&self) -> bool {
+        self.stream
     }
 }
 
@@ -295,7 +305,7 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
 }
 
 /// Whether a row that asks for a role takes a machine's credential that the gate does not know, and leaves it to Console:
-/// where a machine may stand for a session, and the legacy gate is in force for somebody who is in no group. V2 knows
+/// where a machine may act instead of a session, and the legacy gate is in force for a caller in no group. V2 knows
 /// only machines that are enrolled.
 pub fn takes_presented(kind: &RowKind, rollout: &Rollout, control: &Control) -> bool {
     let RowKind::Gated { legacy: Some(_), v2, machine: true } = kind else { return false };
@@ -320,6 +330,7 @@ pub fn decide(question: &Question<'_>) -> Verdict {
         Target::Unmapped(Unmapped::Forward) => {
             settled(Ok(permit(None, LetInBy::Unmapped, question.caller, Vec::new())))
         }
+        Target::Unmapped(Unmapped::Quiet) => settled(Err(Rejection::Quiet)),
         Target::Unmapped(Unmapped::Deny) => settled(Err(match question.caller {
             Caller::Known(principal, _) => Rejection::Denied(Denial {
                 principal: principal.clone(),
@@ -330,6 +341,21 @@ pub fn decide(question: &Question<'_>) -> Verdict {
         })),
     };
     with_upgrade(verdict, question)
+}
+
+/// Leave for a CORS preflight that asks for `requested` on a path, where the row of that request says `cors`.
+///
+/// It goes on as OPTIONS, so the rule that answers OPTIONS counts too: Flask's own answer runs no view; where a view
+/// answers, its row must say `cors` itself.
+pub fn preflight(mapping: &Mapping, path: &str, requested: Method) -> Option<Permit> {
+    let (Found::Row(row), Found::Row(answering)) =
+        (mapping.find(path, requested), mapping.find(path, Method::Options))
+    else {
+        return None;
+    };
+    let runs_no_view = !answering.methods.contains(Method::Options);
+    let is_open = row.cors && (answering.cors || runs_no_view) && answering.kind != RowKind::Gone;
+    is_open.then(|| permit(Some(row), LetInBy::Public, Caller::Nobody, Vec::new()))
 }
 
 /// A caller who may have the route learns whether it takes a WebSocket; nobody else does.
@@ -489,6 +515,7 @@ fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used:
         groups,
         roles_used,
         upgrade: false,
+        stream: row.is_some_and(|row| row.stream),
     }
 }
 

@@ -32,6 +32,19 @@ impl Diagnostic {
     }
 }
 
+/// The findings that an audit row holds, and the bytes of each.
+const BRIEF: usize = 20;
+const LONGEST_LINE: usize = 1_000;
+
+/// The beginning of a text, at most so many bytes of it.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Every finding in one file, in the order of their places.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
@@ -58,17 +71,30 @@ impl Diagnostics {
         position(&self.source, finding.span.start)
     }
 
-    /// One line a finding: `path:line:column: message`, for logs and audit rows.
+    /// One line a finding: `path:line:column: message`, for logs.
     pub fn one_line_each(&self) -> String {
-        let lines: Vec<String> = self
-            .findings
-            .iter()
-            .map(|finding| {
-                let (line, column) = self.position(finding);
-                format!("{}:{line}:{column}: {} [{}]", self.path, finding.message, finding.code)
-            })
-            .collect();
+        self.lines(self.findings.len()).join("\n")
+    }
+
+    /// The first findings, one line each, and how many more there are: for audit rows, which are kept for ever. No row
+    /// grows with the file.
+    pub fn in_brief(&self) -> String {
+        let mut lines: Vec<String> =
+            self.lines(BRIEF).iter().map(|line| cut(line, LONGEST_LINE).to_owned()).collect();
+        if self.findings.len() > BRIEF {
+            let (more, all) = (self.findings.len() - BRIEF, self.findings.len());
+            lines.push(format!("and {more} more, {all} findings in all"));
+        }
         lines.join("\n")
+    }
+
+    fn lines(&self, most: usize) -> Vec<String> {
+        let lines = Lines::new(&self.source);
+        let told = self.findings.iter().take(most).map(|finding| {
+            let (line, column) = lines.position(finding.span.start);
+            format!("{}:{line}:{column}: {} [{}]", self.path, finding.message, finding.code)
+        });
+        told.collect()
     }
 }
 
@@ -171,6 +197,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// An audit row is never deleted, whatever somebody writes into a file.
+    #[test]
+    fn what_is_recorded_is_bounded() {
+        let of = |count: usize| {
+            let finding = |number| Diagnostic::new("code", 0..1, format!("{number} {}", "é".repeat(5_000)));
+            Diagnostics::new("routes.toml", "text", (0..count).map(finding).collect()).in_brief()
+        };
+        assert_eq!(of(BRIEF).lines().count(), BRIEF);
+        let brief = of(100_000);
+        assert_eq!(brief.lines().count(), BRIEF + 1);
+        assert!(brief.ends_with("\nand 99980 more, 100000 findings in all"), "{brief}");
+        assert!(brief.len() < (BRIEF + 1) * (LONGEST_LINE + 1));
+    }
 
     proptest! {
         #[test]

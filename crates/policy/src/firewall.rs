@@ -6,8 +6,9 @@
 //! its end), [`inspect`] reads those raw bytes by the strictest grammar, and [`Request::write_head`] serialises a new
 //! head from what was understood. Whatever parses requests behind it never sees a byte that the gate did not write.
 //!
-//! Ambiguity is refused, not normalised, so that the bytes that were matched are the bytes that are forwarded. Fields
-//! that could tell Console who the caller is, or which path or method is meant, are dropped ([`StripList`]).
+//! Ambiguity is refused, not normalised, so that the bytes that were matched are the bytes that are forwarded. What is
+//! only unusual passes where Console reads it in one way. Fields that could tell Console who the caller is, or which path
+//! or method is meant, are dropped ([`StripList`]).
 //!
 //! ```text
 //! bytes -> HeadSearch::advance -> inspect -> Request -> write_head -> the proxy
@@ -41,9 +42,11 @@ mod property_tests;
 #[cfg(test)]
 mod tests;
 
-pub use chunks::ChunkWalk;
+pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece};
 pub use fields::Fields;
+pub(crate) use fields::trim_white_space;
 pub use framing::Framing;
+pub(crate) use framing::plain_length;
 pub use head::{HeadSearch, HeadState, head_state};
 pub use limits::Limits;
 pub use refusal::Refusal;
@@ -61,8 +64,6 @@ pub struct Policy {
     pub limits: Limits,
     /// Exact `host[:port]` values, in any letter case. Empty: any well-formed host, and no absolute-form target.
     pub allowed_hosts: Vec<String>,
-    /// Whether `;` may stand in a target, because a mapping has a route that needs it.
-    pub allow_semicolon: bool,
     /// The name of Console's session cookie (Flask's `SESSION_COOKIE_NAME`).
     pub session_cookie: String,
     /// The fields that Console never sees.
@@ -75,7 +76,6 @@ impl Default for Policy {
         Policy {
             limits: Limits::default(),
             allowed_hosts: Vec::new(),
-            allow_semicolon: false,
             session_cookie: "session".to_owned(),
             strip: StripList::default(),
         }
@@ -124,7 +124,7 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
         return Err(Refusal::MalformedHead);
     }
     let method = request_line.method;
-    let (target, authority) = Target::parse(method, request_line.target, policy.allow_semicolon)?;
+    let (target, authority) = Target::parse(method, request_line.target)?;
     // RFC 9112 3.2 wants Host on HTTP/1.1 only, but without it HTTP/1.0 would reach whichever site comes first.
     let field = collected.host.ok_or(Refusal::HostMissing)?;
     let host = host::parse(field, &policy.allowed_hosts)?;
@@ -175,7 +175,7 @@ pub fn inspect_fields<'h>(
         }
         collected.add(name, value, policy)?;
     }
-    let (target, None) = Target::parse(method, start.path, policy.allow_semicolon)? else {
+    let (target, None) = Target::parse(method, start.path)? else {
         return Err(Refusal::TargetForm);
     };
     let authority = start.authority.or(collected.host).ok_or(Refusal::HostMissing)?;

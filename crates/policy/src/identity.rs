@@ -1,7 +1,7 @@
 //! A request's credential: who somebody claims to be, once the claim has been verified.
 //!
 //! Nothing here looks anything up: a credential is proved by its signature or named by its hash, and the store says
-//! later whether it still stands.
+//! later whether it is still valid.
 
 pub mod flask_cookie;
 pub mod itsdangerous;

@@ -3,7 +3,9 @@
 //! - [`mapping`]: `routes.toml`, which route requires what of whom, matched as Werkzeug matches.
 //! - [`firewall`]: which requests are refused before anything is looked up.
 //! - [`identity`]: a request's credential, verified.
+//! - [`body`]: where a body ends, and which of its bytes are data.
 //! - [`rbac`]: what a principal holds.
+//! - [`response`]: which responses of Console are passed on, and where each ends.
 //! - [`decision`]: whether that is enough.
 //! - [`ids`], [`method`], [`diagnostic`]: the smallest types, and findings with places.
 //!
@@ -11,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod decision;
 pub mod diagnostic;
 pub mod firewall;
@@ -19,3 +22,4 @@ pub mod ids;
 pub mod mapping;
 pub mod method;
 pub mod rbac;
+pub mod response;

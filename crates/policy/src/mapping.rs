@@ -14,6 +14,7 @@ pub mod order;
 pub mod parse;
 pub mod pattern;
 pub mod pattern_error;
+mod quiet;
 mod reader;
 pub mod regions;
 mod review;

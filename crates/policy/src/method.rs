@@ -34,7 +34,7 @@ impl Method {
         Method::ALL.into_iter().find(|method| method.as_str() == token)
     }
 
-    /// The token as it stands in a request line.
+    /// The token as a request line has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",

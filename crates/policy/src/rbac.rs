@@ -114,7 +114,7 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// Whether the credential still stands for somebody.
+/// Whether the credential still identifies somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {

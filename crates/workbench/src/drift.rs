@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use fingerprint::Fingerprints;
 
-/// What tells one disagreement from another.
+/// What identifies a disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Key {
     /// The row, as the mapping writes it.
@@ -73,14 +73,15 @@ pub struct SignOff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    Stands,
+    #[serde(rename = "stands")]
+    Valid,
     /// The mapping asks for something else now.
     RowChanged,
     /// The caller holds something else now.
     GrantsChanged,
 }
 
-/// A sign-off, and whether it stands.
+/// A sign-off, and whether it still applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Review {
     #[serde(flatten)]
@@ -116,9 +117,9 @@ pub struct ReasonCount {
 }
 
 impl Disagreement {
-    /// Whether a sign-off stands.
+    /// Whether a valid sign-off explains it.
     pub fn is_explained(&self) -> bool {
-        self.sign_off.as_ref().is_some_and(|review| review.standing == Standing::Stands)
+        self.sign_off.as_ref().is_some_and(|review| review.standing == Standing::Valid)
     }
 }
 
@@ -165,7 +166,7 @@ impl<'s> Situation<'s> {
         } else if now.grants_sha256 != sign_off.fingerprints.grants_sha256 {
             Standing::GrantsChanged
         } else {
-            Standing::Stands
+            Standing::Valid
         }
     }
 
@@ -219,8 +220,8 @@ fn reasons(sightings: &[Sighting]) -> Vec<ReasonCount> {
     for sighting in sightings {
         *counts.entry(&sighting.reason).or_default() += sighting.count;
     }
-    let told = |(reason, count): (&str, i64)| ReasonCount { reason: reason.to_owned(), count };
-    let mut reasons: Vec<ReasonCount> = counts.into_iter().map(told).collect();
+    let counted = |(reason, count): (&str, i64)| ReasonCount { reason: reason.to_owned(), count };
+    let mut reasons: Vec<ReasonCount> = counts.into_iter().map(counted).collect();
     reasons.sort_by_key(|one| std::cmp::Reverse(one.count));
     reasons
 }

@@ -96,12 +96,13 @@ pub enum Route {
     },
 }
 
-/// What becomes of a request without a row.
+/// The outcome of a request without a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnmappedReport {
     Deny,
     Forward,
+    Quiet,
 }
 
 /// The row that decides.
@@ -137,9 +138,9 @@ pub struct ValueReport {
     pub value: String,
 }
 
-/// Explains a request, and what becomes of `asker` who sends it.
+/// Explains a request, and its outcome for `asker` who sends it.
 ///
-/// `path` is the target as a client sends it. The names that `asker` holds are taken as they are: whoever asks about a
+/// `path` is the target as a client sends it. The names that `asker` holds are taken as they are: who asks about a
 /// group has looked whether there is one.
 pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker<'_>>) -> Explanation {
     let mut explanation = Explanation {
@@ -177,7 +178,7 @@ pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker
 
 /// The request as the firewall takes it.
 fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
-    // A line break in here would be a head of several lines, and another request than the one that is told of.
+    // A line break in here would make a head of several lines: another request than the one that is explained.
     if [method, path].iter().any(|text| text.contains(|one: char| one.is_whitespace() || one.is_control())) {
         return Err(Refusal::TargetCharacter);
     }
@@ -194,9 +195,10 @@ struct Met<'m> {
 /// The row for a request, as the gate finds it.
 fn meet<'m>(mapping: &'m Mapping, request: &Request) -> Met<'m> {
     let (path, method) = (request.target().path(), request.method());
-    let unmapped = match mapping.unmapped() {
+    let unmapped = match mapping.unmapped_at(path) {
         Unmapped::Deny => UnmappedReport::Deny,
         Unmapped::Forward => UnmappedReport::Forward,
+        Unmapped::Quiet => UnmappedReport::Quiet,
     };
     let target = Target::of(mapping, path, method);
     if request.target().is_asterisk() {

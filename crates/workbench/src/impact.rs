@@ -5,7 +5,7 @@
 //! ([`profile`]) one is enough. So every pair of rows is asked about every profile, as sets, and what differs is the
 //! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
 //!
-//! Where a row looks at the body, or takes WebSockets, the requests that it tells apart are asked about one by one
+//! Where a row looks at the body, or takes WebSockets, the requests that it distinguishes are asked about one by one
 //! ([`Requests`]). What is not in it: Console's own checks behind the gate, and what people without access get in its
 //! place (302 or 401).
 
@@ -169,9 +169,11 @@ fn compared<'m>(
     let regions = old.regions(new);
     let complete = regions.complete;
     for region in pairs(regions.all) {
-        let demands = [Demand::of(old, region.old), Demand::of(new, region.new)];
-        let is_same_row =
-            demands[0] == demands[1] && takes_websocket(region.old) == takes_websocket(region.new);
+        let path = region.example.as_str();
+        let demands = [Demand::of(old, region.old, path), Demand::of(new, region.new, path)];
+        let is_same_row = demands[0] == demands[1]
+            && takes_websocket(region.old) == takes_websocket(region.new)
+            && opens_preflights(region.old) == opens_preflights(region.new);
         if is_same_row && before.is_none() {
             continue;
         }
@@ -188,8 +190,8 @@ fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
     let place = |row: Option<&Row>| row.map(|row| row.offset);
     let mut pairs: Vec<Region<'_>> = Vec::new();
     for region in regions {
-        let rows = (place(region.old), place(region.new));
-        match pairs.last_mut().filter(|last| (place(last.old), place(last.new)) == rows) {
+        let rows = |one: &Region<'_>| (place(one.old), place(one.new), one.quiet);
+        match pairs.last_mut().filter(|last| rows(last) == rows(&region)) {
             Some(last) => last.methods = last.methods.union(region.methods),
             None => pairs.push(region),
         }
@@ -205,6 +207,7 @@ fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Ju
     for (requests, methods) in kinds {
         let mut admitted = |side, demand: &Demand<'_>, row| match requests {
             Requests::WebSocket if !takes_websocket(row) => judges.at(side).nobody(),
+            Requests::Preflight if opens_preflights(row) => judges.at(side).anybody(),
             _ => judges.at(side).admitted(demand, requests.body_at(side)),
         };
         let before = admitted(Side::Before, &demands[0], region.old);
@@ -224,6 +227,10 @@ fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Ju
 
 fn takes_websocket(row: Option<&Row>) -> bool {
     row.is_some_and(|row| row.websocket)
+}
+
+fn opens_preflights(row: Option<&Row>) -> bool {
+    row.is_some_and(|row| row.cors)
 }
 
 fn change<'m>(
@@ -275,7 +282,7 @@ fn without(set: &FixedBitSet, others: &FixedBitSet) -> FixedBitSet {
 }
 
 impl<'m> Impact<'m> {
-    /// Whether nobody's access changes.
+    /// Whether access stays the same for everyone.
     pub fn is_neutral(&self) -> bool {
         self.changes.is_empty()
     }
@@ -324,6 +331,7 @@ impl<'m> Impact<'m> {
         (mapping, row): (&Mapping, Option<&Row>),
         body: BodyKind<'_>,
     ) -> Vec<String> {
-        admission::ways(profile, &Demand::of(mapping, row), body, self.switches, catalog)
+        let Some(row) = row else { return Vec::new() };
+        admission::ways(profile, &Demand::of_row(mapping, row), body, self.switches, catalog)
     }
 }

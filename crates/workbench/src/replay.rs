@@ -1,7 +1,7 @@
 //! Requests that were really made, against a candidate mapping: which of them would have ended otherwise.
 //!
 //! The decision log has who asked for what and how it ended. Each request is decided again by the candidate, for the
-//! caller as he is now. What differs is laid to the mapping; unless the mapping that decided then would differ now as well,
+//! caller as he is now. A difference is attributed to the mapping, unless the old mapping would differ now as well,
 //! for then it is the grants or the switches that have changed. Pure.
 //!
 //! Two things are not in the log: the body, and who asked for a path that no row covers and did not have to be known for it.
@@ -182,7 +182,7 @@ impl Again<'_> {
         }
     }
 
-    /// What becomes of the request with V2 in force.
+    /// The outcome of the request with V2 in force.
     fn answers(&self, target: &Target<'_>, bodies: &[BodyKind<'_>]) -> Answers {
         let mut answers = Answers::new();
         if let Some(possible) = self.answers_to_somebody(target) {
@@ -198,7 +198,7 @@ impl Again<'_> {
             answers.entry(answer).or_default().push(body.report());
         }
         if answers.len() == 1 {
-            // Whatever the body, so it has no say.
+            // The same for every body.
             answers.values_mut().for_each(Vec::clear);
         }
         answers

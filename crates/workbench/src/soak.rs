@@ -75,7 +75,7 @@ pub struct Evidence<'e> {
     pub now: DateTime<Utc>,
 }
 
-/// What becomes of a cluster's promotion.
+/// Whether a cluster may be promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
@@ -131,7 +131,7 @@ pub struct Shadow {
     pub quiet_hours: u32,
     /// Disagreements that nobody has explained, of whatever time.
     pub unexplained: usize,
-    /// Disagreements whose sign-off stands.
+    /// Disagreements with a valid sign-off.
     pub signed_off: usize,
     /// Times of which evidence is missing, the latest first, for as long as they hold the cluster.
     pub evidence_lost: Vec<Gap>,
@@ -293,7 +293,7 @@ fn admins(
         .flatten()
         .collect();
     let callers: BTreeSet<&str> = uses.iter().filter_map(|one| one.admin.as_deref()).collect();
-    // Whoever is in the cohort is decided by V2 already and cannot be seen in shadow.
+    // V2 already decides for members of the cohort, so shadow mode cannot see them.
     let in_shadow: Vec<&Person> = people
         .iter()
         .filter(|person| person.kind == CallerKind::Admin)

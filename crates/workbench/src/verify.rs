@@ -36,7 +36,7 @@ pub enum Who {
     Admin(Holding),
 }
 
-/// What has to come of it.
+/// The outcome that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
@@ -50,9 +50,11 @@ pub enum Expect {
     Deny,
     /// 410.
     Gone,
+    /// 404.
+    Quiet,
 }
 
-/// One request and what has to come of it.
+/// One request and the outcome that it must have.
 #[derive(Clone, Debug)]
 pub struct Case<'m> {
     /// The row that decides; `None` where `unmapped` does.
@@ -113,7 +115,7 @@ pub fn plan<'m>(
         uncovered.extend(requests);
     }
     for (path, method) in uncovered {
-        plan.cases.extend(At { row: None, method, path: &path }.unmapped(mapping.unmapped()));
+        plan.cases.extend(At { row: None, method, path: &path }.unmapped(mapping.unmapped_at(&path)));
     }
     plan
 }
@@ -141,6 +143,7 @@ impl<'m> At<'m, '_> {
         let (nobody, bearer, admin) = match unmapped {
             Unmapped::Deny => (Expect::Login, Expect::Login, Expect::Deny),
             Unmapped::Forward => (Expect::Allow, Expect::Allow, Expect::Allow),
+            Unmapped::Quiet => (Expect::Quiet, Expect::Quiet, Expect::Quiet),
         };
         vec![
             self.case(Who::Nobody, "nobody", nobody),
@@ -204,7 +207,7 @@ impl<'m> At<'m, '_> {
     }
 
     /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
-    /// each kind of body that the row tells apart.
+    /// each kind of body that the row distinguishes.
     fn v2(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
         let without = |requirement: &Requirement| {
             let roles =

@@ -59,16 +59,23 @@ class Judge(Protocol):
         """Call a view from a synchronous decorator; the view may be async."""
 
 
-# The cells of the deferred decorators that are under way: a view that runs says so in the innermost.
-_under_way: ContextVar[list[bool] | None] = ContextVar("console_gate_under_way", default=None)
+class _UnderWay:
+    """A deferred decorator whose check runs. One may use another, as `machine_auth_or_session` uses `require_role`: a view
+    says to its own decorator that it runs, and to no other, and a refusal within is reported once."""
+
+    def __init__(self, mark: object) -> None:
+        self.mark, self.ran, self.is_reported = mark, False, False
+
+
+_under_way: ContextVar[tuple[_UnderWay, ...]] = ContextVar("console_gate_under_way", default=())
 
 
 @contextlib.contextmanager
-def _compared(judge: Judge, deferred: View, args: tuple[Any, ...]) -> Iterator[None]:
+def _compared(judge: Judge, deferred: View, args: tuple[Any, ...], mark: object) -> Iterator[None]:
     """Tells the judge if Console's own check ends without running the view, by an answer or by an exception of its
-    framework. Any other exception says nothing about roles."""
-    ran = [False]
-    before = _under_way.set(ran)
+    framework. Any other exception says nothing about roles. `mark` is the decorator's, whose view says that it runs."""
+    around, this = _under_way.get(), _UnderWay(mark)
+    before = _under_way.set((*around, this))
     refused = True
     try:
         yield
@@ -79,16 +86,18 @@ def _compared(judge: Judge, deferred: View, args: tuple[Any, ...]) -> Iterator[N
         raise
     finally:
         _under_way.reset(before)
-        if refused and not ran[0]:
+        if refused and not this.ran and not this.is_reported:
+            for other in around:
+                other.is_reported = True
             judge.disagreed(deferred, args)
 
 
-def _says_that_it_runs(view: View) -> View:
+def _says_that_it_runs(view: View, mark: object) -> View:
     """The view, which also says that Console's own check let it run."""
     def say() -> None:
-        ran = _under_way.get()
-        if ran is not None:
-            ran[0] = True
+        for decorator in _under_way.get():
+            if decorator.mark is mark:
+                decorator.ran = True
 
     if is_async(view):
         @functools.wraps(view)
@@ -134,7 +143,8 @@ def is_view(argument: Any) -> bool:
 
 
 def _wrap(judge: Judge, decorate: Callable[[View], View], view: View) -> View:
-    own = decorate(_says_that_it_runs(view))
+    mark = object()
+    own = decorate(_says_that_it_runs(view, mark))
     if not callable(own):
         return own
 
@@ -147,7 +157,7 @@ def _wrap(judge: Judge, decorate: Callable[[View], View], view: View) -> View:
                 return await answer if inspect.isawaitable(answer) else answer
             if ruling is Ruling.OWN:
                 return await own(*args, **kwargs)
-            with _compared(judge, deferred_async, args):
+            with _compared(judge, deferred_async, args, mark):
                 return await own(*args, **kwargs)
         deferred: View = deferred_async
     else:
@@ -158,7 +168,7 @@ def _wrap(judge: Judge, decorate: Callable[[View], View], view: View) -> View:
                 return judge.call(view, args, kwargs)
             if ruling is Ruling.OWN:
                 return own(*args, **kwargs)
-            with _compared(judge, deferred_sync, args):
+            with _compared(judge, deferred_sync, args, mark):
                 return own(*args, **kwargs)
         deferred = deferred_sync
     # A decorator without `functools.wraps` would end the chain by which a view is recognised.

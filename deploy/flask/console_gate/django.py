@@ -175,7 +175,7 @@ class _DjangoJudge:
         state.project.reporter.report(Disagreement(
             method=assertion.method, route=assertion.route, subject=assertion.subject, kind=assertion.kind,
             gate=assertion.gate, cluster=assertion.cluster, mapping=assertion.mapping,
-            check=getattr(innermost(deferred), "__qualname__", "?")))
+            check=getattr(innermost(deferred), "__qualname__", "?"), request_id=assertion.request_id))
 
     def call(self, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Django awaits what a synchronous decorator returns of an async view."""

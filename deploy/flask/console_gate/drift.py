@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 log = logging.getLogger("console_gate")
 QUEUE = 1000
@@ -34,6 +34,7 @@ class Disagreement:
     mapping: str
     check: str
     """The view whose check stopped the request."""
+    request_id: str = field(default="", compare=False)
 
 
 class Reporter:

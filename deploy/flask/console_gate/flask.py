@@ -211,7 +211,7 @@ class AppGate:
         self.reporter.report(Disagreement(
             method=assertion.method, route=assertion.route, subject=assertion.subject, kind=assertion.kind,
             gate=assertion.gate, cluster=assertion.cluster, mapping=assertion.mapping,
-            check=getattr(innermost(deferred), "__qualname__", "?")))
+            check=getattr(innermost(deferred), "__qualname__", "?"), request_id=assertion.request_id))
 
 
 class _Verified:

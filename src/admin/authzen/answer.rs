@@ -18,7 +18,7 @@ pub(super) struct Decision {
 
 #[derive(Debug, Default, Serialize)]
 struct Context {
-    /// `allowed` or `held`; else the reason of an audit row, `login`, `unauthorized`, `gone`, a refusal of the firewall, or
+    /// `allowed` or `held`; else the reason of an audit row, `login`, `unauthorized`, `gone`, `quiet`, a refusal of the firewall, or
     /// what of the question is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -64,7 +64,7 @@ impl Decision {
                 (false, denial.lack.reason.word(), denial.lack.required, Vec::new())
             }
             Err(Rejection::Upgrade) => (false, "upgrade", Vec::new(), Vec::new()),
-            Err(Rejection::Login | Rejection::Unauthorized | Rejection::Gone) => {
+            Err(Rejection::Login | Rejection::Unauthorized | Rejection::Gone | Rejection::Quiet) => {
                 (false, ending, Vec::new(), Vec::new())
             }
         };

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use policy::diagnostic::{Diagnostics, Lines};
 use policy::mapping::Mapping;
+use policy::mapping::order::Untimely;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -24,6 +25,7 @@ use super::{bad_query, unavailable};
 use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
+use crate::facts;
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
 /// The most bytes of a candidate. The documents' mapping has 20 KB.
@@ -61,6 +63,9 @@ struct Told<'a> {
     to_sha256: &'a str,
     #[serde(flatten)]
     report: ImpactReport,
+    /// The clusters that go to V2 before their time, as of now.
+    #[serde(skip_serializing_if = "<[Untimely]>::is_empty")]
+    order: &'a [Untimely],
 }
 
 pub(super) async fn post(
@@ -70,7 +75,8 @@ pub(super) async fn post(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let body = body.map_err(|_| Problem::too_large(format!("at most {MOST_BYTES} bytes")))?;
+    let body =
+        body.map_err(|rejection| Problem::of_body(&rejection, format!("at most {MOST_BYTES} bytes")))?;
     let source = String::from_utf8(body.into())
         .map_err(|_| Problem::bad_request("the candidate is not UTF-8 text"))?;
     let arguments: Vec<LegacyAsArgument> = asked
@@ -86,10 +92,18 @@ pub(super) async fn post(
     let now = state.gate.steady_clock.now();
     let registry = Registry::read(&state.store, now).await.map_err(|error| unavailable(&error))?;
     let old = state.gate.mappings.running();
+    // What cannot be read is what is wrong with it: `compared` says so.
+    let order = match Mapping::parse(CANDIDATE, &source) {
+        Ok(new) => {
+            let untimely = facts::untimely(&state.store, &new, Some(&old), now).await;
+            untimely.map_err(|error| unavailable(&error))?
+        }
+        Err(_) => Vec::new(),
+    };
     let switches = Switches { rbac_v2: asked.flag == Flag::On };
     let comparing = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        compared(&old, &source, &registry, &arguments, switches)
+        compared(&old, &source, &registry, &arguments, (switches, &order))
     });
     let told = comparing.await.map_err(|error| unavailable(&error))??;
     Ok((StatusCode::OK, Json(told)).into_response())
@@ -100,7 +114,7 @@ fn compared(
     source: &str,
     registry: &Registry,
     arguments: &[LegacyAsArgument],
-    switches: Switches,
+    (switches, order): (Switches, &[Untimely]),
 ) -> Result<Value, Problem> {
     let new = Mapping::parse(CANDIDATE, source).map_err(|mistakes| unsound(&mistakes, source))?;
     new.check_against(CANDIDATE, &registry.catalog).map_err(|mistakes| unsound(&mistakes, source))?;
@@ -112,6 +126,7 @@ fn compared(
         from_sha256: old.sha256().as_str(),
         to_sha256: new.sha256().as_str(),
         report: impact.report(),
+        order,
     };
     serde_json::to_value(told).map_err(|error| unavailable(&error))
 }

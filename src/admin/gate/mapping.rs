@@ -1,5 +1,6 @@
 //! `GET /api/gate/mapping`: the running mapping, row by row, and the switches above it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -20,6 +21,8 @@ struct Running<'m> {
     sha256: &'m str,
     /// What becomes of a path without a row: `deny` or `forward`.
     unmapped: &'static str,
+    /// Paths without a row that are answered 404.
+    quiet: &'m BTreeSet<String>,
     /// `FLAG_RBAC_V2` as it is now; off, every row is on its legacy gate.
     rbac_v2: bool,
     /// Whether V2 may be enforced here (RBAC V2 design, I-11).
@@ -47,7 +50,9 @@ pub(super) async fn get(State(state): State<AdminState>, _caller: ApiCaller) -> 
         unmapped: match mapping.unmapped() {
             Unmapped::Deny => "deny",
             Unmapped::Forward => "forward",
+            Unmapped::Quiet => "quiet",
         },
+        quiet: mapping.quiet(),
         rbac_v2: moment.control.rbac_v2,
         may_enforce: moment.control.may_enforce,
         clusters: mapping.clusters().keys().map(|name| cluster(mapping, name)).collect(),

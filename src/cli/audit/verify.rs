@@ -15,7 +15,7 @@ use crate::store::audit::Evidence;
 
 /// Rows on their way from the database.
 const AHEAD: usize = 1_024;
-/// How often a person at a terminal is told how far it has come.
+/// Rows between two lines of progress for a person at a terminal.
 const PROGRESS: u64 = 50_000;
 
 /// Verify that no audit row was changed, removed or inserted
@@ -147,11 +147,11 @@ fn found(damage: &Damage) -> Found {
             ("bad_checkpoint", format!("line {line} of the checkpoints: {reason}"))
         }
         Kind::ErasureUnaccounted { table, event, found, expected } => {
-            let tells = match expected {
+            let actual = match expected {
                 Some(expected) => format!("reports {expected}"),
                 None => "is not an erasure event".to_owned(),
             };
-            let what = format!("{found} rows of {table} are marked as erased by {event}, which {tells}");
+            let what = format!("{found} rows of {table} are marked as erased by {event}, which {actual}");
             ("erasure_unaccounted", what)
         }
     };

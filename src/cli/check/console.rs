@@ -20,9 +20,16 @@ pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> 
             .push(finding("console-unqualified", format!("{relation}: `{table}` is named without a schema")));
     }
     if !store.control().await?.console_watched {
-        let why = match store.relations().triggers {
-            true => "the triggers on Console's tables are not there, or are for other SELECTs",
-            false => "`triggers` is false",
+        // A role that only serves may not look for itself.
+        let gaps = store.unheard().await.unwrap_or_default();
+        let why = match (store.relations().triggers, gaps.is_empty()) {
+            (false, _) => "`triggers` is false".to_owned(),
+            (true, false) => gaps.join("; "),
+            (true, true) => {
+                "the triggers on Console's tables are not there, are for other SELECTs, or a column that is \
+                             read was changed: run `console-gate migrate`"
+                    .to_owned()
+            }
         };
         let cost = cost(store).await.unwrap_or_default();
         findings.push(finding(

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use policy::mapping::counted;
 
 /// Writes the count into the file, if it is not there already, and returns what the file says now. A file with other
-/// mistakes is left as it is: the check tells them.
+/// mistakes is left as it is: the check reports them.
 pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
     let name = file.display();
     let Some(counted) = counted(&source) else {
@@ -32,7 +32,7 @@ fn replace(target: &Path, text: &str) -> std::io::Result<()> {
     let new = beside(target);
     let outcome = write(&new, target, text).and_then(|()| std::fs::rename(&new, target));
     if outcome.is_err() {
-        // It may not be there; what failed is told.
+        // It may not be there; what failed is reported.
         let _ = std::fs::remove_file(&new);
     }
     outcome

@@ -34,16 +34,16 @@ fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {
     format!("{flaw}: {outcome}{}", about(rows))
 }
 
-/// Whom or what the rows are about, as far as that can be told.
+/// Whom or what the rows are about, as far as that is known.
 fn about(rows: &[&Flaw]) -> String {
     let names: Vec<String> =
         rows.iter().filter_map(|row| row.holder.as_deref()).map(|name| format!("`{name}`")).collect();
-    let told = names.len().min(MOST_NAMES);
-    match (told, rows.len() - told) {
+    let named = names.len().min(MOST_NAMES);
+    match (named, rows.len() - named) {
         (0, 1) => String::new(),
         (0, all) => format!(" ({all} rows)"),
         (_, 0) => format!(" ({})", names.join(", ")),
-        (_, more) => format!(" ({} and {more} more)", names[..told].join(", ")),
+        (_, more) => format!(" ({} and {more} more)", names[..named].join(", ")),
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_alike_are_told_together() {
+    fn rows_that_are_alike_are_reported_together() {
         let roles = ["a", "b", "c", "d", "e", "f", "g"];
         let mut flaws: Vec<Flaw> =
             roles.iter().map(|id| flaw(FlawKind::MalformedRole, Some("o ps"), Some(id))).collect();
@@ -65,9 +65,9 @@ mod tests {
         flaws.push(flaw(FlawKind::Unusable, None, None));
         flaws.push(flaw(FlawKind::Unusable, None, None));
         flaws.push(flaw(FlawKind::Unusable, Some("soon"), Some("ben")));
-        let told: Vec<String> = findings(&flaws).into_iter().map(|finding| finding.message).collect();
+        let messages: Vec<String> = findings(&flaws).into_iter().map(|finding| finding.message).collect();
         assert_eq!(
-            told,
+            messages,
             [
                 "`t.c` is `o ps`, and a role is 1 to 64 characters without white space, commas and quotes: it grants \
                  nothing (`a`, `b`, `c`, `d`, `e` and 2 more)",

@@ -99,7 +99,7 @@ fn hides_routes(kind: TroubleKind, has_list: bool) -> bool {
     }
 }
 
-/// What the source says of a rule, as Flask would list it.
+/// The options of a rule in the source, as Flask would list them.
 fn options(route: &Route, methods: MethodSet) -> RouteOptions {
     let options = &route.options;
     RouteOptions {

@@ -17,7 +17,7 @@ use crate::store::soak::StoredRequest;
 const MOST_REQUESTS: u32 = 20;
 
 #[derive(Serialize)]
-struct Told<'t> {
+struct ExplainedDrift<'t> {
     #[serde(flatten)]
     drift: &'t Disagreement,
     #[serde(flatten)]
@@ -33,25 +33,25 @@ pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::
         let situation = present.situation();
         let report = facts::drift(&store, &situation).await?;
         let drift = report.named(id).map_err(anyhow::Error::msg)?;
-        let told = Told {
+        let explained = ExplainedDrift {
             drift,
             explanation: explain(&drift.key, &drift.reason, &situation),
             requests: store.requests_behind(&drift.key, MOST_REQUESTS).await?,
             gates_differ: &present.running.differing,
         };
         match format {
-            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&told)?),
+            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&explained)?),
             TextOrJson::Text => {
                 kept::warn_where_gates_differ(&present.running);
-                print_text(&told);
+                print_text(&explained);
             }
         }
         Ok(if drift.is_explained() { Ended::Clean } else { Ended::Findings })
     })
 }
 
-fn print_text(told: &Told<'_>) {
-    let Told { drift, explanation, requests, .. } = told;
+fn print_text(explained: &ExplainedDrift<'_>) {
+    let ExplainedDrift { drift, explanation, requests, .. } = explained;
     let line = |name: &str, text: &str| println!("{}", wrapped_beside(name, text));
     line("id", &drift.id);
     line("row", &format!("`{}`", drift.key.route));

@@ -91,14 +91,14 @@ fn print_text(listing: &Listing) {
         println!("{}", wrapped(lost, COLUMNS, 0, 4));
     }
     for row in &listing.overflow {
-        let told = format!(
+        let overflow = format!(
             "{} more request(s) in {} over the limit, {}, {}",
             row.count,
             row.cluster,
             row.direction.word(),
             times(row.first_seen_at_utc, row.last_seen_at_utc)
         );
-        println!("{}", wrapped(&told, COLUMNS, 0, 4));
+        println!("{}", wrapped(&overflow, COLUMNS, 0, 4));
     }
     for drift in &listing.disagreements {
         println!();
@@ -116,23 +116,23 @@ fn print_one(drift: &Disagreement) {
     println!("{cluster}  {}  {}", key.direction.word(), key.route);
     line(&format!("{} {}: legacy {legacy}, V2 {v2} ({})", key.actor_kind.word(), key.actor_id, drift.reason));
     line(&format!("{} time(s), {}", drift.count, times(drift.first_seen_at_utc, drift.last_seen_at_utc)));
-    if let Some(told) = sign_off(drift) {
-        line(&told);
+    if let Some(reviewed) = sign_off(drift) {
+        line(&reviewed);
     }
     println!("    id {id}");
 }
 
-/// Who has signed it off and whether that still stands.
+/// Who has signed it off and whether it is still valid.
 pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
     let review = drift.sign_off.as_ref()?;
-    let stands = match review.standing {
-        Standing::Stands => "signed off",
+    let status = match review.standing {
+        Standing::Valid => "signed off",
         Standing::RowChanged => "the row's requirement changed since the sign-off",
         Standing::GrantsChanged => "the caller's grants changed since the sign-off",
     };
     let signed = &review.sign_off;
     Some(format!(
-        "{stands} by {} on {}: {}",
+        "{status} by {} on {}: {}",
         signed.signed_by,
         signed.signed_at_utc.format("%Y-%m-%d %H:%MZ"),
         signed.reason
@@ -140,6 +140,6 @@ pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
 }
 
 pub(super) fn times(first: DateTime<Utc>, last: DateTime<Utc>) -> String {
-    let told = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%SZ");
-    format!("{} to {}", told(first), told(last))
+    let shown = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%SZ");
+    format!("{} to {}", shown(first), shown(last))
 }

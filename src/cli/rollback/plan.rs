@@ -43,14 +43,14 @@ impl Plan {
         let target = target(command, store, &gates, &running).await?;
         let local = std::fs::read_to_string(path).ok();
         let file = local.as_deref().map(sha256_of);
-        // Where gates run, they know their files better than whoever types here.
+        // Where gates run, they know their files better than the operator's machine.
         let files =
             if gates.is_empty() { file.iter().chain([&running]).cloned().collect() } else { Vec::new() };
         let changes = changes(&gates, target.as_ref(), running, file);
         Ok(Plan { target, files, changes, path: path.to_owned(), local })
     }
 
-    /// Writes who gains and loses what. A rollback is for the night when things are broken: what cannot be told is said,
+    /// Writes who gains and loses what. A rollback is for the night when things are broken: what is unknown is named
     /// and stops nothing.
     ///
     /// # Errors

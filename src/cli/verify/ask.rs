@@ -10,12 +10,13 @@ use workbench::verify::{Case, Plan, Who};
 use super::people::People;
 use super::report::{CaseResult, Running};
 use super::through::{self, Cookie, Passage, Sender, Through};
+use crate::journal::refusals::leads_to;
 use crate::outbound::{Outbound, Request, Url};
 use crate::ruling::probe::{self, ProbeKeys};
 use crate::settings::Settings;
 use crate::settings::secrets::probe_keys;
 
-/// What stands in a path as it is.
+/// The characters that a path must escape.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES: usize = 256 * 1024;
@@ -78,25 +79,28 @@ impl Asker {
         plan: &Plan<'_>,
         sender: &Sender,
         cookies: &[Cookie],
-        own_refusals: &[String],
+        settings: &Settings,
     ) -> anyhow::Result<Through> {
         let attempts = through::attempts(plan);
-        let mut told = Through::default();
+        let mut through = Through::default();
         let mut progress = super::super::progress::Progress::new("sent", attempts.len());
         for attempt in &attempts {
             let target = utf8_percent_encode(attempt.path, PATH).to_string();
             let method = attempt.method.as_str();
-            let before = told.passages.len();
+            let before = through.passages.len();
             for (number, cookie) in cookies.iter().enumerate() {
                 let gate = self.gate_that_allows(method, &target, cookie).await;
                 let Some(gate) = gate.with_context(|| format!("{method} {}", attempt.path))? else {
                     continue;
                 };
-                let (status, request_id, problem) = match sender.send(attempt.method, &target, cookie).await {
-                    Ok((status, id)) => (Some(status), id, None),
-                    Err(error) => (None, String::new(), Some(error.to_string())),
+                let sent = sender.send(attempt.method, &target, cookie).await;
+                let (status, request_id, location, problem) = match sent {
+                    Ok((status, id, location)) => (Some(status), id, location, None),
+                    Err(error) => (None, String::new(), String::new(), Some(error.to_string())),
                 };
-                told.passages.push(Passage {
+                let leads_to_login =
+                    matches!(status, Some(300..400)) && leads_to(&location, &settings.session.login_path);
+                through.passages.push(Passage {
                     route: attempt.route.to_owned(),
                     method,
                     path: attempt.path.to_owned(),
@@ -105,20 +109,21 @@ impl Asker {
                     status,
                     problem,
                     request_id,
-                    refuses_by_itself: own_refusals.iter().any(|own| own == attempt.route),
+                    leads_to_login,
+                    refuses_by_itself: settings.upstream.own_refusals.iter().any(|own| own == attempt.route),
                     audit_rows: 0,
                 });
             }
-            if told.passages.len() == before {
-                told.not_tried.push(format!("{method} {}", attempt.path));
+            if through.passages.len() == before {
+                through.not_tried.push(format!("{method} {}", attempt.path));
             }
             progress.step();
         }
         progress.end();
-        Ok(told)
+        Ok(through)
     }
 
-    /// The gate that would let in whoever the cookie is from: `v2` or `legacy`.
+    /// The gate that would let in the cookie's owner: `v2` or `legacy`.
     async fn gate_that_allows(
         &self,
         method: &str,

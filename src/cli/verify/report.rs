@@ -9,7 +9,7 @@ use workbench::verify::{Case, Expect, Plan};
 
 use super::through::Through;
 
-/// What a gate says of itself.
+/// What a gate reports about itself.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Running {
     pub mapping_sha256: String,
@@ -87,6 +87,7 @@ impl CaseResult {
             Expect::Allow => self.status == 200 && self.passed && self.audit_rows == 0,
             Expect::Deny => self.status == 403 && !self.passed && self.audit_rows == 1,
             Expect::Gone => self.status == 410 && self.audit_rows == 0,
+            Expect::Quiet => self.status == 404 && self.audit_rows == 0,
         }
     }
 
@@ -97,6 +98,7 @@ impl CaseResult {
             Expect::Allow => "200 from the view",
             Expect::Deny => "403 with one audit row",
             Expect::Gone => "410",
+            Expect::Quiet => "404",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `--through`: whether Console lets in whom the gate let in, asked with requests that are no probes.
 //!
-//! Probes are never forwarded: whoever has a probe key could otherwise read Console as anybody. So a person of the
-//! operator's choice asks, by a cookie of theirs, and what comes of it is what would come of their browser's request. A
+//! Probes are never forwarded: the holder of a probe key could otherwise read Console as anybody. So a person of the
+//! operator's choice asks, by a cookie of theirs, and the outcome is that of their browser's request. A
 //! probe with the same cookie says first whether the gate would let it in; only such requests are sent, and only GET and
 //! HEAD on rows that ask for a role.
 
@@ -66,6 +66,8 @@ pub(super) struct Passage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     pub request_id: String,
+    /// Whether it sends the person to the login page.
+    pub leads_to_login: bool,
     /// Whether the route is among `own_refusals`, so that a refusal is the view's own.
     pub refuses_by_itself: bool,
     /// `access_denied` rows that name the request: then it was the gate that refused.
@@ -75,7 +77,9 @@ pub(super) struct Passage {
 impl Passage {
     /// Whether Console refused what the gate let in.
     pub(super) fn is_refused(&self) -> bool {
-        matches!(self.status, Some(401 | 403)) && self.audit_rows == 0 && !self.refuses_by_itself
+        (matches!(self.status, Some(401 | 403)) || self.leads_to_login)
+            && self.audit_rows == 0
+            && !self.refuses_by_itself
     }
 
     /// Whether nobody knows what Console says.
@@ -159,18 +163,20 @@ impl Sender {
         Ok(Sender { url, host, outbound: Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)? })
     }
 
-    /// The status and the request's id, or why there is neither.
+    /// The status, the request's id and where it leads, or why there is none of it.
     pub(super) async fn send(
         &self,
         method: Method,
         target: &str,
         cookie: &Cookie,
-    ) -> Result<(u16, String), OutboundError> {
+    ) -> Result<(u16, String, String), OutboundError> {
         let mut headers = vec![("cookie", cookie.as_str())];
         headers.extend(self.host.as_deref().map(|host| ("host", host)));
         let request = Request::Any { method: method.as_str(), body: None };
         let answer = self.outbound.send(&self.url.at(target), request, &headers).await?;
-        let id = answer.fields.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Ok((answer.status, id.to_owned()))
+        let field = |name: &str| {
+            answer.fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        Ok((answer.status, field("x-request-id"), field("location")))
     }
 }

@@ -1,38 +1,39 @@
-//! HTTP/2: pingora's streams under the gate's own time limits.
+//! HTTP/2: the h2 crate's streams under the gate's own time limits.
 //!
-//! pingora and the h2 crate frame it; the gateway applies the firewall to each request's fields. pingora's own loop
-//! waits without limit for a client's greeting, for the rest of a head and for a body, and never bounds an exchange; so
-//! the loop is here. A connection is ended by GOAWAY, a stream by a reset: there is no 408.
+//! The h2 crate frames it; the firewall takes each request's fields. Nothing in it bounds how long a client may take for
+//! its greeting or for the rest of a head; so the loop is here. A connection is ended by GOAWAY, a stream by a reset:
+//! there is no 408.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{Builder, SendResponse};
+use http::Version;
 use metrics::counter;
-use pingora::apps::HttpServerApp as _;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
-use pingora::protocols::{Digest, GetProxyDigest as _, GetSocketDigest as _, GetTimingDigest as _, Ssl as _};
 use pingora::server::ShutdownWatch;
-use policy::firewall::Refusal;
+use policy::firewall::{Http2Start, Refusal, Request, inspect_fields};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{sleep, timeout};
 
 use super::{Front, LAST_REQUEST, LINGER, stopped};
-use crate::edge::body_watch::BodyWatch;
+use crate::edge::client::{Client, Http1, Http2};
+use crate::edge::gateway::Origin;
 use crate::edge::overdue::overdue;
-use crate::edge::socket::ClientSocket;
+use crate::edge::socket::FramedSocket;
+use crate::ruling::message::Form;
 
-/// Requests that no client in good faith sends, on one connection (as many as pingora's own loop takes).
-const MOST_MALFORMED: usize = 32;
-/// Why a connection is ended (RFC 9113 7).
-const ENHANCE_YOUR_CALM: u32 = 0xb;
+/// What a client may send of all its bodies, and of one, before the gate has read it; and what of one response waits
+/// inside the h2 crate. The rest waits in the gate's own buffers, which are bounded for all connections together.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
 
 /// What happened on a connection.
 enum Event {
-    Stream(Box<HttpSession>),
-    /// A request that is none.
-    Malformed,
+    Stream(Box<(http::Request<h2::RecvStream>, SendResponse<Bytes>)>),
     /// A greeting or a head did not come in time.
     Late,
     /// Nothing was asked for too long, or the gate stops.
@@ -78,42 +79,48 @@ impl Front {
     /// outlive the connection keep it.
     pub(super) async fn serve_http2(
         self: &Arc<Self>,
-        mut client: Box<ClientSocket>,
+        client: Http1,
+        origin: Origin,
         shutdown: &ShutdownWatch,
         place: OwnedSemaphorePermit,
     ) {
         let place = Arc::new(place);
-        let digest = Arc::new(digest(&client));
-        let mut owed = client.begin_http2();
+        let (stream, ahead) = client.into_parts();
+        let (socket, mut owed) = FramedSocket::new(stream, ahead);
+        let head_bytes = u32::try_from(self.policy.limits.head_bytes).unwrap_or(u32::MAX);
+        let shaking = Builder::new()
+            .max_header_list_size(head_bytes)
+            .max_concurrent_streams(self.http2_streams)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_window_size(STREAM_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .handshake::<_, Bytes>(socket);
         let shaken = tokio::select! {
-            shaken = handshake(client, None) => shaken,
-            // Not one whole greeting: there is nobody yet to tell why.
+            shaken = shaking => shaken,
+            // Not one whole greeting: there is nobody yet to answer.
             () = overdue(&mut owed, self.patience.head) => return,
         };
         let Ok(mut connection) = shaken else { return };
         let streams = Arc::new(Streams::default());
-        let (mut malformed, mut is_leaving) = (0, false);
+        let mut is_leaving = false;
         let mut stopping = shutdown.clone();
         loop {
             let idle = if is_leaving { LAST_REQUEST } else { self.patience.idle };
             let event = tokio::select! {
                 biased;
                 () = stopped(&mut stopping), if !is_leaving => Event::Leave,
-                accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => match accepted {
-                    Ok(Some(H2Accept::Session(session))) => Event::Stream(Box::new(session)),
-                    Ok(Some(H2Accept::Rejected)) => Event::Malformed,
-                    Ok(None) | Err(_) => Event::Gone,
+                accepted = connection.accept() => match accepted {
+                    Some(Ok(stream)) => Event::Stream(Box::new(stream)),
+                    None | Some(Err(_)) => Event::Gone,
                 },
                 () = overdue(&mut owed, self.patience.head) => Event::Late,
                 () = streams.idle_for(idle) => if is_leaving { Event::Gone } else { Event::Leave },
             };
             match event {
-                Event::Stream(session) => {
+                Event::Stream(stream) => {
                     let kept = (streams.begin(), place.clone());
-                    tokio::spawn(self.clone().serve_stream(*session, shutdown.clone(), kept));
+                    tokio::spawn(self.clone().serve_stream(*stream, origin, kept));
                 }
-                Event::Malformed if malformed + 1 < MOST_MALFORMED => malformed += 1,
-                Event::Malformed => break,
                 // A client that is about to ask learns by GOAWAY that it has to go elsewhere; what it has asked for
                 // already is served.
                 Event::Leave => {
@@ -121,50 +128,60 @@ impl Front {
                     is_leaving = true;
                 }
                 Event::Late => {
-                    Front::count_refusal(Refusal::HeadTimeout, crate::random::request_id());
+                    let id = crate::random::request_id();
+                    self.gateway.refused().observe(Refusal::HeadTimeout, b"", b"", id);
+                    counter!("gate_requests_total", "outcome" => "refused").increment(1);
                     break;
                 }
                 Event::Gone => return,
             }
         }
-        connection.abrupt_shutdown(ENHANCE_YOUR_CALM.into());
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         // For the last frame to leave.
-        let _ = timeout(LINGER, HttpSession::from_h2_conn(&mut connection, digest)).await;
+        let _ = timeout(LINGER, connection.accept()).await;
     }
 
     /// Serves one request, and keeps what counts it until then.
     async fn serve_stream(
         self: Arc<Self>,
-        mut stream: HttpSession,
-        shutdown: ShutdownWatch,
+        (request, respond): (http::Request<h2::RecvStream>, SendResponse<Bytes>),
+        origin: Origin,
         _kept: (Served, Arc<OwnedSemaphorePermit>),
     ) {
-        let body = BodyWatch::new();
-        stream.req_header_mut().extensions_mut().insert(body.clone());
-        let mut session = ServerSession::new_http2(stream);
-        session.set_write_timeout(self.patience.write);
-        session.set_total_drain_timeout(self.patience.body);
-        let exchange = self.within_total(self.proxy.process_new_http(session, &shutdown));
-        let Some(patience) = self.patience.body else {
-            exchange.await;
-            return;
+        let (head, body) = request.into_parts();
+        let start = Http2Start {
+            method: head.method.as_str().as_bytes(),
+            path: head.uri.path_and_query().map_or(&b""[..], |path| path.as_str().as_bytes()),
+            authority: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
+            ends_stream: body.is_end_stream(),
         };
-        tokio::select! {
-            _ = exchange => {}
-            () = body.silent_for(patience) => {
-                counter!("gate_upstream_errors_total", "kind" => "client").increment(1);
-                tracing::info!(?patience, "an HTTP/2 body stalled; its stream was reset");
+        let inspected = self.inspect_stream(&head, &start);
+        let mut stream = Http2::new(body, respond);
+        let mut client = Client::Http2(&mut stream);
+        let ended = match inspected {
+            Ok(request) => self.within_total(self.gateway.serve(&mut client, &request, origin)).await,
+            Err(refusal) => {
+                let what = (start.method, start.path);
+                let accept =
+                    head.headers.get(http::header::ACCEPT).map_or(&b""[..], |value| value.as_bytes());
+                let form = Form::of_unread(&[b"accept:", accept].concat());
+                self.within_total(self.gateway.refuse(&mut client, refusal, what, form, origin)).await
             }
+        };
+        if !ended {
+            client.cut();
         }
     }
-}
 
-/// What pingora knows of a connection.
-fn digest(client: &ClientSocket) -> Digest {
-    Digest {
-        ssl_digest: client.get_ssl_digest(),
-        timing_digest: client.get_timing_digest(),
-        proxy_digest: client.get_proxy_digest(),
-        socket_digest: client.get_socket_digest(),
+    fn inspect_stream(
+        &self,
+        head: &http::request::Parts,
+        start: &Http2Start<'_>,
+    ) -> Result<Request, Refusal> {
+        if head.version != Version::HTTP_2 {
+            return Err(Refusal::MalformedHead);
+        }
+        let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        inspect_fields(start, fields, &self.policy)
     }
 }

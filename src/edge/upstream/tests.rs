@@ -65,7 +65,7 @@ fn settings(server: &str) -> Upstream {
 }
 
 async fn start(settings: &Upstream, resolver: SharedResolver) -> Arc<Upstreams> {
-    let upstreams = Arc::new(Upstreams::new(settings, resolver).unwrap());
+    let upstreams = Arc::new(Upstreams::new(settings, &[], resolver).unwrap());
     upstreams.start().await;
     upstreams
 }
@@ -95,7 +95,8 @@ fn sorted<const N: usize>(mut addresses: [SocketAddr; N]) -> Vec<SocketAddr> {
 #[tokio::test]
 async fn nothing_is_up_before_it_has_answered() {
     let server = Answering::start().await;
-    let upstreams = Upstreams::new(&settings(&server.address.to_string()), Arc::new(SystemResolver)).unwrap();
+    let upstreams =
+        Upstreams::new(&settings(&server.address.to_string()), &[], Arc::new(SystemResolver)).unwrap();
     assert_eq!(upstreams.state(), UpstreamState::Down);
     let upstreams = Arc::new(upstreams);
     upstreams.start().await;

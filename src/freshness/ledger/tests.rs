@@ -72,7 +72,7 @@ fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
     let least_of = |access: &Access| ledger.terms_of(access, &subject, Epoch(44), terms).least.0;
     assert_eq!(least_of(&access(Some(holder(Some(RowDigest::of("s7")))))), 42);
     assert_eq!(least_of(&access(Some(holder(None)))), 44, "read from a row of unknown key");
-    assert_eq!(least_of(&access(None)), 44, "nobody's when it was read");
+    assert_eq!(least_of(&access(None)), 44, "it had no holder when it was read");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever an answer may be taken for current by, nothing of its subject changed since; and nobody's answer is
+    /// Nothing of a subject has changed since an answer that is taken for current; and no answer is
     /// dropped for a change of another's session, unless that was forgotten before it was read.
     #[test]
     fn no_change_is_missed(steps in prop::collection::vec(step(), 0..60)) {

@@ -27,7 +27,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// `None` for what the tracker is not told.
+    /// `None` for what the tracker does not get.
     pub(super) fn of(event: &Event<'_>, environment: &str, now: DateTime<Utc>) -> Option<Report> {
         let metadata = event.metadata();
         if !is_wanted(metadata) {

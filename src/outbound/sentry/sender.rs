@@ -12,7 +12,7 @@ use super::Dsn;
 use super::report::Report;
 use crate::outbound::{Outbound, Request};
 
-/// The same again is not told within this time.
+/// The same is not sent again within this time.
 const ONCE_IN: Duration = Duration::from_secs(60);
 /// Different reports that are remembered for that.
 const REMEMBERED: usize = 1_024;
@@ -21,7 +21,7 @@ const REMEMBERED: usize = 1_024;
 const SILENCE: Duration = Duration::from_secs(60);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
 
-/// What became of a report.
+/// The outcome of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Sent,
@@ -48,12 +48,12 @@ pub(super) struct Sender {
     outbound: Outbound,
     dsn: Dsn,
     silent_until: Option<Instant>,
-    told: HashMap<Vec<String>, Instant>,
+    recent: HashMap<Vec<String>, Instant>,
 }
 
 impl Sender {
     pub(super) fn new(outbound: Outbound, dsn: Dsn) -> Sender {
-        Sender { outbound, dsn, silent_until: None, told: HashMap::new() }
+        Sender { outbound, dsn, silent_until: None, recent: HashMap::new() }
     }
 
     /// Sends a report, once. Nothing is logged here: it would be reported.
@@ -61,12 +61,12 @@ impl Sender {
         if self.silent_until.is_some_and(|end| now < end) {
             return Delivery::Limited;
         }
-        self.told.retain(|_, at| now.saturating_duration_since(*at) < ONCE_IN);
-        if self.told.contains_key(&report.subject) {
+        self.recent.retain(|_, at| now.saturating_duration_since(*at) < ONCE_IN);
+        if self.recent.contains_key(&report.subject) {
             return Delivery::Repeated;
         }
-        if self.told.len() < REMEMBERED {
-            self.told.insert(report.subject.clone(), now);
+        if self.recent.len() < REMEMBERED {
+            self.recent.insert(report.subject.clone(), now);
         }
         let authorization =
             format!("Sentry sentry_version=7, sentry_client={CLIENT}, sentry_key={}", self.dsn.key);

@@ -82,8 +82,8 @@ fn a_report(message: &'static str) -> Report {
 }
 
 #[test]
-fn errors_of_the_gate_and_what_is_notable_are_told_and_nothing_else() {
-    let told = reports(|| {
+fn only_errors_of_the_gate_and_notable_events_are_reported() {
+    let sent = reports(|| {
         tracing::error!("an error of the gate");
         tracing::warn!(target: NOTABLE, "something notable");
         tracing::warn!("a warning");
@@ -91,16 +91,16 @@ fn errors_of_the_gate_and_what_is_notable_are_told_and_nothing_else() {
         tracing::error!(target: "pingora_core", "an error of a library");
         tracing::error!(target: "console_gateway", "an error of somebody else");
     });
-    let messages: Vec<_> = told.iter().map(|report| &report.payload["message"]["formatted"]).collect();
+    let messages: Vec<_> = sent.iter().map(|report| &report.payload["message"]["formatted"]).collect();
     assert_eq!(messages, ["an error of the gate", "something notable"]);
-    let levels: Vec<_> = told.iter().map(|report| &report.payload["level"]).collect();
+    let levels: Vec<_> = sent.iter().map(|report| &report.payload["level"]).collect();
     assert_eq!(levels, ["error", "warning"]);
 }
 
 /// The fields are a list of what may go, so that a new one stays at home.
 #[test]
 fn a_report_names_no_person() {
-    let told = reports(|| {
+    let sent = reports(|| {
         tracing::error!(
             actor = "anna@example.org",
             path = "/console/customers/anna",
@@ -117,7 +117,7 @@ fn a_report_names_no_person() {
             "the gates disagree"
         );
     });
-    let payload = &told[0].payload;
+    let payload = &sent[0].payload;
     let tags = serde_json::json!({
         "cluster": "S1", "direction": "would_newly_deny", "reason": "missing_role", "route": "GET /a"
     });
@@ -151,7 +151,7 @@ async fn a_report_is_an_envelope_with_the_key_in_its_header() {
 }
 
 #[tokio::test]
-async fn the_same_is_told_once_a_minute() {
+async fn the_same_is_sent_once_a_minute() {
     let tracker = StandIn::start(OK).await;
     let mut sender = tracker.sender();
     let now = Instant::now();
@@ -195,11 +195,11 @@ async fn a_tracker_that_hangs_refuses_or_is_away_costs_an_outcome() {
     assert_eq!(away.sender().deliver(&a_report("one"), Instant::now()).await, Delivery::Failed);
 }
 
-/// Whoever logs never waits: what does not fit into the queue is dropped.
+/// Logging never waits: what does not fit into the queue is dropped.
 #[test]
 fn a_full_queue_drops_reports() {
-    let told = reports(|| (0..QUEUE * 2).for_each(|_| tracing::error!("again")));
-    assert_eq!(told.len(), QUEUE);
+    let sent = reports(|| (0..QUEUE * 2).for_each(|_| tracing::error!("again")));
+    assert_eq!(sent.len(), QUEUE);
 }
 
 #[test]

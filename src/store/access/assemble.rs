@@ -107,9 +107,9 @@ impl<'s> Sheet<'s> {
     fn follow(&mut self, plan: &ReadPlan) {
         self.places = plan.places;
         self.session_is_keyed = plan.session.as_ref().is_some_and(|session| session.is_keyed);
-        if let Some(told) = &plan.legacy_gone {
+        if let Some(reason) = &plan.legacy_gone {
             let (table, column) = self.places.legacy;
-            let (kind, word) = (FlawKind::NoLegacyRoles, Some(told.clone()));
+            let (kind, word) = (FlawKind::NoLegacyRoles, Some(reason.clone()));
             self.access.flaws.push(Flaw {
                 kind,
                 table: table.into(),
@@ -117,7 +117,7 @@ impl<'s> Sheet<'s> {
                 word,
                 holder: None,
             });
-            // It may come back without a write that anybody hears of.
+            // It may come back without a write that is announced.
             self.ends_at(self.now + GONE_FOR);
         }
     }

@@ -37,7 +37,7 @@ struct SessionRow {
 /// What was read.
 enum Found {
     Facts(Vec<Fact>),
-    /// The session is nobody's; perhaps because its payload cannot be read.
+    /// The session identifies nobody; perhaps because its payload cannot be read.
     Nobody(Epoch, Option<Flaw>),
 }
 
@@ -71,7 +71,7 @@ impl Store {
             Ok(Found::Nobody(epoch, flaw)) => {
                 Ok(Access { flaws: flaw.into_iter().collect(), ..Access::nothing(epoch) })
             }
-            // What the database says of a value quotes it, and this one is a credential.
+            // The database's error about a value quotes it, and this one is a credential.
             Err(StoreError::Refused(_)) => {
                 let epoch = self.control().await?.epoch;
                 match self.is_no_value(session.probe(looked_up)).await? {

@@ -46,7 +46,7 @@ impl From<ControlColumns> for ControlChain {
 }
 
 /// Where the next row of the commands' chain goes. The error about a broken head is for an operator: nothing is recorded,
-/// and so nothing changes, until it is mended.
+/// and so nothing changes, until it is repaired.
 pub(super) fn control_head(row: Option<HeadRow>) -> Result<Head, StoreError> {
     let wrong = |what: &str| {
         StoreError::Broken(format!(

@@ -175,7 +175,7 @@ impl AdminStatement {
             console.exactly("c.id"),
         ));
         parts.push(part("admins", &admins));
-        // Whom the gate keeps out, whatever Console says of them.
+        // Whom the gate keeps out, even if Console calls them active.
         facts.push(format!(
             "SELECT 'disabled_admin', NULL, NULL, NULL FROM gate_blocked_admins b WHERE {} = {id}",
             console.exactly("b.admin_id"),
@@ -252,15 +252,15 @@ impl Console {
                 Ok((Some((text, columns.has("until"))), None))
             }
             Ok(None) => Ok((None, Some("[console] legacy_roles is \"none\"".into()))),
-            Err(Unreadable::Gone(told)) => {
-                tracing::error!("Console's legacy roles are gone, so legacy rows are refused: {told}");
-                Ok((None, Some(told.into())))
+            Err(Unreadable::Gone(message)) => {
+                tracing::error!("Console's legacy roles are gone, so legacy rows are refused: {message}");
+                Ok((None, Some(message.into())))
             }
             Err(unreadable) => Err(unreadable.of(Relation::LegacyRoles)),
         }
     }
 
-    /// The SELECT of sessions, asked with `id`, with what it says of their end.
+    /// The SELECT of sessions, asked with `id`, and whether it has a column for their end.
     pub(super) async fn sessions(
         &self,
         connection: &mut Connection,

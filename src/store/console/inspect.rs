@@ -399,32 +399,20 @@ impl Writer<'_> {
         for (column, kind) in &self.user.columns {
             let name = column.to_lowercase();
             let is_switch = !self.is_postgres || kind == "boolean";
-            let told = format!("u.{}", quoted(column));
+            let value = format!("u.{}", quoted(column));
             match name.as_str() {
                 "is_active" | "active" | "enabled" | "is_enabled" if is_switch => {
-                    conditions.push(format!("NOT {told}"));
+                    conditions.push(format!("NOT {value}"));
                 }
                 "is_disabled" | "disabled" | "blocked" | "is_blocked" | "banned" | "is_banned" | "locked"
                 | "is_locked" | "suspended" | "is_deleted" | "deleted" | "archived"
                     if is_switch =>
                 {
-                    conditions.push(told);
+                    conditions.push(value);
                 }
-                _ if [
-                    "disabled_at",
-                    "deleted_at",
-                    "deactivated_at",
-                    "archived_at",
-                    "suspended_at",
-                    "blocked_at",
-                ]
-                .iter()
-                .any(|known| name == *known || name == format!("{known}_utc")) =>
-                {
-                    conditions.push(format!("{told} IS NOT NULL"));
-                }
+                _ if is_when_somebody_left(&name) => conditions.push(format!("{value} IS NOT NULL")),
                 "status" | "state" => notes.push(format!(
-                    "`{column}` may say who is locked out: add it to `disabled`, as in `{told} <> 'active'`"
+                    "`{column}` may say who is locked out: add it to `disabled`, as in `{value} <> 'active'`"
                 )),
                 _ => {}
             }
@@ -532,4 +520,13 @@ impl Writer<'_> {
             ))
         })
     }
+}
+
+/// Whether a column says when somebody was locked out or left: `disabled_at`, `left_on`, `deleted_at_utc`.
+fn is_when_somebody_left(column: &str) -> bool {
+    let name = column.strip_suffix("_utc").unwrap_or(column);
+    let stem = ["_at", "_on", "_date"].into_iter().find_map(|end| name.strip_suffix(end));
+    let known =
+        ["disabled", "deleted", "deactivated", "archived", "suspended", "blocked", "left", "terminated"];
+    stem.is_some_and(|stem| known.contains(&stem))
 }

@@ -75,18 +75,18 @@ impl Select {
         let mut is_first = true;
         let mut previous_word: Option<String> = None;
         for token in tokens(&self.text, dialect)? {
-            let told = &self.text[token.at.clone()];
+            let text = &self.text[token.at.clone()];
             let word_before = previous_word.take();
             match token.kind {
                 Kind::Blank => {
                     previous_word = word_before;
                     continue;
                 }
-                Kind::Parameter if told == "$1" => words.parameters.push(token.at.clone()),
+                Kind::Parameter if text == "$1" => words.parameters.push(token.at.clone()),
                 Kind::Parameter => {
-                    return Err(format!("`{told}` is a parameter: there is only `$1`, the id"));
+                    return Err(format!("`{text}` is a parameter: there is only `$1`, the id"));
                 }
-                Kind::Symbol => match told {
+                Kind::Symbol => match text {
                     "(" => {
                         depth += 1;
                         words.calls.extend(word_before);
@@ -99,15 +99,15 @@ impl Select {
                     _ => {}
                 },
                 Kind::Word => {
-                    let word = told.to_lowercase();
+                    let word = text.to_lowercase();
                     if word.starts_with(RESERVED_PREFIX) {
                         return Err(format!(
-                            "`{told}`: names that begin with `{RESERVED_PREFIX}` are the gate's"
+                            "`{text}`: names that begin with `{RESERVED_PREFIX}` are the gate's"
                         ));
                     }
                     const VERBS: [&str; 6] = ["select", "insert", "update", "delete", "merge", "values"];
                     if is_first && !["select", "with"].contains(&word.as_str()) {
-                        return Err(format!("it begins with `{told}`: it must be one SELECT"));
+                        return Err(format!("it begins with `{text}`: it must be one SELECT"));
                     }
                     if depth == 0 && main.is_none() && VERBS.contains(&word.as_str()) {
                         main = Some(word.clone());
@@ -117,18 +117,18 @@ impl Select {
                     words.names.insert(word);
                 }
                 Kind::Quoted => {
-                    let name = told.trim_matches(['"', '`', '[', ']']).to_lowercase();
+                    let name = text.trim_matches(['"', '`', '[', ']']).to_lowercase();
                     if name.starts_with(RESERVED_PREFIX) {
                         return Err(format!(
-                            "`{told}`: names that begin with `{RESERVED_PREFIX}` are the gate's"
+                            "`{text}`: names that begin with `{RESERVED_PREFIX}` are the gate's"
                         ));
                     }
                     words.names.insert(name);
                 }
-                Kind::Literal => words.literals.push(told.trim_matches('\'').to_lowercase()),
+                Kind::Literal => words.literals.push(text.trim_matches('\'').to_lowercase()),
             }
             if is_first && !matches!(token.kind, Kind::Word) {
-                return Err(format!("it begins with `{told}`: it must be one SELECT"));
+                return Err(format!("it begins with `{text}`: it must be one SELECT"));
             }
             is_first = false;
         }
@@ -143,33 +143,33 @@ impl Select {
     /// The tables that are named without a schema.
     pub(super) fn unqualified(&self, dialect: Dialect) -> Result<BTreeSet<String>, String> {
         let tokens = tokens(&self.text, dialect)?;
-        let told: Vec<(Kind, &str)> = tokens
+        let parts: Vec<(Kind, &str)> = tokens
             .iter()
             .filter(|token| token.kind != Kind::Blank)
             .map(|token| (token.kind, &self.text[token.at.clone()]))
             .collect();
         let is =
-            |at: usize, word: &str| told.get(at).is_some_and(|(_, told)| told.eq_ignore_ascii_case(word));
+            |at: usize, word: &str| parts.get(at).is_some_and(|(_, text)| text.eq_ignore_ascii_case(word));
         // `name AS (`, and what has other columns: `name (a, b) AS (`.
-        let own: BTreeSet<&str> = (0..told.len())
+        let own: BTreeSet<&str> = (0..parts.len())
             .filter(|at| {
                 is(at + 1, "as") && (is(at + 2, "(") || is(at + 2, "materialized")) || is(at + 1, "(")
             })
-            .map(|at| told[at].1)
+            .map(|at| parts[at].1)
             .collect();
         let is_name = |at: usize| {
-            told.get(at).is_some_and(|(kind, told)| {
+            parts.get(at).is_some_and(|(kind, text)| {
                 matches!(kind, Kind::Word | Kind::Quoted)
-                    && !["select", "lateral", "only", "unnest"].contains(&told.to_lowercase().as_str())
+                    && !["select", "lateral", "only", "unnest"].contains(&text.to_lowercase().as_str())
             })
         };
         // `extract(x FROM y)` and its like, and `IS DISTINCT FROM`.
         let mut calls = Vec::new();
-        let mut is_in_call = vec![false; told.len()];
-        for (at, (_, word)) in told.iter().enumerate() {
+        let mut is_in_call = vec![false; parts.len()];
+        for (at, (_, word)) in parts.iter().enumerate() {
             match *word {
                 "(" => {
-                    let before = at.checked_sub(1).map(|before| told[before].1.to_lowercase());
+                    let before = at.checked_sub(1).map(|before| parts[before].1.to_lowercase());
                     let like = ["extract", "substring", "trim", "overlay"];
                     calls.push(before.is_some_and(|name| like.contains(&name.as_str())));
                 }
@@ -177,12 +177,12 @@ impl Select {
                 _ => is_in_call[at] = calls.last().copied().unwrap_or(false),
             }
         }
-        let tables = (0..told.len()).filter(|at| {
+        let tables = (0..parts.len()).filter(|at| {
             let is_clause = !(is_in_call[*at] || *at > 0 && is(*at - 1, "distinct"));
             let after = is_clause && (is(*at, "from") || is(*at, "join") || is(*at, "only"));
             after && is_name(at + 1) && !is(at + 2, ".") && !is(at + 2, "(")
         });
-        let names = tables.map(|at| told[at + 1].1);
+        let names = tables.map(|at| parts[at + 1].1);
         Ok(names.filter(|name| !own.contains(name)).map(str::to_owned).collect())
     }
 
@@ -433,9 +433,9 @@ mod tests {
             ("SELECT * FROM \"gate__admins\"", "are the gate's"),
             ("SELECT 1 \0", "zero byte"),
         ];
-        for (text, told) in table {
+        for (text, message) in table {
             let error = Select::known(text).words(Dialect::Postgres).map(drop).unwrap_err();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
             assert!(Select::parse(text).is_err(), "{text}");
         }
         for text in ["SELECT ?", "SELECT ?1", "SELECT :id", "SELECT @id", "SELECT $id"] {

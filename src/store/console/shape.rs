@@ -23,8 +23,8 @@ pub struct Mismatch {
     pub relation: Relation,
     /// The output column; `None` where it is about the whole SELECT.
     pub column: Option<&'static str>,
-    /// What was found, and how to mend it.
-    pub told: String,
+    /// What was found, and how to correct it.
+    pub message: String,
     /// Whether the gate can work with it all the same.
     pub is_warning: bool,
 }
@@ -35,7 +35,7 @@ impl fmt::Display for Mismatch {
         if let Some(column) = self.column {
             write!(f, ", column `{column}`")?;
         }
-        write!(f, ": {}", self.told)
+        write!(f, ": {}", self.message)
     }
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Mismatch {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Columns(Vec<(String, String, Option<Origin>)>);
 
-/// The table's column that an output column is, as the databases tell it.
+/// The table's column that an output column is, as the databases report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
     /// The numbers of the table and of its column.
@@ -155,7 +155,7 @@ impl Need {
 /// Compares what was found with what is needed.
 pub(super) fn compare(relation: Relation, columns: &Columns, session_payload: bool) -> Vec<Mismatch> {
     let mismatch =
-        |column, told: String| Mismatch { relation, column: Some(column), told, is_warning: false };
+        |column, message: String| Mismatch { relation, column: Some(column), message, is_warning: false };
     let mut found = Vec::new();
     for (name, need, must_be) in needs(relation, session_payload).iter().copied() {
         let kinds: Vec<&String> =
@@ -163,8 +163,8 @@ pub(super) fn compare(relation: Relation, columns: &Columns, session_payload: bo
         match kinds.as_slice() {
             [] if must_be => {
                 let names: Vec<&str> = columns.0.iter().map(|(name, ..)| name.as_str()).collect();
-                let told = format!("it is not there, but {}: name it with `AS {name}`", list(&names));
-                found.push(mismatch(name, told));
+                let message = format!("it is not there, but {}: name it with `AS {name}`", list(&names));
+                found.push(mismatch(name, message));
             }
             [] => {}
             [kind] => {
@@ -205,16 +205,19 @@ impl From<StoreError> for Unreadable {
 impl Unreadable {
     /// As an error of the store, which names the relation.
     pub(super) fn of(self, relation: Relation) -> StoreError {
-        let told = match self {
+        let message = match self {
             Unreadable::Other(error) => return error,
-            Unreadable::Gone(told) => format!("{relation}: {told}"),
+            Unreadable::Gone(message) => format!("{relation}: {message}"),
             Unreadable::Unfit(mismatches) => {
                 mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             }
         };
         counter!("gate_console_unreadable_total", "relation" => relation.key()).increment(1);
-        tracing::error!(relation = relation.key(), "what the gate reads of Console cannot be read: {told}");
-        StoreError::Schema(told)
+        tracing::error!(
+            relation = relation.key(),
+            "what the gate reads of Console cannot be read: {message}"
+        );
+        StoreError::Schema(message)
     }
 }
 
@@ -223,7 +226,7 @@ async fn describe(connection: &mut Connection, text: String) -> Result<Columns, 
     let text = AssertSqlSafe(text).into_sql_str();
     let columns = match connection {
         Connection::Postgres(to) => {
-            // What was prepared before the table changed would tell the old columns.
+            // What was prepared before the table changed would have the old columns.
             to.clear_cached_statements().await?;
             let prepared = (&mut **to).prepare(text).await?;
             let column = |column: &PgColumn| {
@@ -251,14 +254,14 @@ async fn describe(connection: &mut Connection, text: String) -> Result<Columns, 
     Ok(Columns(columns))
 }
 
-/// What the database said of a SELECT that it did not take.
+/// The reason why the database did not take a SELECT.
 fn refusal(relation: Relation, error: sqlx::Error) -> Unreadable {
     let Some(said) = error.as_database_error() else { return Unreadable::Other(error.into()) };
-    let (told, code) = (said.message().to_owned(), said.code().unwrap_or_default().into_owned());
+    let (message, code) = (said.message().to_owned(), said.code().unwrap_or_default().into_owned());
     let is_postgres = said.try_downcast_ref::<PgDatabaseError>().is_some();
-    let is_gone = if is_postgres { code == "42P01" } else { told.starts_with("no such table") };
+    let is_gone = if is_postgres { code == "42P01" } else { message.starts_with("no such table") };
     if is_gone {
-        return Unreadable::Gone(told);
+        return Unreadable::Gone(message);
     }
     // Syntax, names, types, rights, values: what the SELECT says. Anything else is the database's.
     let is_about_the_text = match is_postgres {
@@ -279,7 +282,7 @@ fn refusal(relation: Relation, error: sqlx::Error) -> Unreadable {
     Unreadable::Unfit(vec![Mismatch {
         relation,
         column: None,
-        told: format!("{told}{fix}"),
+        message: format!("{message}{fix}"),
         is_warning: false,
     }])
 }
@@ -380,14 +383,16 @@ impl Console {
         match self.columns(connection, relation).await {
             Ok(None) => return Ok(None),
             Ok(Some(_)) => {}
-            Err(Unreadable::Gone(told)) if self.dialect == Dialect::Sqlite => return Ok(Some(Err(told))),
+            Err(Unreadable::Gone(message)) if self.dialect == Dialect::Sqlite => {
+                return Ok(Some(Err(message)));
+            }
             Err(unreadable) => return Err(unreadable.of(relation)),
         }
         let text = self.text_of(connection, relation, id).await?;
         Ok(text.map(Ok))
     }
 
-    /// Whether a change of a session's row can be told by the key: the key must be what the SELECT calls `id`. Otherwise the
+    /// Whether the key identifies the session of a changed row: the key must be what the SELECT calls `id`. Otherwise the
     /// sessions that are named as changed would be other ones.
     pub(in crate::store) async fn lists_sessions(
         &self,
@@ -437,11 +442,11 @@ impl Store {
             found.extend(outcome);
         }
         if let Some((relation, word)) = console.relations.changes_by_itself(console.dialect) {
-            let told = format!(
+            let message = format!(
                 "`{word}` changes its result without a write, so what is read of Console is read for each request: return \
                  the end as `until` or `ends` instead"
             );
-            found.push(Mismatch { relation, column: None, told, is_warning: true });
+            found.push(Mismatch { relation, column: None, message, is_warning: true });
         }
         Ok(found)
     }
@@ -453,25 +458,25 @@ impl Console {
         connection: &mut Connection,
         relation: Relation,
     ) -> Result<Vec<Mismatch>, StoreError> {
-        let (told, is_warning) = match self.columns(connection, relation).await {
+        let (message, is_warning) = match self.columns(connection, relation).await {
             Ok(_) => return Ok(Vec::new()),
             Err(Unreadable::Unfit(mismatches)) => return Ok(mismatches),
             Err(Unreadable::Other(error)) => return Err(error),
-            Err(Unreadable::Gone(told)) => match relation {
+            Err(Unreadable::Gone(message)) => match relation {
                 Relation::LegacyRoles | Relation::AllLegacyRoles => {
                     let effect = "legacy rows are refused, and RBAC V2 rows work; `legacy_roles = \"none\"` says that \
                                   it shall be so";
-                    (format!("{told}: {effect}"), true)
+                    (format!("{message}: {effect}"), true)
                 }
                 Relation::Sessions if self.relations.is_documented(relation) => {
-                    (format!("{told}: nobody whose cookie names a session is let in"), true)
+                    (format!("{message}: nobody whose cookie names a session is let in"), true)
                 }
                 Relation::Admins | Relation::AllAdmins | Relation::Sessions => (
-                    format!("{told}. Was it renamed? Change the SELECT to what Console's table is now"),
+                    format!("{message}. Was it renamed? Change the SELECT to what Console's table is now"),
                     false,
                 ),
             },
         };
-        Ok(vec![Mismatch { relation, column: None, told, is_warning }])
+        Ok(vec![Mismatch { relation, column: None, message, is_warning }])
     }
 }

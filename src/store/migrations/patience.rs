@@ -1,7 +1,7 @@
 //! Waiting for locks on Postgres without holding up those who come behind.
 //!
-//! A statement that changes a table waits for every transaction that has touched it, and whoever comes after that statement
-//! waits for it. So each try waits for half a second at most, gives up what it has, and lets the others through before the
+//! A statement that changes a table waits for every transaction that has touched it, and all that follow that statement
+//! wait for it. So each try waits for half a second at most, gives up what it has, and lets the others pass before the
 //! next. What is not bounded is the work itself: an index of a large table takes as long as it takes.
 
 use std::convert::Infallible;

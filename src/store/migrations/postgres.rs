@@ -27,7 +27,7 @@ static BASELINE: Migrator = sqlx::migrate!("migrations/postgres/baseline");
 
 pub(super) const RELEASES: Releases = Releases { all: &ALL, baseline: &BASELINE };
 
-/// What is to be done, as far as a look tells.
+/// What is to be done, as far as a look shows.
 struct Task {
     survey: Survey,
     is_new: bool,

@@ -198,8 +198,7 @@ async fn rights(
         SELECT has_schema_privilege(oid, 'CREATE'), has_schema_privilege(oid, 'USAGE')
           FROM pg_namespace WHERE nspname = $1";
     const TABLE: &str = "
-        SELECT c.relkind::text, pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'TRIGGER'),
-               has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT'),
+        SELECT c.relkind::text, pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT'),
                pg_get_userbyid(c.relowner)::text
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relname = $2";
@@ -265,26 +264,20 @@ async fn rights(
             ));
         }
     }
-    // Where the documents' tables take no trigger, what is read of them is read for each request.
+    // A table that takes no trigger keeps nobody from migrating: what is read of it is then read for each request.
     let tables = survey.adopted.iter().filter(|(table, _)| {
         *table != "customer_audit_events" && !DOCUMENTS_TABLES.contains(&table.as_str())
     });
     for (table, schema) in tables {
-        let found: Option<(String, bool, bool, bool, String)> =
+        let found: Option<(String, bool, bool, String)> =
             sqlx::query_as(TABLE).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
-        let Some((kind, _, may_trigger, may_seed, owner)) = found else { continue };
+        let Some((kind, _, may_seed, owner)) = found else { continue };
         let place = Place { schema: schema.clone(), table: table.clone() };
         let name = format!("{}.{}", quoted(schema), quoted(table));
         if !["r", "p"].contains(&kind.as_str()) {
             problems.schema.push(format!(
-                "`{place}` is no table but a view, which cannot tell the gate of its changes: name Console's own tables \
-                 in `[console]` of gate.toml"
-            ));
-        } else if !may_trigger {
-            problems.rights.push(format!(
-                "`{}` may put no trigger on `{place}`: as `{owner}`, who owns it, `GRANT SELECT, TRIGGER ON {name} TO \
-                 {role}`",
-                survey.role
+                "`{place}` is no table but a view, which cannot report its changes to the gate: name Console's own \
+                 tables in `[console]` of gate.toml"
             ));
         }
         if intent.seed.is_some() && table.starts_with("rbac_") && !may_seed {
@@ -295,9 +288,9 @@ async fn rights(
         }
     }
     if let Some(former) = &survey.former {
-        let found: Option<(String, bool, bool, bool, String)> =
+        let found: Option<(String, bool, bool, String)> =
             sqlx::query_as(TABLE).bind(former).bind(LEDGER).fetch_optional(&mut *connection).await?;
-        if let Some((_, false, _, _, owner)) = found {
+        if let Some((_, false, _, owner)) = found {
             problems.rights.push(format!(
                 "the gate's tables in the schema `{former}` are to be moved to `{own}`, and `{}` does not own them: run \
                  `console-gate migrate` as `{owner}`",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Something to tell an operator who watches.
+/// A step that an operator who watches sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A migration begins, `0105 gate flags`.

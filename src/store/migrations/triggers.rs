@@ -1,6 +1,6 @@
 //! The gate's triggers on tables that are, or may be, Console's.
 //!
-//! They are no migration: Console may make its tables anew, or take the gate out of the way for a while. `migrate` puts
+//! They are no migration: Console may create its tables again, or remove the gate for a while. `migrate` puts
 //! there what is missing, `migrate --release` takes all of it off, and a gate without them keeps no answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ const WRITTEN: [[Watch; 2]; 4] = [
     written("rbac_role_permissions", "'role_id', 'rbac_roles', 'permission_id', 'rbac_permissions'"),
 ];
 
-/// On the tables of RBAC V2, whoever made them.
+/// On the tables of RBAC V2, whether Console or the gate made them.
 const SHARED: [Watch; 14] = [
     any_write("rbac_groups"),
     any_write("rbac_roles"),
@@ -129,6 +129,12 @@ const PRESENT: &str = "
      WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND f.nspname = $1
      ORDER BY 1, 2, 3";
 
+/// The tables on which the role may put no trigger: they are Console's. What is read of them is read for each request.
+const FORBIDDEN: &str = "
+    SELECT n.nspname::text, c.relname::text
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) AND c.relname = ANY ($2) AND NOT has_table_privilege(c.oid, 'TRIGGER')";
+
 /// The statements that put the missing triggers there, each with the trigger's name for people.
 pub(super) async fn missing(
     connection: &mut PgConnection,
@@ -137,8 +143,16 @@ pub(super) async fn missing(
     let present: Vec<(String, String, String, String)> =
         sqlx::query_as(PRESENT).bind(&survey.own).fetch_all(&mut *connection).await?;
     let mut statements = Vec::new();
+    let forbidden: Vec<(String, String)> = sqlx::query_as(FORBIDDEN)
+        .bind(survey.schemas())
+        .bind(SHARED_TABLES.as_slice())
+        .fetch_all(&mut *connection)
+        .await?;
     for watch in SHARED.iter().chain(WRITTEN.as_flattened()) {
         let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
+        if forbidden.iter().any(|(on, to)| *on == schema && *to == table) {
+            continue;
+        }
         let is_there = present.iter().any(|(on, to, name, function)| {
             *on == schema && *to == table && name == watch.name && function == watch.function
         });
@@ -190,14 +204,23 @@ pub(super) async fn on_consoles_tables(
     Ok(statements.collect())
 }
 
-/// What is done once the triggers are off: nothing that was read of Console's tables before counts any more, and what was
-/// put there is not taken for being there.
+/// What is done once the triggers are off: nothing that was read of Console's tables before counts any more, what was put
+/// there is not taken for being there, and their functions go.
 pub(super) fn after_release(own: &str) -> String {
     let own = quoted(own);
     format!(
         "SELECT {own}.gate_raise_epoch();
 DO $$
+DECLARE
+    made REGPROCEDURE;
 BEGIN
+    FOR made IN
+        SELECT p.oid FROM pg_proc p
+         WHERE starts_with(p.proname::text, 'console_gate_') AND p.prorettype = 'trigger'::regtype
+           AND p.pronamespace = '{own}'::regnamespace
+    LOOP
+        EXECUTE 'DROP FUNCTION ' || made;
+    END LOOP;
     IF to_regclass('{own}.gate_console_watched') IS NOT NULL THEN
         DELETE FROM {own}.gate_console_watched;
         DELETE FROM {own}.gate_console_watch;
@@ -252,7 +275,24 @@ BEGIN DELETE FROM gate_machine_token_groups WHERE group_id = CAST(OLD.id AS TEXT
         add("rbac_grants_audit_refuse_update", GRANTS_UPDATE);
         add("rbac_grants_audit_refuse_replace", GRANTS_REPLACE);
     }
+    for (name, statement) in written_of_sqlite() {
+        let table = name.trim_start_matches("gate_rbac_write_").rsplit_once('_').map(|(table, _)| table);
+        if table.is_some_and(has) {
+            add(name, &format!("{}\nEND", statement.trim_start_matches(name).trim_start()));
+        }
+    }
     triggers
+}
+
+/// What migration 0210 puts on the four tables of grants, as it is written there: name and statement.
+fn written_of_sqlite() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const FILE: &str = include_str!("../../../migrations/sqlite/0210_gate_rbac_changes.sql");
+    const HEAD: &str = "CREATE TRIGGER IF NOT EXISTS ";
+    FILE.split(HEAD).skip(1).filter_map(|text| {
+        let (statement, _) = text.split_once("\nEND;")?;
+        let name = statement.split_whitespace().next()?;
+        name.starts_with("gate_rbac_write_").then_some((name, statement))
+    })
 }
 
 /// SQLite has one writer at a time, so no lock is needed. A cycle that is in the table already does not disturb: UNION,
@@ -310,7 +350,7 @@ BEGIN
     SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `replace` is refused');
 END";
 
-/// What is to be dropped and made anew in a SQLite file: name for people, statements.
+/// What is to be dropped and created again in a SQLite file: name for people, statements.
 pub(super) async fn missing_of_sqlite(
     connection: &mut SqliteConnection,
     tables: &BTreeSet<String>,

@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError};
 /// Rows that are delivered in one transaction.
 const CHUNK: i64 = 64;
 
-/// What became of the outbox.
+/// The outcome of a delivery of the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
     pub rows: u64,
@@ -57,7 +57,7 @@ impl Store {
         Ok(delivered)
     }
 
-    /// Lets rows that were refused be tried again: the table or the settings may have been mended.
+    /// Lets rows that were refused be tried again: the table or the settings may have been corrected.
     pub async fn retry_refused(&self) -> Result<u64, StoreError> {
         self.execute(sql("UPDATE gate_audit_outbox SET refused = NULL WHERE refused IS NOT NULL")).await
     }

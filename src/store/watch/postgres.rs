@@ -10,11 +10,12 @@ use crate::store::StoreError;
 use crate::store::connection::Connection;
 use crate::store::console::select::{Dialect, Select};
 use crate::store::console::{Console, Relation, TableName, quoted};
-use crate::store::control::WATCHED_ON_POSTGRES;
+use crate::store::control::{WATCHED_ON_POSTGRES, WHOLE_ON_POSTGRES};
+use crate::store::place::DECIDING_TABLES;
 use crate::store::postgres::PostgresPool;
 use crate::store::terms::MigrationTerms;
 
-/// For all locks of one try together: whoever of Console's waits behind it waits no longer.
+/// For all locks of one try together: a statement of Console's that waits behind it waits no longer.
 const LOCKS_MS: u128 = 700;
 
 pub(super) async fn install(
@@ -25,23 +26,13 @@ pub(super) async fn install(
     patiently(pool, terms, async |connection| within(connection, console, true).await).await
 }
 
-pub(super) async fn remove(pool: &PostgresPool, terms: MigrationTerms) -> Result<usize, StoreError> {
-    patiently(pool, terms, async |connection| {
-        let Connection::Postgres(to) = connection else { return Ok(0) };
-        let present = present(to).await?;
-        bound_locks(to, present.len()).await?;
-        for (_, table, trigger) in &present {
-            run(to, format!("DROP TRIGGER {} ON {table}", quoted(trigger))).await?;
-        }
-        drop_functions(to, &BTreeSet::new()).await?;
-        run(
-            to,
-            "DELETE FROM gate_console_watch; DELETE FROM gate_console_watched; SELECT gate_raise_epoch()",
-        )
-        .await?;
-        Ok(present.len())
-    })
-    .await
+pub(super) async fn unheard(pool: &PostgresPool, console: &Console) -> Result<Vec<String>, StoreError> {
+    let mut lease = pool.acquire().await?;
+    // A probe of its own is undone with the connection.
+    lease.close_on_drop();
+    let mut connection = Connection::Postgres(lease);
+    connection.run("BEGIN").await?;
+    Ok(within(&mut connection, console, false).await?.gaps)
 }
 
 /// Does `work` in one transaction, again while others hold its locks.
@@ -105,6 +96,8 @@ struct Found {
     tables: BTreeMap<i64, Base>,
     /// Each view with its version.
     views: BTreeMap<i64, (String, String)>,
+    /// The tables of RBAC V2, wherever they are: the trigger on each is a migration's.
+    rbac: Vec<i64>,
     gaps: Vec<String>,
 }
 
@@ -124,6 +117,7 @@ pub(in crate::store) async fn within(
     }
     if found.gaps.is_empty() {
         check_rights(to, &mut found).await?;
+        look_at_rbac(to, keeps, &mut found).await?;
     }
     if !found.gaps.is_empty() {
         // Half of the triggers prove nothing: what is there stays, and is not trusted.
@@ -401,9 +395,45 @@ async fn check_rights(to: &mut PgConnection, found: &mut Found) -> Result<(), sq
     Ok(())
 }
 
+/// The tables of RBAC V2, by which the gate decides: their trigger, and whether the role may put one there.
+const RBAC: &str = "
+    SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname), current_user::text,
+           EXISTS (SELECT 1 FROM pg_trigger t
+                    WHERE t.tgrelid = c.oid AND t.tgname = 'gate_epoch_on_write' AND t.tgenabled IN ('O', 'A')),
+           has_table_privilege(c.oid, 'TRIGGER')
+      FROM unnest($1::text[]) AS name
+      JOIN pg_class c ON c.oid = to_regclass(name)
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     ORDER BY 2";
+
+/// Where the tables of RBAC V2 are Console's and take no trigger of the gate's, changes of them go unheard too.
+async fn look_at_rbac(to: &mut PgConnection, keeps: bool, found: &mut Found) -> Result<(), sqlx::Error> {
+    let names: Vec<&str> = DECIDING_TABLES.to_vec();
+    let tables: Vec<(i64, String, String, bool, bool)> =
+        sqlx::query_as(RBAC).bind(names).fetch_all(&mut *to).await?;
+    for (oid, name, role, is_there, may) in tables {
+        found.rbac.push(oid);
+        if !is_there && !may {
+            found.gaps.push(format!(
+                "the role `{role}` may put no trigger on {name}: its owner has to `GRANT TRIGGER ON {name} TO {role}`"
+            ));
+        } else if !is_there && keeps {
+            // Where it is only said what would be done, a migration would have put it there by now.
+            found
+                .gaps
+                .push(format!("{name} lacks the trigger `gate_epoch_on_write`: run `console-gate migrate`"));
+        }
+    }
+    Ok(())
+}
+
 /// What is to be there.
 struct Plan {
     tables: Vec<WatchedTable>,
+    /// The tables of RBAC V2.
+    rbac: Vec<i64>,
+    /// Table and number of each column that is read.
+    columns: Vec<(i64, i16)>,
     functions: Vec<(String, String)>,
     /// Of each trigger the table's number and name, its own name, and how it is made.
     triggers: Vec<(i64, String, String, String)>,
@@ -426,10 +456,22 @@ const PARTS: &str = "
     SELECT COALESCE(string_agg(i.inhrelid::text, ' ' ORDER BY i.inhrelid), '')
       FROM pg_inherits i WHERE i.inhparent = $1::oid";
 
+/// The numbers of a table's columns.
+const NUMBERS: &str = "
+    SELECT attnum FROM pg_attribute
+     WHERE attrelid = $1::oid AND attname::text = ANY ($2::text[]) AND attnum > 0 AND NOT attisdropped
+     ORDER BY attnum";
+
 impl Plan {
     async fn of(to: &mut PgConnection, found: &Found) -> Result<Plan, sqlx::Error> {
-        let mut plan =
-            Plan { tables: Vec::new(), functions: Vec::new(), triggers: Vec::new(), states: Vec::new() };
+        let mut plan = Plan {
+            tables: Vec::new(),
+            rbac: found.rbac.clone(),
+            columns: Vec::new(),
+            functions: Vec::new(),
+            triggers: Vec::new(),
+            states: Vec::new(),
+        };
         let schema: String = sqlx::query_scalar(
             "SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE c.oid = to_regclass('gate_epoch')",
@@ -455,6 +497,9 @@ impl Plan {
                 names.push(name);
             };
             let columns: Vec<String> = base.duties.columns.iter().cloned().collect();
+            let numbers: Vec<i16> =
+                sqlx::query_scalar(NUMBERS).bind(base.oid).bind(&columns).fetch_all(&mut *to).await?;
+            plan.columns.extend(numbers.into_iter().map(|number| (base.oid, number)));
             if let Some(session) = &base.duties.session {
                 let key = quoted(session);
                 let raise = |rows: &str| {
@@ -521,8 +566,8 @@ impl Plan {
 
     /// Whether all of it is there, for these SELECTs, with nothing besides.
     async fn is_in_force(&self, to: &mut PgConnection, console: &Console) -> Result<bool, sqlx::Error> {
-        const SELECTS: &str = "SELECT selects FROM gate_console_watched WHERE id = 1";
-        let selects: Option<String> = sqlx::query_scalar(SELECTS).fetch_optional(&mut *to).await?;
+        // As each read of the epoch compares it.
+        let selects: Option<String> = sqlx::query_scalar(WHOLE_ON_POSTGRES).fetch_optional(&mut *to).await?;
         if selects.as_deref() != console.expected.as_deref() {
             return Ok(false);
         }
@@ -613,11 +658,14 @@ impl Plan {
             let views = self.states.iter().filter(|(.., aspect, _)| *aspect == "view");
             let views: Vec<i64> = views.map(|(oid, ..)| *oid).collect();
             let tables = self.states.iter().filter(|(.., aspect, _)| *aspect == "parts");
-            let tables: Vec<i64> = tables.map(|(oid, ..)| *oid).collect();
+            let tables: Vec<i64> = tables.map(|(oid, ..)| *oid).chain(self.rbac.iter().copied()).collect();
+            let (of_tables, numbers): (Vec<i64>, Vec<i16>) = self.columns.iter().copied().unzip();
             sqlx::query(WATCHED_ON_POSTGRES)
                 .bind(&**expected)
                 .bind(tables)
                 .bind(views)
+                .bind(of_tables)
+                .bind(numbers)
                 .execute(&mut *to)
                 .await?;
         }

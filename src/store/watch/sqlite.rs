@@ -24,30 +24,6 @@ pub(super) async fn install(pool: &SqlitePool, console: &Console) -> Result<Watc
     }
 }
 
-pub(super) async fn remove(pool: &SqlitePool) -> Result<usize, StoreError> {
-    let mut connection = begin(pool).await?;
-    let outcome = async {
-        let Connection::Sqlite(to) = &mut connection else { return Ok(0) };
-        let present = present(to).await?;
-        for name in present.keys() {
-            run(to, format!("DROP TRIGGER {}", named(name))).await?;
-        }
-        run(to, "DELETE FROM gate_console_watch; DELETE FROM gate_console_watched").await?;
-        run(to, "UPDATE gate_epoch SET epoch = epoch + 1").await?;
-        Ok::<usize, sqlx::Error>(present.len())
-    };
-    match outcome.await {
-        Ok(removed) => {
-            connection.run("COMMIT").await?;
-            Ok(removed)
-        }
-        Err(error) => {
-            connection.close_on_drop();
-            Err(error.into())
-        }
-    }
-}
-
 async fn begin(pool: &SqlitePool) -> Result<Connection, StoreError> {
     let mut connection = Connection::Sqlite(pool.acquire().await?);
     connection.run("BEGIN IMMEDIATE").await?;
@@ -194,7 +170,7 @@ async fn columns_of(to: &mut SqliteConnection, table: &str) -> Result<Vec<(Strin
         .await
 }
 
-/// The name of a table as it was made: SQLite does not tell cases apart.
+/// The name of a table as it was made: SQLite ignores case.
 async fn as_made(to: &mut SqliteConnection, table: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower($1)")
         .bind(table.to_owned())
@@ -244,7 +220,7 @@ async fn add_settings(
     Ok(())
 }
 
-/// Whether a write to a row can change no other row. REPLACE deletes the rows in its way, and tells no trigger; which these
+/// Whether a write to a row can change no other row. REPLACE deletes the rows in its way without a trigger; which these
 /// are depends on what is unique. Only where that is the key alone can a change concern one session.
 async fn rows_are_apart(to: &mut SqliteConnection, table: &str, key: &str) -> Result<bool, sqlx::Error> {
     let keys: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_xinfo($1) WHERE pk > 0")
@@ -278,7 +254,7 @@ async fn triggers_of(
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     const FORGET: &str =
         "DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);";
-    // A row without an id is nobody's session, but may have replaced one: it is not listed.
+    // A row without an id is no session, but may have replaced one: it is not listed.
     let list = |ids: &[&str]| {
         let Some(key) = &duties.session else { return String::new() };
         let key = named(key);

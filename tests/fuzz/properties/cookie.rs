@@ -48,7 +48,7 @@ pub fn check_cookie(cookie: &str) -> bool {
             assert_eq!(other.digest, session.digest, "{respelled}");
         }
     }
-    // Once it is older than its age allows, it is nobody's.
+    // Once it is older than its age allows, it identifies nobody.
     let later = now() + chrono::Duration::seconds(32 * 24 * 60 * 60);
     assert!(VERIFIER.verify(cookie, later).is_err());
     true

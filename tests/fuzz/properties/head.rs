@@ -88,13 +88,23 @@ fn check_read(data: &[u8], request: &Request, policy: &Policy) {
     assert!(before.is_empty() || is_same_site, "{}", before.escape_ascii());
     assert_eq!(host, request.host().as_bytes());
 
-    let passes = |name: &str| !WRITTEN_BY_THE_GATE.contains(&name) && !policy.strip.strips(name);
-    let mut passing: Vec<_> = naive.fields.iter().filter(|(name, _)| passes(name)).cloned().collect();
-    // The cookie is written last: over HTTP/2 it may come in pieces.
-    passing.sort_by_key(|(name, _)| name == "cookie");
-    let kept: Vec<_> =
+    let is_folding = |name: &str| name.contains(|one: char| !one.is_ascii_alphanumeric() && one != '-');
+    let folding: Vec<_> =
+        naive.fields.iter().filter(|(name, _)| is_folding(name)).map(|(name, _)| name).collect();
+    assert_eq!(request.dropped_fields().iter().collect::<Vec<_>>(), folding);
+    let passes = |name: &str| {
+        !WRITTEN_BY_THE_GATE.contains(&name)
+            && !policy.strip.strips(name)
+            && !is_folding(name)
+            && name != "cookie"
+    };
+    let passing: Vec<_> = naive.fields.iter().filter(|(name, _)| passes(name)).cloned().collect();
+    let mut kept: Vec<_> =
         request.fields().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    // The cookie is written last: it may come in pieces.
+    let cookie = kept.pop_if(|(name, _)| name == "cookie").map(|(_, value)| value);
     assert_eq!(kept, passing);
+    check_cookies(&naive.all("cookie").join(&b"; "[..]), cookie.as_deref(), request);
 
     let framing = match (naive.only("content-length"), naive.only("transfer-encoding")) {
         (None, None) => Framing::None,
@@ -111,12 +121,33 @@ fn check_read(data: &[u8], request: &Request, policy: &Policy) {
     assert_eq!(request.version(), if is_http11 { Version::Http11 } else { Version::Http10 });
     let keeps = naive.lists("connection", "keep-alive") || is_http11;
     assert_eq!(request.keep_alive(), keeps && !naive.lists("connection", "close"));
-    assert_eq!(request.upgrade(), naive.only("upgrade").is_some());
+    assert!(!request.upgrade() || naive.only("upgrade").is_some());
     assert!(
         !request.upgrade() || naive.lists("connection", "upgrade") && naive.lists("upgrade", "websocket")
     );
-    let sessions: Vec<&[u8]> = naive.only("cookie").map(sessions).unwrap_or_default();
-    assert_eq!(request.session_cookie().map(str::as_bytes).into_iter().collect::<Vec<_>>(), sessions);
+}
+
+/// Console gets the cookies that the client sent; of the session's name one at most, the one that the gate judges.
+fn check_cookies(sent: &[u8], kept: Option<&[u8]>, request: &Request) {
+    let written = sessions(kept.unwrap_or_default());
+    assert_eq!(request.session_cookie().map(str::as_bytes).into_iter().collect::<Vec<_>>(), written);
+    if !request.rewrites_cookie() {
+        assert_eq!(kept.unwrap_or_default(), sent);
+        return;
+    }
+    let judged = request.unsettled_sessions().iter().map(String::as_bytes).chain(written);
+    let named = sessions(sent);
+    for session in judged {
+        let plain = named.contains(&session);
+        assert!(plain || !sent.is_ascii(), "a session was made up: {}", session.escape_ascii());
+        assert!(session.iter().all(u8::is_ascii_graphic), "{}", session.escape_ascii());
+    }
+    for session in request.unsettled_sessions().iter().enumerate() {
+        let settled = request.clone();
+        settled.settle_session(Some(session.0));
+        assert_eq!(settled.session_cookie(), Some(session.1.as_str()));
+        assert_eq!(sessions(settled.fields().value("cookie").expect("a session")), [session.1.as_bytes()]);
+    }
 }
 
 /// The values of every cookie of the session's name.
@@ -160,7 +191,7 @@ fn check_written(request: &Request, policy: &Policy) {
         (again.upgrade(), again.expect_continue(), again.keep_alive()),
         (request.upgrade(), request.expect_continue(), request.keep_alive()),
     );
-    // What the client says of the hops before it is the one thing that is not written.
+    // What the client says about the hops before it is the one thing that is not written.
     assert!(again.forwarded_for().is_empty() && again.forwarded_proto().is_none());
     let mut rewritten = Vec::new();
     again.write_head(&mut rewritten);

@@ -18,7 +18,7 @@ pub fn matcher(data: &[u8]) -> bool {
     let mut table = Vec::new();
     for _ in 0..=input.below(MOST_RULES) {
         let (pattern, methods) = (a_pattern(&mut input), some_methods(&mut input));
-        // A pattern that Werkzeug or the firewall makes pointless is refused, and that is all there is to say of it.
+        // A pattern that Werkzeug or the firewall makes pointless is refused, and nothing else can be checked.
         if let Ok(parsed) = Pattern::parse(&pattern.text()) {
             table.push((pattern, Rule::declared(parsed, methods)));
         }

@@ -29,13 +29,18 @@ fn field(line: &[u8]) -> (String, Vec<u8>) {
 }
 
 impl NaiveHead<'_> {
-    /// The value of a field that stands there once; `None` without it.
+    /// The value of a field that occurs once; `None` without it.
     pub fn only(&self, name: &str) -> Option<&[u8]> {
         let mut values =
             self.fields.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_slice());
         let value = values.next();
-        assert!(values.next().is_none(), "`{name}` stands there twice");
+        assert!(values.next().is_none(), "`{name}` occurs twice");
         value
+    }
+
+    /// The values of every field of this name.
+    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+        self.fields.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_slice()).collect()
     }
 
     /// Whether some field of this name has this element in its list, in any letter case.

@@ -24,7 +24,7 @@ fn keys_in_value(value: &Value) -> usize {
     }
 }
 
-/// Outside of strings, a colon stands behind every key and nowhere else.
+/// Outside of strings, a colon follows every key and is nowhere else.
 fn keys_in_text(text: &[u8]) -> usize {
     let (mut keys, mut in_string, mut escaped) = (0, false, false);
     for byte in text {

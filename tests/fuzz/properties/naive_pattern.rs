@@ -11,7 +11,7 @@ pub struct NaivePattern {
 
 #[derive(Clone, Debug)]
 pub enum NaivePiece {
-    /// Text that stands for itself, slashes included.
+    /// Literal text, slashes included.
     Text(String),
     Variable(NaiveConverter),
 }

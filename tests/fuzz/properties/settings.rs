@@ -3,7 +3,7 @@
 use console_gate::settings::Settings;
 
 const PASSWORD: &str = "hunter2secret";
-/// Stands in an input for a URL with a password in it.
+/// The words that an input has in place of a URL with a password in it.
 const PLACEHOLDERS: [(&str, &str); 2] = [
     ("{url}", "postgres://gate:hunter2secret@db.internal/console"),
     ("{query}", "postgres://db.internal/console?user=gate&password=hunter2secret"),

@@ -44,7 +44,7 @@ pub fn uncanonical(request: &Recorded, method: &str, target: &str) -> Vec<String
         }
     }
     let field = |name| request.header(name);
-    if field("host").as_deref() != Some("console.internal") {
+    if field("host").as_deref() != Some("console.test") {
         wrong.push(format!("the host is {:?}", field("host")));
     }
     let is_well_framed = match (field("content-length"), field("transfer-encoding").as_deref()) {

@@ -108,6 +108,12 @@ async fn serve(mut stream: UnixStream, connection: usize, requests: Arc<Mutex<Ve
             _ if path.starts_with("/unauthorized") => {
                 "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"
             }
+            _ if path.starts_with("/sent-to-login") => {
+                "HTTP/1.1 303 See Other\r\nlocation: http://console.internal/auth/login?next=%2F\r\ncontent-length: 0\r\n\r\n"
+            }
+            _ if path.starts_with("/sent-elsewhere") => {
+                "HTTP/1.1 302 Found\r\nlocation: /orders?next=/auth/login\r\ncontent-length: 0\r\n\r\n"
+            }
             _ => plain,
         };
         if stream.write_all(answer.as_bytes()).await.is_err() || path == "/garbage" || path == "/half" {

@@ -21,7 +21,7 @@ pub(crate) struct Holding {
     roles: BTreeSet<String>,
     permissions: BTreeSet<String>,
     valid_until: Option<DateTime<Utc>>,
-    /// Whether it was read under the epoch that stands.
+    /// Whether it was read under the current epoch.
     is_of_this_epoch: bool,
 }
 
@@ -40,7 +40,7 @@ impl Holding {
         }
     }
 
-    /// Who does not stand holds nothing, and nothing of it can end.
+    /// An inactive principal holds nothing, and nothing of it can end.
     fn nothing(standing: Standing) -> Holding {
         Holding {
             standing,

@@ -138,7 +138,7 @@ impl World {
     }
 
     /// What empties the access tables and puts this world into them, in one transaction. Ids and names differ and
-    /// overlap (`1` is an id of several things), so that whoever takes the one for the other is found out.
+    /// overlap (`1` is an id of several things), so that code that takes the one for the other is found out.
     pub(crate) fn statements(&self) -> String {
         let mut sql = String::from("BEGIN;");
         for table in ["admins", "rbac_groups", "rbac_roles", "rbac_permissions", "gate_machine_tokens"] {

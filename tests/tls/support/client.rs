@@ -148,7 +148,7 @@ impl Answer {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    /// What Console told of the request.
+    /// What Console reported about the request.
     pub fn echo(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }

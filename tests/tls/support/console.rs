@@ -34,7 +34,7 @@ impl Console {
     }
 }
 
-/// The request as JSON. Console says of its own what the gate knows better: how long to stay with HTTPS.
+/// The request as JSON. Console has a header of its own for what the gate knows better: how long to stay with HTTPS.
 async fn echo(State(console): State<Console>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let target = head.uri.to_string();
@@ -51,12 +51,12 @@ async fn echo(State(console): State<Console>, request: Request) -> Response {
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
         .collect();
-    let told = json!({
+    let seen = json!({
         "method": head.method.as_str(),
         "target": target,
         "headers": headers,
         "body_bytes": body.len(),
         "padding": if target == "/open/large" { "x".repeat(1_000_000) } else { String::new() },
     });
-    ([("strict-transport-security", "max-age=1")], told.to_string()).into_response()
+    ([("strict-transport-security", "max-age=1")], seen.to_string()).into_response()
 }

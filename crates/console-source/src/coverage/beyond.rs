@@ -6,7 +6,7 @@ use workbench::report::{Finding, Level};
 use super::route::{ConsoleRoute, methods_to_cover};
 use super::served::{Meeting, Served};
 
-/// What there is to tell of the routes, beside which rows decide them.
+/// What there is to report about the routes, besides which rows decide them.
 pub(super) fn findings(routes: &[ConsoleRoute], has_order: bool, served: &Served<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = routes.iter().flat_map(of_one_route).collect();
     let meetings = &served.meetings;

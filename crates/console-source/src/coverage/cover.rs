@@ -1,4 +1,4 @@
-//! Which row stands for a rule of Console.
+//! Which row covers a rule of Console.
 
 use policy::mapping::converter::{Converter, IntegerRange, Length};
 use policy::mapping::pattern::{Part, Pattern, PatternKind, Piece};
@@ -88,7 +88,7 @@ pub(super) fn same_converters(one: &Pattern, other: &Pattern) -> bool {
 pub(super) fn differences(pattern: &Pattern, row: &Row) -> String {
     let pairs = pattern.variables().iter().zip(row.pattern.variables());
     let differing = pairs.filter(|(one, other)| one.converter() != other.converter());
-    let told: Vec<String> = differing
+    let phrases: Vec<String> = differing
         .map(|(one, other)| {
             let (console, gate) = (one.converter().to_string(), other.converter().to_string());
             if console == gate {
@@ -98,7 +98,7 @@ pub(super) fn differences(pattern: &Pattern, row: &Row) -> String {
             }
         })
         .collect();
-    told.join(", ")
+    phrases.join(", ")
 }
 
 /// A path that the pattern matches, with values that no other pattern has written out.

@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Result<Listing, ListingError> {
     if listing.routes.is_empty() { Err(ListingError::Empty) } else { Ok(listing) }
 }
 
-/// The columns are where the dashes are; what stands before them is what the application printed while it was loaded.
+/// The columns are where the dashes are; what precedes them is what the application printed while it was loaded.
 fn parse_table(text: &str) -> Result<Listing, ListingError> {
     let lines: Vec<&str> = text.lines().collect();
     let dashes = lines.iter().position(|line| is_ruler(line)).filter(|index| *index > 0);
@@ -213,7 +213,7 @@ hooks.none                             /none
         assert!(unlisted(old)[0].contains("old dump_routes.py"));
     }
 
-    /// A field that is written and not read would be a difference that nobody hears of.
+    /// A field that is written and not read would be a difference that nobody sees.
     #[test]
     fn a_dump_with_something_unknown_is_refused() {
         for changed in [

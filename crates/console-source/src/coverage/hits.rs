@@ -58,7 +58,7 @@ pub fn hits(all: impl IntoIterator<Item = Hit>) -> Vec<Hits> {
 }
 
 impl Hits {
-    /// `None` where a row of the mapping covers the path by now. What only strangers asked for is only noted: they ask for
+    /// `None` where a row of the mapping covers the path by now, or `quiet` names it. What only strangers asked for is only noted: they ask for
     /// anything.
     pub fn finding(&self, mapping: &Mapping) -> Option<Finding> {
         let is_covered =
@@ -67,7 +67,9 @@ impl Hits {
             return None;
         }
         let path = if self.path.is_empty() { "(paths that were not recorded)" } else { &self.path };
-        let now = match mapping.unmapped() {
+        let now = match mapping.unmapped_at(&self.path) {
+            // It was settled by calling it so.
+            Unmapped::Quiet => return None,
             Unmapped::Deny => "denied",
             Unmapped::Forward => "forwarded",
         };
@@ -107,11 +109,11 @@ mod tests {
             hit("/new", "anna", 1, 0),
         ];
         let hits = hits(all);
-        let told: Vec<_> = hits
+        let listed: Vec<_> = hits
             .iter()
             .map(|hit| (&*hit.path, hit.people, hit.count, hit.by_strangers, hit.last_seen))
             .collect();
-        assert_eq!(told, [("/new", 2, 4, 0, at(2)), ("/wp-login", 0, 900, 900, at(3))]);
+        assert_eq!(listed, [("/new", 2, 4, 0, at(2)), ("/wp-login", 0, 900, 900, at(3))]);
 
         let without = Mapping::parse("t", "version = 1").unwrap();
         let levels: Vec<_> =

@@ -17,7 +17,7 @@ pub struct ConsoleRoute {
     pub options: RouteOptions,
 }
 
-/// What a rule of Werkzeug is declared with, beside its path and its methods.
+/// What a rule of Werkzeug is declared with, besides its path and its methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteOptions {
     /// Whether a missing or superfluous slash at the end matters. If not, or if that is not known, both spellings are
@@ -101,7 +101,7 @@ impl ConsoleRoute {
     }
 }
 
-/// The methods for which a rule needs a row: not OPTIONS, which every row has, nor HEAD beside GET; unless there are no
+/// The methods for which a rule needs a row: not OPTIONS, which every row has, nor HEAD with GET; unless there are no
 /// others.
 pub fn methods_to_cover(methods: MethodSet) -> MethodSet {
     let follows = |method: &Method| match method {

@@ -78,6 +78,7 @@ impl<'m> Served<'m> {
             }
         };
         self.is_complete &= mapping.walk_beside(&application, look);
+        self.is_complete &= application.knows_all_overlaps();
         self.meetings.extend(met.into_values());
         self.rivals.extend(application.overlaps().iter().map(|overlap| Rivals {
             first: routes[overlap.first].0,

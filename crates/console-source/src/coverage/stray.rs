@@ -13,21 +13,22 @@ impl<'m> Coverage<'m> {
     pub(super) fn meeting(&mut self, route: &ConsoleRoute, meeting: &Meeting<'m>) {
         let offset = meeting.row.map(|row| row.offset);
         let covered = methods_to_cover(route.methods);
-        let is_told_of = |method: Method| {
-            self.told.get(&(meeting.route, method)).is_some_and(|known| known.contains(&offset))
+        let is_known = |method: Method| {
+            self.reported.get(&(meeting.route, method)).is_some_and(|known| known.contains(&offset))
         };
         // HEAD and OPTIONS go with the others.
-        let is_told = |method: &Method| {
-            if covered.contains(*method) { is_told_of(*method) } else { covered.iter().any(is_told_of) }
+        let is_reported = |method: &Method| {
+            if covered.contains(*method) { is_known(*method) } else { covered.iter().any(is_known) }
         };
-        let untold: MethodSet = meeting.examples.keys().copied().filter(|method| !is_told(method)).collect();
-        let Some(first) = methods_to_cover(untold).iter().next() else { return };
+        let unreported: MethodSet =
+            meeting.examples.keys().copied().filter(|method| !is_reported(method)).collect();
+        let Some(first) = methods_to_cover(unreported).iter().next() else { return };
         let request = format!("{first} {}", meeting.examples[&first]);
-        let what = route.title(methods_to_cover(untold));
+        let what = route.title(methods_to_cover(unreported));
         let place = route.place.clone();
         match meeting.row {
             None => {
-                let (level, consequence) = self.without_row();
+                let (level, consequence) = self.without_row(&meeting.examples[&first]);
                 let message = format!("{what} also serves `{request}`, which no row matches: {consequence}");
                 let suggestion = Some(slash_help(route, &request));
                 self.findings.push(Finding {
@@ -36,7 +37,7 @@ impl<'m> Coverage<'m> {
                     ..Finding::new("path-without-row", place, message)
                 });
             }
-            Some(row) => self.other_row(route, meeting, row, &request, untold),
+            Some(row) => self.other_row(route, meeting, row, &request, unreported),
         }
     }
 
@@ -54,7 +55,7 @@ impl<'m> Coverage<'m> {
             let reached = self.reached.entry(row.offset).or_default();
             *reached = reached.union(methods);
         }
-        let meant = meeting.examples.keys().filter_map(|method| self.told.get(&(meeting.route, *method)));
+        let meant = meeting.examples.keys().filter_map(|method| self.reported.get(&(meeting.route, *method)));
         let meant: Vec<&Row> = meant
             .flatten()
             .filter_map(|offset| self.mapping.rows().iter().find(|row| Some(row.offset) == *offset))

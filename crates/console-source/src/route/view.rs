@@ -1,15 +1,16 @@
-//! What stands between a route and its view: decorators, wrappers, and those of class-based views.
+//! What is between a route and its view: decorators, wrappers, and those of class-based views.
 
 use policy::method::{Method, MethodSet};
 
 use super::{Declared, Finder};
 use crate::blueprint::Key;
+use crate::gate::MACHINE_OR_SESSION;
 use crate::scope::{At, Binding, decorators};
 use crate::syntax::{children, last_word};
 use crate::value::Meaning;
-use crate::{Stands, Unreadable, inline};
+use crate::{SitePosition, Unreadable, inline};
 
-/// What stands between a route and its view.
+/// What is between a route and its view.
 #[derive(Clone, Default)]
 pub(super) struct Behind {
     pub(super) gates: Vec<Key>,
@@ -79,7 +80,7 @@ impl<'t> Finder<'_, 't> {
         }
     }
 
-    /// `flask.views`: `decorators` stand round the whole view, and a `MethodView` has a function for each method.
+    /// `flask.views`: `decorators` wrap the whole view, and a `MethodView` has a function for each method.
     pub(super) fn class_view(&mut self, declared: &Declared<'t>, class: At<'t>, wrappers: &Behind) {
         let name = self.world.name_of(class).unwrap_or("").to_owned();
         let mut behind = wrappers.clone().and(self.decorators_of_class(class));
@@ -179,15 +180,16 @@ impl<'t> Finder<'_, 't> {
     pub(super) fn behind(&mut self, decorators: &[At<'t>]) -> Behind {
         let mut behind = Behind::default();
         for decorator in decorators {
+            let name = self.world.function_of(*decorator).unwrap_or(*decorator);
             if let Some(site) = self.sites.of_decorator(self.world, *decorator) {
-                self.sites.stands(site, Stands::BehindRoute);
+                self.sites.note(site, SitePosition::BehindRoute);
                 behind.gates.push(site);
+                behind.machine_or_session |= self.world.is_named(name, MACHINE_OR_SESSION);
                 continue;
             }
-            let name = self.world.function_of(*decorator).unwrap_or(*decorator);
             if self.world.is_named(name, "require_totp_elevation") {
                 behind.totp = true;
-            } else if self.world.is_named(name, "machine_auth_or_session") {
+            } else if self.world.is_named(name, MACHINE_OR_SESSION) {
                 behind.machine_or_session = true;
             } else if !self.is_partial(name) {
                 behind.others.push(inline::one_line(self.world.text(name)));

@@ -1,4 +1,4 @@
-//! What checkpoints, rows and the head of the commands' chain say of rows, settled when all have been read.
+//! What checkpoints, rows and the head of the commands' chain claim about rows, settled when all have been read.
 //!
 //! Kept for each chain, each checkpoint and each erasure; not for each row.
 
@@ -34,7 +34,7 @@ impl fmt::Display for Witness {
 }
 
 /// The macs that rows of one chain had, by their places. Two witnesses of one place may disagree: then one of the rows
-/// that they saw was sealed anew.
+/// that they saw was sealed again.
 pub(super) type Witnesses = BTreeMap<i64, Vec<(Mac, Witness)>>;
 
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl Claims {
         }
     }
 
-    /// The mac that `gate_audit_control` says of this place, if it says one.
+    /// The mac that `gate_audit_control` records for this place, if it records one.
     pub(super) fn control_says(&self, chain: &str, place: i64) -> Option<Mac> {
         self.control.filter(|head| chain == CONTROL && head.sequence == place).map(|head| head.mac)
     }

@@ -14,7 +14,7 @@ pub struct StoredCustomer {
     pub event: Option<CustomerEvent>,
     /// The id of the `admin_erased` event that blanked the row.
     pub erased_by: Option<String>,
-    /// What the twin says of the row; `None` if there is no twin.
+    /// What the twin records about the row; `None` if there is no twin.
     pub twin: Option<Value>,
 }
 

@@ -138,7 +138,7 @@ fn verdicts(
     }
     for (place, row) in places.iter().zip(window.rows) {
         if let Some(place) = place {
-            // The mac of a row that only stands between two others may be the one that was changed.
+            // The mac of a row that is only between two others may be the one that was changed.
             taken.insert(place.sequence, row.mac.filter(|_| place.proof != Proof::Between));
         }
     }

@@ -21,7 +21,7 @@ pub(super) enum Proof {
     Follows,
     /// It does not follow, but the next row follows from it: its mac is the one that was made.
     IsFollowed,
-    /// It stands between two rows that follow from each other through what its mac must have been.
+    /// It is between two rows that follow from each other through what its mac must have been.
     Between,
 }
 
@@ -87,7 +87,7 @@ impl Window<'_> {
         Some((best, self.rows[best].mac?))
     }
 
-    /// A row that stands at `next` and does not follow, though what comes behind it follows from its mac, or from the
+    /// A row at `next` that does not follow, though what comes behind it follows from its mac, or from the
     /// mac that it must have had.
     fn bridge(&self, next: i64, mac: &Mac, places: &[Option<Placement>]) -> Option<(usize, Mac)> {
         let free = |index: &usize| places[*index].is_none();

@@ -25,10 +25,10 @@ impl<'a> Target<'a> {
             // It names the server and no route, so no row can cover it and `unmapped` must not open it.
             return Target::Unmapped(Unmapped::Deny);
         }
-        // A redirect runs no view, but it tells that the route exists: it is for those whom the row lets in.
+        // A redirect runs no view, but it reveals that the route exists: it is for those whom the row lets in.
         match mapping.find(path, method).row() {
             Some(row) => Target::Row(row, mapping.rollout_of(row)),
-            None => Target::Unmapped(mapping.unmapped()),
+            None => Target::Unmapped(mapping.unmapped_at(path)),
         }
     }
 
@@ -40,7 +40,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What the row asks for by the body; empty where the body has no say.
+    /// What the row requires by the body; empty where the body does not matter.
     pub fn body_rules(&self) -> &'a [BodyRule] {
         self.row().map_or(&[], |row| row.kind.body_rules())
     }
@@ -54,7 +54,7 @@ pub enum Caller<'a> {
     /// An active admin or machine.
     Known(&'a Principal, &'a Access),
     /// Somebody with a bearer or HMAC credential that the gate does not know and Console verifies itself (cutover design, I-7). Machine rows
-    /// take it, and rows on their legacy gate on which a machine may stand for a session.
+    /// take it, and rows on their legacy gate on which a machine may act instead of a session.
     Presented,
 }
 

@@ -90,6 +90,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Login) => "login",
         Err(Rejection::Unauthorized) => "401",
         Err(Rejection::Gone) => "410",
+        Err(Rejection::Quiet) => "404",
         Err(Rejection::Upgrade) => "400",
     }
 }
@@ -143,7 +144,7 @@ fn each_gate_asks_for_its_own_role() {
     }
 }
 
-/// What the gate does not know is Console's to judge while the legacy gate is in force, and nobody's under V2.
+/// Console judges a machine that the gate does not know while the legacy gate is in force; under V2 it is denied.
 #[test]
 fn a_machine_that_the_gate_does_not_know_passes_while_legacy_decides() {
     let file = |rollout: &str, row: &str| {
@@ -345,7 +346,7 @@ fn a_machine_passes_only_where_the_row_takes_machines() {
 }
 
 #[test]
-fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
+fn an_unmapped_path_is_denied_to_admins_and_not_revealed_to_strangers() {
     let principal = admin();
     let everything =
         access(&["superadmin", "ops", "support", "readonly"].map(LegacyRole::literal), &["r"], &["p:x:read"]);
@@ -356,6 +357,9 @@ fn an_unmapped_path_is_denied_to_admins_and_tells_strangers_nothing() {
         (Unmapped::Deny, Caller::Presented, "login"),
         (Unmapped::Forward, known, "allow"),
         (Unmapped::Forward, Caller::Nobody, "allow"),
+        (Unmapped::Quiet, known, "404"),
+        (Unmapped::Quiet, Caller::Nobody, "404"),
+        (Unmapped::Quiet, Caller::Presented, "404"),
     ];
     for (unmapped, caller, expected) in table {
         let target = Target::Unmapped(unmapped);
@@ -394,8 +398,11 @@ fn a_machine_is_seen_as_the_target_takes_its_token() {
 #[test]
 fn a_target_is_the_row_that_decides() {
     let mapping =
-        Mapping::parse("t", &format!("unmapped = \"forward\"\n{FILE}\"* /files/*\" = {{ public = true }}\n"))
-            .unwrap();
+        Mapping::parse(
+            "t",
+            &format!("unmapped = \"forward\"\nquiet = [\"/icon\", \"/über/x\"]\n{FILE}\"* /files/*\" = {{ public = true }}\n"),
+        )
+        .unwrap();
     let route = |path, method| match Target::of(&mapping, path, method) {
         Target::Row(row, rollout) => {
             assert_eq!(rollout, mapping.rollout_of(row));
@@ -403,6 +410,7 @@ fn a_target_is_the_row_that_decides() {
         }
         Target::Unmapped(Unmapped::Forward) => "forward".to_owned(),
         Target::Unmapped(Unmapped::Deny) => "deny".to_owned(),
+        Target::Unmapped(Unmapped::Quiet) => "quiet".to_owned(),
     };
     for (path, method, expected) in [
         ("/v", Method::Get, "GET /v"),
@@ -411,9 +419,59 @@ fn a_target_is_the_row_that_decides() {
         ("/v", Method::Post, "forward"),
         ("/nowhere", Method::Get, "forward"),
         ("/files/a/b", Method::Put, "* /files/*"),
+        ("/icon", Method::Get, "quiet"),
+        ("/icon", Method::Delete, "quiet"),
+        ("/über/x", Method::Get, "quiet"),
+        ("/icon/", Method::Get, "forward"),
+        ("/Icon", Method::Get, "forward"),
         // It names the server: no row, and nothing that `unmapped` may open.
         ("*", Method::Options, "deny"),
     ] {
         assert_eq!(route(path, method), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_preflight_passes_where_the_row_of_its_request_says_so_and_no_view_answers() {
+    let mapping = Mapping::parse(
+        "t",
+        "version = 1\n[clusters]\nV = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n[blueprints.b.routes]\n\
+         \"PUT /open/<id>\" = { role = \"r\", cors = true }\n\
+         \"GET /open/<id>\" = { role = \"r\" }\n\
+         \"GET /shut\" = { session = true }\n\
+         \"POST /mixed/<id>\" = { session = true, cors = true }\n\
+         \"OPTIONS /mixed/view\" = { session = true }\n\
+         \"OPTIONS /mixed/gone\" = { gone = true }\n\
+         \"GET,OPTIONS /own\" = { machine = true, cors = true }\n\
+         \"GET /slash/\" = { session = true, cors = true }\n",
+    )
+    .unwrap();
+    let table = [
+        ("/open/1", Method::Put, Some("PUT /open/<id>")),
+        // Another method of the same path is another row.
+        ("/open/1", Method::Get, None),
+        ("/open/1", Method::Delete, None),
+        ("/shut", Method::Get, None),
+        ("/nowhere", Method::Get, None),
+        ("*", Method::Get, None),
+        ("/mixed/1", Method::Post, Some("POST /mixed/<id>")),
+        // A view of its own answers OPTIONS here, and its row does not say `cors`.
+        ("/mixed/view", Method::Post, None),
+        ("/mixed/gone", Method::Post, None),
+        ("/own", Method::Get, Some("GET,OPTIONS /own")),
+        ("/slash/", Method::Get, Some("GET /slash/")),
+        // A browser follows no redirect of a preflight.
+        ("/slash", Method::Get, None),
+    ];
+    for (path, requested, expected) in table {
+        let permit = preflight(&mapping, path, requested);
+        let route = permit.as_ref().and_then(Permit::route).map(AsRef::as_ref);
+        assert_eq!(route, expected, "{requested} {path}");
+        if let Some(permit) = permit {
+            assert_eq!(
+                (permit.principal(), permit.let_in_by(), permit.upgrade()),
+                (None, LetInBy::Public, false)
+            );
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Sorting the fields of a head: those that the gate acts on, those that pass, those that are dropped.
 
 use super::connection::ConnectionOptions;
-use super::fields::{Fields, check_value, lower_name};
-use super::{Policy, Refusal, Version, cookie};
+use super::cookie::{self, Cookies};
+use super::fields::{Fields, Name, check_value, lower_name};
+use super::{Policy, Refusal, Version};
 
 /// What the gate has read out of the fields so far.
 pub(super) struct Collected<'h> {
@@ -15,8 +16,12 @@ pub(super) struct Collected<'h> {
     pub(super) forwarded_for: Vec<String>,
     pub(super) forwarded_proto: Option<String>,
     pub(super) kept: Fields,
+    /// The names of fields that Console could read under another name.
+    pub(super) dropped: Vec<String>,
     /// The pieces of a cookie that HTTP/2 may split (RFC 9113 8.2.3), joined again.
     cookie: Option<Vec<u8>>,
+    /// Whether the client sent several Cookie fields over HTTP/1.
+    is_joined: bool,
     version: Version,
     count: usize,
     /// The name at hand in lower case, kept for its memory.
@@ -35,7 +40,9 @@ impl<'h> Collected<'h> {
             forwarded_for: Vec::new(),
             forwarded_proto: None,
             kept: Fields::with_capacity(head_bytes),
+            dropped: Vec::new(),
             cookie: None,
+            is_joined: false,
             version,
             count: 0,
             lower: String::new(),
@@ -52,7 +59,13 @@ impl<'h> Collected<'h> {
             return Err(Refusal::FieldTooLarge);
         }
         check_value(value)?;
-        let name = lower_name(name, &mut self.lower)?;
+        let name = match lower_name(name, &mut self.lower)? {
+            Name::Plain(name) => name,
+            Name::Folding(name) => {
+                self.dropped.push(name.to_owned());
+                return Ok(());
+            }
+        };
         if self.version == Version::Http2 {
             check_http2(name, value)?;
         }
@@ -63,7 +76,11 @@ impl<'h> Collected<'h> {
             "expect" => once(&mut self.expectation, value),
             "upgrade" => once(&mut self.upgrade, value),
             "connection" => self.connection.add(value),
-            "cookie" => join_cookie(&mut self.cookie, value, self.version),
+            "cookie" => {
+                self.is_joined |= self.cookie.is_some() && self.version != Version::Http2;
+                join_cookie(&mut self.cookie, value);
+                Ok(())
+            }
             // Each of these is read by the gate or decides how Console reads the body; WSGI would join two by a comma.
             "authorization" | "content-type" | "origin" | "sec-websocket-key" | "sec-websocket-version"
                 if self.kept.value(name).is_some() =>
@@ -87,16 +104,20 @@ impl<'h> Collected<'h> {
         }
     }
 
-    /// The session cookie; the Cookie field itself joins those that pass.
-    pub(super) fn take_session_cookie(&mut self, policy: &Policy) -> Result<Option<String>, Refusal> {
+    /// The session cookies. A Cookie field that needs no rewriting joins those that pass.
+    pub(super) fn take_cookies(&mut self, policy: &Policy) -> Cookies {
         let Some(header) = self.cookie.take() else {
-            return Ok(None);
+            return Cookies::default();
         };
-        let session = cookie::session(&header, &policy.session_cookie)?;
-        if !policy.strip.strips("cookie") {
+        let mut cookies = cookie::read(&header, &policy.session_cookie, self.is_joined);
+        if policy.strip.strips("cookie") {
+            cookies.rest = None;
+            // Which of several Console would see makes no difference: it sees none.
+            cookies.sessions.truncate(1);
+        } else if cookies.rest.is_none() {
             self.kept.push("cookie", &header);
         }
-        Ok(session)
+        cookies
     }
 }
 
@@ -108,18 +129,16 @@ fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Refusal>
     }
 }
 
-/// HTTP/1 forbids a second Cookie field (RFC 6265 5.4), and WSGI joins two by a comma, which loses the session; HTTP/2
-/// allows it, and tells whoever goes on to HTTP/1 to join them by `; `.
-fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8], version: Version) -> Result<(), Refusal> {
+/// HTTP/2 tells whoever goes on to HTTP/1 to join Cookie fields by `; `; of HTTP/1, RFC 6265 5.4 forbids a second one,
+/// and WSGI joins two by a comma, which loses the session. What goes to Console is one field.
+fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8]) {
     match cookie {
         None => *cookie = Some(value.to_vec()),
-        Some(_) if version != Version::Http2 => return Err(Refusal::RepeatedField),
         Some(joined) => {
             joined.extend_from_slice(b"; ");
             joined.extend_from_slice(value);
         }
     }
-    Ok(())
 }
 
 /// Connection-specific fields are malformed in HTTP/2 (RFC 9113 8.2.2); turned into HTTP/1 they smuggle requests.

@@ -12,11 +12,14 @@ pub(super) struct ConnectionOptions {
     upgrade: bool,
 }
 
+/// Fields that clients name beside their offers: Java and `curl --http2` that of h2c, Perl's LWP that of a coding.
+const HOP_BY_HOP: [&[u8]; 4] = [b"te", b"trailer", b"http2-settings", b"proxy-connection"];
+
 impl ConnectionOptions {
     /// Adds the options of one field value; options are case-insensitive.
     ///
     /// `Connection: Cookie` makes the next hop drop the cookie that the gate has decided on, so an option that names a
-    /// field is refused, not obeyed.
+    /// field is refused, not obeyed; but for fields that concern this connection alone and never pass anyway.
     pub(super) fn add(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -25,7 +28,7 @@ impl ConnectionOptions {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
-            } else if !option.is_empty() {
+            } else if !option.is_empty() && !HOP_BY_HOP.iter().any(|name| option.eq_ignore_ascii_case(name)) {
                 return Err(Refusal::ConnectionOption);
             }
         }
@@ -37,7 +40,8 @@ impl ConnectionOptions {
         !self.close && (self.keep_alive || version != Version::Http10)
     }
 
-    /// Whether a WebSocket is asked for. A bare `Connection: upgrade`, which some proxies always send, is not.
+    /// Whether a WebSocket is asked for. A bare `Connection: upgrade`, which some proxies always send, is not, and an
+    /// offer of another protocol, such as `h2c`, is one that a server may ignore (RFC 9110 7.8).
     ///
     /// Everything that RFC 6455 4.1 demands must be there: a next hop that accepts less than the gate understood would
     /// turn the connection into a tunnel past the gate.
@@ -49,7 +53,7 @@ impl ConnectionOptions {
         framing: Framing,
         fields: &Fields,
     ) -> Result<bool, Refusal> {
-        let Some(protocol) = upgrade else {
+        let Some(protocol) = upgrade.filter(|value| offers_websocket(value)) else {
             return Ok(false);
         };
         let is_handshake = protocol.eq_ignore_ascii_case(b"websocket")
@@ -62,6 +66,14 @@ impl ConnectionOptions {
             && fields.value("sec-websocket-key").is_some_and(is_websocket_key);
         if is_handshake { Ok(true) } else { Err(Refusal::Upgrade) }
     }
+}
+
+/// Whether a list of protocols has WebSocket in it, of whatever version.
+fn offers_websocket(protocols: &[u8]) -> bool {
+    protocols.split(|&byte| byte == b',').any(|protocol| {
+        let name = protocol.split(|&byte| byte == b'/').next().unwrap_or(protocol);
+        name.trim_ascii().eq_ignore_ascii_case(b"websocket")
+    })
 }
 
 /// Whether this is 16 bytes in base64: 22 characters and the padding.
@@ -104,6 +116,9 @@ mod tests {
             ("close ,\tkeep-alive", false, false),
             ("keep-alive, Upgrade", true, true),
             (",,", true, false),
+            ("Upgrade, HTTP2-Settings", true, false),
+            ("TE, close", false, false),
+            ("keep-alive, TE, Trailer, Proxy-Connection", true, true),
         ];
         for (value, on_http11, on_http10) in cases {
             let mut options = ConnectionOptions::default();
@@ -112,10 +127,20 @@ mod tests {
             assert_eq!(options.keeps_alive(Version::Http10), on_http10, "{value}");
         }
         for value in
-            ["Cookie", "close, X-User", "Upgrade, HTTP2-Settings", "TE", "close keep-alive", "\"close\""]
+            ["Cookie", "close, X-User", "Upgrade, HTTP2-Setting", "TE, Host", "close keep-alive", "\"close\""]
         {
             let refusal = ConnectionOptions::default().add(value.as_bytes());
             assert_eq!(refusal, Err(Refusal::ConnectionOption), "{value}");
+        }
+    }
+
+    #[test]
+    fn offers() {
+        for value in ["websocket", "WebSocket", "h2c, websocket", "websocket/13", "h2c,\twebsocket /13"] {
+            assert!(offers_websocket(value.as_bytes()), "{value}");
+        }
+        for value in ["", "h2c", "h2, h2c", "TLS/1.0", "xwebsocket", "websocketx"] {
+            assert!(!offers_websocket(value.as_bytes()), "{value}");
         }
     }
 

@@ -55,6 +55,15 @@ impl Fields {
         self.spans.push(Span { start, middle, end: self.bytes.len() });
     }
 
+    /// These fields but those of a lower-case name.
+    pub(super) fn without(&self, name: &str) -> Fields {
+        let mut others = Fields::with_capacity(self.bytes.len());
+        for (other, value) in self.iter().filter(|(other, _)| *other != name) {
+            others.push(other, value);
+        }
+        others
+    }
+
     fn name(&self, span: &Span) -> &str {
         std::str::from_utf8(&self.bytes[span.start..span.middle])
             .expect("`push` copied these bytes from a `str`")
@@ -71,20 +80,47 @@ pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     Ok((&line[..colon], trim_white_space(&line[colon + 1..])))
 }
 
+/// The name of a field in lower case.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Name<'b> {
+    /// Letters, digits and `-`.
+    Plain(&'b str),
+    /// A name with other marks, which a server may fold into another one.
+    Folding(&'b str),
+}
+
 /// Writes the lower-case form of a name into `lower`, which it replaces.
 ///
-/// Only letters, digits and `-`, although RFC 9110 5.6.2 allows more: a WSGI environment folds `-` into `_`, so that
+/// RFC 9110 5.6.2 allows more than letters, digits and `-`. But a WSGI environment folds `-` into `_`, so that
 /// `SCRIPT_NAME: /login` makes gunicorn serve `/login/secrets` as `/secrets`, and other CGI-like ones fold every mark.
-/// White space before the colon (`Transfer-Encoding : chunked`) fails here too.
-pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<&'b str, Refusal> {
+/// Such fields never reach Console. Those that would frame a body are refused, for whoever may stand in front and fold
+/// them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
+pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<'b>, Refusal> {
     lower.clear();
+    let mut is_plain = true;
     for &byte in name {
-        if !byte.is_ascii_alphanumeric() && byte != b'-' {
-            return Err(Refusal::FieldName);
+        match byte {
+            b'-' => {}
+            _ if byte.is_ascii_alphanumeric() => {}
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'.' | b'^' | b'_' | b'`' | b'|'
+            | b'~' => {
+                is_plain = false;
+            }
+            _ => return Err(Refusal::FieldName),
         }
         lower.push(byte.to_ascii_lowercase() as char);
     }
-    if lower.is_empty() { Err(Refusal::FieldName) } else { Ok(lower) }
+    match lower.as_str() {
+        "" => Err(Refusal::FieldName),
+        name if is_plain => Ok(Name::Plain(name)),
+        name if folds_into_framing(name) => Err(Refusal::FieldName),
+        name => Ok(Name::Folding(name)),
+    }
+}
+
+fn folds_into_framing(name: &str) -> bool {
+    let folded = name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
+    ["content-length", "transfer-encoding"].iter().any(|framing| folded.clone().eq(framing.bytes()))
 }
 
 /// Refuses control characters: a NUL ends a C string, a CR or LF begins a field that nobody has checked.
@@ -94,7 +130,7 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Optional white space is spaces and tabs (RFC 9110 5.6.3); `trim_ascii` would take more than that.
-fn trim_white_space(value: &[u8]) -> &[u8] {
+pub(crate) fn trim_white_space(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
@@ -121,15 +157,20 @@ mod tests {
     #[test]
     fn names() {
         let mut buffer = String::new();
-        assert_eq!(lower_name(b"X-Request-ID", &mut buffer), Ok("x-request-id"));
-        assert_eq!(lower_name(b"1", &mut buffer), Ok("1"));
+        assert_eq!(lower_name(b"X-Request-ID", &mut buffer), Ok(Name::Plain("x-request-id")));
+        assert_eq!(lower_name(b"1", &mut buffer), Ok(Name::Plain("1")));
+        for name in ["x_a", "x.a", "script_name", "_", "x~|^`", "content_lengths", "x-forwarded_for"] {
+            let upper = name.to_ascii_uppercase();
+            assert_eq!(lower_name(upper.as_bytes(), &mut buffer), Ok(Name::Folding(name)), "{name}");
+        }
         for name in [
             &b""[..],
-            b"X_A",
+            b"Content_Length",
+            b"transfer.encoding",
+            b"TRANSFER_ENCODING",
             b"X-A ",
             b"X A",
             b"X\tA",
-            b"X.A",
             b"X\0",
             b"\xc3\xa9",
             b"(x)",
@@ -165,5 +206,6 @@ mod tests {
         let all: Vec<_> = fields.iter().collect();
         assert_eq!(all, [("a", &b"1"[..]), ("b", b""), ("a", b"2")]);
         assert_eq!((fields.len(), fields.value("a"), fields.value("c")), (3, Some(&b"1"[..]), None));
+        assert_eq!(fields.without("a").iter().collect::<Vec<_>>(), [("b", &b""[..])]);
     }
 }

@@ -54,15 +54,19 @@ impl Framing {
     }
 }
 
-/// Parses `0` or `[1-9][0-9]{0,15}`: no sign, no list, no leading zero, nothing that could overflow.
 fn length(value: &[u8]) -> Result<u64, Refusal> {
+    plain_length(value).ok_or(Refusal::ContentLength)
+}
+
+/// Parses `0` or `[1-9][0-9]{0,15}`: no sign, no list, no leading zero, nothing that could overflow.
+pub(crate) fn plain_length(value: &[u8]) -> Option<u64> {
     const MOST_DIGITS: usize = 16;
     match value {
-        b"0" => Ok(0),
+        b"0" => Some(0),
         [b'1'..=b'9', rest @ ..] if rest.len() < MOST_DIGITS && rest.iter().all(u8::is_ascii_digit) => {
-            Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+            Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
         }
-        _ => Err(Refusal::ContentLength),
+        _ => None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Finding the end of a head in a buffer that grows, and giving up early on what cannot become one.
 
-use super::{Limits, Refusal};
-use crate::method::Method;
+use super::{Limits, Refusal, request_line};
 
 /// The longest request line without its target: `OPTIONS`, two spaces, `HTTP/1.1`.
 const REQUEST_LINE_OVERHEAD: usize = "OPTIONS  HTTP/1.1".len();
@@ -96,10 +95,7 @@ fn starts_with_method(buffer: &[u8]) -> Result<bool, Refusal> {
         None => Ok(false),
         Some(length) if start[length] != b' ' => Err(start_fault(start, length)),
         Some(3) if start.starts_with(b"PRI") => Err(Refusal::Http2Preface),
-        Some(length) => {
-            let token = std::str::from_utf8(&start[..length]).map_err(|_| Refusal::UnknownMethod)?;
-            Method::parse(token).map(|_| true).ok_or(Refusal::UnknownMethod)
-        }
+        Some(length) => request_line::method(&start[..length]).map(|_| true),
     }
 }
 
@@ -107,8 +103,8 @@ fn starts_with_method(buffer: &[u8]) -> Result<bool, Refusal> {
 fn start_fault(start: &[u8], length: usize) -> Refusal {
     match start[length] {
         b'\n' if length == 0 => Refusal::BareLineFeed,
-        b'\r' if length == 0 => Refusal::MalformedHead,
-        _ => Refusal::UnknownMethod,
+        byte if request_line::may_be_in_method(byte) => Refusal::UnknownMethod,
+        _ => Refusal::MalformedHead,
     }
 }
 
@@ -132,9 +128,11 @@ mod tests {
             (b"\x16\x03\x01", HeadState::Refused(Refusal::TlsHandshake)),
             (b"PROXY TCP4 1.2.3.4", HeadState::Refused(Refusal::UnknownMethod)),
             (b"CONNECT h:1 ", HeadState::Refused(Refusal::UnknownMethod)),
-            (b"get / HTTP/1.1\r\n", HeadState::Refused(Refusal::UnknownMethod)),
-            (b" GET / HTTP/1.1\r\n", HeadState::Refused(Refusal::UnknownMethod)),
-            (b"GET\t/ HTTP/1.1\r\n", HeadState::Refused(Refusal::UnknownMethod)),
+            (b"M-SEARCH *", HeadState::Refused(Refusal::UnknownMethod)),
+            (b"AB ", HeadState::Refused(Refusal::MalformedHead)),
+            (b"get / HTTP/1.1\r\n", HeadState::Refused(Refusal::MalformedHead)),
+            (b" GET / HTTP/1.1\r\n", HeadState::Refused(Refusal::MalformedHead)),
+            (b"GET\t/ HTTP/1.1\r\n", HeadState::Refused(Refusal::MalformedHead)),
             (b"\r\nGET / HTTP/1.1\r\n", HeadState::Refused(Refusal::MalformedHead)),
             (b"\nGET / HTTP/1.1\r\n", HeadState::Refused(Refusal::BareLineFeed)),
         ];

@@ -1,13 +1,15 @@
 //! The host that a request is for.
 
 use super::Refusal;
+use std::borrow::Cow;
 
 /// The longest name that DNS carries, in bytes (RFC 1035 2.3.4, written without the final dot).
 const LONGEST_NAME: usize = 253;
 
 /// Reads a Host field or an `:authority`, lower-cased (RFC 9110 7.2, RFC 3986 3.2.2).
 ///
-/// `allowed` holds exact `host[:port]` values; when it is empty, any well-formed host passes. Flask puts the host into
+/// `allowed` holds exact `host[:port]` values, of which the dot of a fully qualified name is no part; when it is empty,
+/// any well-formed host passes. Flask puts the host into
 /// the `Location` of its redirects, so `evil.test/login` or `a@b` would send a browser elsewhere.
 pub(super) fn parse(value: &[u8], allowed: &[String]) -> Result<String, Refusal> {
     if value.is_empty() {
@@ -15,10 +17,23 @@ pub(super) fn parse(value: &[u8], allowed: &[String]) -> Result<String, Refusal>
     }
     let host = std::str::from_utf8(value).map_err(|_| Refusal::HostMalformed)?.to_ascii_lowercase();
     if !allowed.is_empty() {
-        let is_allowed = allowed.iter().any(|name| name.eq_ignore_ascii_case(&host));
+        let is_allowed = allowed
+            .iter()
+            .any(|name| without_final_dot(name).eq_ignore_ascii_case(&without_final_dot(&host)));
         return if is_allowed { Ok(host) } else { Err(Refusal::HostNotAllowed) };
     }
     if is_well_formed(&host) { Ok(host) } else { Err(Refusal::HostMalformed) }
+}
+
+/// `console.example.:8080` is the name that `console.example:8080` is (RFC 3986 3.2.2).
+fn without_final_dot(host: &str) -> Cow<'_, str> {
+    match host.rsplit_once(':') {
+        None => host.strip_suffix('.').unwrap_or(host).into(),
+        Some((name, port)) => match name.strip_suffix('.') {
+            Some(name) => format!("{name}:{port}").into(),
+            None => host.into(),
+        },
+    }
 }
 
 /// Whether two spellings name the same host and port.
@@ -125,9 +140,20 @@ mod tests {
         let allowed = ["console.example".to_owned(), "Console_2:8443".to_owned()];
         assert_eq!(parse(b"CONSOLE.example", &allowed), Ok("console.example".to_owned()));
         assert_eq!(parse(b"console_2:8443", &allowed), Ok("console_2:8443".to_owned()));
-        for value in
-            [&b"console.example:80"[..], b"console_2", b"evil.test", b"console.example.", b"xconsole.example"]
-        {
+        assert_eq!(parse(b"Console.Example.", &allowed), Ok("console.example.".to_owned()));
+        assert_eq!(parse(b"console_2.:8443", &allowed), Ok("console_2.:8443".to_owned()));
+        let dotted = ["console.example.".to_owned()];
+        assert_eq!(parse(b"console.example", &dotted), Ok("console.example".to_owned()));
+        for value in [
+            &b"console.example:80"[..],
+            b"console_2",
+            b"evil.test",
+            b"console.example..",
+            b".",
+            b"console.example.:80",
+            b"console_2:8443.",
+            b"xconsole.example",
+        ] {
             assert_eq!(parse(value, &allowed), Err(Refusal::HostNotAllowed));
         }
     }

@@ -34,6 +34,25 @@ const SOUND_PATH: &[&str] = &[
     "/...",
     "_",
     "%7B",
+    "%c3%a9",
+    "%41",
+    "%2D",
+    "%2Fx",
+    "%2fy",
+    "%5C",
+    "%3F",
+    "%23",
+    "%3Bx",
+    "%25",
+    "%252F",
+    "\\",
+    "[",
+    "]",
+    ";x",
+    "|",
+    "%E2%80%8D",
+    "%C2%A0",
+    "%D9%A4",
 ];
 
 const HOSTILE_PATH: &[&str] = &[
@@ -42,20 +61,17 @@ const HOSTILE_PATH: &[&str] = &[
     "/..",
     ".",
     "%2F",
-    "%2f",
-    "%2E",
-    "%25",
-    "%41",
-    "%E2%80%8B",
-    "%D9%A4",
-    "%C2%A0",
+    "/%2e",
+    "%2F..",
+    "%5C..",
+    "\\..",
+    "/;",
+    "%E2%80%AE",
+    "%F0%91%BD%90",
     "%C3",
     "%",
     "%0A",
     "%00",
-    "%5C",
-    ";",
-    "\\",
     "#",
     "\u{e9}",
     " ",
@@ -79,6 +95,13 @@ const SOUND_FIELDS: &[&str] = &[
     "Connection: close",
     "Connection: Upgrade",
     "Proxy: evil",
+    "X_A: b",
+    "X.B: c",
+    "Cookie: a=b; session=x; c=\"d\"",
+    "Cookie: session =\"x\\\"y\"",
+    "Cookie: e=\"; session=z",
+    "Cookie: caf\u{e9}=1; session=x",
+    "Connection: TE, HTTP2-Settings",
 ];
 
 /// Fields that are refused when they stand twice, or beside another one.
@@ -87,8 +110,6 @@ const SINGLE_FIELDS: &[&str] = &[
     "Content-Length: 0",
     "Transfer-Encoding: chunked",
     "Expect: 100-continue",
-    "Cookie: a=b; session=x; c=\"d\"",
-    "Cookie: session =\"x\\\"y\"",
     "Authorization: Bearer x",
     "Content-Type: application/json",
     "Sec-WebSocket-Version: 13",
@@ -98,14 +119,12 @@ const SINGLE_FIELDS: &[&str] = &[
 const HOSTILE_FIELDS: &[&str] = &[
     "Host: h",
     "Host: evil",
-    "X_A: b",
+    "Content_Length: 5",
     "Content-Length: +5",
     "Content-Length: 5, 5",
     "Transfer-Encoding: gzip",
     "Connection: Cookie",
-    "Upgrade: h2c",
-    "Cookie: session=x; session=y",
-    "Cookie: a=\"; session=x; b=\"",
+    "Upgrade: h2c, websocket",
     " folded: x",
     "X-C: a\u{0}b",
     "X-D : e",
@@ -120,8 +139,9 @@ fn path() -> impl Strategy<Value = String> {
 
 fn target() -> impl Strategy<Value = String> {
     let prefix = prop_oneof![20 => Just(""), 2 => Just("http://h"), 1 => select(&["x:", "*", "https://evil", "/"][..])];
-    let sound_query = select(&["", "", "?", "?a=%2f%25", "?//..%00", "?a=b&c=d?e"][..]);
-    let query = prop_oneof![20 => sound_query, 1 => select(&["?a#b", "?%", "?;", "?c[]=d", "?a b"][..])];
+    let sound_query =
+        select(&["", "", "?", "?a=%2f%25", "?//..%00", "?a=b&c=d?e", "?%", "?c[]={};|^`\\"][..]);
+    let query = prop_oneof![20 => sound_query, 1 => select(&["?a#b", "?\u{e9}", "?\0", "?a b"][..])];
     (prefix, path(), query).prop_map(|(prefix, path, query)| format!("{prefix}{path}{query}"))
 }
 
@@ -168,20 +188,16 @@ fn check_target(target: &Target) -> Result<(), TestCaseError> {
         return Ok(());
     }
     let path = target.path();
-    prop_assert!(path.starts_with('/') && !path.contains("//") && !path.contains(['%', '\\', ';', '?', '#']));
-    prop_assert!(path.split('/').all(|segment| segment != "." && segment != ".."));
-    prop_assert!(
-        !path.chars().any(|c| c.is_control() || (c.is_numeric() && c.is_alphanumeric() && !c.is_ascii()))
-    );
-    prop_assert!(target.raw().bytes().all(|byte| byte.is_ascii_graphic()));
-    // Decoding what is decoded changes nothing: no second hop finds an escape that the first one made.
-    prop_assert_eq!(percent_encoding::percent_decode_str(path).decode_utf8().unwrap(), path);
+    prop_assert!(path.starts_with('/') && !path.contains("//"));
+    prop_assert!(path.split(['/', '\\']).all(|segment| segment != "." && segment != ".."));
+    prop_assert!(!path.chars().any(char::is_control));
+    prop_assert!(target.raw().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
     // An independent decoder arrives at the same path.
     let independent = percent_encoding::percent_decode_str(target.path_raw()).decode_utf8().unwrap();
     prop_assert_eq!(independent, path);
     // The canonical spelling of the decoded path is accepted and means the same.
     let canonical = encode(path);
-    let (again, _) = Target::parse(crate::method::Method::Get, canonical.as_bytes(), false)
+    let (again, _) = Target::parse(crate::method::Method::Get, canonical.as_bytes())
         .map_err(|refusal| TestCaseError::fail(format!("{canonical}: {refusal:?}")))?;
     prop_assert_eq!(again.path(), path);
     Ok(())
@@ -220,9 +236,10 @@ proptest! {
             let mut rewritten = Vec::new();
             again.write_head(&mut rewritten);
             prop_assert_eq!(&rewritten, &written);
-            // The client's X-Forwarded fields are the one thing that is not written.
+            // The client's X-Forwarded fields are not written, nor what was dropped.
             prop_assert!(again.forwarded_for().is_empty() && again.forwarded_proto().is_none());
-            prop_assert_eq!(again, request.without_forwarded());
+            prop_assert!(again.dropped_fields().is_empty() && again.unsettled_sessions().is_empty());
+            prop_assert_eq!(again.into_written(), request.into_written());
         }
     }
 

@@ -37,31 +37,26 @@ pub enum Refusal {
     /// The target is neither `/...`, nor the absolute form of a configured host, nor `*` on OPTIONS.
     #[error("the request target has an unsupported form")]
     TargetForm,
-    /// A byte that may not stand raw in a target.
+    /// White space, a control character, a byte beyond ASCII, or `#`, unescaped.
     #[error("the request target contains a character that must be escaped")]
     TargetCharacter,
-    /// `//` in the path.
+    /// `//` in the decoded path, or a segment that begins with `;`.
     #[error("the path contains an empty segment")]
     EmptySegment,
-    /// `.` or `..` as a segment.
+    /// `.` or `..` as a segment of the decoded path.
     #[error("the path contains a dot segment")]
     DotSegment,
-    /// `%` without two hexadecimal digits.
-    #[error("the request target contains a malformed escape")]
+    /// `%` without two hexadecimal digits in the path.
+    #[error("the path contains a malformed escape")]
     MalformedEscape,
-    /// A lower-case escape in the path.
-    #[error("the path contains a lower-case escape")]
-    LowerCaseEscape,
-    /// An escape of an unreserved character (RFC 3986 2.3) in the path.
-    #[error("the path escapes a character that needs no escape")]
-    NeedlessEscape,
-    /// An escape of a delimiter or of a control character in the path.
-    #[error("the path escapes a delimiter or a control character")]
+    /// An escape of a control character in the path.
+    #[error("the path escapes a control character")]
     ForbiddenEscape,
     /// The decoded path is not UTF-8.
     #[error("the decoded path is not UTF-8")]
     InvalidUtf8,
-    /// The decoded path holds an invisible, unassigned or private character, or a digit other than `0`-`9`.
+    /// The decoded path holds a control character, one that breaks or reorders the line it is shown in, one that Unicode
+    /// has not assigned, or a digit that some Pythons do not know.
     #[error("the decoded path contains a character that is not allowed")]
     ForbiddenCharacter,
 
@@ -74,7 +69,7 @@ pub enum Refusal {
     /// A field larger than [`super::Limits::header_bytes`].
     #[error("a header field is too large")]
     FieldTooLarge,
-    /// A field name that is empty or holds anything but letters, digits and `-`.
+    /// A field name that is empty, no token, or one that a server may fold into Content-Length or Transfer-Encoding.
     #[error("a header field name is malformed")]
     FieldName,
     /// A control character in a field value.
@@ -116,21 +111,18 @@ pub enum Refusal {
     #[error("the request body is too large")]
     BodyTooLarge,
 
-    /// A chunked body that is not framed by sizes and line ends alone.
+    /// A chunked body that breaks the grammar of chunks, extensions or trailers.
     #[error("the chunks of the body are malformed")]
     ChunkMalformed,
+    /// More extensions or trailers than [`super::ChunkBounds`] lets pass.
+    #[error("the chunk extensions or trailers of the body are too large")]
+    ChunkExtras,
 
-    /// A Cookie field that two parsers may read differently.
-    #[error("the cookie field is malformed")]
-    CookieMalformed,
-    /// The session cookie twice in one field.
-    #[error("the session cookie is repeated")]
-    SessionCookieRepeated,
-    /// A Connection option other than close, keep-alive and upgrade.
+    /// A Connection option that names a field which would pass.
     #[error("the connection field names another field")]
     ConnectionOption,
-    /// An Upgrade that is not a complete WebSocket handshake (RFC 6455 4.1).
-    #[error("the protocol upgrade is not a WebSocket handshake")]
+    /// An Upgrade to WebSocket that is not a complete handshake (RFC 6455 4.1), or where the row does not allow one.
+    #[error("the upgrade to WebSocket is incomplete or not allowed here")]
     Upgrade,
     /// An expectation other than 100-continue.
     #[error("the expectation is not supported")]
@@ -139,7 +131,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, so that a metric can be declared for each before the first one happens.
-    pub const ALL: [Refusal; 41] = [
+    pub const ALL: [Refusal; 38] = [
         Refusal::MalformedHead,
         Refusal::BareLineFeed,
         Refusal::BareCarriageReturn,
@@ -154,8 +146,6 @@ impl Refusal {
         Refusal::EmptySegment,
         Refusal::DotSegment,
         Refusal::MalformedEscape,
-        Refusal::LowerCaseEscape,
-        Refusal::NeedlessEscape,
         Refusal::ForbiddenEscape,
         Refusal::InvalidUtf8,
         Refusal::ForbiddenCharacter,
@@ -176,8 +166,7 @@ impl Refusal {
         Refusal::LengthAndCoding,
         Refusal::BodyTooLarge,
         Refusal::ChunkMalformed,
-        Refusal::CookieMalformed,
-        Refusal::SessionCookieRepeated,
+        Refusal::ChunkExtras,
         Refusal::ConnectionOption,
         Refusal::Upgrade,
         Refusal::Expectation,
@@ -200,8 +189,6 @@ impl Refusal {
             Refusal::EmptySegment => "empty_segment",
             Refusal::DotSegment => "dot_segment",
             Refusal::MalformedEscape => "malformed_escape",
-            Refusal::LowerCaseEscape => "lower_case_escape",
-            Refusal::NeedlessEscape => "needless_escape",
             Refusal::ForbiddenEscape => "forbidden_escape",
             Refusal::InvalidUtf8 => "invalid_utf8",
             Refusal::ForbiddenCharacter => "forbidden_character",
@@ -222,17 +209,17 @@ impl Refusal {
             Refusal::LengthAndCoding => "length_and_coding",
             Refusal::BodyTooLarge => "body_too_large",
             Refusal::ChunkMalformed => "chunk_malformed",
-            Refusal::CookieMalformed => "cookie_malformed",
-            Refusal::SessionCookieRepeated => "session_cookie_repeated",
+            Refusal::ChunkExtras => "chunk_extras",
             Refusal::ConnectionOption => "connection_option",
             Refusal::Upgrade => "upgrade",
             Refusal::Expectation => "expectation",
         }
     }
 
-    /// The status that answers it: 400, or 408, 413, 414, 431 or 505 where those fit (RFC 9110 15.5, RFC 6585 5).
+    /// The status that answers it: 400, or 405, 408, 413, 414, 431 or 505 where those fit (RFC 9110 15.5, RFC 6585 5).
     pub const fn status(self) -> u16 {
         match self {
+            Refusal::UnknownMethod => 405,
             Refusal::HeadTimeout => 408,
             Refusal::BodyTooLarge => 413,
             Refusal::TargetTooLong => 414,
@@ -257,6 +244,18 @@ mod tests {
         }
     }
 
+    /// Word, status and sentence of each, as documents and operators have them.
+    #[test]
+    fn the_table_of_refusals_is_the_one_that_is_kept() {
+        const KEPT: &str =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/refusals.txt"));
+        let table: String = Refusal::ALL
+            .into_iter()
+            .map(|refusal| format!("{}\t{}\t{refusal}\n", refusal.word(), refusal.status()))
+            .collect();
+        assert_eq!(table, KEPT, "write this into tests/golden/refusals.txt:\n{table}");
+    }
+
     #[test]
     fn all_of_them_are_listed_in_order() {
         assert_eq!(Refusal::ALL.len(), Refusal::Expectation as usize + 1);
@@ -268,7 +267,7 @@ mod tests {
     #[test]
     fn every_status_is_a_client_error_or_505() {
         for refusal in Refusal::ALL {
-            assert!(matches!(refusal.status(), 400 | 408 | 413 | 414 | 431 | 505), "{refusal:?}");
+            assert!(matches!(refusal.status(), 400 | 405 | 408 | 413 | 414 | 431 | 505), "{refusal:?}");
         }
     }
 }

@@ -1,10 +1,14 @@
 //! A request that has passed the firewall.
 
 use super::collect::Collected;
+use super::cookie::{self, Cookies};
 use super::{Fields, Framing, Policy, Refusal, Target, Version, connection};
 use crate::method::Method;
+use std::sync::OnceLock;
 
 /// A request that two parsers cannot read differently. Its existence is the proof: only the firewall makes one.
+///
+/// Which of several session cookies counts is settled later, by whoever can verify them, and once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     method: Method,
@@ -13,12 +17,32 @@ pub struct Request {
     host: String,
     fields: Fields,
     framing: Framing,
-    session_cookie: Option<String>,
+    /// The session cookies, each once.
+    sessions: Vec<String>,
+    /// Where the Cookie field must be written anew: its name for the session, and all else.
+    rewriting: Option<Box<Rewriting>>,
+    /// The session that counts, once it is settled, and the fields with it alone.
+    settled: OnceLock<Settled>,
+    dropped_fields: Vec<String>,
     upgrade: bool,
     expect_continue: bool,
     keep_alive: bool,
     forwarded_for: Vec<String>,
     forwarded_proto: Option<String>,
+}
+
+/// What a Cookie field is written anew from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rewriting {
+    name: String,
+    rest: Vec<u8>,
+}
+
+/// The session that counts, by its place among the sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settled {
+    session: Option<usize>,
+    fields: Fields,
 }
 
 impl Request {
@@ -34,18 +58,30 @@ impl Request {
         let connection = collected.connection;
         let upgrade = connection.websocket(collected.upgrade, method, version, framing, &collected.kept)?;
         let expect_continue = connection::expects_continue(collected.expectation, version, framing)?;
-        let session_cookie = collected.take_session_cookie(policy)?;
+        let Cookies { sessions, rest } = collected.take_cookies(policy);
+        let mut fields = collected.kept;
+        let rewriting = rest.map(|rest| Box::new(Rewriting { name: policy.session_cookie.clone(), rest }));
+        if let Some(rewriting) = &rewriting {
+            // Of several, none goes to Console before one is settled.
+            let only = if let [session] = sessions.as_slice() { Some(session.as_str()) } else { None };
+            if let Some(field) = cookie::write(&rewriting.name, only, &rewriting.rest) {
+                fields.push("cookie", &field);
+            }
+        }
         Ok(Request {
             method,
             target,
             version,
             host,
             framing,
-            session_cookie,
+            sessions,
+            rewriting,
+            settled: OnceLock::new(),
+            dropped_fields: collected.dropped,
             upgrade,
             expect_continue,
             keep_alive: connection.keeps_alive(version),
-            fields: collected.kept,
+            fields,
             forwarded_for: collected.forwarded_for,
             forwarded_proto: collected.forwarded_proto,
         })
@@ -72,8 +108,15 @@ impl Request {
     }
 
     /// The fields that may reach Console; Host, framing, connection and expectation are written apart from them.
+    ///
+    /// Of several session cookies, Cookie has the one that was settled, and none before that.
     pub fn fields(&self) -> &Fields {
-        &self.fields
+        self.settled.get().map_or(&self.fields, |settled| &settled.fields)
+    }
+
+    /// The names, in lower case, of the fields that were dropped because a server may fold them into other ones.
+    pub fn dropped_fields(&self) -> &[String] {
+        &self.dropped_fields
     }
 
     /// How the length of the body is known.
@@ -81,14 +124,46 @@ impl Request {
         self.framing
     }
 
-    /// The value of the session cookie as it stands on the wire, with its quotes if it has any.
+    /// The value of the session cookie as it stands on the wire, with its quotes if it has any: the only one, or the one
+    /// that was settled.
     pub fn session_cookie(&self) -> Option<&str> {
-        self.session_cookie.as_deref()
+        let index = match (self.settled.get(), self.sessions.as_slice()) {
+            (Some(settled), _) => settled.session?,
+            (None, [_]) => 0,
+            (None, _) => return None,
+        };
+        self.sessions.get(index).map(String::as_str)
+    }
+
+    /// The different session cookies of a request that has several, in order, until one is settled; else nothing.
+    pub fn unsettled_sessions(&self) -> &[String] {
+        if self.sessions.len() > 1 && self.settled.get().is_none() { &self.sessions } else { &[] }
+    }
+
+    /// Whether the Cookie field goes to Console otherwise than the client sent it, so that Console reads no other session
+    /// than the gate. Whoever cannot rewrite it must not let the session count.
+    pub fn rewrites_cookie(&self) -> bool {
+        self.rewriting.is_some()
+    }
+
+    /// Settles which of the session cookies counts, by its place among [`Request::unsettled_sessions`], or that none does.
+    /// Only the first call counts, and only where the Cookie field is written anew.
+    pub fn settle_session(&self, session: Option<usize>) {
+        let Some(rewriting) = &self.rewriting else { return };
+        let value = session.and_then(|index| self.sessions.get(index));
+        self.settled.get_or_init(|| {
+            let field = cookie::write(&rewriting.name, value.map(String::as_str), &rewriting.rest);
+            let mut fields = self.fields.without("cookie");
+            if let Some(field) = field {
+                fields.push("cookie", &field);
+            }
+            Settled { session: value.and(session), fields }
+        });
     }
 
     /// The value of the one Authorization field.
     pub fn authorization(&self) -> Option<&[u8]> {
-        self.fields.value("authorization")
+        self.fields().value("authorization")
     }
 
     /// Whether the client asks for a WebSocket, with a complete handshake. Only a route that allows it may go on.
@@ -123,7 +198,7 @@ impl Request {
     /// The version is that of the request, so that whoever answers knows what the client understands; a request that
     /// came over HTTP/2 is written as HTTP/1.1. Field names are in lower case, Host comes first, then what passes, then
     /// the framing and what the connection needs. For a request of HTTP/1, [`super::inspect`] reads these bytes as an
-    /// equal request, but for the X-Forwarded fields, which are not written.
+    /// equal request, but for the X-Forwarded fields, which are not written, and for what was dropped or settled.
     pub fn write_head(&self, out: &mut Vec<u8>) {
         let version: &[u8] = match self.version {
             Version::Http10 => b" HTTP/1.0\r\n",
@@ -134,7 +209,7 @@ impl Request {
         out.extend_from_slice(self.target.raw().as_bytes());
         out.extend_from_slice(version);
         write_field(out, "host", self.host.as_bytes());
-        for (name, value) in self.fields.iter() {
+        for (name, value) in self.fields().iter() {
             write_field(out, name, value);
         }
         match self.framing {
@@ -166,10 +241,16 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 impl Request {
-    /// This request without the two things that [`Request::write_head`] does not write.
-    pub(super) fn without_forwarded(mut self) -> Request {
+    /// This request without the things that [`Request::write_head`] does not write: what it is read as again.
+    pub(super) fn into_written(mut self) -> Request {
         self.forwarded_for.clear();
         self.forwarded_proto = None;
+        self.dropped_fields.clear();
+        self.fields = self.fields().clone();
+        self.sessions = self.session_cookie().map(str::to_owned).into_iter().collect();
+        self.settled = OnceLock::new();
+        // A quote that is not closed is taken apart again, with the same result.
+        self.rewriting = None;
         self
     }
 }

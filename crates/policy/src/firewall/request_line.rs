@@ -40,7 +40,23 @@ pub(super) fn parse(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
 /// CONNECT makes a tunnel past the gate, TRACE echoes credentials, and a method that Console does not know falls
 /// through to whatever its server makes of it.
 pub(super) fn method(token: &[u8]) -> Result<Method, Refusal> {
-    std::str::from_utf8(token).ok().and_then(Method::parse).ok_or(Refusal::UnknownMethod)
+    let known = std::str::from_utf8(token).ok().and_then(Method::parse);
+    known.ok_or(if is_method(token) { Refusal::UnknownMethod } else { Refusal::MalformedHead })
+}
+
+/// Whether gunicorn would let the application answer a request of this method, with 405.
+fn is_method(token: &[u8]) -> bool {
+    (3..=20).contains(&token.len()) && token.iter().all(|&byte| may_be_in_method(byte))
+}
+
+/// A character of a token (RFC 9110 5.6.2) that gunicorn takes in a method: no small letter, no `#`.
+pub(super) const fn may_be_in_method(byte: u8) -> bool {
+    byte.is_ascii_uppercase()
+        || byte.is_ascii_digit()
+        || matches!(
+            byte,
+            b'!' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 /// RFC 9112 2.3: `HTTP/` in capitals, a digit, a dot, a digit.
@@ -83,14 +99,19 @@ mod tests {
             (b"GET / HTTP/1.2", Refusal::UnsupportedVersion),
             (b"GET / HTTP/2.0", Refusal::UnsupportedVersion),
             (b"GET / HTTP/0.9", Refusal::UnsupportedVersion),
-            (b" GET / HTTP/1.1", Refusal::UnknownMethod),
-            (b"get / HTTP/1.1", Refusal::UnknownMethod),
-            (b"GET\0 / HTTP/1.1", Refusal::UnknownMethod),
+            (b" GET / HTTP/1.1", Refusal::MalformedHead),
+            (b"get / HTTP/1.1", Refusal::MalformedHead),
+            (b"GET\0 / HTTP/1.1", Refusal::MalformedHead),
+            (b"GE / HTTP/1.1", Refusal::MalformedHead),
+            (b"ABCDEFGHIJKLMNOPQRSTU / HTTP/1.1", Refusal::MalformedHead),
+            (b"GE#T / HTTP/1.1", Refusal::MalformedHead),
+            (b"\xff / HTTP/1.1", Refusal::MalformedHead),
             (b"GETX / HTTP/1.1", Refusal::UnknownMethod),
+            (b"M-SEARCH * HTTP/1.1", Refusal::UnknownMethod),
+            (b"PROPFIND / HTTP/1.1", Refusal::UnknownMethod),
             (b"CONNECT h:1 HTTP/1.1", Refusal::UnknownMethod),
             (b"TRACE / HTTP/1.1", Refusal::UnknownMethod),
             (b"PRI * HTTP/2.0", Refusal::UnknownMethod),
-            (b"\xff / HTTP/1.1", Refusal::UnknownMethod),
         ];
         for &(line, refusal) in cases {
             assert_eq!(parse(line), Err(refusal), "{:?}", String::from_utf8_lossy(line));

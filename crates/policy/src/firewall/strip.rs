@@ -1,8 +1,8 @@
 //! Header fields that a client may send and Console must not see.
 //!
 //! Each of them tells some server, framework or middleware who the caller is, where the request came from, or which
-//! method or path it really means. Behind the gate only the gate says so. Names with `_` are refused before this list
-//! is asked, so `X_Forwarded_For` is no way around it.
+//! method or path it really means. Behind the gate only the gate says so. Names with `_` and other marks are dropped
+//! before this list is asked, so `X_Forwarded_For` is no way around it.
 
 /// Names that are dropped. `x-forwarded-for` and `x-forwarded-proto` are read before they are.
 const NAMES: &[&str] = &[
@@ -16,10 +16,11 @@ const NAMES: &[&str] = &[
     "cf-connecting-ipv6",
     "cf-pseudo-ipv4",
     "client-ip",
+    "do-connecting-ip",
     "fastly-client-ip",
     "fastly-ssl",
+    "fly-client-ip",
     "forwarded",
-    "forwarded-for",
     "front-end-https",
     "true-client-ip",
     "x-client-ip",
@@ -34,6 +35,7 @@ const NAMES: &[&str] = &[
     "x-real-port",
     "x-scheme",
     "x-url-scheme",
+    "x-vercel-forwarded-for",
     // The path and the method. CGI names with a hyphen are no CGI variables, but nothing good comes of them either.
     "path-info",
     "script-name",
@@ -47,7 +49,12 @@ const NAMES: &[&str] = &[
     "x-sendfile",
     "x-sendfile-type",
     // Who the caller is (Kong, Grafana's auth proxy and others).
+    "teleport-jwt-assertion",
     "x-anonymous-consumer",
+    "x-auth-email",
+    "x-auth-roles",
+    "x-grafana-user",
+    "x-jwt-assertion",
     "x-proxy-user",
     "x-user",
     "x-user-email",
@@ -72,6 +79,10 @@ const PREFIXES: &[&str] = &[
     "cf-access-",
     // Client-Cert, Client-Cert-Chain (RFC 9440).
     "client-cert",
+    // Forwarded-For, Forwarded-Host, Forwarded-Proto.
+    "forwarded-",
+    // Impersonate-User, Impersonate-Group, Impersonate-Extra-* (Kubernetes).
+    "impersonate-",
     // Hop-by-hop: Proxy-Authorization, Proxy-Connection.
     "proxy-",
     // Remote-User, Remote-Groups, Remote-Email (Authelia, Apache), Remote-Addr.
@@ -95,6 +106,8 @@ const PREFIXES: &[&str] = &[
     "x-consumer-",
     "x-credential-",
     "x-envoy-",
+    // Traefik's certificate of the client, and its fields.
+    "x-forward-tls-client-cert",
     // For, Host, Port, Prefix, Proto, Protocol, Server, Ssl, Uri, User, Email, Groups, Client-Cert.
     "x-forwarded-",
     "x-goog-authenticated-user-",
@@ -112,6 +125,7 @@ const PREFIXES: &[&str] = &[
     // X-Rewrite-URL.
     "x-rewrite-",
     "x-ssl-",
+    "x-tls-client-cert",
     "x-vouch-",
     "x-webauth-",
 ];
@@ -176,6 +190,22 @@ mod tests {
             "keep-alive",
             "te",
             "trailer",
+            "x-jwt-assertion",
+            "teleport-jwt-assertion",
+            "x-grafana-user",
+            "impersonate-user",
+            "impersonate-extra-scopes",
+            "x-forward-tls-client-cert",
+            "x-forward-tls-client-cert-info",
+            "x-tls-client-cert",
+            "forwarded-for",
+            "forwarded-host",
+            "forwarded-proto",
+            "x-auth-email",
+            "x-auth-roles",
+            "x-vercel-forwarded-for",
+            "fly-client-ip",
+            "do-connecting-ip",
         ] {
             assert!(StripList::default().strips(name), "{name}");
         }

@@ -47,7 +47,7 @@ impl SigningKeys {
     }
 
     /// Writes a cookie that Flask accepts (`URLSafeTimedSerializer.dumps`), signed with the newest key.
-    /// `payload` is written as it stands: tags are the caller's. `issued_at` counts in whole seconds, and as
+    /// `payload` is written unchanged: the caller adds the tags. `issued_at` counts in whole seconds, and as
     /// 1970 if it is earlier.
     pub fn sign(&self, payload: &serde_json::Value, issued_at: DateTime<Utc>) -> String {
         let json = payload.to_string();
@@ -108,7 +108,7 @@ impl Default for CookieLimits {
     }
 }
 
-/// Verifies session cookies. Holds no state but its keys: what it says of a cookie depends on the cookie and
+/// Verifies session cookies. Holds no state but its keys: its result depends on the cookie and
 /// the clock.
 #[derive(Debug)]
 pub struct CookieVerifier {
@@ -159,12 +159,12 @@ impl CookieVerifier {
         self.keys.sign(payload, issued_at)
     }
 
-    /// Verifies the value of a session cookie, as it stands in the header without quotes
+    /// Verifies the value of a session cookie, as the header has it, without quotes
     /// (`URLSafeTimedSerializer.loads`). Nothing but the signature is looked at before the signature has
     /// been verified.
     ///
     /// # Errors
-    /// Whatever the reason, the cookie is nobody's.
+    /// Whatever the reason, the cookie identifies nobody.
     pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<VerifiedSession, CookieError> {
         if cookie.len() > self.limits.max_cookie_bytes {
             return Err(CookieError::TooLong { bytes: cookie.len(), limit: self.limits.max_cookie_bytes });
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn says_of_every_vector_what_flask_says() {
         for line in VECTORS.lines() {
-            // serde_json reads no unpaired surrogate; here it is read as what stands for it in
+            // serde_json reads no unpaired surrogate; here it is read as what represents it in
             // `IllFormedText`.
             let vector: serde_json::Value =
                 serde_json::from_str(&line.replace("\\ud800", "\u{fffd}")).unwrap();

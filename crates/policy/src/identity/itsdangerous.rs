@@ -90,7 +90,7 @@ impl Keys {
     }
 
     /// Whether `signature`, as `spell` writes it, is that of `signed` under any key. Every key is tried, each in constant
-    /// time, so that the duration tells a forger neither how much of a guess was right nor which key was near.
+    /// time, so that the duration shows a forger neither how much of a guess was right nor which key was near.
     pub(super) fn accept_as(
         &self,
         signed: &str,
@@ -104,7 +104,7 @@ impl Keys {
         accepted.into()
     }
 
-    /// `Signer.unsign`: what stands before the last `.`, if what stands behind it is its signature.
+    /// `Signer.unsign`: what precedes the last `.`, if what follows it is its signature.
     pub(super) fn unsign<'v>(&self, value: &'v str) -> Result<&'v str, CookieError> {
         let (signed, signature) = value.rsplit_once('.').ok_or(CookieError::MissingPart)?;
         let signature = decode_part(signature).ok_or(CookieError::BadSignature)?;
@@ -292,7 +292,7 @@ pub(super) fn read_timestamp(part: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(u64::from_be_bytes(bytes)).ok()?, 0)
 }
 
-/// Python's `zlib.decompress`: one complete stream, and whatever stands behind it is passed over. Stops as
+/// Python's `zlib.decompress`: one complete stream, and anything that follows it is ignored. Stops as
 /// soon as the output has passed `limit`, so that a small cookie cannot take much memory or time.
 fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, CookieError> {
     let mut inflater = Decompress::new(true);

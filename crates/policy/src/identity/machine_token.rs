@@ -48,7 +48,7 @@ impl TokenDigest {
 
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Eight digits tell two tokens apart in a log and are of no use to anyone else.
+        // Eight digits distinguish two tokens in a log and are of no use to anyone else.
         write!(f, "TokenDigest({}...)", &self.to_hex()[..8])
     }
 }

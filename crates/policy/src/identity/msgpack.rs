@@ -120,7 +120,7 @@ impl Reader<'_> {
     }
 
     fn extension(&mut self, length: usize) -> Result<Value, MsgpackError> {
-        // A byte that says which extension it is stands before its data.
+        // A byte that says which extension it is precedes its data.
         self.take(1)?;
         Ok(Value::Bytes(self.take(length)?.to_vec()))
     }

@@ -1,6 +1,6 @@
 //! Base64 as Python decodes it: Flask takes spellings of a cookie that a strict decoder would refuse.
 
-/// For each byte the six bits that it stands for, or [`NOT_IN_ALPHABET`].
+/// For each byte the six bits that it encodes, or [`NOT_IN_ALPHABET`].
 pub(super) type Base64Alphabet = [u8; 256];
 
 const NOT_IN_ALPHABET: u8 = 0xff;

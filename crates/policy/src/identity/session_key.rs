@@ -48,13 +48,19 @@ impl SignerClass {
     }
 }
 
-/// What stands in the cookie.
+/// What the cookie contains.
 #[derive(Debug)]
 pub enum TokenForm {
     /// The token itself.
     Opaque,
     /// The token, signed.
-    Signed { keys: Keys, class: SignerClass, max_age: Option<Duration> },
+    Signed {
+        keys: Keys,
+        class: SignerClass,
+        max_age: Option<Duration>,
+        /// How far a timestamp may lie in the future, where `max_age` bounds it.
+        future_skew: Duration,
+    },
 }
 
 /// What Console's table has of a token.
@@ -78,18 +84,21 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Verifies the value of a session cookie, as it stands in the header. Only the signature is looked at before it has
+    /// Verifies the value of a session cookie, as the header has it. Only the signature is looked at before it has
     /// been verified.
     ///
     /// # Errors
-    /// Whatever the reason, the cookie is nobody's, and nothing has to be looked up.
+    /// Whatever the reason, the cookie identifies nobody, and nothing has to be looked up.
     pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<SessionKey, CookieError> {
         if cookie.len() > MAX_COOKIE_BYTES {
             return Err(CookieError::TooLong { bytes: cookie.len(), limit: MAX_COOKIE_BYTES });
         }
         let token = Zeroizing::new(match &self.form {
             TokenForm::Opaque => cookie.to_owned(),
-            TokenForm::Signed { keys, class, max_age } => unsign(cookie, keys, *class, *max_age, now)?,
+            TokenForm::Signed { keys, class, max_age, future_skew } => {
+                let ages = max_age.map(|max_age| (max_age, *future_skew));
+                unsign(cookie, keys, *class, ages, now)?
+            }
         });
         // Anybody can send anything as often as they like: what no token looks like is not worth a look at the database.
         if !TOKEN_BYTES.contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -109,15 +118,15 @@ fn unsign(
     cookie: &str,
     keys: &Keys,
     class: SignerClass,
-    max_age: Option<Duration>,
+    ages: Option<(Duration, Duration)>,
     now: DateTime<Utc>,
 ) -> Result<String, CookieError> {
     let mut value = keys.unsign(cookie)?;
     if class.is_timed() {
         let (before, timestamp) = value.rsplit_once('.').ok_or(CookieError::MissingPart)?;
         let issued_at = read_timestamp(timestamp).ok_or(CookieError::BadTimestamp)?;
-        if let Some(max_age) = max_age {
-            check_age(issued_at, now, max_age, Duration::ZERO)?;
+        if let Some((max_age, future_skew)) = ages {
+            check_age(issued_at, now, max_age, future_skew)?;
         }
         value = before;
     }
@@ -195,7 +204,7 @@ impl Hash for SessionKey {
 }
 
 impl fmt::Debug for SessionKey {
-    /// Eight digits tell two keys apart in a log and are of no use to anyone else.
+    /// Eight digits distinguish two keys in a log and are of no use to anyone else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionKey({}...)", &hex(&self.digest)[..8])
     }

@@ -1,6 +1,6 @@
 //! What Console keeps of a session in its database: whose it is, read from JSON, MessagePack or Django's signed form.
 //!
-//! Never unpickled: that is running a program. A payload that cannot be read is nobody's session.
+//! Never unpickled: that is running a program. A payload that cannot be read identifies nobody.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -72,7 +72,7 @@ impl PayloadReader {
     /// The admin whose session this is; `None` for a session in which nobody is logged in.
     ///
     /// # Errors
-    /// The payload cannot be read. Then the session is nobody's.
+    /// The payload cannot be read. The session then identifies nobody.
     pub fn admin_id(&self, payload: &[u8]) -> Result<Option<AdminId>, PayloadError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(PayloadError::TooLarge);
@@ -98,7 +98,7 @@ fn text(payload: &[u8]) -> Result<&str, PayloadError> {
 /// `TimestampSigner.unsign_object`, without an age: Django gives sessions none, `expire_date` is their end.
 fn django_unsign(data: &str, keys: &Keys) -> Result<Vec<u8>, PayloadError> {
     let (signed, signature) = data.rsplit_once(':').ok_or(PayloadError::MissingPart)?;
-    // Django compares the spelled signatures, not what they stand for.
+    // Django compares the spelled signatures, not the bytes that they encode.
     let spell = |mac: Vec<u8>| URL_SAFE_NO_PAD.encode(mac).into_bytes();
     if !keys.accept_as(signed, signature.as_bytes(), spell) {
         return Err(PayloadError::BadSignature);

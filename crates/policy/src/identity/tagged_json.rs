@@ -92,13 +92,13 @@ impl Value {
         }
     }
 
-    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is nobody's: Postgres can hold no such id, and
+    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is dropped: Postgres can store no such id, and
     /// refuses to be asked about it.
     pub fn field_as_id(&self, key: &str) -> Option<String> {
         self.field(key).and_then(Value::as_id).filter(|id| !id.contains('\0'))
     }
 
-    /// This value as the id of a row: a non-empty text as it stands, an integer in decimal, a UUID
+    /// This value as the id of a row: a non-empty text unchanged, an integer in decimal, a UUID
     /// hyphenated and in lower case (RFC 9562 section 4). A boolean is no id, although Python counts `True`
     /// as the integer 1.
     pub fn as_id(&self) -> Option<String> {
@@ -133,8 +133,8 @@ fn parse_uuid(text: &str) -> Option<u128> {
     if is_hex { u128::from_str_radix(&hex, 16).ok() } else { None }
 }
 
-/// `TaggedJSONSerializer.untag`: an object whose only key is a tag becomes the value that the tag stands
-/// for.
+/// `TaggedJSONSerializer.untag`: an object whose only key is a tag becomes the value that the tag
+/// represents.
 fn untag(mut members: BTreeMap<String, Value>) -> Result<Value, TaggedJsonError> {
     let tag = match members.first_key_value() {
         Some((key, _)) if members.len() == 1 => {
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_stand_for_values() {
+    fn a_tag_becomes_the_value_that_it_represents() {
         let member = |key: &str, value| Value::Object(BTreeMap::from([(key.to_owned(), value)]));
         for (text, expected) in [
             (r#"{" t":[1,{" t":[]}]}"#, Value::Tuple(vec![Value::Integer(1), Value::Tuple(vec![])])),

@@ -40,7 +40,7 @@ pub enum Converter {
 
 /// How long a `string` may be, in characters (Unicode scalar values, as in Python).
 ///
-/// `{2}` and `{2,2}` are not the same to Werkzeug: it tells rules apart by the text of their regex.
+/// `{2}` and `{2,2}` are not the same to Werkzeug: it distinguishes rules by the text of their regex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// `length`: exactly so many; at least 1.
@@ -58,7 +58,7 @@ pub struct IntegerRange {
     pub min: Option<u64>,
     /// The greatest value.
     pub max: Option<u64>,
-    /// Whether a `-` may stand in front.
+    /// Whether a `-` may come first.
     pub signed: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct FloatRange {
     pub min: Option<f64>,
     /// The greatest value.
     pub max: Option<f64>,
-    /// Whether a `-` may stand in front.
+    /// Whether a `-` may come first.
     pub signed: bool,
 }
 

@@ -93,6 +93,8 @@ fn flags(row: &Row) -> Vec<&'static str> {
         (row.totp == Some(Totp::Elevation), "totp-elevation"),
         (row.totp == Some(Totp::Inline), "totp-inline"),
         (row.websocket, "websocket"),
+        (row.stream, "stream"),
+        (row.cors, "cors"),
         (row.unauthenticated == Unauthenticated::Status401, "unauthenticated-401"),
         (row.freshness == Some(Freshness::Push), "push"),
         (row.freshness == Some(Freshness::Strict), "strict"),

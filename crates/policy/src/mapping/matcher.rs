@@ -22,6 +22,7 @@ pub(super) mod tree;
 pub use self::candidates::{Candidate, Fit, Lead};
 pub use self::outcome::{MatchOutcome, Values};
 pub use self::overlaps::Overlap;
+use self::overlaps::Overlaps;
 use self::tree::{NodeIndex, Tree};
 use super::pattern::{Captures, Pattern, Rest, split_segment};
 use crate::method::{Method, MethodSet};
@@ -35,7 +36,7 @@ pub struct Rule {
     /// ([`MethodSet::served`]).
     pub methods: MethodSet,
     /// Those of them that Flask answers by itself, without a view: OPTIONS, unless it is declared. Two rules do not
-    /// overlap by a method that is automatic in both, so that `GET /x` and `POST /x` can stand beside each other.
+    /// overlap by a method that is automatic in both, so that a table can have both `GET /x` and `POST /x`.
     pub automatic: MethodSet,
     /// Whether a missing slash at the end is redirected, and a superfluous one is not found. If not, both are
     /// served. Meaningless for a prefix.
@@ -74,7 +75,7 @@ impl Rule {
 pub struct Matcher {
     rules: Vec<Rule>,
     tree: Tree,
-    overlaps: Vec<Overlap>,
+    overlaps: Overlaps,
 }
 
 impl Matcher {
@@ -105,7 +106,13 @@ impl Matcher {
     /// rules with other methods and values out of range belong is [`MatchOutcome::MethodMismatch`] or
     /// [`MatchOutcome::NotFound`].
     pub fn overlaps(&self) -> &[Overlap] {
-        &self.overlaps
+        &self.overlaps.found
+    }
+
+    /// Whether these are all. If not, there are so many, or the rules are so much alike, that the search ended early: a
+    /// caller should refuse the table, though it may have found none.
+    pub fn knows_all_overlaps(&self) -> bool {
+        self.overlaps.complete
     }
 
     /// Finds the rule for a request. `path` is percent-decoded as a whole, since Werkzeug decodes first and splits

@@ -21,7 +21,7 @@ use crate::diagnostic::{Diagnostic, closest};
 const MOST_HOURS: u32 = 3_650 * 24;
 const OVERRIDE_KEYS: [&str; 2] = ["reason", "ref"];
 
-/// What the activations say of one cluster.
+/// The history of one cluster in the activations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterHistory {
     /// Its rollout in the mapping that was activated last; `None` where it is not in it.

@@ -17,14 +17,15 @@ use super::clusters::{self, Clusters};
 use super::legacy;
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
+use super::quiet;
 use super::reader::Reader;
 use super::row::{methods_carry_bodies, parse_row};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
-use crate::diagnostic::{Diagnostic, Diagnostics, closest, position};
+use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest};
 
-const TOP_LEVEL_KEYS: [&str; 7] =
-    ["version", "rows", "unmapped", "legacy_roles", "clusters", "soak", "blueprints"];
+const TOP_LEVEL_KEYS: [&str; 8] =
+    ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "blueprints"];
 const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
@@ -70,9 +71,12 @@ impl Reader {
         self.declared_roles = root.get("legacy_roles").and_then(|value| legacy::declared(self, value));
         let rows = self.blueprints(root, &clusters);
         let matcher = self.matcher(&rows, source);
+        let quiet = root.get("quiet").map(|value| quiet::paths(self, value)).unwrap_or_default();
+        quiet::check_rows(self, &quiet, &matcher, &rows, source);
+        let quiet = quiet.into_iter().map(Spanned::into_inner).collect();
         let declared_roles = self.declared_roles.take();
         let (source, sha256) = (source.into(), sha256_of(source));
-        Mapping { source, sha256, unmapped, declared_roles, clusters, orders, soak, rows, matcher }
+        Mapping { source, sha256, unmapped, quiet, declared_roles, clusters, orders, soak, rows, matcher }
     }
 
     fn version(&mut self, root: &DeTable<'_>, whole: Range<usize>) {
@@ -166,6 +170,8 @@ impl Reader {
             kind: body.kind,
             unauthenticated: body.unauthenticated,
             websocket: body.websocket,
+            stream: body.stream,
+            cors: body.cors,
             decided: body.decided,
             unreviewed: body.unreviewed,
             totp: body.totp,
@@ -233,9 +239,21 @@ impl Reader {
     fn matcher(&mut self, rows: &[Row], source: &str) -> Matcher {
         let rules = rows.iter().map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect();
         let matcher = Matcher::build(rules);
+        if !matcher.knows_all_overlaps() {
+            let count = matcher.overlaps().len();
+            self.report(
+                Diagnostic::new(
+                    "overlaps-not-counted",
+                    0..0,
+                    format!("at least {count} pairs of rows overlap; the rows were compared no further"),
+                )
+                .suggest("correct the rows that can match the same paths, then check again"),
+            );
+        }
+        let lines = Lines::new(source);
         for overlap in matcher.overlaps() {
             let (earlier, later) = (&rows[overlap.first], &rows[overlap.second]);
-            let (line, _) = position(source, earlier.offset);
+            let (line, _) = lines.position(earlier.offset);
             self.report(
                 Diagnostic::new(
                     "overlap",

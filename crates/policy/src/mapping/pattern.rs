@@ -1,4 +1,4 @@
-//! URL patterns as they stand in `routes.toml`: Flask's own rule syntax, and prefixes.
+//! URL patterns as `routes.toml` has them: Flask's own rule syntax, and prefixes.
 //!
 //! Source: `werkzeug.routing.rules`, Werkzeug 3.1. Every pattern that is accepted here means to the gate what it
 //! means to Flask. What Werkzeug accepts and then crashes on, or what can never match because the request firewall

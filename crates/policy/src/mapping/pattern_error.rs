@@ -132,7 +132,7 @@ pub enum PatternProblem {
     /// An item of `any` that Werkzeug turns into a number or a constant, and then fails to escape.
     #[error("`{0}` must be quoted for Werkzeug")]
     UnquotedItem(String),
-    /// `*` stands for itself in Werkzeug; here it would be taken for a wildcard by every reader.
+    /// `*` is literal in Werkzeug; here it would be taken for a wildcard by every reader.
     #[error("`*` is allowed only at the end, as in `/console/beta/*`")]
     MisplacedWildcard,
     /// The length of a prefix decides which one wins, so it has to be fixed.

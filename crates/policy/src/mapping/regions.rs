@@ -46,12 +46,19 @@ pub struct Region<'m> {
     pub old: Option<&'m Row>,
     /// The row of the new mapping that decides.
     pub new: Option<&'m Row>,
+    /// Whether the old and the new mapping name the path in `quiet`: such paths are regions of their own.
+    pub quiet: [bool; 2],
 }
 
 impl Region<'_> {
-    /// Whether neither mapping has a row for these requests, so that `unmapped` decides them.
+    /// Whether neither mapping has a row for these requests, so that `unmapped` or `quiet` decides them.
     pub fn is_uncovered(&self) -> bool {
         self.old.is_none() && self.new.is_none()
+    }
+
+    /// Whether one of the mappings calls these requests noise.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.contains(&true)
     }
 }
 
@@ -84,11 +91,14 @@ impl Mapping {
         let mut survey = Survey { old: self, new, sightings: BTreeMap::new(), knows_uncovered: false };
         let complete = walk(&self.matcher, &new.matcher, |met| match met {
             Met::MayEnd(path) => survey.look(path),
-            // Where no row can end there is none for any method, and one such path tells all about what is uncovered.
+            // Where no row can end there is none for any method, and one such path shows all about what is uncovered.
             // Where there is none, rows can end everywhere, and all is looked at anyway.
             Met::DeadEnd { .. } if survey.knows_uncovered => {}
             Met::DeadEnd { path, segment } => survey.look(&format!("{path}/{segment}")),
         });
+        for path in self.quiet().union(new.quiet()) {
+            survey.look(path);
+        }
         Regions { all: survey.regions(), complete }
     }
 }
@@ -144,11 +154,14 @@ impl<'m> IntoIterator for Regions<'m> {
 /// How much is done before a survey gives up: some seconds' work.
 const BUDGET: usize = 100_000_000;
 
+/// The rows of a pair, by their place in either mapping, and whether the path is quiet there.
+type SightingKey = (Option<usize>, Option<usize>, [bool; 2]);
+
 /// What has been seen of two mappings.
 struct Survey<'m> {
     old: &'m Mapping,
     new: &'m Mapping,
-    sightings: BTreeMap<(Option<usize>, Option<usize>), Sighting<'m>>,
+    sightings: BTreeMap<SightingKey, Sighting<'m>>,
     /// Whether a path was met that has no row for any method on either side.
     knows_uncovered: bool,
 }
@@ -157,6 +170,7 @@ struct Survey<'m> {
 struct Sighting<'m> {
     old: Option<&'m Row>,
     new: Option<&'m Row>,
+    quiet: [bool; 2],
     /// The methods for which a path meets it, where no path has more of them.
     examples: Vec<(MethodSet, String)>,
 }
@@ -173,17 +187,19 @@ impl<'m> Survey<'m> {
                 None => pairs.push((old, new, MethodSet::EMPTY.with(method))),
             }
         }
+        let quiet = [self.old.is_quiet(path), self.new.is_quiet(path)];
         for (old, new, methods) in pairs {
-            self.knows_uncovered |= old.is_none() && new.is_none() && methods == MethodSet::ALL;
-            let none = Sighting { old, new, examples: Vec::new() };
-            self.sightings.entry((place(old), place(new))).or_insert(none).add(methods, path);
+            let is_uncovered = old.is_none() && new.is_none() && methods == MethodSet::ALL;
+            self.knows_uncovered |= is_uncovered && quiet == [false; 2];
+            let none = Sighting { old, new, quiet, examples: Vec::new() };
+            self.sightings.entry((place(old), place(new), quiet)).or_insert(none).add(methods, path);
         }
     }
 
     fn regions(self) -> Vec<Region<'m>> {
         let mut regions: Vec<_> = self.sightings.into_values().flat_map(Sighting::regions).collect();
         regions.sort_by_key(|region| {
-            (region.new.is_none(), region.is_uncovered(), place(region.new), place(region.old))
+            (region.new.is_none(), region.is_uncovered(), place(region.new), place(region.old), region.quiet)
         });
         regions
     }
@@ -207,7 +223,8 @@ impl<'m> Sighting<'m> {
             let methods: MethodSet = methods.iter().filter(|method| !known.contains(*method)).collect();
             if !methods.is_empty() {
                 known = known.union(methods);
-                regions.push(Region { methods, example, old: self.old, new: self.new });
+                let Sighting { old, new, quiet, .. } = self;
+                regions.push(Region { methods, example, old, new, quiet });
             }
         }
         regions
@@ -219,7 +236,7 @@ fn decider<'m>(mapping: &'m Mapping, path: &str, method: Method) -> Option<&'m R
     mapping.find(path, method).row()
 }
 
-/// By which rows are told apart.
+/// By which rows are identified.
 fn place(row: Option<&Row>) -> Option<usize> {
     row.map(|row| row.offset)
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub enum ClusterMode {
     /// The legacy roles decide.
     Legacy,
-    /// The legacy roles decide; V2 is computed beside them and disagreements are recorded.
+    /// The legacy roles decide; V2 is computed too, and disagreements are recorded.
     Shadow,
     /// V2 decides.
     V2,
@@ -81,7 +81,7 @@ impl fmt::Display for Rollout {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cohort {
     pub groups: BTreeSet<Arc<str>>,
-    /// 0 to 100. Whoever is within 10 % is within 20 % too, in every cluster and every gate.
+    /// 0 to 100. An admin within 10 % is within 20 % too, in every cluster and every gate.
     pub percent: u8,
 }
 
@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(cohort(&[], 99).mode_at(&groups(&[]), None), ClusterMode::Shadow);
         assert_eq!(Rollout::everybody(ClusterMode::V2).mode_for("anna", &groups(&[])), ClusterMode::V2);
         assert_eq!(Rollout::LEGACY.mode_for("anna", &groups(&["ops-admins"])), ClusterMode::Legacy);
-        let told = cohort(&["ops-admins"], 10).to_string();
-        assert_eq!(told, "v2 for ops-admins and 10 % of admins, shadow for the rest");
+        let words = cohort(&["ops-admins"], 10).to_string();
+        assert_eq!(words, "v2 for ops-admins and 10 % of admins, shadow for the rest");
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
     proptest! {
         /// Widening a cohort takes nobody out of it.
         #[test]
-        fn whoever_is_in_a_small_share_is_in_every_larger_one(id in ".{0,20}", small in 0..=100_u8, more in 0..=100_u8) {
+        fn an_admin_in_a_small_share_is_in_every_larger_one(id in ".{0,20}", small in 0..=100_u8, more in 0..=100_u8) {
             let none = groups(&[]);
             let large = small.max(more);
             if cohort(&[], small).mode_for(&id, &none) == ClusterMode::V2 {

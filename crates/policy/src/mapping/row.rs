@@ -17,7 +17,7 @@ use crate::rbac::Requirement;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 19] = [
+const ROW_KEYS: [&str; 21] = [
     "legacy",
     "role",
     "permission",
@@ -35,6 +35,8 @@ const ROW_KEYS: [&str; 19] = [
     "gone",
     "unauthenticated",
     "websocket",
+    "stream",
+    "cors",
     "freshness",
     "note",
 ];
@@ -49,6 +51,8 @@ pub(super) struct RowBody {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
+    pub stream: bool,
+    pub cors: bool,
     pub totp: Option<Totp>,
     pub decided: Option<Decided>,
     pub unreviewed: Option<Arc<str>>,
@@ -73,6 +77,8 @@ pub(super) fn parse_row(
             .and_then(|value| reader.word(value, "unauthenticated", &unauthenticated_words))
             .unwrap_or(Unauthenticated::Redirect),
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
+        stream: table.get("stream").and_then(|value| reader.switch(value, "stream")).is_some(),
+        cors: cors(reader, table, kind.as_ref()),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
         decided: decided::read(reader, table, kind.as_ref(), &route),
         unreviewed: unreviewed(reader, table, kind.as_ref()),
@@ -83,6 +89,15 @@ pub(super) fn parse_row(
         reader.string(note, "note");
     }
     (reader.findings.len() == before).then_some(body)
+}
+
+/// `cors = true`: preflights pass, which carry no credential. Where none is asked for, they pass already.
+fn cors(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> bool {
+    let Some(value) = table.get("cors") else { return false };
+    if kind.is_some_and(|kind| !kind.asks_who() && *kind != RowKind::Machine) {
+        contradiction(reader, &value.span(), "`cors` is only for a row that asks for a credential");
+    }
+    reader.switch(value, "cors").is_some()
 }
 
 /// `freshness` on a row for which nobody is looked up would read as a promise that nothing keeps.

@@ -1,4 +1,4 @@
-//! The typed mapping: what each route asks of its caller.
+//! The typed mapping: what each route requires of its caller.
 //!
 //! A [`Mapping`] exists only if the whole file was sound: its fields are private and only the parser makes one.
 
@@ -92,7 +92,7 @@ impl RowKind {
         matches!(self, RowKind::Gated { .. } | RowKind::Session)
     }
 
-    /// What some bodies ask for besides; empty where the body has no say.
+    /// What some bodies require besides; empty where the body does not matter.
     pub fn body_rules(&self) -> &[BodyRule] {
         match self {
             RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } => when,
@@ -134,7 +134,7 @@ pub enum Freshness {
     /// Everything that was committed before the request arrived, by a read that began after it arrived.
     #[default]
     Strict,
-    /// What the database has told last, while it is proven that it would have told of a change.
+    /// What the database last announced, while it is proven that it would have announced a change.
     Push,
 }
 
@@ -196,6 +196,10 @@ pub struct Row {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
     pub websocket: bool,
+    /// Whether a request's body goes to Console while it arrives, instead of when it is complete.
+    pub stream: bool,
+    /// Whether a CORS preflight for this row goes to Console, without a caller.
+    pub cors: bool,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Decided>,
@@ -212,8 +216,10 @@ pub struct Row {
 pub enum Unmapped {
     /// 403, audited as `unmapped_route`.
     Deny,
-    /// Forwarded and counted: Console's own decorators still stand.
+    /// Forwarded and counted: Console's own decorators still decide.
     Forward,
+    /// 404 for everybody, counted and not audited: a path that `quiet` names. Never what `unmapped` says.
+    Quiet,
 }
 
 /// `[soak]`, and `[soak.S3]` for one cluster.
@@ -229,6 +235,7 @@ pub struct Mapping {
     pub(super) source: Arc<str>,
     pub(super) sha256: MappingSha256,
     pub(super) unmapped: Unmapped,
+    pub(super) quiet: BTreeSet<String>,
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
     pub(super) clusters: BTreeMap<Arc<str>, Rollout>,
     /// Only of clusters that demand one.
@@ -327,9 +334,24 @@ impl Mapping {
         self.soak.of_clusters.get(cluster).copied().unwrap_or(self.soak.of_all)
     }
 
-    /// What happens to a path without a row.
+    /// What happens to a path without a row, as long as `quiet` does not name it.
     pub fn unmapped(&self) -> Unmapped {
         self.unmapped
+    }
+
+    /// What happens to this decoded path, for which no row was found.
+    pub fn unmapped_at(&self, path: &str) -> Unmapped {
+        if self.is_quiet(path) { Unmapped::Quiet } else { self.unmapped }
+    }
+
+    /// Whether `quiet` names this decoded path. No row covers such a path.
+    pub fn is_quiet(&self, path: &str) -> bool {
+        self.quiet.contains(path)
+    }
+
+    /// The paths of `quiet`, decoded.
+    pub fn quiet(&self) -> &BTreeSet<String> {
+        &self.quiet
     }
 
     /// The SHA-256 of the file's bytes.

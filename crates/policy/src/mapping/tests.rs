@@ -8,11 +8,35 @@ use crate::method::Method;
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
-/// A file with one mistake a line, and what each is told.
-const MISTAKES: [(&str, &str); 54] = [
+/// Lines with one mistake each, and the end of each message.
+const MISTAKES: [(&str, &str); 72] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
+    ("quiet = \"/x\"", "`quiet` must be a list of strings, not a string [wrong-type]"),
+    ("quiet = [7]", "`quiet` must be a string, not an integer [wrong-type]"),
+    ("quiet = [\"\"]", "`quiet` is empty [empty-string]"),
+    ("quiet = [\"x\"]", "routes.toml:3:10: `x` does not begin with a slash [bad-quiet-path]"),
+    ("quiet = [\"/\"]", "`/` is Console's first page, which is not noise [bad-quiet-path]"),
+    ("quiet = [\"/a/*\"]", "`/a/*` is a pattern, and `quiet` takes exact paths [bad-quiet-path]"),
+    ("quiet = [\"/<x>\"]", "`/<x>` is a pattern, and `quiet` takes exact paths [bad-quiet-path]"),
+    ("quiet = [\"/a?b\"]", "contains a character that no decoded path has, or a query [bad-quiet-path]"),
+    ("quiet = [\"/a%20b\"]", "contains a character that no decoded path has, or a query [bad-quiet-path]"),
+    ("quiet = [\"/a//b\"]", "contains an empty segment or a dot segment [bad-quiet-path]"),
+    ("quiet = [\"/a/..\"]", "contains an empty segment or a dot segment [bad-quiet-path]"),
+    ("quiet = [\"/x\", \"/x\"]", "`/x` is in `quiet` twice [bad-quiet-path]"),
+    (
+        "quiet = [\"/x\"]\nR.\"POST /x\" = { public = true }",
+        "routes.toml:3:10: `POST /x` (line 4) covers `/x`, so it cannot be quiet [quiet-row]",
+    ),
+    (
+        "quiet = [\"/x/y\"]\nR.\"GET /x/*\" = { public = true }",
+        "`GET /x/*` (line 4) covers `/x/y`, so it cannot be quiet [quiet-row]",
+    ),
+    (
+        "quiet = [\"/x\"]\nR.\"GET /<a>/\" = { public = true }",
+        "`GET /<a>/` (line 4) covers `/x`, so it cannot be quiet [quiet-row]",
+    ),
     ("clusters.S1 = \"v3\"", "`v3` is not one of legacy, shadow, v2 [unknown-word]"),
     ("blueprints.b.cluster = \"S9\"", "the cluster `S9` is not in [clusters] [unknown-cluster]"),
     ("blueprints.b.route = {}", "`route` is not a key of a blueprint [unknown-key]"),
@@ -160,6 +184,15 @@ const MISTAKES: [(&str, &str); 54] = [
         "R.\"GET /x\" = { public = true, freshness = \"push\" }",
         "`freshness` is only for a row that identifies the caller [contradiction]",
     ),
+    (
+        "R.\"GET /x\" = { public = true, cors = true }",
+        "`cors` is only for a row that asks for a credential [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { gone = true, cors = true }",
+        "`cors` is only for a row that asks for a credential [contradiction]",
+    ),
+    ("R.\"GET /x\" = { session = true, cors = false }", "`cors = false` has no meaning [false-switch]"),
 ];
 
 fn parse(line: &str) -> Result<Mapping, Diagnostics> {
@@ -170,19 +203,34 @@ fn parse(line: &str) -> Result<Mapping, Diagnostics> {
 }
 
 #[test]
-fn every_kind_of_mistake_is_told_with_its_place() {
-    for (line, told) in MISTAKES {
+fn every_kind_of_mistake_is_reported_with_its_place() {
+    for (line, message) in MISTAKES {
         let diagnostics = parse(line).expect_err(line);
         let shown = diagnostics.one_line_each();
-        assert!(shown.contains(told), "{line}\n  is told: {shown}\n  not:     {told}");
+        assert!(shown.contains(message), "{line}\n  reported: {shown}\n  expected: {message}");
         assert_eq!(diagnostics.findings().len(), 1, "{line}\n{shown}");
         let place = diagnostics.position(&diagnostics.findings()[0]);
         assert!(place.0 >= 1 && place.1 >= 1, "{line} {place:?}");
     }
 }
 
+/// A list without a bound would be a way to switch the audit off, path by path.
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once() {
+fn quiet_paths_are_few() {
+    let list = |count: usize| {
+        let paths: Vec<String> = (0..count).map(|number| format!("\"/{number}\"")).collect();
+        parse(&format!("quiet = [{}]", paths.join(", ")))
+    };
+    let mapping = list(100).unwrap();
+    assert!(mapping.is_quiet("/99") && !mapping.is_quiet("/100") && mapping.quiet().len() == 100);
+    let shown = list(101).unwrap_err().one_line_each();
+    assert!(shown.contains("`quiet` names 101 paths, and may name 100 [bad-quiet-path]"), "{shown}");
+    let long = format!("quiet = [\"/{}\"]", "a".repeat(256));
+    assert!(parse(&long).unwrap_err().one_line_each().contains("is too long"));
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_reported_at_once() {
     let file = "version = 1\n[clusters]\nS1 = \"v3\"\n[blueprints.b]\ncluster = \"S2\"\n[blueprints.b.routes]\n\
                 \"GET /a\" = { role = 7 }\n\"FETCH /b\" = { legacy = [\"o ps\"], role = \"r\" }\n\"GET /c\" = {\n";
     let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
@@ -236,14 +284,14 @@ fn a_decision_is_one_of_the_options_or_says_why_not() {
                 let parsed = parse(&row);
                 assert_eq!(parsed.is_ok(), is_sound, "{row}: {parsed:?}");
                 if let Ok(mapping) = parsed {
-                    let told = mapping.effective()[0].decided.unwrap().to_string();
+                    let message = mapping.effective()[0].decided.unwrap().to_string();
                     let beginning = if is_option {
                         format!("option {option} by anna (#7)")
                     } else {
                         "custom by anna (#7)".into()
                     };
                     let end = if reason.is_empty() { "" } else { ": because" };
-                    assert_eq!(told, format!("{beginning}{end}"));
+                    assert_eq!(message, format!("{beginning}{end}"));
                 }
             }
         }
@@ -277,7 +325,7 @@ fn a_row_says_how_fresh_its_answer_has_to_be_or_its_blueprint_does() {
 }
 
 #[test]
-fn an_unknown_freshness_is_told_with_its_line_and_column() {
+fn an_unknown_freshness_is_reported_with_its_line_and_column() {
     let file = "version = 1\n[blueprints.b]\nfreshness = \"fresh\"\n[blueprints.b.routes]\n\
                 \"GET /a\" = { role = \"r\", freshness = \"puss\" }\n";
     let diagnostics = Mapping::parse("routes.toml", file).unwrap_err();
@@ -498,11 +546,11 @@ fn a_cohort_of_a_group_that_does_not_exist_is_refused() {
     let source = "version = 1\n[clusters]\nS = { mode = \"v2\", groups = [\"ops-admin\"] }\n";
     let catalog = Catalog { groups: [Arc::from("ops-admins")].into(), ..Catalog::default() };
     let diagnostics = Mapping::parse("t", source).unwrap().check_against("t", &catalog).unwrap_err();
-    let told = diagnostics.one_line_each();
-    assert!(told.starts_with("t:3:"), "{told}");
+    let report = diagnostics.one_line_each();
+    assert!(report.starts_with("t:3:"), "{report}");
     assert!(
-        told.ends_with("names the group `ops-admin`, which the database does not have [missing-group]"),
-        "{told}"
+        report.ends_with("names the group `ops-admin`, which the database does not have [missing-group]"),
+        "{report}"
     );
     assert_eq!(diagnostics.findings()[0].suggestion.as_deref(), Some("did you mean `ops-admins`?"));
 }

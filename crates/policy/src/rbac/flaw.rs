@@ -59,7 +59,7 @@ pub struct Flaw {
     pub column: Arc<str>,
     /// What the column says; `None` where it says nothing, or nothing that can be read.
     pub word: Option<Arc<str>>,
-    /// Whom or what the row is about, by id; `None` where that cannot be told.
+    /// Whom or what the row is about, by id; `None` where that is unknown.
     pub holder: Option<Arc<str>>,
 }
 

@@ -22,7 +22,7 @@ struct SeedFile {
     group: Vec<GroupEntry>,
     #[serde(default)]
     role: Vec<RoleEntry>,
-    /// The flat roles, for whoever reads the file.
+    /// The flat roles, for those who read the file.
     #[serde(rename = "legacy")]
     _legacy: Option<toml::Table>,
 }
@@ -131,9 +131,9 @@ groups = ["team"]
             ("[[role]]\nname = \"r\"\ninherits = [\"s\"]", "names the role `s`"),
             ("[[rule]]\nname = \"r\"", "unknown field `rule`"),
         ];
-        for (text, told) in table {
+        for (text, message) in table {
             let error = Catalog::from_seed(text).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(message), "{error}");
         }
     }
 }

@@ -127,7 +127,7 @@ impl Case<'_> {
         Side { allows: missing.is_empty(), demand, because }
     }
 
-    /// What V2 says of a body that its rules cannot read, whatever the caller holds.
+    /// What V2 answers for a body that its rules cannot read, whatever the caller holds.
     fn unreadable(&self, base: &Requirement, further: &[&Requirement]) -> Side {
         let missing: Vec<String> = self.unmet(base, &[]).iter().map(ToString::to_string).collect();
         let lacks =
@@ -166,12 +166,12 @@ impl Case<'_> {
 
     /// Each path of grants to what is asked for.
     fn ways(&self, requirement: &Requirement) -> Vec<String> {
-        let told = |group: &str| {
+        let way = |group: &str| {
             let way = self.catalog.way_to(group, requirement)?;
             let steps: Vec<&str> = std::iter::once(group).chain(way.iter().map(AsRef::as_ref)).collect();
             Some(steps.join(" -> "))
         };
-        self.person.granting_groups().filter_map(told).collect()
+        self.person.granting_groups().filter_map(way).collect()
     }
 
     /// The group that holds all that is missing and brings the least besides.

@@ -69,7 +69,7 @@ fn mapping(text: &str) -> Mapping {
     Mapping::parse("routes.toml", text).expect("a sound mapping")
 }
 
-/// How a sign-off that was given under one mapping, catalog and person stands under others.
+/// Whether a sign-off that was given under one mapping, catalog and person still applies under others.
 fn standing(mapping_now: &str, catalog_now: &Catalog, person_now: Option<Person>) -> Standing {
     let (mapping_then, catalog_then) = (mapping(MAPPING), catalog());
     let people_then = [person(&[LegacyRole::literal("ops")], &[])];
@@ -106,7 +106,7 @@ fn sightings_under_several_mappings_are_one_disagreement() {
 
 /// The id names the disagreement in every database and version: it must not change.
 #[test]
-fn ids_are_stable_and_tell_disagreements_apart() {
+fn ids_are_stable_and_differ_between_disagreements() {
     let base = denied("GET /a");
     let others = [
         key("GET /b", "anna", Direction::WouldNewlyDeny),
@@ -120,13 +120,13 @@ fn ids_are_stable_and_tell_disagreements_apart() {
 }
 
 #[test]
-fn a_sign_off_stands_for_what_was_asked_and_held() {
+fn a_sign_off_is_valid_until_the_requirement_or_the_grants_change() {
     let ops = || Some(person(&[LegacyRole::literal("ops")], &[]));
     let moved = MAPPING.replace("[blueprints.b]", "# moved\n[blueprints.b]").replace("S1", "S2");
-    assert_eq!(standing(MAPPING, &catalog(), ops()), Standing::Stands);
+    assert_eq!(standing(MAPPING, &catalog(), ops()), Standing::Valid);
     assert_eq!(
         standing(&moved.replace("S2 = \"shadow\"\nS2", "S1 = \"shadow\"\nS2"), &catalog(), ops()),
-        Standing::Stands
+        Standing::Valid
     );
     for (from, to) in [
         ("[\"superadmin\", \"ops\"]", "[\"ops\"]"),
@@ -175,7 +175,7 @@ fn a_sign_off_ends_when_a_group_or_a_role_changes() {
 #[test]
 fn the_smallest_change_is_named() {
     let (mapping, catalog) = (mapping(MAPPING), catalog());
-    let told = |key: &Key, person: Option<Person>| {
+    let changes = |key: &Key, person: Option<Person>| {
         let people = Vec::from_iter(person);
         explain(key, "missing_role", &Situation::new(&mapping, &catalog, &people)).changes
     };
@@ -208,11 +208,11 @@ fn the_smallest_change_is_named() {
         (denied("GET /c"), None, vec!["no change needed: the running mapping no longer has this row"]),
     ];
     for (key, person, expected) in table {
-        assert_eq!(told(&key, person), expected, "{key:?}");
+        assert_eq!(changes(&key, person), expected, "{key:?}");
     }
 }
 
-/// What is wrong with the body no grant mends.
+/// No grant corrects a wrong body.
 #[test]
 fn a_body_that_cannot_be_read_is_explained_by_the_body() {
     let rule = "{ json = \"/t\", equals = \"x\", role = \"writer\" }, { json = \"/u\", equals = \"x\", role = \"writer\" }";
@@ -221,11 +221,11 @@ fn a_body_that_cannot_be_read_is_explained_by_the_body() {
          \"POST /a\" = {{ legacy = [\"ops\"], role = \"reader\", when = [{rule}] }}\n"
     ));
     let catalog = catalog();
-    let told = |reason: &str, legacy: &[LegacyRole]| {
+    let explained = |reason: &str, legacy: &[LegacyRole]| {
         let people = [person(legacy, &["editors"])];
         explain(&denied("POST /a"), reason, &Situation::new(&mapping, &catalog, &people))
     };
-    let unreadable = told("body_unreadable", &[LegacyRole::literal("ops")]);
+    let unreadable = explained("body_unreadable", &[LegacyRole::literal("ops")]);
     let v2 = unreadable.v2.expect("an answer");
     assert!(!v2.allows, "whatever she holds");
     assert_eq!(v2.because, "sends an unreadable or missing body");
@@ -237,8 +237,8 @@ fn a_body_that_cannot_be_read_is_explained_by_the_body() {
         ]
     );
     let none = ["no change needed: both gates now agree"];
-    assert_eq!(told("body_unreadable", &[]).changes, none);
-    assert_eq!(told("missing_role", &[LegacyRole::literal("ops")]).changes, none);
+    assert_eq!(explained("body_unreadable", &[]).changes, none);
+    assert_eq!(explained("missing_role", &[LegacyRole::literal("ops")]).changes, none);
 }
 
 #[test]

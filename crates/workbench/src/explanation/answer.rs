@@ -19,10 +19,10 @@ use super::gate::Decides;
 use super::grants::{Grant, smallest};
 use super::somebody::Somebody;
 
-/// What becomes of a request with one kind of body.
+/// The outcome of a request with one kind of body.
 #[derive(Debug, Serialize)]
 pub struct AnswerReport {
-    /// `None`: any body, for it has no say.
+    /// `None`: any body, for it does not matter.
     pub body: Option<BodyReport>,
     pub answer: Ending,
     /// The stable word of a denial.
@@ -41,7 +41,7 @@ pub struct AnswerReport {
     pub shadow: Option<ShadowReport>,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
@@ -50,6 +50,7 @@ pub enum Ending {
     Login,
     Unauthorized,
     Gone,
+    Quiet,
 }
 
 /// How somebody comes to what is required.
@@ -124,7 +125,7 @@ impl<'a> CallerQuestion<'a> {
         report
     }
 
-    /// What [`decide`] says of somebody who holds `access`.
+    /// What [`decide`] answers for somebody who holds `access`.
     fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
         let principal = Principal::Admin { id: AdminId::new(self.somebody.name), session: None };
         let caller = match access.standing {
@@ -225,12 +226,13 @@ impl<'a> CallerQuestion<'a> {
 impl Ending {
     fn of(outcome: &decision::Outcome) -> Ending {
         match outcome {
-            // Whether a row takes WebSockets is said of the row.
+            // The report of the row says whether it takes WebSockets.
             Ok(_) | Err(Rejection::Upgrade) => Ending::Allow,
             Err(Rejection::Denied(_)) => Ending::Deny,
             Err(Rejection::Login) => Ending::Login,
             Err(Rejection::Unauthorized) => Ending::Unauthorized,
             Err(Rejection::Gone) => Ending::Gone,
+            Err(Rejection::Quiet) => Ending::Quiet,
         }
     }
 }

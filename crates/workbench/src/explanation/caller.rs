@@ -12,12 +12,12 @@ use super::Facts;
 use super::answer::{AnswerReport, CallerQuestion, Ending};
 use super::somebody::{Asker, AskerKind, PartReport, Somebody};
 
-/// A caller and what becomes of their request.
+/// A caller and the outcome of their request.
 #[derive(Debug, Serialize)]
 pub struct CallerReport {
     pub kind: AskerKind,
     pub name: String,
-    /// Whoever is not active is nobody to the gate.
+    /// An inactive admin is nobody to the gate.
     pub standing: Standing,
     /// The id that was probably meant, where there is nobody of this one.
     pub closest: Option<String>,
@@ -29,13 +29,13 @@ pub struct CallerReport {
     pub unusable: Vec<String>,
     /// Where the row's cluster has a cohort: in which part the caller is.
     pub part: Option<PartReport>,
-    /// One for each kind of body that the row tells apart; else one.
+    /// One for each kind of body that the row distinguishes; else one.
     pub answers: Vec<AnswerReport>,
     /// Whether the request passes, with every kind of body.
     pub passes: bool,
 }
 
-/// Explains what becomes of `asker`.
+/// Explains the outcome for `asker`.
 pub(super) fn report(
     target: &Target<'_>,
     method: Method,

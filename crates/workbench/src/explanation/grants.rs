@@ -25,7 +25,7 @@ pub enum Grant {
         brings: Vec<String>,
     },
     /// A break-glass session, for those who may ask for one: the roles of its group for an hour, or four at most, with a reason, by passkey, and ops
-    /// are told (RBAC V2 design, section 6).
+    /// are notified (RBAC V2 design, section 6).
     BreakGlass { brings: Vec<String> },
     /// A legacy role, where the legacy gate decides.
     LegacyRole { role: String },

@@ -1,4 +1,4 @@
-//! Where rows stand, and which of them are near a path that has none.
+//! Where rows are in the file, and which of them are near a path that has none.
 
 use policy::diagnostic::position;
 use policy::mapping::{Mapping, Row};

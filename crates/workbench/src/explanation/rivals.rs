@@ -37,7 +37,7 @@ pub enum Lost {
     Prefix,
     /// It is a shorter prefix than the winner.
     ShorterPrefix,
-    /// It stands behind the winner in the file, and nothing else tells them apart.
+    /// It comes after the winner in the file, and nothing else distinguishes them.
     Order,
 }
 

@@ -1,4 +1,4 @@
-//! Every claim is held against the matcher, the decision and the registry.
+//! Tests that compare every claim of an explanation with the matcher, the decision and the registry.
 
 mod rivals;
 
@@ -161,7 +161,7 @@ fn access(catalog: &Catalog, groups: &[&str], break_glass: bool, legacy: &[Legac
     }
 }
 
-/// What the decision says of an admin, with such a body.
+/// The decision for an admin, with such a body.
 fn decided(
     scene: &Scene,
     (method, path): (&str, &str),
@@ -184,7 +184,7 @@ fn decided(
 const GROUPS: [&str; 4] = ["readers", "writers", "keepers", "raxx-platform-admins"];
 
 proptest! {
-    /// What is told is what is decided; whatever is said to be enough is; and where no group is named, none would do.
+    /// The explanation is what is decided; each grant that it calls enough is; where it names no group, none would do.
     #[test]
     fn the_answer_is_the_decisions_and_each_grant_is_enough(
         request in prop::sample::select(&REQUESTS),
@@ -199,8 +199,8 @@ proptest! {
         scene.control = Control { rbac_v2, may_enforce, ..ON };
         let held = access(&scene.catalog, &groups, break_glass, &legacy);
         let asker = Asker::Admin { id: &id, access: &held, break_glass, closest: None };
-        let told = scene.explain(request.0, request.1, Some(&asker));
-        let caller = told.caller.unwrap();
+        let explanation = scene.explain(request.0, request.1, Some(&asker));
+        let caller = explanation.caller.unwrap();
         for answer in &caller.answers {
             let body = answer.body.as_ref();
             let decided = |access: &Access| decided(&scene, request, access, &id, body);
@@ -229,7 +229,7 @@ proptest! {
                 let verdict = decided(&everything).outcome;
                 prop_assert!(verdict.is_err(), "all groups together would do");
             }
-            let by_role = told.gate.is_some() && answer.answer == Ending::Allow;
+            let by_role = explanation.gate.is_some() && answer.answer == Ending::Allow;
             prop_assert_eq!(!answer.through.is_empty(), by_role);
         }
         prop_assert_eq!(caller.passes, caller.answers.iter().all(|answer| answer.answer == Ending::Allow));
@@ -243,6 +243,7 @@ fn outcome(outcome: &decision::Outcome) -> Ending {
         Err(Rejection::Login) => Ending::Login,
         Err(Rejection::Unauthorized) => Ending::Unauthorized,
         Err(Rejection::Gone) => Ending::Gone,
+        Err(Rejection::Quiet) => Ending::Quiet,
         Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
     }
 }
@@ -265,7 +266,7 @@ fn the_grant_that_brings_least_along_comes_first() {
         answer(("GET", "/v"), &[], false).enough,
         [groups(&["readers"], &["reader"]), groups(&["writers"], &["reader", "writer"])]
     );
-    // A cohort: whoever joins it is judged by V2 from then on.
+    // A cohort: V2 decides for those who join it, from then on.
     assert_eq!(
         answer(("GET", "/c"), &[], false).enough,
         [Grant::LegacyRole { role: "ops".into() }, groups(&["readers", "writers"], &["reader", "writer"])]
@@ -286,9 +287,9 @@ fn a_body_that_cannot_be_read_is_a_kind_of_its_own() {
     let scene = Scene::new(ROWS);
     let held = access(&scene.catalog, &["writers", "keepers"], false, &[LegacyRole::literal("ops")]);
     let asker = Asker::Admin { id: "a", access: &held, break_glass: false, closest: None };
-    let told = |method, path| scene.explain(method, path, Some(&asker)).caller.unwrap();
+    let caller = |method, path| scene.explain(method, path, Some(&asker)).caller.unwrap();
     let rule = BodyReport::Rule { field: "/t".into(), equals: "prod".into() };
-    let enforced = told("POST", "/when");
+    let enforced = caller("POST", "/when");
     let bodies: Vec<_> = enforced.answers.iter().map(|one| (one.body.clone(), one.answer)).collect();
     let expected = [
         (Some(BodyReport::NoRule), Ending::Allow),
@@ -302,22 +303,22 @@ fn a_body_that_cannot_be_read_is_a_kind_of_its_own() {
     assert_eq!(unreadable.missing, ["a body that the rule can read"]);
     assert_eq!(unreadable.enough, []);
     // OPTIONS, which Flask adds, carries none.
-    let options = told("OPTIONS", "/when").answers;
+    let options = caller("OPTIONS", "/when").answers;
     assert_eq!(
         options.iter().map(|one| one.body.clone()).collect::<Vec<_>>(),
         [Some(BodyReport::Unreadable)]
     );
-    // In shadow it is let through, and told what V2 would do. The legacy gate does not look at all.
-    let shadow = told("PUT", "/shadow-when");
+    // In shadow it passes, and the explanation says what V2 would do. The legacy gate ignores the body.
+    let shadow = caller("PUT", "/shadow-when");
     assert!(shadow.passes);
     let drifts: Vec<_> =
         shadow.answers.iter().map(|one| one.shadow.as_ref().map(|shadow| shadow.reason)).collect();
     assert_eq!(drifts, [None, None, Some("body_unreadable")]);
     let mut off = Scene::new(ROWS);
     off.control.rbac_v2 = false;
-    let told = off.explain("POST", "/when", Some(&asker)).caller.unwrap();
-    assert_eq!(told.answers.iter().map(|one| one.body.clone()).collect::<Vec<_>>(), [None]);
-    assert!(told.passes);
+    let caller = off.explain("POST", "/when", Some(&asker)).caller.unwrap();
+    assert_eq!(caller.answers.iter().map(|one| one.body.clone()).collect::<Vec<_>>(), [None]);
+    assert!(caller.passes);
 }
 
 /// `OPTIONS *` names no route: neither a prefix over everything nor `unmapped` opens it.
@@ -326,13 +327,13 @@ fn the_asterisk_is_denied_whatever_the_mapping_says() {
     let scene = Scene::new(
         "version = 1\nunmapped = \"forward\"\n[blueprints.b.routes]\n\"* /*\" = { public = true }\n",
     );
-    let told = scene.explain("OPTIONS", "*", Some(&Asker::Group("readers")));
-    assert_eq!(won(&told), None);
-    assert_eq!(told.passes(), Some(false));
+    let explanation = scene.explain("OPTIONS", "*", Some(&Asker::Group("readers")));
+    assert_eq!(won(&explanation), None);
+    assert_eq!(explanation.passes(), Some(false));
 }
 
 #[test]
-fn every_way_is_told() {
+fn every_way_is_listed() {
     let through = |request, groups: &[&str], break_glass| answer(request, groups, break_glass).through;
     let way = |group: &str, roles: &[&str], permission: Option<&str>| Way::Group {
         group: group.to_owned(),
@@ -369,20 +370,20 @@ fn somebody_imagined_is_in_a_cohort_by_group_alone() {
 }
 
 #[test]
-fn who_is_nobody_is_told_and_asked_to_log_in() {
+fn an_unknown_or_inactive_caller_is_reported_and_asked_to_log_in() {
     let scene = Scene::new(ROWS);
     for standing in [Standing::Unknown, Standing::Disabled, Standing::SessionEnded] {
         let held = Access { standing, ..access(&scene.catalog, &["readers"], false, &[]) };
         let asker = Asker::Admin { id: "a", access: &held, break_glass: false, closest: None };
-        let told = |path| scene.explain("GET", path, Some(&asker)).caller.unwrap();
-        assert_eq!(told("/v").standing, standing);
-        assert_eq!(told("/v").answers[0].answer, Ending::Login);
-        assert!(told("/public").passes);
+        let caller = |path| scene.explain("GET", path, Some(&asker)).caller.unwrap();
+        assert_eq!(caller("/v").standing, standing);
+        assert_eq!(caller("/v").answers[0].answer, Ending::Login);
+        assert!(caller("/public").passes);
     }
 }
 
 #[test]
-fn what_the_firewall_refuses_is_told_and_nothing_else() {
+fn for_a_request_that_the_firewall_refuses_only_the_refusal_is_reported() {
     let scene = Scene::new(ROWS);
     let table = [
         ("GET", "/a/../b", "dot_segment"),
@@ -392,17 +393,19 @@ fn what_the_firewall_refuses_is_told_and_nothing_else() {
         ("GET", "public", "target_form"),
     ];
     for (method, path, expected) in table {
-        let told = scene.explain(method, path, Some(&Asker::Group("readers")));
-        let Route::Refused { reason, .. } = told.route else { panic!("{path}: {:?}", told.route) };
+        let explanation = scene.explain(method, path, Some(&Asker::Group("readers")));
+        let Route::Refused { reason, .. } = explanation.route else {
+            panic!("{path}: {:?}", explanation.route)
+        };
         assert_eq!(reason, expected, "{path}");
-        assert!(told.caller.is_none() && told.gate.is_none() && told.rivals.is_empty());
-        assert_eq!(told.passes(), Some(false));
+        assert!(explanation.caller.is_none() && explanation.gate.is_none() && explanation.rivals.is_empty());
+        assert_eq!(explanation.passes(), Some(false));
     }
 }
 
-/// Told apart: no such path, a path without this method, and what is near.
+/// Three cases: no such path, a path without this method, and what is near.
 #[test]
-fn a_path_without_a_row_is_told_apart() {
+fn a_path_without_a_row_is_not_a_wrong_method() {
     let scene = Scene::new(ROWS);
     let near = |path| match scene.explain("GET", path, None).route {
         Route::NoRow { nearest, .. } => nearest.into_iter().map(|place| place.route).collect::<Vec<_>>(),
@@ -410,8 +413,8 @@ fn a_path_without_a_row_is_told_apart() {
     };
     assert_eq!(near("/sesion"), ["GET /session"]);
     assert_eq!(near("/something/else/altogether"), [""; 0]);
-    let told = scene.explain("DELETE", "/public", None);
-    let Route::WrongMethod { allowed, .. } = &told.route else { panic!("{:?}", told.route) };
+    let explanation = scene.explain("DELETE", "/public", None);
+    let Route::WrongMethod { allowed, .. } = &explanation.route else { panic!("{:?}", explanation.route) };
     assert_eq!(allowed, "GET,HEAD,OPTIONS");
-    assert_eq!(told.rivals[0].lost, Lost::OtherMethod { serves: "GET".into() });
+    assert_eq!(explanation.rivals[0].lost, Lost::OtherMethod { serves: "GET".into() });
 }

@@ -41,8 +41,8 @@ struct Page {
 
 impl Page {
     /// A paragraph; with an empty label, one that belongs to the one before.
-    fn line(&mut self, label: &str, told: &str) {
-        let lines = wrapped(told, COLUMNS, INDENT, INDENT + 2);
+    fn line(&mut self, label: &str, text: &str) {
+        let lines = wrapped(text, COLUMNS, INDENT, INDENT + 2);
         let rest = lines.get(INDENT..).unwrap_or_default();
         let gap = " ".repeat(INDENT.saturating_sub(label.len()));
         self.text.push_str(&format!("{}{gap}{rest}\n", self.style.bold(label)));
@@ -94,8 +94,8 @@ impl Page {
 
     fn rivals(&mut self, rivals: &[Rival]) {
         for rival in rivals {
-            let told = format!("`{}`, line {}: {}", rival.route, rival.line, rival.lost.in_words());
-            self.line("rival", &told);
+            let rival_in_words = format!("`{}`, line {}: {}", rival.route, rival.line, rival.lost.in_words());
+            self.line("rival", &rival_in_words);
         }
     }
 
@@ -151,8 +151,8 @@ impl Page {
         }
         for rule in &gate.when {
             let RuleReport { field, equals, demanded } = rule;
-            let told = format!("and {} for a body with {field} = {equals}", demanded.requirement);
-            self.demanded(&told, &rule.demanded);
+            let text = format!("and {} for a body with {field} = {equals}", demanded.requirement);
+            self.demanded(&text, &rule.demanded);
         }
         if !gate.when.is_empty() {
             self.line("", "V2 denies an unreadable or missing body");
@@ -169,8 +169,8 @@ impl Page {
         }
     }
 
-    fn demanded(&mut self, told: &str, demanded: &Demanded) {
-        self.line("v2", told);
+    fn demanded(&mut self, text: &str, demanded: &Demanded) {
+        self.line("v2", text);
         self.line(
             "",
             &match demanded.held_through.is_empty() {
@@ -256,6 +256,7 @@ fn unmapped_in_words(unmapped: UnmappedReport) -> &'static str {
     match unmapped {
         UnmappedReport::Deny => "none: denied, and audited as unmapped_route",
         UnmappedReport::Forward => "none: forwarded, Console decides",
+        UnmappedReport::Quiet => "none: quiet, answered 404 and not audited",
     }
 }
 
@@ -266,6 +267,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
         Ending::Login => "redirected to log in".to_owned(),
         Ending::Unauthorized => "401: a credential is required".to_owned(),
         Ending::Gone => "410: the route was deleted".to_owned(),
+        Ending::Quiet => "404: the mapping calls the path quiet".to_owned(),
     }
 }
 

@@ -24,11 +24,13 @@ pub(super) enum Demand<'m> {
 }
 
 impl<'m> Demand<'m> {
-    pub(super) fn of(mapping: &'m Mapping, row: Option<&'m Row>) -> Demand<'m> {
-        match row {
-            Some(row) => Demand::Row(&row.kind, mapping.rollout_of(row)),
-            None => Demand::NoRow(mapping.unmapped()),
-        }
+    /// What a row asks for, or the mapping of the requests for this path that no row covers.
+    pub(super) fn of(mapping: &'m Mapping, row: Option<&'m Row>, path: &str) -> Demand<'m> {
+        row.map_or_else(|| Demand::NoRow(mapping.unmapped_at(path)), |row| Demand::of_row(mapping, row))
+    }
+
+    pub(super) fn of_row(mapping: &'m Mapping, row: &'m Row) -> Demand<'m> {
+        Demand::Row(&row.kind, mapping.rollout_of(row))
     }
 }
 
@@ -80,6 +82,11 @@ impl<'p> Judge<'p> {
         Admitted { strangers: false, machines_of_console: false, profiles }
     }
 
+    /// Anybody, known or not.
+    pub(super) fn anybody(&self) -> Admitted {
+        Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() }
+    }
+
     /// Who passes with such a body.
     pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
         let mut admitted = self.admitted_if_present(demand, body);
@@ -95,7 +102,7 @@ impl<'p> Judge<'p> {
         let known = |profiles| Admitted { strangers: false, machines_of_console: false, profiles };
         match demand {
             Demand::NoRow(Unmapped::Forward) | Demand::Row(RowKind::Public | RowKind::Upstream, _) => all(),
-            Demand::NoRow(Unmapped::Deny) | Demand::Row(RowKind::Gone, _) => self.nobody(),
+            Demand::NoRow(Unmapped::Deny | Unmapped::Quiet) | Demand::Row(RowKind::Gone, _) => self.nobody(),
             // Enrolled or not, a machine comes with a token, which is all that is asked of anybody there.
             Demand::Row(RowKind::Machine, _) => {
                 Admitted { machines_of_console: true, ..known(self.machines.clone()) }
@@ -222,18 +229,18 @@ pub(super) fn ways(
         demanded(v2, body).into_iter().flat_map(|(base, more)| std::iter::once(base).chain(more))
     {
         for group in &profile.groups {
-            ways.extend(catalog.way_to(group, requirement).map(|way| told(group, &way, requirement)));
+            ways.extend(catalog.way_to(group, requirement).map(|way| way_in_words(group, &way, requirement)));
         }
         if profile.break_glass
             && let Some(way) = catalog.way_to(BREAK_GLASS, requirement)
         {
-            ways.push(told("break-glass session", &way, requirement));
+            ways.push(way_in_words("break-glass session", &way, requirement));
         }
     }
     ways
 }
 
-fn told(beginning: &str, way: &[Arc<str>], requirement: &Requirement) -> String {
+fn way_in_words(beginning: &str, way: &[Arc<str>], requirement: &Requirement) -> String {
     let mut steps = vec![beginning];
     steps.extend(way.iter().map(AsRef::as_ref));
     if let Requirement::Permission(name) = requirement {

@@ -56,7 +56,7 @@ impl Population {
     /// The people that there are, and one imagined caller for each legacy role and each group that `legacy_as` does not
     /// name. The legacy roles are those that `mappings`, `people` and `legacy_as` name.
     ///
-    /// `mappings` are those that will be asked about: only a cohort with a percentage tells apart who else holds the
+    /// `mappings` are those that will be asked about: only a cohort with a percentage separates callers who hold the
     /// same.
     pub fn new(
         catalog: &Catalog,
@@ -182,7 +182,7 @@ impl Population {
     }
 }
 
-/// Whether a cohort tells apart who else holds the same.
+/// Whether a cohort separates callers who hold the same.
 fn asks_for_shares(mappings: &[&Mapping]) -> bool {
     let rollouts = mappings.iter().flat_map(|mapping| mapping.clusters().values());
     rollouts.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0)

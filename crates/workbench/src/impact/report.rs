@@ -81,6 +81,9 @@ pub struct ChangeReport {
     pub read_by: Option<Side>,
     /// Whether this holds for WebSocket handshakes alone.
     pub websocket: bool,
+    /// Only for CORS preflights.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preflight: bool,
     /// The line of the row in the new file, or of `unmapped` for what no row covers; `None` where there is none.
     pub line: Option<usize>,
     pub before: String,
@@ -151,7 +154,7 @@ impl Impact<'_> {
     }
 
     fn change(&self, change: &Change<'_>, lines: &Lines<'_>) -> ChangeReport {
-        let Region { old, new, methods, example } = &change.region;
+        let Region { old, new, methods, example, .. } = &change.region;
         let who = |direction| -> Vec<WhoReport> {
             let set = if direction == AccessChange::Gain { &change.gains } else { &change.losses };
             let profiles = self.granted(direction).population.profiles();
@@ -170,6 +173,7 @@ impl Impact<'_> {
             body: change.requests.body(),
             read_by: change.requests.read_by(),
             websocket: change.requests == Requests::WebSocket,
+            preflight: change.requests == Requests::Preflight,
             line: self.line(change, lines),
             before,
             after,
@@ -197,20 +201,23 @@ impl Impact<'_> {
 
     /// What the two rows of a change ask for.
     pub(super) fn demands_in_words(&self, change: &Change<'_>) -> [String; 2] {
-        let told = |side, mapping, row: Option<&Row>| match (change.requests, row) {
+        let demand = |side, mapping: &Mapping, row: Option<&Row>| match (change.requests, row) {
             (Requests::WebSocket, Some(row)) if !row.websocket => "no WebSocket".to_owned(),
             (Requests::WebSocket, None) => "no WebSocket".to_owned(),
-            _ => demand_in_words(mapping, row, change.requests.body_at(side), self.switches),
+            (Requests::Preflight, Some(row)) if row.cors => "anybody".to_owned(),
+            (_, None) => no_row_in_words(mapping.unmapped_at(&change.region.example)).to_owned(),
+            (_, Some(row)) => demand_in_words(mapping, row, change.requests.body_at(side), self.switches),
         };
-        [told(Side::Before, self.old, change.region.old), told(Side::After, self.new, change.region.new)]
+        [demand(Side::Before, self.old, change.region.old), demand(Side::After, self.new, change.region.new)]
     }
 
     /// The line in the new file that is to be looked at.
     pub(super) fn line(&self, change: &Change<'_>, lines: &Lines<'_>) -> Option<usize> {
         if change.region.is_uncovered() {
-            // The file may say nothing and mean `deny`.
-            let is_unmapped = |line: &str| line.trim_start().starts_with("unmapped");
-            return self.new.source().lines().position(is_unmapped).map(|index| index + 1);
+            // The file may say nothing and mean `deny`, or no quiet path any more.
+            let key = if change.region.is_quiet() { "quiet" } else { "unmapped" };
+            let is_it = |line: &str| line.trim_start().starts_with(key);
+            return self.new.source().lines().position(is_it).map(|index| index + 1);
         }
         change.region.new.map(|row| lines.position(row.offset).0)
     }
@@ -231,14 +238,17 @@ pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
     region.new.or(region.old).map(|row| &*row.route)
 }
 
-/// What a row asks of its caller.
-fn demand_in_words(mapping: &Mapping, row: Option<&Row>, body: BodyKind<'_>, switches: Switches) -> String {
-    let Some(row) = row else {
-        return match mapping.unmapped() {
-            Unmapped::Deny => "no row: admins get 403, everyone else is redirected to log in".into(),
-            Unmapped::Forward => "no row: forwarded for anyone, only Console decides".into(),
-        };
-    };
+/// What becomes of requests without a row.
+fn no_row_in_words(unmapped: Unmapped) -> &'static str {
+    match unmapped {
+        Unmapped::Deny => "no row: admins get 403, everyone else is redirected to log in",
+        Unmapped::Forward => "no row: forwarded for anyone, only Console decides",
+        Unmapped::Quiet => "no row: quiet, 404 for anyone",
+    }
+}
+
+/// What a row requires of its caller.
+fn demand_in_words(mapping: &Mapping, row: &Row, body: BodyKind<'_>, switches: Switches) -> String {
     match &row.kind {
         RowKind::Public => "anyone".into(),
         RowKind::Upstream => "whatever Console requires".into(),
@@ -247,17 +257,17 @@ fn demand_in_words(mapping: &Mapping, row: Option<&Row>, body: BodyKind<'_>, swi
         RowKind::Gone => "deleted: 410".into(),
         RowKind::Gated { legacy, v2, .. } => {
             let rollout = mapping.rollout_of(row);
-            let told = |mode| match gate_in_force(v2, mode, &control(switches)) {
+            let demand = |mode| match gate_in_force(v2, mode, &control(switches)) {
                 GateInForce::V2 => v2_in_words(v2, body),
                 GateInForce::Legacy(_) | GateInForce::Shadow => legacy_in_words(legacy.as_ref()),
             };
             match &rollout.cohort {
                 Some(_) if switches.rbac_v2 && !matches!(v2, V2Gate::Undecided { .. }) => {
-                    let first = told(ClusterMode::V2);
-                    let rest = told(ClusterMode::Shadow);
+                    let first = demand(ClusterMode::V2);
+                    let rest = demand(ClusterMode::Shadow);
                     format!("{first} (the cohort), {rest} (the rest)")
                 }
-                _ => told(rollout.mode),
+                _ => demand(rollout.mode),
             }
         }
     }

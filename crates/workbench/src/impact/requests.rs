@@ -1,4 +1,4 @@
-//! The requests of a region that its two rows may tell apart: by their body, or because they ask for a WebSocket.
+//! The requests of a region that its two rows may treat differently: by their body, or as a WebSocket handshake.
 
 use policy::decision::body::{BodyKind, BodyReport, Scalar};
 use policy::mapping::regions::Region;
@@ -17,6 +17,8 @@ pub enum Requests<'m> {
     ReadBy(Side, BodyKind<'m>),
     /// For WebSocket handshakes.
     WebSocket,
+    /// For CORS preflights.
+    Preflight,
 }
 
 /// One of the two mappings.
@@ -31,7 +33,7 @@ impl<'m> Requests<'m> {
     /// What the body is to the row of one side.
     pub fn body_at(self, side: Side) -> BodyKind<'m> {
         match self {
-            Requests::All | Requests::WebSocket => BodyKind::NoRule,
+            Requests::All | Requests::WebSocket | Requests::Preflight => BodyKind::NoRule,
             Requests::Body(kind) => kind,
             Requests::ReadBy(reader, kind) if reader == side => kind,
             Requests::ReadBy(..) => BodyKind::Unreadable,
@@ -41,7 +43,7 @@ impl<'m> Requests<'m> {
     /// The body as data; `None` where it makes no difference.
     pub fn body(self) -> Option<BodyReport> {
         match self {
-            Requests::All | Requests::WebSocket => None,
+            Requests::All | Requests::WebSocket | Requests::Preflight => None,
             Requests::Body(kind) | Requests::ReadBy(_, kind) => Some(kind.report()),
         }
     }
@@ -50,7 +52,7 @@ impl<'m> Requests<'m> {
     pub fn read_by(self) -> Option<Side> {
         match self {
             Requests::ReadBy(side, _) => Some(side),
-            Requests::All | Requests::Body(_) | Requests::WebSocket => None,
+            Requests::All | Requests::Body(_) | Requests::WebSocket | Requests::Preflight => None,
         }
     }
 
@@ -63,6 +65,7 @@ impl<'m> Requests<'m> {
         };
         match self {
             Requests::WebSocket => Some("for WebSocket handshakes".to_owned()),
+            Requests::Preflight => Some("for CORS preflights".to_owned()),
             _ => self.body().map(|body| format!("for {body}{only}")),
         }
     }
@@ -75,6 +78,9 @@ pub(super) fn of<'m>(region: &Region<'m>) -> Vec<(Requests<'m>, MethodSet)> {
     let lets_upgrade = [region.old, region.new].into_iter().flatten().any(|row| row.websocket);
     if lets_upgrade && region.methods.contains(Method::Get) {
         kinds.push((Requests::WebSocket, MethodSet::EMPTY.with(Method::Get)));
+    }
+    if [region.old, region.new].into_iter().flatten().any(|row| row.cors) {
+        kinds.push((Requests::Preflight, MethodSet::EMPTY.with(Method::Options)));
     }
     kinds
 }
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_tells_three_kinds_apart_on_whichever_side_it_is() {
+    fn a_rule_distinguishes_three_kinds_of_body_on_either_side() {
         for (old, new) in [("", PROD), (PROD, ""), (PROD, PROD)] {
             assert_eq!(kinds(old, new), [NONE, MET, UNREADABLE]);
         }
@@ -220,7 +226,7 @@ mod tests {
 
     /// The same field, and a value that only one of the two rules can compare.
     #[test]
-    fn a_value_that_one_side_alone_can_compare_is_told() {
+    fn a_value_that_one_side_alone_can_compare_is_reported() {
         assert_eq!(kinds(PROD, &PROD.replace("prod", "dev")).len(), 4);
         let (truth, one) = (PROD.replace("prod", "true"), PROD.replace("prod", "1"));
         assert_eq!(
@@ -238,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_told_apart_where_a_row_takes_one() {
+    fn a_handshake_is_a_request_of_its_own_where_a_row_takes_one() {
         let (old, new) = (
             file("\"GET /w\" = { session = true }"),
             file("\"GET /w\" = { session = true, websocket = true }"),

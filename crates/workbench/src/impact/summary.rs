@@ -9,25 +9,40 @@ impl Impact<'_> {
     /// What opens or closes to callers whom no profile names, and whether anything may be missing; the gravest first. The
     /// direction is that of the change, if it is one.
     pub fn warnings(&self) -> Vec<(Option<AccessChange>, String)> {
-        let uncovered = |direction, told: &str| {
-            let turns =
-                |change: &Change<'_>| change.region.is_uncovered() && change.strangers == Some(direction);
-            self.changes.iter().any(turns).then(|| (Some(direction), told.to_owned()))
+        let uncovered = |is_quiet, direction, sentence: &str| {
+            let turns = |change: &Change<'_>| {
+                let region = &change.region;
+                region.is_uncovered() && region.is_quiet() == is_quiet && change.strangers == Some(direction)
+            };
+            self.changes.iter().any(turns).then(|| (Some(direction), sentence.to_owned()))
         };
-        let opens = uncovered(
-            AccessChange::Gain,
-            "what no row covers opens to anyone, logged in or not: only Console decides",
-        );
-        let closes = uncovered(
-            AccessChange::Loss,
-            "what no row covers closes: admins get 403, everyone else is redirected to log in",
-        );
+        let opens = [
+            uncovered(
+                false,
+                AccessChange::Gain,
+                "what no row covers opens to anyone, logged in or not: only Console decides",
+            ),
+            uncovered(
+                true,
+                AccessChange::Gain,
+                "paths that are not quiet any more open to anyone, logged in or not: only Console decides",
+            ),
+        ];
+        let closes = [
+            uncovered(
+                false,
+                AccessChange::Loss,
+                "what no row covers closes: admins get 403, everyone else is redirected to log in",
+            ),
+            uncovered(true, AccessChange::Loss, "quiet paths close: 404 for anyone"),
+        ];
         let routes = [AccessChange::Gain, AccessChange::Loss].into_iter().flat_map(|direction| {
-            self.routes_by_nameless(direction).into_iter().map(move |told| (Some(direction), told))
+            self.routes_by_nameless(direction).into_iter().map(move |sentence| (Some(direction), sentence))
         });
         let incomplete = "INCOMPLETE: there are too many patterns to compare every path";
         let incomplete = (!self.complete).then(|| (None, incomplete.to_owned()));
-        opens.into_iter().chain(routes).chain(closes).chain(incomplete).collect()
+        let (opens, closes) = (opens.into_iter().flatten(), closes.into_iter().flatten());
+        opens.chain(routes).chain(closes).chain(incomplete).collect()
     }
 
     /// How many rows open or close to whom, a sentence each.
@@ -59,11 +74,11 @@ impl Impact<'_> {
         if self.changes.is_empty() {
             return format!("{admins}{routes}: no one gains or loses access");
         }
-        // Without a database there is nobody; what is said of roles and groups follows.
+        // Without a database no admin is known; the changes for roles and groups follow.
         match (admins.is_empty(), self.routes_changed()) {
             (true, 0) => format!("{routes}: none change"),
             (true, changed) => format!("{routes}: {changed} change"),
-            (false, _) => format!("{admins}{routes}: {}", told(self.counts(ProfileKind::Admin))),
+            (false, _) => format!("{admins}{routes}: {}", gains_and_losses(self.counts(ProfileKind::Admin))),
         }
     }
 
@@ -72,7 +87,11 @@ impl Impact<'_> {
         let warnings = self.warnings().into_iter().map(|(_, warning)| warning);
         let machines = self.counts(ProfileKind::Machine);
         let machines = (machines != Counts::default()).then(|| {
-            format!("{}: {}", counted(self.population.count(ProfileKind::Machine), "machine"), told(machines))
+            format!(
+                "{}: {}",
+                counted(self.population.count(ProfileKind::Machine), "machine"),
+                gains_and_losses(machines)
+            )
         });
         warnings.chain([self.headline()]).chain(machines).collect::<Vec<_>>().join("; ")
     }
@@ -82,7 +101,7 @@ pub(super) fn counted(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
-pub(super) fn told(counts: Counts) -> String {
+pub(super) fn gains_and_losses(counts: Counts) -> String {
     format!(
         "{}, {}",
         counted(counts.gains, "gain"),

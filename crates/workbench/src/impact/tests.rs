@@ -154,9 +154,9 @@ proptest! {
         prop_assert_eq!(population.count(ProfileKind::Admin) + population.count(ProfileKind::Machine), people.len());
         let mut judge = Judge::new(&population, switches);
         let of_rows = mapping.rows().iter().map(|row| {
-            (Target::Row(row, mapping.rollout_of(row)), Demand::of(&mapping, Some(row)))
+            (Target::Row(row, mapping.rollout_of(row)), Demand::of_row(&mapping, row))
         });
-        let of_none = [Unmapped::Deny, Unmapped::Forward]
+        let of_none = [Unmapped::Deny, Unmapped::Forward, Unmapped::Quiet]
             .map(|unmapped| (Target::Unmapped(unmapped), Demand::NoRow(unmapped)));
         for (target, demand) in of_rows.chain(of_none) {
             let kinds = BodyKind::all(target.body_rules(), Method::Post);
@@ -238,7 +238,7 @@ GET /deep                                                         routes.toml:25
 }
 
 #[test]
-fn a_row_that_opens_to_anybody_is_told_first() {
+fn a_row_that_opens_to_anybody_is_reported_first() {
     let catalog = catalog();
     let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { public = true }");
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
@@ -262,9 +262,9 @@ fn text_of(old: &str, new: &str) -> (String, bool) {
 const UNMAPPED: &str =
     "version = 1\nunmapped = \"deny\"\n[blueprints.b.routes]\n\"GET /x\" = { session = true }\n";
 
-/// What opens everything that nobody wrote down is told before anything else; the way back says what happens to whom.
+/// A change that opens every unmapped path is reported first; the change back says who is affected and how.
 #[test]
-fn what_no_row_covers_is_told_first() {
+fn a_change_of_unmapped_paths_is_reported_first() {
     let forward = UNMAPPED.replace("deny", "forward");
     let (text, is_neutral) = text_of(UNMAPPED, &forward);
     assert!(!is_neutral);
@@ -292,9 +292,39 @@ what no row covers                                                 routes.toml:2
     assert!(text_of(&covered(UNMAPPED), &covered(&forward)).1);
 }
 
+/// A quiet path is closed, so that it changes something only where `unmapped` leaves such paths to Console.
+#[test]
+fn what_becomes_quiet_is_told_where_it_was_open() {
+    let quiet = |file: &str| file.replace("version = 1\n", "version = 1\nquiet = [\"/favicon.ico\"]\n");
+    let forward = UNMAPPED.replace("deny", "forward");
+    let (text, _) = text_of(&forward, &quiet(&forward));
+    assert!(text.starts_with("quiet paths close: 404 for anyone\n1 route: none change\n"), "{text}");
+    let section = "
+what no row covers and `quiet` names                               routes.toml:2
+  for requests such as * /favicon.ico
+  no row: forwarded for anyone, only Console decides -> no row: quiet, 404 for
+    anyone
+  - callers who are not logged in
+";
+    assert!(text.contains(section), "{text}");
+    let (text, _) = text_of(&quiet(&forward), &forward);
+    assert!(
+        text.starts_with(
+            "paths that are not quiet any more open to anyone, logged in or not: only Console\n"
+        ),
+        "{text}"
+    );
+    // With `unmapped = "deny"` nobody had such a path before or has it now.
+    assert!(text_of(UNMAPPED, &quiet(UNMAPPED)).1);
+    assert!(text_of(&quiet(UNMAPPED), UNMAPPED).1);
+    // What is said of the rest says nothing of the quiet path.
+    let (text, _) = text_of(&quiet(UNMAPPED), &quiet(&forward));
+    assert!(!text.contains("quiet"), "{text}");
+}
+
 /// Where a table names no role and there is nobody yet, somebody is imagined all the same.
 #[test]
-fn what_closes_to_any_admin_is_told_without_admins_roles_and_groups() {
+fn what_closes_to_every_admin_is_reported_without_a_database() {
     let catalog = Catalog::default();
     let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { gone = true }");
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
@@ -306,7 +336,7 @@ fn what_closes_to_any_admin_is_told_without_admins_roles_and_groups() {
 
 /// A row that is removed, or a method that it does not name any more, opens where Console alone decides.
 #[test]
-fn what_loses_its_row_is_told() {
+fn a_path_that_loses_its_row_is_reported() {
     let forward = UNMAPPED.replace("deny", "forward").replace("GET /x", "GET,POST /x");
     let (text, _) = text_of(&forward, &forward.replace("GET,POST", "GET"));
     assert!(text.starts_with("1 route opens to anyone, logged in or not\n"), "{text}");
@@ -397,9 +427,9 @@ POST /x                                                            routes.toml:6
     assert!(text_of(&legacy, &legacy.replace("\"a\"", "\"b\"")).1);
 }
 
-/// Whoever passed may open a WebSocket now; nothing else is another than before.
+/// Callers who passed may now open a WebSocket; nothing else changes.
 #[test]
-fn a_row_that_takes_websockets_is_told() {
+fn a_row_that_newly_takes_websockets_is_reported() {
     let file = UNMAPPED.replace("session = true", "session = true, websocket = true");
     let (text, is_neutral) = text_of(UNMAPPED, &file);
     assert!(!is_neutral);
@@ -408,6 +438,21 @@ fn a_row_that_takes_websockets_is_told() {
   no WebSocket -> any admin who is logged in
   + group ";
     assert!(text.contains(section), "{text}");
+}
+
+/// A preflight has no caller, so anybody may send one now; nothing else is another than before.
+#[test]
+fn a_row_that_opens_preflights_is_told() {
+    let file = UNMAPPED.replace("session = true", "session = true, cors = true");
+    let (text, is_neutral) = text_of(UNMAPPED, &file);
+    assert!(!is_neutral);
+    let section = "
+  for CORS preflights
+  any admin who is logged in -> anybody
+";
+    assert!(text.contains(section), "{text}");
+    assert!(text.contains("1 route: 1 change\n"), "{text}");
+    assert!(text_of(&file, &file).1);
 }
 
 #[test]
@@ -462,7 +507,7 @@ proptest! {
             switches,
         );
         let passes = |catalog: &Catalog, people: &[Person], id: &str, row: &Row, body: BodyKind<'_>| {
-            let demand = Demand::of(&mapping, Some(row));
+            let demand = Demand::of_row(&mapping, row);
             let one: Vec<Person> = people.iter().filter(|person| *person.id == *id).cloned().collect();
             let population = Population::new(catalog, &one, &LegacyAs::new(), &[&mapping]);
             let admitted = Judge::new(&population, switches).admitted(&demand, body);

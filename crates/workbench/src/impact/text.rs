@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use policy::diagnostic::Lines;
 
 use super::report::route_of;
-use super::summary::{counted, told};
+use super::summary::{counted, gains_and_losses};
 use super::{AccessChange, Change, Impact, Profile, ProfileKind};
 
 /// Callers of one profile that are named before the rest is only counted.
@@ -73,7 +73,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             .into_iter()
             .filter(|(kind, _)| impact.population.count(*kind) > 0)
             .map(|(kind, word)| {
-                format!("{}: {}", counted(impact.population.count(kind), word), told(impact.counts(kind)))
+                format!(
+                    "{}: {}",
+                    counted(impact.population.count(kind), word),
+                    gains_and_losses(impact.counts(kind))
+                )
             })
             .collect();
         lines.push(
@@ -121,7 +125,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     }
 
     fn title(&self, change: &Change<'_>) -> String {
-        route_of(&change.region).map_or_else(|| "what no row covers".to_owned(), ToOwned::to_owned)
+        let uncovered = || match change.region.is_quiet() {
+            true => "what no row covers and `quiet` names".to_owned(),
+            false => "what no row covers".to_owned(),
+        };
+        route_of(&change.region).map_or_else(uncovered, ToOwned::to_owned)
     }
 
     fn place(&self, change: &Change<'_>) -> String {
@@ -190,19 +198,19 @@ impl fmt::Display for ImpactText<'_, '_> {
 /// taken together, and how many callers are left.
 fn alike<'p>(profiles: impl Iterator<Item = &'p Profile>) -> (Vec<Profile>, usize) {
     let grants = |one: &Profile| (one.kind, one.legacy.clone(), one.groups.clone(), one.break_glass);
-    let mut told: Vec<Profile> = Vec::new();
+    let mut merged: Vec<Profile> = Vec::new();
     let mut rest = 0;
     for profile in profiles {
         let same = |last: &&mut Profile| profile.percentile.is_some() && grants(last) == grants(profile);
-        if let Some(last) = told.last_mut().filter(same) {
+        if let Some(last) = merged.last_mut().filter(same) {
             last.members.extend(profile.members.iter().cloned());
-        } else if told.len() < MOST_PROFILES {
-            told.push(profile.clone());
+        } else if merged.len() < MOST_PROFILES {
+            merged.push(profile.clone());
         } else {
             rest += profile.members.len();
         }
     }
-    (told, rest)
+    (merged, rest)
 }
 
 fn who(profile: &Profile) -> String {

@@ -42,7 +42,7 @@ fn made(path: &str, who: &str, answer: &str, count: u64) -> Recorded {
 }
 
 #[test]
-fn what_would_end_otherwise_is_told_and_laid_to_what_changed() {
+fn a_changed_answer_is_reported_with_its_cause() {
     let candidate =
         mapping(&OLD.replace("\"legacy\"\n", "\"v2\"\n").replace("{ session = true }", "{ gone = true }"));
     let recorded = [
@@ -56,7 +56,7 @@ fn what_would_end_otherwise_is_told_and_laid_to_what_changed() {
         made("/x/3", "rita", "deny", 1),
     ];
     let replay = replay(&recorded, &candidate, &catalog(), &people());
-    let told: Vec<_> = replay
+    let changed: Vec<_> = replay
         .changed
         .iter()
         .map(|one| (&*one.path, &*one.caller, &*one.before, one.after, one.because))
@@ -67,18 +67,18 @@ fn what_would_end_otherwise_is_told_and_laid_to_what_changed() {
         ("/x/2", "rita", "deny", "allow", Because::Mapping),
         ("/x/3", "rita", "deny", "allow", Because::Mapping),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(changed, expected);
     assert_eq!((replay.requests, replay.callers, replay.without_a_path), (23, 2, 5));
     assert_eq!((replay.newly(true), replay.newly(false)), (3, 10));
 }
 
 #[test]
-fn a_grant_that_has_changed_since_is_not_laid_to_the_mapping() {
+fn a_grant_that_has_changed_since_is_not_attributed_to_the_mapping() {
     // Olaf holds `ops` now and did not then; the candidate is the very mapping that decided.
     let recorded = [made("/x/1", "olaf", "deny", 1), made("/x/1", "left", "allow", 1)];
     let replay = replay(&recorded, &mapping(OLD), &catalog(), &people());
-    let told: Vec<_> = replay.changed.iter().map(|one| (&*one.caller, one.after, one.because)).collect();
-    assert_eq!(told, [("left", "login", Because::Grants), ("olaf", "allow", Because::Grants)]);
+    let changed: Vec<_> = replay.changed.iter().map(|one| (&*one.caller, one.after, one.because)).collect();
+    assert_eq!(changed, [("left", "login", Because::Grants), ("olaf", "allow", Because::Grants)]);
 }
 
 /// One record, decided by `decider` then and held by `candidate` now.
@@ -104,7 +104,7 @@ fn body_row(mode: &str) -> String {
     )
 }
 
-/// Bodies are not kept. What depends on one is told as what may be, with the bodies that bring it about.
+/// Bodies are not kept. An answer that depends on one is reported as possible, with the bodies that cause it.
 #[test]
 fn an_answer_that_depends_on_the_body_is_only_possible() {
     let (shadow, v2) = (body_row("shadow"), body_row("v2"));
@@ -152,7 +152,7 @@ fn the_asterisk_meets_no_row() {
     assert_eq!(ends(asked("", "login"), open), []);
 }
 
-/// A machine's token passes a machine row whoever it belongs to, and is looked up nowhere but on rows that take machines.
+/// Any machine's token passes a machine row, and only rows that take machines look it up.
 #[test]
 fn a_machine_is_answered_as_the_gate_answers_it() {
     let robot = Person {

@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 50] = [
+pub const CHECK: [Rule; 53] = [
     // The text.
     error(
         "syntax",
@@ -101,6 +101,21 @@ pub const CHECK: [Rule; 50] = [
         "overlap",
         "two rows can match the same request, and neither takes precedence",
         "keep one of the two rows, or make one more specific",
+    ),
+    error(
+        "overlaps-not-counted",
+        "so many rows can match the same requests, or are so much alike, that not all were compared",
+        "correct the rows that can match the same paths, then check again",
+    ),
+    error(
+        "bad-quiet-path",
+        "an entry of `quiet` is not one exact path",
+        "write one whole path, such as \"/favicon.ico\"",
+    ),
+    error(
+        "quiet-row",
+        "a row covers a path that `quiet` names",
+        "remove the path from `quiet`, or remove the row",
     ),
     // Rows.
     error(

@@ -42,15 +42,15 @@ pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) 
     };
     let head = format!("{}[{}]: ", rules::level_of(found.code).word(), found.code).chars().count();
     let room = COLUMNS - head.min(COLUMNS / 2);
-    let mut told = Diagnostic::new(found.code, found.span.clone(), wrapped(&found.message, room, 0, 0));
+    let mut fitted = Diagnostic::new(found.code, found.span.clone(), wrapped(&found.message, room, 0, 0));
     if let Some(suggestion) = &found.suggestion {
-        told = told.suggest(wrapped(suggestion, COLUMNS - 16, 0, 0));
+        fitted = fitted.suggest(wrapped(suggestion, COLUMNS - 16, 0, 0));
     }
-    diagnostic::excerpt(path, lines, &told, level, &style.renderer()) + "\n"
+    diagnostic::excerpt(path, lines, &fitted, level, &style.renderer()) + "\n"
 }
 
 /// `text` in lines of at most `columns` characters: `first` and `next` are how far the first line and the others are set
-/// in. What is longer than a line and has no space, or stands in backticks, stays whole, so that it can be copied.
+/// in. What is longer than a line and has no space, or is within backticks, stays whole, so that it can be copied.
 pub fn wrapped(text: &str, columns: usize, first: usize, next: usize) -> String {
     let mut lines = String::new();
     let mut column = 0;
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_finding_is_one_paragraph() {
         let place = Location { file: "app/views.py".to_owned(), line: 12, column: 5 };
-        let told = Finding {
+        let undecided = Finding {
             id: "undecided",
             level: Level::Note,
             place: Some(place),
@@ -119,10 +119,10 @@ mod tests {
         };
         let plain = "app/views.py:12:5: note[undecided]:\n    \
                      `POST /console/customers/<id>/<session_id>/revoke` waits for somebody\n    help: decide\n";
-        assert_eq!(finding(&told, Style::Plain), plain);
-        let coloured = finding(&told, Style::Coloured);
+        assert_eq!(finding(&undecided, Style::Plain), plain);
+        let coloured = finding(&undecided, Style::Coloured);
         assert!(coloured.contains("\x1b[1;92mnote[undecided]\x1b[0m"), "{coloured:?}");
-        let nowhere = Finding { place: None, suggestion: None, message: "m".to_owned(), ..told };
+        let nowhere = Finding { place: None, suggestion: None, message: "m".to_owned(), ..undecided };
         assert_eq!(finding(&nowhere, Style::Plain), "note[undecided]: m\n");
     }
 

@@ -8,7 +8,7 @@ use policy::mapping::rollout::SoakTerms;
 use serde::Serialize;
 
 /// Gaps that are listed one by one; there may be one a minute.
-const MOST_TOLD: usize = 3;
+const MOST_LISTED: usize = 3;
 
 /// A time of which something is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,9 +76,9 @@ pub(super) fn holding(
 
 /// What they are to an operator, a phrase each.
 pub fn phrases(gaps: &[Gap], terms: &SoakTerms) -> Vec<String> {
-    let mut phrases: Vec<String> = gaps.iter().take(MOST_TOLD).map(|gap| gap.phrase(terms)).collect();
-    if gaps.len() > MOST_TOLD {
-        phrases.push(format!("{} more period(s) with lost evidence", gaps.len() - MOST_TOLD));
+    let mut phrases: Vec<String> = gaps.iter().take(MOST_LISTED).map(|gap| gap.phrase(terms)).collect();
+    if gaps.len() > MOST_LISTED {
+        phrases.push(format!("{} more period(s) with lost evidence", gaps.len() - MOST_LISTED));
     }
     phrases
 }

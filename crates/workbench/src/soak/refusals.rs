@@ -1,6 +1,6 @@
 //! Console's own refusals of what V2 allowed, and for how long they hold a cluster.
 //!
-//! Whoever sees one knows that Console still decides beside the gate, so that V2 grants nothing there. They hold a cluster
+//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals hold a cluster
 //! as unexplained drift does: for its quiet hours, and for an hour at least.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -57,22 +57,26 @@ pub(super) fn phrase(refusals: &[Refusals], terms: &SoakTerms) -> Option<String>
 /// their status and count.
 pub fn in_words<'r>(refusals: impl Iterator<Item = (&'r str, u16, u64)>) -> Option<String> {
     let mut routes: Vec<(&str, u64)> = Vec::new();
-    let (mut unauthorized, mut forbidden, mut sum) = (false, false, 0);
+    let (mut unauthorized, mut forbidden, mut sent_to_log_in, mut sum) = (false, false, false, 0);
     for (route, status, count) in refusals {
-        unauthorized |= status == 401;
-        forbidden |= status != 401;
+        match status {
+            401 => unauthorized = true,
+            300..=399 => sent_to_log_in = true,
+            _ => forbidden = true,
+        }
         sum += count;
         match routes.iter_mut().find(|(known, _)| *known == route) {
             Some((_, known)) => *known += count,
             None => routes.push((route, count)),
         }
     }
-    let status = match (unauthorized, forbidden) {
-        (false, false) => return None,
-        (true, false) => "401",
-        (false, true) => "403",
-        (true, true) => "401 or 403",
-    };
+    let words =
+        [(unauthorized, "401"), (forbidden, "403"), (sent_to_log_in, "with a redirect to its login page")];
+    let status: Vec<&str> = words.into_iter().filter_map(|(seen, word)| seen.then_some(word)).collect();
+    if status.is_empty() {
+        return None;
+    }
+    let status = status.join(" or ");
     routes.sort_by(|(a, few), (b, many)| many.cmp(few).then_with(|| a.cmp(b)));
     let requests = if sum == 1 { "1 request".to_owned() } else { format!("{sum} requests") };
     let mut named: Vec<String> =

@@ -79,7 +79,7 @@ fn ready() -> Known {
     Known {
         shadow_since: Some(ago(7 * 24)),
         flag: Flag::NeverFlipped,
-        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Stands))],
+        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Valid))],
         overflow: Vec::new(),
         gaps: Vec::new(),
         refusals: Vec::new(),
@@ -152,8 +152,8 @@ fn consoles_own_refusals_hold_a_cluster() {
     let legacy = vec![refusals("S1", "GET /a", "legacy", 403, 7, 1)];
     let state = state_of("S1", &Known { refusals: legacy, ..ready() });
     assert_eq!((state.verdict, state.missing.len()), (Readiness::Ready, 0));
-    let told = text::block(&state);
-    assert!(told.contains("    Console refused 7 request(s) that the legacy gate allowed\n"), "{told}");
+    let block = text::block(&state);
+    assert!(block.contains("    Console refused 7 request(s) that the legacy gate allowed\n"), "{block}");
     let many = (0..8).map(|number| (format!("GET /{number}"), 401 + 2 * (number % 2), 1));
     let many: Vec<(String, u16, u64)> = many.collect();
     let words =
@@ -163,6 +163,14 @@ fn consoles_own_refusals_hold_a_cluster() {
         Some(
             "Console answered 401 or 403 to 8 requests that V2 allowed: its own decorators still decide \
              (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes)"
+        )
+    );
+    let redirects = [("GET /a", 302, 3), ("GET /b", 403, 1)];
+    assert_eq!(
+        refusals::in_words(redirects.into_iter()).as_deref(),
+        Some(
+            "Console answered 403 or with a redirect to its login page to 4 requests that V2 allowed: its own \
+             decorators still decide (GET /a 3, GET /b 1)"
         )
     );
 }
@@ -263,24 +271,24 @@ fn gap(cluster: Option<&str>, until: DateTime<Utc>, lost: Lost) -> Gap {
 /// What is missing may have been a disagreement that nobody has explained, and holds the cluster as long as one would.
 #[test]
 fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
-    let told = "evidence was lost between 2026-03-29 09:58:00Z and 2026-03-29 10:00:00Z: ";
+    let beginning = "evidence was lost between 2026-03-29 09:58:00Z and 2026-03-29 10:00:00Z: ";
     let end = "; not ready until 2026-03-31 10:00Z";
     let of_drift = |cluster, until| gap(cluster, until, Lost::Disagreements(12));
     let table: [(&str, Vec<Gap>, Vec<String>); 8] = [
         (
             "disagreements",
             vec![of_drift(Some("S1"), ago(2))],
-            vec![format!("{told}12 disagreement(s) of gate-1/77 were not recorded{end}")],
+            vec![format!("{beginning}12 disagreement(s) of gate-1/77 were not recorded{end}")],
         ),
         (
             "requests",
             vec![gap(Some("S1"), ago(2), Lost::Decisions(1))],
-            vec![format!("{told}1 request(s) of gate-1/77 were not counted{end}")],
+            vec![format!("{beginning}1 request(s) of gate-1/77 were not counted{end}")],
         ),
         (
             "a gate that was killed, of whatever cluster",
             vec![gap(None, ago(2), Lost::LastSeconds)],
-            vec![format!("{told}gate-1/77 stopped without reporting{end}")],
+            vec![format!("{beginning}gate-1/77 stopped without reporting{end}")],
         ),
         ("another cluster's", vec![of_drift(Some("S4"), ago(2))], vec![]),
         ("of paths without a row", vec![of_drift(Some(""), ago(2))], vec![]),
@@ -323,7 +331,7 @@ fn what_is_not_in_shadow_says_so() {
     assert_eq!(state_of("S2", &off).missing, ["FLAG_RBAC_V2 is off"]);
 }
 
-/// Whoever is in the cohort is decided by V2: it would be waited for in vain that shadow mode sees them.
+/// V2 decides for members of the cohort, so shadow mode never sees them: the soak must not wait for that.
 #[test]
 fn a_cohort_is_not_waited_for() {
     let uses = vec![uses("GET /d", Some("ben"), 100)];

@@ -74,12 +74,13 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
         Err(Rejection::Login) => Expect::Login,
         Err(Rejection::Unauthorized) => Expect::Unauthorized,
         Err(Rejection::Gone) => Expect::Gone,
+        Err(Rejection::Quiet) => Expect::Quiet,
         Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
     }
 }
 
-/// The cases of one row: what is sent, who asks, and what has to come of it.
-fn told(plan: &Plan<'_>, method: Method, path: &str) -> Vec<(String, &'static str, Expect)> {
+/// The cases of one row: what is sent, who asks, and the outcome that it must have.
+fn cases_of(plan: &Plan<'_>, method: Method, path: &str) -> Vec<(String, &'static str, Expect)> {
     let of_row = plan.cases.iter().filter(|case| case.method == method && case.path == path);
     of_row
         .map(|case| {
@@ -136,17 +137,17 @@ fn each_kind_of_body_is_asked() {
         ("", "an admin with every role, without a body", Expect::Deny),
     ];
     let expected: Vec<_> = expected.into_iter().map(|(body, who, end)| (body.to_owned(), who, end)).collect();
-    assert_eq!(told(&plan, Method::Post, "/json"), expected);
-    assert_eq!(told(&plan, Method::Put, "/json"), expected);
+    assert_eq!(cases_of(&plan, Method::Post, "/json"), expected);
+    assert_eq!(cases_of(&plan, Method::Put, "/json"), expected);
     // OPTIONS has no body, so that nobody passes.
-    assert_eq!(told(&plan, Method::Options, "/json"), [expected[0].clone(), expected[7].clone()]);
-    let form = told(&plan, Method::Delete, "/form");
+    assert_eq!(cases_of(&plan, Method::Options, "/json"), [expected[0].clone(), expected[7].clone()]);
+    let form = cases_of(&plan, Method::Delete, "/form");
     assert!(form.iter().any(|(body, ..)| body == "a%20b=x%26y&c=gate%2Dverify"), "{form:?}");
-    // Nobody can be given what no role brings: whoever has the row's role alone is still asked.
+    // Nobody can be given what no role brings; an admin who has only the row's role is still a case.
     let with_1: Vec<_> = form.iter().filter(|(body, ..)| body.contains("c=1")).collect();
     assert_eq!(with_1.iter().map(|(.., end)| *end).collect::<Vec<_>>(), [Expect::Deny]);
     // In shadow no body is looked at.
-    let shadow = told(&plan, Method::Post, "/shadow");
+    let shadow = cases_of(&plan, Method::Post, "/shadow");
     assert!(shadow.iter().all(|(body, ..)| body.is_empty()), "{shadow:?}");
 }
 

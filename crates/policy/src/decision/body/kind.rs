@@ -1,4 +1,4 @@
-//! The kinds of body that a row tells apart: what reports say of bodies that nobody has sent.
+//! The kinds of body that a row distinguishes: what reports say about bodies that nobody has sent.
 
 use std::fmt;
 

@@ -46,6 +46,7 @@ fn verifier_of(vector: &Json) -> TokenVerifier {
             other => panic!("{other}"),
         },
         max_age: vector["max_age"].as_u64().map(Duration::from_secs),
+        future_skew: Duration::ZERO,
     };
     TokenVerifier { form, lookup: Lookup::Value, key_prefix: String::new(), payload: None }
 }
@@ -127,8 +128,8 @@ fn nothing_of_the_credential_is_shown_or_cached() {
         assert_eq!(cached.shown_id(Some("7")).as_str(), &digits[..16], "nothing left to compare with");
 
         assert_eq!(key.shown_id(Some("7")).as_str(), "7");
-        for telling in [Some(exposed.as_str()), Some(TOKEN), Some(&format!("<{TOKEN}>")), Some(""), None] {
-            assert_eq!(key.shown_id(telling).as_str(), &digits[..16], "{telling:?}");
+        for exposed_as in [Some(exposed.as_str()), Some(TOKEN), Some(&format!("<{TOKEN}>")), Some(""), None] {
+            assert_eq!(key.shown_id(exposed_as).as_str(), &digits[..16], "{exposed_as:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::method::{Method, MethodSet};
 /// How a path fits a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// As it stands.
+    /// Without a change.
     Exact,
     /// With a slash at its end, to which it is redirected.
     SlashMissing,
@@ -49,9 +49,9 @@ pub enum Lead {
     Static { segment: String, part: String },
     /// Both have parts with variables there.
     Weight { lighter: String, heavier: String, by: Precedence },
-    /// It answers the path as it stands; the other only with a slash at its end.
+    /// It answers the path unchanged; the other only with a slash at its end.
     Slash,
-    /// Nothing tells them apart but their places in the file.
+    /// Nothing distinguishes them but their places in the file.
     Order,
 }
 

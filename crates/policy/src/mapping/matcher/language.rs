@@ -1,6 +1,6 @@
 //! The set of texts that a part or a rule answers, as a finite automaton.
 //!
-//! Two sets are held against each other by walking through both automata at once. The answer is exact: it is the
+//! Two sets are compared by walking through both automata at once. The answer is exact: it is the
 //! language of Werkzeug's regexes, before ranges of values are looked at (a value out of range is an answer, too:
 //! it ends the search).
 
@@ -88,20 +88,25 @@ impl Language {
         language
     }
 
-    /// What the two have in common.
-    pub(super) fn common(&self, other: &Language) -> Common {
+    /// How many states it has.
+    pub(super) fn size(&self) -> usize {
+        self.states.len()
+    }
+
+    /// What the two have in common, and how many steps it took to find out.
+    pub(super) fn compare(&self, other: &Language) -> (Common, usize) {
         if !self.complete || !other.complete {
-            return Common::Unknown;
+            return (Common::Unknown, 0);
         }
         let start = (0, 0);
         let mut origins = HashMap::from([(start, None)]);
         let mut queue = VecDeque::from([start]);
         while let Some(pair) = queue.pop_front() {
             if pair == (self.end, other.end) {
-                return Common::Text(spell(&origins, pair));
+                return (Common::Text(spell(&origins, pair)), origins.len());
             }
             if origins.len() > MAX_PAIRS {
-                return Common::Unknown;
+                return (Common::Unknown, origins.len());
             }
             for (character, next) in self.moves(other, pair) {
                 if let Entry::Vacant(vacant) = origins.entry(next) {
@@ -111,7 +116,7 @@ impl Language {
                 }
             }
         }
-        Common::Nothing
+        (Common::Nothing, origins.len())
     }
 
     /// The pairs of states that follow on one, with the character in between, if there is one.
@@ -305,7 +310,7 @@ mod tests {
 
     fn common(one: &str, other: &str) -> Common {
         let language = |text| Language::of_rule(&Rule::new(Pattern::parse(text).unwrap(), MethodSet::ALL));
-        language(one).common(&language(other))
+        language(one).compare(&language(other)).0
     }
 
     #[test]

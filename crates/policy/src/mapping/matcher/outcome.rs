@@ -34,7 +34,7 @@ pub enum MatchOutcome<'a> {
     NotFound,
 }
 
-/// The values of a matched pattern's variables, as they stand in the decoded path.
+/// The values of a matched pattern's variables, as the decoded path has them.
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
     variables: &'a [Variable],

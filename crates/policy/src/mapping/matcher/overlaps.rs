@@ -4,6 +4,11 @@
 //! weight at one node. All else - static before dynamic, weight before weight - is decided by the patterns.
 //! So the search for overlaps starts at those places and walks down both branches at once, as far as one path can
 //! lead down both; what it finds is then proven or refuted on the languages of the two rules.
+//!
+//! Of n rules that are all alike there are n²/2 pairs, and the file is somebody's to write: the search ends after
+//! [`MOST_FOUND`] overlaps, or [`MOST_WORK`] steps, and says that it did.
+
+use std::collections::HashSet;
 
 use super::Rule;
 use super::language::{Common, Language};
@@ -24,42 +29,82 @@ pub struct Overlap {
     pub example: Option<String>,
 }
 
-/// Finds every overlap, sorted by the rules.
-pub(super) fn find(tree: &Tree, rules: &[Rule]) -> Vec<Overlap> {
-    let mut candidates = Candidates { tree, rules, pairs: Vec::new() };
-    for node in tree.nodes() {
-        candidates.among(node.rules());
-        candidates.among(node.prefixes());
-        candidates.among_dynamics(node.dynamics());
-    }
-    let Candidates { mut pairs, .. } = candidates;
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs.into_iter().filter_map(|(first, second)| overlap(rules, first, second)).collect()
+/// The overlaps after which there is no use in looking for more.
+const MOST_FOUND: usize = 1_000;
+/// What a search may cost: a second or two, and some tens of megabytes. A table of 10,000 rules as applications have them
+/// takes a hundredth of it.
+const MOST_WORK: usize = 20_000_000;
+
+/// What came of a search.
+#[derive(Debug, Default)]
+pub(super) struct Overlaps {
+    /// Sorted by the rules.
+    pub(super) found: Vec<Overlap>,
+    /// Whether every pair was looked at. If not, there may be more.
+    pub(super) complete: bool,
 }
 
-/// The proof for two rules with a method in contention.
-fn overlap(rules: &[Rule], first: usize, second: usize) -> Option<Overlap> {
-    let (one, other) = (&rules[first], &rules[second]);
-    let methods = one.contended(other);
-    let example = match Language::of_rule(one).common(&Language::of_rule(other)) {
-        Common::Nothing => return None,
-        Common::Text(path) => Some(path),
-        Common::Unknown => None,
-    };
-    Some(Overlap { first, second, methods, example })
+/// Finds the overlaps.
+pub(super) fn find(tree: &Tree, rules: &[Rule]) -> Overlaps {
+    find_within(tree, rules, MOST_WORK)
+}
+
+fn find_within(tree: &Tree, rules: &[Rule], work: usize) -> Overlaps {
+    let mut search = Candidates { tree, rules, seen: HashSet::new(), found: Vec::new(), work };
+    for node in tree.nodes() {
+        search.among(node.rules());
+        search.among(node.prefixes());
+        search.among_dynamics(node.dynamics());
+    }
+    let complete = !search.has_ended();
+    let mut found = search.found;
+    found.sort_by_key(|overlap| (overlap.first, overlap.second));
+    Overlaps { found, complete }
 }
 
 struct Candidates<'a> {
     tree: &'a Tree,
     rules: &'a [Rule],
-    pairs: Vec<(usize, usize)>,
+    /// The pairs that were proven or refuted.
+    seen: HashSet<(usize, usize)>,
+    found: Vec<Overlap>,
+    /// What is left of it.
+    work: usize,
 }
 
 impl Candidates<'_> {
+    fn has_ended(&self) -> bool {
+        self.work == 0 || self.found.len() >= MOST_FOUND
+    }
+
+    fn spend(&mut self, work: usize) {
+        self.work = self.work.saturating_sub(work);
+    }
+
+    /// What two languages have in common.
+    fn compare(&mut self, one: &Language, other: &Language) -> Common {
+        let (common, steps) = one.compare(other);
+        self.spend(steps + one.size() + other.size());
+        common
+    }
+
+    /// The proof for two rules with a method in contention.
+    fn prove(&mut self, first: usize, second: usize) {
+        let (one, other) = (&self.rules[first], &self.rules[second]);
+        let example = match self.compare(&Language::of_rule(one), &Language::of_rule(other)) {
+            Common::Nothing => return,
+            Common::Text(path) => Some(path),
+            Common::Unknown => None,
+        };
+        self.found.push(Overlap { first, second, methods: one.contended(other), example });
+    }
+
     /// Rules of one shape.
     fn among(&mut self, rules: &[usize]) {
         for (index, one) in rules.iter().enumerate() {
+            if self.has_ended() {
+                return;
+            }
             self.across(&[*one], &rules[index + 1..]);
         }
     }
@@ -82,17 +127,25 @@ impl Candidates<'_> {
 
     /// Two dynamic parts and what lies behind them.
     fn dynamics(&mut self, one: &DynamicPart, node: NodeIndex, other: &DynamicPart, other_node: NodeIndex) {
+        if self.has_ended() {
+            return;
+        }
         if one.takes_rest() || other.takes_rest() {
-            // How much of the other branch one of them takes, only the languages of whole rules tell.
-            self.across(&self.below(node), &self.below(other_node));
-        } else if Language::of_part(one).common(&Language::of_part(other)) != Common::Nothing {
+            // How much of the other branch one of them takes, only the languages of whole rules show.
+            let (ones, others) = (self.below(node), self.below(other_node));
+            self.across(&ones, &others);
+        } else if self.compare(&Language::of_part(one), &Language::of_part(other)) != Common::Nothing {
             self.descend(node, other_node);
         }
     }
 
     /// Two nodes to which the same path can lead.
     fn descend(&mut self, one: NodeIndex, other: NodeIndex) {
+        if self.has_ended() {
+            return;
+        }
         let tree = self.tree;
+        self.spend(1 + tree[one].statics().len().min(tree[other].statics().len()));
         self.across(tree[one].rules(), tree[other].rules());
         self.beside_slash(one, other);
         self.beside_slash(other, one);
@@ -123,9 +176,14 @@ impl Candidates<'_> {
     fn statics_beside_dynamics(&mut self, statics: NodeIndex, dynamics: NodeIndex) {
         let tree = self.tree;
         for (part, child) in tree[dynamics].dynamics() {
+            if self.has_ended() {
+                return;
+            }
+            self.spend(tree[statics].statics().len());
             for (segment, static_child) in tree[statics].statics() {
                 if part.takes_rest() {
-                    self.across(&self.below(*static_child), &self.below(*child));
+                    let (ones, others) = (self.below(*static_child), self.below(*child));
+                    self.across(&ones, &others);
                 } else if part.fits(segment) {
                     self.descend(*static_child, *child);
                 }
@@ -133,27 +191,104 @@ impl Candidates<'_> {
         }
     }
 
-    /// Notes every pair with a method in contention, the smaller index first.
+    /// Looks at every pair with a method in contention, the smaller index first.
     fn across(&mut self, ones: &[usize], others: &[usize]) {
         for one in ones {
             for other in others {
-                if !self.rules[*one].contended(&self.rules[*other]).is_empty() {
-                    self.pairs.push((*one.min(other), *one.max(other)));
+                if self.has_ended() {
+                    return;
+                }
+                self.spend(1);
+                let pair = (*one.min(other), *one.max(other));
+                if !self.rules[*one].contended(&self.rules[*other]).is_empty() && self.seen.insert(pair) {
+                    self.prove(pair.0, pair.1);
                 }
             }
         }
     }
 
     /// All exact rules at a node and below.
-    fn below(&self, node: NodeIndex) -> Vec<usize> {
+    fn below(&mut self, node: NodeIndex) -> Vec<usize> {
         let mut rules = Vec::new();
         let mut open = vec![node];
         while let Some(node) = open.pop() {
+            self.spend(1);
             let node = &self.tree[node];
             rules.extend_from_slice(node.rules());
             open.extend(node.statics().values());
             open.extend(node.dynamics().iter().map(|(_, child)| *child));
         }
         rules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::pattern::Pattern;
+
+    fn alike(count: usize) -> Vec<Rule> {
+        let rule = |number| {
+            let pattern = Pattern::parse(&format!("/a/<x{number}>/b")).unwrap();
+            Rule::declared(pattern, MethodSet::ALL)
+        };
+        (0..count).map(rule).collect()
+    }
+
+    #[test]
+    fn of_many_overlaps_the_first_are_found() {
+        for (count, expected, complete) in [(10, 45, true), (45, 990, true), (46, MOST_FOUND, false)] {
+            let rules = alike(count);
+            let overlaps = find(&Tree::new(&rules), &rules);
+            assert_eq!((overlaps.found.len(), overlaps.complete), (expected, complete), "{count}");
+        }
+        let rules = alike(20_000);
+        let overlaps = find(&Tree::new(&rules), &rules);
+        assert_eq!((overlaps.found.len(), overlaps.complete), (MOST_FOUND, false));
+    }
+
+    /// Whatever work is left, a search that found nothing does not say that there is nothing.
+    #[test]
+    fn a_search_that_ends_early_says_so() {
+        let rules = alike(3);
+        let tree = Tree::new(&rules);
+        let enough = (1..).find(|work| find_within(&tree, &rules, *work).complete).unwrap();
+        assert_eq!(find_within(&tree, &rules, enough).found.len(), 3);
+        for work in 0..enough {
+            let overlaps = find_within(&tree, &rules, work);
+            assert!(!overlaps.complete && overlaps.found.len() <= 3, "{work}");
+        }
+    }
+
+    /// Parts that share a position and no path: each pair of them is compared, and none overlaps.
+    #[test]
+    fn the_work_of_a_large_table_is_bounded() {
+        let rule = |number: usize| {
+            // Of one weight, so that only their values tell them apart.
+            let pattern = Pattern::parse(&format!("/<any(a{number:05}, b{number:05}):x>/<y>")).unwrap();
+            Rule::declared(pattern, MethodSet::ALL)
+        };
+        let few: Vec<Rule> = (0..100).map(rule).collect();
+        let overlaps = find_within(&Tree::new(&few), &few, MOST_WORK / 20);
+        assert!(overlaps.complete && overlaps.found.is_empty());
+        let many: Vec<Rule> = (0..2_000).map(rule).collect();
+        let overlaps = find_within(&Tree::new(&many), &many, MOST_WORK / 20);
+        assert!(!overlaps.complete && overlaps.found.is_empty());
+    }
+
+    #[test]
+    fn a_large_application_is_looked_through() {
+        let rule = |number: usize| {
+            let path = match number % 4 {
+                0 => format!("/console/area{number}/list"),
+                1 => format!("/console/area{}/<id>/view{number}", number % 100),
+                2 => format!("/console/area{}/<int:n>/<slug>/view{number}", number % 100),
+                _ => format!("/console/files{number}/<path:rest>"),
+            };
+            Rule::declared(Pattern::parse(&path).unwrap(), MethodSet::EMPTY.with(crate::method::Method::Get))
+        };
+        let rules: Vec<Rule> = (0..10_000).map(rule).collect();
+        let overlaps = find_within(&Tree::new(&rules), &rules, MOST_WORK / 100);
+        assert!(overlaps.complete && overlaps.found.is_empty(), "{:?}", overlaps.found.first());
     }
 }

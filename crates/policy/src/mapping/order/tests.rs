@@ -86,7 +86,7 @@ fn a_cohort_is_a_flip_and_so_is_everybody_after_it() {
 }
 
 #[test]
-fn an_override_is_told_with_its_reason_and_a_refusal_with_what_is_missing() {
+fn an_override_is_reported_with_its_reason_and_a_refusal_with_what_is_missing() {
     let file = "S1 = \"legacy\"\nS2 = { mode = \"v2\", after = [\"S1\"] }";
     let refused = mapping(file).untimely(None, &History::new(), now()).remove(0).finding();
     assert_eq!(
@@ -95,12 +95,13 @@ fn an_override_is_told_with_its_reason_and_a_refusal_with_what_is_missing() {
     );
     let excused = file.replace("] }", "], override = { reason = \"an incident\", ref = \"#9\" } }");
     let allowed = mapping(&excused).untimely(None, &History::new(), now()).remove(0).finding();
-    let told = "`S2` goes to v2 before its time (`S1` is legacy in this file), by override: an incident (#9)";
-    assert_eq!((allowed.code, allowed.message.as_str()), ("order-overridden", told));
+    let message =
+        "`S2` goes to v2 before its time (`S1` is legacy in this file), by override: an incident (#9)";
+    assert_eq!((allowed.code, allowed.message.as_str()), ("order-overridden", message));
 }
 
 #[test]
-fn mistakes_of_an_order_are_told_with_their_place() {
+fn mistakes_of_an_order_are_reported_with_their_place() {
     let table = [
         (
             "S1 = { mode = \"v2\", after = [\"S9\"] }",
@@ -123,11 +124,11 @@ fn mistakes_of_an_order_are_told_with_their_place() {
         ),
         ("S1 = { after = [], mode = \"v2\", afer = [] }", "`afer` is not a key of a cluster [unknown-key]"),
     ];
-    for (clusters, told) in table {
+    for (clusters, message) in table {
         let mistakes =
             Mapping::parse("t", &format!("version = 1\n[clusters]\n{clusters}\n")).expect_err(clusters);
         let shown = mistakes.one_line_each();
-        assert!(shown.contains(told), "{clusters}\n{shown}");
+        assert!(shown.contains(message), "{clusters}\n{shown}");
         assert_eq!(mistakes.findings().len(), 1, "{shown}");
     }
     let circle = "S1 = { mode = \"legacy\", after = [\"S2\"] }\nS2 = { mode = \"legacy\", after = [\"S3\"] }\nS3 = { mode = \"legacy\", after = [\"S1\"] }";

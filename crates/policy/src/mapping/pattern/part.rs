@@ -17,7 +17,7 @@ pub type Rest<'p> = Option<&'p str>;
 /// One step of the walk.
 #[derive(Clone, Debug)]
 pub enum Part {
-    /// Exactly this segment; the empty one stands for a trailing slash.
+    /// Exactly this segment; the empty one is a trailing slash.
     Static(Box<str>),
     /// A part with variables.
     Dynamic(DynamicPart),
@@ -66,12 +66,12 @@ pub enum Precedence {
     LighterConverter { weight: u32, other: u32 },
 }
 
-/// How a text is held against a part.
+/// How a text is compared with a part.
 #[derive(Clone, Debug)]
 enum Test {
     /// One converter with literals round it: no regex, and no allocation.
     Single { before: Box<str>, converter: Converter, after: Box<str> },
-    /// Several converters: only backtracking tells where one ends and the next begins.
+    /// Several converters: only backtracking finds where one ends and the next begins.
     Mixed(Regex),
 }
 
@@ -124,7 +124,7 @@ impl DynamicPart {
         if !self.slash_follows {
             return self.test.accept(rest, captures).then_some(None);
         }
-        // Werkzeug's regex ends in `(?<!/)(/?)` here: one slash may follow, and none may stand before it.
+        // Werkzeug's regex ends in `(?<!/)(/?)` here: one slash may follow, and none may precede it.
         let (text, left) = match rest.strip_suffix('/') {
             Some(text) => (text, Some("")),
             None => (rest, None),
@@ -137,7 +137,7 @@ impl DynamicPart {
         !self.takes_rest && self.test.accept(segment, &mut Captures::default())
     }
 
-    /// The text by which Werkzeug tells parts apart, with converters in place of their regexes. Unambiguous:
+    /// The text by which Werkzeug distinguishes parts, with converters in place of their regexes. Unambiguous:
     /// literals hold no angle brackets.
     pub fn shape(&self) -> String {
         let mut shape = String::new();

@@ -21,7 +21,7 @@ struct Decimal {
     fraction: Vec<u8>,
 }
 
-/// What one row asks of the variable. The values are indices into those of its [`Limits`].
+/// What one row requires of the variable. The values are indices into those of its [`Limits`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Range {
     min: Option<usize>,

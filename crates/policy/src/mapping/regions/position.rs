@@ -28,13 +28,13 @@ struct Side {
 /// One way to read the segments so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Branch {
-    stand: Stand,
+    reached: Reached,
     /// Values out of range: the place that follows the part, and the variant that refuses the value.
     refusals: Vec<(usize, usize)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Stand {
+enum Reached {
     /// At a place.
     At(usize),
     /// In the part that takes the rest: the place before it, and which of its parts it is.
@@ -70,7 +70,7 @@ impl<'m> Pair<'m> {
     /// After the leading slash.
     pub(super) fn start(&self) -> Position {
         let side = |outline: &Outline<'_>| Side {
-            branches: vec![Branch { stand: Stand::At(Outline::ROOT), refusals: Vec::new() }],
+            branches: vec![Branch { reached: Reached::At(Outline::ROOT), refusals: Vec::new() }],
             prefix: outline[Outline::ROOT].has_prefixes.then_some(Outline::ROOT),
         };
         Position { sides: self.outlines.each_ref().map(side) }
@@ -80,9 +80,9 @@ impl<'m> Pair<'m> {
     pub(super) fn may_end(&self, position: &Position) -> bool {
         self.outlines.iter().zip(&position.sides).any(|(outline, side)| {
             side.prefix.is_some()
-                || side.branches.iter().any(|branch| match branch.stand {
-                    Stand::At(place) => outline[place].ends,
-                    Stand::Within(..) => true,
+                || side.branches.iter().any(|branch| match branch.reached {
+                    Reached::At(place) => outline[place].ends,
+                    Reached::Within(..) => true,
                 })
         })
     }
@@ -92,7 +92,7 @@ impl<'m> Pair<'m> {
         let mut segments = Vec::new();
         for (outline, side) in self.outlines.iter().zip(&position.sides) {
             for branch in &side.branches {
-                if let Stand::At(place) = branch.stand {
+                if let Reached::At(place) = branch.reached {
                     segments.extend(outline[place].statics.iter().map(|(segment, _)| *segment));
                 }
             }
@@ -106,15 +106,15 @@ impl<'m> Pair<'m> {
     pub(super) fn begin(&self, position: &Position) -> Reading {
         let mut parts = Vec::new();
         for (side, outline) in self.outlines.iter().enumerate() {
-            for (branch, Branch { stand, .. }) in position.sides[side].branches.iter().enumerate() {
-                match stand {
-                    Stand::At(place) => {
+            for (branch, Branch { reached, .. }) in position.sides[side].branches.iter().enumerate() {
+                match reached {
+                    Reached::At(place) => {
                         for (dynamic, part) in outline[*place].dynamics.iter().enumerate() {
                             let progress = part.program.start();
                             parts.push(PartReading { side, branch, dynamic, progress });
                         }
                     }
-                    Stand::Within(place, dynamic, progress) => {
+                    Reached::Within(place, dynamic, progress) => {
                         let program = &outline[*place].dynamics[*dynamic].program;
                         if let Some(progress) = program.read(progress, '/') {
                             parts.push(PartReading { side, branch, dynamic: *dynamic, progress });
@@ -153,12 +153,12 @@ impl<'m> Pair<'m> {
         for (index, side) in sides.iter_mut().enumerate() {
             let outline = &self.outlines[index];
             for (number, before) in position.sides[index].branches.iter().enumerate() {
-                let static_child = match before.stand {
-                    Stand::At(place) => outline[place].child(segment),
-                    Stand::Within(..) => None,
+                let static_child = match before.reached {
+                    Reached::At(place) => outline[place].child(segment),
+                    Reached::Within(..) => None,
                 };
                 if let Some(child) = static_child {
-                    side.branches.push(Branch { stand: Stand::At(child), ..before.clone() });
+                    side.branches.push(Branch { reached: Reached::At(child), ..before.clone() });
                     if outline[child].is_static && outline[child].has_prefixes {
                         side.prefix = Some(child);
                     }
@@ -175,21 +175,21 @@ impl<'m> Pair<'m> {
     fn behind(&self, position: &Position, before: &Branch, part: &PartReading) -> Option<Branch> {
         let dynamic = self.dynamic(position, part);
         if dynamic.takes_rest {
-            let place = match before.stand {
-                Stand::At(place) | Stand::Within(place, ..) => place,
+            let place = match before.reached {
+                Reached::At(place) | Reached::Within(place, ..) => place,
             };
-            let stand = Stand::Within(place, part.dynamic, part.progress.clone());
-            return Some(Branch { stand, refusals: before.refusals.clone() });
+            let reached = Reached::Within(place, part.dynamic, part.progress.clone());
+            return Some(Branch { reached, refusals: before.refusals.clone() });
         }
         let refusing = dynamic.program.accept(&part.progress)?;
         let refusals = refusing.into_iter().map(|variant| (dynamic.child, variant));
         let refusals = before.refusals.iter().copied().chain(refusals).collect();
-        Some(Branch { stand: Stand::At(dynamic.child), refusals })
+        Some(Branch { reached: Reached::At(dynamic.child), refusals })
     }
 
     fn dynamic(&self, position: &Position, part: &PartReading) -> &super::outline::Dynamic {
-        let place = match position.sides[part.side].branches[part.branch].stand {
-            Stand::At(place) | Stand::Within(place, ..) => place,
+        let place = match position.sides[part.side].branches[part.branch].reached {
+            Reached::At(place) | Reached::Within(place, ..) => place,
         };
         &self.outlines[part.side][place].dynamics[part.dynamic]
     }
@@ -213,7 +213,9 @@ impl<'m> Pair<'m> {
     }
 
     fn are_alike(&self, old: &Branch, new: &Branch) -> bool {
-        let (Stand::At(old_place), Stand::At(new_place)) = (&old.stand, &new.stand) else { return false };
+        let (Reached::At(old_place), Reached::At(new_place)) = (&old.reached, &new.reached) else {
+            return false;
+        };
         let [old_place, new_place] = [&self.outlines[0][*old_place], &self.outlines[1][*new_place]];
         // Below a prefix, a path that both leave to the other branches could find the prefix on one side only.
         old_place.likeness == new_place.likeness

@@ -1,6 +1,6 @@
 //! A dynamic part as a program that reads one character after another.
 //!
-//! The threads of a program stand in the order in which Python's backtracking would try them, so that the first one
+//! The threads of a program are in the order in which Python's backtracking would try them, so that the first one
 //! that accepts holds the values that the application would get (Pike's algorithm). That order matters for ranges
 //! only: of `<int(max=9):n><rest>`, it says where the number ends.
 
@@ -17,7 +17,7 @@ pub(super) struct Program {
     instructions: Vec<Instruction>,
     /// One for each variable with a range, from left to right.
     limits: Vec<Limits>,
-    /// What each kind of row below the part asks of those variables.
+    /// What each kind of row below the part requires of those variables.
     variants: Vec<Vec<Option<Range>>>,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Budget(usize);
 const PATH_COST: usize = 50;
 
 impl Budget {
-    /// The unit is a character that is held against a part.
+    /// The unit is a character that is compared with a part.
     pub(super) fn new(units: usize) -> Budget {
         Budget(units)
     }

@@ -66,6 +66,30 @@ fn what_no_row_covers_is_a_region_too() {
     check_uncovered(&ranged, &ranged, &["* /10: none > none"]);
 }
 
+/// A quiet path is decided in another way than its neighbours, whichever of the two mappings calls it so.
+#[test]
+fn quiet_paths_are_regions_of_their_own() {
+    let with = |quiet: &str, rows: &[&str]| {
+        let rows: Vec<String> = rows.iter().map(|row| format!("{row:?} = {{ public = true }}\n")).collect();
+        let source = format!("version = 1\nquiet = [{quiet}]\n[blueprints.b.routes]\n{}", rows.concat());
+        Mapping::parse("routes.toml", &source).unwrap_or_else(|error| panic!("{error}\n{source}"))
+    };
+    let old = with("\"/both\", \"/old\", \"/older\"", &["GET /x"]);
+    let new = with("\"/both\", \"/x\"", &["GET /old"]);
+    let regions = old.regions(&new);
+    assert!(regions.complete);
+    let shown: Vec<_> = regions.all.iter().map(|one| (show(one), one.quiet)).collect();
+    let expected = [
+        ("GET,HEAD,OPTIONS /old: none > GET /old", [true, false]),
+        ("GET,HEAD,OPTIONS /x: GET /x > none", [false, true]),
+        ("* /: none > none", [false, false]),
+        ("POST,PUT,PATCH,DELETE /x: none > none", [false, true]),
+        ("* /older: none > none", [true, false]),
+        ("* /both: none > none", [true, true]),
+    ];
+    assert_eq!(shown, expected.map(|(text, quiet)| (text.to_owned(), quiet)));
+}
+
 #[test]
 fn a_static_row_beside_a_dynamic_one() {
     check(
@@ -261,7 +285,7 @@ fn a_pair_that_only_a_dot_segment_shows_is_none() {
     );
 }
 
-/// Beside `any`, every text that it takes is a static segment too.
+/// Besides `any`, every text that it takes is a static segment too.
 #[test]
 fn static_segments_hide_all_that_a_part_accepts() {
     check(
@@ -275,7 +299,7 @@ fn static_segments_hide_all_that_a_part_accepts() {
 }
 
 #[test]
-fn what_is_too_long_to_look_into_is_told() {
+fn a_part_that_is_too_long_to_compare_is_reported() {
     let (old, new) = (rows(&["GET /<string(length=9000):s>", "GET /a"]), rows(&["GET /a"]));
     let regions = old.regions(&new);
     assert!(!regions.complete);

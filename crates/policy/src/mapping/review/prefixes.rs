@@ -78,7 +78,7 @@ fn rows_that_come_before(mapping: &Mapping, prefix: &Row, lines: &Lines<'_>) -> 
     mapping.rows().iter().filter(|row| !is_prefix(row)).filter(takes).map(remark).collect()
 }
 
-/// Whether a variable of an exact pattern can stand for what a prefix fixes.
+/// Whether a variable of an exact pattern can take the value that a prefix fixes.
 fn takes_paths_of(exact: &Pattern, prefix: &Pattern) -> bool {
     let mut by_variable = false;
     for (index, fixed) in prefix.parts().iter().enumerate() {

@@ -8,8 +8,8 @@ use crate::mapping::{ClusterMode, Mapping, Row};
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
-/// What rows ask for and no group holds, as long as no cluster enforces it: then it is the error `unreachable`. Beside
-/// them the roles that bring with them what rows ask for, as `console-ops` does: whoever it was made for gets nothing.
+/// What rows ask for and no group holds, as long as no cluster enforces it: then it is the error `unreachable`. Besides
+/// them the roles that bring with them what rows ask for, as `console-ops` does: its intended holders get nothing.
 pub(super) fn without_a_group(mapping: &Mapping, catalog: &Catalog) -> Vec<Diagnostic> {
     let mut asked: BTreeMap<&Requirement, Vec<&Row>> = BTreeMap::new();
     for row in mapping.rows() {

@@ -70,7 +70,7 @@ fn totp_marker(row: &Row, totp: Totp) -> Diagnostic {
     )
 }
 
-/// The worry of AMBIGUOUS-3: "a write action mapped to a read role". `*` stands for "the document states no method", so
+/// The worry of AMBIGUOUS-3: "a write action mapped to a read role". `*` means "the document states no method", so
 /// it says nothing about writing.
 fn read_role(row: &Row, requirement: &Requirement) -> Option<Diagnostic> {
     let writes: MethodSet = row.methods.iter().filter(|method| !method.is_safe()).collect();
@@ -109,7 +109,7 @@ fn only_reads(requirement: &Requirement) -> bool {
     }
 }
 
-/// A row that V2 alone knows: nothing stands behind the kill-switch (cutover design, I-5).
+/// A row that V2 alone knows: the kill-switch has no legacy gate to fall back to (cutover design, I-5).
 fn without_legacy_gate(row: &Row, mode: ClusterMode) -> Diagnostic {
     match mode {
         ClusterMode::V2 => Diagnostic::new(

@@ -58,17 +58,17 @@ fn a_role_for_reading_is_one_that_the_documents_call_so() {
         ("POST", "console-manager", false),
         ("POST", "read", false),
     ];
-    for (method, role, is_told) in table {
+    for (method, role, is_reported) in table {
         let found = remarks(&mapping(&[&format!("{method} /x = {role}")]));
         let expected: Vec<String> =
-            is_told.then(|| format!("read-role-on-mutation {method} /x")).into_iter().collect();
+            is_reported.then(|| format!("read-role-on-mutation {method} /x")).into_iter().collect();
         assert_eq!(found, expected, "{method} {role}");
     }
 }
 
 #[test]
 fn a_permission_for_reading_is_no_better_than_a_role() {
-    for (permission, is_told) in [
+    for (permission, is_reported) in [
         ("console:audit:read", true),
         ("raptor:audit:read-admin", true),
         ("console:groups:write", false),
@@ -78,12 +78,16 @@ fn a_permission_for_reading_is_no_better_than_a_role() {
             "version = 1\n[clusters]\nS1 = \"v2\"\n[blueprints.b]\ncluster = \"S1\"\n[blueprints.b.routes]\n\
              \"POST /x\" = {{ legacy = [\"ops\"], permission = \"{permission}\" }}\n"
         );
-        assert_eq!(remarks(&Mapping::parse("", &file).unwrap()).len(), usize::from(is_told), "{permission}");
+        assert_eq!(
+            remarks(&Mapping::parse("", &file).unwrap()).len(),
+            usize::from(is_reported),
+            "{permission}"
+        );
     }
 }
 
 #[test]
-fn methods_that_fall_to_a_prefix_are_told_where_its_rule_is_another() {
+fn methods_that_fall_to_a_prefix_with_another_rule_are_reported() {
     let table: [(&[&str], &[&str]); 8] = [
         (&["GET /a/x = app-r-admin", "* /a/* = public : true"], &["prefix-shadow GET /a/x"]),
         // Nothing is left to fall.
@@ -105,7 +109,7 @@ fn methods_that_fall_to_a_prefix_are_told_where_its_rule_is_another() {
 }
 
 #[test]
-fn exact_rows_that_come_before_a_prefix_are_told() {
+fn exact_rows_that_come_before_a_prefix_are_reported() {
     let table: [(&[&str], &[&str]); 8] = [
         (&["* /<page>/<id>", "* /a/b/*"], &["prefix-outranked * /a/b/*"]),
         (&["* /<path:rest>", "* /a/b/*"], &["prefix-outranked * /a/b/*"]),
@@ -126,7 +130,7 @@ fn exact_rows_that_come_before_a_prefix_are_told() {
 }
 
 #[test]
-fn a_row_that_no_request_reaches_is_told() {
+fn a_row_that_no_request_reaches_is_reported() {
     let table: [(&[&str], &[&str]); 7] = [
         (&["GET /<any(a,b):k>", "GET /a", "GET /b"], &["unreachable-row GET /<any(a,b):k>"]),
         (&["GET /<any(a,b):k>", "GET /a"], &[]),
@@ -167,7 +171,7 @@ fn patterns() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Of a row of which it is said that nothing reaches it, nothing that is tried does.
+    /// No request that is tried reaches a row that is reported as unreachable.
     #[test]
     fn what_is_called_unreachable_is(routes in prop::collection::btree_set(patterns(), 1..7)) {
         let mut file = "version = 1\n[blueprints.b.routes]\n".to_owned();
@@ -178,7 +182,7 @@ proptest! {
         // Tables that are refused are drawn again, and too many of them fail the test.
         prop_assume!(mapping.is_ok());
         let mapping = mapping.unwrap();
-        let told: BTreeSet<usize> = mapping
+        let unreachable: BTreeSet<usize> = mapping
             .review(None)
             .iter()
             .filter(|remark| remark.code == "unreachable-row")
@@ -192,7 +196,7 @@ proptest! {
                         for method in Method::ALL {
                             let path = format!("{one}{two}{three}{end}");
                             if let Found::Row(row) | Found::Redirect(row) = mapping.find(&path, method) {
-                                prop_assert!(!told.contains(&row.offset), "{method} {path} reaches {}", row.route);
+                                prop_assert!(!unreachable.contains(&row.offset), "{method} {path} reaches {}", row.route);
                             }
                         }
                     }
@@ -216,7 +220,7 @@ fn catalog() -> Catalog {
 }
 
 #[test]
-fn what_no_group_holds_is_told_once_and_where_it_matters() {
+fn what_no_group_holds_is_reported_once_and_where_it_matters() {
     let table: [(&str, &str, &[&str]); 7] = [
         // `admin` would bring `reader`, and nobody has `admin`.
         (
@@ -258,7 +262,7 @@ fn what_no_group_holds_is_told_once_and_where_it_matters() {
 }
 
 #[test]
-fn an_option_that_needs_a_migration_is_told_as_such() {
+fn an_option_that_needs_a_migration_is_reported_as_such() {
     let file = "version = 1\nclusters.S1 = \"v2\"\nblueprints.b.cluster = \"S1\"\n\
          blueprints.b.routes.\"GET /x\" = { legacy = [\"ops\"], undecided = \"Q\", \
          options = { A = \"reader\", B = \"future\" } }\n";

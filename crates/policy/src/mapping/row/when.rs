@@ -30,8 +30,9 @@ pub(super) fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> O
     if let Some((outer, inner)) =
         fields().find_map(|one| Some((one, fields().find(|other| one.is_around(other))?)))
     {
-        let told = format!("a body cannot have a value both at `{}` and at `{}`", outer.name(), inner.name());
-        contradiction(reader, &value.span(), &told);
+        let message =
+            format!("a body cannot have a value both at `{}` and at `{}`", outer.name(), inner.name());
+        contradiction(reader, &value.span(), &message);
         return None;
     }
     Some(rules)

@@ -124,10 +124,10 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
     for contest in contests {
         let (method, path) = contest.request;
         let scene = Scene::new(&file_of(contest.rows.iter()));
-        let told = scene.explain(method, path, None);
-        assert_eq!(won(&told), Some(contest.wins), "{path}");
+        let explanation = scene.explain(method, path, None);
+        assert_eq!(won(&explanation), Some(contest.wins), "{path}");
         let rivals: Vec<(&str, String)> =
-            told.rivals.iter().map(|rival| (rival.route.as_str(), rival.lost.in_words())).collect();
+            explanation.rivals.iter().map(|rival| (rival.route.as_str(), rival.lost.in_words())).collect();
         let expected: Vec<(&str, String)> =
             contest.rivals.iter().map(|(route, why)| (*route, (*why).to_owned())).collect();
         assert_eq!(rivals, expected, "{path}");
@@ -141,9 +141,9 @@ fn each_reason_for_which_a_row_loses_is_the_matchers() {
 #[test]
 fn a_value_out_of_range_is_what_ended_the_search() {
     let rows = ["GET /<int(max=9):n>", "GET /<x>"];
-    let told = Scene::new(&file_of(rows.iter())).explain("GET", "/10", None);
-    assert_eq!(won(&told), None);
-    assert_eq!(told.rivals[0].lost, Lost::OutOfRange { variable: "n".into(), value: "10".into() });
-    assert_eq!(told.rivals[1].lost, Lost::SearchEnded { at: rows[0].into() });
+    let explanation = Scene::new(&file_of(rows.iter())).explain("GET", "/10", None);
+    assert_eq!(won(&explanation), None);
+    assert_eq!(explanation.rivals[0].lost, Lost::OutOfRange { variable: "n".into(), value: "10".into() });
+    assert_eq!(explanation.rivals[1].lost, Lost::SearchEnded { at: rows[0].into() });
     assert_eq!(won(&Scene::new(&file_of(rows[1..].iter())).explain("GET", "/10", None)), Some("GET /<x>"));
 }

@@ -45,7 +45,7 @@ const SEGMENTS: &[&str] = &[
     "<any('1', '12'):k#><int(max=5):n#>",
 ];
 
-/// What may stand at the end of a pattern besides.
+/// What else may end a pattern.
 const ENDS: &[&str] =
     &["", "", "", "", "/", "/<path:p>", "/<path:p>/", "/<path:p>/a", "/<path:p>-<int(max=5):e>", "/*"];
 

@@ -1,0 +1,253 @@
+//! The head of a response.
+
+use super::{ResponseFault, ResponseFields};
+use crate::firewall::{plain_length, trim_white_space};
+use crate::method::Method;
+
+/// The most fields that a head may have.
+const MOST_FIELDS: usize = 256;
+
+/// Fields that are about one connection (RFC 9110 7.6.1): each hop has its own.
+const OF_THE_CONNECTION: [&[u8]; 8] = [
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"content-length",
+];
+
+/// What of the request decides how its response is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub method: Method,
+    /// Whether the request asked for a WebSocket and may have it.
+    pub upgrade: bool,
+}
+
+/// Where the body of a response ends (RFC 9112 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFraming {
+    /// There is none, whatever the fields say.
+    None,
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// Where the server closes the connection.
+    UntilClose,
+}
+
+/// A head that two parsers cannot read differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    status: u16,
+    reason: Vec<u8>,
+    fields: ResponseFields,
+    framing: ResponseFraming,
+    content_length: Option<u64>,
+    is_reusable: bool,
+}
+
+impl ResponseHead {
+    /// Reads a head: its raw bytes up to and including the blank line, and nothing after it.
+    ///
+    /// # Errors
+    ///
+    /// Anything that RFC 9112 forbids, and much that it lets a recipient tolerate.
+    pub fn parse(head: &[u8], asked: Asked) -> Result<ResponseHead, ResponseFault> {
+        let mut rest = head;
+        let (is_http11, status, reason) = status_line(next_line(&mut rest)?)?;
+        let mut fields = ResponseFields::with_capacity(head.len());
+        let mut connection = Connection::default();
+        let (mut length, mut coding) = (None, None);
+        let mut upgrades = Vec::new();
+        loop {
+            let line = next_line(&mut rest)?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = field(line)?;
+            if name.eq_ignore_ascii_case(b"content-length") {
+                once(&mut length, value, ResponseFault::ContentLength)?;
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                once(&mut coding, value, ResponseFault::TransferEncoding)?;
+            } else if name.eq_ignore_ascii_case(b"connection") {
+                connection.add(value);
+            } else if name.eq_ignore_ascii_case(b"upgrade") {
+                upgrades.push(value);
+            }
+            if !OF_THE_CONNECTION.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+                fields.push(name, value);
+            }
+            if fields.len() > MOST_FIELDS {
+                return Err(ResponseFault::HeadTooLarge);
+            }
+        }
+        if !rest.is_empty() {
+            return Err(ResponseFault::StatusLine);
+        }
+        if !connection.nominated.is_empty() {
+            fields.remove(|name| connection.nominated.iter().any(|other| name.eq_ignore_ascii_case(other)));
+        }
+        let length =
+            length.map(|value| plain_length(value).ok_or(ResponseFault::ContentLength)).transpose()?;
+        let is_chunked = match coding {
+            None => false,
+            // HTTP/1.0 knows no codings, and a server that sends one has mixed something up.
+            Some(value) if is_http11 && value.eq_ignore_ascii_case(b"chunked") => true,
+            Some(_) => return Err(ResponseFault::TransferEncoding),
+        };
+        if length.is_some() && is_chunked {
+            return Err(ResponseFault::LengthAndCoding);
+        }
+        let switches = status == 101;
+        if switches {
+            let to_websocket = matches!(upgrades[..], [only] if only.eq_ignore_ascii_case(b"websocket"));
+            if !(asked.upgrade && to_websocket && connection.upgrade && is_http11) {
+                return Err(ResponseFault::Upgrade);
+            }
+        }
+        let has_no_body = asked.method == Method::Head || status < 200 || matches!(status, 204 | 304);
+        let framing = match (has_no_body, is_chunked, length) {
+            (true, _, _) => ResponseFraming::None,
+            (false, true, _) => ResponseFraming::Chunked,
+            (false, false, Some(length)) => ResponseFraming::Length(length),
+            (false, false, None) => ResponseFraming::UntilClose,
+        };
+        // A 1xx or a 204 that declares a body breaks RFC 9110 8.6: its server may well send one.
+        let declares_none = status >= 200 && status != 204 || !is_chunked && length.unwrap_or_default() == 0;
+        let keeps_alive = !connection.close && (is_http11 || connection.keep_alive);
+        let is_reusable = keeps_alive && declares_none && !switches && framing != ResponseFraming::UntilClose;
+        let content_length = length.filter(|_| status >= 200 && status != 204);
+        Ok(ResponseHead { status, reason: reason.to_vec(), fields, framing, content_length, is_reusable })
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase, which may be empty.
+    pub fn reason(&self) -> &[u8] {
+        &self.reason
+    }
+
+    /// What goes on to the client. Framing and connection are written apart from it.
+    pub fn fields(&self) -> &ResponseFields {
+        &self.fields
+    }
+
+    /// Where the body ends.
+    pub fn framing(&self) -> ResponseFraming {
+        self.framing
+    }
+
+    /// The declared length: of the body, or of what a GET would have brought where the body is left out.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// Whether this is an interim response (1xx), which another one follows; 101 is none.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    /// Whether the server switched to a WebSocket, as it was asked to.
+    pub fn switches(&self) -> bool {
+        self.status == 101
+    }
+
+    /// Whether the connection can serve another request once the body has ended.
+    pub fn is_reusable(&self) -> bool {
+        self.is_reusable
+    }
+}
+
+/// What the Connection fields say.
+#[derive(Default)]
+struct Connection<'h> {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    /// The fields that end at this hop.
+    nominated: Vec<&'h [u8]>,
+}
+
+impl<'h> Connection<'h> {
+    fn add(&mut self, value: &'h [u8]) {
+        for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
+            } else if !option.is_empty() {
+                self.nominated.push(option);
+            }
+        }
+    }
+}
+
+/// `HTTP/1.1 200 OK`: version, three digits, and a phrase that may be left out with its space, as many servers do.
+fn status_line(line: &[u8]) -> Result<(bool, u16, &[u8]), ResponseFault> {
+    let is_http11 = match line.get(..8) {
+        Some(b"HTTP/1.1") => true,
+        Some(b"HTTP/1.0") => false,
+        _ => return Err(ResponseFault::Version),
+    };
+    let [b' ', hundreds @ b'1'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9', rest @ ..] = &line[8..] else {
+        return Err(ResponseFault::StatusLine);
+    };
+    let digit = |byte: &u8| u16::from(byte - b'0');
+    let status = digit(hundreds) * 100 + digit(tens) * 10 + digit(ones);
+    let reason = match rest {
+        [] => rest,
+        [b' ', reason @ ..] => reason,
+        _ => return Err(ResponseFault::StatusLine),
+    };
+    let is_control = |&byte: &u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
+    if reason.iter().any(is_control) {
+        Err(ResponseFault::StatusLine)
+    } else {
+        Ok((is_http11, status, reason))
+    }
+}
+
+fn field(line: &[u8]) -> Result<(&[u8], &[u8]), ResponseFault> {
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(ResponseFault::FoldedField);
+    }
+    let colon = line.iter().position(|&byte| byte == b':').ok_or(ResponseFault::FieldName)?;
+    let (name, value) = (&line[..colon], trim_white_space(&line[colon + 1..]));
+    if name.is_empty() || !name.iter().all(is_token) {
+        return Err(ResponseFault::FieldName);
+    }
+    let is_control = |&byte: &u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
+    if value.iter().any(is_control) { Err(ResponseFault::FieldValue) } else { Ok((name, value)) }
+}
+
+/// RFC 9110 5.6.2.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], ResponseFault> {
+    let line_feed = rest.iter().position(|&byte| byte == b'\n').ok_or(ResponseFault::StatusLine)?;
+    let line = rest[..line_feed].strip_suffix(b"\r").ok_or(ResponseFault::BareLineFeed)?;
+    if line.contains(&b'\r') {
+        return Err(ResponseFault::BareCarriageReturn);
+    }
+    *rest = &rest[line_feed + 1..];
+    Ok(line)
+}
+
+fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8], fault: ResponseFault) -> Result<(), ResponseFault> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(fault),
+    }
+}

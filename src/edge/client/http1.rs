@@ -1,0 +1,359 @@
+//! A connection of HTTP/1: heads and bodies in, responses out.
+//!
+//! The front reads the heads from it; for the time of one exchange it gives out the body, framed as strictly as the head
+//! was, and not one byte more. What follows is kept for the next head.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use pingora::protocols::Stream;
+use policy::body::BodyDecoder;
+use policy::firewall::{Framing, Refusal, Request, Version};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio_util::io::poll_read_buf;
+
+use super::{BodyFault, ClientGone, Head, Length};
+
+/// How much is read of the requests that a client sends ahead, before it has to wait.
+const MOST_AHEAD: usize = 16 * 1024;
+/// How much is read at once of a head, and of a body.
+const HEAD_PIECE: usize = 2 * 1024;
+const BODY_PIECE: usize = 16 * 1024;
+/// Parts of a body up to this size are copied behind what is queued, so that one write takes them all.
+const SMALL: usize = 4 * 1024;
+
+/// How the end of the response that is being written is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    /// By its length, or because there is no body.
+    Plain,
+    Chunked,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(in crate::edge) struct Http1 {
+    stream: Stream,
+    /// Bytes that were read and have gone nowhere yet.
+    ahead: BytesMut,
+    body: BodyDecoder,
+    version: Version,
+    coding: Coding,
+    keep_alive: bool,
+    has_begun: bool,
+    /// The client has ended its side and may still read.
+    has_ended_its_side: bool,
+    /// Parts of the response in order; `tail` follows the last of them.
+    out: VecDeque<Bytes>,
+    out_bytes: usize,
+    tail: BytesMut,
+    is_flushed: bool,
+}
+
+impl Http1 {
+    pub(in crate::edge) fn new(stream: Stream) -> Http1 {
+        Http1 {
+            stream,
+            ahead: BytesMut::new(),
+            body: BodyDecoder::Length(0),
+            version: Version::Http11,
+            coding: Coding::Plain,
+            keep_alive: true,
+            has_begun: false,
+            has_ended_its_side: false,
+            out: VecDeque::new(),
+            out_bytes: 0,
+            tail: BytesMut::new(),
+            is_flushed: true,
+        }
+    }
+
+    /// The bytes from which the next head is taken.
+    pub(in crate::edge) fn ahead(&mut self) -> &mut BytesMut {
+        &mut self.ahead
+    }
+
+    /// Reads more of them. `Ok(0)`: the client sends no more.
+    pub(in crate::edge) async fn fill(&mut self) -> io::Result<usize> {
+        if self.has_ended_its_side {
+            return Ok(0);
+        }
+        self.ahead.reserve(HEAD_PIECE);
+        self.stream.read_buf(&mut self.ahead).await
+    }
+
+    /// The connection itself, for what is no exchange.
+    pub(in crate::edge) fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// The connection and what was read of it, for HTTP/2 or a tunnel.
+    pub(in crate::edge) fn into_parts(self) -> (Stream, BytesMut) {
+        (self.stream, self.ahead)
+    }
+
+    /// The same while somebody else has the connection.
+    pub(in crate::edge) fn parts(&mut self) -> (&mut Stream, &mut BytesMut) {
+        (&mut self.stream, &mut self.ahead)
+    }
+
+    /// Begins the exchange of a request whose head was read. `may_go_on`: whether another one may follow.
+    ///
+    /// # Errors
+    ///
+    /// What of the body has arrived with the head shows already that it is no body.
+    pub(in crate::edge) fn begin_exchange(
+        &mut self,
+        request: &Request,
+        may_go_on: bool,
+    ) -> Result<(), Refusal> {
+        self.body = BodyDecoder::of_request(request.framing());
+        if request.framing() == Framing::Chunked {
+            let mut look = self.body;
+            let mut rest = &self.ahead[..];
+            while !rest.is_empty() && !look.has_ended() {
+                rest = &rest[look.advance(rest)?.taken..];
+            }
+        }
+        self.version = request.version();
+        self.coding = Coding::Plain;
+        self.keep_alive = may_go_on && request.keep_alive();
+        self.has_begun = false;
+        Ok(())
+    }
+
+    /// Whether the connection can carry another request: the whole exchange went as it should.
+    pub(in crate::edge) fn can_go_on(&self) -> bool {
+        self.keep_alive && self.has_begun && self.body.has_ended() && self.queued() == 0
+    }
+
+    /// Whether the client may still be sending what nobody reads: closing at once would reset the connection, and it
+    /// would never read the response.
+    pub(in crate::edge) fn owes_body(&self) -> bool {
+        !self.body.has_ended() && self.has_begun
+    }
+
+    pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        loop {
+            if self.body.has_ended() {
+                return Poll::Ready(Ok(None));
+            }
+            if !self.ahead.is_empty() {
+                let step = self.body.advance(&self.ahead).map_err(BodyFault::Malformed)?;
+                let mut taken = self.ahead.split_to(step.taken);
+                taken.truncate(step.data.end);
+                taken.advance(step.data.start);
+                if !taken.is_empty() {
+                    return Poll::Ready(Ok(Some(taken.freeze())));
+                }
+                continue;
+            }
+            match ready!(self.poll_read(context, BODY_PIECE)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(Err(BodyFault::Gone)),
+            }
+        }
+    }
+
+    pub(super) fn body_has_ended(&self) -> bool {
+        self.body.has_ended()
+    }
+
+    /// Reads what the client sends ahead, because that shows that it is there. Only an error ends it: a client that
+    /// closes its own side, as `nc -N` does, waits for its response.
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.body.has_ended() && !self.has_ended_its_side && self.ahead.len() < MOST_AHEAD {
+            match ready!(self.poll_read(context, HEAD_PIECE)) {
+                Ok(0) => self.has_ended_its_side = true,
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        // Nobody wakes this read up. It is given up when the response is complete, and the bytes are read then.
+        Poll::Pending
+    }
+
+    pub(super) fn has_ended_its_side(&self) -> bool {
+        self.has_ended_its_side
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        self.ahead.reserve(most);
+        poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead)
+    }
+
+    pub(super) fn inform(&mut self, status: u16, fields: &[(&[u8], &[u8])]) {
+        // HTTP/1.0 knows no interim responses.
+        if self.version == Version::Http10 {
+            return;
+        }
+        self.status_line(status, b"");
+        for (name, value) in fields {
+            self.field(name, value);
+        }
+        self.tail.extend_from_slice(b"\r\n");
+        self.is_flushed = false;
+    }
+
+    pub(super) fn begin(&mut self, head: &Head<'_>) {
+        self.has_begun = true;
+        self.status_line(head.status, head.reason);
+        for (name, value) in head.fields {
+            self.field(name, value);
+        }
+        self.keep_alive &= self.body.has_ended();
+        match head.length {
+            Length::None(None) => {}
+            Length::None(Some(length)) | Length::Known(length) => {
+                let _ = write!(Tail(&mut self.tail), "content-length: {length}\r\n");
+            }
+            Length::Unknown if self.version == Version::Http10 => self.keep_alive = false,
+            Length::Unknown => {
+                self.coding = Coding::Chunked;
+                self.field(b"transfer-encoding", b"chunked");
+            }
+            Length::Tunnel => {
+                self.keep_alive = false;
+                self.field(b"connection", b"upgrade");
+                self.field(b"upgrade", b"websocket");
+            }
+        }
+        if head.length != Length::Tunnel {
+            if !self.keep_alive {
+                self.field(b"connection", b"close");
+            } else if self.version == Version::Http10 {
+                self.field(b"connection", b"keep-alive");
+            }
+        }
+        self.tail.extend_from_slice(b"\r\n");
+        self.is_flushed = false;
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    fn status_line(&mut self, status: u16, reason: &[u8]) {
+        let reason = match reason {
+            [] => http::StatusCode::from_u16(status)
+                .ok()
+                .and_then(|status| status.canonical_reason())
+                .unwrap_or_default()
+                .as_bytes(),
+            reason => reason,
+        };
+        let _ = write!(Tail(&mut self.tail), "HTTP/1.1 {status} ");
+        self.tail.extend_from_slice(reason);
+        self.tail.extend_from_slice(b"\r\n");
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.tail.extend_from_slice(name);
+        self.tail.extend_from_slice(b": ");
+        self.tail.extend_from_slice(value);
+        self.tail.extend_from_slice(b"\r\n");
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.is_flushed = false;
+        if self.coding == Coding::Chunked {
+            let _ = write!(Tail(&mut self.tail), "{:x}\r\n", bytes.len());
+        }
+        if bytes.len() <= SMALL {
+            self.tail.extend_from_slice(&bytes);
+        } else {
+            self.settle_tail();
+            self.out_bytes += bytes.len();
+            self.out.push_back(bytes);
+        }
+        if self.coding == Coding::Chunked {
+            self.tail.extend_from_slice(b"\r\n");
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        if self.coding == Coding::Chunked {
+            self.tail.extend_from_slice(b"0\r\n\r\n");
+            self.is_flushed = false;
+        }
+    }
+
+    fn settle_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.out_bytes += self.tail.len();
+            self.out.push_back(self.tail.split().freeze());
+        }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.out_bytes + self.tail.len()
+    }
+
+    pub(super) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+        moved: &mut bool,
+    ) -> Poll<Result<(), ClientGone>> {
+        self.settle_tail();
+        while !self.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = self.out.len().min(slices.len());
+            for (slice, part) in slices.iter_mut().zip(&self.out) {
+                *slice = IoSlice::new(part);
+            }
+            let stream = Pin::new(&mut self.stream);
+            let written = match count {
+                1 => stream.poll_write(context, &slices[0]),
+                _ => stream.poll_write_vectored(context, &slices[..count]),
+            };
+            let mut written = match ready!(written) {
+                Ok(written @ 1..) => written,
+                Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
+            };
+            *moved = true;
+            self.out_bytes -= written;
+            while let Some(part) = self.out.front_mut().filter(|_| written > 0) {
+                let taken = written.min(part.len());
+                part.advance(taken);
+                written -= taken;
+                if part.is_empty() {
+                    self.out.pop_front();
+                }
+            }
+        }
+        if !self.is_flushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|_| ClientGone)?;
+            self.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(in crate::edge) fn close_after(&mut self) {
+        self.keep_alive = false;
+    }
+
+    /// Ends the connection with what TLS wants for a goodbye.
+    pub(in crate::edge) async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+/// Formats into a buffer.
+struct Tail<'a>(&'a mut BytesMut);
+
+impl io::Write for Tail<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! A stream of HTTP/2.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::{BodyFault, ClientGone, Head, Length};
+
+/// One stream, whose request's head was read.
+pub(in crate::edge) struct Http2 {
+    body: RecvStream,
+    body_has_ended: bool,
+    /// What begins the response; kept for resets.
+    respond: SendResponse<Bytes>,
+    /// The response's body, once it has begun and has one.
+    stream: Option<SendStream<Bytes>>,
+    has_begun: bool,
+    out: VecDeque<Bytes>,
+    out_bytes: usize,
+    /// Whether the end was queued, and whether it was sent.
+    ends: bool,
+    has_ended: bool,
+}
+
+impl Http2 {
+    pub(in crate::edge) fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Http2 {
+        let body_has_ended = body.is_end_stream();
+        Http2 {
+            body,
+            body_has_ended,
+            respond,
+            stream: None,
+            has_begun: false,
+            out: VecDeque::new(),
+            out_bytes: 0,
+            ends: false,
+            has_ended: false,
+        }
+    }
+
+    pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        loop {
+            if self.body_has_ended {
+                return Poll::Ready(Ok(None));
+            }
+            match ready!(self.body.poll_data(context)) {
+                Some(Ok(bytes)) => {
+                    // The client may send as much again. What was read is bounded by who reads it.
+                    let released = self.body.flow_control().release_capacity(bytes.len());
+                    released.map_err(|_| BodyFault::Gone)?;
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Ok(Some(bytes)));
+                    }
+                }
+                Some(Err(_)) => return Poll::Ready(Err(BodyFault::Gone)),
+                // Trailers mean nothing to Console.
+                None => self.body_has_ended = true,
+            }
+        }
+    }
+
+    pub(super) fn body_has_ended(&self) -> bool {
+        self.body_has_ended
+    }
+
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            Some(stream) => stream.poll_reset(context).map(|_| ()),
+            None if !self.has_begun => self.respond.poll_reset(context).map(|_| ()),
+            None => Poll::Pending,
+        }
+    }
+
+    pub(super) fn inform(&mut self, status: u16, fields: &[(&[u8], &[u8])]) {
+        let Some(response) = response(status, fields) else { return };
+        // A client that is gone is noticed where its response is sent.
+        let _ = self.respond.send_informational(response);
+    }
+
+    pub(super) fn begin(&mut self, head: &Head<'_>) -> Result<(), ClientGone> {
+        let mut response = response(head.status, head.fields).ok_or(ClientGone)?;
+        let (declared, ends) = match head.length {
+            Length::None(declared) => (declared, true),
+            Length::Known(length) => (Some(length), length == 0),
+            Length::Unknown => (None, false),
+            // Nobody asks for a WebSocket this way.
+            Length::Tunnel => return Err(ClientGone),
+        };
+        if let Some(length) = declared {
+            response.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        let stream = self.respond.send_response(response, ends).map_err(|_| ClientGone)?;
+        self.has_begun = true;
+        if ends {
+            self.has_ended = true;
+        } else {
+            self.stream = Some(stream);
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.out_bytes += bytes.len();
+            self.out.push_back(bytes);
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.ends = true;
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.out_bytes
+    }
+
+    pub(super) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+        moved: &mut bool,
+    ) -> Poll<Result<(), ClientGone>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        while let Some(first) = self.out.front_mut() {
+            stream.reserve_capacity(first.len());
+            // It says only what is new; what was granted before and not used is asked for apart.
+            while stream.capacity() == 0 {
+                let Some(Ok(_)) = ready!(stream.poll_capacity(context)) else {
+                    return Poll::Ready(Err(ClientGone));
+                };
+            }
+            let length = stream.capacity().min(first.len());
+            let part = first.split_to(length);
+            let is_last = first.is_empty();
+            if is_last {
+                self.out.pop_front();
+            }
+            self.out_bytes -= length;
+            let ends = self.ends && self.out.is_empty();
+            stream.send_data(part, ends).map_err(|_| ClientGone)?;
+            self.has_ended |= ends;
+            *moved = true;
+        }
+        if self.ends && !self.has_ended {
+            stream.send_data(Bytes::new(), true).map_err(|_| ClientGone)?;
+            self.has_ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn cut(&mut self) {
+        match &mut self.stream {
+            Some(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
+
+/// `None` where a status or a field cannot be said over HTTP/2.
+fn response(status: u16, fields: &[(&[u8], &[u8])]) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    let headers = response.headers_mut();
+    headers.reserve(fields.len() + 1);
+    for (name, value) in fields {
+        headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    Some(response)
+}

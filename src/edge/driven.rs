@@ -1,0 +1,115 @@
+//! Driving an exchange: poll by poll, and not for ever.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// What an exchange waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stalled {
+    /// The client, to send more of the request's body.
+    ClientSends,
+    /// The client, to take more of the response.
+    ClientTakes,
+    /// Console, to take more of the request.
+    ConsoleTakes,
+    /// Console, to send more of the response.
+    ConsoleAnswers,
+}
+
+/// What a step reports: whether anything went on, and what it waits for now.
+#[derive(Default)]
+pub(super) struct Pulse {
+    pub(super) moved: bool,
+    awaited: Option<(Stalled, Duration)>,
+}
+
+impl Pulse {
+    /// Waits for something, within a time if there is one.
+    pub(super) fn awaits(&mut self, awaited: Stalled, patience: Option<Duration>) {
+        self.awaited = patience.map(|patience| (awaited, patience));
+    }
+}
+
+/// Polls `step` until it is ready, or until nothing went on for as long as it may.
+pub(super) async fn driven<T>(
+    mut step: impl FnMut(&mut Context<'_>, &mut Pulse) -> Poll<T>,
+) -> Result<T, Stalled> {
+    let mut last = Instant::now();
+    let mut since = None;
+    let mut timer = pin!(None::<tokio::time::Sleep>);
+    poll_fn(|context| {
+        let mut pulse = Pulse::default();
+        if let Poll::Ready(value) = step(context, &mut pulse) {
+            return Poll::Ready(Ok(value));
+        }
+        let Some((awaited, patience)) = pulse.awaited else { return Poll::Pending };
+        if pulse.moved || since != Some(awaited) {
+            (last, since) = (Instant::now(), Some(awaited));
+        }
+        // A timer that goes off too early is set again; one that is set anew by every step would cost more.
+        loop {
+            match timer.as_mut().as_pin_mut() {
+                None => timer.set(Some(sleep_until(last + patience))),
+                Some(set) if set.deadline() > last + patience => {
+                    timer.set(Some(sleep_until(last + patience)));
+                }
+                Some(set) => match set.poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) if Instant::now() >= last + patience => return Poll::Ready(Err(awaited)),
+                    Poll::Ready(()) => timer.set(Some(sleep_until(last + patience))),
+                },
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_ends_when_nothing_goes_on() {
+        let began = Instant::now();
+        let outcome: Result<(), _> = driven(|_, pulse| {
+            pulse.awaits(Stalled::ConsoleAnswers, Some(5 * SECOND));
+            Poll::Pending
+        })
+        .await;
+        assert_eq!((outcome, began.elapsed().as_secs()), (Err(Stalled::ConsoleAnswers), 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_has_all_its_time_again() {
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval(3 * SECOND);
+        let seen = Cell::new(0);
+        let outcome: Result<(), _> = driven(|context, pulse| {
+            while seen.get() < 5 && ticks.poll_tick(context).is_ready() {
+                seen.set(seen.get() + 1);
+                pulse.moved = true;
+            }
+            pulse.awaits(Stalled::ClientTakes, Some(5 * SECOND));
+            Poll::Pending
+        })
+        .await;
+        assert_eq!((outcome, began.elapsed().as_secs()), (Err(Stalled::ClientTakes), 4 * 3 + 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_bound_there_is_no_end() {
+        let endless = driven(|_, pulse: &mut Pulse| -> Poll<()> {
+            pulse.awaits(Stalled::ConsoleAnswers, None);
+            Poll::Pending
+        });
+        assert!(tokio::time::timeout(1_000 * SECOND, endless).await.is_err());
+    }
+}

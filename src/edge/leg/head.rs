@@ -1,0 +1,72 @@
+//! The head of a request as Console gets it: written once, into one buffer.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use policy::firewall::{Framing, Request};
+use policy::ids::RequestId;
+
+use crate::assertion;
+
+/// What the gate says itself, whatever the client sent by these names.
+const OF_THE_GATE: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"];
+/// What a head usually needs; larger ones grow it.
+const USUAL_BYTES: usize = 2 * 1024;
+
+/// What is written.
+pub(in crate::edge) struct UpstreamHead<'a> {
+    pub(in crate::edge) request: &'a Request,
+    pub(in crate::edge) id: RequestId,
+    /// The Host that Console sees.
+    pub(in crate::edge) host: &'a str,
+    /// The length of a body that is here already; without it the request's own framing is kept.
+    pub(in crate::edge) length: Option<u64>,
+    pub(in crate::edge) upgrade: bool,
+    pub(in crate::edge) client: Option<String>,
+    pub(in crate::edge) scheme: &'static str,
+    pub(in crate::edge) assertion: &'a str,
+}
+
+impl UpstreamHead<'_> {
+    /// The bytes, blank line included. The request was inspected, so nothing in it ends a line; Expect is not among
+    /// its fields, because the gate itself tells the client to go on.
+    pub(in crate::edge) fn write(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(USUAL_BYTES);
+        let request = self.request;
+        out.put_slice(request.method().as_str().as_bytes());
+        out.put_u8(b' ');
+        out.put_slice(request.target().raw().as_bytes());
+        out.put_slice(b" HTTP/1.1\r\n");
+        field(&mut out, "host", self.host.as_bytes());
+        for (name, value) in request.fields().iter() {
+            if !OF_THE_GATE.contains(&name) && !name.eq_ignore_ascii_case(assertion::HEADER) {
+                field(&mut out, name, value);
+            }
+        }
+        match (self.length, request.framing()) {
+            (_, Framing::None) => {}
+            (Some(length), _) | (None, Framing::Length(length)) => {
+                field(&mut out, "content-length", length.to_string().as_bytes());
+            }
+            (None, Framing::Chunked) => field(&mut out, "transfer-encoding", b"chunked"),
+        }
+        if self.upgrade {
+            field(&mut out, "connection", b"upgrade");
+            field(&mut out, "upgrade", b"websocket");
+        }
+        if let Some(client) = &self.client {
+            field(&mut out, "x-forwarded-for", client.as_bytes());
+        }
+        field(&mut out, "x-forwarded-proto", self.scheme.as_bytes());
+        field(&mut out, "x-forwarded-host", request.host().as_bytes());
+        field(&mut out, "x-request-id", self.id.to_string().as_bytes());
+        field(&mut out, assertion::HEADER, self.assertion.as_bytes());
+        out.put_slice(b"\r\n");
+        out.freeze()
+    }
+}
+
+fn field(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}

@@ -1,0 +1,287 @@
+//! Denials that repeat one which is recorded already, on paths that no row covers.
+//!
+//! A browser asks for an icon on every page, and a page may poll an address that is gone. The first denial is written
+//! before it is answered, as every denial is. For an hour, those that would write the same row again are counted, and one
+//! more row, sealed in the same chain, says how many there were:
+//!
+//! ```text
+//! 403 -> access_denied, durable -> 403, 403, 403: counted -> an hour later, or the gate stops -> denials_repeated
+//! ```
+//!
+//! What a gate that is killed loses is that count, never the first row. A denial on a path of the mapping does not come
+//! here. Nothing personal is kept: a denial is known by a digest, and the second row names the first.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
+use ledger::event::{AccessDenied, AuditEvent};
+use metrics::counter;
+use policy::ids::MappingSha256;
+use policy::method::Method;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::writer::{AuditError, AuditWriter};
+use crate::clock::SharedClock;
+
+/// How long repeats are counted after the first denial.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// How often the ended ones are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// Denials whose repeats are counted at a time: some megabytes. What finds no room is written as if it were the first.
+const MOST: usize = 20_000;
+/// The share of one principal, so that a scanner does not take the room of the others.
+const MOST_OF_ONE: usize = 1_000;
+/// Rows that are handed to the writer together.
+const BATCH: usize = 256;
+
+/// What a denial says, but for its time, its request, the epoch and the session: that is named by the cookie, which Flask
+/// signs anew as often as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Statement {
+    whole: [u8; 32],
+    principal: [u8; 32],
+}
+
+impl Statement {
+    /// What `denied` says.
+    pub fn of(denied: &AccessDenied) -> Statement {
+        let principal = json!([denied.actor_kind, denied.actor_id]).to_string();
+        let whole = json!([
+            principal,
+            denied.client_address,
+            denied.method.as_str(),
+            denied.path,
+            denied.route,
+            denied.reason,
+            denied.required,
+            denied.held,
+            denied.mapping_sha256.as_str(),
+        ]);
+        let digest = |text: &str| Sha256::digest(text).into();
+        Statement { whole: digest(&whole.to_string()), principal: digest(&principal) }
+    }
+}
+
+/// The first denial of a series, whose row is durable.
+#[derive(Clone, Debug)]
+pub struct First {
+    pub row: Uuid,
+    pub method: Method,
+    pub reason: &'static str,
+    pub mapping: MappingSha256,
+}
+
+/// A denial and what repeats it.
+#[derive(Clone, Debug)]
+struct Series {
+    first: First,
+    count: u64,
+    /// When the first and the last repeat came; meaningless while there is none.
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    last_request_id: String,
+}
+
+impl Series {
+    fn into_event(self) -> AuditEvent {
+        AuditEvent::DenialsRepeated {
+            first: self.first.row,
+            count: self.count,
+            since: self.since,
+            until: self.until,
+            last_request_id: self.last_request_id,
+            method: self.first.method,
+            reason: self.first.reason,
+            mapping_sha256: self.first.mapping,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<Statement, Series>,
+    /// When each of them ends, the earliest first.
+    ends: VecDeque<(Instant, Statement)>,
+    of_principal: HashMap<[u8; 32], usize>,
+    /// Those whose row is to be written.
+    ended: Vec<Series>,
+    is_closed: bool,
+}
+
+impl State {
+    /// Ends what began more than an hour before `now`.
+    fn end(&mut self, now: Instant) {
+        while let Some((_, statement)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+            let Some(series) = self.open.remove(&statement) else { continue };
+            if let Some(count) = self.of_principal.get_mut(&statement.principal) {
+                *count -= 1;
+                if *count == 0 {
+                    self.of_principal.remove(&statement.principal);
+                }
+            }
+            if series.count > 0 {
+                self.ended.push(series);
+            }
+        }
+    }
+
+    fn has_room_for(&self, statement: &Statement) -> bool {
+        let own = self.of_principal.get(&statement.principal).copied().unwrap_or_default();
+        self.open.len() + self.ended.len() < MOST && own < MOST_OF_ONE
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    clock: SharedClock,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts the repeats.
+#[derive(Clone)]
+pub struct Repeats {
+    shared: Arc<Shared>,
+    finish: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Repeats {
+    /// Starts the task that writes the counts, on the current runtime.
+    pub fn start(audit: AuditWriter, clock: SharedClock) -> Repeats {
+        let shared = Arc::new(Shared { state: Mutex::default(), clock });
+        let (finish, finishing) = mpsc::channel(1);
+        tokio::spawn(Writer { shared: shared.clone(), audit }.run(finishing));
+        Repeats { shared, finish }
+    }
+
+    /// The durable row of the last hour that says the same, if there is one; then this denial is counted, and needs no row.
+    pub fn count(&self, statement: &Statement, request_id: &str) -> Option<Uuid> {
+        let at = self.shared.clock.now();
+        let mut state = self.shared.state();
+        state.end(Instant::now());
+        let series = state.open.get_mut(statement)?;
+        if series.count == 0 {
+            series.since = at;
+        }
+        series.count += 1;
+        series.until = at;
+        request_id.clone_into(&mut series.last_request_id);
+        counter!("gate_denials_repeated_total").increment(1);
+        Some(series.first.row)
+    }
+
+    /// Begins to count what repeats this denial. Its row must be durable.
+    pub fn begin(&self, statement: Statement, first: First) {
+        let (at, now) = (self.shared.clock.now(), Instant::now());
+        let mut state = self.shared.state();
+        state.end(now);
+        // Of two that were denied at the same time, each has its row, and either will do.
+        if state.is_closed || state.open.contains_key(&statement) || !state.has_room_for(&statement) {
+            return;
+        }
+        *state.of_principal.entry(statement.principal).or_default() += 1;
+        state.ends.push_back((now + HOUR, statement));
+        let series = Series { first, count: 0, since: at, until: at, last_request_id: String::new() };
+        state.open.insert(statement, series);
+    }
+
+    /// Writes every count now. For a gate that takes no requests any more.
+    pub async fn finish(&self, limit: Duration) {
+        let (done, finished) = oneshot::channel();
+        let finish = async {
+            self.finish.send(done).await.ok()?;
+            finished.await.ok()
+        };
+        if !matches!(tokio::time::timeout(limit, finish).await, Ok(Some(()))) {
+            tracing::warn!("the counts of repeated denials were not written in time");
+        }
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    audit: AuditWriter,
+}
+
+impl Writer {
+    /// Writes until nobody counts any more.
+    async fn run(self, mut finishing: mpsc::Receiver<oneshot::Sender<()>>) {
+        loop {
+            match tokio::time::timeout(LOOK, finishing.recv()).await {
+                Err(_) => {
+                    self.shared.state().end(Instant::now());
+                    self.write().await;
+                }
+                Ok(asked) => {
+                    self.close();
+                    self.write().await;
+                    let lost = self.shared.state().ended.len();
+                    if lost > 0 {
+                        tracing::error!(lost, "the audit took no more: counts of repeated denials are lost");
+                    }
+                    match asked {
+                        Some(done) => drop(done.send(())),
+                        None => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends everything, and takes nothing more.
+    fn close(&self) {
+        let mut state = self.shared.state();
+        state.is_closed = true;
+        state.end(Instant::now() + HOUR);
+    }
+
+    /// Hands what has ended to the audit's writer, until that takes no more.
+    async fn write(&self) {
+        loop {
+            let batch: Vec<Series> = {
+                let mut state = self.shared.state();
+                let rest = state.ended.len().min(BATCH);
+                state.ended.drain(..rest).collect()
+            };
+            if batch.is_empty() {
+                return;
+            }
+            let now = self.shared.clock.now();
+            let writes =
+                batch.iter().map(|series| self.audit.write(series.clone().into_event().into_record(now)));
+            let outcomes = join_all(writes).await;
+            let mut waits = Vec::new();
+            for (series, outcome) in batch.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(()) => {}
+                    // It was not taken at all, so it is tried again.
+                    Err(AuditError::Full) => waits.push(series),
+                    // The writer has it and goes on with it, or never will: a second attempt could count twice.
+                    Err(error) => {
+                        let (first, count) = (series.first.row, series.count);
+                        tracing::error!(%error, %first, count, "the count of repeated denials may be lost");
+                    }
+                }
+            }
+            if !waits.is_empty() {
+                self.shared.state().ended.extend(waits);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

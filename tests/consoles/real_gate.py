@@ -1,0 +1,229 @@
+"""The real gate in front of a Console of this folder, for tests.
+
+A Console starts under gunicorn with the two lines, its decorators on, and the gate in front of it, both on Unix sockets.
+GATE=... names another binary than target/debug/console-gate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Iterator, TypeVar
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+
+from drive import Answer, Browser, matrix, read_folder  # noqa: E402
+from postgres import Postgres  # noqa: E402
+from werkzeug.routing import Map, Rule  # noqa: E402
+
+GATE = Path(os.environ.get("GATE", ROOT / "target" / "debug" / "console-gate")).resolve()
+START_SECONDS = 60
+KEYS = {
+    "CONSOLE_GATE_KEYS": "tests:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "CONSOLE_GATE_AUDIT_KEYS": "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=",
+    "CONSOLE_GATE_PROBE_KEYS": "probe:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=",
+    "CONSOLE_GATE_AUDIENCE": "console",
+    "SECRET_KEY": "a secret of the tests",
+    "CONSOLE_SECRET_KEY": "a secret of the tests",
+}
+T = TypeVar("T")
+# `{person: {request: answer}}`, as `drive.matrix` returns it.
+Matrix = dict[str, dict[str, str]]
+
+
+class RealGate:
+    """What is the same for both; `AtlasServed` and `BrookServed` make the database. Mixed into a `TestCase`."""
+
+    folder: ClassVar[str]
+    seed_command: ClassVar[list[str]]
+    database_url: str
+    # What the Console's own process needs.
+    environment: dict[str, str]
+
+    def setUp(self: Any) -> None:
+        self.work = Path(tempfile.mkdtemp(prefix="gate-through-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
+        self.make_database()
+        for name in ("gate.toml", "routes.toml", "groups.sh", "people.json", "requests.json"):
+            shutil.copy(HERE / self.folder / name, self.work)
+        self.direct, self.through, self.admin = (f"unix:{self.work}/{name}.sock" for name in ("console", "gate", "admin"))
+        self.everything = {
+            **os.environ, **KEYS, **self.environment, "USE_GATE": "1", "PYTHONPATH": str(ROOT / "deploy" / "flask"),
+            "CONSOLE_GATE_DATABASE_URL": self.database_url, "CONSOLE_GATE_LISTEN": self.through,
+            "CONSOLE_GATE_ADMIN": self.admin, "CONSOLE_GATE_UPSTREAM": self.direct, "ATLAS_BIND": self.direct,
+            "BROOK_BIND": self.direct}
+        self.run_console(*self.seed_command)
+        self.prepare()
+
+    def prepare(self: Any) -> None:
+        """The gate's tables, and the V2 roles and groups."""
+        self.gate("migrate")
+        script = subprocess.run(["sh", "groups.sh"], cwd=self.work, capture_output=True, text=True, check=False,
+                                env={**self.everything, "GATE": f"{GATE} --config gate.toml"})
+        self.assertEqual(script.returncode, 0, script.stdout + script.stderr)
+
+    def run_console(self: Any, *command: str) -> None:
+        subprocess.run([sys.executable, *command], check=True, cwd=HERE / self.folder, env=self.everything)
+
+    def gate(self: Any, *command: str, code: int = 0) -> str:
+        """A command of the gate, and what it printed."""
+        ran = self.gate_process(*command)
+        self.assertEqual(ran.returncode, code, f"{command}\n{ran.stdout}{ran.stderr}")
+        return ran.stdout + ran.stderr
+
+    def gate_json(self: Any, *command: str, code: int = 0) -> Any:
+        """The JSON that a command of the gate printed."""
+        ran = self.gate_process(*command, "--format", "json")
+        self.assertEqual(ran.returncode, code, f"{command}\n{ran.stdout}{ran.stderr}")
+        return json.loads(ran.stdout)
+
+    def gate_process(self: Any, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([GATE, *command, "--config", "gate.toml"], cwd=self.work, env=self.everything,
+                              capture_output=True, text=True, check=False)
+
+    @contextlib.contextmanager
+    def running(self: Any, *command: Any, cwd: Path, answers: str, path: str) -> Iterator[None]:
+        """A server, from when `path` is answered with 200 until the block ends."""
+        log = self.log_of(command[0])
+        with open(log, "ab") as output:
+            server = subprocess.Popen([*map(str, command)], cwd=cwd, env=self.everything, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not is_answered(answers, path):
+                self.assertTrue(server.poll() is None and time.monotonic() < deadline,
+                                f"{command[0]} did not start:\n{log.read_text(errors='replace')}")
+                time.sleep(0.05)
+            yield
+        except Exception:
+            # What failed may be no fault of this server's.
+            print(f"{command[0]}, its last lines:", *log.read_text(errors="replace").splitlines()[-40:], sep="\n")
+            raise
+        finally:
+            server.terminate()
+            server.wait()
+
+    def log_of(self: Any, program: Any) -> Path:
+        return self.work / f"{Path(str(program)).name}.log"
+
+    def console_running(self: Any) -> Any:
+        gunicorn = Path(sys.executable).parent / "gunicorn"
+        return self.running(gunicorn, f"{self.folder}:create_app()", cwd=HERE / self.folder, answers=self.direct, path="/healthz")
+
+    def gate_running(self: Any) -> Any:
+        return self.running(GATE, "serve", "--config", "gate.toml", cwd=self.work, answers=self.admin, path="/readyz")
+
+    def ask(self: Any, base: str, *people: str) -> Matrix:
+        """What everybody is answered, or `people`, by tables as they were seeded."""
+        self.run_console(*self.seed_command)
+        return matrix(base, self.work, list(people) or None)
+
+    def ask_each(self: Any, base: str, *people: str) -> Matrix:
+        """The same with tables that were seeded for each person anew: nobody meets what another has changed."""
+        answers: Matrix = {}
+        for person in people or [person["name"] for person in read_folder(self.work)[0]]:
+            answers.update(self.ask(base, person))
+        return answers
+
+    def route_of(self: Any, request: dict[str, Any]) -> str:
+        """The row of a request, found by Werkzeug."""
+        if not hasattr(self, "_urls"):
+            table = tomllib.loads((self.work / "routes.toml").read_text(encoding="utf-8"))
+            rows = [name for blueprint in table["blueprints"].values() for name in blueprint["routes"]]
+            rules = [Rule(name.partition(" ")[2], endpoint=name, methods=[name.partition(" ")[0]]) for name in rows]
+            self._urls = Map(rules).bind("console.internal")
+        endpoint, _values = self._urls.match(request["path"].partition("?")[0], request["method"])
+        return str(endpoint)
+
+    def id_of(self: Any, name: str) -> str:
+        return next(str(person["id"]) for person in read_folder(self.work)[0] if person["name"] == name)
+
+    def set_clusters(self: Any, mode: str, *clusters: str, file: str = "routes.toml") -> None:
+        """Writes another mapping with this mode for `clusters`, or for all; `rename`, because the gate may look at any moment."""
+        head, rollout, rest = re.split(r"(?m)(?<=^\[clusters\]\n)((?:.+\n)+)", (self.work / "routes.toml").read_text(encoding="utf-8"),
+                                       maxsplit=1)
+        names = "|".join(clusters) or r"\w+"
+        rollout, count = re.subn(rf'(?m)^({names}) = (?:"\w+"|\{{.*\}})$', rf'\1 = "{mode}"', rollout)
+        self.assertGreaterEqual(count, max(1, len(clusters)), f"no such cluster among {clusters}")
+        new = self.work / "routes.new"
+        new.write_text(head + rollout + rest, encoding="utf-8")
+        new.rename(self.work / file)
+
+    def change_routes(self: Any, old: str, new: str) -> None:
+        """Replaces a text of the mapping, in one step, and waits until the gate runs it."""
+        routes, changed = self.work / "routes.toml", self.work / "routes.new"
+        text = routes.read_text(encoding="utf-8")
+        self.assertIn(old, text)
+        changed.write_text(text.replace(old, new), encoding="utf-8")
+        changed.rename(routes)
+        until("the mapping is taken up", self.runs_the_file)
+
+    def activate(self: Any, mode: str, *clusters: str) -> None:
+        """The same, and waits until the gate runs it."""
+        self.set_clusters(mode, *clusters)
+        until("the mapping is taken up", self.runs_the_file)
+
+    def runs_the_file(self: Any) -> bool:
+        running = hashlib.sha256((self.work / "routes.toml").read_bytes()).hexdigest()
+        lines = ask_once(self.admin, "/metrics").body.decode().splitlines()
+        return any(line.startswith("gate_mapping_info{") and running in line and line.endswith(" 1") for line in lines)
+
+
+def is_answered(base: str, path: str) -> bool:
+    try:
+        return ask_once(base, path).status == 200
+    except OSError:
+        return False
+
+
+def ask_once(base: str, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+    """One request of nobody's, over a connection of its own."""
+    browser = Browser(base)
+    try:
+        return browser.ask(method, path, body, headers)
+    finally:
+        browser.close()
+
+
+def until(what: str, look: Callable[[], T | None], seconds: float = 30) -> T:
+    """What `look` finds, as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+    return found
+
+
+class AtlasServed(RealGate):
+    folder = "atlas"
+    seed_command = ["-m", "atlas.manage", "seed"]
+
+    def make_database(self: Any) -> None:
+        server = Postgres().__enter__()
+        self.addCleanup(server.__exit__)
+        self.database_url = server.database()
+        self.environment = {"DATABASE_URL": self.database_url}
+        subprocess.run([sys.executable, "-m", "atlas.manage", "migrate"], check=True, cwd=HERE / "atlas",
+                       env={**os.environ, **self.environment})
+
+
+class BrookServed(RealGate):
+    folder = "brook"
+    seed_command = ["brook.py", "seed"]
+
+    def make_database(self: Any) -> None:
+        file = self.work / "brook.db"
+        self.database_url, self.environment = f"sqlite:{file}", {"BROOK_DATABASE": str(file)}
+        subprocess.run([sys.executable, "brook.py", "init"], check=True, cwd=HERE / "brook", env={**os.environ, **self.environment})
