@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,9 @@ class Raw(Compared):
     """The bytes of `raw.py`."""
 
     def test_raw(self) -> None:
-        asked = [(case, raw.ask(scene.direct, case), raw.ask(scene.url_of(case.gate), case)) for case in raw.CASES]
+        # Most of their time is a look at whether the connection stays open.
+        with ThreadPoolExecutor(8) as pool:
+            asked = list(pool.map(lambda case: (case, raw.ask(scene.direct, case), raw.ask(scene.url_of(case.gate), case)), raw.CASES))
         refusals = scene.refusals()
         table = Table("raw")
         for case, one, other in asked:
