@@ -55,12 +55,18 @@ async fn open(gate: &Gate, count: usize, request: &str) -> Vec<UnixStream> {
     held
 }
 
-/// Waits until the gate's buffers hold at least so much.
-async fn until_buffered(gate: &Gate, bytes: usize) {
+/// Waits until what the gate's buffers hold is as it should be, and changes no more.
+async fn until_buffered(gate: &Gate, is_reached: impl Fn(f64) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
-    while gate.metric("gate_buffer_bytes{kind=\"files\"}").await < Some(bytes as f64) {
-        assert!(Instant::now() < deadline, "the buffers do not fill");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut before = None;
+    loop {
+        let held = gate.metric("gate_buffer_bytes{kind=\"files\"}").await;
+        if held == before && held.is_some_and(&is_reached) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the buffers hold {held:?} bytes");
+        before = held;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -75,9 +81,10 @@ async fn beside(what: &str, count: usize, request: &str, buffered: usize) {
         alone.push(allowed_p99(&world, &gate).await);
         let held = open(&gate, count, request).await;
         // What they hold is measured, not what it costs Console to make the responses.
-        until_buffered(&gate, buffered).await;
+        until_buffered(&gate, |held| held >= buffered as f64).await;
         beside.push(allowed_p99(&world, &gate).await);
         drop(held);
+        until_buffered(&gate, |held| held < 1.0).await;
     }
     let ratios = alone.iter().zip(&beside).map(|(alone, beside)| beside.as_secs_f64() / alone.as_secs_f64());
     let ratio = median(ratios.collect());
