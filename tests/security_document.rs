@@ -1,5 +1,6 @@
-//! SECURITY.md names the test that proves each of its rules: every one of them exists.
+//! SECURITY.md names the test that proves each of its rules, and docs/requests.md each reason for a refusal: all exist.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The proofs of the document, `file::test` between backticks, each as its file and its test.
@@ -38,4 +39,26 @@ fn has_test(text: &str, test: &str) -> bool {
     let is_function = ["fn ", "def "].iter().any(|word| text.contains(&format!("{word}{test}(")));
     let targets = text.lines().find_map(|line| line.strip_prefix("smoke!(")?.strip_suffix(");"));
     is_function || targets.is_some_and(|targets| targets.split(' ').any(|target| target == test))
+}
+
+/// `docs/requests.md` explains every reason for which a request is refused, with its status, and no other.
+#[test]
+fn every_reason_for_a_refusal_is_explained() {
+    let page = include_str!("../docs/requests.md");
+    let explained: BTreeSet<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            Some((cells.next()?.trim_end_matches('`'), cells.next()?))
+        })
+        .collect();
+    let refusals = include_str!("golden/refusals.txt");
+    let known: BTreeSet<(&str, &str)> = refusals
+        .lines()
+        .filter_map(|line| {
+            let mut columns = line.split('\t');
+            Some((columns.next()?, columns.next()?))
+        })
+        .collect();
+    assert_eq!(explained, known);
 }

@@ -258,7 +258,8 @@ impl Front {
         let id = crate::random::request_id();
         self.gateway.refused().observe_head(refusal, head, id);
         counter!("gate_requests_total", "outcome" => "refused").increment(1);
-        let mut answer = Response::to_refusal(refusal, Form::of_unread(head), id);
+        let answer = Response::to_refusal(refusal, Form::of_unread(head), id);
+        let mut answer = answer.with("date", self.gateway.date());
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {
             answer = answer.with(HSTS, hsts.clone());
         }

@@ -205,6 +205,8 @@ impl Gateway {
     ) -> Result<(), super::client::ClientGone> {
         let id = exchange.id.to_string();
         let hsts = self.hsts(exchange.origin);
+        // RFC 9110 6.6.1: what Console leaves out, whoever passes it on adds.
+        let date = head.fields().value("date").is_none().then(|| self.date());
         // What is written anew, kept until it is written.
         let rewritten: Vec<(usize, Vec<u8>)> = head
             .fields()
@@ -232,6 +234,9 @@ impl Gateway {
             }
         }
         fields.push((b"x-request-id", id.as_bytes()));
+        if let Some(date) = &date {
+            fields.push((b"date", date.as_bytes()));
+        }
         if let Some(hsts) = hsts {
             fields.push((HSTS.as_bytes(), hsts.as_bytes()));
         }
@@ -247,6 +252,11 @@ impl Gateway {
     /// What every answer over TLS says of coming back over plain HTTP.
     fn hsts(&self, origin: Origin) -> Option<&str> {
         self.gate.options.hsts.as_deref().filter(|_| origin.is_over_tls)
+    }
+
+    /// The time now, as Date has it (RFC 9110 5.6.7).
+    pub(super) fn date(&self) -> String {
+        self.gate.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     /// The sample of what the firewall refuses.
@@ -291,6 +301,8 @@ impl Gateway {
         let length = response.body.len() as u64;
         let mut fields: Vec<(&[u8], &[u8])> =
             response.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let date = self.date();
+        fields.push((b"date", date.as_bytes()));
         if let Some(hsts) = self.hsts(origin) {
             fields.push((HSTS.as_bytes(), hsts.as_bytes()));
         }

@@ -312,11 +312,11 @@ impl Gate {
         }
         let cookie = request.session_cookie()?;
         let identified = match &self.cookies {
-            SessionCredential::Flask(cookies) => {
-                cookies.verify(cookie, self.steady_clock.now()).map(|session| self.identify_flask(&session))
-            }
+            SessionCredential::Flask(cookies) => cookies
+                .verify(unquoted(cookie), self.steady_clock.now())
+                .map(|session| self.identify_flask(&session)),
             SessionCredential::Token(tokens) => tokens
-                .verify(cookie, self.steady_clock.now())
+                .verify(unquoted(cookie), self.steady_clock.now())
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
         };
         identified.unwrap_or_else(|error| {
@@ -343,7 +343,7 @@ impl Gate {
         match &self.cookies {
             SessionCredential::Flask(cookies) => {
                 for (index, cookie) in sessions.iter().enumerate() {
-                    let Ok(session) = cookies.verify(cookie, now) else { continue };
+                    let Ok(session) = cookies.verify(unquoted(cookie), now) else { continue };
                     let admin =
                         self.identify_flask(&session).and_then(|identified| match identified.subject {
                             Subject::Admin { id, .. } => Some(id.as_str().to_owned()),
@@ -356,7 +356,7 @@ impl Gate {
                 let keys: Vec<_> = sessions
                     .iter()
                     .enumerate()
-                    .filter_map(|(index, cookie)| Some((index, tokens.verify(cookie, now).ok()?)))
+                    .filter_map(|(index, cookie)| Some((index, tokens.verify(unquoted(cookie), now).ok()?)))
                     .collect();
                 let looks_up = asks_who && keys.len() > 1;
                 let deadline = Instant::now() + self.options.decision_time;
@@ -436,6 +436,13 @@ impl Gate {
             Err(error) => BodyFacts::Unreadable(error),
         }
     }
+}
+
+/// A cookie's value without the quotes that it may have (RFC 6265 4.1.1); Werkzeug and Django take them off too. One with
+/// a backslash in it stays as it is, and verifies as nobody's: no credential has one.
+fn unquoted(cookie: &str) -> &str {
+    let inner = cookie.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.filter(|inner| !inner.contains('\\')).unwrap_or(cookie)
 }
 
 /// Leave for a CORS preflight (Fetch 4.8): a browser sends it without credentials and without a body, before a request of

@@ -152,7 +152,8 @@ for _name, _character in {
     "equals": "=", "at": "@", "tilde": "~", "hyphen": "-", "underscore": "_", "dot": ".",
 }.items():
     ask(f"path {_name}", f"/echo/a{_character}b")
-    ask(f"path {_name} in a segment", f"/segment/{_character}b")
+    # What stands before a semicolon is the segment to some servers; here nothing does.
+    ask(f"path {_name} in a segment", f"/segment/{_character}b", refused("empty_segment") if _character == ";" else EQUAL)
 # Where a client leaves the backslash as it is; browsers make a slash of it.
 ask("path backslash", "/echo/a\\b", either("target_character"))
 ask("path percent", "/echo/100%", either("malformed_escape"))
@@ -199,8 +200,10 @@ for _name, _text in {
     ask(f"path {_name}", f"/echo/{_text}", either("forbidden_character"), curl=either("target_character"),
         curl_h2=either("target_character"))
 ask("path number", "/number/7")
-ask("path number of Arabic digits", "/number/%D9%A4", refused("forbidden_character"))
-ask("path number of full-width digits", "/number/%EF%BC%95", refused("forbidden_character"))
+ask("path number of Arabic digits", "/number/%D9%A4")
+ask("path number of full-width digits", "/number/%EF%BC%95")
+# A digit of Unicode 15, which is one to some Pythons only.
+ask("path number of digits of Kawi", "/number/%F0%91%BD%95", refused("forbidden_character"))
 ask("path number with a zero", "/number/05")
 ask("path number escaped", "/number/%35")
 ask("path dots within", "/echo/a...b/...")
@@ -291,7 +294,7 @@ for _name, _cookie in {
 ask("cookie session", "/me", headers=[("Cookie", f"session={ADA}")])
 ask("cookie session first", "/me", headers=[("Cookie", f"session={ADA}; a=1")])
 ask("cookie session quoted", "/me", headers=[("Cookie", f'session="{ADA}"')])
-ask("cookie session after an unclosed quote", "/me", either("cookie_malformed"), headers=[("Cookie", f'a="x; session={ADA}; b="y')])
+ask("cookie session after an unclosed quote", "/me", headers=[("Cookie", f'a="x; session={ADA}; b="y')])
 ask("cookie session of a sibling first", "/me", changed("session-cookie", status=200, admin_id=1),
     headers=[("Cookie", f"session={THEIRS}; session={ADA}")])
 ask("cookie session of a sibling last", "/me", changed("session-cookie", status=200, admin_id=1),
@@ -300,9 +303,9 @@ ask("cookie session of a sibling, odd", "/me", changed("session-cookie", status=
     headers=[("Cookie", f"session=abc; a=1; session={ADA}")])
 ask("cookie session of a sibling, empty", "/me", changed("session-cookie", status=200, admin_id=1),
     headers=[("Cookie", f"session=; session={ADA}")])
-ask("cookie session of two people", "/me", refused("session_cookie_repeated"), headers=[("Cookie", f"session={ADA}; session={BEN}")])
-ask("cookie session twice the same", "/me", either("session_cookie_repeated"), headers=[("Cookie", f"session={ADA}; session={ADA}")])
-ask("cookie session of siblings, on a public row", "/echo", either("session_cookie_repeated"),
+ask("cookie session of two people", "/me", changed("session-cookie", status=302), headers=[("Cookie", f"session={ADA}; session={BEN}")])
+ask("cookie session twice the same", "/me", changed("session-cookie", status=200, admin_id=1), headers=[("Cookie", f"session={ADA}; session={ADA}")])
+ask("cookie session of siblings, on a public row", "/echo", changed("session-cookie", cookies=[]),
     headers=[("Cookie", f"session={THEIRS}; session=x")])
 ask("cookie fields, two", "/echo", changed("cookie-fields", cookies=[["a", "1"], ["b", "2"]]), headers=[("Cookie", "a=1"), ("Cookie", "b=2")],
     clients="curl aiohttp node-http urllib3 httpx go")
@@ -315,9 +318,10 @@ ask("cookie fields, two, with a session", "/me", changed("cookie-fields", status
 for _method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
     ask(f"method {_method}", "/echo/method", method=_method)
     ask(f"method {_method} where it is another's", "/free/echo", method=_method)
+# A 405 that says nothing of the path; what is not of capital letters is no method to gunicorn either.
 for _method in ("PROPFIND", "REPORT", "PURGE", "LINK", "QUERY", "FOO", "M-SEARCH", "get", "Post", "patch"):
-    ask(f"method {_method} where Flask says 405", "/free/echo", method=_method)
-ask("method PROPFIND on a row", "/only-get", method="PROPFIND")
+    ask(f"method {_method}", "/free/echo", either("unknown_method|malformed_head"), method=_method)
+ask("method PROPFIND on a row", "/only-get", refused("unknown_method"), method="PROPFIND")
 ask("method POST on a row of GET", "/only-get", UNMAPPED, method="POST")
 ask("method OPTIONS on a row of GET", "/only-get", method="OPTIONS")
 ask("method OPTIONS on a row of POST", "/only-post", method="OPTIONS")
@@ -325,7 +329,7 @@ ask("method HEAD on a row of POST", "/only-post", UNMAPPED, method="HEAD")
 ask("method HEAD of an answer", "/answer/large?size=5000", method="HEAD")
 ask("method HEAD of a stream", "/answer/stream", method="HEAD")
 ask("method HEAD of a file", "/answer/file", method="HEAD")
-ask("method TRACE", "/free/echo", either("unknown_method"), method="TRACE", clients="curl aiohttp urllib3 httpx perl")
+ask("method TRACE", "/free/echo", refused("unknown_method"), method="TRACE", clients="curl aiohttp urllib3 httpx perl")
 ask("preflight", "/answer/cors", method="OPTIONS", headers=[("Origin", ORIGIN), ("Access-Control-Request-Method", "POST"),
                                                            ("Access-Control-Request-Headers", "content-type,x-a")])
 ask("preflight of another origin", "/answer/cors", method="OPTIONS",
@@ -378,7 +382,8 @@ ask("multipart without a length", "/echo", method="POST", body=multipart(('Conte
 ask("body with Expect", "/echo", method="POST", body=5000, headers=[("Expect", "100-continue"), ("Content-Type", "text/plain")])
 ask("body too large for Flask", "/answer/small", method="POST", body=2000, headers=[("Content-Type", "text/plain")])
 ask("body small enough for Flask", "/answer/small", method="POST", body=1000, headers=[("Content-Type", "text/plain")])
-ask("body too large for Flask, without a length", "/answer/small", method="POST", body=2000, headers=[("Content-Type", "text/plain")],
+# Werkzeug reads a body without a length up to its limit and no further; through the gate it has a length.
+ask("body too large for Flask, without a length", "/answer/small", changed("body", status=413), method="POST", body=2000, headers=[("Content-Type", "text/plain")],
     options="chunked")
 ask("body that is not waited for", "/answer/early", method="POST", body=3000, headers=[("Content-Type", "text/plain")])
 ask("body that is refused early", "/answer/early?code=401", method="POST", body=3000, headers=[("Content-Type", "text/plain")])

@@ -233,3 +233,19 @@ async fn a_cookie_of_a_console_whose_clock_is_a_little_ahead() {
     };
     assert_eq!((status(-60).await, status(0).await, status(4).await, status(60).await), (200, 200, 200, 302));
 }
+
+/// RFC 6265 4.1.1 lets a cookie's value have quotes, and Werkzeug takes them off.
+#[tokio::test]
+async fn a_session_cookie_may_have_quotes() {
+    let place = Place::new("").await;
+    let anna = place.world.cookie("anna");
+    let table = [
+        (format!("Cookie: session=\"{anna}\"\r\n"), 200),
+        (format!("Cookie: session=\"{anna}\r\n"), 302),
+        (format!("Cookie: session=\"\\\\{anna}\"\r\n"), 302),
+        ("Cookie: session=\"\"\r\n".to_owned(), 302),
+    ];
+    for (cookies, status) in table {
+        assert_eq!(place.get("/account", &cookies).await.status, status, "{cookies}");
+    }
+}

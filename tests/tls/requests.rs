@@ -93,7 +93,6 @@ async fn the_firewall_holds_over_tls() {
         ("two slashes", format!("{}\r\n", start("//audit"))),
         ("an escaped slash", format!("{}\r\n", start("/%2Faudit"))),
         ("a dot segment", format!("{}\r\n", start("/open/../audit"))),
-        ("SCRIPT_NAME", format!("{}SCRIPT_NAME: /open\r\n\r\n", start("/open/audit"))),
         ("two lengths", format!("{}Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", start("/audit"))),
         (
             "a length and chunks",

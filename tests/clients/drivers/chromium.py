@@ -21,7 +21,7 @@ from variants import Variant
 from wire import Answer, shorten, trouble, unsendable
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
-START_SECONDS, SECONDS = 60, 60
+START_SECONDS, SECONDS = 60, 20
 # Fetch standard: what a page may not set. Chromium drops them without a word.
 FORBIDDEN = {"accept-charset", "accept-encoding", "access-control-request-headers", "access-control-request-method", "connection",
              "content-length", "cookie", "date", "dnt", "expect", "host", "keep-alive", "origin", "referer", "te", "trailer",
@@ -83,13 +83,24 @@ class Page:
 
     async def event(self, name: str, since: int = 0, **equals: Any) -> dict[str, Any]:
         """The first event of the name, after `since` others, whose parameters have these values."""
+        return (await self.first((name,), since, **equals))["params"]
+
+    async def ended(self, request: str, since: int) -> bool:
+        """Waits for the end of a request: whether its answer is whole."""
+        event = await self.first(("Network.loadingFinished", "Network.loadingFailed"), since, requestId=request)
+        return bool(event["method"] == "Network.loadingFinished")
+
+    async def first(self, names: tuple[str, ...], since: int, **equals: Any) -> dict[str, Any]:
         deadline = time.monotonic() + SECONDS
         while True:
             for event in self.events[since:]:
-                if event["method"] == name and all(event["params"].get(key) == value for key, value in equals.items()):
-                    return event["params"]
+                if event["method"] in names and all(event["params"].get(key) == value for key, value in equals.items()):
+                    return event
             self._news.clear()
-            await asyncio.wait_for(self._news.wait(), max(deadline - time.monotonic(), 0.001))
+            try:
+                await asyncio.wait_for(self._news.wait(), max(deadline - time.monotonic(), 0.001))
+            except TimeoutError:
+                raise TimeoutError(f"no {' or '.join(names)} after {SECONDS} s") from None
 
     async def go(self, url: str) -> Answer:
         """Opens a page, as from the address line."""
@@ -104,10 +115,12 @@ class Page:
         chosen = {"loaderId": loader} if loader else {"type": "Document"}
         got = await self.event("Network.responseReceived", since, **chosen)
         request = got["requestId"]
-        await self.event("Network.loadingFinished", since, requestId=request)
-        await self.event("Page.loadEventFired", since)
-        body = await self.call("Network.getResponseBody", requestId=request)
-        data = base64.b64decode(body["body"]) if body["base64Encoded"] else body["body"].encode()
+        data = b""
+        # What the browser does not show, such as a refusal as JSON, it gives up.
+        if await self.ended(request, since):
+            await self.event("Page.loadEventFired", since)
+            body = await self.call("Network.getResponseBody", requestId=request)
+            data = base64.b64decode(body["body"]) if body["base64Encoded"] else body["body"].encode()
         headers = [(name, part) for name, value in got["response"]["headers"].items() for part in value.split("\n")]
         return Answer(got["response"]["status"], headers, shorten(data))
 
@@ -186,7 +199,10 @@ def with_navigation(base: str, _authority: str, variants: Iterable[Variant]) -> 
             return unsendable("nothing that a page shows")
         if "redirect" in variant.name and "follow" not in variant.options:
             return unsendable("a browser follows redirects")
-        return await page.go(base + variant.url)
+        try:
+            return await page.go(base + variant.url)
+        except TimeoutError as error:
+            return trouble(error)
 
     async def every() -> list[Answer]:
         async with opened(base) as page:

@@ -104,7 +104,7 @@ pub const CHECK: [Rule; 53] = [
     ),
     error(
         "overlaps-not-counted",
-        "so many rows can match the same requests, or are so much alike, that not all were compared",
+        "too many rows overlap or are alike: not all of them were compared",
         "correct the rows that can match the same paths, then check again",
     ),
     error(
