@@ -118,7 +118,10 @@ struct State {
 impl State {
     /// Ends what began more than an hour before `now`.
     fn end(&mut self, now: Instant) {
-        while let Some((_, statement)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+        while let Some((end, statement)) = self.ends.front().copied()
+            && end <= now
+        {
+            self.ends.pop_front();
             let Some(series) = self.open.remove(&statement) else { continue };
             if let Some(count) = self.of_principal.get_mut(&statement.principal) {
                 *count -= 1;
