@@ -658,7 +658,8 @@ impl Plan {
             let views = self.states.iter().filter(|(.., aspect, _)| *aspect == "view");
             let views: Vec<i64> = views.map(|(oid, ..)| *oid).collect();
             let tables = self.states.iter().filter(|(.., aspect, _)| *aspect == "parts");
-            let tables: Vec<i64> = tables.map(|(oid, ..)| *oid).chain(self.deciding.iter().copied()).collect();
+            let tables: Vec<i64> =
+                tables.map(|(oid, ..)| *oid).chain(self.deciding.iter().copied()).collect();
             let (of_tables, numbers): (Vec<i64>, Vec<i16>) = self.columns.iter().copied().unzip();
             sqlx::query(WATCHED_ON_POSTGRES)
                 .bind(&**expected)

@@ -179,10 +179,11 @@ async fn look_at_deciding(
     states: &mut BTreeSet<(String, String, String, String)>,
     gaps: &mut Vec<String>,
 ) -> Result<(), sqlx::Error> {
-    let there: Vec<(String, String, String)> =
-        sqlx::query_as("SELECT type, name, COALESCE(sql, '') FROM sqlite_schema WHERE type IN ('table', 'trigger')")
-            .fetch_all(&mut *to)
-            .await?;
+    let there: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT type, name, COALESCE(sql, '') FROM sqlite_schema WHERE type IN ('table', 'trigger')",
+    )
+    .fetch_all(&mut *to)
+    .await?;
     let there: BTreeMap<(&str, &str), &str> =
         there.iter().map(|(kind, name, sql)| ((kind.as_str(), name.as_str()), sql.as_str())).collect();
     let words = |sql: &str| sql.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
