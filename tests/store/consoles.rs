@@ -803,7 +803,11 @@ async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
             database.execute(&harm).await;
             assert!(!watched().await, "{harm}");
             let report = database.store.migrate().await.unwrap();
-            assert_eq!(report.triggers.iter().filter(|name| name.contains("gate_epoch")).count(), 1, "{report:?}");
+            assert_eq!(
+                report.triggers.iter().filter(|name| name.contains("gate_epoch")).count(),
+                1,
+                "{report:?}"
+            );
         }
     }
     assert!(watched().await);
