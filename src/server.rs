@@ -396,7 +396,7 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
         let told: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
         anyhow::bail!("what the gate reads of Console does not fit its tables:{}", told.concat());
     }
-    if matches!(settings.database.url.0, DatabaseUrl::Sqlite(_)) && !store.control().await?.console_watched {
+    if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
         for gap in store.install_triggers().await.context("the triggers on Console's tables")?.gaps {
             tracing::warn!("a change of Console's tables may go unheard: {gap}");
         }

@@ -779,8 +779,18 @@ async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     assert!(!watched().await);
     // What is none of theirs disturbs nothing.
     database.store.migrate().await.unwrap();
+    let is_compared = async || {
+        let version = "SELECT count(*) FROM gate_console_watched w, pragma_schema_version v
+                        WHERE w.schema_version <> v.schema_version";
+        database.number(version).await == 1
+    };
+    assert!(!is_compared().await);
     other.execute("CREATE TABLE memos (id INTEGER PRIMARY KEY)").await;
-    assert!(watched().await);
+    assert!(watched().await && is_compared().await);
+    let epoch = database.epoch().await;
+    assert!(!database.store.install_triggers().await.unwrap().is_new);
+    assert!(watched().await && !is_compared().await);
+    assert_eq!(database.epoch().await, epoch, "nobody is read again for that");
 }
 
 #[tokio::test]
