@@ -214,6 +214,10 @@ const CONTROL_ON_POSTGRES: &str = control!(is_whole!());
 pub(super) const WHOLE_ON_POSTGRES: &str =
     concat!("SELECT w.selects FROM gate_console_watched w WHERE w.id = 1 AND ", is_whole!());
 
+/// Writes down the columns as they are: a GRANT on one is a new version of it.
+pub(super) const SAME_COLUMNS: &str =
+    concat!("UPDATE gate_console_watched w SET columns = ", columns!(), " WHERE w.id = 1");
+
 /// Writes down what there is of these tables, views and columns.
 pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
     "INSERT INTO gate_console_watched (

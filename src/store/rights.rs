@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::connection::{Connection, Pool};
 use super::console::reads::{self, Reads};
+use super::control::{SAME_COLUMNS, WHOLE_ON_POSTGRES};
 use super::grants::{NEEDED, NEEDED_FUNCTIONS};
 use super::mirror::rights::Writes;
 use super::place::{DOCUMENTS_TABLES, Place, Survey, quoted};
@@ -143,8 +144,7 @@ impl Store {
         let (granted, left): (Vec<_>, Vec<_>) = statements.into_iter().partition(|(_, may)| *may);
         outcome.left = left.into_iter().map(|(statement, _)| statement).collect();
         outcome.granted = granted.into_iter().map(|(statement, _)| statement).collect();
-        let all = format!("BEGIN; {}; COMMIT", outcome.granted.join("; "));
-        if let Err(error) = lease.execute(sqlx::raw_sql(AssertSqlSafe(all))).await {
+        if let Err(error) = carry_out(&mut lease, &outcome.granted).await {
             lease.close_on_drop();
             return Err(error.into());
         }
@@ -175,6 +175,30 @@ impl Store {
             None => Ok(None),
         }
     }
+}
+
+/// Grants all of it or nothing. A GRANT on columns is no change of what they hold, so what is written down of them stays in
+/// force; their tables are kept from any other change meanwhile.
+async fn carry_out(connection: &mut PgConnection, grants: &[String]) -> Result<(), sqlx::Error> {
+    const TABLES: &str = "
+        SELECT DISTINCT object, has_table_privilege(object_id::oid, 'SELECT') FROM gate_console_watch
+         WHERE aspect = 'parts' ORDER BY 1";
+    connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'").await?;
+    let tables: Vec<(String, bool)> = sqlx::query_as(TABLES).fetch_all(&mut *connection).await?;
+    let mut is_whole = false;
+    if !tables.is_empty() && tables.iter().all(|(_, may_lock)| *may_lock) {
+        let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+        let locks = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(locks))).await?;
+        let whole: Option<String> =
+            sqlx::query_scalar(WHOLE_ON_POSTGRES).fetch_optional(&mut *connection).await?;
+        is_whole = whole.is_some();
+    }
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(grants.join("; ")))).await?;
+    if is_whole {
+        sqlx::query(SAME_COLUMNS).execute(&mut *connection).await?;
+    }
+    connection.execute("COMMIT").await.map(drop)
 }
 
 async fn may_grant_schema(connection: &mut PgConnection, schema: &str) -> Result<bool, StoreError> {

@@ -669,7 +669,10 @@ async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
     ] {
         assert!(says(&missing, what), "no `{what}` in {missing:#?}");
     }
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    assert!(watched().await);
     let granting = database.store.grant_to("gate_reader").await.unwrap();
+    assert!(watched().await, "a GRANT on columns that are read is no change of them");
     let on_shop: Vec<&String> = granting.granted.iter().filter(|grant| grant.contains("\"shop\"")).collect();
     let expected = [
         "GRANT USAGE ON SCHEMA \"shop\" TO \"gate_reader\"",
