@@ -806,7 +806,7 @@ async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
               WHERE t.tgname = 'gate_epoch_on_write' ORDER BY 1",
         )
         .await;
-    assert_eq!(tables.len(), 15, "{tables:?}");
+    assert_eq!(tables.len(), 16, "{tables:?}");
     for table in tables {
         for harm in [
             format!("DROP TRIGGER gate_epoch_on_write ON {table}"),

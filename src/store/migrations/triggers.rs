@@ -67,8 +67,15 @@ const WRITTEN: [[Watch; 2]; 4] = [
 
 /// On the gate's own tables by which it decides.
 const OWN: [Watch; OWN_DECIDING_TABLES.len()] = {
-    let [blocked, flags, tokens, groups, roles] = OWN_DECIDING_TABLES;
-    [any_write(blocked), any_write(flags), any_write(tokens), any_write(groups), any_write(roles)]
+    let [blocked, flags, grants, tokens, groups, roles] = OWN_DECIDING_TABLES;
+    [
+        any_write(blocked),
+        any_write(flags),
+        any_write(grants),
+        any_write(tokens),
+        any_write(groups),
+        any_write(roles),
+    ]
 };
 
 /// On the tables of RBAC V2, whether Console or the gate made them.
