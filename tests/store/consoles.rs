@@ -760,7 +760,7 @@ async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     let other = Database::open_with(&database.url, relations(KIOSK_SETTINGS)).await;
     let watched = async || database.store.control().await.unwrap().console_watched;
     let triggers = deciding_triggers_on_sqlite(&database).await;
-    assert_eq!(triggers.len(), 3 * 15, "{triggers:?}");
+    assert_eq!(triggers.len(), 3 * 16, "{triggers:?}");
     for (trigger, table) in triggers {
         let silent = format!(
             "DROP TRIGGER {trigger}; CREATE TRIGGER {trigger} AFTER INSERT ON {table} BEGIN SELECT 1; END"
