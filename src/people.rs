@@ -13,7 +13,7 @@ mod state;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use ledger::{AuditEvent, Notary};
+use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::{ClusterMode, Mapping, Rollout};
 use serde_json::Value;
 use workbench::impact::{Granted, Impact, Population, Switches, impact, impact_of_grants};
@@ -116,6 +116,18 @@ pub(crate) async fn apply(
     plan: &Plan,
     by: By<'_>,
 ) -> Result<bool, PeopleError> {
+    apply_with(store, notary, state, plan, by, &[]).await
+}
+
+/// The same with further notes, which are written in the transaction of the change.
+pub(crate) async fn apply_with(
+    store: &SharedStore,
+    notary: &Notary,
+    state: &State,
+    plan: &Plan,
+    by: By<'_>,
+    further: &[Note],
+) -> Result<bool, PeopleError> {
     if plan.changes.is_empty() {
         return Ok(true);
     }
@@ -133,7 +145,7 @@ pub(crate) async fn apply(
         reason: by.reason,
         now: by.now,
     };
-    Ok(store.change_rbac(&work, &notary.note(event.into_record(by.now))).await?)
+    Ok(store.change_rbac_with(&work, &notary.note(event.into_record(by.now)), further).await?)
 }
 
 /// Changes as the gate's audit has them: whom they concern is left out, and what is the same then is counted.

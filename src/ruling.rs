@@ -12,6 +12,7 @@ pub mod client;
 pub mod evaluation;
 mod explain_command;
 pub mod message;
+pub mod own_routes;
 pub mod probe;
 pub mod probing;
 pub mod request;
@@ -36,6 +37,7 @@ use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
 use crate::journal::tally::Progress;
+use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
 
@@ -57,6 +59,8 @@ pub struct Gate {
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
     pub assertions: AssertionSigner,
+    /// What serves the rows with `gate = true`; `None` where nothing does, and they get 503.
+    pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
     /// What records and assertions are dated by.
     pub clock: SharedClock,
     /// What expiries are compared with.

@@ -45,6 +45,7 @@ use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
+use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
@@ -265,6 +266,15 @@ async fn prepare(
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let access = Arc::new(access);
+    let own_routes = rbac_api::Parts {
+        store: store.clone(),
+        access: access.clone(),
+        mappings: mappings.clone(),
+        notary: notary.clone(),
+        clock: clock.clone(),
+        settings: settings.rbac_api.clone(),
+    };
+    let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
@@ -290,6 +300,7 @@ async fn prepare(
             &settings.assertion.audience,
             settings.assertion.lifetime_seconds,
         )?,
+        own_routes: Some(Arc::new(own_routes)),
         clock,
         steady_clock,
         policy: policy(settings),

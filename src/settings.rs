@@ -45,6 +45,7 @@ pub struct Settings {
     pub forwarded: Forwarded,
     pub ingest: Ingest,
     pub api: Api,
+    pub rbac_api: RbacApi,
     pub admin: Admin,
     pub retention: Retention,
     pub decisions: Decisions,
@@ -401,6 +402,9 @@ impl Default for Firewall {
 /// The most of a body that a rule may read.
 pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
 
+/// A client that repeats a request does so within days.
+pub const MOST_IDEMPOTENCY_HOURS: usize = 7 * 24;
+
 /// Less is no more than one look; more is a long time to wait for a change.
 pub const SETTLE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 
@@ -562,6 +566,25 @@ impl Default for Api {
             public_url: None,
             forward_auth: false,
         }
+    }
+}
+
+/// What the gate serves itself under `/api/rbac` on the proxy's address: rows with `gate = true` turn it on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RbacApi {
+    /// The permission whose holders may ask what somebody else holds (`/api/rbac/permissions/check?user=`). Without it
+    /// nobody may.
+    pub check_others: Option<String>,
+    /// The permission whose holders may grant to others what they do not hold themselves. Without it nobody may.
+    pub grant_any: Option<String>,
+    /// How long the answer to an `Idempotency-Key` is kept, at most 168.
+    pub idempotency_hours: PositiveCount,
+}
+
+impl Default for RbacApi {
+    fn default() -> Self {
+        RbacApi { check_others: None, grant_any: None, idempotency_hours: PositiveCount(24) }
     }
 }
 

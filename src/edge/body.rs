@@ -121,6 +121,32 @@ impl RequestBody {
         Ok(())
     }
 
+    /// Reads all that is left of it, and takes the whole out of the spool where it is no more than `limit` bytes.
+    pub(super) async fn take_within(
+        &mut self,
+        client: &mut Client<'_>,
+        limit: u64,
+    ) -> Result<Vec<u8>, BodyStop> {
+        let declared = match self.framing {
+            Framing::Length(length) => length,
+            _ => 0,
+        };
+        if declared > limit || self.spool.len() > limit {
+            return Err(BodyStop::TooLarge);
+        }
+        while let Some(bytes) = self.next(client).await? {
+            self.spool.push(bytes).map_err(BodyStop::NoRoom)?;
+            if self.spool.len() > limit {
+                return Err(BodyStop::TooLarge);
+            }
+        }
+        let mut whole = Vec::new();
+        while let Some(bytes) = self.spool.pop().map_err(|error| BodyStop::NoRoom(error.into()))? {
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(whole)
+    }
+
     /// Reads on, no more than `limit` bytes of it in all, and gives a copy of them.
     async fn read_within(&mut self, client: &mut Client<'_>, limit: usize) -> Result<Vec<u8>, BodyError> {
         let mut copy = Vec::new();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
+use policy::decision::Permit;
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
 use policy::method::Method;
@@ -23,6 +24,7 @@ use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme};
 use crate::ruling::message::Form;
+use crate::ruling::own_routes::{MOST_BODY_BYTES, OwnRequest};
 use crate::ruling::probing::Probed;
 use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
@@ -110,6 +112,9 @@ impl Gateway {
             Ok(permitted) => {
                 let admitted = self.limits.admit(address, &permitted.permit);
                 match admitted {
+                    Ok(_place) if permitted.permit.served_by_gate() => {
+                        return self.serve_here(client, request, body, &permitted.permit, exchange).await;
+                    }
                     Ok(_place) => {
                         return self.forward(client, request, body, permitted, address, exchange).await;
                     }
@@ -117,6 +122,28 @@ impl Gateway {
                 }
             }
             Err(response) => response,
+        };
+        self.finish(client, request, &mut body, &answer, exchange).await;
+    }
+
+    /// Answers a permitted request that the gate itself serves.
+    async fn serve_here(
+        &self,
+        client: &mut Client<'_>,
+        request: &Request,
+        mut body: RequestBody,
+        permit: &Permit,
+        exchange: &mut Exchange,
+    ) {
+        exchange.route = permit.route().cloned();
+        body.spool.of_stranger(permit.principal().is_none());
+        let bytes = match body.take_within(client, MOST_BODY_BYTES).await {
+            Ok(bytes) => bytes,
+            Err(stop) => return self.fail(client, request, &stop.into(), exchange).await,
+        };
+        let answer = match &self.gate.own_routes {
+            Some(own) => own.serve(OwnRequest { request, id: exchange.id, permit, body: &bytes }).await,
+            None => Response::unavailable(request, exchange.id),
         };
         self.finish(client, request, &mut body, &answer, exchange).await;
     }

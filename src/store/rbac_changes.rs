@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
+use super::audit::enter;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
 use super::sql::{Statement, sql};
@@ -163,6 +164,20 @@ impl Store {
     ///
     /// [`StoreError::Conflict`] when something that is named is not there, or there already.
     pub async fn change_rbac(&self, work: &RbacWork<'_>, note: &Note) -> Result<bool, StoreError> {
+        self.change_rbac_with(work, note, &[]).await
+    }
+
+    /// The same with further notes, each in a row of its own, written before the change as the rows are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::change_rbac`].
+    pub async fn change_rbac_with(
+        &self,
+        work: &RbacWork<'_>,
+        note: &Note,
+        further: &[Note],
+    ) -> Result<bool, StoreError> {
         self.change(note, async |change| {
             if !is_current(change, work.as_of).await? {
                 change.undo();
@@ -180,6 +195,9 @@ impl Store {
             }
             for row in work.rows {
                 record(change, row, work, &columns).await?;
+            }
+            for note in further {
+                enter(change, note).await?;
             }
             for one in others {
                 make(change, one, work, &columns).await?;

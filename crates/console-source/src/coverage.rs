@@ -202,7 +202,7 @@ impl<'m> Coverage<'m> {
     }
 
     fn row(&mut self, row: &Row) {
-        if row.kind == RowKind::Gone {
+        if row.kind == RowKind::Gone || row.served_by_gate() {
             return;
         }
         let place = || Some(place_of_row(self.name, self.mapping, row));

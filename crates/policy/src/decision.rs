@@ -99,7 +99,7 @@ pub enum Rejection {
     Unauthorized,
     /// The route was deleted: 410.
     Gone,
-    /// The mapping calls the path noise: 404, whoever asks.
+    /// 404, whoever asks: the mapping calls the path noise, or the route is the gate's own and FLAG_RBAC_V2 is off.
     Quiet,
     /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
@@ -156,7 +156,7 @@ impl From<GateInForce> for LetInBy {
     }
 }
 
-/// Leave to go upstream. Only [`decide`] and [`preflight`] make one.
+/// Leave to go upstream, or to what the gate itself serves. Only [`decide`] and [`preflight`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     route: Option<Arc<str>>,
@@ -167,6 +167,7 @@ pub struct Permit {
     roles_used: Vec<Arc<str>>,
     upgrade: bool,
     stream: bool,
+    served_by_gate: bool,
 }
 
 impl Permit {
@@ -208,6 +209,11 @@ impl Permit {
     /// Whether the body goes to Console while it arrives: the row says so.
     pub fn stream(&self) -> bool {
         self.stream
+    }
+
+    /// Whether the gate itself serves the request, and Console never sees it: the row says so.
+    pub fn served_by_gate(&self) -> bool {
+        self.served_by_gate
     }
 }
 
@@ -402,6 +408,9 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict 
             };
             let mode = rollout.mode_for(principal.id(), &access.groups);
             let gate = gate_in_force(v2, mode, control);
+            if row.exists_by_v2_alone() && gate == GateInForce::Legacy(WhyLegacy::KillSwitch) {
+                return settled(Err(Rejection::Quiet));
+            }
             decide_gated(row, legacy.as_ref(), v2, gate, (principal, access), question.body)
         }
         (RowKind::Session | RowKind::Gated { .. }, _) => settled(Err(challenge(row))),
@@ -516,6 +525,7 @@ fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used:
         roles_used,
         upgrade: false,
         stream: row.is_some_and(|row| row.stream),
+        served_by_gate: row.is_some_and(Row::served_by_gate),
     }
 }
 

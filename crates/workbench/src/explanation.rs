@@ -118,6 +118,9 @@ pub struct RowReport {
     /// The cluster's mode, with its cohort: `v2 for ops-admins, shadow for the rest`.
     pub rollout: Option<String>,
     pub kind: KindReport,
+    /// Whether the gate itself serves the route, instead of Console.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub served_by_gate: bool,
     /// The path's variables.
     pub values: Vec<ValueReport>,
 }
@@ -180,7 +183,11 @@ pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker
 }
 
 /// The request as the firewall takes it.
-fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
+///
+/// # Errors
+///
+/// The firewall refuses it.
+pub fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
     // A line break in here would make a head of several lines: another request than the one that is explained.
     if [method, path].iter().any(|text| text.contains(|one: char| one.is_whitespace() || one.is_control())) {
         return Err(Refusal::TargetCharacter);
@@ -236,6 +243,7 @@ fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {
             RowKind::Upstream => KindReport::Upstream,
             RowKind::Gone => KindReport::Gone,
         },
+        served_by_gate: row.served_by_gate(),
         values: values.into_iter().flatten().map(value).collect(),
     }
 }

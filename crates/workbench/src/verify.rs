@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::decision::body::BodyKind;
-use policy::decision::{Control, GateInForce, Target, gate_in_force, takes_presented};
+use policy::decision::{Control, GateInForce, Target, WhyLegacy, gate_in_force, takes_presented};
 use policy::mapping::{Mapping, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
 use policy::method::{Method, MethodSet};
 use policy::rbac::catalog::Catalog;
@@ -179,6 +179,9 @@ impl<'m> At<'m, '_> {
                     cases.push(self.case(Who::Bearer, "a machine that is not enrolled", expect));
                 }
                 match (gate_in_force(v2, mode, control), v2) {
+                    (GateInForce::Legacy(WhyLegacy::KillSwitch), _) if row.exists_by_v2_alone() => {
+                        cases.push(anyone(Expect::Quiet));
+                    }
                     (GateInForce::V2, V2Gate::Requires { base, .. }) => {
                         cases.extend(self.v2(row, mapping, catalog, base));
                     }

@@ -44,6 +44,9 @@ impl Rollout {
     /// What a row without a cluster is in.
     pub const LEGACY: Rollout = Rollout { mode: ClusterMode::Legacy, cohort: None };
 
+    /// What a row is in that V2 alone can decide.
+    pub const V2: Rollout = Rollout { mode: ClusterMode::V2, cohort: None };
+
     /// The same mode for everybody.
     pub const fn everybody(mode: ClusterMode) -> Rollout {
         Rollout { mode, cohort: None }

@@ -9,7 +9,9 @@ use policy::rbac::LegacyRole;
 use serde::Serialize;
 
 use super::admission::{control, demanded};
-use super::{AccessChange, Change, Counts, Impact, Profile, ProfileKind, Requests, Side, Switches};
+use super::{
+    AccessChange, Change, Counts, Impact, Profile, ProfileKind, Requests, ServerChange, Side, Switches,
+};
 
 /// A cluster that is decided in another way than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +34,9 @@ pub struct ImpactReport {
     /// What opens or closes to people whom no profile names, in sentences; the gravest first.
     pub warnings: Vec<String>,
     pub clusters: Vec<ClusterChange>,
+    /// Routes that another than before serves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<ServerChange>,
     pub profiles: Vec<ProfileReport>,
     pub changes: Vec<ChangeReport>,
 }
@@ -151,6 +156,7 @@ impl Impact<'_> {
             complete: self.complete,
             warnings: self.warnings().into_iter().map(|(_, warning)| warning).collect(),
             clusters: self.cluster_changes(),
+            served: self.served.clone(),
             profiles: self.population.profiles().iter().map(profile).collect(),
             changes: self.changes.iter().map(|change| self.change(change, &lines)).collect(),
         }

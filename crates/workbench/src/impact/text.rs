@@ -56,6 +56,13 @@ impl<'i, 'm> ImpactText<'i, 'm> {
                 print(Tone::Plain, &format!("  {}  {} -> {}", change.cluster, change.before, change.after));
             }
         }
+        if !self.impact.served.is_empty() {
+            print(Tone::Plain, "");
+            print(Tone::Heading, "Served by");
+            for change in &self.impact.served {
+                print(Tone::Plain, &format!("  {}  {} -> {}", change.route, change.before, change.after));
+            }
+        }
         for change in &self.impact.changes {
             print(Tone::Plain, "");
             self.change(change, &mut print);
