@@ -35,7 +35,7 @@ test:
 ## Every client that is installed here, directly and through the gate: tables in target/tmp/clients. Those that `make test`
 ## leaves out differ in a few variants, which docs/requests.md does not explain yet, or take long
 clients:
-	@tests/setup.sh test
+	@tests/setup.sh suites
 	$(CARGO) build --locked
 	.venv/bin/python tests/clients/test_clients.py
 
@@ -96,9 +96,9 @@ deny:
 		echo "deny: SKIPPED advisories: their database (github.com/rustsec/advisory-db) could not be fetched"; \
 	fi
 
-## slowhttptest, h2spec and testssl.sh, those that are installed, against the real binary
+## slowhttptest, h2spec, testssl.sh and every client that Debian has, those that can be installed, against the real binary
 suites:
-	@tests/setup.sh build
+	@tests/setup.sh suites
 	$(CARGO) build --locked
 	@tests/suites/run.sh
 

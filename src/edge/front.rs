@@ -233,7 +233,8 @@ impl Front {
         if client.can_go_on() {
             return true;
         }
-        if client.owes_body() {
+        // To linger is to end the connection in order first.
+        if client.owes_body() && !client.is_cut() {
             let _ = timeout(LINGER, linger(client.stream(), b"")).await;
         }
         false

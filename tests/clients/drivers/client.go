@@ -100,6 +100,8 @@ func main() {
 	following := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	client := &http.Client{Transport: transport, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// net/http sends what was reset again, over one new connection after the other, for as long as it may.
+	brief := &http.Client{Transport: transport.Clone(), Timeout: time.Second}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
@@ -107,7 +109,10 @@ func main() {
 		with := client
 		if strings.Contains(parts[5], "follow") {
 			with = following
+		} else if strings.Contains(parts[5], "brief") {
+			with = brief
 		}
 		fmt.Printf("%s\t%s\n", parts[0], ask(with, os.Args[1], parts))
+		brief.CloseIdleConnections()
 	}
 }
