@@ -299,10 +299,13 @@ for _name, _cookie in {
     "colon in the name": "a:b=1; c=2", "at in the name": "a@b=1; c=2", "space in the name": "a b=1; c=2", "backslash in quotes": 'a="x\\"y"; b=2',
     "the session's name in another value": "a=session=x; b=2", "the session's name, other case": "SESSION=x; b=2",
 }.items():
+    # Over HTTP/2 Go makes a field of each cookie, and takes no tab from its beginning.
+    _by_client = {"go_h2": refused("field_value")} if _name == "tab" else {}
     _seen = LATIN.get(_name)
-    ask(f"cookie {_name}", "/echo", headers=[("Cookie", _cookie)], **({"java_h2": changed("http2", cookies=_seen)} if _seen else {}))
+    ask(f"cookie {_name}", "/echo", headers=[("Cookie", _cookie)],
+        **_by_client, **({"java_h2": changed("http2", cookies=_seen)} if _seen else {}))
     ask(f"cookie {_name}, beside a session", "/me", headers=[("Cookie", f"{_cookie}; session={ADA}")],
-        **({"java_h2": changed("http2", cookies=[*_seen, ["session", ADA]])} if _seen else {}))
+        **_by_client, **({"java_h2": changed("http2", cookies=[*_seen, ["session", ADA]])} if _seen else {}))
 ask("cookie session", "/me", headers=[("Cookie", f"session={ADA}")])
 ask("cookie session first", "/me", headers=[("Cookie", f"session={ADA}; a=1")])
 ask("cookie session quoted", "/me", headers=[("Cookie", f'session="{ADA}"')])

@@ -59,6 +59,9 @@ func ask(client *http.Client, base string, parts []string) string {
 			request.Header.Add(name, strings.TrimPrefix(value, " "))
 		}
 	}
+	if request.Header.Get("User-Agent") == "" {
+		request.Header.Set("User-Agent", "Go-http-client") // it would name the version of HTTP
+	}
 	answer, err := client.Do(request)
 	if err != nil {
 		sign := "!"
