@@ -72,17 +72,18 @@ impl Http2 {
         self.has_ended && !self.body_has_ended && !self.body.is_end_stream()
     }
 
-    /// Reads that, until it ends or the client gives up.
+    /// Reads that, until it ends or the client gives up; from so many bytes on, the client has to wait. Who calls it has a
+    /// deadline.
     pub(in crate::edge) async fn swallow(&mut self, most: usize) {
         let mut swallowed = 0;
-        while swallowed < most
-            && let Some(Ok(bytes)) = self.body.data().await
-        {
+        while swallowed < most {
+            let Some(Ok(bytes)) = self.body.data().await else { return };
             swallowed += bytes.len();
             if self.body.flow_control().release_capacity(bytes.len()).is_err() {
                 return;
             }
         }
+        std::future::pending().await
     }
 
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
