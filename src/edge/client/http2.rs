@@ -83,7 +83,7 @@ impl Http2 {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
