@@ -1,7 +1,7 @@
 //! Makes the end of a connection a reset.
 //!
 //! A client of HTTP/1.0 learns from the end of the connection that a response is complete. Where it is not, the connection
-//! has to end otherwise (docs/decisions/0095). pingora gives out a connection's number and no option for its end; to set
+//! has to end otherwise (docs/decisions/0099). pingora gives out a connection's number and no option for its end; to set
 //! one by the number is not for the gate's own crate, which forbids unsafe code.
 
 use std::io;
