@@ -342,8 +342,7 @@ impl Default for Access {
 #[serde(default, deny_unknown_fields)]
 pub struct Firewall {
     pub allowed_hosts: Vec<String>,
-    /// Without effect: `;` is part of a segment, to the gate as to Console. Read, so that a file that sets it is no mistake.
-    pub allow_semicolon: bool,
+    pub allow_semicolon: values::SemicolonsPass,
     /// Further header names that never reach Console.
     pub strip_headers: Vec<String>,
     pub target_bytes: PositiveCount,
@@ -378,7 +377,7 @@ impl Default for Firewall {
         let limits = policy::firewall::Limits::default();
         Firewall {
             allowed_hosts: Vec::new(),
-            allow_semicolon: false,
+            allow_semicolon: values::SemicolonsPass,
             strip_headers: Vec::new(),
             target_bytes: PositiveCount(limits.target_bytes),
             head_bytes: PositiveCount(limits.head_bytes),

@@ -233,7 +233,8 @@ impl Front {
         if client.can_go_on() {
             return true;
         }
-        if client.owes_body() {
+        // To linger is to end the connection in order first.
+        if client.owes_body() && !client.is_cut() {
             let _ = timeout(LINGER, linger(client.stream(), b"")).await;
         }
         false
@@ -277,11 +278,12 @@ async fn linger(stream: &mut Stream, answer: &[u8]) -> std::io::Result<()> {
     let mut scrap = [0_u8; 4096];
     while swallowed < LINGER_BYTES {
         match stream.read(&mut scrap).await? {
-            0 => break,
+            0 => return Ok(()),
             read => swallowed += read,
         }
     }
-    Ok(())
+    // A client that has to wait with its sending reads meanwhile. Who lingers has a deadline.
+    std::future::pending().await
 }
 
 async fn stopped(shutdown: &mut ShutdownWatch) {
