@@ -106,7 +106,7 @@ pub async fn change(
     Err(PeopleError::Changing)
 }
 
-/// Makes a plan; `false` where access has changed since the state was read, and nothing was done.
+/// Applies a plan; `false` where access has changed since the state was read, and nothing was done.
 pub(crate) async fn apply(
     store: &SharedStore,
     notary: &Notary,
@@ -157,7 +157,7 @@ fn without_admins(changes: &[RbacChange]) -> Value {
     merged.collect()
 }
 
-/// What a plan opens and closes under `mapping`, handed on.
+/// Passes on what a plan opens and closes under `mapping`.
 pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let (before, after) = (&state.registry, &plan.after);
     let [old, new] =
@@ -167,7 +167,7 @@ pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl Fn
     with(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
 }
 
-/// What every cluster's step to V2 does to whom, with these grants, handed on.
+/// Passes on what every cluster's step to V2 does to whom, with these grants.
 pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let all = on_v2(mapping);
     let all = all.as_ref().unwrap_or(mapping);

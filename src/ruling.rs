@@ -57,9 +57,9 @@ pub struct Gate {
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
     pub assertions: AssertionSigner,
-    /// What records and assertions are dated by.
+    /// The clock for the dates of records and assertions.
     pub clock: SharedClock,
-    /// What expiries are compared with.
+    /// The clock that expiries are compared with.
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,

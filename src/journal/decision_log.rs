@@ -57,7 +57,7 @@ impl<'r> Decision<'r> {
     }
 }
 
-/// Enough to tell most decisions apart; the rest is compared.
+/// Enough to distinguish most decisions; equality compares the rest.
 impl Hash for Decision<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.path, self.actor().1, self.method, self.answer).hash(state);
@@ -137,7 +137,7 @@ pub struct Keeping {
     pub anonymous_paths_an_hour: usize,
 }
 
-/// Takes decisions off the hands of requests.
+/// Records decisions without delaying the requests.
 #[derive(Clone)]
 pub struct DecisionLog {
     tally: Tally<DecisionRecord>,

@@ -44,7 +44,7 @@ pub async fn follow(store: SharedStore) {
     }
 }
 
-/// Counts and logs what became of the rows; whether some still wait.
+/// Counts and logs the outcome of a delivery. Returns whether rows still wait.
 fn report(outcome: Result<Delivered, StoreError>, was_waiting: bool) -> bool {
     let delivered = match outcome {
         Ok(delivered) => delivered,

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::losses::{Cause, Losses};
 use self::sums::Sums;
 use self::writer::Writer;
+use super::finishing::finish;
 use crate::clock::SharedClock;
 use crate::store::StoreError;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
@@ -94,7 +95,7 @@ pub struct Progress {
     pub lost: u64,
 }
 
-/// Takes occurrences off the hands of requests.
+/// Adds up occurrences without delaying the requests.
 pub struct Tally<S> {
     shared: Arc<Shared<S>>,
     finish: mpsc::Sender<oneshot::Sender<bool>>,
@@ -119,8 +120,8 @@ struct Shared<S> {
 }
 
 impl<S: Sum> Tally<S> {
-    /// Writes the gate's first mark, without which nobody would miss what it saw, and starts the writing task on the
-    /// current runtime.
+    /// Writes the gate's first mark, without which its lost evidence would go unnoticed, and starts the writing task on
+    /// the current runtime.
     ///
     /// # Errors
     ///
@@ -181,15 +182,10 @@ impl<S: Sum> Tally<S> {
         Progress { behind: lock(&self.shared.all_written_at).elapsed(), lost: self.shared.losses.count() }
     }
 
-    /// Writes what is gathered, and the gate's last word. For a gate that takes no requests any more. `false`: not
+    /// Writes what is gathered, and the gate's final mark. For a gate that takes no requests any more. `false`: not
     /// everything was written in time.
     pub async fn finish(&self, limit: Duration) -> bool {
-        let (done, finished) = oneshot::channel();
-        let finish = async {
-            self.finish.send(done).await.ok()?;
-            finished.await.ok()
-        };
-        matches!(tokio::time::timeout(limit, finish).await, Ok(Some(true)))
+        finish(&self.finish, limit).await == Some(true)
     }
 }
 
@@ -212,7 +208,7 @@ impl<S: Sum> Shared<S> {
     }
 }
 
-/// What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
+/// The value is whole after every statement, so a panic elsewhere does no harm.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use crate::facts::registry::Registry;
 use crate::store::rbac_changes::{RbacChange, StoredMembership};
 use crate::store::{SharedStore, StoreError};
 
-/// Whose the table of admins is.
+/// Who owns the table of admins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminTable {
     /// The gate's own: it adds and disables.

@@ -1,8 +1,8 @@
 //! Which of several session cookies counts.
 //!
-//! A browser sends every cookie of the name that Console, an older Console or a sibling on the parent domain has set. One
-//! that does not verify is nobody's and is passed over. Two that are two people's are never chosen between: whoever could
-//! plant the second would choose who the caller is.
+//! A browser sends every cookie of the name that Console, an older Console or a sibling on the parent domain has set.
+//! One that does not verify is nobody's and is passed over. Between cookies of two people the gate never chooses: an
+//! attacker who can plant the second cookie would choose who the caller is.
 
 use chrono::{DateTime, Utc};
 
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 pub(super) struct Verified {
     /// Its place among the session cookies.
     pub index: usize,
-    /// Where the cookie says so.
+    /// The session's id, where the cookie has one.
     pub issued_at: Option<DateTime<Utc>>,
     /// The admin's id; `None` for a session that nobody has logged in to.
     pub admin: Option<String>,

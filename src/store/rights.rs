@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use super::connection::{Connection, Pool};
 use super::console::reads::{self, Reads};
 use super::grants::{NEEDED, NEEDED_FUNCTIONS};
-use super::place::{DOCUMENTS_TABLES, Place, Survey, quoted};
+use super::place::{DOCUMENTS_TABLES, FoundTable, Survey, quoted};
 use super::{Store, StoreError};
 
 /// What `migrate --grant-to` did, and what is left to others.
@@ -62,13 +62,13 @@ fn each(rights: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// The tables that a gate on this database needs, with the rights and where each is.
-fn wanted(survey: &Survey) -> Vec<(Place, &'static str)> {
+fn wanted(survey: &Survey) -> Vec<(FoundTable, &'static str)> {
     let places = NEEDED.iter().filter_map(|(table, rights)| Some((survey.place(table)?, *rights)));
     places.collect()
 }
 
 /// The schemas in which these are, each once.
-fn schemas(wanted: &[(Place, &'static str)], reads: &Reads) -> Vec<String> {
+fn schemas(wanted: &[(FoundTable, &'static str)], reads: &Reads) -> Vec<String> {
     let places = wanted.iter().map(|(place, _)| place).chain(reads.keys());
     let mut schemas: Vec<String> = places.map(|place| place.schema.clone()).collect();
     schemas.sort();
@@ -160,7 +160,7 @@ async fn may_grant_schema(connection: &mut PgConnection, schema: &str) -> Result
     Ok(sqlx::query_scalar(MAY).bind(schema).fetch_one(connection).await?)
 }
 
-async fn may_grant_table(connection: &mut PgConnection, place: &Place) -> Result<bool, StoreError> {
+async fn may_grant_table(connection: &mut PgConnection, place: &FoundTable) -> Result<bool, StoreError> {
     const MAY: &str = "
         SELECT has_table_privilege(c.oid, 'SELECT WITH GRANT OPTION')
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

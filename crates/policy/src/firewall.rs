@@ -1,14 +1,15 @@
 //! The request firewall: what is ambiguous is refused before anything is looked up.
 //!
-//! The deadliest fault of an authorization proxy is to match one route and have the upstream serve another. It takes two
-//! parsers that read the same bytes differently: `GET x:/secrets?:// HTTP/1.1` is `/` to one and `/secrets` to the
-//! other. So there is one parser here. The gate reads the head of a request off the socket itself ([`HeadSearch`] finds
-//! its end), [`inspect`] reads those raw bytes by the strictest grammar, and [`Request::write_head`] serialises a new
-//! head from what was understood. Whatever parses requests behind it never sees a byte that the gate did not write.
+//! The most dangerous fault of an authorization proxy is to match one route while the upstream serves another. It
+//! happens when two parsers read the same bytes differently: `GET x:/secrets?:// HTTP/1.1` is `/` to one and `/secrets`
+//! to the other. So there is one parser here. The gate reads the head of a request off the socket itself
+//! ([`HeadSearch`] finds its end), [`inspect`] reads those raw bytes by the strictest grammar, and
+//! [`Request::write_head`] serialises a new head from what was understood. Whatever parses requests behind it never
+//! sees a byte that the gate did not write.
 //!
 //! Ambiguity is refused, not normalised, so that the bytes that were matched are the bytes that are forwarded. What is
-//! only unusual passes where Console reads it in one way. Fields that could tell Console who the caller is, or which path
-//! or method is meant, are dropped ([`StripList`]).
+//! only unusual passes where Console reads it in one way. Fields by which a client could claim an identity, another
+//! path or another method to Console are dropped ([`StripList`]).
 //!
 //! ```text
 //! bytes -> HeadSearch::advance -> inspect -> Request -> write_head -> the proxy
@@ -140,7 +141,7 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
     Request::assemble(method, target, request_line.version, host, framing, collected, policy)
 }
 
-/// Holds a request that arrived as HTTP/2 fields against the same rules.
+/// Checks a request that arrived as HTTP/2 fields by the same rules.
 ///
 /// `fields` are those after the pseudo-header fields, in order. Cookie may be split (RFC 9113 8.2.3) and is joined.
 /// A method and path that the HTTP/2 layer has already parsed must be its raw bytes, not a normalised form.
@@ -200,8 +201,8 @@ fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], Refusal> {
 
 /// Takes an absolute form only for a configured host, and only if the Host field agrees.
 ///
-/// RFC 9112 3.2.2 has the target win over the field. A server that has it the other way round would answer for another
-/// host than the one that was checked, so the two must be the same.
+/// RFC 9112 3.2.2 has the target win over the field. A server that lets the field win would answer for another host
+/// than the one that was checked, so the two must be the same.
 fn check_absolute_form(authority: &[u8], field: &[u8], policy: &Policy) -> Result<(), Refusal> {
     if policy.allowed_hosts.is_empty() {
         return Err(Refusal::TargetForm);

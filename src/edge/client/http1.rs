@@ -172,7 +172,7 @@ impl Http1 {
                 Err(_) => return Poll::Ready(()),
             }
         }
-        // Nobody wakes this read up. It is given up when the response is complete, and the bytes are read then.
+        // Nothing wakes this read. It is dropped when the response is complete, and the bytes are read then.
         Poll::Pending
     }
 
@@ -338,7 +338,7 @@ impl Http1 {
         self.keep_alive = false;
     }
 
-    /// Ends the connection with what TLS wants for a goodbye.
+    /// Closes the connection, over TLS with its closing alert.
     pub(in crate::edge) async fn shutdown(&mut self) {
         self.stream.shutdown().await;
     }

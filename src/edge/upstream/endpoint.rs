@@ -28,7 +28,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What is known of a place.
+/// The health of an endpoint, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Health {

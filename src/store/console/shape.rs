@@ -17,7 +17,7 @@ use crate::store::connection::Connection;
 use crate::store::sql::Statement;
 use crate::store::{Store, StoreError};
 
-/// Something about a relation that is not as the gate needs it.
+/// A mismatch between a relation and what the gate needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     pub relation: Relation,

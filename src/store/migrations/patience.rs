@@ -1,4 +1,4 @@
-//! Waiting for locks on Postgres without holding up those who come behind.
+//! Waits for locks on Postgres without blocking the statements behind.
 //!
 //! A statement that changes a table waits for every transaction that has touched it, and all that follow that statement
 //! wait for it. So each try waits for half a second at most, gives up what it has, and lets the others pass before the
@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::store::connection::Connection;
 use crate::store::postgres::PostgresPool;
 
-/// How long a try may wait before somebody looks whom it waits for.
+/// How long a try may wait before the run looks up who holds the lock.
 const LOOK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

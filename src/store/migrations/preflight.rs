@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::place::{DOCUMENTS_TABLES, LEDGER, Place, Survey, quoted};
+use super::super::place::{DOCUMENTS_TABLES, FoundTable, LEDGER, Survey, quoted};
 use super::seed::{Seed, columns_of_sqlite};
 
 /// What is about to happen, as far as it decides what must be there.
@@ -64,7 +64,7 @@ fn is_id(column: &str) -> bool {
     column == "id" || column.ends_with("_id") && !["ticket_id", "customer_id", "tenant_id"].contains(&column)
 }
 
-/// Everything that is in the way, as one error.
+/// Every problem, as one error.
 #[derive(Debug, Default)]
 struct Problems {
     schema: Vec<String>,
@@ -272,7 +272,7 @@ async fn rights(
         let found: Option<(String, bool, bool, String)> =
             sqlx::query_as(TABLE).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
         let Some((kind, _, may_seed, owner)) = found else { continue };
-        let place = Place { schema: schema.clone(), table: table.clone() };
+        let place = FoundTable { schema: schema.clone(), table: table.clone() };
         let name = format!("{}.{}", quoted(schema), quoted(table));
         if !["r", "p"].contains(&kind.as_str()) {
             problems.schema.push(format!(

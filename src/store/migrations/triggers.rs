@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::place::{Place, SHARED_TABLES, Survey, quoted};
+use super::super::place::{FoundTable, SHARED_TABLES, Survey, quoted};
 
 /// A trigger on Postgres: its table, its name, when it fires, what it shows its function, and the function.
 struct Watch {
@@ -149,7 +149,7 @@ pub(super) async fn missing(
         .fetch_all(&mut *connection)
         .await?;
     for watch in SHARED.iter().chain(WRITTEN.as_flattened()) {
-        let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
+        let Some(FoundTable { schema, table }) = survey.place(watch.table) else { continue };
         if forbidden.iter().any(|(on, to)| *on == schema && *to == table) {
             continue;
         }

@@ -104,7 +104,7 @@ const SOUND_FIELDS: &[&str] = &[
     "Connection: TE, HTTP2-Settings",
 ];
 
-/// Fields that are refused when they stand twice, or beside another one.
+/// Fields that are refused when they occur twice, or beside another one.
 const SINGLE_FIELDS: &[&str] = &[
     "Content-Length: 5",
     "Content-Length: 0",

@@ -29,7 +29,7 @@ impl Target {
         &self.raw
     }
 
-    /// The path as it stands in [`Target::raw`], escapes and all.
+    /// The path as it is in [`Target::raw`], escapes included.
     pub fn path_raw(&self) -> &str {
         &self.raw[..self.path_length]
     }
@@ -52,7 +52,7 @@ impl Target {
 
     /// Parses a target, and says which bytes of it are the authority when it came in absolute form.
     ///
-    /// The caller must hold that authority against the configured hosts and the Host field.
+    /// The caller must compare that authority with the configured hosts and the Host field.
     pub(super) fn parse(method: Method, target: &[u8]) -> Result<(Target, Option<&[u8]>), Refusal> {
         if target == b"*" && method == Method::Options {
             return Ok((Target { raw: "*".to_owned(), path_length: 1, decoded: None }, None));
@@ -94,7 +94,7 @@ fn split_origin_form(target: &[u8]) -> Result<(Option<Range<usize>>, Range<usize
     }
 }
 
-/// Whether a byte may stand unescaped in a target: every visible character of ASCII but `#`.
+/// Whether a byte may be unescaped in a target: every visible character of ASCII but `#`.
 ///
 /// More than RFC 3986 3.3 allows: browsers leave `[`, `]` and `|` as they are, and WSGI servers keep them. `#` and what
 /// follows never goes over the wire, yet gunicorn cuts it off where another parser keeps it. Of a byte beyond ASCII, one

@@ -1,4 +1,4 @@
-//! About whom it is asked, imagined or not, and on which side of a cohort they are.
+//! The caller that an explanation is about, real or hypothetical, and on which side of a cohort they are.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Facts;
 
-/// About whom it is asked.
+/// The caller that an explanation is about.
 #[derive(Clone, Debug)]
 pub enum Asker<'a> {
     /// An admin, as the database has it.
@@ -45,7 +45,7 @@ pub struct PartReport {
     pub why: String,
 }
 
-/// A caller, imagined or not, with everything that a decision takes.
+/// A caller, real or hypothetical, with everything that a decision takes.
 pub(super) struct Somebody<'a> {
     pub kind: AskerKind,
     pub name: &'a str,

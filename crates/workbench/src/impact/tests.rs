@@ -294,7 +294,7 @@ what no row covers                                                 routes.toml:2
 
 /// A quiet path is closed, so that it changes something only where `unmapped` leaves such paths to Console.
 #[test]
-fn what_becomes_quiet_is_told_where_it_was_open() {
+fn what_becomes_quiet_is_reported_where_it_was_open() {
     let quiet = |file: &str| file.replace("version = 1\n", "version = 1\nquiet = [\"/favicon.ico\"]\n");
     let forward = UNMAPPED.replace("deny", "forward");
     let (text, _) = text_of(&forward, &quiet(&forward));
@@ -442,7 +442,7 @@ fn a_row_that_newly_takes_websockets_is_reported() {
 
 /// A preflight has no caller, so anybody may send one now; nothing else is another than before.
 #[test]
-fn a_row_that_opens_preflights_is_told() {
+fn a_row_that_opens_preflights_is_reported() {
     let file = UNMAPPED.replace("session = true", "session = true, cors = true");
     let (text, is_neutral) = text_of(UNMAPPED, &file);
     assert!(!is_neutral);
