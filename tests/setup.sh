@@ -4,7 +4,7 @@
 #   tests/setup.sh build    what `make demo` needs: a C compiler and cmake (pingora builds zlib-ng)
 #   tests/setup.sh test     that, a Postgres server, nginx, faketime, and .venv with Flask and gunicorn
 #
-# As root on Debian or Ubuntu the packages are installed; anybody else is told exactly what to install.
+# As root on Debian or Ubuntu the packages are installed; for anybody else it prints what to install.
 set -eu
 cd "$(dirname "$0")/.."
 

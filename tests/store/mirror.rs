@@ -185,7 +185,7 @@ async fn the_tables_own_triggers_find_what_they_name_on_postgres() {
     assert_eq!(database.number("SELECT count(*) FROM gate_audit_outbox").await, 0);
 }
 
-/// An attempt that was given up from outside is not repeated: the row has waited long enough.
+/// An attempt that was cancelled from outside is not repeated: the row has waited long enough.
 #[tokio::test]
 async fn an_attempt_that_ran_out_of_time_is_not_repeated_on_postgres() {
     let database = Database::postgres().await;

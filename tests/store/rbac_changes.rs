@@ -83,7 +83,7 @@ async fn what_was_worked_out_before_a_change_is_not_made(database: &Database) {
         reason: None,
         now: noon(),
     };
-    // A session is nobody else's business.
+    // A session concerns nobody else.
     database.execute("INSERT INTO admin_sessions (id, admin_id) VALUES ('s', 'ben')").await;
     database.execute("DELETE FROM rbac_group_roles WHERE group_id = 'ops-admins'").await;
     let everything = database.everything().await;
