@@ -37,7 +37,7 @@ pub enum PeopleError {
     NoAdmin(String),
     #[error("there is a {kind} `{name}` already")]
     Exists { kind: &'static str, name: String },
-    #[error("roles would inherit in a circle: {}", .0.join(" -> "))]
+    #[error("roles would inherit from each other in a cycle: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
     #[error(
         "`{0}` cannot be a name: names are 1 to 200 characters without white space, control characters, commas and quotes"

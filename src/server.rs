@@ -397,7 +397,7 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
     }
     if matches!(settings.database.url.0, DatabaseUrl::Sqlite(_)) && !store.control().await?.console_watched {
         for gap in store.install_triggers().await.context("the triggers on Console's tables")?.gaps {
-            tracing::warn!("a change of Console's tables may go unheard: {gap}");
+            tracing::warn!("a change of Console's tables may go unnoticed: {gap}");
         }
     }
     Ok(())

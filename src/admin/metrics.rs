@@ -92,7 +92,8 @@ const COUNTERS: &[(&str, &str)] = &[
     ("gate_connections_refused_total", "connections over the limit"),
     (
         "gate_admin_connections_closed_total",
-        "connections to the admin address that the gate closed, by reason: they took too long, or their places were needed",
+        "connections to the admin address that the gate closed, by reason: they took too long, or their slots were \
+         needed",
     ),
     ("gate_tls_handshakes_total", "TLS handshakes, by outcome"),
     ("gate_tls_reloads_total", "TLS certificates activated or refused after the first"),
@@ -110,7 +111,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("gate_audit_mirror_refused", "rows that Console's own audit table refused because of their content"),
     (
         "gate_console_untriggered",
-        "1 while a change of Console's tables may go unheard, so that they are read for each request",
+        "1 while a change of Console's tables may go unnoticed, so that they are read for each request",
     ),
     ("gate_audit_spool_bytes", "bytes in the spool that are not in the database yet"),
     (
@@ -123,10 +124,7 @@ const GAUGES: &[(&str, &str)] = &[
     ),
     ("gate_mapping_pinned", "1 while a rollback is in force here instead of the file"),
     ("gate_tls_certificate_expiry_seconds", "when the running certificate expires, as a Unix time"),
-    (
-        "gate_cluster_fallback",
-        "1 for a cluster that is on V2 and decided by its legacy gate all the same, by reason",
-    ),
+    ("gate_cluster_fallback", "1 for a cluster that is on V2 but decided by its legacy gate, by reason"),
     ("gate_mapping_info", "1 for the running mapping"),
     ("gate_upstream_healthy", "1 for a server with an address that passed its last health check"),
     ("gate_upstream_addresses", "addresses of a server, by result of their last health check"),

@@ -22,7 +22,7 @@ pub async fn ready(store: &SharedStore) -> anyhow::Result<()> {
         Ok(()) => Ok(()),
         Err(error @ MirrorError::Unsound(_)) => Err(error).context("Console's own audit table"),
         Err(MirrorError::Store(error)) => {
-            tracing::warn!(%error, "Console's own audit table could not be looked at; rows for it wait");
+            tracing::warn!(%error, "Console's own audit table could not be read; rows for it wait");
             Ok(())
         }
     }

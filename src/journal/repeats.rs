@@ -228,7 +228,10 @@ impl Writer {
                     self.write().await;
                     let lost = self.shared.state().ended.len();
                     if lost > 0 {
-                        tracing::error!(lost, "the audit took no more: counts of repeated denials are lost");
+                        tracing::error!(
+                            lost,
+                            "the audit writer has stopped: counts of repeated denials are lost"
+                        );
                     }
                     match asked {
                         Some(done) => drop(done.send(())),

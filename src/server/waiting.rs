@@ -138,7 +138,7 @@ async fn accept(socket: ListeningSocket, is_admin: bool, reason: watch::Receiver
     let listener = match Acceptor::new(socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::warn!(%error, "nobody is answered while the gate waits");
+            tracing::warn!(%error, "no request is answered while the gate waits");
             return;
         }
     };

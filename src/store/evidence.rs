@@ -239,7 +239,7 @@ async fn begin_batch(connection: &mut Connection, mark: &Mark) -> Result<Option<
     }
     let erased = rows.into_iter().map(|(actor, erased_at)| match actor.try_into() {
         Ok(actor) => Ok((actor, erased_at)),
-        Err(_) => Err(StoreError::Broken("gate_erased_actors has a value that is no SHA-256".into())),
+        Err(_) => Err(StoreError::Broken("gate_erased_actors has a value that is not a SHA-256".into())),
     });
     Ok(Some(Erased(erased.collect::<Result<_, _>>()?)))
 }

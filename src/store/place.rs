@@ -30,7 +30,7 @@ impl SchemaName {
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !is_plain || name.len() > 63 {
             return Err(format!(
-                "`{name}` is no name for a schema: a lower-case letter or `_`, then letters, digits and `_`, at most 63"
+                "`{name}` is not a valid schema name: a lower-case letter or `_`, then letters, digits and `_`, at most 63"
             ));
         }
         if name.starts_with("pg_") || name == "information_schema" {

@@ -137,7 +137,10 @@ async fn roles_are_granted_to_members_with_a_row_each(database: &Database) {
     let circle = RbacChange::Inherit { role: "console-user".into(), parent: "night-watch".into() };
     let refused = people::change(&database.store, &notary(), &[circle], TERMS, by()).await.map(drop);
     let message = refused.unwrap_err().to_string();
-    assert_eq!(message, "roles would inherit in a circle: console-user -> night-watch -> console-user");
+    assert_eq!(
+        message,
+        "roles would inherit from each other in a cycle: console-user -> night-watch -> console-user"
+    );
 
     let back = [
         RbacChange::RevokeRole { group: "night-shift".into(), role: "night-watch".into() },

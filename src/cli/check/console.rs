@@ -26,7 +26,7 @@ pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> 
             (false, _) => "`triggers` is false".to_owned(),
             (true, false) => gaps.join("; "),
             (true, true) => {
-                "the triggers on Console's tables are not there, are for other SELECTs, or a column that is \
+                "the triggers on Console's tables are missing, are for other SELECTs, or a column that is \
                              read was changed: run `console-gate migrate`"
                     .to_owned()
             }

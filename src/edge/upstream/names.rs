@@ -39,7 +39,7 @@ impl Upstreams {
         };
         if timeout(FIRST, all).await.is_err() {
             tracing::warn!(
-                "the names of upstream servers take long to resolve; the gate starts without them"
+                "the names of upstream servers did not resolve in time; the gate starts without them"
             );
         }
     }

@@ -125,7 +125,7 @@ fn is_about_a_lock(failed: &Failed) -> bool {
 
 fn gave_up(step: Step<'_>, tries: u32, after: Duration, holders: &[LockHolder]) -> StoreError {
     StoreError::Busy(format!(
-        "{} was tried {tries} times in {} s and never got its lock, which is held by {}. Nothing of it was applied. End \
+        "{} got no lock in {tries} tries within {} s; it is held by {}. Nothing of it was applied. End \
          that session (`pg_terminate_backend`), or run `console-gate migrate` again at a quieter time",
         step.name(),
         after.as_secs(),

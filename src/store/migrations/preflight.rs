@@ -81,7 +81,7 @@ impl Problems {
             [] => Ok(()),
             [only] => Err(make(format!("{only}. Nothing was changed"))),
             _ => Err(make(format!(
-                "{count} things are in the way, and nothing was changed:\n  - {}",
+                "{count} problems prevent the migration; nothing was changed:\n  - {}",
                 all.join("\n  - ")
             ))),
         }
@@ -208,7 +208,7 @@ async fn rights(
             sqlx::query_as(SCHEMA).bind(own).fetch_one(&mut *connection).await?;
         if !may_create {
             problems.rights.push(format!(
-                "`{}` may make no tables in the schema `{own}`: `GRANT USAGE, CREATE ON SCHEMA {} TO {role}`",
+                "`{}` may not create tables in the schema `{own}`: `GRANT USAGE, CREATE ON SCHEMA {} TO {role}`",
                 survey.role,
                 quoted(own)
             ));
@@ -218,7 +218,7 @@ async fn rights(
             sqlx::query_as(DATABASE).fetch_one(&mut *connection).await?;
         if !may_create {
             problems.rights.push(format!(
-                "`{}` may make no schema: `GRANT CREATE ON DATABASE {} TO {role}`, or as a role that may, \
+                "`{}` may not create a schema: `GRANT CREATE ON DATABASE {} TO {role}`, or as a role that may, \
                  `CREATE SCHEMA {} AUTHORIZATION {role}`",
                 survey.role,
                 quoted(&database),
@@ -237,13 +237,13 @@ async fn rights(
         match (survey.console(), place) {
             (Some(_), Some((true, _))) => {}
             (Some(schema), _) => problems.rights.push(format!(
-                "`{}` may make no tables in the schema `{schema}`, where the documents' are to be: `GRANT USAGE, \
+                "`{}` may not create tables in the schema `{schema}`, where the documents' are to be: `GRANT USAGE, \
                  CREATE ON SCHEMA {} TO {role}`",
                 survey.role,
                 quoted(schema)
             )),
             (None, _) => problems.rights.push(format!(
-                "the role `{}` may use no schema that its `search_path` names: `GRANT USAGE, CREATE ON SCHEMA ... TO \
+                "the role `{}` may not use any schema of its `search_path`: `GRANT USAGE, CREATE ON SCHEMA ... TO \
                  {role}`",
                 survey.role
             )),
@@ -276,7 +276,7 @@ async fn rights(
         let name = format!("{}.{}", quoted(schema), quoted(table));
         if !["r", "p"].contains(&kind.as_str()) {
             problems.schema.push(format!(
-                "`{place}` is no table but a view, which cannot report its changes to the gate: name Console's own \
+                "`{place}` is a view and not a table: it cannot report its changes to the gate: name Console's own \
                  tables in `[console]` of gate.toml"
             ));
         }

@@ -218,7 +218,7 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
         "1 route closes to programs with a token or signature that Console verifies\n2 admins, 14 routes: ";
     assert!(text.starts_with(beginning), "{text}");
     assert!(
-        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so\n"),
+        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2\n"),
         "{text}"
     );
     let expected = "
