@@ -1,5 +1,5 @@
-//! Who is in which group, which role a group holds, what a role inherits and permits: changes, worked out before they are
-//! made, for commands and the API alike.
+//! Changes of who is in which group, which roles a group holds, and what a role inherits and permits: computed before
+//! they are made, for commands and the API alike.
 //!
 //! ```text
 //! wanted -> plan (as of an epoch) -> impact, shown -> one transaction: sealed row, rbac_grants_audit, the change

@@ -1,4 +1,4 @@
-//! Distinguishing a complete file from one that is being written.
+//! Distinguishes a complete file from one that is being written.
 //!
 //! A copy under way looks like a shorter file, and the beginning of a `routes.toml` is one: with fewer rows, and
 //! another answer to everything that the missing ones ask for. So a look counts only if the look before saw the same, a

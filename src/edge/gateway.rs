@@ -1,4 +1,4 @@
-//! One exchange: a request is decided, and Console or the gate itself answers it. Nothing is decided here.
+//! One exchange: a request is decided by [`crate::ruling`], and Console or the gate itself answers it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

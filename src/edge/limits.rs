@@ -1,4 +1,4 @@
-//! What one client may have at a time: connections, requests, streamed bodies, and requests without identity.
+//! The limits of one client at a time: connections, requests, streamed bodies, and requests without identity.
 //!
 //! A client is its address: that of the connection, or, behind the operator's own proxies, the one that these report.
 //! Of IPv6 it is the /64, because that is what one customer has.

@@ -1,4 +1,4 @@
-//! Since when the clusters that an order is about have been what they are.
+//! Since when each cluster of the order has been in its mode.
 
 use std::collections::HashMap;
 

@@ -13,13 +13,13 @@ use super::{AccessError, Kept};
 
 /// Subjects that are remembered as unknown.
 const REMEMBERED: u64 = 4_096;
-/// Machine tokens that are not known to be anybody's are looked up so many at a time: a flood of them leaves the database to
-/// strict reads.
+/// How many unknown machine tokens are looked up at a time: a flood of them leaves the database to strict reads.
 const TOKEN_LOOKUPS: usize = 1;
-/// Session keys: everybody's is unknown after a start, so a few more. Half of the connections that access is read over by
-/// default are left to those who are known.
+/// The same for session keys. After a start all of them are unknown, so a few more; half of the default connections for
+/// access stay free for known subjects.
 const SESSION_LOOKUPS: usize = 4;
-/// So many wait for that. Beyond it the answer is 503: a queue that a stranger can fill must be short.
+/// How many requests may wait for a lookup. Beyond it the answer is 503: a queue that a stranger can fill must be
+/// short.
 const WAITING: usize = 256;
 
 /// The subjects found unknown, and the lookup queues of those not known yet.
@@ -59,8 +59,7 @@ impl Strangers {
         self.seen.insert(subject.without_credential(), kept).await;
     }
 
-    /// Waits for a turn to look a credential up that is not known to be anybody's. `None` for a subject that no stranger can
-    /// name.
+    /// Waits for a turn to look up an unknown credential. `None` for a subject that no stranger can name.
     pub(super) async fn turn(&self, subject: &Subject) -> Result<Option<SemaphorePermit<'_>>, AccessError> {
         let (lane, refused) = match subject {
             Subject::Machine(_) => (&self.tokens, "gate_token_lookups_refused_total"),

@@ -1,4 +1,4 @@
-//! Who holds what, as of one epoch: what a change is worked out from.
+//! Who holds what, as of one epoch: what a change is computed from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -461,7 +461,7 @@ fn preflight(mapping: &Mapping, request: &Request) -> Option<Permit> {
     policy::decision::preflight(mapping, request.target().path(), requested)
 }
 
-/// The target of a request.
+/// The row that a request's method and path match, or why there is none.
 pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     Target::of(mapping, request.target().path(), request.method())
 }

@@ -1,5 +1,5 @@
-//! Clusters that are on V2 in the mapping and decided by their legacy gate all the same: because `FLAG_RBAC_V2` is off,
-//! or was not promoted to production. It is reported in the log and as a metric.
+//! Clusters that are on V2 in the mapping but decided by their legacy gate: because `FLAG_RBAC_V2` is off, or was not
+//! promoted to production. It is reported in the log and as a metric.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

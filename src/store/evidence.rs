@@ -19,7 +19,7 @@ use super::{Store, StoreError, bounded, storable};
 
 /// How long erased admins are remembered. No gate keeps unwritten evidence for that long.
 pub const ERASED_FOR: TimeDelta = TimeDelta::hours(24);
-/// By so much the clocks of two machines may differ.
+/// How much the clocks of two machines may differ.
 const CLOCKS: TimeDelta = TimeDelta::minutes(1);
 /// How many times longer a batch may take than an operation that a decision waits for: no request waits for a batch.
 const PATIENCE: u32 = 5;

@@ -65,7 +65,7 @@ pub fn gate_word(gate: Option<GateInForce>) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyLegacy {
-    /// The cluster's mode is `legacy`.
+    /// The cluster's mode is `legacy`, or the row has no cluster.
     Cluster,
     /// No operator has decided its V2 role yet (cutover design, I-6).
     Undecided,

@@ -8,7 +8,7 @@ use workbench::report::{Finding, rules};
 
 use crate::store::{Store, StoreError};
 
-/// What does not fit, and what the gate does about it; the worst first.
+/// What does not fit, and what the gate does about it; the most severe first.
 pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> {
     let mut findings: Vec<Finding> = Vec::new();
     for mismatch in store.console_mismatches().await? {

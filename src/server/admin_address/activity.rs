@@ -61,7 +61,7 @@ impl Activity {
         *self.phase.borrow()
     }
 
-    /// A head is complete.
+    /// Notes that a head is complete.
     pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
         self.phase.send_replace(Phase::Request);
         ActiveRequest(self.clone())
@@ -105,11 +105,11 @@ impl Activity {
     }
 }
 
-/// A request that is being answered. When this is dropped, the answer is done with.
+/// A request that is being answered. When this is dropped, the answer has been sent or given up.
 pub(super) struct ActiveRequest(Arc<Activity>);
 
 impl ActiveRequest {
-    /// The answer begins.
+    /// Notes that the answer begins.
     pub(super) fn answers(&self) {
         self.0.phase.send_replace(Phase::Answer(Instant::now()));
     }

@@ -1,8 +1,8 @@
-//! How many connections there are at a time, and which one goes when there is no slot for the next.
+//! The number of connections at a time, and which one is closed when there is no slot for the next.
 //!
-//! Strangers can hold every slot by saying nothing. So the newest connection is let in, and the one goes that has
-//! waited longest without a request, or else the one whose answer has been under way for longest. A client that sends
-//! its request at once, as a scrape does, is answered; a request that is being handled is never dropped.
+//! Strangers can hold every slot by sending nothing. So the newest connection is accepted, and the one that has waited
+//! longest without a request is closed, or else the one whose answer has been under way for longest. A client that
+//! sends its request at once, as a scrape does, is answered; a request that is being handled is never dropped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ struct Taken {
 }
 
 impl Taken {
-    /// The one that goes for another: none while all requests are being handled.
+    /// The connection to close for a new one; none while all requests are being handled.
     fn displaceable(&self) -> Option<u64> {
         let oldest = |goes: fn(Phase) -> bool| {
             self.connections.iter().find(|(_, activity)| goes(activity.phase())).map(|(number, _)| *number)
@@ -39,7 +39,7 @@ impl ConnectionSlots {
         Arc::new(ConnectionSlots { most, taken: Mutex::default() })
     }
 
-    /// Takes a slot, if need be that of another connection. `None` where all requests are being handled.
+    /// Takes a slot, if necessary that of another connection. `None` while all requests are being handled.
     pub(super) fn take(self: &Arc<Self>, activity: Arc<Activity>) -> Option<ConnectionSlot> {
         let mut taken = self.taken();
         if taken.connections.len() >= self.most {

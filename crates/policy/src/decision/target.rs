@@ -1,4 +1,4 @@
-//! The target of a request, and its caller.
+//! What a request's method and path match in the mapping, and its caller.
 
 use crate::identity::Principal;
 use crate::mapping::{BodyRule, Mapping, Rollout, Row, RowKind, Unmapped};
