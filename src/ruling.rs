@@ -35,7 +35,7 @@ use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
-use crate::journal::tally::Progress;
+use crate::journal::tally::TallyProgress;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
 
@@ -75,7 +75,7 @@ pub enum SessionCredential {
 
 impl Gate {
     /// How the writing of what requests report goes, by its kind.
-    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, Progress)> {
+    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, TallyProgress)> {
         let decisions = self.decisions.as_ref().map(|log| ("decisions", log.progress()));
         [("drift", self.drift.progress())].into_iter().chain(decisions)
     }

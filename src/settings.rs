@@ -16,7 +16,7 @@ use policy::mapping::Freshness;
 use serde::Deserialize;
 
 use crate::store::control::PRODUCTION;
-use crate::store::mirror::{MirrorOptions, Source, denials};
+use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use console::Console;
 pub use session::{Session, SessionKind};
 pub use values::{
@@ -422,7 +422,7 @@ pub struct Mirror {
     /// With its schema: `public.audit_log`.
     pub table: String,
     /// What each column gets.
-    pub columns: BTreeMap<String, Source>,
+    pub columns: BTreeMap<String, ColumnSource>,
     /// The types of events that are mirrored.
     #[serde(default = "denials")]
     pub events: Vec<String>,

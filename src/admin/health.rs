@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::AdminState;
 use crate::edge::listener::Phase;
 use crate::edge::upstream::UpstreamState;
-use crate::journal::tally::Progress;
+use crate::journal::tally::TallyProgress;
 use crate::journal::writer::AuditState;
 
 /// What readiness rests on, in the order in which a request needs it.
@@ -87,7 +87,7 @@ pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readin
         && upstream == UpstreamState::Up
         && audit != AuditState::Nowhere;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let evidence: Vec<Progress> = state.gate.evidence().map(|(_, progress)| progress).collect();
+    let evidence: Vec<TallyProgress> = state.gate.evidence().map(|(_, progress)| progress).collect();
     let waits = evidence.iter().any(|progress| progress.behind > WAITS);
     let certificate = match (&state.certificates, expired) {
         (None, _) => "none",

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::settings::{Address, Upstream};
 
-use endpoint::{Endpoint, Health, Target};
+use endpoint::{Endpoint, EndpointAddress, Health};
 pub use resolver::{Resolve, SharedResolver, SystemResolver};
 
 /// The least time between two rounds of checks, whatever asks for one.
@@ -114,8 +114,8 @@ impl Upstreams {
         let host = host.map_or_else(|| "localhost".to_owned(), ToOwned::to_owned);
         let server = |address: &Address| {
             let target = match (address, address.socket_address()) {
-                (Address::Unix(path), _) => Some(Target::Unix(path.clone())),
-                (Address::Tcp(_), target) => target.map(Target::Tcp),
+                (Address::Unix(path), _) => Some(EndpointAddress::Unix(path.clone())),
+                (Address::Tcp(_), target) => target.map(EndpointAddress::Tcp),
             };
             let endpoint = target.map(|target| Endpoint::new(target, settings)).transpose();
             let endpoint =

@@ -15,7 +15,7 @@ use policy::ids::{MappingSha256, RequestId};
 
 use super::log_limit::LogLimit;
 use crate::clock::SharedClock;
-use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
+use crate::journal::tally::{Sum, Tally, TallyProgress, TallySink, TallyTerms};
 use crate::store::drift::DriftRecord;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
 use crate::store::{SharedStore, StoreError};
@@ -137,7 +137,7 @@ impl DriftReporter {
         most_rows: u32,
         gate: &str,
     ) -> Result<Self, StoreError> {
-        let terms = Terms {
+        let terms = TallyTerms {
             kind: EvidenceKind::Drift,
             gather: GATHER,
             most_bytes: MOST_BYTES,
@@ -168,7 +168,7 @@ impl DriftReporter {
     }
 
     /// How the writing goes.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> TallyProgress {
         self.tally.progress()
     }
 

@@ -75,7 +75,7 @@ pub trait TallySink<S>: Send + Sync + 'static {
 
 /// What a tally goes by.
 #[derive(Clone)]
-pub struct Terms {
+pub struct TallyTerms {
     pub kind: EvidenceKind,
     /// How long repeats are gathered before they are written.
     pub gather: Duration,
@@ -88,7 +88,7 @@ pub struct Terms {
 
 /// How the writing goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct TallyProgress {
     /// How long ago everything that had been seen was written.
     pub behind: Duration,
     /// Occurrences that were lost since the process began.
@@ -126,7 +126,7 @@ impl<S: Sum> Tally<S> {
     /// # Errors
     ///
     /// The mark could not be written.
-    pub async fn start(sink: Arc<dyn TallySink<S>>, terms: Terms) -> Result<Self, StoreError> {
+    pub async fn start(sink: Arc<dyn TallySink<S>>, terms: TallyTerms) -> Result<Self, StoreError> {
         let (finish, finishing) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             hasher: RandomState::new(),
@@ -178,8 +178,11 @@ impl<S: Sum> Tally<S> {
     }
 
     /// How the writing goes.
-    pub fn progress(&self) -> Progress {
-        Progress { behind: lock(&self.shared.all_written_at).elapsed(), lost: self.shared.losses.count() }
+    pub fn progress(&self) -> TallyProgress {
+        TallyProgress {
+            behind: lock(&self.shared.all_written_at).elapsed(),
+            lost: self.shared.losses.count(),
+        }
     }
 
     /// Writes what is gathered, and the gate's final mark. For a gate that takes no requests any more. `false`: not

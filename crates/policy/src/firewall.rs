@@ -18,7 +18,7 @@
 //!
 //! Everything is pure: no clock, no socket. The caller keeps the deadline for the head and counts a chunked body.
 //!
-//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](Target), `collect`, [`fields`](Fields), `host`,
+//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](RequestTarget), `collect`, [`fields`](Fields), `host`,
 //! [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
 
 mod chunks;
@@ -54,7 +54,7 @@ pub use refusal::Refusal;
 pub use request::Request;
 pub use request_line::Version;
 pub use strip::StripList;
-pub use target::Target;
+pub use target::RequestTarget;
 
 use collect::Collected;
 
@@ -125,7 +125,7 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
         return Err(Refusal::MalformedHead);
     }
     let method = request_line.method;
-    let (target, authority) = Target::parse(method, request_line.target)?;
+    let (target, authority) = RequestTarget::parse(method, request_line.target)?;
     // RFC 9112 3.2 wants Host on HTTP/1.1 only, but without it HTTP/1.0 would reach whichever site comes first.
     let field = collected.host.ok_or(Refusal::HostMissing)?;
     let host = host::parse(field, &policy.allowed_hosts)?;
@@ -176,7 +176,7 @@ pub fn inspect_fields<'h>(
         }
         collected.add(name, value, policy)?;
     }
-    let (target, None) = Target::parse(method, start.path)? else {
+    let (target, None) = RequestTarget::parse(method, start.path)? else {
         return Err(Refusal::TargetForm);
     };
     let authority = start.authority.or(collected.host).ok_or(Refusal::HostMissing)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::{Endpoint, Health, Server, Target, Upstreams};
+use super::{Endpoint, EndpointAddress, Health, Server, Upstreams};
 
 /// How long a start waits for its names.
 const FIRST: Duration = Duration::from_secs(5);
@@ -85,14 +85,15 @@ impl Upstreams {
         }
         {
             let mut endpoints = server.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-            let targets: Vec<Target> = addresses.into_iter().map(Target::Tcp).collect();
+            let targets: Vec<EndpointAddress> = addresses.into_iter().map(EndpointAddress::Tcp).collect();
             if targets.len() == endpoints.len()
                 && targets.iter().all(|target| endpoints.iter().any(|endpoint| endpoint.target == *target))
             {
                 return;
             }
-            let known =
-                |target: &Target| endpoints.iter().find(|endpoint| endpoint.target == *target).cloned();
+            let known = |target: &EndpointAddress| {
+                endpoints.iter().find(|endpoint| endpoint.target == *target).cloned()
+            };
             let endpoint =
                 |target| known(&target).or_else(|| Endpoint::new(target, &self.settings).ok().map(Arc::new));
             let next: Vec<Arc<Endpoint>> = targets.into_iter().filter_map(endpoint).collect();

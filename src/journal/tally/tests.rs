@@ -151,7 +151,7 @@ struct Scene {
 
 async fn scene(most_bytes: usize) -> Scene {
     let (sink, clock) = (Arc::new(Sink::default()), Arc::new(ManualClock::starting_at(Utc::now())));
-    let terms = Terms {
+    let terms = TallyTerms {
         kind: EvidenceKind::Drift,
         gather: Duration::from_secs(1),
         most_bytes,
@@ -197,7 +197,7 @@ async fn repeats_are_added_up_and_the_last_ones_are_written_when_the_gate_stops(
 async fn a_gate_that_cannot_write_its_first_mark_does_not_begin() {
     let sink = Arc::new(Sink::default());
     sink.set(Fault::Away);
-    let terms = Terms {
+    let terms = TallyTerms {
         kind: EvidenceKind::Drift,
         gather: Duration::from_secs(1),
         most_bytes: PLENTY,

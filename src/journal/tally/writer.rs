@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::losses::Cause;
-use super::{Shared, Sum, TallySink, Terms, lock};
+use super::{Shared, Sum, TallySink, TallyTerms, lock};
 use crate::store::StoreError;
 use crate::store::evidence::{ERASED_FOR, Mark};
 
@@ -56,7 +56,7 @@ struct Failing {
 pub(super) struct Writer<S: Sum> {
     shared: Arc<Shared<S>>,
     sink: Arc<dyn TallySink<S>>,
-    terms: Terms,
+    terms: TallyTerms,
     /// As it was written last.
     mark: Mark,
     /// The number of the batch that was tried last. No two batches share one, whether they are written or not.
@@ -71,7 +71,7 @@ impl<S: Sum> Writer<S> {
     pub(super) async fn begin(
         shared: Arc<Shared<S>>,
         sink: Arc<dyn TallySink<S>>,
-        terms: Terms,
+        terms: TallyTerms,
     ) -> Result<Writer<S>, StoreError> {
         let now = terms.clock.now();
         let mark = Mark {

@@ -2,7 +2,7 @@
 
 use super::collect::Collected;
 use super::cookie::{self, Cookies};
-use super::{Fields, Framing, Policy, Refusal, Target, Version, connection};
+use super::{Fields, Framing, Policy, Refusal, RequestTarget, Version, connection};
 use crate::method::Method;
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     method: Method,
-    target: Target,
+    target: RequestTarget,
     version: Version,
     host: String,
     fields: Fields,
@@ -48,7 +48,7 @@ struct Settled {
 impl Request {
     pub(super) fn assemble(
         method: Method,
-        target: Target,
+        target: RequestTarget,
         version: Version,
         host: String,
         framing: Framing,
@@ -93,7 +93,7 @@ impl Request {
     }
 
     /// The target, in origin form or `*`.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &RequestTarget {
         &self.target
     }
 
