@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 21] = [
+const SECTIONS: [&str; 22] = [
     "environment",
     "environments",
     "listen",
@@ -34,6 +34,7 @@ const SECTIONS: [&str; 21] = [
     "retention",
     "decisions",
     "probe",
+    "break_glass",
 ];
 
 /// The settings could not be read.
@@ -212,6 +213,7 @@ impl Reader<'_> {
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
+            break_glass: self.section(&mut table, "break_glass"),
         };
         self.check_across(&settings);
         settings
