@@ -68,7 +68,7 @@ impl<'a> Somebody<'a> {
                     closest: *closest,
                 };
             }
-            // A member of the group of break-glass stands for somebody with a session.
+            // A member of the break-glass group represents somebody with a session.
             Asker::Group(group) => {
                 let roles = facts.catalog.roles_of_group(group);
                 let permissions = facts.catalog.permissions_of(&roles);
