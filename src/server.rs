@@ -225,13 +225,14 @@ async fn prepare(
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
+    // First: what is written to Console's audit table takes rights too.
+    set_mirror(&store, settings).await?;
     ready_schema(&store, settings).await?;
     ready_console(&store, settings).await?;
     let instance = instance_name();
     let push =
         PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
     let notary = Notary::new(audit_keys(settings).await?);
-    set_mirror(&store, settings).await?;
     mirror::ready(&store).await?;
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
     if settings.audit.mirror.is_some() {
@@ -396,7 +397,7 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
         let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
         anyhow::bail!("what the gate reads of Console does not fit its tables:{}", lines.concat());
     }
-    if matches!(settings.database.url.0, DatabaseUrl::Sqlite(_)) && !store.control().await?.console_watched {
+    if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
         for gap in store.install_triggers().await.context("the triggers on Console's tables")?.gaps {
             tracing::warn!("a change of Console's tables may go unnoticed: {gap}");
         }

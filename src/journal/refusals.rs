@@ -14,6 +14,7 @@ use metrics::counter;
 use policy::decision::{LetInBy, Permit};
 use policy::ids::{InstanceId, RequestId};
 use tokio::sync::{mpsc, oneshot};
+use workbench::soak::refusals::REMEDY;
 
 use super::finishing::finish;
 use super::log_limit::{EVERY, LogLimit};
@@ -119,7 +120,7 @@ impl UpstreamRefusals {
                 status,
                 request_id = %id,
                 not_logged_before = before,
-                "Console refused a request that V2 allowed: its own decorators still decide"
+                "Console refused a request that V2 allowed: its own decorators still decide; {REMEDY}"
             );
         }
         let now = self.shared.clock.now();

@@ -156,8 +156,8 @@ macro_rules! control {
     };
 }
 
-/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, and those of RBAC V2, whether the
-/// gate or Console made them.
+/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, those of RBAC V2, whether
+/// the gate or Console made them, and the gate's own by which it decides.
 macro_rules! triggers {
     () => {
         "(SELECT count(*) FROM pg_catalog.pg_trigger p
@@ -214,6 +214,10 @@ const CONTROL_ON_POSTGRES: &str = control!(is_whole!());
 pub(super) const WHOLE_ON_POSTGRES: &str =
     concat!("SELECT w.selects FROM gate_console_watched w WHERE w.id = 1 AND ", is_whole!());
 
+/// Writes down the columns as they are: a GRANT on one is a new version of it.
+pub(super) const SAME_COLUMNS: &str =
+    concat!("UPDATE gate_console_watched w SET columns = ", columns!(), " WHERE w.id = 1");
+
 /// Writes down what there is of these tables, views and columns.
 pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
     "INSERT INTO gate_console_watched (
@@ -234,13 +238,14 @@ pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
 /// While the schema is the same one, nothing has gone; else each is looked at.
 const CONTROL_ON_SQLITE: &str = control!(
     "w.schema_version = (SELECT schema_version FROM pragma_schema_version)
-             OR NOT EXISTS (SELECT 1 FROM gate_console_watch t WHERE CASE t.aspect
-                 WHEN 'parts' THEN t.state <> (SELECT COALESCE(group_concat(s.sql, ' '), '') FROM (
-                     SELECT sql FROM sqlite_schema
-                      WHERE tbl_name = t.object AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name) s)
-                 ELSE NOT EXISTS (SELECT 1 FROM sqlite_schema s
-                                   WHERE s.type = t.aspect AND s.sql = t.state
-                                     AND s.name = CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END) END)"
+             OR NOT EXISTS (
+                    SELECT t.aspect, CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END, t.state
+                      FROM gate_console_watch t WHERE t.aspect <> 'parts'
+                    EXCEPT SELECT s.type, s.name, s.sql FROM sqlite_schema s)
+                AND NOT EXISTS (SELECT 1 FROM gate_console_watch t
+                     WHERE t.aspect = 'parts' AND t.state <> (SELECT COALESCE(group_concat(s.sql, ' '), '') FROM (
+                         SELECT sql FROM sqlite_schema
+                          WHERE tbl_name = t.object AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name) s))"
 );
 
 /// Set again to what it is, it has not changed: the soak gate counts from its last change.

@@ -13,6 +13,7 @@ mod deliver;
 pub mod field;
 mod fit;
 mod prepare;
+pub(super) mod rights;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -94,6 +94,16 @@ pub(super) const DECIDING_TABLES: [&str; 10] = [
     "console_flag_promotions",
 ];
 
+/// The gate's own tables by which it decides.
+pub(super) const OWN_DECIDING_TABLES: [&str; 6] = [
+    "gate_blocked_admins",
+    "gate_flags",
+    "gate_grants",
+    "gate_machine_tokens",
+    "gate_machine_token_groups",
+    "gate_machine_token_legacy_roles",
+];
+
 /// A table that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FoundTable {

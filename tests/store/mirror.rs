@@ -368,3 +368,99 @@ on_both!(
     events_of_commands_can_be_mirrored,
     every_mistake_is_reported_at_once,
 );
+
+/// `migrate --grant-to` and the look at a start know what the mirror writes: the mapped columns, and what the defaults of
+/// the others draw from.
+#[tokio::test]
+async fn a_least_role_is_granted_what_the_mirror_writes_on_postgres() {
+    let database = Database::postgres().await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_mirror LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             CREATE SCHEMA app; CREATE SCHEMA numbers; CREATE SEQUENCE numbers.lines;
+             CREATE TABLE app.audit_log (
+                 n BIGSERIAL, line BIGINT NOT NULL DEFAULT nextval('numbers.lines'),
+                 i BIGINT GENERATED ALWAYS AS IDENTITY, id UUID PRIMARY KEY, action VARCHAR(40) NOT NULL, actor TEXT,
+                 at TIMESTAMPTZ NOT NULL, ip INET, epoch BIGINT, user_no INTEGER, details JSONB NOT NULL,
+                 seen BOOLEAN NOT NULL DEFAULT false, secret TEXT)",
+        )
+        .await;
+    let options = || MirrorOptions { table: "app.audit_log".into(), ..options() };
+    let limit = Duration::from_millis(200);
+    database.store.set_mirror(options(), None, limit);
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_mirror@");
+    let served = Database::open(&url).await;
+    served.store.set_mirror(options(), None, limit);
+    let lacks = async || -> Vec<String> {
+        served.store.missing_rights().await.unwrap().0.into_iter().map(|right| right.what).collect()
+    };
+    let missing = lacks().await;
+    for what in [
+        "USAGE on the schema app",
+        "USAGE on the schema numbers",
+        "INSERT (id, action, actor, at, ip, epoch, user_no, details) on app.audit_log",
+        "USAGE on the sequence app.audit_log_n_seq",
+        "USAGE on the sequence numbers.lines",
+    ] {
+        assert!(missing.iter().any(|missing| missing == what), "no `{what}` in {missing:#?}");
+    }
+    assert!(!missing.iter().any(|what| what.contains("audit_log_i_seq")), "{missing:#?}");
+
+    let granting = database.store.grant_to("gate_mirror").await.unwrap();
+    assert_eq!(granting.left, [""; 0]);
+    assert_eq!(lacks().await, [""; 0]);
+    served.store.check_mirror().await.unwrap();
+    served.store.append(&[by(1, "7")]).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM app.audit_log").await, 1, "written at once");
+    assert_eq!(waiting(&database).await, 0);
+    // No more than that.
+    let more = "SELECT (has_table_privilege('gate_mirror', 'app.audit_log', 'SELECT')
+                    OR has_column_privilege('gate_mirror', 'app.audit_log', 'secret', 'INSERT')
+                    OR has_sequence_privilege('gate_mirror', 'app.audit_log_i_seq', 'USAGE'))::int::bigint";
+    assert_eq!(database.number(more).await, 0);
+    // One by one: what the message grants is what lacks.
+    for (revoke, what) in [
+        ("REVOKE INSERT (actor) ON app.audit_log FROM gate_mirror", "INSERT (actor) on app.audit_log"),
+        ("REVOKE USAGE ON SEQUENCE numbers.lines FROM gate_mirror", "USAGE on the sequence numbers.lines"),
+        ("REVOKE USAGE ON SCHEMA app FROM gate_mirror", "USAGE on the schema app"),
+    ] {
+        database.execute(revoke).await;
+        let (missing, _) = served.store.missing_rights().await.unwrap();
+        assert_eq!(missing.iter().map(|right| right.what.as_str()).collect::<Vec<_>>(), [what]);
+        database.execute(&missing[0].grant).await;
+        assert_eq!(lacks().await, [""; 0]);
+    }
+}
+
+/// Whose table is another's: the statements are left to its owner.
+#[tokio::test]
+async fn the_mirror_of_another_owner_is_left_to_that_owner_on_postgres() {
+    let database = Database::postgres().await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_migrator LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             DO $$ BEGIN CREATE ROLE gate_mirror_2 LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             CREATE SCHEMA app; CREATE TABLE app.audit_log (
+                 n BIGSERIAL, id UUID PRIMARY KEY, action VARCHAR(40) NOT NULL, actor TEXT,
+                 at TIMESTAMPTZ NOT NULL, ip INET, epoch BIGINT, user_no INTEGER, details JSONB NOT NULL);
+             GRANT USAGE ON SCHEMA console_gate TO gate_migrator WITH GRANT OPTION;
+             GRANT ALL ON ALL TABLES IN SCHEMA console_gate TO gate_migrator WITH GRANT OPTION;
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO gate_migrator WITH GRANT OPTION;
+             GRANT SELECT ON app.audit_log TO gate_migrator WITH GRANT OPTION;
+             GRANT ALL ON ALL FUNCTIONS IN SCHEMA console_gate TO gate_migrator WITH GRANT OPTION",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_migrator@");
+    let migrator = Database::open(&url).await;
+    let options = MirrorOptions { table: "app.audit_log".into(), ..options() };
+    migrator.store.set_mirror(options, None, Duration::from_millis(200));
+    let left = migrator.store.grant_to("gate_mirror_2").await.unwrap().left;
+    for statement in [
+        "GRANT USAGE ON SCHEMA \"app\" TO \"gate_mirror_2\"",
+        "GRANT INSERT (\"id\", \"action\", \"actor\", \"at\", \"ip\", \"epoch\", \"user_no\", \"details\") ON \
+         \"app\".\"audit_log\" TO \"gate_mirror_2\"",
+        "GRANT USAGE ON SEQUENCE \"app\".\"audit_log_n_seq\" TO \"gate_mirror_2\"",
+    ] {
+        assert!(left.iter().any(|left| left == statement), "no `{statement}` in {left:#?}");
+    }
+}

@@ -298,6 +298,11 @@ impl Gate {
         run(&mut program(&self.folder, &self.database_url), arguments)
     }
 
+    /// The same as another role of the database, whose URL this is.
+    pub fn run_at(&self, database_url: &str, arguments: &[&str]) -> String {
+        run(&mut program(&self.folder, database_url), arguments)
+    }
+
     /// A metric, as `/metrics` spells it with its labels, as it is now; `None` where the gate has none of that name.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let answer = Client::to(&self.folder.join("admin.sock")).send(&Ask::get("/metrics")).await;

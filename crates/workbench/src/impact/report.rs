@@ -4,7 +4,7 @@ use policy::decision::body::{BodyKind, BodyReport};
 use policy::decision::{GateInForce, gate_in_force};
 use policy::diagnostic::Lines;
 use policy::mapping::regions::Region;
-use policy::mapping::{ClusterMode, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::mapping::{ClusterMode, Decided, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::LegacyRole;
 use serde::Serialize;
 
@@ -88,6 +88,9 @@ pub struct ChangeReport {
     pub line: Option<usize>,
     pub before: String,
     pub after: String,
+    /// Who chose the V2 role of the row in the new file, where that was an open question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
     /// People without a session and a token: a gain is one of anybody, logged in or not.
     pub strangers: Option<AccessChange>,
     pub machines_of_console: Option<AccessChange>,
@@ -177,6 +180,7 @@ impl Impact<'_> {
             line: self.line(change, lines),
             before,
             after,
+            decided: new.and_then(|row| row.decided.clone()),
             strangers: change.strangers,
             machines_of_console: change.machines_of_console,
             gains: who(AccessChange::Gain),

@@ -237,6 +237,28 @@ GET /deep                                                         routes.toml:25
     assert!(text.contains("Clusters\n  V  legacy -> v2\n"), "{text}");
 }
 
+/// An open question that was answered: by whom, and where that is recorded, in both forms.
+#[test]
+fn who_decided_a_row_is_beside_what_the_decision_changes() {
+    let rows = |rest: &str| {
+        let text = format!(
+            "version = 1\n[clusters]\nV = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n[blueprints.b.routes]\n\
+             \"GET /x\" = {{ legacy = [\"ops\"], options = {{ A = \"r0\", B = \"r1\" }}, {rest} }}\n"
+        );
+        Mapping::parse("t", &text).unwrap()
+    };
+    let old = rows("undecided = \"Q-1\"");
+    let new = rows("role = \"r1\", decided = { option = \"B\", by = \"ann\", ref = \"#1473\" }");
+    let catalog = catalog();
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    assert!(text.contains("legacy role ops -> role r1\n  decided: option B by ann (#1473)\n"), "{text}");
+    let report = serde_json::to_value(impact.report()).unwrap();
+    let expected = serde_json::json!({ "option": "B", "by": "ann", "ref": "#1473" });
+    assert_eq!(report["changes"][0]["decided"], expected, "{report:#}");
+}
+
 #[test]
 fn a_row_that_opens_to_anybody_is_reported_first() {
     let catalog = catalog();

@@ -112,6 +112,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         for line in wrapped("  ", &demands) {
             print(Tone::Plain, &line);
         }
+        if let Some(decided) = region.new.and_then(|row| row.decided.as_ref()) {
+            for line in wrapped("  ", &format!("decided: {decided}")) {
+                print(Tone::Plain, &line);
+            }
+        }
         for (who, direction) in nameless(change) {
             print(tone(direction), &format!("  {} {who}", sign(direction)));
         }

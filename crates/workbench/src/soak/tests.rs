@@ -137,13 +137,19 @@ fn consoles_own_refusals_hold_a_cluster() {
         refusals("S1", "GET /a", "legacy", 403, 7, 1),
         refusals("S4", "GET /d", "v2", 401, 1, 1),
     ];
-    let held = "Console answered 403 to 12 requests that V2 allowed: its own decorators still decide \
-                (GET /b 8, GET /a 4); not ready until 2026-03-31 09:00Z";
-    assert_eq!(said("S1", both), (Readiness::NotReady, vec![held.to_owned()], 3));
-    let one = "Console answered 401 to 1 request that V2 allowed: its own decorators still decide (GET /x 1); \
-               not ready until 2026-03-31 11:00Z";
+    let remedy = refusals::REMEDY;
+    assert!(remedy.contains("console-gate package") && remedy.contains("`own_refusals` of [upstream]"));
+    let held = format!(
+        "Console answered 403 to 12 requests that V2 allowed: its own decorators still decide (GET /b 8, GET /a 4); \
+         {remedy}; not ready until 2026-03-31 09:00Z"
+    );
+    assert_eq!(said("S1", both), (Readiness::NotReady, vec![held], 3));
+    let one = format!(
+        "Console answered 401 to 1 request that V2 allowed: its own decorators still decide (GET /x 1); {remedy}; \
+         not ready until 2026-03-31 11:00Z"
+    );
     let of_enforced = vec![refusals("S2", "GET /x", "v2", 401, 1, 1)];
-    assert_eq!(said("S2", of_enforced), (Readiness::Refused, vec![one.to_owned()], 1));
+    assert_eq!(said("S2", of_enforced), (Readiness::Refused, vec![one], 1));
     assert_eq!(
         said("S2", vec![refusals("S2", "GET /x", "v2", 401, 1, 48)]),
         (Readiness::Enforced, vec![], 0)
@@ -159,19 +165,19 @@ fn consoles_own_refusals_hold_a_cluster() {
     let words =
         refusals::in_words(many.iter().map(|(route, status, count)| (route.as_str(), *status, *count)));
     assert_eq!(
-        words.as_deref(),
-        Some(
+        words,
+        Some(format!(
             "Console answered 401 or 403 to 8 requests that V2 allowed: its own decorators still decide \
-             (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes)"
-        )
+             (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes); {remedy}"
+        ))
     );
     let redirects = [("GET /a", 302, 3), ("GET /b", 403, 1)];
     assert_eq!(
-        refusals::in_words(redirects.into_iter()).as_deref(),
-        Some(
+        refusals::in_words(redirects.into_iter()),
+        Some(format!(
             "Console answered 403 or with a redirect to its login page to 4 requests that V2 allowed: its own \
-             decorators still decide (GET /a 3, GET /b 1)"
-        )
+             decorators still decide (GET /a 3, GET /b 1); {remedy}"
+        ))
     );
 }
 
