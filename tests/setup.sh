@@ -6,7 +6,7 @@
 #   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
 #                           Those that cannot be installed are named and left out
 #
-# As root on Debian or Ubuntu the packages are installed; anybody else is told exactly what to install.
+# As root on Debian or Ubuntu the packages are installed; for anybody else it prints what to install.
 set -eu
 cd "$(dirname "$0")/.."
 

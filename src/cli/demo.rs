@@ -37,7 +37,7 @@ pub(super) struct Demo {
 /// The rollout that the demo shows: one enforced cluster, one in shadow, the rest legacy.
 const ROLLOUT: [(&str, &str); 3] = [("S1", "v2"), ("S2", "shadow"), ("S8", "v2")];
 
-/// Somebody to log in as.
+/// A person to log in as.
 #[derive(Clone, Debug)]
 pub(super) struct Persona {
     id: String,
@@ -60,7 +60,7 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
         tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?
     };
     runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), settings.mapping.file.clone()));
-    // What the guide says to click on is there by then.
+    // By then the pages that the printed guide names exist.
     let listening = || print!("{}", guide(demo, &folder, &personas));
     server::run(&settings, &secrets, Start::default(), listening)
         .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;

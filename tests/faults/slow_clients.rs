@@ -26,7 +26,7 @@ const FEW: usize = 100;
 const ROUNDS: usize = 3;
 /// More than the sockets of a connection take.
 const RESPONSE_BYTES: usize = 1_000_000;
-/// What HTTP/2 clients that read nothing may cost the gate in memory; the rest of what they asked for is in files.
+/// How much memory HTTP/2 clients that read nothing may cost the gate; the rest of what they asked for is in files.
 const UNREAD_KIB: u64 = 200 * 1024;
 
 async fn scene(world: &World, console: &Console) -> Gate {

@@ -177,7 +177,7 @@ impl Http1 {
                 Err(_) => return Poll::Ready(()),
             }
         }
-        // Nobody wakes this read up. It is given up when the response is complete, and the bytes are read then.
+        // Nothing wakes this read. It is dropped when the response is complete, and the bytes are read then.
         Poll::Pending
     }
 
@@ -352,7 +352,7 @@ impl Http1 {
         self.ends_by_close && !(self.has_ended && self.queued() == 0 && self.is_flushed)
     }
 
-    /// Ends the connection: with what TLS wants for a goodbye, or with a reset after a response that was cut.
+    /// Ends the connection: over TLS with its closing alert, or with a reset after a response that was cut.
     pub(in crate::edge) async fn shutdown(mut self) {
         if !self.is_cut() {
             self.stream.shutdown().await;

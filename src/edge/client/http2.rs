@@ -106,7 +106,7 @@ impl Http2 {
             Length::None(declared) => (declared, true),
             Length::Known(length) => (Some(length), length == 0),
             Length::Unknown => (None, false),
-            // Nobody asks for a WebSocket this way.
+            // Over HTTP/2 the gate offers no WebSocket.
             Length::Tunnel => return Err(ClientGone),
         };
         if let Some(length) = declared {

@@ -99,7 +99,7 @@ impl Front {
             .handshake::<_, Bytes>(socket);
         let shaken = tokio::select! {
             shaken = shaking => shaken,
-            // Not one whole greeting: there is nobody yet to answer.
+            // No complete greeting, so there is no client to answer yet.
             () = overdue(&mut owed, self.patience.head) => return,
         };
         let Ok(mut connection) = shaken else { return };

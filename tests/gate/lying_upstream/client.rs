@@ -17,7 +17,7 @@ use crate::support::http::HOST;
 /// How long a client waits for bytes before it calls them missing.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Got {
     Answer(Answer),

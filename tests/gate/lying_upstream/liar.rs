@@ -257,7 +257,7 @@ struct Connection {
     shared: Arc<Shared>,
 }
 
-/// What becomes of a connection after an answer.
+/// The state of a connection after an answer.
 enum After {
     NextRequest,
     /// It must not be used again, because of this case.
@@ -409,7 +409,7 @@ impl Connection {
         Some(head)
     }
 
-    /// The rest of a request but for its last byte: with a byte unread, closing is a reset.
+    /// The rest of a request without its last byte: with a byte unread, closing is a reset.
     async fn take_all_but_the_end(&mut self) -> Option<String> {
         self.take_until(b"\r\n\r").await
     }

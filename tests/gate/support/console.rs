@@ -22,8 +22,8 @@ pub const GATE_KEYS: &str = "tests:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A `static` is never dropped, so a shell stands between: when this process ends, for whatever reason, the shell's
-/// input closes and it ends gunicorn and removes the folder.
+/// A `static` is never dropped, so a shell watches it: when this process ends, for whatever reason, the shell's input
+/// closes and it ends gunicorn and removes the folder.
 const KEEPER: &str = r#"
 "$PYTHON" -m gunicorn --chdir "$APP" -k "$WORKER" --workers 2 --threads "$THREADS" --keep-alive 60 --no-control-socket \
     --bind "unix:$FOLDER/console.sock" app:application </dev/null >"$FOLDER/log" 2>&1 & console=$!

@@ -161,7 +161,7 @@ impl Gate {
         gate
     }
 
-    /// Kills the process where it stands: SIGKILL.
+    /// Kills the process at once: SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().expect("the gate is a child of this process");
         self.process.wait().expect("a killed process ends");

@@ -25,9 +25,9 @@ pub struct ClusterChange {
 #[derive(Debug, Serialize)]
 pub struct ImpactReport {
     pub summary: Summary,
-    /// `FLAG_RBAC_V2` as it was taken to be.
+    /// `FLAG_RBAC_V2` as it was assumed.
     pub rbac_v2: bool,
-    /// As it is always taken to be: whether V2 may be enforced in production.
+    /// Whether V2 may be enforced in production: always assumed.
     pub promoted: bool,
     /// Whether every path was looked at; if not, changes may be missing.
     pub complete: bool,
@@ -248,7 +248,7 @@ pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
     region.new.or(region.old).map(|row| &*row.route)
 }
 
-/// What becomes of requests without a row.
+/// The outcome of requests without a row.
 fn no_row_in_words(unmapped: Unmapped) -> &'static str {
     match unmapped {
         Unmapped::Deny => "no row: admins get 403, everyone else is redirected to log in",

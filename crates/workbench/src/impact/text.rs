@@ -89,7 +89,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             .collect();
         lines.push(
             match impact.switches.rbac_v2 {
-                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so",
+                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2",
                 false => "FLAG_RBAC_V2 is assumed off: the legacy gate decides every row",
             }
             .into(),
