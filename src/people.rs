@@ -8,6 +8,7 @@
 
 pub mod backfill;
 pub mod plan;
+pub mod requests;
 mod state;
 
 use std::collections::BTreeMap;

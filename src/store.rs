@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod access_grants;
+pub mod access_requests;
 pub mod audit;
 pub mod catalog;
 pub mod census;

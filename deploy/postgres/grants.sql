@@ -13,6 +13,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON console_flag_promotions TO :"role";
 GRANT INSERT
     ON customer_audit_events TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_access_requests TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_access_votes TO :"role";
 GRANT SELECT, UPDATE
     ON gate_audit_control TO :"role";
 GRANT SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)
@@ -65,6 +69,8 @@ GRANT SELECT, DELETE
     ON gate_rbac_changes TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON gate_rbac_command TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_request_keys TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_running TO :"role";
 GRANT SELECT

@@ -2,6 +2,7 @@
 
 mod control;
 mod exact;
+mod rbac_writes;
 mod stored;
 
 use std::collections::HashSet;
@@ -18,10 +19,10 @@ use tokio::sync::mpsc;
 
 use self::control::{CONTROL_CHAIN, ControlColumns, LEAVE_CONTROL, TAKE_CONTROL, control_head, control_row};
 use self::exact::Exact;
+use self::rbac_writes::erase_rbac_writes;
 pub use self::stored::{ControlChain, Evidence, StoredCustomerEvent, StoredEvent};
 use super::connection::Connection;
 use super::evidence::erase_evidence;
-use super::rbac_changes::erase_changes;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
@@ -210,7 +211,7 @@ impl Store {
                 return Err(StoreError::Conflict("rows were added meanwhile".into()));
             }
             erase_evidence(change, actor_id, note.record().occurred_at).await?;
-            erase_changes(change, actor_id).await?;
+            erase_rbac_writes(change, actor_id).await?;
             change.execute(sql(ERASED).bind(actor_id)).await.map(drop)
         })
         .await

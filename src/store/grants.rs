@@ -5,12 +5,14 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 46] = [
+pub const NEEDED: [(&str, &str); 48] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
     ("console_flag_promotions", "SELECT, INSERT, UPDATE, DELETE"),
     ("customer_audit_events", "INSERT"),
+    ("gate_access_requests", "SELECT, INSERT, UPDATE"),
+    ("gate_access_votes", "SELECT, INSERT, UPDATE"),
     ("gate_audit_control", "SELECT, UPDATE"),
     (
         "gate_audit_events",

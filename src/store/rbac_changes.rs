@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
-use super::audit::enter;
+use super::change::Change;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
 use super::sql::{Statement, sql};
@@ -178,40 +178,47 @@ impl Store {
         note: &Note,
         further: &[Note],
     ) -> Result<bool, StoreError> {
-        self.change(note, async |change| {
-            if !is_current(change, work.as_of).await? {
-                change.undo();
-                return Ok(false);
-            }
-            let event = change.event().to_owned();
-            // Names the sealed row to the triggers that record the writes of others.
-            change.execute(sql("INSERT INTO gate_rbac_command (event_id) VALUES ($1)").bind(event)).await?;
-            let columns = Columns::read(change).await?;
-            // What a row names has to be there before it.
-            let (created, others): (Vec<_>, Vec<_>) =
-                work.changes.iter().partition(|change| change.creates_what_rows_name());
-            for one in created {
-                make(change, one, work, &columns).await?;
-            }
-            for row in work.rows {
-                record(change, row, work, &columns).await?;
-            }
-            for note in further {
-                enter(change, note).await?;
-            }
-            for one in others {
-                make(change, one, work, &columns).await?;
-            }
-            change.execute(sql("DELETE FROM gate_rbac_command")).await?;
-            Ok(true)
-        })
-        .await
+        self.change(note, async |change| carry_out(change, work, further).await).await
     }
+}
+
+/// Makes the changes within the transaction of `change`; `false`, with everything undone, where access is not as it was when
+/// they were worked out.
+pub(super) async fn carry_out(
+    change: &mut Change,
+    work: &RbacWork<'_>,
+    further: &[Note],
+) -> Result<bool, StoreError> {
+    if !is_current(change, work.as_of).await? {
+        change.undo();
+        return Ok(false);
+    }
+    let event = change.event().to_owned();
+    // Names the sealed row to the triggers that record the writes of others.
+    change.execute(sql("INSERT INTO gate_rbac_command (event_id) VALUES ($1)").bind(event)).await?;
+    let columns = Columns::read(change).await?;
+    // What a row names has to be there before it.
+    let (created, others): (Vec<_>, Vec<_>) =
+        work.changes.iter().partition(|change| change.creates_what_rows_name());
+    for one in created {
+        make(change, one, work, &columns).await?;
+    }
+    for row in work.rows {
+        record(change, row, work, &columns).await?;
+    }
+    for note in further {
+        change.record(note).await?;
+    }
+    for one in others {
+        make(change, one, work, &columns).await?;
+    }
+    change.execute(sql("DELETE FROM gate_rbac_command")).await?;
+    Ok(true)
 }
 
 /// Whether access is as it was at `as_of`. From here on it stays so: each write to an access table raises the epoch,
 /// whose row is held until the transaction ends. On SQLite the transaction is the only writer.
-async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, StoreError> {
+pub(super) async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, StoreError> {
     if let Connection::Postgres(_) = connection {
         let _: (i64,) = connection.one(sql("SELECT epoch FROM gate_epoch WHERE id = 1 FOR UPDATE")).await?;
     }
@@ -318,14 +325,6 @@ async fn make(
     Ok(())
 }
 
-/// What the triggers have recorded of an actor goes, and its block with it where the admin itself is gone.
-pub(super) async fn erase_changes(connection: &mut Connection, actor_id: &str) -> Result<(), StoreError> {
-    for statement in [ERASE_BLOCK, ASK, ERASE_WRITES] {
-        connection.execute(sql(statement).bind(actor_id)).await?;
-    }
-    Ok(())
-}
-
 const OWN_ADMINS: &str = "
     SELECT COALESCE((SELECT c.relnamespace = g.relnamespace FROM pg_catalog.pg_class c, pg_catalog.pg_class g
                       WHERE c.oid = to_regclass('admins') AND g.oid = to_regclass('gate_epoch')), false)";
@@ -363,12 +362,3 @@ const FORBID: &str = "
     DELETE FROM rbac_role_permissions
      WHERE role_id IN (SELECT r.id FROM rbac_roles r WHERE r.name = $1)
        AND permission_id IN (SELECT p.id FROM rbac_permissions p WHERE p.name = $2)";
-/// An erasure that somebody asked for by hand may be of an admin who is still there, and stays blocked.
-const ERASE_BLOCK: &str = "
-    DELETE FROM gate_blocked_admins
-     WHERE admin_id = $1 AND EXISTS (SELECT 1 FROM gate_pending_erasures p WHERE p.actor_id = $1)";
-/// What is asked for may go (migration 0210).
-const ASK: &str =
-    "INSERT INTO gate_pending_erasures (actor_id) VALUES ($1) ON CONFLICT (actor_id) DO NOTHING";
-const ERASE_WRITES: &str =
-    "DELETE FROM gate_rbac_changes WHERE relation IN ('rbac_user_groups', 'gate_grants') AND subject = $1";

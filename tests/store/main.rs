@@ -60,6 +60,7 @@ mod odd_rows;
 mod patient_migration;
 mod people;
 mod rbac_changes;
+mod requests;
 mod reserved;
 mod retention;
 mod running;

@@ -48,6 +48,16 @@ pub enum AuditEvent {
     /// What admins, groups or roles hold was changed by a command. Whom it concerns is in the rows of `rbac_grants_audit`
     /// that `grants` names, and goes with them: an erasure leaves details alone.
     RbacChanged { changes: Value, grants: Vec<String>, reason: Option<String>, by: String },
+    /// A request for access went one step on: `requested`, `approved`, `denied`, `withdrawn`. Whom it is for is in its row,
+    /// and goes with it.
+    AccessRequest {
+        request: String,
+        step: &'static str,
+        group: String,
+        reason: Option<String>,
+        detail: Value,
+        by: String,
+    },
     /// A flag was promoted to an environment, or its promotion withdrawn.
     FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
     /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
@@ -250,6 +260,15 @@ impl AuditEvent {
                     now,
                     by,
                     json!({ "changes": changes, "grants": grants }),
+                )
+            },
+            AuditEvent::AccessRequest { request, step, group, reason, detail, by } => AuditRecord {
+                reason: reason.map(Into::into),
+                ..AuditRecord::by_operator(
+                    "access_request",
+                    now,
+                    by,
+                    json!({ "request": request, "step": step, "group": group, "detail": detail }),
                 )
             },
             AuditEvent::FlagPromoted { name, environment, previous, by } => AuditRecord::by_operator(

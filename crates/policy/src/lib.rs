@@ -24,3 +24,4 @@ pub mod mapping;
 pub mod method;
 pub mod rbac;
 pub mod response;
+pub mod span;

@@ -4,6 +4,7 @@
 //! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist), [`Mapping::review`] (what is
 //! no mistake and worth a look). Pure: no I/O.
 
+pub mod approval;
 pub mod catalog_check;
 mod clusters;
 pub mod converter;

@@ -368,6 +368,12 @@ async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Err
     if as_made(to, "gate_grants").await?.is_some() {
         body.push_str(&format!(" DELETE FROM gate_grants WHERE admin_id = CAST({id} AS TEXT);"));
     }
+    if as_made(to, "gate_access_requests").await?.is_some() {
+        body.push_str(&format!(
+            " DELETE FROM gate_access_requests WHERE CAST({id} AS TEXT) IN (admin_id, requested_by); \
+             DELETE FROM gate_access_votes WHERE approver = CAST({id} AS TEXT);"
+        ));
+    }
     Ok(body)
 }
 

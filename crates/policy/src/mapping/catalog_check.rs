@@ -3,6 +3,7 @@
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
+use super::approval::ApprovalRule;
 use super::rollout::ClusterMode;
 use super::table::{Mapping, Row};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
@@ -32,6 +33,12 @@ impl Mapping {
                 if !catalog.groups.contains(group) {
                     findings.push(missing_group(self.source(), cluster, group, catalog));
                 }
+            }
+        }
+        for (group, rule) in self.approvals() {
+            for name in std::iter::once(group).chain(&rule.by).filter(|name| !catalog.groups.contains(*name))
+            {
+                findings.push(missing_approval_group(rule, group, name, catalog));
             }
         }
         if findings.is_empty() { Ok(()) } else { Err(Diagnostics::new(path, self.source(), findings)) }
@@ -68,6 +75,19 @@ fn missing_group(source: &str, cluster: &str, group: &str, catalog: &Catalog) ->
         format!("the cohort of `{cluster}` names the group `{group}`, which the database does not have"),
     );
     match closest(group, catalog.groups.iter().map(AsRef::as_ref)) {
+        Some(near) => finding.suggest(format!("did you mean `{near}`?")),
+        None => finding.suggest("correct the name"),
+    }
+}
+
+/// A rule that names a group which is not there lets nobody ask, or nobody approve.
+fn missing_approval_group(rule: &ApprovalRule, group: &str, name: &str, catalog: &Catalog) -> Diagnostic {
+    let finding = Diagnostic::new(
+        "missing-group",
+        rule.offset..rule.offset + 1,
+        format!("the approval of `{group}` names the group `{name}`, which the database does not have"),
+    );
+    match closest(name, catalog.groups.iter().map(AsRef::as_ref)) {
         Some(near) => finding.suggest(format!("did you mean `{near}`?")),
         None => finding.suggest("correct the name"),
     }

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
 
+use super::approval;
 use super::clusters::{self, Clusters};
 use super::legacy;
 use super::matcher::{Matcher, Rule};
@@ -24,8 +25,8 @@ use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest};
 
-const TOP_LEVEL_KEYS: [&str; 8] =
-    ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "blueprints"];
+const TOP_LEVEL_KEYS: [&str; 9] =
+    ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "approval", "blueprints"];
 const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
@@ -67,6 +68,7 @@ impl Reader {
         let clusters = clusters::clusters(self, root);
         let orders = clusters::orders(self, root);
         let soak = clusters::soak(self, root, &clusters);
+        let approvals = approval::approvals(self, root);
         row_count::check(self, root);
         self.declared_roles = root.get("legacy_roles").and_then(|value| legacy::declared(self, value));
         let rows = self.blueprints(root, &clusters);
@@ -76,7 +78,19 @@ impl Reader {
         let quiet = quiet.into_iter().map(Spanned::into_inner).collect();
         let declared_roles = self.declared_roles.take();
         let (source, sha256) = (source.into(), sha256_of(source));
-        Mapping { source, sha256, unmapped, quiet, declared_roles, clusters, orders, soak, rows, matcher }
+        Mapping {
+            source,
+            sha256,
+            unmapped,
+            quiet,
+            declared_roles,
+            clusters,
+            orders,
+            soak,
+            approvals,
+            rows,
+            matcher,
+        }
     }
 
     fn version(&mut self, root: &DeTable<'_>, whole: Range<usize>) {

@@ -10,6 +10,7 @@ use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
 use crate::rbac::{LegacyRole, Requirement};
 
+use super::approval::{ApprovalRule, Approvals};
 use super::matcher::{Candidate, MatchOutcome, Matcher};
 use super::pattern::Pattern;
 use super::rollout::{Order, Rollout, SoakTerms};
@@ -256,6 +257,7 @@ pub struct Mapping {
     /// Only of clusters that demand one.
     pub(super) orders: BTreeMap<Arc<str>, Order>,
     pub(super) soak: SoakTable,
+    pub(super) approvals: Approvals,
     pub(super) rows: Vec<Row>,
     pub(super) matcher: Matcher,
 }
@@ -325,6 +327,16 @@ impl Mapping {
     pub fn rows_that_accept(&self, role: &LegacyRole) -> usize {
         let accepts = |row: &&Row| matches!(&row.kind, RowKind::Gated { legacy: Some(legacy), .. } if legacy.contains(role));
         self.rows.iter().filter(accepts).count()
+    }
+
+    /// How a membership of each group is asked for that can be.
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    /// How a membership of a group is asked for; `None` where it cannot be.
+    pub fn approval(&self, group: &str) -> Option<&ApprovalRule> {
+        self.approvals.get(group)
     }
 
     /// The rollout of each cluster.

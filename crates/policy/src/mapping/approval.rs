@@ -1,0 +1,162 @@
+//! `[approval]`: which groups people may ask for, who approves that, and for how long at most.
+//!
+//! ```toml
+//! [approval]
+//! raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 2, longest = "8h" }
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{Reader, distinct};
+use crate::diagnostic::Diagnostic;
+use crate::rbac::census::BREAK_GLASS;
+use crate::span;
+
+/// How a membership of a group is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalRule {
+    /// The groups whose members may approve.
+    pub by: BTreeSet<Arc<str>>,
+    /// How many of them have to.
+    pub quorum: u32,
+    /// For how long it is granted at most.
+    pub longest: TimeDelta,
+    /// Where the group is named in the file, in bytes.
+    pub(super) offset: usize,
+}
+
+impl ApprovalRule {
+    /// Whether somebody who is in `groups` may approve.
+    pub fn allows(&self, groups: &BTreeSet<Arc<str>>) -> bool {
+        !self.by.is_disjoint(groups)
+    }
+}
+
+/// The rules by group.
+pub type Approvals = BTreeMap<Arc<str>, ApprovalRule>;
+
+const KEYS: [&str; 3] = ["by", "quorum", "longest"];
+/// More approvers than anybody can gather.
+const MOST: u32 = 10;
+/// Of a membership that is asked for without a rule's own word.
+const LONGEST: TimeDelta = TimeDelta::hours(8);
+/// Longer is no membership for a time.
+const LONGEST_OF_ALL: TimeDelta = TimeDelta::days(366);
+
+/// Every rule that can be read; what is wrong with the others is reported.
+pub(super) fn approvals(reader: &mut Reader, root: &DeTable<'_>) -> Approvals {
+    let mut approvals = Approvals::new();
+    let Some(value) = root.get("approval") else { return approvals };
+    let Some(table) = reader.table(value, "approval") else { return approvals };
+    for (name, value) in table.iter() {
+        let group = name.get_ref().as_ref();
+        if group == BREAK_GLASS {
+            reader.report(
+                Diagnostic::new(
+                    "bad-approval",
+                    name.span(),
+                    format!("`{BREAK_GLASS}` is not asked for: its roles come with a session alone"),
+                )
+                .suggest("remove the line"),
+            );
+        }
+        if let Some(rule) = rule(reader, value, name.span().start) {
+            approvals.insert(group.into(), rule);
+        }
+    }
+    approvals
+}
+
+fn rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, offset: usize) -> Option<ApprovalRule> {
+    let table = reader.table(value, "an approval rule")?;
+    reader.no_unknown_keys(table, &KEYS, "an approval rule");
+    let Some(by) = table.get("by") else {
+        reader.report(
+            Diagnostic::new(
+                "missing-key",
+                value.span(),
+                "an approval rule must name the groups that approve",
+            )
+            .suggest("add `by = [\"...\"]`"),
+        );
+        return None;
+    };
+    let place = by.span();
+    let names = reader.strings(by, "by")?;
+    let names = distinct(names.into_iter().map(|name| Arc::from(name.into_inner())));
+    let by = match names {
+        Ok(names) if !names.is_empty() => names,
+        Ok(_) => {
+            reader.report(Diagnostic::new(
+                "bad-approval",
+                place,
+                "`by` names no group: nobody could approve",
+            ));
+            return None;
+        }
+        Err(()) => {
+            reader.report(Diagnostic::new("bad-approval", place, "`by` names a group twice"));
+            return None;
+        }
+    };
+    let quorum = match table.get("quorum") {
+        Some(value) => reader.integer(value, "quorum", 1..=MOST)?,
+        None => 1,
+    };
+    let longest = match table.get("longest") {
+        Some(value) => {
+            let text = reader.string(value, "longest")?;
+            let Some(longest) = span::parse(&text).filter(|span| *span <= LONGEST_OF_ALL) else {
+                let message = format!("`longest` must be {}, of 366 days at most", span::FORM);
+                reader.report(Diagnostic::new("bad-approval", value.span(), message));
+                return None;
+            };
+            longest
+        }
+        None => LONGEST,
+    };
+    Some(ApprovalRule { by, quorum, longest, offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mapping::Mapping;
+
+    #[test]
+    fn a_rule_has_defaults() {
+        let text = "version = 1\n[approval]\nops = { by = [\"leads\"] }\n\"night shift\" = { by = [\"leads\", \"heads\"], quorum = 2, longest = \"30m\" }\n";
+        let mapping = Mapping::parse("routes.toml", text).unwrap();
+        let ops = mapping.approval("ops").unwrap();
+        assert_eq!((ops.quorum, ops.longest.num_hours(), ops.by.len()), (1, 8, 1));
+        let night = mapping.approval("night shift").unwrap();
+        assert_eq!((night.quorum, night.longest.num_minutes(), night.by.len()), (2, 30, 2));
+        assert!(mapping.approval("leads").is_none());
+    }
+
+    #[test]
+    fn each_mistake_says_what_is_wrong() {
+        let table = [
+            ("approval = 1", "`approval` must be a table"),
+            ("[approval]\nops = \"leads\"", "`an approval rule` must be a table"),
+            ("[approval]\nops = {}", "must name the groups that approve"),
+            ("[approval]\nops = { by = [] }", "nobody could approve"),
+            ("[approval]\nops = { by = [\"a\", \"a\"] }", "twice"),
+            ("[approval]\nops = { by = \"a\" }", "a list of strings"),
+            ("[approval]\nops = { by = [\"a\"], quorum = 0 }", "from 1 to 10"),
+            ("[approval]\nops = { by = [\"a\"], quorum = \"2\" }", "an integer"),
+            ("[approval]\nops = { by = [\"a\"], longest = \"8\" }", "a span like `90m`, `8h` or `7d`"),
+            ("[approval]\nops = { by = [\"a\"], longest = \"400d\" }", "366 days at most"),
+            ("[approval]\nops = { by = [\"a\"], quorums = 2 }", "`quorums` is not a key of an approval rule"),
+            ("[approval]\nbreak-glass = { by = [\"a\"] }", "is not asked for"),
+        ];
+        for (text, expected) in table {
+            let mistakes = Mapping::parse("routes.toml", &format!("version = 1\n{text}\n")).unwrap_err();
+            assert!(mistakes.to_string().contains(expected), "{text}: {mistakes}");
+        }
+    }
+}

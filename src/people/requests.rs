@@ -1,0 +1,398 @@
+//! Requests for access: somebody asks to be in a group for a time, and others approve that on the basis of its impact.
+//!
+//! ```text
+//! request -> pending -> approvals, each of one impact -> quorum -> one transaction: approval, audit rows, grant
+//!                 \-> denied, withdrawn, or too old
+//! ```
+//!
+//! `[approval]` of the mapping says who may approve what ([`ApprovalRule`]). An approver is neither who asked nor who gains;
+//! that, and the approver's own groups, are judged as of the epoch at which the transaction commits. An approval is of the
+//! impact that the approver was shown: if the impact has changed, it does not count any more.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ledger::{AuditEvent, Notary};
+use policy::mapping::Mapping;
+use policy::mapping::approval::ApprovalRule;
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::grant::Origin;
+use policy::span;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::plan::Plan;
+use super::{AdminTable, PeopleError, State, Terms, impact_of};
+use crate::store::access_requests::{AccessRequest, Approval, Approved, NewApproval, RequestState};
+use crate::store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
+use crate::store::{SharedStore, StoreError};
+
+/// How long a request waits for its approvals.
+const OPEN_FOR: TimeDelta = TimeDelta::days(7);
+/// The longest reason, in characters.
+const MOST_REASON: usize = 2_000;
+/// How often an approval is worked out again where others change access or approve meanwhile.
+const TRIES: usize = 20;
+
+/// What somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRequest {
+    /// Who is to be in the group.
+    pub admin: String,
+    pub requested_by: String,
+    pub group: String,
+    pub span: TimeDelta,
+    pub reason: String,
+    pub ticket: Option<String>,
+    /// What was denied.
+    pub route: Option<String>,
+}
+
+/// Why a request was not made, or not decided.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    #[error("nobody can ask to be in `{0}`: `[approval]` of the mapping has no rule for it")]
+    NoRule(String),
+    #[error("`{group}` is granted for {longest} at most")]
+    TooLong { group: String, longest: String },
+    #[error("a reason is needed, of {MOST_REASON} characters at most")]
+    NoReason,
+    #[error("`{admin}` has asked to be in `{group}` already: request {id}")]
+    Pending { admin: String, group: String, id: String },
+    #[error("there is no request `{0}`")]
+    Unknown(String),
+    #[error("the request is {0}, and cannot be decided any more")]
+    Closed(&'static str),
+    #[error("the request was made more than 7 days ago: ask again")]
+    TooOld,
+    #[error("who asks for access, or gains it, cannot approve it")]
+    OwnRequest,
+    #[error("only members of {0} may decide this")]
+    NotAnApprover(String),
+    #[error("only who asked may withdraw a request")]
+    NotRequester,
+    #[error("the impact has changed since it was shown; look at it again: it is {current} now")]
+    ImpactChanged { current: String },
+}
+
+impl From<StoreError> for RequestError {
+    fn from(error: StoreError) -> Self {
+        RequestError::People(error.into())
+    }
+}
+
+/// A request with all that a decision about it needs, as of one epoch.
+pub struct Judged {
+    pub request: AccessRequest,
+    pub approvals: Vec<Approval>,
+    pub state: State,
+    /// What it would change now; nothing where the mapping has no rule for the group any more.
+    pub plan: Plan,
+    /// What that opens and closes.
+    pub impact: Value,
+    /// The digest of that, which an approval names.
+    pub impact_sha256: String,
+}
+
+impl Judged {
+    /// The approvals that count: of this impact, by members of the rule's groups who are neither who asked nor who gains.
+    pub fn counting<'j>(&'j self, rule: &'j ApprovalRule) -> impl Iterator<Item = &'j Approval> {
+        self.approvals.iter().filter(|approval| {
+            approval.impact_sha256 == self.impact_sha256
+                && may_decide(&self.request, rule, &self.state, &approval.approver).is_ok()
+        })
+    }
+}
+
+/// What became of an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// So many approvals are there, and so many are needed.
+    Counted { approvals: usize, quorum: usize },
+    /// It was the last: the grant of that id is live.
+    Granted { grant: String },
+}
+
+/// Keeps a request.
+///
+/// # Errors
+///
+/// The mapping does not let anybody ask for that, or what is asked for makes no sense. Nothing is kept then.
+pub async fn ask(
+    store: &SharedStore,
+    notary: &Notary,
+    mapping: &Mapping,
+    wanted: NewRequest,
+    now: DateTime<Utc>,
+) -> Result<AccessRequest, RequestError> {
+    let rule = rule_of(mapping, &wanted.group)?;
+    if wanted.span > rule.longest {
+        let longest = span::in_words(rule.longest);
+        return Err(RequestError::TooLong { group: wanted.group, longest });
+    }
+    let reason = wanted.reason.trim();
+    if reason.is_empty() || reason.chars().count() > MOST_REASON {
+        return Err(RequestError::NoReason);
+    }
+    let pending = store.access_requests(Some(RequestState::Pending), Some(&wanted.admin), 1_000).await?;
+    if let Some(one) = pending.iter().find(|one| one.group == wanted.group && one.closes_at > now) {
+        let (admin, group, id) = (wanted.admin, wanted.group, one.id.clone());
+        return Err(RequestError::Pending { admin, group, id });
+    }
+    let request = AccessRequest {
+        id: uuid::Uuid::new_v4().to_string(),
+        admin: wanted.admin,
+        requested_by: wanted.requested_by,
+        group: wanted.group,
+        minutes: wanted.span.num_minutes(),
+        reason: reason.to_owned(),
+        ticket: wanted.ticket,
+        route: wanted.route,
+        state: RequestState::Pending,
+        requested_at: now,
+        closes_at: now + OPEN_FOR,
+        closed_at: None,
+        closed_by: None,
+        comment: None,
+        grant: None,
+    };
+    // Whoever or whatever does not exist is refused now, not when somebody approves.
+    let change = grant_of(&request, now, "preview");
+    super::preview(store, &[change], terms(), now).await?;
+    let detail = json!({ "minutes": request.minutes, "ticket": request.ticket, "route": request.route });
+    let note = record(&request, "requested", &request.requested_by, Some(&request.reason), detail);
+    store.add_access_request(&request, &notary.note(note.into_record(now))).await?;
+    Ok(request)
+}
+
+/// Reads a request with its impact as of now.
+///
+/// # Errors
+///
+/// There is no such request, or access kept changing.
+pub async fn judge(
+    store: &SharedStore,
+    mapping: &Mapping,
+    id: &str,
+    now: DateTime<Utc>,
+) -> Result<Judged, RequestError> {
+    let unknown = || RequestError::Unknown(id.to_owned());
+    let request = store.access_request(id).await?.ok_or_else(unknown)?;
+    let change = grant_of(&request, now, &uuid::Uuid::new_v4().to_string());
+    let (state, plan) = super::preview(store, &[change], terms(), now).await?;
+    // Read after the state: an approval that comes later is found by the transaction.
+    let approvals = store.approvals(id).await?;
+    let impact = impact_of(mapping, &state, &plan, |impact| serde_json::to_value(impact.report()).ok());
+    let impact = impact.unwrap_or_default();
+    let impact_sha256 = digest(&impact, &request);
+    Ok(Judged { request, approvals, state, plan, impact, impact_sha256 })
+}
+
+/// Approves a request on the basis of the impact with that digest; the last approval that is needed grants.
+///
+/// # Errors
+///
+/// The request is not pending, `by` may not approve it, or its impact is another by now. Nothing was changed then.
+pub async fn approve(
+    store: &SharedStore,
+    notary: &Notary,
+    mapping: &Mapping,
+    (id, impact_sha256): (&str, &str),
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Decided, RequestError> {
+    for _ in 0..TRIES {
+        let judged = judge(store, mapping, id, now).await?;
+        let request = &judged.request;
+        is_open(request, now)?;
+        let rule = rule_of(mapping, &request.group)?;
+        may_decide(request, rule, &judged.state, by)?;
+        if judged.impact_sha256 != impact_sha256 {
+            return Err(RequestError::ImpactChanged { current: judged.impact_sha256 });
+        }
+        let others = judged.counting(rule).filter(|approval| approval.approver != by).count();
+        let quorum = usize::try_from(rule.quorum).unwrap_or(usize::MAX);
+        let is_last = others + 1 >= quorum;
+        let detail = json!({ "impact_sha256": impact_sha256, "approvals": others + 1, "quorum": quorum });
+        let step = if is_last { "approved" } else { "approval" };
+        let note = record(request, step, by, Some(&request.reason), detail);
+        let work = RbacWork {
+            changes: &judged.plan.changes,
+            rows: &judged.plan.rows,
+            as_of: judged.state.epoch,
+            by,
+            reason: Some(&request.reason),
+            now,
+        };
+        let grant = judged.plan.changes.iter().find_map(|change| match change {
+            RbacChange::GrantUntil { grant } => Some(grant.id.clone()),
+            _ => None,
+        });
+        let grant = grant.ok_or_else(|| PeopleError::Plan("the request grants nothing".to_owned()))?;
+        let approval = NewApproval {
+            request: id,
+            approver: by,
+            impact_sha256,
+            known: &judged.approvals,
+            as_of: judged.state.epoch,
+            now,
+            grants: is_last.then_some((&work, grant.as_str())),
+        };
+        match store.approve(&approval, &notary.note(note.into_record(now))).await? {
+            Approved::Done if is_last => return Ok(Decided::Granted { grant }),
+            Approved::Done => return Ok(Decided::Counted { approvals: others + 1, quorum }),
+            // The next look says what it is now.
+            Approved::Changed | Approved::Closed => {}
+        }
+    }
+    Err(PeopleError::Changing.into())
+}
+
+/// Denies a request: one of those who may approve it is enough.
+///
+/// # Errors
+///
+/// The request is not pending, or `by` may not decide it.
+pub async fn deny(
+    store: &SharedStore,
+    notary: &Notary,
+    mapping: &Mapping,
+    id: &str,
+    (by, comment): (&str, Option<&str>),
+    now: DateTime<Utc>,
+) -> Result<AccessRequest, RequestError> {
+    let judged = judge(store, mapping, id, now).await?;
+    is_open(&judged.request, now)?;
+    let rule = rule_of(mapping, &judged.request.group)?;
+    may_decide(&judged.request, rule, &judged.state, by)?;
+    close(store, notary, judged.request, RequestState::Denied, (by, comment), now).await
+}
+
+/// Takes a request back.
+///
+/// # Errors
+///
+/// The request is not pending, or is of somebody else.
+pub async fn withdraw(
+    store: &SharedStore,
+    notary: &Notary,
+    id: &str,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<AccessRequest, RequestError> {
+    let request = store.access_request(id).await?.ok_or_else(|| RequestError::Unknown(id.to_owned()))?;
+    if by != request.requested_by && by != request.admin {
+        return Err(RequestError::NotRequester);
+    }
+    is_open(&request, now)?;
+    close(store, notary, request, RequestState::Withdrawn, (by, None), now).await
+}
+
+async fn close(
+    store: &SharedStore,
+    notary: &Notary,
+    request: AccessRequest,
+    state: RequestState,
+    (by, comment): (&str, Option<&str>),
+    now: DateTime<Utc>,
+) -> Result<AccessRequest, RequestError> {
+    let note = record(&request, state.word(), by, comment, Value::Null);
+    let note = notary.note(note.into_record(now));
+    if !store.close_access_request(&request.id, state, (by, comment), now, &note).await? {
+        let now_is = store.access_request(&request.id).await?.map_or("gone", |request| request.state.word());
+        return Err(RequestError::Closed(now_is));
+    }
+    let unknown = || RequestError::Unknown(request.id.clone());
+    store.access_request(&request.id).await?.ok_or_else(unknown)
+}
+
+/// Whether somebody may decide a request: a member of one of the rule's groups who neither asked nor gains.
+fn may_decide(
+    request: &AccessRequest,
+    rule: &ApprovalRule,
+    state: &State,
+    by: &str,
+) -> Result<(), RequestError> {
+    if by == request.admin || by == request.requested_by {
+        return Err(RequestError::OwnRequest);
+    }
+    let is_by = |person: &&Person| person.kind == CallerKind::Admin && *person.id == *by;
+    let person = state.registry.people.iter().find(is_by);
+    if person.is_some_and(|person| rule.allows(&person.groups)) {
+        return Ok(());
+    }
+    let names: Vec<String> = rule.by.iter().map(|group| format!("`{group}`")).collect();
+    Err(RequestError::NotAnApprover(names.join(", ")))
+}
+
+fn is_open(request: &AccessRequest, now: DateTime<Utc>) -> Result<(), RequestError> {
+    match request.state {
+        RequestState::Pending if request.closes_at <= now => Err(RequestError::TooOld),
+        RequestState::Pending => Ok(()),
+        state => Err(RequestError::Closed(state.word())),
+    }
+}
+
+fn rule_of<'m>(mapping: &'m Mapping, group: &str) -> Result<&'m ApprovalRule, RequestError> {
+    mapping.approval(group).ok_or_else(|| RequestError::NoRule(group.to_owned()))
+}
+
+fn terms() -> Terms {
+    // A request neither adds nor disables admins.
+    Terms { admins: AdminTable::Console, unknown_admins: false }
+}
+
+fn grant_of(request: &AccessRequest, now: DateTime<Utc>, id: &str) -> RbacChange {
+    RbacChange::GrantUntil {
+        grant: TimedGrant {
+            id: id.to_owned(),
+            admin: request.admin.clone(),
+            group: request.group.clone(),
+            origin: Origin::Request,
+            request: Some(request.id.clone()),
+            starts: now,
+            ends: now + TimeDelta::minutes(request.minutes),
+        },
+    }
+}
+
+/// The digest of what is approved: which routes open and close for whom, and who is to have it for how long. People whom it
+/// does not concern may come and go.
+fn digest(impact: &Value, request: &AccessRequest) -> String {
+    let mut changes = impact["changes"].clone();
+    let sides = changes.as_array_mut().into_iter().flatten().flat_map(|change| {
+        let change = change.as_object_mut();
+        change.into_iter().flat_map(|change| {
+            change.iter_mut().filter(|(key, _)| ["gains", "losses"].contains(&key.as_str())).map(|(_, who)| who)
+        })
+    });
+    // A profile is known by its place among all; here by who is in it.
+    for one in sides.filter_map(Value::as_array_mut).flatten() {
+        let place = one["profile"].as_u64().and_then(|place| usize::try_from(place).ok());
+        let profile = &impact["profiles"][place.unwrap_or(usize::MAX)];
+        one["profile"] = json!([profile["kind"], profile["members"]]);
+    }
+    let whole = json!({
+        "changes": changes, "warnings": impact["warnings"], "complete": impact["complete"],
+        "admin": request.admin, "group": request.group, "minutes": request.minutes,
+    });
+    let digest = Sha256::digest(whole.to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn record(
+    request: &AccessRequest,
+    step: &'static str,
+    by: &str,
+    reason: Option<&str>,
+    detail: Value,
+) -> AuditEvent {
+    AuditEvent::AccessRequest {
+        request: request.id.clone(),
+        step,
+        group: request.group.clone(),
+        reason: reason.map(ToOwned::to_owned),
+        detail,
+        by: by.to_owned(),
+    }
+}
