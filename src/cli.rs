@@ -16,6 +16,7 @@ mod drift;
 mod explain;
 mod findings;
 mod flag;
+mod grant;
 mod group;
 mod history;
 mod import;
@@ -110,6 +111,7 @@ enum Command {
     Token(token::Token),
     Admin(admin::Admin),
     Group(group::Group),
+    Grant(grant::Grant),
     Role(role::Role),
     Backfill(backfill::Backfill),
     Promote(promote::Promote),
@@ -135,6 +137,7 @@ impl Command {
             Command::Token(command) => command.only_reads(),
             Command::Admin(command) => command.only_reads(),
             Command::Group(command) => command.only_reads(),
+            Command::Grant(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
@@ -195,6 +198,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Admin(command) => admin::run(command, &arguments.common),
         Command::Group(command) => group::run(command, &arguments.common),
+        Command::Grant(command) => grant::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),
@@ -250,6 +254,7 @@ fn with_store<T>(
             (crate::server::store_options(settings), crate::server::placement(settings));
         let store = crate::store::open_at(&options, placement).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
+        store.set_break_glass_rules(settings.break_glass.rules());
         crate::server::set_mirror(&store, settings).await?;
         work(store).await
     })

@@ -43,6 +43,8 @@ pub enum PeopleError {
         "`{0}` cannot be a name: names are 1 to 200 characters without white space, control characters, commas and quotes"
     )]
     BadName(String),
+    #[error("a grant that ends at {0} would never be active")]
+    Ended(String),
     #[error("Console keeps its own admins: {0}")]
     OfConsole(&'static str),
     #[error("{0}")]

@@ -86,6 +86,7 @@ pub fn run(
         let store =
             store::open_at(&store_options(settings), placement(settings)).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
+        store.set_break_glass_rules(settings.break_glass.rules());
         // Where another gate runs, it goes on answering at the addresses.
         let sockets =
             || if start.upgrade { Ok([None, None]) } else { sockets(&mut addresses, &mut early, settings) };

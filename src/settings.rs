@@ -13,6 +13,7 @@ pub mod values;
 use std::collections::BTreeMap;
 
 use policy::mapping::Freshness;
+use policy::rbac::break_glass::BreakGlassRules;
 use serde::Deserialize;
 
 use crate::store::control::PRODUCTION;
@@ -49,6 +50,7 @@ pub struct Settings {
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,
+    pub break_glass: BreakGlass,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.
@@ -76,6 +78,28 @@ pub struct Environments {
 impl Default for Environments {
     fn default() -> Self {
         Environments { production: PRODUCTION.map(ToOwned::to_owned).to_vec() }
+    }
+}
+
+/// Who may have a break-glass session, for the emergency that the roles did not foresee.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakGlass {
+    /// The groups whose members may have one.
+    pub eligible: Vec<String>,
+}
+
+impl Default for BreakGlass {
+    fn default() -> Self {
+        let BreakGlassRules { eligible } = BreakGlassRules::default();
+        BreakGlass { eligible: eligible.iter().map(ToString::to_string).collect() }
+    }
+}
+
+impl BreakGlass {
+    /// The rules for the resolver.
+    pub fn rules(&self) -> BreakGlassRules {
+        BreakGlassRules { eligible: self.eligible.iter().map(|group| group.as_str().into()).collect() }
     }
 }
 

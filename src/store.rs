@@ -6,6 +6,7 @@
 //! module with SQL in it.
 
 pub mod access;
+pub mod access_grants;
 pub mod audit;
 pub mod catalog;
 pub mod census;
@@ -50,6 +51,7 @@ pub use access::AccessSource;
 pub use audit::AuditStore;
 pub use error::StoreError;
 pub use place::Placement;
+use policy::rbac::break_glass::BreakGlassRules;
 use sqlx::{PgPool, SqlitePool};
 
 use self::connection::Pool;
@@ -79,6 +81,8 @@ pub struct Store {
     limit: Duration,
     /// Which words mean production, where the settings say so.
     production: OnceLock<ProductionWords>,
+    /// Who may have a break-glass session, where the settings say so.
+    break_glass: OnceLock<BreakGlassRules>,
     /// Console's own audit table, where denials are mirrored there.
     mirror: OnceLock<Mirror>,
     placement: Placement,
@@ -203,6 +207,7 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
         console,
         limit,
         production: OnceLock::new(),
+        break_glass: OnceLock::new(),
         mirror: OnceLock::new(),
         placement,
     }))

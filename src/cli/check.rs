@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -21,6 +22,7 @@ use policy::mapping::parse::sha256_of;
 use policy::mapping::{Mapping, RowKind, V2Gate};
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
+use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::flaw::Flaw;
 use serde::Serialize;
 use workbench::report::style::{COLUMNS, Style};
@@ -96,6 +98,8 @@ struct Registered {
     flaws: Vec<Flaw>,
     /// The legacy roles that somebody holds.
     held: BTreeSet<LegacyRole>,
+    /// The members of the group of break-glass.
+    standing: Vec<Arc<str>>,
     /// The clusters that the mapping would flip before their time.
     untimely: Vec<Untimely>,
     /// Of what is read of Console.
@@ -115,9 +119,14 @@ impl Registered {
                 true => (store.flaws().await?, store.census(now).await?),
                 false => Default::default(),
             };
+            let standing: Vec<Arc<str>> = people
+                .iter()
+                .filter(|person| person.groups.contains(BREAK_GLASS))
+                .map(|person| person.id.clone())
+                .collect();
             let held = people.into_iter().flat_map(|person| person.legacy).collect();
             console.extend(own_api::findings(&settings.rbac_api, &catalog));
-            Ok(Registered { catalog, flaws, held, untimely, console })
+            Ok(Registered { catalog, flaws, held, standing, untimely, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
     }
@@ -190,6 +199,7 @@ impl Checked {
         let rows = registered.map(|registered| {
             let mut findings = registered.console;
             findings.extend(rows::findings(&registered.flaws));
+            findings.extend(rows::standing(&registered.standing));
             findings
         });
         let rows = rows.unwrap_or_default();

@@ -1,12 +1,16 @@
 //! `console-gate group create|add|remove|grant-role|revoke-role|list|show`
 
+use anyhow::Context as _;
+use chrono::Utc;
 use clap::{Args, Subcommand};
 use policy::diagnostic::closest;
+use policy::rbac::grant::Origin;
 use serde_json::json;
 
 use super::people::{self, How};
+use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, with_store};
-use crate::store::rbac_changes::RbacChange;
+use crate::store::rbac_changes::{RbacChange, TimedGrant};
 
 /// Create groups, put admins into them and take them out, and say which roles a group holds
 #[derive(Debug, Args)]
@@ -37,13 +41,17 @@ enum Action {
         /// The admins' ids
         #[arg(required = true)]
         admins: Vec<String>,
+        /// When the membership ends: `8h`, `7d`, a date or a time; without it, when somebody ends it
+        #[arg(long, value_parser = until)]
+        until: Option<Until>,
         /// Accept ids that the gate does not know
         #[arg(long)]
         unknown: bool,
         #[command(flatten)]
         how: How,
     },
-    /// Remove admins from a group; when this returns, no gate lets them in by it any more
+    /// Remove admins from a group; when this returns, no gate lets them in by it any more. Memberships until a time are ended
+    /// with `console-gate grant end`
     Remove {
         /// The group
         group: String,
@@ -108,7 +116,23 @@ pub(super) fn run(command: &Group, common: &Common) -> anyhow::Result<Ended> {
             let wanted: Vec<_> = std::iter::once(create).chain(roles.iter().map(grant)).collect();
             people::run(common, how, &wanted, false)
         }
-        Action::Add { group, admins, unknown, how } => {
+        Action::Add { group, admins, until: Some(until), unknown, how } => {
+            let now = Utc::now();
+            let ends = until.from(now).context("`--until` is too far away")?;
+            let grant = |admin: &String| RbacChange::GrantUntil {
+                grant: TimedGrant {
+                    id: uuid::Uuid::new_v4().to_string(),
+                    admin: admin.clone(),
+                    group: group.clone(),
+                    origin: Origin::Timed,
+                    request: None,
+                    starts: now,
+                    ends,
+                },
+            };
+            people::run(common, how, &admins.iter().map(grant).collect::<Vec<_>>(), *unknown)
+        }
+        Action::Add { group, admins, until: None, unknown, how } => {
             let join = |admin: &String| RbacChange::Join { admin: admin.clone(), group: group.clone() };
             people::run(common, how, &admins.iter().map(join).collect::<Vec<_>>(), *unknown)
         }

@@ -1,6 +1,6 @@
 //! Times as arguments.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 /// A time from a text; a day means its beginning, in UTC.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
@@ -11,9 +11,61 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     time.map(|time| time.with_timezone(&Utc)).map_err(|_| "is neither a date nor an RFC 3339 time".to_owned())
 }
 
+/// When something ends: a time, or a span from now on like `90m`, `8h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    Time(DateTime<Utc>),
+    In(TimeDelta),
+}
+
+impl Until {
+    /// The moment, counted from `now`; `None` where it is beyond all times.
+    pub(super) fn from(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Until::Time(time) => Some(time),
+            Until::In(span) => now.checked_add_signed(span),
+        }
+    }
+}
+
+/// An end from a text.
+pub(super) fn until(text: &str) -> Result<Until, String> {
+    if let Ok(time) = time(text) {
+        return Ok(Until::Time(time));
+    }
+    let span = || {
+        let unit = text.chars().next_back()?;
+        let count: i64 = text.strip_suffix(unit)?.parse().ok().filter(|count| *count > 0)?;
+        match unit {
+            'm' => TimeDelta::try_minutes(count),
+            'h' => TimeDelta::try_hours(count),
+            'd' => TimeDelta::try_days(count),
+            _ => None,
+        }
+    };
+    span().map(Until::In).ok_or_else(|| {
+        "is neither a span like `90m`, `8h` or `7d`, nor a date, nor an RFC 3339 time".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_is_a_span_or_a_time() {
+        let now = time("2026-11-21T06:00:00Z").unwrap();
+        let ends = |text| until(text).ok().and_then(|until| until.from(now)).map(|end| end.to_rfc3339());
+        assert_eq!(ends("90m").as_deref(), Some("2026-11-21T07:30:00+00:00"));
+        assert_eq!(ends("8h").as_deref(), Some("2026-11-21T14:00:00+00:00"));
+        assert_eq!(ends("7d").as_deref(), Some("2026-11-28T06:00:00+00:00"));
+        assert_eq!(ends("2026-12-24").as_deref(), Some("2026-12-24T00:00:00+00:00"));
+        for text in
+            ["", "h", "0h", "-1h", "8", "8w", "8 h", "1.5h", "9223372036854775807d", "8\u{e9}", "soon"]
+        {
+            assert_eq!(ends(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_day_is_its_beginning() {

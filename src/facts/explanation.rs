@@ -9,6 +9,7 @@ use policy::firewall::Policy;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::mapping::{Freshness, Mapping};
+use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::census::CallerKind;
 use policy::rbac::{Access, LegacyRole, Standing};
 use workbench::explanation::{Asker, Explanation, Facts, explain};
@@ -51,6 +52,7 @@ pub struct Explainer {
     whom: Option<Whom>,
     /// What the admin holds who was asked about.
     access: Option<Arc<Access>>,
+    break_glass: BreakGlassRules,
 }
 
 impl Explainer {
@@ -82,7 +84,8 @@ impl Explainer {
             };
             if store.control_since(Some(control.epoch)).await?.only_sessions_changed_since(control.epoch) {
                 check(&registry, mapping, whom.as_ref())?;
-                return Ok(Explainer { control, registry, whom, access });
+                let break_glass = store.break_glass_rules().clone();
+                return Ok(Explainer { control, registry, whom, access, break_glass });
             }
         }
         Err(RegistryError::Changing.into())
@@ -97,7 +100,8 @@ impl Explainer {
         method: &str,
         path: &str,
     ) -> Explanation {
-        let facts = Facts { mapping, file, policy, control: &self.control, catalog: &self.registry.catalog };
+        let (control, catalog) = (&self.control, &self.registry.catalog);
+        let facts = Facts { mapping, file, policy, control, catalog, break_glass: &self.break_glass };
         explain(method, path, &facts, self.asker().as_ref())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
@@ -10,7 +11,7 @@ use policy::rbac::census::{CallerKind, Person};
 use super::PeopleError;
 use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
-use crate::store::rbac_changes::{GrantRow, RbacChange};
+use crate::store::rbac_changes::{GrantRow, RbacChange, StoredTimedGrant, TimedGrant};
 
 /// What is allowed besides.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,9 @@ impl RbacChange {
             | RbacChange::BlockAdmin { admin }
             | RbacChange::UnblockAdmin { admin }
             | RbacChange::Join { admin, .. }
-            | RbacChange::Leave { admin, .. } => Some(admin),
+            | RbacChange::Leave { admin, .. }
+            | RbacChange::EndGrant { admin, .. } => Some(admin),
+            RbacChange::GrantUntil { grant } => Some(&grant.admin),
             _ => None,
         }
     }
@@ -52,6 +55,7 @@ impl RbacChange {
             RbacChange::DisableAdmin { .. }
                 | RbacChange::BlockAdmin { .. }
                 | RbacChange::Leave { .. }
+                | RbacChange::EndGrant { .. }
                 | RbacChange::RevokeRole { .. }
                 | RbacChange::Disinherit { .. }
                 | RbacChange::Forbid { .. }
@@ -69,6 +73,12 @@ impl RbacChange {
             RbacChange::CreateGroup { group, .. } => format!("create the group `{group}`"),
             RbacChange::Join { admin, group } => format!("add `{admin}` to `{group}`"),
             RbacChange::Leave { admin, group } => format!("remove `{admin}` from `{group}`"),
+            RbacChange::GrantUntil { grant: TimedGrant { admin, group, ends, .. } } => {
+                format!("add `{admin}` to `{group}` until {}", in_minutes(*ends))
+            }
+            RbacChange::EndGrant { id, admin, group } => {
+                format!("end the grant {id} of `{group}` to `{admin}`")
+            }
             RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
             RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
             RbacChange::CreateRole { role, .. } => format!("create the role `{role}`"),
@@ -95,6 +105,7 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
         catalog: state.registry.catalog.clone(),
         people: state.registry.people.clone(),
         joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
+        timed: state.timed.clone(),
         changes: Vec::new(),
         already: Vec::new(),
     };
@@ -115,6 +126,7 @@ struct Draft<'s> {
     people: Vec<Person>,
     /// Admins and groups.
     joined: BTreeSet<(String, String)>,
+    timed: Vec<StoredTimedGrant>,
     changes: Vec<RbacChange>,
     already: Vec<String>,
 }
@@ -148,7 +160,7 @@ impl Draft<'_> {
                     self.already.push(format!("`{admin}` is in `{group}` already"));
                     return Ok(());
                 }
-                self.regroup(admin, |groups| groups.insert(group.as_str().into()));
+                self.regroup(admin, group);
             }
             RbacChange::Leave { admin, group } => {
                 known("group", group, &self.catalog.groups)?;
@@ -158,7 +170,35 @@ impl Draft<'_> {
                     self.already.push(format!("`{admin}` is not in `{group}`"));
                     return Ok(());
                 }
-                self.regroup(admin, |groups| groups.remove(group.as_str()));
+                self.regroup(admin, group);
+            }
+            RbacChange::GrantUntil { grant } => {
+                known("group", &grant.group, &self.catalog.groups)?;
+                self.known_admin(&grant.admin)?;
+                if grant.ends <= grant.starts.max(self.state.now) {
+                    return Err(PeopleError::Ended(in_minutes(grant.ends)));
+                }
+                let TimedGrant { id, admin, group, origin, starts, ends, .. } = grant.clone();
+                let (starts, ends) = (Some(starts), Some(ends));
+                self.timed.push(StoredTimedGrant {
+                    id,
+                    admin,
+                    group,
+                    origin: origin.word().to_owned(),
+                    starts,
+                    ends,
+                });
+                self.regroup(&grant.admin, &grant.group);
+            }
+            RbacChange::EndGrant { id, admin, group } => {
+                let is_it =
+                    |one: &StoredTimedGrant| one.id == *id && one.admin == *admin && one.group == *group;
+                let Some(place) = self.timed.iter().position(is_it) else {
+                    self.already.push(format!("the grant {id} has ended already"));
+                    return Ok(());
+                };
+                self.timed.remove(place);
+                self.regroup(admin, group);
             }
             RbacChange::GrantRole { group, role } => {
                 known("group", group, &self.catalog.groups)?;
@@ -289,9 +329,18 @@ impl Draft<'_> {
         self.place(admin).map(|place| &self.people[place])
     }
 
-    fn regroup(&mut self, admin: &str, change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool) {
-        if let Some(place) = self.place(admin) {
-            let _ = change(&mut self.people[place].groups);
+    /// Puts an admin into a group as long as one grant of it is live, whatever the others do.
+    fn regroup(&mut self, admin: &str, group: &str) {
+        let Some(place) = self.place(admin) else { return };
+        let is_member = self.joined.contains(&(admin.to_owned(), group.to_owned()))
+            || self.timed.iter().any(|grant| {
+                grant.admin == admin && grant.group == group && grant.span().is_live(self.state.now)
+            });
+        let groups = &mut self.people[place].groups;
+        if is_member {
+            groups.insert(group.into());
+        } else {
+            groups.remove(group);
         }
     }
 
@@ -361,7 +410,13 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
     for change in changes {
         match change {
             RbacChange::Join { admin, group } => rows.add(true, admin, Some(group), None),
-            RbacChange::Leave { admin, group } => rows.add(false, admin, Some(group), None),
+            RbacChange::Leave { admin, group } | RbacChange::EndGrant { admin, group, .. } => {
+                rows.add(false, admin, Some(group), None);
+            }
+            RbacChange::GrantUntil { grant } => {
+                rows.add(true, &grant.admin, Some(&grant.group), None);
+                rows.until(grant.ends);
+            }
             RbacChange::AddAdmin { admin, .. }
             | RbacChange::EnableAdmin { admin }
             | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),
@@ -415,6 +470,18 @@ impl Rows {
             admin: admin.to_owned(),
             group: group.map(ToOwned::to_owned),
             role: role.map(ToOwned::to_owned),
+            ends: None,
         });
     }
+
+    /// When what the last row grants ends.
+    fn until(&mut self, ends: DateTime<Utc>) {
+        if let Some(row) = self.0.last_mut() {
+            row.ends = Some(ends);
+        }
+    }
+}
+
+fn in_minutes(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }

@@ -11,7 +11,7 @@ use policy::rbac::{LegacyRole, Standing};
 
 use super::PeopleError;
 use crate::facts::registry::Registry;
-use crate::store::rbac_changes::{RbacChange, StoredMembership};
+use crate::store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant};
 use crate::store::{SharedStore, StoreError};
 
 /// Whose the table of admins is.
@@ -29,6 +29,10 @@ pub struct State {
     pub epoch: Epoch,
     /// Every membership, of admins who are disabled or gone too.
     pub memberships: Vec<StoredMembership>,
+    /// Every membership until a time that was not revoked.
+    pub timed: Vec<StoredTimedGrant>,
+    /// The moment as of which all this is.
+    pub now: DateTime<Utc>,
     /// Those that the change names and the registry does not have: disabled, with what they would hold.
     pub(super) disabled: BTreeMap<Arc<str>, Person>,
     /// Of these, who is kept out by the gate alone.
@@ -50,8 +54,9 @@ impl State {
             let epoch = store.control().await?.epoch;
             let registry = Registry::read(store, now).await?;
             let memberships = store.memberships().await?;
-            let mut state =
-                State { registry, epoch, memberships, disabled: BTreeMap::new(), blocked: Vec::new() };
+            let timed = store.timed_grants().await?;
+            let (disabled, blocked) = (BTreeMap::new(), Vec::new());
+            let mut state = State { registry, epoch, memberships, timed, now, disabled, blocked };
             for admin in wanted.iter().filter_map(RbacChange::admin) {
                 if !state.is_active(admin) {
                     state.look_up(store, admin, now).await?;
@@ -83,11 +88,16 @@ impl State {
             words => words?,
         };
         let groups = self.memberships.iter().filter(|membership| membership.admin == admin);
+        let groups = groups.map(|membership| &membership.group);
+        let timed = self.timed.iter().filter(|grant| grant.admin == admin && grant.span().is_live(now));
         let person = Person {
             kind: CallerKind::Admin,
             id: admin.into(),
             legacy: words.iter().filter_map(|word| LegacyRole::parse(word)).collect(),
-            groups: groups.map(|membership| membership.group.as_str().into()).collect(),
+            groups: groups
+                .chain(timed.map(|grant| &grant.group))
+                .map(|group| group.as_str().into())
+                .collect(),
             break_glass: false,
         };
         self.disabled.insert(admin.into(), person);

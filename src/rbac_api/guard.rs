@@ -112,6 +112,7 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
     let with = |roles: Names| Missing { permissions: after.permissions_of(&roles), roles };
     match change {
         RbacChange::Join { group, .. } => with(after.roles_of_group(group)),
+        RbacChange::GrantUntil { grant } => with(after.roles_of_group(&grant.group)),
         RbacChange::GrantRole { role, .. } => with(after.with_inherited([Arc::from(role.as_str())])),
         RbacChange::Inherit { parent, .. } => with(after.with_inherited([Arc::from(parent.as_str())])),
         RbacChange::Permit { permission, .. } => {
@@ -127,6 +128,7 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
         | RbacChange::CreateRole { .. }
         | RbacChange::CreatePermission { .. }
         | RbacChange::Leave { .. }
+        | RbacChange::EndGrant { .. }
         | RbacChange::RevokeRole { .. }
         | RbacChange::Disinherit { .. }
         | RbacChange::Forbid { .. } => Missing::default(),

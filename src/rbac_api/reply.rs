@@ -137,7 +137,9 @@ impl From<PeopleError> for Problem {
             PeopleError::Exists { .. } => Problem::new(409, said),
             PeopleError::Cycle(roles) => Problem::new(422, said).with("cycle", roles),
             PeopleError::BadName(_) => Problem::new(422, said),
-            PeopleError::OfConsole(_) | PeopleError::Plan(_) => Problem::new(422, said),
+            PeopleError::OfConsole(_) | PeopleError::Plan(_) | PeopleError::Ended(_) => {
+                Problem::new(422, said)
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     "environment",
     "environments",
     "listen",
@@ -35,6 +35,7 @@ const SECTIONS: [&str; 22] = [
     "retention",
     "decisions",
     "probe",
+    "break_glass",
 ];
 
 /// The settings could not be read.
@@ -214,6 +215,7 @@ impl Reader<'_> {
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
+            break_glass: self.section(&mut table, "break_glass"),
         };
         self.check_across(&settings);
         settings

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
 use policy::rbac::Access;
+use policy::rbac::break_glass::BreakGlassRules;
 
 use self::assemble::{Fact, assemble};
 use super::connection::{Connection, Pool};
@@ -101,20 +102,50 @@ impl Store {
         }
     }
 
+    /// Says who may have a break-glass session; the first call counts.
+    pub fn set_break_glass_rules(&self, rules: BreakGlassRules) {
+        if self.break_glass.set(rules).is_err() {
+            tracing::debug!("the rules of break-glass are set already");
+        }
+    }
+
+    /// Who may have a break-glass session.
+    pub fn break_glass_rules(&self) -> &BreakGlassRules {
+        self.break_glass.get_or_init(BreakGlassRules::default)
+    }
+
     async fn read_access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
         let nothing = None::<&str>;
         let (id, session) = match subject {
             Subject::Admin { id, session } => (id.as_str(), session.as_ref().map(SessionId::as_str)),
             Subject::Machine(digest) => {
                 let statement = self.token_statement().await?.bind(digest.to_hex()).bind(nothing);
-                return assemble(self.facts(timed(statement)).await?, subject, now, None);
+                return assemble(
+                    self.facts(timed(statement)).await?,
+                    subject,
+                    now,
+                    None,
+                    self.break_glass_rules(),
+                );
             }
             Subject::Enrolled(id) => {
                 let statement = self.token_statement().await?.bind(nothing).bind(id.as_str().to_owned());
-                return assemble(self.facts(timed(statement)).await?, subject, now, None);
+                return assemble(
+                    self.facts(timed(statement)).await?,
+                    subject,
+                    now,
+                    None,
+                    self.break_glass_rules(),
+                );
             }
             Subject::Stated(stated) => {
-                return assemble(self.facts(stated::statement(stated)).await?, subject, now, None);
+                return assemble(
+                    self.facts(stated::statement(stated)).await?,
+                    subject,
+                    now,
+                    None,
+                    self.break_glass_rules(),
+                );
             }
             Subject::Session(key) => return self.session_access(key, now).await,
         };
@@ -124,7 +155,7 @@ impl Store {
             self.facts(timed(statement.bind(session.map(str::to_owned))))
         };
         match read(session).await {
-            Ok(facts) => assemble(facts, subject, now, Some(&plan)),
+            Ok(facts) => assemble(facts, subject, now, Some(&plan), self.break_glass_rules()),
             // A value was refused: the id, perhaps, as what the column holds.
             Err(StoreError::Refused(message)) => {
                 let epoch = self.control().await?.epoch;
@@ -135,7 +166,7 @@ impl Store {
                 if let Some(probe) = session.and_then(|session| plan.probe_session(session))
                     && self.is_no_value(probe).await?
                 {
-                    return assemble(read(None).await?, subject, now, Some(&plan));
+                    return assemble(read(None).await?, subject, now, Some(&plan), self.break_glass_rules());
                 }
                 Err(StoreError::Refused(message))
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::rbac::LegacyRole;
+use policy::rbac::break_glass::{BreakGlassRules, capped};
 use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::grant::Span;
 
 use super::connection::Connection;
 use super::console::{Console, Relation, composed, is_false, read_end};
@@ -20,7 +22,8 @@ impl Store {
         self.bounded(async {
             let mut connection = self.access_pool.acquire().await?;
             let text = self.console.census(&mut connection).await?;
-            assemble(connection.all(composed(text).once().bind(first).bind(last)).await?, now)
+            let facts = connection.all(composed(text).once().bind(first).bind(last)).await?;
+            assemble(facts, now, self.break_glass_rules())
         })
         .await
     }
@@ -50,7 +53,9 @@ impl Console {
             ));
         }
         let group = self.group_of("tg.group_id", connection).await?;
-        Ok(CENSUS.replace("{facts}", &facts.join("\n    UNION ALL\n    ")).replace("{group}", &group))
+        let granted = self.group_of("t.group_id", connection).await?;
+        let census = CENSUS.replace("{group}", &group).replace("{granted}", &granted);
+        Ok(census.replace("{facts}", &facts.join("\n    UNION ALL\n    ")))
     }
 }
 
@@ -72,10 +77,25 @@ const CENSUS: &str = "
     SELECT 'admin_group', CAST(ug.user_id AS TEXT), CAST(g.name AS TEXT), NULL, NULL
       FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id
     UNION ALL
-    SELECT 'break_glass', CAST(s.user_id AS TEXT), NULL, NULL,
+    SELECT 'granted_group', t.admin_id, CAST(g.name AS TEXT), t.id, NULL
+      FROM gate_grants t JOIN rbac_groups g ON g.id = {granted}
+     WHERE t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'grant_starts', t.admin_id, NULL, t.id,
+           CASE WHEN t.starts_at_utc > $1 AND t.starts_at_utc < $2 THEN t.starts_at_utc END
+      FROM gate_grants t WHERE t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'grant_ends', t.admin_id, NULL, t.id,
+           CASE WHEN t.ends_at_utc > $1 AND t.ends_at_utc < $2 THEN t.ends_at_utc END
+      FROM gate_grants t WHERE t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'glass_starts', CAST(s.user_id AS TEXT), NULL, CAST(s.id AS TEXT),
+           CASE WHEN s.granted_at_utc > $1 AND s.granted_at_utc < $2 THEN s.granted_at_utc END
+      FROM rbac_break_glass_sessions s WHERE s.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'glass_ends', CAST(s.user_id AS TEXT), NULL, CAST(s.id AS TEXT),
            CASE WHEN s.expires_at_utc > $1 AND s.expires_at_utc < $2 THEN s.expires_at_utc END
-      FROM rbac_break_glass_sessions s
-     WHERE s.revoked_at_utc IS NULL
+      FROM rbac_break_glass_sessions s WHERE s.revoked_at_utc IS NULL
     UNION ALL
     SELECT 'limited_machine', t.id, NULL, NULL,
            CASE WHEN m.expires_at_utc > $1 AND m.expires_at_utc < $2 THEN m.expires_at_utc END
@@ -100,7 +120,7 @@ struct Fact {
     name: Option<String>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
-    /// When it ends, as Console's column says it.
+    /// When it ends, as Console's column says it; of a grant or a break-glass session, its id.
     #[sqlx(try_from = "Lenient<String>")]
     ends: Option<String>,
 }
@@ -110,9 +130,22 @@ struct Sheet {
     person: Person,
     is_active: bool,
     is_disabled: bool,
+    grants: BTreeMap<String, Granted>,
+    sessions: BTreeMap<String, Span>,
 }
 
-fn assemble(facts: Vec<Fact>, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
+/// The group of a grant, and its time.
+#[derive(Default)]
+struct Granted {
+    group: Option<Arc<str>>,
+    span: Span,
+}
+
+fn assemble(
+    facts: Vec<Fact>,
+    now: DateTime<Utc>,
+    rules: &BreakGlassRules,
+) -> Result<Vec<Person>, StoreError> {
     let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
     for Fact { kind, id, name, until, ends } in facts {
         // Nobody can be asked about who has no id.
@@ -120,11 +153,16 @@ fn assemble(facts: Vec<Fact>, now: DateTime<Utc>) -> Result<Vec<Person>, StoreEr
         let caller = if kind.contains("machine") { CallerKind::Machine } else { CallerKind::Admin };
         let sheet = sheets.entry((caller, Arc::clone(&id))).or_insert_with(|| Sheet::new(caller, id));
         let person = &mut sheet.person;
+        let source = || ends.clone().unwrap_or_default();
         match kind.as_str() {
             "admin" | "machine" => sheet.is_active = true,
             "disabled_admin" => sheet.is_disabled = true,
             "limited_machine" => sheet.is_active |= until.is_some_and(|until| until > now),
-            "break_glass" => person.break_glass |= until.is_some_and(|until| until > now),
+            "granted_group" => sheet.grants.entry(source()).or_default().group = name.map(Arc::from),
+            "grant_starts" => sheet.grants.entry(source()).or_default().span.starts = until,
+            "grant_ends" => sheet.grants.entry(source()).or_default().span.ends = until,
+            "glass_starts" => sheet.sessions.entry(source()).or_default().starts = until,
+            "glass_ends" => sheet.sessions.entry(source()).or_default().ends = until,
             // A word that is no role grants nothing.
             "admin_legacy" | "machine_legacy" => {
                 person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
@@ -139,12 +177,28 @@ fn assemble(facts: Vec<Fact>, now: DateTime<Utc>) -> Result<Vec<Person>, StoreEr
         }
     }
     let people = sheets.into_values().filter(|sheet| sheet.is_active && !sheet.is_disabled);
-    Ok(people.map(|sheet| sheet.person).collect())
+    Ok(people.map(|sheet| sheet.close(now, rules)).collect())
 }
 
 impl Sheet {
     fn new(kind: CallerKind, id: Arc<str>) -> Sheet {
         let person = Person { kind, id, legacy: [].into(), groups: [].into(), break_glass: false };
-        Sheet { person, is_active: false, is_disabled: false }
+        Sheet {
+            person,
+            is_active: false,
+            is_disabled: false,
+            grants: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// With what is live at `now` of that which has an end. Who may have a break-glass session is known by the groups.
+    fn close(self, now: DateTime<Utc>, rules: &BreakGlassRules) -> Person {
+        let Sheet { mut person, grants, sessions, .. } = self;
+        let live = grants.into_values().filter(|grant| grant.span.is_live(now));
+        person.groups.extend(live.filter_map(|grant| grant.group));
+        person.break_glass =
+            rules.allow(&person.groups) && sessions.into_values().any(|session| capped(session).is_live(now));
+        person
     }
 }

@@ -147,6 +147,30 @@ const FLAWS: &str = "
      WHERE revoked_at_utc IS NULL
        AND (expires_at_utc IS NULL OR NOT (expires_at_utc > $1 AND expires_at_utc < $2))
     UNION ALL
+    SELECT 'unusable-row', 'rbac_break_glass_sessions', 'granted_at_utc', CAST(granted_at_utc AS TEXT),
+           CAST(user_id AS TEXT)
+      FROM rbac_break_glass_sessions
+     WHERE revoked_at_utc IS NULL
+       AND (granted_at_utc IS NULL OR NOT (granted_at_utc > $1 AND granted_at_utc < $2))
+    UNION ALL
+    SELECT 'unusable-row', 'gate_grants', 'starts_at_utc', CAST(starts_at_utc AS TEXT), admin_id
+      FROM gate_grants
+     WHERE revoked_at_utc IS NULL AND NOT (starts_at_utc > $1 AND starts_at_utc < $2)
+    UNION ALL
+    SELECT 'unusable-row', 'gate_grants', 'ends_at_utc', CAST(ends_at_utc AS TEXT), admin_id
+      FROM gate_grants
+     WHERE revoked_at_utc IS NULL AND NOT (ends_at_utc > $1 AND ends_at_utc < $2)
+    UNION ALL
+    SELECT 'dangling-grant', 'gate_grants', 'admin_id', admin_id, NULL
+      FROM gate_grants
+     WHERE revoked_at_utc IS NULL
+       AND admin_id NOT IN (SELECT CAST(id AS TEXT) FROM gate__admins WHERE id IS NOT NULL)
+    UNION ALL
+    SELECT 'dangling-grant', 'gate_grants', 'group_id', t.group_id, t.admin_id
+      FROM gate_grants t
+     WHERE t.revoked_at_utc IS NULL
+       AND NOT EXISTS (SELECT 1 FROM rbac_groups g WHERE CAST(g.id AS TEXT) = t.group_id)
+    UNION ALL
     SELECT 'unusable-row', 'gate_machine_tokens', 'expires_at_utc', CAST(expires_at_utc AS TEXT), id
       FROM gate_machine_tokens WHERE revoked_at_utc IS NULL AND NOT (expires_at_utc > $1 AND expires_at_utc < $2)
 
@@ -213,6 +237,19 @@ const TEXTS_FOR_TIMES: &str = "
            expires_at_utc AS until, CAST(expires_at_utc AS TEXT) AS word, CAST(user_id AS TEXT) AS holder
       FROM rbac_break_glass_sessions
      WHERE revoked_at_utc IS NULL AND expires_at_utc > $1 AND expires_at_utc < $2
+    UNION ALL
+    SELECT 'unusable-row', 'rbac_break_glass_sessions', 'granted_at_utc', granted_at_utc,
+           CAST(granted_at_utc AS TEXT), CAST(user_id AS TEXT)
+      FROM rbac_break_glass_sessions
+     WHERE revoked_at_utc IS NULL AND granted_at_utc > $1 AND granted_at_utc < $2
+    UNION ALL
+    SELECT 'unusable-row', 'gate_grants', 'starts_at_utc', starts_at_utc, starts_at_utc, admin_id
+      FROM gate_grants
+     WHERE revoked_at_utc IS NULL AND starts_at_utc > $1 AND starts_at_utc < $2
+    UNION ALL
+    SELECT 'unusable-row', 'gate_grants', 'ends_at_utc', ends_at_utc, ends_at_utc, admin_id
+      FROM gate_grants
+     WHERE revoked_at_utc IS NULL AND ends_at_utc > $1 AND ends_at_utc < $2
     UNION ALL
     SELECT 'unusable-row', 'gate_machine_tokens', 'expires_at_utc', expires_at_utc,
            CAST(expires_at_utc AS TEXT), id

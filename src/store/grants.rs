@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 45] = [
+pub const NEEDED: [(&str, &str); 46] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -28,6 +28,7 @@ pub const NEEDED: [(&str, &str); 45] = [
     ("gate_evidence_gaps", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_evidence_marks", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_flags", "SELECT, INSERT, UPDATE"),
+    ("gate_grants", "SELECT, INSERT, UPDATE (revoked_at_utc, revoked_by)"),
     ("gate_instances", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_machine_token_groups", "SELECT, INSERT"),
     ("gate_machine_token_legacy_roles", "SELECT, INSERT"),

@@ -9,10 +9,11 @@ mod read;
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::Epoch;
+use policy::rbac::grant::Origin;
 use serde::Serialize;
 
 use self::columns::Columns;
-pub use self::read::{StoredGrant, StoredMembership, StoredWrite};
+pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
 use super::audit::enter;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
@@ -54,6 +55,17 @@ pub enum RbacChange {
         admin: String,
         group: String,
     },
+    /// A membership until a time, in a row of its own: it ends without ending another.
+    GrantUntil {
+        #[serde(flatten)]
+        grant: TimedGrant,
+    },
+    /// Ends such a membership before its time.
+    EndGrant {
+        id: String,
+        admin: String,
+        group: String,
+    },
     GrantRole {
         group: String,
         role: String,
@@ -87,6 +99,20 @@ pub enum RbacChange {
     },
 }
 
+/// A membership until a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TimedGrant {
+    /// A UUID v4 that is in no row yet.
+    pub id: String,
+    pub admin: String,
+    pub group: String,
+    pub origin: Origin,
+    /// The request that was approved, where it comes from one.
+    pub request: Option<String>,
+    pub starts: DateTime<Utc>,
+    pub ends: DateTime<Utc>,
+}
+
 impl RbacChange {
     fn creates_what_rows_name(&self) -> bool {
         matches!(
@@ -104,6 +130,8 @@ pub struct GrantRow {
     pub admin: String,
     pub group: Option<String>,
     pub role: Option<String>,
+    /// When what is granted ends by itself.
+    pub ends: Option<DateTime<Utc>>,
 }
 
 /// Changes with what records them.
@@ -200,9 +228,10 @@ async fn record(
 ) -> Result<(), StoreError> {
     let text = format!(
         "INSERT INTO rbac_grants_audit
-                (id, event_type, target_user_id, group_id, role_id, justification, granted_by, created_at_utc)
+                (id, event_type, target_user_id, group_id, role_id, justification, granted_by, created_at_utc,
+                 expires_at_utc)
          SELECT {id}, $2, {admin}, (SELECT g.id FROM rbac_groups g WHERE g.name = $4),
-                (SELECT r.id FROM rbac_roles r WHERE r.name = $5), $6, {by}, $8",
+                (SELECT r.id FROM rbac_roles r WHERE r.name = $5), $6, {by}, $8, $9",
         id = columns.grant_id.cast(1),
         admin = columns.grant_admin.cast(3),
         by = columns.grant_by.cast(7),
@@ -215,7 +244,8 @@ async fn record(
         .bind(row.role.as_deref())
         .bind(work.reason)
         .bind(work.by)
-        .bind(work.now);
+        .bind(work.now)
+        .bind(row.ends);
     connection.execute(insert).await.map(drop)
 }
 
@@ -262,6 +292,18 @@ async fn make(
             );
             Statement::composed_once(text).bind(admin.as_str()).bind(group.as_str())
         }
+        RbacChange::GrantUntil { grant } => sql(GRANT_UNTIL)
+            .bind(grant.id.as_str())
+            .bind(grant.admin.as_str())
+            .bind(grant.group.as_str())
+            .bind(grant.origin.word())
+            .bind(grant.request.as_deref())
+            .bind(work.reason)
+            .bind(by)
+            .bind(now)
+            .bind(grant.starts)
+            .bind(grant.ends),
+        RbacChange::EndGrant { id, .. } => sql(END_GRANT).bind(id.as_str()).bind(now).bind(by),
         RbacChange::GrantRole { group, role } => sql(GRANT_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::RevokeRole { group, role } => sql(REVOKE_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::Inherit { role, parent } => sql(INHERIT).bind(role.as_str()).bind(parent.as_str()),
@@ -294,6 +336,12 @@ const ENABLE: &str = "UPDATE admins SET disabled_at_utc = NULL WHERE id = $1 AND
 const BLOCK: &str = "
     INSERT INTO gate_blocked_admins (admin_id, blocked_by, blocked_at_utc, reason) VALUES ($1, $2, $3, $4)";
 const UNBLOCK: &str = "DELETE FROM gate_blocked_admins WHERE admin_id = $1";
+const GRANT_UNTIL: &str = "
+    INSERT INTO gate_grants
+           (id, admin_id, group_id, origin, request_id, reason, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
+    SELECT $1, $2, CAST(g.id AS TEXT), $4, $5, $6, $7, $8, $9, $10 FROM rbac_groups g WHERE g.name = $3";
+const END_GRANT: &str = "
+    UPDATE gate_grants SET revoked_at_utc = $2, revoked_by = $3 WHERE id = $1 AND revoked_at_utc IS NULL";
 const GRANT_ROLE: &str = "
     INSERT INTO rbac_group_roles (group_id, role_id)
     SELECT g.id, r.id FROM rbac_groups g, rbac_roles r WHERE g.name = $1 AND r.name = $2";
@@ -323,4 +371,4 @@ const ERASE_BLOCK: &str = "
 const ASK: &str =
     "INSERT INTO gate_pending_erasures (actor_id) VALUES ($1) ON CONFLICT (actor_id) DO NOTHING";
 const ERASE_WRITES: &str =
-    "DELETE FROM gate_rbac_changes WHERE relation = 'rbac_user_groups' AND subject = $1";
+    "DELETE FROM gate_rbac_changes WHERE relation IN ('rbac_user_groups', 'gate_grants') AND subject = $1";

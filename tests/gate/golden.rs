@@ -57,6 +57,16 @@ async fn groups_by_route() {
     for group in seed.groups() {
         world.admin(group, &[group], &[]).await;
     }
+    // A membership of this one grants nothing; a session does (RBAC V2 design, I-4).
+    let now = chrono::Utc::now();
+    let times = [now - chrono::TimeDelta::minutes(1), now + chrono::TimeDelta::hours(1)];
+    let [granted, expires] = times.map(|time| time.to_rfc3339());
+    world
+        .execute(&format!(
+            "INSERT INTO rbac_break_glass_sessions (id, user_id, justification, granted_by, granted_at_utc, expires_at_utc)
+             VALUES ('s', 'break-glass', 'a reason of enough letters', 'self', '{granted}', '{expires}')"
+        ))
+        .await;
     let gate = world.gate(&Setup::V2).await;
     let mut client = gate.client();
     let (mut measured, mut computed) = (heading(&seed), heading(&seed));
@@ -131,7 +141,8 @@ const ROUTE: usize = 64;
 /// The legend, and the groups' names in steps above their columns.
 fn heading(seed: &Seed) -> String {
     let mut text = String::from(
-        "Who passes where once every cluster is on V2: an admin who is in one seeded group and holds no legacy role.\n\
+        "Who passes where once every cluster is on V2: an admin who is in one seeded group and holds no legacy role;\n\
+         the one of break-glass has a live session. \
          Measured through the running gate; `UPDATE_GOLDEN=1 cargo test --test gate golden` writes it anew.\n\n\
          allow    the group holds the row's role, directly or by inheritance\n\
          deny     it does not: 403\n\

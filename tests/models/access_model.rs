@@ -29,8 +29,11 @@ impl Holding {
 
 /// What an admin holds. A disabled admin holds nothing, and is for the decision to refuse.
 pub fn of_admin(world: &World, admin: &Admin) -> Holding {
+    // Break-glass is never an ordinary working role (I-4): who is in its group may have a session, and holds its roles by
+    // that alone. Nobody else in these worlds may have one (section 6).
     let mut granting = admin.groups.clone();
-    if admin.break_glass.iter().any(|term| term.lives()) {
+    let may_have_one = granting.remove(&BREAK_GLASS);
+    if may_have_one && admin.break_glass.iter().any(|term| term.lives()) {
         granting.insert(BREAK_GLASS);
     }
     // Step 2 counts a ticket-scoped grant for a request that names its ticket: none here does.
@@ -39,10 +42,11 @@ pub fn of_admin(world: &World, admin: &Admin) -> Holding {
 
 /// What a machine holds through the groups that its token is enrolled in (cutover design, open question 6).
 pub fn of_token(world: &World, token: &Token) -> Holding {
-    resolve(world, &token.groups, &token.groups, &token.legacy)
+    let granting = token.groups.iter().copied().filter(|group| *group != BREAK_GLASS).collect();
+    resolve(world, &token.groups, &granting, &token.legacy)
 }
 
-/// What a member of this group, and of no other, holds.
+/// What a member of this group, and of no other, holds; of the group of break-glass, while a session lives.
 pub fn of_group(world: &World, group: usize) -> Holding {
     let one = BTreeSet::from([group]);
     resolve(world, &one, &one, &BTreeSet::new())

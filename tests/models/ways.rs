@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::disagreement::{Disagreement, Report};
 use crate::round::Round;
-use crate::world::{GROUPS, PERMISSIONS, ROLES, World, group_name, permission_name, role_name};
+use crate::world::{Admin, GROUPS, PERMISSIONS, ROLES, World, group_name, permission_name, role_name};
 
 /// Each way that `diff` names for a caller whom the database knows.
 pub fn compare_diff(round: &Round<'_>, report: &Value) -> Vec<Disagreement> {
@@ -45,8 +45,12 @@ fn leads(world: &World, kind: &str, name: &str, way: &str) -> bool {
     let Some(group) = named else { return false };
     let is_in = match kind {
         "admin" if by_session => {
-            world.admin(name).is_some_and(|admin| admin.break_glass.iter().any(|term| term.lives()))
+            let lives = |admin: &Admin| admin.break_glass.iter().any(|term| term.lives());
+            world.admin(name).is_some_and(|admin| admin.groups.contains(&0) && lives(admin))
         }
+        // A report about a group names the session of its members too.
+        "admin" | "machine" if group == 0 => false,
+        _ if by_session => name == group_name(0),
         "admin" => world.admin(name).is_some_and(|admin| admin.groups.contains(&group)),
         "machine" => world.token(name).is_some_and(|token| token.groups.contains(&group)),
         _ => name == steps[0],

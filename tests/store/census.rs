@@ -3,7 +3,7 @@
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
-use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::census::{CallerKind, Person};
 
 use crate::database::{Database, noon};
 
@@ -30,8 +30,12 @@ async fn active_principals_are_listed_with_their_grants(database: &Database) {
     database.execute(disable).await;
     database
         .execute(
-            "INSERT INTO rbac_break_glass_sessions (id, user_id, justification, granted_by, expires_at_utc)
-             VALUES ('s', 'dora', 'fire', 'ben', '2099-01-01T00:00:00+00:00')",
+            "INSERT INTO rbac_break_glass_sessions (id, user_id, justification, granted_by, granted_at_utc, expires_at_utc)
+             VALUES ('s', 'dora', 'fire', 'ben', '2026-03-29T11:00:00+00:00', '2099-01-01T00:00:00+00:00'),
+                    ('t', 'ben', 'fire', 'ben', '2026-03-29T11:00:00+00:00', '2099-01-01T00:00:00+00:00');
+             INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
+             SELECT 'g', 'dora', CAST(id AS TEXT), 'timed', 'ben', '2026-03-29T11:00:00+00:00',
+                    '2026-03-29T11:00:00+00:00', '2026-03-29T12:00:01+00:00' FROM rbac_groups WHERE name = 'raxx-platform-admins'",
         )
         .await;
     let mut expected = [
@@ -42,7 +46,8 @@ async fn active_principals_are_listed_with_their_grants(database: &Database) {
             &["raxx-devops-team"],
         ),
         person(CallerKind::Admin, "ben", &[], &[]),
-        person(CallerKind::Admin, "dora", &[], &[]),
+        // Ben has a session too, and is in no group whose members may have one.
+        person(CallerKind::Admin, "dora", &[], &["raxx-platform-admins"]),
     ];
     expected[2].break_glass = true;
     let census = database.store.census(noon()).await.unwrap();
@@ -52,10 +57,7 @@ async fn active_principals_are_listed_with_their_grants(database: &Database) {
     for person in census {
         let subject = Subject::Admin { id: AdminId::new(person.id.clone()), session: None };
         let access = database.store.access(&subject, noon()).await.unwrap();
-        let granted =
-            person.groups.iter().map(AsRef::as_ref).chain(person.break_glass.then_some(BREAK_GLASS));
-        let roles: std::collections::BTreeSet<_> =
-            granted.flat_map(|group| catalog.roles_of_group(group)).collect();
+        let roles = person.roles(&catalog);
         assert_eq!((access.legacy, access.groups, access.roles), (person.legacy, person.groups, roles));
     }
 }

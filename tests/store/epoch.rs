@@ -11,7 +11,7 @@ use crate::evidence::mark;
 use crate::{audit, drift, tokens};
 
 /// For every access table a row, and one statement for each verb.
-const WRITES: [(&str, &str, &str); 18] = [
+const WRITES: [(&str, &str, &str); 19] = [
     ("admins", "(id, email) VALUES ('new', 'new@example.org')", "email = 'other@example.org'"),
     ("admin_roles", "(admin_id, role) VALUES ('anna', 'ops')", "role = 'support'"),
     (
@@ -52,6 +52,13 @@ const WRITES: [(&str, &str, &str); 18] = [
         "gate_blocked_admins",
         "(admin_id, blocked_by, blocked_at_utc) VALUES ('anna', 'ben', '2026-03-29T12:00:00+00:00')",
         "reason = 'left'",
+    ),
+    (
+        "gate_grants",
+        "(id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc) VALUES
+         ('new', 'anna', 'g', 'timed', 'ben', '2026-03-29T12:00:00+00:00', '2026-03-29T12:00:00+00:00',
+          '2026-03-29T13:00:00+00:00')",
+        "revoked_at_utc = '2026-03-29T12:00:00+00:00', revoked_by = 'ben'",
     ),
     ("gate_machine_token_legacy_roles", "(token_id, role) VALUES ('t', 'ops')", "role = 'support'"),
     ("gate_flags", "(name, enabled, changed_by) VALUES ('FLAG_NEW', FALSE, 'ben')", "enabled = TRUE"),
@@ -108,6 +115,10 @@ async fn it_rises_with_every_verb_on_every_access_table(database: &Database) {
         let insert = format!("INSERT INTO {table} {values}");
         assert_raises(database, &insert).await;
         assert_raises(database, &format!("UPDATE {table} SET {change} WHERE {row}")).await;
+        if table == "gate_grants" {
+            // A grant goes with its admin alone.
+            database.execute("INSERT INTO gate_pending_erasures (actor_id) VALUES ('anna')").await;
+        }
         assert_raises(database, &format!("DELETE FROM {table} WHERE {row}")).await;
     }
 }

@@ -49,6 +49,7 @@ mod decisions;
 mod drift;
 mod epoch;
 mod evidence;
+mod grants;
 mod hit_rate;
 mod inheritance;
 mod instances;

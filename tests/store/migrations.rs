@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 46] = [
+const TABLES: [&str; 47] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -31,6 +31,7 @@ const TABLES: [&str; 46] = [
     "gate_evidence_gaps",
     "gate_evidence_marks",
     "gate_flags",
+    "gate_grants",
     "gate_instances",
     "gate_machine_token_groups",
     "gate_machine_token_legacy_roles",

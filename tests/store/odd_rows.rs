@@ -61,7 +61,7 @@ const NOBODY: &[&str] = &[];
 const SOUND: &str = "";
 
 /// Each would make somebody a superadmin or a console-manager, if it counted.
-const ODD: [Odd; 32] = [
+const ODD: [Odd; 33] = [
     odd(
         "INSERT INTO admin_roles (admin_id, role) VALUES ('carl', 'super admin')",
         &["carl"],
@@ -187,13 +187,20 @@ const ODD: [Odd; 32] = [
         "dangling-grant rbac_user_groups.group_id",
     ),
     odd(
-        "INSERT INTO rbac_break_glass_sessions (id, user_id, expires_at_utc) VALUES ('fire', 'carl', NULL)",
+        "INSERT INTO rbac_break_glass_sessions (id, user_id, granted_at_utc, expires_at_utc)
+         VALUES ('fire', 'carl', '2026-03-29T11:00:00+00:00', NULL)",
         &["carl"],
         "unusable-row rbac_break_glass_sessions.expires_at_utc",
     ),
     odd(
         "INSERT INTO rbac_break_glass_sessions (id, user_id, expires_at_utc)
-         VALUES (NULL, NULL, '2099-01-01T00:00:00+00:00')",
+         VALUES ('fire', 'carl', '2099-01-01T00:00:00+00:00')",
+        &["carl"],
+        "unusable-row rbac_break_glass_sessions.granted_at_utc",
+    ),
+    odd(
+        "INSERT INTO rbac_break_glass_sessions (id, user_id, granted_at_utc, expires_at_utc)
+         VALUES (NULL, NULL, '2026-03-29T11:00:00+00:00', '2099-01-01T00:00:00+00:00')",
         NOBODY,
         "unusable-row rbac_break_glass_sessions.user_id",
     ),
@@ -352,7 +359,8 @@ async fn an_expiry_that_is_no_time_has_passed(database: &Database) {
         database
             .execute(&format!(
                 "INSERT INTO admin_sessions (id, admin_id, expires_at_utc) VALUES ('odd', 'carl', {time});
-                 INSERT INTO rbac_break_glass_sessions (id, user_id, expires_at_utc) VALUES ('fire', 'carl', {time})"
+                 INSERT INTO rbac_break_glass_sessions (id, user_id, granted_at_utc, expires_at_utc)
+                 VALUES ('fire', 'carl', '2026-03-29T11:00:00+00:00', {time})"
             ))
             .await;
         let after = View::of(database).await.unwrap_or_else(|error| panic!("{time}: {error}"));

@@ -320,6 +320,7 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
                 admin: anna.into(),
                 group: Some("ops-admins".into()),
                 role: None,
+                ends: None,
             }],
             as_of: database.store.control().await.unwrap().epoch,
             by: "olga",

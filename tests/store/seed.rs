@@ -85,6 +85,7 @@ async fn the_seed_grants_nobody_anything(database: &Database) {
         "rbac_user_groups",
         "rbac_ticket_grants",
         "rbac_break_glass_sessions",
+        "gate_grants",
         "rbac_grants_audit",
         "gate_machine_tokens",
         "gate_machine_token_groups",

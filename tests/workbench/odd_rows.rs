@@ -17,6 +17,7 @@ const ODD: &str = "
     INSERT INTO admin_roles (admin_id, role) VALUES ('anna', '\u{1b}[2J');
     INSERT INTO admin_sessions (id, admin_id, expires_at_utc) VALUES ('s', 'anna', 'tomorrow');
     INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('Anna', 'raxx-devops-team');
+    INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('ben', 'break-glass');
     INSERT INTO gate_flags (name, enabled, changed_by) VALUES ('flag_rbac_v2', 1, 'ben')";
 
 fn bench() -> Workbench {

@@ -3,9 +3,11 @@
 //! The path of every permission is user -> groups -> roles -> inherited roles -> permissions (invariant I-3 of the
 //! RBAC V2 design); a live break-glass session is the one direct grant. Pure: the facts come from the store.
 
+pub mod break_glass;
 pub mod catalog;
 pub mod census;
 pub mod flaw;
+pub mod grant;
 pub mod seed;
 
 use std::collections::BTreeSet;

@@ -20,6 +20,7 @@ pub mod text;
 use policy::decision::{Control, Target};
 use policy::firewall::{Policy, Refusal, Request, inspect};
 use policy::mapping::{Found, Mapping, Row, RowKind, Unmapped};
+use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 
@@ -39,6 +40,8 @@ pub struct Facts<'a> {
     pub policy: &'a Policy,
     pub control: &'a Control,
     pub catalog: &'a Catalog,
+    /// Who may have a break-glass session.
+    pub break_glass: &'a BreakGlassRules,
 }
 
 /// All that there is to say about a request.

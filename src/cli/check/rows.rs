@@ -1,7 +1,9 @@
 //! Findings in the access tables: rows that cannot be used.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::flaw::{Flaw, FlawKind};
 use workbench::report::{Finding, rules};
 
@@ -22,6 +24,19 @@ pub(super) fn findings(flaws: &[Flaw]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = alike.iter().map(finding).collect();
     findings.sort_by_key(|finding| finding.level);
     findings
+}
+
+/// The finding about the members of the group of break-glass, if there are any.
+pub(super) fn standing(members: &[Arc<str>]) -> Option<Finding> {
+    const ID: &str = "standing-break-glass";
+    let (first, _) = members.split_first()?;
+    let others = match members.len() - 1 {
+        0 => " is a member".to_owned(),
+        more => format!(" and {more} more are members"),
+    };
+    let message = format!("`{first}`{others} of `{BREAK_GLASS}`: a membership grants none of its roles");
+    let suggestion = rules::rule(ID).map(|rule| rule.help.to_owned());
+    Some(Finding { suggestion, ..Finding::new(ID, None, message) })
 }
 
 fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {

@@ -1,12 +1,14 @@
 //! From the facts of a statement to what a caller holds.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch};
+use policy::rbac::break_glass::{BreakGlassRules, capped};
 use policy::rbac::flaw::{Flaw, FlawKind};
+use policy::rbac::grant::{Liveness, Span};
 use policy::rbac::{Access, LegacyRole, RowDigest, SessionHolder, Standing, TokenIdentity};
 
 use crate::store::StoreError;
@@ -21,7 +23,8 @@ pub(super) struct Fact {
     name: Option<String>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
-    /// When it ends, as Console's column says it, of whatever type that is.
+    /// When it ends, as Console's column says it, of whatever type that is; of what a grant or a break-glass session brings,
+    /// the source.
     #[sqlx(try_from = "Lenient<String>")]
     ends: Option<String>,
 }
@@ -44,8 +47,9 @@ pub(super) fn assemble(
     subject: &Subject,
     now: DateTime<Utc>,
     plan: Option<&ReadPlan>,
+    rules: &BreakGlassRules,
 ) -> Result<Access, StoreError> {
-    let mut sheet = Sheet::new(subject, now);
+    let mut sheet = Sheet::new(subject, now, rules);
     if let Some(plan) = plan {
         sheet.follow(plan);
     }
@@ -70,18 +74,26 @@ struct Sheet<'s> {
     session_id: Option<String>,
     session_admin: Option<AdminId>,
     session_is_keyed: bool,
-    has_glass: bool,
-    /// What a break-glass session grants, if one lives.
-    glass_roles: BTreeSet<Arc<str>>,
-    glass_permissions: BTreeSet<Arc<str>>,
+    /// Grants and break-glass sessions by their ids, and what each brings.
+    grants: BTreeMap<String, Span>,
+    sessions: BTreeMap<String, Span>,
+    brought: Vec<(String, Brought)>,
+    rules: &'s BreakGlassRules,
     token_id: Option<Arc<str>>,
     token_name: Option<Arc<str>>,
     /// What flaws of Console's rows are called by.
     places: Places,
 }
 
+/// What a grant or a session brings.
+enum Brought {
+    Group(Arc<str>),
+    Role(Arc<str>),
+    Permission(Arc<str>),
+}
+
 impl<'s> Sheet<'s> {
-    fn new(subject: &'s Subject, now: DateTime<Utc>) -> Self {
+    fn new(subject: &'s Subject, now: DateTime<Utc>, rules: &'s BreakGlassRules) -> Self {
         Sheet {
             subject,
             now,
@@ -94,9 +106,10 @@ impl<'s> Sheet<'s> {
             session_id: None,
             session_admin: None,
             session_is_keyed: false,
-            has_glass: false,
-            glass_roles: BTreeSet::new(),
-            glass_permissions: BTreeSet::new(),
+            grants: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            brought: Vec::new(),
+            rules,
             token_id: None,
             token_name: None,
             places: Places::default(),
@@ -138,9 +151,13 @@ impl<'s> Sheet<'s> {
             "session" | "limited_session" | "revoked_session" => {
                 self.enter_session(&kind, name, ends.as_deref());
             }
-            "break_glass" => {
-                self.has_glass |= self.lives_until(until, ("rbac_break_glass_sessions", "expires_at_utc"));
-            }
+            "grant_starts" => self.grants.entry(name.unwrap_or_default()).or_default().starts = until,
+            "grant_ends" => self.grants.entry(name.unwrap_or_default()).or_default().ends = until,
+            "glass_starts" => self.sessions.entry(name.unwrap_or_default()).or_default().starts = until,
+            "glass_ends" => self.sessions.entry(name.unwrap_or_default()).or_default().ends = until,
+            "granted_group" => self.brings(ends, name, Brought::Group),
+            "granted_role" => self.brings(ends, name, Brought::Role),
+            "granted_permission" => self.brings(ends, name, Brought::Permission),
             "legacy" => self.enter_legacy(name),
             "limited_legacy" => {
                 let (relation, _) = self.places.legacy;
@@ -151,11 +168,58 @@ impl<'s> Sheet<'s> {
             "group" => self.access.groups.extend(name.map(Arc::from)),
             "role" => self.access.roles.extend(name.map(Arc::from)),
             "permission" => self.access.permissions.extend(name.map(Arc::from)),
-            "glass_role" => self.glass_roles.extend(name.map(Arc::from)),
-            "glass_permission" => self.glass_permissions.extend(name.map(Arc::from)),
             other => return Err(StoreError::Broken(format!("an access fact of the kind `{other}`"))),
         }
         Ok(())
+    }
+
+    fn brings(&mut self, source: Option<String>, name: Option<String>, brought: fn(Arc<str>) -> Brought) {
+        self.brought.extend(source.zip(name.map(|name| brought(name.into()))));
+    }
+
+    /// Adds what the grants with an end bring that are live, then what break-glass sessions bring: who may have one is known
+    /// by the groups.
+    fn add_granted(&mut self) {
+        let brought = std::mem::take(&mut self.brought);
+        for (id, span) in std::mem::take(&mut self.grants) {
+            let liveness = self.liveness(span, "gate_grants", ["starts_at_utc", "ends_at_utc"]);
+            self.add(&format!("grant {id}"), liveness, &brought);
+        }
+        let may_break_glass = self.rules.allow(&self.access.groups);
+        for (id, row) in std::mem::take(&mut self.sessions) {
+            let columns = ["granted_at_utc", "expires_at_utc"];
+            let liveness = self.liveness(capped(row), "rbac_break_glass_sessions", columns);
+            if may_break_glass {
+                self.add(&format!("session {id}"), liveness, &brought);
+            }
+        }
+    }
+
+    /// Adds what `source` brings if it is live. What starts later will change the answer too.
+    fn add(&mut self, source: &str, liveness: Liveness, brought: &[(String, Brought)]) {
+        match liveness {
+            Liveness::Live(until) => self.ends_at(until),
+            Liveness::Later(from) => return self.ends_at(from),
+            Liveness::Over | Liveness::NoStart | Liveness::NoEnd => return,
+        }
+        for (_, brought) in brought.iter().filter(|(one, _)| one == source) {
+            match brought {
+                Brought::Group(name) => self.access.groups.insert(name.clone()),
+                Brought::Role(name) => self.access.roles.insert(name.clone()),
+                Brought::Permission(name) => self.access.permissions.insert(name.clone()),
+            };
+        }
+    }
+
+    /// Whether something is granted now; a time that cannot be read is noted.
+    fn liveness(&mut self, span: Span, table: &str, [starts, ends]: [&str; 2]) -> Liveness {
+        let liveness = span.at(self.now);
+        match liveness {
+            Liveness::NoStart => self.note(FlawKind::Unusable, table, starts, None),
+            Liveness::NoEnd => self.note(FlawKind::Unusable, table, ends, None),
+            Liveness::Live(_) | Liveness::Later(_) | Liveness::Over => {}
+        }
+        liveness
     }
 
     fn enter_session(&mut self, kind: &str, id: Option<String>, ends: Option<&str>) {
@@ -219,15 +283,12 @@ impl<'s> Sheet<'s> {
         self.access.flaws.push(Flaw { kind, table, column, word, holder });
     }
 
-    fn close(self) -> Result<Access, StoreError> {
+    fn close(mut self) -> Result<Access, StoreError> {
         let standing = self.standing();
+        self.add_granted();
         let mut access = self.access;
         access.epoch = self.epoch.ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
         access.standing = standing;
-        if self.has_glass {
-            access.roles.extend(self.glass_roles);
-            access.permissions.extend(self.glass_permissions);
-        }
         for flaw in &mut access.flaws {
             let admin = || self.session_admin.as_ref().map(AdminId::shared);
             flaw.holder = flaw.holder.take().or_else(|| self.token_id.clone()).or_else(admin);

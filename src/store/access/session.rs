@@ -67,7 +67,10 @@ impl Store {
             }
         };
         match found {
-            Ok(Found::Facts(facts)) => assemble(facts, &Subject::Session(key.clone()), now, Some(&plan)),
+            Ok(Found::Facts(facts)) => {
+                let rules = self.break_glass_rules();
+                assemble(facts, &Subject::Session(key.clone()), now, Some(&plan), rules)
+            }
             Ok(Found::Nobody(epoch, flaw)) => {
                 Ok(Access { flaws: flaw.into_iter().collect(), ..Access::nothing(epoch) })
             }

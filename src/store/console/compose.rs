@@ -193,11 +193,15 @@ impl AdminStatement {
         }
         facts.push(session_facts);
 
+        let granted = console.group_of("t.group_id", connection).await?;
+        // An operator's SELECT comes last: `'{id}'` in it is a path of Postgres, and no mark of ours.
         let text = ADMIN
-            .replace("{parts}", &parts.concat())
-            .replace("{facts}", &facts.join("\n    UNION ALL\n    "))
             .replace("{member}", &cast(id, member))
-            .replace("{glass}", &cast(id, glass));
+            .replace("{glass}", &cast(id, glass))
+            .replace("{granted}", &granted)
+            .replace("{id}", id)
+            .replace("{facts}", &facts.join("\n    UNION ALL\n    "))
+            .replace("{parts}", &parts.concat());
         Ok(AdminStatement { text: text.into(), legacy_gone })
     }
 }
@@ -352,32 +356,40 @@ pub(in crate::store) struct Listed {
     pub(in crate::store) has_until: bool,
 }
 
-/// Direct roles come from groups and from a live break-glass session, the one grant that bypasses groups (I-3).
-/// Ticket-scoped grants are not here: they count only for a request that names its ticket (section 3.4, step 2).
-/// `UNION` removes repeats, so the walk ends on a cyclic graph too.
+/// Direct roles come from memberships, from grants with an end, and from break-glass sessions, the one grant that bypasses
+/// groups (I-3). A membership of the group of break-glass grants none of its roles (I-4). Ticket-scoped grants are not
+/// here: they count only for a request that names its ticket (section 3.4, step 2). `UNION` removes repeats, so the walk
+/// ends on a cyclic graph too.
 ///
 /// When something ends is for `assemble` to compare: as texts, which is what SQLite has for times, only those in one form
-/// sort as times. What break-glass grants is therefore kept apart until then. Groups and roles are joined by their rows,
-/// and only by those that have a name: an edge to nothing, or over it, grants nothing.
+/// sort as times. What has an end is therefore kept apart until then, by its `source`: `grant` or `session` with
+/// the id, and '' for memberships. Groups and roles are joined by their rows, and only by those that have a name: an edge
+/// to nothing, or over it, grants nothing.
 const ADMIN: &str = "
-    WITH RECURSIVE {parts}gate__direct(role_id, by_glass) AS (
-        SELECT gr.role_id, 0
+    WITH RECURSIVE {parts}gate__direct(role_id, source) AS (
+        SELECT gr.role_id, ''
           FROM rbac_user_groups ug
           JOIN rbac_groups g ON g.id = ug.group_id
           JOIN rbac_group_roles gr ON gr.group_id = g.id
-         WHERE ug.user_id = {member} AND g.name IS NOT NULL
+         WHERE ug.user_id = {member} AND g.name <> 'break-glass'
         UNION
-        SELECT gr.role_id, 1
+        SELECT gr.role_id, 'grant ' || t.id
+          FROM gate_grants t
+          JOIN rbac_groups g ON g.id = {granted}
+          JOIN rbac_group_roles gr ON gr.group_id = g.id
+         WHERE t.admin_id = {id} AND t.revoked_at_utc IS NULL AND g.name <> 'break-glass'
+        UNION
+        SELECT gr.role_id, 'session ' || CAST(s.id AS TEXT)
           FROM rbac_break_glass_sessions s
           JOIN rbac_groups g ON g.name = 'break-glass'
           JOIN rbac_group_roles gr ON gr.group_id = g.id
          WHERE s.user_id = {glass} AND s.revoked_at_utc IS NULL
-    ), gate__held(role_id, by_glass) AS (
-        SELECT r.id, d.by_glass
+    ), gate__held(role_id, source) AS (
+        SELECT r.id, d.source
           FROM gate__direct d JOIN rbac_roles r ON r.id = d.role_id
          WHERE r.name IS NOT NULL
         UNION
-        SELECT p.id, h.by_glass
+        SELECT p.id, h.source
           FROM gate__held h
           JOIN rbac_role_inheritance i ON i.child_role_id = h.role_id
           JOIN rbac_roles p ON p.id = i.parent_role_id
@@ -392,15 +404,32 @@ const ADMIN: &str = "
     SELECT 'group', CAST(g.name AS TEXT), NULL, NULL
       FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id WHERE ug.user_id = {member}
     UNION ALL
-    SELECT 'break_glass', NULL, NULL,
+    SELECT 'granted_group', CAST(g.name AS TEXT), 'grant ' || t.id, NULL
+      FROM gate_grants t JOIN rbac_groups g ON g.id = {granted}
+     WHERE t.admin_id = {id} AND t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'grant_starts', t.id, NULL,
+           CASE WHEN t.starts_at_utc > $3 AND t.starts_at_utc < $4 THEN t.starts_at_utc END
+      FROM gate_grants t WHERE t.admin_id = {id} AND t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'grant_ends', t.id, NULL,
+           CASE WHEN t.ends_at_utc > $3 AND t.ends_at_utc < $4 THEN t.ends_at_utc END
+      FROM gate_grants t WHERE t.admin_id = {id} AND t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'glass_starts', CAST(id AS TEXT), NULL,
+           CASE WHEN granted_at_utc > $3 AND granted_at_utc < $4 THEN granted_at_utc END
+      FROM rbac_break_glass_sessions
+     WHERE user_id = {glass} AND revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'glass_ends', CAST(id AS TEXT), NULL,
            CASE WHEN expires_at_utc > $3 AND expires_at_utc < $4 THEN expires_at_utc END
       FROM rbac_break_glass_sessions
      WHERE user_id = {glass} AND revoked_at_utc IS NULL
     UNION ALL
-    SELECT CASE WHEN h.by_glass = 1 THEN 'glass_role' ELSE 'role' END, CAST(r.name AS TEXT), NULL, NULL
+    SELECT CASE WHEN h.source = '' THEN 'role' ELSE 'granted_role' END, CAST(r.name AS TEXT), h.source, NULL
       FROM gate__held h JOIN rbac_roles r ON r.id = h.role_id
     UNION ALL
-    SELECT CASE WHEN h.by_glass = 1 THEN 'glass_permission' ELSE 'permission' END, CAST(p.name AS TEXT), NULL, NULL
+    SELECT CASE WHEN h.source = '' THEN 'permission' ELSE 'granted_permission' END, CAST(p.name AS TEXT), h.source, NULL
       FROM gate__held h
       JOIN rbac_role_permissions rp ON rp.role_id = h.role_id
       JOIN rbac_permissions p ON p.id = rp.permission_id";
@@ -417,7 +446,7 @@ const TOKEN: &str = "
           JOIN rbac_groups g ON g.id = {group}
           JOIN rbac_group_roles gr ON gr.group_id = g.id
           JOIN rbac_roles r ON r.id = gr.role_id
-         WHERE g.name IS NOT NULL AND r.name IS NOT NULL
+         WHERE g.name <> 'break-glass' AND r.name IS NOT NULL
         UNION
         SELECT p.id
           FROM held h

@@ -36,7 +36,7 @@ const COLUMNS: [(&str, &[&str]); 15] = [
         "rbac_ticket_grants",
         &["user_id", "role_id", "ticket_id", "customer_id", "expires_at_utc", "revoked_at_utc"],
     ),
-    ("rbac_break_glass_sessions", &["user_id", "expires_at_utc", "revoked_at_utc"]),
+    ("rbac_break_glass_sessions", &["id", "user_id", "granted_at_utc", "expires_at_utc", "revoked_at_utc"]),
     ("rbac_grants_audit", &["id", "target_user_id", "group_id", "role_id"]),
     ("console_flag_promotions", &["flag", "current_env"]),
     (

@@ -249,10 +249,16 @@ pub(super) fn of_sqlite(tables: &BTreeSet<String>) -> BTreeMap<String, String> {
         }
     }
     if has("rbac_groups") {
+        // A new group may be given the id, and must not inherit what was granted of this one.
         add(
             "gate_forget_group",
             "AFTER DELETE ON rbac_groups
-BEGIN DELETE FROM gate_machine_token_groups WHERE group_id = CAST(OLD.id AS TEXT); END",
+BEGIN
+    DELETE FROM gate_machine_token_groups WHERE group_id = CAST(OLD.id AS TEXT);
+    UPDATE gate_grants
+       SET revoked_at_utc = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00', revoked_by = 'deleted group'
+     WHERE group_id = CAST(OLD.id AS TEXT) AND revoked_at_utc IS NULL;
+END",
         );
     }
     if has("rbac_role_inheritance") {

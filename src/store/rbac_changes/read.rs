@@ -1,10 +1,11 @@
 //! Memberships and what was recorded of them.
 
 use chrono::{DateTime, Utc};
+use policy::rbac::grant::Span;
 use serde::Serialize;
 
 use crate::store::lenient::{Lenient, readable_times};
-use crate::store::sql::sql;
+use crate::store::sql::{Statement, sql};
 use crate::store::{Store, StoreError};
 
 /// Somebody in a group.
@@ -14,6 +15,27 @@ pub struct StoredMembership {
     pub group: String,
     #[sqlx(try_from = "Lenient<String>")]
     pub granted_by: Option<String>,
+}
+
+/// A membership until a time that was not revoked.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
+pub struct StoredTimedGrant {
+    pub id: String,
+    pub admin: String,
+    pub group: String,
+    /// `timed` or `request`.
+    pub origin: String,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub starts: Option<DateTime<Utc>>,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub ends: Option<DateTime<Utc>>,
+}
+
+impl StoredTimedGrant {
+    /// From when until when.
+    pub fn span(&self) -> Span {
+        Span { starts: self.starts, ends: self.ends }
+    }
 }
 
 /// A row of `rbac_grants_audit`.
@@ -49,6 +71,18 @@ impl Store {
     /// Every membership, by group and admin.
     pub async fn memberships(&self) -> Result<Vec<StoredMembership>, StoreError> {
         self.all(sql(MEMBERSHIPS)).await
+    }
+
+    /// Every membership until a time that was not revoked, over or not, by group and admin.
+    pub async fn timed_grants(&self) -> Result<Vec<StoredTimedGrant>, StoreError> {
+        let (first, last) = readable_times();
+        self.bounded(async {
+            let mut connection = self.pool.acquire().await?;
+            let group = self.console.group_of("t.group_id", &mut connection).await?;
+            let text = TIMED_GRANTS.replace("{group}", &group);
+            connection.all(Statement::composed_once(text).bind(first).bind(last)).await
+        })
+        .await
     }
 
     /// The newest rows of `rbac_grants_audit` first: of everybody, or about one admin or one group.
@@ -89,6 +123,14 @@ const MEMBERSHIPS: &str = "
       FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id
      WHERE g.name IS NOT NULL AND ug.user_id IS NOT NULL
      ORDER BY 2, 1";
+
+const TIMED_GRANTS: &str = "
+    SELECT t.id AS id, t.admin_id AS admin, CAST(g.name AS TEXT) AS \"group\", t.origin AS origin,
+           CASE WHEN t.starts_at_utc > $1 AND t.starts_at_utc < $2 THEN t.starts_at_utc END AS starts,
+           CASE WHEN t.ends_at_utc > $1 AND t.ends_at_utc < $2 THEN t.ends_at_utc END AS ends
+      FROM gate_grants t JOIN rbac_groups g ON g.id = {group}
+     WHERE t.revoked_at_utc IS NULL AND g.name IS NOT NULL
+     ORDER BY 3, 2, 1";
 
 const GRANTS: &str = "
     SELECT CAST(a.id AS TEXT) AS id, a.event_type AS event_type, CAST(a.target_user_id AS TEXT) AS admin,

@@ -315,6 +315,9 @@ async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Err
             body.push_str(&format!(" DELETE FROM {table} WHERE user_id = CAST({id} AS TEXT);"));
         }
     }
+    if as_made(to, "gate_grants").await?.is_some() {
+        body.push_str(&format!(" DELETE FROM gate_grants WHERE admin_id = CAST({id} AS TEXT);"));
+    }
     Ok(body)
 }
 

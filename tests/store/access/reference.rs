@@ -8,7 +8,7 @@ use policy::identity::machine_token::TokenDigest;
 use policy::ids::{AdminId, MachineTokenId, SessionId};
 use policy::rbac::{Access, LegacyRole, Standing};
 
-use super::world::{ADMINS, Limited, World, secret};
+use super::world::{ADMINS, Limited, Timed, World, secret};
 use crate::database::noon;
 
 /// An `Access` in a form that both sides can be brought to.
@@ -113,13 +113,24 @@ fn admin(world: &World, number: usize, session: Option<Option<&Limited>>) -> Hol
             _ => return Holding::nothing(Standing::SessionEnded),
         }
     }
-    let groups: BTreeSet<usize> =
+    let mut groups: BTreeSet<usize> =
         world.members.iter().filter(|(member, _)| *member == number).map(|(_, group)| *group).collect();
-    let mut granting = groups.clone();
-    for grant in world.break_glass.iter().filter(|grant| grant.admin == number) {
-        if is_live(grant.expires_in, grant.revoked) {
-            ends.extend(moment(grant.expires_in));
-            if world.has_break_glass_group {
+    for (group, grant) in world.grants.iter().filter(|(_, grant)| grant.admin == number) {
+        ends.extend(change_of(grant, grant.expires_in));
+        if !grant.revoked && grant.starts_in <= 0 && grant.expires_in > 0 {
+            groups.insert(*group);
+        }
+    }
+    // Who is in the group of break-glass holds none of its roles by that (I-4).
+    let is_glass = |group: &usize| *group == 0 && world.has_break_glass_group;
+    let mut granting: BTreeSet<usize> = groups.iter().copied().filter(|group| !is_glass(group)).collect();
+    // Section 6: members of these groups alone, for four hours at most.
+    if groups.contains(&1) || groups.iter().any(is_glass) {
+        for session in world.break_glass.iter().filter(|session| session.admin == number) {
+            let latest = session.starts_in + 4 * 3_600_000_000;
+            let ends_in = session.expires_in.min(latest);
+            ends.extend(change_of(session, ends_in));
+            if !session.revoked && session.starts_in <= 0 && ends_in > 0 && world.has_break_glass_group {
                 granting.insert(0);
             }
         }
@@ -129,15 +140,23 @@ fn admin(world: &World, number: usize, session: Option<Option<&Limited>>) -> Hol
     Holding { valid_until: ends.into_iter().min(), ..through(world, &groups, &granting, legacy) }
 }
 
+/// When something that begins and ends next changes what is held; `None` if it never does again.
+fn change_of(timed: &Timed, ends_in: i64) -> Option<DateTime<Utc>> {
+    let is_over = timed.revoked || ends_in <= 0 || ends_in <= timed.starts_in;
+    (!is_over).then(|| moment(Some(if timed.starts_in > 0 { timed.starts_in } else { ends_in }))).flatten()
+}
+
 fn token(world: &World, number: usize) -> Holding {
     let token = &world.tokens[number];
     let identity = Some((number.to_string(), format!("token {number}")));
     if !is_live(token.expires_in, token.revoked) {
         return Holding { token: identity, ..Holding::nothing(Standing::Disabled) };
     }
-    let groups = token.groups.iter().copied().collect();
+    let groups: BTreeSet<usize> = token.groups.iter().copied().collect();
+    let is_glass = |group: &usize| *group == 0 && world.has_break_glass_group;
+    let granting = groups.iter().copied().filter(|group| !is_glass(group)).collect();
     let legacy = token.legacy.iter().cloned().collect();
-    let holding = through(world, &groups, &groups, legacy);
+    let holding = through(world, &groups, &granting, legacy);
     Holding { token: identity, valid_until: moment(token.expires_in), ..holding }
 }
 

@@ -18,6 +18,8 @@ pub(crate) const PERMISSIONS: usize = 5;
 
 /// Group 0 bears the name that break-glass sessions refer to, in the worlds that have such a group.
 pub(crate) const BREAK_GLASS: &str = "break-glass";
+/// Group 1, whose members may have a session too (section 6).
+pub(crate) const ELIGIBLE: &str = "raxx-platform-admins";
 
 #[derive(Clone, Debug)]
 pub(crate) struct World {
@@ -30,7 +32,9 @@ pub(crate) struct World {
     pub(crate) legacy: Vec<(usize, LegacyRole)>,
     pub(crate) members: Vec<(usize, usize)>,
     pub(crate) sessions: Vec<Limited>,
-    pub(crate) break_glass: Vec<Limited>,
+    pub(crate) break_glass: Vec<Timed>,
+    /// Memberships with an end: group and time.
+    pub(crate) grants: Vec<(usize, Timed)>,
     /// Admin and role.
     pub(crate) tickets: Vec<(usize, usize)>,
     pub(crate) tokens: Vec<Token>,
@@ -42,6 +46,16 @@ pub(crate) struct Limited {
     pub(crate) admin: usize,
     /// Relative to now, in microseconds; `None` for no expiry.
     pub(crate) expires_in: Option<i64>,
+    pub(crate) revoked: bool,
+}
+
+/// Something of an admin's that begins and ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Timed {
+    pub(crate) admin: usize,
+    /// Relative to now, in microseconds.
+    pub(crate) starts_in: i64,
+    pub(crate) expires_in: i64,
     pub(crate) revoked: bool,
 }
 
@@ -65,6 +79,28 @@ fn moment() -> impl Strategy<Value = i64> {
         1..3_600_000_000_i64,
         1..3_600_000_000_i64,
     ]
+}
+
+/// Starts crowd around now and around four hours ago, where a break-glass session ends whatever its row says.
+fn start() -> impl Strategy<Value = i64> {
+    const FOUR_HOURS: i64 = 4 * 3_600_000_000;
+    prop_oneof![
+        -3_600_000_000..0_i64,
+        -3_600_000_000..0_i64,
+        Just(0),
+        Just(1),
+        Just(-FOUR_HOURS),
+        Just(1 - FOUR_HOURS),
+        Just(-2 * FOUR_HOURS),
+        1..3_600_000_000_i64,
+    ]
+}
+
+/// Something with an end after its start; of a session, the database does not ask for that.
+fn timed() -> impl Strategy<Value = Timed> {
+    let end = prop_oneof![moment(), moment(), Just(10 * 365 * 86_400_000_000)];
+    (0..ADMINS, start(), end, prop::bool::weighted(0.3))
+        .prop_map(|(admin, starts_in, expires_in, revoked)| Timed { admin, starts_in, expires_in, revoked })
 }
 
 fn legacy() -> impl Strategy<Value = LegacyRole> {
@@ -110,8 +146,9 @@ pub(crate) fn any() -> impl Strategy<Value = World> {
         vec((0..ADMINS, legacy()), 0..5).prop_map(distinct),
         pairs(ADMINS, GROUPS, 6),
         vec(limited(option::weighted(0.8, moment())), 0..4),
-        vec(limited(moment().prop_map(Some)), 0..3),
+        vec(timed(), 0..3),
         pairs(ADMINS, ROLES, 3),
+        vec((0..GROUPS, timed()), 0..5),
     );
     (graph, people, vec(token(), 0..3)).prop_map(|(graph, people, tokens)| World {
         has_break_glass_group: graph.0,
@@ -124,6 +161,7 @@ pub(crate) fn any() -> impl Strategy<Value = World> {
         sessions: people.3,
         break_glass: people.4,
         tickets: people.5,
+        grants: people.6.into_iter().filter(|(_, grant)| grant.expires_in > grant.starts_in).collect(),
         tokens,
     })
 }
@@ -132,6 +170,8 @@ impl World {
     pub(crate) fn group_name(&self, group: usize) -> String {
         if group == 0 && self.has_break_glass_group {
             BREAK_GLASS.to_owned()
+        } else if group == 1 {
+            ELIGIBLE.to_owned()
         } else {
             format!("group {group}")
         }
@@ -184,12 +224,22 @@ impl World {
                 format!("'session {number}', '{admin}', {end}"),
             );
         }
-        for (number, Limited { admin, expires_in, revoked }) in self.break_glass.iter().enumerate() {
-            let end = end(*expires_in, *revoked);
+        for (number, Timed { admin, starts_in, expires_in, revoked }) in self.break_glass.iter().enumerate() {
+            let (start, end) = (at(*starts_in), end(Some(*expires_in), *revoked));
             insert(
                 "rbac_break_glass_sessions
-                 (id, user_id, justification, granted_by, expires_at_utc, revoked_at_utc)",
-                format!("'{number}', '{admin}', 'why', 'self', {end}"),
+                 (id, user_id, justification, granted_by, granted_at_utc, expires_at_utc, revoked_at_utc)",
+                format!("'{number}', '{admin}', 'why', 'self', {start}, {end}"),
+            );
+        }
+        for (number, (group, grant)) in self.grants.iter().enumerate() {
+            let Timed { admin, starts_in, expires_in, revoked } = grant;
+            let by = if *revoked { "'ben'" } else { "NULL" };
+            let (start, end) = (at(*starts_in), end(Some(*expires_in), *revoked));
+            insert(
+                "gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc,
+                              revoked_at_utc, revoked_by)",
+                format!("'{number}', '{admin}', '{group}', 'timed', 'ben', {start}, {start}, {end}, {by}"),
             );
         }
         for (number, (admin, role)) in self.tickets.iter().enumerate() {
@@ -226,6 +276,11 @@ impl World {
 /// The token with this number.
 pub(crate) fn secret(number: usize) -> String {
     format!("cgm_{number}")
+}
+
+/// The literal of a moment.
+fn at(micros: i64) -> String {
+    literal(noon() + TimeDelta::microseconds(micros))
 }
 
 /// The literals of an expiry and of a revocation.

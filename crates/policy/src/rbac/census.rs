@@ -36,15 +36,16 @@ pub struct Person {
     /// The primary key of `admins` or `gate_machine_tokens`.
     pub id: Arc<str>,
     pub legacy: BTreeSet<LegacyRole>,
+    /// The groups that it is in, by a membership or by a grant with an end that is live.
     pub groups: BTreeSet<Arc<str>>,
     /// Whether a break-glass session is live, which grants the roles of [`BREAK_GLASS`] (RBAC V2 design, I-3).
     pub break_glass: bool,
 }
 
 impl Person {
-    /// The groups whose roles the person holds: its own, and that of a live break-glass session.
+    /// The groups whose roles the person holds. See [`granting_groups`].
     pub fn granting_groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().map(AsRef::as_ref).chain(self.break_glass.then_some(BREAK_GLASS))
+        granting_groups(&self.groups, self.break_glass)
     }
 
     /// Every role held, inherited ones included.
@@ -53,5 +54,16 @@ impl Person {
     }
 }
 
-/// The group whose roles a break-glass session grants.
+/// The group whose roles a break-glass session grants. A member of it may start a session and holds none of its roles
+/// before that: break-glass is never an ordinary working role (RBAC V2 design, I-4).
 pub const BREAK_GLASS: &str = "break-glass";
+
+/// Of the groups that somebody is in, those whose roles it holds: all but [`BREAK_GLASS`], and that one while a session is
+/// live.
+pub fn granting_groups(groups: &BTreeSet<Arc<str>>, break_glass: bool) -> impl Iterator<Item = &str> {
+    groups
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|group| *group != BREAK_GLASS)
+        .chain(break_glass.then_some(BREAK_GLASS))
+}

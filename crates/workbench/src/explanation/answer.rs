@@ -10,7 +10,7 @@ use policy::identity::Principal;
 use policy::ids::AdminId;
 use policy::mapping::{Row, RowKind, V2Gate};
 use policy::method::Method;
-use policy::rbac::census::BREAK_GLASS;
+use policy::rbac::census::{BREAK_GLASS, granting_groups};
 use policy::rbac::{Access, LegacyRole, Requirement, Standing};
 use serde::Serialize;
 
@@ -161,7 +161,10 @@ impl<'a> CallerQuestion<'a> {
         let nobody = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
         report.held_by_nobody = nobody.map(ToString::to_string).collect();
         let passes = |access: &Access| self.verdict(body, access).outcome.is_ok();
-        report.enough = smallest(&self.somebody.access, self.facts.catalog, &self.accepted(), passes);
+        report.enough = {
+            let (catalog, rules) = (self.facts.catalog, self.facts.break_glass);
+            smallest(&self.somebody.access, catalog, rules, &self.accepted(), passes)
+        };
     }
 
     /// The legacy roles that the row accepts, those that the fewest rows accept first.
@@ -203,20 +206,14 @@ impl<'a> CallerQuestion<'a> {
                 Requirement::Role(_) => None,
                 Requirement::Permission(name) => Some(name.to_string()),
             };
-            let way = |group: &str| {
-                let way = catalog.way_to(group, requirement)?;
-                Some(way.iter().map(ToString::to_string).collect::<Vec<String>>())
-            };
-            for group in &access.groups {
-                if let Some(roles) = way(group) {
-                    let (group, permission) = (group.to_string(), permission.clone());
-                    ways.push(Way::Group { group, roles, permission });
-                }
-            }
-            if self.somebody.break_glass
-                && let Some(roles) = way(BREAK_GLASS)
-            {
-                ways.push(Way::BreakGlass { roles, permission });
+            for group in granting_groups(&access.groups, self.somebody.break_glass) {
+                let Some(way) = catalog.way_to(group, requirement) else { continue };
+                let roles = way.iter().map(ToString::to_string).collect();
+                let permission = permission.clone();
+                ways.push(match group {
+                    BREAK_GLASS => Way::BreakGlass { roles, permission },
+                    group => Way::Group { group: group.to_owned(), roles, permission },
+                });
             }
         }
         ways

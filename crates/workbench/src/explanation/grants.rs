@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::{Access, LegacyRole};
 use serde::Serialize;
-
-/// Whose members may ask for a break-glass session: nobody may rise by it from below (RBAC V2 design, section 6).
-const MAY_BREAK_GLASS: [&str; 2] = ["raxx-platform-admins", BREAK_GLASS];
 
 /// Groups that are named before the search for smaller ones stops.
 const MOST: usize = 6;
@@ -36,6 +34,7 @@ pub enum Grant {
 pub(super) fn smallest(
     access: &Access,
     catalog: &Catalog,
+    rules: &BreakGlassRules,
     accepted: &[&LegacyRole],
     passes: impl Fn(&Access) -> bool,
 ) -> Vec<Grant> {
@@ -46,7 +45,8 @@ pub(super) fn smallest(
     let mut grants: Vec<Grant> = legacy.map(|role| Grant::LegacyRole { role: role.to_string() }).collect();
     grants.extend(groups(access, catalog, &passes));
     let session = with_roles(access, catalog, &[BREAK_GLASS]);
-    if MAY_BREAK_GLASS.iter().any(|group| access.groups.contains(*group)) && passes(&session) {
+    // Nobody may rise by it from below (RBAC V2 design, section 6).
+    if rules.allow(&access.groups) && passes(&session) {
         grants.push(Grant::BreakGlass { brings: brought(access, &session) });
     }
     grants

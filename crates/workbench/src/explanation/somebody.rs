@@ -6,6 +6,7 @@ use std::sync::Arc;
 use policy::decision::Target;
 use policy::mapping::rollout::percentile;
 use policy::mapping::{ClusterMode, Cohort, Rollout, Row, RowKind};
+use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::{Access, LegacyRole, Standing};
 use serde::Serialize;
 
@@ -67,6 +68,7 @@ impl<'a> Somebody<'a> {
                     closest: *closest,
                 };
             }
+            // A member of the group of break-glass stands for somebody with a session.
             Asker::Group(group) => {
                 let roles = facts.catalog.roles_of_group(group);
                 let permissions = facts.catalog.permissions_of(&roles);
@@ -79,7 +81,8 @@ impl<'a> Somebody<'a> {
                 Access { legacy: [(*role).clone()].into(), ..nothing() },
             ),
         };
-        Somebody { kind, name, access: Cow::Owned(access), break_glass: false, closest: None }
+        let break_glass = kind == AskerKind::Group && name == BREAK_GLASS;
+        Somebody { kind, name, access: Cow::Owned(access), break_glass, closest: None }
     }
 
     /// Somebody imagined has no id that could fall into a share, unless the share is all.

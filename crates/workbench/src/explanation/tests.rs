@@ -9,7 +9,8 @@ use policy::decision::{self, Caller, Question, Rejection, Verdict, decide};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch};
 use policy::mapping::Rollout;
-use policy::rbac::census::BREAK_GLASS;
+use policy::rbac::break_glass::BreakGlassRules;
+use policy::rbac::census::granting_groups;
 use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::prelude::*;
 
@@ -41,6 +42,7 @@ impl Scene {
             policy: &self.policy,
             control: &self.control,
             catalog: &self.catalog,
+            break_glass: &BreakGlassRules::default(),
         };
         explain(method, path, &facts, asker)
     }
@@ -149,12 +151,13 @@ const REQUESTS: [(&str, &str); 18] = [
 
 /// What somebody holds who is in these groups.
 fn access(catalog: &Catalog, groups: &[&str], break_glass: bool, legacy: &[LegacyRole]) -> Access {
-    let granted = groups.iter().copied().chain(break_glass.then_some(BREAK_GLASS));
-    let roles = granted.flat_map(|group| catalog.roles_of_group(group)).collect();
+    let groups = groups.iter().map(|group| Arc::from(*group)).collect();
+    let roles =
+        granting_groups(&groups, break_glass).flat_map(|group| catalog.roles_of_group(group)).collect();
     Access {
         standing: Standing::Active,
         legacy: legacy.iter().cloned().collect(),
-        groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+        groups,
         permissions: catalog.permissions_of(&roles),
         roles,
         ..Access::nothing(ON.epoch)

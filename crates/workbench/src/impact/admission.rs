@@ -10,7 +10,7 @@ use policy::decision::{Control, GateInForce, gate_in_force, takes_presented};
 use policy::ids::Epoch;
 use policy::mapping::{Mapping, Rollout, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::BREAK_GLASS;
+use policy::rbac::census::{BREAK_GLASS, granting_groups};
 use policy::rbac::{LegacyRole, Requirement};
 
 use super::Switches;
@@ -228,13 +228,11 @@ pub(super) fn ways(
     for requirement in
         demanded(v2, body).into_iter().flat_map(|(base, more)| std::iter::once(base).chain(more))
     {
-        for group in &profile.groups {
-            ways.extend(catalog.way_to(group, requirement).map(|way| way_in_words(group, &way, requirement)));
-        }
-        if profile.break_glass
-            && let Some(way) = catalog.way_to(BREAK_GLASS, requirement)
-        {
-            ways.push(way_in_words("break-glass session", &way, requirement));
+        for group in granting_groups(&profile.groups, profile.break_glass) {
+            let beginning = if group == BREAK_GLASS { "break-glass session" } else { group };
+            ways.extend(
+                catalog.way_to(group, requirement).map(|way| way_in_words(beginning, &way, requirement)),
+            );
         }
     }
     ways

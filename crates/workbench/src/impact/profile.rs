@@ -8,7 +8,7 @@ use policy::mapping::Mapping;
 use policy::mapping::rollout::percentile;
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, granting_groups};
 
 type Names = BTreeSet<Arc<str>>;
 
@@ -95,10 +95,7 @@ impl Population {
             profile(ProfileKind::LegacyRole, members, [role.clone()].into(), groups, false, catalog)
         });
         let named: Names = legacy_as.values().flatten().cloned().collect();
-        let of_groups = catalog.groups.difference(&named).map(|group| {
-            let groups = [group.clone()].into();
-            profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, false, catalog)
-        });
+        let of_groups = catalog.groups.difference(&named).map(|group| member(group, catalog));
         let mut profiles: Vec<Profile> = real.chain(of_roles).chain(of_groups).collect();
         if profiles.iter().all(|profile| profile.kind == ProfileKind::Machine) {
             let members = vec![Arc::from("an admin without a role")];
@@ -156,9 +153,7 @@ impl Population {
                 if !catalog.groups.contains(group) {
                     absent.push(profiles.len());
                 }
-                let names = [group.clone()].into();
-                let members = vec![group.clone()];
-                profiles.push(profile(ProfileKind::Group, members, BTreeSet::new(), names, false, catalog));
+                profiles.push(member(group, catalog));
             }
             let mut set = FixedBitSet::with_capacity(profiles.len());
             set.extend(absent);
@@ -188,6 +183,12 @@ fn asks_for_shares(mappings: &[&Mapping]) -> bool {
     rollouts.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0)
 }
 
+/// Somebody who is in one group alone; of the group of break-glass, with a live session.
+fn member(group: &Arc<str>, catalog: &Catalog) -> Profile {
+    let (groups, break_glass) = ([group.clone()].into(), **group == *BREAK_GLASS);
+    profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, break_glass, catalog)
+}
+
 fn profile(
     kind: ProfileKind,
     members: Vec<Arc<str>>,
@@ -196,7 +197,7 @@ fn profile(
     break_glass: bool,
     catalog: &Catalog,
 ) -> Profile {
-    let granted = groups.iter().map(AsRef::as_ref).chain(break_glass.then_some(BREAK_GLASS));
+    let granted = granting_groups(&groups, break_glass);
     let roles: Names = granted.flat_map(|group| catalog.roles_of_group(group)).collect();
     let permissions = catalog.permissions_of(&roles);
     Profile { kind, members, legacy, groups, break_glass, roles, permissions, percentile: None }

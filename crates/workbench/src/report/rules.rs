@@ -292,7 +292,7 @@ pub const CHECK: [Rule; 54] = [
 
 /// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
 /// nothing, and that may be what is wrong with it.
-pub const ROWS: [Rule; 4] = [
+pub const ROWS: [Rule; 5] = [
     warning(
         "malformed-role-word",
         "the legacy role of an admin or token is empty or no single word",
@@ -312,6 +312,11 @@ pub const ROWS: [Rule; 4] = [
         "dangling-grant",
         "a grant names something that does not exist",
         "remove the row, or correct the id: case and spaces matter",
+    ),
+    note(
+        "standing-break-glass",
+        "somebody is a member of the group of break-glass: a membership grants none of its roles, only a session does",
+        "remove them from the group, unless they are meant to be able to start a session",
     ),
 ];
 

@@ -1,0 +1,112 @@
+//! `console-gate grant list|end`
+
+use chrono::Utc;
+use clap::{Args, Subcommand};
+
+use super::people::{self, How};
+use super::{Common, Ended, TextOrJson, with_store};
+use crate::store::access_grants::{AccessGrant, GrantsOf};
+use crate::store::rbac_changes::RbacChange;
+
+/// List every grant with its origin and its end, and end one that has an end before its time
+#[derive(Debug, Args)]
+pub(super) struct Grant {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List grants: memberships, memberships until a time, roles for a ticket, break-glass sessions
+    List {
+        /// Only those of this admin
+        #[arg(long, value_name = "ID")]
+        admin: Option<String>,
+        /// Only those of this group
+        #[arg(long)]
+        group: Option<String>,
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+        /// The output format
+        #[arg(long, value_enum, default_value = "text")]
+        format: TextOrJson,
+    },
+    /// End a membership until a time; when this returns, no gate lets its admin in by it any more. Other grants of the same
+    /// group stay
+    End {
+        /// The grant's id, as `grant list` shows it
+        id: String,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+impl Grant {
+    pub(super) fn only_reads(&self) -> bool {
+        match &self.action {
+            Action::List { .. } => true,
+            Action::End { how, .. } => how.only_reads(),
+        }
+    }
+}
+
+pub(super) fn run(command: &Grant, common: &Common) -> anyhow::Result<Ended> {
+    match &command.action {
+        Action::List { admin, group, all, format } => {
+            let wanted = GrantsOf { admin: admin.as_deref(), of: group.as_deref() };
+            list(common, wanted, *all, *format)
+        }
+        Action::End { id, how } => {
+            let timed = with_store(&common.settings()?, async |store| Ok(store.timed_grants().await?))?;
+            let Some(grant) = timed.into_iter().find(|grant| grant.id == *id) else {
+                anyhow::bail!(
+                    "there is no membership until a time with the id `{id}`, or it was ended already: `console-gate grant \
+                     list --all` shows the grants; a membership without an end is ended with `console-gate group remove`"
+                );
+            };
+            let end = RbacChange::EndGrant { id: grant.id, admin: grant.admin, group: grant.group };
+            people::run(common, how, &[end], true)
+        }
+    }
+}
+
+fn list(common: &Common, wanted: GrantsOf<'_>, all: bool, format: TextOrJson) -> anyhow::Result<Ended> {
+    with_store(&common.settings()?, async |store| {
+        let now = Utc::now();
+        let mut grants = store.access_grants(wanted).await?;
+        grants.retain(|grant| all || grant.is_live(now));
+        if format == TextOrJson::Json {
+            println!("{}", serde_json::to_string_pretty(&grants)?);
+            return Ok(Ended::Clean);
+        }
+        for grant in &grants {
+            println!("{}", in_words(grant));
+        }
+        if grants.is_empty() {
+            println!("no grants");
+        }
+        Ok(Ended::Clean)
+    })
+}
+
+fn in_words(grant: &AccessGrant) -> String {
+    let what = grant.group.as_ref().or(grant.role.as_ref()).map_or("", |what| what.as_str());
+    let mut line = format!("{}  {}  {what}", grant.admin, grant.origin);
+    let time = |time: chrono::DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC").to_string();
+    let ticket = grant.ticket.as_ref().map(|ticket| format!("ticket {ticket}"));
+    let customer = grant.customer.map(|customer| format!("customer {customer}"));
+    let starts = grant.starts.map(|starts| format!("from {}", time(starts)));
+    let ends = grant.ends.map(|ends| format!("until {}", time(ends)));
+    let by = grant.granted_by.as_ref().map(|by| format!("by {by}"));
+    let revoked = grant.revoked_at.map(|at| {
+        let by = grant.revoked_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+        format!("revoked {}{by}", time(at))
+    });
+    let id = grant.id.as_ref().map(|id| format!("id {id}"));
+    for part in [ticket, customer, starts, ends, by, revoked, id].into_iter().flatten() {
+        line.push_str("  ");
+        line.push_str(&part);
+    }
+    line
+}
