@@ -37,7 +37,7 @@ pub(super) struct Demo {
 /// The rollout that the demo shows: one enforced cluster, one in shadow, the rest legacy.
 const ROLLOUT: [(&str, &str); 3] = [("S1", "v2"), ("S2", "shadow"), ("S8", "v2")];
 
-/// Somebody to log in as.
+/// A person to log in as.
 #[derive(Clone, Debug)]
 pub(super) struct Persona {
     id: String,
@@ -60,7 +60,7 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
         tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?
     };
     runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), settings.mapping.file.clone()));
-    // What the guide says to click on is there by then.
+    // By then the pages that the printed guide names exist.
     let listening = || print!("{}", guide(demo, &folder, &personas));
     server::run(&settings, &secrets, Start::default(), listening)
         .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;
@@ -110,10 +110,9 @@ fn with_own_api(routes: &str) -> String {
     counted.collect()
 }
 
-/// Writes the demo's files and reads its settings back from them, as `serve` would.
-fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
-    let path = |name: &str| folder.0.join(name);
-    let mut routes = include_str!("../../routes.toml").to_owned();
+/// The mapping with the demo's rollout in place of its own.
+fn rolled_out(routes: &str) -> String {
+    let mut routes = routes.to_owned();
     for (cluster, mode) in ROLLOUT {
         // The whole line: the demo does not wait for the order of the cutover.
         let lines = routes.lines().map(|line| match line.strip_prefix(cluster) {
@@ -122,7 +121,13 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
         });
         routes = lines.collect();
     }
-    std::fs::write(path("routes.toml"), with_own_api(&routes))?;
+    routes
+}
+
+/// Writes the demo's files and reads its settings back from them, as `serve` would.
+fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
+    let path = |name: &str| folder.0.join(name);
+    std::fs::write(path("routes.toml"), with_own_api(&rolled_out(include_str!("../../routes.toml"))))?;
     let file = path("gate.toml");
     let text = format!(
         "environment = \"development\"\n\
@@ -236,4 +241,36 @@ Files: {place}    Ctrl-C ends the demo and removes them.
 fn shown(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&current).unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::mapping::order::History;
+
+    use super::*;
+
+    /// S8 comes after S1 to S7 in the shipped mapping; the demo's is activated at once, and with nothing in its history.
+    #[test]
+    fn the_demo_waits_for_no_order_of_the_cutover() {
+        let shipped = include_str!("../../routes.toml");
+        let text = rolled_out(shipped);
+        let (mapping, before) =
+            (Mapping::parse("demo", &text).unwrap(), Mapping::parse("shipped", shipped).unwrap());
+        assert!(
+            !before.ordered_clusters().is_empty(),
+            "without an order in what is shipped, this shows nothing"
+        );
+        assert!(mapping.ordered_clusters().is_empty());
+        let untimely = mapping.untimely(None, &History::new(), chrono::Utc::now());
+        assert!(untimely.is_empty(), "{untimely:?}");
+        // By the mode alone it would be refused.
+        let early = shipped.replace("S8 = { mode = \"legacy\"", "S8 = { mode = \"v2\"");
+        let early = Mapping::parse("early", &early).unwrap();
+        assert_eq!(early.untimely(None, &History::new(), chrono::Utc::now()).len(), 1);
+        // Each line of the rollout has changed one cluster, and nothing else has changed.
+        let changed: Vec<&str> =
+            text.lines().zip(shipped.lines()).filter(|(new, old)| new != old).map(|(new, _)| new).collect();
+        assert_eq!(changed, ["S1 = \"v2\"", "S2 = \"shadow\"", "S8 = \"v2\""]);
+        assert_eq!(text.lines().count(), shipped.lines().count());
+    }
 }

@@ -29,6 +29,11 @@ impl Change {
         Ok(has_changed)
     }
 
+    /// Seals and writes a further record of the change.
+    pub(super) async fn enter(&mut self, note: &Note) -> Result<(), StoreError> {
+        enter(&mut self.transaction, note).await.map(drop)
+    }
+
     /// Undoes the change and its audit row: nothing is changed then, whatever the work returns.
     pub(super) fn undo(&mut self) {
         self.is_undone = true;

@@ -14,7 +14,6 @@ use serde::Serialize;
 
 use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
-use super::audit::enter;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
 use super::sql::{Statement, sql};
@@ -197,7 +196,7 @@ impl Store {
                 record(change, row, work, &columns).await?;
             }
             for note in further {
-                enter(change, note).await?;
+                change.enter(note).await?;
             }
             for one in others {
                 make(change, one, work, &columns).await?;
