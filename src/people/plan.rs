@@ -179,9 +179,16 @@ impl Draft<'_> {
                 if grant.ends <= grant.starts.max(self.state.now) {
                     return Err(PeopleError::Ended(in_minutes(grant.ends)));
                 }
-                let TimedGrant { id, admin, group, starts, ends, .. } = grant.clone();
+                let TimedGrant { id, admin, group, origin, starts, ends, .. } = grant.clone();
                 let (starts, ends) = (Some(starts), Some(ends));
-                self.timed.push(StoredTimedGrant { id, admin, group, starts, ends });
+                self.timed.push(StoredTimedGrant {
+                    id,
+                    admin,
+                    group,
+                    origin: origin.word().to_owned(),
+                    starts,
+                    ends,
+                });
                 self.regroup(&grant.admin, &grant.group);
             }
             RbacChange::EndGrant { id, admin, group } => {

@@ -363,7 +363,10 @@ fn digest(impact: &Value, request: &AccessRequest) -> String {
     let sides = changes.as_array_mut().into_iter().flatten().flat_map(|change| {
         let change = change.as_object_mut();
         change.into_iter().flat_map(|change| {
-            change.iter_mut().filter(|(key, _)| ["gains", "losses"].contains(&key.as_str())).map(|(_, who)| who)
+            change
+                .iter_mut()
+                .filter(|(key, _)| ["gains", "losses"].contains(&key.as_str()))
+                .map(|(_, who)| who)
         })
     });
     // A profile is known by its place among all; here by who is in it.

@@ -305,8 +305,9 @@ fn schemas() -> Value {
         ]),
         "Grant": object(&[
             ("id", text()), ("origin", origin()), ("user", text()), ("group", maybe()), ("role", maybe()),
-            ("granted_by", maybe()), ("starts_at_utc", time()), ("ends_at_utc", time()), ("reason", maybe()),
-            ("live", switch()), ("audit?", list(reference("AuditRow"))),
+            ("ticket_id", maybe()), ("customer_id", json!({ "type": ["integer", "null"] })), ("granted_by", maybe()),
+            ("starts_at_utc", time()), ("ends_at_utc", time()), ("reason", maybe()), ("revoked_at_utc", time()),
+            ("revoked_by", maybe()), ("live", switch()), ("audit?", list(reference("AuditRow"))),
         ]),
         "GrantOrPreview": either("Grant", "Preview"),
         "Grants": object(&[("grants", list(reference("Grant"))), next()]),

@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use policy::decision::body::BodyFacts;
 use policy::decision::{Caller as Deciding, Control, LetInBy, Question, Target, decide};
 use policy::firewall::Policy;
 use policy::identity::Principal;
 use policy::ids::{AdminId, MachineTokenId};
 use policy::mapping::{Row, RowKind, V2Gate};
+use policy::rbac::break_glass::capped;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::grant::{Origin, Span};
 use policy::rbac::{Access, Requirement, Standing};
 use serde_json::{Value, json};
 use workbench::explanation;
@@ -19,18 +22,16 @@ use workbench::explanation;
 use super::grant_id::GrantId;
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
-use super::views::{self, etag, held, ways};
+use super::views::{self, Held, etag, held, ways};
 use super::{Caller, RbacApi, csrf};
 use crate::people::State;
 use crate::ruling::own_routes::OwnRequest;
+use crate::store::access_grants::{AccessGrant, GrantsOf};
 use crate::store::grant_pages::AuditFilter;
 
 /// Rows of a page, where the client does not say how many, and the most.
 const USUAL_PAGE: u32 = 100;
 const MOST_PAGE: u32 = 500;
-
-/// The origins of grants.
-const ORIGINS: [&str; 5] = ["direct", "timed", "request", "ticket", "break_glass"];
 
 /// One request that only reads.
 pub(super) struct Reading<'r> {
@@ -53,7 +54,10 @@ impl Reading<'_> {
         self.query(&[])?;
         let state = self.state().await?;
         let (caller, access) = (self.caller, &self.caller.access);
-        let person = person(&state, caller.kind(), caller.id());
+        let grants = match person(&state, caller.kind(), caller.id()) {
+            Some(person) => self.held(&state, person).await?,
+            None => Vec::new(),
+        };
         let token = match caller.principal {
             Principal::Machine { .. } => None,
             Principal::Admin { .. } => csrf::session_of(self.asked.request, &caller.principal)
@@ -66,7 +70,7 @@ impl Reading<'_> {
             "roles": access.roles,
             "permissions": access.permissions,
             "legacy_roles": access.legacy.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "grants": person.map(|person| held(&state, person)).unwrap_or_default(),
+            "grants": grants,
             "rbac_v2": caller.control.rbac_v2,
             "csrf_token": token,
         })))
@@ -232,7 +236,7 @@ impl Reading<'_> {
             };
         };
         let catalog = &state.registry.catalog;
-        let (grants, roles) = (held(&state, person), person.roles(catalog));
+        let (grants, roles) = (self.held(&state, person).await?, person.roles(catalog));
         let role = |name: &Arc<str>| {
             let through = ways(catalog, &grants, &Requirement::Role(name.clone()));
             json!({ "name": name, "through": through })
@@ -283,8 +287,11 @@ impl Reading<'_> {
         let query = self.query(&["user", "group", "origin", "live", "limit", "cursor"])?;
         let page = self.page(&query)?;
         let origin = query.get("origin");
-        if origin.is_some_and(|origin| !ORIGINS.contains(&origin)) {
-            return Err(Problem::new(400, format!("`origin` is one of {}", ORIGINS.join(", "))));
+        if origin.is_some_and(|origin| Origin::parse(origin).is_none()) {
+            return Err(Problem::new(
+                400,
+                format!("`origin` is one of {}", Origin::ALL.map(Origin::word).join(", ")),
+            ));
         }
         let live = query.switch("live")?;
         let fits = |grant: &Value| {
@@ -294,7 +301,7 @@ impl Reading<'_> {
                 && is("origin", origin)
                 && live.is_none_or(|live| grant["live"] == live)
         };
-        let all = self.all_grants(&self.state().await?).await?;
+        let all = self.all_grants().await?;
         let rows = all.into_iter().filter(|(_, grant)| fits(grant)).collect();
         self.paged("grants", &page, rows)
     }
@@ -306,28 +313,33 @@ impl Reading<'_> {
             GrantId::Direct { user, group } => GrantId::direct(&user, &group),
             GrantId::Stored(id) => id,
         };
-        let all = self.all_grants(&self.state().await?).await?;
+        let all = self.all_grants().await?;
         let found = all.into_iter().find(|(_, grant)| grant["id"] == *id);
         found.map(|(_, grant)| Reply::ok(grant)).ok_or_else(unknown)
     }
 
+    /// The live grants of somebody, a break-glass session with its end.
+    async fn held(&self, state: &State, person: &Person) -> Result<Vec<Held>, Problem> {
+        let mut grants = held(state, person);
+        if let Some(session) = grants.iter_mut().find(|grant| grant.origin == Origin::BreakGlass.word()) {
+            let of = GrantsOf { admin: Some(&person.id), of: None };
+            let stored = self.api.parts.store.access_grants(of).await?;
+            let live = stored.iter().filter(|one| one.origin == Origin::BreakGlass && one.is_live(state.now));
+            // Of several, the one that ends last.
+            let end = |one: &&AccessGrant| capped(Span { starts: one.starts, ends: one.ends }).ends;
+            if let Some(last) = live.max_by_key(end) {
+                (session.id, session.until) = (last.id.clone(), end(&last));
+            }
+        }
+        Ok(grants)
+    }
+
     /// Every grant with its place in the order of lists.
-    async fn all_grants(&self, state: &State) -> Result<Vec<(String, Value)>, Problem> {
-        let direct = state.memberships.iter().map(|one| {
-            json!({
-                "id": GrantId::direct(&one.admin, &one.group),
-                "origin": "direct",
-                "user": one.admin,
-                "group": one.group,
-                "role": null,
-                "granted_by": one.granted_by,
-                "starts_at_utc": null,
-                "ends_at_utc": null,
-                "reason": null,
-                "live": true,
-            })
-        });
-        let mut all: Vec<(String, Value)> = direct.map(|grant| (place_of(&grant), grant)).collect();
+    async fn all_grants(&self) -> Result<Vec<(String, Value)>, Problem> {
+        let now = self.api.parts.clock.now();
+        let stored = self.api.parts.store.access_grants(GrantsOf::default()).await?;
+        let shown = stored.iter().map(|one| shown(one, now));
+        let mut all: Vec<(String, Value)> = shown.map(|grant| (place_of(&grant), grant)).collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(all)
     }
@@ -387,6 +399,27 @@ struct Page<T> {
     list: String,
     limit: u32,
     after: Option<T>,
+}
+
+/// A grant as it is answered.
+pub(super) fn shown(grant: &AccessGrant, now: DateTime<Utc>) -> Value {
+    let direct = || GrantId::direct(&grant.admin, grant.group.as_deref().unwrap_or_default());
+    json!({
+        "id": grant.id.clone().unwrap_or_else(direct),
+        "origin": grant.origin,
+        "user": grant.admin,
+        "group": grant.group,
+        "role": grant.role,
+        "ticket_id": grant.ticket,
+        "customer_id": grant.customer,
+        "granted_by": grant.granted_by,
+        "starts_at_utc": grant.starts,
+        "ends_at_utc": grant.ends,
+        "reason": grant.reason,
+        "revoked_at_utc": grant.revoked_at,
+        "revoked_by": grant.revoked_by,
+        "live": grant.is_live(now),
+    })
 }
 
 /// Where a grant is in the order of lists: by user, group and id, each ended so that no two read alike.

@@ -136,8 +136,10 @@ impl From<PeopleError> for Problem {
             PeopleError::NoAdmin(_) => Problem::new(422, "there is no such admin"),
             PeopleError::Exists { .. } => Problem::new(409, said),
             PeopleError::Cycle(roles) => Problem::new(422, said).with("cycle", roles),
-            PeopleError::BadName(_) | PeopleError::Ended(_) => Problem::new(422, said),
-            PeopleError::OfConsole(_) | PeopleError::Plan(_) => Problem::new(422, said),
+            PeopleError::BadName(_) => Problem::new(422, said),
+            PeopleError::OfConsole(_) | PeopleError::Plan(_) | PeopleError::Ended(_) => {
+                Problem::new(422, said)
+            }
         }
     }
 }

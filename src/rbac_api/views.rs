@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::grant::Origin;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,6 +34,16 @@ pub(super) fn held(state: &State, person: &Person) -> Vec<Held> {
         }
         CallerKind::Machine => person.groups.iter().map(|group| of_token(group)).collect(),
     };
+    if person.kind == CallerKind::Admin {
+        let timed =
+            state.timed.iter().filter(|one| *one.admin == *person.id && one.span().is_live(state.now));
+        all.extend(timed.map(|one| Held {
+            id: Some(one.id.clone()),
+            origin: Origin::parse(&one.origin).unwrap_or(Origin::Timed).word(),
+            group: one.group.clone(),
+            until: one.ends,
+        }));
+    }
     if person.break_glass {
         let group = BREAK_GLASS.to_owned();
         all.push(Held { id: None, origin: "break_glass", group, until: None });

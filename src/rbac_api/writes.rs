@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::Note;
 use ledger::customer::CustomerEvent;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
+use policy::rbac::grant::Origin;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,8 +25,9 @@ use crate::freshness::barrier::Barrier;
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::own_routes::OwnRequest;
 use crate::settings::MAX_STALENESS_MS;
+use crate::store::access_grants::GrantsOf;
 use crate::store::once::{Once, OnceKey};
-use crate::store::rbac_changes::{GrantRow, RbacChange};
+use crate::store::rbac_changes::{GrantRow, RbacChange, TimedGrant};
 
 /// The tenant of events that concern no customer, and who reports them.
 const PLATFORM: &str = "platform";
@@ -35,11 +37,13 @@ const SOURCE: &str = "console-gate";
 const TURN: Duration = Duration::from_secs(30);
 /// How often a change is worked out again where others change access meanwhile.
 const TRIES: usize = 20;
+/// How far away the end of a grant may be.
+const MOST_DAYS: TimeDelta = TimeDelta::days(366);
 /// The longest reason.
 const MOST_REASON: usize = 2_000;
 
 /// `POST /api/rbac/grants`.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewGrant {
     user: String,
@@ -87,8 +91,14 @@ struct Wanted {
 /// What the answer is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    Grant { user: String, group: String },
-    Revoke { user: String, group: String },
+    Grant(NewGrant),
+    /// A membership, of which it is not known whether it ever was.
+    Leave {
+        user: String,
+        group: String,
+    },
+    /// A grant with a row of its own.
+    End,
     Create(String),
     Edit,
 }
@@ -111,7 +121,10 @@ impl RbacApi {
     ) -> Outcome {
         let query = Query::parse(asked.request.target().query(), &["dry_run", "reason"])?;
         let is_dry = query.switch("dry_run")? == Some(true);
-        let wanted = wanted(endpoint, values, asked, query.get("reason"))?;
+        let wanted = match (endpoint, values) {
+            (Endpoint::DeleteGrant, [id]) => self.revocation(id, asked, query.get("reason")).await?,
+            _ => wanted(endpoint, values, asked, query.get("reason"), self.parts.clock.now())?,
+        };
         is_conditional(&wanted, asked)?;
         let key = once_key(asked, caller)?.filter(|_| !is_dry);
         let Some(key) = key else { return self.carry_out(asked, caller, &wanted, is_dry).await };
@@ -146,6 +159,40 @@ impl RbacApi {
         outcome
     }
 
+    /// What ends the grant with this id.
+    async fn revocation(
+        &self,
+        id: &str,
+        asked: &OwnRequest<'_>,
+        reason: Option<&str>,
+    ) -> Result<Wanted, Problem> {
+        if !asked.body.is_empty() {
+            return Err(Problem::new(400, "a DELETE has no body; say why as `?reason=`"));
+        }
+        let reason = checked_reason(reason)?;
+        let unknown = || Problem::new(404, "there is no such grant");
+        let (change, kind) = match GrantId::parse(id).ok_or_else(unknown)? {
+            GrantId::Direct { user, group } => {
+                check_text("the id", &user, 404)?;
+                check_text("the id", &group, 404)?;
+                let change = RbacChange::Leave { admin: user.clone(), group: group.clone() };
+                (change, Kind::Leave { user, group })
+            }
+            GrantId::Stored(id) => {
+                let stored = self.parts.store.access_grants(GrantsOf::default()).await?;
+                let found = stored.into_iter().find(|grant| grant.id.as_deref() == Some(id.as_str()));
+                let grant = found.ok_or_else(unknown)?;
+                if !matches!(grant.origin, Origin::Timed | Origin::Request) {
+                    let detail = format!("a grant of the origin `{}` is not ended here", grant.origin);
+                    return Err(Problem::new(422, detail));
+                }
+                let group = grant.group.unwrap_or_default();
+                (RbacChange::EndGrant { id, admin: grant.admin, group }, Kind::End)
+            }
+        };
+        Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+    }
+
     async fn carry_out(
         &self,
         asked: &OwnRequest<'_>,
@@ -157,14 +204,12 @@ impl RbacApi {
         if is_dry {
             return self.preview(done).await;
         }
-        if matches!(wanted.kind, Kind::Revoke { .. }) {
-            self.is_known_grant(wanted, &done).await?;
-        }
+        self.is_known_grant(wanted, &done).await?;
         let takes_away = wanted.change.takes_away();
         if takes_away {
             self.settle().await?;
         }
-        Ok(answer(wanted, &done))
+        Ok(answer(wanted, &done, caller.id()))
     }
 
     /// Works the change out, judges it, and makes it unless it is only to be looked at.
@@ -178,7 +223,7 @@ impl RbacApi {
         let (store, settings) = (&self.parts.store, &self.parts.settings);
         let admins = if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console };
         // Whoever is gone can still be taken out of a group.
-        let unknown_admins = matches!(wanted.kind, Kind::Revoke { .. });
+        let unknown_admins = matches!(wanted.kind, Kind::Leave { .. } | Kind::End);
         let terms = Terms { admins, unknown_admins };
         let actor = Actor {
             kind: caller.kind(),
@@ -248,7 +293,7 @@ impl RbacApi {
 
     /// Refuses to end what never was; what has ended already may be ended again.
     async fn is_known_grant(&self, wanted: &Wanted, done: &Done) -> Result<(), Problem> {
-        let Kind::Revoke { user, group } = &wanted.kind else { return Ok(()) };
+        let Kind::Leave { user, group } = &wanted.kind else { return Ok(()) };
         if !done.plan.changes.is_empty() {
             return Ok(());
         }
@@ -280,14 +325,13 @@ fn wanted(
     values: &[&str],
     asked: &OwnRequest<'_>,
     reason: Option<&str>,
+    now: DateTime<Utc>,
 ) -> Result<Wanted, Problem> {
     for value in values {
         check_text("the path", value, 400)?;
     }
-    match (endpoint, values) {
-        (Endpoint::PostGrant, _) => return new_grant(body(asked)?, reason),
-        (Endpoint::DeleteGrant, [id]) => return revocation(id, asked, reason),
-        _ => {}
+    if endpoint == Endpoint::PostGrant {
+        return new_grant(body(asked)?, reason, now);
     }
     let edit: Edit = if asked.body.is_empty() { Edit::default() } else { body(asked)? };
     let reason = checked_reason(edit.reason.as_deref().or(reason))?;
@@ -335,40 +379,33 @@ fn wanted(
     Ok(Wanted { change, precondition, subject, reason, kind })
 }
 
-fn new_grant(grant: NewGrant, reason: Option<&str>) -> Result<Wanted, Problem> {
-    let NewGrant { user, group, reason: why, until } = grant;
-    check_text("user", &user, 422)?;
-    check_text("group", &group, 422)?;
+fn new_grant(grant: NewGrant, reason: Option<&str>, now: DateTime<Utc>) -> Result<Wanted, Problem> {
+    check_text("user", &grant.user, 422)?;
+    check_text("group", &grant.group, 422)?;
     if reason.is_some() {
         return Err(Problem::new(400, "`reason` is in the body"));
     }
-    let reason = checked_reason(Some(&why))?;
-    if until.is_some() {
-        return Err(Problem::new(422, "grants with an end are not there yet: leave `until` out"));
+    let reason = checked_reason(Some(&grant.reason))?;
+    // As both databases keep times.
+    let (now, until) = (now.trunc_subsecs(6), grant.until.map(|until| until.trunc_subsecs(6)));
+    if until.is_some_and(|until| until <= now || until > now + MOST_DAYS) {
+        return Err(Problem::new(
+            422,
+            format!("`until` is in the future, and at most {} days away", MOST_DAYS.num_days()),
+        ));
     }
-    let change = RbacChange::Join { admin: user.clone(), group: group.clone() };
-    Ok(Wanted {
-        change,
-        precondition: Precondition::None,
-        subject: None,
-        reason,
-        kind: Kind::Grant { user, group },
-    })
-}
-
-fn revocation(id: &str, asked: &OwnRequest<'_>, reason: Option<&str>) -> Result<Wanted, Problem> {
-    if !asked.body.is_empty() {
-        return Err(Problem::new(400, "a DELETE has no body; say why as `?reason=`"));
-    }
-    let reason = checked_reason(reason)?;
-    match GrantId::parse(id) {
-        Some(GrantId::Direct { user, group }) => {
-            let change = RbacChange::Leave { admin: user.clone(), group: group.clone() };
-            let kind = Kind::Revoke { user, group };
-            Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+    let (admin, group) = (grant.user.clone(), grant.group.clone());
+    let change = match until {
+        None => RbacChange::Join { admin, group },
+        Some(ends) => {
+            let id = uuid::Uuid::new_v4().to_string();
+            let grant =
+                TimedGrant { id, admin, group, origin: Origin::Timed, request: None, starts: now, ends };
+            RbacChange::GrantUntil { grant }
         }
-        Some(GrantId::Stored(_)) | None => Err(Problem::new(404, "there is no such grant")),
-    }
+    };
+    let kind = Kind::Grant(grant);
+    Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
 }
 
 fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
@@ -430,7 +467,9 @@ fn not_made(wanted: &Wanted, error: PeopleError) -> Problem {
         Some(Subject::Permission) | None => false,
     };
     match (&error, &wanted.kind) {
-        (PeopleError::Unknown { .. }, Kind::Revoke { .. }) => Problem::new(404, "there is no such grant"),
+        (PeopleError::Unknown { .. }, Kind::Leave { .. } | Kind::End) => {
+            Problem::new(404, "there is no such grant")
+        }
         (PeopleError::Unknown { kind, name, .. }, _) if is_subject(kind, name) => {
             Problem::new(404, format!("there is no such {kind}"))
         }
@@ -474,18 +513,33 @@ fn is_current(wanted: &Wanted, asked: &OwnRequest<'_>, state: &State) -> Result<
     }
 }
 
-fn answer(wanted: &Wanted, done: &Done) -> Reply {
+fn answer(wanted: &Wanted, done: &Done, by: &str) -> Reply {
     let is_made = !done.plan.changes.is_empty();
     match &wanted.kind {
-        Kind::Revoke { .. } => Reply::empty(204),
-        Kind::Grant { user, group } => {
-            let id = GrantId::direct(user, group);
+        Kind::Leave { .. } | Kind::End => Reply::empty(204),
+        Kind::Grant(NewGrant { user, group, .. }) => {
+            let (id, timed) = match &wanted.change {
+                RbacChange::GrantUntil { grant } => (grant.id.clone(), Some(grant)),
+                _ => (GrantId::direct(user, group), None),
+            };
             let location = format!("/api/rbac/grants/{id}");
             let stored = done.state.memberships.iter().find(|one| one.admin == *user && one.group == *group);
+            let stored = stored.filter(|_| !is_made);
             let grant = json!({
-                "id": id, "origin": "direct", "user": user, "group": group, "role": null,
-                "granted_by": stored.map(|one| one.granted_by.clone()),
-                "starts_at_utc": null, "ends_at_utc": null, "reason": wanted.reason, "live": true,
+                "id": id,
+                "origin": timed.map_or(Origin::Direct, |grant| grant.origin),
+                "user": user,
+                "group": group,
+                "role": null,
+                "ticket_id": null,
+                "customer_id": null,
+                "granted_by": stored.map_or(Some(by), |one| one.granted_by.as_deref()),
+                "starts_at_utc": timed.map(|grant| grant.starts),
+                "ends_at_utc": timed.map(|grant| grant.ends),
+                "reason": timed.and(wanted.reason.as_ref()),
+                "revoked_at_utc": null,
+                "revoked_by": null,
+                "live": true,
                 "audit": audit(&done.plan.rows),
             });
             Reply::ok(grant).with_status(if is_made { 201 } else { 200 }).with("location", location)

@@ -29,8 +29,8 @@ impl Change {
         Ok(has_changed)
     }
 
-    /// Records one more note in the transaction.
-    pub(super) async fn record(&mut self, note: &Note) -> Result<(), StoreError> {
+    /// Seals and writes a further record of the change.
+    pub(super) async fn enter(&mut self, note: &Note) -> Result<(), StoreError> {
         enter(&mut self.transaction, note).await.map(drop)
     }
 

@@ -207,7 +207,7 @@ pub(super) async fn carry_out(
         record(change, row, work, &columns).await?;
     }
     for note in further {
-        change.record(note).await?;
+        change.enter(note).await?;
     }
     for one in others {
         make(change, one, work, &columns).await?;

@@ -111,15 +111,24 @@ async fn only_others_of_the_rules_groups_may_decide(database: &Database) {
             approve(store, &notary(), &mapping, look, by, now).await.unwrap_err(),
             deny(store, &notary(), &mapping, &request.id, (by, None), now).await.unwrap_err(),
         ] {
-            let fits = matches!((&error, is_own), (RequestError::OwnRequest, true) | (RequestError::NotAnApprover(_), false));
+            let fits = matches!(
+                (&error, is_own),
+                (RequestError::OwnRequest, true) | (RequestError::NotAnApprover(_), false)
+            );
             assert!(fits, "{by}: {error:?}");
         }
     }
-    assert!(matches!(withdraw(store, &notary(), &request.id, "paul", now).await, Err(RequestError::NotRequester)));
+    assert!(matches!(
+        withdraw(store, &notary(), &request.id, "paul", now).await,
+        Err(RequestError::NotRequester)
+    ));
     // Paul leaves the group between his look and his approval.
     database.store.leave_group(&AdminId::new("paul"), "raxx-platform-admins").await.unwrap();
     let late = approve(store, &notary(), &mapping, look, "paul", now).await;
-    assert!(matches!(late, Err(RequestError::NotAnApprover(_) | RequestError::ImpactChanged { .. })), "{late:?}");
+    assert!(
+        matches!(late, Err(RequestError::NotAnApprover(_) | RequestError::ImpactChanged { .. })),
+        "{late:?}"
+    );
     assert_eq!(database.number("SELECT count(*) FROM gate_grants").await, 0);
     assert_eq!(database.number("SELECT count(*) FROM gate_access_votes").await, 0);
 }
@@ -168,9 +177,16 @@ async fn a_quorum_counts_approvals_of_one_impact(database: &Database) {
     let second = sha().await;
     assert_ne!(second, first, "another impact has another digest");
     let stale = approve(store, &notary(), &mapping, (&request.id, &first), "paul", now).await;
-    assert!(matches!(&stale, Err(RequestError::ImpactChanged { current }) if *current == second), "{stale:?}");
+    assert!(
+        matches!(&stale, Err(RequestError::ImpactChanged { current }) if *current == second),
+        "{stale:?}"
+    );
     let decided = approve(store, &notary(), &mapping, (&request.id, &second), "paul", now).await.unwrap();
-    assert_eq!(decided, Decided::Counted { approvals: 1, quorum: 2 }, "Petra's approval was of another impact");
+    assert_eq!(
+        decided,
+        Decided::Counted { approvals: 1, quorum: 2 },
+        "Petra's approval was of another impact"
+    );
     let decided = approve(store, &notary(), &mapping, (&request.id, &second), "pia", now).await.unwrap();
     assert!(matches!(decided, Decided::Granted { .. }), "{decided:?}");
     assert!(groups(database, now).await.contains(GROUP));
@@ -181,18 +197,25 @@ async fn a_request_is_denied_withdrawn_or_too_old(database: &Database) {
     let (store, mapping, now) = (&database.store, mapping(1), noon());
     let one = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
     let sha = judge(store, &mapping, &one.id, now).await.unwrap().impact_sha256;
-    let denied = deny(store, &notary(), &mapping, &one.id, ("petra", Some("use staging")), now).await.unwrap();
+    let denied =
+        deny(store, &notary(), &mapping, &one.id, ("petra", Some("use staging")), now).await.unwrap();
     assert_eq!((denied.state, denied.comment.as_deref()), (RequestState::Denied, Some("use staging")));
     let late = approve(store, &notary(), &mapping, (&one.id, &sha), "paul", now).await;
     assert!(matches!(late, Err(RequestError::Closed("denied"))), "{late:?}");
     let two = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-    assert_eq!(withdraw(store, &notary(), &two.id, "anna", now).await.unwrap().state, RequestState::Withdrawn);
+    assert_eq!(
+        withdraw(store, &notary(), &two.id, "anna", now).await.unwrap().state,
+        RequestState::Withdrawn
+    );
     let three = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
     let sha = judge(store, &mapping, &three.id, now).await.unwrap().impact_sha256;
     let week = now + TimeDelta::days(7);
     let old = approve(store, &notary(), &mapping, (&three.id, &sha), "paul", week).await;
     assert!(matches!(old, Err(RequestError::TooOld)), "{old:?}");
-    assert!(ask(store, &notary(), &mapping, wanted("anna"), week).await.is_ok(), "one that is too old is in nobody's way");
+    assert!(
+        ask(store, &notary(), &mapping, wanted("anna"), week).await.is_ok(),
+        "one that is too old is in nobody's way"
+    );
     assert_eq!(database.number("SELECT count(*) FROM gate_grants").await, 0);
 }
 
@@ -217,8 +240,12 @@ async fn races_have_one_winner(database: &Database) {
         let grants = database.number("SELECT count(*) FROM gate_grants WHERE revoked_at_utc IS NULL").await;
         let context = format!("round {round}: {one:?}, {two:?}, {three:?}, {:?}", stored.state);
         match three {
-            Ok(_) => assert_eq!((granted, grants, stored.state), (0, 0, RequestState::Withdrawn), "{context}"),
-            Err(_) => assert_eq!((granted, grants, stored.state), (1, 1, RequestState::Approved), "{context}"),
+            Ok(_) => {
+                assert_eq!((granted, grants, stored.state), (0, 0, RequestState::Withdrawn), "{context}")
+            }
+            Err(_) => {
+                assert_eq!((granted, grants, stored.state), (1, 1, RequestState::Approved), "{context}")
+            }
         }
         for grant in store.timed_grants().await.unwrap() {
             let end = RbacChange::EndGrant { id: grant.id, admin: grant.admin, group: grant.group };

@@ -23,6 +23,8 @@ pub struct StoredTimedGrant {
     pub id: String,
     pub admin: String,
     pub group: String,
+    /// `timed` or `request`.
+    pub origin: String,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     pub starts: Option<DateTime<Utc>>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
@@ -123,7 +125,7 @@ const MEMBERSHIPS: &str = "
      ORDER BY 2, 1";
 
 const TIMED_GRANTS: &str = "
-    SELECT t.id AS id, t.admin_id AS admin, CAST(g.name AS TEXT) AS \"group\",
+    SELECT t.id AS id, t.admin_id AS admin, CAST(g.name AS TEXT) AS \"group\", t.origin AS origin,
            CASE WHEN t.starts_at_utc > $1 AND t.starts_at_utc < $2 THEN t.starts_at_utc END AS starts,
            CASE WHEN t.ends_at_utc > $1 AND t.ends_at_utc < $2 THEN t.ends_at_utc END AS ends
       FROM gate_grants t JOIN rbac_groups g ON g.id = {group}

@@ -180,7 +180,8 @@ async fn another_site_changes_nothing() {
     let api = Api::new(Database::Sqlite).await;
     let token = api.read("anna", "/api/rbac/me").await["csrf_token"].as_str().expect("a token").to_owned();
     let of_ben = api.read("ben", "/api/rbac/me").await["csrf_token"].as_str().expect("a token").to_owned();
-    let cookie = api.world.cookie("anna");
+    let earlier = chrono::Utc::now() - chrono::TimeDelta::minutes(1);
+    let cookie = api.world.sign(&json!({ "admin_id": "anna" }), earlier);
     let of_cookie = {
         let me = api.gate.send(&Ask::get("/api/rbac/me").cookie(&cookie)).await;
         me.json()["csrf_token"].as_str().expect("a token").to_owned()
@@ -238,4 +239,73 @@ async fn another_site_changes_nothing() {
     let gone = Ask::new("DELETE", &format!("/api/rbac/grants/{}", direct("carol", SUPPORT))).cookie(&cookie);
     assert_eq!(api.send(&gone).await.status, 403);
     assert!(api.is_member("carol", SUPPORT).await);
+}
+
+/// Grants with an end beside the membership without one: each by its own id, and ending one never ends another.
+#[tokio::test]
+async fn grants_with_an_end_are_grants_of_their_own() {
+    for database in BOTH {
+        let api = Api::new(database).await;
+        let until = |hours| (chrono::Utc::now() + chrono::TimeDelta::hours(hours)).to_rfc3339();
+        let timed = |by: &str, user: &str, group: &str, hours: i64| {
+            let body = json!({ "user": user, "group": group, "reason": "RAXX-9", "until": until(hours) });
+            api.write(by, "POST", "/api/rbac/grants", &body)
+        };
+        let mut ids = Vec::new();
+        for hours in [1, 2] {
+            let made = api.send(&timed("anna", "carol", SUPPORT, hours)).await;
+            assert_eq!(made.status, 201, "{}", text(&made));
+            let id = made.json()["id"].as_str().expect("an id").to_owned();
+            assert_eq!(made.header("location"), format!("/api/rbac/grants/{id}"));
+            assert_eq!((&made.json()["origin"], &made.json()["live"]), (&json!("timed"), &json!(true)));
+            ids.push(id);
+        }
+        assert_eq!(api.grant("anna", "carol", SUPPORT).await.status, 201);
+        ids.push(direct("carol", SUPPORT));
+        let me = api.read("carol", "/api/rbac/me").await;
+        let mut held: Vec<&str> =
+            me["grants"].as_array().expect("grants").iter().filter_map(|one| one["id"].as_str()).collect();
+        held.sort_unstable();
+        let mut all: Vec<&str> = ids.iter().map(String::as_str).collect();
+        all.sort_unstable();
+        assert_eq!(held, all);
+        let list = api.read("anna", "/api/rbac/grants?user=carol&origin=timed&live=true").await;
+        assert_eq!(list["grants"].as_array().map(Vec::len), Some(2));
+        let audit = api.read("anna", "/api/rbac/grants/audit?user=carol&event=grant").await;
+        let ends =
+            audit["events"].as_array().expect("rows").iter().filter(|row| row["expires_at_utc"].is_string());
+        assert_eq!(ends.count(), 2);
+        for (number, id) in ids.iter().enumerate() {
+            assert_eq!(api.get("carol", "/audit").await.status, 200, "{number}");
+            let target = format!("/api/rbac/grants/{id}?reason=done");
+            let ask = api.write("anna", "DELETE", &target, &Value::Null);
+            assert_eq!(api.send(&ask).await.status, 204);
+            assert_eq!(api.send(&ask).await.status, 204, "again");
+        }
+        assert_eq!(api.get("carol", "/audit").await.status, 403);
+        let ended = api.read("anna", &format!("/api/rbac/grants/{}", ids[0])).await;
+        assert_eq!((&ended["live"], &ended["revoked_by"]), (&json!(false), &json!("anna")));
+        // The guards are those of a membership, and what one holds until a time is nothing to make lasting grants from.
+        let refused = api.send(&timed("ivan", "carol", SUPPORT, 1)).await;
+        assert_eq!(refused.status, 403, "{}", text(&refused));
+        assert_eq!(api.send(&timed("anna", "ivan", "raxx-platform-admins", 1)).await.status, 201);
+        assert_eq!(api.get("ivan", "/secrets").await.status, 200);
+        for ask in [
+            timed("ivan", "ivan", "raxx-platform-admins", 8),
+            api.write(
+                "ivan",
+                "POST",
+                "/api/rbac/grants",
+                &json!({ "user": "ivan", "group": SUPPORT, "reason": "x" }),
+            ),
+            timed("ivan", "carol", "raxx-platform-admins", 1),
+        ] {
+            let refused = api.send(&ask).await;
+            assert_eq!(refused.status, 403, "{}", text(&refused));
+            assert!(!names(&refused.json()["missing_roles"]).is_empty());
+        }
+        for hours in [-1, 0, 24 * 367] {
+            assert_eq!(api.send(&timed("anna", "carol", SUPPORT, hours)).await.status, 422, "{hours}");
+        }
+    }
 }
