@@ -10,7 +10,7 @@
 //! impact that the approver was shown: if the impact has changed, it does not count any more.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ledger::{AuditEvent, Notary};
+use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
 use policy::rbac::census::{CallerKind, Person};
@@ -188,7 +188,8 @@ pub async fn judge(
     Ok(Judged { request, approvals, state, plan, impact, impact_sha256 })
 }
 
-/// Approves a request on the basis of the impact with that digest; the last approval that is needed grants.
+/// Approves a request on the basis of the impact with that digest; the last approval that is needed grants, with the
+/// `further` records of what is granted.
 ///
 /// # Errors
 ///
@@ -200,6 +201,7 @@ pub async fn approve(
     (id, impact_sha256): (&str, &str),
     by: &str,
     now: DateTime<Utc>,
+    further: impl Fn(&Plan) -> Vec<Note>,
 ) -> Result<Decided, RequestError> {
     for _ in 0..TRIES {
         let judged = judge(store, mapping, id, now).await?;
@@ -229,6 +231,7 @@ pub async fn approve(
             _ => None,
         });
         let grant = grant.ok_or_else(|| PeopleError::Plan("the request grants nothing".to_owned()))?;
+        let further = if is_last { further(&judged.plan) } else { Vec::new() };
         let approval = NewApproval {
             request: id,
             approver: by,
@@ -237,6 +240,7 @@ pub async fn approve(
             as_of: judged.state.epoch,
             now,
             grants: is_last.then_some((&work, grant.as_str())),
+            further: &further,
         };
         match store.approve(&approval, &notary.note(note.into_record(now))).await? {
             Approved::Done if is_last => return Ok(Decided::Granted { grant }),

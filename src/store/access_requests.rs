@@ -98,6 +98,8 @@ pub struct NewApproval<'w> {
     pub now: DateTime<Utc>,
     /// What is granted with it, where it is the last that was needed, and the id of the grant.
     pub grants: Option<(&'w RbacWork<'w>, &'w str)>,
+    /// Further records of what is granted.
+    pub further: &'w [Note],
 }
 
 /// What became of an approval.
@@ -200,7 +202,7 @@ impl Store {
             if !change.execute_or_undo(close).await? {
                 return Ok(Approved::Closed);
             }
-            Ok(if carry_out(change, work, &[]).await? { Approved::Done } else { Approved::Changed })
+            Ok(if carry_out(change, work, approval.further).await? { Approved::Done } else { Approved::Changed })
         })
         .await
     }
