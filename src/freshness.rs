@@ -72,7 +72,7 @@ pub enum AccessError {
     Crowded,
 }
 
-/// What overrides the mapping and does not come from the database.
+/// The switches that override the mapping and do not come from the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Posture {
     /// `FLAG_RBAC_V2` in the environment at start; `None` where it is not set.
@@ -82,7 +82,8 @@ pub struct Posture {
 }
 
 impl Posture {
-    /// Off in either place is off: a kill-switch that something else can overrule is none. On needs a yes.
+    /// Whether `FLAG_RBAC_V2` is on. Off in either place is off, because a kill-switch that something else can overrule
+    /// is none. On must be stated.
     pub fn control(self, row: &ControlRow) -> Control {
         let rbac_v2 = match (self.flag_at_start, row.rbac_v2) {
             (Some(false), _) | (_, Some(false)) | (None, None) => false,

@@ -36,7 +36,7 @@ use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
-use crate::journal::tally::Progress;
+use crate::journal::tally::TallyProgress;
 use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
@@ -61,9 +61,9 @@ pub struct Gate {
     pub assertions: AssertionSigner,
     /// What serves the rows with `gate = true`; `None` where nothing does, and they get 503.
     pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
-    /// What records and assertions are dated by.
+    /// The clock for the dates of records and assertions.
     pub clock: SharedClock,
-    /// What expiries are compared with.
+    /// The clock that expiries are compared with.
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
@@ -79,7 +79,7 @@ pub enum SessionCredential {
 
 impl Gate {
     /// How the writing of what requests report goes, by its kind.
-    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, Progress)> {
+    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, TallyProgress)> {
         let decisions = self.decisions.as_ref().map(|log| ("decisions", log.progress()));
         [("drift", self.drift.progress())].into_iter().chain(decisions)
     }

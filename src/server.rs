@@ -116,7 +116,7 @@ pub fn run(
         let serving = Serving::open(settings, prepared, addresses, fds)?;
         let listening = || {
             if let Some(giver) = giver {
-                tokio::spawn(giver.tell());
+                tokio::spawn(giver.confirm());
             }
             listening();
         };
@@ -141,7 +141,7 @@ fn sockets(
     Ok([proxy, addresses.admin.open_early(fds)?])
 }
 
-/// Takes leave of the other gates, and writes what is still to be written.
+/// Withdraws this gate's lease and report, and writes what is still to be written.
 async fn finish(gate: &Gate, settings: &Settings) {
     if let Err(error) = gate.access.leave().await {
         tracing::warn!(%error, "the gate's lease was not released; it will expire");
@@ -171,7 +171,7 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
-/// Tells the store of Console's own audit table, where the settings name one.
+/// Configures the store with Console's own audit table, where the settings name one.
 ///
 /// # Errors
 ///
@@ -226,13 +226,14 @@ async fn prepare(
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
+    // First: what is written to Console's audit table takes rights too.
+    set_mirror(&store, settings).await?;
     ready_schema(&store, settings).await?;
     ready_console(&store, settings).await?;
     let instance = instance_name();
     let push =
         PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
     let notary = Notary::new(audit_keys(settings).await?);
-    set_mirror(&store, settings).await?;
     mirror::ready(&store).await?;
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
     if settings.audit.mirror.is_some() {
@@ -404,12 +405,12 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
         tracing::warn!("{warning}");
     }
     if !mistakes.is_empty() {
-        let told: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-        anyhow::bail!("what the gate reads of Console does not fit its tables:{}", told.concat());
+        let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+        anyhow::bail!("what the gate reads of Console does not fit its tables:{}", lines.concat());
     }
-    if matches!(settings.database.url.0, DatabaseUrl::Sqlite(_)) && !store.control().await?.console_watched {
+    if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
         for gap in store.install_triggers().await.context("the triggers on Console's tables")?.gaps {
-            tracing::warn!("a change of Console's tables may go unheard: {gap}");
+            tracing::warn!("a change of Console's tables may go unnoticed: {gap}");
         }
     }
     Ok(())
@@ -466,7 +467,7 @@ fn reload_on_hangup(
     })
 }
 
-/// Tells gates apart in activation records: the host and the process.
+/// The gate's name in activation records: host and process id.
 fn instance_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}/{}", host.trim(), std::process::id())

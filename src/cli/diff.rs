@@ -13,7 +13,7 @@ use serde::Serialize;
 use workbench::impact::text::{ImpactText, Tone};
 use workbench::impact::{AccessChange, Change, Impact, Population, ProfileKind, Switches, impact};
 use workbench::report::style::{COLUMNS, Style};
-use workbench::report::text::wrapped;
+use workbench::report::text::{harmless, wrapped};
 use workbench::report::{self, Format, Level, Location, sarif};
 
 use super::{Common, Ended, read_mapping, with_store};
@@ -129,6 +129,8 @@ pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str) -
     let mut outcome = Ok(());
     ImpactText::new(impact, file).each_line(|tone, line| {
         if outcome.is_ok() {
+            // A file from somewhere else must not command the terminal.
+            let line = &harmless(line);
             outcome = match tone {
                 Tone::Plain => writeln!(out, "{line}"),
                 Tone::Heading => writeln!(out, "{}", style.bold(line)),

@@ -131,3 +131,30 @@ async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyh
 fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_shows_the_decisions_that_it_brought() {
+        let with = |rest: &str| {
+            let text = format!(
+                "version = 1\n[clusters]\nV = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n[blueprints.b.routes]\n\
+                 \"GET /x\" = {{ legacy = [\"ops\"], options = {{ A = \"r0\" }}, {rest} }}\n"
+            );
+            Mapping::parse("t", &text).unwrap()
+        };
+        let open = with("undecided = \"Q-1\"");
+        let by_ann = with("role = \"r0\", decided = { option = \"A\", by = \"ann\", ref = \"#7\" }");
+        let by_ben = with(
+            "role = \"r1\", decided = { option = \"custom\", by = \"ben\", ref = \"#8\", reason = \"no fit\" }",
+        );
+        assert_eq!(decisions(&open, &by_ann), ["decided `GET /x`: option A by ann (#7)"]);
+        let custom = decisions(&by_ann, &by_ben);
+        assert!(custom.len() == 1 && custom[0].starts_with("decided `GET /x`: custom by ben"), "{custom:?}");
+        assert!(custom[0].contains("#8") && custom[0].contains("no fit"), "{custom:?}");
+        assert_eq!(decisions(&by_ben, &open), [""; 0]);
+        assert_eq!(decisions(&by_ann, &by_ann), [""; 0]);
+    }
+}

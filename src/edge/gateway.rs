@@ -1,4 +1,4 @@
-//! One exchange: a request is decided, and Console or the gate itself answers it. Nothing is decided here.
+//! One exchange: a request is decided by [`crate::ruling`], and Console or the gate itself answers it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct Origin {
     pub(super) is_over_tls: bool,
 }
 
-/// What is known of a request while it is served.
+/// The state of a request while it is served.
 struct Exchange {
     id: RequestId,
     started: Instant,
@@ -232,7 +232,7 @@ impl Gateway {
     ) -> Result<(), super::client::ClientGone> {
         let id = exchange.id.to_string();
         let hsts = self.hsts(exchange.origin);
-        // RFC 9110 6.6.1: what Console leaves out, whoever passes it on adds.
+        // RFC 9110 6.6.1: a recipient that forwards a response without Date adds one.
         let date = head.fields().value("date").is_none().then(|| self.date());
         // What is written anew, kept until it is written.
         let rewritten: Vec<(usize, Vec<u8>)> = head
@@ -276,7 +276,7 @@ impl Gateway {
         client.begin(&Head { status: head.status(), reason: head.reason(), fields: &fields, length })
     }
 
-    /// What every answer over TLS says of coming back over plain HTTP.
+    /// The Strict-Transport-Security value of every response over TLS.
     fn hsts(&self, origin: Origin) -> Option<&str> {
         self.gate.options.hsts.as_deref().filter(|_| origin.is_over_tls)
     }
@@ -383,7 +383,7 @@ impl Gateway {
     }
 }
 
-/// Sends what is queued, as long as the client takes some of it. Whether all of it went.
+/// Sends what is queued, as long as the client reads. Returns whether everything was sent.
 async fn flush(client: &mut Client<'_>) -> bool {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
     let flushed = driven(|context, pulse| {

@@ -1,4 +1,5 @@
-//! What is wanted, checked against what there is: the changes that are left to make, their rows, and how it is after them.
+//! Requested changes, checked against the present state: the changes that remain, their audit rows, and the state after
+//! them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,26 +14,26 @@ use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
 use crate::store::rbac_changes::{GrantRow, RbacChange, StoredTimedGrant, TimedGrant};
 
-/// What is allowed besides.
+/// What else is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     pub admins: AdminTable,
-    /// Put admins into groups whom the gate does not know yet.
+    /// Admins that the gate does not know yet may be put into groups.
     pub unknown_admins: bool,
 }
 
-/// What is left to do.
+/// The changes that remain.
 pub struct Plan {
     pub changes: Vec<RbacChange>,
     pub rows: Vec<GrantRow>,
-    /// What is as wanted already, in sentences.
+    /// The requested changes that are in place already, in sentences.
     pub already: Vec<String>,
-    /// How it is afterwards.
+    /// The state afterwards.
     pub after: Registry,
 }
 
 impl RbacChange {
-    /// The admin whom it is about.
+    /// The admin that the change is about.
     pub fn admin(&self) -> Option<&str> {
         match self {
             RbacChange::AddAdmin { admin, .. }

@@ -1,4 +1,4 @@
-//! Who holds what, as of one epoch: what a change is worked out from.
+//! Who holds what, as of one epoch: what a change is computed from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::facts::registry::Registry;
 use crate::store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant};
 use crate::store::{SharedStore, StoreError};
 
-/// Whose the table of admins is.
+/// Who owns the table of admins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminTable {
     /// The gate's own: it adds and disables.

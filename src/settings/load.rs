@@ -462,6 +462,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[assertion]\naudience = \"\"", "`audience` is empty"),
             ("[mapping]\nsettle_ms = 49", "`settle_ms` must be between 50 and 60000"),
             ("[mapping]\nsettle_ms = 60001", "`settle_ms` must be between 50 and 60000"),
+            ("[firewall]\nallow_semicolon = false", "`allow_semicolon` is gone"),
             ("[session]\ncookie_name = \"\"", "`cookie_name` is empty"),
             ("[session]\nadmin_id_key = \"\"", "`admin_id_key` is empty"),
             ("[environments]\nproduction = []", "`production` must name at least one word"),

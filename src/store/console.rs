@@ -198,6 +198,7 @@ impl Relations {
             parts.push(key.as_ref().map_or_else(String::new, ToString::to_string));
         }
         parts.extend(self.watch.iter().map(ToString::to_string));
+        parts.push(WATCHED_BESIDES.to_owned());
         policy::mapping::parse::sha256_of(&parts.join("\0")).to_string()
     }
 
@@ -209,6 +210,9 @@ impl Relations {
         })
     }
 }
+
+/// Which tables are watched besides those of the SELECTs: what an earlier release has written down about fewer does not count.
+const WATCHED_BESIDES: &str = "the tables of RBAC V2 and the gate's own";
 
 /// The name of a table, with its schema or without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -70,7 +70,7 @@ impl Store {
 }
 
 impl Store {
-    /// Says which words of `console_flag_promotions.current_env` mean production; the first call counts.
+    /// Sets which words of `console_flag_promotions.current_env` mean production; the first call counts.
     pub fn set_production_words(&self, words: &[String]) {
         let words = ProductionWords::of(words.iter().map(String::as_str));
         if self.production.set(words).is_err() {
@@ -156,7 +156,8 @@ macro_rules! control {
     };
 }
 
-/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, and those of RBAC V2, whoever made them.
+/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, those of RBAC V2, whether
+/// the gate or Console made them, and the gate's own by which it decides.
 macro_rules! triggers {
     () => {
         "(SELECT count(*) FROM pg_catalog.pg_trigger p
@@ -213,6 +214,10 @@ const CONTROL_ON_POSTGRES: &str = control!(is_whole!());
 pub(super) const WHOLE_ON_POSTGRES: &str =
     concat!("SELECT w.selects FROM gate_console_watched w WHERE w.id = 1 AND ", is_whole!());
 
+/// Writes down the columns as they are: a GRANT on one is a new version of it.
+pub(super) const SAME_COLUMNS: &str =
+    concat!("UPDATE gate_console_watched w SET columns = ", columns!(), " WHERE w.id = 1");
+
 /// Writes down what there is of these tables, views and columns.
 pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
     "INSERT INTO gate_console_watched (
@@ -233,13 +238,14 @@ pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
 /// While the schema is the same one, nothing has gone; else each is looked at.
 const CONTROL_ON_SQLITE: &str = control!(
     "w.schema_version = (SELECT schema_version FROM pragma_schema_version)
-             OR NOT EXISTS (SELECT 1 FROM gate_console_watch t WHERE CASE t.aspect
-                 WHEN 'parts' THEN t.state <> (SELECT COALESCE(group_concat(s.sql, ' '), '') FROM (
-                     SELECT sql FROM sqlite_schema
-                      WHERE tbl_name = t.object AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name) s)
-                 ELSE NOT EXISTS (SELECT 1 FROM sqlite_schema s
-                                   WHERE s.type = t.aspect AND s.sql = t.state
-                                     AND s.name = CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END) END)"
+             OR NOT EXISTS (
+                    SELECT t.aspect, CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END, t.state
+                      FROM gate_console_watch t WHERE t.aspect <> 'parts'
+                    EXCEPT SELECT s.type, s.name, s.sql FROM sqlite_schema s)
+                AND NOT EXISTS (SELECT 1 FROM gate_console_watch t
+                     WHERE t.aspect = 'parts' AND t.state <> (SELECT COALESCE(group_concat(s.sql, ' '), '') FROM (
+                         SELECT sql FROM sqlite_schema
+                          WHERE tbl_name = t.object AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name) s))"
 );
 
 /// Set again to what it is, it has not changed: the soak gate counts from its last change.
@@ -313,7 +319,7 @@ impl ControlReading {
         (last > from).then_some(last)
     }
 
-    /// Whether everything is as it was at `from`, but for who is logged in.
+    /// Whether everything is as it was at `from`, except who is logged in.
     pub fn only_sessions_changed_since(&self, from: Epoch) -> bool {
         self.row.epoch >= from && self.last_for_everybody(from).is_none()
     }

@@ -1,7 +1,7 @@
 //! Changes of who holds what: memberships, group roles, roles and their edges, and the admins themselves.
 //!
-//! A change is sealed in the gate's audit first, then recorded in `rbac_grants_audit`, then made, all in one transaction
-//! and as of the epoch at which it was worked out. Writes of others are recorded by trigger (migration 0210).
+//! A change is sealed in the gate's audit first, then recorded in `rbac_grants_audit`, then made, all in one
+//! transaction and as of the epoch at which it was computed. Writes of others are recorded by trigger (migration 0210).
 
 mod columns;
 mod read;
@@ -138,7 +138,7 @@ pub struct GrantRow {
 pub struct RbacWork<'w> {
     pub changes: &'w [RbacChange],
     pub rows: &'w [GrantRow],
-    /// The epoch at which this was worked out.
+    /// The epoch at which this was computed.
     pub as_of: Epoch,
     pub by: &'w str,
     pub reason: Option<&'w str>,

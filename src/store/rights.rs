@@ -6,8 +6,10 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::connection::{Connection, Pool};
 use super::console::reads::{self, Reads};
+use super::control::{SAME_COLUMNS, WHOLE_ON_POSTGRES};
 use super::grants::{NEEDED, NEEDED_FUNCTIONS};
-use super::place::{DOCUMENTS_TABLES, Place, Survey, quoted};
+use super::mirror::rights::Writes;
+use super::place::{DOCUMENTS_TABLES, FoundTable, Survey, quoted};
 use super::{Store, StoreError};
 
 /// What `migrate --grant-to` did, and what is left to others.
@@ -62,14 +64,17 @@ fn each(rights: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// The tables that a gate on this database needs, with the rights and where each is.
-fn wanted(survey: &Survey) -> Vec<(Place, &'static str)> {
+fn wanted(survey: &Survey) -> Vec<(FoundTable, &'static str)> {
     let places = NEEDED.iter().filter_map(|(table, rights)| Some((survey.place(table)?, *rights)));
     places.collect()
 }
 
 /// The schemas in which these are, each once.
-fn schemas(wanted: &[(Place, &'static str)], reads: &Reads) -> Vec<String> {
+fn schemas(wanted: &[(FoundTable, &'static str)], reads: &Reads, writes: Option<&Writes>) -> Vec<String> {
     let places = wanted.iter().map(|(place, _)| place).chain(reads.keys());
+    let written =
+        writes.into_iter().flat_map(|writes| std::iter::once(&writes.table).chain(&writes.sequences));
+    let places = places.chain(written);
     let mut schemas: Vec<String> = places.map(|place| place.schema.clone()).collect();
     schemas.sort();
     schemas.dedup();
@@ -107,20 +112,30 @@ impl Store {
         let mut connection = Connection::Postgres(lease);
         let reads = reads::of(&mut connection, &self.console).await?;
         let Connection::Postgres(mut lease) = connection else { return Ok(Granting::default()) };
+        let writes = self.mirrored(&mut lease).await?;
         let to = quoted(role);
         let mut outcome = Granting::default();
         let mut statements = Vec::new();
-        for schema in schemas(&wanted, &reads) {
+        for schema in schemas(&wanted, &reads, writes.as_ref()) {
             let grant = format!("GRANT USAGE ON SCHEMA {} TO {to}", quoted(&schema));
             statements.push((grant, may_grant_schema(&mut lease, &schema).await?));
         }
         for (place, rights) in &wanted {
             let grant = format!("GRANT {rights} ON {} TO {to}", reads::named(place));
-            statements.push((grant, may_grant_table(&mut lease, place).await?));
+            statements.push((grant, may_grant_table(&mut lease, place, "SELECT").await?));
         }
         for (place, columns) in &reads {
             let grant = format!("GRANT {} ON {} TO {to}", reads::right(columns), reads::named(place));
-            statements.push((grant, may_grant_table(&mut lease, place).await?));
+            statements.push((grant, may_grant_table(&mut lease, place, "SELECT").await?));
+        }
+        if let Some(Writes { table, columns, sequences }) = &writes {
+            let grant = format!("GRANT {} ON {} TO {to}", Writes::right(columns), reads::named(table));
+            statements.push((grant, may_grant_table(&mut lease, table, "INSERT").await?));
+            for sequence in sequences {
+                let grant = format!("GRANT USAGE ON SEQUENCE {} TO {to}", reads::named(sequence));
+                let may = has_sequence(&mut lease, sequence, "USAGE WITH GRANT OPTION").await?;
+                statements.push((grant, may));
+            }
         }
         for signature in NEEDED_FUNCTIONS {
             let grant = format!("GRANT EXECUTE ON FUNCTION {} TO {to}", routine(&survey, signature));
@@ -129,8 +144,7 @@ impl Store {
         let (granted, left): (Vec<_>, Vec<_>) = statements.into_iter().partition(|(_, may)| *may);
         outcome.left = left.into_iter().map(|(statement, _)| statement).collect();
         outcome.granted = granted.into_iter().map(|(statement, _)| statement).collect();
-        let all = format!("BEGIN; {}; COMMIT", outcome.granted.join("; "));
-        if let Err(error) = lease.execute(sqlx::raw_sql(AssertSqlSafe(all))).await {
+        if let Err(error) = carry_out(&mut lease, &outcome.granted).await {
             lease.close_on_drop();
             return Err(error.into());
         }
@@ -147,11 +161,44 @@ impl Store {
             let mut connection = Connection::Postgres(lease);
             let reads = reads::of(&mut connection, &self.console).await?;
             let Connection::Postgres(mut lease) = connection else { return Ok((Vec::new(), String::new())) };
-            let missing = missing(&mut lease, &survey, &reads).await?;
+            let writes = self.mirrored(&mut lease).await?;
+            let missing = missing(&mut lease, &survey, &reads, writes.as_ref()).await?;
             Ok((missing, survey.role))
         })
         .await
     }
+
+    /// What is written to Console's audit table, where it is mirrored.
+    async fn mirrored(&self, connection: &mut PgConnection) -> Result<Option<Writes>, StoreError> {
+        match self.mirror.get() {
+            Some(mirror) => mirror.writes(connection).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// Grants all of it or nothing. A GRANT on columns is no change of what they hold, so what is written down of them stays in
+/// force; their tables are kept from any other change meanwhile.
+async fn carry_out(connection: &mut PgConnection, grants: &[String]) -> Result<(), sqlx::Error> {
+    const TABLES: &str = "
+        SELECT DISTINCT object, has_table_privilege(object_id::oid, 'SELECT') FROM gate_console_watch
+         WHERE aspect = 'parts' ORDER BY 1";
+    connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'").await?;
+    let tables: Vec<(String, bool)> = sqlx::query_as(TABLES).fetch_all(&mut *connection).await?;
+    let mut is_whole = false;
+    if !tables.is_empty() && tables.iter().all(|(_, may_lock)| *may_lock) {
+        let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+        let locks = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(locks))).await?;
+        let whole: Option<String> =
+            sqlx::query_scalar(WHOLE_ON_POSTGRES).fetch_optional(&mut *connection).await?;
+        is_whole = whole.is_some();
+    }
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(grants.join("; ")))).await?;
+    if is_whole {
+        sqlx::query(SAME_COLUMNS).execute(&mut *connection).await?;
+    }
+    connection.execute("COMMIT").await.map(drop)
 }
 
 async fn may_grant_schema(connection: &mut PgConnection, schema: &str) -> Result<bool, StoreError> {
@@ -160,18 +207,37 @@ async fn may_grant_schema(connection: &mut PgConnection, schema: &str) -> Result
     Ok(sqlx::query_scalar(MAY).bind(schema).fetch_one(connection).await?)
 }
 
-async fn may_grant_table(connection: &mut PgConnection, place: &Place) -> Result<bool, StoreError> {
+async fn may_grant_table(
+    connection: &mut PgConnection,
+    place: &FoundTable,
+    right: &str,
+) -> Result<bool, StoreError> {
     const MAY: &str = "
-        SELECT has_table_privilege(c.oid, 'SELECT WITH GRANT OPTION')
+        SELECT has_table_privilege(c.oid, $3 || ' WITH GRANT OPTION')
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relname = $2";
-    Ok(sqlx::query_scalar(MAY).bind(&place.schema).bind(&place.table).fetch_one(connection).await?)
+    let may = sqlx::query_scalar(MAY).bind(&place.schema).bind(&place.table).bind(right);
+    Ok(may.fetch_one(connection).await?)
+}
+
+async fn has_sequence(
+    connection: &mut PgConnection,
+    place: &FoundTable,
+    right: &str,
+) -> Result<bool, StoreError> {
+    const HAS: &str = "
+        SELECT has_sequence_privilege(c.oid, $3)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = $2";
+    let has = sqlx::query_scalar(HAS).bind(&place.schema).bind(&place.table).bind(right);
+    Ok(has.fetch_one(connection).await?)
 }
 
 async fn missing(
     connection: &mut PgConnection,
     survey: &Survey,
     reads: &Reads,
+    writes: Option<&Writes>,
 ) -> Result<Vec<MissingRight>, StoreError> {
     const SCHEMA: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1";
     const TABLE: &str = "
@@ -189,7 +255,7 @@ async fn missing(
     let to = quoted(&survey.role);
     let wanted = wanted(survey);
     let mut missing = Vec::new();
-    for schema in schemas(&wanted, reads) {
+    for schema in schemas(&wanted, reads, writes) {
         let has: bool = sqlx::query_scalar(SCHEMA).bind(&schema).fetch_one(&mut *connection).await?;
         if !has {
             let grant = format!("GRANT USAGE ON SCHEMA {} TO {to}", quoted(&schema));
@@ -241,6 +307,25 @@ async fn missing(
             let right = reads::right(&denied.into_iter().collect());
             let grant = format!("GRANT {right} ON {} TO {to}", reads::named(place));
             missing.push(MissingRight { what, grant });
+        }
+    }
+    if let Some(Writes { table, columns, sequences }) = writes {
+        let mut denied = Vec::new();
+        for column in columns {
+            let asked = sqlx::query_scalar::<_, bool>(COLUMN).bind(&table.schema).bind(&table.table);
+            if !asked.bind("INSERT").bind(column).fetch_one(&mut *connection).await? {
+                denied.push(column.clone());
+            }
+        }
+        if !denied.is_empty() {
+            let grant = format!("GRANT {} ON {} TO {to}", Writes::right(&denied), reads::named(table));
+            missing.push(MissingRight { what: format!("INSERT ({}) on {table}", denied.join(", ")), grant });
+        }
+        for sequence in sequences {
+            if !has_sequence(&mut *connection, sequence, "USAGE").await? {
+                let grant = format!("GRANT USAGE ON SEQUENCE {} TO {to}", reads::named(sequence));
+                missing.push(MissingRight { what: format!("USAGE on the sequence {sequence}"), grant });
+            }
         }
     }
     for signature in NEEDED_FUNCTIONS {

@@ -24,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
+import psycopg  # noqa: E402
+
 from drive import Answer, Browser, matrix, read_folder  # noqa: E402
 from postgres import Postgres  # noqa: E402
 from werkzeug.routing import Map, Rule  # noqa: E402
@@ -49,6 +51,9 @@ class RealGate:
     folder: ClassVar[str]
     seed_command: ClassVar[list[str]]
     database_url: str
+    # The same for the gate that serves, which may be another role; and how `migrate` grants that one what it needs.
+    serving_url: str
+    grants: ClassVar[tuple[str, ...]] = ()
     # What the Console's own process needs.
     environment: dict[str, str]
 
@@ -90,15 +95,17 @@ class RealGate:
         return json.loads(ran.stdout)
 
     def gate_process(self: Any, *command: str) -> subprocess.CompletedProcess[str]:
+        if command == ("migrate",):
+            command += self.grants
         return subprocess.run([GATE, *command, "--config", "gate.toml"], cwd=self.work, env=self.everything,
                               capture_output=True, text=True, check=False)
 
     @contextlib.contextmanager
-    def running(self: Any, *command: Any, cwd: Path, answers: str, path: str) -> Iterator[None]:
+    def running(self: Any, *command: Any, cwd: Path, answers: str, path: str, **more: str) -> Iterator[None]:
         """A server, from when `path` is answered with 200 until the block ends."""
         log = self.log_of(command[0])
         with open(log, "ab") as output:
-            server = subprocess.Popen([*map(str, command)], cwd=cwd, env=self.everything, stdout=output, stderr=output)
+            server = subprocess.Popen([*map(str, command)], cwd=cwd, env={**self.everything, **more}, stdout=output, stderr=output)
         try:
             deadline = time.monotonic() + START_SECONDS
             while not is_answered(answers, path):
@@ -122,7 +129,8 @@ class RealGate:
         return self.running(gunicorn, f"{self.folder}:create_app()", cwd=HERE / self.folder, answers=self.direct, path="/healthz")
 
     def gate_running(self: Any) -> Any:
-        return self.running(GATE, "serve", "--config", "gate.toml", cwd=self.work, answers=self.admin, path="/readyz")
+        return self.running(GATE, "serve", "--config", "gate.toml", cwd=self.work, answers=self.admin, path="/readyz",
+                            CONSOLE_GATE_DATABASE_URL=self.serving_url)
 
     def ask(self: Any, base: str, *people: str) -> Matrix:
         """What everybody is answered, or `people`, by tables as they were seeded."""
@@ -209,11 +217,18 @@ def until(what: str, look: Callable[[], T | None], seconds: float = 30) -> T:
 class AtlasServed(RealGate):
     folder = "atlas"
     seed_command = ["-m", "atlas.manage", "seed"]
+    # The gate serves with the rights that `migrate --grant-to` gives, and no other.
+    grants = ("--grant-to", "gate_serving")
 
     def make_database(self: Any) -> None:
         server = Postgres().__enter__()
         self.addCleanup(server.__exit__)
         self.database_url = server.database()
+        self.serving_url = self.database_url.replace("//postgres@", "//gate_serving@")
+        self.assertNotEqual(self.serving_url, self.database_url, "a role of the gate's own")
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute("DO $$ BEGIN CREATE ROLE gate_serving LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation"
+                               " THEN NULL; END $$")
         self.environment = {"DATABASE_URL": self.database_url}
         subprocess.run([sys.executable, "-m", "atlas.manage", "migrate"], check=True, cwd=HERE / "atlas",
                        env={**os.environ, **self.environment})
@@ -225,5 +240,6 @@ class BrookServed(RealGate):
 
     def make_database(self: Any) -> None:
         file = self.work / "brook.db"
-        self.database_url, self.environment = f"sqlite:{file}", {"BROOK_DATABASE": str(file)}
+        self.database_url = self.serving_url = f"sqlite:{file}"
+        self.environment = {"BROOK_DATABASE": str(file)}
         subprocess.run([sys.executable, "brook.py", "init"], check=True, cwd=HERE / "brook", env={**os.environ, **self.environment})

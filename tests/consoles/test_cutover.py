@@ -80,6 +80,12 @@ class Cutover(AtlasServed, unittest.TestCase):
         return next(float(line.split()[-1]) for line in lines
                     if line.startswith('gate_mapping_reloads_total{outcome="refused"}'))
 
+    def refusing_views(self) -> set[tuple[str, str]]:
+        """Each route on which Console refused what V2 had allowed, with the status."""
+        metrics = ask_once(self.admin, "/metrics").body.decode()
+        return set(re.findall(
+            r'(?m)^gate_upstream_refusals_total\{route="([^"]+)",status="(\d+)",gate="v2"\} [1-9]', metrics))
+
     def test_from_adopt_to_v2_and_back(self) -> None:
         draft = self.gate_process("import", "--console-src", str(HERE / "atlas" / "atlas"), "--output", "draft.toml")
         self.assertEqual(draft.returncode, 1, "an import leaves rows to review")
@@ -130,6 +136,15 @@ class Cutover(AtlasServed, unittest.TestCase):
                 until(cluster, self.runs_the_file)
                 wanted = self.expected(direct, CLUSTERS[:number])
                 self.assertEqual(differences(wanted, self.ask(self.through, *PEOPLE)), [], f"{cluster} in v2")
+
+            # What refuses by itself is the views that ask for a TOTP code, each of them named; so nothing else is a refusal.
+            named = set(tomllib.loads((self.work / "gate.toml").read_text(encoding="utf-8"))["upstream"]["own_refusals"])
+            refusing = self.refusing_views()
+            self.assertTrue(refusing, "somebody without a code asked for one of those views")
+            self.assertEqual({status for _, status in refusing}, {"401"})
+            self.assertLessEqual({route for route, _ in refusing}, named)
+            soak = self.gate_process("soak").stdout
+            self.assertNotIn("its own decorators still decide", soak)
 
             self.gate("rollback", "--yes")
             wanted = self.expected(direct, CLUSTERS[:-1])

@@ -123,6 +123,128 @@ impl Worker {
     }
 }
 
+/// The triggers of SQLite that are dropped, each with a write that only this one would have announced and that ends what
+/// `ann` may do, and with how that is undone.
+const SILENCED: [(&str, &str, &str); 9] = [
+    (
+        "gate_epoch_rbac_user_groups_delete",
+        "DELETE FROM rbac_user_groups WHERE user_id = 'ann'",
+        "INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('ann', 'nights')",
+    ),
+    (
+        "gate_epoch_rbac_user_groups_update",
+        "UPDATE rbac_user_groups SET user_id = 'ned' WHERE user_id = 'ann'",
+        "UPDATE rbac_user_groups SET user_id = 'ann' WHERE user_id = 'ned'",
+    ),
+    (
+        "gate_epoch_rbac_group_roles_delete",
+        "DELETE FROM rbac_group_roles WHERE group_id = 'nights'",
+        "INSERT INTO rbac_group_roles (group_id, role_id) VALUES ('nights', 'night')",
+    ),
+    (
+        "gate_epoch_rbac_group_roles_update",
+        "UPDATE rbac_group_roles SET role_id = 'day' WHERE group_id = 'nights'",
+        "UPDATE rbac_group_roles SET role_id = 'night' WHERE group_id = 'nights'",
+    ),
+    (
+        "gate_epoch_rbac_role_inheritance_delete",
+        "DELETE FROM rbac_role_inheritance WHERE child_role_id = 'night'",
+        "INSERT INTO rbac_role_inheritance SELECT 'night', id FROM rbac_roles WHERE name = 'console-user'",
+    ),
+    (
+        "gate_epoch_rbac_role_inheritance_update",
+        "UPDATE rbac_role_inheritance SET parent_role_id = 'day' WHERE child_role_id = 'night'",
+        "UPDATE rbac_role_inheritance SET parent_role_id = (SELECT id FROM rbac_roles WHERE name = 'console-user')
+          WHERE child_role_id = 'night'",
+    ),
+    (
+        "gate_epoch_rbac_roles_update",
+        "UPDATE rbac_roles SET name = 'console-nobody' WHERE name = 'console-user'",
+        "UPDATE rbac_roles SET name = 'console-user' WHERE name = 'console-nobody'",
+    ),
+    (
+        "gate_epoch_gate_blocked_admins_insert",
+        "INSERT INTO gate_blocked_admins (admin_id, blocked_by, blocked_at_utc) VALUES ('ann', 'tests', '2026-01-01')",
+        "DELETE FROM gate_blocked_admins",
+    ),
+    (
+        "gate_epoch_gate_blocked_admins_update",
+        "UPDATE gate_blocked_admins SET admin_id = 'ann'",
+        "UPDATE gate_blocked_admins SET admin_id = 'ned'",
+    ),
+];
+
+/// A trigger that is dropped while a gate answers: the write that it would have announced is honoured by the next request
+/// all the same, and nobody else is disturbed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_trigger_lets_no_stale_answer_through_on_sqlite() {
+    let world = Arc::new(World::new(Database::Sqlite).await);
+    let folder = tempfile::Builder::new().prefix("gate-stand-in-").tempdir_in("/tmp").expect("a folder");
+    let stand_in = folder.path().join("upstream.sock");
+    serve_ok(&stand_in);
+    let mapping = "version = 1\n[clusters]\nC = \"v2\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
+                   \"GET /x\" = { legacy = [\"ops\"], role = \"console-user\" }\n\
+                   \"GET /y\" = { legacy = [\"ops\"], role = \"console-audit-user\" }\n";
+    let gate = world.gate(&Setup { upstream: Some(stand_in), mapping: Some(mapping), ..Setup::V2 }).await;
+    world.admin("ann", &[], &[]).await;
+    world.admin_holding("bob", &["console-audit-user"]).await;
+    world
+        .execute(
+            "INSERT INTO rbac_roles (id, name) VALUES ('night', 'night'), ('day', 'day');
+             INSERT INTO rbac_groups (id, name) VALUES ('nights', 'nights');
+             INSERT INTO rbac_role_inheritance SELECT 'night', id FROM rbac_roles WHERE name = 'console-user';
+             INSERT INTO rbac_group_roles VALUES ('nights', 'night');
+             INSERT INTO rbac_user_groups (user_id, group_id) VALUES ('ann', 'nights')",
+        )
+        .await;
+
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load = {
+        let (is_over, mut client) = (is_over.clone(), gate.client());
+        let ask = Ask::get("/y").cookie(&world.cookie("bob"));
+        tokio::spawn(async move {
+            let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
+            while !is_over.load(Ordering::Relaxed) {
+                *statuses.entry(client.send(&ask).await.status).or_default() += 1;
+            }
+            statuses
+        })
+    };
+    let ask = Ask::get("/x").cookie(&world.cookie("ann"));
+    let mut client = gate.client();
+    let mut stale = Vec::new();
+    for (trigger, harm, undo) in SILENCED {
+        if trigger.ends_with("blocked_admins_update") {
+            world
+                .execute(
+                    "INSERT INTO gate_blocked_admins (admin_id, blocked_by, blocked_at_utc)
+                     VALUES ('ned', 'tests', '2026-01-01')",
+                )
+                .await;
+        }
+        for _ in 0..2 {
+            assert_eq!(client.send(&ask).await.status, 200, "before {trigger}");
+        }
+        assert_eq!(gate.metric("gate_console_untriggered").await, Some(0.0), "before {trigger}");
+        let epoch = world.store.control().await.expect("the control row").epoch;
+        world.execute(&format!("DROP TRIGGER {trigger}")).await;
+        world.execute(harm).await;
+        assert_eq!(world.store.control().await.expect("the control row").epoch, epoch, "{harm} is announced");
+        if client.send(&ask).await.status == 200 {
+            stale.push(trigger);
+        }
+        assert_eq!(gate.metric("gate_console_untriggered").await, Some(1.0), "after {trigger}");
+        world.execute(undo).await;
+        assert_eq!(client.send(&ask).await.status, 200, "after {undo}");
+        let report = world.store.migrate().await.expect("a migration");
+        assert_eq!(report.triggers.first().map(String::as_str), Some(trigger));
+    }
+    assert_eq!(stale, [""; 0], "answered from the cache after their trigger was dropped");
+    is_over.store(true, Ordering::Relaxed);
+    let statuses = load.await.expect("the load");
+    assert!(statuses.keys().eq(&[200]) && statuses[&200] > 100, "{statuses:?}");
+}
+
 /// A stand-in for Console that answers 200 to everything: the rounds are about the gates.
 pub fn serve_ok(socket: &Path) {
     let listener = UnixListener::bind(socket).expect("a socket");

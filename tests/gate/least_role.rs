@@ -114,3 +114,48 @@ async fn a_missing_right_is_no_readiness_and_no_start() {
         assert!(written.contains(words), "no `{words}` in {written}");
     }
 }
+
+/// What the mirror writes takes rights too: a start names them, `migrate --grant-to` grants them, and the gate's role then
+/// writes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mirrors_rights_are_granted_with_the_rest() {
+    let (world, _upstream, mut gate) = scene().await;
+    world
+        .execute(
+            "CREATE SCHEMA app;
+             CREATE TABLE app.audit_log (n BIGSERIAL PRIMARY KEY, action TEXT NOT NULL, actor TEXT, secret TEXT)",
+        )
+        .await;
+    gate.stop().await;
+    let settings = gate.folder().join("gate.toml");
+    let mut text = std::fs::read_to_string(&settings).expect("the settings");
+    text.push_str(
+        "\n[audit.mirror]\ntable = \"app.audit_log\"\n[audit.mirror.columns]\naction = { constant = \"denied\" }\n\
+         actor = { field = \"actor\" }\n",
+    );
+    std::fs::write(&settings, text).expect("the settings");
+    let (code, written) = gate.complaint(&["serve"]);
+    assert_eq!(code, 2, "{written}");
+    for words in [
+        "lacks 3 right(s)",
+        "GRANT USAGE ON SCHEMA \"app\" TO \"gate_app\"",
+        "GRANT INSERT (\"action\", \"actor\") ON \"app\".\"audit_log\" TO \"gate_app\"",
+        "GRANT USAGE ON SEQUENCE \"app\".\"audit_log_n_seq\" TO \"gate_app\"",
+        "migrate --grant-to gate_app",
+    ] {
+        assert!(written.contains(words), "no `{words}` in {written}");
+    }
+    let granted = gate.run_at(&world.database_url, &["migrate", "--grant-to", "gate_app"]);
+    assert!(granted.contains("INSERT (\"action\", \"actor\")"), "{granted}");
+    gate.restart().await;
+    world.execute("INSERT INTO admin_sessions (id, admin_id) VALUES ('b1', 'bob')").await;
+    let bob = world.sign(&serde_json::json!({ "admin_id": "bob", "sid": "b1" }), Utc::now());
+    assert_eq!(gate.send(&Ask::get("/x").cookie(&bob)).await.status, 403);
+    within("the denial in Console's table", &gate, async || {
+        let pool = world.store.postgres().expect("Postgres");
+        let there = "SELECT count(*) FROM app.audit_log WHERE action = 'denied' AND actor = 'bob'";
+        sqlx::query_scalar::<_, i64>(there).fetch_one(pool).await.expect("a count") == 1
+    })
+    .await;
+    assert!(!gate.log().contains("permission denied"), "{}", gate.log());
+}

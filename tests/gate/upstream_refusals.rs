@@ -90,8 +90,8 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster(database: Database) {
     assert!(
         phrase.starts_with(
             "Console answered 403 to 4 requests that V2 allowed: its own decorators still decide \
-             (GET /forbidden 3, GET /forbidden/too 1); not ready until "
-        ),
+             (GET /forbidden 3, GET /forbidden/too 1); wrap them with the console-gate package"
+        ) && phrase.contains("name the route in `own_refusals` of [upstream]; not ready until "),
         "{phrase}"
     );
     until_refused(&gate, 0, &json!([refusals("GET /forbidden/legacy", "legacy", 403, 1)])).await;
@@ -111,7 +111,8 @@ async fn consoles_refusals_are_counted_and_hold_a_cluster(database: Database) {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    let message = "Console refused a request that V2 allowed: its own decorators still decide";
+    let message = "Console refused a request that V2 allowed: its own decorators still decide; wrap them with the \
+                   console-gate package, or, where the view itself refuses, name the route in `own_refusals`";
     assert_eq!(gate.log().matches(message).count(), 2, "one line for each route\n{}", gate.log());
 
     // What a gate saw last is written when it stops, and the next process adds to it.

@@ -577,7 +577,7 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
 async fn a_column_that_is_another_one_is_found_out_at_once_on_postgres() {
     let database = shop().await;
     let watched = async || database.store.control().await.unwrap().console_watched;
-    // What nobody reads, and what changes no value, is nobody's business.
+    // What nobody reads, and what changes no value, has no effect.
     for harmless in [
         "ALTER TABLE shop.users ADD COLUMN locale TEXT NOT NULL DEFAULT 'en'",
         "ALTER TABLE shop.users ALTER COLUMN locale TYPE VARCHAR(8) USING 'de'; ALTER TABLE shop.users DROP COLUMN locale",
@@ -604,8 +604,8 @@ async fn a_column_that_is_another_one_is_found_out_at_once_on_postgres() {
     assert!(error.to_string().contains("is_active"), "{error}");
 }
 
-/// Tables of RBAC V2 that are Console's, and on which the role may put no trigger, keep nobody from migrating: what is read
-/// is then read for each request, and why is said.
+/// Tables of RBAC V2 that are Console's, and on which the role may put no trigger, keep nobody from migrating: what is
+/// read is then read for each request, and the reason is reported.
 #[tokio::test]
 async fn rbac_tables_that_take_no_trigger_are_read_for_each_request_on_postgres() {
     let database = shop().await;
@@ -669,7 +669,10 @@ async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
     ] {
         assert!(says(&missing, what), "no `{what}` in {missing:#?}");
     }
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    assert!(watched().await);
     let granting = database.store.grant_to("gate_reader").await.unwrap();
+    assert!(watched().await, "a GRANT on columns that are read is no change of them");
     let on_shop: Vec<&String> = granting.granted.iter().filter(|grant| grant.contains("\"shop\"")).collect();
     let expected = [
         "GRANT USAGE ON SCHEMA \"shop\" TO \"gate_reader\"",
@@ -693,15 +696,15 @@ async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
         )
         .await;
     let (missing, role) = reader.store.missing_rights().await.unwrap();
-    let told = console_gate::store::rights::message(&missing, &role);
-    assert_eq!(missing.len(), 3, "{told}");
+    let message = console_gate::store::rights::message(&missing, &role);
+    assert_eq!(missing.len(), 3, "{message}");
     for words in [
         "SELECT (email, is_active) on shop.users",
         "GRANT SELECT (\"email\", \"is_active\") ON \"shop\".\"users\" TO \"gate_reader\"",
         "SELECT (until) on shop.user_roles",
         "INSERT on console_gate.gate_decisions",
     ] {
-        assert!(told.contains(words), "no `{words}` in {told}");
+        assert!(message.contains(words), "no `{words}` in {message}");
     }
     // A view is read with its owner's rights: only what the SELECT names is needed.
     database
@@ -732,6 +735,93 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
         database.execute(harm).await;
         assert!(!watched().await, "{harm}");
         assert!(database.store.install_triggers().await.unwrap().is_new, "{harm}");
+    }
+    assert!(watched().await);
+}
+
+/// The triggers of RBAC V2's tables and of the gate's own by which it decides, as the file has them: name and table.
+async fn deciding_triggers_on_sqlite(database: &Database) -> Vec<(String, String)> {
+    let names = database
+        .texts(
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'gate\\_epoch\\_%' ESCAPE '\\'
+                AND tbl_name <> 'gate_epoch' ORDER BY name",
+        )
+        .await;
+    let table = |name: &str| {
+        name.trim_start_matches("gate_epoch_").rsplit_once('_').map(|(table, _)| table.to_owned())
+    };
+    names.into_iter().map(|name| (name.clone(), table(&name).expect("a table"))).collect()
+}
+
+/// Each trigger by which a gate hears of grants: gone, or with another body under its name.
+#[tokio::test]
+async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
+    let database = kiosk().await;
+    let other = Database::open_with(&database.url, relations(KIOSK_SETTINGS)).await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    let triggers = deciding_triggers_on_sqlite(&database).await;
+    assert_eq!(triggers.len(), 3 * 16, "{triggers:?}");
+    for (trigger, table) in triggers {
+        let silent = format!(
+            "DROP TRIGGER {trigger}; CREATE TRIGGER {trigger} AFTER INSERT ON {table} BEGIN SELECT 1; END"
+        );
+        for harm in [format!("DROP TRIGGER {trigger}"), silent] {
+            assert!(watched().await, "before {harm}");
+            other.execute(&harm).await;
+            assert!(!watched().await, "{harm}");
+            // What a start does: it names what is missing, and takes nothing for heard.
+            let watch = database.store.install_triggers().await.unwrap();
+            assert!(watch.gaps.iter().any(|gap| gap.contains(&trigger)), "{watch:?}");
+            assert!(!watched().await, "{harm}, and a start");
+            let report = database.store.migrate().await.unwrap();
+            assert!(report.triggers.contains(&trigger), "{report:?}");
+        }
+    }
+    // A column of theirs can become another one without a write.
+    other.execute("ALTER TABLE rbac_user_groups RENAME COLUMN granted_by TO given_by").await;
+    assert!(!watched().await);
+    // What is none of theirs disturbs nothing.
+    database.store.migrate().await.unwrap();
+    let is_compared = async || {
+        let version = "SELECT count(*) FROM gate_console_watched w, pragma_schema_version v
+                        WHERE w.schema_version <> v.schema_version";
+        database.number(version).await == 1
+    };
+    assert!(!is_compared().await);
+    other.execute("CREATE TABLE memos (id INTEGER PRIMARY KEY)").await;
+    assert!(watched().await && is_compared().await);
+    let epoch = database.epoch().await;
+    assert!(!database.store.install_triggers().await.unwrap().is_new);
+    assert!(watched().await && !is_compared().await);
+    assert_eq!(database.epoch().await, epoch, "nobody is read again for that");
+}
+
+#[tokio::test]
+async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
+    let database = shop().await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    let tables = database
+        .texts(
+            "SELECT c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+              WHERE t.tgname = 'gate_epoch_on_write' ORDER BY 1",
+        )
+        .await;
+    assert_eq!(tables.len(), 16, "{tables:?}");
+    for table in tables {
+        for harm in [
+            format!("DROP TRIGGER gate_epoch_on_write ON {table}"),
+            format!("ALTER TABLE {table} DISABLE TRIGGER gate_epoch_on_write"),
+        ] {
+            assert!(watched().await, "before {harm}");
+            database.execute(&harm).await;
+            assert!(!watched().await, "{harm}");
+            let report = database.store.migrate().await.unwrap();
+            assert_eq!(
+                report.triggers.iter().filter(|name| name.contains("gate_epoch")).count(),
+                1,
+                "{report:?}"
+            );
+        }
     }
     assert!(watched().await);
 }

@@ -1,5 +1,7 @@
 //! The kill-switch and the promotion: what overrides the mapping.
 
+use std::time::{Duration, Instant};
+
 use console_gate::store::control::ControlRow;
 
 use crate::audit::note;
@@ -40,7 +42,7 @@ async fn another_flag_does_not_count(database: &Database) {
     assert_eq!(database.store.control().await.unwrap().rbac_v2, None);
 }
 
-/// Invariant I-11: V2 is enforced in production only with a row that says so, in so many words.
+/// Invariant I-11: V2 is enforced in production only with a row that states exactly that.
 async fn only_production_is_promoted(database: &Database) {
     let table = [
         ("current_env = 'staging'", false),
@@ -66,3 +68,55 @@ on_both!(
     another_flag_does_not_count,
     only_production_is_promoted,
 );
+
+/// What the look at triggers, parts, views and columns costs at each read of the control row: 10,000 reads with what is
+/// written down and 10,000 without it, turn and turn about. It asserts nothing about time: run it with `--nocapture`.
+async fn the_look_at_the_triggers_is_timed(database: &Database) {
+    const TURNS: u32 = 100;
+    const READS: u32 = 100;
+    const VERSION: &str =
+        "UPDATE gate_console_watched SET schema_version = (SELECT schema_version FROM pragma_schema_version)";
+    database.execute("CREATE TABLE aside AS SELECT * FROM gate_console_watched").await;
+    let back = "DELETE FROM gate_console_watched; INSERT INTO gate_console_watched SELECT * FROM aside";
+    // Without the row, nothing is compared.
+    let nothing = "DELETE FROM gate_console_watched".to_owned();
+    let states = if database.is_postgres() {
+        vec![("without a look", nothing, false), ("with it", back.to_owned(), true)]
+    } else {
+        let changed = format!("{back}; UPDATE gate_console_watched SET schema_version = -1");
+        vec![
+            ("without a look", nothing, false),
+            ("with it, the schema as it was", format!("{back}; {VERSION}"), true),
+            ("with it, after a change of the schema", changed, true),
+        ]
+    };
+    let mut sums = vec![Duration::ZERO; states.len()];
+    for _ in 0..TURNS {
+        for (sum, (_, statement, is_watched)) in sums.iter_mut().zip(&states) {
+            database.execute(statement).await;
+            assert_eq!(database.store.control().await.unwrap().console_watched, *is_watched);
+            let began = Instant::now();
+            for _ in 0..READS {
+                database.store.control().await.unwrap();
+            }
+            *sum += began.elapsed();
+        }
+    }
+    let each = |sum: Duration| sum.as_secs_f64() * 1e6 / f64::from(TURNS * READS);
+    for ((what, ..), sum) in states.iter().zip(&sums) {
+        let (each, without) = (each(*sum), each(sums[0]));
+        println!("{what}: {each:.0} us a read, {:+.0} us, {:.2} times", each - without, each / without);
+    }
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn the_look_at_the_triggers_is_timed_on_sqlite() {
+    the_look_at_the_triggers_is_timed(&Database::sqlite().await).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn the_look_at_the_triggers_is_timed_on_postgres() {
+    the_look_at_the_triggers_is_timed(&Database::postgres().await).await;
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console_gate::journal::erasure;
-use console_gate::store::mirror::{MirrorError, MirrorOptions, Source};
+use console_gate::store::mirror::{ColumnSource, MirrorError, MirrorOptions};
 use ledger::AuditRecord;
 
 use crate::audit::{denial, entry, notary, sealed};
@@ -27,20 +27,20 @@ async fn with_table(database: &Database) {
     database.execute(table).await;
 }
 
-fn field(name: &str) -> Source {
-    Source::Field(name.into())
+fn field(name: &str) -> ColumnSource {
+    ColumnSource::Field(name.into())
 }
 
 fn options() -> MirrorOptions {
     let columns = [
         ("id", field("event_id")),
-        ("action", Source::Constant("access_denied".into())),
+        ("action", ColumnSource::Constant("access_denied".into())),
         ("actor", field("actor")),
         ("at", field("time")),
         ("ip", field("client_address")),
         ("epoch", field("epoch")),
         ("user_no", field("actor")),
-        ("details", Source::Json(vec!["method".into(), "path".into(), "reason".into()])),
+        ("details", ColumnSource::Json(vec!["method".into(), "path".into(), "reason".into()])),
     ];
     MirrorOptions {
         table: "audit_log".into(),
@@ -185,7 +185,7 @@ async fn the_tables_own_triggers_find_what_they_name_on_postgres() {
     assert_eq!(database.number("SELECT count(*) FROM gate_audit_outbox").await, 0);
 }
 
-/// An attempt that was given up from outside is not repeated: the row has waited long enough.
+/// An attempt that was cancelled from outside is not repeated: the row has waited long enough.
 #[tokio::test]
 async fn an_attempt_that_ran_out_of_time_is_not_repeated_on_postgres() {
     let database = Database::postgres().await;
@@ -302,8 +302,8 @@ async fn every_mistake_is_reported_at_once(database: &Database) {
     let columns = [
         ("actr", field("actor")),
         ("at", field("epoch")),
-        ("details", Source::Json(vec!["methd".into()])),
-        ("epoch", Source::Constant("many".into())),
+        ("details", ColumnSource::Json(vec!["methd".into()])),
+        ("epoch", ColumnSource::Constant("many".into())),
         ("action", field("actin")),
     ];
     let options = MirrorOptions {
@@ -333,13 +333,13 @@ async fn a_missing_right_or_word_is_found_at_the_start_on_postgres() {
     with_table(&database).await;
     database.execute("CREATE TYPE verb AS ENUM ('denied'); ALTER TABLE audit_log ADD what verb").await;
     let mut with_word = options();
-    with_word.columns.insert("what".into(), Source::Constant("access_denied".into()));
+    with_word.columns.insert("what".into(), ColumnSource::Constant("access_denied".into()));
     database.store.set_mirror(with_word.clone(), None, Duration::from_millis(200));
     let error = database.store.check_mirror().await.unwrap_err().to_string();
     assert!(error.contains("which has no `access_denied`"), "{error}");
     // The word that the type has is written.
     let other = Database::open(&database.url).await;
-    with_word.columns.insert("what".into(), Source::Constant("denied".into()));
+    with_word.columns.insert("what".into(), ColumnSource::Constant("denied".into()));
     other.store.set_mirror(with_word, None, Duration::from_millis(200));
     other.store.check_mirror().await.unwrap();
     other.store.append(&[entry(1)]).await.unwrap();
@@ -368,3 +368,99 @@ on_both!(
     events_of_commands_can_be_mirrored,
     every_mistake_is_reported_at_once,
 );
+
+/// `migrate --grant-to` and the look at a start know what the mirror writes: the mapped columns, and what the defaults of
+/// the others draw from.
+#[tokio::test]
+async fn a_least_role_is_granted_what_the_mirror_writes_on_postgres() {
+    let database = Database::postgres().await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_mirror LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             CREATE SCHEMA app; CREATE SCHEMA numbers; CREATE SEQUENCE numbers.lines;
+             CREATE TABLE app.audit_log (
+                 n BIGSERIAL, line BIGINT NOT NULL DEFAULT nextval('numbers.lines'),
+                 i BIGINT GENERATED ALWAYS AS IDENTITY, id UUID PRIMARY KEY, action VARCHAR(40) NOT NULL, actor TEXT,
+                 at TIMESTAMPTZ NOT NULL, ip INET, epoch BIGINT, user_no INTEGER, details JSONB NOT NULL,
+                 seen BOOLEAN NOT NULL DEFAULT false, secret TEXT)",
+        )
+        .await;
+    let options = || MirrorOptions { table: "app.audit_log".into(), ..options() };
+    let limit = Duration::from_millis(200);
+    database.store.set_mirror(options(), None, limit);
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_mirror@");
+    let served = Database::open(&url).await;
+    served.store.set_mirror(options(), None, limit);
+    let lacks = async || -> Vec<String> {
+        served.store.missing_rights().await.unwrap().0.into_iter().map(|right| right.what).collect()
+    };
+    let missing = lacks().await;
+    for what in [
+        "USAGE on the schema app",
+        "USAGE on the schema numbers",
+        "INSERT (id, action, actor, at, ip, epoch, user_no, details) on app.audit_log",
+        "USAGE on the sequence app.audit_log_n_seq",
+        "USAGE on the sequence numbers.lines",
+    ] {
+        assert!(missing.iter().any(|missing| missing == what), "no `{what}` in {missing:#?}");
+    }
+    assert!(!missing.iter().any(|what| what.contains("audit_log_i_seq")), "{missing:#?}");
+
+    let granting = database.store.grant_to("gate_mirror").await.unwrap();
+    assert_eq!(granting.left, [""; 0]);
+    assert_eq!(lacks().await, [""; 0]);
+    served.store.check_mirror().await.unwrap();
+    served.store.append(&[by(1, "7")]).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM app.audit_log").await, 1, "written at once");
+    assert_eq!(waiting(&database).await, 0);
+    // No more than that.
+    let more = "SELECT (has_table_privilege('gate_mirror', 'app.audit_log', 'SELECT')
+                    OR has_column_privilege('gate_mirror', 'app.audit_log', 'secret', 'INSERT')
+                    OR has_sequence_privilege('gate_mirror', 'app.audit_log_i_seq', 'USAGE'))::int::bigint";
+    assert_eq!(database.number(more).await, 0);
+    // One by one: what the message grants is what lacks.
+    for (revoke, what) in [
+        ("REVOKE INSERT (actor) ON app.audit_log FROM gate_mirror", "INSERT (actor) on app.audit_log"),
+        ("REVOKE USAGE ON SEQUENCE numbers.lines FROM gate_mirror", "USAGE on the sequence numbers.lines"),
+        ("REVOKE USAGE ON SCHEMA app FROM gate_mirror", "USAGE on the schema app"),
+    ] {
+        database.execute(revoke).await;
+        let (missing, _) = served.store.missing_rights().await.unwrap();
+        assert_eq!(missing.iter().map(|right| right.what.as_str()).collect::<Vec<_>>(), [what]);
+        database.execute(&missing[0].grant).await;
+        assert_eq!(lacks().await, [""; 0]);
+    }
+}
+
+/// Whose table is another's: the statements are left to its owner.
+#[tokio::test]
+async fn the_mirror_of_another_owner_is_left_to_that_owner_on_postgres() {
+    let database = Database::postgres().await;
+    database
+        .execute(
+            "DO $$ BEGIN CREATE ROLE gate_migrator LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             DO $$ BEGIN CREATE ROLE gate_mirror_2 LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             CREATE SCHEMA app; CREATE TABLE app.audit_log (
+                 n BIGSERIAL, id UUID PRIMARY KEY, action VARCHAR(40) NOT NULL, actor TEXT,
+                 at TIMESTAMPTZ NOT NULL, ip INET, epoch BIGINT, user_no INTEGER, details JSONB NOT NULL);
+             GRANT USAGE ON SCHEMA console_gate TO gate_migrator WITH GRANT OPTION;
+             GRANT ALL ON ALL TABLES IN SCHEMA console_gate TO gate_migrator WITH GRANT OPTION;
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO gate_migrator WITH GRANT OPTION;
+             GRANT SELECT ON app.audit_log TO gate_migrator WITH GRANT OPTION;
+             GRANT ALL ON ALL FUNCTIONS IN SCHEMA console_gate TO gate_migrator WITH GRANT OPTION",
+        )
+        .await;
+    let url = database.url.replace("postgres://postgres@", "postgres://gate_migrator@");
+    let migrator = Database::open(&url).await;
+    let options = MirrorOptions { table: "app.audit_log".into(), ..options() };
+    migrator.store.set_mirror(options, None, Duration::from_millis(200));
+    let left = migrator.store.grant_to("gate_mirror_2").await.unwrap().left;
+    for statement in [
+        "GRANT USAGE ON SCHEMA \"app\" TO \"gate_mirror_2\"",
+        "GRANT INSERT (\"id\", \"action\", \"actor\", \"at\", \"ip\", \"epoch\", \"user_no\", \"details\") ON \
+         \"app\".\"audit_log\" TO \"gate_mirror_2\"",
+        "GRANT USAGE ON SEQUENCE \"app\".\"audit_log_n_seq\" TO \"gate_mirror_2\"",
+    ] {
+        assert!(left.iter().any(|left| left == statement), "no `{statement}` in {left:#?}");
+    }
+}

@@ -360,4 +360,14 @@ fn control_characters_do_not_reach_the_terminal() {
             assert!(!output.stdout.contains(is_harmful), "{output:?}");
         }
     }
+    let decided = sound
+        .replace(
+            "undecided = \"\\u001b[2J\\u202e\"",
+            "role = \"r\", decided = { option = \"custom\", by = \"\\u001b[2J\\u202e\", ref = \"#1\", reason = \"\\u0007\" }",
+        )
+        .replace("= \"legacy\"", "= \"v2\"");
+    bench.write("decided.toml", &decided);
+    let output = bench.run(&["diff", "routes.toml", "decided.toml"]);
+    assert!(output.stdout.contains("decided: custom by"), "{output:?}");
+    assert!(!output.stdout.contains(is_harmful), "{output:?}");
 }

@@ -44,7 +44,7 @@ impl Notary {
         self.has_news.swap(false, Ordering::Relaxed)
     }
 
-    /// The keys, for a chain of one's own.
+    /// The keys, for the caller's own chain.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
     }

@@ -65,7 +65,7 @@ pub fn gate_word(gate: Option<GateInForce>) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyLegacy {
-    /// The cluster says so.
+    /// The cluster's mode is `legacy`, or the row has no cluster.
     Cluster,
     /// No operator has decided its V2 role yet (cutover design, I-6).
     Undecided,
@@ -88,7 +88,7 @@ pub struct Verdict {
     pub drift: Option<Drift>,
 }
 
-/// What a request is answered that does not go upstream.
+/// The response to a request that does not go upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// 403, with an audit row.
@@ -99,7 +99,7 @@ pub enum Rejection {
     Unauthorized,
     /// The route was deleted: 410.
     Gone,
-    /// 404, whoever asks: the mapping calls the path noise, or the route is the gate's own and FLAG_RBAC_V2 is off.
+    /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is off.
     Quiet,
     /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
@@ -206,7 +206,7 @@ impl Permit {
         self.upgrade
     }
 
-    /// Whether the body goes to Console while it arrives: the row says so.
+    /// Whether the body goes to Console while it arrives (`stream = true`).
     pub fn stream(&self) -> bool {
         self.stream
     }
@@ -342,7 +342,8 @@ pub fn decide(question: &Question<'_>) -> Verdict {
                 principal: principal.clone(),
                 lack: Lack { reason: Reason::UnmappedRoute, required: vec!["a row in the mapping".into()] },
             }),
-            // A stranger gets what any session row would give, so that nobody can probe which routes exist.
+            // A caller without identity gets what any session row would give, so that nobody can probe which routes
+            // exist.
             Caller::Nobody | Caller::Presented => Rejection::Login,
         })),
     };

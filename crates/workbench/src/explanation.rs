@@ -1,5 +1,5 @@
-//! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and what
-//! becomes of whom, with the way of grants behind it or with what is missing.
+//! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and the
+//! outcome for a caller, with the grants behind it or with what is missing.
 //!
 //! [`explain`] gives all of it as data; [`text`] prints that. It decides nothing itself: every answer in it, and every
 //! grant that it names as enough, is what [`decide`](policy::decision::decide) says. Pure: no I/O.
@@ -146,8 +146,8 @@ pub struct ValueReport {
 
 /// Explains a request, and its outcome for `asker` who sends it.
 ///
-/// `path` is the target as a client sends it. The names that `asker` holds are taken as they are: who asks about a
-/// group has looked whether there is one.
+/// `path` is the target as a client sends it. The names that `asker` holds are not checked: the caller has to know that
+/// a group exists.
 pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker<'_>>) -> Explanation {
     let mut explanation = Explanation {
         method: method.to_owned(),

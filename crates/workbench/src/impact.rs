@@ -1,4 +1,4 @@
-//! What a change of the mapping, or of what is granted, does to whom: exactly, before it is made.
+//! The exact impact of a change of the mapping or of grants, before it is made: who gains and who loses what.
 //!
 //! Requests are endless, but the pairs of rows that can decide one under the old and the new mapping are not
 //! ([`Mapping::regions`]), and neither are the callers: the registry has so many people, and of those who hold the same
@@ -30,7 +30,7 @@ use admission::{Admitted, Demand, Judge};
 pub use profile::{LegacyAs, Population, Profile, ProfileKind};
 pub use requests::{Requests, Side};
 
-/// The switches above the mapping, as they are taken to be.
+/// The switches above the mapping, as they are assumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// `FLAG_RBAC_V2`.

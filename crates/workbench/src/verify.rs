@@ -1,8 +1,7 @@
 //! The documents' tests for each route (302 for nobody, the view for the role, 403 with its audit row without), and for what
 //! no row covers, as cases that a running gate can be asked. Pure.
 //!
-//! What is expected is worked out here, from the table and the gate in force: the running gate is not asked what it thinks
-//! of itself.
+//! What is expected is worked out here, from the table and the gate in force: the running gate's own view is not used.
 
 mod body;
 

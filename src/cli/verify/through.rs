@@ -82,7 +82,7 @@ impl Passage {
             && !self.refuses_by_itself
     }
 
-    /// Whether nobody knows what Console says.
+    /// Whether Console's answer is unknown.
     pub(super) fn is_unanswered(&self) -> bool {
         !matches!(self.status, Some(status) if !(502..=504).contains(&status)) || self.audit_rows > 0
     }
@@ -178,5 +178,56 @@ impl Sender {
             answer.fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
         };
         Ok((answer.status, field("x-request-id"), field("location")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(status: Option<u16>, leads_to_login: bool) -> Passage {
+        Passage {
+            route: "GET /orders/".into(),
+            method: "GET",
+            path: "/orders/".into(),
+            cookie: 1,
+            gate: "v2".into(),
+            status,
+            problem: None,
+            request_id: "r".into(),
+            leads_to_login,
+            refuses_by_itself: false,
+            audit_rows: 0,
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_the_login_page_is_a_refusal_and_another_is_an_answer() {
+        for (status, leads_to_login, is_refused) in [
+            (302, true, true),
+            (303, true, true),
+            (307, true, true),
+            (302, false, false),
+            (301, false, false),
+            (304, false, false),
+            (200, false, false),
+            (404, false, false),
+            (401, false, true),
+            (403, false, true),
+        ] {
+            let one = passage(Some(status), leads_to_login);
+            assert_eq!(one.is_refused(), is_refused, "{status} {leads_to_login}");
+            assert!(!one.is_unanswered(), "{status}");
+            let through = Through { passages: vec![one.clone()], not_tried: Vec::new() };
+            assert_eq!(through.findings().len(), usize::from(is_refused), "{:?}", through.findings());
+            // The view's own answer, and the gate's own refusal, are nothing of Console's decorators.
+            let own = Passage { refuses_by_itself: true, ..one.clone() };
+            let of_the_gate = Passage { audit_rows: 1, ..one };
+            assert!(!own.is_refused() && !of_the_gate.is_refused() && of_the_gate.is_unanswered());
+        }
+        let through = Through { passages: vec![passage(Some(302), true)], not_tried: Vec::new() };
+        let expected = "Console answered with a redirect to its login page to 1 request that V2 allowed: its own decorators \
+                        still decide (GET /orders/ 1)";
+        assert!(through.findings()[0].starts_with(expected), "{:?}", through.findings());
     }
 }

@@ -398,7 +398,8 @@ impl Writer<'_> {
         let mut conditions = Vec::new();
         for (column, kind) in &self.user.columns {
             let name = column.to_lowercase();
-            let is_switch = !self.is_postgres || kind == "boolean";
+            // SQLite takes any word for a type, and has none for a switch.
+            let is_switch = kind == "boolean" || !self.is_postgres && !is_of_time(kind);
             let value = format!("u.{}", quoted(column));
             match name.as_str() {
                 "is_active" | "active" | "enabled" | "is_enabled" if is_switch => {
@@ -410,7 +411,13 @@ impl Writer<'_> {
                 {
                     conditions.push(value);
                 }
-                _ if is_when_somebody_left(&name) => conditions.push(format!("{value} IS NOT NULL")),
+                _ if is_when_somebody_left(&name, kind) => {
+                    conditions.push(format!("{value} IS NOT NULL"));
+                    notes.push(format!(
+                        "`{column}` is taken for when somebody left or was locked out: who has a value there is denied, one \
+                         of a day to come too. Confirm it, or take it out of `disabled`"
+                    ));
+                }
                 "status" | "state" => notes.push(format!(
                     "`{column}` may say who is locked out: add it to `disabled`, as in `{value} <> 'active'`"
                 )),
@@ -522,11 +529,95 @@ impl Writer<'_> {
     }
 }
 
-/// Whether a column says when somebody was locked out or left: `disabled_at`, `left_on`, `deleted_at_utc`.
-fn is_when_somebody_left(column: &str) -> bool {
+/// Whether a column says when somebody was locked out or left: `disabled_at`, `left_on`, `date_deleted`, and `ended` where
+/// its type is one of time.
+fn is_when_somebody_left(column: &str, kind: &str) -> bool {
+    const KNOWN: [&str; 12] = [
+        "archived",
+        "banned",
+        "blocked",
+        "deactivated",
+        "deleted",
+        "departed",
+        "disabled",
+        "ended",
+        "left",
+        "locked",
+        "suspended",
+        "terminated",
+    ];
     let name = column.strip_suffix("_utc").unwrap_or(column);
-    let stem = ["_at", "_on", "_date"].into_iter().find_map(|end| name.strip_suffix(end));
-    let known =
-        ["disabled", "deleted", "deactivated", "archived", "suspended", "blocked", "left", "terminated"];
-    stem.is_some_and(|stem| known.contains(&stem))
+    let after = ["_at", "_on", "_date", "_time", "_since"].into_iter().find_map(|end| name.strip_suffix(end));
+    let before = ["date_", "when_"].into_iter().find_map(|start| name.strip_prefix(start));
+    let stem = after.or(before).or(is_of_time(kind).then_some(name));
+    stem.is_some_and(|stem| KNOWN.contains(&stem))
+}
+
+/// Whether a type holds a day or a time, by its name.
+fn is_of_time(kind: &str) -> bool {
+    kind.contains("date") || kind.contains("time")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staff(columns: &[(&str, &str)]) -> Table {
+        let all = [("id", "integer"), ("email", "text")].iter().chain(columns);
+        Table {
+            name: "staff".into(),
+            key: vec!["id".into()],
+            columns: all.map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect(),
+            ..Table::default()
+        }
+    }
+
+    fn disabled(is_postgres: bool, columns: &[(&str, &str)]) -> (String, Vec<String>) {
+        let Proposal { section, notes } = propose(&[staff(columns)], is_postgres, &BTreeSet::new());
+        let (_, rest) =
+            section.split_once(" AS id, ").or(section.split_once("u.id, ")).expect("a SELECT of admins");
+        let (condition, _) = rest.split_once(" AS disabled").expect("a condition");
+        (condition.to_owned(), notes)
+    }
+
+    #[test]
+    fn when_somebody_left_is_proposed_for_a_person_to_confirm() {
+        for (column, kind, on_postgres, on_sqlite) in [
+            ("left_on", "text", true, true),
+            ("left_on", "date", true, true),
+            ("left", "date", true, true),
+            ("ended", "timestamp with time zone", true, true),
+            ("disabled", "datetime", true, true),
+            ("deleted", "timestamp without time zone", true, true),
+            ("deactivated_at_utc", "text", true, true),
+            ("date_deleted", "integer", true, true),
+            ("locked_since", "timestamp without time zone", true, true),
+            // A word, or a number, of which nobody knows what it says.
+            ("left", "text", false, false),
+            ("ended", "integer", false, false),
+            ("created_at", "date", false, false),
+            ("left_handed_on", "date", false, false),
+        ] {
+            for (is_postgres, is_taken) in [(true, on_postgres), (false, on_sqlite)] {
+                let (condition, notes) = disabled(is_postgres, &[(column, kind)]);
+                let says = format!("`{column}` is taken for when somebody left");
+                let named = quoted(column);
+                let nobody = if is_postgres { "FALSE" } else { "0" };
+                let expected = if is_taken { format!("u.{named} IS NOT NULL") } else { nobody.to_owned() };
+                assert_eq!(condition, expected, "{column} {kind} {is_postgres}");
+                assert_eq!(notes.iter().any(|note| note.starts_with(&says)), is_taken, "{column}: {notes:?}");
+                let open = notes.iter().any(|note| note.contains("everybody in the table is let in"));
+                assert_eq!(open, !is_taken, "{column}: {notes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_is_no_time_and_both_count() {
+        let columns = [("is_active", "boolean"), ("left_on", "date")];
+        assert_eq!(disabled(true, &columns).0, "(NOT u.is_active OR u.left_on IS NOT NULL)");
+        assert_eq!(disabled(false, &[("disabled", "integer")]).0, "u.disabled");
+        assert_eq!(disabled(false, &[("deleted", "")]).0, "u.deleted");
+        assert_eq!(disabled(true, &[("disabled", "boolean")]).0, "u.disabled");
+    }
 }

@@ -1,14 +1,16 @@
 //! The gate's triggers on tables that are, or may be, Console's.
 //!
 //! They are no migration: Console may create its tables again, or remove the gate for a while. `migrate` puts
-//! there what is missing, `migrate --release` takes all of it off, and a gate without them keeps no answer.
+//! there what is missing, `migrate --release` takes all of it off, and a gate without them keeps no answer. Those of the
+//! gate's own deciding tables are made by migrations; where one is gone, `migrate` puts it back, and a release leaves it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::place::{Place, SHARED_TABLES, Survey, quoted};
+use super::super::place::{DECIDING_TABLES, FoundTable, OWN_DECIDING_TABLES, SHARED_TABLES, Survey, quoted};
+use super::super::watch::sqlite::raising;
 
 /// A trigger on Postgres: its table, its name, when it fires, what it shows its function, and the function.
 struct Watch {
@@ -62,6 +64,19 @@ const WRITTEN: [[Watch; 2]; 4] = [
     written("rbac_role_inheritance", "'child_role_id', 'rbac_roles', 'parent_role_id', 'rbac_roles'"),
     written("rbac_role_permissions", "'role_id', 'rbac_roles', 'permission_id', 'rbac_permissions'"),
 ];
+
+/// On the gate's own tables by which it decides.
+const OWN: [Watch; OWN_DECIDING_TABLES.len()] = {
+    let [blocked, flags, grants, tokens, groups, roles] = OWN_DECIDING_TABLES;
+    [
+        any_write(blocked),
+        any_write(flags),
+        any_write(grants),
+        any_write(tokens),
+        any_write(groups),
+        any_write(roles),
+    ]
+};
 
 /// On the tables of RBAC V2, whether Console or the gate made them.
 const SHARED: [Watch; 14] = [
@@ -148,8 +163,8 @@ pub(super) async fn missing(
         .bind(SHARED_TABLES.as_slice())
         .fetch_all(&mut *connection)
         .await?;
-    for watch in SHARED.iter().chain(WRITTEN.as_flattened()) {
-        let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
+    for watch in SHARED.iter().chain(WRITTEN.as_flattened()).chain(&OWN) {
+        let Some(FoundTable { schema, table }) = survey.place(watch.table) else { continue };
         if forbidden.iter().any(|(on, to)| *on == schema && *to == table) {
             continue;
         }
@@ -237,17 +252,6 @@ pub(super) fn of_sqlite(tables: &BTreeSet<String>) -> BTreeMap<String, String> {
         triggers.insert(name.to_owned(), format!("CREATE TRIGGER {name} {rest}"));
     };
     let has = |table: &str| tables.contains(table);
-    let raise = "BEGIN UPDATE gate_epoch SET epoch = epoch + 1; END";
-    let unwatched = ["rbac_grants_audit", "customer_audit_events"];
-    for table in SHARED_TABLES {
-        if unwatched.contains(&table) || !has(table) {
-            continue;
-        }
-        for verb in ["INSERT", "UPDATE", "DELETE"] {
-            let name = format!("gate_epoch_{table}_{}", verb.to_lowercase());
-            add(&name, &format!("AFTER {verb} ON {table}\n{raise}"));
-        }
-    }
     if has("rbac_groups") {
         // A new group may be given the id, and must not inherit what was granted of this one.
         add(
@@ -287,6 +291,7 @@ END",
             add(name, &format!("{}\nEND", statement.trim_start_matches(name).trim_start()));
         }
     }
+    triggers.extend(DECIDING_TABLES.into_iter().filter(|table| has(table)).flat_map(raising));
     triggers
 }
 
@@ -368,7 +373,8 @@ pub(super) async fn missing_of_sqlite(
     let present: BTreeMap<String, String> =
         present.into_iter().map(|(name, sql)| (name, one_line(&sql))).collect();
     let mut statements = Vec::new();
-    for (name, wanted) in of_sqlite(tables) {
+    let own = OWN_DECIDING_TABLES.into_iter().filter(|table| tables.contains(*table)).flat_map(raising);
+    for (name, wanted) in of_sqlite(tables).into_iter().chain(own) {
         if present.get(&name) != Some(&one_line(&wanted)) {
             let statement = format!("DROP TRIGGER IF EXISTS {name};\n{wanted}");
             statements.push((name, statement));

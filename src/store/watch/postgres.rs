@@ -11,7 +11,7 @@ use crate::store::connection::Connection;
 use crate::store::console::select::{Dialect, Select};
 use crate::store::console::{Console, Relation, TableName, quoted};
 use crate::store::control::{WATCHED_ON_POSTGRES, WHOLE_ON_POSTGRES};
-use crate::store::place::DECIDING_TABLES;
+use crate::store::place::{DECIDING_TABLES, OWN_DECIDING_TABLES};
 use crate::store::postgres::PostgresPool;
 use crate::store::terms::MigrationTerms;
 
@@ -62,8 +62,7 @@ async fn patiently<T>(
         }
         if began.elapsed() + PAUSE > terms.patience {
             return Err(StoreError::Busy(format!(
-                "the triggers on Console's tables were tried for {} s and never got their locks; nothing of them was put \
-                 there. Run `console-gate migrate` again at a quieter time",
+                "the triggers on Console's tables got no locks within {} s; none was created. Run `console-gate migrate` again at a quieter time",
                 began.elapsed().as_secs()
             )));
         }
@@ -96,8 +95,8 @@ struct Found {
     tables: BTreeMap<i64, Base>,
     /// Each view with its version.
     views: BTreeMap<i64, (String, String)>,
-    /// The tables of RBAC V2, wherever they are: the trigger on each is a migration's.
-    rbac: Vec<i64>,
+    /// The tables of RBAC V2, wherever they are, and the gate's own: `migrate` puts the trigger on each.
+    deciding: Vec<i64>,
     gaps: Vec<String>,
 }
 
@@ -117,7 +116,7 @@ pub(in crate::store) async fn within(
     }
     if found.gaps.is_empty() {
         check_rights(to, &mut found).await?;
-        look_at_rbac(to, keeps, &mut found).await?;
+        look_at_deciding(to, keeps, &mut found).await?;
     }
     if !found.gaps.is_empty() {
         // Half of the triggers prove nothing: what is there stays, and is not trusted.
@@ -374,7 +373,7 @@ async fn check_rights(to: &mut PgConnection, found: &mut Found) -> Result<(), sq
             sqlx::query_as(MAY_TRIGGER).bind(base.oid).fetch_one(&mut *to).await?;
         if !may {
             found.gaps.push(format!(
-                "the role `{role}` may put no trigger on {}: its owner has to `GRANT TRIGGER ON {} TO {role}`, or set \
+                "the role `{role}` may not create a trigger on {}: its owner has to `GRANT TRIGGER ON {} TO {role}`, or set \
                  `triggers = false` in [console]",
                 base.name, base.name
             ));
@@ -395,8 +394,8 @@ async fn check_rights(to: &mut PgConnection, found: &mut Found) -> Result<(), sq
     Ok(())
 }
 
-/// The tables of RBAC V2, by which the gate decides: their trigger, and whether the role may put one there.
-const RBAC: &str = "
+/// The tables of RBAC V2 and the gate's own, by which it decides: their trigger, and whether the role may put one there.
+const DECIDING: &str = "
     SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname), current_user::text,
            EXISTS (SELECT 1 FROM pg_trigger t
                     WHERE t.tgrelid = c.oid AND t.tgname = 'gate_epoch_on_write' AND t.tgenabled IN ('O', 'A')),
@@ -407,15 +406,15 @@ const RBAC: &str = "
      ORDER BY 2";
 
 /// Where the tables of RBAC V2 are Console's and take no trigger of the gate's, changes of them go unheard too.
-async fn look_at_rbac(to: &mut PgConnection, keeps: bool, found: &mut Found) -> Result<(), sqlx::Error> {
-    let names: Vec<&str> = DECIDING_TABLES.to_vec();
+async fn look_at_deciding(to: &mut PgConnection, keeps: bool, found: &mut Found) -> Result<(), sqlx::Error> {
+    let names = [DECIDING_TABLES.as_slice(), &OWN_DECIDING_TABLES].concat();
     let tables: Vec<(i64, String, String, bool, bool)> =
-        sqlx::query_as(RBAC).bind(names).fetch_all(&mut *to).await?;
+        sqlx::query_as(DECIDING).bind(names).fetch_all(&mut *to).await?;
     for (oid, name, role, is_there, may) in tables {
-        found.rbac.push(oid);
+        found.deciding.push(oid);
         if !is_there && !may {
             found.gaps.push(format!(
-                "the role `{role}` may put no trigger on {name}: its owner has to `GRANT TRIGGER ON {name} TO {role}`"
+                "the role `{role}` may not create a trigger on {name}: its owner has to `GRANT TRIGGER ON {name} TO {role}`"
             ));
         } else if !is_there && keeps {
             // Where it is only said what would be done, a migration would have put it there by now.
@@ -430,8 +429,8 @@ async fn look_at_rbac(to: &mut PgConnection, keeps: bool, found: &mut Found) -> 
 /// What is to be there.
 struct Plan {
     tables: Vec<WatchedTable>,
-    /// The tables of RBAC V2.
-    rbac: Vec<i64>,
+    /// The tables of RBAC V2 and the gate's own.
+    deciding: Vec<i64>,
     /// Table and number of each column that is read.
     columns: Vec<(i64, i16)>,
     functions: Vec<(String, String)>,
@@ -466,7 +465,7 @@ impl Plan {
     async fn of(to: &mut PgConnection, found: &Found) -> Result<Plan, sqlx::Error> {
         let mut plan = Plan {
             tables: Vec::new(),
-            rbac: found.rbac.clone(),
+            deciding: found.deciding.clone(),
             columns: Vec::new(),
             functions: Vec::new(),
             triggers: Vec::new(),
@@ -658,7 +657,8 @@ impl Plan {
             let views = self.states.iter().filter(|(.., aspect, _)| *aspect == "view");
             let views: Vec<i64> = views.map(|(oid, ..)| *oid).collect();
             let tables = self.states.iter().filter(|(.., aspect, _)| *aspect == "parts");
-            let tables: Vec<i64> = tables.map(|(oid, ..)| *oid).chain(self.rbac.iter().copied()).collect();
+            let tables: Vec<i64> =
+                tables.map(|(oid, ..)| *oid).chain(self.deciding.iter().copied()).collect();
             let (of_tables, numbers): (Vec<i64>, Vec<i16>) = self.columns.iter().copied().unzip();
             sqlx::query(WATCHED_ON_POSTGRES)
                 .bind(&**expected)

@@ -9,6 +9,7 @@ use crate::store::StoreError;
 use crate::store::connection::Connection;
 use crate::store::console::select::{Dialect, Select};
 use crate::store::console::{Console, Relation};
+use crate::store::place::{DECIDING_TABLES, OWN_DECIDING_TABLES};
 
 pub(super) async fn install(pool: &SqlitePool, console: &Console) -> Result<Watch, StoreError> {
     let mut connection = begin(pool).await?;
@@ -58,8 +59,10 @@ pub(in crate::store) async fn within(connection: &mut Connection, console: &Cons
     }
     let is_listed = unwatched(console).is_none() && console.lists_sessions(connection).await?;
     let Connection::Sqlite(to) = connection else { return Ok(Watch::default()) };
+    let mut states: BTreeSet<(String, String, String, String)> = BTreeSet::new();
     if gaps.is_empty() {
         add_settings(to, console, is_listed, &mut tables, &mut gaps).await?;
+        look_at_deciding(to, &mut states, &mut gaps).await?;
     }
     if !gaps.is_empty() {
         run(to, "DELETE FROM gate_console_watched; DELETE FROM gate_console_watch").await?;
@@ -67,7 +70,6 @@ pub(in crate::store) async fn within(connection: &mut Connection, console: &Cons
     }
     let mut triggers = BTreeMap::new();
     let mut watched = Vec::new();
-    let mut states: BTreeSet<(String, String, String, String)> = BTreeSet::new();
     for (table, duties) in &tables {
         let made = triggers_of(to, table, duties).await?;
         watched.push(WatchedTable {
@@ -90,9 +92,16 @@ pub(in crate::store) async fn within(connection: &mut Connection, console: &Cons
     if is_new {
         carry_out(to, console, &triggers, &states).await?;
         statements.extend(triggers.into_values());
+    } else {
+        run(to, SAME_AGAIN).await?;
     }
     Ok(Watch { tables: watched, gaps, is_new, statements })
 }
+
+/// All is as it was after a change of something else: from here on the version says so, at less cost.
+const SAME_AGAIN: &str = "
+    UPDATE gate_console_watched SET schema_version = (SELECT schema_version FROM pragma_schema_version)
+     WHERE schema_version <> (SELECT schema_version FROM pragma_schema_version)";
 
 /// The tables that a SELECT opens, and the views that it names.
 async fn look_at(
@@ -170,6 +179,38 @@ async fn columns_of(to: &mut SqliteConnection, table: &str) -> Result<Vec<(Strin
         .await
 }
 
+/// The tables of RBAC V2 and the gate's own, by which it decides: their triggers, which `migrate` puts there, and how they
+/// were made.
+async fn look_at_deciding(
+    to: &mut SqliteConnection,
+    states: &mut BTreeSet<(String, String, String, String)>,
+    gaps: &mut Vec<String>,
+) -> Result<(), sqlx::Error> {
+    let there: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT type, name, COALESCE(sql, '') FROM sqlite_schema WHERE type IN ('table', 'trigger')",
+    )
+    .fetch_all(&mut *to)
+    .await?;
+    let there: BTreeMap<(&str, &str), &str> =
+        there.iter().map(|(kind, name, sql)| ((kind.as_str(), name.as_str()), sql.as_str())).collect();
+    let words = |sql: &str| sql.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+    for table in DECIDING_TABLES.into_iter().chain(OWN_DECIDING_TABLES) {
+        if !there.contains_key(&("table", table)) {
+            continue;
+        }
+        for (name, wanted) in raising(table) {
+            match there.get(&("trigger", name.as_str())) {
+                Some(sql) if words(sql) == words(&wanted) => {
+                    states.insert((table.to_owned(), "trigger".into(), name.clone(), (*sql).to_owned()));
+                }
+                _ => gaps.push(format!("{table} lacks the trigger `{name}`: run `console-gate migrate`")),
+            }
+        }
+        states.insert((table.to_owned(), "parts".into(), String::new(), parts(to, table).await?));
+    }
+    Ok(())
+}
+
 /// The name of a table as it was made: SQLite ignores case.
 async fn as_made(to: &mut SqliteConnection, table: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower($1)")
@@ -245,6 +286,15 @@ async fn rows_are_apart(to: &mut SqliteConnection, table: &str, key: &str) -> Re
 }
 
 const RAISE: &str = "UPDATE gate_epoch SET epoch = epoch + 1;";
+
+/// The triggers by which any write to a table concerns everybody: name and statement.
+pub(in crate::store) fn raising(table: &str) -> [(String, String); 3] {
+    ["INSERT", "UPDATE", "DELETE"].map(|verb| {
+        let name = format!("gate_epoch_{table}_{}", verb.to_lowercase());
+        let statement = format!("CREATE TRIGGER {name} AFTER {verb} ON {table}\nBEGIN {RAISE} END");
+        (name, statement)
+    })
+}
 
 /// Each trigger of a table with its text. They are for each row, for SQLite has no other kind.
 async fn triggers_of(

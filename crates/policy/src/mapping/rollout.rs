@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-/// How a cluster is decided (product: "the rollout").
+/// How a cluster is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClusterMode {
     /// The legacy roles decide.

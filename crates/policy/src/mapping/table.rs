@@ -111,7 +111,7 @@ impl RowKind {
     }
 }
 
-/// What somebody who is nobody gets from a session row.
+/// What a caller without identity gets from a session row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unauthenticated {
     /// 302 to the login page (htmx: `HX-Redirect`).

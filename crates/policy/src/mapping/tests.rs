@@ -471,7 +471,7 @@ fn catalog() -> Catalog {
 }
 
 #[test]
-fn a_mapping_is_held_against_the_roles_that_exist() {
+fn a_mapping_is_checked_against_the_roles_that_exist() {
     let table = [
         ("legacy", "held", None),
         ("legacy", "orphan", None),

@@ -4,7 +4,7 @@ use policy::decision::body::{BodyKind, BodyReport};
 use policy::decision::{GateInForce, gate_in_force};
 use policy::diagnostic::Lines;
 use policy::mapping::regions::Region;
-use policy::mapping::{ClusterMode, Mapping, Row, RowKind, Unmapped, V2Gate};
+use policy::mapping::{ClusterMode, Decided, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::rbac::LegacyRole;
 use serde::Serialize;
 
@@ -25,9 +25,9 @@ pub struct ClusterChange {
 #[derive(Debug, Serialize)]
 pub struct ImpactReport {
     pub summary: Summary,
-    /// `FLAG_RBAC_V2` as it was taken to be.
+    /// `FLAG_RBAC_V2` as it was assumed.
     pub rbac_v2: bool,
-    /// As it is always taken to be: whether V2 may be enforced in production.
+    /// Whether V2 may be enforced in production: always assumed.
     pub promoted: bool,
     /// Whether every path was looked at; if not, changes may be missing.
     pub complete: bool,
@@ -93,6 +93,9 @@ pub struct ChangeReport {
     pub line: Option<usize>,
     pub before: String,
     pub after: String,
+    /// Who chose the V2 role of the row in the new file, where that was an open question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
     /// People without a session and a token: a gain is one of anybody, logged in or not.
     pub strangers: Option<AccessChange>,
     pub machines_of_console: Option<AccessChange>,
@@ -183,6 +186,7 @@ impl Impact<'_> {
             line: self.line(change, lines),
             before,
             after,
+            decided: new.and_then(|row| row.decided.clone()),
             strangers: change.strangers,
             machines_of_console: change.machines_of_console,
             gains: who(AccessChange::Gain),
@@ -244,7 +248,7 @@ pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
     region.new.or(region.old).map(|row| &*row.route)
 }
 
-/// What becomes of requests without a row.
+/// The outcome of requests without a row.
 fn no_row_in_words(unmapped: Unmapped) -> &'static str {
     match unmapped {
         Unmapped::Deny => "no row: admins get 403, everyone else is redirected to log in",

@@ -218,7 +218,7 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
         "1 route closes to programs with a token or signature that Console verifies\n2 admins, 14 routes: ";
     assert!(text.starts_with(beginning), "{text}");
     assert!(
-        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so\n"),
+        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2\n"),
         "{text}"
     );
     let expected = "
@@ -235,6 +235,28 @@ GET /deep                                                         routes.toml:25
     assert!(text.contains(expected), "{text}");
     assert!(text.contains("  + 2 admins: anna, bert\n      g1 -> r1 -> r0\n"), "{text}");
     assert!(text.contains("Clusters\n  V  legacy -> v2\n"), "{text}");
+}
+
+/// An open question that was answered: by whom, and where that is recorded, in both forms.
+#[test]
+fn who_decided_a_row_is_beside_what_the_decision_changes() {
+    let rows = |rest: &str| {
+        let text = format!(
+            "version = 1\n[clusters]\nV = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n[blueprints.b.routes]\n\
+             \"GET /x\" = {{ legacy = [\"ops\"], options = {{ A = \"r0\", B = \"r1\" }}, {rest} }}\n"
+        );
+        Mapping::parse("t", &text).unwrap()
+    };
+    let old = rows("undecided = \"Q-1\"");
+    let new = rows("role = \"r1\", decided = { option = \"B\", by = \"ann\", ref = \"#1473\" }");
+    let catalog = catalog();
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    assert!(text.contains("legacy role ops -> role r1\n  decided: option B by ann (#1473)\n"), "{text}");
+    let report = serde_json::to_value(impact.report()).unwrap();
+    let expected = serde_json::json!({ "option": "B", "by": "ann", "ref": "#1473" });
+    assert_eq!(report["changes"][0]["decided"], expected, "{report:#}");
 }
 
 #[test]
@@ -294,7 +316,7 @@ what no row covers                                                 routes.toml:2
 
 /// A quiet path is closed, so that it changes something only where `unmapped` leaves such paths to Console.
 #[test]
-fn what_becomes_quiet_is_told_where_it_was_open() {
+fn what_becomes_quiet_is_reported_where_it_was_open() {
     let quiet = |file: &str| file.replace("version = 1\n", "version = 1\nquiet = [\"/favicon.ico\"]\n");
     let forward = UNMAPPED.replace("deny", "forward");
     let (text, _) = text_of(&forward, &quiet(&forward));
@@ -442,7 +464,7 @@ fn a_row_that_newly_takes_websockets_is_reported() {
 
 /// A preflight has no caller, so anybody may send one now; nothing else is another than before.
 #[test]
-fn a_row_that_opens_preflights_is_told() {
+fn a_row_that_opens_preflights_is_reported() {
     let file = UNMAPPED.replace("session = true", "session = true, cors = true");
     let (text, is_neutral) = text_of(UNMAPPED, &file);
     assert!(!is_neutral);

@@ -89,7 +89,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             .collect();
         lines.push(
             match impact.switches.rbac_v2 {
-                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so",
+                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2",
                 false => "FLAG_RBAC_V2 is assumed off: the legacy gate decides every row",
             }
             .into(),
@@ -118,6 +118,11 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         let demands = if before == after { before } else { format!("{before} -> {after}") };
         for line in wrapped("  ", &demands) {
             print(Tone::Plain, &line);
+        }
+        if let Some(decided) = region.new.and_then(|row| row.decided.as_ref()) {
+            for line in wrapped("  ", &format!("decided: {decided}")) {
+                print(Tone::Plain, &line);
+            }
         }
         for (who, direction) in nameless(change) {
             print(tone(direction), &format!("  {} {who}", sign(direction)));

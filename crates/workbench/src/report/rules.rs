@@ -339,7 +339,7 @@ pub const CONSOLE: [Rule; 5] = [
     ),
     warning(
         "console-unheard",
-        "changes of Console's tables are not heard: they are read for each request",
+        "changes of Console's tables go unnoticed: they are read for each request",
         "run `console-gate migrate`, which says which table refuses",
     ),
     note(

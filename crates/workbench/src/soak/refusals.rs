@@ -1,7 +1,7 @@
 //! Console's own refusals of what V2 allowed, and for how long they hold a cluster.
 //!
-//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals hold a cluster
-//! as unexplained drift does: for its quiet hours, and for an hour at least.
+//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals block a
+//! cluster as unexplained drift does: for its quiet hours, and for an hour at least.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::decision::LetInBy;
@@ -30,6 +30,10 @@ impl Refusals {
     }
 }
 
+/// What to do about such refusals.
+pub const REMEDY: &str = "wrap them with the console-gate package, or, where the view itself refuses, name the route in \
+                          `own_refusals` of [upstream]";
+
 /// For how long a refusal holds a cluster.
 pub fn time_held(terms: &SoakTerms) -> TimeDelta {
     TimeDelta::hours(i64::from(terms.quiet_hours.max(1)))
@@ -54,7 +58,7 @@ pub(super) fn phrase(refusals: &[Refusals], terms: &SoakTerms) -> Option<String>
 }
 
 /// `Console answered 403 to 12 requests that V2 allowed: its own decorators still decide (GET /a 8, GET /b 4)`: routes with
-/// their status and count.
+/// their status and count, and what to do.
 pub fn in_words<'r>(refusals: impl Iterator<Item = (&'r str, u16, u64)>) -> Option<String> {
     let mut routes: Vec<(&str, u64)> = Vec::new();
     let (mut unauthorized, mut forbidden, mut sent_to_log_in, mut sum) = (false, false, false, 0);
@@ -85,7 +89,7 @@ pub fn in_words<'r>(refusals: impl Iterator<Item = (&'r str, u16, u64)>) -> Opti
         named.push(format!("{} more routes", routes.len() - MOST_NAMED));
     }
     Some(format!(
-        "Console answered {status} to {requests} that V2 allowed: its own decorators still decide ({})",
+        "Console answered {status} to {requests} that V2 allowed: its own decorators still decide ({}); {REMEDY}",
         named.join(", ")
     ))
 }

@@ -2,7 +2,7 @@ use chrono::TimeZone as _;
 use policy::decision::Direction;
 
 use super::*;
-use crate::drift::{Fingerprints, Key, Review, SignOff, Standing};
+use crate::drift::{Fingerprints, Key, Review, SignOff, SignOffState};
 
 const MAPPING: &str = "version = 1\n\
     [clusters]\nS1 = \"shadow\"\nS2 = \"v2\"\nS3 = \"legacy\"\nS4 = { mode = \"v2\", groups = [\"first\"] }\n\
@@ -31,7 +31,7 @@ fn admin(id: &str, legacy: &[LegacyRole], groups: &[&str]) -> Person {
     }
 }
 
-fn drift(cluster: &str, last_seen: DateTime<Utc>, standing: Option<Standing>) -> Disagreement {
+fn drift(cluster: &str, last_seen: DateTime<Utc>, state: Option<SignOffState>) -> Disagreement {
     let key = Key {
         route: "GET /a".into(),
         actor_kind: CallerKind::Admin,
@@ -55,7 +55,7 @@ fn drift(cluster: &str, last_seen: DateTime<Utc>, standing: Option<Standing>) ->
         first_seen_at_utc: last_seen,
         last_seen_at_utc: last_seen,
         mappings: vec!["m".into()],
-        sign_off: standing.map(|standing| Review { sign_off, standing }),
+        sign_off: state.map(|state| Review { sign_off, state }),
     }
 }
 
@@ -79,7 +79,7 @@ fn ready() -> Known {
     Known {
         shadow_since: Some(ago(7 * 24)),
         flag: Flag::NeverFlipped,
-        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Valid))],
+        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(SignOffState::Valid))],
         overflow: Vec::new(),
         gaps: Vec::new(),
         refusals: Vec::new(),
@@ -137,13 +137,19 @@ fn consoles_own_refusals_hold_a_cluster() {
         refusals("S1", "GET /a", "legacy", 403, 7, 1),
         refusals("S4", "GET /d", "v2", 401, 1, 1),
     ];
-    let held = "Console answered 403 to 12 requests that V2 allowed: its own decorators still decide \
-                (GET /b 8, GET /a 4); not ready until 2026-03-31 09:00Z";
-    assert_eq!(said("S1", both), (Readiness::NotReady, vec![held.to_owned()], 3));
-    let one = "Console answered 401 to 1 request that V2 allowed: its own decorators still decide (GET /x 1); \
-               not ready until 2026-03-31 11:00Z";
+    let remedy = refusals::REMEDY;
+    assert!(remedy.contains("console-gate package") && remedy.contains("`own_refusals` of [upstream]"));
+    let held = format!(
+        "Console answered 403 to 12 requests that V2 allowed: its own decorators still decide (GET /b 8, GET /a 4); \
+         {remedy}; not ready until 2026-03-31 09:00Z"
+    );
+    assert_eq!(said("S1", both), (Readiness::NotReady, vec![held], 3));
+    let one = format!(
+        "Console answered 401 to 1 request that V2 allowed: its own decorators still decide (GET /x 1); {remedy}; \
+         not ready until 2026-03-31 11:00Z"
+    );
     let of_enforced = vec![refusals("S2", "GET /x", "v2", 401, 1, 1)];
-    assert_eq!(said("S2", of_enforced), (Readiness::Refused, vec![one.to_owned()], 1));
+    assert_eq!(said("S2", of_enforced), (Readiness::Refused, vec![one], 1));
     assert_eq!(
         said("S2", vec![refusals("S2", "GET /x", "v2", 401, 1, 48)]),
         (Readiness::Enforced, vec![], 0)
@@ -159,19 +165,19 @@ fn consoles_own_refusals_hold_a_cluster() {
     let words =
         refusals::in_words(many.iter().map(|(route, status, count)| (route.as_str(), *status, *count)));
     assert_eq!(
-        words.as_deref(),
-        Some(
+        words,
+        Some(format!(
             "Console answered 401 or 403 to 8 requests that V2 allowed: its own decorators still decide \
-             (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes)"
-        )
+             (GET /0 1, GET /1 1, GET /2 1, GET /3 1, GET /4 1, 3 more routes); {remedy}"
+        ))
     );
     let redirects = [("GET /a", 302, 3), ("GET /b", 403, 1)];
     assert_eq!(
-        refusals::in_words(redirects.into_iter()).as_deref(),
-        Some(
+        refusals::in_words(redirects.into_iter()),
+        Some(format!(
             "Console answered 403 or with a redirect to its login page to 4 requests that V2 allowed: its own \
-             decorators still decide (GET /a 3, GET /b 1)"
-        )
+             decorators still decide (GET /a 3, GET /b 1); {remedy}"
+        ))
     );
 }
 
@@ -202,12 +208,12 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
         ),
         (
             "its sign-off has ended",
-            Known { disagreements: vec![drift("S1", ago(2), Some(Standing::GrantsChanged))], ..ready() },
+            Known { disagreements: vec![drift("S1", ago(2), Some(SignOffState::GrantsChanged))], ..ready() },
             &[quiet],
         ),
         (
             "its row was changed",
-            Known { disagreements: vec![drift("S1", ago(2), Some(Standing::RowChanged))], ..ready() },
+            Known { disagreements: vec![drift("S1", ago(2), Some(SignOffState::RowChanged))], ..ready() },
             &[quiet],
         ),
         ("another cluster's drift", Known { disagreements: vec![drift("S4", ago(2), None)], ..ready() }, &[]),
