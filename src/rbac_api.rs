@@ -17,6 +17,7 @@ mod openapi;
 mod query;
 mod readers;
 mod reply;
+mod requests;
 pub mod routes;
 mod views;
 mod writes;
@@ -112,10 +113,15 @@ impl RbacApi {
         if endpoint.needs_v2() && !caller.control.rbac_v2 {
             return Err(Problem::nothing_here());
         }
+        if !method.is_safe() {
+            csrf::check(asked, &caller.principal, &self.keys)?;
+        }
+        if let Some(outcome) = self.requests(asked, &caller, endpoint, &values).await {
+            return outcome;
+        }
         if method.is_safe() {
             self.read(asked, &caller, endpoint, &values).await
         } else {
-            csrf::check(asked, &caller.principal, &self.keys)?;
             self.write(asked, &caller, endpoint, &values).await
         }
     }

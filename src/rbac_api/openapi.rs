@@ -124,6 +124,45 @@ fn described(endpoint: Endpoint) -> Described {
             success: &[(204, None), (200, Some("Preview"))],
             refusals: CHANGE,
         },
+        Endpoint::Requests => read(
+            "Requests for access that the caller may see, the newest first",
+            &[
+                ("state", "`pending`, `approved`, `denied` or `withdrawn`"),
+                ("mine", "`true`: only those for the caller"),
+            ],
+            &[(200, Some("Requests"))],
+        ),
+        Endpoint::PostRequest => Described {
+            summary: "Ask to be in a group for a time",
+            query: &[],
+            body: Some("NewRequest"),
+            success: &[(201, Some("Request"))],
+            refusals: CHANGE,
+        },
+        Endpoint::Request => {
+            read("A request with what it would open and close now", &[], &[(200, Some("JudgedRequest"))])
+        }
+        Endpoint::ApproveRequest => Described {
+            summary: "Approve a request, on the basis of the impact that was shown",
+            query: &[],
+            body: Some("Approve"),
+            success: &[(200, Some("Decided"))],
+            refusals: CHANGE,
+        },
+        Endpoint::DenyRequest => Described {
+            summary: "Deny a request",
+            query: &[],
+            body: Some("Deny"),
+            success: &[(200, Some("Request"))],
+            refusals: CHANGE,
+        },
+        Endpoint::WithdrawRequest => Described {
+            summary: "Take one's own request back",
+            query: &[],
+            body: None,
+            success: &[(200, Some("Request"))],
+            refusals: CHANGE,
+        },
     }
 }
 
@@ -238,6 +277,26 @@ fn schemas() -> Value {
     let named = || object(&[("name", text()), ("through", list(reference("Way")))]);
     let passing = || list(json!({ "oneOf": [reference("Way"), object(&[("legacy_role", text())])] }));
     let rules = || list(object(&[("field", text()), ("equals", text()), ("requires", text())]));
+    // What is said of a request for access.
+    let request_members = || {
+        vec![
+            ("id", text()),
+            ("admin", text()),
+            ("requested_by", text()),
+            ("group", text()),
+            ("minutes", json!({ "type": "integer" })),
+            ("reason", text()),
+            ("ticket", maybe()),
+            ("route", maybe()),
+            ("state", text()),
+            ("requested_at", time()),
+            ("closes_at", time()),
+            ("closed_at", time()),
+            ("closed_by", maybe()),
+            ("comment", maybe()),
+            ("grant", maybe()),
+        ]
+    };
     json!({
         "Document": { "type": "object" },
         "Problem": {
@@ -326,5 +385,25 @@ fn schemas() -> Value {
         ]),
         "NewGrant": object(&[("user", text()), ("group", text()), ("reason", text()), ("until?", time())]),
         "Edit": object(&[("reason?", maybe()), ("description?", maybe())]),
+        "Request": object(&request_members()),
+        "Requests": object(&[("requests", list(reference("Request")))]),
+        "JudgedRequest": object(&[
+            request_members().as_slice(),
+            &[
+                ("approvals", list(object(&[("approver", text()), ("at", time()), ("counts", switch())]))),
+                ("impact", json!({ "type": "object" })), ("impact_sha256", text()),
+                ("approval", json!({ "type": ["object", "null"] })),
+            ],
+        ].concat()),
+        "NewRequest": object(&[
+            ("group?", maybe()), ("route?", maybe()), ("for", text()), ("reason", text()), ("ticket?", maybe()),
+            ("user?", maybe()),
+        ]),
+        "Approve": object(&[("impact_sha256", text())]),
+        "Deny": object(&[("comment?", maybe())]),
+        "Decided": object(&[
+            ("state", text()), ("grant?", maybe()), ("approvals?", json!({ "type": "integer" })),
+            ("quorum?", json!({ "type": "integer" })),
+        ]),
     })
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
 use super::routes::Endpoint;
+use super::writes::body;
 use super::{Caller, RbacApi};
 use crate::people::requests::{self, Decided, Judged, NewRequest, RequestError};
 use crate::ruling::own_routes::OwnRequest;
@@ -100,7 +101,7 @@ impl RbacApi {
         if caller.kind() != CallerKind::Admin {
             return Err(Problem::new(403, "a machine is enrolled in groups, and asks for none"));
         }
-        let ask: Ask = asked.json()?;
+        let ask: Ask = body(asked)?;
         let mapping = self.parts.mappings.running();
         let admin = ask.user.unwrap_or_else(|| caller.id().to_owned());
         let span = span::parse(&ask.r#for)
@@ -108,7 +109,9 @@ impl RbacApi {
         let group = match (ask.group, &ask.route) {
             (Some(group), _) => group,
             (None, Some(route)) => self.smallest(&mapping, route, &admin).await?,
-            (None, None) => return Err(Problem::new(422, "name the `group`, or the `route` that was denied")),
+            (None, None) => {
+                return Err(Problem::new(422, "name the `group`, or the `route` that was denied"));
+            }
         };
         let wanted = NewRequest {
             admin,
@@ -119,8 +122,7 @@ impl RbacApi {
             ticket: ask.ticket,
             route: ask.route,
         };
-        let request =
-            requests::ask(&self.parts.store, &self.parts.notary, &mapping, wanted, now).await?;
+        let request = requests::ask(&self.parts.store, &self.parts.notary, &mapping, wanted, now).await?;
         let place = format!("/api/rbac/requests/{}", request.id);
         Ok(Reply::ok(view(&request, now)).with_status(201).with("location", place))
     }
@@ -157,7 +159,9 @@ impl RbacApi {
         shown["impact"] = judged.impact;
         shown["impact_sha256"] = judged.impact_sha256.into();
         shown["approval"] = match rule {
-            Some(rule) => json!({ "by": rule.by, "quorum": rule.quorum, "longest": span::in_words(rule.longest) }),
+            Some(rule) => {
+                json!({ "by": rule.by, "quorum": rule.quorum, "longest": span::in_words(rule.longest) })
+            }
             None => Value::Null,
         };
         Ok(Reply::ok(shown))
@@ -171,7 +175,7 @@ impl RbacApi {
         now: DateTime<Utc>,
     ) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
-        let approve: Approve = asked.json()?;
+        let approve: Approve = body(asked)?;
         let mapping = self.parts.mappings.running();
         // Who may not see it is told no more than that.
         self.judged(caller, &mapping, id, now).await?;
@@ -198,13 +202,12 @@ impl RbacApi {
 
     async fn deny(&self, asked: &OwnRequest<'_>, caller: &Caller, id: &str, now: DateTime<Utc>) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
-        let deny: Deny = if asked.body.is_empty() { Deny::default() } else { asked.json()? };
+        let deny: Deny = if asked.body.is_empty() { Deny::default() } else { body(asked)? };
         let mapping = self.parts.mappings.running();
         self.judged(caller, &mapping, id, now).await?;
         is_admin(caller)?;
         let by = (caller.id(), deny.comment.as_deref());
-        let denied =
-            requests::deny(&self.parts.store, &self.parts.notary, &mapping, id, by, now).await?;
+        let denied = requests::deny(&self.parts.store, &self.parts.notary, &mapping, id, by, now).await?;
         Ok(Reply::ok(view(&denied, now)))
     }
 
@@ -270,7 +273,7 @@ fn required_by(mapping: &Mapping, route: &str) -> Result<Vec<Requirement>, Probl
     let (method, path) = route.split_once(' ').ok_or_else(bad)?;
     let method = policy::method::Method::parse(method).ok_or_else(bad)?;
     let row = mapping.find(path, method).row().ok_or_else(bad)?;
-    let required: Vec<Requirement> = row.kind.requirements().cloned().collect();
+    let required: Vec<Requirement> = row.kind.requirements().into_iter().cloned().collect();
     if required.is_empty() {
         return Err(Problem::new(422, "no role opens this route"));
     }
@@ -300,9 +303,7 @@ impl From<RequestError> for Problem {
             RequestError::OwnRequest | RequestError::NotAnApprover(_) | RequestError::NotRequester => {
                 Problem::new(403, said)
             }
-            RequestError::ImpactChanged { current } => {
-                Problem::new(412, said).with("impact_sha256", current)
-            }
+            RequestError::ImpactChanged { current } => Problem::new(412, said).with("impact_sha256", current),
         }
     }
 }

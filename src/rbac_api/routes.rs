@@ -31,6 +31,12 @@ pub enum Endpoint {
     PostGrant,
     Grant,
     DeleteGrant,
+    Requests,
+    PostRequest,
+    Request,
+    ApproveRequest,
+    DenyRequest,
+    WithdrawRequest,
 }
 
 /// One route.
@@ -49,7 +55,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 26] = [
+pub const ROUTES: [Route; 32] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -106,6 +112,22 @@ pub const ROUTES: [Route; 26] = [
     route(Method::Post, "/api/rbac/grants", "/api/rbac/grants", Endpoint::PostGrant),
     route(Method::Get, "/api/rbac/grants/{id}", "/api/rbac/grants/direct.YQ.Zw", Endpoint::Grant),
     route(Method::Delete, "/api/rbac/grants/{id}", "/api/rbac/grants/direct.YQ.Zw", Endpoint::DeleteGrant),
+    route(Method::Get, "/api/rbac/requests", "/api/rbac/requests", Endpoint::Requests),
+    route(Method::Post, "/api/rbac/requests", "/api/rbac/requests", Endpoint::PostRequest),
+    route(Method::Get, "/api/rbac/requests/{id}", "/api/rbac/requests/x", Endpoint::Request),
+    route(
+        Method::Post,
+        "/api/rbac/requests/{id}/approve",
+        "/api/rbac/requests/x/approve",
+        Endpoint::ApproveRequest,
+    ),
+    route(Method::Post, "/api/rbac/requests/{id}/deny", "/api/rbac/requests/x/deny", Endpoint::DenyRequest),
+    route(
+        Method::Post,
+        "/api/rbac/requests/{id}/withdraw",
+        "/api/rbac/requests/x/withdraw",
+        Endpoint::WithdrawRequest,
+    ),
 ];
 
 impl Endpoint {

@@ -256,7 +256,7 @@ impl RbacApi {
     }
 
     /// The rows of `customer_audit_events` (RBAC V2 design, I-5), one for each of `rbac_grants_audit`.
-    fn customers_events(
+    pub(super) fn customers_events(
         &self,
         asked: &OwnRequest<'_>,
         caller: &Caller,
@@ -431,7 +431,7 @@ fn check_text(name: &str, text: &str, status: u16) -> Result<(), Problem> {
     }
 }
 
-fn body<T: DeserializeOwned>(asked: &OwnRequest<'_>) -> Result<T, Problem> {
+pub(super) fn body<T: DeserializeOwned>(asked: &OwnRequest<'_>) -> Result<T, Problem> {
     serde_json::from_slice(asked.body).map_err(|error| {
         // What was sent is not repeated.
         let (line, column) = (error.line(), error.column());

@@ -202,7 +202,11 @@ impl Store {
             if !change.execute_or_undo(close).await? {
                 return Ok(Approved::Closed);
             }
-            Ok(if carry_out(change, work, approval.further).await? { Approved::Done } else { Approved::Changed })
+            Ok(if carry_out(change, work, approval.further).await? {
+                Approved::Done
+            } else {
+                Approved::Changed
+            })
         })
         .await
     }

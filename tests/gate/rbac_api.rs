@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::recorder::Recorder;
 use crate::support::scene::create_token;
-use crate::support::{Answer, Ask, Database, Gate, Setup, World};
+use crate::support::{Answer, Ask, Client, Database, Gate, Setup, World};
 
 /// Rows of Console's, and those that turn the API over to the gate.
 pub const MAPPING: &str = r#"
@@ -38,7 +38,7 @@ cluster = "V"
 "POST,PUT,DELETE /api/rbac/*" = { role = "console-invite-admin", machine_or_session = true, gate = true, unauthenticated = "401" }
 "#;
 
-const SETTINGS: &str = "[rbac_api]\ncheck_others = \"console:audit:read\"\ngrant_any = \"rbac:grant:any\"\n";
+const SETTINGS: &str = "[rbac_api]\ncheck_others = \"console:audit:read\"\ngrant_any = \"rbac:grant:any\"\n[api]\nforward_auth = true\n";
 
 /// The roles of the people of the tests who may write.
 const WRITER: [&str; 3] = ["console-user", "console-audit-user", "console-invite-admin"];
@@ -186,6 +186,7 @@ async fn without_the_flag_grants_are_not_there() {
         api.write("anna", "PUT", "/api/rbac/groups/new", &Value::Null).header("if-none-match", "*"),
         Ask::get("/api/rbac/grants").cookie(&api.world.cookie("anna")),
         Ask::get("/api/rbac/grants/audit").cookie(&api.world.cookie("anna")),
+        Ask::get("/api/rbac/roles").cookie(&api.world.cookie("anna")),
     ];
     api.gate.run(&["flag", "rbac-v2", "off"]);
     let before = api.everything().await;
@@ -210,4 +211,11 @@ async fn machines_are_served_and_forward_auth_is_not() {
     let write =
         Ask::new("POST", "/api/rbac/grants").bearer(&token).header("content-type", "application/json");
     assert_eq!(api.gate.send(&write.body(body.to_string())).await.status, 403);
+    for (path, status) in [("/account", 200), ("/api/rbac/me", 503)] {
+        let asked =
+            Ask::get("/forward-auth").header("x-original-method", "GET").header("x-original-uri", path);
+        let answer =
+            Client::to(&api.gate.admin_socket()).send(&asked.cookie(&api.world.cookie("anna"))).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
 }

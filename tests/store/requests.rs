@@ -163,9 +163,13 @@ async fn a_quorum_counts_approvals_of_one_impact(database: &Database) {
     let request = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
     let sha = async || judge(store, &mapping, &request.id, now).await.unwrap().impact_sha256;
     let first = sha().await;
-    let decided = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, |_| Vec::new()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, |_| Vec::new())
+        .await
+        .unwrap();
     assert_eq!(decided, Decided::Counted { approvals: 1, quorum: 2 });
-    let again = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, |_| Vec::new()).await.unwrap();
+    let again = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, |_| Vec::new())
+        .await
+        .unwrap();
     assert_eq!(again, Decided::Counted { approvals: 1, quorum: 2 }, "the same approver counts once");
     assert!(groups(database, now).await.is_empty());
     // Now the group opens more than Petra was shown.
@@ -181,13 +185,17 @@ async fn a_quorum_counts_approvals_of_one_impact(database: &Database) {
         matches!(&stale, Err(RequestError::ImpactChanged { current }) if *current == second),
         "{stale:?}"
     );
-    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "paul", now, |_| Vec::new()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "paul", now, |_| Vec::new())
+        .await
+        .unwrap();
     assert_eq!(
         decided,
         Decided::Counted { approvals: 1, quorum: 2 },
         "Petra's approval was of another impact"
     );
-    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "pia", now, |_| Vec::new()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "pia", now, |_| Vec::new())
+        .await
+        .unwrap();
     assert!(matches!(decided, Decided::Granted { .. }), "{decided:?}");
     assert!(groups(database, now).await.contains(GROUP));
 }
