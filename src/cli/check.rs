@@ -124,8 +124,10 @@ impl Registered {
                 .filter(|person| person.groups.contains(BREAK_GLASS))
                 .map(|person| person.id.clone())
                 .collect();
+            let unapprovable = if is_readable { own_api::unapprovable(mapping, &people) } else { Vec::new() };
             let held = people.into_iter().flat_map(|person| person.legacy).collect();
             console.extend(own_api::findings(&settings.rbac_api, &catalog));
+            console.extend(unapprovable);
             Ok(Registered { catalog, flaws, held, standing, untimely, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")

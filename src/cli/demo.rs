@@ -88,7 +88,7 @@ impl Drop for Folder {
     }
 }
 
-/// The mapping with `/api/rbac` turned over to the gate, as the comment beside the row says.
+/// The mapping with `/api/rbac` turned over to the gate, as the comment beside the row says, and groups to ask for.
 fn with_own_api(routes: &str) -> String {
     let mut rows = 0;
     let mut text = String::new();
@@ -107,7 +107,10 @@ fn with_own_api(routes: &str) -> String {
         true => format!("rows = {rows}\n"),
         false => format!("{line}\n"),
     });
-    counted.collect()
+    let approval = "\n[approval]\n\
+                    raxx-devops-team = { by = [\"raxx-platform-admins\"], quorum = 1, longest = \"8h\" }\n\
+                    raxx-support-team = { by = [\"raxx-platform-admins\"], longest = \"8h\" }\n";
+    counted.chain([approval.to_owned()]).collect()
 }
 
 /// The mapping with the demo's rollout in place of its own.

@@ -7,6 +7,7 @@ mod faults;
 mod grants;
 mod openapi;
 mod reads;
+mod requests;
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,11 @@
-//! Findings about `[rbac_api]`: permissions that nobody can hold.
+//! Findings about the RBAC API: permissions that nobody can hold, requests that nobody can approve.
 
 use policy::diagnostic::closest;
+use policy::mapping::Mapping;
+use policy::mapping::approval::ApprovalRule;
 use policy::rbac::catalog::Catalog;
-use workbench::report::Finding;
+use policy::rbac::census::{CallerKind, Person};
+use workbench::report::{Finding, rules};
 
 use crate::settings::RbacApi;
 
@@ -20,6 +23,24 @@ pub(super) fn findings(settings: &RbacApi, catalog: &Catalog) -> Vec<Finding> {
             Finding { suggestion, ..Finding::new("unknown-api-permission", None, message) }
         })
         .collect()
+}
+
+/// Groups that people may ask for, and that too few may approve for somebody who is in none of the approving groups.
+pub(super) fn unapprovable(mapping: &Mapping, people: &[Person]) -> Vec<Finding> {
+    let approvers = |rule: &ApprovalRule| {
+        people.iter().filter(|one| one.kind == CallerKind::Admin && rule.allows(&one.groups)).count()
+    };
+    let too_few = mapping.approvals().iter().filter_map(|(group, rule)| {
+        let (there, needed) = (approvers(rule), usize::try_from(rule.quorum).unwrap_or(usize::MAX));
+        (there < needed).then(|| {
+            let message = format!(
+                "`{group}` can be asked for, {needed} must approve, and {there} may: no request can be approved"
+            );
+            let suggestion = rules::rule("nobody-may-approve").map(|rule| rule.help.to_owned());
+            Finding { suggestion, ..Finding::new("nobody-may-approve", None, message) }
+        })
+    });
+    too_few.collect()
 }
 
 #[cfg(test)]
@@ -42,5 +63,28 @@ mod tests {
         let both = found(Some("console:audit:raed"), Some("x"));
         assert_eq!(both.len(), 2);
         assert_eq!(both[0].suggestion.as_deref(), Some("did you mean `console:audit:read`?"));
+    }
+
+    #[test]
+    fn a_group_that_too_few_may_approve_is_found() {
+        let text = "version = 1\n[approval]\nops = { by = [\"leads\"], quorum = 2 }\n";
+        let mapping = Mapping::parse("routes.toml", text).unwrap();
+        let person = |kind, id: &str, group: &str| Person {
+            kind,
+            id: id.into(),
+            legacy: [].into(),
+            groups: [group.into()].into(),
+            break_glass: false,
+        };
+        let mut people = vec![
+            person(CallerKind::Admin, "a", "leads"),
+            person(CallerKind::Admin, "b", "ops"),
+            person(CallerKind::Machine, "t", "leads"),
+        ];
+        let found = unapprovable(&mapping, &people);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("`ops`") && found[0].message.contains("and 1 may"), "{found:?}");
+        people.push(person(CallerKind::Admin, "c", "leads"));
+        assert!(unapprovable(&mapping, &people).is_empty());
     }
 }

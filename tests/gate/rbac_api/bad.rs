@@ -95,7 +95,7 @@ const TARGETS: [(&str, &str, u16); 38] = [
     ("GET", "/api/rbac/who?route=GET%20/a%20b", 400),
     ("GET", "/api/rbac/who?route=GET%20/%2e%2e/x", 400),
     ("GET", "/api/rbac/roles/%27%20OR%201=1", 404),
-    ("GET", "/api/rbac/groups/x%0Ay", 404),
+    ("GET", "/api/rbac/groups/x%0Ay", 400),
     ("GET", "/api/rbac/admins/%F0%9F%92%A5", 404),
     ("DELETE", "/api/rbac/grants/x", 404),
     ("DELETE", "/api/rbac/grants/direct.YQ", 404),

@@ -78,7 +78,7 @@ fn against(schema: &Value, value: &Value, document: &Value, at: &str) -> Vec<Str
 }
 
 /// Compares an answer with what the document says of its route and status.
-fn compare(document: &Value, method: &str, template: &str, answer: &crate::support::Answer) {
+pub(super) fn compare(document: &Value, method: &str, template: &str, answer: &crate::support::Answer) {
     let operation = &document["paths"][template][method.to_lowercase()];
     assert!(operation.is_object(), "{method} {template} is not in the document");
     let response = &operation["responses"][answer.status.to_string()];
@@ -204,8 +204,10 @@ async fn the_document_says_what_is_answered() {
     for (template, operations) in document["paths"].as_object().expect("paths") {
         for method in operations.as_object().expect("operations").keys() {
             let method = method.to_uppercase();
+            // Requests for access are compared where they are tested.
+            let is_compared = template.starts_with("/api/rbac/requests");
             assert!(
-                seen.contains(&(method.clone(), template.clone())),
+                is_compared || seen.contains(&(method.clone(), template.clone())),
                 "{method} {template} was not compared"
             );
         }

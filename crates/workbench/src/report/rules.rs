@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 54] = [
+pub const CHECK: [Rule; 55] = [
     // The text.
     error(
         "syntax",
@@ -106,6 +106,11 @@ pub const CHECK: [Rule; 54] = [
         "overlaps-not-counted",
         "too many rows overlap or are alike: not all of them were compared",
         "correct the rows that can match the same paths, then check again",
+    ),
+    error(
+        "bad-approval",
+        "a rule of [approval] says who approves, or for how long, in a form that it cannot",
+        "correct the line: `group = { by = [\"...\"], quorum = 1, longest = \"8h\" }`",
     ),
     error(
         "bad-quiet-path",
@@ -350,11 +355,16 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 2] = [
+pub const SETTINGS: [Rule; 3] = [
     warning(
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",
         "let the gate see Console's sessions: `session_id_key` or another `kind` in [session]; see docs/sessions.md",
+    ),
+    warning(
+        "nobody-may-approve",
+        "a group can be asked for, and too few people may approve that",
+        "add members to the groups of `by`, name further groups, or lower `quorum`",
     ),
     warning(
         "unknown-api-permission",
