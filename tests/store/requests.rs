@@ -247,14 +247,11 @@ async fn races_have_one_winner(database: &Database) {
         let stored = store.access_request(&request.id).await.unwrap().unwrap();
         let grants = database.number("SELECT count(*) FROM gate_grants WHERE revoked_at_utc IS NULL").await;
         let context = format!("round {round}: {one:?}, {two:?}, {three:?}, {:?}", stored.state);
-        match three {
-            Ok(_) => {
-                assert_eq!((granted, grants, stored.state), (0, 0, RequestState::Withdrawn), "{context}")
-            }
-            Err(_) => {
-                assert_eq!((granted, grants, stored.state), (1, 1, RequestState::Approved), "{context}")
-            }
-        }
+        let expected = match three {
+            Ok(_) => (0, 0, RequestState::Withdrawn),
+            Err(_) => (1, 1, RequestState::Approved),
+        };
+        assert_eq!((granted, grants, stored.state), expected, "{context}");
         for grant in store.timed_grants().await.unwrap() {
             let end = RbacChange::EndGrant { id: grant.id, admin: grant.admin, group: grant.group };
             let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
