@@ -8,9 +8,10 @@ DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 # What tests write that pass because what they need cannot be had here.
 SKIPPED = target/tmp/skipped.txt
 
-# The clients of `make test`; `make clients` asks by all that are installed.
+# The clients of `make test`, two minutes of them; `make clients` asks by all that are installed.
 CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.test_aiohttp Clients.test_node_fetch \
-	Clients.test_java Raw Document
+	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
+	Scripts.test_load_ab Document
 
 .PHONY: demo test clients lint prove models race faults scale bench fuzz deny suites clean
 
@@ -32,10 +33,9 @@ test:
 	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
 	@! [ -s $(SKIPPED) ] || { echo; echo "These tests could show nothing here:"; cat $(SKIPPED); }
 
-## Every client that is installed here, directly and through the gate: tables in target/tmp/clients. Those that `make test`
-## leaves out differ in a few variants, which docs/requests.md does not explain yet, or take long
+## Every client that is installed here or that Debian has, directly and through the gate: tables in target/tmp/clients
 clients:
-	@tests/setup.sh test
+	@tests/setup.sh suites
 	$(CARGO) build --locked
 	.venv/bin/python tests/clients/test_clients.py
 
@@ -96,9 +96,9 @@ deny:
 		echo "deny: SKIPPED advisories: their database (github.com/rustsec/advisory-db) could not be fetched"; \
 	fi
 
-## slowhttptest, h2spec and testssl.sh, those that are installed, against the real binary
+## slowhttptest, h2spec, testssl.sh and every client that Debian has, those that can be installed, against the real binary
 suites:
-	@tests/setup.sh build
+	@tests/setup.sh suites
 	$(CARGO) build --locked
 	@tests/suites/run.sh
 

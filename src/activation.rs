@@ -3,10 +3,11 @@
 //! A mapping takes effect whole or not at all. Requests in flight finish under the one that they began with, because
 //! each holds its own reference. Every activation is an audit row, and so is every refusal.
 //!
-//! One task, the [`Refresher`], looks at the file and at the rollback in force, and nobody else replaces the mapping. So
-//! the watcher, a SIGHUP and a rollback cannot overtake each other, and the history is one row of steps. What a file says
-//! counts only once it has [settled](settling): a copy that is under way is no mapping. What runs, and why what should
-//! run does not, every gate reports to the database ([`presence`]), where `rollback` waits for it ([`agreement`]).
+//! One task, the [`Refresher`], looks at the file and at the rollback in force, and nobody else replaces the mapping.
+//! So the watcher, a SIGHUP and a rollback cannot overtake each other, and the history is one sequence of steps. What a
+//! file says counts only once it has [settled](settling): a copy that is under way is no mapping. Every gate reports to
+//! the database what it runs, and why if that is not what should run ([`presence`]); `rollback` waits for these reports
+//! ([`agreement`]).
 
 pub mod agreement;
 mod file;
@@ -43,12 +44,12 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 pub enum ActivationError {
     #[error("cannot read {path}: {why}")]
     Unreadable { path: String, why: String },
-    /// Somebody writes it without end.
+    /// The file changes continuously, so it never settles.
     #[error("{path} keeps changing: replace the file in one step, with `mv`, and start again")]
     Unsettled { path: String },
     #[error(transparent)]
     Unsound(#[from] Diagnostics),
-    /// The database is away, or it did not take the record: an activation that leaves none does not happen.
+    /// The database is unavailable or refused the record. Without a record, nothing is activated.
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the text of the mapping {0}, which a rollback activated, is not in the database")]
@@ -59,7 +60,7 @@ pub enum ActivationError {
 pub struct Sources {
     /// `routes.toml`.
     pub file: PathBuf,
-    /// For how long the file must be the same before it counts.
+    /// How long the file must stay the same before it counts.
     pub settle: Duration,
     /// What to do where the file cannot be used.
     pub on_broken: OnBroken,
@@ -126,13 +127,13 @@ impl MappingHolder {
         gauge!("gate_mapping_fallback").set(f64::from(u8::from(is_fallback)));
     }
 
-    /// Has the file looked at. It is taken up once it has settled; the outcome is logged, counted and recorded.
+    /// Requests a look at the file. It is activated once it has settled; the outcome is logged, counted and recorded.
     pub fn reload(&self) {
-        // Full, it is about to be looked at.
+        // A full channel: a look is due already.
         let _ = self.asks.try_send(Ask::Reload);
     }
 
-    /// Ends the refresher and takes this gate from those that run, so that nobody waits for it.
+    /// Ends the refresher and removes this gate's report, so that nobody waits for it.
     pub async fn leave(&self) {
         let leaving = async {
             let (left, done) = oneshot::channel();

@@ -24,7 +24,7 @@ use crate::ruling::Gate;
 use crate::settings::Api;
 use crate::store::SharedStore;
 
-/// What the endpoints look at.
+/// What the endpoints need.
 #[derive(Clone)]
 pub struct AdminState {
     pub gate: Arc<Gate>,

@@ -27,8 +27,8 @@ pub const JWKS_PATH: &str = "/.well-known/console-gate/jwks.json";
 
 const ISSUER: &str = "console-gate";
 
-/// The most that the names of a caller's groups may take. A field of more than 8 KiB is refused by gunicorn and others, so
-/// that somebody in hundreds of groups would be locked out; no groups are claimed then.
+/// The most that the names of a caller's groups may take. A field of more than 8 KiB is refused by gunicorn and others,
+/// so that somebody in hundreds of groups would be locked out. Beyond this limit no groups are claimed.
 const GROUPS_BYTES: usize = 3_072;
 
 /// A key cannot sign.

@@ -5,9 +5,9 @@
 //!                                                  \-> leg (only with a permit) -> Console
 //! ```
 //!
-//! pingora accepts, hands over, drains, and keeps the connections to Console; HTTP/2 is the h2 crate's. Heads and bodies
-//! of HTTP/1 are read and written here, both ways. Nothing is decided here: the firewall and [`crate::ruling`] do that,
-//! and the store is out of reach.
+//! pingora accepts, hands over, drains, and keeps the connections to Console; HTTP/2 is the h2 crate's. Heads and
+//! bodies of HTTP/1 are read and written here, both ways. Nothing is decided here: the firewall and [`crate::ruling`]
+//! do that, and the store is not reachable from here.
 
 mod body;
 mod client;

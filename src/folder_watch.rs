@@ -33,7 +33,7 @@ pub fn watch_folder_of(file: &Path, changed: mpsc::Sender<()>) -> Option<Recomme
     }
 }
 
-/// Opening and reading is no change. Without this, every look at the file would be the reason for the next one.
+/// Opening and reading are not changes. Without this, every look at the file would cause the next one.
 fn is_change(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }

@@ -39,14 +39,16 @@ use metrics::counter;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use policy::decision::Control;
+use policy::decision::ticket::TicketName;
 use policy::identity::Subject;
-use policy::ids::Epoch;
+use policy::ids::{AdminId, Epoch};
 use policy::mapping::Freshness;
 use policy::rbac::{Access, Standing};
 use tokio::sync::Mutex;
 
 use crate::clock::SharedClock;
 use crate::store::control::ControlRow;
+use crate::store::tickets::TicketAccess;
 use crate::store::{AccessSource, StoreError};
 use ledger::{Ledger, Terms};
 use notices::Notices;
@@ -72,7 +74,7 @@ pub enum AccessError {
     Crowded,
 }
 
-/// What overrides the mapping and does not come from the database.
+/// The switches that override the mapping and do not come from the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Posture {
     /// `FLAG_RBAC_V2` in the environment at start; `None` where it is not set.
@@ -82,7 +84,8 @@ pub struct Posture {
 }
 
 impl Posture {
-    /// Off in either place is off: a kill-switch that something else can overrule is none. On needs a yes.
+    /// Whether `FLAG_RBAC_V2` is on. Off in either place is off, because a kill-switch that something else can overrule
+    /// is none. On must be stated.
     pub fn control(self, row: &ControlRow) -> Control {
         let rbac_v2 = match (self.flag_at_start, row.rbac_v2) {
             (Some(false), _) | (_, Some(false)) | (None, None) => false,
@@ -227,6 +230,26 @@ impl AccessResolver {
         )
         .await;
         Ok(access)
+    }
+
+    /// What an admin is granted for one ticket and one customer, as of `observed` or later. It is never cached: the ticket can
+    /// be closed between two requests.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer, or answered from the past.
+    pub async fn ticket_access(
+        &self,
+        admin: &AdminId,
+        name: &TicketName,
+        observed: Epoch,
+    ) -> Result<TicketAccess, AccessError> {
+        let read = self.store.ticket_access(admin, name, self.clock.now()).await;
+        let access = read.map_err(|error| AccessError::Store(Arc::new(error)))?;
+        match access.epoch < observed {
+            true => Err(AccessError::Backwards { answered: access.epoch, observed }),
+            false => Ok(access),
+        }
     }
 
     /// The cached answer, if it is current for a request that observed `observed`.

@@ -10,8 +10,8 @@
 //! A denial on a path that no row covers is written once an hour, with the count of its [`repeats`] in a second row.
 //!
 //! What requests report besides, drift and the decision log, is added up in memory ([`tally`]) and written behind the
-//! answers; so are Console's own refusals of what the gate let in ([`refusals`]). What the firewall refused is kept in
-//! memory alone, the last of it ([`refused`]).
+//! answers; so are Console's own refusals of what the gate let in ([`refusals`]). The last requests that the firewall
+//! refused are kept in memory alone ([`refused`]).
 
 mod backlog;
 mod bringing;
@@ -21,8 +21,10 @@ pub mod control_watch;
 pub mod decision_log;
 pub mod drift;
 pub mod erasure;
+mod finishing;
 pub mod key_file;
 pub mod kms;
+mod log_limit;
 pub mod mirror;
 pub mod orphans;
 pub mod refusals;

@@ -13,6 +13,7 @@
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
+//! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //! - [`clock`], [`random`], [`folder_watch`]: time, what is made fresh, and changes of files.
@@ -32,6 +33,7 @@ pub mod journal;
 pub mod outbound;
 pub mod people;
 pub mod random;
+pub mod rbac_api;
 pub mod ruling;
 pub mod server;
 pub mod settings;

@@ -1,7 +1,7 @@
-//! Small questions to other services: JSON over HTTP/1.1, plain or TLS, within a time and a size.
+//! Small requests to other services: JSON over HTTP/1.1, plain or TLS, within a time and a size.
 //!
-//! One connection a question, no redirects: who is asked is who was configured. Used a few times a minute at most, so
-//! a pool would only be more to go wrong.
+//! One connection for each request, and no redirects: only the configured service is asked. Used a few times a minute
+//! at most, so a pool would only add risk.
 
 pub mod sentry;
 

@@ -1,5 +1,5 @@
-//! Who is in which group, which role a group holds, what a role inherits and permits: changes, worked out before they are
-//! made, for commands and the API alike.
+//! Changes of who is in which group, which roles a group holds, and what a role inherits and permits: computed before
+//! they are made, for commands and the API alike.
 //!
 //! ```text
 //! wanted -> plan (as of an epoch) -> impact, shown -> one transaction: sealed row, rbac_grants_audit, the change
@@ -13,7 +13,7 @@ mod state;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use ledger::{AuditEvent, Notary};
+use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::{ClusterMode, Mapping, Rollout};
 use serde_json::Value;
 use workbench::impact::{Granted, Impact, Population, Switches, impact, impact_of_grants};
@@ -37,7 +37,7 @@ pub enum PeopleError {
     NoAdmin(String),
     #[error("there is a {kind} `{name}` already")]
     Exists { kind: &'static str, name: String },
-    #[error("roles would inherit in a circle: {}", .0.join(" -> "))]
+    #[error("roles would inherit from each other in a cycle: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
     #[error(
         "`{0}` cannot be a name: names are 1 to 200 characters without white space, control characters, commas and quotes"
@@ -108,13 +108,25 @@ pub async fn change(
     Err(PeopleError::Changing)
 }
 
-/// Makes a plan; `false` where access has changed since the state was read, and nothing was done.
+/// Applies a plan; `false` where access has changed since the state was read, and nothing was done.
 pub(crate) async fn apply(
     store: &SharedStore,
     notary: &Notary,
     state: &State,
     plan: &Plan,
     by: By<'_>,
+) -> Result<bool, PeopleError> {
+    apply_with(store, notary, state, plan, by, &[]).await
+}
+
+/// The same with further notes, which are written in the transaction of the change.
+pub(crate) async fn apply_with(
+    store: &SharedStore,
+    notary: &Notary,
+    state: &State,
+    plan: &Plan,
+    by: By<'_>,
+    further: &[Note],
 ) -> Result<bool, PeopleError> {
     if plan.changes.is_empty() {
         return Ok(true);
@@ -133,7 +145,7 @@ pub(crate) async fn apply(
         reason: by.reason,
         now: by.now,
     };
-    Ok(store.change_rbac(&work, &notary.note(event.into_record(by.now))).await?)
+    Ok(store.change_rbac_with(&work, &notary.note(event.into_record(by.now)), further).await?)
 }
 
 /// Changes as the gate's audit has them: whom they concern is left out, and what is the same then is counted.
@@ -159,7 +171,7 @@ fn without_admins(changes: &[RbacChange]) -> Value {
     merged.collect()
 }
 
-/// What a plan opens and closes under `mapping`, handed on.
+/// Passes on what a plan opens and closes under `mapping`.
 pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let (before, after) = (&state.registry, &plan.after);
     let [old, new] =
@@ -169,7 +181,7 @@ pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl Fn
     with(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
 }
 
-/// What every cluster's step to V2 does to whom, with these grants, handed on.
+/// Passes on what every cluster's step to V2 does to whom, with these grants.
 pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let all = on_v2(mapping);
     let all = all.as_ref().unwrap_or(mapping);

@@ -12,6 +12,7 @@ pub mod client;
 pub mod evaluation;
 mod explain_command;
 pub mod message;
+pub mod own_routes;
 pub mod probe;
 pub mod probing;
 pub mod request;
@@ -35,7 +36,8 @@ use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
-use crate::journal::tally::Progress;
+use crate::journal::tally::TallyProgress;
+use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
 use crate::settings::{AddressDetail, Settings};
 
@@ -57,9 +59,11 @@ pub struct Gate {
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
     pub assertions: AssertionSigner,
-    /// What records and assertions are dated by.
+    /// What serves the rows with `gate = true`; `None` where nothing does, and they get 503.
+    pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
+    /// The clock for the dates of records and assertions.
     pub clock: SharedClock,
-    /// What expiries are compared with.
+    /// The clock that expiries are compared with.
     pub steady_clock: SharedClock,
     pub policy: Policy,
     pub options: Options,
@@ -75,7 +79,7 @@ pub enum SessionCredential {
 
 impl Gate {
     /// How the writing of what requests report goes, by its kind.
-    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, Progress)> {
+    pub fn evidence(&self) -> impl Iterator<Item = (&'static str, TallyProgress)> {
         let decisions = self.decisions.as_ref().map(|log| ("decisions", log.progress()));
         [("drift", self.drift.progress())].into_iter().chain(decisions)
     }

@@ -45,6 +45,7 @@ use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
+use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
@@ -115,7 +116,7 @@ pub fn run(
         let serving = Serving::open(settings, prepared, addresses, fds)?;
         let listening = || {
             if let Some(giver) = giver {
-                tokio::spawn(giver.tell());
+                tokio::spawn(giver.confirm());
             }
             listening();
         };
@@ -140,7 +141,7 @@ fn sockets(
     Ok([proxy, addresses.admin.open_early(fds)?])
 }
 
-/// Takes leave of the other gates, and writes what is still to be written.
+/// Withdraws this gate's lease and report, and writes what is still to be written.
 async fn finish(gate: &Gate, settings: &Settings) {
     if let Err(error) = gate.access.leave().await {
         tracing::warn!(%error, "the gate's lease was not released; it will expire");
@@ -170,7 +171,7 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
-/// Tells the store of Console's own audit table, where the settings name one.
+/// Configures the store with Console's own audit table, where the settings name one.
 ///
 /// # Errors
 ///
@@ -265,6 +266,15 @@ async fn prepare(
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let access = Arc::new(access);
+    let own_routes = rbac_api::Parts {
+        store: store.clone(),
+        access: access.clone(),
+        mappings: mappings.clone(),
+        notary: notary.clone(),
+        clock: clock.clone(),
+        settings: settings.rbac_api.clone(),
+    };
+    let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
@@ -290,6 +300,7 @@ async fn prepare(
             &settings.assertion.audience,
             settings.assertion.lifetime_seconds,
         )?,
+        own_routes: Some(Arc::new(own_routes)),
         clock,
         steady_clock,
         policy: policy(settings),
@@ -394,12 +405,12 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
         tracing::warn!("{warning}");
     }
     if !mistakes.is_empty() {
-        let told: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-        anyhow::bail!("what the gate reads of Console does not fit its tables:{}", told.concat());
+        let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+        anyhow::bail!("what the gate reads of Console does not fit its tables:{}", lines.concat());
     }
     if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
         for gap in store.install_triggers().await.context("the triggers on Console's tables")?.gaps {
-            tracing::warn!("a change of Console's tables may go unheard: {gap}");
+            tracing::warn!("a change of Console's tables may go unnoticed: {gap}");
         }
     }
     Ok(())
@@ -456,7 +467,7 @@ fn reload_on_hangup(
     })
 }
 
-/// Tells gates apart in activation records: the host and the process.
+/// The gate's name in activation records: host and process id.
 fn instance_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}/{}", host.trim(), std::process::id())

@@ -17,7 +17,7 @@ use policy::rbac::break_glass::BreakGlassRules;
 use serde::Deserialize;
 
 use crate::store::control::PRODUCTION;
-use crate::store::mirror::{MirrorOptions, Source, denials};
+use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use console::Console;
 pub use session::{Session, SessionKind};
 pub use values::{
@@ -45,6 +45,7 @@ pub struct Settings {
     pub forwarded: Forwarded,
     pub ingest: Ingest,
     pub api: Api,
+    pub rbac_api: RbacApi,
     pub admin: Admin,
     pub retention: Retention,
     pub decisions: Decisions,
@@ -214,7 +215,7 @@ impl Default for Upstream {
     }
 }
 
-/// What lies between a client's pace and Console's: bodies in memory, then in temporary files.
+/// The buffers between a client's pace and Console's: bodies in memory, then in temporary files.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Buffers {
@@ -341,8 +342,7 @@ impl Default for Access {
 #[serde(default, deny_unknown_fields)]
 pub struct Firewall {
     pub allowed_hosts: Vec<String>,
-    /// Without effect: `;` is part of a segment, to the gate as to Console. Read, so that a file that sets it is no mistake.
-    pub allow_semicolon: bool,
+    pub allow_semicolon: values::SemicolonsPass,
     /// Further header names that never reach Console.
     pub strip_headers: Vec<String>,
     pub target_bytes: PositiveCount,
@@ -361,7 +361,7 @@ pub struct Firewall {
     pub body_rule_bytes: PositiveCount,
     /// Connections that may be open at once; more are closed at once.
     pub max_connections: PositiveCount,
-    /// Of those, the connections of one client; behind one's own proxies, its requests.
+    /// Of those, the connections of one client; behind the operator's own proxies, its requests.
     pub connections_per_client: PositiveCount,
     /// Bodies that one client may send at once to rows with `stream = true`, and all clients without identity together.
     pub streams_per_client: PositiveCount,
@@ -377,7 +377,7 @@ impl Default for Firewall {
         let limits = policy::firewall::Limits::default();
         Firewall {
             allowed_hosts: Vec::new(),
-            allow_semicolon: false,
+            allow_semicolon: values::SemicolonsPass,
             strip_headers: Vec::new(),
             target_bytes: PositiveCount(limits.target_bytes),
             head_bytes: PositiveCount(limits.head_bytes),
@@ -400,6 +400,9 @@ impl Default for Firewall {
 
 /// The most of a body that a rule may read.
 pub const MAX_BODY_RULE_BYTES: usize = 64 * 1024;
+
+/// A client that repeats a request does so within days.
+pub const MOST_IDEMPOTENCY_HOURS: usize = 7 * 24;
 
 /// Less is no more than one look; more is a long time to wait for a change.
 pub const SETTLE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
@@ -446,7 +449,7 @@ pub struct Mirror {
     /// With its schema: `public.audit_log`.
     pub table: String,
     /// What each column gets.
-    pub columns: BTreeMap<String, Source>,
+    pub columns: BTreeMap<String, ColumnSource>,
     /// The types of events that are mirrored.
     #[serde(default = "denials")]
     pub events: Vec<String>,
@@ -565,6 +568,25 @@ impl Default for Api {
     }
 }
 
+/// What the gate serves itself under `/api/rbac` on the proxy's address: rows with `gate = true` turn it on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RbacApi {
+    /// The permission whose holders may ask what somebody else holds (`/api/rbac/permissions/check?user=`). Without it
+    /// nobody may.
+    pub check_others: Option<String>,
+    /// The permission whose holders may grant to others what they do not hold themselves. Without it nobody may.
+    pub grant_any: Option<String>,
+    /// How long the answer to an `Idempotency-Key` is kept, at most 168.
+    pub idempotency_hours: PositiveCount,
+}
+
+impl Default for RbacApi {
+    fn default() -> Self {
+        RbacApi { check_others: None, grant_any: None, idempotency_hours: PositiveCount(24) }
+    }
+}
+
 /// What connections to the admin address may take.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -590,7 +612,7 @@ impl Default for Admin {
     }
 }
 
-/// What `console-gate retention` removes besides what the documents fix.
+/// What `console-gate retention` removes besides what the RBAC V2 design fixes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
@@ -651,6 +673,6 @@ impl Default for Decisions {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarded {
-    /// How many of one's own proxies append to X-Forwarded-For.
+    /// How many of the operator's own proxies append to X-Forwarded-For.
     pub trusted_hops: usize,
 }

@@ -2,7 +2,7 @@
 //!
 //! Postgres is Console's own database, shared by any number of gates; SQLite is a file beside the gate. Each entity's
 //! file holds its SQL and its part of [`Store`]. `sql.rs` and `connection.rs` run a statement on either database,
-//! `postgres.rs` and `sqlite.rs` connect, and `change.rs` is the transaction of whatever is audited. This is the only
+//! `postgres.rs` and `sqlite.rs` connect, and `change.rs` is the transaction of every audited change. This is the only
 //! module with SQL in it.
 
 pub mod access;
@@ -19,12 +19,14 @@ pub mod drift;
 pub mod error;
 pub mod evidence;
 pub mod flaws;
+pub mod grant_pages;
 pub mod grants;
 pub mod instances;
 mod lenient;
 pub mod mappings;
 pub mod migrations;
 pub mod mirror;
+pub mod once;
 pub mod people;
 pub mod place;
 mod postgres;
@@ -38,6 +40,7 @@ pub mod soak;
 mod sql;
 mod sqlite;
 mod terms;
+pub mod tickets;
 pub mod tokens;
 pub mod watch;
 

@@ -1,5 +1,5 @@
-//! The rules about who may use whom that Cargo cannot guard: what the pure crates may use of `std` and of others, who may
-//! not reach round whom within the gate, and that no files use each other in a circle.
+//! The rules about dependencies that Cargo cannot guard: what the pure crates may use of `std` and of others, which
+//! modules of the gate may not use which, and that no files use each other in a circle.
 //!
 //! The sources are parsed, so that every form of a path counts: `use a::{b, c}`, `super::super::x`, a path in an expression.
 
@@ -142,7 +142,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The sources of a crate, but for the files that only tests are made of.
+/// The sources of a crate, without the files that only tests are made of.
 fn sources(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();

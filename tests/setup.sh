@@ -3,8 +3,10 @@
 #
 #   tests/setup.sh build    what `make demo` needs: a C compiler and cmake (pingora builds zlib-ng)
 #   tests/setup.sh test     that, a Postgres server, nginx, faketime, and .venv with Flask and gunicorn
+#   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
+#                           Those that cannot be installed are named and left out
 #
-# As root on Debian or Ubuntu the packages are installed; anybody else is told exactly what to install.
+# As root on Debian or Ubuntu the packages are installed; for anybody else it prints what to install.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,7 +23,7 @@ lacks c++ g++
 lacks cmake cmake
 # The commands that the demo prints.
 lacks curl curl
-if [ "${1:-build}" = test ]; then
+if [ "${1:-build}" != build ]; then
     lacks python3 python3
     # The library that turns a gate's clock comes with the command.
     lacks faketime faketime
@@ -51,7 +53,35 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-if [ "${1:-build}" = test ]; then
+if [ "${1:-build}" = suites ]; then
+    missing=
+    lacks slowhttptest slowhttptest
+    command -v testssl >/dev/null 2>&1 || lacks testssl.sh testssl.sh
+    lacks openssl openssl
+    lacks wget wget
+    lacks chromium chromium
+    lacks node nodejs
+    lacks java default-jdk-headless
+    lacks go golang-go
+    lacks ab apache2-utils
+    lacks h2load nghttp2-client
+    perl -MLWP::UserAgent -MLWP::Protocol::https -e1 2>/dev/null || missing="$missing libwww-perl liblwp-protocol-https-perl"
+    skipped=$missing
+    if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "setup: installing, for the suites:$missing"
+        apt-get update -qq || true
+        skipped=
+        # One after the other: a distribution that lacks one of them may have the others.
+        for package in $missing; do
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
+                || skipped="$skipped $package"
+        done
+    fi
+    [ -z "$skipped" ] || echo "setup: left out, because they are not installed:$skipped (sudo apt-get install$skipped)"
+    command -v h2spec >/dev/null 2>&1 || echo "setup: left out: h2spec (not in Debian: tests/suites/run.sh says where it is)"
+fi
+
+if [ "${1:-build}" != build ]; then
     wanted="tests/console/requirements.txt tests/clients/requirements.txt"
     # shellcheck disable=SC2086  # a list of files
     if ! cat $wanted | cmp -s - .venv/installed.txt; then

@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def load(name: str) -> Any:
-    """The WSGI application that `name` stands for."""
+    """The WSGI application that `name` names."""
     module_name, _, expression = name.partition(":")
     module = import_module(module_name)
     if expression:
@@ -255,7 +255,7 @@ class Dump:
                 inner = inner_layer(layer)
                 if inner is None:
                     return self.opaque(layer, mount)
-                self.told_of(layer, mount)
+                self.note_layer(layer, mount)
                 layer = inner
                 continue
             if app is within:
@@ -267,7 +267,7 @@ class Dump:
             layer, within = own, app
         return self.opaque(layer, mount)
 
-    def told_of(self, layer: Any, mount: str) -> None:
+    def note_layer(self, layer: Any, mount: str) -> None:
         name = type(layer).__name__ if not inspect.isroutine(layer) else layer.__qualname__
         if name not in TRANSPARENT:
             self.unlisted.append(f"`{name}` goes around the app{at(mount)}: paths that it serves or changes are not listed")

@@ -28,9 +28,9 @@ pub struct Goal {
 /// What the gates did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
-    /// Those that follow, by name.
+    /// The gates that follow, by name.
     pub followers: Vec<String>,
-    /// Those that do not.
+    /// The gates that do not.
     pub strays: Vec<Stray>,
 }
 
@@ -89,7 +89,7 @@ pub async fn wait(store: &Store, goal: &Goal, limit: Duration) -> Result<Agreeme
             agreement.strays.push(Stray { name: gate.name, runs: gate.runs.mapping, why });
         }
         if !is_open || is_over {
-            // So that the next one need not wait for the dead. One that has reported since stays.
+            // So that the next command need not wait for gates that have ended. A gate that has reported since is kept.
             store.forget_silent(&forgotten).await?;
             return Ok(agreement);
         }

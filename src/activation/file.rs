@@ -22,7 +22,7 @@ pub(super) struct Seen {
     pub(super) stamp: Stamp,
 }
 
-/// By what two looks are compared: not by the text alone, for a writer that starts again writes the same text.
+/// What two looks are compared by. Not by the text alone, because a writer that starts again writes the same text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) content: Result<MappingSha256, String>,

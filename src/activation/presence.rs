@@ -1,8 +1,9 @@
-//! Reporting to the database what this gate runs, and forgetting gates that report no more.
+//! Reports to the database what this gate runs, and removes gates that no longer report.
 //!
-//! A report is written when something in it changed, after the change is in force, and every two seconds besides. A gate
-//! that stops takes its report back. One that was killed leaves it, and is forgotten by another gate, or by `rollback`,
-//! which has seen it stay the same for as long as its lease: by its own clock, so that no two clocks are compared.
+//! A report is written when something in it changed, after the change is in force, and every two seconds besides. A
+//! gate that stops deletes its report. A gate that was killed leaves its report behind; another gate, or `rollback`,
+//! deletes it after seeing it unchanged for as long as its lease. Each observer uses its own clock, so no two clocks
+//! are compared.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use crate::clock::SharedClock;
 use crate::store::running::{RunningGate, RunningReport, Runs};
 use crate::store::{SharedStore, StoreError};
 
-/// Between two reports of the same.
+/// Interval between two reports of the same state.
 const BEAT: Duration = Duration::from_secs(2);
-/// Five beats: a database that stalls for a moment makes nobody look dead.
+/// Five intervals: a database that stalls for a moment makes no gate look dead.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// This gate among those that run.
@@ -46,7 +47,7 @@ impl Presence {
         }
     }
 
-    /// Reports `runs` if it is news, or time.
+    /// Reports `runs` if it has changed or a report is due.
     pub(super) async fn report_if_due(&mut self, runs: Runs) {
         let is_news = |(last, at): &(Runs, Instant)| *last != runs || at.elapsed() >= BEAT;
         if !self.reported.as_ref().is_none_or(is_news) {
@@ -88,7 +89,7 @@ impl Presence {
         self.store.forget_silent(&silent).await
     }
 
-    /// Takes the report back.
+    /// Deletes the report.
     pub(super) async fn leave(&self) {
         if let Err(error) = self.store.stop_running(&self.instance).await {
             tracing::warn!(%error, "the gate's report was not withdrawn; it will expire");

@@ -21,7 +21,7 @@ pub(super) enum Trigger {
     Signal,
     /// An operator rolled back.
     Rollback { by: String },
-    /// An operator let the files rule again.
+    /// An operator released the rollback: the files decide again.
     Release { by: String },
     /// The gate starts, and its file cannot be used: what was activated last.
     Fallback,
@@ -69,8 +69,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Records that `mapping` is activated, and which clusters it flips before their time by override. Only then may it
-    /// run.
+    /// Records that `mapping` is activated, and which clusters it flips before their time by override. It may run only
+    /// after that.
     pub(super) async fn activated(
         &self,
         mapping: &Mapping,

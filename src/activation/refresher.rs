@@ -23,7 +23,7 @@ use crate::store::{SharedStore, StoreError};
 
 /// How often the pin and the file are looked at whatever the kernel says.
 pub(super) const POLL: Duration = Duration::from_millis(500);
-/// A file that could have settled for so long, and has not, is reported.
+/// A file that has not settled after this time is reported.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is reported of a problem: `rollback` prints it.
 const MOST_PROBLEM: usize = 2_000;
@@ -43,7 +43,7 @@ pub struct Refresher {
     pub(super) presence: Presence,
     /// The last order that was acted on.
     pub(super) pin: Pin,
-    /// Whether it is a rollback that rules here.
+    /// Whether a rollback decides here, and not the file.
     pub(super) is_held: bool,
     /// The file as it settled last; `None` where it could not be read.
     pub(super) file_sha256: Option<MappingSha256>,
@@ -59,7 +59,7 @@ pub(super) struct Troubles {
     file: Option<Refusal<Result<MappingSha256, String>>>,
     /// The pinned mapping.
     pin: Option<Refusal<MappingSha256>>,
-    /// The database, which may be back at the next look: logged, and not reported as a refusal.
+    /// The database, which may be available at the next look: logged, and not reported as a refusal.
     database: Option<String>,
     is_unsettled: bool,
 }
@@ -88,7 +88,7 @@ impl Refresher {
         }
         gauge!("gate_mapping_pinned").set(f64::from(u8::from(self.is_held)));
         self.presence.report_if_due(self.runs()).await;
-        // Last: a test that counts looks finds what they led to.
+        // Done last, so that a test that counts looks finds their results.
         counter!("gate_mapping_looks_total").increment(1);
         outcome.unwrap_or(POLL)
     }
@@ -346,10 +346,10 @@ impl<T: Clone + PartialEq> Refusal<T> {
     }
 }
 
-/// Until requests that are under way have let go of the mapping that ran before.
+/// How long requests in flight may still hold the previous mapping.
 const UNTIL_UNUSED: Duration = Duration::from_secs(5);
 
-/// Gives back what it took to read a mapping, and the one before.
+/// Returns to the system the memory that reading a mapping took, and that of the previous one.
 fn give_memory_back() {
     tokio::spawn(async {
         tokio::time::sleep(UNTIL_UNUSED).await;
@@ -365,15 +365,15 @@ fn in_lines(error: &ActivationError) -> String {
     }
 }
 
-/// A mapping that is sound by itself and against the database.
+/// A mapping that is valid by itself and against the database.
 pub(super) async fn checked(path: &str, text: &str, store: &SharedStore) -> Result<Mapping, ActivationError> {
     let mapping = Mapping::parse(path, text)?;
     mapping.check_against(path, &store.catalog().await?)?;
     Ok(mapping)
 }
 
-/// A sound mapping that flips no cluster to V2 before its time, or says why it does: which clusters these are. A rollback
-/// is not asked, for nothing may stop it.
+/// A sound mapping that flips no cluster to V2 before its time, or says why it does: which clusters these are. A
+/// rollback is not checked, because nothing may stop it.
 pub(super) async fn in_order(
     path: &str,
     text: &str,

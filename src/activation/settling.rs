@@ -1,8 +1,9 @@
-//! Distinguishing a complete file from one that is being written.
+//! Distinguishes a complete file from one that is being written.
 //!
-//! A copy under way looks like a shorter file, and the beginning of a `routes.toml` is one: with fewer rows, and another
-//! answer to everything that the missing ones ask for. So a look counts only if the look before saw the same, a settling
-//! time ago. A copy that pauses for longer than that is found by `rows = N` alone, which is the mapping's own word.
+//! A copy under way looks like a shorter file, and the beginning of a `routes.toml` is one: with fewer rows, and
+//! another answer to everything that the missing ones ask for. So a look counts only if the look before saw the same, a
+//! settling time ago. A copy that pauses for longer than that is found only by `rows = N`, the count in the mapping
+//! itself.
 
 use std::time::{Duration, Instant};
 

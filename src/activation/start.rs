@@ -17,7 +17,7 @@ use crate::settings::OnBroken;
 use crate::store::SharedStore;
 use crate::store::mappings::{Pin, StoredActivation};
 
-/// For a copy that is under way when the gate starts.
+/// Time for a copy that is under way when the gate starts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
@@ -88,8 +88,8 @@ struct First {
 }
 
 impl First {
-    /// The pinned mapping where the file is one that the pin replaces; else the file. A file that cannot be used leaves a
-    /// rollback in force that was in force last, as it would in a gate that runs.
+    /// The pinned mapping where the file is one that the pin replaces; else the file. With a file that cannot be used,
+    /// the last rollback stays in force, as it does in a running gate.
     async fn of(
         file: &FileReader,
         seen: &Result<Seen, ActivationError>,

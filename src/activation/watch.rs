@@ -29,7 +29,7 @@ impl Refresher {
                     Some(Ask::Reload) => self.wanted = Some(Trigger::Signal),
                     Some(Ask::Leave(left)) => {
                         self.presence.leave().await;
-                        // Nobody waits any more: all the same.
+                        // Nobody waits any more: nothing to do.
                         let _ = left.send(());
                         return;
                     }

@@ -134,7 +134,7 @@ fn asks_for_upgrade(headers: &HeaderMap) -> bool {
 }
 
 async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgrade: bool) -> Ruled {
-    // Whoever asks here is a proxy of one's own, and appended the address that it was called from.
+    // The caller is one of the operator's own proxies, and it appended the address of its client.
     let hops = gate.options.trusted_hops.max(1);
     let client = client_address(None, request.forwarded_for(), hops);
     if request.rewrites_cookie() {
@@ -143,6 +143,8 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
     }
     let incoming = Incoming { request, id, client, probe: None, upgrade };
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
+        // The proxy would pass it on to Console, which the row does not mean.
+        Ok(allowed) if allowed.permit.served_by_gate() => Ruled::unavailable(request, id),
         Ok(allowed) => permitted(gate, &allowed, request, id),
         Err(response) => response,
     };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::AdminState;
 use crate::edge::listener::Phase;
 use crate::edge::upstream::UpstreamState;
-use crate::journal::tally::Progress;
+use crate::journal::tally::TallyProgress;
 use crate::journal::writer::AuditState;
 
 /// What readiness rests on, in the order in which a request needs it.
@@ -35,12 +35,12 @@ pub struct Readiness {
     /// started. It serves; the log and `gate_running` say why.
     #[serde(skip_serializing_if = "Option::is_none")]
     mapping: Option<&'static str>,
-    /// Where audit rows go: `database`, `spool`, or `nowhere`.
+    /// Where audit rows are written to: `database`, `spool`, or `nowhere`.
     audit: &'static str,
     /// Why rows do not go to the database, in the same words.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_problem: Option<&'static str>,
-    /// Spools of other gates that cannot be read, so that their rows wait. They keep nobody from serving.
+    /// Spools of other gates that cannot be read, so that their rows wait. The gate serves all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable_spools: Vec<PathBuf>,
     /// Where drift and decisions go: `database`, or `memory` while the database does not take them.
@@ -49,7 +49,7 @@ pub struct Readiness {
     evidence_lost: u64,
 }
 
-/// Evidence that was not written for so long waits for the database.
+/// Evidence older than this counts as waiting for the database.
 const WAITS: Duration = Duration::from_secs(30);
 
 /// 200 while the process runs.
@@ -60,7 +60,7 @@ pub async fn healthz() -> &'static str {
 /// An admin whom no Console has, in a form that an id of every type can have.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Why the database cannot be decided from, if it cannot: the control row and one real read of access, of somebody who
+/// Why no decision can be made from the database, if so: the control row and one real read of access, of somebody who
 /// does not exist. A role that lacks SELECT on one table answers the first, and would answer every request with 503.
 async fn database_problem(state: &AdminState) -> Option<&'static str> {
     let nobody = Subject::Admin { id: AdminId::new(NOBODY), session: None };
@@ -87,7 +87,7 @@ pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readin
         && upstream == UpstreamState::Up
         && audit != AuditState::Nowhere;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let evidence: Vec<Progress> = state.gate.evidence().map(|(_, progress)| progress).collect();
+    let evidence: Vec<TallyProgress> = state.gate.evidence().map(|(_, progress)| progress).collect();
     let waits = evidence.iter().any(|progress| progress.behind > WAITS);
     let certificate = match (&state.certificates, expired) {
         (None, _) => "none",

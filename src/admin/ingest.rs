@@ -54,7 +54,7 @@ impl Ingest {
     /// Writes those events that are new. All are durable when this returns.
     async fn write(&self, source: &str, events: Vec<CustomerEvent>) -> Result<usize, Problem> {
         let mut drafts = Vec::new();
-        // Of one id within a request, the first is written and the others are known by then.
+        // Of several events with one id in a request, the first is written; the others count as known.
         let mut of_request: HashMap<uuid::Uuid, String> = HashMap::new();
         for event in events {
             match of_request.entry(event.id) {
@@ -122,7 +122,7 @@ impl Ingest {
     }
 }
 
-/// A service that may report events. It is known before the body is read, so that nobody else's is.
+/// A service that may report events. It is identified before the body is read, so no other caller's body is read.
 pub struct Source(String);
 
 impl FromRequestParts<AdminState> for Source {

@@ -17,6 +17,128 @@ const SECONDS: [f64; 14] =
 /// How often samples are sorted into their histograms, scraped or not.
 const KEEP_UP: Duration = Duration::from_secs(5);
 
+/// The counters, each with its description.
+const COUNTERS: &[(&str, &str)] = &[
+    ("gate_requests_total", "requests, by outcome"),
+    ("gate_denials_total", "audited denials, by reason"),
+    (
+        "gate_denials_repeated_total",
+        "denials on unmapped paths that were counted in the row of an earlier one",
+    ),
+    ("gate_refusals_total", "requests that the firewall refused, by reason"),
+    (
+        "gate_dropped_fields_total",
+        "header fields that were dropped because a server may fold their names into other ones",
+    ),
+    ("gate_unavailable_total", "decisions that failed and were answered 503"),
+    (
+        "gate_unknown_machines_total",
+        "requests of machines that are not enrolled, left to Console on rows on their legacy gate; V2 will refuse them, \
+         by route",
+    ),
+    ("gate_unmapped_total", "requests that no row of the mapping covers, quiet paths left out"),
+    ("gate_limited_total", "requests beyond a limit of their client, by limit"),
+    ("gate_quiet_total", "requests for paths that the mapping calls quiet"),
+    ("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests"),
+    ("gate_push_reconnects_total", "reconnects of the connection that receives changes"),
+    ("gate_access_hits_total", "access resolutions answered from the cache"),
+    ("gate_access_loads_total", "access resolutions loaded from the database"),
+    (
+        "gate_token_lookups_refused_total",
+        "requests with an unknown token that exceeded the limit of waiting look-ups",
+    ),
+    (
+        "gate_session_lookups_refused_total",
+        "requests with a session key that is not in the cache, beyond the limit of waiting look-ups",
+    ),
+    (
+        "gate_session_payloads_refused_total",
+        "reads of a session's payload that the gate cannot read, by reason",
+    ),
+    ("gate_unusable_rows_total", "reads of unusable rows of the access tables, which grant nothing, by kind"),
+    ("gate_epoch_went_back_total", "times that the database went back to an older state"),
+    ("gate_drift_total", "disagreements between the legacy gate and V2 in shadow mode"),
+    ("gate_console_drift_total", "disagreements of Console's own checks that its side reported, by outcome"),
+    ("gate_drift_lost_total", "occurrences of disagreements that were lost"),
+    ("gate_decisions_lost_total", "requests missing from the decision log"),
+    ("gate_sentry_reports_total", "reports to the error tracker, by outcome"),
+    ("gate_audit_failures_total", "audit rows that were not durable in time"),
+    ("gate_audit_spooled_total", "audit rows that went to the spool"),
+    ("gate_audit_replayed_total", "audit rows replayed from the spool into the database"),
+    ("gate_audit_spool_damaged_total", "lines of a spool that were incomplete or altered"),
+    ("gate_audit_refused_total", "audit rows that the database refuses because of their content"),
+    ("gate_audit_mirrored_total", "rows in Console's own audit table, by way"),
+    (
+        "gate_audit_mirror_failures_total",
+        "failures to write to Console's own audit table, by kind; the rows wait",
+    ),
+    (
+        "gate_console_unreadable_total",
+        "reads of Console that its tables did not allow, by relation of [console]",
+    ),
+    ("gate_erasures_total", "admins erased from the audit after their row was deleted"),
+    ("gate_audit_checkpoints_total", "checkpoints of the chain, by outcome"),
+    ("gate_ingested_events_total", "customers' events that services reported, by service"),
+    ("gate_evaluations_total", "AuthZEN evaluations, by decision"),
+    ("gate_forward_auth_total", "forward-auth requests, by outcome"),
+    ("gate_mapping_reloads_total", "mapping files activated or refused"),
+    ("gate_mapping_looks_total", "checks of the mapping file and the rollback in force"),
+    (
+        "gate_upstream_refusals_total",
+        "answers of 401 and 403 that Console gave to requests which the gate had let in, by route, status and what let \
+         them in",
+    ),
+    ("gate_upstream_errors_total", "requests that were not completed, by kind"),
+    ("gate_connections_refused_total", "connections over the limit"),
+    (
+        "gate_admin_connections_closed_total",
+        "connections to the admin address that the gate closed, by reason: they took too long, or their slots were \
+         needed",
+    ),
+    ("gate_tls_handshakes_total", "TLS handshakes, by outcome"),
+    ("gate_tls_reloads_total", "TLS certificates activated or refused after the first"),
+];
+
+/// The gauges, each with its description.
+const GAUGES: &[(&str, &str)] = &[
+    ("gate_buffer_bytes", "bytes of bodies between clients and Console, by kind"),
+    (
+        "gate_push_trusted",
+        "1 while pushed state is trusted, 0 while push rows are read as strict; absent if no row uses push",
+    ),
+    ("gate_evidence_behind_seconds", "time since all evidence was last written to the database, by kind"),
+    ("gate_audit_mirror_waiting", "rows that wait for Console's own audit table"),
+    ("gate_audit_mirror_refused", "rows that Console's own audit table refused because of their content"),
+    (
+        "gate_console_untriggered",
+        "1 while a change of Console's tables may go unnoticed, so that they are read for each request",
+    ),
+    ("gate_audit_spool_bytes", "bytes in the spool that are not in the database yet"),
+    (
+        "gate_mapping_file_changing_seconds",
+        "how long the mapping file has kept changing; it is not activated meanwhile",
+    ),
+    (
+        "gate_mapping_fallback",
+        "1 while the mapping that was activated last runs, because the file could not be used at the start",
+    ),
+    ("gate_mapping_pinned", "1 while a rollback is in force here instead of the file"),
+    ("gate_tls_certificate_expiry_seconds", "when the running certificate expires, as a Unix time"),
+    ("gate_cluster_fallback", "1 for a cluster that is on V2 but decided by its legacy gate, by reason"),
+    ("gate_mapping_info", "1 for the running mapping"),
+    ("gate_upstream_healthy", "1 for a server with an address that passed its last health check"),
+    ("gate_upstream_addresses", "addresses of a server, by result of their last health check"),
+    ("gate_clock_ahead_seconds", "how far the time used for expiry is ahead of the machine's clock"),
+];
+
+/// The histograms, each with its description.
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("gate_decision_seconds", "time from a request's head to its decision, audit included"),
+    ("gate_request_seconds", "time from a request's head to the end of its response"),
+    ("gate_epoch_read_seconds", "time of one read of the epoch"),
+    ("gate_audit_write_seconds", "time from a denial to its durable row"),
+];
+
 /// Installs the process's recorder and declares every metric, so that a counter is there before its first event.
 ///
 /// # Errors
@@ -26,148 +148,15 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .install_recorder()?;
-    describe_counter!("gate_requests_total", "requests, by outcome");
-    describe_counter!("gate_denials_total", "audited denials, by reason");
-    describe_counter!(
-        "gate_denials_repeated_total",
-        "denials on unmapped paths that were counted in the row of an earlier one"
-    );
-    describe_counter!("gate_refusals_total", "requests that the firewall refused, by reason");
-    describe_counter!(
-        "gate_dropped_fields_total",
-        "header fields that were dropped because a server may fold their names into other ones"
-    );
-    describe_counter!("gate_unavailable_total", "decisions that failed and were answered 503");
-    describe_counter!(
-        "gate_unknown_machines_total",
-        "requests of machines that are not enrolled, left to Console on rows on their legacy gate; V2 will refuse them, \
-         by route"
-    );
-    describe_counter!(
-        "gate_unmapped_total",
-        "requests that no row of the mapping covers, quiet paths left out"
-    );
-    describe_counter!("gate_limited_total", "requests beyond a limit of their client, by limit");
-    describe_gauge!("gate_buffer_bytes", "bytes of bodies between clients and Console, by kind");
-    describe_counter!("gate_quiet_total", "requests for paths that the mapping calls quiet");
-    describe_counter!("gate_epoch_reads_total", "reads of the epoch, each shared by all waiting requests");
-    describe_gauge!(
-        "gate_push_trusted",
-        "1 while pushed state is trusted, 0 while push rows are read as strict; absent if no row uses push"
-    );
-    describe_counter!("gate_push_reconnects_total", "reconnects of the connection that receives changes");
-    describe_counter!("gate_access_hits_total", "access resolutions answered from the cache");
-    describe_counter!("gate_access_loads_total", "access resolutions loaded from the database");
-    describe_counter!(
-        "gate_token_lookups_refused_total",
-        "requests with an unknown token that exceeded the limit of waiting look-ups"
-    );
-    describe_counter!(
-        "gate_session_lookups_refused_total",
-        "requests with a session key that is not in the cache, beyond the limit of waiting look-ups"
-    );
-    describe_counter!(
-        "gate_session_payloads_refused_total",
-        "reads of a session's payload that the gate cannot read, by reason"
-    );
-    describe_counter!(
-        "gate_unusable_rows_total",
-        "reads of unusable rows of the access tables, which grant nothing, by kind"
-    );
-    describe_counter!("gate_epoch_went_back_total", "times that the database went back to an older state");
-    describe_counter!("gate_drift_total", "disagreements between the legacy gate and V2 in shadow mode");
-    describe_counter!(
-        "gate_console_drift_total",
-        "disagreements of Console's own checks that its side reported, by outcome"
-    );
-    describe_counter!("gate_drift_lost_total", "occurrences of disagreements that were lost");
-    describe_counter!("gate_decisions_lost_total", "requests missing from the decision log");
-    describe_gauge!(
-        "gate_evidence_behind_seconds",
-        "time since all evidence was last written to the database, by kind"
-    );
-    describe_counter!("gate_sentry_reports_total", "reports to the error tracker, by outcome");
-    describe_counter!("gate_audit_failures_total", "audit rows that were not durable in time");
-    describe_counter!("gate_audit_spooled_total", "audit rows that went to the spool");
-    describe_counter!("gate_audit_replayed_total", "audit rows replayed from the spool into the database");
-    describe_counter!("gate_audit_spool_damaged_total", "lines of a spool that were incomplete or altered");
-    describe_counter!(
-        "gate_audit_refused_total",
-        "audit rows that the database refuses because of their content"
-    );
-    describe_counter!("gate_audit_mirrored_total", "rows in Console's own audit table, by way");
-    describe_counter!(
-        "gate_audit_mirror_failures_total",
-        "failures to write to Console's own audit table, by kind; the rows wait"
-    );
-    describe_gauge!("gate_audit_mirror_waiting", "rows that wait for Console's own audit table");
-    describe_gauge!(
-        "gate_audit_mirror_refused",
-        "rows that Console's own audit table refused because of their content"
-    );
-    describe_gauge!(
-        "gate_console_untriggered",
-        "1 while a change of Console's tables may go unheard, so that they are read for each request"
-    );
-    describe_counter!(
-        "gate_console_unreadable_total",
-        "reads of Console that its tables did not allow, by relation of [console]"
-    );
-    describe_counter!("gate_erasures_total", "admins erased from the audit after their row was deleted");
-    describe_counter!("gate_audit_checkpoints_total", "checkpoints of the chain, by outcome");
-    describe_gauge!("gate_audit_spool_bytes", "bytes in the spool that are not in the database yet");
-    describe_counter!("gate_ingested_events_total", "customers' events that services reported, by service");
-    describe_counter!("gate_evaluations_total", "AuthZEN evaluations, by decision");
-    describe_counter!("gate_forward_auth_total", "forward-auth requests, by outcome");
-    describe_counter!("gate_mapping_reloads_total", "mapping files activated or refused");
-    describe_counter!("gate_mapping_looks_total", "checks of the mapping file and the rollback in force");
-    describe_gauge!(
-        "gate_mapping_file_changing_seconds",
-        "how long the mapping file has kept changing; it is not activated meanwhile"
-    );
-    describe_gauge!(
-        "gate_mapping_fallback",
-        "1 while the mapping that was activated last runs, because the file could not be used at the start"
-    );
-    describe_gauge!("gate_mapping_pinned", "1 while a rollback is in force here instead of the file");
-    describe_counter!(
-        "gate_upstream_refusals_total",
-        "answers of 401 and 403 that Console gave to requests which the gate had let in, by route, status and what let \
-         them in"
-    );
-    describe_counter!("gate_upstream_errors_total", "requests that were not completed, by kind");
-    describe_counter!("gate_connections_refused_total", "connections over the limit");
-    describe_counter!(
-        "gate_admin_connections_closed_total",
-        "connections to the admin address that the gate closed, by reason: they took too long, or their places were needed"
-    );
-    describe_counter!("gate_tls_handshakes_total", "TLS handshakes, by outcome");
-    describe_counter!("gate_tls_reloads_total", "TLS certificates activated or refused after the first");
-    describe_gauge!(
-        "gate_tls_certificate_expiry_seconds",
-        "when the running certificate expires, as a Unix time"
-    );
-    describe_gauge!(
-        "gate_cluster_fallback",
-        "1 for a cluster that is on V2 and decided by its legacy gate all the same, by reason"
-    );
-    describe_gauge!("gate_mapping_info", "1 for the running mapping");
-    describe_gauge!(
-        "gate_upstream_healthy",
-        "1 for a server with an address that passed its last health check"
-    );
-    describe_gauge!("gate_upstream_addresses", "addresses of a server, by result of their last health check");
-    describe_gauge!(
-        "gate_clock_ahead_seconds",
-        "how far the time used for expiry is ahead of the machine's clock"
-    );
-    describe_histogram!(
-        "gate_decision_seconds",
-        "time from a request's head to its decision, audit included"
-    );
-    describe_histogram!("gate_request_seconds", "time from a request's head to the end of its response");
-    describe_histogram!("gate_epoch_read_seconds", "time of one read of the epoch");
-    describe_histogram!("gate_audit_write_seconds", "time from a denial to its durable row");
+    for (name, description) in COUNTERS {
+        describe_counter!(*name, *description);
+    }
+    for (name, description) in GAUGES {
+        describe_gauge!(*name, *description);
+    }
+    for (name, description) in HISTOGRAMS {
+        describe_histogram!(*name, *description);
+    }
     for outcome in
         ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable", "failed"]
     {

@@ -28,13 +28,13 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, "Bad Request", detail)
     }
 
-    /// 401: no token, or none that stands.
+    /// 401: no token, or an invalid one.
     pub fn unauthorized() -> Problem {
         let detail = "an active service token is required: Authorization: Bearer ...";
         Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
     }
 
-    /// 403: a token that stands, but not for this.
+    /// 403: a valid token without access to this endpoint.
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "Forbidden", detail)
     }

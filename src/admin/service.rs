@@ -35,11 +35,11 @@ impl Services {
         self.names.is_empty()
     }
 
-    /// The name of the token that a request brings, if it stands and is one of these.
+    /// The name of the request's token, if it is valid and one of these.
     ///
     /// # Errors
     ///
-    /// 401 for no token that stands, 403 for one that is not named here, 503 while the database is away.
+    /// 401 without a valid token, 403 for one that is not named here, 503 while the database is unavailable.
     pub async fn identify(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let digest = headers
             .get(header::AUTHORIZATION)
@@ -61,11 +61,11 @@ impl Services {
         }
     }
 
-    /// Takes `count` off what `name` may still have.
+    /// Deducts `count` from the remaining rate of `name`.
     ///
     /// # Errors
     ///
-    /// 429 where that is less.
+    /// 429 if less than that remains.
     pub fn spend(&self, name: &String, count: usize) -> Result<(), Problem> {
         let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
         let Some(count) = count else { return Ok(()) };
@@ -80,8 +80,8 @@ impl Services {
     }
 }
 
-/// A service that may ask the gate (`[api] callers`), and has paid for one question. An endpoint that takes it answers
-/// nobody else.
+/// A service that may ask the gate (`[api] callers`), charged with one question. An endpoint that takes it as a
+/// parameter answers nobody else.
 pub struct ApiCaller(pub String);
 
 impl FromRequestParts<AdminState> for ApiCaller {

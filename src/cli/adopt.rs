@@ -44,7 +44,7 @@ pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
             announce(format_args!("# Note: {note}."));
         }
         announce(&proposal.section);
-        // As it would be read from the settings: what cannot be pasted is found out here.
+        // Parses the section as the settings would, so that one which cannot be pasted is found here.
         let section = if proposal.section.is_empty() { "[console]" } else { proposal.section.as_str() };
         let proposed = Settings::parse("the proposal", section)?;
         let options = StoreOptions { console: proposed.console.0, ..crate::server::store_options(&settings) };

@@ -2,6 +2,7 @@
 
 mod console;
 mod fix;
+mod own_api;
 mod rows;
 mod sessions;
 mod table;
@@ -29,6 +30,7 @@ use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
 use super::{Common, with_store};
 use crate::facts::untimely;
+use crate::rbac_api;
 use crate::settings::Settings;
 
 /// Validate a mapping file, like `nginx -t`
@@ -109,7 +111,7 @@ impl Registered {
         with_store(settings, async |store| {
             let now = chrono::Utc::now();
             let catalog = store.catalog().await?;
-            let console = console::findings(&store).await?;
+            let mut console = console::findings(&store).await?;
             let untimely = untimely(&store, mapping, None, now).await?;
             // Where Console cannot be read, its rows cannot be judged.
             let is_readable = console.iter().all(|finding| finding.level != Level::Error);
@@ -123,6 +125,7 @@ impl Registered {
                 .map(|person| person.id.clone())
                 .collect();
             let held = people.into_iter().flat_map(|person| person.legacy).collect();
+            console.extend(own_api::findings(&settings.rbac_api, &catalog));
             Ok(Registered { catalog, flaws, held, standing, untimely, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
@@ -180,6 +183,7 @@ impl Checked {
                 let registered = registered(&mapping)?;
                 let catalog = registered.as_ref().map(|registered| &registered.catalog);
                 let mut found = mapping.review(catalog);
+                found.extend(mapping.review_own_routes(&rbac_api::routes::examples()));
                 if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
                     found.extend_from_slice(mistakes.findings());
                 }

@@ -26,8 +26,8 @@ pub(super) enum Names {
 ///
 /// # Errors
 ///
-/// A folder that cannot be read or holds no Python, so that a lint in the wrong place does not pass; and a file that is
-/// too large, or no UTF-8, for what is not read may hold a site.
+/// A folder that cannot be read or holds no Python, so that a lint in the wrong place does not pass; or a file that is
+/// too large or not UTF-8, because what is not read may hold a site.
 pub(super) fn console_source(folder: &Path, names: Names, gates: &[String]) -> anyhow::Result<ConsoleSource> {
     let name = folder.display();
     let absolute = folder.canonicalize().with_context(|| format!("cannot read `{name}`"))?;

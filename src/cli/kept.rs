@@ -40,7 +40,7 @@ pub(super) fn compared<T>(
     with(&impact(old, new, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
-/// Says so where the gates run different mappings: what follows is then not true of all of them.
+/// Prints a note where the gates run different mappings: the output is then not true of all of them.
 pub(super) fn warn_where_gates_differ(running: &Running) {
     if let Some(warning) = running.warning() {
         println!("{}\n", wrapped(&warning, COLUMNS, 0, 4));

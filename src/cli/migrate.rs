@@ -38,7 +38,7 @@ pub(super) struct Migrate {
 }
 
 fn seed(word: &str) -> Result<Seed, String> {
-    Seed::parse(word).ok_or_else(|| format!("`{word}` is no seed: `rbac-v2` is the only one"))
+    Seed::parse(word).ok_or_else(|| format!("`{word}` is not a seed: the only one is `rbac-v2`"))
 }
 
 pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
@@ -63,7 +63,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
                 announce(format_args!("released {trigger}"));
             }
             announce(format_args!(
-                "{} trigger(s) taken off Console's tables: the gate does not hear of Console's writes any more. \
+                "{} trigger(s) taken off Console's tables: the gate no longer notices Console's writes. \
                  `console-gate migrate` puts them back",
                 released.len()
             ));

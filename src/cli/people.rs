@@ -38,7 +38,7 @@ impl How {
     }
 }
 
-/// Whose the table of admins is.
+/// Who owns the table of admins.
 pub(super) async fn admin_table(store: &SharedStore) -> anyhow::Result<AdminTable> {
     Ok(if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console })
 }
@@ -85,7 +85,7 @@ pub(super) fn run(
     })
 }
 
-/// Waits until every gate acts on what was taken away.
+/// Waits until every gate acts on the revocation.
 pub(super) async fn settle(store: SharedStore, plan: &Plan, format: TextOrJson) -> anyhow::Result<()> {
     if !plan.changes.iter().any(RbacChange::takes_away) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How far something long has come, on a terminal alone.
+//! The progress of a long operation, shown only on a terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl Progress {
         }
     }
 
-    /// Wipes the line.
+    /// Clears the line.
     pub(super) fn end(self) {
         if self.printed.is_some() {
             eprint!("\r\x1b[K");

@@ -7,7 +7,7 @@ use ledger::AuditEvent;
 use super::{Common, Ended, announce, operator, with_notary};
 use crate::store::retention::Cutoffs;
 
-/// The documents' times (RBAC V2 design, section 9.1).
+/// The retention periods of the RBAC V2 design, section 9.1.
 const GRANTS_AUDIT: Months = Months::new(7 * 12);
 const TICKET_GRANTS: Months = Months::new(2 * 12);
 

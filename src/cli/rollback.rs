@@ -53,7 +53,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Ended> 
             }
         }
         let goal = order(&plan, &store, &notary).await?;
-        // It is done. From here on nobody who reads can stop it, or change what the exit code says.
+        // The rollback is recorded. From here on a closed output cannot stop it or change the exit code.
         let mut out = Unstoppable(io::stdout());
         if command.yes {
             writeln!(out, "{}", text::ordered(&goal))?;
@@ -87,7 +87,7 @@ async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Res
     Ok(Goal { pin: new.id, mapping: new.sha256 })
 }
 
-/// Asks on the terminal. Where nobody sits, nobody can agree.
+/// Asks for confirmation on the terminal. Without a terminal nobody can confirm.
 fn agreed(out: &mut dyn Write) -> anyhow::Result<bool> {
     let stdin = io::stdin();
     anyhow::ensure!(stdin.is_terminal(), "cannot ask for confirmation without a terminal: use `--yes`");
@@ -97,7 +97,7 @@ fn agreed(out: &mut dyn Write) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Output that is written for as long as somebody reads it, and never fails: `rollback | head -1`.
+/// Output that ignores a reader that has gone, and never fails: `rollback | head -1`.
 struct Unstoppable<W>(W);
 
 impl<W: Write> Write for Unstoppable<W> {

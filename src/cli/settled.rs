@@ -1,4 +1,4 @@
-//! Saying who acts on a change, after a command that may have taken something away.
+//! Reports which gates act on a change, after a command that may have revoked something.
 
 use std::sync::Arc;
 use std::time::Duration;

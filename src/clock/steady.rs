@@ -26,10 +26,10 @@ use chrono::{DateTime, Utc};
 
 use super::Clock;
 
-/// For so long the wall clock must not have been below an offset before the offset is believed for good.
+/// How long the wall clock must not have been below an offset before the offset is believed for good.
 pub const CONFIRM: Duration = Duration::from_secs(60 * 60);
 
-/// By so much a clock is corrected without anybody having turned it, in microseconds.
+/// How much a clock is corrected without anybody having turned it, in microseconds.
 const CORRECTION: i64 = 1_000_000;
 
 /// A clock for whatever asks what has expired: see the module.

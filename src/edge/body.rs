@@ -13,7 +13,7 @@ use super::driven::{Stalled, driven};
 use super::spool::{Spool, SpoolError};
 use crate::ruling::request::BodySource;
 
-/// How long, and how much, of a body that goes nowhere is read.
+/// How long, and how much, of an unused body is read.
 const SWALLOW: Duration = Duration::from_secs(1);
 const SWALLOW_BYTES: u64 = 256 * 1024;
 /// The rate that a body must keep up once its time is over, in bytes a second.
@@ -61,8 +61,8 @@ impl BodyMeter {
         BodyMeter { bytes: 0, began: None, most, time }
     }
 
-    /// So many bytes have come. The wait for each read is bounded elsewhere: without this, a byte a minute would hold
-    /// a connection for weeks.
+    /// Counts bytes that have arrived. Each read has its own time limit elsewhere; without this check, a client that
+    /// sends a byte a minute would hold a connection for weeks.
     pub(super) fn count(&mut self, bytes: usize) -> Result<(), BodyStop> {
         let began = *self.began.get_or_insert_with(Instant::now);
         self.bytes += bytes as u64;
@@ -88,7 +88,7 @@ impl BodyMeter {
 pub(super) struct RequestBody {
     pub(super) spool: Spool,
     pub(super) meter: BodyMeter,
-    /// The client waits for leave to send it.
+    /// The client waits for `100 Continue` before it sends the body.
     awaits_leave: bool,
     /// How long one read may take.
     patience: Option<Duration>,
@@ -106,7 +106,7 @@ impl RequestBody {
         }
     }
 
-    /// Lets the client send the body, if it waits for that.
+    /// Sends `100 Continue`, if the client waits for it.
     pub(super) fn give_leave(&mut self, client: &mut Client<'_>) {
         if std::mem::take(&mut self.awaits_leave) {
             client.inform(100, &[]);
@@ -119,6 +119,32 @@ impl RequestBody {
             self.spool.push(bytes).map_err(BodyStop::NoRoom)?;
         }
         Ok(())
+    }
+
+    /// Reads all that is left of it, and takes the whole out of the spool where it is no more than `limit` bytes.
+    pub(super) async fn take_within(
+        &mut self,
+        client: &mut Client<'_>,
+        limit: u64,
+    ) -> Result<Vec<u8>, BodyStop> {
+        let declared = match self.framing {
+            Framing::Length(length) => length,
+            _ => 0,
+        };
+        if declared > limit || self.spool.len() > limit {
+            return Err(BodyStop::TooLarge);
+        }
+        while let Some(bytes) = self.next(client).await? {
+            self.spool.push(bytes).map_err(BodyStop::NoRoom)?;
+            if self.spool.len() > limit {
+                return Err(BodyStop::TooLarge);
+            }
+        }
+        let mut whole = Vec::new();
+        while let Some(bytes) = self.spool.pop().map_err(|error| BodyStop::NoRoom(error.into()))? {
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(whole)
     }
 
     /// Reads on, no more than `limit` bytes of it in all, and gives a copy of them.
@@ -163,7 +189,7 @@ impl RequestBody {
     /// sending would never read why it was denied.
     pub(super) async fn swallow(&mut self, client: &mut Client<'_>) {
         let is_small = matches!(self.framing, Framing::Length(length) if length <= SWALLOW_BYTES);
-        // A client that waits for leave to send its body has not sent it.
+        // A client that waits for `100 Continue` has not sent its body.
         if !is_small || self.awaits_leave {
             return;
         }
@@ -185,7 +211,7 @@ impl BodySource for HeldBody<'_, '_> {
         let reading = self.body.read_within(self.client, limit);
         match self.time {
             None => reading.await,
-            // All of it: one read after the other could hold the decision open for weeks.
+            // One limit for all of it: without one, many slow reads could hold the decision open for weeks.
             Some(time) => timeout(time, reading).await.unwrap_or(Err(BodyError::Incomplete)),
         }
     }

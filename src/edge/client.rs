@@ -14,13 +14,13 @@ pub(super) use http2::Http2;
 /// Why a body ends before its end.
 #[derive(Debug)]
 pub(super) enum BodyFault {
-    /// It is framed as no body may be.
+    /// Its framing is malformed.
     Malformed(Refusal),
     /// The client ended the connection or the stream.
     Gone,
 }
 
-/// The client takes nothing any more.
+/// The client no longer reads.
 #[derive(Debug)]
 pub(super) struct ClientGone;
 

@@ -1,4 +1,4 @@
-//! Driving an exchange: poll by poll, and not for ever.
+//! Drives an exchange poll by poll, within time limits.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,7 +20,7 @@ pub(super) enum Stalled {
     ConsoleAnswers,
 }
 
-/// What a step reports: whether anything went on, and what it waits for now.
+/// The result of a step: whether there was progress, and what it waits for now.
 #[derive(Default)]
 pub(super) struct Pulse {
     pub(super) moved: bool,
@@ -34,7 +34,7 @@ impl Pulse {
     }
 }
 
-/// Polls `step` until it is ready, or until nothing went on for as long as it may.
+/// Polls `step` until it is ready, or until it has made no progress for its time limit.
 pub(super) async fn driven<T>(
     mut step: impl FnMut(&mut Context<'_>, &mut Pulse) -> Poll<T>,
 ) -> Result<T, Stalled> {

@@ -3,8 +3,8 @@
 //! It reads the head under one deadline, and the firewall judges the raw bytes. What goes on is what was understood: the
 //! gate writes every byte that Console gets.
 //!
-//! Where the gate ends TLS, the front shakes hands first, in the place that the connection has among those that may be
-//! open; from there on the stream is read like any other.
+//! Where the gate ends TLS, the front shakes hands first. The connection counts as open during the handshake; after it,
+//! the stream is read like any other.
 
 mod http2;
 
@@ -45,7 +45,7 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How often a gate that stops looks for connections that are still open.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The times that a connection is given.
+/// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     head: Duration,
@@ -82,7 +82,7 @@ impl Connections {
     /// Returns when the last one is closed. For a gate that takes no new ones any more.
     pub async fn none_left(&self) {
         loop {
-            // First of all a pause: a connection that was accepted a moment ago is not counted yet.
+            // A pause first: a connection that was accepted a moment ago is not counted yet.
             tokio::time::sleep(LOOK).await;
             if self.free.available_permits() == self.most {
                 return;
@@ -128,7 +128,7 @@ impl Front {
         }
     }
 
-    /// The connections that it serves, for whoever waits for their end.
+    /// The open connections, for tasks that wait until all are closed.
     pub fn connections(&self) -> Connections {
         self.connections.clone()
     }
@@ -145,7 +145,7 @@ impl Front {
         match handshake {
             Ok(stream) => Some(stream),
             Err(failed) => {
-                // The alert that tells why is written already and waits to be sent.
+                // The alert with the reason is written already and waits to be sent.
                 if let Some(mut stream) = failed {
                     let _ = timeout(LINGER, linger(&mut stream, b"")).await;
                 }
@@ -168,7 +168,8 @@ impl Front {
         if matches!(first, Ok(Ok(1..))) { Ok(()) } else { Err(NoHead::Closed) }
     }
 
-    /// Whether the connection begins with the preface of HTTP/2. What was read to tell stays with the socket.
+    /// Whether the connection begins with the preface of HTTP/2. The bytes that were read to find out stay with the
+    /// socket.
     async fn begins_http2(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<bool, NoHead> {
         self.await_request(client, shutdown).await?;
         let deadline = Instant::now() + self.patience.head;
@@ -233,7 +234,8 @@ impl Front {
         if client.can_go_on() {
             return true;
         }
-        if client.owes_body() {
+        // To linger is to end the connection in order first.
+        if client.owes_body() && !client.is_cut() {
             let _ = timeout(LINGER, linger(client.stream(), b"")).await;
         }
         false
@@ -277,17 +279,18 @@ async fn linger(stream: &mut Stream, answer: &[u8]) -> std::io::Result<()> {
     let mut scrap = [0_u8; 4096];
     while swallowed < LINGER_BYTES {
         match stream.read(&mut scrap).await? {
-            0 => break,
+            0 => return Ok(()),
             read => swallowed += read,
         }
     }
-    Ok(())
+    // A client that has to wait with its sending reads meanwhile. Who lingers has a deadline.
+    std::future::pending().await
 }
 
 async fn stopped(shutdown: &mut ShutdownWatch) {
     while !*shutdown.borrow_and_update() {
         if shutdown.changed().await.is_err() {
-            // The server is gone, and with it whoever could say that it stops.
+            // The server is gone, and with it the sender of the stop signal.
             return;
         }
     }
@@ -330,7 +333,7 @@ impl ServerApp for Front {
                 }
             }
         }
-        // Over TLS an end without a goodbye could be anybody's doing.
+        // Over TLS, an end without a closing alert could be caused by anybody.
         client.shutdown().await;
         None
     }

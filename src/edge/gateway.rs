@@ -1,4 +1,4 @@
-//! One exchange: a request is decided, and Console or the gate itself answers it. Nothing is decided here.
+//! One exchange: a request is decided by [`crate::ruling`], and Console or the gate itself answers it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
+use policy::decision::Permit;
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
 use policy::method::Method;
@@ -23,6 +24,7 @@ use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme};
 use crate::ruling::message::Form;
+use crate::ruling::own_routes::{MOST_BODY_BYTES, OwnRequest};
 use crate::ruling::probing::Probed;
 use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
@@ -41,7 +43,7 @@ pub(super) struct Origin {
     pub(super) is_over_tls: bool,
 }
 
-/// What is known of a request while it is served.
+/// The state of a request while it is served.
 struct Exchange {
     id: RequestId,
     started: Instant,
@@ -110,6 +112,9 @@ impl Gateway {
             Ok(permitted) => {
                 let admitted = self.limits.admit(address, &permitted.permit);
                 match admitted {
+                    Ok(_place) if permitted.permit.served_by_gate() => {
+                        return self.serve_here(client, request, body, &permitted.permit, exchange).await;
+                    }
                     Ok(_place) => {
                         return self.forward(client, request, body, permitted, address, exchange).await;
                     }
@@ -117,6 +122,28 @@ impl Gateway {
                 }
             }
             Err(response) => response,
+        };
+        self.finish(client, request, &mut body, &answer, exchange).await;
+    }
+
+    /// Answers a permitted request that the gate itself serves.
+    async fn serve_here(
+        &self,
+        client: &mut Client<'_>,
+        request: &Request,
+        mut body: RequestBody,
+        permit: &Permit,
+        exchange: &mut Exchange,
+    ) {
+        exchange.route = permit.route().cloned();
+        body.spool.of_stranger(permit.principal().is_none());
+        let bytes = match body.take_within(client, MOST_BODY_BYTES).await {
+            Ok(bytes) => bytes,
+            Err(stop) => return self.fail(client, request, &stop.into(), exchange).await,
+        };
+        let answer = match &self.gate.own_routes {
+            Some(own) => own.serve(OwnRequest { request, id: exchange.id, permit, body: &bytes }).await,
+            None => Response::unavailable(request, exchange.id),
         };
         self.finish(client, request, &mut body, &answer, exchange).await;
     }
@@ -205,7 +232,7 @@ impl Gateway {
     ) -> Result<(), super::client::ClientGone> {
         let id = exchange.id.to_string();
         let hsts = self.hsts(exchange.origin);
-        // RFC 9110 6.6.1: what Console leaves out, whoever passes it on adds.
+        // RFC 9110 6.6.1: a recipient that forwards a response without Date adds one.
         let date = head.fields().value("date").is_none().then(|| self.date());
         // What is written anew, kept until it is written.
         let rewritten: Vec<(usize, Vec<u8>)> = head
@@ -249,7 +276,7 @@ impl Gateway {
         client.begin(&Head { status: head.status(), reason: head.reason(), fields: &fields, length })
     }
 
-    /// What every answer over TLS says of coming back over plain HTTP.
+    /// The Strict-Transport-Security value of every response over TLS.
     fn hsts(&self, origin: Origin) -> Option<&str> {
         self.gate.options.hsts.as_deref().filter(|_| origin.is_over_tls)
     }
@@ -356,7 +383,7 @@ impl Gateway {
     }
 }
 
-/// Sends what is queued, as long as the client takes some of it. Whether all of it went.
+/// Sends what is queued, as long as the client reads. Returns whether everything was sent.
 async fn flush(client: &mut Client<'_>) -> bool {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
     let flushed = driven(|context, pulse| {

@@ -23,7 +23,7 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use policy::firewall::{Framing, Request};
-use policy::response::{Asked, ResponseHead};
+use policy::response::{RequestContext, ResponseHead};
 
 use super::body::{BodyMeter, BodyStop, RequestBody};
 use super::client::{BodyFault, Client, ClientGone, Http1};
@@ -49,7 +49,7 @@ pub(super) struct Leg {
     patience: Patience,
 }
 
-/// How long nothing may happen while each side is waited for.
+/// How long each side may be idle while the gate waits for it.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     /// For Console to take more of the request, or the client more of the response.
@@ -144,8 +144,8 @@ impl Source {
 }
 
 impl Call<'_> {
-    fn asked(&self) -> Asked {
-        Asked { method: self.request.method(), upgrade: self.upgrade }
+    fn context(&self) -> RequestContext {
+        RequestContext { method: self.request.method(), upgrade: self.upgrade }
     }
 
     /// RFC 9110 9.2.1: what may be sent twice. A request that changes something may have done so before its server went.
@@ -188,7 +188,7 @@ impl Leg {
     ///
     /// # Errors
     ///
-    /// No server has answered, or none could; nothing was sent to the client then, but for interim responses.
+    /// No server has answered, or none could. Nothing was sent to the client then except interim responses.
     pub(super) async fn ask(
         &self,
         client: &mut Client<'_>,
@@ -211,12 +211,13 @@ impl Leg {
                     return Err(Failure::Connect(if is_late { "timeout" } else { "refused" }));
                 }
             };
-            let mut connection = ConsoleConnection::new(stream, call.asked());
+            let mut connection = ConsoleConnection::new(stream, call.context());
             connection.push(call.head.clone());
             match self.until_head(client, &mut connection, call).await {
                 Ok(head) => {
                     let mut spool = Spool::for_response(&self.buffers);
-                    // A body that begins as none may begin is no response, and that can still be said.
+                    // A body whose first bytes are malformed makes the response invalid, and the client can still get a
+                    // 502.
                     while spool.len() < MOST_QUEUED as u64
                         && let Some(bytes) = connection.received()?
                     {
@@ -353,7 +354,7 @@ impl Leg {
                     Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone.into())),
                 }
                 let is_gone = client.body_has_ended() && client.poll_gone(context).is_ready();
-                // Events go on for ever; nobody who still wants them ends the connection.
+                // Event streams do not end; a client that still wants events does not close the connection.
                 if is_gone || is_event_stream && client.has_ended_its_side() {
                     return Poll::Ready(Err(Failure::ClientGone));
                 }
@@ -380,7 +381,7 @@ impl Leg {
         }
     }
 
-    /// Lets the client and Console speak as they like, after both have agreed on a WebSocket.
+    /// Passes bytes between the client and Console, after both have agreed on a WebSocket.
     pub(super) async fn tunnel(&self, client: &mut Http1, answered: Answered) {
         let console = answered.connection.into_parts();
         tunnel::join(client.parts(), console, self.patience.read).await;

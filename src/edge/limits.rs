@@ -1,7 +1,7 @@
-//! What one client may have at a time: connections, requests, streamed bodies, and requests without identity.
+//! The limits of one client at a time: connections, requests, streamed bodies, and requests without identity.
 //!
-//! A client is its address: that of the connection, or, behind one's own proxies, the one that these report. Of IPv6 it
-//! is the /64, because that is what one customer has.
+//! A client is its address: that of the connection, or, behind the operator's own proxies, the one that these report.
+//! Of IPv6 it is the /64, because that is what one customer has.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,7 +21,7 @@ const MOST_RATES: usize = 10_000;
 /// Which limit a client has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OverLimit {
-    /// `connections_per_client`, counted as requests behind one's own proxies.
+    /// `connections_per_client`, counted as requests behind the operator's own proxies.
     Requests,
     /// `streams_per_client`.
     Streams,
@@ -45,10 +45,10 @@ impl OverLimit {
 
 /// The limits, shared by all connections.
 pub struct ClientLimits {
-    connections: Places<IpAddr>,
-    requests: Option<Places<IpAddr>>,
-    streams: Places<IpAddr>,
-    anonymous_streams: Places<()>,
+    connections: Slots<IpAddr>,
+    requests: Option<Slots<IpAddr>>,
+    streams: Slots<IpAddr>,
+    anonymous_streams: Slots<()>,
     anonymous_rate: Option<RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>>,
 }
 
@@ -56,9 +56,9 @@ pub struct ClientLimits {
 #[derive(Debug, Default)]
 #[must_use]
 pub(super) struct Admitted {
-    _request: Option<Place<IpAddr>>,
-    _stream: Option<Place<IpAddr>>,
-    _anonymous_stream: Option<Place<()>>,
+    _request: Option<Slot<IpAddr>>,
+    _stream: Option<Slot<IpAddr>>,
+    _anonymous_stream: Option<Slot<()>>,
 }
 
 impl ClientLimits {
@@ -72,24 +72,24 @@ impl ClientLimits {
         let quota = rate.map(|rate| Quota::per_second(rate).allow_burst(rate.saturating_mul(TWICE)));
         ClientLimits {
             // Behind proxies all connections are theirs.
-            connections: Places::at_most(if is_behind_proxies { usize::MAX } else { per_client }),
-            requests: is_behind_proxies.then(|| Places::at_most(per_client)),
-            streams: Places::at_most(firewall.streams_per_client.0),
-            anonymous_streams: Places::at_most(firewall.anonymous_streams.0),
+            connections: Slots::at_most(if is_behind_proxies { usize::MAX } else { per_client }),
+            requests: is_behind_proxies.then(|| Slots::at_most(per_client)),
+            streams: Slots::at_most(firewall.streams_per_client.0),
+            anonymous_streams: Slots::at_most(firewall.anonymous_streams.0),
             anonymous_rate: quota.map(RateLimiter::hashmap),
         }
     }
 
-    /// A place for a connection; `None` where its client has as many as it may.
-    pub(super) fn connect(&self, peer: Option<IpAddr>) -> Option<Option<Place<IpAddr>>> {
+    /// A slot for a connection; `None` where its client has as many as it may.
+    pub(super) fn connect(&self, peer: Option<IpAddr>) -> Option<Option<Slot<IpAddr>>> {
         match peer {
-            // A Unix socket: whoever may use it is trusted.
+            // A Unix socket: every process that may use it is trusted.
             None => Some(None),
             Some(peer) => self.connections.take(client(peer)).map(Some),
         }
     }
 
-    /// Places for a request that may pass.
+    /// Slots for a request that may pass.
     pub(super) fn admit(&self, address: Option<IpAddr>, permit: &Permit) -> Result<Admitted, OverLimit> {
         let Some(client) = address.map(client) else { return Ok(Admitted::default()) };
         let is_anonymous = permit.principal().is_none();
@@ -99,7 +99,7 @@ impl ClientLimits {
             }
             rate.check_key(&client).map_err(|_| OverLimit::AnonymousRate)?;
         }
-        let take = |places: &Places<IpAddr>, over| places.take(client).ok_or(over);
+        let take = |slots: &Slots<IpAddr>, over| slots.take(client).ok_or(over);
         let streams = permit.stream();
         Ok(Admitted {
             _request: self
@@ -131,37 +131,37 @@ fn client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// So many places for each key.
+/// A limited number of slots for each key.
 #[derive(Clone, Debug)]
-struct Places<K> {
+struct Slots<K> {
     taken: Arc<Mutex<HashMap<K, usize>>>,
     most: usize,
 }
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place<K: Copy + Eq + std::hash::Hash> {
+pub(super) struct Slot<K: Copy + Eq + std::hash::Hash> {
     taken: Arc<Mutex<HashMap<K, usize>>>,
     key: K,
 }
 
-impl<K: Copy + Eq + std::hash::Hash> Places<K> {
-    fn at_most(most: usize) -> Places<K> {
-        Places { taken: Arc::default(), most }
+impl<K: Copy + Eq + std::hash::Hash> Slots<K> {
+    fn at_most(most: usize) -> Slots<K> {
+        Slots { taken: Arc::default(), most }
     }
 
-    fn take(&self, key: K) -> Option<Place<K>> {
+    fn take(&self, key: K) -> Option<Slot<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(key).or_default();
-        // An entry is only made for a place that is taken: there is at least one.
+        // An entry is only made for a slot that is taken: there is at least one.
         (*count < self.most).then(|| {
             *count += 1;
-            Place { taken: self.taken.clone(), key }
+            Slot { taken: self.taken.clone(), key }
         })
     }
 }
 
-impl<K: Copy + Eq + std::hash::Hash> Drop for Place<K> {
+impl<K: Copy + Eq + std::hash::Hash> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.key) {
@@ -179,14 +179,14 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_its_holder_is_gone() {
-        let places = Places::at_most(2);
-        let first = places.take('a').unwrap();
-        let _second = places.take('a').unwrap();
-        assert!(places.take('a').is_none());
-        let _other = places.take('b').unwrap();
+        let slots = Slots::at_most(2);
+        let first = slots.take('a').unwrap();
+        let _second = slots.take('a').unwrap();
+        assert!(slots.take('a').is_none());
+        let _other = slots.take('b').unwrap();
         drop(first);
-        assert!(places.take('a').is_some());
-        assert_eq!(places.taken.lock().unwrap().len(), 2);
+        assert!(slots.take('a').is_some());
+        assert_eq!(slots.taken.lock().unwrap().len(), 2);
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Phase {
     }
 }
 
-/// One listener's phase, shared by those who make it and those who tell it.
+/// One listener's phase, shared by the tasks that set it and those that report it.
 #[derive(Clone, Debug)]
 pub struct Listener(Arc<watch::Sender<Phase>>);
 
@@ -44,14 +44,14 @@ impl Listener {
         *self.0.borrow()
     }
 
-    /// A connection was accepted. The only proof that somebody accepts them.
+    /// Notes that a connection was accepted: the only proof that connections are accepted.
     pub fn accepted(&self) {
         if self.phase() == Phase::Opening {
             self.go(&[Phase::Opening], Phase::Open);
         }
     }
 
-    /// It is going to be closed on purpose.
+    /// Notes that it is about to be closed on purpose.
     pub fn drain(&self) {
         self.go(&[Phase::Opening, Phase::Open], Phase::Draining);
     }

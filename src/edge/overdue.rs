@@ -1,4 +1,4 @@
-//! A time limit for something that is awaited, and ends whenever somebody else says so.
+//! A time limit for an event whose start and end another task reports.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 /// Since when something is awaited; `None` while nothing is.
 pub(super) type Since = Option<Instant>;
 
-/// Returns when something was awaited for `patience`. Never, where nobody is left who could say so.
+/// Returns when something was awaited for `patience`. Never, if no task is left that could report it.
 pub(super) async fn overdue(since: &mut watch::Receiver<Since>, patience: Duration) {
     loop {
         let awaited = *since.borrow_and_update();

@@ -1,4 +1,4 @@
-//! What of a response names Console as only the gate knows it, and what the client may use instead.
+//! Rewrites addresses and cookies in responses that name Console's internal host to the host that the client uses.
 //!
 //! An application builds absolute addresses from the Host and the scheme that it sees. Where these are not the client's
 //! (a fixed `upstream.host`, or TLS that ends at the gate before an application without ProxyFix), a redirect would lead
@@ -33,8 +33,8 @@ impl Names<'_> {
         Some([self.scheme.as_bytes(), b"://", self.public.as_bytes(), path].concat())
     }
 
-    /// A cookie without a Domain that is Console's own name: the client would not take it. Without one it is for the
-    /// host that the client asked.
+    /// The cookie without its Domain, if that is Console's internal name, which the client would refuse. Without a
+    /// Domain a cookie is for the host that the client asked.
     pub(super) fn set_cookie(&self, value: &[u8]) -> Option<Vec<u8>> {
         let (upstream, public) = (without_port(self.upstream), without_port(self.public));
         if upstream.eq_ignore_ascii_case(public) {

@@ -59,7 +59,7 @@ pub struct Buffers {
     folder: PathBuf,
     memory: Budget,
     files: Budget,
-    /// What of the files the bodies of strangers may use.
+    /// The share of the files that bodies of unidentified clients may use.
     strangers: Budget,
     request_memory: usize,
     response_memory: usize,
@@ -169,7 +169,7 @@ impl Spool {
     /// Adds bytes at the end.
     pub(super) fn push(&mut self, bytes: Bytes) -> Result<(), SpoolError> {
         let length = bytes.len();
-        // What follows bytes in the file follows them there.
+        // While bytes are in the file, further bytes go to the file too, to keep their order.
         let fits = self.file.is_none()
             && self.memory_bytes + length <= self.most_memory
             && self.buffers.memory.take(length as u64);

@@ -1,7 +1,7 @@
 //! Console's servers: which addresses they have, which of them answer, and whose turn it is.
 //!
 //! A server is a socket, an address, or a name. A name is resolved again and again ([`names`]), all of its addresses are
-//! used, and each has a health of its own ([`place`]): a name of which one address is dead is a server that is up.
+//! used, and each has a health of its own ([`endpoint`]): a name of which one address is dead is a server that is up.
 
 mod endpoint;
 mod names;
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::settings::{Address, Upstream};
 
-use endpoint::{Endpoint, Health, Target};
+use endpoint::{Endpoint, EndpointAddress, Health};
 pub use resolver::{Resolve, SharedResolver, SystemResolver};
 
 /// The least time between two rounds of checks, whatever asks for one.
@@ -39,7 +39,7 @@ pub struct UpstreamError {
 /// A server as the settings name it.
 struct Server {
     address: Address,
-    places: Mutex<Vec<Arc<Endpoint>>>,
+    endpoints: Mutex<Vec<Arc<Endpoint>>>,
     /// Asks for its name to be resolved before it is time.
     resolve: Notify,
 }
@@ -53,12 +53,12 @@ impl Server {
         }
     }
 
-    fn places(&self) -> Vec<Arc<Endpoint>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn count(&self, health: Health) -> usize {
-        self.places().iter().filter(|place| place.health() == health).count()
+        self.endpoints().iter().filter(|endpoint| endpoint.health() == health).count()
     }
 }
 
@@ -88,7 +88,7 @@ impl UpstreamState {
 pub struct Upstreams {
     servers: Vec<Server>,
     /// The addresses of all of them.
-    places: ArcSwap<Vec<Arc<Endpoint>>>,
+    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     next: AtomicUsize,
     settings: Upstream,
     /// What checks ask for.
@@ -114,18 +114,19 @@ impl Upstreams {
         let host = host.map_or_else(|| "localhost".to_owned(), ToOwned::to_owned);
         let server = |address: &Address| {
             let target = match (address, address.socket_address()) {
-                (Address::Unix(path), _) => Some(Target::Unix(path.clone())),
-                (Address::Tcp(_), target) => target.map(Target::Tcp),
+                (Address::Unix(path), _) => Some(EndpointAddress::Unix(path.clone())),
+                (Address::Tcp(_), target) => target.map(EndpointAddress::Tcp),
             };
-            let place = target.map(|target| Endpoint::new(target, settings)).transpose();
-            let place = place.map_err(|problem| UpstreamError { address: address.to_string(), problem })?;
-            let places = Mutex::new(place.into_iter().map(Arc::new).collect());
-            Ok(Server { address: address.clone(), places, resolve: Notify::new() })
+            let endpoint = target.map(|target| Endpoint::new(target, settings)).transpose();
+            let endpoint =
+                endpoint.map_err(|problem| UpstreamError { address: address.to_string(), problem })?;
+            let endpoints = Mutex::new(endpoint.into_iter().map(Arc::new).collect());
+            Ok(Server { address: address.clone(), endpoints, resolve: Notify::new() })
         };
         let servers = settings.servers.iter().map(server).collect::<Result<_, _>>()?;
         let upstreams = Upstreams {
             servers,
-            places: ArcSwap::default(),
+            endpoints: ArcSwap::default(),
             next: AtomicUsize::new(0),
             settings: settings.clone(),
             host,
@@ -146,21 +147,22 @@ impl Upstreams {
     /// The next address in turn, of those that are up; else of those that nobody has asked yet; else any: a check that
     /// fails wrongly must not take Console down.
     pub fn pick(&self) -> Option<HttpPeer> {
-        let places = self.places.load();
+        let endpoints = self.endpoints.load();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = || (0..places.len()).map(|step| &places[start.wrapping_add(step) % places.len()]);
-        let with = |health| in_turn().find(|place| place.health() == health);
+        let in_turn =
+            || (0..endpoints.len()).map(|step| &endpoints[start.wrapping_add(step) % endpoints.len()]);
+        let with = |health| in_turn().find(|endpoint| endpoint.health() == health);
         with(Health::Up)
             .or_else(|| with(Health::Unknown))
             .or_else(|| in_turn().next())
-            .map(|place| place.peer.clone())
+            .map(|endpoint| endpoint.peer.clone())
     }
 
-    /// Whether a request that found so many servers refusing, and was not sent, may try another one.
+    /// Whether a request that was not sent, because this many servers refused the connection, may try another one.
     pub fn may_try_another(&self, closed: usize) -> bool {
-        let places = self.places.load();
-        let is_up = || places.iter().any(|place| place.health() == Health::Up);
-        closed < places.len().min(self.most_tries()) && (closed < self.servers.len() || is_up())
+        let endpoints = self.endpoints.load();
+        let is_up = || endpoints.iter().any(|endpoint| endpoint.health() == Health::Up);
+        closed < endpoints.len().min(self.most_tries()) && (closed < self.servers.len() || is_up())
     }
 
     /// No request tries more servers than these.
@@ -171,9 +173,9 @@ impl Upstreams {
     /// Takes an address out of turn until its next good check, which is soon, and has its name resolved again.
     pub fn suspect(&self, peer: &HttpPeer) {
         for server in &self.servers {
-            for place in server.places() {
-                if place.peer.address() == peer.address() {
-                    self.note(server, &place, Health::Down, "a connection failed");
+            for endpoint in server.endpoints() {
+                if endpoint.peer.address() == peer.address() {
+                    self.note(server, &endpoint, Health::Down, "a connection failed");
                 }
             }
         }
@@ -181,26 +183,28 @@ impl Upstreams {
 
     /// Whether Console can be reached, as of the last checks.
     pub fn state(&self) -> UpstreamState {
-        let places = self.places.load();
-        match places.iter().any(|place| place.health() == Health::Up) {
+        let endpoints = self.endpoints.load();
+        match endpoints.iter().any(|endpoint| endpoint.health() == Health::Up) {
             true => UpstreamState::Up,
-            false if places.is_empty() => UpstreamState::Unresolved,
+            false if endpoints.is_empty() => UpstreamState::Unresolved,
             false => UpstreamState::Down,
         }
     }
 
     /// Makes the servers' addresses those that requests go to.
     fn publish(&self) {
-        self.places.store(Arc::new(self.servers.iter().flat_map(Server::places).collect()));
+        self.endpoints.store(Arc::new(self.servers.iter().flat_map(Server::endpoints).collect()));
         self.check.notify_one();
     }
 
-    /// Checks every address, one beside the other: a dead one that takes its time delays no other.
+    /// Checks every address concurrently, so that a dead one delays no other.
     async fn watch(self: Arc<Self>) {
         loop {
-            let all = |server| Server::places(server).into_iter().map(move |place| (server, place));
-            join_all(self.servers.iter().flat_map(all).map(|(server, place)| self.check(server, place)))
-                .await;
+            let all = |server| Server::endpoints(server).into_iter().map(move |endpoint| (server, endpoint));
+            join_all(
+                self.servers.iter().flat_map(all).map(|(server, endpoint)| self.check(server, endpoint)),
+            )
+            .await;
             self.show();
             sleep(ROUND).await;
             let _ = timeout(self.settings.health_interval_ms.duration(), self.check.notified()).await;
@@ -208,22 +212,22 @@ impl Upstreams {
     }
 
     /// Any answer below 500 is healthy: what the page says is Console's business, that it answers is ours.
-    async fn check(&self, server: &Server, place: Arc<Endpoint>) {
+    async fn check(&self, server: &Server, endpoint: Arc<Endpoint>) {
         let patience = self.settings.connect_timeout_ms.duration() * 2;
-        let answer = timeout(patience, place.ask(&self.host, &self.settings.health_path)).await;
+        let answer = timeout(patience, endpoint.ask(&self.host, &self.settings.health_path)).await;
         match answer {
-            Ok(Ok(status)) if status.as_u16() < 500 => self.note(server, &place, Health::Up, "it answers"),
-            Ok(Ok(status)) => self.note(server, &place, Health::Down, &format!("it answers {status}")),
-            Ok(Err(error)) => self.note(server, &place, Health::Down, &error.to_string()),
-            Err(_) => self.note(server, &place, Health::Down, &format!("no answer within {patience:?}")),
+            Ok(Ok(status)) if status.as_u16() < 500 => self.note(server, &endpoint, Health::Up, "it answers"),
+            Ok(Ok(status)) => self.note(server, &endpoint, Health::Down, &format!("it answers {status}")),
+            Ok(Err(error)) => self.note(server, &endpoint, Health::Down, &error.to_string()),
+            Err(_) => self.note(server, &endpoint, Health::Down, &format!("no answer within {patience:?}")),
         }
     }
 
-    fn note(&self, server: &Server, place: &Endpoint, health: Health, why: &str) {
-        if !place.set(health) {
+    fn note(&self, server: &Server, endpoint: &Endpoint, health: Health, why: &str) {
+        if !endpoint.set(health) {
             return;
         }
-        let (server_name, address) = (&server.address, &place.target);
+        let (server_name, address) = (&server.address, &endpoint.target);
         if health == Health::Up {
             tracing::info!(server = %server_name, %address, "an upstream server is available");
         } else {
@@ -243,7 +247,7 @@ impl Upstreams {
             let up = server.count(Health::Up);
             let label = server.address.to_string();
             gauge!("gate_upstream_healthy", "server" => label.clone()).set(f64::from(u8::from(up > 0)));
-            for (state, count) in [("up", up), ("down", server.places().len() - up)] {
+            for (state, count) in [("up", up), ("down", server.endpoints().len() - up)] {
                 gauge!("gate_upstream_addresses", "server" => label.clone(), "state" => state)
                     .set(count as f64);
             }

@@ -37,7 +37,7 @@ impl DriftReport {
     }
 }
 
-/// Gathers it, and holds it against what the running mapping asks for and everybody holds.
+/// Gathers the drift, and compares it with what the running mapping requires and what everybody holds.
 ///
 /// # Errors
 ///

@@ -38,7 +38,7 @@ pub enum ExplainError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// There is no such group, or nobody knows such a legacy role.
+    /// There is no such group or legacy role.
     #[error("{0}")]
     Unknown(String),
     #[error("an admin's id cannot contain U+0000")]

@@ -1,4 +1,4 @@
-//! Since when the clusters that an order is about have been what they are.
+//! Since when each cluster of the order has been in its mode.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use workbench::soak::{Activation, shadow_since, v2_since};
 use super::soak::{flag, rollouts};
 use crate::store::{SharedStore, StoreError};
 
-/// As many activations are looked at. Where that is not far enough back, a cluster has been what it is for less long than
-/// it has: it waits, and is not let go too early.
+/// How many activations are read. If that is not far enough back, a cluster appears to have been in its mode for a
+/// shorter time than it has: it waits longer, and is never flipped too early.
 const MOST_ACTIVATIONS: u32 = 1_000;
 
 /// The clusters that a mapping would flip to V2 before their time. `running` is what the asking gate runs, if a gate asks.

@@ -144,11 +144,11 @@ mod tests {
             (vec![], Some(("g/9", "a")), Some("a"), 0),
             (vec!["a"], Some(("g/0", "a")), Some("a"), 0),
             (vec!["a"], None, Some("a"), 0),
-            // By one that runs no more.
+            // Recorded by a gate that has stopped.
             (vec!["a", "a"], Some(("g/9", "b")), Some("a"), 0),
             (vec!["a", "b"], Some(("g/9", "b")), Some("b"), 2),
             (vec!["a", "b", "a"], Some(("g/9", "c")), Some("a"), 3),
-            // By one that has yet to report it.
+            // Recorded by a gate that has yet to report it.
             (vec!["a"], Some(("g/0", "b")), Some("b"), 0),
             (vec!["a", "b"], Some(("g/0", "b")), Some("b"), 0),
             (vec!["a", "a"], Some(("g/1", "b")), Some("b"), 2),

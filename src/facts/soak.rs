@@ -19,8 +19,8 @@ use crate::store::decisions::DecisionRecord;
 use crate::store::evidence::{EvidenceKind, SilentGate, StoredGap};
 use crate::store::{SharedStore, StoreError};
 
-/// A gate says three times a minute how far it is. One that has not for this long has ended without its last word, or is
-/// cut off from the database; in both cases what it saw last is missing.
+/// A gate says three times a minute how far it is. A gate that has not for this long has ended without its final
+/// report, or has lost the database; in both cases its latest evidence is missing.
 const SILENT: TimeDelta = TimeDelta::minutes(2);
 
 /// The gate of every cluster that the running mapping names, as of `now`.

@@ -1,11 +1,11 @@
-//! Waiting until a change is acted on by every gate.
+//! Waits until every gate acts on a change.
 //!
 //! A revocation that goes through the gate's own commands ends here: when [`Barrier::settle`] has returned, no request
 //! that arrives at any gate is allowed by what was known before.
 //!
 //! No clock is compared with another one. A lease that is there when the barrier looks was renewed before it looked,
-//! and what is trusted under it counts from before the renewal: `length` later, by the barrier's own clock, it is
-//! over. A lease that is not there yet is of a gate that has yet to read, and will read the change.
+//! and what is trusted under it counts from before the renewal: `length` later, by the barrier's own clock, it is over.
+//! A lease that appears later belongs to a gate that has yet to read, and will read the change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub waited: Duration,
-    /// The gates that said so, by name.
+    /// The gates that acknowledged it, by name.
     pub acknowledged: Vec<String>,
     /// The gates that said nothing until their lease had run out: dead, cut off, or in doubt and so reading for
     /// themselves.
@@ -92,7 +92,7 @@ impl Barrier {
             done.extend(open.extract_if(.., |lease| is_done(lease)));
         }
         if !lapsed.is_empty() {
-            // So that the next one need not wait for the dead. What was renewed since stays.
+            // So that the next command need not wait for gates that have ended. A lease that was renewed since is kept.
             self.store.end_leases(&lapsed, self.clock.now()).await?;
         }
         Ok(Settled { waited: started.elapsed(), acknowledged: names(&done), lapsed: names(&lapsed) })

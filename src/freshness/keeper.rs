@@ -100,7 +100,7 @@ impl Keeper {
         }
     }
 
-    /// Reads the row, acts on it until `until`, and then says so.
+    /// Reads the row, acts on it until `until`, and then acknowledges it.
     async fn learn(&mut self, feed: &mut dyn ControlFeed, until: Instant) -> Result<(), StoreError> {
         let row = loop {
             let known = self.ledger.known();

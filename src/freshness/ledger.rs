@@ -187,10 +187,10 @@ impl State {
         if self.is_unheard == is_watched {
             self.is_unheard = !is_watched;
             if is_watched {
-                tracing::info!("changes of Console's tables are heard again");
+                tracing::info!("changes of Console's tables are noticed again");
             } else {
                 tracing::error!(
-                    "a change of Console's tables may go unheard: what is read of them is read for each request; \
+                    "a change of Console's tables may go unnoticed: what is read of them is read for each request; \
                      `console-gate check` says why, and `console-gate migrate` puts the triggers back"
                 );
             }

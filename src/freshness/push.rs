@@ -72,7 +72,7 @@ impl Push {
         row
     }
 
-    /// Ends the task and the trust, then the lease: in this order, for the lease is what others wait for.
+    /// Ends the task and the trust, then the lease, in this order, because others wait for the lease.
     pub(super) async fn leave(&self) -> Result<(), StoreError> {
         self.has_left.store(true, Ordering::Relaxed);
         if let Some(task) = self.task.lock().await.take() {

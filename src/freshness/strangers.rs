@@ -1,4 +1,4 @@
-//! Subjects that nobody is: remembered apart, and looked up a few at a time.
+//! Subjects that are unknown: cached separately, and looked up a few at a time.
 //!
 //! Anybody can present a token that was never enrolled, as often as they like and never the same one twice. Such tokens
 //! must not push those who exist out of the cache, nor take the connections that everybody else's access is read over.
@@ -13,16 +13,16 @@ use super::{AccessError, Kept};
 
 /// Subjects that are remembered as unknown.
 const REMEMBERED: u64 = 4_096;
-/// Machine tokens that are not known to be anybody's are looked up so many at a time: a flood of them leaves the database to
-/// strict reads.
+/// How many unknown machine tokens are looked up at a time: a flood of them leaves the database to strict reads.
 const TOKEN_LOOKUPS: usize = 1;
-/// Session keys: everybody's is unknown after a start, so a few more. Half of the connections that access is read over by
-/// default are left to those who are known.
+/// The same for session keys. After a start all of them are unknown, so a few more; half of the default connections for
+/// access stay free for known subjects.
 const SESSION_LOOKUPS: usize = 4;
-/// So many wait for that. Beyond it the answer is 503: a queue that a stranger can fill must be short.
+/// How many requests may wait for a lookup. Beyond it the answer is 503: a queue that a stranger can fill must be
+/// short.
 const WAITING: usize = 256;
 
-/// Who was found to be nobody, and the ways in for those who may be somebody.
+/// The subjects found unknown, and the lookup queues of those not known yet.
 #[derive(Debug)]
 pub(super) struct Strangers {
     seen: Cache<Subject, Kept>,
@@ -30,7 +30,8 @@ pub(super) struct Strangers {
     sessions: Lane,
 }
 
-/// A way in: those who are looked up, and those who wait for it. Each kind has its own, so that none is in another's way.
+/// A lookup queue: the lookups under way and those that wait. Each kind of credential has its own, so that none delays
+/// another.
 #[derive(Debug)]
 struct Lane {
     lookups: Semaphore,
@@ -49,7 +50,7 @@ impl Strangers {
         Strangers { seen, tokens: Lane::of(TOKEN_LOOKUPS), sessions: Lane::of(SESSION_LOOKUPS) }
     }
 
-    /// What was found about somebody who was nobody then.
+    /// What was found about a subject that was unknown then.
     pub(super) async fn get(&self, subject: &Subject) -> Option<Kept> {
         self.seen.get(subject).await
     }
@@ -58,8 +59,7 @@ impl Strangers {
         self.seen.insert(subject.without_credential(), kept).await;
     }
 
-    /// Waits for a turn to look a credential up that is not known to be anybody's. `None` for a subject that no stranger can
-    /// name.
+    /// Waits for a turn to look up an unknown credential. `None` for a subject that no stranger can name.
     pub(super) async fn turn(&self, subject: &Subject) -> Result<Option<SemaphorePermit<'_>>, AccessError> {
         let (lane, refused) = match subject {
             Subject::Machine(_) => (&self.tokens, "gate_token_lookups_refused_total"),

@@ -42,7 +42,7 @@ impl Backlog {
         Ok(Backlog { spool, unsettled: Vec::new(), rests_until: None })
     }
 
-    /// Whether rows wait, behind which new ones have to wait too.
+    /// Whether rows wait, so that new rows have to wait behind them.
     pub(super) fn holds_any(&self) -> bool {
         !self.unsettled.is_empty() || self.spool.as_ref().is_some_and(|spool| !spool.is_settled())
     }
@@ -83,7 +83,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Brings a part of what waits to the database. Returns the events that tell of lines which were damaged.
+    /// Writes a part of what waits to the database. Returns the events that report damaged lines.
     pub(super) async fn replay<S>(&mut self, store: &S, limit: Duration) -> Vec<AuditEvent>
     where
         S: AuditStore + ?Sized + Sync,

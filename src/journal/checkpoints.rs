@@ -1,7 +1,7 @@
 //! Checkpoints on their way to their second places, beside the writing of rows and never in its way.
 //!
-//! Each place has a task of its own, so that one that hangs costs the others nothing. What a place did not take is put
-//! there again until it is taken: a chain that is quiet afterwards has no later checkpoint that would do instead.
+//! Each place has a task of its own, so that one that hangs costs the others nothing. A checkpoint that a place did not
+//! accept is retried until it does: a chain that is quiet afterwards has no later checkpoint that could replace it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -86,8 +86,8 @@ impl Checkpoints {
         Checkpoints { queues: places.into_iter().map(start).collect() }
     }
 
-    /// Takes a checkpoint on its way. Every row up to its head must be in the database. `false`: a place is too far
-    /// behind; it may be offered again.
+    /// Queues a checkpoint. Every row up to its head must be in the database. `false`: a place is too far behind; it
+    /// may be offered again.
     pub fn offer(&self, checkpoint: &Checkpoint) -> bool {
         // Each of them, whatever the others say: the same checkpoint twice in a place says nothing else.
         let taken: Vec<bool> =
@@ -107,7 +107,7 @@ impl Checkpoints {
     }
 }
 
-/// One place, and what it has not taken yet.
+/// One place, and the checkpoints that it has not accepted yet.
 struct DestinationTask {
     place: Destination,
     waiting: VecDeque<Checkpoint>,
@@ -139,8 +139,8 @@ impl DestinationTask {
         }
     }
 
-    /// A later head of a chain stands for the earlier ones: it follows from them. One that is no later does not, for
-    /// then one of the two was not what was sealed, and both are evidence.
+    /// A later head of a chain replaces the earlier ones, because it follows from them. A head that is not later does
+    /// not: then one of the two was never sealed, and both are evidence.
     fn wait(&mut self, checkpoint: Checkpoint) {
         let (chain, reach) = checkpoint.reach();
         self.waiting.retain(|earlier| earlier.reach().0 != chain || earlier.reach().1 >= reach);

@@ -78,8 +78,8 @@ impl ControlWatch {
     }
 }
 
-/// What is wrong with the chain as it is now, for who saw it end at `last` before. A head that went on over rows that were
-/// sealed anew is found by the checkpoint of the old one.
+/// What is wrong with the chain as it is now, given that it ended at `last` before. A head that went on over rows that
+/// were sealed anew is found by the checkpoint of the old one.
 fn problem(last: Option<&ChainHead>, now: &ControlChain) -> Option<&'static str> {
     let end = now.end.as_ref();
     if let Some(last) = last {

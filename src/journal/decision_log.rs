@@ -19,7 +19,7 @@ use policy::ids::MappingSha256;
 
 use self::paths::Paths;
 use crate::clock::SharedClock;
-use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
+use crate::journal::tally::{Sum, Tally, TallyProgress, TallySink, TallyTerms};
 use crate::store::decisions::DecisionRecord;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
 use crate::store::{SharedStore, StoreError};
@@ -57,7 +57,7 @@ impl<'r> Decision<'r> {
     }
 }
 
-/// Enough to tell most decisions apart; the rest is compared.
+/// Enough to distinguish most decisions; equality compares the rest.
 impl Hash for Decision<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.path, self.actor().1, self.method, self.answer).hash(state);
@@ -137,7 +137,7 @@ pub struct Keeping {
     pub anonymous_paths_an_hour: usize,
 }
 
-/// Takes decisions off the hands of requests.
+/// Records decisions without delaying the requests.
 #[derive(Clone)]
 pub struct DecisionLog {
     tally: Tally<DecisionRecord>,
@@ -156,7 +156,7 @@ impl DecisionLog {
         keeping: Keeping,
         gate: &str,
     ) -> Result<Self, StoreError> {
-        let terms = Terms {
+        let terms = TallyTerms {
             kind: EvidenceKind::Decisions,
             gather: GATHER,
             most_bytes: MOST_BYTES,
@@ -182,7 +182,7 @@ impl DecisionLog {
     }
 
     /// How the writing goes.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> TallyProgress {
         self.tally.progress()
     }
 

@@ -3,8 +3,6 @@
 //! Shadow mode must never block and never slow an answer, and a hot disagreement becomes one row with a counter: see
 //! [`tally`](crate::journal::tally).
 
-mod told;
-
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -15,9 +13,9 @@ use chrono::{DateTime, Utc};
 use metrics::counter;
 use policy::ids::{MappingSha256, RequestId};
 
-use self::told::Told;
+use super::log_limit::LogLimit;
 use crate::clock::SharedClock;
-use crate::journal::tally::{Progress, Sum, Tally, TallySink, Terms};
+use crate::journal::tally::{Sum, Tally, TallyProgress, TallySink, TallyTerms};
 use crate::store::drift::DriftRecord;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
 use crate::store::{SharedStore, StoreError};
@@ -45,7 +43,7 @@ pub struct DriftEvent<'r> {
     pub request_id: RequestId,
 }
 
-/// What tells disagreements apart, but for the mapping, which rarely changes.
+/// What distinguishes disagreements, except the mapping, which rarely changes.
 impl Hash for DriftEvent<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&**self.route, self.actor_kind, self.actor_id, self.direction).hash(state);
@@ -119,11 +117,11 @@ impl Sum for DriftRecord {
     }
 }
 
-/// Takes disagreements off the hands of requests.
+/// Records disagreements without delaying the requests.
 #[derive(Clone)]
 pub struct DriftReporter {
     tally: Tally<DriftRecord>,
-    told: Arc<Told>,
+    log_limit: Arc<LogLimit>,
 }
 
 impl DriftReporter {
@@ -139,7 +137,7 @@ impl DriftReporter {
         most_rows: u32,
         gate: &str,
     ) -> Result<Self, StoreError> {
-        let terms = Terms {
+        let terms = TallyTerms {
             kind: EvidenceKind::Drift,
             gather: GATHER,
             most_bytes: MOST_BYTES,
@@ -148,14 +146,14 @@ impl DriftReporter {
         };
         let writer = Writer { most_rows, store };
         let tally = Tally::start(Arc::new(writer), terms).await?;
-        Ok(DriftReporter { tally, told: Arc::default() })
+        Ok(DriftReporter { tally, log_limit: Arc::default() })
     }
 
     /// Reports one disagreement. Returns at once. The first one in some minutes is logged.
     pub fn report(&self, event: &DriftEvent<'_>) {
         let cluster = event.cluster.map_or_else(String::new, ToString::to_string);
         counter!("gate_drift_total", "cluster" => cluster, "direction" => event.direction).increment(1);
-        if let Some(before) = self.told.is_due(event) {
+        if let Some(before) = self.log_limit.is_due(event) {
             tracing::warn!(
                 route = %event.route,
                 actor = %event.actor_id,
@@ -170,7 +168,7 @@ impl DriftReporter {
     }
 
     /// How the writing goes.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> TallyProgress {
         self.tally.progress()
     }
 
@@ -194,7 +192,7 @@ impl TallySink<DriftRecord> for Writer {
     async fn write(&self, sums: &[DriftRecord], mark: &Mark) -> Result<(), StoreError> {
         let new = self.store.record_drift(sums, self.most_rows, mark).await?;
         let new: HashSet<_> = new.into_iter().collect();
-        sums.iter().filter(|event| new.contains(&event.id)).for_each(tell_of_new);
+        sums.iter().filter(|event| new.contains(&event.id)).for_each(log_new);
         Ok(())
     }
 
@@ -203,8 +201,9 @@ impl TallySink<DriftRecord> for Writer {
     }
 }
 
-/// Told once for each disagreement and mapping, and to an operator's error tracker too: see [`sentry`](crate::outbound::sentry).
-fn tell_of_new(event: &DriftRecord) {
+/// Logs a new disagreement, once for each mapping. An operator's error tracker gets it too: see
+/// [`sentry`](crate::outbound::sentry).
+fn log_new(event: &DriftRecord) {
     tracing::warn!(
         target: crate::outbound::sentry::NOTABLE,
         cluster = &*event.cluster,

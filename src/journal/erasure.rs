@@ -1,4 +1,4 @@
-//! Erasure (GDPR; RBAC V2 design 9.1): what is personal goes, the chain holds.
+//! Erasure (GDPR; RBAC V2 design 9.1): deletes personal data; the chain still verifies.
 
 use std::time::Duration;
 

@@ -5,8 +5,8 @@
 //!                                         200 {"data":{"plaintext":"<base64 of the key>"}}
 //! ```
 //!
-//! The wrapped keys stand in the settings; the keys themselves are only in memory. They are asked for once, at the
-//! start. A service that is away or sealed is asked again for a while; one that refuses is believed.
+//! The settings hold the wrapped keys; the keys themselves are only in memory. They are asked for once, at the start. A
+//! service that is unavailable or sealed is retried for a while; a refusal is final.
 
 use std::fmt;
 use std::time::Duration;

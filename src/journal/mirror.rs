@@ -22,7 +22,7 @@ pub async fn ready(store: &SharedStore) -> anyhow::Result<()> {
         Ok(()) => Ok(()),
         Err(error @ MirrorError::Unsound(_)) => Err(error).context("Console's own audit table"),
         Err(MirrorError::Store(error)) => {
-            tracing::warn!(%error, "Console's own audit table could not be looked at; rows for it wait");
+            tracing::warn!(%error, "Console's own audit table could not be read; rows for it wait");
             Ok(())
         }
     }
@@ -44,7 +44,7 @@ pub async fn follow(store: SharedStore) {
     }
 }
 
-/// Counts and logs what became of the rows; whether some still wait.
+/// Counts and logs the outcome of a delivery. Returns whether rows still wait.
 fn report(outcome: Result<Delivered, StoreError>, was_waiting: bool) -> bool {
     let delivered = match outcome {
         Ok(delivered) => delivered,

@@ -86,8 +86,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
     }
 
     async fn take_over(&self, orphans: Vec<Spool>, unreadable: Vec<(PathBuf, io::Error)>) {
-        let told = |(file, error): (PathBuf, io::Error)| (file, error.to_string());
-        let mut unreadable: BTreeMap<PathBuf, String> = unreadable.into_iter().map(told).collect();
+        let as_text = |(file, error): (PathBuf, io::Error)| (file, error.to_string());
+        let mut unreadable: BTreeMap<PathBuf, String> = unreadable.into_iter().map(as_text).collect();
         self.unreadable.replace(unreadable.clone());
         let mut waiting: u64 = orphans.iter().map(Spool::waiting_bytes).sum();
         gauge!("gate_audit_spool_orphan_bytes").set(waiting as f64);

@@ -1,12 +1,11 @@
 //! Answers by which Console refuses requests that the gate has let in: 401, 403, and a redirect to its login page, which is
 //! what a `login_required` of its own says.
 //!
-//! While Console's own decorators still decide, V2 grants nothing and nobody is told. So each such answer is counted, logged
-//! now and then, and kept for `soak`: added up in memory by hour, route and cluster, and written behind the answers. Each
-//! process writes totals of its own, so that writing one twice counts once.
+//! While Console's own decorators still decide, V2 grants nothing, and nothing else would show that. So each such
+//! answer is counted, logged now and then, and kept for `soak`: added up in memory by hour, route and cluster, and
+//! written behind the answers. Each process writes totals of its own, so that writing one twice counts once.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,8 @@ use policy::ids::{InstanceId, RequestId};
 use tokio::sync::{mpsc, oneshot};
 use workbench::soak::refusals::REMEDY;
 
+use super::finishing::finish;
+use super::log_limit::{EVERY, LogLimit};
 use crate::clock::SharedClock;
 use crate::store::decisions::DecisionRecord;
 use crate::store::refusals::RefusalTotal;
@@ -28,8 +29,6 @@ const GATHER: Duration = Duration::from_secs(1);
 const MOST: usize = 20_000;
 /// Totals in one statement.
 const BATCH: usize = 500;
-/// One line of the log for each route in this time.
-const EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// What makes a total.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,23 +47,17 @@ struct Total {
     written: i64,
 }
 
-/// When the log was last told of a route, and how often it was not since.
-struct Told {
-    at: Instant,
-    since: u64,
-}
-
 struct Shared {
     totals: Mutex<HashMap<Key, Total>>,
-    told: Mutex<HashMap<Arc<str>, Told>>,
+    log_limit: LogLimit,
     /// Routes whose views refuse by themselves.
     own: Vec<String>,
-    /// Where Console sends whoever is not logged in.
+    /// Where Console redirects callers that are not logged in.
     login_path: String,
     clock: SharedClock,
 }
 
-/// Takes Console's refusals off the hands of requests.
+/// Records Console's refusals without delaying the requests.
 #[derive(Clone)]
 pub struct UpstreamRefusals {
     shared: Arc<Shared>,
@@ -81,11 +74,18 @@ impl UpstreamRefusals {
         login_path: String,
         days: u32,
     ) -> UpstreamRefusals {
-        let (totals, told) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { totals, told, own, login_path, clock });
+        let (totals, log_limit) = (Mutex::default(), LogLimit::default());
+        let shared = Arc::new(Shared { totals, log_limit, own, login_path, clock });
         let (finish, finishing) = mpsc::channel(1);
         let instance = InstanceId::new(uuid::Uuid::now_v7().to_string());
-        let writer = Writer { shared: shared.clone(), store, instance, days, forgot_in: None, told_at: None };
+        let writer = Writer {
+            shared: shared.clone(),
+            store,
+            instance,
+            days,
+            forgot_in: None,
+            failure_logged_at: None,
+        };
         tokio::spawn(writer.run(finishing));
         UpstreamRefusals { shared, finish }
     }
@@ -113,7 +113,7 @@ impl UpstreamRefusals {
             return;
         }
         if gate == LetInBy::V2
-            && let Some(before) = self.shared.is_due(route)
+            && let Some(before) = self.shared.log_limit.is_due(route)
         {
             tracing::warn!(
                 %route,
@@ -136,40 +136,20 @@ impl UpstreamRefusals {
 
     /// Writes what is gathered. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
-        let (done, finished) = oneshot::channel();
-        let finish = async {
-            self.finish.send(done).await.ok()?;
-            finished.await.ok()
-        };
-        if !matches!(tokio::time::timeout(limit, finish).await, Ok(Some(true))) {
+        if finish(&self.finish, limit).await != Some(true) {
             tracing::warn!("Console's last refusals were not written in time");
         }
     }
 }
 
 impl Shared {
-    /// Whether this refusal is one for the log, and how many there were since the last one that was.
-    fn is_due(&self, route: &Arc<str>) -> Option<u64> {
-        let now = Instant::now();
-        match lock(&self.told).entry(route.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(Told { at: now, since: 0 });
-                Some(0)
-            }
-            Entry::Occupied(mut entry) => {
-                let told = entry.get_mut();
-                if now.duration_since(told.at) < EVERY {
-                    told.since += 1;
-                    return None;
-                }
-                told.at = now;
-                Some(std::mem::take(&mut told.since))
-            }
-        }
+    fn totals(&self) -> MutexGuard<'_, HashMap<Key, Total>> {
+        // The map is whole after every statement, so a panic elsewhere does no harm.
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, key: Key, now: DateTime<Utc>) {
-        let mut totals = lock(&self.totals);
+        let mut totals = self.totals();
         if totals.len() >= MOST && !totals.contains_key(&key) {
             return;
         }
@@ -178,10 +158,10 @@ impl Shared {
         total.last_seen_at = total.last_seen_at.max(now);
     }
 
-    /// What is not in the database yet. What is, and is of an hour that has passed, is let go of.
+    /// The totals that are not in the database yet. Drops those that are, and whose hour has passed.
     fn unwritten(&self) -> Vec<RefusalTotal> {
         let hour = DecisionRecord::hour_of(self.clock.now());
-        let mut totals = lock(&self.totals);
+        let mut totals = self.totals();
         totals.retain(|key, total| total.written < total.count || key.hour >= hour);
         totals
             .iter()
@@ -199,7 +179,7 @@ impl Shared {
     }
 
     fn is_written(&self, written: &[RefusalTotal]) {
-        let mut totals = lock(&self.totals);
+        let mut totals = self.totals();
         for one in written {
             let key = Key {
                 hour: one.hour,
@@ -222,8 +202,8 @@ struct Writer {
     days: u32,
     /// The hour in which old rows were forgotten last.
     forgot_in: Option<DateTime<Utc>>,
-    /// When the log was last told that writing fails.
-    told_at: Option<Instant>,
+    /// When a failure to write was last logged.
+    failure_logged_at: Option<Instant>,
 }
 
 impl Writer {
@@ -233,7 +213,7 @@ impl Writer {
             let asked = tokio::time::timeout(GATHER, finishing.recv()).await;
             let outcome = self.write().await;
             let is_written = outcome.is_ok();
-            self.tell(outcome);
+            self.log_outcome(outcome);
             match asked {
                 Err(_) => {}
                 Ok(Some(done)) => drop(done.send(is_written)),
@@ -257,12 +237,12 @@ impl Writer {
         Ok(())
     }
 
-    fn tell(&mut self, outcome: Result<(), StoreError>) {
+    fn log_outcome(&mut self, outcome: Result<(), StoreError>) {
         match outcome {
-            Ok(()) => self.told_at = None,
-            Err(error) if self.told_at.is_none_or(|at| at.elapsed() >= EVERY) => {
+            Ok(()) => self.failure_logged_at = None,
+            Err(error) if self.failure_logged_at.is_none_or(|at| at.elapsed() >= EVERY) => {
                 tracing::warn!(%error, "Console's refusals cannot be written; they are kept in memory and retried");
-                self.told_at = Some(Instant::now());
+                self.failure_logged_at = Some(Instant::now());
             }
             Err(_) => {}
         }
@@ -278,11 +258,6 @@ pub fn leads_to(location: &str, path: &str) -> bool {
         None => location,
     };
     rest.split(['?', '#']).next() == Some(path)
-}
-
-/// What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -206,8 +206,8 @@ mod tests {
             let sample = sample();
             sample.observe_head(Refusal::MalformedHead, head, request_id());
             let seen = &sample.list()[0].last[0];
-            let told = (seen.method.as_str(), seen.path.as_str(), seen.has_query);
-            assert_eq!(told, (method, path, has_query), "{}", head.escape_ascii());
+            let kept = (seen.method.as_str(), seen.path.as_str(), seen.has_query);
+            assert_eq!(kept, (method, path, has_query), "{}", head.escape_ascii());
         }
     }
 
@@ -221,9 +221,9 @@ mod tests {
             sample.observe(Refusal::EmptySegment, b"POST", target.as_bytes(), request_id());
         }
         let list = sample.list();
-        let told: Vec<_> =
+        let kept: Vec<_> =
             list.iter().map(|reason| (reason.reason, reason.count, reason.last.len())).collect();
-        assert_eq!(told, [("empty_segment", 1_000, KEPT), ("dot_segment", 1, 1)]);
+        assert_eq!(kept, [("empty_segment", 1_000, KEPT), ("dot_segment", 1, 1)]);
         assert_eq!((&*list[0].last[0].path, &*list[0].last[KEPT - 1].path), ("/999//", "/980//"));
         assert_eq!(list[0].status, 400);
     }

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::finishing::finish;
 use super::writer::{AuditError, AuditWriter};
 use crate::clock::SharedClock;
 
@@ -148,7 +149,7 @@ struct Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
+        // The value is whole after every statement, so a panic elsewhere does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -202,12 +203,7 @@ impl Repeats {
 
     /// Writes every count now. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
-        let (done, finished) = oneshot::channel();
-        let finish = async {
-            self.finish.send(done).await.ok()?;
-            finished.await.ok()
-        };
-        if !matches!(tokio::time::timeout(limit, finish).await, Ok(Some(()))) {
+        if finish(&self.finish, limit).await.is_none() {
             tracing::warn!("the counts of repeated denials were not written in time");
         }
     }
@@ -232,7 +228,10 @@ impl Writer {
                     self.write().await;
                     let lost = self.shared.state().ended.len();
                     if lost > 0 {
-                        tracing::error!(lost, "the audit took no more: counts of repeated denials are lost");
+                        tracing::error!(
+                            lost,
+                            "the audit writer has stopped: counts of repeated denials are lost"
+                        );
                     }
                     match asked {
                         Some(done) => drop(done.send(())),

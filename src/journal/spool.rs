@@ -7,7 +7,7 @@
 //! ```
 //!
 //! JSON holds no raw line break, so a line that is torn or was altered costs itself and nothing behind it. A file is
-//! locked by the process that writes it; one that nobody locks was left by a process that died, and whoever finds it
+//! locked by the process that writes it; an unlocked file was left by a process that died, and the gate that finds it
 //! takes it over. Everything here may wait for a disk: it is called where waiting is allowed.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -172,7 +172,7 @@ impl Spool {
             self.is_torn = false;
         }
         if let Err(error) = self.write(&bytes) {
-            // What was half written must not stand between this line and the next.
+            // A line that is half written must not remain between this one and the next.
             self.is_torn = self.file.set_len(self.end).is_err();
             return Err(error.into());
         }
@@ -235,7 +235,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes the file of a spool that is settled. One that is not stays, for whoever comes next.
+    /// Removes the file of a spool that is settled. One that is not stays, for the next gate.
     ///
     /// # Errors
     ///

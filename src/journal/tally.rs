@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::losses::{Cause, Losses};
 use self::sums::Sums;
 use self::writer::Writer;
+use super::finishing::finish;
 use crate::clock::SharedClock;
 use crate::store::StoreError;
 use crate::store::evidence::{EvidenceKind, Gap, Mark};
@@ -74,7 +75,7 @@ pub trait TallySink<S>: Send + Sync + 'static {
 
 /// What a tally goes by.
 #[derive(Clone)]
-pub struct Terms {
+pub struct TallyTerms {
     pub kind: EvidenceKind,
     /// How long repeats are gathered before they are written.
     pub gather: Duration,
@@ -87,14 +88,14 @@ pub struct Terms {
 
 /// How the writing goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct TallyProgress {
     /// How long ago everything that had been seen was written.
     pub behind: Duration,
     /// Occurrences that were lost since the process began.
     pub lost: u64,
 }
 
-/// Takes occurrences off the hands of requests.
+/// Adds up occurrences without delaying the requests.
 pub struct Tally<S> {
     shared: Arc<Shared<S>>,
     finish: mpsc::Sender<oneshot::Sender<bool>>,
@@ -119,13 +120,13 @@ struct Shared<S> {
 }
 
 impl<S: Sum> Tally<S> {
-    /// Writes the gate's first mark, without which nobody would miss what it saw, and starts the writing task on the
-    /// current runtime.
+    /// Writes the gate's first mark, without which its lost evidence would go unnoticed, and starts the writing task on
+    /// the current runtime.
     ///
     /// # Errors
     ///
     /// The mark could not be written.
-    pub async fn start(sink: Arc<dyn TallySink<S>>, terms: Terms) -> Result<Self, StoreError> {
+    pub async fn start(sink: Arc<dyn TallySink<S>>, terms: TallyTerms) -> Result<Self, StoreError> {
         let (finish, finishing) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             hasher: RandomState::new(),
@@ -177,19 +178,17 @@ impl<S: Sum> Tally<S> {
     }
 
     /// How the writing goes.
-    pub fn progress(&self) -> Progress {
-        Progress { behind: lock(&self.shared.all_written_at).elapsed(), lost: self.shared.losses.count() }
+    pub fn progress(&self) -> TallyProgress {
+        TallyProgress {
+            behind: lock(&self.shared.all_written_at).elapsed(),
+            lost: self.shared.losses.count(),
+        }
     }
 
-    /// Writes what is gathered, and the gate's last word. For a gate that takes no requests any more. `false`: not
+    /// Writes what is gathered, and the gate's final mark. For a gate that takes no requests any more. `false`: not
     /// everything was written in time.
     pub async fn finish(&self, limit: Duration) -> bool {
-        let (done, finished) = oneshot::channel();
-        let finish = async {
-            self.finish.send(done).await.ok()?;
-            finished.await.ok()
-        };
-        matches!(tokio::time::timeout(limit, finish).await, Ok(Some(true)))
+        finish(&self.finish, limit).await == Some(true)
     }
 }
 
@@ -212,7 +211,7 @@ impl<S: Sum> Shared<S> {
     }
 }
 
-/// What the lock guards is whole after every statement, so a panic elsewhere spoils nothing.
+/// The value is whole after every statement, so a panic elsewhere does no harm.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -150,7 +150,7 @@ impl AuditWriter {
         let (finish, finishing) = mpsc::channel(1);
         let state = Arc::new(SharedState::default());
         let backlog = Backlog::open(options.spool.as_ref(), chain.id()).await?;
-        let (events, told) = mpsc::channel(1);
+        let (events, reported) = mpsc::channel(1);
         let unreadable = Unreadable::default();
         let database_time = options.patience / 2;
         let mut beside = JoinSet::new();
@@ -171,7 +171,7 @@ impl AuditWriter {
             batch: options.batch.max(1),
             database_time,
             state: state.clone(),
-            told,
+            reported,
             beside,
         };
         tokio::spawn(task.run(waiting, finishing));
@@ -249,7 +249,7 @@ struct WriterTask<S: ?Sized> {
     database_time: Duration,
     state: Arc<SharedState>,
     /// What the other tasks of the audit have to record.
-    told: mpsc::Receiver<AuditEvent>,
+    reported: mpsc::Receiver<AuditEvent>,
     /// They end with this one.
     beside: JoinSet<()>,
 }
@@ -273,7 +273,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
                     self.replay().await;
                     self.checkpoint();
                 }
-                Some(event) = self.told.recv() => {
+                Some(event) = self.reported.recv() => {
                     self.note(event).await;
                     self.checkpoint();
                 }
@@ -288,7 +288,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
         }
     }
 
-    /// Writes a batch and tells its callers.
+    /// Writes a batch and reports the outcome to its callers.
     async fn take(&mut self, gathered: &mut Vec<Waiting>) {
         if gathered.is_empty() {
             return;
@@ -402,7 +402,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
         }
     }
 
-    /// Writes what the audit has to say of itself. Whatever becomes of it: it is logged and counted already.
+    /// Writes events about the audit itself. A failure is ignored, because they are logged and counted already.
     async fn note(&mut self, event: AuditEvent) {
         let draft = Draft::from(event.into_record(self.clock.now()));
         let _ = self.write(vec![draft]).await;

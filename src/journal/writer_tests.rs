@@ -210,7 +210,8 @@ async fn a_row_of_the_spool_that_the_database_refuses_is_set_aside() {
     assert!(aside.contains("poison") && aside.lines().count() == 1, "{aside}");
 }
 
-/// A gate dies with rows in its spool, the last of them torn. The next one brings the whole ones and tells of the torn.
+/// A gate dies with rows in its spool, the last of them torn. The next one writes the complete rows and reports the
+/// torn one.
 #[tokio::test]
 async fn the_next_gate_brings_what_a_dead_one_left() {
     let folder = tempfile::tempdir().unwrap();
@@ -231,10 +232,10 @@ async fn the_next_gate_brings_what_a_dead_one_left() {
         assert!(Instant::now() < deadline, "{:?}", store.rows());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let told: Vec<(String, String)> =
+    let events: Vec<(String, String)> =
         store.rows().into_iter().map(|row| (row.link.chain_id, row.record.event_type.into_owned())).collect();
     let expected = [("one", "token_revoked"), ("one", "token_revoked"), ("two", "spool_damaged")];
-    assert_eq!(told, expected.map(|(chain, event)| (chain.to_owned(), event.to_owned())));
+    assert_eq!(events, expected.map(|(chain, event)| (chain.to_owned(), event.to_owned())));
     assert!(!folder.path().join("spool/one.spool").exists());
     let kept = std::fs::read(folder.path().join("spool/one.damaged")).unwrap();
     assert_eq!(kept, &dead[..dead.len() - 10], "what is no row is kept for somebody to look at");
@@ -277,7 +278,7 @@ async fn what_is_no_spool_keeps_nobody_from_the_others() {
     until("it is tried again", || next.unreadable_spools().is_empty()).await;
 }
 
-/// Waits for a condition. Time stands still but for the timers that everybody waits for.
+/// Waits for a condition. The clock is paused: it advances only when every task waits for a timer.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {

@@ -1,9 +1,11 @@
-//! What is wanted, checked against what there is: the changes that are left to make, their rows, and how it is after them.
+//! Requested changes, checked against the present state: the changes that remain, their audit rows, and the state after
+//! them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use policy::decision::ticket::ticket_id;
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
@@ -11,28 +13,30 @@ use policy::rbac::census::{CallerKind, Person};
 use super::PeopleError;
 use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
-use crate::store::rbac_changes::{GrantRow, RbacChange, StoredTimedGrant, TimedGrant};
+use crate::store::rbac_changes::{
+    GrantRow, RbacChange, StoredTimedGrant, TicketEnd, TicketGrant, TicketOfRow, TimedGrant,
+};
 
-/// What is allowed besides.
+/// What else is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     pub admins: AdminTable,
-    /// Put admins into groups whom the gate does not know yet.
+    /// Admins that the gate does not know yet may be put into groups.
     pub unknown_admins: bool,
 }
 
-/// What is left to do.
+/// The changes that remain.
 pub struct Plan {
     pub changes: Vec<RbacChange>,
     pub rows: Vec<GrantRow>,
-    /// What is as wanted already, in sentences.
+    /// The requested changes that are in place already, in sentences.
     pub already: Vec<String>,
-    /// How it is afterwards.
+    /// The state afterwards.
     pub after: Registry,
 }
 
 impl RbacChange {
-    /// The admin whom it is about.
+    /// The admin that the change is about.
     pub fn admin(&self) -> Option<&str> {
         match self {
             RbacChange::AddAdmin { admin, .. }
@@ -44,6 +48,9 @@ impl RbacChange {
             | RbacChange::Leave { admin, .. }
             | RbacChange::EndGrant { admin, .. } => Some(admin),
             RbacChange::GrantUntil { grant } => Some(&grant.admin),
+            RbacChange::TicketGrant { grant } | RbacChange::EndTicketGrant { grant, .. } => {
+                Some(&grant.admin)
+            }
             _ => None,
         }
     }
@@ -56,6 +63,7 @@ impl RbacChange {
                 | RbacChange::BlockAdmin { .. }
                 | RbacChange::Leave { .. }
                 | RbacChange::EndGrant { .. }
+                | RbacChange::EndTicketGrant { .. }
                 | RbacChange::RevokeRole { .. }
                 | RbacChange::Disinherit { .. }
                 | RbacChange::Forbid { .. }
@@ -78,6 +86,13 @@ impl RbacChange {
             }
             RbacChange::EndGrant { id, admin, group } => {
                 format!("end the grant {id} of `{group}` to `{admin}`")
+            }
+            RbacChange::TicketGrant { grant: TicketGrant { admin, role, ticket, customer, ends, .. } } => {
+                let until = ends.map_or_else(String::new, |ends| format!(", until {}", in_minutes(ends)));
+                format!("grant `{role}` to `{admin}` for ticket {ticket} and customer {customer}{until}")
+            }
+            RbacChange::EndTicketGrant { grant: TicketGrant { id, admin, role, ticket, .. }, .. } => {
+                format!("end the grant {id} of `{role}` to `{admin}` for ticket {ticket}")
             }
             RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
             RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
@@ -106,6 +121,7 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
         people: state.registry.people.clone(),
         joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
         timed: state.timed.clone(),
+        tickets: state.tickets.clone(),
         changes: Vec::new(),
         already: Vec::new(),
     };
@@ -127,6 +143,8 @@ struct Draft<'s> {
     /// Admins and groups.
     joined: BTreeSet<(String, String)>,
     timed: Vec<StoredTimedGrant>,
+    /// The ids of grants for tickets.
+    tickets: BTreeSet<String>,
     changes: Vec<RbacChange>,
     already: Vec<String>,
 }
@@ -192,6 +210,25 @@ impl Draft<'_> {
                 };
                 self.timed.remove(place);
                 self.regroup(admin, group);
+            }
+            RbacChange::TicketGrant { grant } => {
+                known("role", &grant.role, &self.catalog.roles)?;
+                self.known_admin(&grant.admin)?;
+                if ticket_id(&grant.ticket).is_none() || grant.customer < 1 {
+                    return Err(PeopleError::Plan(
+                        "a ticket and a customer are positive numbers, without leading zeros".to_owned(),
+                    ));
+                }
+                if let Some(ends) = grant.ends.filter(|ends| *ends <= self.state.now) {
+                    return Err(PeopleError::Ended(in_minutes(ends)));
+                }
+                self.tickets.insert(grant.id.clone());
+            }
+            RbacChange::EndTicketGrant { grant, .. } => {
+                if !self.tickets.remove(&grant.id) {
+                    self.already.push(format!("the grant {} has ended already", grant.id));
+                    return Ok(());
+                }
             }
             RbacChange::GrantRole { group, role } => {
                 known("group", group, &self.catalog.groups)?;
@@ -410,6 +447,8 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
                 rows.add(true, &grant.admin, Some(&grant.group), None);
                 rows.until(grant.ends);
             }
+            RbacChange::TicketGrant { grant } => rows.of_ticket(grant, None),
+            RbacChange::EndTicketGrant { grant, reason } => rows.of_ticket(grant, Some(*reason)),
             RbacChange::AddAdmin { admin, .. }
             | RbacChange::EnableAdmin { admin }
             | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),
@@ -464,7 +503,17 @@ impl Rows {
             group: group.map(ToOwned::to_owned),
             role: role.map(ToOwned::to_owned),
             ends: None,
+            ticket: None,
         });
+    }
+
+    /// What is granted for a ticket, or why that ends.
+    fn of_ticket(&mut self, grant: &TicketGrant, end: Option<TicketEnd>) {
+        self.add(end.is_none(), &grant.admin, None, Some(&grant.role));
+        if let Some(row) = self.0.last_mut() {
+            row.ends = grant.ends;
+            row.ticket = Some(TicketOfRow { ticket: grant.ticket.clone(), customer: grant.customer, end });
+        }
     }
 
     /// When what the last row grants ends.

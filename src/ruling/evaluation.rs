@@ -1,9 +1,9 @@
 //! What the gate would answer to a request that nobody has made.
 //!
-//! Others ask before they show a button, or where the gate is not on the way. It is the gate's own question: the
-//! running mapping, a strict read of what the subject holds, and [`decide`]. But it is a question and not a request:
-//! nothing is let through and nobody is turned away, so it leaves no audit row, no drift and no line in the decision log.
-//! The service that acts on the answer records that.
+//! Other services ask before they show a button, or where the gate is not in the path. The answer comes from the same
+//! parts as a request's: the running mapping, a strict read of what the subject holds, and [`decide`]. But it is not a
+//! request: nothing is forwarded and nobody is denied, so it leaves no audit row, no drift and no line in the decision
+//! log. The service that acts on the answer records that.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The command that shows an operator why somebody was denied, and what could be granted.
 //!
 //! It is shown to the one who was denied, to be handed on. So it says only what they know: their own request and their
-//! own id. What the command prints, they do not see.
+//! own id. They do not see what the command prints.
 
 use policy::decision::{Denial, Reason};
 use policy::firewall::Request;

@@ -1,4 +1,4 @@
-//! What the gate says in its own name: a page for a browser, a fragment for htmx, a problem document for an API.
+//! The gate's own responses: a page for a browser, a fragment for htmx, a problem document for an API.
 
 use askama::Template;
 use policy::firewall::Request;
@@ -26,7 +26,7 @@ impl Form {
         if names_html { Form::Page } else { Form::Problem }
     }
 
-    /// htmx says so itself; a browser names `text/html` before anything else; all others are programs.
+    /// htmx sends a field of its own; a browser names `text/html` before anything else; all others are programs.
     pub fn wanted_by(request: &Request) -> Form {
         let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
         if text("hx-request") == Some("true") {

@@ -1,9 +1,10 @@
 //! The probe: a request that the gate decides for real and never forwards, for `console-gate verify`.
 //!
 //! It carries [`HEADER`] with a time and a MAC over its method and target, by a key that only the gate and its verifier
-//! have. Under the same MAC it can state whom it is from and what that person holds ([`Stated`]): then nobody has to
-//! be made in the database for it, and nobody can be left behind there. A request with this field whose MAC does not hold is refused by every gate, so what was meant as a
-//! probe goes upstream nowhere, not even at a gate that has no key. What was decided is real: a denial has its audit row.
+//! have. Under the same MAC it can state whom it is from and what that person holds ([`Stated`]), so that no person has
+//! to be created in the database for it. Every gate refuses a request with this field whose MAC is wrong, so no
+//! intended probe is ever forwarded, not even by a gate that has no key. What was decided is real: a denial has its
+//! audit row.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl ProbeKeys {
         (!keys.is_empty()).then(|| ProbeKeys(keys.iter().map(|key| key.secret.clone()).collect()))
     }
 
-    /// The value of [`HEADER`] for a request, from somebody who is stated or from the one whom its credential names.
+    /// The value of [`HEADER`] for a request, from a stated person or from the one whom its credential names.
     pub fn sign(&self, method: &str, target: &str, stated: Option<&Stated>, now: DateTime<Utc>) -> String {
         let time = now.timestamp();
         // Serialising texts into memory cannot fail; a statement of nothing is refused.
@@ -128,7 +129,7 @@ mod tests {
         let value = keys(7).sign("GET", "/x", Some(&carla()), now);
         let (plain, stated) = value.rsplit_once('.').expect("three parts");
         assert!(accepts(&value));
-        // What was signed with it is not to be taken away, changed, or added to another probe.
+        // The signed statement cannot be removed, changed, or added to another probe.
         assert!(!accepts(plain));
         let other = Stated { legacy: ["superadmin".to_owned()].into(), ..carla() };
         let other = keys(7).sign("GET", "/x", Some(&other), now);

@@ -1,4 +1,4 @@
-//! What a probe is answered (see [`crate::ruling::probe`]).
+//! The response to a probe (see [`crate::ruling::probe`]).
 
 use policy::decision::Permit;
 use policy::firewall::Request;

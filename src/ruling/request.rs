@@ -55,7 +55,7 @@ pub struct Permitted {
     pub mapping: MappingSha256,
 }
 
-/// A decision or its audit row could not be had: 503. Never an allow, never an unaudited 403.
+/// A decision or its audit row failed: 503. Never an allow, never an unaudited 403.
 #[derive(Debug, thiserror::Error)]
 enum Unavailable {
     #[error("a decision was not possible: {0}")]
@@ -121,7 +121,7 @@ impl Gate {
         }
         let target = target(mapping, request);
         match target {
-            // Nobody is asked who it is: a flood of them costs neither the database nor the audit anything.
+            // The caller is not identified: a flood of such requests costs neither the database nor the audit anything.
             Target::Unmapped(Unmapped::Quiet) => counter!("gate_quiet_total").increment(1),
             Target::Unmapped(_) if !request.target().is_asterisk() => {
                 counter!("gate_unmapped_total").increment(1);
@@ -461,7 +461,7 @@ fn preflight(mapping: &Mapping, request: &Request) -> Option<Permit> {
     policy::decision::preflight(mapping, request.target().path(), requested)
 }
 
-/// What a request meets.
+/// The row that a request's method and path match, or why there is none.
 pub(super) fn target<'m>(mapping: &'m Mapping, request: &Request) -> Target<'m> {
     Target::of(mapping, request.target().path(), request.method())
 }

@@ -1,8 +1,8 @@
 //! Which of several session cookies counts.
 //!
-//! A browser sends every cookie of the name that Console, an older Console or a sibling on the parent domain has set. One
-//! that does not verify is nobody's and is passed over. Two that are two people's are never chosen between: whoever could
-//! plant the second would choose who the caller is.
+//! A browser sends every cookie of the name that Console, an older Console or a sibling on the parent domain has set.
+//! One that does not verify is ignored. Between cookies of two people the gate never chooses: an attacker who can plant
+//! the second cookie would choose who the caller is.
 
 use chrono::{DateTime, Utc};
 
@@ -11,14 +11,14 @@ use chrono::{DateTime, Utc};
 pub(super) struct Verified {
     /// Its place among the session cookies.
     pub index: usize,
-    /// Where the cookie says so.
+    /// When the cookie was signed, where it has a timestamp.
     pub issued_at: Option<DateTime<Utc>>,
     /// The admin's id; `None` for a session that nobody has logged in to.
     pub admin: Option<String>,
 }
 
-/// The place of the one that counts: of the only person's, or else of nobody's sessions, the newest, and of several that
-/// are as new, the first, which Console would read too. An error if they are two people's.
+/// The place of the cookie that counts: the newest of the only person's or, without a person, the newest of all; of
+/// several that are equally new, the first, which Console would read too. An error if they belong to two people.
 pub(super) fn choose(verified: &[Verified]) -> Result<Option<usize>, TwoPeople> {
     let mut of_people = verified.iter().filter(|one| one.admin.is_some());
     let (first, is_anybodys) = match of_people.next() {
@@ -33,7 +33,7 @@ pub(super) fn choose(verified: &[Verified]) -> Result<Option<usize>, TwoPeople> 
         .map(|one| one.index))
 }
 
-/// The cookies are two people's.
+/// The cookies belong to two people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TwoPeople;
 

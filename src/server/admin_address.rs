@@ -3,12 +3,12 @@
 //! pingora takes the socket and accepts, hyper and axum answer. While the gate drains it goes on answering, so that
 //! everybody can see that it drains; after a hand-over it is the next gate that answers.
 //!
-//! Only one's own programs should reach it, and a stranger who does cannot keep them out: connections are few
-//! ([`places`]), and each has so much time for what it is doing ([`activity`]).
+//! Only the operator's own programs should reach it, and a stranger who does cannot lock them out: connections are few
+//! ([`slots`]), and each has so much time for what it is doing ([`activity`]).
 
 mod activity;
 mod bodies;
-mod places;
+mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::activity::{Activity, Observed};
 use self::bodies::{Answering, Arriving};
-use self::places::Places;
+use self::slots::ConnectionSlots;
 use super::bound_service::BoundService;
 use super::listen_address::ListenAddress;
 use crate::edge::listener::Listener;
@@ -39,12 +39,12 @@ use crate::settings::{Address, Admin};
 
 /// Connections that were accepted and wait for their turn.
 const WAITING: usize = 128;
-/// For connections that were accepted when nobody shall be any more.
+/// Time for connections that are accepted after the address has stopped.
 pub(super) const LAST: Duration = Duration::from_millis(250);
 /// The bytes of a head: a request that forward-auth asks about is in one, with its cookies.
 const HEAD_BYTES: usize = 128 * 1024;
 
-/// Answers at `address`, whose socket is in `fds`, until `stop` says so.
+/// Answers at `address`, whose socket is in `fds`, until `stop` is signalled.
 pub(super) fn serve(
     address: &ListenAddress,
     fds: &ListenFds,
@@ -86,18 +86,18 @@ impl ServerApp for Accept {
     }
 }
 
-/// Answers the connections that come, until nobody shall be answered any more.
+/// Answers connections until the address stops.
 async fn answer(
     mut accepted: mpsc::Receiver<Stream>,
     router: Router,
     settings: Admin,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Places::new(settings.max_connections.0);
+    let slots = ConnectionSlots::new(settings.max_connections.0);
     let (closing, closed) = watch::channel(false);
     let stopped = async {
         let _ = stop.wait_for(|stop| *stop).await;
-        // What was accepted just now is answered yet.
+        // Connections that were accepted just before are still answered.
         tokio::time::sleep(LAST).await;
     };
     tokio::pin!(stopped);
@@ -111,14 +111,14 @@ async fn answer(
             },
         };
         let activity = Arc::new(Activity::default());
-        let Some(place) = places.take(activity.clone()) else {
+        let Some(slot) = slots.take(activity.clone()) else {
             counter!("gate_admin_connections_closed_total", "reason" => "full").increment(1);
             continue;
         };
         let exchange = converse(stream, router.clone(), activity, settings.clone(), closed.clone());
         tokio::spawn(async move {
             exchange.await;
-            drop(place);
+            drop(slot);
         });
     }
     let _ = closing.send(true);
@@ -139,7 +139,7 @@ async fn converse(
     let transfer = settings.transfer_timeout_ms.duration();
     let of_requests = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let asked = of_requests.asked();
+        let asked = of_requests.begin_request();
         let answer = router.call(request.map(|body| Arriving::new(body, transfer)));
         async move { answer.await.map(|answer| answer.map(|body| Answering::new(body, asked))) }
     });

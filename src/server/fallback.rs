@@ -1,5 +1,5 @@
-//! Clusters that are on V2 in the mapping and decided by their legacy gate all the same: because `FLAG_RBAC_V2` is off, or
-//! was not promoted to production. It is reported, not passed over in silence.
+//! Clusters that are on V2 in the mapping but decided by their legacy gate: because `FLAG_RBAC_V2` is off, or was not
+//! promoted to production. It is reported in the log and as a metric.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) async fn follow(store: SharedStore, mappings: Arc<MappingHolder>, pos
     let mut known: BTreeMap<String, &'static str> = BTreeMap::new();
     loop {
         ticks.tick().await;
-        // While the database is away nothing is decided by a role anyway, and readiness says so.
+        // While the database is unavailable nothing is decided by a role anyway, and readiness reports it.
         let Ok(row) = store.control().await else { continue };
         let fallen = fallen_back(&mappings.running(), &posture.control(&row));
         report(&known, &fallen);

@@ -1,9 +1,9 @@
 //! One gate hands its listening sockets to the next, over a socket that both name in their settings.
 //!
-//! pingora sends the sockets and has no answer: whether they arrived, and whether the next gate listens at them, the one
-//! that gave them away would not know, and would stop. So the next gate connects back, at a second socket beside the
-//! first, and says so there once it has accepted a connection. Until then the first one goes on; and for good where the
-//! next one goes away without a word.
+//! pingora sends the sockets without confirmation: the sender would stop without knowing whether they arrived and
+//! whether the next gate listens at them. So the next gate connects back, at a second socket beside the first, and
+//! confirms there once it has accepted a connection. Until then the first one keeps serving, and it continues to if the
+//! next gate ends without confirming.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the one that gave its sockets away waits to hear that the next one listens.
 pub(super) const CONFIRMING: Duration = Duration::from_secs(30);
 
-/// What the next gate says then.
+/// The message that confirms it.
 const LISTENS: &[u8] = b"listens\n";
 
 /// Why no sockets changed hands.
@@ -37,7 +37,7 @@ pub(super) enum HandoverError {
         "no socket can be created at {path}: set `upgrade_socket` in [listen] to a path of less than 100 bytes, in \
          a folder that the gate's user can write to"
     )]
-    NoPlace { path: String },
+    NoSocket { path: String },
     #[error(
         "{path} belongs to another user, who would get the gate's sockets: remove it, and set `upgrade_socket` in \
          [listen] to a path in a folder that only the gate can write to"
@@ -52,7 +52,7 @@ pub(super) enum HandoverError {
     NotConfirmed { path: String },
 }
 
-/// The gate that handed its sockets over, and waits to hear that they are listened at.
+/// The gate that handed its sockets over, and waits for the confirmation that they are in use.
 pub(super) struct Giver(Option<UnixStream>);
 
 impl Giver {
@@ -60,13 +60,13 @@ impl Giver {
         Giver(UnixStream::connect(confirmation(path)).await.ok())
     }
 
-    /// Says that this gate listens.
-    pub(super) async fn tell(self) {
-        let told = match self.0 {
+    /// Confirms that this gate listens.
+    pub(super) async fn confirm(self) {
+        let is_sent = match self.0 {
             Some(mut stream) => stream.write_all(LISTENS).await.is_ok(),
             None => false,
         };
-        if !told {
+        if !is_sent {
             tracing::warn!(
                 "the gate that handed over its sockets could not be notified that this one listens: check whether \
                  it still runs, and if so stop it with SIGTERM"
@@ -87,7 +87,7 @@ pub(super) async fn receive(path: &Path) -> Result<(Fds, Giver), HandoverError> 
     match received.await {
         Ok(Some(fds)) => Ok((fds, Giver::of(path).await)),
         Ok(None) => Err(HandoverError::NoGate { path: shown }),
-        Err(_) => Err(HandoverError::NoPlace { path: shown }),
+        Err(_) => Err(HandoverError::NoSocket { path: shown }),
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) async fn send(fds: &ListenFds, path: &Path, confirming: Duration) -> 
         return Err(HandoverError::OfAnother { path: shown });
     }
     let confirmation =
-        Confirmation::expect(path).map_err(|_| HandoverError::NoPlace { path: shown.clone() })?;
+        Confirmation::expect(path).map_err(|_| HandoverError::NoSocket { path: shown.clone() })?;
     let sent = spawn_blocking({
         let (fds, path) = (fds.clone(), shown.clone());
         move || fds.lock().send_to_sock(path.as_str()).map(drop).map_err(|error| error.to_string())
@@ -142,7 +142,7 @@ impl Confirmation {
         Ok(Confirmation { listener: UnixListener::bind(&path)?, path })
     }
 
-    /// Whether the next gate, a process of this user, says that it listens; else it has gone without a word.
+    /// Whether the next gate, a process of this user, confirms that it listens; else it has ended without confirming.
     async fn comes(&self) -> bool {
         loop {
             let Ok((mut stream, _)) = self.listener.accept().await else { continue };
@@ -213,7 +213,7 @@ mod tests {
             let path = path.clone();
             async move {
                 let (fds, giver) = receive(&path).await.unwrap();
-                giver.tell().await;
+                giver.confirm().await;
                 fds.get("proxy").is_some()
             }
         });
@@ -253,10 +253,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_no_socket_can_be_made_it_is_told() {
+    async fn an_error_says_that_no_socket_can_be_made() {
         let folder = tempfile::tempdir().unwrap();
         let error = receive(&folder.path().join("none/upgrade")).await.err().unwrap();
-        assert!(matches!(error, HandoverError::NoPlace { .. }), "{error}");
+        assert!(matches!(error, HandoverError::NoSocket { .. }), "{error}");
     }
 
     #[test]

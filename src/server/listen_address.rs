@@ -193,7 +193,7 @@ impl ListenAddress {
         Ok(())
     }
 
-    /// Listens before anybody serves: the socket is in `fds` then, and shared with whoever answers meanwhile.
+    /// Listens before the proxy serves: the socket is in `fds` then, and shared with the task that answers meanwhile.
     ///
     /// # Errors
     ///
@@ -360,8 +360,8 @@ mod tests {
                 (ListenAddresses::take(&listen).unwrap(), ListenAddresses::take(&listen).unwrap());
             let fds = table();
             first.open(&fds).unwrap();
-            let told = second.open(&table()).unwrap_err().to_string();
-            assert!(told.contains("is in use by ") && told.contains(setting), "{told}");
+            let message = second.open(&table()).unwrap_err().to_string();
+            assert!(message.contains("is in use by ") && message.contains(setting), "{message}");
             assert!(fds.lock().get(first.proxy.address()).is_some());
         }
     }

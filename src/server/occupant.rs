@@ -1,4 +1,4 @@
-//! Who listens at an address already, as far as /proc tells it to this user.
+//! Who listens at an address already, as far as /proc shows it to this user.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 const LISTENING: &str = "0A";
 const ACCEPTS: &str = "00010000";
 
-/// `console-gate, process 4711`, if it can be told.
+/// `console-gate, process 4711`, if it is known.
 pub(super) fn of_address(address: SocketAddr) -> Option<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).ok());
     let inode = tables.iter().flatten().find_map(|table| inode_of_address(table, address))?;
@@ -105,12 +105,12 @@ mod tests {
     fn the_process_that_listens_is_found() {
         let this = format!("process {}", std::process::id());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let told = of_address(listener.local_addr().unwrap()).unwrap();
-        assert!(told.ends_with(&this), "{told}");
+        let occupant = of_address(listener.local_addr().unwrap()).unwrap();
+        assert!(occupant.ends_with(&this), "{occupant}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let told = of_path(&path).unwrap();
-        assert!(told.ends_with(&this), "{told}");
+        let occupant = of_path(&path).unwrap();
+        assert!(occupant.ends_with(&this), "{occupant}");
     }
 }

@@ -85,7 +85,7 @@ impl Stop {
         }
         tracing::info!("the next gate listens; this one drains");
         // From here on the next gate alone says how it is. What this one has accepted at the admin address it answers
-        // before it drains, so that nobody is told that the address, which goes on, is not ready.
+        // before it drains, so that no client learns that the address, which the next gate serves, is not ready.
         self.admin.drain();
         self.close_admin.send_replace(true);
         tokio::time::sleep(admin_address::LAST).await;

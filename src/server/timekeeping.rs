@@ -1,4 +1,4 @@
-//! The clock of expiries, read every second: it finds out that it was turned also while nobody asks for anything.
+//! Reads the clock of expiries every second, so that it notices a turned clock even while there are no requests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A database that is late at the start, as after a power cut or while everything is deployed at once.
 //!
-//! The gate waits for it. Meanwhile it listens already: everybody gets 503, and readiness says what is waited for. Nothing
-//! is decided, forwarded or read of a request but its first line, so nothing of the gate has to be there yet. Over TLS only
-//! the admin address answers: the proxy's would need its certificate.
+//! The gate waits for it. Meanwhile it listens already: every request gets 503, and readiness names what is missing.
+//! Nothing is decided, forwarded or read of a request but its first line, so nothing of the gate has to be there yet.
+//! Over TLS only the admin address answers: the proxy's would need its certificate.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ use crate::store::{SharedStore, StoreError};
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How often the log is told.
-const TELL: Duration = Duration::from_secs(10);
+/// How often the wait is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 /// For a request's head, and for what is still sent after the answer.
 const READING: Duration = Duration::from_secs(2);
 const HEAD_BYTES: usize = 16 * 1024;
@@ -43,7 +43,7 @@ impl Interruptions {
         })
     }
 
-    /// Returns when somebody wants the gate to stop.
+    /// Returns when the gate is asked to stop.
     pub(super) async fn come(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -58,7 +58,7 @@ pub(super) enum Waited {
     NotAtAll,
     /// It answers now. From the first wait on the gate handles its signals itself.
     For(Interruptions),
-    /// Somebody stopped the gate.
+    /// The gate was asked to stop.
     Interrupted,
 }
 
@@ -69,7 +69,7 @@ struct Reason {
     since: Instant,
 }
 
-/// Waits until the database answers, for `limit` at most. `listen` gives the addresses at which it is said meanwhile, the
+/// Waits until the database answers, for `limit` at most. `listen` gives the addresses that answer 503 meanwhile, the
 /// proxy's and then the admin address.
 ///
 /// # Errors
@@ -86,19 +86,19 @@ pub(super) async fn wait(
     let since = Instant::now();
     let reason = watch::Sender::new(Reason { kind: error.kind(), since });
     let [proxy, admin] = listen()?;
-    // Dropped at the end, and with it whoever accepts; what was accepted is answered yet.
+    // Dropping it at the end stops accepting; accepted connections are still answered.
     let mut accepting = JoinSet::new();
     for (socket, is_admin) in [(proxy, false), (admin, true)] {
         if let Some(socket) = socket {
             accepting.spawn(accept(socket, is_admin, reason.subscribe()));
         }
     }
-    let mut told_at: Option<Instant> = None;
+    let mut logged_at: Option<Instant> = None;
     loop {
-        if told_at.is_none_or(|at| at.elapsed() >= TELL) {
+        if logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             let (waited, at_most) = (since.elapsed().as_secs(), limit.as_secs());
             tracing::warn!(%error, waited, at_most, "the gate waits for the database; requests get 503 meanwhile");
-            told_at = Some(Instant::now());
+            logged_at = Some(Instant::now());
         }
         let again = async {
             sleep(AGAIN).await;
@@ -122,7 +122,8 @@ pub(super) async fn wait(
     Ok(Waited::For(interruptions))
 }
 
-/// Why the database does not answer, if that may pass by itself. What will not, whoever comes next says.
+/// Why the database does not answer, if that may pass by itself. Any other error is reported by the next step of the
+/// start.
 async fn lateness(store: &SharedStore) -> Option<StoreError> {
     match store.try_connecting().await {
         Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Busy(_))) => {
@@ -137,7 +138,7 @@ async fn accept(socket: ListeningSocket, is_admin: bool, reason: watch::Receiver
     let listener = match Acceptor::new(socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::warn!(%error, "nobody is answered while the gate waits");
+            tracing::warn!(%error, "no request is answered while the gate waits");
             return;
         }
     };
@@ -204,7 +205,7 @@ async fn answer(mut stream: Box<dyn Stream>, is_admin: bool, reason: &Reason) {
         while stream.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // Whoever is gone needs no answer.
+    // A client that is gone needs no answer.
     let _ = timeout(READING, writing).await;
 }
 

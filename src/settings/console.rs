@@ -141,7 +141,7 @@ impl Written {
         if let Some(OfEverybody(select)) = self.all_legacy_roles {
             relations.all_legacy_roles = Source::Written(select);
         }
-        // Whose admins are not the documents' has no sessions of theirs either.
+        // Without the documents' admins there are no sessions of theirs either.
         relations.sessions = match self.sessions {
             Some(WithId(select)) => Source::Written(select),
             None if has_own_admins => Source::Absent,

@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     "environment",
     "environments",
     "listen",
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 22] = [
     "forwarded",
     "ingest",
     "api",
+    "rbac_api",
     "admin",
     "retention",
     "decisions",
@@ -209,6 +210,7 @@ impl Reader<'_> {
             forwarded: self.section(&mut table, "forwarded"),
             ingest: self.section(&mut table, "ingest"),
             api: self.section(&mut table, "api"),
+            rbac_api: self.section(&mut table, "rbac_api"),
             admin: self.section(&mut table, "admin"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
@@ -364,6 +366,15 @@ impl Reader<'_> {
         if !settings.api.public_url.as_ref().is_none_or(is_base) {
             report("api", "`public_url` must begin with `https://` or `http://`, without a `/` at its end");
         }
+        let rbac_api = &settings.rbac_api;
+        if rbac_api.idempotency_hours.0 > super::MOST_IDEMPOTENCY_HOURS {
+            report("rbac_api", "`idempotency_hours` must be at most 168");
+        }
+        for (key, name) in [("check_others", &rbac_api.check_others), ("grant_any", &rbac_api.grant_any)] {
+            if name.as_ref().is_some_and(|name| name.trim() != name || name.is_empty()) {
+                report("rbac_api", &format!("`{key}` must be the name of a permission"));
+            }
+        }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
             report(
@@ -451,6 +462,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[assertion]\naudience = \"\"", "`audience` is empty"),
             ("[mapping]\nsettle_ms = 49", "`settle_ms` must be between 50 and 60000"),
             ("[mapping]\nsettle_ms = 60001", "`settle_ms` must be between 50 and 60000"),
+            ("[firewall]\nallow_semicolon = false", "`allow_semicolon` is gone"),
             ("[session]\ncookie_name = \"\"", "`cookie_name` is empty"),
             ("[session]\nadmin_id_key = \"\"", "`admin_id_key` is empty"),
             ("[environments]\nproduction = []", "`production` must name at least one word"),

@@ -40,6 +40,19 @@ impl TryFrom<usize> for PositiveCount {
     }
 }
 
+/// `allow_semicolon`, which set whether `;` passed. It passes, so a file that sets the key may mean what does not happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SemicolonsPass;
+
+impl<'de> Deserialize<'de> for SemicolonsPass {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<SemicolonsPass, D::Error> {
+        Err(serde::de::Error::custom(
+            "`allow_semicolon` is gone: `;` passes in paths and queries, as a part of its segment, which is how Werkzeug \
+             reads it. Remove the line",
+        ))
+    }
+}
+
 /// Where the gate runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

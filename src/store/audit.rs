@@ -311,7 +311,8 @@ pub(super) async fn enter(connection: &mut Connection, note: &Note) -> Result<St
     let (sealed, head) = note.seal(head);
     connection.execute(sql(LEAVE_CONTROL).bind(head.named(CONTROL).mac)).await?;
     let id = sealed.record.id.to_string();
-    insert(connection, &[&Entry::from(sealed)]).await.map_err(control_row)?;
+    let entry = Entry { customer: note.customer().cloned().map(Box::new), ..Entry::from(sealed) };
+    insert(connection, &[&entry]).await.map_err(control_row)?;
     Ok(id)
 }
 

@@ -70,7 +70,7 @@ impl Store {
 }
 
 impl Store {
-    /// Says which words of `console_flag_promotions.current_env` mean production; the first call counts.
+    /// Sets which words of `console_flag_promotions.current_env` mean production; the first call counts.
     pub fn set_production_words(&self, words: &[String]) {
         let words = ProductionWords::of(words.iter().map(String::as_str));
         if self.production.set(words).is_err() {
@@ -156,8 +156,8 @@ macro_rules! control {
     };
 }
 
-/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, those of RBAC V2, whoever made them, and
-/// the gate's own by which it decides.
+/// How many of the gate's triggers fire on the tables `w.table_ids`: Console's own, those of RBAC V2, whether
+/// the gate or Console made them, and the gate's own by which it decides.
 macro_rules! triggers {
     () => {
         "(SELECT count(*) FROM pg_catalog.pg_trigger p
@@ -319,7 +319,7 @@ impl ControlReading {
         (last > from).then_some(last)
     }
 
-    /// Whether everything is as it was at `from`, but for who is logged in.
+    /// Whether everything is as it was at `from`, except who is logged in.
     pub fn only_sessions_changed_since(&self, from: Epoch) -> bool {
         self.row.epoch >= from && self.last_for_everybody(from).is_none()
     }

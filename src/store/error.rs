@@ -32,7 +32,7 @@ pub enum StoreError {
     #[error("the database role lacks a right: {0}")]
     Forbidden(String),
     /// The server, or the file, only reads.
-    #[error("the database takes no changes: {0}")]
+    #[error("the database is read-only: {0}")]
     ReadOnly(String),
     /// Others hold what is needed, for longer than was waited.
     #[error("the database is busy: {0}")]
@@ -85,9 +85,9 @@ impl From<sqlx::Error> for StoreError {
                 StoreError::Schema(format!("a table lacks the column `{column}`: {MIGRATE}"))
             }
             sqlx::Error::TypeNotFound { type_name } => {
-                StoreError::Schema(format!("the type `{type_name}` is not there: {MIGRATE}"))
+                StoreError::Schema(format!("the type `{type_name}` does not exist: {MIGRATE}"))
             }
-            sqlx::Error::RowNotFound => StoreError::Broken("a row that must be there is not".into()),
+            sqlx::Error::RowNotFound => StoreError::Broken("a required row is missing".into()),
             sqlx::Error::Configuration(_) => StoreError::Unusable("the database URL is not usable".into()),
             other => StoreError::Unavailable(other.to_string()),
         }
@@ -129,7 +129,7 @@ fn postgres(refusal: &PgDatabaseError, code: &str) -> StoreError {
         )),
         (_, "3D000") => StoreError::Unusable(format!("{message}: look at `database.url`")),
         ("28", _) => {
-            StoreError::Unusable(format!("{message}: look at the role and password of `database.url`"))
+            StoreError::Unusable(format!("{message}: check the role and password of `database.url`"))
         }
         _ => StoreError::Unavailable(message),
     }

@@ -1,9 +1,9 @@
 //! How far each gate's evidence goes, where it has a hole, and who was erased while a gate still had rows to write.
 //!
 //! Drift and the decision log are written behind the answers, in batches. Each batch begins its transaction with the
-//! gate's mark ([`Mark`]), which does two things. The mark holds the batch's number, so a batch whose commit nobody knows
-//! of can be written again and counts once. And an erasure locks every mark before it removes anything: a batch is
-//! either committed by then, and removed with the rest, or begins afterwards, and sees who was erased.
+//! gate's mark ([`Mark`]), which does two things. The mark holds the batch's number, so a batch whose commit is
+//! uncertain can be written again and counts once. And an erasure locks every mark before it removes anything: a batch
+//! is either committed by then, and removed with the rest, or begins afterwards, and sees who was erased.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::signoffs::erase_sign_offs;
 use super::sql::sql;
 use super::{Store, StoreError, bounded, storable};
 
-/// How long who was erased is remembered. No gate keeps for that long what it could not write.
+/// How long erased admins are remembered. No gate keeps unwritten evidence for that long.
 pub const ERASED_FOR: TimeDelta = TimeDelta::hours(24);
-/// By so much the clocks of two machines may differ.
+/// How much the clocks of two machines may differ.
 const CLOCKS: TimeDelta = TimeDelta::minutes(1);
-/// A batch may take that many times as long as what a decision waits for: nobody waits for it.
+/// How many times longer a batch may take than an operation that a decision waits for: no request waits for a batch.
 const PATIENCE: u32 = 5;
 
 /// A kind of evidence.
@@ -119,7 +119,7 @@ impl Store {
         self.all(sql(GAPS).bind(since)).await
     }
 
-    /// The gates that wrote last at `since` or later, but before `before`, and did not say that it was the last time.
+    /// The gates that wrote last at `since` or later, but before `before`, and did not mark that as their last write.
     pub async fn silent_gates(
         &self,
         since: DateTime<Utc>,
@@ -239,7 +239,7 @@ async fn begin_batch(connection: &mut Connection, mark: &Mark) -> Result<Option<
     }
     let erased = rows.into_iter().map(|(actor, erased_at)| match actor.try_into() {
         Ok(actor) => Ok((actor, erased_at)),
-        Err(_) => Err(StoreError::Broken("gate_erased_actors has a value that is no SHA-256".into())),
+        Err(_) => Err(StoreError::Broken("gate_erased_actors has a value that is not a SHA-256".into())),
     });
     Ok(Some(Erased(erased.collect::<Result<_, _>>()?)))
 }

@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 45] = [
+pub const NEEDED: [(&str, &str); 46] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -40,6 +40,7 @@ pub const NEEDED: [(&str, &str); 45] = [
     ("gate_pending_erasures", "SELECT, INSERT, DELETE"),
     ("gate_rbac_changes", "SELECT, DELETE"),
     ("gate_rbac_command", "SELECT, INSERT, DELETE"),
+    ("gate_request_keys", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_running", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_session_changes", "SELECT"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
@@ -50,7 +51,7 @@ pub const NEEDED: [(&str, &str); 45] = [
     ("rbac_role_inheritance", "SELECT, INSERT, DELETE"),
     ("rbac_role_permissions", "SELECT, INSERT, DELETE"),
     ("rbac_roles", "SELECT, INSERT"),
-    ("rbac_ticket_grants", "SELECT"),
+    ("rbac_ticket_grants", "SELECT, INSERT, UPDATE (revoked_at_utc, revoke_reason)"),
     ("rbac_user_groups", "SELECT, INSERT, DELETE"),
     ("rbac_grants_audit", "SELECT, INSERT"),
     ("_sqlx_migrations", "SELECT"),

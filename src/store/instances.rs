@@ -54,7 +54,7 @@ pub struct Lease {
 pub enum Hint {
     /// The epoch rose to this; `None` where the sign cannot be read. What was known before may be stale.
     Rose(Option<Epoch>),
-    /// It is time to look; nothing is known against what was known before.
+    /// It is time to look; nothing indicates that the known state is outdated.
     Look,
 }
 
@@ -150,22 +150,31 @@ impl TryFrom<LeaseRow> for Lease {
     type Error = StoreError;
 
     fn try_from(row: LeaseRow) -> Result<Self, StoreError> {
-        let length = u64::try_from(row.lease_ms)
-            .map_err(|_| StoreError::Broken("a lease in gate_instances has no length".into()))?;
         Ok(Lease {
             instance: InstanceId::new(row.instance_id),
             name: row.name,
             renewals: row.renewals,
-            length: Duration::from_millis(length),
+            length: lease_of(row.lease_ms, "gate_instances")?,
             acknowledged: Epoch(row.acknowledged_epoch),
         })
     }
 }
 
+/// The length of a lease as a column holds it.
+pub(super) fn lease_millis(length: Duration) -> Result<i64, StoreError> {
+    i64::try_from(length.as_millis()).map_err(|_| StoreError::Refused("a lease of that length".into()))
+}
+
+/// The length of a lease that `table` holds.
+pub(super) fn lease_of(millis: i64, table: &str) -> Result<Duration, StoreError> {
+    u64::try_from(millis)
+        .map(Duration::from_millis)
+        .map_err(|_| StoreError::Broken(format!("a lease in {table} has no length")))
+}
+
 fn renew(renewal: &Renewal) -> Result<Statement<'_>, StoreError> {
     let Renewal { instance, name, started_at, now, length, acknowledged } = renewal;
-    let length = i64::try_from(length.as_millis())
-        .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
+    let length = lease_millis(*length)?;
     let statement = sql(RENEW).bind(instance.as_str()).bind(name).bind(*started_at).bind(*now);
     Ok(statement.bind(length).bind(acknowledged.0))
 }

@@ -100,7 +100,7 @@ impl Store {
         pin_of(self.all(sql(PIN)).await?)
     }
 
-    /// Pins a mapping, or lets the files rule again, and records it, in one transaction. A mapping that is pinned
+    /// Pins a mapping, or lets the files decide again, and records it, in one transaction. A mapping that is pinned
     /// replaces what every gate has reported, its file and what it runs, and `files` besides.
     pub async fn set_pin(
         &self,
@@ -161,20 +161,20 @@ pub struct StoredActivation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPin {
     pub id: PinId,
-    /// The mapping that is to run; `None` lets the files rule again.
+    /// The mapping that is to run; `None` lets the files decide again.
     pub sha256: Option<MappingSha256>,
     /// Who ordered it.
     pub by: String,
     pub at: DateTime<Utc>,
 }
 
-/// What the last rollback or release said: this mapping rules at every gate, until the gate's file is none of those that
-/// it replaces.
+/// What the last rollback or release said: this mapping decides at every gate, until the gate's file is none of those
+/// that it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// Empty where nobody has ordered anything, and for a pin from before 0121.
     pub id: PinId,
-    /// `None`: the files rule.
+    /// `None`: the files decide.
     pub sha256: Option<MappingSha256>,
     /// Who ordered it.
     pub by: String,

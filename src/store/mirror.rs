@@ -24,7 +24,7 @@ use ledger::{AuditRecord, Entry};
 use metrics::counter;
 
 pub use self::deliver::Delivered;
-pub use self::field::Source;
+pub use self::field::ColumnSource;
 use self::prepare::Prepared;
 use super::connection::Connection;
 use super::sql::{Statement, sql};
@@ -35,7 +35,7 @@ use super::{SharedStore, Store, StoreError};
 pub struct MirrorOptions {
     /// With its schema: `public.audit_log`.
     pub table: String,
-    pub columns: BTreeMap<String, Source>,
+    pub columns: BTreeMap<String, ColumnSource>,
     /// The types of events that are mirrored.
     pub events: Vec<String>,
 }

@@ -30,7 +30,7 @@ impl SchemaName {
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !is_plain || name.len() > 63 {
             return Err(format!(
-                "`{name}` is no name for a schema: a lower-case letter or `_`, then letters, digits and `_`, at most 63"
+                "`{name}` is not a valid schema name: a lower-case letter or `_`, then letters, digits and `_`, at most 63"
             ));
         }
         if name.starts_with("pg_") || name == "information_schema" {
@@ -106,12 +106,12 @@ pub(super) const OWN_DECIDING_TABLES: [&str; 6] = [
 
 /// A table that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct FoundTable {
     pub(super) schema: String,
     pub(super) table: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FoundTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.schema, self.table)
     }
@@ -132,7 +132,7 @@ pub(super) struct Survey {
     pub(super) adopted: BTreeMap<String, String>,
     /// The tables in the gate's own schema.
     pub(super) own_tables: BTreeSet<String>,
-    /// What keeps the sets of tables from being distinguished.
+    /// Why two sets of tables cannot be distinguished.
     pub(super) conflicts: Vec<String>,
 }
 
@@ -294,9 +294,9 @@ impl Survey {
     }
 
     /// Where a table of the gate's own or of Console's is.
-    pub(super) fn place(&self, table: &str) -> Option<Place> {
+    pub(super) fn place(&self, table: &str) -> Option<FoundTable> {
         let schema = if self.own_tables.contains(table) { Some(&self.own) } else { self.adopted.get(table) };
-        schema.map(|schema| Place { schema: schema.clone(), table: table.to_owned() })
+        schema.map(|schema| FoundTable { schema: schema.clone(), table: table.to_owned() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is old enough to go (RBAC V2 design, section 9.1).
+//! Rows past their retention period (RBAC V2 design, section 9.1).
 
 use chrono::{DateTime, Utc};
 use ledger::Note;
@@ -6,7 +6,7 @@ use ledger::Note;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
-/// The ends of retention: what is from before goes.
+/// The ends of the retention periods: older rows are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cutoffs {
     /// Grants audit: seven years. The database itself refuses to part with a younger row.
@@ -17,7 +17,7 @@ pub struct Cutoffs {
     pub drift: DateTime<Utc>,
 }
 
-/// How many rows are old enough, or went.
+/// How many rows are past their period, or were deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
     pub grants_audit: u64,
@@ -26,7 +26,7 @@ pub struct Expired {
 }
 
 impl Store {
-    /// Counts what is old enough, for as long as that takes.
+    /// Counts the rows past their period, for as long as that takes.
     pub async fn expired(&self, cutoffs: &Cutoffs) -> Result<Expired, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let mut counts = [0; 3];
@@ -42,7 +42,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when it is not `expected` that is old enough any more; nothing was changed.
+    /// [`StoreError::Conflict`] when the count is no longer `expected`; nothing was changed.
     pub async fn apply_retention(
         &self,
         cutoffs: &Cutoffs,
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-/// What is old enough, and from when.
+/// What is past its period, and from when.
 fn tables(cutoffs: &Cutoffs) -> [(&'static str, DateTime<Utc>); 3] {
     let ended = "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
     [

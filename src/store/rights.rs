@@ -9,7 +9,7 @@ use super::console::reads::{self, Reads};
 use super::control::{SAME_COLUMNS, WHOLE_ON_POSTGRES};
 use super::grants::{NEEDED, NEEDED_FUNCTIONS};
 use super::mirror::rights::Writes;
-use super::place::{DOCUMENTS_TABLES, Place, Survey, quoted};
+use super::place::{DOCUMENTS_TABLES, FoundTable, Survey, quoted};
 use super::{Store, StoreError};
 
 /// What `migrate --grant-to` did, and what is left to others.
@@ -64,13 +64,13 @@ fn each(rights: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// The tables that a gate on this database needs, with the rights and where each is.
-fn wanted(survey: &Survey) -> Vec<(Place, &'static str)> {
+fn wanted(survey: &Survey) -> Vec<(FoundTable, &'static str)> {
     let places = NEEDED.iter().filter_map(|(table, rights)| Some((survey.place(table)?, *rights)));
     places.collect()
 }
 
 /// The schemas in which these are, each once.
-fn schemas(wanted: &[(Place, &'static str)], reads: &Reads, writes: Option<&Writes>) -> Vec<String> {
+fn schemas(wanted: &[(FoundTable, &'static str)], reads: &Reads, writes: Option<&Writes>) -> Vec<String> {
     let places = wanted.iter().map(|(place, _)| place).chain(reads.keys());
     let written =
         writes.into_iter().flat_map(|writes| std::iter::once(&writes.table).chain(&writes.sequences));
@@ -209,7 +209,7 @@ async fn may_grant_schema(connection: &mut PgConnection, schema: &str) -> Result
 
 async fn may_grant_table(
     connection: &mut PgConnection,
-    place: &Place,
+    place: &FoundTable,
     right: &str,
 ) -> Result<bool, StoreError> {
     const MAY: &str = "
@@ -220,7 +220,11 @@ async fn may_grant_table(
     Ok(may.fetch_one(connection).await?)
 }
 
-async fn has_sequence(connection: &mut PgConnection, place: &Place, right: &str) -> Result<bool, StoreError> {
+async fn has_sequence(
+    connection: &mut PgConnection,
+    place: &FoundTable,
+    right: &str,
+) -> Result<bool, StoreError> {
     const HAS: &str = "
         SELECT has_sequence_privilege(c.oid, $3)
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

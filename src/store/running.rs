@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use policy::ids::{InstanceId, MappingSha256, PinId};
 
+use super::instances::{lease_millis, lease_of};
 use super::sql::sql;
 use super::{Store, StoreError, storable};
 
@@ -16,7 +17,7 @@ pub struct Runs {
     pub file: Option<MappingSha256>,
     /// The last rollback or release that the gate has acted on.
     pub pin: PinId,
-    /// Whether that rollback rules here, and not the file.
+    /// Whether that rollback decides here, and not the file.
     pub is_held: bool,
     /// Why what should run does not.
     pub problem: Option<String>,
@@ -30,7 +31,7 @@ pub struct RunningReport {
     pub name: String,
     /// The gate's wall clock, for people: nothing rests on it.
     pub now: DateTime<Utc>,
-    /// For how long the gate may be silent before it is taken for stopped.
+    /// How long the gate may be silent before it counts as stopped.
     pub lease: Duration,
     pub runs: Runs,
 }
@@ -50,8 +51,7 @@ impl Store {
     /// Writes what a gate runs. When this returns, everybody who asks reads it.
     pub async fn report_running(&self, report: &RunningReport) -> Result<(), StoreError> {
         let RunningReport { instance, name, now, lease, runs } = report;
-        let lease = i64::try_from(lease.as_millis())
-            .map_err(|_| StoreError::Refused("a lease of that length".into()))?;
+        let lease = lease_millis(*lease)?;
         let report = sql(REPORT)
             .bind(instance.as_str())
             .bind(name)
@@ -125,13 +125,11 @@ impl TryFrom<GateRow> for RunningGate {
     type Error = StoreError;
 
     fn try_from(row: GateRow) -> Result<Self, StoreError> {
-        let lease = u64::try_from(row.lease_ms)
-            .map_err(|_| StoreError::Broken("a lease in gate_running has no length".into()))?;
         Ok(RunningGate {
             instance: InstanceId::new(row.instance_id),
             name: row.name,
             reports: row.reports,
-            lease: Duration::from_millis(lease),
+            lease: lease_of(row.lease_ms, "gate_running")?,
             runs: Runs {
                 mapping: MappingSha256::new(row.mapping_sha256),
                 file: row.file_sha256.map(MappingSha256::new),

@@ -1,4 +1,4 @@
-//! How patient who changes a schema is with others.
+//! How long a schema change waits for locks of others.
 
 use std::time::Duration;
 

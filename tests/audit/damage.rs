@@ -16,7 +16,7 @@ fn at(rows: &mut [StoredRow], sequence: i64) -> &mut StoredRow {
     rows.iter_mut().find(|row| row.link.as_ref().unwrap().sequence == sequence).unwrap()
 }
 
-/// Rows as somebody without the key would make them: everything is right but the mac.
+/// Rows as somebody without the key would make them: everything is right except the mac.
 fn forged(sequence: i64) -> StoredRow {
     let key = ledger::keys::KeyRing::parse("old:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
     let mut chain = Chain::new("a", key);

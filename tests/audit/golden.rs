@@ -95,7 +95,7 @@ fn a_chain_goes_on_behind_the_other_programs() {
     assert_eq!(words_of(&verify_with(keys, &[], &rows).0), [""; 0]);
 }
 
-/// Python 3 is what Console runs on; where there is none, this says so by failing.
+/// Python 3 is what Console runs on; where there is none, this test fails.
 #[test]
 fn the_file_is_what_the_other_program_writes() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/data/golden_chain.py");

@@ -121,7 +121,7 @@ fn cookie(bench: &mut Criterion) {
     });
 }
 
-/// What the decision log costs a request whose like was seen in the same second, as nearly all are.
+/// What the decision log costs a request that repeats another of the same second, as nearly all do.
 fn reporting(bench: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();

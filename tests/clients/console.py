@@ -129,6 +129,11 @@ def routes_of_requests(app: Flask) -> None:
             return redirect("/auth/login")
         return jsonify({"admin_id": session["admin_id"], "cookies": [[k, v] for k, v in request.cookies.items(multi=True)]})
 
+    @app.route("/auth/login")
+    def login() -> Any:
+        """Where the gate sends a stranger; a browser that follows knows it by the field."""
+        return Response("log in\n", headers={"X-Login": "here"})
+
     @app.route("/healthz")
     def healthz() -> str:
         return "ok"

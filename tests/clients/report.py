@@ -18,7 +18,7 @@ COLUMN = 56
 class Row:
     name: str
     expected: str
-    # `equal`, `refused:word`, `changed:rule`, `unmapped`, `cannot send`, `differs`, `passed`
+    # `equal`, `refused:word`, `changed:rule`, `unmapped`, `reset`, `cannot send`, `differs`, `passed`
     outcome: str
     wrong: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class Table:
         counted = Counter("WRONG" if row.wrong else row.outcome.partition(":")[0] for row in self.rows)
         words = Counter(row.outcome.partition(":")[2] for row in self.rows if row.outcome.startswith("refused:") and not row.wrong)
         told = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
-        kinds = ("equal", "changed", "refused", "unmapped", "cannot send", "WRONG")
+        kinds = KINDS
         return f"{self.client:18}" + "".join(f"{counted[kind]:>12}" for kind in kinds) + (f"   {told}" if told else "")
 
     def text(self) -> str:
@@ -55,7 +55,8 @@ class Table:
         (TABLES / f"{self.client}.txt").write_text(self.text(), encoding="utf-8")
 
 
-HEADING = f"{'client':18}" + "".join(f"{kind:>12}" for kind in ("equal", "changed", "refused", "unmapped", "cannot send", "WRONG"))
+KINDS = ("equal", "changed", "refused", "unmapped", "reset", "cannot send", "WRONG")
+HEADING = f"{'client':18}" + "".join(f"{kind:>12}" for kind in KINDS)
 
 
 def side_by_side(row: Row) -> list[str]:

@@ -65,6 +65,7 @@ admins_key       = "people.id"
 # Each row of the Console of these tests; `/free` is what nobody has mapped, and left to Console.
 ROUTES = """version = 1
 unmapped = "deny"
+quiet = ["/favicon.ico"]
 [blueprints.clients.routes]
 "GET /" = { public = true }
 "* /echo" = { public = true }
@@ -83,6 +84,7 @@ unmapped = "deny"
 "GET /socket" = { public = true, websocket = true }
 "GET /healthz" = { public = true }
 "GET /me" = { session = true }
+"GET /auth/login" = { public = true }
 """
 
 

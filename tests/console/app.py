@@ -16,7 +16,7 @@ Environment, read once at start:
     CONSOLE_REQUEST_LOG           a line for each request: `method path endpoint request_id`
     CONSOLE_GATE_KEYS, ...        the gate's assertion is demanded (deploy/flask/console_gate/wsgi.py)
 
-In the request log, `endpoint` stands alone when the view ran, is `!endpoint` when a decorator stopped the
+In the request log, `endpoint` is alone when the view ran, is `!endpoint` when a decorator stopped the
 request before the view, and `-` when no view was found; what the middleware refused leaves no line.
 
 A WSGI app sees headers in capitals and repeated ones joined, so tests of exact header bytes need a raw socket.
@@ -118,7 +118,7 @@ def write_line(endpoint: str) -> None:
 
 
 def recorded(view: View) -> View:
-    """The innermost layer of each view: whoever gets here got in."""
+    """The innermost layer of each view: a request that gets here was let in."""
     @functools.wraps(view)
     def run(**arguments: Any) -> Any:
         g.view_ran = True
@@ -128,7 +128,7 @@ def recorded(view: View) -> View:
 
 
 @app.after_request
-def tell_which_view_ran(response: Response) -> Response:
+def name_the_view_that_ran(response: Response) -> Response:
     if g.get("view_ran"):
         response.headers["X-View"] = request.endpoint
     else:

@@ -199,7 +199,7 @@ class StepsBack(Cases):
                     self.assertEqual(ask(target, {"X-Own-Role": "1"})[0], 200)
                     self.assertIs(SEEN[-1], NOBODY)
 
-    def test_under_a_server_that_does_not_tell_the_raw_path(self) -> None:
+    def test_under_a_server_that_does_not_pass_on_the_raw_path(self) -> None:
         self.assertEqual(self.ask_async(sent=headers(), raw_path=None)[0], 200)
 
     def test_an_async_loader(self) -> None:

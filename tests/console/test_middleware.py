@@ -138,7 +138,7 @@ class LetIn(Cases):
                 gated.now = NOW + seconds
                 (self.assert_let_in if let_in else self.assert_refused)(environment(token()), gated)
 
-    def test_a_server_that_does_not_tell_the_wire_path(self) -> None:
+    def test_a_server_that_does_not_pass_on_the_wire_path(self) -> None:
         self.assert_let_in(environment(token(), RAW_URI=ABSENT))
         self.assert_let_in(environment(token(), RAW_URI=ABSENT, REQUEST_URI=PATH + "?x"))
         self.assert_let_in(environment(token(path="/%C3%A9(%28)"), RAW_URI=ABSENT, PATH_INFO="/\xc3\xa9(()"))
@@ -242,7 +242,7 @@ class Refused(Cases):
                 self.assertEqual(gated.ask(environment(token(), **changes))[0], "403 Forbidden")
                 self.assertIsNone(gated.reached)
 
-    def test_the_client_is_not_told_why_and_the_log_is(self) -> None:
+    def test_the_reason_is_in_the_log_and_not_in_the_response(self) -> None:
         logging.disable(logging.NOTSET)
         with self.assertLogs("console_gate", "WARNING") as caught:
             self.assert_refused(environment(token(exp=NOW - 100, iat=NOW - 130)))

@@ -56,11 +56,11 @@ class Package(unittest.TestCase):
     def test_what_it_says_about_itself(self) -> None:
         with zipfile.ZipFile(self.wheel) as archive:
             [metadata] = [name for name in archive.namelist() if name.endswith("/METADATA")]
-            told = email.message_from_bytes(archive.read(metadata))
+            package = email.message_from_bytes(archive.read(metadata))
             entry_points = archive.read(metadata.replace("METADATA", "entry_points.txt")).decode()
-        self.assertEqual(told["Name"], "console-gate")
-        self.assertEqual(set(told.get_all("Provides-Extra") or []), {"flask", "django", "jwks"})
-        needed = told.get_all("Requires-Dist") or []
+        self.assertEqual(package["Name"], "console-gate")
+        self.assertEqual(set(package.get_all("Provides-Extra") or []), {"flask", "django", "jwks"})
+        needed = package.get_all("Requires-Dist") or []
         self.assertTrue(all("extra ==" in line for line in needed), needed)
         self.assertIn("console_gate = console_gate.pytest_plugin", entry_points)
 

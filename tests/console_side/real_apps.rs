@@ -45,7 +45,7 @@ struct Probe {
     websocket: bool,
     /// The endpoint of the view that ran.
     view: Option<String>,
-    /// Who gets to it.
+    /// Which roles reach it.
     roles: BTreeSet<String>,
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a command came to.
+/// The result of a command.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,

@@ -1,4 +1,4 @@
-//! What it costs to keep evidence, and what of it is lost in a flood: nothing. A binary of its own, for it counts every
+//! What it costs to keep evidence, and that nothing of it is lost in a flood. A binary of its own, for it counts every
 //! allocation of its process.
 //!
 //! `make faults` runs it optimised and in its large edition (`GATE_FAULTS=full`). Each test prints what it measured in a

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 /// Beyond this a request counts as lost. Longer than any promise that is tested.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Answered {

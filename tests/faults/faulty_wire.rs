@@ -82,7 +82,7 @@ async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     loop {
         let read = tokio::select! {
             read = from.read(&mut bytes) => read,
-            // Held open, so that a lost packet is no farewell.
+            // Held open, so that a lost packet does not close the connection.
             () = until(&mut state, Wire::Drops) => std::future::pending().await,
         };
         let Ok(read @ 1..) = read else { return };

@@ -13,7 +13,7 @@ use crate::support::{Ask, Database, Gate, World};
 const REFUSED: &str = "gate_mapping_reloads_total{outcome=\"refused\"}";
 const ACTIVATED: &str = "gate_mapping_reloads_total{outcome=\"activated\"}";
 const ALERT_LIMIT: Duration = Duration::from_secs(1);
-/// For a machine that has stopped to breathe.
+/// Patience for a machine that stalls.
 const LONG: Duration = Duration::from_secs(20);
 
 type Fault = (&'static str, fn(&Path));

@@ -13,22 +13,26 @@ use tokio::task::JoinSet;
 use crate::callers::{Caller, Load};
 use crate::figures::{median, p99, resident_kib, size};
 use crate::scene::{ALLOWED, get, people};
-use crate::support::{Database, Gate, Setup, World};
+use crate::support::{Console, Database, Gate, Setup, World};
 
 const MAPPING: &str = "version = 1\n[clusters]\nC = \"v2\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
     \"GET /__test/status/<int:code>\" = { legacy = [\"ops\"], role = \"console-user\" }\n\
     \"POST /__test/echo\" = { public = true }\n\"GET /__test/big\" = { public = true }\n";
+/// A body of which a part comes.
+const BODY: &str =
+    "POST /__test/echo HTTP/1.1\r\nHost: console.test\r\nContent-Length: 1000\r\n\r\nonly this";
 /// More than gunicorn has threads: without the gate's buffers, the first of them hold them all.
 const FEW: usize = 100;
 const ROUNDS: usize = 3;
 /// More than the sockets of a connection take.
 const RESPONSE_BYTES: usize = 1_000_000;
-/// What HTTP/2 clients that read nothing may cost the gate in memory; the rest of what they asked for is in files.
+/// How much memory HTTP/2 clients that read nothing may cost the gate; the rest of what they asked for is in files.
 const UNREAD_KIB: u64 = 200 * 1024;
 
-async fn scene(world: &World) -> Gate {
+async fn scene(world: &World, console: &Console) -> Gate {
     people(world).await;
-    world.gate(&Setup { mapping: Some(MAPPING), listen: "h2c = true\n", ..Setup::V2 }).await
+    let upstream = Some(console.socket());
+    world.gate(&Setup { mapping: Some(MAPPING), listen: "h2c = true\n", upstream, ..Setup::V2 }).await
 }
 
 /// The p99 of requests that need a role, answered by gunicorn. Each of them is answered.
@@ -72,9 +76,9 @@ async fn until_buffered(gate: &Gate, is_reached: impl Fn(f64) -> bool) {
 
 /// Allowed traffic alone and beside such requests, in turn: the ratio of its p99. `buffered`: what the gate has taken of
 /// them in files by then.
-async fn beside(what: &str, count: usize, request: &str, buffered: usize) {
+async fn beside(what: &str, console: &Console, count: usize, request: &str, buffered: usize) {
     let world = World::new(Database::Sqlite).await;
-    let gate = scene(&world).await;
+    let gate = scene(&world, console).await;
     allowed_p99(&world, &gate).await;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -89,7 +93,7 @@ async fn beside(what: &str, count: usize, request: &str, buffered: usize) {
     let ratios = alone.iter().zip(&beside).map(|(alone, beside)| beside.as_secs_f64() / alone.as_secs_f64());
     let ratio = median(ratios.collect());
     println!(
-        "fault: {count} {what} before gunicorn: p99 of allowed traffic {:.2?}, without them {:.2?}, ratio {ratio:.2} \
+        "fault: {count} {what}: p99 of allowed traffic {:.2?}, without them {:.2?}, ratio {ratio:.2} \
          (median of {ROUNDS} rounds in turn)",
         median(beside),
         median(alone)
@@ -100,23 +104,37 @@ async fn beside(what: &str, count: usize, request: &str, buffered: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_bodies_hold_no_thread_of_console() {
-    let request = "POST /__test/echo HTTP/1.1\r\nHost: console.test\r\nContent-Length: 1000\r\n\r\nonly this";
-    beside("bodies that do not end", size(FEW, 2_000), request, 0).await;
+    beside("bodies that do not end, before gunicorn gthread", Console::shared(), size(FEW, 2_000), BODY, 0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_bodies_hold_no_worker_of_console() {
+    beside("bodies that do not end, before gunicorn sync", Console::sync(), size(FEW, 2_000), BODY, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_hold_no_thread_of_console() {
+    beside_readers("responses that nobody reads, before gunicorn gthread", Console::shared()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_hold_no_worker_of_console() {
+    beside_readers("responses that nobody reads, before gunicorn sync", Console::sync()).await;
+}
+
+async fn beside_readers(what: &str, console: &Console) {
     let request = format!("GET /__test/big?bytes={RESPONSE_BYTES} HTTP/1.1\r\nHost: console.test\r\n\r\n");
     let count = size(FEW, 2_000);
     // Of each response, the sockets and the memory take a part.
-    beside("responses that nobody reads", count, &request, count * RESPONSE_BYTES / 2).await;
+    beside(what, console, count, &request, count * RESPONSE_BYTES / 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_responses_over_http2_cost_a_bounded_memory() {
     let (connections, streams) = (size(4, 20), 60);
     let world = World::new(Database::Sqlite).await;
-    let gate = scene(&world).await;
+    let gate = scene(&world, Console::shared()).await;
     let before = resident_kib(gate.id());
     let mut unread: Vec<http::Response<Incoming>> = Vec::new();
     let mut drivers = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Freshness without a database: the real resolver, keeper and barrier over a store that the tests hold in their hand.
+//! Freshness without a database: the real resolver, keeper and barrier over a store that the tests control.
 //!
 //! Time is tokio's, and does not move unless a test turns it. What a real database does is in `tests/gate/push.rs` and
 //! `tests/store/instances.rs`; that the protocol is right, however its steps interleave, in `tests/model`.

@@ -1,4 +1,4 @@
-//! Pushed knowledge: when it is used, when it is not, and in which order it is won.
+//! Pushed knowledge: when it is used, when it is not, and in which order it is gained.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -125,7 +125,7 @@ async fn a_sign_of_what_is_known_changes_nothing() {
     assert!(is_trusted(&gate, &database).await);
 }
 
-/// Neither a sign nor an error comes: the connection is dead and nobody has said so.
+/// Neither a sign nor an error comes: the connection is dead without notice.
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_given_up_and_never_stale_for_longer_than_the_bound() {
     let database = Fake::new();

@@ -1,4 +1,4 @@
-//! What is loaded again when, and what is not: a session's change is its own subject's business.
+//! What is loaded again when, and what is not: a change of a session concerns its own subject alone.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -138,8 +138,8 @@ async fn a_cut_tail_is_found_by_a_checkpoint() {
     assert_eq!(scene.verify(&["--checkpoints", &none]).1, [""; 0], "without checkpoints nobody can know");
 }
 
-/// Who holds the database can take out what a command has recorded and set the head of the chain back, and the chain is in
-/// order. The command itself has left a checkpoint, before it ended.
+/// Who holds the database can take out what a command has recorded and set the head of the chain back, and the chain is
+/// in order. The command itself has written a checkpoint before it ended.
 async fn a_command_whose_record_was_taken_out_is_found(database: Database) {
     const SET_BACK: &str = "UPDATE gate_audit_control SET
         sequence = (SELECT MAX(sequence) FROM gate_audit_events WHERE chain_id = 'control'),
@@ -181,8 +181,8 @@ async fn a_command_whose_record_was_taken_out_is_found_on_postgres() {
     a_command_whose_record_was_taken_out_is_found(Database::Postgres).await;
 }
 
-/// The place is a file that only the gates' machine has: the command does what it should, and says that nobody would miss
-/// its record yet.
+/// The place is a file that only the gates' machine has: the command succeeds, and warns that a removal of its record
+/// would go unnoticed for now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_cannot_keep_its_checkpoint_says_so() {
     let mut scene =
@@ -252,7 +252,8 @@ async fn a_spool_that_cannot_be_read_keeps_no_gate_from_starting() {
     assert_eq!(scene.verify(&[]).1, [""; 0]);
 }
 
-/// The database takes no rows (and answers reads): denials go out, their rows come later, in order, once.
+/// The database accepts no rows (and answers reads): denials are answered, and their rows are written later, in order,
+/// once.
 async fn rows_outlive_a_database_that_takes_none(database: Database) {
     let scene = scene(database, Setup::V2).await;
     let mut ids = vec![scene.deny(1).await];
@@ -339,7 +340,7 @@ async fn an_export_holds_the_rows_of_its_time() {
     assert_eq!(scene.gate.attempt(&["audit", "export", "--since", "yesterday"]).0, 2);
 }
 
-/// Deleting an admin asks for it; the name goes, the rows stay, and the chain holds.
+/// Deleting an admin requests the erasure; the name is blanked, the rows stay, and the chain verifies.
 #[tokio::test(flavor = "multi_thread")]
 async fn erasing_an_admin_leaves_the_chain_whole() {
     let scene = scene(Database::Postgres, Setup::V2).await;
@@ -430,7 +431,7 @@ async fn services_report_events_on_postgres() {
     services_report_events(Database::Postgres).await;
 }
 
-/// A service that repeats itself within a request is told so; two customers cannot have one event.
+/// A service that repeats an event within a request gets that in the answer; two customers cannot share one event.
 async fn an_id_twice_in_a_request_is_one_event(database: Database) {
     let scene = scene(database, INGEST).await;
     let token = scene.token("queue");

@@ -310,7 +310,7 @@ fn check_bytes(
             format!("{name}: the gate itself said {}", answer.head)
         });
         findings.check(!case.is_in('A'), || format!("{name}: canonical, and refused: {}", answer.status));
-        // Without a row nobody passes; then no view may have been there to run, but for one that a dropped field chose.
+        // Without a row nobody passes; then no view may have been there to run, except one that a dropped field chose.
         findings.check(!is_login || case.endpoint("").is_empty() || case.has_a_folding_name(), || {
             format!("{name}: no row, but {} ran", case.endpoint(""))
         });

@@ -136,7 +136,7 @@ async fn a_sign_off_is_valid_until_the_callers_grants_change() {
     let again = ["drift", "--actor", "olaf", "--all"];
     assert_eq!(until(&gate, &again, |text| text.contains("2 time(s)")).await.0, 0);
 
-    // A group that has nothing to do with the row: nobody has looked at what he holds now.
+    // A group that has nothing to do with the row: nobody has reviewed what he holds now.
     world
         .store
         .join_group(&AdminId::new("olaf"), "raxx-compliance-auditors", "tests")
@@ -145,7 +145,7 @@ async fn a_sign_off_is_valid_until_the_callers_grants_change() {
     let (code, text) = gate.attempt(&of_olaf);
     assert_eq!(code, 1);
     assert!(text.contains("the caller's grants changed since the sign-off by "), "{text}");
-    // And back: he holds again what somebody has looked at.
+    // And back: he holds again what was reviewed.
     world
         .store
         .leave_group(&AdminId::new("olaf"), "raxx-compliance-auditors")
@@ -236,7 +236,7 @@ async fn a_disagreement_is_explained_with_the_smallest_change_and_its_requests()
     }
 }
 
-/// An error tracker that keeps what it is sent and, if it is alive, says so.
+/// An error tracker that keeps what it is sent and, if it is alive, confirms it.
 async fn tracker(is_alive: bool) -> (String, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let dsn = format!("http://publickey@{}/42", listener.local_addr().expect("its address"));

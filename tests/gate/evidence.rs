@@ -1,4 +1,5 @@
-//! What a gate in shadow saw, through concurrency, refusals, outages, erasures and its own death: kept, or known to be lost.
+//! What a gate in shadow saw, through concurrency, refusals, outages, erasures and its own death: kept, or reported as
+//! lost.
 
 use std::time::{Duration, Instant};
 
@@ -185,7 +186,7 @@ async fn lost_evidence_is_reported_and_holds_its_cluster() {
     );
 }
 
-/// As if the last word of every gate had been two minutes ago.
+/// As if every gate had reported last two minutes ago.
 async fn two_minutes_later(world: &World) {
     let ago = (Utc::now() - TimeDelta::milliseconds(120_050)).format("%Y-%m-%dT%H:%M:%S%.6f+00:00");
     world.execute(&format!("UPDATE gate_evidence_marks SET complete_until_utc = '{ago}'")).await;

@@ -140,10 +140,10 @@ async fn a_candidate_out_of_order_says_so() {
     let candidate =
         MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"S\"], soaked_hours = 24 }");
     assert_ne!(candidate, MAPPING);
-    let (status, told) = scene.diff("", &candidate).await;
-    assert_eq!(status, 200, "{told}");
-    let order = told["order"].as_array().expect("the order");
-    assert_eq!((order.len(), &order[0]["cluster"]), (1, &json!("L")), "{told}");
+    let (status, report) = scene.diff("", &candidate).await;
+    assert_eq!(status, 200, "{report}");
+    let order = report["order"].as_array().expect("the order");
+    assert_eq!((order.len(), &order[0]["cluster"]), (1, &json!("L")), "{report}");
     let missing = order[0]["missing"].to_string();
     assert!(missing.contains("`S` is shadow in this file") && missing.contains("0 of 24 hours"), "{missing}");
     let in_time = MAPPING.replace("L = \"legacy\"", "L = { mode = \"v2\", after = [\"V\"] }");
@@ -300,8 +300,8 @@ async fn what_was_refused_is_shown() {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     let refused = scene.gate.send(&upgrade).await;
     assert_eq!(refused.status, 400);
-    let told = scene.read("/api/gate/refusals").await;
-    let reasons = told["reasons"].as_array().expect("reasons");
+    let report = scene.read("/api/gate/refusals").await;
+    let reasons = report["reasons"].as_array().expect("reasons");
     let shown: Vec<_> = reasons.iter().map(|one| (&one["reason"], &one["count"], &one["status"])).collect();
     let (empty, dots, upgrade) = (json!("empty_segment"), json!("dot_segment"), json!("upgrade"));
     assert_eq!(
@@ -314,7 +314,7 @@ async fn what_was_refused_is_shown() {
     );
     let last = reasons[0]["last"].as_array().expect("requests");
     assert_eq!((last.len(), &last[0]["path"], &last[0]["has_query"]), (20, &json!("/24//x"), &json!(true)));
-    assert!(!told.to_string().contains("secret"), "{told}");
+    assert!(!report.to_string().contains("secret"), "{report}");
     let request = &reasons[2]["last"][0];
     assert_eq!((&request["method"], &request["path"]), (&json!("GET"), &json!("/account")));
     assert_eq!(request["request_id"], refused.request_id());

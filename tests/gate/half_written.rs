@@ -11,7 +11,7 @@ use crate::support::{Ask, Database, Gate, Setup, World, project_text};
 /// What `cp` writes at once in the report that this is about.
 const STEP: usize = 4 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longer than a busy machine stops to breathe: no part may settle while the test has yet to write the next.
+/// Longer than a busy machine stalls: no part may settle while the test has yet to write the next.
 const SETTLE: u64 = 5_000;
 const SECRETS: &str = "/secrets";
 
@@ -101,7 +101,7 @@ async fn a_signal_does_not_take_up_a_part() {
     assert_eq!((latest.outcome.as_str(), latest.activated_by.as_str()), ("activated", "signal"));
 }
 
-/// A copy that pauses for longer than the settling time is a file by all that can be seen, but for its count.
+/// A copy that pauses for longer than the settling time looks like a complete file, except for its row count.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_pauses_is_refused_by_its_row_count() {
     let world = World::new(Database::Sqlite).await;

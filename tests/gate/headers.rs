@@ -1,4 +1,4 @@
-//! What Console believes of a request, only the gate says.
+//! What Console trusts about a request comes from the gate alone.
 
 use crate::support::exchange::Exchange;
 use crate::support::recorder::Recorder;

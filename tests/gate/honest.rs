@@ -74,7 +74,7 @@ async fn targets_reach_console_as_they_were_written() {
         let line = format!("GET {target} HTTP/1.1\r\n");
         findings
             .check(arrived.is_some_and(|head| head.starts_with(&line)), || format!("{target}: rewritten"));
-        // However the path is spelled, it is the same row for whoever may not.
+        // However the path is spelled, it is the same row for a caller without the role.
         let expected = if target.starts_with("/open/") { 200 } else { 403 };
         findings.equal(&format!("{target}: as ben"), place.get(target, &stranger).await.status, expected);
     }

@@ -107,7 +107,7 @@ async fn the_switch_is_live_in_every_gate() {
     }
 }
 
-/// I-11: in production V2 is not enforced before `console_flag_promotions` says so, and then at once.
+/// I-11: in production V2 is not enforced before `console_flag_promotions` has the promotion, and then at once.
 #[tokio::test]
 async fn production_waits_for_the_promotion() {
     for database in [Database::Sqlite, Database::Postgres] {

@@ -1,4 +1,4 @@
-//! A gate that starts before its database: it waits, says so, and comes up by itself.
+//! A gate that starts before its database: it waits, reports that, and comes up by itself.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ async fn scene(postgres: &Postgres, database: &'static str) -> (World, Recorder,
     (world, upstream, gate)
 }
 
-/// Waits until the gate that waits says so.
+/// Waits until the gate reports that it waits.
 async fn until_waiting(gate: &Gate) {
     let deadline = Instant::now() + LIMIT;
     while !gate.log().contains("the gate waits for the database; requests get 503 meanwhile") {

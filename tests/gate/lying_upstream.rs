@@ -5,17 +5,24 @@
 
 #[path = "../support/answers.rs"]
 mod answers;
+#[path = "../tls/support/certificates.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "the TLS tests' own, which stop at what they cannot do")]
+mod certificates;
 mod client;
 mod liar;
 mod unasked;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use answers::{Case, Method, Outcome};
-use client::{Answer, Client, Got, ask_over_http2};
-use liar::{BETWEEN_BYTES, Liar, Sending};
+use client::{Answer, Client, Door, Got, ask_over_http2};
+use liar::{BETWEEN_BYTES, Liar, Place, Sending};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::support::{Database, Gate, Setup, World, project_text};
 
@@ -94,6 +101,26 @@ async fn answers_to_post_for_http_2() {
     play(Round { version: Version::Http2, method: Method::Post, sending: Sending::Whole }, 400).await;
 }
 
+/// The road to the upstream is another one, with ends and resets of its own: each fourth case.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_over_tcp() {
+    for (version, method) in
+        [(Version::Http11, Method::Get), (Version::Http10, Method::Get), (Version::Http2, Method::Post)]
+    {
+        play_over(Road::Tcp, Round { version, method, sending: Sending::Whole }, 100).await;
+    }
+}
+
+/// The same to clients over TLS, to whom a cut response of HTTP/1.0 has to look cut too.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_for_tls() {
+    for (version, method) in
+        [(Version::Http11, Method::Get), (Version::Http10, Method::Get), (Version::Http2, Method::Post)]
+    {
+        play_over(Road::Tls, Round { version, method, sending: Sending::Whole }, 100).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_upgrade() {
     play(Round { version: Version::Http11, method: Method::Upgrade, sending: Sending::Whole }, 10).await;
@@ -126,7 +153,7 @@ async fn an_answer_a_byte_now_and_then() {
             let liar = Liar::start(world.folder(), vec![case]);
             let settings = format!("read_timeout_ms = 2000\ntotal_timeout_ms = {total_ms}\n");
             let upstream_settings = settings.leak();
-            let gate = world.gate(&Setup { upstream: Some(liar.socket()), upstream_settings, ..SETUP }).await;
+            let gate = world.gate(&Setup { upstream_settings, ..before(&liar) }).await;
             let round = Round { version: Version::Http11, method: Method::Get, sending: Sending::Slowly };
             let got = Client::to(&gate.socket()).await.ask(&request("/case/0/slowly", round)).await;
             let judged = judge(&liar.cases()[0], round, &got);
@@ -155,7 +182,7 @@ async fn honest_clients_beside_lies() {
     };
     lies.retain(|case| case.answers(Method::Get) && !is_out(case));
     let liar = Arc::new(Liar::start(world.folder(), lies));
-    let gate = world.gate(&Setup { upstream: Some(liar.socket()), ..SETUP }).await;
+    let gate = world.gate(&before(&liar)).await;
     let round = Round { version: Version::Http11, method: Method::Get, sending: Sending::Whole };
     let lied_to = (0..4).map(|part| {
         let (liar, socket) = (liar.clone(), gate.socket());
@@ -226,21 +253,81 @@ async fn what_comes_on_an_idle_connection_is_no_answer() {
     assert!(wrong.is_empty(), "{} of {ROUNDS} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// What the requests and the answers go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Road {
+    /// Unix sockets on both sides.
+    Unix,
+    /// TCP to the upstream.
+    Tcp,
+    /// TCP to the upstream, and TLS to the gate.
+    Tls,
+}
+
+/// A gate's settings before such an upstream.
+fn before(liar: &Liar) -> Setup {
+    match liar.place() {
+        Place::Unix(socket) => Setup { upstream: Some(socket), ..SETUP },
+        Place::Tcp(address) => Setup { tcp_upstream: Some(address), ..SETUP },
+    }
+}
+
+/// A gate that ends TLS, and the ways in for HTTP/1 and HTTP/2.
+async fn with_tls(world: &World, setup: Setup) -> (Gate, [Door; 2]) {
+    let authority = certificates::Authority::new();
+    let issued = authority.issue();
+    let file = |name: &str, text: &str| {
+        let path = world.folder().join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        path.display().to_string()
+    };
+    let (certificate, key) = (file("tls.crt", &issued.certificate), file("tls.key", &issued.key));
+    let sections =
+        format!("[tls]\ncertificate_file = \"{certificate}\"\nkey_file = \"{key}\"\nhttp2 = true\n");
+    let gate = world.gate(&Setup { sections: sections.leak(), listen: "", ..setup }).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate).expect("a certificate");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("versions");
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let doors = [Vec::new(), vec![b"h2".to_vec()]].map(|alpn_protocols| {
+        let mut config = config.clone();
+        config.alpn_protocols = alpn_protocols;
+        Door::tls(gate.socket(), TlsConnector::from(Arc::new(config)))
+    });
+    (gate, doors)
+}
+
 /// Plays every case that such a request can have; `least` of them, or a loop over nothing would prove nothing.
 async fn play(round: Round, least: usize) {
+    play_over(Road::Unix, round, least).await;
+}
+
+async fn play_over(road: Road, round: Round, least: usize) {
     let world = World::new(Database::Sqlite).await;
-    let liar = Liar::start(world.folder(), answers::cases(&project_text("tests/data/upstream/answers.toml")));
-    let gate = world.gate(&Setup { upstream: Some(liar.socket()), ..SETUP }).await;
-    let mut table = Table::default();
-    for (number, case) in liar.cases().iter().enumerate() {
+    let cases = answers::cases(&project_text("tests/data/upstream/answers.toml"));
+    let (liar, step) = match road {
+        Road::Unix => (Liar::start(world.folder(), cases), 1),
+        Road::Tcp | Road::Tls => (Liar::start_tcp(cases).await, 4),
+    };
+    let (gate, doors) = if road == Road::Tls {
+        with_tls(&world, before(&liar)).await
+    } else {
+        let gate = world.gate(&before(&liar)).await;
+        let door = Door::plain(gate.socket());
+        (gate, [door.clone(), door])
+    };
+    let mut table = Table { is_tls: road == Road::Tls, ..Table::default() };
+    for (number, case) in liar.cases().iter().enumerate().step_by(step) {
         let is_long = case.head.len() + case.body.len() > 3_000;
         if case.answers(round.method) && !(is_long && round.sending == Sending::Bytes) {
-            one(&gate, &liar, number, case, round, &mut table).await;
+            one(&doors, &liar, number, case, round, &mut table).await;
         }
     }
     table.wrong.extend(liar.findings().await);
     drop(gate);
-    println!("{round:?}: {} cases, {:?}", table.cases, table.counts);
+    println!("{road:?}, {round:?}: {} cases, {:?}", table.cases, table.counts);
     assert!(table.cases >= least, "only {} cases", table.cases);
     assert!(table.wrong.is_empty(), "{round:?}, {} wrong:\n{}", table.wrong.len(), table.wrong.join("\n"));
 }
@@ -248,6 +335,7 @@ async fn play(round: Round, least: usize) {
 /// What was found.
 #[derive(Default)]
 struct Table {
+    is_tls: bool,
     cases: usize,
     counts: BTreeMap<&'static str, usize>,
     wrong: Vec<String>,
@@ -259,24 +347,42 @@ impl Table {
     }
 }
 
-async fn one(gate: &Gate, liar: &Liar, number: usize, case: &Case, round: Round, table: &mut Table) {
+async fn one(
+    [door, door_of_http2]: &[Door; 2],
+    liar: &Liar,
+    number: usize,
+    case: &Case,
+    round: Round,
+    table: &mut Table,
+) {
     let target = format!("/case/{number}/{}", round.sending.word());
     let mut client = None;
     let got = if round.version == Version::Http2 {
         let (method, body): (_, &[u8]) =
             if round.method == Method::Post { ("POST", BODY.as_bytes()) } else { ("GET", b"") };
-        ask_over_http2(&gate.socket(), method, &target, body).await
+        ask_over_http2(door_of_http2, method, &target, body).await
     } else {
-        let client = client.insert(Client::to(&gate.socket()).await);
+        let client = client.insert(Client::at(door).await);
         client.ask(&request(&target, round)).await
     };
     table.cases += 1;
     let mut wrong = |what: String| table.wrong.push(format!("{}: {what}", case.name));
     match judge(case, round, &got) {
+        Ok("cut")
+            if table.is_tls
+                && matches!(&got, Got::Answer(Answer { is_whole: true, ends_by_close: true, .. })) =>
+        {
+            wrong(format!("a response that is cut looks whole: {}", shown(&got)));
+        }
         Ok(what) => table.count(what),
         Err(what) => wrong(what),
     }
     liar.has_sent_everything(case, &target).await;
+    // What was written to a Unix socket is there. What was written to TCP is there when the gate has seen it; what would come
+    // behind the next request would be taken for its answer, by any client of HTTP/1.1.
+    if matches!(liar.place(), Place::Tcp(_)) && !case.later.is_empty() {
+        liar.has_ended_those_of(&target).await;
+    }
     // The same client, where its connection goes on.
     if let (Some(client), Got::Answer(Answer { is_whole: true, status: 102.., .. })) = (&mut client, &got) {
         let target = format!("/own/{number}/same");
@@ -288,13 +394,13 @@ async fn one(gate: &Gate, liar: &Liar, number: usize, case: &Case, round: Round,
     }
     // Another client.
     let other = format!("/own/{number}/other");
-    let got = Client::to(&gate.socket()).await.ask(&format!("GET {other} HTTP/1.1\r\n{FIELDS}\r\n")).await;
+    let got = Client::at(door).await.ask(&format!("GET {other} HTTP/1.1\r\n{FIELDS}\r\n")).await;
     if !is_own(&got, &other) {
         table.wrong.push(format!("{}: another client's answer: {}", case.name, shown(&got)));
     }
     // One that must not be sent twice: it can only be right over a connection that is open.
     let post = format!("/own/{number}/post");
-    let got = Client::to(&gate.socket())
+    let got = Client::at(door)
         .await
         .ask(&format!("POST {post} HTTP/1.1\r\n{FIELDS}Content-Length: {}\r\n\r\n{BODY}", BODY.len()))
         .await;

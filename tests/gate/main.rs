@@ -43,6 +43,7 @@ mod odd_rows;
 mod other_rows;
 mod push;
 mod quiet;
+mod rbac_api;
 mod reports;
 mod rollback;
 mod routes_file;

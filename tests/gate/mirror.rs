@@ -81,7 +81,7 @@ async fn console_sees_denials_on_postgres() {
     console_sees_denials(Database::Postgres).await;
 }
 
-/// Where nothing was promoted, V2 does not start in production, and the log says so; `promote` starts it.
+/// Where nothing was promoted, V2 is not enforced in production, and the log reports that; `promote` enforces it.
 #[tokio::test]
 async fn a_cluster_that_falls_back_is_reported_until_it_is_promoted() {
     let world = World::new(Database::Sqlite).await;

@@ -33,7 +33,7 @@ freshness = "push"
 "#;
 
 const MAX_STALENESS: Duration = Duration::from_millis(2_000);
-/// What the issue gives for noticing a dead connection.
+/// How long the gate may take to notice a dead connection.
 const NOTICE: Duration = Duration::from_secs(5);
 /// For what has no bound of its own. A busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Paths that are noise, and denials that repeat: what leaves no row, what is counted in one, and what has its own.
+//! Quiet paths, and denials that repeat: what leaves no row, what is counted in one, and what has its own.
 
 use std::time::{Duration, Instant};
 
@@ -122,8 +122,8 @@ async fn a_quiet_path_is_not_forwarded() {
     assert_eq!(scene.send(&Ask::get("/favicon.ico")).await.status, 404);
     assert_eq!(scene.send(&Ask::get("/favicon.png")).await.status, 200);
     assert_eq!(scene.upstream.requests().len(), 1);
-    let (code, told) = scene.gate.attempt(&["explain", "GET", "/favicon.ico"]);
-    assert!(code == 0 && told.contains("none: quiet, answered 404 and not audited"), "{code} {told}");
+    let (code, text) = scene.gate.attempt(&["explain", "GET", "/favicon.ico"]);
+    assert!(code == 0 && text.contains("none: quiet, answered 404 and not audited"), "{code} {text}");
 }
 
 async fn repeats_on_an_unmapped_path_are_counted_in_one_sealed_row(database: Database) {
@@ -205,13 +205,13 @@ async fn a_mapping_of_overlaps_leaves_a_small_row() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let detail = refused.detail.expect("a detail").0;
-    let told = detail["diagnostics"].as_str().expect("the findings");
-    assert_eq!(told.lines().count(), 21, "{told}");
-    let first = told.lines().next().unwrap_or_default();
+    let findings = detail["diagnostics"].as_str().expect("the findings");
+    assert_eq!(findings.lines().count(), 21, "{findings}");
+    let first = findings.lines().next().unwrap_or_default();
     let message =
         "at least 1000 pairs of rows overlap; the rows were compared no further [overlaps-not-counted]";
     assert!(first.ends_with(message), "{first}");
-    assert!(told.ends_with("and 981 more, 1001 findings in all"), "{told}");
+    assert!(findings.ends_with("and 981 more, 1001 findings in all"), "{findings}");
     let (code, printed) =
         scene.gate.attempt(&["check", "--offline", &scene.gate.mapping_file().display().to_string()]);
     assert!(code == 1 && printed.contains("at least 1000 pairs of rows overlap"), "{code} {printed}");

@@ -89,7 +89,7 @@ async fn every_gate_follows_whatever_its_file_is(database: Database) {
     let first = pair.activated().await[0].clone();
     let (code, output) = pair.gates[0].attempt(&["rollback", "--to", &first[..12], "--yes"]);
     assert_eq!(code, 0, "{output}");
-    // The command says so when it is so, not before.
+    // The command reports it only once it is so.
     pair.all(403).await;
     for name in pair.names() {
         assert!(output.contains(&name), "{name}: {output}");
@@ -204,7 +204,7 @@ async fn a_reader_that_goes_away_does_not_stop_it() {
         process.stderr.take().expect("its errors").read_to_string(&mut errors).expect("text");
         (code, errors)
     };
-    // Before anybody has agreed it stops it, and says so.
+    // Before anybody has confirmed, a closed output stops the rollback with a message.
     let (code, errors) = unread(&[]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("nothing was changed"), "{errors}");

@@ -259,7 +259,7 @@ async fn every_way_to_begin_and_end(kept: Kept, database: Database) {
     assert!(!claims.to_string().contains(&anna), "{place}");
     assert!(!scene.gate.log().contains(&anna), "{place}");
 
-    // Somebody else's logout is not hers; her own is, at the next request.
+    // Another session's logout does not end hers; her own does, at the next request.
     scene.logout(&ben).await;
     let loads = scene.loads().await;
     assert_eq!(scene.status(&kept.cookie(&anna)).await, 200, "{place}: another session ended");

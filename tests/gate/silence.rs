@@ -1,4 +1,4 @@
-//! Answers give nothing away: a stranger cannot distinguish a route that exists from one that does not.
+//! Responses reveal nothing: a stranger cannot distinguish a route that exists from one that does not.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the tests stand on: a database, a Console, gates, people, and a client.
+//! What the tests are built on: a database, a Console, gates, people, and a client.
 
 pub mod alone;
 pub mod canonical;

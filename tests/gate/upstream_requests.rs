@@ -25,9 +25,10 @@ const BUFFERED: &str = "version = 1\n[blueprints.t.routes]\n\"* /open/*\" = { pu
 const STREAMED: &str =
     "version = 1\n[blueprints.t.routes]\n\"* /open/*\" = { public = true, stream = true }\n";
 
-/// What the gate says of its own, each once.
+/// The fields that the gate sets itself, each once.
 const OF_THE_GATE: [&str; 4] = ["host", "x-request-id", "x-forwarded-proto", "x-forwarded-host"];
-/// What it may say: Console's proof, the client's address where there is one, and that a body waits for leave to come.
+/// The fields that it may set: the assertion, the client's address where there is one, and Expect for a body that
+/// waits.
 const MAY_BE_OF_THE_GATE: [&str; 3] = ["x-console-gate-assertion", "x-forwarded-for", "expect"];
 
 /// Over HTTP/2: the method, fields and body that are sent, and the fields that arrive.

@@ -72,7 +72,7 @@ async fn the_documents_table_holds_on_postgres() {
     the_documents_table_holds(Database::Postgres).await;
 }
 
-/// Under every rollout: the gate that is in force is the one that is held to its word.
+/// Under every rollout: the gate that is in force is the one that is tested.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_holds_under_legacy_shadow_and_with_the_switch_off() {
     let world = World::new(Database::Sqlite).await;

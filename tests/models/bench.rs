@@ -29,7 +29,7 @@ const PROBE_KEYS: &str = "probe:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 /// What a gate starts with, before the first scenario.
 const EMPTY: &str = "version = 1\nunmapped = \"deny\"\n";
 
-/// What came back to a caller.
+/// The response that a caller got.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub status: u16,

@@ -200,7 +200,7 @@ fn fields_of(rules: &[Rule]) -> Vec<&'static str> {
     names
 }
 
-/// A value for each field: the rule's own where `met` says so, else one that no rule asks for.
+/// A value for each field: the rule's own where `met` has its number, else one that no rule asks for.
 fn values(rules: &[Rule], met: impl Fn(&Rule) -> bool) -> Vec<(&'static str, String)> {
     fields_of(rules)
         .into_iter()

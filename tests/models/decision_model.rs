@@ -104,7 +104,7 @@ pub struct Said {
     pub drift: Option<Drift>,
     /// Whom a gate was asked about: `admin` or `machine`, and the id.
     pub actor: Option<(&'static str, String)>,
-    /// Which document says so.
+    /// The document that demands it.
     pub because: &'static str,
 }
 

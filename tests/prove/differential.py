@@ -2,7 +2,7 @@
 
     python differential.py --matcher path/to/route_table [--pairs 1000000] [--seed 1] [--app app.py --corpus corpus.jsonl]
 
-For every table, in the order in which its rules stand:
+For every table, in the order of its rules:
 
 - each pattern that the gate accepts, Werkzeug accepts;
 - each (path, method) has the same outcome: rule and values, redirect and its target, allowed methods, not found;
@@ -85,7 +85,7 @@ TARGET_REASONS = {
 
 
 class Traced:
-    """Remembers the rule for which Werkzeug raised a redirect; the exceptions themselves do not tell."""
+    """Remembers the rule for which Werkzeug raised a redirect; the exceptions themselves do not say which."""
 
     rule = None
 
@@ -467,7 +467,7 @@ class Comparison:
             text = decoded.decode()
         except UnicodeDecodeError:
             text = None
-        # A character that may not stand raw is refused in the query too.
+        # A character that may not be unescaped is refused in the query too.
         reasons = {word for word, is_there in TARGET_REASONS.items() if is_there(raw, decoded, text)}
         reasons |= {"target_character"} if re.search(r"[^\x21-\x7e]|#", query) else set()
         if found[0] == "refused":

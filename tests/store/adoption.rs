@@ -202,7 +202,10 @@ async fn a_schema_that_lacks_columns_is_refused_until_it_has_them_on_postgres() 
 
     match database.store.migrate().await {
         Err(StoreError::Schema(message)) => {
-            assert!(message.starts_with("5 things are in the way, and nothing was changed:"), "{message}");
+            assert!(
+                message.starts_with("5 problems prevent the migration; nothing was changed:"),
+                "{message}"
+            );
             for (table, column) in lacking {
                 let said = format!("`public.{table}` lacks the column `{column}`");
                 assert!(message.contains(&said), "no {said} in {message}");

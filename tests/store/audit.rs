@@ -229,7 +229,7 @@ async fn head_and_end(database: &Database) -> (Option<i64>, Option<i64>) {
     (chain.head.map(|head| head.sequence), chain.end.map(|end| end.sequence))
 }
 
-/// Where the chain of commands ends, by its rows and by the row that says so; either may have been taken away.
+/// Where the chain of commands ends, by its rows and by the row of `gate_audit_control`; either may have been removed.
 async fn the_end_of_the_commands_chain_is_known(database: &Database) {
     assert_eq!(head_and_end(database).await, (Some(0), None));
     database.store.record(&note(1)).await.unwrap();

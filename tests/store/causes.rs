@@ -182,8 +182,11 @@ async fn migrate_says_which_rights_a_role_lacks_on_postgres() {
     let empty = Database::empty_postgres().await;
     let store = open(&stranger(&empty, "gate_guest").await).await;
     let outcome = store.migrate_seeded().await.map(drop);
-    let both =
-        ["2 things are in the way", "GRANT CREATE ON DATABASE", "GRANT USAGE, CREATE ON SCHEMA \"public\""];
+    let both = [
+        "2 problems prevent the migration",
+        "GRANT CREATE ON DATABASE",
+        "GRANT USAGE, CREATE ON SCHEMA \"public\"",
+    ];
     assert_says("no schema", outcome, "privilege", &both);
     // It may make tables, and Console's are another's.
     empty

@@ -42,7 +42,7 @@ async fn another_flag_does_not_count(database: &Database) {
     assert_eq!(database.store.control().await.unwrap().rbac_v2, None);
 }
 
-/// Invariant I-11: V2 is enforced in production only with a row that says so, in so many words.
+/// Invariant I-11: V2 is enforced in production only with a row that states exactly that.
 async fn only_production_is_promoted(database: &Database) {
     let table = [
         ("current_env = 'staging'", false),

@@ -29,7 +29,7 @@ pub(crate) fn mark(kind: EvidenceKind) -> Mark {
     }
 }
 
-/// Nobody knows whether a commit happened when its answer is lost, so a batch may be tried again.
+/// It is unknown whether a commit happened when its answer is lost, so a batch may be tried again.
 async fn a_batch_counts_once(database: &Database) {
     let (decisions, drift) = (mark(EvidenceKind::Decisions), mark(EvidenceKind::Drift));
     let next = |mark: &Mark| Mark { batch: mark.batch + 1, ..mark.clone() };
@@ -97,7 +97,7 @@ async fn a_gate_that_ended_without_its_last_word_is_reported(database: &Database
     assert_eq!(silent, [killed]);
 }
 
-/// A row may be longer than an index row of Postgres, and the database says so in a class of errors of its own.
+/// A row may be longer than an index row of Postgres, which the database reports in a class of errors of its own.
 async fn a_limit_of_the_database_is_about_the_row(database: &Database) {
     let noise: String = (0..200).map(|_| Uuid::new_v4().simple().to_string()).collect();
     let long = DecisionRecord { cluster: noise.into(), ..decision("/a", noon(), 1) };

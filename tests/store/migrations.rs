@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 46] = [
+const TABLES: [&str; 47] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -43,6 +43,7 @@ const TABLES: [&str; 46] = [
     "gate_pending_erasures",
     "gate_rbac_changes",
     "gate_rbac_command",
+    "gate_request_keys",
     "gate_running",
     "gate_session_changes",
     "gate_upstream_refusals",

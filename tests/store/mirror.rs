@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console_gate::journal::erasure;
-use console_gate::store::mirror::{MirrorError, MirrorOptions, Source};
+use console_gate::store::mirror::{ColumnSource, MirrorError, MirrorOptions};
 use ledger::AuditRecord;
 
 use crate::audit::{denial, entry, notary, sealed};
@@ -27,20 +27,20 @@ async fn with_table(database: &Database) {
     database.execute(table).await;
 }
 
-fn field(name: &str) -> Source {
-    Source::Field(name.into())
+fn field(name: &str) -> ColumnSource {
+    ColumnSource::Field(name.into())
 }
 
 fn options() -> MirrorOptions {
     let columns = [
         ("id", field("event_id")),
-        ("action", Source::Constant("access_denied".into())),
+        ("action", ColumnSource::Constant("access_denied".into())),
         ("actor", field("actor")),
         ("at", field("time")),
         ("ip", field("client_address")),
         ("epoch", field("epoch")),
         ("user_no", field("actor")),
-        ("details", Source::Json(vec!["method".into(), "path".into(), "reason".into()])),
+        ("details", ColumnSource::Json(vec!["method".into(), "path".into(), "reason".into()])),
     ];
     MirrorOptions {
         table: "audit_log".into(),
@@ -185,7 +185,7 @@ async fn the_tables_own_triggers_find_what_they_name_on_postgres() {
     assert_eq!(database.number("SELECT count(*) FROM gate_audit_outbox").await, 0);
 }
 
-/// An attempt that was given up from outside is not repeated: the row has waited long enough.
+/// An attempt that was cancelled from outside is not repeated: the row has waited long enough.
 #[tokio::test]
 async fn an_attempt_that_ran_out_of_time_is_not_repeated_on_postgres() {
     let database = Database::postgres().await;
@@ -302,8 +302,8 @@ async fn every_mistake_is_reported_at_once(database: &Database) {
     let columns = [
         ("actr", field("actor")),
         ("at", field("epoch")),
-        ("details", Source::Json(vec!["methd".into()])),
-        ("epoch", Source::Constant("many".into())),
+        ("details", ColumnSource::Json(vec!["methd".into()])),
+        ("epoch", ColumnSource::Constant("many".into())),
         ("action", field("actin")),
     ];
     let options = MirrorOptions {
@@ -333,13 +333,13 @@ async fn a_missing_right_or_word_is_found_at_the_start_on_postgres() {
     with_table(&database).await;
     database.execute("CREATE TYPE verb AS ENUM ('denied'); ALTER TABLE audit_log ADD what verb").await;
     let mut with_word = options();
-    with_word.columns.insert("what".into(), Source::Constant("access_denied".into()));
+    with_word.columns.insert("what".into(), ColumnSource::Constant("access_denied".into()));
     database.store.set_mirror(with_word.clone(), None, Duration::from_millis(200));
     let error = database.store.check_mirror().await.unwrap_err().to_string();
     assert!(error.contains("which has no `access_denied`"), "{error}");
     // The word that the type has is written.
     let other = Database::open(&database.url).await;
-    with_word.columns.insert("what".into(), Source::Constant("denied".into()));
+    with_word.columns.insert("what".into(), ColumnSource::Constant("denied".into()));
     other.store.set_mirror(with_word, None, Duration::from_millis(200));
     other.store.check_mirror().await.unwrap();
     other.store.append(&[entry(1)]).await.unwrap();

@@ -83,7 +83,7 @@ async fn what_was_worked_out_before_a_change_is_not_made(database: &Database) {
         reason: None,
         now: noon(),
     };
-    // A session is nobody else's business.
+    // A session concerns nobody else.
     database.execute("INSERT INTO admin_sessions (id, admin_id) VALUES ('s', 'ben')").await;
     database.execute("DELETE FROM rbac_group_roles WHERE group_id = 'ops-admins'").await;
     let everything = database.everything().await;
@@ -137,7 +137,10 @@ async fn roles_are_granted_to_members_with_a_row_each(database: &Database) {
     let circle = RbacChange::Inherit { role: "console-user".into(), parent: "night-watch".into() };
     let refused = people::change(&database.store, &notary(), &[circle], TERMS, by()).await.map(drop);
     let message = refused.unwrap_err().to_string();
-    assert_eq!(message, "roles would inherit in a circle: console-user -> night-watch -> console-user");
+    assert_eq!(
+        message,
+        "roles would inherit from each other in a cycle: console-user -> night-watch -> console-user"
+    );
 
     let back = [
         RbacChange::RevokeRole { group: "night-shift".into(), role: "night-watch".into() },
@@ -321,6 +324,7 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
                 group: Some("ops-admins".into()),
                 role: None,
                 ends: None,
+                ticket: None,
             }],
             as_of: database.store.control().await.unwrap().epoch,
             by: "olga",

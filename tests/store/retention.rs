@@ -1,4 +1,4 @@
-//! What is old enough goes, what is not stays, and the database itself refuses to part with younger rows.
+//! Rows past their retention period are deleted, others stay, and the database itself refuses to delete younger rows.
 
 use chrono::{Months, TimeDelta};
 use console_gate::store::StoreError;

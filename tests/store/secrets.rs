@@ -120,7 +120,7 @@ fn every_variant_reads_as_a_sentence() {
         (StoreError::Broken("column 1".into()), "the database holds a broken row: column 1"),
         (StoreError::Schema("old".into()), "the schema needs attention: old"),
         (StoreError::Forbidden("no".into()), "the database role lacks a right: no"),
-        (StoreError::ReadOnly("a standby".into()), "the database takes no changes: a standby"),
+        (StoreError::ReadOnly("a standby".into()), "the database is read-only: a standby"),
         (StoreError::Busy("others".into()), "the database is busy: others"),
         (StoreError::Unusable("notes".into()), "the database cannot be used: notes"),
     ];

@@ -1,4 +1,5 @@
-//! A database that is away, hangs, or is none: an error in time and no panic, and all is well when it is back.
+//! A database that is unavailable, hangs, or is none: an error in time and no panic, and operations succeed when it is
+//! back.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 bystander.py open PORT SECONDS          until the gate takes connections
 bystander.py wait PORT SECONDS          until it serves a page
-bystander.py watch PORT SECONDS LAST    a request every quarter of a second; tells how many were served, how fast, and how
+bystander.py watch PORT SECONDS LAST    a request every quarter of a second; prints how many were served, how fast, and how
                                         many connections others had. LAST: the second after which they may have none; 0: any.
 """
 

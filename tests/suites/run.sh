@@ -5,17 +5,19 @@
 #   h2spec        HTTP/2 as RFC 7540 and RFC 7541 have it, in clear and over TLS. Not in Debian: a binary from
 #                 github.com/summerwind/h2spec/releases, or `go install github.com/summerwind/h2spec/cmd/h2spec@latest`
 #   testssl.sh    TLS as the gate ends it. `apt-get install testssl.sh openssl`
+#   clients       real clients against Console directly and through the gate (tests/clients); those that are not installed
+#                 are named in target/tmp/skipped.txt. `tests/setup.sh suites` installs what Debian has of all these
 #
 # It says which ran, which are missing, and fails when one has found something: when others were not served meanwhile,
 # when a slow head or body was still connected after the time that it is given, when a case of h2spec failed, or when
-# testssl.sh has anything to say of low severity or worse. Everything stays on 127.0.0.1.
+# testssl.sh has anything to say of low severity or worse, or when a client's answers differ. Everything stays on 127.0.0.1.
 #
 #   tests/suites/run.sh [SUITE...]       these suites only
 #   GATE=target/release/console-gate CONNECTIONS=500 SECONDS_EACH=40 tests/suites/run.sh
 set -eu
 cd "$(dirname "$0")/../.."
 
-suites=${*:-slowhttptest h2spec testssl.sh}
+suites=${*:-slowhttptest h2spec testssl.sh clients}
 gate=${GATE:-target/debug/console-gate}
 connections=${CONNECTIONS:-500}
 seconds=${SECONDS_EACH:-40}
@@ -168,6 +170,11 @@ if wanted testssl.sh "$testssl" openssl; then
         fault testssl.sh "findings"
     fi
     grep -aq 'Done ' "$folder/testssl" || fault testssl.sh "it did not finish"
+fi
+
+if wanted clients .venv/bin/python; then
+    echo "== clients"
+    GATE=$gate .venv/bin/python tests/clients/test_clients.py || fault clients "answers differ: target/tmp/clients"
 fi
 
 python3 tests/suites/bystander.py wait "$port" 10 || fault gate "it does not answer after the suites"

@@ -1,4 +1,4 @@
-//! `tests/data/upstream/answers.toml`: what an upstream server answers, and what becomes of it.
+//! `tests/data/upstream/answers.toml`: what an upstream server answers, and what the client gets of it.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(crate) struct Case {
     methods: Vec<Method>,
 }
 
-/// What becomes of the server's connection after it has sent everything.
+/// The state of the server's connection after it has sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Open,

@@ -163,7 +163,7 @@ async fn an_exchange_over_http2_has_its_total_time_too() {
     assert_eq!(frames.next_of(HEADERS).await.stream, 3);
 }
 
-/// A gate that stops does not wait for a client that ignores its leave.
+/// A gate that stops does not wait for a client that ignores its GOAWAY.
 #[tokio::test]
 async fn a_stopping_gate_serves_what_was_asked_for_and_leaves_idle_connections() {
     let mut gate = Gate::start(&setup()).await;

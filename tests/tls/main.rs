@@ -9,6 +9,7 @@
 
 mod support;
 
+mod cut;
 mod handshake;
 mod http2;
 mod reload;

@@ -138,7 +138,7 @@ async fn each_request_of_a_connection_is_judged_by_itself() {
     }
 }
 
-/// An end without TLS's own goodbye could be anybody's doing, and clients report it as an error.
+/// An end without TLS's closing alert could be caused by anybody, and clients report it as an error.
 #[tokio::test]
 async fn a_stopping_gate_takes_its_leave_of_idle_connections() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -134,7 +134,9 @@ fn a_role_is_made_and_may_not_inherit_itself() {
     ok(bench.run(&["group", "add", "raxx-support-team", "cleo"]), &["2 gains"]);
     refused(
         &bench.run(&["role", "inherit", "console-flag-admin", "night-watch"]),
-        &["roles would inherit in a circle: console-flag-admin -> night-watch -> console-flag-admin"],
+        &[
+            "roles would inherit from each other in a cycle: console-flag-admin -> night-watch -> console-flag-admin",
+        ],
     );
     refused(&bench.run(&["role", "permit", "night-watch", "night:watch"]), &["no permission `night:watch`"]);
     ok(bench.run(&["role", "permit", "night-watch", "night:watch", "--create"]), &["done: give"]);

@@ -2,7 +2,7 @@
 
 use crate::support::Workbench;
 
-/// The file's own check is not the last word: a flag can make it production afterwards.
+/// The file's own check is not final: a flag can make it production afterwards.
 #[test]
 fn production_by_a_flag_needs_its_hosts_named_too() {
     let bench = Workbench::new();

@@ -107,7 +107,7 @@ pub(crate) fn project_text(path: &str) -> String {
     std::fs::read_to_string(project_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Holds `text` against a file of `tests/workbench/golden`; with UPDATE_GOLDEN set, writes it there.
+/// Compares `text` with a file of `tests/workbench/golden`; with UPDATE_GOLDEN set, writes it there.
 pub(crate) fn assert_golden(name: &str, text: &str) {
     let path = format!("tests/workbench/golden/{name}");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -29,7 +29,7 @@ pub(super) enum Receiver {
 #[derive(Clone, Debug)]
 struct Given {
     prefix: Result<Option<String>, Unreadable>,
-    /// Where it cannot be read, a text that says so.
+    /// Where it cannot be read, a placeholder text.
     subdomain: Option<String>,
 }
 
@@ -160,7 +160,7 @@ pub(super) fn join(prefix: Option<&str>, rule: &str) -> String {
 }
 
 impl Given {
-    /// What the blueprint's own becomes under that of a registration.
+    /// The blueprint's own value combined with that of a registration.
     fn under(&self, registration: &Given) -> Given {
         Given {
             prefix: match &registration.prefix {
@@ -201,14 +201,14 @@ impl<'t> World<'t> {
         if made != Receiver::Unknown {
             return made;
         }
-        // What an application factory makes is not seen; by custom it is called an app.
+        // The result of an application factory is not visible; by custom it is called an app.
         let is_app =
             |name: &str| matches!(name, "app" | "application" | "current_app") || name.ends_with("_app");
         let text = self.modules[at.module].text();
         if last_word(at.node, text).is_some_and(is_app) { Receiver::App } else { Receiver::Unknown }
     }
 
-    /// The same, where the call of `Flask` or `Blueprint` is seen.
+    /// The same, where the call of `Flask` or `Blueprint` is visible.
     pub(super) fn made_by_flask(&self, at: At<'t>) -> Receiver {
         let Meaning::Expression(value) = self.follow(at) else { return Receiver::Unknown };
         if self.arguments_of(value, "Blueprint").is_some() {

@@ -1,4 +1,4 @@
-//! Console's routes against the rows of the mapping.
+//! Compares Console's routes with the rows of the mapping.
 //!
 //! Pure: routes in, as Flask lists them or as its source declares them; findings out.
 //!
@@ -151,7 +151,7 @@ impl<'m> Coverage<'m> {
         self.findings.push(Finding { level, ..Finding::new(id, route.place.clone(), message) });
     }
 
-    /// What it means for a request that no row takes it. A rule without variables is a path.
+    /// What happens to a request that no row covers. A rule without variables is a path.
     fn without_row(&self, rule: &str) -> (Level, &'static str) {
         match self.mapping.unmapped_at(rule) {
             Unmapped::Deny => (Level::Error, "every request is denied"),
@@ -202,7 +202,7 @@ impl<'m> Coverage<'m> {
     }
 
     fn row(&mut self, row: &Row) {
-        if row.kind == RowKind::Gone {
+        if row.kind == RowKind::Gone || row.served_by_gate() {
             return;
         }
         let place = || Some(place_of_row(self.name, self.mapping, row));

@@ -47,7 +47,7 @@ impl Sites {
             let field = |name| node.child_by_field_name(name);
             match node.kind() {
                 "import_statement" | "import_from_statement" => return false,
-                // What the decorators do within is no use of them.
+                // Calls inside the decorators' own definitions are not uses of them.
                 "function_definition" if is_definition(world, at) => return false,
                 // The definition of the decorator itself, and parameters of that name.
                 "function_definition" | "class_definition" | "keyword_argument" => {
@@ -117,7 +117,7 @@ impl Sites {
         }
     }
 
-    /// What several sites behind one another come to.
+    /// The combined result of several sites on one route.
     pub(super) fn together(&self, world: &World<'_>, sites: &[Key]) -> Gate {
         let mut sets: Vec<BTreeSet<String>> = Vec::new();
         for (module, byte) in sites {

@@ -1,7 +1,7 @@
 //! A first `routes.toml` from Console's source: today's gates as they are, and no V2 role decided.
 //!
-//! What is written lets nobody in whom Console does not let in today: a gate that was read exactly becomes the row's
-//! legacy gate; whatever was not, Console goes on to gate by itself (`upstream`); what no row can say has no row, and is
+//! The result lets in nobody whom Console does not let in today: a gate that was read exactly becomes the row's legacy
+//! gate; whatever was not, Console goes on to gate by itself (`upstream`); what no row can say has no row, and is
 //! denied until somebody writes one. Pure: the source as it was read, text out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use workbench::report::Location;
 use crate::coverage::route::{methods_to_cover, single_slashes};
 use crate::{ConsoleSource, Gate, MayGate, Route, RuleOptions};
 
-/// What `import` makes of a source.
+/// The result of `import`.
 #[derive(Clone, Debug)]
 pub struct Import {
     /// The file.

@@ -50,7 +50,7 @@ pub struct PythonFile {
     pub text: String,
 }
 
-/// Everything of Console's source that has to do with who may pass, in the order of files and lines.
+/// Everything in Console's source that affects who may pass, in the order of files and lines.
 #[derive(Clone, Debug, Default)]
 pub struct ConsoleSource {
     /// How many files there were.
@@ -127,7 +127,7 @@ pub struct PlainHook {
 /// What `Route::blueprint` says where a route belongs to the application itself.
 pub const APP: &str = "app";
 
-/// Who gets to a view as far as `@require_role` decides it.
+/// Who reaches a view, as far as `@require_role` decides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// No `@require_role` is behind the route.

@@ -1,4 +1,4 @@
-//! Console's `@require_role` sites against the `legacy` column of the mapping (RV-14).
+//! Compares Console's `@require_role` sites with the `legacy` column of the mapping (RV-14, see docs/background.md).
 //!
 //! Pure: the source as it was read, the mapping, findings out.
 

@@ -1,4 +1,4 @@
-//! What a name is bound to: Python's scopes and imports, as far as they are plain before the program runs.
+//! What a name is bound to: Python's scopes and imports, as far as they are known before the program runs.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

@@ -158,7 +158,7 @@ fn attribute<'t>(world: &World<'t>, at: At<'t>) -> Found {
     Some((TroubleKind::Registration, message))
 }
 
-/// Whether a method is used where its use is read: called, given a name, prepared, or standing as a decorator.
+/// Whether a method is used where its use is read: called, given a name, prepared, or used as a decorator.
 fn is_used_as_read<'t>(world: &World<'t>, at: At<'t>) -> bool {
     let Some(parent) = at.node.parent() else { return false };
     let is_field = |name| parent.child_by_field_name(name).is_some_and(|field| field.id() == at.node.id());

@@ -10,8 +10,8 @@
 //!   mac n = HMAC-SHA-256(key, prefix | chain | n | mac n-1 | content hash n)
 //! ```
 //!
-//! Who lacks the key can change no row, take none out and put none in without a mac that no longer follows. What the
-//! chain alone cannot show is a cut tail: the rows that are left are a chain as well. For that there are
+//! Without the key, nobody can change, remove or insert a row without a mac that no longer follows. What the chain
+//! alone cannot show is a cut tail: the rows that are left are a chain as well. For that there are
 //! [checkpoints](super::checkpoint), and every new chain's first row names the heads of the others.
 //!
 //! There is one chain for each gate process, so that gates never wait for one another, and [`CONTROL`], which commands

@@ -133,7 +133,7 @@ impl CustomerEvent {
         twin.get("commitment") == Some(&json!(commitment))
     }
 
-    /// Whether the row is what its twin was made of, but for the actor and the salt, which are gone.
+    /// Whether the row is what its twin was made of, except the actor and the salt, which are erased.
     pub fn is_what_erasure_left_of(&self, twin: &Value) -> bool {
         let Some(digest) = twin.get("personal_digest") else { return true };
         let commitment = self.commitment(digest.as_str().unwrap_or_default());

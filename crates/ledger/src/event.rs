@@ -75,7 +75,7 @@ pub enum AuditEvent {
         personal_digest: String,
         commitment: String,
     },
-    /// What was old enough went.
+    /// Rows past their retention period were deleted.
     RetentionApplied { grants_audit: u64, ticket_grants: u64, drift: u64, by: String },
     /// The personal values of `rows` rows were blanked. Those rows name this event.
     AdminErased { rows: u64, customer_rows: u64, by: String },

@@ -6,7 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
+
 use super::chain::{CONTROL, Chain, Head, Sealed};
+use super::customer::CustomerEvent;
+use super::entry::Draft;
 use super::event::AuditRecord;
 use super::keys::KeyRing;
 
@@ -26,7 +30,13 @@ impl Notary {
     /// A record that the store is to seal and write with what it records.
     pub fn note(&self, record: AuditRecord) -> Note {
         self.has_news.store(true, Ordering::Relaxed);
-        Note { record, keys: self.keys.clone() }
+        Note { record, customer: None, keys: self.keys.clone() }
+    }
+
+    /// The same of a customer's event: the note is its twin.
+    pub fn note_of_customer(&self, event: CustomerEvent, now: DateTime<Utc>) -> Note {
+        let Draft { record, customer } = Draft::of_customer(event, now);
+        Note { customer, ..self.note(record) }
     }
 
     /// Whether a note was made since this was asked last: the chain may have a head then that no checkpoint names.
@@ -34,7 +44,7 @@ impl Notary {
         self.has_news.swap(false, Ordering::Relaxed)
     }
 
-    /// The keys, for a chain of one's own.
+    /// The keys, for the caller's own chain.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
     }
@@ -44,6 +54,7 @@ impl Notary {
 #[derive(Clone, Debug)]
 pub struct Note {
     record: AuditRecord,
+    customer: Option<Box<CustomerEvent>>,
     keys: KeyRing,
 }
 
@@ -51,6 +62,11 @@ impl Note {
     /// What is recorded.
     pub fn record(&self) -> &AuditRecord {
         &self.record
+    }
+
+    /// The customer's event that the record is the twin of.
+    pub fn customer(&self) -> Option<&CustomerEvent> {
+        self.customer.as_deref()
     }
 
     /// The record as the next one after `head`, and the head then.

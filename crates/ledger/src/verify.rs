@@ -27,7 +27,7 @@
 //!   that nothing has named yet (up to a minute or 1,000) can be cut unseen. `gate_audit_control` names the end of the
 //!   commands' chain too, but an attacker who cuts the chain can set it back.
 //! - Which event an erased row names is not sealed; how many rows name it is. Two erased rows could swap their events.
-//! - Who holds the key can write a new history. A checkpoint in a place that he does not reach shows it
+//! - Who holds the key can write a new history. A checkpoint in a place that they cannot reach shows it
 //!   ([`Kind::Rewritten`]).
 
 mod claims;

@@ -1,4 +1,4 @@
-//! A body as it lies on the wire: where it ends, and which of its bytes are data.
+//! A body on the wire: where it ends, and which of its bytes are data.
 //!
 //! Requests and responses share it. It copies nothing: it says which of the bytes that were read are data.
 
@@ -10,7 +10,7 @@ use crate::response::ResponseFraming;
 /// A body that is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyDecoder {
-    /// So many bytes are left.
+    /// This many bytes are left.
     Length(u64),
     /// Chunks.
     Chunked(ChunkDecoder),

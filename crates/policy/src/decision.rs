@@ -69,7 +69,7 @@ pub fn gate_word(gate: Option<GateInForce>) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyLegacy {
-    /// The cluster says so.
+    /// The cluster's mode is `legacy`, or the row has no cluster.
     Cluster,
     /// No operator has decided its V2 role yet (cutover design, I-6).
     Undecided,
@@ -92,7 +92,7 @@ pub struct Verdict {
     pub drift: Option<Drift>,
 }
 
-/// What a request is answered that does not go upstream.
+/// The response to a request that does not go upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// 403, with an audit row.
@@ -103,7 +103,7 @@ pub enum Rejection {
     Unauthorized,
     /// The route was deleted: 410.
     Gone,
-    /// The mapping calls the path noise: 404, whoever asks.
+    /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is off.
     Quiet,
     /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
@@ -160,7 +160,7 @@ impl From<GateInForce> for LetInBy {
     }
 }
 
-/// Leave to go upstream. Only [`decide`] and [`preflight`] make one.
+/// Leave to go upstream, or to what the gate itself serves. Only [`decide`] and [`preflight`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     route: Option<Arc<str>>,
@@ -171,6 +171,7 @@ pub struct Permit {
     roles_used: Vec<Arc<str>>,
     upgrade: bool,
     stream: bool,
+    served_by_gate: bool,
 }
 
 impl Permit {
@@ -209,9 +210,14 @@ impl Permit {
         self.upgrade
     }
 
-    /// Whether the body goes to Console while it arrives: the row says so.
+    /// Whether the body goes to Console while it arrives (`stream = true`).
     pub fn stream(&self) -> bool {
         self.stream
+    }
+
+    /// Whether the gate itself serves the request, and Console never sees it: the row says so.
+    pub fn served_by_gate(&self) -> bool {
+        self.served_by_gate
     }
 }
 
@@ -357,7 +363,8 @@ pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
                 principal: principal.clone(),
                 lack: Lack { reason: Reason::UnmappedRoute, required: vec!["a row in the mapping".into()] },
             }),
-            // A stranger gets what any session row would give, so that nobody can probe which routes exist.
+            // A caller without identity gets what any session row would give, so that nobody can probe which routes
+            // exist.
             Caller::Nobody | Caller::Presented => Rejection::Login,
         })),
     };
@@ -423,6 +430,9 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>, ticket: &Ti
             };
             let mode = rollout.mode_for(principal.id(), &access.groups);
             let gate = gate_in_force(v2, mode, control);
+            if row.exists_by_v2_alone() && gate == GateInForce::Legacy(WhyLegacy::KillSwitch) {
+                return settled(Err(Rejection::Quiet));
+            }
             let known = Known { principal, access, body: question.body, ticket };
             decide_gated(row, legacy.as_ref(), v2, gate, &known)
         }
@@ -578,6 +588,7 @@ fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used:
         roles_used,
         upgrade: false,
         stream: row.is_some_and(|row| row.stream),
+        served_by_gate: row.is_some_and(Row::served_by_gate),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a TOML file: where, why, and what was probably meant.
+//! Findings in a TOML file: what is wrong, where, and what was probably meant.
 
 use std::fmt;
 use std::ops::Range;
@@ -90,11 +90,11 @@ impl Diagnostics {
 
     fn lines(&self, most: usize) -> Vec<String> {
         let lines = Lines::new(&self.source);
-        let told = self.findings.iter().take(most).map(|finding| {
+        let found = self.findings.iter().take(most).map(|finding| {
             let (line, column) = lines.position(finding.span.start);
             format!("{}:{line}:{column}: {} [{}]", self.path, finding.message, finding.code)
         });
-        told.collect()
+        found.collect()
     }
 }
 

@@ -1,14 +1,15 @@
 //! The request firewall: what is ambiguous is refused before anything is looked up.
 //!
-//! The deadliest fault of an authorization proxy is to match one route and have the upstream serve another. It takes two
-//! parsers that read the same bytes differently: `GET x:/secrets?:// HTTP/1.1` is `/` to one and `/secrets` to the
-//! other. So there is one parser here. The gate reads the head of a request off the socket itself ([`HeadSearch`] finds
-//! its end), [`inspect`] reads those raw bytes by the strictest grammar, and [`Request::write_head`] serialises a new
-//! head from what was understood. Whatever parses requests behind it never sees a byte that the gate did not write.
+//! The most dangerous fault of an authorization proxy is to match one route while the upstream serves another. It
+//! happens when two parsers read the same bytes differently: `GET x:/secrets?:// HTTP/1.1` is `/` to one and `/secrets`
+//! to the other. So there is one parser here. The gate reads the head of a request off the socket itself
+//! ([`HeadSearch`] finds its end), [`inspect`] reads those raw bytes by the strictest grammar, and
+//! [`Request::write_head`] serialises a new head from what was understood. Whatever parses requests behind it never
+//! sees a byte that the gate did not write.
 //!
 //! Ambiguity is refused, not normalised, so that the bytes that were matched are the bytes that are forwarded. What is
-//! only unusual passes where Console reads it in one way. Fields that could tell Console who the caller is, or which path
-//! or method is meant, are dropped ([`StripList`]).
+//! only unusual passes where Console reads it in one way. Fields by which a client could claim an identity, another
+//! path or another method to Console are dropped ([`StripList`]).
 //!
 //! ```text
 //! bytes -> HeadSearch::advance -> inspect -> Request -> write_head -> the proxy
@@ -17,7 +18,7 @@
 //!
 //! Everything is pure: no clock, no socket. The caller keeps the deadline for the head and counts a chunked body.
 //!
-//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](Target), `collect`, [`fields`](Fields), `host`,
+//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](RequestTarget), `collect`, [`fields`](Fields), `host`,
 //! [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
 
 mod chunks;
@@ -53,7 +54,7 @@ pub use refusal::Refusal;
 pub use request::Request;
 pub use request_line::Version;
 pub use strip::StripList;
-pub use target::Target;
+pub use target::RequestTarget;
 
 use collect::Collected;
 
@@ -124,7 +125,7 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
         return Err(Refusal::MalformedHead);
     }
     let method = request_line.method;
-    let (target, authority) = Target::parse(method, request_line.target)?;
+    let (target, authority) = RequestTarget::parse(method, request_line.target)?;
     // RFC 9112 3.2 wants Host on HTTP/1.1 only, but without it HTTP/1.0 would reach whichever site comes first.
     let field = collected.host.ok_or(Refusal::HostMissing)?;
     let host = host::parse(field, &policy.allowed_hosts)?;
@@ -140,7 +141,7 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
     Request::assemble(method, target, request_line.version, host, framing, collected, policy)
 }
 
-/// Holds a request that arrived as HTTP/2 fields against the same rules.
+/// Checks a request that arrived as HTTP/2 fields by the same rules.
 ///
 /// `fields` are those after the pseudo-header fields, in order. Cookie may be split (RFC 9113 8.2.3) and is joined.
 /// A method and path that the HTTP/2 layer has already parsed must be its raw bytes, not a normalised form.
@@ -175,7 +176,7 @@ pub fn inspect_fields<'h>(
         }
         collected.add(name, value, policy)?;
     }
-    let (target, None) = Target::parse(method, start.path)? else {
+    let (target, None) = RequestTarget::parse(method, start.path)? else {
         return Err(Refusal::TargetForm);
     };
     let authority = start.authority.or(collected.host).ok_or(Refusal::HostMissing)?;
@@ -200,8 +201,8 @@ fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], Refusal> {
 
 /// Takes an absolute form only for a configured host, and only if the Host field agrees.
 ///
-/// RFC 9112 3.2.2 has the target win over the field. A server that has it the other way round would answer for another
-/// host than the one that was checked, so the two must be the same.
+/// RFC 9112 3.2.2 has the target win over the field. A server that lets the field win would answer for another host
+/// than the one that was checked, so the two must be the same.
 fn check_absolute_form(authority: &[u8], field: &[u8], policy: &Policy) -> Result<(), Refusal> {
     if policy.allowed_hosts.is_empty() {
         return Err(Refusal::TargetForm);

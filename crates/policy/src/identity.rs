@@ -19,7 +19,7 @@ use crate::ids::{AdminId, MachineTokenId, SessionId};
 use machine_token::TokenDigest;
 use session_key::SessionKey;
 
-/// Whom the access tables are asked about; also the key of the access cache.
+/// The subject of an access lookup; also the key of the access cache.
 ///
 /// Never the bytes of a cookie or token: several spellings of one cookie verify (the last base64 character,
 /// padding, the alphabet), and a revoked session must not live on under another spelling.
@@ -33,12 +33,12 @@ pub enum Subject {
     Machine(TokenDigest),
     /// The machine token with this id: no credential, only a name by which others ask about it.
     Enrolled(MachineTokenId),
-    /// Somebody whom a probe states.
+    /// A person that a probe states.
     Stated(Arc<Stated>),
 }
 
-/// Somebody whom a probe states with what it holds. No row of any table is about it, and no request but a probe, which goes
-/// upstream nowhere, can be from it.
+/// A person that a probe states, with what it holds. No row of any table is about it, and only a probe, which is never
+/// forwarded, can be from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stated {

@@ -1,6 +1,6 @@
-//! Who may do what: everything that decides, and nothing that asks.
+//! Who may do what: all decisions, as pure functions.
 //!
-//! - [`mapping`]: `routes.toml`, which route requires what of whom, matched as Werkzeug matches.
+//! - [`mapping`]: `routes.toml`: what each route requires of its caller, matched as Werkzeug matches.
 //! - [`firewall`]: which requests are refused before anything is looked up.
 //! - [`identity`]: a request's credential, verified.
 //! - [`body`]: where a body ends, and which of its bytes are data.
@@ -16,6 +16,7 @@
 pub mod body;
 pub mod decision;
 pub mod diagnostic;
+mod field_buffer;
 pub mod firewall;
 pub mod identity;
 pub mod ids;

@@ -1,4 +1,4 @@
-//! `routes.toml`: which route asks what of whom.
+//! `routes.toml`: what each route requires of its caller.
 //!
 //! Reading order: [`table`] (the types), [`pattern`] and [`matcher`] (Werkzeug's routing, exactly), [`parse`] (text
 //! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist), [`Mapping::review`] (what is

@@ -22,5 +22,5 @@ mod tests;
 
 pub use fault::ResponseFault;
 pub use fields::ResponseFields;
-pub use head::{Asked, ResponseFraming, ResponseHead};
+pub use head::{RequestContext, ResponseFraming, ResponseHead};
 pub use search::ResponseSearch;

@@ -8,7 +8,7 @@ mod answers;
 
 use answers::{Case, End, Method, Outcome};
 use policy::body::BodyDecoder;
-use policy::response::{Asked, ResponseFault, ResponseFraming, ResponseHead, ResponseSearch};
+use policy::response::{RequestContext, ResponseFault, ResponseFraming, ResponseHead, ResponseSearch};
 
 /// What a reader makes of what came.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ struct Read {
 
 impl Read {
     /// Reads bytes as they arrive, in pieces of `piece`.
-    fn new(bytes: &[u8], piece: usize, asked: Asked) -> Read {
+    fn new(bytes: &[u8], piece: usize, asked: RequestContext) -> Read {
         let mut read = Read { head: None, fault: None, data: Vec::new(), is_whole: false, behind: 0 };
         let (mut buffer, mut search, mut body) = (Vec::new(), ResponseSearch::default(), None);
         for part in bytes.chunks(piece) {
@@ -61,7 +61,7 @@ impl Read {
         &mut self,
         buffer: &mut Vec<u8>,
         search: &mut ResponseSearch,
-        asked: Asked,
+        asked: RequestContext,
     ) -> Result<Option<ResponseFraming>, ResponseFault> {
         while let Some(length) = search.advance(buffer)? {
             let head = ResponseHead::parse(&buffer[..length], asked)?;
@@ -128,7 +128,7 @@ fn check(case: &Case, method: Method, with_body: bool, wrong: &mut Vec<String>) 
         return;
     }
     let bytes = if with_body { [&case.head[..], &case.body].concat() } else { case.head.clone() };
-    let asked = Asked {
+    let asked = RequestContext {
         method: match method {
             Method::Get | Method::Upgrade => policy::method::Method::Get,
             Method::Head => policy::method::Method::Head,

@@ -1,8 +1,8 @@
-//! Drift as somebody looks at it before a promotion: one disagreement for each route, caller and direction, under
-//! however many mappings it was seen, and whether somebody has explained it.
+//! Drift as it is reviewed before a promotion: one disagreement for each route, caller and direction, however many
+//! mappings it was seen under, and whether somebody has signed it off.
 //!
-//! An explanation is about what was asked for and what was held: it ends as soon as either changes, because then nobody
-//! has looked at the disagreement as it is now.
+//! A sign-off covers what was required and what was held: it ends as soon as either changes, because then nobody has
+//! reviewed the disagreement as it is now.
 
 pub mod explanation;
 mod fingerprint;
@@ -56,7 +56,7 @@ pub struct Sighting {
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// Somebody's word that a disagreement is as it should be.
+/// A sign-off: somebody's statement that a disagreement is intended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SignOff {
     #[serde(skip)]
@@ -69,11 +69,10 @@ pub struct SignOff {
     pub fingerprints: Fingerprints,
 }
 
-/// Whether a sign-off is still about what there is.
+/// Whether a sign-off still applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
-    #[serde(rename = "stands")]
+pub enum SignOffState {
     Valid,
     /// The mapping asks for something else now.
     RowChanged,
@@ -86,7 +85,7 @@ pub enum Standing {
 pub struct Review {
     #[serde(flatten)]
     pub sign_off: SignOff,
-    pub standing: Standing,
+    pub state: SignOffState,
 }
 
 /// A disagreement, all its sightings taken together.
@@ -119,7 +118,7 @@ pub struct ReasonCount {
 impl Disagreement {
     /// Whether a valid sign-off explains it.
     pub fn is_explained(&self) -> bool {
-        self.sign_off.as_ref().is_some_and(|review| review.standing == Standing::Valid)
+        self.sign_off.as_ref().is_some_and(|review| review.state == SignOffState::Valid)
     }
 }
 
@@ -159,18 +158,18 @@ impl<'s> Situation<'s> {
         }
     }
 
-    fn standing(&self, sign_off: &SignOff) -> Standing {
+    fn state(&self, sign_off: &SignOff) -> SignOffState {
         let now = self.fingerprints(&sign_off.key);
         if now.demand_sha256 != sign_off.fingerprints.demand_sha256 {
-            Standing::RowChanged
+            SignOffState::RowChanged
         } else if now.grants_sha256 != sign_off.fingerprints.grants_sha256 {
-            Standing::GrantsChanged
+            SignOffState::GrantsChanged
         } else {
-            Standing::Valid
+            SignOffState::Valid
         }
     }
 
-    /// Takes sightings of the same disagreement together and holds them against the sign-offs; the latest seen first.
+    /// Groups sightings of the same disagreement and compares them with the sign-offs; the latest seen first.
     pub fn review(&self, sightings: Vec<Sighting>, sign_offs: Vec<SignOff>) -> Vec<Disagreement> {
         let mut by_key: BTreeMap<Key, Vec<Sighting>> = BTreeMap::new();
         for sighting in sightings {
@@ -209,7 +208,7 @@ impl<'s> Situation<'s> {
             first_seen_at_utc: sightings.iter().map(|sighting| sighting.first_seen_at).min()?,
             last_seen_at_utc: latest.last_seen_at,
             mappings: mappings(&sightings),
-            sign_off: sign_off.map(|sign_off| Review { standing: self.standing(&sign_off), sign_off }),
+            sign_off: sign_off.map(|sign_off| Review { state: self.state(&sign_off), sign_off }),
             key,
         })
     }

@@ -1,5 +1,5 @@
-//! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and what
-//! becomes of whom, with the way of grants behind it or with what is missing.
+//! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and the
+//! outcome for a caller, with the grants behind it or with what is missing.
 //!
 //! [`explain`] gives all of it as data; [`text`] prints that. It decides nothing itself: every answer in it, and every
 //! grant that it names as enough, is what [`decide`](policy::decision::decide) says. Pure: no I/O.
@@ -118,6 +118,9 @@ pub struct RowReport {
     /// The cluster's mode, with its cohort: `v2 for ops-admins, shadow for the rest`.
     pub rollout: Option<String>,
     pub kind: KindReport,
+    /// Whether the gate itself serves the route, instead of Console.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub served_by_gate: bool,
     /// The path's variables.
     pub values: Vec<ValueReport>,
 }
@@ -143,8 +146,8 @@ pub struct ValueReport {
 
 /// Explains a request, and its outcome for `asker` who sends it.
 ///
-/// `path` is the target as a client sends it. The names that `asker` holds are taken as they are: who asks about a
-/// group has looked whether there is one.
+/// `path` is the target as a client sends it. The names that `asker` holds are not checked: the caller has to know that
+/// a group exists.
 pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker<'_>>) -> Explanation {
     let mut explanation = Explanation {
         method: method.to_owned(),
@@ -180,7 +183,11 @@ pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker
 }
 
 /// The request as the firewall takes it.
-fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
+///
+/// # Errors
+///
+/// The firewall refuses it.
+pub fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
     // A line break in here would make a head of several lines: another request than the one that is explained.
     if [method, path].iter().any(|text| text.contains(|one: char| one.is_whitespace() || one.is_control())) {
         return Err(Refusal::TargetCharacter);
@@ -236,6 +243,7 @@ fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {
             RowKind::Upstream => KindReport::Upstream,
             RowKind::Gone => KindReport::Gone,
         },
+        served_by_gate: row.served_by_gate(),
         values: values.into_iter().flatten().map(value).collect(),
     }
 }

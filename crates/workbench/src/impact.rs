@@ -1,4 +1,4 @@
-//! What a change of the mapping, or of what is granted, does to whom: exactly, before it is made.
+//! The exact impact of a change of the mapping or of grants, before it is made: who gains and who loses what.
 //!
 //! Requests are endless, but the pairs of rows that can decide one under the old and the new mapping are not
 //! ([`Mapping::regions`]), and neither are the callers: the registry has so many people, and of those who hold the same
@@ -30,7 +30,7 @@ use admission::{Admitted, Demand, Judge};
 pub use profile::{LegacyAs, Population, Profile, ProfileKind};
 pub use requests::{Requests, Side};
 
-/// The switches above the mapping, as they are taken to be.
+/// The switches above the mapping, as they are assumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// `FLAG_RBAC_V2`.
@@ -49,6 +49,8 @@ pub struct Impact<'m> {
     pub switches: Switches,
     /// What no row covers comes first, then the order of the regions: the new file's, then what has no row any more.
     pub changes: Vec<Change<'m>>,
+    /// Routes that another than before serves: the gate itself, or Console.
+    pub served: Vec<ServerChange>,
     /// Whether every path was looked at. If not, changes may be missing; those that are there are true.
     pub complete: bool,
     counts: BTreeMap<ProfileKind, Counts>,
@@ -67,6 +69,27 @@ pub struct Change<'m> {
     /// Indices of profiles.
     pub gains: FixedBitSet,
     pub losses: FixedBitSet,
+}
+
+/// A route that another than before serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct ServerChange {
+    pub route: String,
+    pub before: &'static str,
+    pub after: &'static str,
+}
+
+impl ServerChange {
+    fn of(region: &Region<'_>) -> Option<ServerChange> {
+        let by_gate = |row: Option<&Row>| row.is_some_and(Row::served_by_gate);
+        let word = |row| if by_gate(row) { "the gate" } else { "Console" };
+        let route = region.new.or(region.old)?.route.to_string();
+        (by_gate(region.old) != by_gate(region.new)).then(|| ServerChange {
+            route,
+            before: word(region.old),
+            after: word(region.new),
+        })
+    }
 }
 
 /// Which way access changes.
@@ -166,9 +189,11 @@ fn compared<'m>(
     mut judges: Judges<'_>,
 ) -> Impact<'m> {
     let mut changes = Vec::new();
+    let mut served = std::collections::BTreeSet::new();
     let regions = old.regions(new);
     let complete = regions.complete;
     for region in pairs(regions.all) {
+        served.extend(ServerChange::of(&region));
         let path = region.example.as_str();
         let demands = [Demand::of(old, region.old, path), Demand::of(new, region.new, path)];
         let is_same_row = demands[0] == demands[1]
@@ -182,7 +207,8 @@ fn compared<'m>(
     changes.sort_by_key(|change| !change.region.is_uncovered());
     let Granted { catalog, population } = after;
     let counts = counts(population, &changes);
-    Impact { old, new, catalog, population, before, switches, changes, complete, counts }
+    let served = served.into_iter().collect();
+    Impact { old, new, catalog, population, before, switches, changes, served, complete, counts }
 }
 
 /// Each pair of rows once, though no one path may show it for all of its methods.

@@ -1,8 +1,8 @@
-//! Requests that were really made, against a candidate mapping: which of them would have ended otherwise.
+//! Decides recorded requests again with a candidate mapping: which of them would have ended otherwise.
 //!
 //! The decision log has who asked for what and how it ended. Each request is decided again by the candidate, for the
-//! caller as he is now. A difference is attributed to the mapping, unless the old mapping would differ now as well,
-//! for then it is the grants or the switches that have changed. Pure.
+//! caller with today's grants. A difference is attributed to the mapping, unless the old mapping would differ now as
+//! well, for then it is the grants or the switches that have changed. Pure.
 //!
 //! Two things are not in the log: the body, and who asked for a path that no row covers and did not have to be known for it.
 //! Where the candidate's answer depends on one of them, every answer that it may come to is worked out, and what is only
@@ -69,7 +69,7 @@ pub enum Because {
     Grants,
 }
 
-/// What a replay comes to.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replay {
     pub requests: u64,
@@ -126,7 +126,7 @@ pub fn replay(recorded: &[Recorded], candidate: &Mapping, catalog: &Catalog, peo
 struct Again<'r> {
     request: &'r Recorded,
     method: Method,
-    /// The caller as he is now; `None` for nobody, and for somebody who is gone or disabled.
+    /// The caller with today's grants; `None` without a caller, and for one that is gone or disabled.
     known: Option<&'r (Principal, Access)>,
 }
 

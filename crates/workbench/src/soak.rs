@@ -1,5 +1,5 @@
-//! Whether a cluster has been in shadow for long enough, quietly enough and with enough traffic to go V2 (product: "its
-//! soak gate"). The thresholds are the running mapping's own: a change that promotes a cluster cannot lower them first.
+//! Whether a cluster has been in shadow for long enough, quietly enough and with enough traffic to switch to V2: its
+//! soak gate. The thresholds are the running mapping's own: a change that promotes a cluster cannot lower them first.
 
 pub mod gaps;
 pub mod refusals;

@@ -1,8 +1,7 @@
 //! The documents' tests for each route (302 for nobody, the view for the role, 403 with its audit row without), and for what
 //! no row covers, as cases that a running gate can be asked. Pure.
 //!
-//! What is expected is worked out here, from the table and the gate in force: the running gate is not asked what it thinks
-//! of itself.
+//! What is expected is worked out here, from the table and the gate in force: the running gate's own view is not used.
 
 mod body;
 
@@ -10,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::decision::body::BodyKind;
-use policy::decision::{Control, GateInForce, Target, gate_in_force, takes_presented};
+use policy::decision::{Control, GateInForce, Target, WhyLegacy, gate_in_force, takes_presented};
 use policy::mapping::{Mapping, Row, RowKind, TicketRule, Unauthenticated, Unmapped, V2Gate};
 use policy::method::{Method, MethodSet};
 use policy::rbac::catalog::Catalog;
@@ -179,6 +178,9 @@ impl<'m> At<'m, '_> {
                     cases.push(self.case(Who::Bearer, "a machine that is not enrolled", expect));
                 }
                 match (gate_in_force(v2, mode, control), v2) {
+                    (GateInForce::Legacy(WhyLegacy::KillSwitch), _) if row.exists_by_v2_alone() => {
+                        cases.push(anyone(Expect::Quiet));
+                    }
                     (GateInForce::V2, V2Gate::Requires { ticket: Some(rule), when, .. }) => {
                         cases.extend(self.for_a_ticket(mapping, catalog, rule, when.is_empty()));
                     }

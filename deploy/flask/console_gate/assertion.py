@@ -38,7 +38,7 @@ class ConfigurationError(ValueError):
 
 
 class Refuse(ValueError):
-    """Why an assertion is not accepted. The words are for the log; the client is told nothing."""
+    """Why an assertion is not accepted. The words are for the log; the client gets no reason."""
 
 
 class Keys(Protocol):

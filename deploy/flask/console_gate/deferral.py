@@ -72,7 +72,7 @@ _under_way: ContextVar[tuple[_UnderWay, ...]] = ContextVar("console_gate_under_w
 
 @contextlib.contextmanager
 def _compared(judge: Judge, deferred: View, args: tuple[Any, ...], mark: object) -> Iterator[None]:
-    """Tells the judge if Console's own check ends without running the view, by an answer or by an exception of its
+    """Reports to the judge if Console's own check ends without running the view, by an answer or by an exception of its
     framework. Any other exception says nothing about roles. `mark` is the decorator's, whose view says that it runs."""
     around, this = _under_way.get(), _UnderWay(mark)
     before = _under_way.set((*around, this))

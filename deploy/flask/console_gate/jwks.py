@@ -53,7 +53,7 @@ class JwksKeys:
         parts = urlsplit(self._address)
         on_this_host = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
         if parts.scheme != "https" and not on_this_host:
-            # Whoever can change the answer on the way could put a key of their own into it.
+            # Somebody who can change the response on the way could put a key of their own into it.
             raise ValueError(f"a JWKS comes over https, or over http from this host only: `{source}`")
 
     def verify(self, key_id: str, signed: bytes, signature: bytes) -> None:

@@ -82,7 +82,7 @@ class ConsoleGateMiddleware:
         return self.app(environ, start_response)
 
     def _admit(self, token: str, environ: WSGIEnvironment) -> dict[str, Any]:
-        """What Console is told about an honest request; `ValueError` for any other."""
+        """What Console learns about an honest request; `ValueError` for any other."""
         request = wsgi_request(environ, self.script_name)
         routed = request.routed.decode("latin-1")
         if routed in self.exempt_paths and request.method in ("GET", "HEAD"):

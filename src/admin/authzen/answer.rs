@@ -22,7 +22,7 @@ struct Context {
     /// what of the question is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// `active`, or why the subject stands for nobody.
+    /// `active`, or why the subject identifies nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

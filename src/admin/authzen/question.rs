@@ -2,12 +2,13 @@
 //!
 //! | `resource.type` | `resource.id` | `action.name` | the question |
 //! |---|---|---|---|
-//! | `route` | a path and query, as it would stand in a request | a method | would the gate let this request through |
+//! | `route` | a path and query, as it would be in a request | a method | would the gate let this request through |
 //! | `role`, `permission` | its name in the RBAC V2 tables | `hold` | does the subject hold it |
 //!
-//! The subject is of the type `admin`, with the id of a row of `admins`, or `machine`, with the id of a machine token. An
-//! admin's `properties.session` names the session too, where Console keeps sessions. What a request would carry can stand
-//! in `context`: `body`, which is sent as JSON, or `form`, sent as a form. Without it a body cannot be read.
+//! The subject is of the type `admin`, with the id of a row of `admins`, or `machine`, with the id of a machine token.
+//! An admin's `properties.session` names the session too, where Console keeps sessions. The body that a request would
+//! carry can be given in `context`: `body`, which is sent as JSON, or `form`, sent as a form. Without it a body cannot
+//! be read.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::firewall::{Http2Start, Policy, Refusal, Request, inspect_fields};
@@ -56,7 +57,7 @@ pub(super) enum Question {
         subject: Subject,
         requirement: Requirement,
     },
-    /// One that the gate has no answer to, and so answers with no; why.
+    /// A question that the gate cannot answer, and so answers with no; the reason.
     Unknown(&'static str),
 }
 

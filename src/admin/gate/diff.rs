@@ -1,5 +1,5 @@
-//! `POST /api/gate/diff?flag=on&legacy_as=superadmin=raxx-platform-admins`: who gains and who loses what if the mapping in
-//! the body replaced the one that runs. What `console-gate diff` tells, and nothing is changed by asking.
+//! `POST /api/gate/diff?flag=on&legacy_as=superadmin=raxx-platform-admins`: who gains and who loses what if the mapping
+//! in the body replaced the one that runs. The same report as `console-gate diff`; it changes nothing.
 //!
 //! A mapping that the gate would refuse is answered with 422 and what is wrong with it.
 
@@ -58,7 +58,7 @@ enum Flag {
 
 /// What would change, from which mapping to which.
 #[derive(Serialize)]
-struct Told<'a> {
+struct DiffReport<'a> {
     from_sha256: &'a str,
     to_sha256: &'a str,
     #[serde(flatten)]
@@ -92,7 +92,7 @@ pub(super) async fn post(
     let now = state.gate.steady_clock.now();
     let registry = Registry::read(&state.store, now).await.map_err(|error| unavailable(&error))?;
     let old = state.gate.mappings.running();
-    // What cannot be read is what is wrong with it: `compared` says so.
+    // A mapping that cannot be read is refused by `compared`, with its findings.
     let order = match Mapping::parse(CANDIDATE, &source) {
         Ok(new) => {
             let untimely = facts::untimely(&state.store, &new, Some(&old), now).await;
@@ -105,8 +105,8 @@ pub(super) async fn post(
         let _permit = permit;
         compared(&old, &source, &registry, &arguments, (switches, &order))
     });
-    let told = comparing.await.map_err(|error| unavailable(&error))??;
-    Ok((StatusCode::OK, Json(told)).into_response())
+    let report = comparing.await.map_err(|error| unavailable(&error))??;
+    Ok((StatusCode::OK, Json(report)).into_response())
 }
 
 fn compared(
@@ -122,13 +122,13 @@ fn compared(
         .map_err(|error| Problem::bad_request(format!("`legacy_as`: {error}")))?;
     let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[old, &new]);
     let impact = impact(old, &new, &registry.catalog, &population, switches);
-    let told = Told {
+    let report = DiffReport {
         from_sha256: old.sha256().as_str(),
         to_sha256: new.sha256().as_str(),
         report: impact.report(),
         order,
     };
-    serde_json::to_value(told).map_err(|error| unavailable(&error))
+    serde_json::to_value(report).map_err(|error| unavailable(&error))
 }
 
 /// 422 with the findings that `console-gate check` would print.

@@ -1,5 +1,5 @@
-//! `GET /api/gate/drift?cluster=S3&direction=would_newly_deny&all=true`: where the two gates disagreed in shadow mode, as
-//! `console-gate drift --format json` tells it.
+//! `GET /api/gate/drift?cluster=S3&direction=would_newly_deny&all=true`: where the two gates disagreed in shadow mode,
+//! as `console-gate drift --format json` reports it.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;

@@ -1,4 +1,4 @@
-//! `GET /api/gate/soak`: the state of every cluster's soak gate, as `console-gate soak --format json` tells it.
+//! `GET /api/gate/soak`: the state of every cluster's soak gate, as `console-gate soak --format json` reports it.
 
 use axum::Json;
 use axum::extract::State;

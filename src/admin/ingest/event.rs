@@ -1,4 +1,4 @@
-//! One reported event, read strictly: every fault of it at once, each with its place.
+//! One reported event, read strictly: all its faults are reported at once, each with its place.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ledger::customer::CustomerEvent;
@@ -87,7 +87,7 @@ impl Reader<'_> {
         self.faults.push(Fault { pointer: format!("{}/{escaped}", self.place), detail: detail.into() });
     }
 
-    /// A field that nobody reads would be lost without a word.
+    /// An unknown field would be lost without notice.
     fn only(&mut self, known: &[&str]) {
         let unknown: Vec<&String> = self.fields.keys().filter(|key| !known.contains(&key.as_str())).collect();
         for key in unknown {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_at_once() {
+    fn every_fault_is_reported_at_once() {
         let faults = read_now(&json!({ "id": 1, "surprise": true })).unwrap_err();
         let places: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(

@@ -8,7 +8,7 @@ use workbench::report::{Finding, rules};
 
 use crate::store::{Store, StoreError};
 
-/// What does not fit, and what the gate does about it; the worst first.
+/// What does not fit, and what the gate does about it; the most severe first.
 pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> {
     let mut findings: Vec<Finding> = Vec::new();
     for mismatch in store.console_mismatches().await? {
@@ -26,7 +26,7 @@ pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> 
             (false, _) => "`triggers` is false".to_owned(),
             (true, false) => gaps.join("; "),
             (true, true) => {
-                "the triggers on Console's tables are not there, are for other SELECTs, or a column that is \
+                "the triggers on Console's tables are missing, are for other SELECTs, or a column that is \
                              read was changed: run `console-gate migrate`"
                     .to_owned()
             }

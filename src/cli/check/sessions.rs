@@ -1,4 +1,4 @@
-//! The finding about sessions that the gate cannot see the end of.
+//! The finding about sessions whose end the gate cannot see.
 
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use policy::mapping::effective::EffectiveRow;
 use workbench::report::style::COLUMNS;
 use workbench::report::text::{harmless, wrapped};
 
-/// One line a row, and a second one for its gates.
+/// One line for each row, and a second one for its gates.
 pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {
     let widest = |of: fn(&EffectiveRow<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let cluster = widest(|row| cluster_name(row).chars().count());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use policy::decision::Direction;
 use serde::Serialize;
-use workbench::drift::{Disagreement, Standing};
+use workbench::drift::{Disagreement, SignOffState};
 use workbench::report::style::COLUMNS;
 use workbench::report::text::wrapped;
 use workbench::soak::Overflow;
@@ -125,10 +125,10 @@ fn print_one(drift: &Disagreement) {
 /// Who has signed it off and whether it is still valid.
 pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
     let review = drift.sign_off.as_ref()?;
-    let status = match review.standing {
-        Standing::Valid => "signed off",
-        Standing::RowChanged => "the row's requirement changed since the sign-off",
-        Standing::GrantsChanged => "the caller's grants changed since the sign-off",
+    let status = match review.state {
+        SignOffState::Valid => "signed off",
+        SignOffState::RowChanged => "the row's requirement changed since the sign-off",
+        SignOffState::GrantsChanged => "the caller's grants changed since the sign-off",
     };
     let signed = &review.sign_off;
     Some(format!(

@@ -1,4 +1,4 @@
-//! Whom probes state: one person for each set of grants that a case needs. No database knows them.
+//! The people that probes state: one for each set of grants that a case needs. They are in no database.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use policy::identity::Stated;
 use policy::mapping::rollout::percentile;
 use workbench::verify::{Holding, LAST_PERCENTILE, Plan, Who};
 
-/// Those of one run.
+/// The people of one run.
 pub(super) struct People {
     by_holding: BTreeMap<Holding, Stated>,
 }

@@ -1,4 +1,4 @@
-//! What came of it, to be read and to be attached to a promotion.
+//! The report of a run, to be read and to be attached to a promotion.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -82,7 +82,7 @@ impl Passage {
             && !self.refuses_by_itself
     }
 
-    /// Whether nobody knows what Console says.
+    /// Whether Console's answer is unknown.
     pub(super) fn is_unanswered(&self) -> bool {
         !matches!(self.status, Some(status) if !(502..=504).contains(&status)) || self.audit_rows > 0
     }

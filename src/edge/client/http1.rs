@@ -44,6 +44,9 @@ pub(in crate::edge) struct Http1 {
     coding: Coding,
     keep_alive: bool,
     has_begun: bool,
+    /// Only the end of the connection ends the response, and whether the response has come to its end.
+    ends_by_close: bool,
+    has_ended: bool,
     /// The client has ended its side and may still read.
     has_ended_its_side: bool,
     /// Parts of the response in order; `tail` follows the last of them.
@@ -63,6 +66,8 @@ impl Http1 {
             coding: Coding::Plain,
             keep_alive: true,
             has_begun: false,
+            ends_by_close: false,
+            has_ended: false,
             has_ended_its_side: false,
             out: VecDeque::new(),
             out_bytes: 0,
@@ -121,7 +126,7 @@ impl Http1 {
         self.version = request.version();
         self.coding = Coding::Plain;
         self.keep_alive = may_go_on && request.keep_alive();
-        self.has_begun = false;
+        (self.has_begun, self.ends_by_close, self.has_ended) = (false, false, false);
         Ok(())
     }
 
@@ -172,7 +177,7 @@ impl Http1 {
                 Err(_) => return Poll::Ready(()),
             }
         }
-        // Nobody wakes this read up. It is given up when the response is complete, and the bytes are read then.
+        // Nothing wakes this read. It is dropped when the response is complete, and the bytes are read then.
         Poll::Pending
     }
 
@@ -210,7 +215,10 @@ impl Http1 {
             Length::None(Some(length)) | Length::Known(length) => {
                 let _ = write!(Tail(&mut self.tail), "content-length: {length}\r\n");
             }
-            Length::Unknown if self.version == Version::Http10 => self.keep_alive = false,
+            Length::Unknown if self.version == Version::Http10 => {
+                self.keep_alive = false;
+                self.ends_by_close = true;
+            }
             Length::Unknown => {
                 self.coding = Coding::Chunked;
                 self.field(b"transfer-encoding", b"chunked");
@@ -278,6 +286,7 @@ impl Http1 {
     }
 
     pub(super) fn end(&mut self) {
+        self.has_ended = true;
         if self.coding == Coding::Chunked {
             self.tail.extend_from_slice(b"0\r\n\r\n");
             self.is_flushed = false;
@@ -338,9 +347,18 @@ impl Http1 {
         self.keep_alive = false;
     }
 
-    /// Ends the connection with what TLS wants for a goodbye.
-    pub(in crate::edge) async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
+    /// Whether an orderly end of the connection would make a whole response of one that is not.
+    pub(in crate::edge) fn is_cut(&self) -> bool {
+        self.ends_by_close && !(self.has_ended && self.queued() == 0 && self.is_flushed)
+    }
+
+    /// Ends the connection: over TLS with its closing alert, or with a reset after a response that was cut.
+    pub(in crate::edge) async fn shutdown(mut self) {
+        if !self.is_cut() {
+            self.stream.shutdown().await;
+        } else if let Err(error) = reset::on_close(self.stream.id()) {
+            tracing::warn!(%error, "the end of a response that was cut looks like its end to a client of HTTP/1.0");
+        }
     }
 }
 

@@ -67,6 +67,25 @@ impl Http2 {
         self.body_has_ended
     }
 
+    /// Whether the client is still sending what nobody reads, after the whole response.
+    pub(in crate::edge) fn owes_body(&self) -> bool {
+        self.has_ended && !self.body_has_ended && !self.body.is_end_stream()
+    }
+
+    /// Reads that, until it ends or the client gives up; from so many bytes on, the client has to wait. Who calls it has a
+    /// deadline.
+    pub(in crate::edge) async fn swallow(&mut self, most: usize) {
+        let mut swallowed = 0;
+        while swallowed < most {
+            let Some(Ok(bytes)) = self.body.data().await else { return };
+            swallowed += bytes.len();
+            if self.body.flow_control().release_capacity(bytes.len()).is_err() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.stream {
             Some(stream) => stream.poll_reset(context).map(|_| ()),
@@ -87,7 +106,7 @@ impl Http2 {
             Length::None(declared) => (declared, true),
             Length::Known(length) => (Some(length), length == 0),
             Length::Unknown => (None, false),
-            // Nobody asks for a WebSocket this way.
+            // Over HTTP/2 the gate offers no WebSocket.
             Length::Tunnel => return Err(ClientGone),
         };
         if let Some(length) = declared {

@@ -18,7 +18,7 @@ use policy::firewall::{Http2Start, Refusal, Request, inspect_fields};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-use super::{Front, LAST_REQUEST, LINGER, stopped};
+use super::{Front, LAST_REQUEST, LINGER, LINGER_BYTES, stopped};
 use crate::edge::client::{Client, Http1, Http2};
 use crate::edge::gateway::Origin;
 use crate::edge::overdue::overdue;
@@ -89,7 +89,9 @@ impl Front {
         let (socket, mut owed) = FramedSocket::new(stream, ahead);
         let head_bytes = u32::try_from(self.policy.limits.head_bytes).unwrap_or(u32::MAX);
         let shaking = Builder::new()
-            .max_header_list_size(head_bytes)
+            // Each field counts 32 bytes more than it has (RFC 9113 6.5.2), and what is too much for the h2 crate is
+            // refused without a page or a reason. So the firewall sees heads that are a little too large.
+            .max_header_list_size(head_bytes.saturating_mul(2))
             .max_concurrent_streams(self.http2_streams)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_window_size(STREAM_WINDOW)
@@ -97,7 +99,7 @@ impl Front {
             .handshake::<_, Bytes>(socket);
         let shaken = tokio::select! {
             shaken = shaking => shaken,
-            // Not one whole greeting: there is nobody yet to answer.
+            // No complete greeting, so there is no client to answer yet.
             () = overdue(&mut owed, self.patience.head) => return,
         };
         let Ok(mut connection) = shaken else { return };
@@ -170,6 +172,10 @@ impl Front {
         };
         if !ended {
             client.cut();
+        } else if stream.owes_body() {
+            // The stream is reset when it is dropped (RFC 9113 8.1), and some clients that are reset while they send never
+            // read the response.
+            let _ = timeout(LINGER, stream.swallow(LINGER_BYTES)).await;
         }
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use policy::body::BodyDecoder;
-use policy::response::{Asked, ResponseFault, ResponseHead, ResponseSearch};
+use policy::response::{RequestContext, ResponseFault, ResponseHead, ResponseSearch};
 use tokio::io::AsyncWrite as _;
 use tokio_util::io::poll_read_buf;
 
@@ -17,7 +17,7 @@ const PIECE: usize = 16 * 1024;
 /// How many interim responses one request may have.
 const MOST_INTERIM: usize = 16;
 
-/// Why a response cannot be had.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::edge) enum ConsoleError {
     #[error("the response is malformed: {0}")]
@@ -34,19 +34,19 @@ pub(super) struct ConsoleConnection {
     out: VecDeque<Bytes>,
     out_bytes: usize,
     is_flushed: bool,
-    /// Console reads no more; it may have answered all the same.
+    /// Console has stopped reading; it may have answered all the same.
     is_deaf: bool,
     read: BytesMut,
     search: ResponseSearch,
     interim: usize,
-    asked: Asked,
+    context: RequestContext,
     body: BodyDecoder,
     is_reusable: bool,
     has_ended: bool,
 }
 
 impl ConsoleConnection {
-    pub(super) fn new(stream: Stream, asked: Asked) -> ConsoleConnection {
+    pub(super) fn new(stream: Stream, context: RequestContext) -> ConsoleConnection {
         ConsoleConnection {
             stream,
             out: VecDeque::new(),
@@ -56,7 +56,7 @@ impl ConsoleConnection {
             read: BytesMut::new(),
             search: ResponseSearch::default(),
             interim: 0,
-            asked,
+            context,
             body: BodyDecoder::Length(0),
             is_reusable: false,
             has_ended: false,
@@ -123,7 +123,7 @@ impl ConsoleConnection {
         loop {
             let end = if self.read.is_empty() { None } else { self.search.advance(&self.read)? };
             if let Some(length) = end {
-                let head = ResponseHead::parse(&self.read.split_to(length), self.asked)?;
+                let head = ResponseHead::parse(&self.read.split_to(length), self.context)?;
                 self.search = ResponseSearch::default();
                 if head.is_interim() {
                     self.interim += 1;

@@ -6,7 +6,7 @@ use policy::ids::RequestId;
 
 use crate::assertion;
 
-/// What the gate says itself, whatever the client sent by these names.
+/// The fields that the gate sets itself, whatever the client sent under these names.
 const OF_THE_GATE: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"];
 /// What a head usually needs; larger ones grow it.
 const USUAL_BYTES: usize = 2 * 1024;
@@ -26,8 +26,8 @@ pub(in crate::edge) struct UpstreamHead<'a> {
 }
 
 impl UpstreamHead<'_> {
-    /// The bytes, blank line included. The request was inspected, so nothing in it ends a line; Expect is not among
-    /// its fields, because the gate itself tells the client to go on.
+    /// The bytes, blank line included. The request was inspected, so nothing in it ends a line; Expect is not among its
+    /// fields, because the gate itself sends `100 Continue`.
     pub(in crate::edge) fn write(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(USUAL_BYTES);
         let request = self.request;

@@ -1,4 +1,4 @@
-//! A kept connection, before it is used again.
+//! Checks a kept connection before it is used again.
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{Error, InvalidMessage, PeerIncompatible};
 use super::CertificateHolder;
 use super::stream::TlsStream;
 
-/// What becomes of a handshake.
+/// The outcome of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeOutcome {
     Completed,
@@ -96,7 +96,7 @@ impl Acceptor {
     /// # Errors
     ///
     /// There was no handshake, which is counted and logged. The connection comes back where something is left to be
-    /// sent over it: the alert that tells why.
+    /// sent over it: the alert with the reason.
     pub async fn accept(&self, stream: Stream) -> Result<Stream, Option<Stream>> {
         let acceptor = TlsAcceptor::from(self.certificates.config());
         let handshake = timeout(self.patience, acceptor.accept(stream).into_fallible()).await;
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_in_one_word() {
+    fn an_error_has_one_word() {
         let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let table = [
             (io::ErrorKind::UnexpectedEof.into(), HandshakeOutcome::Closed),

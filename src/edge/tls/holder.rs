@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 use super::pair::{Pair, PairFiles, PairText, TlsError};
 use crate::clock::SharedClock;
 
-/// Whoever renews a certificate by himself should have done so by then; most clients do at a third of its life.
+/// An automatic renewal should have happened by then: most ACME clients renew with a third of the lifetime left.
 const SOON: TimeDelta = TimeDelta::days(14);
 
 /// Holds the running pair and replaces it.
@@ -56,7 +56,7 @@ impl CertificateHolder {
         self.running.load().config.clone()
     }
 
-    /// Whether the running certificate's time is over, so that clients refuse it.
+    /// Whether the running certificate has expired, so that clients refuse it.
     pub fn has_expired(&self) -> bool {
         self.running.load().not_after < self.clock.now()
     }
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A renewal between the look and the reading: what stands there is half old and half new.
+    /// A renewal between the look and the reading: the files are half old and half new.
     #[test]
     fn files_that_change_while_they_are_looked_at_are_left_for_the_next_look() {
         let (first, next) = (Made::valid(), Made::valid());

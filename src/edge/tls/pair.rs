@@ -1,4 +1,4 @@
-//! A certificate and its private key: read, held against each other, made into a TLS configuration.
+//! A certificate and its private key: read, checked against each other, made into a TLS configuration.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl PairFiles {
         Ok(PairText { sha256: hash.finalize().into(), certificate, key })
     }
 
-    /// Holds certificate, key and clock against each other.
+    /// Checks that certificate and key belong together and that the certificate is valid now.
     pub(super) fn check(&self, text: &PairText, now: DateTime<Utc>) -> Result<Pair, TlsError> {
         let path = shown(&self.certificate);
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&text.certificate)

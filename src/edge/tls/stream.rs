@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::server;
 
-/// How long a client may take to accept the last bytes. Over TLS even a goodbye has to be written, and a client that
-/// reads nothing must not hold the connection's place by that.
+/// How long a client may take to accept the last bytes. Over TLS even the closing alert has to be written, and a client
+/// that reads nothing must not hold the connection's place by that.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A stream whose handshake is done.
@@ -97,7 +97,7 @@ impl AsyncWrite for TlsStream {
 #[async_trait]
 impl Shutdown for TlsStream {
     async fn shutdown(&mut self) {
-        // A client that is gone needs no goodbye.
+        // A client that is gone needs no closing alert.
         let _ = timeout(GOODBYE, self.inner.shutdown()).await;
     }
 }
@@ -109,7 +109,7 @@ impl UniqueID for TlsStream {
 }
 
 impl Ssl for TlsStream {
-    /// What tells a request over TLS from one over plain HTTP.
+    /// The mark of a request over TLS, as opposed to one over plain HTTP.
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
         Some(self.digest.clone())
     }

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::CertificateHolder;
 use crate::folder_watch::watch_folder_of;
 
-/// How long both files must stay as they are before they are taken for a pair: whoever renews a certificate writes two
-/// files, one after the other, and what stands there in between is no pair. Nobody is in a hurry: the old one is valid.
+/// How long both files must stay as they are before they are taken for a pair: a renewal writes two files, one after
+/// the other, and in between they do not match. There is no hurry: the old pair is still valid.
 const QUIET: Duration = Duration::from_secs(1);
 /// How often the files are looked at whatever the kernel says.
 const POLL: Duration = Duration::from_millis(500);

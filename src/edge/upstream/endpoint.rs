@@ -14,21 +14,21 @@ use crate::settings::Upstream;
 
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum EndpointAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Tcp(address) => address.fmt(f),
-            Target::Unix(path) => path.display().fmt(f),
+            EndpointAddress::Tcp(address) => address.fmt(f),
+            EndpointAddress::Unix(path) => path.display().fmt(f),
         }
     }
 }
 
-/// What is known of a place.
+/// The health of an endpoint, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Health {
@@ -41,7 +41,7 @@ pub(super) enum Health {
 /// One address of a server.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) target: Target,
+    pub(super) target: EndpointAddress,
     /// Prepared once; a request takes a clone.
     pub(super) peer: HttpPeer,
     health: AtomicU8,
@@ -51,10 +51,10 @@ impl Endpoint {
     /// # Errors
     ///
     /// The path of a socket cannot be one.
-    pub(super) fn new(target: Target, settings: &Upstream) -> Result<Endpoint, String> {
+    pub(super) fn new(target: EndpointAddress, settings: &Upstream) -> Result<Endpoint, String> {
         let mut peer = match &target {
-            Target::Tcp(address) => HttpPeer::new(*address, false, String::new()),
-            Target::Unix(path) => {
+            EndpointAddress::Tcp(address) => HttpPeer::new(*address, false, String::new()),
+            EndpointAddress::Unix(path) => {
                 let path = path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned())?;
                 HttpPeer::new_uds(path, false, String::new()).map_err(|error| error.to_string())?
             }
@@ -88,8 +88,10 @@ impl Endpoint {
             .header("user-agent", "console-gate-health")
             .body(Empty::<bytes::Bytes>::new())?;
         match &self.target {
-            Target::Tcp(address) => get(tokio::net::TcpStream::connect(address).await?, request).await,
-            Target::Unix(path) => get(tokio::net::UnixStream::connect(path).await?, request).await,
+            EndpointAddress::Tcp(address) => {
+                get(tokio::net::TcpStream::connect(address).await?, request).await
+            }
+            EndpointAddress::Unix(path) => get(tokio::net::UnixStream::connect(path).await?, request).await,
         }
     }
 }

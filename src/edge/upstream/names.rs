@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::{Endpoint, Health, Server, Target, Upstreams};
+use super::{Endpoint, EndpointAddress, Health, Server, Upstreams};
 
 /// How long a start waits for its names.
 const FIRST: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ impl Upstreams {
         };
         if timeout(FIRST, all).await.is_err() {
             tracing::warn!(
-                "the names of upstream servers take long to resolve; the gate starts without them"
+                "the names of upstream servers did not resolve in time; the gate starts without them"
             );
         }
     }
@@ -47,7 +47,7 @@ impl Upstreams {
     async fn follow(self: Arc<Self>, index: usize, asked: oneshot::Sender<()>) {
         let server = &self.servers[index];
         let mut asked = Some(asked);
-        // What was wrong when it was asked for last, so that each trouble is logged once.
+        // The last error of each name, so that each is logged once.
         let mut trouble: Option<String> = None;
         loop {
             let found = self.look_up(server).await;
@@ -55,7 +55,7 @@ impl Upstreams {
                 let _ = asked.send(());
             }
             if found != trouble {
-                tell(server, found.as_deref());
+                log_trouble(server, found.as_deref());
                 trouble = found;
             }
             let interval = self.settings.resolve_interval_ms.duration();
@@ -84,30 +84,32 @@ impl Upstreams {
             addresses.truncate(MOST_ADDRESSES);
         }
         {
-            let mut places = server.places.lock().unwrap_or_else(PoisonError::into_inner);
-            let targets: Vec<Target> = addresses.into_iter().map(Target::Tcp).collect();
-            if targets.len() == places.len()
-                && targets.iter().all(|target| places.iter().any(|place| place.target == *target))
+            let mut endpoints = server.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+            let targets: Vec<EndpointAddress> = addresses.into_iter().map(EndpointAddress::Tcp).collect();
+            if targets.len() == endpoints.len()
+                && targets.iter().all(|target| endpoints.iter().any(|endpoint| endpoint.target == *target))
             {
                 return;
             }
-            let known = |target: &Target| places.iter().find(|place| place.target == *target).cloned();
-            let place =
+            let known = |target: &EndpointAddress| {
+                endpoints.iter().find(|endpoint| endpoint.target == *target).cloned()
+            };
+            let endpoint =
                 |target| known(&target).or_else(|| Endpoint::new(target, &self.settings).ok().map(Arc::new));
-            let next: Vec<Arc<Endpoint>> = targets.into_iter().filter_map(place).collect();
-            let shown: Vec<String> = next.iter().map(|place| place.target.to_string()).collect();
+            let next: Vec<Arc<Endpoint>> = targets.into_iter().filter_map(endpoint).collect();
+            let shown: Vec<String> = next.iter().map(|endpoint| endpoint.target.to_string()).collect();
             tracing::info!(server = %server.address, addresses = shown.join(" "), "an upstream server's name was resolved");
-            *places = next;
+            *endpoints = next;
         }
         self.publish();
     }
 }
 
-fn tell(server: &Server, trouble: Option<&str>) {
+fn log_trouble(server: &Server, trouble: Option<&str>) {
     let address = &server.address;
     match trouble {
         None => {}
-        Some(why) if server.places().is_empty() => tracing::error!(
+        Some(why) if server.endpoints().is_empty() => tracing::error!(
             server = %address, why,
             "the name of an upstream server does not resolve: no request can be sent there. Correct `servers` in \
              [upstream] or the machine's DNS; the gate keeps retrying"

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_of_one_hash_are_told_apart() {
+    fn sums_of_one_hash_are_distinguished() {
         let mut sums = Sums::default();
         for (hash, word) in [(1, "a"), (1, "b"), (2, "c"), (1, "d")] {
             assert!(sums.find(hash, |sum| *sum == word).is_none());

@@ -151,7 +151,7 @@ struct Scene {
 
 async fn scene(most_bytes: usize) -> Scene {
     let (sink, clock) = (Arc::new(Sink::default()), Arc::new(ManualClock::starting_at(Utc::now())));
-    let terms = Terms {
+    let terms = TallyTerms {
         kind: EvidenceKind::Drift,
         gather: Duration::from_secs(1),
         most_bytes,
@@ -197,7 +197,7 @@ async fn repeats_are_added_up_and_the_last_ones_are_written_when_the_gate_stops(
 async fn a_gate_that_cannot_write_its_first_mark_does_not_begin() {
     let sink = Arc::new(Sink::default());
     sink.set(Fault::Away);
-    let terms = Terms {
+    let terms = TallyTerms {
         kind: EvidenceKind::Drift,
         gather: Duration::from_secs(1),
         most_bytes: PLENTY,
@@ -229,7 +229,7 @@ async fn what_is_not_written_is_kept_through_an_outage() {
     assert!(!after.has_ended);
 }
 
-/// Nobody knows whether the commit happened: the same batch is tried again, and counts once.
+/// It is unknown whether the commit happened: the same batch is tried again, and counts once.
 #[tokio::test(start_paused = true)]
 async fn a_batch_counts_once_when_the_answer_to_its_commit_is_lost() {
     let scene = scene(PLENTY).await;
@@ -264,8 +264,8 @@ async fn a_row_that_is_refused_costs_no_other_and_is_recorded() {
     assert_eq!(scene.tally.progress().lost, 8);
     let mut gaps: Vec<_> = scene.sink.gaps();
     gaps.sort_by_key(|gap| gap.cluster.clone());
-    let told: Vec<_> = gaps.iter().map(|gap| (&*gap.cluster, gap.occurrences, gap.cause)).collect();
-    assert_eq!(told, [("S2", 7, "refused"), ("S3", 1, "refused")]);
+    let recorded: Vec<_> = gaps.iter().map(|gap| (&*gap.cluster, gap.occurrences, gap.cause)).collect();
+    assert_eq!(recorded, [("S2", 7, "refused"), ("S3", 1, "refused")]);
     assert!(gaps.iter().all(|gap| gap.until == scene.clock.now() && gap.since < gap.until), "{gaps:?}");
     // A batch is a transaction of bounded size.
     assert!(lock(&scene.sink.0).batches.iter().all(|size| *size <= 1_000));
@@ -298,12 +298,12 @@ async fn what_finds_no_room_is_counted_and_recorded_with_its_time() {
     assert_eq!(scene.sink.words().values().sum::<i64>(), 23, "what had room is all there");
     let mut gaps = scene.sink.gaps();
     gaps.sort_by_key(|gap| gap.cluster.clone());
-    let told: Vec<_> = gaps
+    let recorded: Vec<_> = gaps
         .iter()
         .map(|gap| (&*gap.cluster, gap.occurrences, gap.cause, gap.since - began, gap.until - began))
         .collect();
     let (none, forty) = (TimeDelta::zero(), TimeDelta::seconds(40));
-    assert_eq!(told, [("S1", 6, "no_room", none, forty), ("S2", 3, "no_room", none, forty)]);
+    assert_eq!(recorded, [("S1", 6, "no_room", none, forty), ("S2", 3, "no_room", none, forty)]);
     // There is room again.
     scene.report("S1/one more", 1);
     scene.after(2).await;

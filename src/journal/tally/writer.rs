@@ -1,9 +1,10 @@
 //! The task that writes the sums.
 //!
-//! Sums are taken out of the tally only when what was taken before is written, so that in an outage repeats go on adding up
-//! instead of piling up. What was taken is cut into batches; each is one transaction, and is written before the next is
-//! tried. A batch keeps its number through every attempt, so that it counts once even when nobody knows whether a commit
-//! happened. A batch that the database refuses for what a row says is cut in halves until the row is found; it alone is lost.
+//! Sums are taken out of the tally only when what was taken before is written, so that in an outage repeats go on
+//! adding up instead of piling up. What was taken is cut into batches; each is one transaction, and is written before
+//! the next is tried. A batch keeps its number through every attempt, so that it counts once even when it is unknown
+//! whether a commit happened. A batch that the database refuses for what a row says is cut in halves until the row is
+//! found; it alone is lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,13 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::losses::Cause;
-use super::{Shared, Sum, TallySink, Terms, lock};
+use super::{Shared, Sum, TallySink, TallyTerms, lock};
 use crate::store::StoreError;
 use crate::store::evidence::{ERASED_FOR, Mark};
 
 /// Sums in one transaction. SQLite has one writer at a time, and a denial's audit row may be the next.
 const BATCH: usize = 1_000;
-/// A gate with nothing to write says so that often.
+/// How often a gate with nothing to write updates its mark.
 const BEAT: Duration = Duration::from_secs(20);
 /// For the next attempt, after one has failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const SHARE: u32 = 10;
 const LONGEST_GATHER: Duration = Duration::from_secs(5);
 /// How often it is logged that writing fails.
-const TELL: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Sums that were taken together.
 struct Batch<S> {
@@ -46,19 +47,19 @@ impl<S> Batch<S> {
     }
 }
 
-/// Since when writing has failed, and when the log was last told.
+/// Since when writing has failed, and when that was last logged.
 struct Failing {
     since: Instant,
-    told_at: Instant,
+    logged_at: Instant,
 }
 
 pub(super) struct Writer<S: Sum> {
     shared: Arc<Shared<S>>,
     sink: Arc<dyn TallySink<S>>,
-    terms: Terms,
+    terms: TallyTerms,
     /// As it was written last.
     mark: Mark,
-    /// The number of the batch that was tried last. No two batches share one, whatever becomes of them.
+    /// The number of the batch that was tried last. No two batches share one, whether they are written or not.
     number: i64,
     marked_at: Instant,
     waiting: VecDeque<Batch<S>>,
@@ -70,7 +71,7 @@ impl<S: Sum> Writer<S> {
     pub(super) async fn begin(
         shared: Arc<Shared<S>>,
         sink: Arc<dyn TallySink<S>>,
-        terms: Terms,
+        terms: TallyTerms,
     ) -> Result<Writer<S>, StoreError> {
         let now = terms.clock.now();
         let mark = Mark {
@@ -109,7 +110,7 @@ impl<S: Sum> Writer<S> {
                 Err(_) => self.terms.gather.max(RETRY),
             };
             let is_written = outcome.is_ok();
-            self.tell(outcome);
+            self.log_outcome(outcome);
             match asked {
                 Err(_) => {}
                 Ok(Some(done)) => drop(done.send(is_written)),
@@ -232,8 +233,8 @@ impl<S: Sum> Writer<S> {
         }
     }
 
-    /// Tells the log when writing begins to fail, every minute while it does, and when it works again.
-    fn tell(&mut self, outcome: Result<(), StoreError>) {
+    /// Logs when writing begins to fail, every minute while it does, and when it works again.
+    fn log_outcome(&mut self, outcome: Result<(), StoreError>) {
         let kind = self.terms.kind.word();
         match (outcome, &mut self.failing) {
             (Ok(()), None) => {}
@@ -242,15 +243,15 @@ impl<S: Sum> Writer<S> {
                 tracing::info!(kind, seconds, "evidence can be written again");
                 self.failing = None;
             }
-            (Err(error), Some(failing)) if failing.told_at.elapsed() >= TELL => {
+            (Err(error), Some(failing)) if failing.logged_at.elapsed() >= LOG_EVERY => {
                 let seconds = failing.since.elapsed().as_secs();
                 tracing::warn!(%error, kind, seconds, "evidence is still not written; it is kept in memory");
-                failing.told_at = Instant::now();
+                failing.logged_at = Instant::now();
             }
             (Err(_), Some(_)) => {}
             (Err(error), None) => {
                 tracing::warn!(%error, kind, "evidence cannot be written; it is kept in memory and retried");
-                self.failing = Some(Failing { since: Instant::now(), told_at: Instant::now() });
+                self.failing = Some(Failing { since: Instant::now(), logged_at: Instant::now() });
             }
         }
     }

@@ -10,7 +10,7 @@ use tracing::{Event, Level, Metadata};
 
 use super::NOTABLE;
 
-/// What a report is found by.
+/// The fields that a report can be searched by.
 const TAGS: [&str; 4] = ["cluster", "direction", "reason", "route"];
 /// What is beside it. Every other field stays in the log: an actor, a path, an address.
 const BESIDE: [&str; 6] = ["diagnostics", "error", "mapping", "request_id", "rows", "running"];

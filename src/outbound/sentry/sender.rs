@@ -27,7 +27,7 @@ pub(super) enum Delivery {
     Sent,
     /// The same was sent a moment ago.
     Repeated,
-    /// The tracker asked to be left alone.
+    /// The tracker asked for a pause (429).
     Limited,
     Failed,
 }
@@ -43,7 +43,7 @@ impl Delivery {
     }
 }
 
-/// Knows the tracker, and when it wants to be left alone.
+/// Knows the tracker, and until when it wants a pause.
 pub(super) struct Sender {
     outbound: Outbound,
     dsn: Dsn,
@@ -86,7 +86,7 @@ impl Sender {
     }
 }
 
-/// For how long the tracker wants to be left alone (RFC 9110, section 10.2.3); `None` too where it names a date.
+/// How long a pause the tracker wants (RFC 9110, section 10.2.3); `None` if it names none, or a date.
 fn retry_after(fields: &HeaderMap) -> Option<Duration> {
     fields.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }

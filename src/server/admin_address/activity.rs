@@ -17,7 +17,7 @@ pub(super) enum Phase {
     /// A head is to come, or a part of one has come, since then.
     Head(Instant),
     /// A request is being answered. Its body has a time of its own, and its handler is bounded by what it waits for.
-    Asked,
+    Request,
     /// An answer is on its way, since then.
     Answer(Instant),
     /// Nothing, since the last answer.
@@ -29,7 +29,7 @@ pub(super) enum Phase {
 pub(super) enum Over {
     /// It took too long.
     Late,
-    /// Its place went to another one.
+    /// Its slot went to another connection.
     Displaced,
 }
 
@@ -61,13 +61,13 @@ impl Activity {
         *self.phase.borrow()
     }
 
-    /// A head is complete.
-    pub(super) fn asked(self: &Arc<Self>) -> Asked {
-        self.phase.send_replace(Phase::Asked);
-        Asked(self.clone())
+    /// Notes that a head is complete.
+    pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
+        self.phase.send_replace(Phase::Request);
+        ActiveRequest(self.clone())
     }
 
-    /// Closes the connection, because another one takes its place.
+    /// Closes the connection, because another one takes its slot.
     pub(super) fn displace(&self) {
         self.displaced.notify_one();
     }
@@ -88,7 +88,7 @@ impl Activity {
                 Phase::Head(since) => Some(since + settings.head_timeout_ms.duration()),
                 Phase::Answer(since) => Some(since + settings.transfer_timeout_ms.duration()),
                 Phase::Idle(since) => Some(since + settings.idle_timeout_ms.duration()),
-                Phase::Asked => None,
+                Phase::Request => None,
             };
             let passes = async {
                 match deadline {
@@ -105,23 +105,23 @@ impl Activity {
     }
 }
 
-/// A request that is being answered. When this is dropped, the answer is done with.
-pub(super) struct Asked(Arc<Activity>);
+/// A request that is being answered. When this is dropped, the answer has been sent or given up.
+pub(super) struct ActiveRequest(Arc<Activity>);
 
-impl Asked {
-    /// The answer begins.
+impl ActiveRequest {
+    /// Notes that the answer begins.
     pub(super) fn answers(&self) {
         self.0.phase.send_replace(Phase::Answer(Instant::now()));
     }
 }
 
-impl Drop for Asked {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.phase.send_replace(Phase::Idle(Instant::now()));
     }
 }
 
-/// A connection whose first byte after an answer is told of: the next head has begun.
+/// A connection that reports its first byte after an answer, because the next head has begun.
 pub(super) struct Observed<S> {
     stream: S,
     activity: Arc<Activity>,

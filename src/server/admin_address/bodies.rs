@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::activity::Asked;
+use super::activity::ActiveRequest;
 
 /// A request's body, whole by its deadline or not at all.
 pub(super) struct Arriving {
@@ -42,7 +42,7 @@ impl Body for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let deadline = self.deadline;
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // First: a body of which a byte comes each time that it is asked for would never be late.
+        // Checked first: otherwise a body that yields a byte at each poll would never be late.
         if sleep.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Err(Late.into())));
         }
@@ -58,14 +58,14 @@ impl Body for Arriving {
     }
 }
 
-/// An answer's body, which tells when it is done with.
+/// An answer's body, which reports when it has been sent or dropped.
 pub(super) struct Answering {
     body: AxumBody,
-    _asked: Asked,
+    _asked: ActiveRequest,
 }
 
 impl Answering {
-    pub(super) fn new(body: AxumBody, asked: Asked) -> Answering {
+    pub(super) fn new(body: AxumBody, asked: ActiveRequest) -> Answering {
         asked.answers();
         Answering { body, _asked: asked }
     }

@@ -116,7 +116,7 @@ impl<'s> Sheet<'s> {
         }
     }
 
-    /// Takes note of what the plan could not read.
+    /// Notes what the plan could not read.
     fn follow(&mut self, plan: &ReadPlan) {
         self.places = plan.places;
         self.session_is_keyed = plan.session.as_ref().is_some_and(|session| session.is_keyed);
@@ -252,7 +252,7 @@ impl<'s> Sheet<'s> {
         }
     }
 
-    /// Whether something that ends at `until` has not ended yet. An end that cannot be read has passed.
+    /// Whether something that ends at `until` is still active. An end that cannot be read has passed.
     fn lives_until(&mut self, until: Option<DateTime<Utc>>, (table, column): (&str, &str)) -> bool {
         let Some(until) = until else {
             self.note(FlawKind::Unusable, table, column, None);
@@ -265,7 +265,7 @@ impl<'s> Sheet<'s> {
         true
     }
 
-    /// Something ends then.
+    /// Notes that something ends then.
     fn ends_at(&mut self, until: DateTime<Utc>) {
         let known = self.access.valid_until.unwrap_or(until);
         self.access.valid_until = Some(known.min(until));

@@ -6,7 +6,7 @@ use crate::store::sql::Statement;
 
 /// The facts about somebody who is stated. Only roles are looked up; no row is about anybody.
 pub(super) fn statement<'q>(stated: &Stated) -> Statement<'q> {
-    // Serialising texts cannot fail; no text is no list, and the database says so.
+    // Serialising texts cannot fail. If it did, the empty text is no list, and the database would refuse it.
     let list = |names| serde_json::to_string(names).unwrap_or_default();
     let [roles, legacy, groups] = [&stated.roles, &stated.legacy, &stated.groups].map(list);
     Statement::of(POSTGRES, SQLITE).bind(roles).bind(legacy).bind(groups)

@@ -50,7 +50,7 @@ impl From<ControlColumns> for ControlChain {
 pub(super) fn control_head(row: Option<HeadRow>) -> Result<Head, StoreError> {
     let wrong = |what: &str| {
         StoreError::Broken(format!(
-            "gate_audit_control {what}, so the chain of commands cannot go on: somebody changed it. Look with \
+            "gate_audit_control {what}, so the chain of commands cannot go on: it was changed outside the gate. Run \
              `console-gate audit verify --checkpoints ...`; then set it to the last row of the chain `{CONTROL}`"
         ))
     };
@@ -66,7 +66,7 @@ pub(super) fn control_row(error: StoreError) -> StoreError {
     match error {
         StoreError::Conflict(cause) | StoreError::Refused(cause) => StoreError::Broken(format!(
             "the chain of commands did not take its next row ({cause}). If that row is there already, \
-             gate_audit_control was set back: look with `console-gate audit verify --checkpoints ...`"
+             gate_audit_control was set back: run `console-gate audit verify --checkpoints ...`"
         )),
         other => other,
     }

@@ -17,7 +17,7 @@ use crate::store::connection::Connection;
 use crate::store::lenient::readable_times;
 use crate::store::sql::Statement;
 
-/// How long a plan lasts that was made while a table was gone: it may come back.
+/// How long a plan that was made while a table was gone is used: the table may come back.
 pub(in crate::store) const GONE_FOR: Duration = Duration::from_secs(5);
 
 /// What rows of Console's are called by in flaws: a table and a column where they are known, else the setting.

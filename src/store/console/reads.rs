@@ -10,10 +10,10 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use super::{Console, Relation, Source};
 use crate::store::StoreError;
 use crate::store::connection::Connection;
-use crate::store::place::{Place, quoted};
+use crate::store::place::{FoundTable, quoted};
 
 /// The columns that are read of each table or view; none where the whole of it is needed.
-pub(in crate::store) type Reads = BTreeMap<Place, BTreeSet<String>>;
+pub(in crate::store) type Reads = BTreeMap<FoundTable, BTreeSet<String>>;
 
 /// What the probe's SELECT names, and what the views behind it name that are read with the caller's rights. The column is
 /// NULL for the relation itself and for whole rows.
@@ -91,7 +91,7 @@ async fn probed(to: &mut PgConnection, text: &str) -> Result<Option<Reads>, Stor
     to.execute("ROLLBACK").await?;
     let (mut reads, mut whole) = (Reads::new(), BTreeSet::new());
     for (schema, table, column, has_whole_rows) in rows? {
-        let place = Place { schema, table };
+        let place = FoundTable { schema, table };
         let columns = reads.entry(place.clone()).or_default();
         match column {
             Some(column) => drop(columns.insert(column)),
@@ -106,7 +106,7 @@ async fn probed(to: &mut PgConnection, text: &str) -> Result<Option<Reads>, Stor
 }
 
 /// The tables that a text names with their schema.
-async fn named_in(to: &mut PgConnection, text: &str) -> Result<Vec<Place>, StoreError> {
+async fn named_in(to: &mut PgConnection, text: &str) -> Result<Vec<FoundTable>, StoreError> {
     const TABLES: &str = "
         SELECT DISTINCT n.nspname::text, c.relname::text
           FROM unnest($1::text[], $2::text[]) AS named(schema, name)
@@ -115,7 +115,7 @@ async fn named_in(to: &mut PgConnection, text: &str) -> Result<Vec<Place>, Store
          ORDER BY 1, 2";
     let (schemas, names): (Vec<String>, Vec<String>) = pairs(text).into_iter().unzip();
     let found: Vec<(String, String)> = sqlx::query_as(TABLES).bind(schemas).bind(names).fetch_all(to).await?;
-    Ok(found.into_iter().map(|(schema, table)| Place { schema, table }).collect())
+    Ok(found.into_iter().map(|(schema, table)| FoundTable { schema, table }).collect())
 }
 
 /// Every `one.other` of a text, with quotes or without. Which of them are tables, the catalog says.
@@ -149,7 +149,7 @@ fn pairs(text: &str) -> Vec<(String, String)> {
 }
 
 /// `"app"."users"`, as SQL takes it.
-pub(in crate::store) fn named(place: &Place) -> String {
+pub(in crate::store) fn named(place: &FoundTable) -> String {
     format!("{}.{}", quoted(&place.schema), quoted(&place.table))
 }
 

@@ -17,7 +17,7 @@ use crate::store::connection::Connection;
 use crate::store::sql::Statement;
 use crate::store::{Store, StoreError};
 
-/// Something about a relation that is not as the gate needs it.
+/// A mismatch between a relation and what the gate needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     pub relation: Relation,
@@ -464,8 +464,7 @@ impl Console {
             Err(Unreadable::Other(error)) => return Err(error),
             Err(Unreadable::Gone(message)) => match relation {
                 Relation::LegacyRoles | Relation::AllLegacyRoles => {
-                    let effect = "legacy rows are refused, and RBAC V2 rows work; `legacy_roles = \"none\"` says that \
-                                  it shall be so";
+                    let effect = "legacy rows are refused, and RBAC V2 rows work; set `legacy_roles = \"none\"` if that is intended";
                     (format!("{message}: {effect}"), true)
                 }
                 Relation::Sessions if self.relations.is_documented(relation) => {

@@ -258,7 +258,7 @@ fn in_watch(fault: Fault) -> Failed {
 pub(super) fn postgres(connection: &mut Connection) -> Result<&mut PgConnection, StoreError> {
     match connection {
         Connection::Postgres(lease) => Ok(lease),
-        Connection::Sqlite(_) => Err(StoreError::Unusable("it is no Postgres database".into())),
+        Connection::Sqlite(_) => Err(StoreError::Unusable("it is not a Postgres database".into())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Waiting for locks on Postgres without holding up those who come behind.
+//! Waits for locks on Postgres without blocking the statements behind.
 //!
 //! A statement that changes a table waits for every transaction that has touched it, and all that follow that statement
 //! wait for it. So each try waits for half a second at most, gives up what it has, and lets the others pass before the
@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::store::connection::Connection;
 use crate::store::postgres::PostgresPool;
 
-/// How long a try may wait before somebody looks whom it waits for.
+/// How long a try may wait before the run looks up who holds the lock.
 const LOOK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ fn is_about_a_lock(failed: &Failed) -> bool {
 
 fn gave_up(step: Step<'_>, tries: u32, after: Duration, holders: &[LockHolder]) -> StoreError {
     StoreError::Busy(format!(
-        "{} was tried {tries} times in {} s and never got its lock, which is held by {}. Nothing of it was applied. End \
+        "{} got no lock in {tries} tries within {} s; it is held by {}. Nothing of it was applied. End \
          that session (`pg_terminate_backend`), or run `console-gate migrate` again at a quieter time",
         step.name(),
         after.as_secs(),

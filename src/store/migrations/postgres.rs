@@ -148,7 +148,7 @@ pub(super) async fn release(
     let survey = Survey::take(run.connection()?, placement, default).await?.unambiguous()?;
     if !survey.own_tables.contains("gate_epoch") {
         return Err(StoreError::Schema(format!(
-            "the schema `{}` has no tables of a gate, so no triggers of it are anywhere",
+            "the schema `{}` has no tables of a gate, so there are no triggers of it",
             survey.own
         )));
     }

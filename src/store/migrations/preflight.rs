@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::place::{DOCUMENTS_TABLES, LEDGER, Place, Survey, quoted};
+use super::super::place::{DOCUMENTS_TABLES, FoundTable, LEDGER, Survey, quoted};
 use super::seed::{Seed, columns_of_sqlite};
 
 /// What is about to happen, as far as it decides what must be there.
@@ -64,7 +64,7 @@ fn is_id(column: &str) -> bool {
     column == "id" || column.ends_with("_id") && !["ticket_id", "customer_id", "tenant_id"].contains(&column)
 }
 
-/// Everything that is in the way, as one error.
+/// Every problem, as one error.
 #[derive(Debug, Default)]
 struct Problems {
     schema: Vec<String>,
@@ -81,7 +81,7 @@ impl Problems {
             [] => Ok(()),
             [only] => Err(make(format!("{only}. Nothing was changed"))),
             _ => Err(make(format!(
-                "{count} things are in the way, and nothing was changed:\n  - {}",
+                "{count} problems prevent the migration; nothing was changed:\n  - {}",
                 all.join("\n  - ")
             ))),
         }
@@ -208,7 +208,7 @@ async fn rights(
             sqlx::query_as(SCHEMA).bind(own).fetch_one(&mut *connection).await?;
         if !may_create {
             problems.rights.push(format!(
-                "`{}` may make no tables in the schema `{own}`: `GRANT USAGE, CREATE ON SCHEMA {} TO {role}`",
+                "`{}` may not create tables in the schema `{own}`: `GRANT USAGE, CREATE ON SCHEMA {} TO {role}`",
                 survey.role,
                 quoted(own)
             ));
@@ -218,7 +218,7 @@ async fn rights(
             sqlx::query_as(DATABASE).fetch_one(&mut *connection).await?;
         if !may_create {
             problems.rights.push(format!(
-                "`{}` may make no schema: `GRANT CREATE ON DATABASE {} TO {role}`, or as a role that may, \
+                "`{}` may not create a schema: `GRANT CREATE ON DATABASE {} TO {role}`, or as a role that may, \
                  `CREATE SCHEMA {} AUTHORIZATION {role}`",
                 survey.role,
                 quoted(&database),
@@ -237,13 +237,13 @@ async fn rights(
         match (survey.console(), place) {
             (Some(_), Some((true, _))) => {}
             (Some(schema), _) => problems.rights.push(format!(
-                "`{}` may make no tables in the schema `{schema}`, where the documents' are to be: `GRANT USAGE, \
+                "`{}` may not create tables in the schema `{schema}`, where the documents' are to be: `GRANT USAGE, \
                  CREATE ON SCHEMA {} TO {role}`",
                 survey.role,
                 quoted(schema)
             )),
             (None, _) => problems.rights.push(format!(
-                "the role `{}` may use no schema that its `search_path` names: `GRANT USAGE, CREATE ON SCHEMA ... TO \
+                "the role `{}` may not use any schema of its `search_path`: `GRANT USAGE, CREATE ON SCHEMA ... TO \
                  {role}`",
                 survey.role
             )),
@@ -272,11 +272,11 @@ async fn rights(
         let found: Option<(String, bool, bool, String)> =
             sqlx::query_as(TABLE).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
         let Some((kind, _, may_seed, owner)) = found else { continue };
-        let place = Place { schema: schema.clone(), table: table.clone() };
+        let place = FoundTable { schema: schema.clone(), table: table.clone() };
         let name = format!("{}.{}", quoted(schema), quoted(table));
         if !["r", "p"].contains(&kind.as_str()) {
             problems.schema.push(format!(
-                "`{place}` is no table but a view, which cannot report its changes to the gate: name Console's own \
+                "`{place}` is a view and not a table: it cannot report its changes to the gate: name Console's own \
                  tables in `[console]` of gate.toml"
             ));
         }

@@ -57,7 +57,7 @@ impl fmt::Display for LockHolder {
 /// The holders in one line.
 pub fn listed(holders: &[LockHolder]) -> String {
     match holders {
-        [] => "somebody whom the role may not see".to_owned(),
+        [] => "a session that the role may not see".to_owned(),
         holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     }
 }
@@ -89,6 +89,6 @@ mod tests {
             "process 4711 (console, idle in transaction), in a transaction for 613 s, its statement began 2 s ago; \
              process 12"
         );
-        assert_eq!(listed(&[]), "somebody whom the role may not see");
+        assert_eq!(listed(&[]), "a session that the role may not see");
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn plan(
 fn file(connection: &mut Connection) -> Result<&mut SqliteConnection, StoreError> {
     match connection {
         Connection::Sqlite(connection) => Ok(connection),
-        Connection::Postgres(_) => Err(StoreError::Unusable("it is no SQLite file".into())),
+        Connection::Postgres(_) => Err(StoreError::Unusable("it is not a SQLite file".into())),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::place::{DECIDING_TABLES, OWN_DECIDING_TABLES, Place, SHARED_TABLES, Survey, quoted};
+use super::super::place::{DECIDING_TABLES, FoundTable, OWN_DECIDING_TABLES, SHARED_TABLES, Survey, quoted};
 use super::super::watch::sqlite::raising;
 
 /// A trigger on Postgres: its table, its name, when it fires, what it shows its function, and the function.
@@ -164,7 +164,7 @@ pub(super) async fn missing(
         .fetch_all(&mut *connection)
         .await?;
     for watch in SHARED.iter().chain(WRITTEN.as_flattened()).chain(&OWN) {
-        let Some(Place { schema, table }) = survey.place(watch.table) else { continue };
+        let Some(FoundTable { schema, table }) = survey.place(watch.table) else { continue };
         if forbidden.iter().any(|(on, to)| *on == schema && *to == table) {
             continue;
         }

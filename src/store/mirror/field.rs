@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// Where a column's value comes from, as the settings say.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "RawSource")]
-pub enum Source {
+pub enum ColumnSource {
     Field(String),
     Constant(String),
     Json(Vec<String>),
@@ -22,17 +22,17 @@ struct RawSource {
     json: Option<Vec<String>>,
 }
 
-impl TryFrom<RawSource> for Source {
+impl TryFrom<RawSource> for ColumnSource {
     type Error = &'static str;
 
-    fn try_from(raw: RawSource) -> Result<Source, &'static str> {
+    fn try_from(raw: RawSource) -> Result<ColumnSource, &'static str> {
         match (raw.field, raw.constant, raw.json) {
-            (Some(field), None, None) => Ok(Source::Field(field)),
-            (None, Some(toml::Value::String(text)), None) => Ok(Source::Constant(text)),
+            (Some(field), None, None) => Ok(ColumnSource::Field(field)),
+            (None, Some(toml::Value::String(text)), None) => Ok(ColumnSource::Constant(text)),
             (None, Some(value @ (toml::Value::Integer(_) | toml::Value::Boolean(_))), None) => {
-                Ok(Source::Constant(value.to_string()))
+                Ok(ColumnSource::Constant(value.to_string()))
             }
-            (None, None, Some(fields)) => Ok(Source::Json(fields)),
+            (None, None, Some(fields)) => Ok(ColumnSource::Json(fields)),
             _ => Err("a column of the mirror is one of { field = \"NAME\" }, { constant = \"TEXT\" } and \
                       { json = [\"NAME\", ...] }"),
         }

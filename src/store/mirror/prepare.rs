@@ -3,7 +3,7 @@
 use ledger::AuditRecord;
 use policy::diagnostic::closest;
 
-use super::field::{Field, Given, Source};
+use super::field::{ColumnSource, Field, Given};
 use super::fit::Kind;
 use super::{Mirror, MirrorError, MirrorOptions};
 use crate::store::StoreError;
@@ -157,7 +157,7 @@ pub(super) async fn prepare(
 }
 
 /// The fields that a source names; what does not exist is among the problems.
-fn given(column: &str, source: &Source, problems: &mut Vec<String>) -> Option<Given> {
+fn given(column: &str, source: &ColumnSource, problems: &mut Vec<String>) -> Option<Given> {
     let mut field = |name: &str| {
         let found = Field::parse(name);
         if found.is_none() {
@@ -171,9 +171,9 @@ fn given(column: &str, source: &Source, problems: &mut Vec<String>) -> Option<Gi
         found
     };
     match source {
-        Source::Constant(text) => Some(Given::Constant(text.clone())),
-        Source::Field(name) => field(name).map(Given::Field),
-        Source::Json(names) => {
+        ColumnSource::Constant(text) => Some(Given::Constant(text.clone())),
+        ColumnSource::Field(name) => field(name).map(Given::Field),
+        ColumnSource::Json(names) => {
             let fields: Vec<_> = names.iter().map(|name| (name.clone(), field(name))).collect();
             let known: Option<Vec<_>> =
                 fields.into_iter().map(|(name, field)| field.map(|field| (name, field))).collect();
@@ -182,11 +182,11 @@ fn given(column: &str, source: &Source, problems: &mut Vec<String>) -> Option<Gi
     }
 }
 
-fn in_words(source: &Source) -> String {
+fn in_words(source: &ColumnSource) -> String {
     match source {
-        Source::Field(name) => format!("the field `{name}`"),
-        Source::Constant(text) => format!("the constant `{text}`"),
-        Source::Json(_) => "JSON".to_owned(),
+        ColumnSource::Field(name) => format!("the field `{name}`"),
+        ColumnSource::Constant(text) => format!("the constant `{text}`"),
+        ColumnSource::Json(_) => "JSON".to_owned(),
     }
 }
 

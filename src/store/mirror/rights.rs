@@ -5,16 +5,16 @@ use sqlx::PgConnection;
 use super::Mirror;
 use crate::store::StoreError;
 use crate::store::console::TableName;
-use crate::store::place::{Place, quoted};
+use crate::store::place::{FoundTable, quoted};
 
 /// The table, and what is written to it.
 #[derive(Debug)]
 pub(in crate::store) struct Writes {
-    pub(in crate::store) table: Place,
+    pub(in crate::store) table: FoundTable,
     /// The columns that get a value.
     pub(in crate::store) columns: Vec<String>,
     /// The sequences that the defaults of the other columns draw from. One of an identity column needs no right.
-    pub(in crate::store) sequences: Vec<Place>,
+    pub(in crate::store) sequences: Vec<FoundTable>,
 }
 
 impl Writes {
@@ -76,8 +76,8 @@ impl Mirror {
             .await?;
         let sequences: Vec<(String, String)> =
             sqlx::query_as(SEQUENCES).bind(&schema).bind(&table).bind(&given).fetch_all(connection).await?;
-        let sequences = sequences.into_iter().map(|(schema, table)| Place { schema, table }).collect();
-        let writes = Writes { table: Place { schema, table }, columns, sequences };
+        let sequences = sequences.into_iter().map(|(schema, table)| FoundTable { schema, table }).collect();
+        let writes = Writes { table: FoundTable { schema, table }, columns, sequences };
         Ok((!writes.columns.is_empty()).then_some(writes))
     }
 }

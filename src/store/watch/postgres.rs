@@ -62,8 +62,7 @@ async fn patiently<T>(
         }
         if began.elapsed() + PAUSE > terms.patience {
             return Err(StoreError::Busy(format!(
-                "the triggers on Console's tables were tried for {} s and never got their locks; nothing of them was put \
-                 there. Run `console-gate migrate` again at a quieter time",
+                "the triggers on Console's tables got no locks within {} s; none was created. Run `console-gate migrate` again at a quieter time",
                 began.elapsed().as_secs()
             )));
         }
@@ -374,7 +373,7 @@ async fn check_rights(to: &mut PgConnection, found: &mut Found) -> Result<(), sq
             sqlx::query_as(MAY_TRIGGER).bind(base.oid).fetch_one(&mut *to).await?;
         if !may {
             found.gaps.push(format!(
-                "the role `{role}` may put no trigger on {}: its owner has to `GRANT TRIGGER ON {} TO {role}`, or set \
+                "the role `{role}` may not create a trigger on {}: its owner has to `GRANT TRIGGER ON {} TO {role}`, or set \
                  `triggers = false` in [console]",
                 base.name, base.name
             ));
@@ -415,7 +414,7 @@ async fn look_at_deciding(to: &mut PgConnection, keeps: bool, found: &mut Found)
         found.deciding.push(oid);
         if !is_there && !may {
             found.gaps.push(format!(
-                "the role `{role}` may put no trigger on {name}: its owner has to `GRANT TRIGGER ON {name} TO {role}`"
+                "the role `{role}` may not create a trigger on {name}: its owner has to `GRANT TRIGGER ON {name} TO {role}`"
             ));
         } else if !is_there && keeps {
             // Where it is only said what would be done, a migration would have put it there by now.

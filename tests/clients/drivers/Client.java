@@ -62,7 +62,7 @@ public class Client {
 
     private static String ask(HttpClient client, String base, String[] parts) throws Exception {
         String url = new String(decode(parts[2]), StandardCharsets.UTF_8);
-        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(base + url)).timeout(Duration.ofSeconds(60));
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(base + url)).timeout(Duration.ofSeconds(30));
         for (String field : new String(decode(parts[3]), StandardCharsets.UTF_8).split("\n")) {
             int colon = field.indexOf(':');
             if (colon > 0) request.header(field.substring(0, colon), field.substring(Math.min(colon + 2, field.length())));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import json
@@ -50,8 +51,9 @@ FETCH = """async (number, method, url, headers, body, size, follow, stream) => {
 class Page:
     """A tab, and what its browser says about it."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, context: str = "") -> None:
         self._socket, self._next, self.events = socket, 0, list[dict[str, Any]]()
+        self.context = context
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._listen())
@@ -125,41 +127,63 @@ class Page:
         return Answer(got["response"]["status"], headers, shorten(data))
 
 
-@contextlib.asynccontextmanager
-async def opened(base: str, **_options: Any) -> AsyncIterator[Page]:
-    """A new browser with one tab, on the page of the tests."""
-    if PROGRAM is None:
-        raise RuntimeError("chromium is not installed")
-    profile = tempfile.mkdtemp(prefix="gate-chromium-", dir="/tmp")
-    command = [PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-               "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-               "--disable-extensions", "--no-proxy-server", "--ignore-certificate-errors", "--remote-debugging-port=0",
-               f"--user-data-dir={profile}", "about:blank"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                               env={**os.environ, "HOME": profile})
-    try:
-        port = Path(profile, "DevToolsActivePort")
+class Browser:
+    """The one process of a test run. Who opens a page gets a context of their own, with its own cookies, cache and sockets."""
+
+    _running: Browser | None = None
+
+    @classmethod
+    def running(cls) -> Browser:
+        if cls._running is None or cls._running.process.poll() is not None:
+            cls._running = cls()
+        return cls._running
+
+    def __init__(self) -> None:
+        if PROGRAM is None:
+            raise RuntimeError("chromium is not installed")
+        self.profile = tempfile.mkdtemp(prefix="gate-chromium-", dir="/tmp")
+        command = [PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+                   "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                   "--disable-extensions", "--no-proxy-server", "--ignore-certificate-errors", "--remote-debugging-port=0",
+                   f"--user-data-dir={self.profile}", "about:blank"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                                        env={**os.environ, "HOME": self.profile})
+        atexit.register(self.stop)
+        port = Path(self.profile, "DevToolsActivePort")
         deadline = time.monotonic() + START_SECONDS
         while not port.exists() or len(port.read_text().splitlines()) < 2:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError("chromium does not start")
-            await asyncio.sleep(0.05)
-        at = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{at}/json/list") as answer:
-                tab = next(one for one in await answer.json() if one["type"] == "page")
-            async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                page = Page(socket)
+            time.sleep(0.05)
+        number, path = port.read_text().splitlines()[:2]
+        self.at, self.path = f"ws://127.0.0.1:{number}", path
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def opened(base: str) -> AsyncIterator[Page]:
+    """A tab in a context of its own, on the page of the tests."""
+    browser = Browser.running()
+    async with aiohttp.ClientSession() as session, session.ws_connect(browser.at + browser.path, max_msg_size=0) as whole:
+        control = Page(whole)
+        context = (await control.call("Target.createBrowserContext"))["browserContextId"]
+        try:
+            target = (await control.call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
+            async with session.ws_connect(f"{browser.at}/devtools/page/{target}", max_msg_size=0) as socket:
+                page = Page(socket, context)
                 for domain in ("Page", "Runtime", "Network", "DOM"):
                     await page.call(f"{domain}.enable")
                 await page.call("Network.setCacheDisabled", cacheDisabled=True)
                 await page.go(f"{base}/page")
                 yield page
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        shutil.rmtree(profile, ignore_errors=True)
+        finally:
+            await control.call("Target.disposeBrowserContext", browserContextId=context)
 
 
 def with_fetch(base: str, _authority: str, variants: Iterable[Variant]) -> list[Answer]:

@@ -59,6 +59,9 @@ func ask(client *http.Client, base string, parts []string) string {
 			request.Header.Add(name, strings.TrimPrefix(value, " "))
 		}
 	}
+	if request.Header.Get("User-Agent") == "" {
+		request.Header.Set("User-Agent", "Go-http-client") // it would name the version of HTTP
+	}
 	answer, err := client.Do(request)
 	if err != nil {
 		sign := "!"
@@ -100,6 +103,8 @@ func main() {
 	following := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	client := &http.Client{Transport: transport, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// net/http sends what was reset again, over one new connection after the other, for as long as it may.
+	brief := &http.Client{Transport: transport.Clone(), Timeout: time.Second}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
@@ -107,7 +112,10 @@ func main() {
 		with := client
 		if strings.Contains(parts[5], "follow") {
 			with = following
+		} else if strings.Contains(parts[5], "brief") {
+			with = brief
 		}
 		fmt.Printf("%s\t%s\n", parts[0], ask(with, os.Args[1], parts))
+		brief.CloseIdleConnections()
 	}
 }

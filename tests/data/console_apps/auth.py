@@ -1,4 +1,4 @@
-"""Console's decorator: whoever sends one of the roles in `X-Roles` passes."""
+"""Console's decorator: a request with one of the roles in `X-Roles` passes."""
 
 import functools
 

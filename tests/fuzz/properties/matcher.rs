@@ -36,8 +36,8 @@ pub fn matcher(data: &[u8]) -> bool {
     check_table(&table, &paths)
 }
 
-/// Holds a matcher of these rules against their patterns, one by one, for each of the paths; `true` if some
-/// path has found a rule.
+/// Compares a matcher of these rules with their patterns, one by one, for each of the paths; `true` if some path has
+/// found a rule.
 pub fn check_table(table: &[(NaivePattern, Rule)], paths: &[String]) -> bool {
     let rules: Vec<Rule> = table.iter().map(|(_, rule)| rule.clone()).collect();
     let reversed = Matcher::build(rules.iter().rev().cloned().collect());
@@ -52,8 +52,8 @@ pub fn check_table(table: &[(NaivePattern, Rule)], paths: &[String]) -> bool {
             if is_canonical {
                 check_outcome(table, path, method, &outcome);
             }
-            // Without overlaps the order in which the rules are written makes no difference to who is let in, but for
-            // the OPTIONS that Flask answers by itself, without a view, for whichever rule comes first.
+            // Without overlaps the order in which the rules are written makes no difference to who is let in, except
+            // for the OPTIONS that Flask answers by itself, without a view, for whichever rule comes first.
             let is_automatic = table.iter().any(|(_, rule)| rule.automatic.contains(method));
             if matcher.overlaps().is_empty() && !is_automatic {
                 let other = decisive(&reversed.find(path, method));
@@ -65,7 +65,7 @@ pub fn check_table(table: &[(NaivePattern, Rule)], paths: &[String]) -> bool {
     has_matched
 }
 
-/// What an outcome comes to: the rule, and whether its view runs.
+/// What an outcome means: the rule, and whether its view runs.
 fn decisive(outcome: &MatchOutcome<'_>) -> Option<(&'static str, usize)> {
     match outcome {
         MatchOutcome::Match { rule, .. } => Some(("match", *rule)),

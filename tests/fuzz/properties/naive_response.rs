@@ -1,7 +1,7 @@
 //! The head of an answer, read the naive way: as text, cut at line ends and at the first colon.
 
 use policy::method::Method;
-use policy::response::{Asked, ResponseFraming};
+use policy::response::{RequestContext, ResponseFraming};
 
 /// What the lines say.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct NaiveResponse {
 const MOST_FIELDS: usize = 256;
 
 /// Reads a head with its blank line; `None` for what is not to be passed on.
-pub fn read(head: &[u8], asked: Asked) -> Option<NaiveResponse> {
+pub fn read(head: &[u8], asked: RequestContext) -> Option<NaiveResponse> {
     // One byte is one character in Latin-1, so nothing is lost on the way.
     let text: String = head.iter().copied().map(char::from).collect();
     let mut lines = text.strip_suffix("\r\n\r\n")?.split("\r\n");

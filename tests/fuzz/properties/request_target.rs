@@ -1,6 +1,6 @@
 //! The target parser: every decoder that decodes once reads the same path in what is accepted.
 
-use policy::firewall::{Policy, Target, inspect};
+use policy::firewall::{Policy, RequestTarget, inspect};
 
 use super::naive_url::{decode, encode_path};
 
@@ -22,14 +22,14 @@ pub fn request_target(data: &[u8]) -> bool {
     is_accepted
 }
 
-fn accepted(method: &str, target: &[u8], policy: &Policy) -> Option<Target> {
+fn accepted(method: &str, target: &[u8], policy: &Policy) -> Option<RequestTarget> {
     let fields = b" HTTP/1.1\r\nHost: console.example\r\n\r\n";
     let head = [method.as_bytes(), b" ", target, fields].concat();
     inspect(&head, policy).ok().map(|request| request.target().clone())
 }
 
 /// What holds for every target that passes.
-pub fn check_target(target: &Target, policy: &Policy) {
+pub fn check_target(target: &RequestTarget, policy: &Policy) {
     if target.is_asterisk() {
         return;
     }

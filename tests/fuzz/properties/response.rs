@@ -3,16 +3,16 @@
 
 use policy::body::BodyDecoder;
 use policy::method::Method;
-use policy::response::{Asked, ResponseFraming, ResponseHead, ResponseSearch};
+use policy::response::{RequestContext, ResponseFraming, ResponseHead, ResponseSearch};
 
 use super::input::Input;
 use super::naive_response;
 
-const ASKED: [Asked; 4] = [
-    Asked { method: Method::Get, upgrade: false },
-    Asked { method: Method::Head, upgrade: false },
-    Asked { method: Method::Post, upgrade: false },
-    Asked { method: Method::Get, upgrade: true },
+const ASKED: [RequestContext; 4] = [
+    RequestContext { method: Method::Get, upgrade: false },
+    RequestContext { method: Method::Head, upgrade: false },
+    RequestContext { method: Method::Post, upgrade: false },
+    RequestContext { method: Method::Get, upgrade: true },
 ];
 
 /// The first byte says what was asked for, the second one the size of the pieces in which the others arrive.
@@ -65,7 +65,7 @@ fn check_head(parsed: &ResponseHead, naive: &naive_response::NaiveResponse) {
 }
 
 /// What is written of the head has one line a field, and is read as the same again.
-fn check_written(parsed: &ResponseHead, asked: Asked) {
+fn check_written(parsed: &ResponseHead, asked: RequestContext) {
     let mut written = format!("HTTP/1.1 {} ", parsed.status()).into_bytes();
     written.extend_from_slice(parsed.reason());
     for (name, value) in parsed.fields().iter() {

@@ -24,7 +24,7 @@ pub fn session_payload(data: &[u8]) -> bool {
             let compressed = compress(payload);
             check_read(&wrap(".", &compressed), payload)
         }
-        // Not what zlib has written, but what it might be made to read.
+        // Not what zlib has written, but what it may be given to read.
         2 => check_cookie(&wrap(".", payload)),
         // A small cookie that inflates: 4 KiB of it can hold some 4 MiB.
         _ => {

@@ -1,21 +1,23 @@
 //! Clients that take nothing from the gate but well-formed answers, and say of each whether it was whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::http::HOST;
 
 /// How long a client waits for bytes before it calls them missing.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Got {
     Answer(Answer),
@@ -61,16 +63,55 @@ enum Stop {
     Odd(String),
 }
 
+/// A connection, whatever it goes over.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Where clients come in.
+#[derive(Clone)]
+pub(super) struct Door {
+    socket: PathBuf,
+    /// `None`: in clear.
+    tls: Option<TlsConnector>,
+}
+
+impl Door {
+    pub(super) fn plain(socket: PathBuf) -> Door {
+        Door { socket, tls: None }
+    }
+
+    pub(super) fn tls(socket: PathBuf, connector: TlsConnector) -> Door {
+        Door { socket, tls: Some(connector) }
+    }
+
+    async fn open(&self) -> Box<dyn Duplex> {
+        let stream = UnixStream::connect(&self.socket).await.expect("the gate takes connections");
+        match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let name = ServerName::try_from(HOST).expect("a name");
+                Box::new(tls.connect(name, stream).await.expect("a handshake"))
+            }
+        }
+    }
+}
+
 /// A connection for HTTP/1.
 pub(super) struct Client {
-    stream: UnixStream,
+    stream: Box<dyn Duplex>,
     read: Vec<u8>,
+    /// It has ended otherwise than in order: with a reset, or over TLS without a goodbye.
+    is_broken: bool,
 }
 
 impl Client {
     pub(super) async fn to(socket: &Path) -> Client {
-        let stream = UnixStream::connect(socket).await.expect("the gate takes connections");
-        Client { stream, read: Vec::new() }
+        Client::at(&Door::plain(socket.to_owned())).await
+    }
+
+    pub(super) async fn at(door: &Door) -> Client {
+        Client { stream: door.open().await, read: Vec::new(), is_broken: false }
     }
 
     /// Sends bytes, as far as the gate takes them.
@@ -170,7 +211,7 @@ impl Client {
             answer.ends_by_close = true;
             while self.more().await? {}
             answer.body.append(&mut self.read);
-            return Ok(());
+            return if self.is_broken { Err(Stop::End) } else { Ok(()) };
         }
         loop {
             let line = self.line().await?;
@@ -223,7 +264,10 @@ impl Client {
     /// Whether there was more. A connection that was reset is as closed as one that was ended.
     async fn more(&mut self) -> Result<bool, Stop> {
         match timeout(LIMIT, self.stream.read_buf(&mut self.read)).await {
-            Ok(read) => Ok(matches!(read, Ok(1..))),
+            Ok(read) => {
+                self.is_broken |= read.is_err();
+                Ok(matches!(read, Ok(1..)))
+            }
             Err(_) => Err(Stop::Odd(format!("no more came after {}", self.read.escape_ascii()))),
         }
     }
@@ -234,13 +278,13 @@ fn is_control(byte: u8) -> bool {
 }
 
 /// One request over HTTP/2 with prior knowledge.
-pub(super) async fn ask_over_http2(socket: &Path, method: &str, target: &str, body: &'static [u8]) -> Got {
-    let asked = timeout(LIMIT, http2(socket, method, target, body)).await;
+pub(super) async fn ask_over_http2(door: &Door, method: &str, target: &str, body: &'static [u8]) -> Got {
+    let asked = timeout(LIMIT, http2(door, method, target, body)).await;
     asked.unwrap_or_else(|_| Got::Odd("no answer over HTTP/2".to_owned()))
 }
 
-async fn http2(socket: &Path, method: &str, target: &str, body: &'static [u8]) -> Got {
-    let stream = UnixStream::connect(socket).await.expect("the gate takes connections");
+async fn http2(door: &Door, method: &str, target: &str, body: &'static [u8]) -> Got {
+    let stream = door.open().await;
     let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     let shaken = builder.max_header_list_size(1 << 20).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.expect("an HTTP/2 connection");

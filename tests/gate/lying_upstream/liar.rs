@@ -2,17 +2,19 @@
 //! connection.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::answers::{Case, End, Method};
+use super::client::Duplex;
 
 /// How long the gate may take to do what it does by itself.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -80,9 +82,35 @@ impl Shared {
     }
 }
 
+/// Where it listens.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Box<dyn Duplex>> {
+        Ok(match self {
+            Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Else a second write waits for the gate's next request, which acknowledges the first.
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
+    }
+}
+
 /// The server. It stops with this value.
 pub(super) struct Liar {
-    socket: PathBuf,
+    place: Place,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
@@ -92,6 +120,17 @@ impl Liar {
     pub(super) fn start(folder: &Path, cases: Vec<Case>) -> Liar {
         let socket = folder.join("liar.sock");
         let listener = UnixListener::bind(&socket).expect("a new socket");
+        Liar::listen(Place::Unix(socket), Listener::Unix(listener), cases)
+    }
+
+    /// The same over TCP.
+    pub(super) async fn start_tcp(cases: Vec<Case>) -> Liar {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let place = Place::Tcp(listener.local_addr().expect("its address"));
+        Liar::listen(place, Listener::Tcp(listener), cases)
+    }
+
+    fn listen(place: Place, listener: Listener, cases: Vec<Case>) -> Liar {
         let shared = Arc::new(Shared {
             cases,
             state: Mutex::default(),
@@ -102,7 +141,7 @@ impl Liar {
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             for number in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok(stream) = listener.accept().await else { return };
                 let shared = kept.clone();
                 connections.spawn(async move {
                     Connection { stream, number, shared: shared.clone() }.serve().await;
@@ -114,11 +153,11 @@ impl Liar {
                 });
             }
         });
-        Liar { socket, shared, accepting }
+        Liar { place, shared, accepting }
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
     }
 
     pub(super) fn cases(&self) -> &[Case] {
@@ -148,6 +187,14 @@ impl Liar {
     /// Whether the gate or the server has closed a connection.
     pub(super) fn has_ended(&self, connection: usize) -> bool {
         self.shared.state().ended.contains(&connection)
+    }
+
+    /// Waits until the gate has closed the connections over which a target came.
+    pub(super) async fn has_ended_those_of(&self, target: &str) {
+        self.until("an upstream connection with bytes that nobody asked for is left open", |state| {
+            state.arrived.get(target).is_none_or(|those| those.iter().all(|one| state.ended.contains(one)))
+        })
+        .await;
     }
 
     /// Waits until the gate has closed every connection over which a case came.
@@ -198,17 +245,19 @@ impl Liar {
 impl Drop for Liar {
     fn drop(&mut self) {
         self.accepting.abort();
-        let _ = std::fs::remove_file(&self.socket);
+        if let Place::Unix(socket) = &self.place {
+            let _ = std::fs::remove_file(socket);
+        }
     }
 }
 
 struct Connection {
-    stream: UnixStream,
+    stream: Box<dyn Duplex>,
     number: usize,
     shared: Arc<Shared>,
 }
 
-/// What becomes of a connection after an answer.
+/// The state of a connection after an answer.
 enum After {
     NextRequest,
     /// It must not be used again, because of this case.
@@ -360,7 +409,7 @@ impl Connection {
         Some(head)
     }
 
-    /// The rest of a request but for its last byte: with a byte unread, closing is a reset.
+    /// The rest of a request without its last byte: with a byte unread, closing is a reset.
     async fn take_all_but_the_end(&mut self) -> Option<String> {
         self.take_until(b"\r\n\r").await
     }

@@ -110,14 +110,14 @@ impl Alone {
     pub async fn ready(&mut self, admin: &Place, status: u16) -> serde_json::Value {
         let deadline = Instant::now() + LIMIT;
         loop {
-            let told = admin.get("/readyz").await;
-            if let Some((answered, body)) = &told
+            let answer = admin.get("/readyz").await;
+            if let Some((answered, body)) = &answer
                 && *answered == status
             {
                 return serde_json::from_str(body).expect("JSON");
             }
             let ended = self.process.try_wait().expect("the gate's state");
-            assert!(ended.is_none() && Instant::now() < deadline, "{ended:?} {told:?}\n{}", self.log());
+            assert!(ended.is_none() && Instant::now() < deadline, "{ended:?} {answer:?}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

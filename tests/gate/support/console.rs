@@ -22,10 +22,10 @@ pub const GATE_KEYS: &str = "tests:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A `static` is never dropped, so a shell stands between: when this process ends, for whatever reason, the shell's
-/// input closes and it ends gunicorn and removes the folder.
+/// A `static` is never dropped, so a shell watches it: when this process ends, for whatever reason, the shell's input
+/// closes and it ends gunicorn and removes the folder.
 const KEEPER: &str = r#"
-"$PYTHON" -m gunicorn --chdir "$APP" -k gthread --workers 2 --threads 4 --keep-alive 60 --no-control-socket \
+"$PYTHON" -m gunicorn --chdir "$APP" -k "$WORKER" --workers 2 --threads "$THREADS" --keep-alive 60 --no-control-socket \
     --bind "unix:$FOLDER/console.sock" app:application </dev/null >"$FOLDER/log" 2>&1 & console=$!
 cat >/dev/null
 kill -QUIT "$console"
@@ -34,6 +34,7 @@ rm -rf "$FOLDER"
 "#;
 
 static SHARED: OnceLock<Console> = OnceLock::new();
+static SYNC: OnceLock<Console> = OnceLock::new();
 
 /// A running Console.
 pub struct Console {
@@ -53,7 +54,12 @@ struct RequestLog {
 impl Console {
     /// The Console of this test process, started on first use.
     pub fn shared() -> &'static Console {
-        SHARED.get_or_init(Console::start)
+        SHARED.get_or_init(|| Console::start("gthread", "4"))
+    }
+
+    /// Another one, whose workers serve one connection at a time and close it after its response.
+    pub fn sync() -> &'static Console {
+        SYNC.get_or_init(|| Console::start("sync", "1"))
     }
 
     /// The same, if anything has needed it yet.
@@ -61,7 +67,7 @@ impl Console {
         SHARED.get()
     }
 
-    fn start() -> Console {
+    fn start(worker: &str, threads: &str) -> Console {
         let python = python();
         // Not `temp_dir()`: the path of a socket is limited to 107 bytes.
         let folder = tempfile::Builder::new().prefix("gate-console-").tempdir_in("/tmp");
@@ -71,6 +77,8 @@ impl Console {
             .env("PYTHON", python)
             .env("APP", project_file("tests/console"))
             .env("FOLDER", &folder)
+            .env("WORKER", worker)
+            .env("THREADS", threads)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("CONSOLE_DECORATORS", "off")
             .env("CONSOLE_SECRET_KEY", SECRET_KEY)

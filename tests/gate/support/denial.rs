@@ -19,7 +19,7 @@ pub struct Denial<'a> {
 }
 
 impl Denial<'_> {
-    /// Holds an answer, the audit table and Console's log against it.
+    /// Compares an answer, the audit table and Console's log with it.
     pub async fn check(&self, findings: &mut Findings, world: &World, ask: &Ask, answer: &Answer) {
         let who = format!("{} {} as {}", ask.method, ask.target, self.actor.unwrap_or(self.actor_kind));
         findings.equal(&format!("{who}: status"), answer.status, 403);

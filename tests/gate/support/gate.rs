@@ -1,5 +1,6 @@
 //! A gate: the real binary, with a folder, settings and a mapping of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub struct Setup {
     pub environment: &'static str,
     /// Instead of Console.
     pub upstream: Option<PathBuf>,
+    /// The same at a TCP address.
+    pub tcp_upstream: Option<SocketAddr>,
     /// Beside it.
     pub second_upstream: Option<PathBuf>,
     /// Instead of routes.toml.
@@ -57,6 +60,7 @@ impl Setup {
         flag: Some("1"),
         environment: "staging",
         upstream: None,
+        tcp_upstream: None,
         second_upstream: None,
         mapping: None,
         access: "",
@@ -90,11 +94,14 @@ impl Gate {
     /// Starts a gate and waits until it takes requests. `folder` must not exist yet.
     pub async fn start(folder: PathBuf, database_url: &str, setup: &Setup) -> Gate {
         std::fs::create_dir(&folder).expect("a new folder");
-        let first = setup.upstream.clone().unwrap_or_else(|| Console::shared().socket());
-        let servers: Vec<String> = std::iter::once(&first)
-            .chain(&setup.second_upstream)
-            .map(|socket| format!("\"unix:{}\"", socket.display()))
-            .collect();
+        let first = match (setup.tcp_upstream, &setup.upstream) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(socket)) => unix(socket),
+            (None, None) => unix(&Console::shared().socket()),
+        };
+        let second = setup.second_upstream.as_deref().map(unix);
+        let servers: Vec<String> =
+            std::iter::once(first).chain(second).map(|server| format!("\"{server}\"")).collect();
         let settings = format!(
             "environment = \"{environment}\"\n\
              [listen]\n\
@@ -154,7 +161,7 @@ impl Gate {
         gate
     }
 
-    /// Kills the process where it stands: SIGKILL.
+    /// Kills the process at once: SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().expect("the gate is a child of this process");
         self.process.wait().expect("a killed process ends");
@@ -327,6 +334,11 @@ impl Drop for Gate {
             }
         }
     }
+}
+
+/// A socket as the settings have it.
+fn unix(socket: &Path) -> String {
+    format!("unix:{}", socket.display())
 }
 
 fn serve(

@@ -78,7 +78,7 @@ impl Client {
         let mut stream = self.shake_hands().await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // An end without TLS's own goodbye would be an error here.
+        // An end without TLS's closing alert would be an error here.
         stream.read_to_end(&mut answer).await.unwrap();
         String::from_utf8(answer).unwrap()
     }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use futures::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -42,6 +44,21 @@ async fn echo(State(console): State<Console>, request: Request) -> Response {
         return "well".into_response();
     }
     console.reached.fetch_add(1, Ordering::SeqCst);
+    // Without a length: whole, cut, and never ending.
+    let begun = stream::iter([Ok::<_, std::io::Error>("a part")]);
+    match target.as_str() {
+        "/open/streamed" => return Body::from_stream(begun).into_response(),
+        "/open/cut" => {
+            // Before the gate has begun to answer, it would be a 502.
+            let cut = stream::once(async move {
+                console.release.acquire().await.unwrap().forget();
+                Err(std::io::Error::other("cut"))
+            });
+            return Body::from_stream(begun.chain(cut)).into_response();
+        }
+        "/open/endless" => return Body::from_stream(begun.chain(stream::pending())).into_response(),
+        _ => {}
+    }
     let body = body.collect().await.unwrap().to_bytes();
     if target == "/open/held" {
         console.release.acquire().await.unwrap().forget();

@@ -68,7 +68,7 @@ impl Hits {
         }
         let path = if self.path.is_empty() { "(paths that were not recorded)" } else { &self.path };
         let now = match mapping.unmapped_at(&self.path) {
-            // It was settled by calling it so.
+            // Listing it in `quiet` was the decision about it.
             Unmapped::Quiet => return None,
             Unmapped::Deny => "denied",
             Unmapped::Forward => "forwarded",

@@ -30,7 +30,7 @@ pub(super) struct Rivals {
     pub(super) methods: MethodSet,
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Default)]
 pub(super) struct Served<'m> {
     /// By route and row.

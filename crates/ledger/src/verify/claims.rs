@@ -13,7 +13,7 @@ use crate::chain::{CONTROL, Head, Mac};
 use crate::event::ChainHead;
 use crate::hexadecimal;
 
-/// Who says where a chain was.
+/// The source of a claim about a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Witness {
     Checkpoint,

@@ -7,7 +7,7 @@ use super::row::LinkedRow;
 use super::{Anchor, Current, Fault, Kind, Verifier, WINDOW};
 use crate::chain::Mac;
 
-/// What is thought of one row.
+/// The judgement of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judgement {
     /// As sealed, at this place.

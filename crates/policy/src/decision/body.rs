@@ -1,4 +1,4 @@
-//! Body rules: what a request's body says about the role that it needs.
+//! Body rules: which further role a request needs because of its body.
 //!
 //! Console reads the same bytes with its own parser. Wherever two parsers could disagree (a key given twice, depth,
 //! encodings, the spelling of a number) the body counts as unreadable, and unreadable is denied.

@@ -1,11 +1,11 @@
-//! What a request meets, and who makes it.
+//! What a request's method and path match in the mapping, and its caller.
 
 use crate::identity::Principal;
 use crate::mapping::{BodyRule, Mapping, Rollout, Row, RowKind, Unmapped};
 use crate::method::Method;
 use crate::rbac::Access;
 
-/// What the request's path and method met.
+/// What the request's path and method matched.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// A row, and the rollout of its cluster.
@@ -18,8 +18,8 @@ pub enum Target<'a> {
 const ASTERISK: &str = "*";
 
 impl<'a> Target<'a> {
-    /// What a method and a decoded path meet. The gate, its explanations and a replay all ask here, so that none of them
-    /// can find another row than the others.
+    /// What a method and a decoded path match. The gate, its explanations and a replay all use this function, so that
+    /// all of them find the same row.
     pub fn of(mapping: &'a Mapping, path: &str, method: Method) -> Target<'a> {
         if path == ASTERISK {
             // It names the server and no route, so no row can cover it and `unmapped` must not open it.

@@ -41,6 +41,10 @@ cluster = "V"
 "GET /machine" = { machine = true }
 "GET /upstream" = { upstream = true }
 "GET /gone" = { gone = true }
+[blueprints.own.routes]
+"GET /own" = { role = "r", gate = true }
+"GET /own/old" = { legacy = ["ops"], role = "r", gate = true }
+"GET /own/me" = { session = true, gate = true }
 "#;
 
 fn access(legacy: &[LegacyRole], roles: &[&str], permissions: &[&str]) -> Access {
@@ -104,6 +108,37 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Quiet) => "404",
         Err(Rejection::Upgrade) => "400",
     }
+}
+
+/// A route of the gate's own is decided by V2 where it has no legacy gate, in whatever cluster; without V2 it is not there.
+/// One that has a legacy gate is a row like any other.
+#[test]
+fn what_the_gate_serves_itself_exists_by_v2() {
+    let holding = access(&[LegacyRole::literal("ops")], &["r"], &[]);
+    let on = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+    let off = Control { rbac_v2: false, ..on };
+    let not_promoted = Control { may_enforce: false, ..on };
+    let nothing = access(&[], &[], &[]);
+    for (route, access, control, expected) in [
+        ("GET /own", &holding, on, "allow"),
+        ("GET /own", &nothing, on, "missing_role"),
+        ("GET /own", &holding, off, "404"),
+        ("GET /own", &nothing, off, "404"),
+        ("GET /own", &holding, not_promoted, "no_legacy_gate"),
+        ("GET /own/old", &holding, off, "allow"),
+        ("GET /own/old", &nothing, off, "missing_legacy_role"),
+        ("GET /own/me", &nothing, off, "allow"),
+    ] {
+        let case = Case { control, ..Case::new(route, access.clone()) };
+        assert_eq!(case.word(), expected, "{route} {control:?}");
+        if let Ok(permit) = case.verdict().outcome {
+            assert!(permit.served_by_gate(), "{route}");
+        }
+    }
+    let stranger = Case { access: None, control: off, ..Case::new("GET /own", nothing.clone()) };
+    assert_eq!(stranger.word(), "login");
+    let of_console = Case::new("GET /session", nothing).verdict().outcome;
+    assert!(of_console.is_ok_and(|permit| !permit.served_by_gate()));
 }
 
 /// Where Console has no legacy roles any more, the reason is that, and not that the caller lacks one; RBAC V2 goes on.

@@ -121,7 +121,8 @@ impl<'h> Collected<'h> {
     }
 }
 
-/// Two of a field that may stand once: whoever takes the first and whoever takes the last see different requests.
+/// A duplicate of a field that may occur once: a parser that takes the first and one that takes the last see different
+/// requests.
 fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Refusal> {
     match slot.replace(value) {
         None => Ok(()),
@@ -129,8 +130,9 @@ fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Refusal>
     }
 }
 
-/// HTTP/2 tells whoever goes on to HTTP/1 to join Cookie fields by `; `; of HTTP/1, RFC 6265 5.4 forbids a second one,
-/// and WSGI joins two by a comma, which loses the session. What goes to Console is one field.
+/// RFC 9113 8.2.3 requires that Cookie fields of HTTP/2 are joined by `; ` before they go to HTTP/1. In HTTP/1, RFC
+/// 6265 5.4 forbids a second Cookie field, and WSGI joins two by a comma, which loses the session. So Console gets one
+/// field.
 fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8]) {
     match cookie {
         None => *cookie = Some(value.to_vec()),

@@ -1,4 +1,4 @@
-//! Connection, Upgrade and Expect: what the client wants of the connection itself.
+//! Connection, Upgrade and Expect: what the client asks of the connection itself.
 
 use super::fields::Fields;
 use super::{Framing, Refusal, Version};
@@ -19,7 +19,7 @@ impl ConnectionOptions {
     /// Adds the options of one field value; options are case-insensitive.
     ///
     /// `Connection: Cookie` makes the next hop drop the cookie that the gate has decided on, so an option that names a
-    /// field is refused, not obeyed; but for fields that concern this connection alone and never pass anyway.
+    /// field is refused, not obeyed, except for fields that concern this connection alone and never pass anyway.
     pub(super) fn add(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             if option.eq_ignore_ascii_case(b"close") {

@@ -8,7 +8,7 @@
 /// The session's cookies in a Cookie field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cookies {
-    /// Each value once, quotes and all, in order. Whether one is a session is for whoever verifies it to say.
+    /// Each value once, quotes and all, in order. Whether one is a session is known once it is verified.
     pub(super) sessions: Vec<String>,
     /// The field without them, where it must be written anew.
     pub(super) rest: Option<Vec<u8>>,
@@ -192,7 +192,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// What is written has the judged session and no other, whoever reads it, and is not taken apart again.
+        /// What is written has the judged session and no other, to every parser, and is not taken apart again.
         #[test]
         fn what_is_written_has_one_session(header in "(session|a|\u{a0}|[;=\" \\\\xy\u{e9}]){0,16}") {
             let cookies = read(header.as_bytes(), "session", false);

@@ -1,4 +1,4 @@
-//! The firewall held against what real servers did.
+//! The firewall compared with what real servers did.
 //!
 //! `tests/data/werkzeug` holds raw requests and what gunicorn and Werkzeug made of each (its README says how). Every one
 //! of them must be refused, or be forwarded as it was matched. So: the path that Werkzeug saw must be the path that the
@@ -68,7 +68,7 @@ const HARMLESS_TARGETS: &[(&str, &str)] = &[
     ("weak ; gated", "no parameters are cut off"),
 ];
 
-/// The framing cases (group G) whose head is sound. The chunks belong to whoever reads the body.
+/// The framing cases (group G) whose head is sound. The chunks are checked by the reader of the body.
 const SOUND_FRAMING: &[&str] = &[
     "CL on GET",
     "CL value '5 '",

@@ -1,44 +1,33 @@
 //! Header fields, kept in one buffer.
 
 use super::Refusal;
+use crate::field_buffer::FieldBuffer;
 
 /// The fields of a request that may reach Console, in the order of arrival, names in lower case.
-///
-/// All bytes lie in one buffer, because a head is parsed for every request and has a dozen fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
-}
-
-/// A name from `start` to `middle`, a value from there to `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    start: usize,
-    middle: usize,
-    end: usize,
-}
+pub struct Fields(FieldBuffer);
 
 impl Fields {
     /// Room for what a head of `head_bytes` can hold.
     pub(super) fn with_capacity(head_bytes: usize) -> Fields {
         const USUAL_FIELDS: usize = 16;
-        Fields { bytes: Vec::with_capacity(head_bytes), spans: Vec::with_capacity(USUAL_FIELDS) }
+        Fields(FieldBuffer::with_capacity(head_bytes, USUAL_FIELDS))
     }
 
     /// The number of fields.
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.0.len()
     }
 
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.len() == 0
     }
 
     /// Names and values. A value holds no control character but the tab, and may hold bytes above 0x7F.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.spans.iter().map(|span| (self.name(span), &self.bytes[span.middle..span.end]))
+        let text = |name| std::str::from_utf8(name).expect("`push` copied these bytes from a `str`");
+        self.0.iter().map(move |(name, value)| (text(name), value))
     }
 
     /// The value of the first field of this lower-case name.
@@ -48,31 +37,22 @@ impl Fields {
 
     /// Adds a field whose name and value have passed [`lower_name`] and [`check_value`].
     pub(super) fn push(&mut self, name: &str, value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name.as_bytes());
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.spans.push(Span { start, middle, end: self.bytes.len() });
+        self.0.push(name.as_bytes(), value);
     }
 
     /// These fields but those of a lower-case name.
     pub(super) fn without(&self, name: &str) -> Fields {
-        let mut others = Fields::with_capacity(self.bytes.len());
+        let mut others = Fields::with_capacity(self.0.byte_count());
         for (other, value) in self.iter().filter(|(other, _)| *other != name) {
             others.push(other, value);
         }
         others
     }
-
-    fn name(&self, span: &Span) -> &str {
-        std::str::from_utf8(&self.bytes[span.start..span.middle])
-            .expect("`push` copied these bytes from a `str`")
-    }
 }
 
 /// Splits a field line into name and value without the white space around the value (RFC 9112 5).
 pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
-    // A folded line belongs to the field before it or is a field of its own, depending on whom one asks.
+    // A folded line belongs to the field before it or is a field of its own, depending on the parser.
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::FoldedField);
     }
@@ -93,8 +73,8 @@ pub(super) enum Name<'b> {
 ///
 /// RFC 9110 5.6.2 allows more than letters, digits and `-`. But a WSGI environment folds `-` into `_`, so that
 /// `SCRIPT_NAME: /login` makes gunicorn serve `/login/secrets` as `/secrets`, and other CGI-like ones fold every mark.
-/// Such fields never reach Console. Those that would frame a body are refused, for whoever may stand in front and fold
-/// them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
+/// Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in front
+/// folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
 pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<'b>, Refusal> {
     lower.clear();
     let mut is_plain = true;

@@ -17,8 +17,8 @@ impl Framing {
     /// Decides the framing of an HTTP/1 request, or refuses what two parsers could frame differently.
     ///
     /// pingora forwards `Content-Length: 5,5`, `05` and Content-Length beside Transfer-Encoding as they are, and
-    /// gunicorn reads some of them: one that disagrees on the end of a body takes its rest for a new request, which no
-    /// gate has seen. So one field, one spelling, and never both.
+    /// gunicorn reads some of them: a server that disagrees on the end of a body takes its rest for a new request,
+    /// which no gate has seen. So one field, one spelling, and never both.
     pub(super) fn decide(
         version: Version,
         content_length: Option<&[u8]>,
@@ -28,8 +28,9 @@ impl Framing {
         match (content_length, transfer_encoding) {
             (Some(_), Some(_)) => Err(Refusal::LengthAndCoding),
             (None, None) => Ok(Framing::None),
-            // RFC 9112 6.1 tells a server to treat a coding on HTTP/1.0 as faulty framing. Codings are case-insensitive
-            // by RFC 9110, but every client writes `chunked`, and `Chunked` is a classic of request smuggling.
+            // RFC 9112 6.1 requires a server to treat a coding on HTTP/1.0 as faulty framing. Codings are
+            // case-insensitive by RFC 9110, but every client writes `chunked`, and `Chunked` is a classic of request
+            // smuggling.
             (None, Some(b"chunked")) if version == Version::Http11 => Ok(Framing::Chunked),
             (None, Some(_)) => Err(Refusal::TransferEncoding),
             (Some(value), None) => within(length(value)?, body_limit).map(Framing::Length),

@@ -81,7 +81,7 @@ pub fn head_state(buffer: &[u8], limits: &Limits) -> HeadState {
 
 /// Whether the buffer holds a method and the space after it; an error as soon as it cannot.
 ///
-/// A TLS client, a PROXY-protocol preamble or an HTTP/2 preface is told so at once instead of by a timeout.
+/// A TLS client, a PROXY-protocol preamble or an HTTP/2 preface gets an error at once instead of a timeout.
 fn starts_with_method(buffer: &[u8]) -> Result<bool, Refusal> {
     const LONGEST: usize = "OPTIONS ".len();
     const TLS_HANDSHAKE_RECORD: u8 = 0x16;
@@ -116,7 +116,7 @@ mod tests {
         Limits { target_bytes: 20, head_bytes: 120, header_count: 10, header_bytes: 60, body_bytes: 100 };
 
     #[test]
-    fn the_first_bytes_tell() {
+    fn the_first_bytes_show_another_protocol() {
         let cases: &[(&[u8], HeadState)] = &[
             (b"", HeadState::Partial),
             (b"GE", HeadState::Partial),

@@ -104,7 +104,7 @@ const SOUND_FIELDS: &[&str] = &[
     "Connection: TE, HTTP2-Settings",
 ];
 
-/// Fields that are refused when they stand twice, or beside another one.
+/// Fields that are refused when they occur twice, or beside another one.
 const SINGLE_FIELDS: &[&str] = &[
     "Content-Length: 5",
     "Content-Length: 0",
@@ -183,7 +183,7 @@ fn encode(path: &str) -> String {
         .collect()
 }
 
-fn check_target(target: &Target) -> Result<(), TestCaseError> {
+fn check_target(target: &RequestTarget) -> Result<(), TestCaseError> {
     if target.is_asterisk() {
         return Ok(());
     }
@@ -197,7 +197,7 @@ fn check_target(target: &Target) -> Result<(), TestCaseError> {
     prop_assert_eq!(independent, path);
     // The canonical spelling of the decoded path is accepted and means the same.
     let canonical = encode(path);
-    let (again, _) = Target::parse(crate::method::Method::Get, canonical.as_bytes())
+    let (again, _) = RequestTarget::parse(crate::method::Method::Get, canonical.as_bytes())
         .map_err(|refusal| TestCaseError::fail(format!("{canonical}: {refusal:?}")))?;
     prop_assert_eq!(again.path(), path);
     Ok(())

@@ -2,8 +2,8 @@
 
 /// The reason for which a request never reached the route table.
 ///
-/// A refusal holds none of the client's bytes: it may be logged, counted and answered as it stands, without a way for
-/// a client to write into a log line, a metric label or a response.
+/// A refusal holds none of the client's bytes: it may be logged, counted and answered as it is, and no client can write
+/// into a log line, a metric label or a response by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// The head is not a request line, field lines and one blank line, or has bytes after it.
@@ -78,7 +78,7 @@ pub enum Refusal {
     /// A field line that begins with white space (RFC 9112 5.2, obs-fold).
     #[error("a header field is folded over two lines")]
     FoldedField,
-    /// A second field of a name that may stand once.
+    /// A second field of a name that may occur once.
     #[error("a header field that may occur only once is repeated")]
     RepeatedField,
     /// A connection-specific field on HTTP/2 (RFC 9113 8.2.2).

@@ -2,17 +2,17 @@
 
 use super::collect::Collected;
 use super::cookie::{self, Cookies};
-use super::{Fields, Framing, Policy, Refusal, Target, Version, connection};
+use super::{Fields, Framing, Policy, Refusal, RequestTarget, Version, connection};
 use crate::method::Method;
 use std::sync::OnceLock;
 
 /// A request that two parsers cannot read differently. Its existence is the proof: only the firewall makes one.
 ///
-/// Which of several session cookies counts is settled later, by whoever can verify them, and once.
+/// Which of several session cookies counts is settled later and once, by the code that can verify them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     method: Method,
-    target: Target,
+    target: RequestTarget,
     version: Version,
     host: String,
     fields: Fields,
@@ -48,7 +48,7 @@ struct Settled {
 impl Request {
     pub(super) fn assemble(
         method: Method,
-        target: Target,
+        target: RequestTarget,
         version: Version,
         host: String,
         framing: Framing,
@@ -93,7 +93,7 @@ impl Request {
     }
 
     /// The target, in origin form or `*`.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &RequestTarget {
         &self.target
     }
 
@@ -124,7 +124,7 @@ impl Request {
         self.framing
     }
 
-    /// The value of the session cookie as it stands on the wire, with its quotes if it has any: the only one, or the one
+    /// The value of the session cookie as it is on the wire, with its quotes if it has any: the only one, or the one
     /// that was settled.
     pub fn session_cookie(&self) -> Option<&str> {
         let index = match (self.settled.get(), self.sessions.as_slice()) {
@@ -140,8 +140,8 @@ impl Request {
         if self.sessions.len() > 1 && self.settled.get().is_none() { &self.sessions } else { &[] }
     }
 
-    /// Whether the Cookie field goes to Console otherwise than the client sent it, so that Console reads no other session
-    /// than the gate. Whoever cannot rewrite it must not let the session count.
+    /// Whether the Cookie field goes to Console otherwise than the client sent it, so that Console reads no other
+    /// session than the gate. A caller that cannot rewrite it must not let the session count.
     pub fn rewrites_cookie(&self) -> bool {
         self.rewriting.is_some()
     }
@@ -183,7 +183,8 @@ impl Request {
 
     /// The hops of the client's X-Forwarded-For fields, in order, unverified: any text may be among them.
     ///
-    /// They are never forwarded as they are. Whoever knows how many proxies stand in front counts from the end.
+    /// They are never forwarded as they are. With a known number of proxies in front, the client's address is found by
+    /// counting from the end.
     pub fn forwarded_for(&self) -> &[String] {
         &self.forwarded_for
     }
@@ -195,10 +196,10 @@ impl Request {
 
     /// Appends the head as the gate writes it, blank line included.
     ///
-    /// The version is that of the request, so that whoever answers knows what the client understands; a request that
-    /// came over HTTP/2 is written as HTTP/1.1. Field names are in lower case, Host comes first, then what passes, then
-    /// the framing and what the connection needs. For a request of HTTP/1, [`super::inspect`] reads these bytes as an
-    /// equal request, but for the X-Forwarded fields, which are not written, and for what was dropped or settled.
+    /// The version is that of the request, so that the server knows what the client understands; a request that came
+    /// over HTTP/2 is written as HTTP/1.1. Field names are in lower case, Host comes first, then what passes, then the
+    /// framing and what the connection needs. For a request of HTTP/1, [`super::inspect`] reads these bytes as an equal
+    /// request, except the X-Forwarded fields, which are not written, and what was dropped or settled.
     pub fn write_head(&self, out: &mut Vec<u8>) {
         let version: &[u8] = match self.version {
             Version::Http10 => b" HTTP/1.0\r\n",

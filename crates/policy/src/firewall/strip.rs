@@ -1,8 +1,8 @@
 //! Header fields that a client may send and Console must not see.
 //!
-//! Each of them tells some server, framework or middleware who the caller is, where the request came from, or which
-//! method or path it really means. Behind the gate only the gate says so. Names with `_` and other marks are dropped
-//! before this list is asked, so `X_Forwarded_For` is no way around it.
+//! By each of them some server, framework or middleware learns who the caller is, where the request came from, or which
+//! method or path it really means. Behind the gate, only the gate states these. Names with `_` and other marks are
+//! dropped before this list is asked, so `X_Forwarded_For` is no way around it.
 
 /// Names that are dropped. `x-forwarded-for` and `x-forwarded-proto` are read before they are.
 const NAMES: &[&str] = &[

@@ -16,20 +16,20 @@ use std::ops::Range;
 
 /// A target in origin form (RFC 9112 3.2.1), or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct RequestTarget {
     raw: String,
     path_length: usize,
     /// The decoded path, where it differs from the raw one.
     decoded: Option<String>,
 }
 
-impl Target {
+impl RequestTarget {
     /// The bytes that go upstream: path and query as the client wrote them, all of them in 0x21-0x7E, no `#`.
     pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// The path as it stands in [`Target::raw`], escapes and all.
+    /// The path as it is in [`RequestTarget::raw`], escapes included.
     pub fn path_raw(&self) -> &str {
         &self.raw[..self.path_length]
     }
@@ -52,10 +52,10 @@ impl Target {
 
     /// Parses a target, and says which bytes of it are the authority when it came in absolute form.
     ///
-    /// The caller must hold that authority against the configured hosts and the Host field.
-    pub(super) fn parse(method: Method, target: &[u8]) -> Result<(Target, Option<&[u8]>), Refusal> {
+    /// The caller must compare that authority with the configured hosts and the Host field.
+    pub(super) fn parse(method: Method, target: &[u8]) -> Result<(RequestTarget, Option<&[u8]>), Refusal> {
         if target == b"*" && method == Method::Options {
-            return Ok((Target { raw: "*".to_owned(), path_length: 1, decoded: None }, None));
+            return Ok((RequestTarget { raw: "*".to_owned(), path_length: 1, decoded: None }, None));
         }
         let (authority, origin_form) = split_origin_form(target)?;
         let bytes = &target[origin_form];
@@ -65,7 +65,7 @@ impl Target {
         let path_length = bytes.iter().position(|&byte| byte == b'?').unwrap_or(bytes.len());
         let decoded = path::decode(&bytes[..path_length])?;
         let raw = std::str::from_utf8(bytes).map_err(|_| Refusal::TargetCharacter)?.to_owned();
-        Ok((Target { raw, path_length, decoded }, authority.map(|range| &target[range])))
+        Ok((RequestTarget { raw, path_length, decoded }, authority.map(|range| &target[range])))
     }
 }
 
@@ -94,7 +94,7 @@ fn split_origin_form(target: &[u8]) -> Result<(Option<Range<usize>>, Range<usize
     }
 }
 
-/// Whether a byte may stand unescaped in a target: every visible character of ASCII but `#`.
+/// Whether a byte may be unescaped in a target: every visible character of ASCII but `#`.
 ///
 /// More than RFC 3986 3.3 allows: browsers leave `[`, `]` and `|` as they are, and WSGI servers keep them. `#` and what
 /// follows never goes over the wire, yet gunicorn cuts it off where another parser keeps it. Of a byte beyond ASCII, one
@@ -107,8 +107,8 @@ const fn may_stand_raw(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(target: &[u8]) -> Result<(Target, Option<&[u8]>), Refusal> {
-        Target::parse(Method::Get, target)
+    fn parse(target: &[u8]) -> Result<(RequestTarget, Option<&[u8]>), Refusal> {
+        RequestTarget::parse(Method::Get, target)
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_asterisk_is_for_options() {
-        let (target, _) = Target::parse(Method::Options, b"*").unwrap();
+        let (target, _) = RequestTarget::parse(Method::Options, b"*").unwrap();
         assert!(target.is_asterisk());
         assert_eq!((target.path(), target.query()), ("*", None));
     }

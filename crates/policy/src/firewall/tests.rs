@@ -167,7 +167,7 @@ fn hosts_and_absolute_targets() {
 }
 
 #[test]
-fn fields_that_may_stand_once() {
+fn fields_that_may_occur_once() {
     for field in [
         "Authorization: Bearer x",
         "Content-Type: text/plain",

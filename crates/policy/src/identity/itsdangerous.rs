@@ -40,7 +40,7 @@ pub enum KeyDerivation {
     None,
 }
 
-/// How values are signed, but for the secret.
+/// How values are signed, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signing {
     pub salt: Vec<u8>,

@@ -1,6 +1,6 @@
 //! What Console keeps of a session in its database: whose it is, read from JSON, MessagePack or Django's signed form.
 //!
-//! Never unpickled: that is running a program. A payload that cannot be read identifies nobody.
+//! Never unpickled, because unpickling runs a program. A payload that cannot be read identifies nobody.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Holds a mapping against the roles that really exist, before it is activated.
+//! Checks a mapping against the roles that really exist, before it is activated.
 
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
@@ -45,7 +45,7 @@ impl Mapping {
     }
 }
 
-/// Where a row is named: its key as written, with its quotes.
+/// The place of a row's name: its key as written, with its quotes.
 pub(super) fn place(row: &Row) -> std::ops::Range<usize> {
     row.offset..row.offset + row.route.len() + 2
 }

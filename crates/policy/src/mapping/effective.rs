@@ -100,6 +100,7 @@ fn flags(row: &Row) -> Vec<&'static str> {
         (row.websocket, "websocket"),
         (row.stream, "stream"),
         (row.cors, "cors"),
+        (row.gate, "gate"),
         (row.unauthenticated == Unauthenticated::Status401, "unauthenticated-401"),
         (row.freshness == Some(Freshness::Push), "push"),
         (row.freshness == Some(Freshness::Strict), "strict"),

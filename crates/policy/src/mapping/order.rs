@@ -1,7 +1,7 @@
 //! The order of the cutover: `S8 = { mode = "v2", after = ["S1", "S7"], soaked_hours = 24 }`.
 //!
 //! A file that flips a cluster to V2 before its time is refused, unless the cluster says `override = { reason, ref }`.
-//! What has been activated, and since when, is for the caller to say: pure.
+//! Pure: the caller passes in what has been activated, and since when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

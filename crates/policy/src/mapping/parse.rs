@@ -175,6 +175,7 @@ impl Reader {
             websocket: body.websocket,
             stream: body.stream,
             cors: body.cors,
+            gate: body.gate,
             decided: body.decided,
             unreviewed: body.unreviewed,
             totp: body.totp,

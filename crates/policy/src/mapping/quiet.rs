@@ -1,5 +1,5 @@
-//! `quiet = ["/favicon.ico", ...]`: paths that clients ask for by themselves and that no row covers. They are answered 404,
-//! whoever asks, and leave no audit row.
+//! `quiet = ["/favicon.ico", ...]`: paths that clients ask for by themselves and that no row covers. They are answered
+//! 404 to every caller, and leave no audit row.
 //!
 //! Each names one path, as it is decoded. A path that a row covers has an owner who decides about it, so it is a mistake
 //! to call it quiet.

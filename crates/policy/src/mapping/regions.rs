@@ -11,7 +11,7 @@
 //! Where both mappings have the same rows below a place, the walk does not go through all combinations with the
 //! rows that lie behind it in the search: [`Pair::split`](position::Pair::split) says why none is missed.
 //!
-//! Nothing is missed among the paths that the request firewall lets through, but for three things:
+//! Nothing is missed among the paths that the request firewall lets through, except for three things:
 //!
 //! - numbers of more than 4,300 digits, which `int` refuses, are not tried;
 //! - whether a `float` is in its range is taken from its decimals; the application rounds it first, so that a value
@@ -56,7 +56,7 @@ impl Region<'_> {
         self.old.is_none() && self.new.is_none()
     }
 
-    /// Whether one of the mappings calls these requests noise.
+    /// Whether one of the mappings lists these paths in `quiet`.
     pub fn is_quiet(&self) -> bool {
         self.quiet.contains(&true)
     }

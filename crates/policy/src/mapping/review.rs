@@ -4,6 +4,7 @@
 
 mod file;
 mod legacy;
+mod own;
 mod prefixes;
 mod reach;
 mod roles;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 
 use super::table::Mapping;
 use crate::diagnostic::Diagnostic;
+use crate::method::Method;
 use crate::rbac::LegacyRole;
 use crate::rbac::catalog::Catalog;
 
@@ -33,6 +35,12 @@ impl Mapping {
         }
         remarks.sort_by_key(|remark| remark.span.start);
         remarks
+    }
+
+    /// Remarks about rows with `gate = true` that lead to nothing the gate serves. `routes` are its routes: a method, and a
+    /// path of that form.
+    pub fn review_own_routes(&self, routes: &[(Method, &str)]) -> Vec<Diagnostic> {
+        own::rows_without_a_route(self, routes)
     }
 
     /// Remarks about the table's legacy roles, compared with those that admins and machine tokens hold.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-/// How a cluster is decided (product: "the rollout").
+/// How a cluster is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClusterMode {
     /// The legacy roles decide.
@@ -43,6 +43,9 @@ pub struct Rollout {
 impl Rollout {
     /// What a row without a cluster is in.
     pub const LEGACY: Rollout = Rollout { mode: ClusterMode::Legacy, cohort: None };
+
+    /// What a row is in that V2 alone can decide.
+    pub const V2: Rollout = Rollout { mode: ClusterMode::V2, cohort: None };
 
     /// The same mode for everybody.
     pub const fn everybody(mode: ClusterMode) -> Rollout {

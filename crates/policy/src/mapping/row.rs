@@ -19,7 +19,7 @@ pub(super) use ticket::names_a_variable;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 22] = [
+const ROW_KEYS: [&str; 23] = [
     "legacy",
     "role",
     "permission",
@@ -36,6 +36,7 @@ const ROW_KEYS: [&str; 22] = [
     "upstream",
     "unreviewed",
     "gone",
+    "gate",
     "unauthenticated",
     "websocket",
     "stream",
@@ -58,6 +59,9 @@ const GATE_KEYS: [&str; 9] = [
     "machine_or_session",
 ];
 
+/// What a row that the gate itself serves cannot have.
+const NOT_OF_THE_GATE: [&str; 4] = ["websocket", "stream", "cors", "totp"];
+
 /// What a row's inline table says.
 pub(super) struct RowBody {
     pub kind: RowKind,
@@ -65,6 +69,7 @@ pub(super) struct RowBody {
     pub websocket: bool,
     pub stream: bool,
     pub cors: bool,
+    pub gate: bool,
     pub totp: Option<Totp>,
     pub decided: Option<Decided>,
     pub unreviewed: Option<Arc<str>>,
@@ -91,6 +96,7 @@ pub(super) fn parse_row(
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
         stream: table.get("stream").and_then(|value| reader.switch(value, "stream")).is_some(),
         cors: cors(reader, table, kind.as_ref()),
+        gate: gate(reader, table, kind.as_ref()),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
         decided: decided::read(reader, table, kind.as_ref(), &route),
         unreviewed: unreviewed(reader, table, kind.as_ref()),
@@ -110,6 +116,22 @@ fn cors(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> boo
         contradiction(reader, &value.span(), "`cors` is only for a row that asks for a credential");
     }
     reader.switch(value, "cors").is_some()
+}
+
+/// `gate = true`: the gate itself serves the route. It serves only whom it knows, and what it does not pass on has no
+/// WebSocket, no stream, no preflight and no TOTP of Console's.
+fn gate(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> bool {
+    let Some(value) = table.get("gate") else { return false };
+    if kind.is_some_and(|kind| !kind.asks_who()) {
+        contradiction(reader, &value.span(), "`gate` is only for a row that identifies the caller");
+    }
+    for key in NOT_OF_THE_GATE {
+        if let Some(other) = table.get(key) {
+            let message = format!("`gate` and `{key}` exclude each other: the route does not go to Console");
+            contradiction(reader, &other.span(), &message);
+        }
+    }
+    reader.switch(value, "gate").is_some()
 }
 
 /// `freshness` on a row for which nobody is looked up would read as a promise that nothing keeps.

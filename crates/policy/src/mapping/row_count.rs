@@ -48,8 +48,8 @@ pub struct Counted {
     pub before: Option<String>,
 }
 
-/// The file with `rows = N` as it is: changed where the file says it, and else written below `version`. `None` where the
-/// file has another mistake than its count: then nobody knows how many rows are meant.
+/// The file with `rows = N` as it is: changed where the file says it, and else written below `version`. `None` where
+/// the file has another mistake than its count: then it is unknown how many rows are meant.
 pub fn counted(source: &str) -> Option<Counted> {
     let (document, errors) = DeTable::parse_recoverable(source);
     if !errors.is_empty() {

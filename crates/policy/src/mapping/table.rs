@@ -157,7 +157,7 @@ impl RowKind {
     }
 }
 
-/// What somebody who is nobody gets from a session row.
+/// What a caller without identity gets from a session row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unauthenticated {
     /// 302 to the login page (htmx: `HX-Redirect`).
@@ -246,6 +246,8 @@ pub struct Row {
     pub stream: bool,
     /// Whether a CORS preflight for this row goes to Console, without a caller.
     pub cors: bool,
+    /// Whether the gate itself serves the route: see [`Row::served_by_gate`].
+    pub gate: bool,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Decided>,
@@ -261,6 +263,17 @@ impl Row {
     /// The rule about a ticket, if the row's V2 gate asks for one.
     pub fn ticket(&self) -> Option<&TicketRule> {
         self.kind.ticket()
+    }
+
+    /// Whether the gate itself serves the route, so that Console never sees its requests.
+    pub fn served_by_gate(&self) -> bool {
+        self.gate
+    }
+
+    /// Whether V2 alone can decide the row, because the route is the gate's own and never had a legacy gate. It is not
+    /// there while FLAG_RBAC_V2 is off.
+    pub fn exists_by_v2_alone(&self) -> bool {
+        self.gate && matches!(&self.kind, RowKind::Gated { legacy: None, .. })
     }
 }
 
@@ -378,8 +391,12 @@ impl Mapping {
         &self.clusters
     }
 
-    /// The rollout of a row's cluster; a row without a cluster is decided by its legacy gate.
+    /// The rollout of a row's cluster; a row without a cluster is decided by its legacy gate. A route of the gate's own
+    /// that never had one is decided by V2.
     pub fn rollout_of(&self, row: &Row) -> &Rollout {
+        if row.exists_by_v2_alone() {
+            return &Rollout::V2;
+        }
         row.cluster.as_ref().and_then(|name| self.clusters.get(name)).unwrap_or(&Rollout::LEGACY)
     }
 

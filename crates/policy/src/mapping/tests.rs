@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// Lines with one mistake each, and the end of each message.
-const MISTAKES: [(&str, &str); 84] = [
+const MISTAKES: [(&str, &str); 91] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -46,6 +46,31 @@ const MISTAKES: [(&str, &str); 84] = [
     ("R.\"GET /<inte:x>\" = { public = true }", "[bad-pattern]"),
     ("R.\"GET x\" = { public = true }", "[bad-pattern]"),
     ("R.\"GET /x\" = {}", "the row does not define who has access [no-gate]"),
+    (
+        "R.\"GET /x\" = { public = true, gate = true }",
+        "`gate` is only for a row that identifies the caller [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { upstream = true, gate = true }",
+        "`gate` is only for a row that identifies the caller [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, gate = true, websocket = true }",
+        "`gate` and `websocket` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, gate = true, stream = true }",
+        "`gate` and `stream` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, gate = true, cors = true }",
+        "`gate` and `cors` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", gate = true, totp = \"inline\" }",
+        "`gate` and `totp` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    ("R.\"GET /x\" = { session = true, gate = false }", "`gate = false` has no meaning [false-switch]"),
     ("R.\"GET /x\" = { public = false }", "`public = false` has no meaning [false-switch]"),
     (
         "R.\"GET /x\" = { public = true, role = \"r\" }",
@@ -494,7 +519,7 @@ fn catalog() -> Catalog {
 }
 
 #[test]
-fn a_mapping_is_held_against_the_roles_that_exist() {
+fn a_mapping_is_checked_against_the_roles_that_exist() {
     let table = [
         ("legacy", "held", None),
         ("legacy", "orphan", None),

@@ -1,4 +1,4 @@
-//! Everybody whom the gate may have to decide about, and what was granted to each.
+//! Everybody that the gate may have to decide about, with their grants.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

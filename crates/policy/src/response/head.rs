@@ -19,9 +19,9 @@ const OF_THE_CONNECTION: [&[u8]; 8] = [
     b"content-length",
 ];
 
-/// What of the request decides how its response is read.
+/// The parts of a request that decide how its response is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestContext {
     pub method: Method,
     /// Whether the request asked for a WebSocket and may have it.
     pub upgrade: bool,
@@ -57,7 +57,7 @@ impl ResponseHead {
     /// # Errors
     ///
     /// Anything that RFC 9112 forbids, and much that it lets a recipient tolerate.
-    pub fn parse(head: &[u8], asked: Asked) -> Result<ResponseHead, ResponseFault> {
+    pub fn parse(head: &[u8], context: RequestContext) -> Result<ResponseHead, ResponseFault> {
         let mut rest = head;
         let (is_http11, status, reason) = status_line(next_line(&mut rest)?)?;
         let mut fields = ResponseFields::with_capacity(head.len());
@@ -106,11 +106,11 @@ impl ResponseHead {
         let switches = status == 101;
         if switches {
             let to_websocket = matches!(upgrades[..], [only] if only.eq_ignore_ascii_case(b"websocket"));
-            if !(asked.upgrade && to_websocket && connection.upgrade && is_http11) {
+            if !(context.upgrade && to_websocket && connection.upgrade && is_http11) {
                 return Err(ResponseFault::Upgrade);
             }
         }
-        let has_no_body = asked.method == Method::Head || status < 200 || matches!(status, 204 | 304);
+        let has_no_body = context.method == Method::Head || status < 200 || matches!(status, 204 | 304);
         let framing = match (has_no_body, is_chunked, length) {
             (true, _, _) => ResponseFraming::None,
             (false, true, _) => ResponseFraming::Chunked,

@@ -1,17 +1,17 @@
 use proptest::prelude::*;
 
-use super::{Asked, ResponseFault, ResponseFraming, ResponseHead, ResponseSearch};
+use super::{RequestContext, ResponseFault, ResponseFraming, ResponseHead, ResponseSearch};
 use crate::method::Method;
 
-const GET: Asked = Asked { method: Method::Get, upgrade: false };
+const GET: RequestContext = RequestContext { method: Method::Get, upgrade: false };
 
-fn parse(head: &str, asked: Asked) -> Result<ResponseHead, ResponseFault> {
+fn parse(head: &str, asked: RequestContext) -> Result<ResponseHead, ResponseFault> {
     ResponseHead::parse(head.as_bytes(), asked)
 }
 
 #[test]
 fn framings() {
-    let asked = |method| Asked { method, upgrade: false };
+    let asked = |method| RequestContext { method, upgrade: false };
     // the head behind the version, what was asked, the framing, whether the connection can be used again
     let table = [
         ("1.1 200 OK\r\nContent-Length: 5\r\n\r\n", GET, ResponseFraming::Length(5), true),
@@ -94,7 +94,7 @@ fn faults() {
 
 #[test]
 fn a_tunnel_opens_only_where_it_was_asked_for() {
-    let asked = Asked { method: Method::Get, upgrade: true };
+    let asked = RequestContext { method: Method::Get, upgrade: true };
     let head = |fields: &str| format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
     assert!(parse(&head("Connection: Upgrade\r\nUpgrade: WebSocket\r\n"), asked).unwrap().switches());
     for fields in
@@ -155,7 +155,7 @@ proptest! {
 
     #[test]
     fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), upgrade: bool) {
-        let _ = ResponseHead::parse(&bytes, Asked { method: Method::Get, upgrade });
+        let _ = ResponseHead::parse(&bytes, RequestContext { method: Method::Get, upgrade });
         let _ = ResponseSearch::default().advance(&bytes);
     }
 }

@@ -70,7 +70,7 @@ fn mapping(text: &str) -> Mapping {
 }
 
 /// Whether a sign-off that was given under one mapping, catalog and person still applies under others.
-fn standing(mapping_now: &str, catalog_now: &Catalog, person_now: Option<Person>) -> Standing {
+fn state(mapping_now: &str, catalog_now: &Catalog, person_now: Option<Person>) -> SignOffState {
     let (mapping_then, catalog_then) = (mapping(MAPPING), catalog());
     let people_then = [person(&[LegacyRole::literal("ops")], &[])];
     let key = denied("GET /a");
@@ -85,7 +85,7 @@ fn standing(mapping_now: &str, catalog_now: &Catalog, person_now: Option<Person>
     let (mapping_now, people_now) = (mapping(mapping_now), Vec::from_iter(person_now));
     let situation = Situation::new(&mapping_now, catalog_now, &people_now);
     let review = situation.review(vec![sighting(&key, "m", 12, 1)], vec![sign_off]).remove(0).sign_off;
-    review.expect("the sign-off").standing
+    review.expect("the sign-off").state
 }
 
 #[test]
@@ -123,10 +123,10 @@ fn ids_are_stable_and_differ_between_disagreements() {
 fn a_sign_off_is_valid_until_the_requirement_or_the_grants_change() {
     let ops = || Some(person(&[LegacyRole::literal("ops")], &[]));
     let moved = MAPPING.replace("[blueprints.b]", "# moved\n[blueprints.b]").replace("S1", "S2");
-    assert_eq!(standing(MAPPING, &catalog(), ops()), Standing::Valid);
+    assert_eq!(state(MAPPING, &catalog(), ops()), SignOffState::Valid);
     assert_eq!(
-        standing(&moved.replace("S2 = \"shadow\"\nS2", "S1 = \"shadow\"\nS2"), &catalog(), ops()),
-        Standing::Valid
+        state(&moved.replace("S2 = \"shadow\"\nS2", "S1 = \"shadow\"\nS2"), &catalog(), ops()),
+        SignOffState::Valid
     );
     for (from, to) in [
         ("[\"superadmin\", \"ops\"]", "[\"ops\"]"),
@@ -138,7 +138,7 @@ fn a_sign_off_is_valid_until_the_requirement_or_the_grants_change() {
     ] {
         let changed = MAPPING.replacen(from, to, 1);
         assert_ne!(changed, MAPPING, "{from}");
-        assert_eq!(standing(&changed, &catalog(), ops()), Standing::RowChanged, "{from} -> {to}");
+        assert_eq!(state(&changed, &catalog(), ops()), SignOffState::RowChanged, "{from} -> {to}");
     }
     let mut with_break_glass = person(&[LegacyRole::literal("ops")], &[]);
     with_break_glass.break_glass = true;
@@ -149,7 +149,7 @@ fn a_sign_off_is_valid_until_the_requirement_or_the_grants_change() {
         Some(person(&[LegacyRole::literal("ops")], &["idle"])),
         Some(with_break_glass),
     ] {
-        assert_eq!(standing(MAPPING, &catalog(), held.clone()), Standing::GrantsChanged, "{held:?}");
+        assert_eq!(state(MAPPING, &catalog(), held.clone()), SignOffState::GrantsChanged, "{held:?}");
     }
 }
 

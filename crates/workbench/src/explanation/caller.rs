@@ -1,4 +1,4 @@
-//! A caller and the answers to their request.
+//! A caller and the outcomes of their request.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! About whom it is asked, imagined or not, and on which side of a cohort they are.
+//! The caller that an explanation is about, real or hypothetical, and on which side of a cohort they are.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Facts;
 
-/// About whom it is asked.
+/// The caller that an explanation is about.
 #[derive(Clone, Debug)]
 pub enum Asker<'a> {
     /// An admin, as the database has it.
@@ -46,7 +46,7 @@ pub struct PartReport {
     pub why: String,
 }
 
-/// A caller, imagined or not, with everything that a decision takes.
+/// A caller, real or hypothetical, with everything that a decision takes.
 pub(super) struct Somebody<'a> {
     pub kind: AskerKind,
     pub name: &'a str,
@@ -68,7 +68,7 @@ impl<'a> Somebody<'a> {
                     closest: *closest,
                 };
             }
-            // A member of the group of break-glass stands for somebody with a session.
+            // A member of the break-glass group represents somebody with a session.
             Asker::Group(group) => {
                 let roles = facts.catalog.roles_of_group(group);
                 let permissions = facts.catalog.permissions_of(&roles);

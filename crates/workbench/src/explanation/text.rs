@@ -93,6 +93,9 @@ impl Page {
         for value in &row.values {
             self.line("", &format!("{} = {}", value.name, value.value));
         }
+        if row.served_by_gate {
+            self.line("", "the gate itself serves it, Console never sees it");
+        }
     }
 
     fn rivals(&mut self, rivals: &[Rival]) {
@@ -276,7 +279,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
         Ending::Login => "redirected to log in".to_owned(),
         Ending::Unauthorized => "401: a credential is required".to_owned(),
         Ending::Gone => "410: the route was deleted".to_owned(),
-        Ending::Quiet => "404: the mapping calls the path quiet".to_owned(),
+        Ending::Quiet => "404: there is nothing at this address".to_owned(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Who passes a row, as a set of profiles. It says what [`decide`](policy::decision::decide) says, for all at once; a
-//! property test holds the one against the other.
+//! property test compares the two.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

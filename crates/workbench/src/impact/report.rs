@@ -9,7 +9,9 @@ use policy::rbac::LegacyRole;
 use serde::Serialize;
 
 use super::admission::{control, demanded};
-use super::{AccessChange, Change, Counts, Impact, Profile, ProfileKind, Requests, Side, Switches};
+use super::{
+    AccessChange, Change, Counts, Impact, Profile, ProfileKind, Requests, ServerChange, Side, Switches,
+};
 
 /// A cluster that is decided in another way than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,15 +25,18 @@ pub struct ClusterChange {
 #[derive(Debug, Serialize)]
 pub struct ImpactReport {
     pub summary: Summary,
-    /// `FLAG_RBAC_V2` as it was taken to be.
+    /// `FLAG_RBAC_V2` as it was assumed.
     pub rbac_v2: bool,
-    /// As it is always taken to be: whether V2 may be enforced in production.
+    /// Whether V2 may be enforced in production: always assumed.
     pub promoted: bool,
     /// Whether every path was looked at; if not, changes may be missing.
     pub complete: bool,
     /// What opens or closes to people whom no profile names, in sentences; the gravest first.
     pub warnings: Vec<String>,
     pub clusters: Vec<ClusterChange>,
+    /// Routes that another than before serves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<ServerChange>,
     pub profiles: Vec<ProfileReport>,
     pub changes: Vec<ChangeReport>,
 }
@@ -151,6 +156,7 @@ impl Impact<'_> {
             complete: self.complete,
             warnings: self.warnings().into_iter().map(|(_, warning)| warning).collect(),
             clusters: self.cluster_changes(),
+            served: self.served.clone(),
             profiles: self.population.profiles().iter().map(profile).collect(),
             changes: self.changes.iter().map(|change| self.change(change, &lines)).collect(),
         }
@@ -242,7 +248,7 @@ pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
     region.new.or(region.old).map(|row| &*row.route)
 }
 
-/// What becomes of requests without a row.
+/// The outcome of requests without a row.
 fn no_row_in_words(unmapped: Unmapped) -> &'static str {
     match unmapped {
         Unmapped::Deny => "no row: admins get 403, everyone else is redirected to log in",

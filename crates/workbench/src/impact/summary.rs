@@ -1,4 +1,4 @@
-//! How much an impact is, in a few sentences: what a reader has to know who reads no further.
+//! The summary of an impact in a few sentences, for a reader who reads no further.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -218,7 +218,7 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
         "1 route closes to programs with a token or signature that Console verifies\n2 admins, 14 routes: ";
     assert!(text.starts_with(beginning), "{text}");
     assert!(
-        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so\n"),
+        text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2\n"),
         "{text}"
     );
     let expected = "
@@ -316,7 +316,7 @@ what no row covers                                                 routes.toml:2
 
 /// A quiet path is closed, so that it changes something only where `unmapped` leaves such paths to Console.
 #[test]
-fn what_becomes_quiet_is_told_where_it_was_open() {
+fn what_becomes_quiet_is_reported_where_it_was_open() {
     let quiet = |file: &str| file.replace("version = 1\n", "version = 1\nquiet = [\"/favicon.ico\"]\n");
     let forward = UNMAPPED.replace("deny", "forward");
     let (text, _) = text_of(&forward, &quiet(&forward));
@@ -464,7 +464,7 @@ fn a_row_that_newly_takes_websockets_is_reported() {
 
 /// A preflight has no caller, so anybody may send one now; nothing else is another than before.
 #[test]
-fn a_row_that_opens_preflights_is_told() {
+fn a_row_that_opens_preflights_is_reported() {
     let file = UNMAPPED.replace("session = true", "session = true, cors = true");
     let (text, is_neutral) = text_of(UNMAPPED, &file);
     assert!(!is_neutral);

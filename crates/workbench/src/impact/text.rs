@@ -56,6 +56,13 @@ impl<'i, 'm> ImpactText<'i, 'm> {
                 print(Tone::Plain, &format!("  {}  {} -> {}", change.cluster, change.before, change.after));
             }
         }
+        if !self.impact.served.is_empty() {
+            print(Tone::Plain, "");
+            print(Tone::Heading, "Served by");
+            for change in &self.impact.served {
+                print(Tone::Plain, &format!("  {}  {} -> {}", change.route, change.before, change.after));
+            }
+        }
         for change in &self.impact.changes {
             print(Tone::Plain, "");
             self.change(change, &mut print);
@@ -82,7 +89,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             .collect();
         lines.push(
             match impact.switches.rbac_v2 {
-                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides where a cluster says so",
+                true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2",
                 false => "FLAG_RBAC_V2 is assumed off: the legacy gate decides every row",
             }
             .into(),

@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 53] = [
+pub const CHECK: [Rule; 54] = [
     // The text.
     error(
         "syntax",
@@ -248,6 +248,11 @@ pub const CHECK: [Rule; 53] = [
         "remove the row, or the rows that take precedence",
     ),
     warning(
+        "unknown-gate-route",
+        "a row with `gate = true` for which the gate has no route",
+        "correct the path of the row, or remove `gate = true`",
+    ),
+    warning(
         "closed-row",
         "a row has no legacy gate and V2 does not decide: every request is denied",
         "add `legacy` with today's roles, or let V2 decide",
@@ -334,7 +339,7 @@ pub const CONSOLE: [Rule; 5] = [
     ),
     warning(
         "console-unheard",
-        "changes of Console's tables are not heard: they are read for each request",
+        "changes of Console's tables go unnoticed: they are read for each request",
         "run `console-gate migrate`, which says which table refuses",
     ),
     note(
@@ -345,11 +350,18 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 1] = [warning(
-    "revoked-sessions-pass",
-    "a session that Console ends before its time keeps passing",
-    "let the gate see Console's sessions: `session_id_key` or another `kind` in [session]; see docs/sessions.md",
-)];
+pub const SETTINGS: [Rule; 2] = [
+    warning(
+        "revoked-sessions-pass",
+        "a session that Console ends before its time keeps passing",
+        "let the gate see Console's sessions: `session_id_key` or another `kind` in [session]; see docs/sessions.md",
+    ),
+    warning(
+        "unknown-api-permission",
+        "a permission that [rbac_api] names and that does not exist",
+        "correct the name in [rbac_api], or create the permission",
+    ),
+];
 
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [

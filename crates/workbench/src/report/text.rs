@@ -73,7 +73,7 @@ pub fn wrapped(text: &str, columns: usize, first: usize, next: usize) -> String 
     lines
 }
 
-/// The text at its spaces, but for those in backticks: a route is one word.
+/// The text split at its spaces, except those in backticks: a route is one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     // Without a second backtick, the first is only a character.
     let closes = text.matches('`').count().is_multiple_of(2);

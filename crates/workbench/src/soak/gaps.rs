@@ -1,7 +1,7 @@
 //! Where evidence is missing, and for how long that holds a cluster back.
 //!
-//! Nobody knows what the missing part said, so it may have been a disagreement that nobody has explained. It holds the
-//! cluster as one would: for its quiet hours, and for an hour at least.
+//! The missing part may have been an unexplained disagreement. It blocks the cluster as one would: for its quiet hours,
+//! and for an hour at least.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::mapping::rollout::SoakTerms;
@@ -26,9 +26,9 @@ pub struct Gap {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lost {
-    /// So many disagreements were not kept.
+    /// This many disagreements were not kept.
     Disagreements(u64),
-    /// So many requests were not counted.
+    /// This many requests were not counted.
     Decisions(u64),
     /// The gate ended, or was cut off, before it had written what it saw last.
     LastSeconds,

@@ -1,7 +1,7 @@
 //! Console's own refusals of what V2 allowed, and for how long they hold a cluster.
 //!
-//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals hold a cluster
-//! as unexplained drift does: for its quiet hours, and for an hour at least.
+//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals block a
+//! cluster as unexplained drift does: for its quiet hours, and for an hour at least.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::decision::LetInBy;

@@ -2,7 +2,7 @@ use chrono::TimeZone as _;
 use policy::decision::Direction;
 
 use super::*;
-use crate::drift::{Fingerprints, Key, Review, SignOff, Standing};
+use crate::drift::{Fingerprints, Key, Review, SignOff, SignOffState};
 
 const MAPPING: &str = "version = 1\n\
     [clusters]\nS1 = \"shadow\"\nS2 = \"v2\"\nS3 = \"legacy\"\nS4 = { mode = \"v2\", groups = [\"first\"] }\n\
@@ -31,7 +31,7 @@ fn admin(id: &str, legacy: &[LegacyRole], groups: &[&str]) -> Person {
     }
 }
 
-fn drift(cluster: &str, last_seen: DateTime<Utc>, standing: Option<Standing>) -> Disagreement {
+fn drift(cluster: &str, last_seen: DateTime<Utc>, state: Option<SignOffState>) -> Disagreement {
     let key = Key {
         route: "GET /a".into(),
         actor_kind: CallerKind::Admin,
@@ -55,7 +55,7 @@ fn drift(cluster: &str, last_seen: DateTime<Utc>, standing: Option<Standing>) ->
         first_seen_at_utc: last_seen,
         last_seen_at_utc: last_seen,
         mappings: vec!["m".into()],
-        sign_off: standing.map(|standing| Review { sign_off, standing }),
+        sign_off: state.map(|state| Review { sign_off, state }),
     }
 }
 
@@ -79,7 +79,7 @@ fn ready() -> Known {
     Known {
         shadow_since: Some(ago(7 * 24)),
         flag: Flag::NeverFlipped,
-        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(Standing::Valid))],
+        disagreements: vec![drift("S1", ago(48), None), drift("S1", ago(1), Some(SignOffState::Valid))],
         overflow: Vec::new(),
         gaps: Vec::new(),
         refusals: Vec::new(),
@@ -208,12 +208,12 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
         ),
         (
             "its sign-off has ended",
-            Known { disagreements: vec![drift("S1", ago(2), Some(Standing::GrantsChanged))], ..ready() },
+            Known { disagreements: vec![drift("S1", ago(2), Some(SignOffState::GrantsChanged))], ..ready() },
             &[quiet],
         ),
         (
             "its row was changed",
-            Known { disagreements: vec![drift("S1", ago(2), Some(Standing::RowChanged))], ..ready() },
+            Known { disagreements: vec![drift("S1", ago(2), Some(SignOffState::RowChanged))], ..ready() },
             &[quiet],
         ),
         ("another cluster's drift", Known { disagreements: vec![drift("S4", ago(2), None)], ..ready() }, &[]),

@@ -4,7 +4,7 @@ use crate::firewall::Refusal;
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// Decodes a raw path that begins with `/` and holds only bytes that may stand raw. `None`: it decodes to itself.
+/// Decodes a raw path that begins with `/` and holds only bytes that may be unescaped. `None`: it decodes to itself.
 ///
 /// gunicorn decodes every escape once (`urllib.parse.unquote_to_bytes`), Werkzeug reads the bytes as UTF-8 and splits
 /// into segments then. So the checks are made on the decoded path.
@@ -35,7 +35,7 @@ pub(super) fn decode(raw: &[u8]) -> Result<Option<String>, Refusal> {
     Ok(Some(decoded))
 }
 
-/// Refuses empty segments (but for the one after a final `/`) and dot segments of a decoded path.
+/// Refuses empty segments (except the one after a final `/`) and dot segments of a decoded path.
 ///
 /// Werkzeug serves `//secrets` as `/secrets` and keeps `..` as data, while another hop may resolve it. A segment is
 /// looked at without its `;parameters`, because `/public/..;/secrets` is `/secrets` to servlet containers, and dots
@@ -58,7 +58,7 @@ fn check_segments(path: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The byte that `%` and two digits of either case stand for, unless it is a control character.
+/// The byte that `%` and two digits of either case encode, unless it is a control character.
 fn escaped_byte(high: u8, low: u8) -> Result<u8, Refusal> {
     let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low)) else {
         return Err(Refusal::MalformedEscape);

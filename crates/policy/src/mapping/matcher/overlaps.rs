@@ -23,7 +23,7 @@ pub struct Overlap {
     pub first: usize,
     /// The other one.
     pub second: usize,
-    /// The methods that both serve, but for those that are automatic in both; never empty.
+    /// The methods that both serve, except those that are automatic in both; never empty.
     pub methods: MethodSet,
     /// A path that both answer. `None` if the patterns are too large to find out whether there is one.
     pub example: Option<String>,
@@ -35,7 +35,7 @@ const MOST_FOUND: usize = 1_000;
 /// takes a hundredth of it.
 const MOST_WORK: usize = 20_000_000;
 
-/// What came of a search.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(super) struct Overlaps {
     /// Sorted by the rules.
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn the_work_of_a_large_table_is_bounded() {
         let rule = |number: usize| {
-            // Of one weight, so that only their values tell them apart.
+            // Of one weight, so that only their values distinguish them.
             let pattern = Pattern::parse(&format!("/<any(a{number:05}, b{number:05}):x>/<y>")).unwrap();
             Rule::declared(pattern, MethodSet::ALL)
         };

@@ -20,7 +20,7 @@ fn a_pattern_gives_its_text_back() {
 }
 
 #[test]
-fn variables_stand_in_order() {
+fn variables_are_in_order() {
     let pattern = parse("/<b>/x-<int:a>/<path:rest>");
     let names: Vec<_> = pattern.variables().iter().map(Variable::name).collect();
     assert_eq!(names, ["b", "a", "rest"]);

@@ -11,14 +11,14 @@ use crate::mapping::pattern::{DynamicPart, Piece, Variable};
 /// The places of a tree. The first is the one after the leading slash.
 #[derive(Debug)]
 pub(super) struct Outline<'m> {
-    places: Vec<Place<'m>>,
+    places: Vec<OutlineNode<'m>>,
     /// Whether some part was too long to look into.
     pub(super) skips_parts: bool,
 }
 
 /// A place in the paths.
 #[derive(Debug, Default)]
-pub(super) struct Place<'m> {
+pub(super) struct OutlineNode<'m> {
     /// Where static segments lead, sorted by the segment. The empty one, a slash at the end, is not here.
     pub(super) statics: Vec<(&'m str, usize)>,
     /// In the order in which they are tried.
@@ -49,7 +49,7 @@ pub(super) struct Likenesses<'m> {
     known: HashMap<Description<'m>, usize>,
 }
 
-/// All that matters of a place to a search, but for which rows are found.
+/// All that matters of a place to a search, except which rows are found.
 #[derive(PartialEq, Eq, Hash)]
 struct Description<'m> {
     statics: Vec<(&'m str, usize)>,
@@ -75,14 +75,14 @@ impl<'m> Outline<'m> {
 }
 
 impl<'m> std::ops::Index<usize> for Outline<'m> {
-    type Output = Place<'m>;
+    type Output = OutlineNode<'m>;
 
-    fn index(&self, place: usize) -> &Place<'m> {
+    fn index(&self, place: usize) -> &OutlineNode<'m> {
         &self.places[place]
     }
 }
 
-impl Place<'_> {
+impl OutlineNode<'_> {
     /// Where a static segment leads.
     pub(super) fn child(&self, segment: &str) -> Option<usize> {
         let found = self.statics.binary_search_by_key(&segment, |(known, _)| known).ok()?;
@@ -102,7 +102,7 @@ impl<'m> Builder<'_, 'm> {
     /// Returns its place and the rules that end at it or below.
     fn place(&mut self, node: &'m Node, is_static: bool, variables: usize) -> (usize, Vec<usize>) {
         let index = self.outline.places.len();
-        self.outline.places.push(Place::default());
+        self.outline.places.push(OutlineNode::default());
         let mut below = [node.rules(), node.prefixes()].concat();
         let rule = |rule: &usize| description_of(&self.rules[*rule]);
         let mut description = Description {
@@ -111,12 +111,12 @@ impl<'m> Builder<'_, 'm> {
             rules: node.rules().iter().map(rule).collect(),
             prefixes: node.prefixes().iter().map(rule).collect(),
         };
-        let mut place = Place {
+        let mut place = OutlineNode {
             ends: !node.rules().is_empty(),
             has_prefixes: !node.prefixes().is_empty(),
             leads_to_prefixes: !node.prefixes().is_empty(),
             is_static,
-            ..Place::default()
+            ..OutlineNode::default()
         };
         for (segment, child) in node.statics() {
             let (child, rules) = self.place(&self.tree[*child], is_static, variables);

@@ -18,6 +18,9 @@ pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -
         V2Gate::Undecided { question, options } => remarks.push(undecided(row, question, options, catalog)),
         V2Gate::Requires { base, .. } => remarks.extend(read_role(row, base)),
     }
+    if row.exists_by_v2_alone() {
+        return remarks;
+    }
     if legacy.is_none() {
         remarks.push(without_legacy_gate(row, mapping.rollout_of(row).mode));
     } else if row.cluster.is_none() {

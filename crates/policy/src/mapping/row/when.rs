@@ -1,4 +1,5 @@
-//! `when`: the rules of a row about the body. What could never be met is refused, for it would deny everybody.
+//! `when`: the rules of a row about the body. A rule that could never be met is refused, because it would deny
+//! everybody.
 
 use std::ops::Range;
 

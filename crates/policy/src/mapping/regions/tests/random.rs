@@ -118,7 +118,7 @@ fn row() -> impl Strategy<Value = String> {
     })
 }
 
-/// The rows, but for those that overlap one before them.
+/// The rows without those that overlap an earlier one.
 fn sound(rows: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for row in rows {

@@ -1,0 +1,173 @@
+//! `/api/rbac` on the proxy's own address: who holds what and why, and the changes of it.
+//!
+//! ```text
+//! request -> ruling (its row: gate = true) -> route -> caller, as of now -> a read
+//!                                                 \-> origin, key, guards -> people::apply -> barrier -> answer
+//! ```
+//!
+//! The row of a request says who may send it. What is checked here is what no row can say: that nobody grants what they do
+//! not hold, that a browser's request comes from the gate's own pages, that an edit is of what the client has read.
+//! Every change is made by [`crate::people`], as the commands make them.
+
+mod csrf;
+mod grant_id;
+mod guard;
+mod keys;
+mod openapi;
+mod query;
+mod readers;
+mod reply;
+pub mod routes;
+mod views;
+mod writes;
+
+use std::sync::Arc;
+
+use policy::decision::Control;
+use policy::identity::{Principal, Subject};
+use policy::mapping::Freshness;
+use policy::method::Method;
+use policy::rbac::census::CallerKind;
+use policy::rbac::{Access, Standing};
+
+use self::keys::Keys;
+use self::reply::{Outcome, Problem, Reply};
+use self::routes::{Endpoint, Met};
+use crate::activation::MappingHolder;
+use crate::clock::SharedClock;
+use crate::freshness::AccessResolver;
+use crate::ruling::own_routes::{OwnRequest, ServesOwnRoutes};
+use crate::ruling::response::Response;
+use crate::settings;
+use crate::settings::secrets::NamedKey;
+use crate::store::SharedStore;
+use ledger::Notary;
+
+/// What the API works with.
+pub struct Parts {
+    pub store: SharedStore,
+    pub access: Arc<AccessResolver>,
+    pub mappings: Arc<MappingHolder>,
+    pub notary: Notary,
+    pub clock: SharedClock,
+    pub settings: settings::RbacApi,
+}
+
+/// Serves the rows with `gate = true`.
+pub struct RbacApi {
+    parts: Parts,
+    keys: Keys,
+    /// Held by the change that is being made.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Who asks, and what it holds now.
+struct Caller {
+    principal: Principal,
+    control: Control,
+    access: Arc<Access>,
+}
+
+impl Caller {
+    fn kind(&self) -> CallerKind {
+        match self.principal {
+            Principal::Admin { .. } => CallerKind::Admin,
+            Principal::Machine { .. } => CallerKind::Machine,
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.principal.id()
+    }
+
+    /// Whether the caller holds the permission that the settings name for something; nobody does where they name none.
+    fn holds(&self, permission: Option<&String>) -> bool {
+        permission.is_some_and(|name| self.access.permissions.contains(name.as_str()))
+    }
+}
+
+impl RbacApi {
+    /// The API, which signs with keys that are derived from `keys`.
+    pub fn new(parts: Parts, keys: &[NamedKey]) -> RbacApi {
+        RbacApi { parts, keys: Keys::new(keys), turn: tokio::sync::Mutex::new(()) }
+    }
+
+    async fn answer(&self, asked: &OwnRequest<'_>) -> Outcome {
+        let (method, path) = (asked.request.method(), asked.request.target().path());
+        let (endpoint, values) =
+            match routes::find(method, path) {
+                Met::Route(endpoint, values) => (endpoint, values),
+                Met::WrongMethod(methods) => {
+                    let names: Vec<&str> = methods.into_iter().map(Method::as_str).collect();
+                    let allow = names.join(", ");
+                    return match method {
+                        Method::Options => Ok(Reply::empty(204).with("allow", allow)),
+                        _ => Err(Problem::new(405, format!("this address takes {allow}"))
+                            .with_field("allow", allow)),
+                    };
+                }
+                Met::Nothing => return Err(Problem::nothing_here()),
+            };
+        let caller = self.caller(asked).await?;
+        if endpoint.needs_v2() && !caller.control.rbac_v2 {
+            return Err(Problem::nothing_here());
+        }
+        if method.is_safe() {
+            self.read(asked, &caller, endpoint, &values).await
+        } else {
+            csrf::check(asked, &caller.principal, &self.keys)?;
+            self.write(asked, &caller, endpoint, &values).await
+        }
+    }
+
+    /// Who was let in, with what it holds now. A row that lets in whom nobody knows leads nowhere here.
+    async fn caller(&self, asked: &OwnRequest<'_>) -> Result<Caller, Problem> {
+        let unknown = || Problem::new(401, "the API answers only callers whom the gate knows");
+        let principal = asked.permit.principal().cloned().ok_or_else(unknown)?;
+        let subject = match &principal {
+            Principal::Admin { id, .. } => Subject::Admin { id: id.clone(), session: None },
+            Principal::Machine { id } => Subject::Enrolled(id.clone()),
+        };
+        let control = self.parts.access.observe(Freshness::Strict).await?;
+        let access = self.parts.access.resolve(&subject, control.epoch).await?;
+        match access.standing {
+            Standing::Active => Ok(Caller { principal, control, access }),
+            _ => Err(unknown()),
+        }
+    }
+
+    async fn read(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        endpoint: Endpoint,
+        values: &[&str],
+    ) -> Outcome {
+        let reading = readers::Reading { api: self, asked, caller };
+        match (endpoint, values) {
+            (Endpoint::OpenApi, _) => Ok(Reply::ok(openapi::document())),
+            (Endpoint::Me, _) => reading.me().await,
+            (Endpoint::Check, _) => reading.check().await,
+            (Endpoint::Who, _) => reading.who().await,
+            (Endpoint::Roles, _) => reading.roles().await,
+            (Endpoint::Role, [name]) => reading.role(name).await,
+            (Endpoint::Permissions, _) => reading.permissions().await,
+            (Endpoint::Groups, _) => reading.groups().await,
+            (Endpoint::Group, [name]) => reading.group(name).await,
+            (Endpoint::Admins, _) => reading.admins().await,
+            (Endpoint::Admin, [id]) => reading.admin(id).await,
+            (Endpoint::AdminRoutes, [id]) => reading.routes_of(id).await,
+            (Endpoint::Grants, _) => reading.grants().await,
+            (Endpoint::Grant, [id]) => reading.grant(id).await,
+            (Endpoint::GrantsAudit, _) => reading.grants_audit().await,
+            _ => Err(Problem::nothing_here()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ServesOwnRoutes for RbacApi {
+    async fn serve(&self, request: OwnRequest<'_>) -> Response {
+        reply::response(self.answer(&request).await, request.id)
+    }
+}

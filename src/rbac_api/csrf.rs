@@ -1,0 +1,102 @@
+//! Requests that change something and come with a cookie: a browser sends the cookie whichever page asks it to, so the
+//! request must show that a page of this site asked.
+
+use policy::firewall::Request;
+use policy::identity::Principal;
+use sha2::{Digest as _, Sha256};
+
+use super::keys::Keys;
+use super::reply::Problem;
+use crate::ruling::own_routes::OwnRequest;
+
+/// The field in which a client without `Sec-Fetch-Site` and `Origin` sends the token of `/api/rbac/me`.
+pub(super) const TOKEN_FIELD: &str = "x-csrf-token";
+
+/// Refuses a body that is no JSON, and a cookie's request that another site may have caused. A machine's token is sent by
+/// nobody but the machine.
+pub(super) fn check(asked: &OwnRequest<'_>, principal: &Principal, keys: &Keys) -> Result<(), Problem> {
+    if !asked.body.is_empty() && !is_json(asked.request) {
+        return Err(Problem::new(415, "send the body as `Content-Type: application/json`"));
+    }
+    if matches!(principal, Principal::Machine { .. }) || is_of_this_site(asked.request, principal, keys) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        403,
+        "a request with a session must come from a page of this site, or send the `csrf_token` of /api/rbac/me as \
+         `X-CSRF-Token`",
+    ))
+}
+
+/// What the token of a session is made of: its name in the records, or the digest of the cookie where it has none.
+pub(super) fn session_of(request: &Request, principal: &Principal) -> Option<Vec<u8>> {
+    match (principal.session(), request.session_cookie()) {
+        (Some(session), _) => Some([principal.id(), "\0", session.as_str()].concat().into_bytes()),
+        (None, Some(cookie)) => {
+            Some([principal.id().as_bytes(), b"\0", &Sha256::digest(cookie)[..]].concat())
+        }
+        (None, None) => None,
+    }
+}
+
+fn is_of_this_site(request: &Request, principal: &Principal, keys: &Keys) -> bool {
+    let values = |name: &str| -> Vec<&[u8]> {
+        request.fields().iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
+    };
+    let (site, origin) = (values("sec-fetch-site"), values("origin"));
+    let is_own =
+        |origin: &[u8]| std::str::from_utf8(origin).is_ok_and(|origin| is_origin_of(origin, request.host()));
+    match (site.as_slice(), origin.as_slice()) {
+        ([b"same-origin"], []) => true,
+        ([b"same-origin"] | [], [origin]) => is_own(origin),
+        ([], []) => match values(TOKEN_FIELD).as_slice() {
+            [token] => {
+                session_of(request, principal).is_some_and(|session| keys.is_csrf_token(&session, token))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether an origin is of the host that was asked. The scheme is not compared: TLS may end in front of the gate.
+fn is_origin_of(origin: &str, host: &str) -> bool {
+    let (rest, port) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, ":443"),
+        (None, Some(rest)) => (rest, ":80"),
+        (None, None) => return false,
+    };
+    let bare = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
+    !rest.is_empty() && bare(rest) == bare(host)
+}
+
+fn is_json(request: &Request) -> bool {
+    let value = request.fields().value("content-type").and_then(|value| std::str::from_utf8(value).ok());
+    let kind = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_compared_with_the_host() {
+        for (origin, host, expected) in [
+            ("https://console.example", "console.example", true),
+            ("https://console.example:443", "Console.Example", true),
+            ("http://console.example", "console.example:80", true),
+            ("https://console.example:8443", "console.example:8443", true),
+            ("https://console.example", "console.example:8443", false),
+            ("https://console.example:8443", "console.example", false),
+            ("https://evil.example", "console.example", false),
+            ("https://console.example.evil.example", "console.example", false),
+            ("https://evil.example/console.example", "console.example", false),
+            ("null", "console.example", false),
+            ("https://", "", false),
+            ("console.example", "console.example", false),
+        ] {
+            assert_eq!(is_origin_of(origin, host), expected, "{origin} {host}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the API signs: tokens against requests of other sites, and cursors. The keys are derived from those of the
+//! assertion, so that there is no further secret; each purpose has its own.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use super::reply::Problem;
+use crate::settings::secrets::NamedKey;
+
+type Tag = Hmac<Sha256>;
+
+/// Signs with the first key, and accepts what any of them has signed: keys are rotated gate by gate.
+pub(super) struct Keys {
+    csrf: Vec<Tag>,
+    cursors: Vec<Tag>,
+}
+
+impl Keys {
+    pub(super) fn new(keys: &[NamedKey]) -> Keys {
+        let derived =
+            |purpose: &str| keys.iter().filter_map(|key| derived(key.secret.expose(), purpose)).collect();
+        Keys { csrf: derived("console-gate csrf token 1"), cursors: derived("console-gate cursor 1") }
+    }
+
+    /// The token that a page of this session sends with what it changes.
+    pub(super) fn csrf_token(&self, session: &[u8]) -> Option<String> {
+        self.csrf.first().map(|key| signature(key, session))
+    }
+
+    /// Whether a token is of this session.
+    pub(super) fn is_csrf_token(&self, session: &[u8], token: &[u8]) -> bool {
+        is_signed(&self.csrf, session, token)
+    }
+
+    /// A place in a list, for the client to give back. `list` is what it is a place in: the route and its filters.
+    pub(super) fn cursor(&self, list: &str, place: &impl Serialize) -> Option<String> {
+        let place = URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).ok()?);
+        let tag = signature(self.cursors.first()?, &signed(list, &place));
+        Some(format!("{place}.{tag}"))
+    }
+
+    /// The place that a cursor names.
+    ///
+    /// # Errors
+    ///
+    /// It is not one of this list.
+    pub(super) fn place<T: DeserializeOwned>(&self, list: &str, cursor: &str) -> Result<T, Problem> {
+        let refused = || Problem::new(400, "`cursor` is not a cursor of this list with these filters");
+        let (place, tag) = cursor.split_once('.').ok_or_else(refused)?;
+        if !is_signed(&self.cursors, &signed(list, place), tag.as_bytes()) {
+            return Err(refused());
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(place).map_err(|_| refused())?;
+        serde_json::from_slice(&bytes).map_err(|_| refused())
+    }
+}
+
+fn signed(list: &str, place: &str) -> Vec<u8> {
+    format!("{}:{list}{place}", list.len()).into_bytes()
+}
+
+fn derived(key: &[u8], purpose: &str) -> Option<Tag> {
+    let mut tag = Tag::new_from_slice(key).ok()?;
+    tag.update(purpose.as_bytes());
+    Tag::new_from_slice(&tag.finalize().into_bytes()).ok()
+}
+
+fn signature(key: &Tag, bytes: &[u8]) -> String {
+    let mut tag = key.clone();
+    tag.update(bytes);
+    URL_SAFE_NO_PAD.encode(tag.finalize().into_bytes())
+}
+
+fn is_signed(keys: &[Tag], bytes: &[u8], signature: &[u8]) -> bool {
+    let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
+    keys.iter().any(|key| {
+        let mut tag = key.clone();
+        tag.update(bytes);
+        tag.verify_slice(&signature).is_ok()
+    })
+}
+
+/// A SHA-256 as hexadecimal digits.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::secrets::Secret;
+
+    fn keys(bytes: &[u8]) -> Keys {
+        let named = |byte: &u8| NamedKey { id: "k".into(), secret: Secret::new(vec![*byte; 32]) };
+        Keys::new(&bytes.iter().map(named).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_cursor_is_of_one_list_and_cannot_be_made() {
+        let cursor = keys(&[1]).cursor("/grants?user=a", &("x", 7)).unwrap();
+        assert_eq!(
+            keys(&[2, 1]).place::<(String, i64)>("/grants?user=a", &cursor).unwrap(),
+            ("x".to_owned(), 7)
+        );
+        assert!(keys(&[1]).place::<(String, i64)>("/grants?user=b", &cursor).is_err());
+        assert!(keys(&[2]).place::<(String, i64)>("/grants?user=a", &cursor).is_err());
+        let (_, tag) = cursor.split_once('.').unwrap();
+        let other = URL_SAFE_NO_PAD.encode("[\"y\",7]");
+        for forged in [format!("{other}.{tag}"), format!("{other}."), other, String::new(), ".".to_owned()] {
+            assert!(keys(&[1]).place::<(String, i64)>("/grants?user=a", &forged).is_err(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_of_one_session() {
+        let token = keys(&[1]).csrf_token(b"session").unwrap();
+        assert!(keys(&[2, 1]).is_csrf_token(b"session", token.as_bytes()));
+        assert!(!keys(&[1]).is_csrf_token(b"other", token.as_bytes()));
+        assert!(!keys(&[1]).is_csrf_token(b"session", b""));
+        let cursor = keys(&[1]).cursor("", &"session").unwrap();
+        assert!(!keys(&[1]).is_csrf_token(b"session", cursor.as_bytes()));
+    }
+}

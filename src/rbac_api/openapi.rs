@@ -1,0 +1,329 @@
+//! The OpenAPI 3.1 document: made from the list of routes, so that none is missing. What the answers look like is written
+//! down here, and a test compares it with answers of a running gate.
+
+use policy::method::Method;
+use serde_json::{Map, Value, json};
+
+use super::routes::{Endpoint, ROUTES, Route};
+
+/// What is said of an endpoint.
+struct Described {
+    summary: &'static str,
+    /// Names and what they mean.
+    query: &'static [(&'static str, &'static str)],
+    body: Option<&'static str>,
+    /// The statuses of success, each with the schema of its body.
+    success: &'static [(u16, Option<&'static str>)],
+    refusals: &'static [u16],
+}
+
+const PAGE: [(&str, &str); 2] =
+    [("limit", "Rows of a page, 1 to 500"), ("cursor", "`next` of the page before")];
+const READ: &[u16] = &[400, 401, 403, 404, 503];
+const EDIT: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 428, 503];
+const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 503];
+const DRY_RUN: (&str, &str) = ("dry_run", "`true`: answer what would change, and change nothing");
+const REASON: (&str, &str) = ("reason", "Why, for the audit");
+
+fn described(endpoint: Endpoint) -> Described {
+    let read = |summary, query, schema: &'static [(u16, Option<&'static str>)]| Described {
+        summary,
+        query,
+        body: None,
+        success: schema,
+        refusals: READ,
+    };
+    let edit = |summary, success: &'static [(u16, Option<&'static str>)]| Described {
+        summary,
+        query: &[DRY_RUN, REASON],
+        body: Some("Edit"),
+        success,
+        refusals: EDIT,
+    };
+    match endpoint {
+        Endpoint::OpenApi => read("This document", &[], &[(200, Some("Document"))]),
+        Endpoint::Me => read("Who asks, what it holds and why", &[], &[(200, Some("Me"))]),
+        Endpoint::Check => read(
+            "Whether somebody holds a permission",
+            &[("permission", "Its name"), ("user", "The id of another admin, for those who may ask")],
+            &[(200, Some("Check"))],
+        ),
+        Endpoint::Who => read(
+            "Who holds a role or a permission, or is let in by a route, and how",
+            &[
+                ("permission", "Its name"),
+                ("role", "Its name"),
+                ("route", "A method and a path: `GET /console/audit`"),
+            ],
+            &[(200, Some("Who"))],
+        ),
+        Endpoint::Roles => read("Every role", &[], &[(200, Some("Roles"))]),
+        Endpoint::Role => read("A role, with its ETag", &[], &[(200, Some("Role"))]),
+        Endpoint::PutRole => edit("Create a role", &[(201, Some("Role")), (200, Some("Preview"))]),
+        Endpoint::PutParent => edit("Let a role inherit another", &[(200, Some("RoleOrPreview"))]),
+        Endpoint::DeleteParent => {
+            edit("Stop a role from inheriting another", &[(200, Some("RoleOrPreview"))])
+        }
+        Endpoint::PutRolePermission => edit("Give a role a permission", &[(200, Some("RoleOrPreview"))]),
+        Endpoint::DeleteRolePermission => {
+            edit("Take a permission from a role", &[(200, Some("RoleOrPreview"))])
+        }
+        Endpoint::Permissions => read("Every permission", &[], &[(200, Some("Permissions"))]),
+        Endpoint::PutPermission => {
+            edit("Create a permission", &[(201, Some("Permission")), (200, Some("Preview"))])
+        }
+        Endpoint::Groups => read("Every group", &[], &[(200, Some("Groups"))]),
+        Endpoint::Group => read("A group with its members, with its ETag", &[], &[(200, Some("Group"))]),
+        Endpoint::PutGroup => edit("Create a group", &[(201, Some("Group")), (200, Some("Preview"))]),
+        Endpoint::PutGroupRole => edit("Let a group hold a role", &[(200, Some("GroupOrPreview"))]),
+        Endpoint::DeleteGroupRole => edit("Revoke a role from a group", &[(200, Some("GroupOrPreview"))]),
+        Endpoint::Admins => read("Every admin", &PAGE, &[(200, Some("Admins"))]),
+        Endpoint::Admin => {
+            read("What an admin holds, each with the grants behind it", &[], &[(200, Some("Admin"))])
+        }
+        Endpoint::AdminRoutes => {
+            read("Every route that lets an admin in, and why", &[], &[(200, Some("AdminRoutes"))])
+        }
+        Endpoint::GrantsAudit => read(
+            "What was granted and revoked, the newest first",
+            &[
+                ("user", "Whom it was about"),
+                ("group", "A group's name"),
+                ("role", "A role's name"),
+                ("event", "`grant`, `revoke`, ..."),
+                ("by", "Who did it"),
+                PAGE[0],
+                PAGE[1],
+            ],
+            &[(200, Some("GrantsAudit"))],
+        ),
+        Endpoint::Grants => read(
+            "Every grant",
+            &[
+                ("user", "An admin's id"),
+                ("group", "A group's name"),
+                ("origin", "`direct`, `timed`, `request`, `ticket` or `break_glass`"),
+                ("live", "`true` or `false`"),
+                PAGE[0],
+                PAGE[1],
+            ],
+            &[(200, Some("Grants"))],
+        ),
+        Endpoint::PostGrant => Described {
+            summary: "Grant an admin the roles of a group",
+            query: &[DRY_RUN],
+            body: Some("NewGrant"),
+            success: &[(201, Some("Grant")), (200, Some("GrantOrPreview"))],
+            refusals: CHANGE,
+        },
+        Endpoint::Grant => read("One grant", &[], &[(200, Some("Grant"))]),
+        Endpoint::DeleteGrant => Described {
+            summary: "End a grant; when this is answered, no gate acts on it any more",
+            query: &[DRY_RUN, REASON],
+            body: None,
+            success: &[(204, None), (200, Some("Preview"))],
+            refusals: CHANGE,
+        },
+    }
+}
+
+/// The document.
+pub(super) fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in &ROUTES {
+        let path = paths.entry(route.template).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "RBAC API of console-gate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Who holds what and why, and the changes of it. The rows of routes.toml say who may call it.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "session": { "type": "apiKey", "in": "cookie", "name": "session" },
+                "machine": { "type": "http", "scheme": "bearer" },
+            },
+        },
+        "security": [{ "session": [] }, { "machine": [] }],
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let Described { summary, query, body, success, refusals } = described(route.endpoint);
+    let variables = route.template.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = variables
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    parameters.extend(query.iter().map(|(name, meaning)| {
+        let schema = match *name {
+            "limit" => json!({ "type": "integer", "minimum": 1, "maximum": 500 }),
+            "dry_run" | "live" => json!({ "type": "boolean" }),
+            _ => json!({ "type": "string" }),
+        };
+        json!({ "name": name, "in": "query", "description": meaning, "schema": schema })
+    }));
+    let header = |name: &str, meaning: &str| json!({ "name": name, "in": "header", "description": meaning, "schema": { "type": "string" } });
+    if !route.method.is_safe() {
+        let meaning =
+            "A repeat of the request with the same key is answered as the first, and not made again";
+        parameters.push(header("Idempotency-Key", meaning));
+        let meaning = "The `csrf_token` of /me, for a session's request without Sec-Fetch-Site and Origin";
+        parameters.push(header("X-CSRF-Token", meaning));
+    }
+    if refusals.contains(&428) {
+        let created =
+            matches!(route.endpoint, Endpoint::PutGroup | Endpoint::PutRole | Endpoint::PutPermission);
+        parameters.push(match created {
+            true => header("If-None-Match", "`*`"),
+            false => header("If-Match", "The ETag of the group or role that is edited"),
+        });
+    }
+    let content = |schema: &str, kind: &str| json!({ kind: { "schema": reference(schema) } });
+    let mut responses = Map::new();
+    for (status, schema) in success {
+        let mut response = json!({ "description": "It is done, or shown" });
+        if let Some(schema) = schema {
+            response["content"] = content(schema, "application/json");
+        }
+        responses.insert(status.to_string(), response);
+    }
+    for status in refusals {
+        let refusal = json!({ "description": "A problem (RFC 9457)", "content": content("Problem", "application/problem+json") });
+        responses.insert(status.to_string(), refusal);
+    }
+    let mut operation = json!({
+        "operationId": format!("{:?}", route.endpoint),
+        "summary": summary,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if let Some(schema) = body {
+        let required = route.method == Method::Post;
+        operation["requestBody"] =
+            json!({ "required": required, "content": content(schema, "application/json") });
+    }
+    operation
+}
+
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+/// An object with exactly these members; a name that ends with `?` may be missing.
+fn object(members: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> = members
+        .iter()
+        .map(|(name, schema)| (name.trim_end_matches('?').to_owned(), schema.clone()))
+        .collect();
+    let required: Vec<&str> =
+        members.iter().map(|(name, _)| *name).filter(|name| !name.ends_with('?')).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn schemas() -> Value {
+    let text = || json!({ "type": "string" });
+    let maybe = || json!({ "type": ["string", "null"] });
+    let switch = || json!({ "type": "boolean" });
+    let time = || json!({ "type": ["string", "null"], "format": "date-time" });
+    let list = |of: Value| json!({ "type": "array", "items": of });
+    let texts = || list(text());
+    let either = |one: &str, other: &str| json!({ "oneOf": [reference(one), reference(other)] });
+    let origin = || json!({ "enum": ["direct", "timed", "request", "ticket", "break_glass", "token"] });
+    let next = || ("next", maybe());
+    let named = || object(&[("name", text()), ("through", list(reference("Way")))]);
+    let passing = || list(json!({ "oneOf": [reference("Way"), object(&[("legacy_role", text())])] }));
+    let rules = || list(object(&[("field", text()), ("equals", text()), ("requires", text())]));
+    json!({
+        "Document": { "type": "object" },
+        "Problem": {
+            "type": "object",
+            "properties": {
+                "type": text(), "title": text(), "status": { "type": "integer" }, "detail": text(),
+                "request_id": text(), "missing_roles": texts(), "missing_permissions": texts(), "cycle": texts(),
+                "parameter": text(),
+                "unknown": object(&[("kind", text()), ("name", text())]),
+            },
+            "required": ["title", "status", "detail", "request_id"],
+        },
+        "Held": object(&[("id", maybe()), ("origin", origin()), ("group", text()), ("until", time())]),
+        "Way": object(&[("grant", reference("Held")), ("roles", texts()), ("permission?", text())]),
+        "Me": object(&[
+            ("subject", text()), ("kind", json!({ "enum": ["admin", "machine"] })), ("groups", texts()),
+            ("roles", texts()), ("permissions", texts()), ("legacy_roles", texts()),
+            ("grants", list(reference("Held"))), ("rbac_v2", switch()), ("csrf_token", maybe()),
+        ]),
+        "Check": object(&[
+            ("subject", text()), ("kind", text()), ("permission", text()), ("allowed", switch()),
+            ("through", list(reference("Way"))),
+        ]),
+        "Who": object(&[
+            ("requirement?", text()), ("route?", maybe()), ("anyone?", switch()), ("body_rules?", rules()),
+            ("who", list(object(&[
+                ("kind", text()), ("subject", text()), ("decided_by?", text()), ("through", passing()),
+            ]))),
+        ]),
+        "Roles": object(&[("roles", list(reference("Role")))]),
+        "Role": object(&[
+            ("name", text()), ("inherits", texts()), ("inherited_roles", texts()), ("permissions", texts()),
+            ("effective_permissions", texts()), ("groups", texts()),
+        ]),
+        "RoleOrPreview": either("Role", "Preview"),
+        "Permission": object(&[("name", text()), ("roles", texts())]),
+        "Permissions": object(&[("permissions", list(reference("Permission")))]),
+        "Groups": object(&[("groups", list(object(&[
+            ("name", text()), ("roles", texts()), ("direct_members", json!({ "type": "integer" })),
+        ])))]),
+        "Group": object(&[
+            ("name", text()), ("roles", texts()), ("effective_roles", texts()), ("effective_permissions", texts()),
+            ("members", list(object(&[
+                ("user", text()), ("grant", maybe()), ("origin", origin()), ("until", time()), ("granted_by", maybe()),
+            ]))),
+            ("machines", texts()),
+        ]),
+        "GroupOrPreview": either("Group", "Preview"),
+        "Admins": object(&[
+            ("admins", list(object(&[
+                ("id", text()), ("email", text()), ("display_name", maybe()), ("enabled", switch()), ("groups", texts()),
+            ]))),
+            next(),
+        ]),
+        "Admin": object(&[
+            ("id", text()), ("enabled", switch()), ("grants", list(reference("Held"))), ("legacy_roles", texts()),
+            ("roles", list(named())), ("permissions", list(named())),
+        ]),
+        "AdminRoutes": object(&[
+            ("id", text()), ("mapping_sha256", text()),
+            ("routes", list(object(&[
+                ("route", text()), ("cluster", maybe()), ("decided_by", text()), ("anyone", switch()),
+                ("through", passing()), ("body_rules", rules()),
+            ]))),
+        ]),
+        "Grant": object(&[
+            ("id", text()), ("origin", origin()), ("user", text()), ("group", maybe()), ("role", maybe()),
+            ("granted_by", maybe()), ("starts_at_utc", time()), ("ends_at_utc", time()), ("reason", maybe()),
+            ("live", switch()), ("audit?", list(reference("AuditRow"))),
+        ]),
+        "GrantOrPreview": either("Grant", "Preview"),
+        "Grants": object(&[("grants", list(reference("Grant"))), next()]),
+        "AuditRow": object(&[("event", text()), ("user", text()), ("group", maybe()), ("role", maybe())]),
+        "GrantsAudit": object(&[
+            ("events", list(object(&[
+                ("id", text()), ("event_type", text()), ("user", text()), ("group", maybe()), ("role", maybe()),
+                ("ticket_id", maybe()), ("justification", maybe()), ("granted_by", maybe()),
+                ("expires_at_utc", time()), ("created_at_utc", time()),
+            ]))),
+            next(),
+        ]),
+        "Preview": object(&[
+            ("dry_run", switch()), ("changes", list(json!({ "type": "object" }))), ("already", texts()),
+            ("audit", list(reference("AuditRow"))), ("mapping_sha256", text()), ("impact", json!({ "type": "object" })),
+        ]),
+        "NewGrant": object(&[("user", text()), ("group", text()), ("reason", text()), ("until?", time())]),
+        "Edit": object(&[("reason?", maybe()), ("description?", maybe())]),
+    })
+}

@@ -1,0 +1,94 @@
+//! The query of a request, read strictly: what is not understood is refused, so that nobody takes a filter for one that
+//! was not applied.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
+
+use super::reply::Problem;
+
+/// Names and values, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads a raw query whose names are among `known`.
+    pub(super) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
+        let mut values = BTreeMap::new();
+        for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decoded(name)?, decoded(value)?);
+            if !known.contains(&name.as_str()) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let detail = format!("the query has an unknown parameter; known here: {known}");
+                return Err(Problem::new(400, detail).with("parameter", name));
+            }
+            if values.insert(name.clone(), value).is_some() {
+                return Err(Problem::new(400, "a parameter of the query is repeated").with("parameter", name));
+            }
+        }
+        Ok(Query(values))
+    }
+
+    /// The value of a parameter that may be there.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// `true` or `false`; `None` where it is not there.
+    pub(super) fn switch(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(Problem::new(400, format!("`{name}` is `true` or `false`"))),
+        }
+    }
+
+    /// A number from 1 to `most`.
+    pub(super) fn count(&self, name: &str, usual: u32, most: u32) -> Result<u32, Problem> {
+        let Some(text) = self.get(name) else { return Ok(usual) };
+        let number = text.parse::<u32>().ok().filter(|number| (1..=most).contains(number));
+        number.ok_or_else(|| Problem::new(400, format!("`{name}` is a number from 1 to {most}")))
+    }
+
+    /// All of it but what says which page is asked for, as one text: what a cursor is bound to.
+    pub(super) fn without_page(&self) -> String {
+        let kept = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "cursor" | "limit"));
+        kept.map(|(name, value)| format!("{}={}:{value}&", name, value.len())).collect()
+    }
+}
+
+fn decoded(text: &str) -> Result<String, Problem> {
+    let text = text.replace('+', " ");
+    let text = percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
+    text.filter(|text| !text.contains('\0'))
+        .ok_or_else(|| Problem::new(400, "the query is not UTF-8, or has U+0000 in it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_or_refused() {
+        let query = Query::parse(Some("user=a%20b&live=true&limit=7"), &["user", "live", "limit"]).unwrap();
+        assert_eq!(query.get("user"), Some("a b"));
+        assert_eq!(query.switch("live").unwrap(), Some(true));
+        assert_eq!(query.count("limit", 50, 200).unwrap(), 7);
+        assert_eq!(query.count("other", 50, 200).unwrap(), 50);
+        for raw in ["x=1", "user=a&user=b", "user=%ff", "user=%00", "USER=a"] {
+            assert_eq!(Query::parse(Some(raw), &["user"]).unwrap_err().status, 400, "{raw}");
+        }
+        for limit in ["0", "201", "-1", "x", ""] {
+            let query = Query::parse(Some(&format!("limit={limit}")), &["limit"]).unwrap();
+            assert_eq!(query.count("limit", 50, 200).unwrap_err().status, 400, "{limit}");
+        }
+    }
+
+    #[test]
+    fn two_filters_never_read_alike() {
+        let text = |raw| Query::parse(Some(raw), &["a", "b"]).unwrap().without_page();
+        assert_ne!(text("a=1%26b%3D1:2"), text("a=1&b=2"));
+    }
+}

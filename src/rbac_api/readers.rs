@@ -1,0 +1,464 @@
+//! What the API answers without changing anything.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::decision::body::BodyFacts;
+use policy::decision::{Caller as Deciding, Control, LetInBy, Question, Target, decide};
+use policy::firewall::Policy;
+use policy::identity::Principal;
+use policy::ids::{AdminId, MachineTokenId};
+use policy::mapping::{Row, RowKind, V2Gate};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::{Access, Requirement, Standing};
+use serde_json::{Value, json};
+use workbench::explanation;
+
+use super::grant_id::GrantId;
+use super::query::Query;
+use super::reply::{Outcome, Problem, Reply};
+use super::views::{self, etag, held, ways};
+use super::{Caller, RbacApi, csrf};
+use crate::people::State;
+use crate::ruling::own_routes::OwnRequest;
+use crate::store::grant_pages::AuditFilter;
+
+/// Rows of a page, where the client does not say how many, and the most.
+const USUAL_PAGE: u32 = 100;
+const MOST_PAGE: u32 = 500;
+
+/// The origins of grants.
+const ORIGINS: [&str; 5] = ["direct", "timed", "request", "ticket", "break_glass"];
+
+/// One request that only reads.
+pub(super) struct Reading<'r> {
+    pub(super) api: &'r RbacApi,
+    pub(super) asked: &'r OwnRequest<'r>,
+    pub(super) caller: &'r Caller,
+}
+
+impl Reading<'_> {
+    fn query(&self, known: &[&str]) -> Result<Query, Problem> {
+        Query::parse(self.asked.request.target().query(), known)
+    }
+
+    async fn state(&self) -> Result<State, Problem> {
+        Ok(State::read(&self.api.parts.store, &[], self.api.parts.clock.now()).await?)
+    }
+
+    /// Who asks, what it holds and why.
+    pub(super) async fn me(&self) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        let (caller, access) = (self.caller, &self.caller.access);
+        let person = person(&state, caller.kind(), caller.id());
+        let token = match caller.principal {
+            Principal::Machine { .. } => None,
+            Principal::Admin { .. } => csrf::session_of(self.asked.request, &caller.principal)
+                .and_then(|session| self.api.keys.csrf_token(&session)),
+        };
+        Ok(Reply::ok(json!({
+            "subject": caller.id(),
+            "kind": caller.kind(),
+            "groups": access.groups,
+            "roles": access.roles,
+            "permissions": access.permissions,
+            "legacy_roles": access.legacy.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "grants": person.map(|person| held(&state, person)).unwrap_or_default(),
+            "rbac_v2": caller.control.rbac_v2,
+            "csrf_token": token,
+        })))
+    }
+
+    /// Whether somebody holds a permission: oneself, or another for those who may ask.
+    pub(super) async fn check(&self) -> Outcome {
+        let query = self.query(&["permission", "user"])?;
+        let permission = query.get("permission").filter(|name| !name.is_empty());
+        let Some(permission) = permission else {
+            return Err(Problem::new(400, "`permission` is missing"));
+        };
+        let (kind, id) = match query.get("user") {
+            Some(user) if !(self.caller.kind() == CallerKind::Admin && user == self.caller.id()) => {
+                let may = &self.api.parts.settings.check_others;
+                if !self.caller.holds(may.as_ref()) {
+                    return Err(Problem::new(403, "you may ask only about yourself"));
+                }
+                (CallerKind::Admin, user)
+            }
+            _ => (self.caller.kind(), self.caller.id()),
+        };
+        let state = self.state().await?;
+        let requirement = Requirement::Permission(permission.into());
+        let grants = person(&state, kind, id).map(|person| held(&state, person)).unwrap_or_default();
+        let through = ways(&state.registry.catalog, &grants, &requirement);
+        Ok(Reply::ok(json!({
+            "subject": id,
+            "kind": kind,
+            "permission": permission,
+            "allowed": !through.is_empty(),
+            "through": through,
+        })))
+    }
+
+    /// Who holds a role or a permission, or is let in by a route, and how.
+    pub(super) async fn who(&self) -> Outcome {
+        let query = self.query(&["permission", "role", "route"])?;
+        let asked = [query.get("permission"), query.get("role"), query.get("route")];
+        let state = self.state().await?;
+        let requirement = match asked {
+            [Some(name), None, None] => Requirement::Permission(name.into()),
+            [None, Some(name), None] => Requirement::Role(name.into()),
+            [None, None, Some(route)] => return self.who_passes(route, &state),
+            _ => return Err(Problem::new(400, "give one of `permission`, `role` and `route`")),
+        };
+        let catalog = &state.registry.catalog;
+        if !catalog.defines(&requirement) {
+            return Err(Problem::new(404, format!("there is no {requirement}")));
+        }
+        let holders = state.registry.people.iter().filter_map(|person| {
+            let through = ways(catalog, &held(&state, person), &requirement);
+            (!through.is_empty())
+                .then(|| json!({ "kind": person.kind, "subject": person.id, "through": through }))
+        });
+        Ok(Reply::ok(json!({ "requirement": requirement.to_string(), "who": holders.collect::<Vec<_>>() })))
+    }
+
+    fn who_passes(&self, route: &str, state: &State) -> Outcome {
+        let bad = || Problem::new(400, "`route` is a method and a path: `GET /console/audit`");
+        let (method, path) = route.split_once(' ').ok_or_else(bad)?;
+        let policy = Policy::default();
+        let request = explanation::request(method, path, &policy).map_err(|refusal| {
+            Problem::new(400, format!("the firewall refuses such a request: {}", refusal.word()))
+        })?;
+        let mapping = self.api.parts.mappings.running();
+        let target = Target::of(&mapping, request.target().path(), request.method());
+        let catalog = &state.registry.catalog;
+        let control = &self.caller.control;
+        let passing = state.registry.people.iter().filter_map(|person| {
+            let by = let_in(target, person, catalog, control)?;
+            Some(json!({
+                "kind": person.kind,
+                "subject": person.id,
+                "decided_by": by.word(),
+                "through": through(&target, by, person, state),
+            }))
+        });
+        Ok(Reply::ok(json!({
+            "route": target.row().map(|row| &row.route),
+            "anyone": is_open(target, control),
+            "body_rules": body_rules(target.row()),
+            "who": passing.collect::<Vec<_>>(),
+        })))
+    }
+
+    pub(super) async fn roles(&self) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        let catalog = &state.registry.catalog;
+        let roles: Vec<Value> = catalog.roles.iter().filter_map(|name| views::role(catalog, name)).collect();
+        Ok(Reply::ok(json!({ "roles": roles })))
+    }
+
+    pub(super) async fn role(&self, name: &str) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        tagged(views::role(&state.registry.catalog, name), "role")
+    }
+
+    pub(super) async fn permissions(&self) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        let catalog = &state.registry.catalog;
+        let permissions = catalog.permissions.iter().map(|name| {
+            let direct = catalog.role_permissions.iter().filter(|(_, names)| names.contains(name));
+            json!({ "name": name, "roles": direct.map(|(role, _)| role).collect::<Vec<_>>() })
+        });
+        Ok(Reply::ok(json!({ "permissions": permissions.collect::<Vec<_>>() })))
+    }
+
+    pub(super) async fn groups(&self) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        let catalog = &state.registry.catalog;
+        let none = BTreeSet::new();
+        let groups = catalog.groups.iter().map(|name| {
+            let members = state.memberships.iter().filter(|one| *one.group == **name).count();
+            let roles = catalog.group_roles.get(name).unwrap_or(&none);
+            json!({ "name": name, "roles": roles, "direct_members": members })
+        });
+        Ok(Reply::ok(json!({ "groups": groups.collect::<Vec<_>>() })))
+    }
+
+    pub(super) async fn group(&self, name: &str) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        tagged(views::group(&state.registry, &state, name), "group")
+    }
+
+    pub(super) async fn admins(&self) -> Outcome {
+        let query = self.query(&["limit", "cursor"])?;
+        let page = self.page(&query)?;
+        let state = self.state().await?;
+        let mut admins = self.api.parts.store.admins().await?;
+        admins.sort_by(|one, other| one.id.cmp(&other.id));
+        let rows = admins.into_iter().map(|admin| {
+            let person = person(&state, CallerKind::Admin, &admin.id);
+            let shown = json!({
+                "id": admin.id,
+                "email": admin.email,
+                "display_name": admin.display_name,
+                "enabled": person.is_some(),
+                "groups": person.map(|person| person.granting_groups().collect::<BTreeSet<_>>()).unwrap_or_default(),
+            });
+            (admin.id, shown)
+        });
+        self.paged("admins", &page, rows.collect())
+    }
+
+    /// Everything that an admin holds, each with the grants behind it.
+    pub(super) async fn admin(&self, id: &str) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        let Some(person) = person(&state, CallerKind::Admin, id) else {
+            let is_known = self.api.parts.store.admins().await?.iter().any(|admin| admin.id == id);
+            let nothing = json!({
+                "id": id, "enabled": false, "grants": [], "legacy_roles": [], "roles": [], "permissions": [],
+            });
+            return match is_known {
+                true => Ok(Reply::ok(nothing)),
+                false => Err(Problem::new(404, "there is no such admin")),
+            };
+        };
+        let catalog = &state.registry.catalog;
+        let (grants, roles) = (held(&state, person), person.roles(catalog));
+        let role = |name: &Arc<str>| {
+            let through = ways(catalog, &grants, &Requirement::Role(name.clone()));
+            json!({ "name": name, "through": through })
+        };
+        let permission = |name: &Arc<str>| {
+            let through = ways(catalog, &grants, &Requirement::Permission(name.clone()));
+            json!({ "name": name, "through": through })
+        };
+        Ok(Reply::ok(json!({
+            "id": id,
+            "enabled": true,
+            "grants": grants,
+            "legacy_roles": person.legacy.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "roles": roles.iter().map(role).collect::<Vec<_>>(),
+            "permissions": catalog.permissions_of(&roles).iter().map(permission).collect::<Vec<_>>(),
+        })))
+    }
+
+    /// Every row that lets an admin in, and why.
+    pub(super) async fn routes_of(&self, id: &str) -> Outcome {
+        self.query(&[])?;
+        let state = self.state().await?;
+        let Some(person) = person(&state, CallerKind::Admin, id) else {
+            return Err(Problem::new(404, "there is no such admin, or it is disabled"));
+        };
+        let mapping = self.api.parts.mappings.running();
+        let (catalog, control) = (&state.registry.catalog, &self.caller.control);
+        let routes = mapping.rows().iter().filter_map(|row| {
+            let target = Target::Row(row, mapping.rollout_of(row));
+            let by = let_in(target, person, catalog, control)?;
+            Some(json!({
+                "route": row.route,
+                "cluster": row.cluster,
+                "decided_by": by.word(),
+                "anyone": is_open(target, control),
+                "through": through(&target, by, person, &state),
+                "body_rules": body_rules(Some(row)),
+            }))
+        });
+        Ok(Reply::ok(json!({
+            "id": id,
+            "mapping_sha256": mapping.sha256().as_str(),
+            "routes": routes.collect::<Vec<_>>(),
+        })))
+    }
+
+    pub(super) async fn grants(&self) -> Outcome {
+        let query = self.query(&["user", "group", "origin", "live", "limit", "cursor"])?;
+        let page = self.page(&query)?;
+        let origin = query.get("origin");
+        if origin.is_some_and(|origin| !ORIGINS.contains(&origin)) {
+            return Err(Problem::new(400, format!("`origin` is one of {}", ORIGINS.join(", "))));
+        }
+        let live = query.switch("live")?;
+        let fits = |grant: &Value| {
+            let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| grant[name] == wanted);
+            is("user", query.get("user"))
+                && is("group", query.get("group"))
+                && is("origin", origin)
+                && live.is_none_or(|live| grant["live"] == live)
+        };
+        let all = self.all_grants(&self.state().await?).await?;
+        let rows = all.into_iter().filter(|(_, grant)| fits(grant)).collect();
+        self.paged("grants", &page, rows)
+    }
+
+    pub(super) async fn grant(&self, id: &str) -> Outcome {
+        self.query(&[])?;
+        let unknown = || Problem::new(404, "there is no such grant");
+        let id = match GrantId::parse(id).ok_or_else(unknown)? {
+            GrantId::Direct { user, group } => GrantId::direct(&user, &group),
+            GrantId::Stored(id) => id,
+        };
+        let all = self.all_grants(&self.state().await?).await?;
+        let found = all.into_iter().find(|(_, grant)| grant["id"] == *id);
+        found.map(|(_, grant)| Reply::ok(grant)).ok_or_else(unknown)
+    }
+
+    /// Every grant with its place in the order of lists.
+    async fn all_grants(&self, state: &State) -> Result<Vec<(String, Value)>, Problem> {
+        let direct = state.memberships.iter().map(|one| {
+            json!({
+                "id": GrantId::direct(&one.admin, &one.group),
+                "origin": "direct",
+                "user": one.admin,
+                "group": one.group,
+                "role": null,
+                "granted_by": one.granted_by,
+                "starts_at_utc": null,
+                "ends_at_utc": null,
+                "reason": null,
+                "live": true,
+            })
+        });
+        let mut all: Vec<(String, Value)> = direct.map(|grant| (place_of(&grant), grant)).collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(all)
+    }
+
+    pub(super) async fn grants_audit(&self) -> Outcome {
+        const EVENTS: [&str; 6] =
+            ["grant", "revoke", "ticket_grant", "ticket_expire", "break_glass_grant", "break_glass_expire"];
+        let query = self.query(&["user", "group", "role", "event", "by", "limit", "cursor"])?;
+        if query.get("event").is_some_and(|event| !EVENTS.contains(&event)) {
+            return Err(Problem::new(400, format!("`event` is one of {}", EVENTS.join(", "))));
+        }
+        let page = self.page::<(String, String)>(&query)?;
+        let filter = AuditFilter {
+            admin: query.get("user"),
+            group: query.get("group"),
+            role: query.get("role"),
+            event_type: query.get("event"),
+            granted_by: query.get("by"),
+        };
+        let after = page.after.as_ref().map(|(place, id)| (place.as_str(), id.as_str()));
+        let store = &self.api.parts.store;
+        // One more than is shown says whether there is a next page.
+        let mut rows = store.grants_audit_page(filter, after, page.limit + 1).await?;
+        let more = rows.len() > page.limit as usize;
+        rows.truncate(page.limit as usize);
+        let last = rows.last().filter(|_| more);
+        let next = last.and_then(|row| self.api.keys.cursor(&page.list, &(&row.place, &row.id)));
+        Ok(Reply::ok(json!({ "events": rows, "next": next })))
+    }
+
+    /// Which part of a list is asked for.
+    fn page<T: serde::de::DeserializeOwned>(&self, query: &Query) -> Result<Page<T>, Problem> {
+        let list = format!("{}?{}", self.asked.request.target().path(), query.without_page());
+        let limit = query.count("limit", USUAL_PAGE, MOST_PAGE)?;
+        let after = query.get("cursor").map(|cursor| self.api.keys.place(&list, cursor)).transpose()?;
+        Ok(Page { list, limit, after })
+    }
+
+    /// The part of sorted `rows` that is asked for. Each has its place, which stays its own while others come and go.
+    fn paged(&self, name: &str, page: &Page<String>, rows: Vec<(String, Value)>) -> Outcome {
+        let is_after = |place: &String| page.after.as_ref().is_none_or(|after| place > after);
+        let mut rows = rows.into_iter().filter(|(place, _)| is_after(place)).peekable();
+        let (mut shown, mut last) = (Vec::new(), None);
+        for (place, row) in rows.by_ref().take(page.limit as usize) {
+            shown.push(row);
+            last = Some(place);
+        }
+        let last = last.filter(|_| rows.peek().is_some());
+        let next = last.and_then(|place| self.api.keys.cursor(&page.list, &place));
+        Ok(Reply::ok(json!({ name: shown, "next": next })))
+    }
+}
+
+/// The part of a list that is asked for.
+struct Page<T> {
+    /// The route and the filters: what its cursors are bound to.
+    list: String,
+    limit: u32,
+    after: Option<T>,
+}
+
+/// Where a grant is in the order of lists: by user, group and id, each ended so that no two read alike.
+fn place_of(grant: &Value) -> String {
+    let text = |name: &str| grant[name].as_str().unwrap_or_default();
+    [text("user"), text("group"), text("id")].join("\u{1}")
+}
+
+fn tagged(view: Option<Value>, kind: &str) -> Outcome {
+    let view = view.ok_or_else(|| Problem::new(404, format!("there is no such {kind}")))?;
+    let tag = etag(&view);
+    Ok(Reply::ok(view).with("etag", tag))
+}
+
+/// An enabled admin or a live machine.
+pub(super) fn person<'s>(state: &'s State, kind: CallerKind, id: &str) -> Option<&'s Person> {
+    state.registry.people.iter().find(|person| person.kind == kind && *person.id == *id)
+}
+
+/// What lets somebody in, asked of the decision itself; a body that meets none of the row's rules.
+fn let_in(target: Target<'_>, person: &Person, catalog: &Catalog, control: &Control) -> Option<LetInBy> {
+    let roles = person.roles(catalog);
+    let access = Access {
+        standing: Standing::Active,
+        legacy: person.legacy.clone(),
+        groups: person.groups.clone(),
+        permissions: catalog.permissions_of(&roles),
+        roles,
+        ..Access::nothing(control.epoch)
+    };
+    let principal = match person.kind {
+        CallerKind::Admin => Principal::Admin { id: AdminId::new(person.id.clone()), session: None },
+        CallerKind::Machine => Principal::Machine { id: MachineTokenId::new(person.id.clone()) },
+    };
+    outcome(target, Deciding::Known(&principal, &access), control)
+}
+
+/// Whether a stranger is let in.
+fn is_open(target: Target<'_>, control: &Control) -> bool {
+    outcome(target, Deciding::Nobody, control).is_some()
+}
+
+fn outcome(target: Target<'_>, caller: Deciding<'_>, control: &Control) -> Option<LetInBy> {
+    let rules = target.row().map_or(0, |row| row.kind.body_rules().len());
+    let body = if rules == 0 { BodyFacts::NotRead } else { BodyFacts::Read(vec![false; rules]) };
+    let question = Question { upgrade: false, target, caller, control: Some(control), body: &body };
+    decide(&question).outcome.ok().map(|permit| permit.let_in_by())
+}
+
+/// The ways by which somebody passes who is let in by this.
+fn through(target: &Target<'_>, by: LetInBy, person: &Person, state: &State) -> Vec<Value> {
+    let Some(RowKind::Gated { legacy, v2, .. }) = target.row().map(|row| &row.kind) else {
+        return Vec::new();
+    };
+    match (by, v2) {
+        (LetInBy::V2, V2Gate::Requires { base, .. }) => {
+            ways(&state.registry.catalog, &held(state, person), base)
+                .into_iter()
+                .map(|way| json!(way))
+                .collect()
+        }
+        (LetInBy::Legacy, _) => {
+            let accepted = legacy.iter().flatten().filter(|role| person.legacy.contains(*role));
+            accepted.map(|role| json!({ "legacy_role": role.as_str() })).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What some bodies ask for besides.
+fn body_rules(row: Option<&Row>) -> Vec<Value> {
+    let rules = row.map(|row| Cow::Borrowed(row.kind.body_rules())).unwrap_or_default();
+    let rule = |rule: &policy::mapping::BodyRule| json!({ "field": rule.field.name(), "equals": rule.equals, "requires": rule.requires.to_string() });
+    rules.iter().map(rule).collect()
+}

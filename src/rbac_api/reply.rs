@@ -1,0 +1,168 @@
+//! Answers of the RBAC API: JSON, or a problem (RFC 9457).
+
+use policy::ids::RequestId;
+use serde_json::{Map, Value};
+
+use crate::freshness::AccessError;
+use crate::people::PeopleError;
+use crate::ruling::response::Response;
+use crate::store::StoreError;
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) body: Option<Value>,
+}
+
+impl Reply {
+    /// 200 with a body.
+    pub(super) fn ok(body: Value) -> Reply {
+        Reply { status: 200, fields: Vec::new(), body: Some(body) }
+    }
+
+    /// An answer without a body.
+    pub(super) fn empty(status: u16) -> Reply {
+        Reply { status, fields: Vec::new(), body: None }
+    }
+
+    /// With another status.
+    #[must_use]
+    pub(super) fn with_status(self, status: u16) -> Reply {
+        Reply { status, ..self }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.fields.push((name, value.into()));
+        self
+    }
+}
+
+/// Why something is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) status: u16,
+    title: &'static str,
+    detail: String,
+    /// What programs read.
+    members: Map<String, Value>,
+    fields: Vec<(&'static str, String)>,
+}
+
+/// An answer, or why there is none.
+pub(super) type Outcome = Result<Reply, Problem>;
+
+impl Problem {
+    pub(super) fn new(status: u16, detail: impl Into<String>) -> Problem {
+        let title = match status {
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            409 => "Conflict",
+            412 => "Precondition Failed",
+            415 => "Unsupported Media Type",
+            422 => "Unprocessable Content",
+            428 => "Precondition Required",
+            _ => "Unavailable",
+        };
+        let fields = match status {
+            503 => vec![("retry-after", "1".to_owned())],
+            _ => Vec::new(),
+        };
+        Problem { status, title, detail: detail.into(), members: Map::new(), fields }
+    }
+
+    /// 404 of a path that leads nowhere.
+    pub(super) fn nothing_here() -> Problem {
+        Problem::new(404, "the RBAC API has nothing at this address")
+    }
+
+    /// 503, with its cause in the log.
+    pub(super) fn unavailable(cause: &dyn std::fmt::Display) -> Problem {
+        tracing::error!(%cause, "the RBAC API could not answer");
+        Problem::new(503, "the database could not be used; try again")
+    }
+
+    /// Adds what programs read.
+    #[must_use]
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Problem {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header field.
+    #[must_use]
+    pub(super) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Problem {
+        self.fields.push((name, value.into()));
+        self
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        match error {
+            StoreError::Conflict(cause) => {
+                tracing::warn!(%cause, "the RBAC API: a change met a conflict");
+                Problem::new(
+                    409,
+                    "the change contradicts what is stored; read it again and repeat the request",
+                )
+            }
+            error => Problem::unavailable(&error),
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Problem {
+        Problem::unavailable(&error)
+    }
+}
+
+impl From<PeopleError> for Problem {
+    fn from(error: PeopleError) -> Problem {
+        let said = error.to_string();
+        match error {
+            PeopleError::Store(error) => error.into(),
+            PeopleError::Changing => Problem::new(503, said),
+            PeopleError::Unknown { kind, name, .. } => {
+                Problem::new(422, said).with("unknown", serde_json::json!({ "kind": kind, "name": name }))
+            }
+            PeopleError::NoAdmin(_) => Problem::new(422, "there is no such admin"),
+            PeopleError::Exists { .. } => Problem::new(409, said),
+            PeopleError::Cycle(roles) => Problem::new(422, said).with("cycle", roles),
+            PeopleError::BadName(_) | PeopleError::Ended(_) => Problem::new(422, said),
+            PeopleError::OfConsole(_) | PeopleError::Plan(_) => Problem::new(422, said),
+        }
+    }
+}
+
+/// An outcome as a whole response.
+pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
+    let mut fields = vec![("cache-control", "no-store".to_owned()), ("x-request-id", id.to_string())];
+    let (status, kind, body, more) = match outcome {
+        Ok(Reply { status, fields, body }) => (status, "application/json", body, fields),
+        Err(Problem { status, title, detail, mut members, fields }) => {
+            let own = [
+                ("type", "about:blank".into()),
+                ("title", title.into()),
+                ("status", status.into()),
+                ("detail", detail.into()),
+                ("request_id", id.to_string().into()),
+            ];
+            members.extend(own.map(|(name, value): (&str, Value)| (name.to_owned(), value)));
+            (status, "application/problem+json", Some(Value::Object(members)), fields)
+        }
+    };
+    fields.extend(more);
+    if body.is_some() {
+        fields.push(("content-type", kind.to_owned()));
+    }
+    let outcome = if status < 400 { "served" } else { "declined" };
+    Response { outcome, status, fields, body: body.map(|body| body.to_string()).unwrap_or_default() }
+}

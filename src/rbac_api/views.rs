@@ -1,0 +1,151 @@
+//! What the API shows of groups, roles and people, from one state: the same for a reader and for the ETag of an edit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use policy::rbac::Requirement;
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::grant_id::GrantId;
+use super::keys::digest;
+use crate::facts::registry::Registry;
+use crate::people::State;
+
+/// Why somebody holds the roles of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Held {
+    /// `None` for what cannot be ended here: the groups of a machine's token, and a break-glass session.
+    pub(super) id: Option<String>,
+    pub(super) origin: &'static str,
+    pub(super) group: String,
+    pub(super) until: Option<DateTime<Utc>>,
+}
+
+/// Every live grant of somebody.
+pub(super) fn held(state: &State, person: &Person) -> Vec<Held> {
+    let mut all: Vec<Held> = match person.kind {
+        CallerKind::Admin => {
+            memberships(state, person).map(|group| of_membership(&person.id, group)).collect()
+        }
+        CallerKind::Machine => person.groups.iter().map(|group| of_token(group)).collect(),
+    };
+    if person.break_glass {
+        let group = BREAK_GLASS.to_owned();
+        all.push(Held { id: None, origin: "break_glass", group, until: None });
+    }
+    all
+}
+
+/// The groups whose roles somebody holds for good, and not until a time: what lasting grants can be made from.
+pub(super) fn lasting_groups<'s>(state: &'s State, person: &'s Person) -> BTreeSet<&'s str> {
+    let groups: BTreeSet<&str> = match person.kind {
+        CallerKind::Admin => memberships(state, person).collect(),
+        CallerKind::Machine => person.groups.iter().map(AsRef::as_ref).collect(),
+    };
+    groups.into_iter().filter(|group| *group != BREAK_GLASS).collect()
+}
+
+fn memberships<'s>(state: &'s State, person: &'s Person) -> impl Iterator<Item = &'s str> {
+    state.memberships.iter().filter(|one| *one.admin == *person.id).map(|one| one.group.as_str())
+}
+
+fn of_membership(user: &str, group: &str) -> Held {
+    let id = Some(GrantId::direct(user, group));
+    Held { id, origin: "direct", group: group.to_owned(), until: None }
+}
+
+fn of_token(group: &str) -> Held {
+    Held { id: None, origin: "token", group: group.to_owned(), until: None }
+}
+
+/// How somebody comes to what is required: a grant, the roles from its group on, and the permission at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Way {
+    grant: Held,
+    roles: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permission: Option<String>,
+}
+
+/// Every way of these grants to what is required, one for each grant that leads there.
+pub(super) fn ways(catalog: &Catalog, held: &[Held], requirement: &Requirement) -> Vec<Way> {
+    let permission = match requirement {
+        Requirement::Role(_) => None,
+        Requirement::Permission(name) => Some(name.to_string()),
+    };
+    let way = |grant: &Held| {
+        let roles = catalog.way_to(&grant.group, requirement)?;
+        let roles = roles.iter().map(ToString::to_string).collect();
+        Some(Way { grant: grant.clone(), roles, permission: permission.clone() })
+    };
+    // A member of break-glass holds its roles only in a session (RBAC V2 design, I-4).
+    let grants = |grant: &&Held| grant.group != BREAK_GLASS || grant.origin == "break_glass";
+    held.iter().filter(grants).filter_map(way).collect()
+}
+
+/// A role; `None` where there is none of that name.
+pub(super) fn role(catalog: &Catalog, name: &str) -> Option<Value> {
+    let name = catalog.roles.get(name)?;
+    let none = BTreeSet::new();
+    let all = catalog.with_inherited([name.clone()]);
+    let inherited: Vec<&Arc<str>> = all.iter().filter(|role| *role != name).collect();
+    let groups = catalog.group_roles.iter().filter(|(_, roles)| roles.contains(name)).map(|(group, _)| group);
+    Some(json!({
+        "name": name,
+        "inherits": catalog.inherits.get(name).unwrap_or(&none),
+        "inherited_roles": inherited,
+        "permissions": catalog.role_permissions.get(name).unwrap_or(&none),
+        "effective_permissions": catalog.permissions_of(&all),
+        "groups": groups.collect::<Vec<_>>(),
+    }))
+}
+
+/// A group of `registry` with its members in `state`; `None` where there is none of that name.
+pub(super) fn group(registry: &Registry, state: &State, name: &str) -> Option<Value> {
+    let catalog = &registry.catalog;
+    let name = catalog.groups.get(name)?;
+    let none = BTreeSet::new();
+    let roles = catalog.roles_of_group(name);
+    let member = |user: &str,
+                  id: Option<String>,
+                  origin: &str,
+                  until: Option<DateTime<Utc>>,
+                  by: Option<&str>| {
+        json!({ "user": user, "grant": id, "origin": origin, "until": until, "granted_by": by })
+    };
+    let mut members: Vec<Value> = Vec::new();
+    for one in state.memberships.iter().filter(|one| *one.group == **name) {
+        let id = GrantId::direct(&one.admin, name);
+        members.push(member(&one.admin, Some(id), "direct", None, one.granted_by.as_deref()));
+    }
+    let mut machines: Vec<&Arc<str>> = Vec::new();
+    for person in &registry.people {
+        match person.kind {
+            CallerKind::Machine if person.groups.contains(name) => machines.push(&person.id),
+            CallerKind::Machine => {}
+            CallerKind::Admin => {
+                let others = held(state, person)
+                    .into_iter()
+                    .filter(|held| held.origin != "direct" && *held.group == **name);
+                members.extend(others.map(|held| member(&person.id, held.id, held.origin, held.until, None)));
+            }
+        }
+    }
+    Some(json!({
+        "name": name,
+        "roles": catalog.group_roles.get(name).unwrap_or(&none),
+        "effective_roles": roles,
+        "effective_permissions": catalog.permissions_of(&roles),
+        "members": members,
+        "machines": machines,
+    }))
+}
+
+/// The ETag of a view.
+pub(super) fn etag(view: &Value) -> String {
+    format!("\"{}\"", &digest(view.to_string().as_bytes())[..32])
+}

@@ -1,0 +1,585 @@
+//! What the API changes. Every change is worked out, judged and made as of one epoch, by [`crate::people`].
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use ledger::Note;
+use ledger::customer::CustomerEvent;
+use policy::mapping::Mapping;
+use policy::rbac::census::CallerKind;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::grant_id::GrantId;
+use super::guard::{self, Actor};
+use super::keys::digest;
+use super::query::Query;
+use super::reply::{Outcome, Problem, Reply};
+use super::routes::Endpoint;
+use super::views::{self, etag};
+use super::{Caller, RbacApi};
+use crate::freshness::barrier::Barrier;
+use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
+use crate::ruling::own_routes::OwnRequest;
+use crate::settings::MAX_STALENESS_MS;
+use crate::store::once::{Once, OnceKey};
+use crate::store::rbac_changes::{GrantRow, RbacChange};
+
+/// The tenant of events that concern no customer, and who reports them.
+const PLATFORM: &str = "platform";
+const SOURCE: &str = "console-gate";
+
+/// How long a change waits for those before it.
+const TURN: Duration = Duration::from_secs(30);
+/// How often a change is worked out again where others change access meanwhile.
+const TRIES: usize = 20;
+/// The longest reason.
+const MOST_REASON: usize = 2_000;
+
+/// `POST /api/rbac/grants`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewGrant {
+    user: String,
+    group: String,
+    reason: String,
+    #[serde(default)]
+    until: Option<DateTime<Utc>>,
+}
+
+/// The body of an edit.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Edit {
+    reason: Option<String>,
+    description: Option<String>,
+}
+
+/// What an edit is made on: its view has the ETag that the client must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subject {
+    Group(String),
+    Role(String),
+    Permission,
+}
+
+/// What has to be so before a change is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Precondition {
+    None,
+    /// `If-Match` names the ETag of the subject.
+    IsKnown,
+    /// `If-None-Match: *`: the subject is not there yet.
+    IsNew,
+}
+
+/// What a request wants.
+struct Wanted {
+    change: RbacChange,
+    precondition: Precondition,
+    subject: Option<Subject>,
+    reason: Option<String>,
+    kind: Kind,
+}
+
+/// What the answer is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Grant { user: String, group: String },
+    Revoke { user: String, group: String },
+    Create(String),
+    Edit,
+}
+
+/// What was done.
+struct Done {
+    state: State,
+    plan: Plan,
+    is_dry: bool,
+}
+
+impl RbacApi {
+    /// Carries out one request that changes something.
+    pub(super) async fn write(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        endpoint: Endpoint,
+        values: &[&str],
+    ) -> Outcome {
+        let query = Query::parse(asked.request.target().query(), &["dry_run", "reason"])?;
+        let is_dry = query.switch("dry_run")? == Some(true);
+        let wanted = wanted(endpoint, values, asked, query.get("reason"))?;
+        is_conditional(&wanted, asked)?;
+        let key = once_key(asked, caller)?.filter(|_| !is_dry);
+        let Some(key) = key else { return self.carry_out(asked, caller, &wanted, is_dry).await };
+        let (store, now) = (&self.parts.store, self.parts.clock.now());
+        match store.begin_once(&key, now).await? {
+            Once::Begun => {}
+            Once::Answered(answer) => return kept(&answer),
+            Once::UnderWay => {
+                let problem = Problem::new(
+                    409,
+                    "a request with this Idempotency-Key is under way; repeat it in a moment",
+                );
+                return Err(problem.with_field("retry-after", "1"));
+            }
+            Once::OfAnother => {
+                return Err(Problem::new(422, "this Idempotency-Key was used for another request"));
+            }
+        }
+        let outcome = self.carry_out(asked, caller, &wanted, false).await;
+        let noted = match &outcome {
+            Ok(reply) => {
+                let hours = u64::try_from(self.parts.settings.idempotency_hours.0).unwrap_or(u64::MAX);
+                let keep = Duration::from_secs(hours.saturating_mul(3_600));
+                store.answer_once(&key, &keep_of(reply), self.parts.clock.now(), keep).await
+            }
+            // It changed nothing, so it may be made again. What was changed all the same is found as it is wanted.
+            Err(_) => store.forget_once(&key).await,
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, request_id = %asked.id, "the answer to an Idempotency-Key was not kept");
+        }
+        outcome
+    }
+
+    async fn carry_out(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        wanted: &Wanted,
+        is_dry: bool,
+    ) -> Outcome {
+        let done = self.make(asked, caller, wanted, is_dry).await?;
+        if is_dry {
+            return self.preview(done).await;
+        }
+        if matches!(wanted.kind, Kind::Revoke { .. }) {
+            self.is_known_grant(wanted, &done).await?;
+        }
+        let takes_away = wanted.change.takes_away();
+        if takes_away {
+            self.settle().await?;
+        }
+        Ok(answer(wanted, &done))
+    }
+
+    /// Works the change out, judges it, and makes it unless it is only to be looked at.
+    async fn make(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        wanted: &Wanted,
+        is_dry: bool,
+    ) -> Result<Done, Problem> {
+        let (store, settings) = (&self.parts.store, &self.parts.settings);
+        let admins = if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console };
+        // Whoever is gone can still be taken out of a group.
+        let unknown_admins = matches!(wanted.kind, Kind::Revoke { .. });
+        let terms = Terms { admins, unknown_admins };
+        let actor = Actor {
+            kind: caller.kind(),
+            id: caller.id(),
+            permit: asked.permit,
+            grant_any: settings.grant_any.as_deref(),
+        };
+        // Changes of one gate take turns: each would be worked out anew for every other that is made meanwhile.
+        let crowded = |_| Problem::new(503, "too many changes are under way; try again");
+        let _turn = timeout(TURN, self.turn.lock()).await.map_err(crowded)?;
+        for _ in 0..TRIES {
+            let now = self.parts.clock.now();
+            let changes = std::slice::from_ref(&wanted.change);
+            let previewed = people::preview(store, changes, terms, now).await;
+            let (state, plan) = previewed.map_err(|error| not_made(wanted, error))?;
+            is_current(wanted, asked, &state)?;
+            guard::check(actor, &state, &plan).inspect_err(|problem| {
+                tracing::info!(?problem, request_id = %asked.id, actor = actor.id, "a change was refused");
+            })?;
+            if is_dry {
+                return Ok(Done { state, plan, is_dry });
+            }
+            let by = By { name: caller.id(), reason: wanted.reason.as_deref(), now };
+            let further = self.customers_events(asked, caller, &plan, now);
+            if people::apply_with(store, &self.parts.notary, &state, &plan, by, &further).await? {
+                return Ok(Done { state, plan, is_dry });
+            }
+        }
+        Err(PeopleError::Changing.into())
+    }
+
+    /// The rows of `customer_audit_events` (RBAC V2 design, I-5), one for each of `rbac_grants_audit`.
+    fn customers_events(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        plan: &Plan,
+        now: DateTime<Utc>,
+    ) -> Vec<Note> {
+        let event = |row: &GrantRow| CustomerEvent {
+            id: uuid::Uuid::new_v4(),
+            tenant_id: PLATFORM.to_owned(),
+            dimension: "operator_interaction".to_owned(),
+            action: format!("operator.rbac.{}", if row.is_grant { "grant" } else { "revoke" }),
+            occurred_at: now,
+            source: SOURCE.to_owned(),
+            actor_kind: match caller.kind() {
+                CallerKind::Admin => "admin".to_owned(),
+                CallerKind::Machine => "service".to_owned(),
+            },
+            actor_id: Some(caller.id().to_owned()),
+            // The row names whom it is about, and goes when that admin is erased.
+            subject_id: Some(row.id.to_string()),
+            request_id: Some(asked.id.to_string()),
+            detail: Some(json!({ "group": row.group, "role": row.role })),
+            salt: None,
+        };
+        plan.rows.iter().map(|row| self.parts.notary.note_of_customer(event(row), now)).collect()
+    }
+
+    /// What a change would do, exactly: the rows of the audit, and who gains and loses which routes by it.
+    async fn preview(&self, done: Done) -> Outcome {
+        let mapping = self.parts.mappings.running();
+        let judged = tokio::task::spawn_blocking(move || judged(&mapping, &done)).await;
+        judged.map(Reply::ok).map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// Refuses to end what never was; what has ended already may be ended again.
+    async fn is_known_grant(&self, wanted: &Wanted, done: &Done) -> Result<(), Problem> {
+        let Kind::Revoke { user, group } = &wanted.kind else { return Ok(()) };
+        if !done.plan.changes.is_empty() {
+            return Ok(());
+        }
+        let before = self.parts.store.grants_audit(Some(user), Some(group), 1).await?;
+        match before.is_empty() {
+            true => Err(Problem::new(404, "there is no such grant")),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until no gate acts on what was before.
+    async fn settle(&self) -> Result<(), Problem> {
+        // No gate may have a longer lease; the rest is for the database.
+        let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
+        let barrier = Barrier::new(self.parts.store.clone(), self.parts.clock.clone());
+        barrier.settle_now(limit).await.map(drop).map_err(|error| {
+            tracing::error!(%error, "a revocation is committed, and whether every gate applies it is not known");
+            Problem::new(
+                503,
+                "the change is made, but whether every gate applies it yet could not be determined; repeat the request",
+            )
+        })
+    }
+}
+
+/// What a request wants, by its route and body.
+fn wanted(
+    endpoint: Endpoint,
+    values: &[&str],
+    asked: &OwnRequest<'_>,
+    reason: Option<&str>,
+) -> Result<Wanted, Problem> {
+    for value in values {
+        check_text("the path", value, 400)?;
+    }
+    match (endpoint, values) {
+        (Endpoint::PostGrant, _) => return new_grant(body(asked)?, reason),
+        (Endpoint::DeleteGrant, [id]) => return revocation(id, asked, reason),
+        _ => {}
+    }
+    let edit: Edit = if asked.body.is_empty() { Edit::default() } else { body(asked)? };
+    let reason = checked_reason(edit.reason.as_deref().or(reason))?;
+    let description = edit.description.unwrap_or_default();
+    check_text("description", &description, 422)?;
+    let own = |text: &&str| (*text).to_owned();
+    let group = |name: &&str| Some(Subject::Group(own(name)));
+    let role = |name: &&str| Some(Subject::Role(own(name)));
+    let (change, subject, kind) = match (endpoint, values) {
+        (Endpoint::PutGroup, [name]) => {
+            (RbacChange::CreateGroup { group: own(name), description }, group(name), Kind::Create(own(name)))
+        }
+        (Endpoint::PutRole, [name]) => {
+            (RbacChange::CreateRole { role: own(name), description }, role(name), Kind::Create(own(name)))
+        }
+        (Endpoint::PutPermission, [name]) => (
+            RbacChange::CreatePermission { permission: own(name) },
+            Some(Subject::Permission),
+            Kind::Create(own(name)),
+        ),
+        (Endpoint::PutGroupRole, [name, other]) => {
+            (RbacChange::GrantRole { group: own(name), role: own(other) }, group(name), Kind::Edit)
+        }
+        (Endpoint::DeleteGroupRole, [name, other]) => {
+            (RbacChange::RevokeRole { group: own(name), role: own(other) }, group(name), Kind::Edit)
+        }
+        (Endpoint::PutParent, [name, other]) => {
+            (RbacChange::Inherit { role: own(name), parent: own(other) }, role(name), Kind::Edit)
+        }
+        (Endpoint::DeleteParent, [name, other]) => {
+            (RbacChange::Disinherit { role: own(name), parent: own(other) }, role(name), Kind::Edit)
+        }
+        (Endpoint::PutRolePermission, [name, other]) => {
+            (RbacChange::Permit { role: own(name), permission: own(other) }, role(name), Kind::Edit)
+        }
+        (Endpoint::DeleteRolePermission, [name, other]) => {
+            (RbacChange::Forbid { role: own(name), permission: own(other) }, role(name), Kind::Edit)
+        }
+        _ => return Err(Problem::nothing_here()),
+    };
+    let precondition = match kind {
+        Kind::Create(_) => Precondition::IsNew,
+        _ => Precondition::IsKnown,
+    };
+    Ok(Wanted { change, precondition, subject, reason, kind })
+}
+
+fn new_grant(grant: NewGrant, reason: Option<&str>) -> Result<Wanted, Problem> {
+    let NewGrant { user, group, reason: why, until } = grant;
+    check_text("user", &user, 422)?;
+    check_text("group", &group, 422)?;
+    if reason.is_some() {
+        return Err(Problem::new(400, "`reason` is in the body"));
+    }
+    let reason = checked_reason(Some(&why))?;
+    if until.is_some() {
+        return Err(Problem::new(422, "grants with an end are not there yet: leave `until` out"));
+    }
+    let change = RbacChange::Join { admin: user.clone(), group: group.clone() };
+    Ok(Wanted {
+        change,
+        precondition: Precondition::None,
+        subject: None,
+        reason,
+        kind: Kind::Grant { user, group },
+    })
+}
+
+fn revocation(id: &str, asked: &OwnRequest<'_>, reason: Option<&str>) -> Result<Wanted, Problem> {
+    if !asked.body.is_empty() {
+        return Err(Problem::new(400, "a DELETE has no body; say why as `?reason=`"));
+    }
+    let reason = checked_reason(reason)?;
+    match GrantId::parse(id) {
+        Some(GrantId::Direct { user, group }) => {
+            let change = RbacChange::Leave { admin: user.clone(), group: group.clone() };
+            let kind = Kind::Revoke { user, group };
+            Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+        }
+        Some(GrantId::Stored(_)) | None => Err(Problem::new(404, "there is no such grant")),
+    }
+}
+
+fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(reason) = reason else { return Ok(None) };
+    let fits = !reason.trim().is_empty()
+        && reason.chars().nth(MOST_REASON).is_none()
+        && !reason.chars().any(|one| one.is_control() && one != '\n');
+    match fits {
+        true => Ok(Some(reason.to_owned())),
+        false => Err(Problem::new(
+            422,
+            format!("`reason` is 1 to {MOST_REASON} characters of text without control characters"),
+        )),
+    }
+}
+
+/// Refuses what no name of anything can be, and what no database takes.
+fn check_text(name: &str, text: &str, status: u16) -> Result<(), Problem> {
+    let is_sound = text.chars().nth(MOST_REASON).is_none() && !text.chars().any(char::is_control);
+    match is_sound {
+        true => Ok(()),
+        false => Err(Problem::new(status, format!("{name} is too long, or has control characters in it"))),
+    }
+}
+
+fn body<T: DeserializeOwned>(asked: &OwnRequest<'_>) -> Result<T, Problem> {
+    serde_json::from_slice(asked.body).map_err(|error| {
+        // What was sent is not repeated.
+        let (line, column) = (error.line(), error.column());
+        match error.is_data() {
+            true => Problem::new(
+                422,
+                format!("the body does not have the form that is documented, line {line} column {column}"),
+            ),
+            false => Problem::new(400, format!("the body is no JSON, line {line} column {column}")),
+        }
+    })
+}
+
+/// The single value of a field.
+fn field<'r>(asked: &'r OwnRequest<'_>, name: &str) -> Result<Option<&'r str>, Problem> {
+    let fields = asked.request.fields();
+    let mut values = fields.iter().filter(|(other, _)| *other == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            let text = std::str::from_utf8(value).ok();
+            text.map(Some).ok_or_else(|| Problem::new(400, format!("the field {name} cannot be read")))
+        }
+        (Some(_), Some(_)) => Err(Problem::new(400, format!("the field {name} is repeated"))),
+    }
+}
+
+/// Why a change cannot be worked out: what the address itself names may be missing, or there already.
+fn not_made(wanted: &Wanted, error: PeopleError) -> Problem {
+    let is_subject = |kind: &str, name: &str| match &wanted.subject {
+        Some(Subject::Group(group)) => kind == "group" && group == name,
+        Some(Subject::Role(role)) => kind == "role" && role == name,
+        Some(Subject::Permission) | None => false,
+    };
+    match (&error, &wanted.kind) {
+        (PeopleError::Unknown { .. }, Kind::Revoke { .. }) => Problem::new(404, "there is no such grant"),
+        (PeopleError::Unknown { kind, name, .. }, _) if is_subject(kind, name) => {
+            Problem::new(404, format!("there is no such {kind}"))
+        }
+        (PeopleError::Exists { .. }, Kind::Create(_)) => Problem::new(412, error.to_string()),
+        _ => error.into(),
+    }
+}
+
+/// Refuses a request that does not say what it is made on: two clients would undo each other's edits unseen.
+fn is_conditional(wanted: &Wanted, asked: &OwnRequest<'_>) -> Result<(), Problem> {
+    let (known, new) = (field(asked, "if-match")?, field(asked, "if-none-match")?);
+    match (wanted.precondition, known, new) {
+        (Precondition::None, None, None)
+        | (Precondition::IsNew, None, Some("*"))
+        | (Precondition::IsKnown, Some(_), None) => Ok(()),
+        (Precondition::None, ..) => Err(Problem::new(412, "a grant has no ETag")),
+        (Precondition::IsNew, ..) => {
+            Err(Problem::new(428, "send `If-None-Match: *`: this creates what is not there yet"))
+        }
+        (Precondition::IsKnown, ..) => {
+            Err(Problem::new(428, "send `If-Match` with the ETag of the group or role that you have read"))
+        }
+    }
+}
+
+/// Refuses an edit of something that the client has not read as it is.
+fn is_current(wanted: &Wanted, asked: &OwnRequest<'_>, state: &State) -> Result<(), Problem> {
+    if wanted.precondition != Precondition::IsKnown {
+        return Ok(());
+    }
+    let view = match &wanted.subject {
+        Some(Subject::Group(name)) => views::group(&state.registry, state, name),
+        Some(Subject::Role(name)) => views::role(&state.registry.catalog, name),
+        Some(Subject::Permission) | None => None,
+    };
+    let known = field(asked, "if-match")?.unwrap_or_default();
+    let current = view.as_ref().map(etag);
+    match current.is_some_and(|current| known.split(',').any(|one| one.trim() == current)) {
+        true => Ok(()),
+        false => Err(Problem::new(412, "it has changed since you have read it; read it again")),
+    }
+}
+
+fn answer(wanted: &Wanted, done: &Done) -> Reply {
+    let is_made = !done.plan.changes.is_empty();
+    match &wanted.kind {
+        Kind::Revoke { .. } => Reply::empty(204),
+        Kind::Grant { user, group } => {
+            let id = GrantId::direct(user, group);
+            let location = format!("/api/rbac/grants/{id}");
+            let stored = done.state.memberships.iter().find(|one| one.admin == *user && one.group == *group);
+            let grant = json!({
+                "id": id, "origin": "direct", "user": user, "group": group, "role": null,
+                "granted_by": stored.map(|one| one.granted_by.clone()),
+                "starts_at_utc": null, "ends_at_utc": null, "reason": wanted.reason, "live": true,
+                "audit": audit(&done.plan.rows),
+            });
+            Reply::ok(grant).with_status(if is_made { 201 } else { 200 }).with("location", location)
+        }
+        Kind::Create(_) | Kind::Edit => {
+            let after = &done.plan.after;
+            let view = match &wanted.subject {
+                Some(Subject::Group(name)) => views::group(after, &done.state, name),
+                Some(Subject::Role(name)) => views::role(&after.catalog, name),
+                Some(Subject::Permission) | None => None,
+            };
+            let reply = match view {
+                Some(view) => {
+                    let tag = etag(&view);
+                    Reply::ok(view).with("etag", tag)
+                }
+                None => Reply::ok(
+                    json!({ "name": match &wanted.kind { Kind::Create(name) => name, _ => "" }, "roles": [] }),
+                ),
+            };
+            match wanted.kind {
+                Kind::Create(_) => reply.with_status(201),
+                _ => reply,
+            }
+        }
+    }
+}
+
+/// The rows of `rbac_grants_audit`, as they are shown before they have ids.
+fn audit(rows: &[GrantRow]) -> Vec<Value> {
+    let row = |row: &GrantRow| {
+        let event = if row.is_grant { "grant" } else { "revoke" };
+        json!({ "event": event, "user": row.admin, "group": row.group, "role": row.role })
+    };
+    rows.iter().map(row).collect()
+}
+
+fn judged(mapping: &Mapping, done: &Done) -> Value {
+    let Done { state, plan, is_dry } = done;
+    let impact = people::impact_of(mapping, state, plan, |impact| json!(impact.report()));
+    json!({
+        "dry_run": is_dry,
+        "changes": plan.changes,
+        "already": plan.already,
+        "audit": audit(&plan.rows),
+        "mapping_sha256": mapping.sha256().as_str(),
+        "impact": impact,
+    })
+}
+
+/// The request's `Idempotency-Key`, with whom and what it is of.
+fn once_key(asked: &OwnRequest<'_>, caller: &Caller) -> Result<Option<OnceKey>, Problem> {
+    let Some(key) = field(asked, "idempotency-key")? else { return Ok(None) };
+    let is_key = (1..=255).contains(&key.len()) && key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if !is_key {
+        return Err(Problem::new(400, "`Idempotency-Key` is 1 to 255 printable ASCII characters"));
+    }
+    let request = asked.request;
+    let parts = |parts: &[&[u8]]| {
+        let framed: Vec<Vec<u8>> =
+            parts.iter().map(|part| [part.len().to_string().as_bytes(), b":", part].concat()).collect();
+        digest(&framed.concat())
+    };
+    let condition = |name| field(asked, name).map(|value| value.unwrap_or_default().as_bytes().to_vec());
+    let (known, new) = (condition("if-match")?, condition("if-none-match")?);
+    Ok(Some(OnceKey {
+        key_sha256: parts(&[caller.principal.kind().as_bytes(), caller.id().as_bytes(), key.as_bytes()]),
+        request_sha256: parts(&[
+            request.method().as_str().as_bytes(),
+            request.target().raw().as_bytes(),
+            &known,
+            &new,
+            asked.body,
+        ]),
+    }))
+}
+
+fn keep_of(reply: &Reply) -> String {
+    json!({ "status": reply.status, "fields": reply.fields, "body": reply.body }).to_string()
+}
+
+/// An answer that was kept, as it was given.
+fn kept(answer: &str) -> Outcome {
+    #[derive(Deserialize)]
+    struct Kept {
+        status: u16,
+        fields: Vec<(String, String)>,
+        body: Option<Value>,
+    }
+    let kept: Kept = serde_json::from_str(answer).map_err(|error| Problem::unavailable(&error))?;
+    let mut reply = Reply { status: kept.status, fields: Vec::new(), body: kept.body };
+    for (name, value) in kept.fields {
+        let name = ["location", "etag"].into_iter().find(|known| **known == *name);
+        reply.fields.extend(name.map(|name| (name, value)));
+    }
+    Ok(reply.with("idempotency-replayed", "true"))
+}
