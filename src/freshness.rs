@@ -67,6 +67,9 @@ pub enum AccessError {
     /// Each operation was in time, but not all of them together.
     #[error("the database took more than {0:?} for one decision")]
     Late(Duration),
+    /// Whether the ticket is open on which the decision depends.
+    #[error("a ticket could not be verified: {0}")]
+    Ticket(String),
     #[error("too many requests wait for the epoch")]
     Overloaded,
     /// A stranger's doing, so it is counted and not logged for each request.

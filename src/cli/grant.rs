@@ -90,7 +90,7 @@ fn list(common: &Common, wanted: GrantsOf<'_>, all: bool, format: TextOrJson) ->
     })
 }
 
-fn in_words(grant: &AccessGrant) -> String {
+pub(super) fn in_words(grant: &AccessGrant) -> String {
     let what = grant.group.as_ref().or(grant.role.as_ref()).map_or("", |what| what.as_str());
     let mut line = format!("{}  {}  {what}", grant.admin, grant.origin);
     let time = |time: chrono::DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC").to_string();

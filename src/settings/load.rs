@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 24] = [
     "environment",
     "environments",
     "listen",
@@ -36,6 +36,7 @@ const SECTIONS: [&str; 23] = [
     "decisions",
     "probe",
     "break_glass",
+    "freescout",
 ];
 
 /// The settings could not be read.
@@ -98,6 +99,8 @@ impl Settings {
             &mut self.audit.checkpoint_file,
             &mut self.tls.certificate_file,
             &mut self.tls.key_file,
+            &mut self.freescout.key_file,
+            &mut self.freescout.webhook_secret_file,
         ];
         for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
@@ -216,6 +219,7 @@ impl Reader<'_> {
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
             break_glass: self.section(&mut table, "break_glass"),
+            freescout: self.section(&mut table, "freescout"),
         };
         self.check_across(&settings);
         settings
@@ -374,6 +378,10 @@ impl Reader<'_> {
             if name.as_ref().is_some_and(|name| name.trim() != name || name.is_empty()) {
                 report("rbac_api", &format!("`{key}` must be the name of a permission"));
             }
+        }
+        let decision_ms = settings.database.timeout_ms.0.max(settings.audit.timeout_ms.0);
+        for mistake in settings.freescout.mistakes(decision_ms) {
+            report("freescout", &mistake);
         }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {

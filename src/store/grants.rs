@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 46] = [
+pub const NEEDED: [(&str, &str); 47] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -43,6 +43,7 @@ pub const NEEDED: [(&str, &str); 46] = [
     ("gate_request_keys", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_running", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_session_changes", "SELECT"),
+    ("gate_timed_work", "SELECT, INSERT, UPDATE"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
     ("rbac_break_glass_sessions", "SELECT"),
     ("rbac_group_roles", "SELECT, INSERT, DELETE"),

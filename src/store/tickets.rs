@@ -9,6 +9,7 @@ use policy::ids::{AdminId, Epoch};
 use serde::Serialize;
 
 use super::lenient::{Lenient, readable_times};
+use super::rbac_changes::TicketGrant;
 use super::sql::sql;
 use super::{Store, StoreError};
 
@@ -45,6 +46,15 @@ impl StoredTicketGrant {
     /// Whether its time is over, and nobody has said so yet.
     pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
         self.is_limited && self.ends.is_none_or(|ends| ends <= now)
+    }
+}
+
+impl From<&StoredTicketGrant> for TicketGrant {
+    fn from(stored: &StoredTicketGrant) -> TicketGrant {
+        let StoredTicketGrant { id, admin, role, ticket, customer, ends, .. } = stored.clone();
+        // The column holds numbers.
+        let customer = customer.parse().unwrap_or_default();
+        TicketGrant { id, admin, role, ticket, customer, ends }
     }
 }
 

@@ -71,5 +71,6 @@ mod signoffs;
 mod soak;
 mod stranger;
 mod tenants;
+mod tickets;
 mod tokens;
 mod unavailable;
