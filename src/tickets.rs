@@ -36,7 +36,7 @@ const SOURCE: &str = "console-gate";
 pub enum TicketError {
     #[error(transparent)]
     People(#[from] PeopleError),
-    #[error("{0}")]
+    #[error(transparent)]
     FreeScout(#[from] FreeScoutError),
     #[error("{0}, so nothing can be granted for ticket {1}")]
     NotOpen(&'static str, String),

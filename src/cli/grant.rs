@@ -20,7 +20,7 @@ enum Action {
     /// List grants: memberships, memberships until a time, roles for a ticket, break-glass sessions
     List {
         /// Only those of this admin
-        #[arg(long, value_name = "ID")]
+        #[arg(id = "of_admin", long = "of", value_name = "ADMIN")]
         admin: Option<String>,
         /// Only those of this group
         #[arg(long)]

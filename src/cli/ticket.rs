@@ -35,6 +35,7 @@ enum Action {
     /// Grant a role for a ticket that is open
     Grant {
         /// The admin's id
+        #[arg(id = "of_admin", value_name = "ADMIN")]
         admin: String,
         /// The role
         role: String,
@@ -60,7 +61,7 @@ enum Action {
     /// List grants for tickets
     List {
         /// Only those of this admin
-        #[arg(long, value_name = "ID")]
+        #[arg(id = "of_admin", long = "of", value_name = "ADMIN")]
         admin: Option<String>,
         /// Only those for this ticket
         #[arg(long)]

@@ -67,7 +67,7 @@ impl TicketFate {
 #[derive(Debug, thiserror::Error)]
 pub enum FreeScoutError {
     #[error("FreeScout: {0}")]
-    Unreachable(#[from] OutboundError),
+    Unreachable(OutboundError),
     #[error("FreeScout answered with status {0}{hint}", hint = hint(*.0))]
     Status(u16),
     #[error("FreeScout's answer cannot be used: {0}")]
@@ -76,6 +76,12 @@ pub enum FreeScoutError {
     Late(Duration),
     #[error("FreeScout failed {0} times in a row; it is asked again in a few seconds")]
     Resting(u32),
+}
+
+impl From<OutboundError> for FreeScoutError {
+    fn from(error: OutboundError) -> Self {
+        FreeScoutError::Unreachable(error)
+    }
 }
 
 fn hint(status: u16) -> &'static str {

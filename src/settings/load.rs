@@ -457,6 +457,19 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     #[test]
     fn what_could_never_work_is_refused_at_the_start() {
         let table = [
+            ("[freescout]\nmailboxes = [3]", "`url` is missing"),
+            ("[freescout]\nurl = \"https://h\"", "`mailboxes` must name the mailboxes"),
+            ("[freescout]\nurl = \"help\"\nmailboxes = [3]", "`url` must begin with"),
+            ("[freescout]\nurl = \"https://u:p@h\"\nmailboxes = [3]", "`url` must begin with"),
+            ("[freescout]\nurl = \"https://h\"\nmailboxes = [0]", "`mailboxes` must name the mailboxes"),
+            (
+                "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\ndeadline_ms = 2001",
+                "`deadline_ms` must be from 1 to 2000",
+            ),
+            (
+                "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\npoll_seconds = 9",
+                "`poll_seconds` must be from 10",
+            ),
             ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
             ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),
             ("[upstream]\nhealth_interval_ms = 0", "`health_interval_ms` must be at least 1"),

@@ -86,18 +86,21 @@ impl Desk {
         }
     }
 
-    fn command(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.gate.command(arguments).output().expect("the binary runs");
+    async fn command(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = self.gate.command(arguments);
+        // FreeScout answers it from this thread.
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output.await.expect("it ends").expect("the binary runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the binary writes UTF-8");
         (output.status.code().expect("it ended by itself"), text(output.stdout), text(output.stderr))
     }
 
     /// Grants the role to an admin for a ticket and a customer, and returns the id.
-    fn grant(&self, admin: &str, ticket: &str, customer: &str) -> String {
+    async fn grant(&self, admin: &str, ticket: &str, customer: &str) -> String {
         let arguments =
             ["ticket", "grant", admin, "raptor-audit-support", "--ticket", ticket, "--customer", customer];
         let arguments = [&arguments[..], &["--format", "json"]].concat();
-        let (status, printed, error) = self.command(&arguments);
+        let (status, printed, error) = self.command(&arguments).await;
         assert_eq!(status, 0, "{error}");
         let printed: Value = serde_json::from_str(&printed).expect("JSON");
         printed["changes"][0]["id"].as_str().expect("an id").to_owned()
@@ -138,8 +141,8 @@ async fn a_grant_opens_its_ticket_and_its_customer_and_nothing_else() {
             "the role is not enough"
         );
         assert_eq!(desk.freescout.questions(), 0, "nobody without a grant makes FreeScout work");
-        desk.grant("carol", "42", "7");
-        desk.grant("ben", "43", "8");
+        desk.grant("carol", "42", "7").await;
+        desk.grant("ben", "43", "8").await;
         let table = [
             ("carol", "/audit/7?ticket_id=42", "200"),
             ("carol", "/audit/7?page=1&ticket_id=42", "200"),
@@ -186,8 +189,8 @@ async fn a_ticket_that_is_not_open_ends_its_grants_for_good() {
         ];
         for (status, state, mailbox) in ends {
             desk.freescout.open(42);
-            desk.grant("carol", "42", "7");
-            desk.grant("ben", "42", "7");
+            desk.grant("carol", "42", "7").await;
+            desk.grant("ben", "42", "7").await;
             assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "200", "{status}");
             match status {
                 "gone" => desk.freescout.forget(42),
@@ -211,7 +214,7 @@ async fn a_ticket_that_is_not_open_ends_its_grants_for_good() {
         let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
         assert_eq!((count("ticket_grant"), count("ticket_expire"), count("revoke")), (10, 10, 0));
         desk.freescout.put(42, "pending", "published", 4);
-        desk.grant("carol", "42", "7");
+        desk.grant("carol", "42", "7").await;
         assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "200", "pending, in the other mailbox");
     }
 }
@@ -220,7 +223,7 @@ async fn a_ticket_that_is_not_open_ends_its_grants_for_good() {
 #[tokio::test]
 async fn without_a_credible_answer_nobody_is_let_in() {
     let mut desk = Desk::with(Database::Sqlite, 1_000, &[]).await;
-    desk.grant("carol", "42", "7");
+    desk.grant("carol", "42", "7").await;
     assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "200");
     let moods = [
         Mood::Failing(401),
@@ -266,14 +269,14 @@ async fn without_a_credible_answer_nobody_is_let_in() {
 async fn a_revoked_grant_ends_before_the_next_request() {
     for database in BOTH {
         let desk = Desk::new(database).await;
-        let (first, second) = (desk.grant("carol", "42", "7"), desk.grant("carol", "42", "7"));
+        let (first, second) = (desk.grant("carol", "42", "7").await, desk.grant("carol", "42", "7").await);
         assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "200");
-        let (status, printed, error) = desk.command(&["ticket", "end", &first]);
+        let (status, printed, error) = desk.command(&["ticket", "end", &first]).await;
         assert_eq!(status, 0, "{printed}{error}");
         assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "200", "the other grant is there");
-        assert_eq!(desk.command(&["ticket", "end", &second]).0, 0);
+        assert_eq!(desk.command(&["ticket", "end", &second]).await.0, 0);
         assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "no_ticket_grant");
-        let (status, _, error) = desk.command(&["ticket", "end", &second]);
+        let (status, _, error) = desk.command(&["ticket", "end", &second]).await;
         assert!(status == 2 && error.contains("has ended already"), "{error}");
         assert_eq!(desk.events().await, ["revoke", "revoke", "ticket_grant", "ticket_grant"]);
     }
@@ -283,24 +286,24 @@ async fn a_revoked_grant_ends_before_the_next_request() {
 async fn the_switches_close_rows_for_tickets() {
     for database in BOTH {
         let desk = Desk::new(database).await;
-        desk.grant("carol", "42", "7");
+        desk.grant("carol", "42", "7").await;
         let target = "/audit/7?ticket_id=42";
         assert_eq!(desk.of("carol", target).await, "200");
-        assert_eq!(desk.command(&["flag", "ticket-grants", "off"]).0, 0);
+        assert_eq!(desk.command(&["flag", "ticket-grants", "off"]).await.0, 0);
         assert_eq!(desk.of("carol", target).await, "ticket_grants_off");
         assert_eq!(desk.of("anna", target).await, "200", "who needs no ticket");
-        assert_eq!(desk.command(&["flag", "ticket-grants", "on"]).0, 0);
+        assert_eq!(desk.command(&["flag", "ticket-grants", "on"]).await.0, 0);
         assert_eq!(desk.of("carol", target).await, "200");
         // The kill-switch leaves every row to its legacy gate; one without is closed.
-        assert_eq!(desk.command(&["flag", "rbac-v2", "off"]).0, 0);
+        assert_eq!(desk.command(&["flag", "rbac-v2", "off"]).await.0, 0);
         assert_eq!(desk.of("carol", target).await, "missing_legacy_role");
         assert_eq!(desk.of("carol", "/bare/7?ticket_id=42").await, "no_legacy_gate");
         assert_eq!(desk.of("ben", "/shadow/7").await, "200");
     }
     let off = Desk::with(Database::Sqlite, 20_000, &[("FLAG_TICKET_SCOPED_GRANTS", "0")]).await;
-    off.grant("carol", "42", "7");
+    off.grant("carol", "42", "7").await;
     assert_eq!(off.of("carol", "/audit/7?ticket_id=42").await, "ticket_grants_off");
-    assert_eq!(off.command(&["flag", "ticket-grants", "on"]).0, 0);
+    assert_eq!(off.command(&["flag", "ticket-grants", "on"]).await.0, 0);
     assert_eq!(off.of("carol", "/audit/7?ticket_id=42").await, "ticket_grants_off", "off there is off");
 }
 
@@ -308,7 +311,7 @@ async fn the_switches_close_rows_for_tickets() {
 #[tokio::test]
 async fn in_shadow_mode_the_grant_is_compared_and_freescout_is_left_alone() {
     let mut desk = Desk::new(Database::Sqlite).await;
-    desk.grant("ben", "42", "7");
+    desk.grant("ben", "42", "7").await;
     desk.freescout.stop().await;
     let asked = desk.freescout.questions();
     for target in ["/shadow/7?ticket_id=42", "/shadow/8?ticket_id=42", "/shadow/7"] {
@@ -330,11 +333,11 @@ async fn nothing_is_granted_for_a_ticket_that_is_not_open() {
         ("T-1", "not the number of a ticket"),
         ("42/../50", "not the number of a ticket"),
     ] {
-        let (status, _, error) = desk.command(&grant(ticket));
+        let (status, _, error) = desk.command(&grant(ticket)).await;
         assert!(status == 2 && error.contains(said), "{ticket}: {error}");
     }
     desk.freescout.stop().await;
-    let (status, _, error) = desk.command(&grant("42"));
+    let (status, _, error) = desk.command(&grant("42")).await;
     assert!(status == 2 && error.contains("FreeScout"), "{error}");
     assert!(!error.contains(KEY), "{error}");
     assert_eq!(desk.live().await, 0);
@@ -345,7 +348,7 @@ async fn nothing_is_granted_for_a_ticket_that_is_not_open() {
 async fn a_webhook_ends_the_grants_of_its_ticket() {
     for database in BOTH {
         let desk = Desk::new(database).await;
-        desk.grant("carol", "42", "7");
+        desk.grant("carol", "42", "7").await;
         let closed = desk.freescout.put(42, "closed", "published", MAILBOX);
         let body = closed.to_string();
         let good = signature(body.as_bytes());
@@ -361,7 +364,7 @@ async fn a_webhook_ends_the_grants_of_its_ticket() {
         assert_eq!(desk.live().await, 0);
         // The ticket is opened again and granted anew: the same message again ends nothing.
         desk.freescout.open(42);
-        desk.grant("carol", "42", "7");
+        desk.grant("carol", "42", "7").await;
         let answer = desk.webhook("convo.status", &body, &good).await;
         assert_eq!((answer.status, answer.json()), (200, json!({ "ended": 1 })), "answered as it was");
         // Nor does it under another event's name, which FreeScout does not sign.
@@ -379,7 +382,7 @@ async fn a_webhook_ends_the_grants_of_its_ticket() {
         assert_eq!(desk.of("carol", "/audit/7?ticket_id=42").await, "no_ticket_grant");
         // Deleted forever: FreeScout itself is asked.
         desk.freescout.open(43);
-        desk.grant("carol", "43", "7");
+        desk.grant("carol", "43", "7").await;
         let open = desk.freescout.open(43);
         assert_eq!(desk.signed("convo.note.created", &open).await.json(), json!({ "ended": 0 }));
         desk.freescout.forget(43);
@@ -393,7 +396,7 @@ async fn a_webhook_ends_the_grants_of_its_ticket() {
 #[tokio::test]
 async fn a_webhook_that_fails_comes_again() {
     let desk = Desk::with(Database::Sqlite, 1_000, &[]).await;
-    desk.grant("carol", "43", "7");
+    desk.grant("carol", "43", "7").await;
     let mut moved = desk.freescout.put(43, "active", "published", 99);
     moved["updatedAt"] = Value::Null;
     desk.freescout.is(Mood::Failing(429));
@@ -409,8 +412,8 @@ async fn a_webhook_that_fails_comes_again() {
 async fn a_start_ends_what_was_closed_while_no_gate_ran() {
     for database in BOTH {
         let mut desk = Desk::new(database).await;
-        desk.grant("carol", "42", "7");
-        desk.grant("ben", "43", "8");
+        desk.grant("carol", "42", "7").await;
+        desk.grant("ben", "43", "8").await;
         desk.world
             .execute(
                 "INSERT INTO rbac_ticket_grants (id, user_id, role_id, ticket_id, customer_id, granted_by, expires_at_utc)
@@ -418,11 +421,11 @@ async fn a_start_ends_what_was_closed_while_no_gate_ran() {
                    FROM rbac_roles r WHERE r.name = 'raptor-audit-support'",
             )
             .await;
-        let (status, printed, _) = desk.command(&["ticket", "check"]);
+        let (status, printed, _) = desk.command(&["ticket", "check"]).await;
         assert_eq!((status, printed.as_str()), (0, "ticket 42  open\nticket 43  open\n"));
         desk.gate.stop().await;
         desk.freescout.put(42, "closed", "published", MAILBOX);
-        let (status, printed, _) = desk.command(&["ticket", "check"]);
+        let (status, printed, _) = desk.command(&["ticket", "check"]).await;
         assert_eq!(
             (status, printed.as_str()),
             (1, "ticket 42  over: the ticket was closed\nticket 43  open\n")
@@ -442,11 +445,11 @@ async fn a_start_ends_what_was_closed_while_no_gate_ran() {
         assert_eq!(desk.events().await.iter().filter(|event| *event == "ticket_expire").count(), 2);
         assert_eq!(desk.of("ben", "/audit/8?ticket_id=43").await, "200");
         desk.freescout.put(43, "spam", "published", MAILBOX);
-        let (status, printed, _) = desk.command(&["ticket", "check", "--end"]);
+        let (status, printed, _) = desk.command(&["ticket", "check", "--end"]).await;
         let said = "1 tickets with grants: 1 grants ended, 0 tickets unknown\n";
         assert_eq!((status, printed.as_str()), (0, said));
-        assert_eq!(desk.command(&["ticket", "list"]).1, "no grants\n");
-        let all = desk.command(&["ticket", "list", "--all", "--format", "json"]).1;
+        assert_eq!(desk.command(&["ticket", "list"]).await.1, "no grants\n");
+        let all = desk.command(&["ticket", "list", "--all", "--format", "json"]).await.1;
         let all: Value = serde_json::from_str(&all).expect("JSON");
         assert_eq!(all.as_array().map(Vec::len), Some(3));
     }

@@ -128,15 +128,15 @@ const MISTAKES: [(&str, &str); 91] = [
     ),
     (
         "R.\"GET /x/<id>\" = { role = \"r\", ticket = { query = \"t\", customer = \"path:ip\" } }",
-        "`ticket` takes the customer from `ip`, which is no variable of `/x/<id>` [unknown-variable]",
+        "`ticket` takes the customer from `ip`, which is no variable of `/x/<id>` [bad-ticket]",
     ),
     (
         "R.\"GET /x/*\" = { role = \"r\", ticket = { query = \"t\", customer = \"path:id\" } }",
-        "`ticket` takes the customer from `id`, which is no variable of `/x/*` [unknown-variable]",
+        "`ticket` takes the customer from `id`, which is no variable of `/x/*` [bad-ticket]",
     ),
     (
         "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t\", customer = \"header:x\" } }",
-        "`header:x` names no place of the customer [bad-customer]",
+        "`header:x` names no place of the customer [bad-ticket]",
     ),
     (
         "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t\", customer = \"query:t\" } }",
@@ -144,11 +144,11 @@ const MISTAKES: [(&str, &str); 91] = [
     ),
     (
         "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t%\", customer = \"query:c\" } }",
-        "`t%` cannot be the name of a parameter here [bad-parameter]",
+        "`t%` cannot be the name of a parameter here [bad-ticket]",
     ),
     (
         "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t\", customer = \"query:c\", without = [\"a\", \"a\"] } }",
-        "`without` names a role twice [repeated]",
+        "`without` names a role twice [repeated-role]",
     ),
     (
         "R.\"GET /x\" = { role = \"r\", machine_or_session = true, ticket = { query = \"t\", customer = \"query:c\" } }",

@@ -57,12 +57,8 @@ pub(super) fn rule(
         Some(("query", name)) => CustomerPlace::Query(parameter(reader, name, place.clone())?),
         _ => {
             reader.report(
-                Diagnostic::new(
-                    "bad-customer",
-                    place,
-                    format!("`{customer}` names no place of the customer"),
-                )
-                .suggest("write `path:NAME` for a variable of the path, or `query:NAME` for a parameter"),
+                Diagnostic::new("bad-ticket", place, format!("`{customer}` names no place of the customer"))
+                    .suggest("write `path:NAME` for a variable of the path, or `query:NAME` for a parameter"),
             );
             return None;
         }
@@ -73,7 +69,7 @@ pub(super) fn rule(
     }
     let roles = distinct(without.iter().map(|role| Requirement::Role(role.as_str().into())));
     let Ok(without) = roles else {
-        reader.report(Diagnostic::new("repeated", value.span(), "`without` names a role twice"));
+        reader.report(Diagnostic::new("repeated-role", value.span(), "`without` names a role twice"));
         return None;
     };
     Some(TicketRule { query, customer, without })
@@ -92,7 +88,7 @@ pub(in crate::mapping) fn names_a_variable(
         return true;
     }
     let message = format!("`ticket` takes the customer from `{name}`, which is no variable of `{pattern}`");
-    let finding = Diagnostic::new("unknown-variable", place, message);
+    let finding = Diagnostic::new("bad-ticket", place, message);
     reader.report(match closest(name, names()) {
         Some(near) => finding.suggest(format!("did you mean `path:{near}`?")),
         None => finding.suggest("name a variable of the path, or a parameter as `query:NAME`"),
@@ -124,7 +120,7 @@ fn parameter(reader: &mut Reader, name: &str, place: Range<usize>) -> Option<Arc
     }
     let message = format!("`{}` cannot be the name of a parameter here", name.escape_debug());
     reader.report(
-        Diagnostic::new("bad-parameter", place, message)
+        Diagnostic::new("bad-ticket", place, message)
             .suggest("names are of letters, digits, `_`, `-` and `.`"),
     );
     None
