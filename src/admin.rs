@@ -3,6 +3,7 @@
 
 pub mod authzen;
 pub mod forward_auth;
+pub mod freescout;
 pub mod gate;
 pub mod health;
 pub mod ingest;
@@ -37,6 +38,8 @@ pub struct AdminState {
     /// Who may report where Console's own checks disagree.
     pub drift_reporters: Arc<service::Services>,
     pub settings: Api,
+    /// What takes FreeScout's webhooks; `None` where there is no secret for them.
+    pub freescout: Option<Arc<freescout::Webhook>>,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// Whether the proxy accepts connections.
     pub listener: Listener,
@@ -53,6 +56,10 @@ pub fn router(state: AdminState) -> Router {
     if state.ingest.is_open() {
         let limit = DefaultBodyLimit::max(ingest::MOST_BYTES);
         router = router.route("/api/v1/audit/events", post(ingest::post).layer(limit));
+    }
+    if state.freescout.is_some() {
+        let limit = DefaultBodyLimit::max(freescout::MOST_BYTES);
+        router = router.route("/api/v1/freescout", post(freescout::post).layer(limit));
     }
     if !state.callers.is_empty() {
         router = router.merge(authzen::router()).merge(gate::router());

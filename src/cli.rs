@@ -34,6 +34,7 @@ mod rollback;
 mod serve;
 mod settled;
 mod soak;
+mod ticket;
 mod time;
 mod token;
 mod verify;
@@ -112,6 +113,7 @@ enum Command {
     Admin(admin::Admin),
     Group(group::Group),
     Grant(grant::Grant),
+    Ticket(ticket::Ticket),
     Role(role::Role),
     Backfill(backfill::Backfill),
     Promote(promote::Promote),
@@ -138,6 +140,7 @@ impl Command {
             Command::Admin(command) => command.only_reads(),
             Command::Group(command) => command.only_reads(),
             Command::Grant(command) => command.only_reads(),
+            Command::Ticket(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
@@ -199,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Admin(command) => admin::run(command, &arguments.common),
         Command::Group(command) => group::run(command, &arguments.common),
         Command::Grant(command) => grant::run(command, &arguments.common),
+        Command::Ticket(command) => ticket::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),

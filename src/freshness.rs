@@ -39,14 +39,16 @@ use metrics::counter;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use policy::decision::Control;
+use policy::decision::ticket::TicketName;
 use policy::identity::Subject;
-use policy::ids::Epoch;
+use policy::ids::{AdminId, Epoch};
 use policy::mapping::Freshness;
 use policy::rbac::{Access, Standing};
 use tokio::sync::Mutex;
 
 use crate::clock::SharedClock;
 use crate::store::control::ControlRow;
+use crate::store::tickets::TicketAccess;
 use crate::store::{AccessSource, StoreError};
 use ledger::{Ledger, Terms};
 use notices::Notices;
@@ -65,6 +67,9 @@ pub enum AccessError {
     /// Each operation was in time, but not all of them together.
     #[error("the database took more than {0:?} for one decision")]
     Late(Duration),
+    /// Whether the ticket is open on which the decision depends.
+    #[error("a ticket could not be verified: {0}")]
+    Ticket(String),
     #[error("too many requests wait for the epoch")]
     Overloaded,
     /// A stranger's doing, so it is counted and not logged for each request.
@@ -228,6 +233,26 @@ impl AccessResolver {
         )
         .await;
         Ok(access)
+    }
+
+    /// What an admin is granted for one ticket and one customer, as of `observed` or later. It is never cached: the ticket can
+    /// be closed between two requests.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer, or answered from the past.
+    pub async fn ticket_access(
+        &self,
+        admin: &AdminId,
+        name: &TicketName,
+        observed: Epoch,
+    ) -> Result<TicketAccess, AccessError> {
+        let read = self.store.ticket_access(admin, name, self.clock.now()).await;
+        let access = read.map_err(|error| AccessError::Store(Arc::new(error)))?;
+        match access.epoch < observed {
+            true => Err(AccessError::Backwards { answered: access.epoch, observed }),
+            false => Ok(access),
+        }
     }
 
     /// The cached answer, if it is current for a request that observed `observed`.

@@ -38,3 +38,4 @@ pub mod ruling;
 pub mod server;
 pub mod settings;
 pub mod store;
+pub mod tickets;

@@ -3,6 +3,7 @@
 //! One connection for each request, and no redirects: only the configured service is asked. Used a few times a minute
 //! at most, so a pool would only add risk.
 
+pub mod freescout;
 pub mod sentry;
 
 use std::fmt;

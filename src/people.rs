@@ -100,9 +100,25 @@ pub async fn change(
     terms: Terms,
     by: By<'_>,
 ) -> Result<(State, Plan), PeopleError> {
+    change_with(store, notary, wanted, terms, by, |_| Vec::new()).await
+}
+
+/// The same with the further notes that a plan calls for, written in the transaction of the change.
+///
+/// # Errors
+///
+/// As [`change`].
+pub async fn change_with(
+    store: &SharedStore,
+    notary: &Notary,
+    wanted: &[RbacChange],
+    terms: Terms,
+    by: By<'_>,
+    further: impl Fn(&Plan) -> Vec<Note>,
+) -> Result<(State, Plan), PeopleError> {
     for _ in 0..TRIES {
         let (state, plan) = preview(store, wanted, terms, by.now).await?;
-        if apply(store, notary, &state, &plan, by).await? {
+        if apply_with(store, notary, &state, &plan, by, &further(&plan)).await? {
             return Ok((state, plan));
         }
     }

@@ -18,6 +18,7 @@ pub mod probing;
 pub mod request;
 pub mod response;
 mod settling;
+pub mod tickets;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use crate::journal::repeats::Repeats;
 use crate::journal::tally::TallyProgress;
 use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
+use crate::ruling::tickets::TicketDesk;
 use crate::settings::{AddressDetail, Settings};
 
 /// Everything that a request needs, shared by all of them.
@@ -61,6 +63,8 @@ pub struct Gate {
     pub assertions: AssertionSigner,
     /// What serves the rows with `gate = true`; `None` where nothing does, and they get 503.
     pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
+    /// Says which tickets are open; `None` where rows for a ticket let in only who needs none.
+    pub tickets: Option<Arc<dyn TicketDesk>>,
     /// The clock for the dates of records and assertions.
     pub clock: SharedClock,
     /// The clock that expiries are compared with.

@@ -28,6 +28,7 @@ use self::listen_address::{ListenAddresses, ListeningSocket};
 use self::serving::Serving;
 use self::waiting::Waited;
 use crate::activation::{MappingHolder, Sources};
+use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
 use crate::admin::{self, AdminState};
@@ -45,13 +46,17 @@ use crate::journal::refusals::UpstreamRefusals;
 use crate::journal::refused::RefusedSample;
 use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
+use crate::outbound::freescout::{FreeScout, FreeScoutOptions, MOST_ANSWER_BYTES};
+use crate::outbound::{Outbound, Url};
 use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
+use crate::ruling::tickets::TicketDesk;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
+use crate::tickets::{self, Tickets};
 pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` gets besides the settings.
@@ -59,6 +64,8 @@ pub use audit::{audit_keys, checkpoint_places};
 pub struct Start {
     /// `FLAG_RBAC_V2` in the environment.
     pub flag_rbac_v2: Option<bool>,
+    /// `FLAG_TICKET_SCOPED_GRANTS` in the environment. Off there is off, whatever the database says.
+    pub flag_ticket_grants: Option<bool>,
     /// Take the listening sockets over from the process that got SIGQUIT.
     pub upgrade: bool,
 }
@@ -275,6 +282,9 @@ async fn prepare(
         settings: settings.rbac_api.clone(),
     };
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
+    let help_desk = help_desk(settings, secrets)?
+        .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
+    let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
@@ -301,12 +311,17 @@ async fn prepare(
             settings.assertion.lifetime_seconds,
         )?,
         own_routes: Some(Arc::new(own_routes)),
+        tickets: tickets.map(|tickets| tickets as Arc<dyn TicketDesk>),
         clock,
         steady_clock,
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
     tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
+    if let Some(tickets) = &help_desk {
+        let period = Duration::from_secs(settings.freescout.poll_seconds);
+        tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
+    }
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
@@ -332,11 +347,43 @@ async fn prepare(
         callers: Arc::new(callers),
         drift_reporters: Arc::new(drift_reporters),
         settings: settings.api.clone(),
+        freescout: help_desk
+            .zip(secrets.freescout_webhook.clone())
+            .map(|(tickets, secret)| Arc::new(Webhook { tickets, secret })),
         metrics,
         listener: proxy.clone(),
         certificates: certificates.clone(),
     };
     Ok(Prepared { gate, upstreams, certificates, router: admin::router(state), proxy })
+}
+
+/// FreeScout, where the settings name one.
+///
+/// # Errors
+///
+/// Its address or its key cannot be used.
+pub fn help_desk(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Option<FreeScout>> {
+    secrets.freescout_key.as_ref().map(|key| freescout(settings, key)).transpose().map(Option::flatten)
+}
+
+/// FreeScout, asked with `key`; `None` where the settings name none.
+///
+/// # Errors
+///
+/// Its address or its key cannot be used.
+pub fn freescout(settings: &Settings, key: &Secret) -> anyhow::Result<Option<FreeScout>> {
+    let freescout = &settings.freescout;
+    let Some(url) = &freescout.url else { return Ok(None) };
+    let key = String::from_utf8(key.expose().to_vec()).context("[freescout] the key is no text")?;
+    let deadline = freescout.deadline_ms.duration();
+    let options = FreeScoutOptions {
+        url: Url::parse(url)?,
+        key: key.into(),
+        mailboxes: freescout.mailboxes.iter().copied().collect(),
+        deadline,
+    };
+    let outbound = Outbound::new(Vec::new(), deadline, MOST_ANSWER_BYTES).context("[freescout]")?;
+    Ok(Some(FreeScout::new(outbound, options)))
 }
 
 async fn decision_log(

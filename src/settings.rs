@@ -5,6 +5,7 @@
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
 mod console;
+mod freescout;
 pub mod load;
 pub mod secrets;
 pub mod session;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use crate::store::control::PRODUCTION;
 use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use console::Console;
+pub use freescout::FreeScout;
 pub use session::{Session, SessionKind};
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, SchemaSetting,
@@ -51,6 +53,7 @@ pub struct Settings {
     pub decisions: Decisions,
     pub probe: Probe,
     pub break_glass: BreakGlass,
+    pub freescout: FreeScout,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.

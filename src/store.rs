@@ -41,6 +41,8 @@ pub mod soak;
 mod sql;
 mod sqlite;
 mod terms;
+pub mod tickets;
+pub mod timed_work;
 pub mod tokens;
 pub mod watch;
 

@@ -75,6 +75,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_running TO :"role";
 GRANT SELECT
     ON gate_session_changes TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_timed_work TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_upstream_refusals TO :"role";
 GRANT SELECT
@@ -91,7 +93,7 @@ GRANT SELECT, INSERT, DELETE
     ON rbac_role_permissions TO :"role";
 GRANT SELECT, INSERT
     ON rbac_roles TO :"role";
-GRANT SELECT
+GRANT SELECT, INSERT, UPDATE (revoked_at_utc, revoke_reason)
     ON rbac_ticket_grants TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON rbac_user_groups TO :"role";

@@ -51,7 +51,7 @@ pub(super) struct Explain {
 pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let posture = Posture {
-        flag_at_start: flag_at_start()?,
+        flag_at_start: flag_at_start("FLAG_RBAC_V2")?,
         production: settings.environment == Environment::Production,
     };
     let ((file, running), explainer) = with_store(&settings, async |store| {

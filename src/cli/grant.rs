@@ -20,7 +20,7 @@ enum Action {
     /// List grants: memberships, memberships until a time, roles for a ticket, break-glass sessions
     List {
         /// Only those of this admin
-        #[arg(long, value_name = "ID")]
+        #[arg(id = "of_admin", long = "of", value_name = "ADMIN")]
         admin: Option<String>,
         /// Only those of this group
         #[arg(long)]
@@ -90,7 +90,7 @@ fn list(common: &Common, wanted: GrantsOf<'_>, all: bool, format: TextOrJson) ->
     })
 }
 
-fn in_words(grant: &AccessGrant) -> String {
+pub(super) fn in_words(grant: &AccessGrant) -> String {
     let what = grant.group.as_ref().or(grant.role.as_ref()).map_or("", |what| what.as_str());
     let mut line = format!("{}  {}  {what}", grant.admin, grant.origin);
     let time = |time: chrono::DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC").to_string();

@@ -17,6 +17,7 @@ use crate::people::{self, AdminTable, By, Plan, State, Terms};
 use crate::settings::Settings;
 use crate::store::SharedStore;
 use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
+use crate::tickets::{ActorKind, customers_events};
 
 /// How a change is made.
 #[derive(Debug, Args)]
@@ -70,7 +71,8 @@ pub(super) fn run(
     with_notary(&settings, async |store, notary| {
         let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
         let by = By { name: &operator(), reason: how.reason.as_deref(), now };
-        let (state, plan) = people::change(&store, &notary, wanted, terms, by).await?;
+        let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::Admin);
+        let (state, plan) = people::change_with(&store, &notary, wanted, terms, by, further).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let mapping = mapping(&store, &settings, common).await;
         print(

@@ -37,7 +37,11 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     let (tracker, _flush) = tracker(&settings)?.unzip();
     start_log(command.log_format, tracker);
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
-    let start = Start { flag_rbac_v2: flag_at_start()?, upgrade: command.upgrade };
+    let start = Start {
+        flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,
+        flag_ticket_grants: flag_at_start("FLAG_TICKET_SCOPED_GRANTS")?,
+        upgrade: command.upgrade,
+    };
     server::run(&settings, &secrets, start, || ())?;
     Ok(Ended::Clean)
 }
@@ -66,12 +70,12 @@ pub(super) fn start_log(format: LogFormat, tracker: Option<Tracker>) {
     tracing_subscriber::registry().with(log.with_filter(filter)).with(tracker).init();
 }
 
-/// `FLAG_RBAC_V2` in the environment: the kill-switch at start.
-pub(super) fn flag_at_start() -> anyhow::Result<Option<bool>> {
-    match std::env::var("FLAG_RBAC_V2").as_deref() {
+/// A flag in the environment, as `FLAG_RBAC_V2`: the kill-switch at start.
+pub(super) fn flag_at_start(name: &str) -> anyhow::Result<Option<bool>> {
+    match std::env::var(name).as_deref() {
         Err(_) | Ok("") => Ok(None),
         Ok("1" | "true" | "on") => Ok(Some(true)),
         Ok("0" | "false" | "off") => Ok(Some(false)),
-        Ok(_) => anyhow::bail!("FLAG_RBAC_V2 must be 1 or 0"),
+        Ok(_) => anyhow::bail!("{name} must be 1 or 0"),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use policy::decision::ticket::ticket_id;
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
@@ -12,7 +13,9 @@ use policy::rbac::census::{CallerKind, Person};
 use super::PeopleError;
 use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
-use crate::store::rbac_changes::{GrantRow, RbacChange, StoredTimedGrant, TimedGrant};
+use crate::store::rbac_changes::{
+    GrantRow, RbacChange, StoredTimedGrant, TicketEnd, TicketGrant, TicketOfRow, TimedGrant,
+};
 
 /// What else is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,9 @@ impl RbacChange {
             | RbacChange::Leave { admin, .. }
             | RbacChange::EndGrant { admin, .. } => Some(admin),
             RbacChange::GrantUntil { grant } => Some(&grant.admin),
+            RbacChange::TicketGrant { grant } | RbacChange::EndTicketGrant { grant, .. } => {
+                Some(&grant.admin)
+            }
             _ => None,
         }
     }
@@ -57,6 +63,7 @@ impl RbacChange {
                 | RbacChange::BlockAdmin { .. }
                 | RbacChange::Leave { .. }
                 | RbacChange::EndGrant { .. }
+                | RbacChange::EndTicketGrant { .. }
                 | RbacChange::RevokeRole { .. }
                 | RbacChange::Disinherit { .. }
                 | RbacChange::Forbid { .. }
@@ -79,6 +86,13 @@ impl RbacChange {
             }
             RbacChange::EndGrant { id, admin, group } => {
                 format!("end the grant {id} of `{group}` to `{admin}`")
+            }
+            RbacChange::TicketGrant { grant: TicketGrant { admin, role, ticket, customer, ends, .. } } => {
+                let until = ends.map_or_else(String::new, |ends| format!(", until {}", in_minutes(ends)));
+                format!("grant `{role}` to `{admin}` for ticket {ticket} and customer {customer}{until}")
+            }
+            RbacChange::EndTicketGrant { grant: TicketGrant { id, admin, role, ticket, .. }, .. } => {
+                format!("end the grant {id} of `{role}` to `{admin}` for ticket {ticket}")
             }
             RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
             RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
@@ -107,6 +121,7 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
         people: state.registry.people.clone(),
         joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
         timed: state.timed.clone(),
+        tickets: state.tickets.clone(),
         changes: Vec::new(),
         already: Vec::new(),
     };
@@ -128,6 +143,8 @@ struct Draft<'s> {
     /// Admins and groups.
     joined: BTreeSet<(String, String)>,
     timed: Vec<StoredTimedGrant>,
+    /// The ids of grants for tickets.
+    tickets: BTreeSet<String>,
     changes: Vec<RbacChange>,
     already: Vec<String>,
 }
@@ -200,6 +217,25 @@ impl Draft<'_> {
                 };
                 self.timed.remove(place);
                 self.regroup(admin, group);
+            }
+            RbacChange::TicketGrant { grant } => {
+                known("role", &grant.role, &self.catalog.roles)?;
+                self.known_admin(&grant.admin)?;
+                if ticket_id(&grant.ticket).is_none() || grant.customer < 1 {
+                    return Err(PeopleError::Plan(
+                        "a ticket and a customer are positive numbers, without leading zeros".to_owned(),
+                    ));
+                }
+                if let Some(ends) = grant.ends.filter(|ends| *ends <= self.state.now) {
+                    return Err(PeopleError::Ended(in_minutes(ends)));
+                }
+                self.tickets.insert(grant.id.clone());
+            }
+            RbacChange::EndTicketGrant { grant, .. } => {
+                if !self.tickets.remove(&grant.id) {
+                    self.already.push(format!("the grant {} has ended already", grant.id));
+                    return Ok(());
+                }
             }
             RbacChange::GrantRole { group, role } => {
                 known("group", group, &self.catalog.groups)?;
@@ -418,6 +454,8 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
                 rows.add(true, &grant.admin, Some(&grant.group), None);
                 rows.until(grant.ends);
             }
+            RbacChange::TicketGrant { grant } => rows.of_ticket(grant, None),
+            RbacChange::EndTicketGrant { grant, reason } => rows.of_ticket(grant, Some(*reason)),
             RbacChange::AddAdmin { admin, .. }
             | RbacChange::EnableAdmin { admin }
             | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),
@@ -472,7 +510,17 @@ impl Rows {
             group: group.map(ToOwned::to_owned),
             role: role.map(ToOwned::to_owned),
             ends: None,
+            ticket: None,
         });
+    }
+
+    /// What is granted for a ticket, or why that ends.
+    fn of_ticket(&mut self, grant: &TicketGrant, end: Option<TicketEnd>) {
+        self.add(end.is_none(), &grant.admin, None, Some(&grant.role));
+        if let Some(row) = self.0.last_mut() {
+            row.ends = grant.ends;
+            row.ticket = Some(TicketOfRow { ticket: grant.ticket.clone(), customer: grant.customer, end });
+        }
     }
 
     /// When what the last row grants ends.

@@ -1,6 +1,6 @@
 //! Who holds what, as of one epoch: what a change is computed from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +31,8 @@ pub struct State {
     pub memberships: Vec<StoredMembership>,
     /// Every membership until a time that was not revoked.
     pub timed: Vec<StoredTimedGrant>,
+    /// The ids of the grants for tickets that were not revoked; read where the change ends one.
+    pub(super) tickets: BTreeSet<String>,
     /// The moment as of which all this is.
     pub now: DateTime<Utc>,
     /// Those that the change names and the registry does not have: disabled, with what they would hold.
@@ -55,8 +57,13 @@ impl State {
             let registry = Registry::read(store, now).await?;
             let memberships = store.memberships().await?;
             let timed = store.timed_grants().await?;
+            let ends_one = |change: &RbacChange| matches!(change, RbacChange::EndTicketGrant { .. });
+            let tickets = match wanted.iter().any(ends_one) {
+                true => store.ticket_grants(None).await?.into_iter().map(|grant| grant.id).collect(),
+                false => BTreeSet::new(),
+            };
             let (disabled, blocked) = (BTreeMap::new(), Vec::new());
-            let mut state = State { registry, epoch, memberships, timed, now, disabled, blocked };
+            let mut state = State { registry, epoch, memberships, timed, tickets, now, disabled, blocked };
             for admin in wanted.iter().filter_map(RbacChange::admin) {
                 if !state.is_active(admin) {
                     state.look_up(store, admin, now).await?;

@@ -113,6 +113,7 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
     match change {
         RbacChange::Join { group, .. } => with(after.roles_of_group(group)),
         RbacChange::GrantUntil { grant } => with(after.roles_of_group(&grant.group)),
+        RbacChange::TicketGrant { grant } => with(after.with_inherited([Arc::from(grant.role.as_str())])),
         RbacChange::GrantRole { role, .. } => with(after.with_inherited([Arc::from(role.as_str())])),
         RbacChange::Inherit { parent, .. } => with(after.with_inherited([Arc::from(parent.as_str())])),
         RbacChange::Permit { permission, .. } => {
@@ -129,6 +130,7 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
         | RbacChange::CreatePermission { .. }
         | RbacChange::Leave { .. }
         | RbacChange::EndGrant { .. }
+        | RbacChange::EndTicketGrant { .. }
         | RbacChange::RevokeRole { .. }
         | RbacChange::Disinherit { .. }
         | RbacChange::Forbid { .. } => Missing::default(),

@@ -265,7 +265,7 @@ impl RbacApi {
     ) -> Vec<Note> {
         let event = |row: &GrantRow| CustomerEvent {
             id: uuid::Uuid::new_v4(),
-            tenant_id: PLATFORM.to_owned(),
+            tenant_id: row.ticket.as_ref().map_or_else(|| PLATFORM.to_owned(), |of| of.customer.to_string()),
             dimension: "operator_interaction".to_owned(),
             action: format!("operator.rbac.{}", if row.is_grant { "grant" } else { "revoke" }),
             occurred_at: now,

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use policy::decision::body::BodyError;
-use policy::decision::{Caller, Control, Question, Verdict, decide};
+use policy::decision::{Caller, Control, Question, Verdict, decide_with};
 use policy::firewall::Request;
 use policy::identity::Subject;
 use policy::mapping::{Freshness, Mapping};
 use policy::rbac::{Requirement, Standing};
 
 use super::Gate;
+use super::tickets::{Asker, with_state};
 use crate::freshness::AccessError;
 use crate::ruling::request::{BodySource, principal_of, target};
 
@@ -77,13 +78,15 @@ impl Gate {
             Some(principal) => Caller::at(&target, principal, &access),
             None => Caller::Nobody,
         };
-        let verdict = decide(&Question {
-            upgrade: request.upgrade(),
-            target,
-            caller,
-            control: Some(control),
-            body: &facts,
-        });
+        let asker = Asker { subject, principal: principal.as_ref(), control, access: &access };
+        let asked = self.ticket_question(mapping, &target, &asker, request);
+        let (mut ticket, unverified) = self.granted_for_ticket(&asked, control.epoch).await?;
+        if let Some(name) = unverified {
+            ticket = with_state(ticket, self.is_ticket_open(&name).await?);
+        }
+        let question =
+            Question { upgrade: request.upgrade(), target, caller, control: Some(control), body: &facts };
+        let verdict = decide_with(&question, &ticket);
         let row = target.row();
         Ok(Evaluation {
             verdict,

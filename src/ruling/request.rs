@@ -6,9 +6,10 @@ use std::sync::Arc;
 use ledger::event::{AccessDenied, AuditEvent, Held};
 use metrics::counter;
 use policy::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
+use policy::decision::ticket::TicketFacts;
 use policy::decision::{
     Caller, Control, Denial, Drift, GateInForce, Outcome, Permit, Question, Rejection, Target, Verdict,
-    decide, gate_in_force, gate_word, outcome_word,
+    decide, decide_with, gate_in_force, gate_word, outcome_word,
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::identity::flask_cookie::VerifiedSession;
@@ -24,6 +25,7 @@ use super::client::kept_address;
 use super::probe::Accepted;
 use super::response::Response;
 use super::settling::{Verified, choose};
+use super::tickets::{Asker, with_state};
 use super::{Gate, SessionCredential};
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
@@ -159,6 +161,28 @@ impl Gate {
             (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);
         }
+        let mut ticket = TicketFacts::NotAsked;
+        if let Target::Row(row, _) = target
+            && row.ticket().is_some()
+        {
+            let granted = async |control: &Control, principal: Option<&Principal>, access: &Access| {
+                let asker = Asker { subject: &identified.subject, principal, control, access };
+                let question = self.ticket_question(mapping, &target, &asker, request);
+                self.in_time(deadline, self.granted_for_ticket(&question, control.epoch)).await
+            };
+            let (facts, unverified) = granted(&control, principal.as_ref(), &access).await?;
+            ticket = facts;
+            if let Some(name) = unverified {
+                let is_open = self.in_time(deadline, self.is_ticket_open(&name)).await?;
+                if is_open {
+                    // FreeScout decides how long that takes: what counts is what the caller holds at the end.
+                    (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
+                    principal = principal_of(&identified.subject, &access);
+                    (ticket, _) = granted(&control, principal.as_ref(), &access).await?;
+                }
+                ticket = with_state(ticket, is_open);
+            }
+        }
         // What was revoked or has expired is known, and identifies nobody.
         let is_known_machine =
             matches!(identified.subject, Subject::Machine(_)) && access.standing != Standing::Unknown;
@@ -169,7 +193,7 @@ impl Gate {
         };
         let question =
             Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
-        let verdict = decide(&question);
+        let verdict = decide_with(&question, &ticket);
         if let Caller::Presented = caller {
             self.count_presented(&verdict, &target, mapping, &control, incoming);
         }
@@ -294,7 +318,16 @@ impl Gate {
             let access = self.access.resolve(subject, control.epoch).await?;
             Ok((control, access))
         };
-        timeout_at(deadline, both).await.unwrap_or(Err(AccessError::Late(self.options.decision_time)))
+        self.in_time(deadline, both).await
+    }
+
+    /// What is known within the time of a decision.
+    async fn in_time<T>(
+        &self,
+        deadline: Instant,
+        lookup: impl Future<Output = Result<T, AccessError>>,
+    ) -> Result<T, AccessError> {
+        timeout_at(deadline, lookup).await.unwrap_or(Err(AccessError::Late(self.options.decision_time)))
     }
 
     /// The verified credential of the kind that the row takes.

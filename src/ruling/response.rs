@@ -191,5 +191,11 @@ fn reason_in_words(reason: Reason) -> &'static str {
         Reason::NoLegacyGate => "This page is not available yet.",
         Reason::LegacyRolesGone => "This page asks for a role of a list that no longer exists.",
         Reason::UnmappedRoute => "The gate has no rule for this address.",
+        Reason::TicketRequired => {
+            "This page is for one ticket and one customer: the address must name both, each once."
+        }
+        Reason::NoTicketGrant => "Your account does not have access to this customer for this ticket.",
+        Reason::TicketClosed => "The ticket is closed, so the access that was granted for it has ended.",
+        Reason::TicketGrantsOff => "Access for tickets is switched off.",
     }
 }

@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 24] = [
     "environment",
     "environments",
     "listen",
@@ -36,6 +36,7 @@ const SECTIONS: [&str; 23] = [
     "decisions",
     "probe",
     "break_glass",
+    "freescout",
 ];
 
 /// The settings could not be read.
@@ -98,6 +99,8 @@ impl Settings {
             &mut self.audit.checkpoint_file,
             &mut self.tls.certificate_file,
             &mut self.tls.key_file,
+            &mut self.freescout.key_file,
+            &mut self.freescout.webhook_secret_file,
         ];
         for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
@@ -216,6 +219,7 @@ impl Reader<'_> {
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
             break_glass: self.section(&mut table, "break_glass"),
+            freescout: self.section(&mut table, "freescout"),
         };
         self.check_across(&settings);
         settings
@@ -375,6 +379,10 @@ impl Reader<'_> {
                 report("rbac_api", &format!("`{key}` must be the name of a permission"));
             }
         }
+        let decision_ms = settings.database.timeout_ms.0.max(settings.audit.timeout_ms.0);
+        for mistake in settings.freescout.mistakes(decision_ms) {
+            report("freescout", &mistake);
+        }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
             report(
@@ -449,6 +457,19 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     #[test]
     fn what_could_never_work_is_refused_at_the_start() {
         let table = [
+            ("[freescout]\nmailboxes = [3]", "`url` is missing"),
+            ("[freescout]\nurl = \"https://h\"", "`mailboxes` must name the mailboxes"),
+            ("[freescout]\nurl = \"help\"\nmailboxes = [3]", "`url` must begin with"),
+            ("[freescout]\nurl = \"https://u:p@h\"\nmailboxes = [3]", "`url` must begin with"),
+            ("[freescout]\nurl = \"https://h\"\nmailboxes = [0]", "`mailboxes` must name the mailboxes"),
+            (
+                "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\ndeadline_ms = 2001",
+                "`deadline_ms` must be from 1 to 2000",
+            ),
+            (
+                "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\npoll_seconds = 9",
+                "`poll_seconds` must be from 10",
+            ),
             ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
             ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),
             ("[upstream]\nhealth_interval_ms = 0", "`health_interval_ms` must be at least 1"),

@@ -46,6 +46,10 @@ pub struct Secrets {
     pub assertion_keys: Vec<NamedKey>,
     /// Empty where the gate answers no probes.
     pub probe_keys: Vec<NamedKey>,
+    /// FreeScout's API key; `None` where the settings name no FreeScout.
+    pub freescout_key: Option<Secret>,
+    /// The secret of FreeScout's webhooks; `None` where none are taken.
+    pub freescout_webhook: Option<Secret>,
 }
 
 /// A secret is missing or unusable. Never holds one.
@@ -90,7 +94,16 @@ impl Secrets {
         let keys = read(assertion.keys_file.as_deref(), &assertion.keys_env, &environment)?;
         let assertion_keys = named_keys(&keys, &place(assertion.keys_file.as_deref(), &assertion.keys_env))?;
         let probe_keys = probe_keys(settings, &environment)?;
-        Ok(Secrets { session_key, session_fallbacks, assertion_keys, probe_keys })
+        let freescout_key = freescout_key(settings, &environment)?;
+        let freescout_webhook = freescout_webhook(settings, &environment)?;
+        Ok(Secrets {
+            session_key,
+            session_fallbacks,
+            assertion_keys,
+            probe_keys,
+            freescout_key,
+            freescout_webhook,
+        })
     }
 }
 
@@ -122,6 +135,31 @@ pub fn probe_keys(
     }
     let file = probe.keys_file.as_deref();
     named_keys(&read(file, &probe.keys_env, &environment)?, &place(file, &probe.keys_env))
+}
+
+/// FreeScout's API key; `None` where the settings name no FreeScout.
+///
+/// # Errors
+///
+/// It is missing, unreadable or empty.
+pub fn freescout_key(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Secret>, SecretError> {
+    let freescout = &settings.freescout;
+    let key = || read(freescout.key_file.as_deref(), &freescout.key_env, &environment);
+    freescout.url.is_some().then(key).transpose()
+}
+
+fn freescout_webhook(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Secret>, SecretError> {
+    let freescout = &settings.freescout;
+    let (file, variable) = (freescout.webhook_secret_file.as_deref(), &freescout.webhook_secret_env);
+    let is_named = file.is_some() || environment(variable).is_some();
+    let secret = || read(file, variable, &environment);
+    (freescout.url.is_some() && is_named).then(secret).transpose()
 }
 
 /// Where a secret comes from, for messages.

@@ -6,6 +6,7 @@ mod stated;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use policy::decision::ticket::TicketName;
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
 use policy::rbac::Access;
@@ -18,6 +19,7 @@ use super::control::{ControlReading, ControlRow};
 use super::instances::{ControlFeed, Lease};
 use super::lenient::readable_times;
 use super::sql::{Statement, sql};
+use super::tickets::TicketAccess;
 use super::{Store, StoreError};
 
 /// What access is decided from: what callers hold, the control row, and the gates that have it pushed. A trait, because
@@ -26,6 +28,14 @@ use super::{Store, StoreError};
 pub trait AccessSource: Send + Sync + 'static {
     /// As [`Store::access`].
     async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError>;
+
+    /// As [`Store::ticket_access`].
+    async fn ticket_access(
+        &self,
+        admin: &AdminId,
+        name: &TicketName,
+        now: DateTime<Utc>,
+    ) -> Result<TicketAccess, StoreError>;
 
     /// As [`Store::control_since`].
     async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError>;
@@ -52,6 +62,15 @@ pub trait AccessSource: Send + Sync + 'static {
 impl AccessSource for Store {
     async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
         Store::access(self, subject, now).await
+    }
+
+    async fn ticket_access(
+        &self,
+        admin: &AdminId,
+        name: &TicketName,
+        now: DateTime<Utc>,
+    ) -> Result<TicketAccess, StoreError> {
+        Store::ticket_access(self, admin, name, now).await
     }
 
     async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {

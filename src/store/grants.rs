@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 48] = [
+pub const NEEDED: [(&str, &str); 49] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -45,6 +45,7 @@ pub const NEEDED: [(&str, &str); 48] = [
     ("gate_request_keys", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_running", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_session_changes", "SELECT"),
+    ("gate_timed_work", "SELECT, INSERT, UPDATE"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
     ("rbac_break_glass_sessions", "SELECT"),
     ("rbac_group_roles", "SELECT, INSERT, DELETE"),
@@ -53,7 +54,7 @@ pub const NEEDED: [(&str, &str); 48] = [
     ("rbac_role_inheritance", "SELECT, INSERT, DELETE"),
     ("rbac_role_permissions", "SELECT, INSERT, DELETE"),
     ("rbac_roles", "SELECT, INSERT"),
-    ("rbac_ticket_grants", "SELECT"),
+    ("rbac_ticket_grants", "SELECT, INSERT, UPDATE (revoked_at_utc, revoke_reason)"),
     ("rbac_user_groups", "SELECT, INSERT, DELETE"),
     ("rbac_grants_audit", "SELECT, INSERT"),
     ("_sqlx_migrations", "SELECT"),

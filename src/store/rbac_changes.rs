@@ -66,6 +66,17 @@ pub enum RbacChange {
         admin: String,
         group: String,
     },
+    /// A role for one ticket and one customer.
+    TicketGrant {
+        #[serde(flatten)]
+        grant: TicketGrant,
+    },
+    /// Ends such a grant.
+    EndTicketGrant {
+        #[serde(flatten)]
+        grant: TicketGrant,
+        reason: TicketEnd,
+    },
     GrantRole {
         group: String,
         role: String,
@@ -113,6 +124,51 @@ pub struct TimedGrant {
     pub ends: DateTime<Utc>,
 }
 
+/// A role for one ticket and one customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TicketGrant {
+    /// A UUID v4: in no row yet where it is to be granted.
+    pub id: String,
+    pub admin: String,
+    pub role: String,
+    /// FreeScout's number of the conversation.
+    pub ticket: String,
+    pub customer: i64,
+    /// `None`: it ends with its ticket.
+    pub ends: Option<DateTime<Utc>>,
+}
+
+/// Why a grant for a ticket ends: the states of the RBAC V2 design, section 5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketEnd {
+    /// Somebody ended it.
+    Manual,
+    /// The ticket is closed, spam, deleted or in a mailbox that does not count.
+    TicketClosed,
+    /// Its time is over.
+    Expired,
+}
+
+impl TicketEnd {
+    /// The stable word, as `rbac_ticket_grants.revoke_reason` has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            TicketEnd::Manual => "manual",
+            TicketEnd::TicketClosed => "ticket_closed",
+            TicketEnd::Expired => "expired",
+        }
+    }
+
+    /// The event in `rbac_grants_audit`.
+    const fn event(self) -> &'static str {
+        match self {
+            TicketEnd::Manual => "revoke",
+            TicketEnd::TicketClosed | TicketEnd::Expired => "ticket_expire",
+        }
+    }
+}
+
 impl RbacChange {
     fn creates_what_rows_name(&self) -> bool {
         matches!(
@@ -132,6 +188,28 @@ pub struct GrantRow {
     pub role: Option<String>,
     /// When what is granted ends by itself.
     pub ends: Option<DateTime<Utc>>,
+    /// The ticket and the customer for which it is granted, and why it ends, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketOfRow>,
+}
+
+/// What a row says about a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TicketOfRow {
+    pub ticket: String,
+    pub customer: i64,
+    pub end: Option<TicketEnd>,
+}
+
+impl GrantRow {
+    fn event(&self) -> &'static str {
+        match (&self.ticket, self.is_grant) {
+            (Some(TicketOfRow { end: Some(end), .. }), _) => end.event(),
+            (Some(_), true) => "ticket_grant",
+            (None, true) => "grant",
+            (_, false) => "revoke",
+        }
+    }
 }
 
 /// Changes with what records them.
@@ -236,23 +314,27 @@ async fn record(
     let text = format!(
         "INSERT INTO rbac_grants_audit
                 (id, event_type, target_user_id, group_id, role_id, justification, granted_by, created_at_utc,
-                 expires_at_utc)
+                 expires_at_utc, ticket_id, customer_id)
          SELECT {id}, $2, {admin}, (SELECT g.id FROM rbac_groups g WHERE g.name = $4),
-                (SELECT r.id FROM rbac_roles r WHERE r.name = $5), $6, {by}, $8, $9",
+                (SELECT r.id FROM rbac_roles r WHERE r.name = $5), $6, {by}, $8, $9, {ticket}, {customer}",
         id = columns.grant_id.cast(1),
         admin = columns.grant_admin.cast(3),
         by = columns.grant_by.cast(7),
+        ticket = columns.grant_ticket.cast(10),
+        customer = columns.grant_customer.cast(11),
     );
     let insert = Statement::composed_once(text)
         .bind(row.id.to_string())
-        .bind(if row.is_grant { "grant" } else { "revoke" })
+        .bind(row.event())
         .bind(row.admin.as_str())
         .bind(row.group.as_deref())
         .bind(row.role.as_deref())
         .bind(work.reason)
         .bind(work.by)
         .bind(work.now)
-        .bind(row.ends);
+        .bind(row.ends)
+        .bind(row.ticket.as_ref().map(|of| of.ticket.as_str()))
+        .bind(row.ticket.as_ref().map(|of| of.customer));
     connection.execute(insert).await.map(drop)
 }
 
@@ -311,6 +393,31 @@ async fn make(
             .bind(grant.starts)
             .bind(grant.ends),
         RbacChange::EndGrant { id, .. } => sql(END_GRANT).bind(id.as_str()).bind(now).bind(by),
+        RbacChange::TicketGrant { grant } => {
+            let text = format!(
+                "INSERT INTO rbac_ticket_grants
+                        (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc, expires_at_utc)
+                 SELECT {id}, {admin}, r.id, {ticket}, {customer}, {by}, $7, $8
+                   FROM rbac_roles r WHERE r.name = $3",
+                id = columns.ticket_grant_id.cast(1),
+                admin = columns.ticket_admin.cast(2),
+                ticket = columns.ticket_ticket.cast(4),
+                customer = columns.ticket_customer.cast(5),
+                by = columns.ticket_by.cast(6),
+            );
+            Statement::composed_once(text)
+                .bind(grant.id.as_str())
+                .bind(grant.admin.as_str())
+                .bind(grant.role.as_str())
+                .bind(grant.ticket.as_str())
+                .bind(grant.customer)
+                .bind(by)
+                .bind(now)
+                .bind(grant.ends)
+        }
+        RbacChange::EndTicketGrant { grant, reason } => {
+            sql(END_TICKET_GRANT).bind(grant.id.as_str()).bind(now).bind(reason.word())
+        }
         RbacChange::GrantRole { group, role } => sql(GRANT_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::RevokeRole { group, role } => sql(REVOKE_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::Inherit { role, parent } => sql(INHERIT).bind(role.as_str()).bind(parent.as_str()),
@@ -341,6 +448,9 @@ const GRANT_UNTIL: &str = "
     SELECT $1, $2, CAST(g.id AS TEXT), $4, $5, $6, $7, $8, $9, $10 FROM rbac_groups g WHERE g.name = $3";
 const END_GRANT: &str = "
     UPDATE gate_grants SET revoked_at_utc = $2, revoked_by = $3 WHERE id = $1 AND revoked_at_utc IS NULL";
+const END_TICKET_GRANT: &str = "
+    UPDATE rbac_ticket_grants SET revoked_at_utc = $2, revoke_reason = $3
+     WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
 const GRANT_ROLE: &str = "
     INSERT INTO rbac_group_roles (group_id, role_id)
     SELECT g.id, r.id FROM rbac_groups g, rbac_roles r WHERE g.name = $1 AND r.name = $2";

@@ -12,7 +12,9 @@ use console_gate::freshness::push::PushTerms;
 use console_gate::freshness::{AccessResolver, Posture};
 use console_gate::store::control::{ControlReading, ControlRow, SessionChange};
 use console_gate::store::instances::{ControlFeed, Hint, Lease, Renewal};
+use console_gate::store::tickets::TicketAccess;
 use console_gate::store::{AccessSource, StoreError};
+use policy::decision::ticket::TicketName;
 use policy::identity::Subject;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
@@ -250,6 +252,15 @@ impl AccessSource for Fake {
             tokio::task::yield_now().await;
         }
         Ok(access)
+    }
+
+    async fn ticket_access(
+        &self,
+        _admin: &AdminId,
+        _name: &TicketName,
+        _now: DateTime<Utc>,
+    ) -> Result<TicketAccess, StoreError> {
+        panic!("nobody asks for it here")
     }
 
     async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {

@@ -52,6 +52,7 @@ mod sessions;
 mod silence;
 mod soak;
 mod streams;
+mod tickets;
 mod unknown_machines;
 mod upstream_refusals;
 mod upstream_requests;

@@ -96,7 +96,7 @@ fn in_words(kind: &RowKind) -> String {
             let legacy: BTreeSet<&str> =
                 legacy.iter().flatten().map(policy::rbac::LegacyRole::as_str).collect();
             let v2 = match v2 {
-                V2Gate::Requires { base, when } => format!("{base}, {} body rules", when.len()),
+                V2Gate::Requires { base, when, .. } => format!("{base}, {} body rules", when.len()),
                 V2Gate::Undecided { question, options } => {
                     let options: Vec<String> = options.values().cloned().collect();
                     format!("{question} of {}", options.join(" "))

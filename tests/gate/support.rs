@@ -7,6 +7,7 @@ pub mod console;
 pub mod denial;
 pub mod exchange;
 pub mod findings;
+pub mod freescout;
 pub mod gate;
 pub mod http;
 pub mod nginx;

@@ -151,6 +151,7 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_rbac_changes",
         "gate_rbac_command",
         "gate_request_keys",
+        "gate_timed_work",
         "gate_running",
         "gate_session_changes",
         "gate_upstream_refusals",

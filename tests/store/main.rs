@@ -72,5 +72,6 @@ mod signoffs;
 mod soak;
 mod stranger;
 mod tenants;
+mod tickets;
 mod tokens;
 mod unavailable;

@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 49] = [
+const TABLES: [&str; 50] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -48,6 +48,7 @@ const TABLES: [&str; 49] = [
     "gate_request_keys",
     "gate_running",
     "gate_session_changes",
+    "gate_timed_work",
     "gate_upstream_refusals",
     "rbac_break_glass_sessions",
     "rbac_grants_audit",

@@ -6,19 +6,23 @@
 
 pub mod body;
 mod target;
+pub mod ticket;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::identity::Principal;
 use crate::ids::Epoch;
-use crate::mapping::{ClusterMode, Found, Mapping, Rollout, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use crate::mapping::{
+    ClusterMode, Found, Mapping, Rollout, Row, RowKind, TicketRule, Unauthenticated, Unmapped, V2Gate,
+};
 use crate::method::Method;
 use crate::rbac::flaw::FlawKind;
 use crate::rbac::{Access, LegacyRole, Requirement};
 
 use body::BodyFacts;
 pub use target::{Caller, Target};
+use ticket::TicketFacts;
 
 /// The switches that override the mapping, as of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +248,14 @@ pub enum Reason {
     /// Console has no legacy roles any more, so what asks for one cannot be decided.
     LegacyRolesGone,
     UnmappedRoute,
+    /// The row is for a ticket, and the request does not name one ticket and one customer.
+    TicketRequired,
+    /// Nothing that the row requires is granted for that ticket and that customer.
+    NoTicketGrant,
+    /// It is granted, and the ticket is not open any more.
+    TicketClosed,
+    /// Grants for tickets are switched off.
+    TicketGrantsOff,
 }
 
 impl Reason {
@@ -260,6 +272,10 @@ impl Reason {
             Reason::NoLegacyGate => "no_legacy_gate",
             Reason::LegacyRolesGone => "legacy_roles_gone",
             Reason::UnmappedRoute => "unmapped_route",
+            Reason::TicketRequired => "ticket_required",
+            Reason::NoTicketGrant => "no_ticket_grant",
+            Reason::TicketClosed => "ticket_closed",
+            Reason::TicketGrantsOff => "ticket_grants_off",
         }
     }
 }
@@ -321,7 +337,7 @@ pub fn takes_presented(kind: &RowKind, rollout: &Rollout, control: &Control) -> 
 /// V2 will refuse whom it does not know.
 fn drift_of_nobody(v2: &V2Gate, control: &Control) -> Option<Drift> {
     let nobody = Access::nothing(control.epoch);
-    disagreement(&Ok(Vec::new()), &v2_gate(v2, &nobody, &BodyFacts::NotRead))
+    disagreement(&Ok(Vec::new()), &v2_gate(v2, &nobody, &BodyFacts::NotRead, &TicketFacts::NotAsked))
 }
 
 /// The mode for somebody without a name and a group.
@@ -329,10 +345,15 @@ fn mode_of_nobody(rollout: &Rollout) -> ClusterMode {
     rollout.mode_at(&BTreeSet::new(), None)
 }
 
-/// Decides one request.
+/// Decides one request, whose ticket nobody has looked at: a row that asks for one lets in who needs none.
 pub fn decide(question: &Question<'_>) -> Verdict {
+    decide_with(question, &TicketFacts::NotAsked)
+}
+
+/// Decides one request with what is known of the ticket that it names.
+pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
     let verdict = match question.target {
-        Target::Row(row, rollout) => decide_row(row, rollout, question),
+        Target::Row(row, rollout) => decide_row(row, rollout, question, ticket),
         Target::Unmapped(Unmapped::Forward) => {
             settled(Ok(permit(None, LetInBy::Unmapped, question.caller, Vec::new())))
         }
@@ -379,7 +400,7 @@ fn with_upgrade(verdict: Verdict, question: &Question<'_>) -> Verdict {
     Verdict { outcome, ..verdict }
 }
 
-fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict {
+fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
     match (&row.kind, question.caller) {
         (RowKind::Gone, _) => settled(Err(Rejection::Gone)),
         (RowKind::Public, caller) => allow(row, LetInBy::Public, caller),
@@ -412,10 +433,19 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>) -> Verdict 
             if row.exists_by_v2_alone() && gate == GateInForce::Legacy(WhyLegacy::KillSwitch) {
                 return settled(Err(Rejection::Quiet));
             }
-            decide_gated(row, legacy.as_ref(), v2, gate, (principal, access), question.body)
+            let known = Known { principal, access, body: question.body, ticket };
+            decide_gated(row, legacy.as_ref(), v2, gate, &known)
         }
         (RowKind::Session | RowKind::Gated { .. }, _) => settled(Err(challenge(row))),
     }
+}
+
+/// Who asks for a gated row, and what the request says.
+struct Known<'k> {
+    principal: &'k Principal,
+    access: &'k Access,
+    body: &'k BodyFacts,
+    ticket: &'k TicketFacts,
 }
 
 fn decide_gated(
@@ -423,15 +453,14 @@ fn decide_gated(
     legacy: Option<&BTreeSet<LegacyRole>>,
     v2: &V2Gate,
     gate: GateInForce,
-    (principal, access): (&Principal, &Access),
-    body: &BodyFacts,
+    &Known { principal, access, body, ticket }: &Known<'_>,
 ) -> Verdict {
     let (enforced, drift) = match gate {
         GateInForce::Legacy(_) => (legacy_gate(legacy, access), None),
-        GateInForce::V2 => (v2_gate(v2, access, body), None),
+        GateInForce::V2 => (v2_gate(v2, access, body, ticket), None),
         GateInForce::Shadow => {
             let enforced = legacy_gate(legacy, access);
-            let drift = disagreement(&enforced, &v2_gate(v2, access, body));
+            let drift = disagreement(&enforced, &v2_gate(v2, access, body, ticket));
             (enforced, drift)
         }
     };
@@ -465,11 +494,19 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
 }
 
 /// The row's requirement and, besides, that of every body rule that the body meets.
-fn v2_gate(v2: &V2Gate, access: &Access, body: &BodyFacts) -> Result<Vec<Arc<str>>, Lack> {
-    let V2Gate::Requires { base, when } = v2 else {
+fn v2_gate(
+    v2: &V2Gate,
+    access: &Access,
+    body: &BodyFacts,
+    ticket: &TicketFacts,
+) -> Result<Vec<Arc<str>>, Lack> {
+    let V2Gate::Requires { base, when, ticket: rule } = v2 else {
         return Err(Lack { reason: Reason::NoLegacyGate, required: vec!["an operator's decision".into()] });
     };
-    let mut used = vec![met(base, access)?];
+    let mut used = vec![match rule {
+        None => met(base, access)?,
+        Some(rule) => met_by_ticket(rule, base, access, ticket)?,
+    }];
     if when.is_empty() {
         return Ok(used);
     }
@@ -477,10 +514,35 @@ fn v2_gate(v2: &V2Gate, access: &Access, body: &BodyFacts) -> Result<Vec<Arc<str
     let matches = body.matches().filter(|matches| matches.len() == when.len()).ok_or_else(unreadable)?;
     for (rule, matched) in when.iter().zip(matches) {
         if *matched {
-            used.push(met(&rule.requires, access)?);
+            used.push(match ticket {
+                // What is granted for the ticket counts for the whole request.
+                TicketFacts::Named(holding) if holding.meets(&rule.requires) => rule.requires.name().clone(),
+                _ => met(&rule.requires, access)?,
+            });
         }
     }
     Ok(used)
+}
+
+/// A role that needs no ticket, or the requirement as it is granted for the ticket and the customer. What somebody holds
+/// otherwise is not enough: the ticket is what the row is about.
+fn met_by_ticket(
+    rule: &TicketRule,
+    base: &Requirement,
+    access: &Access,
+    ticket: &TicketFacts,
+) -> Result<Arc<str>, Lack> {
+    if let Some(role) = rule.without.iter().find(|role| access.meets(role)) {
+        return Ok(role.name().clone());
+    }
+    let reason = match ticket {
+        TicketFacts::NotAsked | TicketFacts::Unnamed => Reason::TicketRequired,
+        TicketFacts::Off => Reason::TicketGrantsOff,
+        TicketFacts::Named(holding) if !holding.meets(base) => Reason::NoTicketGrant,
+        TicketFacts::Named(holding) if !holding.is_open => Reason::TicketClosed,
+        TicketFacts::Named(_) => return Ok(base.name().clone()),
+    };
+    Err(Lack { reason, required: vec![format!("{base} {rule}")] })
 }
 
 fn met(requirement: &Requirement, access: &Access) -> Result<Arc<str>, Lack> {

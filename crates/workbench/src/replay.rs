@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use policy::decision::body::{BodyFacts, BodyKind, BodyReport};
-use policy::decision::{Caller, Control, Question, Target, decide, outcome_word};
+use policy::decision::ticket::TicketFacts;
+use policy::decision::{Caller, Control, Question, Target, decide_with, outcome_word};
 use policy::identity::Principal;
 use policy::ids::{AdminId, Epoch, MachineTokenId};
 use policy::mapping::{Mapping, Row, RowKind, Unmapped};
@@ -190,12 +191,22 @@ impl Again<'_> {
             return answers;
         }
         let caller = self.caller(target);
-        if bodies.is_empty() {
-            answers.entry(decided(target, caller, &BodyFacts::NotRead)).or_default();
+        // Which ticket the request named is not kept, nor who was granted what for it then.
+        let mut tickets = vec![TicketFacts::NotAsked];
+        if let Some(row) = target.row().filter(|row| row.ticket().is_some()) {
+            tickets.push(TicketFacts::of_all(&row.kind.requirements()));
         }
-        for body in bodies {
-            let answer = decided(target, caller, &body.facts(target.body_rules()));
-            answers.entry(answer).or_default().push(body.report());
+        for ticket in &tickets {
+            if bodies.is_empty() {
+                answers.entry(decided(target, caller, &BodyFacts::NotRead, ticket)).or_default();
+            }
+            for body in bodies {
+                let answer = decided(target, caller, &body.facts(target.body_rules()), ticket);
+                let reports = answers.entry(answer).or_default();
+                if !reports.contains(&body.report()) {
+                    reports.push(body.report());
+                }
+            }
         }
         if answers.len() == 1 {
             // The same for every body.
@@ -220,7 +231,7 @@ impl Again<'_> {
         if self.request.caller.is_some() {
             return None;
         }
-        let nobody = decided(target, Caller::Nobody, &BodyFacts::NotRead);
+        let nobody = decided(target, Caller::Nobody, &BodyFacts::NotRead, &TicketFacts::NotAsked);
         // `unmapped = "deny"` looks for a session and found none.
         let had_no_session = self.request.answer != "allow";
         match target {
@@ -239,11 +250,11 @@ impl Again<'_> {
     }
 }
 
-fn decided(target: &Target<'_>, caller: Caller<'_>, body: &BodyFacts) -> &'static str {
+fn decided(target: &Target<'_>, caller: Caller<'_>, body: &BodyFacts, ticket: &TicketFacts) -> &'static str {
     let control = Control { epoch: Epoch(0), rbac_v2: true, may_enforce: true };
     // Who may have a route is one question, and whether it takes a WebSocket another, of the mapping alone.
     let question = Question { upgrade: false, target: *target, caller, control: Some(&control), body };
-    outcome_word(&decide(&question).outcome)
+    outcome_word(&decide_with(&question, ticket).outcome)
 }
 
 fn is_machine_row(target: &Target<'_>) -> bool {

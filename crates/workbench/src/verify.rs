@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use policy::decision::body::BodyKind;
 use policy::decision::{Control, GateInForce, Target, WhyLegacy, gate_in_force, takes_presented};
-use policy::mapping::{Mapping, Row, RowKind, Unauthenticated, Unmapped, V2Gate};
+use policy::mapping::{Mapping, Row, RowKind, TicketRule, Unauthenticated, Unmapped, V2Gate};
 use policy::method::{Method, MethodSet};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::{LegacyRole, Requirement};
@@ -181,6 +181,9 @@ impl<'m> At<'m, '_> {
                     (GateInForce::Legacy(WhyLegacy::KillSwitch), _) if row.exists_by_v2_alone() => {
                         cases.push(anyone(Expect::Quiet));
                     }
+                    (GateInForce::V2, V2Gate::Requires { ticket: Some(rule), when, .. }) => {
+                        cases.extend(self.for_a_ticket(mapping, catalog, rule, when.is_empty()));
+                    }
                     (GateInForce::V2, V2Gate::Requires { base, .. }) => {
                         cases.extend(self.v2(row, mapping, catalog, base));
                     }
@@ -234,6 +237,28 @@ impl<'m> At<'m, '_> {
                 cases.push(Case { body, ..denied });
             }
         }
+        cases
+    }
+
+    /// Without a ticket, which nobody can be given for a probe: each role that needs none is enough, and all others together
+    /// are not.
+    fn for_a_ticket(
+        &self,
+        mapping: &Mapping,
+        catalog: &Catalog,
+        rule: &TicketRule,
+        any_body: bool,
+    ) -> Vec<Case<'m>> {
+        let is_other = |role: &&Arc<str>| !rule.without.iter().any(|one| brings(catalog, role, one));
+        let roles = catalog.roles.iter().filter(is_other).cloned().collect();
+        let others =
+            Who::Admin(Holding { legacy: mapping.legacy_roles().into_iter().cloned().collect(), roles });
+        let mut cases = vec![self.case(others, "an admin with every other role and no ticket", Expect::Deny)];
+        let holders = rule.without.iter().filter_map(|one| holder_of(catalog, one));
+        cases.extend(holders.filter(|_| any_body).map(|role| {
+            let holding = Holding { legacy: BTreeSet::new(), roles: [role].into() };
+            self.case(Who::Admin(holding), "an admin with a role that needs no ticket", Expect::Allow)
+        }));
         cases
     }
 

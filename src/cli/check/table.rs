@@ -37,7 +37,8 @@ fn cluster_name(row: &EffectiveRow<'_>) -> String {
 fn gates(row: &EffectiveRow<'_>) -> String {
     let mut gates = Vec::new();
     gates.extend(row.legacy.as_ref().map(|roles| format!("legacy {}", roles.join(" "))));
-    gates.extend(row.v2.as_ref().map(|requirement| format!("v2 {requirement}")));
+    let ticket = row.ticket.as_ref().map_or_else(String::new, |ticket| format!(" {ticket}"));
+    gates.extend(row.v2.as_ref().map(|requirement| format!("v2 {requirement}{ticket}")));
     gates.extend(row.when.iter().map(|rule| format!("and {rule}")));
     if !row.when.is_empty() {
         gates.push("v2 denies an unreadable or missing body".to_owned());

@@ -11,6 +11,13 @@ pub(super) struct Columns {
     pub(super) grant_id: Column,
     pub(super) grant_admin: Column,
     pub(super) grant_by: Column,
+    pub(super) grant_ticket: Column,
+    pub(super) grant_customer: Column,
+    pub(super) ticket_grant_id: Column,
+    pub(super) ticket_admin: Column,
+    pub(super) ticket_ticket: Column,
+    pub(super) ticket_customer: Column,
+    pub(super) ticket_by: Column,
     pub(super) group_id: Column,
     pub(super) role_id: Column,
     pub(super) permission_id: Column,
@@ -48,6 +55,13 @@ impl Columns {
             grant_id: column("rbac_grants_audit", "id")?,
             grant_admin: column("rbac_grants_audit", "target_user_id")?,
             grant_by: column("rbac_grants_audit", "granted_by")?,
+            grant_ticket: column("rbac_grants_audit", "ticket_id")?,
+            grant_customer: column("rbac_grants_audit", "customer_id")?,
+            ticket_grant_id: column("rbac_ticket_grants", "id")?,
+            ticket_admin: column("rbac_ticket_grants", "user_id")?,
+            ticket_ticket: column("rbac_ticket_grants", "ticket_id")?,
+            ticket_customer: column("rbac_ticket_grants", "customer_id")?,
+            ticket_by: column("rbac_ticket_grants", "granted_by")?,
             group_id: column("rbac_groups", "id")?,
             role_id: column("rbac_roles", "id")?,
             permission_id: column("rbac_permissions", "id")?,
@@ -93,12 +107,12 @@ impl Column {
 
 const POSTGRES: &str = "
     SELECT t.relation AS relation, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS kind
-      FROM (VALUES ('rbac_user_groups'), ('rbac_grants_audit'), ('rbac_groups'), ('rbac_roles'), ('rbac_permissions'))
-           AS t (relation)
+      FROM (VALUES ('rbac_user_groups'), ('rbac_grants_audit'), ('rbac_ticket_grants'), ('rbac_groups'), ('rbac_roles'),
+                   ('rbac_permissions')) AS t (relation)
       JOIN pg_catalog.pg_attribute a ON a.attrelid = to_regclass(t.relation) AND a.attnum > 0 AND NOT a.attisdropped";
 
 const SQLITE: &str = "
     SELECT t.relation AS relation, c.name AS name, c.type AS kind
-      FROM (SELECT 'rbac_user_groups' AS relation UNION ALL SELECT 'rbac_grants_audit' UNION ALL SELECT 'rbac_groups'
-            UNION ALL SELECT 'rbac_roles' UNION ALL SELECT 'rbac_permissions') t
+      FROM (SELECT 'rbac_user_groups' AS relation UNION ALL SELECT 'rbac_grants_audit' UNION ALL SELECT 'rbac_ticket_grants'
+            UNION ALL SELECT 'rbac_groups' UNION ALL SELECT 'rbac_roles' UNION ALL SELECT 'rbac_permissions') t
       JOIN pragma_table_info(t.relation) c";

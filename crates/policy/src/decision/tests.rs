@@ -1,5 +1,6 @@
 //! The decision as a table: every kind of row, caller and gate.
 
+use super::ticket::TicketHolding;
 use super::*;
 use crate::ids::{AdminId, MachineTokenId};
 use crate::mapping::Mapping;
@@ -22,6 +23,7 @@ routes."GET /l" = { legacy = ["ops"], role = "r" }
 [blueprints.s]
 cluster = "S"
 routes."GET /s" = { legacy = ["ops"], role = "r" }
+routes."GET /st/<int:id>" = { legacy = ["ops"], role = "r", ticket = { query = "ticket_id", customer = "path:id" } }
 [blueprints.v]
 cluster = "V"
 [blueprints.v.routes]
@@ -30,6 +32,9 @@ cluster = "V"
 "GET /open" = { legacy = ["ops"], undecided = "AMBIGUOUS-9" }
 "GET /both" = { legacy = ["ops"], role = "r", machine_or_session = true }
 "POST /when" = { legacy = ["ops"], role = "r", when = [{ json = "/t", equals = "prod", role = "prod" }] }
+"GET /ticket/<int:id>" = { legacy = ["ops"], role = "r", ticket = { query = "ticket_id", customer = "path:id", without = ["free", "freer"] } }
+"GET /bare/<id>" = { permission = "p:x:read", ticket = { query = "t", customer = "path:id" } }
+"POST /both/<id>" = { role = "r", when = [{ json = "/t", equals = "prod", role = "prod" }], ticket = { query = "t", customer = "path:id" } }
 "GET /api" = { legacy = ["ops"], role = "r", unauthenticated = "401" }
 "GET /public" = { public = true }
 "GET /session" = { session = true }
@@ -70,6 +75,10 @@ impl Case {
     }
 
     fn verdict(&self) -> Verdict {
+        self.verdict_with(&TicketFacts::NotAsked)
+    }
+
+    fn verdict_with(&self, ticket: &TicketFacts) -> Verdict {
         let mapping = Mapping::parse("t", FILE).unwrap();
         let row = mapping.rows().iter().find(|row| &*row.route == self.route).unwrap();
         let principal = admin();
@@ -78,7 +87,9 @@ impl Case {
             None => Caller::Nobody,
         };
         let target = Target::Row(row, mapping.rollout_of(row));
-        decide(&Question { upgrade: false, target, caller, control: Some(&self.control), body: &self.body })
+        let question =
+            Question { upgrade: false, target, caller, control: Some(&self.control), body: &self.body };
+        decide_with(&question, ticket)
     }
 
     /// One word for the outcome.
@@ -509,4 +520,62 @@ fn a_preflight_passes_where_the_row_of_its_request_says_so_and_no_view_answers()
             );
         }
     }
+}
+
+fn granted(roles: &[&str], permissions: &[&str], is_open: bool) -> TicketFacts {
+    TicketFacts::Named(TicketHolding {
+        roles: roles.iter().map(|role| Arc::from(*role)).collect(),
+        permissions: permissions.iter().map(|name| Arc::from(*name)).collect(),
+        is_open,
+    })
+}
+
+/// The role has to be granted for the ticket; what somebody holds otherwise does not count, but for roles that need none.
+#[test]
+fn a_row_for_a_ticket_asks_for_a_grant_for_it() {
+    let (nobody, standing) = (access(&[], &[], &[]), access(&[], &["r", "prod"], &["p:x:read"]));
+    let (free, freer) = (access(&[], &["free"], &[]), access(&[], &["freer"], &[]));
+    let ops = access(&[LegacyRole::literal("ops")], &[], &[]);
+    let (row, bare) = ("GET /ticket/<int:id>", "GET /bare/<id>");
+    let (r, none) = (granted(&["r"], &[], true), granted(&[], &[], false));
+    let table = [
+        (row, &nobody, r.clone(), "allow"),
+        (row, &nobody, granted(&["r"], &[], false), "ticket_closed"),
+        (row, &nobody, granted(&["other"], &["p:x:read"], true), "no_ticket_grant"),
+        (row, &nobody, none.clone(), "no_ticket_grant"),
+        (row, &nobody, TicketFacts::Unnamed, "ticket_required"),
+        (row, &nobody, TicketFacts::NotAsked, "ticket_required"),
+        (row, &nobody, TicketFacts::Off, "ticket_grants_off"),
+        (row, &standing, none.clone(), "no_ticket_grant"),
+        (row, &standing, TicketFacts::Unnamed, "ticket_required"),
+        (row, &ops, TicketFacts::Unnamed, "ticket_required"),
+        (row, &free, TicketFacts::Unnamed, "allow"),
+        (row, &freer, TicketFacts::Off, "allow"),
+        (bare, &nobody, granted(&["r"], &["p:x:read"], true), "allow"),
+        (bare, &nobody, r.clone(), "no_ticket_grant"),
+        (bare, &standing, none, "no_ticket_grant"),
+        (bare, &free, TicketFacts::Unnamed, "ticket_required"),
+        ("GET /v", &nobody, r.clone(), "missing_role"),
+    ];
+    for (route, access, ticket, expected) in table {
+        let case = Case::new(route, access.clone());
+        assert_eq!(word(&case.verdict_with(&ticket).outcome), expected, "{route}, {ticket:?}");
+    }
+    // What some bodies ask for besides may be granted for the ticket, or otherwise.
+    for (access, ticket, expected) in [
+        (&nobody, granted(&["r", "prod"], &[], true), "allow"),
+        (&standing, r.clone(), "allow"),
+        (&nobody, r.clone(), "missing_role"),
+    ] {
+        let case = Case { body: BodyFacts::Read(vec![true]), ..Case::new("POST /both/<id>", access.clone()) };
+        assert_eq!(word(&case.verdict_with(&ticket).outcome), expected, "{ticket:?}");
+    }
+    let off = Control { rbac_v2: false, ..Case::new(row, ops.clone()).control };
+    let killed = Case { control: off, ..Case::new(row, ops.clone()) };
+    assert_eq!(killed.word(), "allow", "the kill-switch leaves it to the legacy gate");
+    let killed = Case { control: off, ..Case::new(bare, standing.clone()) };
+    assert_eq!(word(&killed.verdict_with(&r).outcome), "no_legacy_gate");
+    let drift = |ticket: &TicketFacts| Case::new("GET /st/<int:id>", ops.clone()).verdict_with(ticket).drift;
+    assert_eq!(drift(&r), None);
+    assert_eq!(drift(&TicketFacts::Unnamed).map(|drift| drift.reason), Some(Reason::TicketRequired));
 }

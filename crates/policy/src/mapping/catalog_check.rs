@@ -21,10 +21,17 @@ impl Mapping {
             for requirement in row.kind.requirements() {
                 if !catalog.defines(requirement) {
                     findings.push(missing(row, requirement, catalog));
-                } else if self.rollout_of(row).mode == ClusterMode::V2
+                } else if row.ticket().is_none()
+                    && self.rollout_of(row).mode == ClusterMode::V2
                     && catalog.groups_that_meet(requirement).is_empty()
                 {
                     findings.push(unreachable(row, requirement));
+                }
+            }
+            // A ticket's grant is of a role, whatever groups hold, so those have only to exist.
+            for role in row.ticket().into_iter().flat_map(|rule| &rule.without) {
+                if !catalog.defines(role) {
+                    findings.push(missing(row, role, catalog));
                 }
             }
         }

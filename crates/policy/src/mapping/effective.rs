@@ -19,6 +19,9 @@ pub struct EffectiveRow<'m> {
     pub legacy: Option<Vec<&'m str>>,
     pub v2: Option<String>,
     pub when: Vec<String>,
+    /// The ticket for which the requirement has to be granted, and who needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     pub undecided: Option<&'m str>,
     /// Who chose the V2 role, where the row was undecided.
     pub decided: Option<&'m Decided>,
@@ -48,6 +51,7 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
         legacy: None,
         v2: None,
         when: Vec::new(),
+        ticket: None,
         undecided: None,
         decided: row.decided.as_ref(),
         unreviewed: row.unreviewed.as_deref(),
@@ -62,11 +66,12 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
                     effective.decides = "legacy";
                     effective.undecided = Some(question);
                 }
-                V2Gate::Requires { base, when } => {
+                V2Gate::Requires { base, when, ticket } => {
                     let rollout = mapping.rollout_of(row);
                     effective.cohort = rollout.cohort.is_some().then(|| rollout.to_string());
                     effective.v2 = Some(Requirement::to_string(base));
                     effective.when = when.iter().map(in_words).collect();
+                    effective.ticket = ticket.as_ref().map(ToString::to_string);
                 }
             }
         }

@@ -20,7 +20,7 @@ use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
 use super::quiet;
 use super::reader::Reader;
-use super::row::{methods_carry_bodies, parse_row};
+use super::row::{methods_carry_bodies, names_a_variable, parse_row};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest};
@@ -173,6 +173,9 @@ impl Reader {
         let body = parse_row(self, value, span.clone());
         let ((methods, pattern), body) = (head?, body?);
         if !methods_carry_bodies(self, route, methods, body.kind.body_rules(), span.clone()) {
+            return None;
+        }
+        if !names_a_variable(self, body.kind.ticket(), &pattern, span.clone()) {
             return None;
         }
         Some(Row {

@@ -1,6 +1,7 @@
 //! One row of `routes.toml`: the inline table after the route.
 
 mod decided;
+mod ticket;
 mod when;
 
 use std::ops::Range;
@@ -14,10 +15,11 @@ use super::reader::Reader;
 use super::table::{Decided, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::Diagnostic;
 use crate::rbac::Requirement;
+pub(super) use ticket::names_a_variable;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 22] = [
+const ROW_KEYS: [&str; 23] = [
     "legacy",
     "role",
     "permission",
@@ -25,6 +27,7 @@ const ROW_KEYS: [&str; 22] = [
     "options",
     "decided",
     "when",
+    "ticket",
     "totp",
     "public",
     "session",
@@ -44,8 +47,17 @@ const ROW_KEYS: [&str; 22] = [
 /// The keys that each say alone what kind of row it is.
 const KIND_SWITCHES: [&str; 5] = ["public", "session", "machine", "upstream", "gone"];
 /// The keys that only a gated row may have.
-const GATE_KEYS: [&str; 8] =
-    ["legacy", "role", "permission", "undecided", "options", "decided", "when", "machine_or_session"];
+const GATE_KEYS: [&str; 9] = [
+    "legacy",
+    "role",
+    "permission",
+    "undecided",
+    "options",
+    "decided",
+    "when",
+    "ticket",
+    "machine_or_session",
+];
 
 /// What a row that the gate itself serves cannot have.
 const NOT_OF_THE_GATE: [&str; 4] = ["websocket", "stream", "cors", "totp"];
@@ -189,6 +201,10 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
         Some(value) => when::body_rules(reader, value)?,
         None => Vec::new(),
     };
+    let ticket = match table.get("ticket") {
+        Some(value) => Some(ticket::rule(reader, table, value)?),
+        None => None,
+    };
     let options = decided::options(reader, table)?;
     let base = requirement(reader, table, route);
     let v2 = match (table.get("undecided"), base?) {
@@ -215,7 +231,7 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
             contradiction(reader, route, "`options` belong to a row that is `undecided` or `decided`");
             return None;
         }
-        (None, Some(base)) => V2Gate::Requires { base, when },
+        (None, Some(base)) => V2Gate::Requires { base, when, ticket },
         (None, None) => {
             reader.report(
                 Diagnostic::new(

@@ -60,8 +60,46 @@ pub struct BodyRule {
 pub enum V2Gate {
     /// An operator has not decided yet (cutover design, I-6): the row stays on its legacy gate whatever its cluster says.
     Undecided { question: String, options: BTreeMap<String, String> },
-    /// What is asked for, and what some bodies ask for besides.
-    Requires { base: Requirement, when: Vec<BodyRule> },
+    /// What is asked for, and what some bodies ask for besides; with a ticket, what has to be granted for it.
+    Requires { base: Requirement, when: Vec<BodyRule>, ticket: Option<TicketRule> },
+}
+
+/// `ticket = { query = "ticket_id", customer = "path:id", without = "raptor-audit-admin" }`: the row's requirement has to be
+/// granted for the ticket and the customer that the request names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TicketRule {
+    /// The parameter of the query that names the ticket.
+    pub query: Arc<str>,
+    pub customer: CustomerPlace,
+    /// The roles each of which is enough without a ticket, and without the row's requirement.
+    pub without: BTreeSet<Requirement>,
+}
+
+/// Where a request names the customer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CustomerPlace {
+    /// A variable of the row's path.
+    Path(Arc<str>),
+    /// A parameter of the query.
+    Query(Arc<str>),
+}
+
+impl fmt::Display for CustomerPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CustomerPlace::Path(name) => write!(f, "path:{name}"),
+            CustomerPlace::Query(name) => write!(f, "query:{name}"),
+        }
+    }
+}
+
+/// In words, after what the row requires.
+impl fmt::Display for TicketRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TicketRule { query, customer, without } = self;
+        write!(f, "for the ticket query:{query} and the customer {customer}")?;
+        without.iter().try_for_each(|role| write!(f, ", or {role}"))
+    }
 }
 
 /// What kind of row it is, and so which credential it takes.
@@ -104,10 +142,18 @@ impl RowKind {
     /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
     pub fn requirements(&self) -> Vec<&Requirement> {
         match self {
-            RowKind::Gated { v2: V2Gate::Requires { base, when }, .. } => {
+            RowKind::Gated { v2: V2Gate::Requires { base, when, .. }, .. } => {
                 std::iter::once(base).chain(when.iter().map(|rule| &rule.requires)).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The rule about a ticket, if V2 asks for one.
+    pub fn ticket(&self) -> Option<&TicketRule> {
+        match self {
+            RowKind::Gated { v2: V2Gate::Requires { ticket, .. }, .. } => ticket.as_ref(),
+            _ => None,
         }
     }
 }
@@ -215,6 +261,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The rule about a ticket, if the row's V2 gate asks for one.
+    pub fn ticket(&self) -> Option<&TicketRule> {
+        self.kind.ticket()
+    }
+
     /// Whether the gate itself serves the route, so that Console never sees its requests.
     pub fn served_by_gate(&self) -> bool {
         self.gate
@@ -295,6 +346,14 @@ impl Mapping {
             }
             MatchOutcome::MethodMismatch { allowed } => Found::WrongMethod(allowed),
             MatchOutcome::NotFound => Found::Nothing,
+        }
+    }
+
+    /// The value of a variable of the row that serves this path and method; `None` for a redirect, too.
+    pub fn value_at<'a>(&'a self, path: &'a str, method: Method, variable: &str) -> Option<&'a str> {
+        match self.matcher.find(path, method) {
+            MatchOutcome::Match { values, .. } => values.named(variable),
+            _ => None,
         }
     }
 

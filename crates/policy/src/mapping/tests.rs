@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// Lines with one mistake each, and the end of each message.
-const MISTAKES: [(&str, &str); 79] = [
+const MISTAKES: [(&str, &str); 91] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -118,6 +118,54 @@ const MISTAKES: [(&str, &str); 79] = [
         "`options` belong to a row that is `undecided` or `decided`",
     ),
     ("R.\"GET /x\" = { role = \"r\", rolle = \"q\" }", "`rolle` is not a key of a row [unknown-key]"),
+    (
+        "R.\"GET /x/<id>\" = { role = \"r\", ticket = { query = \"t\" } }",
+        "`ticket` must name its `customer` [missing-key]",
+    ),
+    (
+        "R.\"GET /x/<id>\" = { role = \"r\", ticket = { customer = \"path:id\" } }",
+        "`ticket` must name its `query` [missing-key]",
+    ),
+    (
+        "R.\"GET /x/<id>\" = { role = \"r\", ticket = { query = \"t\", customer = \"path:ip\" } }",
+        "`ticket` takes the customer from `ip`, which is no variable of `/x/<id>` [bad-ticket]",
+    ),
+    (
+        "R.\"GET /x/*\" = { role = \"r\", ticket = { query = \"t\", customer = \"path:id\" } }",
+        "`ticket` takes the customer from `id`, which is no variable of `/x/*` [bad-ticket]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t\", customer = \"header:x\" } }",
+        "`header:x` names no place of the customer [bad-ticket]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t\", customer = \"query:t\" } }",
+        "the ticket and the customer cannot be one parameter [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t%\", customer = \"query:c\" } }",
+        "`t%` cannot be the name of a parameter here [bad-ticket]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", ticket = { query = \"t\", customer = \"query:c\", without = [\"a\", \"a\"] } }",
+        "`without` names a role twice [repeated-role]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", machine_or_session = true, ticket = { query = \"t\", customer = \"query:c\" } }",
+        "tickets are granted to admins: `ticket` and `machine_or_session` exclude each other [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", websocket = true, ticket = { query = \"t\", customer = \"query:c\" } }",
+        "a WebSocket would outlast its ticket: `ticket` and `websocket` exclude each other [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, ticket = { query = \"t\", customer = \"query:c\" } }",
+        "`session`, `ticket` exclude each other: a row has one kind [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { ticket = { query = \"t\", customer = \"query:c\" } }",
+        "the row has a legacy gate, but no V2 role or permission [no-v2-gate]",
+    ),
     (
         "R.\"POST /x\" = { role = \"r\", when = [{ json = \"t\", equals = \"a\", role = \"q\" }] }",
         "`t` is not a JSON pointer [bad-pointer]",

@@ -50,9 +50,15 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
         }
         return nothing(format!("no change needed: no enabled caller has the id {}", key.actor_id));
     };
-    let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when }, .. } = &row.kind else {
+    let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when, .. }, .. } = &row.kind else {
         return nothing("no change needed: the two gates no longer both decide this row".into());
     };
+    if let Some(rule) = row.ticket() {
+        return nothing(format!(
+            "V2 asks for {base} {rule}: grant it for the ticket (`console-gate ticket grant`), and have the client name the \
+             ticket"
+        ));
+    }
     let case =
         Case { row, person, legacy: legacy.as_ref(), mapping: situation.mapping, catalog: situation.catalog };
     let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();

@@ -43,8 +43,14 @@ fn demand(kind: &RowKind) -> Value {
 fn v2_gate(v2: &V2Gate) -> Value {
     match v2 {
         V2Gate::Undecided { .. } => Value::Null,
-        V2Gate::Requires { base, when } => {
-            json!({ "base": base.to_string(), "when": when.iter().map(body_rule).collect::<Vec<_>>() })
+        V2Gate::Requires { base, when, ticket } => {
+            let mut demand =
+                json!({ "base": base.to_string(), "when": when.iter().map(body_rule).collect::<Vec<_>>() });
+            // Only where there is one: what was signed off before goes on to count.
+            if let Some(rule) = ticket {
+                demand["ticket"] = rule.to_string().into();
+            }
+            demand
         }
     }
 }

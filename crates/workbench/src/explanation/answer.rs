@@ -179,8 +179,10 @@ impl<'a> CallerQuestion<'a> {
 
     /// What V2 asks for, where V2 decides.
     fn demanded(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<&Requirement> {
-        let Target::Row(Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, when }, .. }, .. }, _) =
-            &self.target
+        let Target::Row(
+            Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, when, ticket }, .. }, .. },
+            _,
+        ) = &self.target
         else {
             return Vec::new();
         };
@@ -189,7 +191,13 @@ impl<'a> CallerQuestion<'a> {
         }
         let met = when.iter().filter(|rule| body.is_some_and(|body| body.meets(rule)));
         let all: BTreeSet<&Requirement> = met.map(|rule| &rule.requires).collect();
-        std::iter::once(base).chain(all.into_iter().filter(|one| *one != base)).collect()
+        let first: Vec<&Requirement> = match ticket {
+            None => vec![base],
+            // The ticket's grant is of nobody's groups: what counts here is what needs no ticket.
+            Some(rule) => rule.without.iter().filter(|one| self.somebody.access.meets(one)).take(1).collect(),
+        };
+        let further = all.into_iter().filter(|one| !first.contains(one));
+        first.iter().copied().chain(further).collect()
     }
 
     fn ways(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<Way> {

@@ -20,6 +20,9 @@ pub struct GateReport {
     pub v2: Option<Demanded>,
     /// What some bodies ask for besides.
     pub when: Vec<RuleReport>,
+    /// The ticket for which that has to be granted, in words; `None` where the row is for no ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     pub undecided: Option<Undecided>,
     /// Who chose what V2 asks for, where that was undecided.
     pub decided: Option<Decided>,
@@ -117,7 +120,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         None => vec![in_force(Part::Everybody, rollout.mode)],
     };
     let (v2, when, undecided) = match v2 {
-        V2Gate::Requires { base, when } => {
+        V2Gate::Requires { base, when, .. } => {
             let rules = when.iter().map(|rule| RuleReport {
                 field: rule.field.name().to_owned(),
                 equals: rule.equals.clone(),
@@ -134,6 +137,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         legacy: legacy.as_ref().map(|roles| roles.iter().map(ToString::to_string).collect()),
         v2,
         when,
+        ticket: row.ticket().map(ToString::to_string),
         undecided,
         decided: row.decided.clone(),
         takes_machines: *machine,

@@ -421,3 +421,26 @@ fn a_path_without_a_row_is_not_a_wrong_method() {
     assert_eq!(allowed, "GET,HEAD,OPTIONS");
     assert_eq!(explanation.rivals[0].lost, Lost::OtherMethod { serves: "GET".into() });
 }
+
+#[test]
+fn a_row_for_a_ticket_says_what_is_asked_for_and_who_needs_none() {
+    let scene = Scene::new(
+        "version = 1\n[clusters]\nV = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n\
+         routes.\"GET /x/<int:id>\" = { role = \"reader\", ticket = { query = \"t\", customer = \"path:id\", without = \"keeper\" } }\n",
+    );
+    let explained = |group: &str| scene.explain("GET", "/x/7", Some(&Asker::Group(group)));
+    let gate = explained("readers").gate.unwrap();
+    let rule = "for the ticket query:t and the customer path:id, or role keeper";
+    assert_eq!(gate.ticket.as_deref(), Some(rule));
+    let reader = text::text(&explained("readers"), crate::report::style::Style::Plain);
+    for line in [
+        "denied: ticket_required",
+        "missing    role reader for the ticket query:t and the customer path:id, or role\n",
+        "enough     membership in keepers",
+        "or         a grant of the role for that ticket and customer (`ticket grant`)",
+    ] {
+        assert!(reader.contains(line), "{line}\n{reader}");
+    }
+    let keeper = text::text(&explained("keepers"), crate::report::style::Style::Plain);
+    assert!(keeper.contains("allowed") && keeper.contains("keepers -> keeper"), "{keeper}");
+}

@@ -17,6 +17,9 @@ use crate::report::text::wrapped;
 /// How far everything behind the labels is set in.
 const INDENT: usize = 11;
 
+/// The denials that end with a grant for the ticket.
+const TICKET_REASONS: [Reason; 2] = [Reason::TicketRequired, Reason::NoTicketGrant];
+
 /// Roles that a grant brings along which are named before they are only counted.
 const MOST_NAMES: usize = 2;
 
@@ -149,8 +152,10 @@ impl Page {
             Some(roles) => self.line("legacy", &roles.join(" or ")),
             None => self.line("legacy", "none: the legacy gate denies everyone"),
         }
-        if let Some(v2) = &gate.v2 {
-            self.demanded(&v2.requirement, v2);
+        match (&gate.v2, &gate.ticket) {
+            (Some(v2), Some(ticket)) => self.line("v2", &format!("{} {ticket}", v2.requirement)),
+            (Some(v2), None) => self.demanded(&v2.requirement, v2),
+            (None, _) => {}
         }
         for rule in &gate.when {
             let RuleReport { field, equals, demanded } = rule;
@@ -247,7 +252,11 @@ impl Page {
         }
         let is_unreadable = answer.reason == Some(Reason::BodyUnreadable.word());
         if answer.decided_by == Some(Decides::V2) && answer.answer == Ending::Deny && !is_unreadable {
-            self.line("not enough", "a ticket-scoped grant: the gate does not count them yet");
+            let of_ticket = TICKET_REASONS.iter().any(|reason| answer.reason == Some(reason.word()));
+            match of_ticket {
+                true => self.line("or", "a grant of the role for that ticket and customer (`ticket grant`)"),
+                false => self.line("not enough", "a ticket-scoped grant: this row asks for no ticket"),
+            }
         }
         if let Some(shadow) = &answer.shadow {
             self.line("shadow", &shadow_in_words(shadow));

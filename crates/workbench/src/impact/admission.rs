@@ -157,8 +157,10 @@ impl<'p> Judge<'p> {
                 }
             }
             GateInForce::V2 => {
-                if let Some((base, further)) = demanded(v2, body) {
-                    passing = self.holders(base).clone();
+                if let Some((any, further)) = demanded(v2, body) {
+                    for one in any {
+                        passing.union_with(self.holders(one));
+                    }
                     for further in further {
                         passing.intersect_with(self.holders(further));
                     }
@@ -193,18 +195,20 @@ fn meets(profile: &Profile, requirement: &Requirement) -> bool {
     }
 }
 
-/// What V2 asks for with such a body, and besides; `None` where nothing would be enough: an undecided row, or a body that
-/// its rules cannot read.
+/// What V2 asks for with such a body, of which one is enough, and besides; `None` where nothing would be enough: an undecided
+/// row, or a body that its rules cannot read. On a row for a ticket that is what needs none: whom a ticket lets in changes with
+/// each ticket, and no grant of a group is a way to it.
 pub(super) fn demanded<'v>(
     v2: &'v V2Gate,
     body: BodyKind<'_>,
-) -> Option<(&'v Requirement, Vec<&'v Requirement>)> {
+) -> Option<(Vec<&'v Requirement>, Vec<&'v Requirement>)> {
     match v2 {
         V2Gate::Undecided { .. } => None,
         V2Gate::Requires { when, .. } if body == BodyKind::Unreadable && !when.is_empty() => None,
-        V2Gate::Requires { base, when } => {
+        V2Gate::Requires { base, when, ticket } => {
             let met = when.iter().filter(|rule| body.meets(rule));
-            Some((base, met.map(|rule| &rule.requires).collect()))
+            let any = ticket.as_ref().map_or_else(|| vec![base], |rule| rule.without.iter().collect());
+            Some((any, met.map(|rule| &rule.requires).collect()))
         }
     }
 }
@@ -225,9 +229,7 @@ pub(super) fn ways(
         return held.map(|role| format!("legacy role {}", role.as_str())).collect();
     }
     let mut ways = Vec::new();
-    for requirement in
-        demanded(v2, body).into_iter().flat_map(|(base, more)| std::iter::once(base).chain(more))
-    {
+    for requirement in demanded(v2, body).into_iter().flat_map(|(any, more)| any.into_iter().chain(more)) {
         for group in granting_groups(&profile.groups, profile.break_glass) {
             let beginning = if group == BREAK_GLASS { "break-glass session" } else { group };
             ways.extend(

@@ -285,9 +285,13 @@ fn demand_in_words(mapping: &Mapping, row: &Row, body: BodyKind<'_>, switches: S
 
 fn v2_in_words(v2: &V2Gate, body: BodyKind<'_>) -> String {
     match demanded(v2, body) {
-        Some((base, further)) => {
-            let all: Vec<String> = std::iter::once(base).chain(further).map(ToString::to_string).collect();
-            all.join(" and ")
+        Some((any, further)) => {
+            let first = match v2 {
+                V2Gate::Requires { base, ticket: Some(rule), .. } => format!("{base} {rule}"),
+                _ => any.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+            };
+            let all = std::iter::once(first).chain(further.iter().map(ToString::to_string));
+            all.collect::<Vec<_>>().join(" and ")
         }
         None => "no one: such a body is denied".into(),
     }

@@ -87,6 +87,11 @@ routes."GET /g" = { legacy = ["ops"], role = "r0" }
 [blueprints.p]
 cluster = "P"
 routes."GET /p" = { legacy = ["ops"], role = "r1" }
+[blueprints.t]
+cluster = "G"
+[blueprints.t.routes]
+"GET /ticket/<int:id>" = { legacy = ["ops"], role = "r0", ticket = { query = "t", customer = "path:id", without = ["r1", "r2"] } }
+"GET /none/<int:id>" = { role = "r0", ticket = { query = "t", customer = "path:id" } }
 "#;
 
 fn person() -> impl Strategy<Value = Person> {
@@ -257,6 +262,22 @@ fn who_decided_a_row_is_beside_what_the_decision_changes() {
     let report = serde_json::to_value(impact.report()).unwrap();
     let expected = serde_json::json!({ "option": "B", "by": "ann", "ref": "#1473" });
     assert_eq!(report["changes"][0]["decided"], expected, "{report:#}");
+}
+
+/// Whom a ticket lets in changes with each ticket: what is reported is who needs none.
+#[test]
+fn a_row_for_a_ticket_is_reachable_without_one_by_whom_it_names() {
+    let row = |rest: &str| format!("\"GET /x/<int:id>\" = {{ role = \"r0\"{rest} }}");
+    let rule = ", ticket = { query = \"t\", customer = \"path:id\", without = \"r2\" }";
+    let (old, new) = before_and_after(&row(""), &row(rule));
+    let catalog = catalog();
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let text = ImpactText::new(&impact, "new").to_string();
+    assert!(text.contains("role r0 -> role r0 for the ticket query:t and the customer path:id"), "{text}");
+    for line in ["  - group g0\n", "  - group g1\n", "  + group g2\n"] {
+        assert!(text.contains(line), "{line}{text}");
+    }
 }
 
 #[test]

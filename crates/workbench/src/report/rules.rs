@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 55] = [
+pub const CHECK: [Rule; 56] = [
     // The text.
     error(
         "syntax",
@@ -164,11 +164,16 @@ pub const CHECK: [Rule; 55] = [
         "a row requires something else than the option that was decided for",
         "require what the option says, or write `option = \"custom\"` with a `reason`",
     ),
-    error("repeated-role", "a legacy gate lists a role twice", "list each role once"),
+    error("repeated-role", "a legacy gate or a rule about tickets lists a role twice", "list each role once"),
     error(
         "bad-pointer",
         "the field of a body rule is not a JSON pointer",
         "write a JSON pointer (RFC 6901), such as `/target`",
+    ),
+    error(
+        "bad-ticket",
+        "a row for a ticket does not say where the ticket or the customer is named",
+        "write `ticket = { query = \"ticket_id\", customer = \"path:id\" }`, with a variable of the row's path",
     ),
     error(
         "when-without-body",

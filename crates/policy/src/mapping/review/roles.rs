@@ -12,7 +12,8 @@ use crate::rbac::catalog::Catalog;
 /// them the roles that bring with them what rows ask for, as `console-ops` does: its intended holders get nothing.
 pub(super) fn without_a_group(mapping: &Mapping, catalog: &Catalog) -> Vec<Diagnostic> {
     let mut asked: BTreeMap<&Requirement, Vec<&Row>> = BTreeMap::new();
-    for row in mapping.rows() {
+    // What a row asks for a ticket is granted for it, and not through a group.
+    for row in mapping.rows().iter().filter(|row| row.ticket().is_none()) {
         for requirement in row.kind.requirements() {
             asked.entry(requirement).or_default().push(row);
         }
