@@ -8,6 +8,7 @@
 
 pub mod backfill;
 pub mod plan;
+pub mod record;
 pub mod requests;
 mod state;
 
@@ -125,18 +126,8 @@ pub async fn change_with(
     Err(PeopleError::Changing)
 }
 
-/// Applies a plan; `false` where access has changed since the state was read, and nothing was done.
-pub(crate) async fn apply(
-    store: &SharedStore,
-    notary: &Notary,
-    state: &State,
-    plan: &Plan,
-    by: By<'_>,
-) -> Result<bool, PeopleError> {
-    apply_with(store, notary, state, plan, by, &[]).await
-}
-
-/// The same with further notes, which are written in the transaction of the change.
+/// Applies a plan with further notes, in one transaction; `false` where access has changed since the state was read, and
+/// nothing was done.
 pub(crate) async fn apply_with(
     store: &SharedStore,
     notary: &Notary,

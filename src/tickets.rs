@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use ledger::customer::CustomerEvent;
-use ledger::{Notary, Note};
+use ledger::Notary;
 use metrics::counter;
 use policy::decision::ticket::ticket_id;
-use serde_json::json;
 
 use crate::clock::SharedClock;
 use crate::outbound::freescout::{Conversation, FreeScout, FreeScoutError, TicketState};
+use crate::people::record::{ActorKind, customers_events};
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::tickets::{TicketDesk, TicketUnknown};
 use crate::store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
@@ -28,8 +27,6 @@ use crate::store::{SharedStore, StoreError};
 /// Who ends grants whose ticket is not open, and those whose time is over, as the audit has it.
 const BY_FREESCOUT: &str = "freescout";
 const BY_GATE: &str = "gate";
-/// Who reports the customers' events.
-const SOURCE: &str = "console-gate";
 
 /// Why a grant for a ticket was not given, or not ended.
 #[derive(Debug, thiserror::Error)]
@@ -50,45 +47,6 @@ impl From<StoreError> for TicketError {
     }
 }
 
-/// Who acts, as customers' events have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActorKind {
-    Admin,
-    Service,
-    System,
-}
-
-impl ActorKind {
-    const fn word(self) -> &'static str {
-        match self {
-            ActorKind::Admin => "admin",
-            ActorKind::Service => "service",
-            ActorKind::System => "system",
-        }
-    }
-}
-
-/// The rows of `customer_audit_events` for what a plan grants and ends for tickets (RBAC V2 design, I-5): one for each row of
-/// `rbac_grants_audit`, which names whom it is about and goes when that admin is erased.
-pub fn customers_events(notary: &Notary, plan: &Plan, by: By<'_>, kind: ActorKind) -> Vec<Note> {
-    let of_ticket = plan.rows.iter().filter_map(|row| Some((row, row.ticket.as_ref()?)));
-    let event = of_ticket.map(|(row, of)| CustomerEvent {
-        id: uuid::Uuid::new_v4(),
-        tenant_id: of.customer.to_string(),
-        dimension: "operator_interaction".to_owned(),
-        action: format!("operator.rbac.{}", if row.is_grant { "grant" } else { "revoke" }),
-        occurred_at: by.now,
-        source: SOURCE.to_owned(),
-        actor_kind: kind.word().to_owned(),
-        actor_id: Some(by.name.to_owned()),
-        subject_id: Some(row.id.to_string()),
-        request_id: None,
-        detail: Some(json!({ "role": row.role, "ticket": of.ticket, "reason": of.end })),
-        salt: None,
-    });
-    event.map(|event| notary.note_of_customer(event, by.now)).collect()
-}
-
 /// Gives a role for a ticket, if FreeScout says that the ticket is open.
 ///
 /// # Errors
@@ -104,7 +62,7 @@ pub async fn grant(
 ) -> Result<(State, Plan), TicketError> {
     must_be_open(freescout, &grant.ticket).await?;
     let wanted = [RbacChange::TicketGrant { grant }];
-    let further = |plan: &Plan| customers_events(notary, plan, by, kind);
+    let further = |plan: &Plan| customers_events(notary, plan, by, kind, None);
     Ok(people::change_with(store, notary, &wanted, terms, by, further).await?)
 }
 
@@ -137,7 +95,7 @@ pub async fn end(
         grants.iter().map(|grant| RbacChange::EndTicketGrant { grant: grant.into(), reason }).collect();
     // Whoever is gone can still lose a grant.
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
-    let further = |plan: &Plan| customers_events(notary, plan, by, kind);
+    let further = |plan: &Plan| customers_events(notary, plan, by, kind, None);
     Ok(people::change_with(store, notary, &wanted, terms, by, further).await?)
 }
 

@@ -13,11 +13,11 @@ use super::settled::wait_and_report;
 use super::{
     Common, Ended, TextOrJson, announce, checkpoint, diff, explain, operator, with_notary, with_store,
 };
+use crate::people::record::{ActorKind, customers_events};
 use crate::people::{self, AdminTable, By, Plan, State, Terms};
 use crate::settings::Settings;
 use crate::store::SharedStore;
 use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
-use crate::tickets::{ActorKind, customers_events};
 
 /// How a change is made.
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ pub(super) fn run(
     with_notary(&settings, async |store, notary| {
         let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
         let by = By { name: &operator(), reason: how.reason.as_deref(), now };
-        let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::Admin);
+        let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::System, None);
         let (state, plan) = people::change_with(&store, &notary, wanted, terms, by, further).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let mapping = mapping(&store, &settings, common).await;

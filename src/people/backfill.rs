@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use workbench::impact::LegacyAs;
 
 use super::plan::{Plan, Terms, plan};
+use super::record::{ActorKind, customers_events};
 use super::state::{AdminTable, State};
-use super::{By, PeopleError, TRIES, apply};
+use super::{By, PeopleError, TRIES, apply_with};
 use crate::store::SharedStore;
 use crate::store::rbac_changes::RbacChange;
 
@@ -140,7 +141,8 @@ impl Backfill {
             }
             let terms = Terms { admins: AdminTable::Console, unknown_admins: false };
             let plan = plan(&state, &changes, terms)?;
-            if apply(store, notary, &state, &plan, by).await? {
+            let events = customers_events(notary, &plan, by, ActorKind::System, None);
+            if apply_with(store, notary, &state, &plan, by, &events).await? {
                 return Ok(Applied::Now(Box::new((state, plan))));
             }
         }

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::Note;
-use ledger::customer::CustomerEvent;
 use policy::mapping::Mapping;
-use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,16 +20,13 @@ use super::routes::Endpoint;
 use super::views::{self, etag};
 use super::{Caller, RbacApi};
 use crate::freshness::barrier::Barrier;
+use crate::people::record::customers_events;
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::own_routes::OwnRequest;
 use crate::settings::MAX_STALENESS_MS;
 use crate::store::access_grants::GrantsOf;
 use crate::store::once::{Once, OnceKey};
 use crate::store::rbac_changes::{GrantRow, RbacChange, TimedGrant};
-
-/// The tenant of events that concern no customer, and who reports them.
-const PLATFORM: &str = "platform";
-const SOURCE: &str = "console-gate";
 
 /// How long a change waits for those before it.
 const TURN: Duration = Duration::from_secs(30);
@@ -255,7 +250,7 @@ impl RbacApi {
         Err(PeopleError::Changing.into())
     }
 
-    /// The rows of `customer_audit_events` (RBAC V2 design, I-5), one for each of `rbac_grants_audit`.
+    /// The rows of `customer_audit_events` for what a request grants and revokes.
     pub(super) fn customers_events(
         &self,
         asked: &OwnRequest<'_>,
@@ -263,25 +258,9 @@ impl RbacApi {
         plan: &Plan,
         now: DateTime<Utc>,
     ) -> Vec<Note> {
-        let event = |row: &GrantRow| CustomerEvent {
-            id: uuid::Uuid::new_v4(),
-            tenant_id: row.ticket.as_ref().map_or_else(|| PLATFORM.to_owned(), |of| of.customer.to_string()),
-            dimension: "operator_interaction".to_owned(),
-            action: format!("operator.rbac.{}", if row.is_grant { "grant" } else { "revoke" }),
-            occurred_at: now,
-            source: SOURCE.to_owned(),
-            actor_kind: match caller.kind() {
-                CallerKind::Admin => "admin".to_owned(),
-                CallerKind::Machine => "service".to_owned(),
-            },
-            actor_id: Some(caller.id().to_owned()),
-            // The row names whom it is about, and goes when that admin is erased.
-            subject_id: Some(row.id.to_string()),
-            request_id: Some(asked.id.to_string()),
-            detail: Some(json!({ "group": row.group, "role": row.role })),
-            salt: None,
-        };
-        plan.rows.iter().map(|row| self.parts.notary.note_of_customer(event(row), now)).collect()
+        let by = By { name: caller.id(), reason: None, now };
+        let id = asked.id.to_string();
+        customers_events(&self.parts.notary, plan, by, caller.kind().into(), Some(&id))
     }
 
     /// What a change would do, exactly: the rows of the audit, and who gains and loses which routes by it.
