@@ -220,7 +220,7 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
     let text = ImpactText::new(&impact, "routes.toml").to_string();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let beginning =
-        "1 route closes to programs with a token or signature that Console verifies\n2 admins, 14 routes: ";
+        "1 route closes to programs with a token or signature that Console verifies\n2 admins, 16 routes: ";
     assert!(text.starts_with(beginning), "{text}");
     assert!(
         text.contains("\nFLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2\n"),
