@@ -109,7 +109,7 @@ pub const CHECK: [Rule; 56] = [
     ),
     error(
         "bad-approval",
-        "a rule of [approval] says who approves, or for how long, in a form that it cannot",
+        "a rule of [approval] is malformed, or names nobody who could approve",
         "correct the line: `group = { by = [\"...\"], quorum = 1, longest = \"8h\" }`",
     ),
     error(
@@ -325,7 +325,7 @@ pub const ROWS: [Rule; 5] = [
     ),
     note(
         "standing-break-glass",
-        "somebody is a member of the group of break-glass: a membership grants none of its roles, only a session does",
+        "a member of break-glass holds none of its roles without a session",
         "remove them from the group, unless they are meant to be able to start a session",
     ),
 ];
