@@ -218,11 +218,11 @@ impl FromRequest<AdminState> for Body {
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(body: Body) -> Result<T, Problem> {
+    let bytes = body.bytes.map_err(|rejection| Problem::of_body(&rejection, limit()))?;
     if !body.is_json {
         return Err(Problem::bad_request("send the body as `Content-Type: application/json`"));
     }
-    let body = body.bytes.map_err(|rejection| Problem::of_body(&rejection, limit()))?;
-    serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 fn too_large() -> Problem {
