@@ -12,6 +12,7 @@ mod console_files;
 mod coverage;
 mod demo;
 mod diff;
+mod doctor;
 mod drift;
 mod explain;
 mod findings;
@@ -86,6 +87,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Adopt(adopt::Adopt),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Diff(diff::Diff),
     Coverage(coverage::Coverage),
     Lint(lint::Lint),
@@ -118,6 +120,7 @@ impl Command {
         match self {
             Command::Adopt(_)
             | Command::Check(_)
+            | Command::Doctor(_)
             | Command::Diff(_)
             | Command::Coverage(_)
             | Command::Lint(_)
@@ -175,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(command) => migrate::run(command, &arguments.common),
         Command::Adopt(command) => adopt::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
+        Command::Doctor(command) => doctor::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Coverage(command) => coverage::run(command, &arguments.common),
         Command::Lint(command) => lint::run(command, &arguments.common),
