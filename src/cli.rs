@@ -12,6 +12,7 @@ mod console_files;
 mod coverage;
 mod demo;
 mod diff;
+mod doctor;
 mod drift;
 mod explain;
 mod findings;
@@ -49,7 +50,7 @@ use clap::{Args, Parser, Subcommand};
 use ledger::Notary;
 use policy::mapping::Mapping;
 
-use crate::settings::{Address, DatabaseSetting, Environment, Settings};
+use crate::settings::{DatabaseSetting, Environment, Settings};
 use crate::store::SharedStore;
 
 /// An authorization gateway in front of Console, a Flask admin app
@@ -74,15 +75,6 @@ struct Common {
     /// The mapping file (routes.toml)
     #[arg(long, global = true, env = "CONSOLE_GATE_MAPPING")]
     mapping: Option<PathBuf>,
-    /// The address for callers: `host:port` or `unix:/path`
-    #[arg(long, global = true, env = "CONSOLE_GATE_LISTEN")]
-    listen: Option<Address>,
-    /// The address for health, metrics and the API: `host:port` or `unix:/path`
-    #[arg(long, global = true, env = "CONSOLE_GATE_ADMIN")]
-    admin: Option<Address>,
-    /// The addresses of Console's servers, separated by commas
-    #[arg(long, global = true, env = "CONSOLE_GATE_UPSTREAM", value_delimiter = ',')]
-    upstream: Vec<Address>,
     /// The environment in which this gate runs
     #[arg(long, global = true, env = "CONSOLE_GATE_ENVIRONMENT")]
     environment: Option<Environment>,
@@ -95,6 +87,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Adopt(adopt::Adopt),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Diff(diff::Diff),
     Coverage(coverage::Coverage),
     Lint(lint::Lint),
@@ -127,6 +120,7 @@ impl Command {
         match self {
             Command::Adopt(_)
             | Command::Check(_)
+            | Command::Doctor(_)
             | Command::Diff(_)
             | Command::Coverage(_)
             | Command::Lint(_)
@@ -184,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(command) => migrate::run(command, &arguments.common),
         Command::Adopt(command) => adopt::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
+        Command::Doctor(command) => doctor::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Coverage(command) => coverage::run(command, &arguments.common),
         Command::Lint(command) => lint::run(command, &arguments.common),
@@ -230,15 +225,6 @@ impl Common {
         }
         if let Some(file) = &self.mapping {
             settings.mapping.file.clone_from(file);
-        }
-        if let Some(address) = &self.listen {
-            settings.listen.proxy.clone_from(address);
-        }
-        if let Some(address) = &self.admin {
-            settings.listen.admin.clone_from(address);
-        }
-        if !self.upstream.is_empty() {
-            settings.upstream.servers.clone_from(&self.upstream);
         }
         if let Some(environment) = self.environment {
             settings.environment = environment;

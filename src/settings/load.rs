@@ -153,7 +153,7 @@ impl Console {
 
 /// The text with what may be a password starred out, byte for byte: the user part of every URL, and its query
 /// (`?password=`). Findings quote lines of the file, and serde's messages quote values.
-fn without_passwords(text: &str) -> String {
+pub(crate) fn without_passwords(text: &str) -> String {
     let starred = |line: &str| {
         let Some(start) = line.find("://").map(|scheme| scheme + "://".len()) else { return line.to_owned() };
         let user_end = line.rfind('@').filter(|at| *at > start).unwrap_or(start);

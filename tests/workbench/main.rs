@@ -5,6 +5,7 @@
 mod adopt;
 mod check;
 mod diff;
+mod doctor;
 mod explain;
 mod odd_rows;
 mod people;
