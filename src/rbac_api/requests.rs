@@ -18,6 +18,7 @@ use super::guard::check_held;
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
 use super::routes::Endpoint;
+use super::views::request as view;
 use super::writes::{body, check_text, checked_reason, keep_of};
 use super::{Caller, RbacApi, csrf};
 use crate::people::Plan;
@@ -25,7 +26,6 @@ use crate::people::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRe
 use crate::ruling::own_routes::OwnRequest;
 use crate::store::access_grants::GrantsOf;
 use crate::store::access_requests::{AccessRequest, RequestState};
-use crate::store::rbac_changes::RbacChange;
 
 /// Requests that are looked through for a list.
 const MOST_LISTED: u32 = 1_000;
@@ -407,25 +407,6 @@ fn is_admin(caller: &Caller) -> Result<(), Problem> {
         CallerKind::Admin => Ok(()),
         CallerKind::Machine => Err(Problem::new(403, "a request for access is decided by people")),
     }
-}
-
-/// A request as it is answered. One for an edit has neither a group nor a time.
-pub(super) fn view(request: &AccessRequest, now: DateTime<Utc>) -> Value {
-    let is_too_old = request.state == RequestState::Pending && request.closes_at <= now;
-    let mut view = json!(request);
-    if is_too_old {
-        view["state"] = "expired".into();
-    }
-    let edit = request.as_edit().ok().flatten().map(|edit| edit.change);
-    view["kind"] = if request.edit.is_some() { "edit" } else { "access" }.into();
-    if request.edit.is_some() {
-        view["summary"] = edit.as_ref().map(RbacChange::in_words).into();
-        (view["group"], view["minutes"]) = (Value::Null, Value::Null);
-    } else {
-        view["summary"] = format!("add `{}` to `{}`", request.admin, request.group).into();
-    }
-    view["edit"] = json!(edit);
-    view
 }
 
 /// What V2 asks for on a route, `METHOD PATH`, whatever the body says.

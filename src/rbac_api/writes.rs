@@ -17,7 +17,6 @@ use super::guard::{self, Actor};
 use super::keys::digest;
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
-use super::requests::view;
 use super::routes::Endpoint;
 use super::views::{self, etag};
 use super::{Caller, RbacApi};
@@ -530,7 +529,7 @@ fn checked_end(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Optio
 /// 202: the edit waits for approval.
 fn waits(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
     let place = format!("/api/rbac/requests/{}", request.id);
-    Reply::ok(view(request, now)).with_status(202).with("location", place)
+    Reply::ok(views::request(request, now)).with_status(202).with("location", place)
 }
 
 pub(super) fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {

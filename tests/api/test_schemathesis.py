@@ -82,7 +82,7 @@ class Demo:
             return answer.read().decode(), answer.getheader("Set-Cookie", "").split(";")[0]
 
     def cookie(self, group: str) -> str:
-        """The session of whoever is in a group."""
+        """The session of somebody in a group."""
         rows = re.findall(r"<tr>.*?</tr>", self.ask("GET", "/auth/login")[0], re.S)
         row = next(row for row in rows if group in row)
         person = re.search(r'name="as" value="([^"]+)"', row)

@@ -1,5 +1,5 @@
 //! The core of AuthZEN's Access Request and Approval Profile, a draft (`[api] access_requests`): a denial says that access can be
-//! asked for, a service asks for the subject, and looks what became of it. After an approval it evaluates again; no answer here is
+//! asked for, a service asks for the subject, and reads the status of the request. After an approval it evaluates again; no answer here is
 //! access.
 //!
 //! Nothing is kept of an evaluation. Its id is a MAC over what was asked and until when that can be asked for, so any gate can
