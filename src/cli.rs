@@ -14,6 +14,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod drift;
+mod environment;
 mod explain;
 mod findings;
 mod flag;
@@ -46,12 +47,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use ledger::Notary;
 use policy::mapping::Mapping;
 
 use crate::settings::{DatabaseSetting, Environment, Settings};
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 
 /// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
@@ -169,6 +170,12 @@ enum Ended {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    for warning in environment::misspelt(
+        &Arguments::command(),
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+    ) {
+        eprintln!("console-gate: {warning}");
+    }
     if arguments.command.only_reads() {
         // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
         sigpipe::reset();
@@ -246,7 +253,13 @@ fn with_store<T>(
         store.set_production_words(&settings.environments.production);
         store.set_break_glass_rules(settings.break_glass.rules());
         crate::server::set_mirror(&store, settings).await?;
-        work(store).await
+        work(store).await.map_err(|error| match error.downcast_ref::<StoreError>() {
+            // Which one it is, is the first question.
+            Some(StoreError::Unavailable(_) | StoreError::Timeout(_)) => {
+                error.context(settings.database.url.0.in_words())
+            }
+            _ => error,
+        })
     })
 }
 

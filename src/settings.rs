@@ -10,6 +10,7 @@ pub mod load;
 pub mod secrets;
 pub mod session;
 pub mod values;
+mod wording;
 
 use std::collections::BTreeMap;
 

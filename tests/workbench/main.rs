@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod doctor;
 mod explain;
+mod mistakes;
 mod odd_rows;
 mod people;
 mod readme;
