@@ -18,8 +18,10 @@ mod environment;
 mod explain;
 mod findings;
 mod flag;
+mod generate;
 mod grant;
 mod group;
+mod healthcheck;
 mod history;
 mod import;
 mod kept;
@@ -56,7 +58,7 @@ use crate::store::{SharedStore, StoreError};
 
 /// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
-#[command(name = "console-gate", version)]
+#[command(name = "console-gate", version = crate::version::version())]
 struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -112,6 +114,9 @@ enum Command {
     Backfill(backfill::Backfill),
     Promote(promote::Promote),
     Keygen(keygen::Keygen),
+    Healthcheck(healthcheck::Healthcheck),
+    Completions(generate::Completions),
+    Man(generate::Man),
     Demo(demo::Demo),
 }
 
@@ -122,6 +127,8 @@ impl Command {
             Command::Adopt(_)
             | Command::Check(_)
             | Command::Doctor(_)
+            | Command::Healthcheck(_)
+            | Command::Completions(_)
             | Command::Diff(_)
             | Command::Coverage(_)
             | Command::Lint(_)
@@ -147,6 +154,7 @@ impl Command {
             | Command::Retention(_)
             | Command::Verify(_)
             | Command::Keygen(_)
+            | Command::Man(_)
             | Command::Demo(_) => false,
         }
     }
@@ -209,6 +217,9 @@ pub fn main() -> ExitCode {
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
+        Command::Healthcheck(command) => healthcheck::run(command, &arguments.common),
+        Command::Completions(command) => Ok(generate::completions(command)),
+        Command::Man(command) => generate::man(command),
         Command::Demo(command) => demo::run(command),
     };
     match outcome {
