@@ -79,7 +79,7 @@ pub enum RequestError {
     Closed(&'static str),
     #[error("the request was made more than 7 days ago: ask again")]
     TooOld,
-    #[error("who asks for it, or gains access by it, cannot approve it")]
+    #[error("who asks for access, or gains it, cannot approve it")]
     OwnRequest,
     #[error("only members of {0} may decide this")]
     NotAnApprover(String),
