@@ -611,6 +611,40 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     }
 
     #[test]
+    fn names_of_callers_are_of_something_that_the_gate_knows() {
+        let record = |path: &str, method: &str| {
+            format!("resources.record = {{ path = \"{path}\", actions = {{ read = \"{method}\" }} }}")
+        };
+        let table = [
+            ("subjects = { user = \"admin\", bot = \"machine\" }".to_owned(), true),
+            ("subjects = { user = \"person\" }".to_owned(), false),
+            ("subjects = { machine = \"admin\" }".to_owned(), false),
+            (record("/records/{id}", "GET"), true),
+            (record("/records/{id}/x", "PUT"), true),
+            (record("/records", "GET"), false),
+            (record("/{id}/{id}", "GET"), false),
+            (record("records/{id}", "GET"), false),
+            (record("/records/{id}", "SING"), false),
+            (record("/records/{id}", "GET").replace("record =", "role ="), false),
+            ("resources.record = { path = \"/{id}\", actions = {} }".to_owned(), false),
+            ("access_requests = true".to_owned(), false),
+            ("access_requests = true\npublic_url = \"https://gate.internal\"".to_owned(), true),
+        ];
+        for (section, expected) in table {
+            let parsed = Settings::parse("gate.toml", &format!("[api]\n{section}\n"));
+            assert_eq!(parsed.is_ok(), expected, "{section}");
+        }
+        let parsed =
+            Settings::parse("gate.toml", &format!("[api]\n{}\n", record("/r/{id}.json", "GET"))).unwrap();
+        let named = &parsed.api.resources["record"];
+        assert_eq!(named.path_of("a b/c"), "/r/a%20b%2Fc.json", "an id is one segment, whatever is in it");
+        assert_eq!(named.id_of("/r/7.json").as_deref(), Some("7"));
+        for path in ["/r/.json", "/r/7", "/x/7.json", "/r/7/8.json"] {
+            assert_eq!(named.id_of(path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn hsts_is_a_year_by_default() {
         let table = [
             ("", Some("max-age=31536000")),

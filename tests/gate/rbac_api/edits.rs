@@ -24,7 +24,7 @@ async fn approve(api: &Api, by: &str, place: &str) -> Answer {
 
 async fn holds(api: &Api, role: &str) -> bool {
     let group = api.read("anna", "/api/rbac/groups/raxx-support-team").await;
-    group["roles"].as_array().unwrap().contains(&json!(role))
+    group["roles"].as_array().expect("roles").contains(&json!(role))
 }
 
 #[tokio::test]
@@ -137,4 +137,40 @@ async fn who_gains_by_an_edit_does_not_approve_it() {
     let place = asked.header("location");
     assert_eq!(approve(&api, "paula", place).await.status, 403);
     assert_eq!(approve(&api, "paul", place).await.status, 200);
+}
+
+/// Of two who decide at the same time, one does: an edit is made once, or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_decisions_one_wins() {
+    for database in BOTH {
+        let api = with_rules(database, RULE).await;
+        api.world.admin("pia", &["raxx-platform-admins"], &[]).await;
+        let group = "/api/rbac/groups/raxx-support-team";
+        for round in 0..6 {
+            let method = if round % 2 == 0 { "PUT" } else { "DELETE" };
+            let asked = edit(&api, "anna", method, EDGE, group).await;
+            assert_eq!(asked.status, 202, "{}", text(&asked));
+            let place = asked.header("location");
+            let shown = api.read("paul", place).await;
+            let body = json!({ "impact_sha256": shown["impact_sha256"] });
+            let approve = api.write("paul", "POST", &format!("{place}/approve"), &body);
+            let other = match round < 4 {
+                true => api.write("pia", "POST", &format!("{place}/approve"), &body),
+                false => api.write("pia", "POST", &format!("{place}/deny"), &json!({ "comment": "no" })),
+            };
+            let (one, other) = tokio::join!(api.gate.send(&approve), api.gate.send(&other));
+            let mut both = [one.status, other.status];
+            both.sort_unstable();
+            assert_eq!(both, [200, 409], "round {round}: {} {}", text(&one), text(&other));
+            let state = api.read("paul", place).await["state"].clone();
+            let is_made = holds(&api, "console-manager").await == (method == "PUT");
+            assert_eq!(is_made, state == "approved", "round {round}");
+            if state != "approved" {
+                break;
+            }
+        }
+        let rows = api.read("anna", "/api/rbac/grants/audit?user=ben&role=console-manager").await;
+        let made = rows["events"].as_array().map_or(0, Vec::len);
+        assert!((4..=6).contains(&made), "a row for each edit that was made: {rows:#}");
+    }
 }
