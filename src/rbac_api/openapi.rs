@@ -239,8 +239,8 @@ fn operation(route: &Route) -> Value {
     let content = |schema: &str, kind: &str| json!({ kind: { "schema": reference(schema) } });
     let mut responses = Map::new();
     // An edit may wait for approval.
-    let waits = refusals.contains(&428).then_some((202, Some("Request")));
-    for (status, schema) in success.iter().copied().chain(waits) {
+    let waits = refusals.contains(&428).then_some(&(202, Some("Request")));
+    for (status, schema) in success.iter().chain(waits) {
         let mut response = json!({ "description": "It is done, or shown" });
         if let Some(schema) = schema {
             response["content"] = content(schema, "application/json");

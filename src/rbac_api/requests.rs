@@ -235,7 +235,7 @@ impl RbacApi {
     async fn show(&self, asked: &OwnRequest<'_>, caller: &Caller, id: &str, now: DateTime<Utc>) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         let mapping = self.parts.mappings.running();
-        self.seen(caller, &mapping, id).await?;
+        self.seen_request(caller, &mapping, id).await?;
         let judged = requests::judge(&self.parts.store, &mapping, id, now).await?;
         let rule = requests::rule_of_request(&mapping, &judged.request).ok();
         let approvals: Vec<Value> = judged
@@ -271,7 +271,7 @@ impl RbacApi {
         let approve: Approve = body(asked)?;
         let mapping = self.parts.mappings.running();
         // Who may not see it is told no more than that.
-        self.seen(caller, &mapping, id).await?;
+        self.seen_request(caller, &mapping, id).await?;
         is_admin(caller)?;
         let look = (id, approve.impact_sha256.as_str());
         let terms = Approving { api: self, asked, caller, now, keyed };
@@ -290,7 +290,7 @@ impl RbacApi {
             check_text("comment", comment, 422)?;
         }
         let mapping = self.parts.mappings.running();
-        self.seen(caller, &mapping, id).await?;
+        self.seen_request(caller, &mapping, id).await?;
         is_admin(caller)?;
         let by = (caller.id(), deny.comment.as_deref());
         let denied = requests::deny(&self.parts.store, &self.parts.notary, &mapping, id, by, now).await?;
@@ -306,7 +306,7 @@ impl RbacApi {
     ) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         let mapping = self.parts.mappings.running();
-        self.seen(caller, &mapping, id).await?;
+        self.seen_request(caller, &mapping, id).await?;
         is_admin(caller)?;
         let withdrawn =
             requests::withdraw(&self.parts.store, &self.parts.notary, id, caller.id(), now).await?;
@@ -314,7 +314,12 @@ impl RbacApi {
     }
 
     /// A request that the caller may see.
-    async fn seen(&self, caller: &Caller, mapping: &Mapping, id: &str) -> Result<AccessRequest, Problem> {
+    async fn seen_request(
+        &self,
+        caller: &Caller,
+        mapping: &Mapping,
+        id: &str,
+    ) -> Result<AccessRequest, Problem> {
         let unknown = || Problem::from(RequestError::Unknown(id.to_owned()));
         let request = self.parts.store.access_request(id).await?.ok_or_else(unknown)?;
         match self.may_see(caller, &request, mapping) {
