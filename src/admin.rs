@@ -19,7 +19,7 @@ use axum::routing::{any, get, post};
 
 use crate::edge::listener::Listener;
 use crate::edge::tls::CertificateHolder;
-use crate::edge::upstream::Upstreams;
+use crate::edge::upstream::Servers;
 use crate::journal::AuditWriter;
 use crate::ruling::Gate;
 use crate::settings::Api;
@@ -30,7 +30,7 @@ use crate::store::SharedStore;
 pub struct AdminState {
     pub gate: Arc<Gate>,
     pub store: SharedStore,
-    pub upstreams: Arc<Upstreams>,
+    pub servers: Servers,
     pub audit: AuditWriter,
     pub ingest: Arc<ingest::Ingest>,
     /// Who may ask.

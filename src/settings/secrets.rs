@@ -1,10 +1,13 @@
 //! The secrets: read once at start from the environment or a file, never printed, wiped when dropped.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Settings;
+use super::values::AssertionAlgorithm;
 
 /// Bytes that are wiped when dropped and never shown.
 #[derive(Clone)]
@@ -44,6 +47,8 @@ pub struct Secrets {
     pub session_fallbacks: Vec<Secret>,
     /// The first signs.
     pub assertion_keys: Vec<NamedKey>,
+    /// Those of the servers beside Console, by their names, where keys are shared.
+    pub upstream_keys: BTreeMap<String, Vec<NamedKey>>,
     /// Empty where the gate answers no probes.
     pub probe_keys: Vec<NamedKey>,
     /// FreeScout's API key; `None` where the settings name no FreeScout.
@@ -65,6 +70,10 @@ pub enum SecretError {
     Malformed { place: String },
     #[error("{place}: the key `{id}` is shorter than 32 bytes")]
     TooShort { place: String, id: String },
+    #[error(
+        "{place}: the key `{id}` is another server's too, and who has it can make assertions for both: make one of its own"
+    )]
+    Shared { place: String, id: String },
 }
 
 impl Secrets {
@@ -93,6 +102,7 @@ impl Secrets {
         let assertion = &settings.assertion;
         let keys = read(assertion.keys_file.as_deref(), &assertion.keys_env, &environment)?;
         let assertion_keys = named_keys(&keys, &place(assertion.keys_file.as_deref(), &assertion.keys_env))?;
+        let upstream_keys = upstream_keys(settings, &assertion_keys, &environment)?;
         let probe_keys = probe_keys(settings, &environment)?;
         let freescout_key = freescout_key(settings, &environment)?;
         let freescout_webhook = freescout_webhook(settings, &environment)?;
@@ -100,11 +110,40 @@ impl Secrets {
             session_key,
             session_fallbacks,
             assertion_keys,
+            upstream_keys,
             probe_keys,
             freescout_key,
             freescout_webhook,
         })
     }
+}
+
+/// The keys of the servers beside Console. What is signed by HS256 can be made by whoever verifies it, so each has its own.
+fn upstream_keys(
+    settings: &Settings,
+    of_console: &[NamedKey],
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Vec<NamedKey>>, SecretError> {
+    let mut all: BTreeMap<String, Vec<NamedKey>> = BTreeMap::new();
+    if settings.assertion.algorithm != AssertionAlgorithm::Hs256 {
+        return Ok(all);
+    }
+    for (name, upstream) in &settings.upstreams {
+        let of = upstream.assertion.clone().unwrap_or_default();
+        let usual = || format!("CONSOLE_GATE_{}_KEYS", name.to_uppercase().replace('-', "_"));
+        let (file, variable) = (of.keys_file.as_deref(), of.keys_env.unwrap_or_else(usual));
+        let place = place(file, &variable);
+        let keys = named_keys(&read(file, &variable, environment)?, &place)?;
+        let known = of_console.iter().chain(all.values().flatten());
+        let mut shared =
+            known.filter_map(|one| keys.iter().find(|key| key.secret.expose() == one.secret.expose()));
+        if let Some(key) = shared.next() {
+            return Err(SecretError::Shared { place, id: key.id.clone() });
+        }
+        drop(shared);
+        all.insert(name.clone(), keys);
+    }
+    Ok(all)
 }
 
 /// Flask's `SECRET_KEY`.
