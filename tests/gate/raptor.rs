@@ -15,7 +15,7 @@ version = 1
 clusters.V = "v2"
 [blueprints.console]
 cluster = "V"
-routes."GET /console/flags/" = { session = true }
+routes."GET /console/flags" = { session = true }
 [blueprints.raptor]
 cluster = "V"
 [blueprints.raptor.routes]
@@ -118,7 +118,7 @@ async fn each_audit_role_reads_what_it_may_and_the_customer_is_notified_of_admin
         scene.freescout.put(42, "closed", "published", MAILBOX);
         assert_eq!(scene.get("ben", "/api/customer-audit/7?ticket_id=42").await.status, 403);
         // The rest is Console's.
-        let page = scene.get("dan", "/console/flags/").await;
+        let page = scene.get("dan", "/console/flags").await;
         let id = page.request_id().to_owned();
         assert_eq!((page.status, Console::shared().saw(&id).len()), (200, 1));
     }
@@ -212,7 +212,7 @@ async fn an_unknown_upstream_is_refused() {
 async fn without_raptor_console_is_served() {
     let scene = scene(Database::Sqlite, std::path::Path::new("/tmp/there-is-no-raptor.sock")).await;
     assert_eq!(scene.get("anna", "/api/customer-audit/7").await.status, 502);
-    assert_eq!(scene.get("anna", "/console/flags/").await.status, 200);
+    assert_eq!(scene.get("anna", "/console/flags").await.status, 200);
     let ready = Client::to(&scene.gate.admin_socket()).send(&Ask::get("/readyz")).await;
     assert_eq!((ready.status, &ready.json()["upstreams"]), (200, &json!({ "raptor": "down" })));
 }
