@@ -273,6 +273,35 @@ mod tests {
     }
 
     #[test]
+    fn a_server_beside_console_has_keys_of_its_own() {
+        let [console, raptor] = [7_u8, 8].map(|byte| STANDARD.encode([byte; 32]));
+        let load = |settings: &str, keys: &str| {
+            let settings = Settings::parse("gate.toml", settings).unwrap();
+            Secrets::load(&settings, |name| match name {
+                "CONSOLE_SECRET_KEY" => Some("flask".into()),
+                "CONSOLE_GATE_KEYS" => Some(format!("k:{console}")),
+                "CONSOLE_GATE_RAPTOR_EU_KEYS" | "OF_RAPTOR" => Some(keys.to_owned()),
+                _ => None,
+            })
+        };
+        let usual = "[upstreams.raptor-eu]\nservers = [\"h:1\"]\n";
+        let named = "[upstreams.raptor]\n[upstreams.raptor.assertion]\nkeys_env = \"OF_RAPTOR\"\n";
+        for (settings, name) in [(usual, "raptor-eu"), (named, "raptor")] {
+            let secrets = load(settings, &format!("r:{raptor}")).unwrap();
+            assert_eq!(secrets.upstream_keys[name][0].id, "r");
+            // Under another id it is the same key.
+            let shared = load(settings, &format!("new:{raptor},r:{console}")).unwrap_err();
+            assert!(matches!(&shared, SecretError::Shared { id, .. } if id == "r"), "{shared}");
+            assert!(!shared.to_string().contains(&console));
+        }
+        let missing = load("[upstreams.other]\nservers = [\"h:1\"]\n", "").unwrap_err();
+        assert_eq!(missing.to_string().split(' ').nth(3), Some("CONSOLE_GATE_OTHER_KEYS"), "{missing}");
+        // Nobody can sign by a public key.
+        let public = format!("{usual}[assertion]\nalgorithm = \"EdDSA\"\n");
+        assert!(load(&public, "").unwrap().upstream_keys.is_empty());
+    }
+
+    #[test]
     fn nothing_secret_is_shown() {
         let long = STANDARD.encode([7_u8; 32]);
         let secrets = load(&format!("new:{long}")).unwrap();

@@ -42,7 +42,7 @@ async fn scene(database: Database, raptor: &std::path::Path) -> Scene {
     let freescout = FreeScout::start().await;
     freescout.open(42);
     let sections = format!(
-        "[upstreams.raptor]\nservers = [\"unix:{}\"]\nhost = \"raptor.internal\"\n{}",
+        "[upstreams.raptor]\nservers = [\"unix:{}\"]\nhost = \"raptor.internal\"\n[api]\nforward_auth = true\n{}",
         raptor.display(),
         freescout.settings(20_000)
     );
@@ -170,8 +170,12 @@ async fn an_assertion_and_a_credential_are_for_one_server() {
     let ready = Client::to(&scene.gate.admin_socket()).send(&Ask::get("/readyz")).await;
     assert_eq!(ready.json()["upstreams"], json!({ "raptor": "up" }));
     // Forward-auth's proxy would take it to Console.
-    let setup_of = scene.gate.folder().join("gate.toml");
-    assert!(std::fs::read_to_string(setup_of).expect("settings").contains("[upstreams.raptor]"));
+    for (path, status) in [("/console/flags", 200), ("/api/customer-audit/7", 503)] {
+        let asked =
+            Ask::get("/forward-auth").header("x-original-method", "GET").header("x-original-uri", path);
+        let asked = asked.cookie(&scene.world.cookie("anna"));
+        assert_eq!(Client::to(&scene.gate.admin_socket()).send(&asked).await.status, status, "{path}");
+    }
 }
 
 /// A name that gate.toml does not have keeps a mapping from being activated, and a gate from starting with it.

@@ -63,9 +63,9 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
 /// requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_end_as_the_audit_says() {
-    const WORKERS: usize = 15;
+    const WORKERS: usize = 20;
     let rounds =
-        std::env::var("GATE_ROUNDS").map_or(150, |text| text.parse().expect("GATE_ROUNDS is a number"));
+        std::env::var("GATE_ROUNDS").map_or(160, |text| text.parse().expect("GATE_ROUNDS is a number"));
     let each: usize = rounds / WORKERS;
     for database in BOTH {
         let begun = std::time::Instant::now();

@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 57] = [
+pub const CHECK: [Rule; 58] = [
     // The text.
     error(
         "syntax",
@@ -174,6 +174,11 @@ pub const CHECK: [Rule; 57] = [
         "bad-upstream",
         "a row names an upstream in a way that no section of the settings can",
         "write lower-case letters, digits and `-`, as in `[upstreams.raptor]` of gate.toml",
+    ),
+    error(
+        "unknown-upstream",
+        "a row leads to an upstream that gate.toml does not have",
+        "correct the name, or add `[upstreams.NAME]` with its `servers` to gate.toml",
     ),
     error(
         "bad-ticket",
@@ -365,7 +370,7 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 5] = [
+pub const SETTINGS: [Rule; 4] = [
     warning(
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",
@@ -380,11 +385,6 @@ pub const SETTINGS: [Rule; 5] = [
         "unknown-api-permission",
         "a permission that [rbac_api] names and that does not exist",
         "correct the name in [rbac_api], or create the permission",
-    ),
-    error(
-        "unknown-upstream",
-        "a row leads to an upstream that gate.toml does not have",
-        "correct the name, or add `[upstreams.NAME]` with its `servers` to gate.toml",
     ),
     warning(
         "tickets-without-freescout",
