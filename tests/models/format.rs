@@ -251,6 +251,16 @@ impl Row {
 }
 
 impl Gated {
+    /// Whether the row is for a ticket.
+    pub fn is_for_ticket(&self) -> bool {
+        matches!(&self.v2, V2::Needs { ticket: Some(_), .. })
+    }
+
+    /// Whether V2 lets nobody in without a ticket.
+    pub fn needs_ticket(&self) -> bool {
+        matches!(&self.v2, V2::Needs { ticket: Some(without), .. } if without.is_empty())
+    }
+
     fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         if let Some(legacy) = &self.legacy {

@@ -125,6 +125,20 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
         let freshness = (number == 1).then_some("push");
         blueprints.push(Blueprint { name: format!("b{number}"), cluster, freshness, rows: rows.to_vec() });
     }
+    // Rows for a ticket, of which each role of the last two is enough without one: in V2, in the cohort and in shadow.
+    let Need::Role(enough) = role else { unreachable!("it is a role") };
+    let for_tickets = [
+        (0, vec!["PUT", "PATCH"], Segment::Int, Vec::new()),
+        (1, vec!["PUT"], Segment::Static("x"), vec![enough]),
+        (3, vec!["DELETE"], Segment::Text, vec![enough]),
+    ];
+    for (blueprint, methods, last, without) in for_tickets {
+        let v2 = V2::Needs { base: role, when: Vec::new(), decided: false, ticket: Some(without) };
+        let kind = Kind::Gated(Gated { legacy: Some(vec!["ops", "support"]), v2, machines: false });
+        let (methods, path) = (Methods::Some(methods), under("b", last));
+        let row = Row { methods, path, kind, is_api: false, freshness: None, totp: None, websocket: false };
+        blueprints[blueprint].rows.push(row);
+    }
     let unmapped = Some(Unmapped::Deny);
     sound(Mapping { unmapped, counts_rows: true, clusters, blueprints }, random, reach)
 }
