@@ -5,10 +5,13 @@
 mod adopt;
 mod check;
 mod diff;
+mod doctor;
 mod explain;
+mod mistakes;
 mod odd_rows;
 mod people;
 mod readme;
 mod scale;
 mod serve;
+mod ships;
 mod support;
