@@ -41,6 +41,7 @@ test:
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
+	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table
 	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
 	@! [ -s $(SKIPPED) ] || { echo; echo "These tests could show nothing here:"; cat $(SKIPPED); }

@@ -12,6 +12,7 @@ pub mod client;
 pub mod evaluation;
 mod explain_command;
 pub mod message;
+pub mod offer;
 pub mod own_routes;
 pub mod probe;
 pub mod probing;

@@ -29,6 +29,7 @@ use self::listen_address::{ListenAddresses, ListeningSocket};
 use self::serving::Serving;
 use self::waiting::Waited;
 use crate::activation::{MappingHolder, Sources};
+use crate::admin::authzen::{EvaluationIds, Names};
 use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
@@ -273,18 +274,19 @@ async fn prepare(
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let access = Arc::new(access);
+    let help_desk = help_desk(settings, secrets)?
+        .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
+    let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
     let own_routes = rbac_api::Parts {
         store: store.clone(),
         access: access.clone(),
         mappings: mappings.clone(),
         notary: notary.clone(),
         clock: clock.clone(),
+        tickets: tickets.clone(),
         settings: settings.rbac_api.clone(),
     };
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
-    let help_desk = help_desk(settings, secrets)?
-        .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
-    let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
@@ -318,7 +320,7 @@ async fn prepare(
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
-    tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
+    tokio::spawn(erasure::follow(store.clone(), notary.clone(), gate.clock.clone()));
     if let Some(tickets) = &help_desk {
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
@@ -347,6 +349,9 @@ async fn prepare(
         audit,
         callers: Arc::new(callers),
         drift_reporters: Arc::new(drift_reporters),
+        names: Arc::new(Names::of(&settings.api)),
+        evaluations: Arc::new(EvaluationIds::new(&secrets.assertion_keys)),
+        notary: notary.clone(),
         settings: settings.api.clone(),
         freescout: help_desk
             .zip(secrets.freescout_webhook.clone())

@@ -14,6 +14,7 @@ mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::mapping::Freshness;
 use policy::rbac::break_glass::BreakGlassRules;
 use serde::Deserialize;
@@ -595,6 +596,12 @@ pub struct Api {
     pub per_minute: PositiveCount,
     /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
     pub public_url: Option<String>,
+    /// Whether denials of AuthZEN's evaluations say that access can be asked for, and callers may ask (a draft).
+    pub access_requests: bool,
+    /// Types of AuthZEN's subjects by the names that callers have for them: `user = "admin"`.
+    pub subjects: BTreeMap<String, String>,
+    /// Types of AuthZEN's resources that are routes by other names.
+    pub resources: BTreeMap<String, NamedResource>,
     /// Whether `/forward-auth` answers. Anyone who reaches it can ask with any header.
     pub forward_auth: bool,
 }
@@ -606,8 +613,36 @@ impl Default for Api {
             drift_reporters: Vec::new(),
             per_minute: PositiveCount(6_000),
             public_url: None,
+            access_requests: false,
+            subjects: BTreeMap::new(),
+            resources: BTreeMap::new(),
             forward_auth: false,
         }
+    }
+}
+
+/// A type of AuthZEN's resources that is a route by another name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedResource {
+    /// With `{id}` where the resource's id is: `/records/{id}`.
+    pub path: String,
+    /// Methods by the names of actions: `read = "GET"`.
+    pub actions: BTreeMap<String, String>,
+}
+
+impl NamedResource {
+    /// The path of the resource with this id.
+    pub fn path_of(&self, id: &str) -> String {
+        const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+        self.path.replacen("{id}", &utf8_percent_encode(id, SEGMENT).to_string(), 1)
+    }
+
+    /// The id of the resource with this path, where it is one.
+    pub fn id_of(&self, path: &str) -> Option<String> {
+        let (before, after) = self.path.split_once("{id}")?;
+        let id = path.strip_prefix(before)?.strip_suffix(after)?;
+        (!id.is_empty() && !id.contains('/')).then(|| id.to_owned())
     }
 }
 
@@ -622,11 +657,18 @@ pub struct RbacApi {
     pub grant_any: Option<String>,
     /// How long the answer to an `Idempotency-Key` is kept, at most 168.
     pub idempotency_hours: PositiveCount,
+    /// How long before its end a grant is marked as near it.
+    pub ends_soon_minutes: PositiveCount,
 }
 
 impl Default for RbacApi {
     fn default() -> Self {
-        RbacApi { check_others: None, grant_any: None, idempotency_hours: PositiveCount(24) }
+        RbacApi {
+            check_others: None,
+            grant_any: None,
+            idempotency_hours: PositiveCount(24),
+            ends_soon_minutes: PositiveCount(30),
+        }
     }
 }
 

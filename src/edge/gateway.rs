@@ -103,7 +103,8 @@ impl Gateway {
         let address = client_address(exchange.origin.peer, request.forwarded_for(), options.trusted_hops);
         let is_probe = probe.is_some();
         let upgrade = request.upgrade();
-        let incoming = Incoming { request, id: exchange.id, client: address, probe, upgrade };
+        let incoming =
+            Incoming { request, id: exchange.id, client: address, probe, upgrade, serves_own: true };
         let outcome = {
             let mut held = HeldBody { client: &mut *client, body: &mut body, time: options.body_time };
             self.gate.authorize(&incoming, &mut held).await

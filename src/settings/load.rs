@@ -390,6 +390,28 @@ impl Reader<'_> {
         if !settings.api.public_url.as_ref().is_none_or(is_base) {
             report("api", "`public_url` must begin with `https://` or `http://`, without a `/` at its end");
         }
+        if settings.api.access_requests && settings.api.public_url.is_none() {
+            report("api", "`access_requests` needs `public_url`: callers are sent to addresses under it");
+        }
+        for (name, kind) in &settings.api.subjects {
+            if !["admin", "machine"].contains(&kind.as_str()) || ["admin", "machine"].contains(&name.as_str())
+            {
+                report("api", &format!("`subjects.{name}` must be `admin` or `machine`, by another name"));
+            }
+        }
+        for (name, resource) in &settings.api.resources {
+            let is_new = !["route", "role", "permission"].contains(&name.as_str());
+            if !is_new || !resource.path.starts_with('/') || resource.path.matches("{id}").count() != 1 {
+                report(
+                    "api",
+                    &format!("`resources.{name}` needs a `path` with one `{{id}}`, and a name of its own"),
+                );
+            }
+            let is_method = |method: &String| policy::method::Method::parse(method).is_some();
+            if resource.actions.is_empty() || !resource.actions.values().all(is_method) {
+                report("api", &format!("`resources.{name}.actions` must name methods: `read = \"GET\"`"));
+            }
+        }
         let rbac_api = &settings.rbac_api;
         if rbac_api.idempotency_hours.0 > super::MOST_IDEMPOTENCY_HOURS {
             report("rbac_api", "`idempotency_hours` must be at most 168");

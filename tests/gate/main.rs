@@ -16,6 +16,7 @@ mod support;
 mod admin_address;
 mod audit_log;
 mod authzen;
+mod certification;
 mod cohort;
 mod corpus;
 mod decisions;

@@ -51,6 +51,11 @@ impl Mapping {
                 findings.push(missing_approval_group(rule, group, name, catalog));
             }
         }
+        if let Some(rule) = self.approval_of_edits() {
+            for name in rule.by.iter().filter(|name| !catalog.groups.contains(*name)) {
+                findings.push(missing_approval_group(rule, "edits", name, catalog));
+            }
+        }
         if findings.is_empty() { Ok(()) } else { Err(Diagnostics::new(path, self.source(), findings)) }
     }
 }

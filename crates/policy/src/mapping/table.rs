@@ -318,6 +318,7 @@ pub struct Mapping {
     pub(super) orders: BTreeMap<Arc<str>, Order>,
     pub(super) soak: SoakTable,
     pub(super) approvals: Approvals,
+    pub(super) approval_of_edits: Option<ApprovalRule>,
     pub(super) rows: Vec<Row>,
     pub(super) matcher: Matcher,
 }
@@ -405,6 +406,11 @@ impl Mapping {
     /// How a membership of a group is asked for; `None` where it cannot be.
     pub fn approval(&self, group: &str) -> Option<&ApprovalRule> {
         self.approvals.get(group)
+    }
+
+    /// Who approves edits of groups, roles and permissions over the API; `None` where nobody has to.
+    pub fn approval_of_edits(&self) -> Option<&ApprovalRule> {
+        self.approval_of_edits.as_ref()
     }
 
     /// The rollout of each cluster.
