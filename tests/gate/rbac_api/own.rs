@@ -16,7 +16,7 @@ async fn grant(api: &Api, user: &str, minutes: i64) -> String {
     let body = json!({ "user": user, "group": DEVOPS, "reason": "an incident", "until": until });
     let made = post(api, "anna", "/api/rbac/grants", &body).await;
     assert_eq!(made.status, 201, "{}", text(&made));
-    made.json()["id"].as_str().unwrap().to_owned()
+    made.json()["id"].as_str().expect("an id").to_owned()
 }
 
 #[tokio::test]
