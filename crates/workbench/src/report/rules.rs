@@ -375,7 +375,7 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 4] = [
+pub const SETTINGS: [Rule; 5] = [
     warning(
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",
