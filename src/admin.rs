@@ -20,7 +20,7 @@ use axum::routing::{any, get, post};
 use crate::admin::authzen::{EvaluationIds, Names};
 use crate::edge::listener::Listener;
 use crate::edge::tls::CertificateHolder;
-use crate::edge::upstream::Upstreams;
+use crate::edge::upstream::Servers;
 use crate::journal::AuditWriter;
 use crate::ruling::Gate;
 use crate::settings::Api;
@@ -32,7 +32,7 @@ use ledger::Notary;
 pub struct AdminState {
     pub gate: Arc<Gate>,
     pub store: SharedStore,
-    pub upstreams: Arc<Upstreams>,
+    pub servers: Servers,
     pub audit: AuditWriter,
     pub ingest: Arc<ingest::Ingest>,
     /// Who may ask.

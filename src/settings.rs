@@ -12,7 +12,7 @@ pub mod session;
 pub mod values;
 mod wording;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::mapping::Freshness;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub listen: Listen,
     pub tls: Tls,
     pub upstream: Upstream,
+    /// Servers beside Console, by the names that rows of the mapping use.
+    pub upstreams: BTreeMap<String, Upstream>,
     pub buffers: Buffers,
     pub database: Database,
     pub console: Console,
@@ -66,6 +68,11 @@ pub const HOSTS_ARE_NEEDED: &str =
     "production requires `allowed_hosts`: the caller must not choose Console's host name";
 
 impl Settings {
+    /// The names of the servers beside Console.
+    pub fn upstream_names(&self) -> BTreeSet<String> {
+        self.upstreams.keys().cloned().collect()
+    }
+
     /// Whether this is production and any Host would do.
     pub fn lacks_hosts(&self) -> bool {
         self.environment == Environment::Production && self.firewall.allowed_hosts.is_empty()
@@ -193,7 +200,7 @@ impl Default for Tls {
     }
 }
 
-/// Console.
+/// Console, or another server beside it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
@@ -216,6 +223,20 @@ pub struct Upstream {
     /// Routes, as the mapping writes them, whose views refuse by themselves callers who have the role: by 401 or 403,
     /// or by sending them to the login page.
     pub own_refusals: Vec<String>,
+    /// What another server than Console learns of callers; Console's is [`Assertion`].
+    pub assertion: Option<UpstreamAssertion>,
+}
+
+/// What a server beside Console learns of callers. It takes no assertion of Console's, and can make none for Console.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamAssertion {
+    /// The `aud` of its assertions; without it, the upstream's name.
+    pub audience: Option<String>,
+    /// The variable that holds its keys where they are shared (HS256), `id:base64`.
+    pub keys_env: Option<String>,
+    /// The file that holds them instead.
+    pub keys_file: Option<std::path::PathBuf>,
 }
 
 impl Default for Upstream {
@@ -233,6 +254,7 @@ impl Default for Upstream {
             health_interval_ms: Millis(2_000),
             resolve_interval_ms: Millis(30_000),
             own_refusals: Vec::new(),
+            assertion: None,
         }
     }
 }

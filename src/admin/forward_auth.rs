@@ -144,7 +144,9 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
     let incoming = Incoming { request, id, client, probe: None, upgrade, serves_own: false };
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
         // The proxy would pass it on to Console, which the row does not mean.
-        Ok(allowed) if allowed.permit.served_by_gate() => Ruled::unavailable(request, id),
+        Ok(allowed) if allowed.permit.served_by_gate() || allowed.permit.upstream().is_some() => {
+            Ruled::unavailable(request, id)
+        }
         Ok(allowed) => permitted(gate, &allowed, request, id),
         Err(response) => response,
     };

@@ -24,7 +24,7 @@ async fn approve(api: &Api, by: &str, place: &str) -> Answer {
 
 async fn holds(api: &Api, role: &str) -> bool {
     let group = api.read("anna", "/api/rbac/groups/raxx-support-team").await;
-    group["roles"].as_array().expect("roles").contains(&json!(role))
+    group["roles"].as_array().expect("a list").contains(&json!(role))
 }
 
 #[tokio::test]

@@ -203,6 +203,8 @@ impl Reader {
             stream: body.stream,
             cors: body.cors,
             gate: body.gate,
+            upstream: body.upstream,
+            notifies: body.notifies,
             decided: body.decided,
             unreviewed: body.unreviewed,
             totp: body.totp,
