@@ -13,6 +13,7 @@
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
+//! - [`break_glass`]: sessions for an emergency; [`passkeys`]: what starts one.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
@@ -23,6 +24,7 @@
 pub mod activation;
 pub mod admin;
 pub mod assertion;
+pub mod break_glass;
 pub mod cli;
 pub mod clock;
 pub mod edge;
@@ -31,6 +33,7 @@ pub mod folder_watch;
 pub mod freshness;
 pub mod journal;
 pub mod outbound;
+pub mod passkeys;
 pub mod people;
 pub mod random;
 pub mod rbac_api;

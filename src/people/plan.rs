@@ -51,6 +51,8 @@ impl RbacChange {
             RbacChange::TicketGrant { grant } | RbacChange::EndTicketGrant { grant, .. } => {
                 Some(&grant.admin)
             }
+            RbacChange::BreakGlass { session } => Some(&session.admin),
+            RbacChange::EndBreakGlass { admin, .. } => Some(admin),
             _ => None,
         }
     }
@@ -64,6 +66,7 @@ impl RbacChange {
                 | RbacChange::Leave { .. }
                 | RbacChange::EndGrant { .. }
                 | RbacChange::EndTicketGrant { .. }
+                | RbacChange::EndBreakGlass { .. }
                 | RbacChange::RevokeRole { .. }
                 | RbacChange::Disinherit { .. }
                 | RbacChange::Forbid { .. }
@@ -94,6 +97,10 @@ impl RbacChange {
             RbacChange::EndTicketGrant { grant: TicketGrant { id, admin, role, ticket, .. }, .. } => {
                 format!("end the grant {id} of `{role}` to `{admin}` for ticket {ticket}")
             }
+            RbacChange::BreakGlass { session } => {
+                format!("start a break-glass session of `{}` until {}", session.admin, in_minutes(session.ends))
+            }
+            RbacChange::EndBreakGlass { id, admin } => format!("end the break-glass session {id} of `{admin}`"),
             RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
             RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
             RbacChange::CreateRole { role, .. } => format!("create the role `{role}`"),
@@ -236,6 +243,10 @@ impl Draft<'_> {
                     self.already.push(format!("the grant {} has ended already", grant.id));
                     return Ok(());
                 }
+            }
+            // What a session needs besides is nothing that a plan knows: `crate::break_glass` makes these two.
+            RbacChange::BreakGlass { .. } | RbacChange::EndBreakGlass { .. } => {
+                return Err(PeopleError::Plan("break-glass sessions are started and ended by themselves".to_owned()));
             }
             RbacChange::GrantRole { group, role } => {
                 known("group", group, &self.catalog.groups)?;
@@ -510,6 +521,7 @@ impl Rows {
             group: group.map(ToOwned::to_owned),
             role: role.map(ToOwned::to_owned),
             ends: None,
+            is_break_glass: false,
             ticket: None,
         });
     }

@@ -131,6 +131,8 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
         | RbacChange::Leave { .. }
         | RbacChange::EndGrant { .. }
         | RbacChange::EndTicketGrant { .. }
+        | RbacChange::BreakGlass { .. }
+        | RbacChange::EndBreakGlass { .. }
         | RbacChange::RevokeRole { .. }
         | RbacChange::Disinherit { .. }
         | RbacChange::Forbid { .. } => Missing::default(),

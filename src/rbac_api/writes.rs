@@ -284,7 +284,7 @@ impl RbacApi {
     }
 
     /// Waits until no gate acts on what was before.
-    async fn settle(&self) -> Result<(), Problem> {
+    pub(super) async fn settle(&self) -> Result<(), Problem> {
         // No gate may have a longer lease; the rest is for the database.
         let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
         let barrier = Barrier::new(self.parts.store.clone(), self.parts.clock.clone());
@@ -387,7 +387,7 @@ fn new_grant(grant: NewGrant, reason: Option<&str>, now: DateTime<Utc>) -> Resul
     Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
 }
 
-fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
+pub(super) fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(reason) = reason else { return Ok(None) };
     let fits = !reason.trim().is_empty()
         && reason.chars().nth(MOST_REASON).is_none()

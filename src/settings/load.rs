@@ -380,6 +380,9 @@ impl Reader<'_> {
             }
         }
         let decision_ms = settings.database.timeout_ms.0.max(settings.audit.timeout_ms.0);
+        if let Err(mistake) = settings.break_glass.passkeys() {
+            report("break_glass", &mistake);
+        }
         for mistake in settings.freescout.mistakes(decision_ms) {
             report("freescout", &mistake);
         }
@@ -457,6 +460,9 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     #[test]
     fn what_could_never_work_is_refused_at_the_start() {
         let table = [
+            ("[break_glass]\norigin = \"https://h/path\"", "`origin` must be the origin"),
+            ("[break_glass]\norigin = \"https://h.org\"\nrp_id = \"g.org\"", "`rp_id` must be the host"),
+            ("[break_glass]\nrp_id = \"h.org\"", "`rp_id` needs `origin`"),
             ("[freescout]\nmailboxes = [3]", "`url` is missing"),
             ("[freescout]\nurl = \"https://h\"", "`mailboxes` must name the mailboxes"),
             ("[freescout]\nurl = \"help\"\nmailboxes = [3]", "`url` must begin with"),
