@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use ledger::{AuditEvent, Notary, Note};
+use ledger::{AuditEvent, Notary};
 use policy::rbac::break_glass::LONGEST;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use serde::Serialize;
@@ -56,7 +56,9 @@ pub enum BreakGlassError {
     NoAlert(#[from] NoChannel),
     #[error("only active members of {0} may do this")]
     NotEligible(String),
-    #[error("a reason of {SHORTEST_REASON} to {MOST_REASON} characters is needed, without control characters")]
+    #[error(
+        "a reason of {SHORTEST_REASON} to {MOST_REASON} characters is needed, without control characters"
+    )]
     NoReason,
     #[error("a session lasts 1 to {} minutes", LONGEST.num_minutes())]
     BadSpan,
@@ -216,8 +218,7 @@ impl BreakGlass {
         // As both databases keep times.
         let now = now.trunc_subsecs(6);
         let asking = self.asking(admin, now);
-        let passkey =
-            self.passkeys()?.verify(asking, Purpose::Start, &wanted.bound(admin), answer).await?;
+        let passkey = self.passkeys()?.verify(asking, Purpose::Start, &wanted.bound(admin), answer).await?;
         // Before anybody is woken up.
         self.may_start(admin, now).await?;
         let session = GlassSession {
@@ -283,8 +284,7 @@ impl BreakGlass {
             });
             let note = record("started", Some(&session.id), by, detail);
             let rows = [row];
-            let further =
-                customers_events_of(&self.notary, &rows, by, ActorKind::Admin, request_id);
+            let further = customers_events_of(&self.notary, &rows, by, ActorKind::Admin, request_id);
             let changes = [RbacChange::BreakGlass { session: session.clone() }];
             let work = work(&changes, &rows, &state, by);
             let ticket = wanted.ticket.as_deref();
@@ -326,10 +326,13 @@ impl BreakGlass {
         add("settings", settings.map_err(|error| error.to_string()));
         let state = State::read(&self.store, &[], now).await?;
         let roles = state.registry.catalog.roles_of_group(BREAK_GLASS);
-        add("roles", match roles.len() {
-            0 => Err(format!("the group `{BREAK_GLASS}` has no roles: a session would grant nothing")),
-            count => Ok(format!("`{BREAK_GLASS}` has {count} roles")),
-        });
+        add(
+            "roles",
+            match roles.len() {
+                0 => Err(format!("the group `{BREAK_GLASS}` has no roles: a session would grant nothing")),
+                count => Ok(format!("`{BREAK_GLASS}` has {count} roles")),
+            },
+        );
         let rules = self.store.break_glass_rules();
         let is_eligible = |person: &&Person| person.kind == CallerKind::Admin && rules.allow(&person.groups);
         let eligible: BTreeSet<String> =
@@ -337,11 +340,19 @@ impl BreakGlass {
         let passkeys = self.store.passkeys(None, false).await?;
         let with: BTreeSet<String> = passkeys.into_iter().map(|passkey| passkey.admin).collect();
         let without: Vec<&str> = eligible.difference(&with).map(String::as_str).collect();
-        add("passkeys", match (eligible.is_empty(), without.is_empty()) {
-            (true, _) => Err(format!("nobody may start a session: {} have no active members", names(&rules.eligible))),
-            (false, false) => Err(format!("eligible, and without a passkey: {}", without.join(", "))),
-            (false, true) => Ok(format!("{} admins may start a session, and each has a passkey", eligible.len())),
-        });
+        add(
+            "passkeys",
+            match (eligible.is_empty(), without.is_empty()) {
+                (true, _) => Err(format!(
+                    "nobody may start a session: {} have no active members",
+                    names(&rules.eligible)
+                )),
+                (false, false) => Err(format!("eligible, and without a passkey: {}", without.join(", "))),
+                (false, true) => {
+                    Ok(format!("{} admins may start a session, and each has a passkey", eligible.len()))
+                }
+            },
+        );
         let alert = Alert {
             key: format!("break_glass_drill:{}", uuid::Uuid::new_v4()),
             kind: "break_glass_drill",
@@ -383,8 +394,14 @@ pub async fn end(
     for _ in 0..TRIES {
         let state = State::read(store, &[], by.now).await?;
         let session = session(store, id).await?;
-        if kind != ActorKind::System && (kind == ActorKind::Service || session.admin != by.name) {
-            is_eligible(store, &state, by.name)?;
+        match kind {
+            ActorKind::System => {}
+            ActorKind::Admin if session.admin == by.name => {}
+            ActorKind::Admin => is_eligible(store, &state, by.name)?,
+            // A machine could start none.
+            ActorKind::Service => {
+                return Err(BreakGlassError::NotEligible(names(&store.break_glass_rules().eligible)));
+            }
         }
         if session.is_revoked || session.over_at().is_none_or(|over| over <= by.now) {
             return Ok(Ended::Before);
@@ -522,7 +539,11 @@ pub fn is_eligible(store: &SharedStore, state: &State, admin: &str) -> Result<()
 /// # Errors
 ///
 /// The database did not answer. What had been recorded by then stays recorded.
-pub async fn look(store: &SharedStore, notary: &Notary, now: DateTime<Utc>) -> Result<usize, BreakGlassError> {
+pub async fn look(
+    store: &SharedStore,
+    notary: &Notary,
+    now: DateTime<Utc>,
+) -> Result<usize, BreakGlassError> {
     let mut recorded = 0;
     for session in store.glass_sessions(None).await? {
         // One that cannot be read has never granted anything.
@@ -543,7 +564,8 @@ pub async fn look(store: &SharedStore, notary: &Notary, now: DateTime<Utc>) -> R
         let row = row_of(&session.admin, false, session.ends);
         let rows = std::slice::from_ref(&row);
         let further = customers_events_of(notary, rows, by, ActorKind::System, None);
-        let note = record("expired", Some(&session.id), by, json!({ "ended_at_utc": over, "grants": [row.id] }));
+        let note =
+            record("expired", Some(&session.id), by, json!({ "ended_at_utc": over, "grants": [row.id] }));
         let work = RbacWork {
             changes: &[],
             rows,
@@ -656,7 +678,11 @@ mod tests {
             (REASON, Some(-60), None, false),
             (REASON, None, Some("  "), false),
         ] {
-            assert_eq!(Wanted::new(reason, minutes, ticket).is_ok(), fits, "{reason:?} {minutes:?} {ticket:?}");
+            assert_eq!(
+                Wanted::new(reason, minutes, ticket).is_ok(),
+                fits,
+                "{reason:?} {minutes:?} {ticket:?}"
+            );
         }
         assert_eq!(Wanted::new(REASON, None, None).unwrap().minutes, 60);
     }

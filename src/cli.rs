@@ -6,6 +6,7 @@ mod admin;
 mod adopt;
 mod audit;
 mod backfill;
+mod break_glass;
 mod check;
 mod checkpoint;
 mod console_files;
@@ -24,6 +25,7 @@ mod kept;
 mod keygen;
 mod lint;
 mod migrate;
+mod passkey;
 mod people;
 mod progress;
 mod promote;
@@ -116,6 +118,8 @@ enum Command {
     Ticket(ticket::Ticket),
     Role(role::Role),
     Backfill(backfill::Backfill),
+    Passkey(passkey::Passkey),
+    BreakGlass(break_glass::BreakGlass),
     Promote(promote::Promote),
     Keygen(keygen::Keygen),
     Demo(demo::Demo),
@@ -143,6 +147,8 @@ impl Command {
             Command::Ticket(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
+            Command::Passkey(command) => command.only_reads(),
+            Command::BreakGlass(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
             Command::Serve(_)
             | Command::Migrate(_)
@@ -205,6 +211,8 @@ pub fn main() -> ExitCode {
         Command::Ticket(command) => ticket::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
+        Command::Passkey(command) => passkey::run(command, &arguments.common),
+        Command::BreakGlass(command) => break_glass::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
         Command::Demo(command) => demo::run(command),

@@ -13,6 +13,7 @@
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
+//! - [`alerts`]: what the people on call are sent, and until when.
 //! - [`break_glass`]: sessions for an emergency; [`passkeys`]: what starts one.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
@@ -23,6 +24,7 @@
 
 pub mod activation;
 pub mod admin;
+pub mod alerts;
 pub mod assertion;
 pub mod break_glass;
 pub mod cli;

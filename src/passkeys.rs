@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use webauthn_rs::prelude::{
-    Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential, Url,
-    Uuid, WebauthnError,
+    Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential,
+    Url, Uuid, WebauthnError,
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 use zeroize::Zeroizing;
@@ -69,7 +69,9 @@ pub enum PasskeyError {
     Store(#[from] StoreError),
     #[error("no passkey is registered: ask an operator for `console-gate passkey invite`")]
     NoPasskey,
-    #[error("there are passkeys already: a further one is registered with one of them, or after `console-gate passkey revoke`")]
+    #[error(
+        "there are passkeys already: a further one is registered with one of them, or after `console-gate passkey revoke`"
+    )]
     HasPasskeys,
     #[error("{MOST_PASSKEYS} passkeys are registered: revoke one first")]
     TooMany,
@@ -166,8 +168,8 @@ impl Passkeys {
             let time = ANSWER_TIME.to_std().unwrap_or_default();
             builder.rp_name("Console").timeout(time).build()
         });
-        let webauthn =
-            built.map_err(|_| format!("`rp_id` must be the host of `origin`, `{host}`, or a domain above it"))?;
+        let webauthn = built
+            .map_err(|_| format!("`rp_id` must be the host of `origin`, `{host}`, or a domain above it"))?;
         Ok(Passkeys { webauthn })
     }
 
@@ -365,7 +367,8 @@ pub async fn invite(asking: Asking<'_>, by: &str) -> Result<Zeroizing<String>, P
     let code = one_time_code().map_err(|_| PasskeyError::Random)?;
     let (id, digest) = (uuid::Uuid::new_v4().to_string(), digest_of_code(&code));
     let expires = asking.now + CODE_TIME;
-    let invite = NewInvite { id: &id, admin: asking.admin, code_sha256: &digest, by, at: asking.now, expires };
+    let invite =
+        NewInvite { id: &id, admin: asking.admin, code_sha256: &digest, by, at: asking.now, expires };
     let detail = json!({ "invite": id, "expires_at_utc": expires });
     asking.store.invite_passkey(&invite, &note(asking, "invited", None, detail, by)).await?;
     Ok(code)
@@ -428,7 +431,12 @@ async fn take(
 }
 
 async fn refuse(asking: Asking<'_>, purpose: Purpose, why: &'static str) -> Result<(), PasskeyError> {
-    tracing::warn!(admin = asking.admin, purpose = purpose.word(), why, "the answer of a passkey was refused");
+    tracing::warn!(
+        admin = asking.admin,
+        purpose = purpose.word(),
+        why,
+        "the answer of a passkey was refused"
+    );
     let detail = json!({ "purpose": purpose.word(), "why": why });
     Ok(asking.store.record(&note(asking, "refused", None, detail, asking.admin)).await?)
 }
@@ -455,9 +463,8 @@ fn read<T: DeserializeOwned>(credential: &Value) -> Result<T, PasskeyError> {
 
 fn checked_label(label: &str) -> Result<String, PasskeyError> {
     let label = label.trim();
-    let fits = !label.is_empty()
-        && label.chars().nth(MOST_LABEL).is_none()
-        && !label.chars().any(char::is_control);
+    let fits =
+        !label.is_empty() && label.chars().nth(MOST_LABEL).is_none() && !label.chars().any(char::is_control);
     fits.then(|| label.to_owned()).ok_or(PasskeyError::BadLabel)
 }
 

@@ -32,7 +32,9 @@ use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
 use crate::admin::{self, AdminState};
+use crate::alerts::Alerts;
 use crate::assertion::AssertionSigner;
+use crate::break_glass::{self, BreakGlass};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::edge::listener::Listener;
 use crate::edge::tls::pair::PairFiles;
@@ -280,6 +282,8 @@ async fn prepare(
         notary: notary.clone(),
         clock: clock.clone(),
         settings: settings.rbac_api.clone(),
+        break_glass: Arc::new(break_glass(settings, &store, &notary, &clock)?),
+        review: settings.break_glass.review.clone(),
     };
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
     let help_desk = help_desk(settings, secrets)?
@@ -317,6 +321,7 @@ async fn prepare(
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
+    tokio::spawn(break_glass::follow(store.clone(), notary.clone(), gate.clock.clone(), instance.clone()));
     tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
     if let Some(tickets) = &help_desk {
         let period = Duration::from_secs(settings.freescout.poll_seconds);
@@ -355,6 +360,22 @@ async fn prepare(
         certificates: certificates.clone(),
     };
     Ok(Prepared { gate, upstreams, certificates, router: admin::router(state), proxy })
+}
+
+/// What starts break-glass sessions.
+///
+/// # Errors
+///
+/// The settings of the passkeys or of the alerts cannot be used.
+pub fn break_glass(
+    settings: &Settings,
+    store: &SharedStore,
+    notary: &Notary,
+    clock: &SharedClock,
+) -> anyhow::Result<BreakGlass> {
+    let passkeys = settings.break_glass.passkeys().map_err(anyhow::Error::msg).context("[break_glass]")?;
+    let alerts = Alerts::new(store.clone(), clock.clone(), Vec::new(), Duration::from_secs(10));
+    Ok(BreakGlass { store: store.clone(), notary: notary.clone(), passkeys, alerts })
 }
 
 /// FreeScout, where the settings name one.

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod access_grants;
 pub mod access_requests;
+pub mod alerts;
 pub mod audit;
 pub mod break_glass;
 pub mod catalog;

@@ -98,9 +98,15 @@ impl RbacChange {
                 format!("end the grant {id} of `{role}` to `{admin}` for ticket {ticket}")
             }
             RbacChange::BreakGlass { session } => {
-                format!("start a break-glass session of `{}` until {}", session.admin, in_minutes(session.ends))
+                format!(
+                    "start a break-glass session of `{}` until {}",
+                    session.admin,
+                    in_minutes(session.ends)
+                )
             }
-            RbacChange::EndBreakGlass { id, admin } => format!("end the break-glass session {id} of `{admin}`"),
+            RbacChange::EndBreakGlass { id, admin } => {
+                format!("end the break-glass session {id} of `{admin}`")
+            }
             RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
             RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
             RbacChange::CreateRole { role, .. } => format!("create the role `{role}`"),
@@ -246,7 +252,9 @@ impl Draft<'_> {
             }
             // What a session needs besides is nothing that a plan knows: `crate::break_glass` makes these two.
             RbacChange::BreakGlass { .. } | RbacChange::EndBreakGlass { .. } => {
-                return Err(PeopleError::Plan("break-glass sessions are started and ended by themselves".to_owned()));
+                return Err(PeopleError::Plan(
+                    "break-glass sessions are started and ended by themselves".to_owned(),
+                ));
             }
             RbacChange::GrantRole { group, role } => {
                 known("group", group, &self.catalog.groups)?;

@@ -115,20 +115,20 @@ impl RbacApi {
         (caller.kind() == CallerKind::Admin && is_eligible) || caller.holds(self.parts.review.as_ref())
     }
 
-    fn may_see(&self, caller: &Caller, session: &StoredGlass) -> bool {
+    fn may_see_session(&self, caller: &Caller, session: &StoredGlass) -> bool {
         let is_own = caller.kind() == CallerKind::Admin && session.admin == caller.id();
         is_own || self.may_review(caller)
     }
 
     async fn seen(&self, caller: &Caller, id: &str) -> Result<StoredGlass, Problem> {
         let found = self.parts.store.glass_sessions(Some(id)).await?.into_iter().next();
-        let found = found.filter(|session| self.may_see(caller, session));
+        let found = found.filter(|session| self.may_see_session(caller, session));
         found.ok_or_else(|| BreakGlassError::Unknown(String::new()).into())
     }
 
     async fn sessions(&self, caller: &Caller, now: DateTime<Utc>) -> Outcome {
         let mut sessions = self.parts.store.glass_sessions(None).await?;
-        sessions.retain(|session| self.may_see(caller, session));
+        sessions.retain(|session| self.may_see_session(caller, session));
         let sessions: Vec<Value> = sessions.iter().map(|session| view(session, now)).collect();
         Ok(Reply::ok(json!({ "sessions": sessions })))
     }
@@ -137,12 +137,7 @@ impl RbacApi {
         Ok(Reply::ok(view(&self.seen(caller, id).await?, now)))
     }
 
-    async fn glass_challenge(
-        &self,
-        asked: &OwnRequest<'_>,
-        caller: &Caller,
-        now: DateTime<Utc>,
-    ) -> Outcome {
+    async fn glass_challenge(&self, asked: &OwnRequest<'_>, caller: &Caller, now: DateTime<Utc>) -> Outcome {
         is_admin(caller)?;
         let ask: Ask = body(asked)?;
         let challenge = self.parts.break_glass.challenge(caller.id(), &ask.wanted()?, now).await?;
@@ -220,7 +215,10 @@ impl RbacApi {
         let (passkeys, asking) = (glass.passkeys()?, glass.asking(caller.id(), now));
         let (purpose, challenge) = match (code, answer) {
             (Some(_), Some(_)) => {
-                return Err(Problem::new(422, "send `code` or `answer`: a first passkey is registered with a code"));
+                return Err(Problem::new(
+                    422,
+                    "send `code` or `answer`: a first passkey is registered with a code",
+                ));
             }
             (None, None) => ("add", passkeys.ask_for_another(asking, &label).await?),
             (Some(code), None) => ("register", passkeys.begin(asking, &label, Proof::Code(&code)).await?),
@@ -332,7 +330,10 @@ impl From<PasskeyError> for Problem {
             }
             PasskeyError::Webauthn(_) | PasskeyError::Random | PasskeyError::Unreadable => {
                 tracing::error!(%error, "break-glass: a passkey could not be used");
-                Problem::new(503, "the passkey could not be used; an operator finds the cause in the gate's log")
+                Problem::new(
+                    503,
+                    "the passkey could not be used; an operator finds the cause in the gate's log",
+                )
             }
         }
     }

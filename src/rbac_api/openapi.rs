@@ -163,12 +163,16 @@ fn described(endpoint: Endpoint) -> Described {
             success: &[(200, Some("Request"))],
             refusals: CHANGE,
         },
-        Endpoint::GlassSessions => {
-            read("Break-glass sessions that the caller may see, the newest first", &[], &[(200, Some("GlassSessions"))])
-        }
-        Endpoint::GlassPage => {
-            read("The page from which a person starts a session, and registers passkeys", &[], &[(200, Some("Page"))])
-        }
+        Endpoint::GlassSessions => read(
+            "Break-glass sessions that the caller may see, the newest first",
+            &[],
+            &[(200, Some("GlassSessions"))],
+        ),
+        Endpoint::GlassPage => read(
+            "The page from which a person starts a session, and registers passkeys",
+            &[],
+            &[(200, Some("Page"))],
+        ),
         Endpoint::GlassChallenge => Described {
             summary: "Ask the caller's passkeys to sign for a session",
             query: &[],
@@ -191,9 +195,11 @@ fn described(endpoint: Endpoint) -> Described {
             success: &[(204, None)],
             refusals: CHANGE,
         },
-        Endpoint::GlassRequests => {
-            read("The requests that a session has let in; that they were read is recorded", &[], &[(200, Some("GlassRequests"))])
-        }
+        Endpoint::GlassRequests => read(
+            "The requests that a session has let in; that they were read is recorded",
+            &[],
+            &[(200, Some("GlassRequests"))],
+        ),
         Endpoint::ReviewGlass => Described {
             summary: "Close the review of somebody else's session",
             query: &[],
@@ -235,7 +241,7 @@ pub(super) fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": schemas(),
+            "schemas": all_schemas(),
             "securitySchemes": {
                 "session": { "type": "apiKey", "in": "cookie", "name": "session" },
                 "machine": { "type": "http", "scheme": "bearer" },
@@ -316,6 +322,14 @@ fn object(members: &[(&str, Value)]) -> Value {
     let required: Vec<&str> =
         members.iter().map(|(name, _)| *name).filter(|name| !name.ends_with('?')).collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn all_schemas() -> Value {
+    let Value::Object(mut all) = schemas() else { return Value::Null };
+    if let Value::Object(further) = glass_schemas() {
+        all.extend(further);
+    }
+    Value::Object(all)
 }
 
 fn schemas() -> Value {
@@ -459,10 +473,27 @@ fn schemas() -> Value {
             ("state", text()), ("grant?", maybe()), ("approvals?", json!({ "type": "integer" })),
             ("quorum?", json!({ "type": "integer" })),
         ]),
+    })
+}
+
+/// What break-glass and its passkeys are described with.
+fn glass_schemas() -> Value {
+    let text = || json!({ "type": "string" });
+    let maybe = || json!({ "type": ["string", "null"] });
+    let number = || json!({ "type": ["integer", "null"] });
+    let anything = || json!({ "type": "object" });
+    let switch = || json!({ "type": "boolean" });
+    let time = || json!({ "type": ["string", "null"], "format": "date-time" });
+    let list = |of: Value| json!({ "type": "array", "items": of });
+    let texts = || list(text());
+    let state = json!({ "enum": ["none", "open", "closed"] });
+    let purpose = json!({ "enum": ["add", "register"] });
+    let answer = json!({ "oneOf": [reference("PasskeyAnswer"), { "type": "null" }] });
+    json!({
         "Page": text(),
-        "GlassAsk": object(&[("reason", text()), ("minutes?", json!({ "type": ["integer", "null"] })), ("ticket?", maybe())]),
+        "GlassAsk": object(&[("reason", text()), ("minutes?", number()), ("ticket?", maybe())]),
         "GlassStart": object(&[
-            ("reason", text()), ("minutes?", json!({ "type": ["integer", "null"] })), ("ticket?", maybe()),
+            ("reason", text()), ("minutes?", number()), ("ticket?", maybe()),
             ("answer", reference("PasskeyAnswer")),
         ]),
         "GlassStarted": object(&[("id", text()), ("starts", time()), ("ends", time()), ("alerted", texts())]),
@@ -470,24 +501,24 @@ fn schemas() -> Value {
             ("id", text()), ("user", text()), ("reason", maybe()), ("ticket", maybe()), ("granted_by", maybe()),
             ("starts_at_utc", time()), ("ends_at_utc", time()), ("live", switch()), ("ended_by", maybe()),
             ("review", object(&[
-                ("state", json!({ "enum": ["none", "open", "closed"] })), ("closed_at_utc", time()), ("closed_by", maybe()),
-                ("comment", maybe()), ("requests", json!({ "type": ["integer", "null"] })),
+                ("state", state), ("closed_at_utc", time()), ("closed_by", maybe()),
+                ("comment", maybe()), ("requests", number()),
             ])),
         ]),
         "GlassSessions": object(&[("sessions", list(reference("GlassSession")))]),
         "GlassRequests": object(&[("requests", list(object(&[
             ("at", time()), ("request_id", maybe()), ("method", maybe()), ("path", maybe()), ("route", maybe()),
-            ("status", json!({ "type": ["integer", "null"] })),
+            ("status", number()),
         ])))]),
         "GlassReview": object(&[("comment", text())]),
-        "Challenge": object(&[("challenge", text()), ("options", json!({ "type": "object" })), ("expires_at", time())]),
+        "Challenge": object(&[("challenge", text()), ("options", anything()), ("expires_at", time())]),
         "Passkey": object(&[("id", text()), ("label", text()), ("registered_at", time()), ("last_used_at", time())]),
         "Passkeys": object(&[("passkeys", list(reference("Passkey")))]),
-        "PasskeyAsk": object(&[("label", text()), ("code?", maybe()), ("answer?", json!({ "oneOf": [reference("PasskeyAnswer"), { "type": "null" }] }))]),
-        "PasskeyAnswer": object(&[("challenge", text()), ("credential", json!({ "type": "object" }))]),
+        "PasskeyAsk": object(&[("label", text()), ("code?", maybe()), ("answer?", answer)]),
+        "PasskeyAnswer": object(&[("challenge", text()), ("credential", anything())]),
         "PasskeyChallenge": object(&[
-            ("purpose", json!({ "enum": ["add", "register"] })), ("challenge", text()),
-            ("options", json!({ "type": "object" })), ("expires_at", time()),
+            ("purpose", purpose), ("challenge", text()),
+            ("options", anything()), ("expires_at", time()),
         ]),
     })
 }

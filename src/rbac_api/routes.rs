@@ -184,7 +184,9 @@ impl Endpoint {
                 | Endpoint::GlassRequests
                 | Endpoint::Passkeys
         );
-        is_about_grants || is_about_glass || ROUTES.iter().any(|route| route.endpoint == self && !route.method.is_safe())
+        is_about_grants
+            || is_about_glass
+            || ROUTES.iter().any(|route| route.endpoint == self && !route.method.is_safe())
     }
 }
 

@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 53] = [
+pub const NEEDED: [(&str, &str); 54] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -13,6 +13,7 @@ pub const NEEDED: [(&str, &str); 53] = [
     ("customer_audit_events", "INSERT"),
     ("gate_access_requests", "SELECT, INSERT, UPDATE"),
     ("gate_access_votes", "SELECT, INSERT, UPDATE"),
+    ("gate_alerts", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_audit_control", "SELECT, UPDATE"),
     (
         "gate_audit_events",

@@ -99,7 +99,8 @@ impl Store {
         code_sha256: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let row: Option<(String,)> = self.first(sql(IS_INVITE).bind(admin).bind(code_sha256).bind(now)).await?;
+        let row: Option<(String,)> =
+            self.first(sql(IS_INVITE).bind(admin).bind(code_sha256).bind(now)).await?;
         Ok(row.is_some())
     }
 
@@ -112,7 +113,8 @@ impl Store {
     ) -> Result<Registered, StoreError> {
         self.change(note, async |change| {
             if let Some(code) = code_sha256 {
-                let take = sql(TAKE_INVITE).bind(passkey.admin.as_str()).bind(code).bind(passkey.registered_at);
+                let take =
+                    sql(TAKE_INVITE).bind(passkey.admin.as_str()).bind(code).bind(passkey.registered_at);
                 if !change.execute_or_undo(take).await? {
                     return Ok(Registered::NoInvite);
                 }

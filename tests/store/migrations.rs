@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 54] = [
+const TABLES: [&str; 55] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -19,6 +19,7 @@ const TABLES: [&str; 54] = [
     "customer_audit_events",
     "gate_access_requests",
     "gate_access_votes",
+    "gate_alerts",
     "gate_audit_control",
     "gate_audit_events",
     "gate_audit_outbox",
