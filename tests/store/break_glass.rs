@@ -334,6 +334,23 @@ async fn without_an_accepted_alert_no_session_starts(database: &Database) {
     assert!(!scene.holds(scene.now).await);
 }
 
+/// Makes every insert into a table fail, or takes that back.
+async fn break_inserts(database: &Database, table: &str, broken: bool) {
+    let statement = match (database.is_postgres(), broken) {
+        (false, true) => format!(
+            "CREATE TRIGGER broken_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        ),
+        (false, false) => format!("DROP TRIGGER broken_{table}"),
+        (true, true) => format!(
+            "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+             CREATE TRIGGER aaa_broken BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"
+        ),
+        (true, false) => format!("DROP TRIGGER aaa_broken ON {table}"),
+    };
+    database.execute(&statement).await;
+}
+
 /// Each insert of a start is made to fail; then nothing has changed (I-9).
 async fn a_start_is_recorded_or_does_not_happen(database: &Database) {
     let mut scene = Scene::with_passkey(database).await;
@@ -346,9 +363,9 @@ async fn a_start_is_recorded_or_does_not_happen(database: &Database) {
         "gate_break_glass_reviews",
     ] {
         let answer = signed(&mut key, &scene.challenge().await, ORIGIN, |_| {});
-        database.execute(&format!("ALTER TABLE {table} RENAME TO away")).await;
+        break_inserts(database, table, true).await;
         let outcome = scene.start(&answer).await;
-        database.execute(&format!("ALTER TABLE away RENAME TO {table}")).await;
+        break_inserts(database, table, false).await;
         assert!(outcome.is_err(), "{table}: {outcome:?}");
         for what in [
             "rbac_break_glass_sessions",
