@@ -1,6 +1,7 @@
 //! The only place where everything is wired together.
 
 mod admin_address;
+mod alerts;
 mod audit;
 mod bound_service;
 mod fallback;
@@ -32,6 +33,7 @@ use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
 use crate::admin::{self, AdminState};
+use crate::alerts::{self as outbox, Alerts, canary};
 use crate::assertion::AssertionSigner;
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::edge::listener::Listener;
@@ -57,6 +59,7 @@ use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` gets besides the settings.
@@ -284,6 +287,7 @@ async fn prepare(
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
     let help_desk = help_desk(settings, secrets)?
         .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
+    let alerts = alerts(settings, &secrets.alerts, store.clone(), clock.clone())?;
     let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
     let gate = Gate {
         mappings: mappings.clone(),
@@ -322,6 +326,7 @@ async fn prepare(
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
     }
+    follow_alerts(settings, alerts, &instance);
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
@@ -355,6 +360,24 @@ async fn prepare(
         certificates: certificates.clone(),
     };
     Ok(Prepared { gate, upstreams, certificates, router: admin::router(state), proxy })
+}
+
+/// Starts what sends alerts, where there is a channel for them.
+fn follow_alerts(settings: &Settings, alerts: Alerts, gate: &str) {
+    match alerts.channels().as_slice() {
+        [] => return,
+        [only] => tracing::warn!(
+            "{only} is the only channel for alerts: while it is down, no break-glass session can start. Set a second one \
+             of [alerts.slack], [alerts.smtp] and [alerts.postmark]"
+        ),
+        _ => {}
+    }
+    let keep = Duration::from_secs(u64::from(settings.alerts.keep_days) * 24 * 60 * 60);
+    if settings.alerts.canary_minutes > 0 {
+        let period = Duration::from_secs(settings.alerts.canary_minutes * 60);
+        tokio::spawn(canary::follow(alerts.clone(), gate.to_owned(), period));
+    }
+    tokio::spawn(outbox::follow(alerts, gate.to_owned(), keep));
 }
 
 /// FreeScout, where the settings name one.
