@@ -8,6 +8,8 @@
 //!
 //! An alert is sent at least once: a gate that dies between the acceptance and its row sends it again.
 
+pub mod canary;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ pub struct Alert {
 
 impl Alert {
     fn message(&self) -> Message<'_> {
-        Message { key: &self.key, subject: &self.subject, text: &self.text }
+        Message { key: &self.key, subject: &self.subject, text: &self.text, to: None }
     }
 }
 
@@ -65,6 +67,9 @@ pub enum ChannelError {
     /// An answer that says no. It will say so again until somebody changes something.
     #[error("{0}")]
     Refused(String),
+    /// An answer that says not now: a fault of its own, or a greylist.
+    #[error("{0}")]
+    Deferred(String),
     /// It asks to be left alone for a while.
     #[error("{why}; it can be asked again in {pause:?}")]
     Throttled { why: String, pause: Duration },
@@ -79,6 +84,7 @@ impl ChannelError {
         match self {
             ChannelError::Unreachable(_) => "unreachable",
             ChannelError::Refused(_) => "refused",
+            ChannelError::Deferred(_) => "deferred",
             ChannelError::Throttled { .. } => "throttled",
             ChannelError::Late(_) => "late",
         }
@@ -92,6 +98,8 @@ pub struct Message<'m> {
     pub key: &'m str,
     pub subject: &'m str,
     pub text: &'m str,
+    /// The mail address that it is for; `None` for the people on call.
+    pub to: Option<&'m str>,
 }
 
 /// A way to the people on call.
@@ -99,6 +107,11 @@ pub struct Message<'m> {
 pub trait Channel: Send + Sync {
     /// Its stable name: `slack`.
     fn name(&self) -> &'static str;
+
+    /// Whether it can send to an admin's own mail address.
+    fn reaches_admins(&self) -> bool {
+        false
+    }
 
     /// Sends once. Returns what the channel calls the message.
     async fn send(&self, message: Message<'_>) -> Result<String, ChannelError>;
@@ -134,8 +147,8 @@ pub struct Alerts {
     deadline: Duration,
 }
 
-/// How an attempt on a channel ended.
-type Attempt = (&'static str, Result<Receipt, ChannelError>);
+/// A channel, and how an attempt on it ended.
+pub type Attempt = (&'static str, Result<Receipt, ChannelError>);
 
 impl Alerts {
     /// Sends to `channels`, each of which has to answer within `deadline`.
@@ -209,6 +222,27 @@ impl Alerts {
         self.channels.iter().map(|channel| row(alert, channel.name(), OutboxState::due(now), now)).collect()
     }
 
+    /// The same for the mail address of one admin; to the people on call where no channel sends mails.
+    pub fn rows_for(&self, alert: &Alert, address: &str) -> Vec<NewAlert> {
+        let Some(mail) = self.channels.iter().find(|channel| channel.reaches_admins()) else {
+            return self.rows(alert);
+        };
+        let now = self.clock.now();
+        let row = row(alert, mail.name(), OutboxState::due(now), now);
+        vec![NewAlert { recipient: Some(address.to_owned()), ..row }]
+    }
+
+    /// Sends to each channel, side by side, once. Nothing is kept.
+    pub async fn try_each(&self, alert: &Alert) -> Vec<Attempt> {
+        let mut attempts = self.attempt_all(alert);
+        let mut outcomes = Vec::new();
+        while let Some(joined) = attempts.join_next().await {
+            outcomes.extend(joined.ok());
+        }
+        outcomes.sort_by_key(|(name, _)| *name);
+        outcomes
+    }
+
     fn attempt_all(&self, alert: &Alert) -> JoinSet<Attempt> {
         let mut attempts = JoinSet::new();
         for channel in &self.channels {
@@ -268,7 +302,12 @@ impl Alerts {
             };
             let attempts = waiting.attempts.saturating_add(1);
             let (key, name) = (waiting.key.as_str(), channel.name());
-            let message = Message { key, subject: &waiting.subject, text: &waiting.text };
+            let message = Message {
+                key,
+                subject: &waiting.subject,
+                text: &waiting.text,
+                to: waiting.recipient.as_deref(),
+            };
             let state = match self.attempt(&**channel, message).await {
                 Ok(receipt) => {
                     accepted += 1;
@@ -308,6 +347,7 @@ fn row(alert: &Alert, channel: &str, state: OutboxState, now: DateTime<Utc>) -> 
         kind: alert.kind.to_owned(),
         subject: alert.subject.clone(),
         text: alert.text.clone(),
+        recipient: None,
         created_at: now,
         state,
     }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod adopt;
+mod alert;
 mod audit;
 mod backfill;
 mod break_glass;
@@ -116,6 +117,7 @@ enum Command {
     Group(group::Group),
     Grant(grant::Grant),
     Ticket(ticket::Ticket),
+    Alert(alert::Alert),
     Role(role::Role),
     Backfill(backfill::Backfill),
     Passkey(passkey::Passkey),
@@ -145,6 +147,7 @@ impl Command {
             Command::Group(command) => command.only_reads(),
             Command::Grant(command) => command.only_reads(),
             Command::Ticket(command) => command.only_reads(),
+            Command::Alert(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
             Command::Passkey(command) => command.only_reads(),
@@ -209,6 +212,7 @@ pub fn main() -> ExitCode {
         Command::Group(command) => group::run(command, &arguments.common),
         Command::Grant(command) => grant::run(command, &arguments.common),
         Command::Ticket(command) => ticket::run(command, &arguments.common),
+        Command::Alert(command) => alert::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Passkey(command) => passkey::run(command, &arguments.common),

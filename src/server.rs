@@ -1,6 +1,7 @@
 //! The only place where everything is wired together.
 
 mod admin_address;
+mod alerts;
 mod audit;
 mod bound_service;
 mod fallback;
@@ -32,7 +33,7 @@ use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
 use crate::admin::{self, AdminState};
-use crate::alerts::Alerts;
+use crate::alerts::{self as outbox, Alerts, canary};
 use crate::assertion::AssertionSigner;
 use crate::break_glass::{self, BreakGlass};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
@@ -59,6 +60,7 @@ use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
 
 /// What `serve` gets besides the settings.
@@ -275,6 +277,7 @@ async fn prepare(
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let access = Arc::new(access);
+    let alerts = alerts(settings, &secrets.alerts, store.clone(), clock.clone())?;
     let own_routes = rbac_api::Parts {
         store: store.clone(),
         access: access.clone(),
@@ -282,7 +285,7 @@ async fn prepare(
         notary: notary.clone(),
         clock: clock.clone(),
         settings: settings.rbac_api.clone(),
-        break_glass: Arc::new(break_glass(settings, &store, &notary, &clock)?),
+        break_glass: Arc::new(break_glass(settings, &store, &notary, &alerts)?),
         review: settings.break_glass.review.clone(),
     };
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
@@ -327,6 +330,7 @@ async fn prepare(
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
     }
+    follow_alerts(settings, alerts, &instance);
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
@@ -366,16 +370,33 @@ async fn prepare(
 ///
 /// # Errors
 ///
-/// The settings of the passkeys or of the alerts cannot be used.
+/// The settings of the passkeys cannot be used.
 pub fn break_glass(
     settings: &Settings,
     store: &SharedStore,
     notary: &Notary,
-    clock: &SharedClock,
+    alerts: &Alerts,
 ) -> anyhow::Result<BreakGlass> {
     let passkeys = settings.break_glass.passkeys().map_err(anyhow::Error::msg).context("[break_glass]")?;
-    let alerts = Alerts::new(store.clone(), clock.clone(), Vec::new(), Duration::from_secs(10));
-    Ok(BreakGlass { store: store.clone(), notary: notary.clone(), passkeys, alerts })
+    Ok(BreakGlass { store: store.clone(), notary: notary.clone(), passkeys, alerts: alerts.clone() })
+}
+
+/// Starts what sends alerts, where there is a channel for them.
+fn follow_alerts(settings: &Settings, alerts: Alerts, gate: &str) {
+    match alerts.channels().as_slice() {
+        [] => return,
+        [only] => tracing::warn!(
+            "{only} is the only channel for alerts: while it is down, no break-glass session can start. Set a second one \
+             of [alerts.slack], [alerts.smtp] and [alerts.postmark]"
+        ),
+        _ => {}
+    }
+    let keep = Duration::from_secs(u64::from(settings.alerts.keep_days) * 24 * 60 * 60);
+    if settings.alerts.canary_minutes > 0 {
+        let period = Duration::from_secs(settings.alerts.canary_minutes * 60);
+        tokio::spawn(canary::follow(alerts.clone(), gate.to_owned(), period));
+    }
+    tokio::spawn(outbox::follow(alerts, gate.to_owned(), keep));
 }
 
 /// FreeScout, where the settings name one.

@@ -4,6 +4,7 @@
 //! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
+pub mod alerts;
 mod console;
 mod freescout;
 pub mod load;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use crate::passkeys::Passkeys;
 use crate::store::control::PRODUCTION;
 use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
+pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
 pub use session::{Session, SessionKind};
@@ -55,6 +57,7 @@ pub struct Settings {
     pub probe: Probe,
     pub break_glass: BreakGlass,
     pub freescout: FreeScout,
+    pub alerts: Alerts,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.

@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS gate_alerts (
     kind            TEXT    NOT NULL,
     subject         TEXT    NOT NULL,
     text            TEXT    NOT NULL,
+    recipient       TEXT,                           -- a mail address; NULL: the people on call
     created_at_utc  TEXT    NOT NULL,
     attempts        INTEGER NOT NULL,
     next_at_utc     TEXT,                           -- NULL: accepted, or given up

@@ -12,6 +12,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::people::By;
 use crate::people::record::ActorKind;
 use crate::server;
+use crate::settings::secrets::alert_secrets;
 use crate::store::break_glass::StoredGlass;
 
 /// List break-glass sessions, end one, close its review, and test that one could start
@@ -170,9 +171,11 @@ fn review(common: &Common, id: &str, comment: &str) -> anyhow::Result<Ended> {
 
 fn drill(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
+    let secrets = alert_secrets(&settings, |name| std::env::var(name).ok())?;
     with_notary(&settings, async |store, notary| {
         let clock: SharedClock = Arc::new(SystemClock);
-        let glass = server::break_glass(&settings, &store, &notary, &clock)?;
+        let alerts = server::alerts(&settings, &secrets, store.clone(), clock)?;
+        let glass = server::break_glass(&settings, &store, &notary, &alerts)?;
         let steps = glass.drill(&operator(), Utc::now()).await?;
         if format == TextOrJson::Json {
             announce(serde_json::to_string_pretty(&steps)?);

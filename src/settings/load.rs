@@ -12,7 +12,7 @@ use super::Settings;
 use super::console::{Console, Written};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 24] = [
+const SECTIONS: [&str; 25] = [
     "environment",
     "environments",
     "listen",
@@ -37,6 +37,7 @@ const SECTIONS: [&str; 24] = [
     "probe",
     "break_glass",
     "freescout",
+    "alerts",
 ];
 
 /// The settings could not be read.
@@ -101,6 +102,15 @@ impl Settings {
             &mut self.tls.key_file,
             &mut self.freescout.key_file,
             &mut self.freescout.webhook_secret_file,
+        ];
+        for file in files.into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        let alerts = &mut self.alerts;
+        let files = [
+            alerts.slack.as_mut().and_then(|slack| slack.webhook_file.as_mut()),
+            alerts.smtp.as_mut().and_then(|smtp| smtp.password_file.as_mut()),
+            alerts.postmark.as_mut().and_then(|postmark| postmark.token_file.as_mut()),
         ];
         for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
@@ -220,6 +230,7 @@ impl Reader<'_> {
             probe: self.section(&mut table, "probe"),
             break_glass: self.section(&mut table, "break_glass"),
             freescout: self.section(&mut table, "freescout"),
+            alerts: self.section(&mut table, "alerts"),
         };
         self.check_across(&settings);
         settings
@@ -386,6 +397,9 @@ impl Reader<'_> {
         for mistake in settings.freescout.mistakes(decision_ms) {
             report("freescout", &mistake);
         }
+        for mistake in settings.alerts.mistakes() {
+            report("alerts", &mistake);
+        }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
             report(
@@ -475,6 +489,23 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             (
                 "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\npoll_seconds = 9",
                 "`poll_seconds` must be from 10",
+            ),
+            ("[alerts]\ndeadline_ms = 0", "`deadline_ms` must be from 100 to 30000"),
+            ("[alerts]\nkeep_days = 0", "`keep_days` must be from 1"),
+            ("[alerts]\ncanary_minutes = 10081", "`canary_minutes` must be at most 10080"),
+            ("[alerts.smtp]\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]", "smtp: `host` must be"),
+            (
+                "[alerts.smtp]\nhost = \"mail.example\"\nsecurity = \"plain\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]",
+                "smtp: `security = \"plain\"` is for a server on the same machine",
+            ),
+            (
+                "[alerts.smtp]\nhost = \"h\"\nfrom = \"nobody\"\nto = [\"c@b.example\"]",
+                "smtp: `from` must be",
+            ),
+            ("[alerts.postmark]\nfrom = \"a@b.example\"", "postmark: `to` must name"),
+            (
+                "[alerts.postmark]\nurl = \"http://api.postmarkapp.com\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]",
+                "postmark: `url` must begin with `https://`",
             ),
             ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
             ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),

@@ -51,6 +51,8 @@ pub struct NewAlert {
     pub kind: String,
     pub subject: String,
     pub text: String,
+    /// A mail address; `None` for the people on call.
+    pub recipient: Option<String>,
     pub created_at: DateTime<Utc>,
     pub state: OutboxState,
 }
@@ -62,6 +64,7 @@ pub struct WaitingAlert {
     pub channel: String,
     pub subject: String,
     pub text: String,
+    pub recipient: Option<String>,
     /// How often it was sent already.
     pub attempts: i64,
 }
@@ -154,7 +157,7 @@ impl Change {
 }
 
 fn insert(alerts: &[NewAlert]) -> Statement<'_> {
-    let mut insert = Statement::insert(INSERT, 11, " ON CONFLICT (alert_key, channel) DO NOTHING").once();
+    let mut insert = Statement::insert(INSERT, 12, " ON CONFLICT (alert_key, channel) DO NOTHING").once();
     for alert in alerts {
         insert
             .push(storable(&alert.key))
@@ -162,6 +165,7 @@ fn insert(alerts: &[NewAlert]) -> Statement<'_> {
             .push(alert.kind.as_str())
             .push(storable(&alert.subject))
             .push(storable(&alert.text))
+            .push(alert.recipient.as_deref().map(storable))
             .push(alert.created_at)
             .push(alert.state.attempts)
             .push(alert.state.next_at)
@@ -173,10 +177,10 @@ fn insert(alerts: &[NewAlert]) -> Statement<'_> {
 }
 
 const INSERT: &str = "
-    INSERT INTO gate_alerts (alert_key, channel, kind, subject, text, created_at_utc, attempts, next_at_utc, sent_at_utc,
-                             reference, error) ";
+    INSERT INTO gate_alerts (alert_key, channel, kind, subject, text, recipient, created_at_utc, attempts, next_at_utc,
+                             sent_at_utc, reference, error) ";
 const DUE: &str = "
-    SELECT alert_key AS key, channel, subject, text, attempts
+    SELECT alert_key AS key, channel, subject, text, recipient, attempts
       FROM gate_alerts WHERE next_at_utc <= $1 ORDER BY next_at_utc, alert_key, channel LIMIT $2";
 const SETTLE: &str = "
     UPDATE gate_alerts SET attempts = $3, next_at_utc = $4, sent_at_utc = $5, reference = $6, error = $7
