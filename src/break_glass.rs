@@ -228,7 +228,7 @@ impl BreakGlass {
             ends: now + TimeDelta::minutes(wanted.minutes),
         };
         let receipts = self.alert(&session, wanted).await?;
-        let started = self.make(&session, wanted, (&passkey, &receipts), request_id).await;
+        let started = Box::pin(self.make(&session, wanted, (&passkey, &receipts), request_id)).await;
         if let Err(error) = &started {
             self.take_back(&session, error).await;
         }

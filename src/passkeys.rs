@@ -207,7 +207,7 @@ impl Passkeys {
         bound_sha256: &str,
         answer: &Answer,
     ) -> Result<String, PasskeyError> {
-        let verified = self.verified(asking, purpose, bound_sha256, answer).await;
+        let verified = Box::pin(self.verified(asking, purpose, bound_sha256, answer)).await;
         if let Err(PasskeyError::Refused(why)) = &verified {
             refuse(asking, purpose, why).await?;
         }
@@ -225,7 +225,10 @@ impl Passkeys {
         let state = take(asking, purpose, bound_sha256, &answer.challenge).await?;
         let state: PasskeyAuthentication =
             serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
-        let result = self.webauthn.finish_passkey_authentication(&credential, &state);
+        let handle = credential.response.user_handle.clone();
+        let webauthn = self.webauthn.clone();
+        let verify = move || webauthn.finish_passkey_authentication(&credential, &state);
+        let result = apart(verify).await?;
         let result = result.map_err(|error| PasskeyError::Refused(word_of(&error)))?;
         if !result.user_verified() {
             return Err(PasskeyError::Refused("user_not_verified"));
@@ -236,7 +239,7 @@ impl Passkeys {
         let stored = stored.into_iter().find(|passkey| passkey.credential_id == id);
         let stored = stored.ok_or(PasskeyError::Refused("revoked"))?;
         let mut passkey = credential_of(&stored)?;
-        if let Some(handle) = &credential.response.user_handle {
+        if let Some(handle) = &handle {
             let own = Uuid::parse_str(&stored.user_handle).map_err(|_| PasskeyError::Unreadable)?;
             if handle.as_slice() != own.as_bytes() {
                 return Err(PasskeyError::Refused("another_user"));
@@ -313,7 +316,7 @@ impl Passkeys {
     ///
     /// The answer is not what was asked for, or the code was used meanwhile.
     pub async fn register(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
-        let registered = self.registered(asking, answer).await;
+        let registered = Box::pin(self.registered(asking, answer)).await;
         match &registered {
             Err(PasskeyError::Refused(why)) => refuse(asking, Purpose::Register, why).await?,
             Err(PasskeyError::BadCode) => refuse(asking, Purpose::Register, "bad_code").await?,
@@ -327,7 +330,8 @@ impl Passkeys {
         let state = take(asking, Purpose::Register, "", &answer.challenge).await?;
         let Registering { state, label, handle, code_sha256 } =
             serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
-        let passkey = self.webauthn.finish_passkey_registration(&credential, &state);
+        let webauthn = self.webauthn.clone();
+        let passkey = apart(move || webauthn.finish_passkey_registration(&credential, &state)).await?;
         let passkey = passkey.map_err(|error| PasskeyError::Refused(word_of(&error)))?;
         let stored = StoredPasskey {
             id: uuid::Uuid::new_v4().to_string(),
@@ -382,6 +386,11 @@ pub async fn invite(asking: Asking<'_>, by: &str) -> Result<Zeroizing<String>, P
 pub async fn revoke(asking: Asking<'_>, id: &str, by: &str) -> Result<bool, PasskeyError> {
     let note = note(asking, "revoked", Some(id), Value::Null, by);
     Ok(asking.store.revoke_passkey(id, by, asking.now, &note).await?)
+}
+
+/// Runs what verifies a signature on a thread of its own: it takes a while, and more of the stack than a worker has left.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasskeyError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| PasskeyError::Unreadable)
 }
 
 async fn keep(

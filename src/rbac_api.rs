@@ -124,7 +124,7 @@ impl RbacApi {
         if let Some(outcome) = self.requests(asked, &caller, endpoint, &values).await {
             return outcome;
         }
-        if let Some(outcome) = self.break_glass(asked, &caller, endpoint, &values).await {
+        if let Some(outcome) = Box::pin(self.break_glass(asked, &caller, endpoint, &values)).await {
             return outcome;
         }
         if method.is_safe() {

@@ -150,7 +150,7 @@ impl RbacApi {
         let wanted = Ask { reason, minutes, ticket }.wanted()?;
         let id = asked.id.to_string();
         let glass = &self.parts.break_glass;
-        let started = glass.start(caller.id(), &wanted, &answer, Some(&id), now).await?;
+        let started = Box::pin(glass.start(caller.id(), &wanted, &answer, Some(&id), now)).await?;
         let location = format!("/api/rbac/break-glass/{}", started.id);
         Ok(Reply::ok(json!(started)).with_status(201).with("location", location))
     }
@@ -171,7 +171,7 @@ impl RbacApi {
         let (store, notary) = (&self.parts.store, &self.parts.notary);
         let by = By { name: caller.id(), reason: reason.as_deref(), now };
         let request = asked.id.to_string();
-        break_glass::end(store, notary, id, (by, caller.kind().into()), Some(&request)).await?;
+        Box::pin(break_glass::end(store, notary, id, (by, caller.kind().into()), Some(&request))).await?;
         self.settle().await?;
         Ok(Reply::empty(204))
     }
@@ -197,7 +197,7 @@ impl RbacApi {
         }
         let Review { comment } = body(asked)?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
-        break_glass::review(store, notary, id, (caller.id(), &comment), now).await?;
+        Box::pin(break_glass::review(store, notary, id, (caller.id(), &comment), now)).await?;
         Ok(Reply::ok(view(&self.seen(caller, id).await?, now)))
     }
 

@@ -150,6 +150,7 @@ class BreakGlass(unittest.TestCase):
 
         self.work = Path(tempfile.mkdtemp(prefix="gate-browser-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
+        self.addCleanup(self.explain)
         upstream, upstream_port = serve(b"let in")
         slack, slack_port = serve(b"ok")
         for server in (upstream, slack):
@@ -178,9 +179,8 @@ canary_minutes = 0
 """, encoding="utf-8")
         self.environment = {**os.environ, **KEYS, "FLAG_RBAC_V2": "1",
                             "CONSOLE_GATE_SLACK_WEBHOOK": f"http://127.0.0.1:{slack_port}/services/x"}
-        self.gate("migrate")
-        for command in (("group", "create", "raxx-platform-admins"), ("group", "create", "break-glass"),
-                        ("role", "create", "only-in-emergencies"), ("group", "grant", "break-glass", "only-in-emergencies"),
+        self.gate("migrate", "--seed", "rbac-v2")
+        for command in (("role", "create", "only-in-emergencies"), ("group", "grant-role", "break-glass", "only-in-emergencies"),
                         ("admin", "add", "anna", "--email", "anna@example.org"), ("group", "add", "raxx-platform-admins", "anna")):
             self.gate(*command)
         log = (self.work / "log").open("wb")
@@ -199,6 +199,13 @@ canary_minutes = 0
         self.authenticator = self.browser.call("WebAuthn.addVirtualAuthenticator", options={
             "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
             "isUserVerified": True, "automaticPresenceSimulation": True})["authenticatorId"]
+
+    def explain(self) -> None:
+        """What the gate has logged, where the test has failed."""
+        log = self.work / "log"
+        if sys.exc_info()[0] is None and not any(error for _, error in getattr(self._outcome, "errors", [])) and not os.environ.get("SHOW_LOG"):
+            return
+        print(log.read_text(errors="replace")[-4000:] if log.exists() else "no log", file=sys.stderr)
 
     def gate(self, *command: str) -> str:
         ran = subprocess.run([GATE, *command, "--config", "gate.toml"], cwd=self.work, env=self.environment, capture_output=True,
