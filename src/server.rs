@@ -4,7 +4,7 @@ mod admin_address;
 mod alerts;
 mod audit;
 mod bound_service;
-mod fallback;
+pub(crate) mod fallback;
 mod handover;
 mod listen_address;
 mod occupant;
@@ -62,6 +62,7 @@ use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, righ
 use crate::tickets::{self, Tickets};
 pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
+pub use listen_address::look_at_addresses;
 
 /// What `serve` gets besides the settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -506,7 +507,7 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
 }
 
 /// What verifies session cookies.
-fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
+pub(crate) fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
     let session = &settings.session;
     if let Some(tokens) = session.token_verifier(secrets)? {
         return Ok(SessionCredential::Token(tokens));

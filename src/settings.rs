@@ -11,6 +11,7 @@ pub mod load;
 pub mod secrets;
 pub mod session;
 pub mod values;
+mod wording;
 
 use std::collections::BTreeMap;
 

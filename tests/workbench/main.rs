@@ -5,7 +5,9 @@
 mod adopt;
 mod check;
 mod diff;
+mod doctor;
 mod explain;
+mod mistakes;
 mod odd_rows;
 mod people;
 mod readme;
