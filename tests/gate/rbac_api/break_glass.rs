@@ -172,7 +172,7 @@ impl Scene {
 
     /// The audit rows of a request.
     async fn rows_of(&self, answer: &Answer) -> Vec<String> {
-        let rows = self.api.world.store.by_request(&answer.request_id()).await.expect("the rows");
+        let rows = self.api.world.store.by_request(answer.request_id()).await.expect("the rows");
         rows.into_iter().map(|row| row.event_type).collect()
     }
 }
