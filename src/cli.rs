@@ -20,8 +20,10 @@ mod environment;
 mod explain;
 mod findings;
 mod flag;
+mod generate;
 mod grant;
 mod group;
+mod healthcheck;
 mod history;
 mod import;
 mod kept;
@@ -59,7 +61,7 @@ use crate::store::{SharedStore, StoreError};
 
 /// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
-#[command(name = "console-gate", version)]
+#[command(name = "console-gate", version = crate::version::version())]
 struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -118,6 +120,9 @@ enum Command {
     BreakGlass(break_glass::BreakGlass),
     Promote(promote::Promote),
     Keygen(keygen::Keygen),
+    Healthcheck(healthcheck::Healthcheck),
+    Completions(generate::Completions),
+    Man(generate::Man),
     Demo(demo::Demo),
 }
 
@@ -128,6 +133,8 @@ impl Command {
             Command::Adopt(_)
             | Command::Check(_)
             | Command::Doctor(_)
+            | Command::Healthcheck(_)
+            | Command::Completions(_)
             | Command::Diff(_)
             | Command::Coverage(_)
             | Command::Lint(_)
@@ -156,6 +163,7 @@ impl Command {
             | Command::Retention(_)
             | Command::Verify(_)
             | Command::Keygen(_)
+            | Command::Man(_)
             | Command::Demo(_) => false,
         }
     }
@@ -221,6 +229,9 @@ pub fn main() -> ExitCode {
         Command::BreakGlass(command) => break_glass::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
+        Command::Healthcheck(command) => healthcheck::run(command, &arguments.common),
+        Command::Completions(command) => Ok(generate::completions(command)),
+        Command::Man(command) => generate::man(command),
         Command::Demo(command) => demo::run(command),
     };
     match outcome {

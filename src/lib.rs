@@ -44,3 +44,4 @@ pub mod server;
 pub mod settings;
 pub mod store;
 pub mod tickets;
+pub mod version;

@@ -120,7 +120,7 @@ pub fn run(
     let outcome = runtime.block_on(async {
         // The sockets of the gate that runs last of all: once the next one listens at them, it stops.
         let (addresses, fds, giver) = if start.upgrade {
-            let (mut fds, giver) = handover::receive(&listen.upgrade_socket).await?;
+            let (mut fds, giver) = handover::receive(&listen.upgrade_socket()).await?;
             (addresses.inherit(&mut fds)?, fds, Some(giver))
         } else {
             (addresses, early, None)

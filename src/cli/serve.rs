@@ -10,6 +10,7 @@ use crate::outbound::sentry::{self, Dsn, FlushOnDrop, Tracker};
 use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
 use crate::settings::{Address, HOSTS_ARE_NEEDED, Settings};
+use crate::version::version;
 
 /// Run the gate
 #[derive(Debug, Args)]
@@ -61,6 +62,14 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     // Dropped last, so that what went wrong at the end is reported too.
     let (tracker, _flush) = tracker(&settings)?.unzip();
     start_log(command.log_format, tracker);
+    tracing::info!(
+        version = version(),
+        settings = common.config.as_ref().map(|file| file.display().to_string()),
+        mapping = %settings.mapping.file.display(),
+        database = settings.database.url.0.in_words(),
+        environment = settings.environment.word(),
+        "the gate starts"
+    );
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
     let start = Start {
         flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,

@@ -13,4 +13,5 @@ mod people;
 mod readme;
 mod scale;
 mod serve;
+mod ships;
 mod support;

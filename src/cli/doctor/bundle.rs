@@ -30,7 +30,7 @@ pub(super) fn write(
         archive.append_data(&mut head, Path::new("console-gate").join(name), content.as_bytes())
     };
     add("doctor.json", &serde_json::to_string_pretty(report)?)?;
-    add("version.txt", &format!("console-gate {}\n", env!("CARGO_PKG_VERSION")))?;
+    add("version.txt", &format!("console-gate {}\n", crate::version::version()))?;
     // Settings name secrets and hold none, but for the password in a database's address.
     if let Some(text) = config.and_then(|config| std::fs::read_to_string(config).ok()) {
         add("gate.toml", &without_passwords(&text))?;
