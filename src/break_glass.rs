@@ -574,6 +574,7 @@ pub async fn look(
             by: by.name,
             reason: session.reason.as_deref(),
             now,
+            answer: None,
         };
         let done = store.expire_glass(&session.id, over, (&work, &row), &notary.note(note), &further).await?;
         recorded += usize::from(done);
@@ -632,7 +633,7 @@ fn row_of(admin: &str, is_grant: bool, ends: Option<DateTime<Utc>>) -> GrantRow 
 }
 
 fn work<'w>(changes: &'w [RbacChange], rows: &'w [GrantRow], state: &State, by: By<'w>) -> RbacWork<'w> {
-    RbacWork { changes, rows, as_of: state.epoch, by: by.name, reason: by.reason, now: by.now }
+    RbacWork { changes, rows, as_of: state.epoch, by: by.name, reason: by.reason, now: by.now, answer: None }
 }
 
 fn record(step: &'static str, session: Option<&str>, by: By<'_>, detail: Value) -> ledger::AuditRecord {

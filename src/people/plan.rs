@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use policy::decision::ticket::ticket_id;
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 
 use super::PeopleError;
 use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
+use crate::store::access_grants::AccessGrant;
 use crate::store::rbac_changes::{
     GrantRow, RbacChange, StoredTimedGrant, TicketEnd, TicketGrant, TicketOfRow, TimedGrant,
 };
@@ -46,13 +47,13 @@ impl RbacChange {
             | RbacChange::UnblockAdmin { admin }
             | RbacChange::Join { admin, .. }
             | RbacChange::Leave { admin, .. }
-            | RbacChange::EndGrant { admin, .. } => Some(admin),
+            | RbacChange::EndGrant { admin, .. }
+            | RbacChange::EndBreakGlass { admin, .. } => Some(admin),
             RbacChange::GrantUntil { grant } => Some(&grant.admin),
             RbacChange::TicketGrant { grant } | RbacChange::EndTicketGrant { grant, .. } => {
                 Some(&grant.admin)
             }
             RbacChange::BreakGlass { session } => Some(&session.admin),
-            RbacChange::EndBreakGlass { admin, .. } => Some(admin),
             _ => None,
         }
     }
@@ -135,6 +136,7 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
         joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
         timed: state.timed.clone(),
         tickets: state.tickets.clone(),
+        sessions: state.sessions.clone(),
         changes: Vec::new(),
         already: Vec::new(),
     };
@@ -158,6 +160,7 @@ struct Draft<'s> {
     timed: Vec<StoredTimedGrant>,
     /// The ids of grants for tickets.
     tickets: BTreeSet<String>,
+    sessions: Vec<AccessGrant>,
     changes: Vec<RbacChange>,
     already: Vec<String>,
 }
@@ -250,11 +253,23 @@ impl Draft<'_> {
                     return Ok(());
                 }
             }
-            // What a session needs besides is nothing that a plan knows: `crate::break_glass` makes these two.
-            RbacChange::BreakGlass { .. } | RbacChange::EndBreakGlass { .. } => {
-                return Err(PeopleError::Plan(
-                    "break-glass sessions are started and ended by themselves".to_owned(),
-                ));
+            // What a session needs besides is nothing that a plan knows: `crate::break_glass` starts it.
+            RbacChange::BreakGlass { .. } => {
+                return Err(PeopleError::Plan("a break-glass session is started with a passkey".to_owned()));
+            }
+            RbacChange::EndBreakGlass { id, admin } => {
+                let is_it = |one: &AccessGrant| one.id.as_deref() == Some(id) && one.admin == *admin;
+                let Some(place) = self.sessions.iter().position(is_it) else {
+                    self.already.push(format!("the break-glass session {id} has ended already"));
+                    return Ok(());
+                };
+                self.sessions.remove(place);
+                let now = self.state.now;
+                let has_another =
+                    self.sessions.iter().any(|session| session.admin == *admin && session.is_live(now));
+                if let Some(place) = self.place(admin) {
+                    self.people[place].break_glass &= has_another;
+                }
             }
             RbacChange::GrantRole { group, role } => {
                 known("group", group, &self.catalog.groups)?;
@@ -475,6 +490,7 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             }
             RbacChange::TicketGrant { grant } => rows.of_ticket(grant, None),
             RbacChange::EndTicketGrant { grant, reason } => rows.of_ticket(grant, Some(*reason)),
+            RbacChange::EndBreakGlass { admin, .. } => rows.add(false, admin, Some(BREAK_GLASS), None),
             RbacChange::AddAdmin { admin, .. }
             | RbacChange::EnableAdmin { admin }
             | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),

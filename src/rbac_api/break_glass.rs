@@ -120,7 +120,7 @@ impl RbacApi {
         is_own || self.may_review(caller)
     }
 
-    async fn seen(&self, caller: &Caller, id: &str) -> Result<StoredGlass, Problem> {
+    async fn seen_session(&self, caller: &Caller, id: &str) -> Result<StoredGlass, Problem> {
         let found = self.parts.store.glass_sessions(Some(id)).await?.into_iter().next();
         let found = found.filter(|session| self.may_see_session(caller, session));
         found.ok_or_else(|| BreakGlassError::Unknown(String::new()).into())
@@ -134,7 +134,7 @@ impl RbacApi {
     }
 
     async fn session(&self, caller: &Caller, id: &str, now: DateTime<Utc>) -> Outcome {
-        Ok(Reply::ok(view(&self.seen(caller, id).await?, now)))
+        Ok(Reply::ok(view(&self.seen_session(caller, id).await?, now)))
     }
 
     async fn glass_challenge(&self, asked: &OwnRequest<'_>, caller: &Caller, now: DateTime<Utc>) -> Outcome {
@@ -167,7 +167,7 @@ impl RbacApi {
             return Err(Problem::new(400, "a DELETE has no body; say why as `?reason=`"));
         }
         let reason = super::writes::checked_reason(query.get("reason"))?;
-        self.seen(caller, id).await?;
+        self.seen_session(caller, id).await?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
         let by = By { name: caller.id(), reason: reason.as_deref(), now };
         let request = asked.id.to_string();
@@ -177,7 +177,7 @@ impl RbacApi {
     }
 
     async fn glass_requests(&self, caller: &Caller, id: &str, now: DateTime<Utc>) -> Outcome {
-        self.seen(caller, id).await?;
+        self.seen_session(caller, id).await?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
         let requests = break_glass::requests(store, notary, id, caller.id(), now).await?;
         Ok(Reply::ok(json!({ "requests": requests })))
@@ -191,14 +191,14 @@ impl RbacApi {
         now: DateTime<Utc>,
     ) -> Outcome {
         is_admin(caller)?;
-        let session = self.seen(caller, id).await?;
+        let session = self.seen_session(caller, id).await?;
         if session.admin != caller.id() && !self.may_review(caller) {
             return Err(Problem::new(403, "you may not close reviews"));
         }
         let Review { comment } = body(asked)?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
         Box::pin(break_glass::review(store, notary, id, (caller.id(), &comment), now)).await?;
-        Ok(Reply::ok(view(&self.seen(caller, id).await?, now)))
+        Ok(Reply::ok(view(&self.seen_session(caller, id).await?, now)))
     }
 
     async fn passkeys(&self, caller: &Caller) -> Outcome {

@@ -10,18 +10,19 @@ use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::Epoch;
 use policy::rbac::grant::Origin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(super) use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
 use super::change::Change;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
+use super::once::{OnceAnswer, answer_in};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
 /// One change. Groups, roles and permissions are named; an admin is known by its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum RbacChange {
     AddAdmin {
@@ -82,7 +83,7 @@ pub enum RbacChange {
         #[serde(flatten)]
         session: GlassSession,
     },
-    /// Ends such a session before its time.
+    /// Ends a break-glass session before its time.
     EndBreakGlass {
         id: String,
         admin: String,
@@ -121,7 +122,7 @@ pub enum RbacChange {
 }
 
 /// A membership until a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimedGrant {
     /// A UUID v4 that is in no row yet.
     pub id: String,
@@ -135,7 +136,7 @@ pub struct TimedGrant {
 }
 
 /// A role for one ticket and one customer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketGrant {
     /// A UUID v4: in no row yet where it is to be granted.
     pub id: String,
@@ -149,7 +150,7 @@ pub struct TicketGrant {
 }
 
 /// A break-glass session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GlassSession {
     /// A UUID v4 that is in no row yet.
     pub id: String,
@@ -159,7 +160,7 @@ pub struct GlassSession {
 }
 
 /// Why a grant for a ticket ends: the states of the RBAC V2 design, section 5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TicketEnd {
     /// Somebody ended it.
@@ -190,6 +191,22 @@ impl TicketEnd {
 }
 
 impl RbacChange {
+    /// Whether it is an edit of groups, roles or permissions, and not about one admin.
+    pub fn is_edit(&self) -> bool {
+        matches!(
+            self,
+            RbacChange::CreateGroup { .. }
+                | RbacChange::GrantRole { .. }
+                | RbacChange::RevokeRole { .. }
+                | RbacChange::CreateRole { .. }
+                | RbacChange::Inherit { .. }
+                | RbacChange::Disinherit { .. }
+                | RbacChange::CreatePermission { .. }
+                | RbacChange::Permit { .. }
+                | RbacChange::Forbid { .. }
+        )
+    }
+
     fn creates_what_rows_name(&self) -> bool {
         matches!(
             self,
@@ -247,6 +264,8 @@ pub struct RbacWork<'w> {
     pub by: &'w str,
     pub reason: Option<&'w str>,
     pub now: DateTime<Utc>,
+    /// What the request's key is answered with, kept with the changes.
+    pub answer: Option<OnceAnswer<'w>>,
 }
 
 impl Store {
@@ -316,6 +335,7 @@ pub(super) async fn carry_out(
         make(change, one, work, &columns).await?;
     }
     change.execute(sql("DELETE FROM gate_rbac_command")).await?;
+    answer_in(change, work.answer).await?;
     Ok(true)
 }
 
@@ -460,7 +480,11 @@ async fn make(
                 .bind(session.starts)
                 .bind(session.ends)
         }
-        RbacChange::EndBreakGlass { id, .. } => sql(END_BREAK_GLASS).bind(id.as_str()).bind(now),
+        RbacChange::EndBreakGlass { id, .. } => {
+            // Whoever ends it: its review says so, where it has one.
+            connection.execute(sql(END_REVIEW).bind(id.as_str()).bind(now).bind(by)).await?;
+            sql(END_BREAK_GLASS).bind(id.as_str()).bind(now)
+        }
         RbacChange::GrantRole { group, role } => sql(GRANT_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::RevokeRole { group, role } => sql(REVOKE_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::Inherit { role, parent } => sql(INHERIT).bind(role.as_str()).bind(parent.as_str()),
@@ -495,7 +519,10 @@ const END_TICKET_GRANT: &str = "
     UPDATE rbac_ticket_grants SET revoked_at_utc = $2, revoke_reason = $3
      WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
 const END_BREAK_GLASS: &str = "
-    UPDATE rbac_break_glass_sessions SET revoked_at_utc = $2 WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
+    UPDATE rbac_break_glass_sessions SET revoked_at_utc = $2
+     WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
+const END_REVIEW: &str = "
+    UPDATE gate_break_glass_reviews SET ended_at_utc = $2, ended_by = $3 WHERE session_id = $1 AND ended_at_utc IS NULL";
 const GRANT_ROLE: &str = "
     INSERT INTO rbac_group_roles (group_id, role_id)
     SELECT g.id, r.id FROM rbac_groups g, rbac_roles r WHERE g.name = $1 AND r.name = $2";

@@ -4,11 +4,14 @@
 mod bad;
 mod break_glass;
 mod documented;
+mod edits;
 mod faults;
 mod grants;
 mod openapi;
+mod own;
 mod reads;
 mod requests;
+mod tickets;
 
 use std::collections::BTreeSet;
 
