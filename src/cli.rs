@@ -4,8 +4,10 @@
 
 mod admin;
 mod adopt;
+mod alert;
 mod audit;
 mod backfill;
+mod break_glass;
 mod check;
 mod checkpoint;
 mod console_files;
@@ -28,6 +30,7 @@ mod kept;
 mod keygen;
 mod lint;
 mod migrate;
+mod passkey;
 mod people;
 mod progress;
 mod promote;
@@ -110,8 +113,11 @@ enum Command {
     Group(group::Group),
     Grant(grant::Grant),
     Ticket(ticket::Ticket),
+    Alert(alert::Alert),
     Role(role::Role),
     Backfill(backfill::Backfill),
+    Passkey(passkey::Passkey),
+    BreakGlass(break_glass::BreakGlass),
     Promote(promote::Promote),
     Keygen(keygen::Keygen),
     Healthcheck(healthcheck::Healthcheck),
@@ -143,8 +149,11 @@ impl Command {
             Command::Group(command) => command.only_reads(),
             Command::Grant(command) => command.only_reads(),
             Command::Ticket(command) => command.only_reads(),
+            Command::Alert(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
+            Command::Passkey(command) => command.only_reads(),
+            Command::BreakGlass(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
             Command::Serve(_)
             | Command::Migrate(_)
@@ -213,8 +222,11 @@ pub fn main() -> ExitCode {
         Command::Group(command) => group::run(command, &arguments.common),
         Command::Grant(command) => grant::run(command, &arguments.common),
         Command::Ticket(command) => ticket::run(command, &arguments.common),
+        Command::Alert(command) => alert::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
+        Command::Passkey(command) => passkey::run(command, &arguments.common),
+        Command::BreakGlass(command) => break_glass::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
         Command::Healthcheck(command) => healthcheck::run(command, &arguments.common),

@@ -13,6 +13,8 @@
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
+//! - [`alerts`]: what the people on call are sent, and until when.
+//! - [`break_glass`]: sessions for an emergency; [`passkeys`]: what starts one.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
@@ -22,7 +24,9 @@
 
 pub mod activation;
 pub mod admin;
+pub mod alerts;
 pub mod assertion;
+pub mod break_glass;
 pub mod cli;
 pub mod clock;
 pub mod edge;
@@ -31,6 +35,7 @@ pub mod folder_watch;
 pub mod freshness;
 pub mod journal;
 pub mod outbound;
+pub mod passkeys;
 pub mod people;
 pub mod random;
 pub mod rbac_api;

@@ -4,7 +4,10 @@
 //! at most, so a pool would only add risk.
 
 pub mod freescout;
+pub mod postmark;
 pub mod sentry;
+pub mod slack;
+pub mod smtp;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -224,6 +227,13 @@ impl Outbound {
             _ = connection => answer.await,
         }
     }
+}
+
+/// The pause that an answer asks for in seconds (RFC 9110, 10.2.3); a minute where it does not say.
+fn retry_after(fields: &http::HeaderMap) -> Duration {
+    let asked =
+        fields.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(asked.unwrap_or(60))
 }
 
 fn build(

@@ -9,6 +9,7 @@
 //! not hold, that a browser's request comes from the gate's own pages, that an edit is of what the client has read.
 //! Every change is made by [`crate::people`], as the commands make them.
 
+mod break_glass;
 mod csrf;
 mod grant_id;
 mod guard;
@@ -39,6 +40,7 @@ use self::keys::Keys;
 use self::reply::{Outcome, Problem, Reply};
 use self::routes::{Endpoint, Met};
 use crate::activation::MappingHolder;
+use crate::break_glass::BreakGlass;
 use crate::clock::SharedClock;
 use crate::freshness::AccessResolver;
 use crate::ruling::message::Form;
@@ -61,6 +63,9 @@ pub struct Parts {
     /// The help desk; `None` where there is none, or grants for tickets are switched off.
     pub tickets: Option<Arc<Tickets>>,
     pub settings: settings::RbacApi,
+    pub break_glass: Arc<BreakGlass>,
+    /// The permission to close reviews of break-glass sessions.
+    pub review: Option<String>,
 }
 
 /// Serves the rows with `gate = true`.
@@ -129,6 +134,9 @@ impl RbacApi {
             csrf::check(asked, &caller.principal, &self.keys, form.as_ref())?;
         }
         if let Some(outcome) = self.requests(asked, &caller, endpoint, &values).await {
+            return outcome;
+        }
+        if let Some(outcome) = Box::pin(self.break_glass(asked, &caller, endpoint, &values)).await {
             return outcome;
         }
         if method.is_safe() {

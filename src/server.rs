@@ -1,6 +1,7 @@
 //! The only place where everything is wired together.
 
 mod admin_address;
+mod alerts;
 mod audit;
 mod bound_service;
 pub(crate) mod fallback;
@@ -34,7 +35,9 @@ use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
 use crate::admin::{self, AdminState};
+use crate::alerts::{self as outbox, Alerts, canary};
 use crate::assertion::AssertionSigner;
+use crate::break_glass::{self, BreakGlass};
 use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::edge::listener::Listener;
 use crate::edge::tls::pair::PairFiles;
@@ -59,6 +62,7 @@ use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settin
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
 pub use listen_address::look_at_addresses;
 
@@ -274,6 +278,7 @@ async fn prepare(
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let access = Arc::new(access);
+    let alerts = alerts(settings, &secrets.alerts, store.clone(), clock.clone())?;
     let help_desk = help_desk(settings, secrets)?
         .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
     let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
@@ -285,6 +290,8 @@ async fn prepare(
         clock: clock.clone(),
         tickets: tickets.clone(),
         settings: settings.rbac_api.clone(),
+        break_glass: Arc::new(break_glass(settings, &store, &notary, &alerts)?),
+        review: settings.break_glass.review.clone(),
     };
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
     let gate = Gate {
@@ -320,11 +327,13 @@ async fn prepare(
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
+    tokio::spawn(break_glass::follow(store.clone(), notary.clone(), gate.clock.clone(), instance.clone()));
     tokio::spawn(erasure::follow(store.clone(), notary.clone(), gate.clock.clone()));
     if let Some(tickets) = &help_desk {
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
     }
+    follow_alerts(settings, alerts, &instance);
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
@@ -377,6 +386,39 @@ fn upstream_assertions(
         Ok((name.clone(), signer.with_context(|| format!("[upstreams.{name}]"))?))
     };
     settings.upstreams.iter().map(signer).collect()
+}
+
+/// What starts break-glass sessions.
+///
+/// # Errors
+///
+/// The settings of the passkeys cannot be used.
+pub fn break_glass(
+    settings: &Settings,
+    store: &SharedStore,
+    notary: &Notary,
+    alerts: &Alerts,
+) -> anyhow::Result<BreakGlass> {
+    let passkeys = settings.break_glass.passkeys().map_err(anyhow::Error::msg).context("[break_glass]")?;
+    Ok(BreakGlass { store: store.clone(), notary: notary.clone(), passkeys, alerts: alerts.clone() })
+}
+
+/// Starts what sends alerts, where there is a channel for them.
+fn follow_alerts(settings: &Settings, alerts: Alerts, gate: &str) {
+    match alerts.channels().as_slice() {
+        [] => return,
+        [only] => tracing::warn!(
+            "{only} is the only channel for alerts: while it is down, no break-glass session can start. Set a second one \
+             of [alerts.slack], [alerts.smtp] and [alerts.postmark]"
+        ),
+        _ => {}
+    }
+    let keep = Duration::from_secs(u64::from(settings.alerts.keep_days) * 24 * 60 * 60);
+    if settings.alerts.canary_minutes > 0 {
+        let period = Duration::from_secs(settings.alerts.canary_minutes * 60);
+        tokio::spawn(canary::follow(alerts.clone(), gate.to_owned(), period));
+    }
+    tokio::spawn(outbox::follow(alerts, gate.to_owned(), keep));
 }
 
 /// FreeScout, where the settings name one.

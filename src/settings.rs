@@ -4,6 +4,7 @@
 //! that exist only when they are sound ([`values`]); every mistake in the file is reported at once ([`load`]). No
 //! secret is in here: settings name the variable or file that holds one ([`secrets`]).
 
+pub mod alerts;
 mod console;
 mod freescout;
 pub mod load;
@@ -19,8 +20,10 @@ use policy::mapping::Freshness;
 use policy::rbac::break_glass::BreakGlassRules;
 use serde::Deserialize;
 
+use crate::passkeys::Passkeys;
 use crate::store::control::PRODUCTION;
 use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
+pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
 pub use session::{Session, SessionKind};
@@ -58,6 +61,7 @@ pub struct Settings {
     pub probe: Probe,
     pub break_glass: BreakGlass,
     pub freescout: FreeScout,
+    pub alerts: Alerts,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.
@@ -99,12 +103,23 @@ impl Default for Environments {
 pub struct BreakGlass {
     /// The groups whose members may have one.
     pub eligible: Vec<String>,
+    /// The origin of Console's pages, `https://console.example.org`, for passkeys. Without it no session can be started.
+    pub origin: Option<String>,
+    /// The relying party of the passkeys: the host of `origin`, or a domain above it.
+    pub rp_id: Option<String>,
+    /// The permission to close reviews of others' sessions, and to read their requests, besides those who may have one.
+    pub review: Option<String>,
 }
 
 impl Default for BreakGlass {
     fn default() -> Self {
         let BreakGlassRules { eligible } = BreakGlassRules::default();
-        BreakGlass { eligible: eligible.iter().map(ToString::to_string).collect() }
+        BreakGlass {
+            eligible: eligible.iter().map(ToString::to_string).collect(),
+            origin: None,
+            rp_id: None,
+            review: None,
+        }
     }
 }
 
@@ -112,6 +127,19 @@ impl BreakGlass {
     /// The rules for the resolver.
     pub fn rules(&self) -> BreakGlassRules {
         BreakGlassRules { eligible: self.eligible.iter().map(|group| group.as_str().into()).collect() }
+    }
+
+    /// The passkeys that start sessions; `None` where there is no `origin`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the settings.
+    pub fn passkeys(&self) -> Result<Option<Passkeys>, String> {
+        match (&self.origin, &self.rp_id) {
+            (Some(origin), rp_id) => Passkeys::new(origin, rp_id.as_deref()).map(Some),
+            (None, Some(_)) => Err("`rp_id` needs `origin`".to_owned()),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -8,7 +8,9 @@
 pub mod access;
 pub mod access_grants;
 pub mod access_requests;
+pub mod alerts;
 pub mod audit;
+pub mod break_glass;
 pub mod catalog;
 pub mod census;
 mod change;
@@ -28,6 +30,7 @@ pub mod mappings;
 pub mod migrations;
 pub mod mirror;
 pub mod once;
+pub mod passkeys;
 pub mod people;
 pub mod place;
 mod postgres;

@@ -17,6 +17,8 @@ GRANT SELECT, INSERT, UPDATE
     ON gate_access_requests TO :"role";
 GRANT SELECT, INSERT, UPDATE
     ON gate_access_votes TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_alerts TO :"role";
 GRANT SELECT, UPDATE
     ON gate_audit_control TO :"role";
 GRANT SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)
@@ -25,6 +27,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_audit_outbox TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON gate_blocked_admins TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_break_glass_reviews TO :"role";
 GRANT SELECT
     ON gate_console_watch TO :"role";
 GRANT SELECT
@@ -64,6 +68,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, INSERT
     ON gate_mappings TO :"role";
 GRANT SELECT, INSERT, DELETE
+    ON gate_passkey_invites TO :"role";
+GRANT SELECT, INSERT, UPDATE
+    ON gate_passkeys TO :"role";
+GRANT SELECT, INSERT, DELETE
     ON gate_pending_erasures TO :"role";
 GRANT SELECT, DELETE
     ON gate_rbac_changes TO :"role";
@@ -79,7 +87,9 @@ GRANT SELECT, INSERT, UPDATE
     ON gate_timed_work TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_upstream_refusals TO :"role";
-GRANT SELECT, UPDATE (revoked_at_utc)
+GRANT SELECT, INSERT, DELETE
+    ON gate_webauthn_challenges TO :"role";
+GRANT SELECT, INSERT, UPDATE (revoked_at_utc)
     ON rbac_break_glass_sessions TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON rbac_group_roles TO :"role";

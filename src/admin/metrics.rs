@@ -96,6 +96,7 @@ const COUNTERS: &[(&str, &str)] = &[
          needed",
     ),
     ("gate_tls_handshakes_total", "TLS handshakes, by outcome"),
+    ("gate_alerts_total", "attempts to send an alert, by channel and outcome"),
     ("gate_tls_reloads_total", "TLS certificates activated or refused after the first"),
 ];
 
@@ -128,6 +129,13 @@ const GAUGES: &[(&str, &str)] = &[
     ("gate_mapping_info", "1 for the running mapping"),
     ("gate_upstream_healthy", "1 for a server with an address that passed its last health check"),
     ("gate_upstream_addresses", "addresses of a server, by result of their last health check"),
+    ("gate_alerts_waiting", "alerts that no channel of theirs has accepted yet"),
+    ("gate_alerts_oldest_waiting_seconds", "how long the oldest of them has waited"),
+    ("gate_alert_channel_usable", "1 for a channel that accepted its last test message, by channel"),
+    (
+        "gate_break_glass_usable",
+        "1 while a channel accepts alerts, without which no break-glass session starts",
+    ),
     ("gate_clock_ahead_seconds", "how far the time used for expiry is ahead of the machine's clock"),
 ];
 

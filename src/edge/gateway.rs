@@ -10,6 +10,7 @@ use policy::decision::Permit;
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
 use policy::method::Method;
+use policy::rbac::BreakGlassPart;
 use policy::response::{ResponseFraming, ResponseHead};
 
 use super::body::{BodyMeter, HeldBody, RequestBody};
@@ -53,6 +54,8 @@ struct Exchange {
     outcome: &'static str,
     status: u16,
     route: Option<Arc<str>>,
+    /// The break-glass sessions that it rests on.
+    break_glass: Option<Arc<BreakGlassPart>>,
 }
 
 impl Gateway {
@@ -74,8 +77,12 @@ impl Gateway {
             outcome: "failed",
             status: 0,
             route: None,
+            break_glass: None,
         };
         self.exchange(client, request, &mut exchange).await;
+        if let Some(part) = &exchange.break_glass {
+            self.gate.break_glass_answered(part, exchange.id, exchange.status);
+        }
         counter!("gate_requests_total", "outcome" => exchange.outcome).increment(1);
         histogram!("gate_request_seconds").record(exchange.started.elapsed());
         let Exchange { id, outcome, status, .. } = exchange;
@@ -113,6 +120,7 @@ impl Gateway {
         let answer = match outcome {
             Ok(Permitted { permit, .. }) if is_probe => self.gate.probe_passed(&permit, exchange.id),
             Ok(permitted) => {
+                exchange.break_glass.clone_from(&permitted.break_glass);
                 let admitted = self.limits.admit(address, &permitted.permit);
                 match admitted {
                     Ok(_place) if permitted.permit.served_by_gate() => {
@@ -161,7 +169,7 @@ impl Gateway {
         address: Option<IpAddr>,
         exchange: &mut Exchange,
     ) {
-        let Permitted { permit, mapping } = permitted;
+        let Permitted { permit, mapping, .. } = permitted;
         exchange.outcome = "forwarded";
         exchange.route = permit.route().cloned();
         body.spool.of_stranger(permit.principal().is_none());

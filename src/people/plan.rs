@@ -53,6 +53,7 @@ impl RbacChange {
             RbacChange::TicketGrant { grant } | RbacChange::EndTicketGrant { grant, .. } => {
                 Some(&grant.admin)
             }
+            RbacChange::BreakGlass { session } => Some(&session.admin),
             _ => None,
         }
     }
@@ -96,6 +97,13 @@ impl RbacChange {
             }
             RbacChange::EndTicketGrant { grant: TicketGrant { id, admin, role, ticket, .. }, .. } => {
                 format!("end the grant {id} of `{role}` to `{admin}` for ticket {ticket}")
+            }
+            RbacChange::BreakGlass { session } => {
+                format!(
+                    "start a break-glass session of `{}` until {}",
+                    session.admin,
+                    in_minutes(session.ends)
+                )
             }
             RbacChange::EndBreakGlass { id, admin } => {
                 format!("end the break-glass session {id} of `{admin}`")
@@ -244,6 +252,10 @@ impl Draft<'_> {
                     self.already.push(format!("the grant {} has ended already", grant.id));
                     return Ok(());
                 }
+            }
+            // What a session needs besides is nothing that a plan knows: `crate::break_glass` starts it.
+            RbacChange::BreakGlass { .. } => {
+                return Err(PeopleError::Plan("a break-glass session is started with a passkey".to_owned()));
             }
             RbacChange::EndBreakGlass { id, admin } => {
                 let is_it = |one: &AccessGrant| one.id.as_deref() == Some(id) && one.admin == *admin;
@@ -533,6 +545,7 @@ impl Rows {
             group: group.map(ToOwned::to_owned),
             role: role.map(ToOwned::to_owned),
             ends: None,
+            is_break_glass: false,
             ticket: None,
         });
     }

@@ -50,6 +50,17 @@ pub fn customers_events(
     kind: ActorKind,
     request_id: Option<&str>,
 ) -> Vec<Note> {
+    customers_events_of(notary, &plan.rows, by, kind, request_id)
+}
+
+/// The same for rows that no plan made.
+pub fn customers_events_of(
+    notary: &Notary,
+    rows: &[GrantRow],
+    by: By<'_>,
+    kind: ActorKind,
+    request_id: Option<&str>,
+) -> Vec<Note> {
     let event = |row: &GrantRow| {
         let mut detail = json!({ "group": row.group, "role": row.role });
         if let Some(of) = &row.ticket {
@@ -71,5 +82,5 @@ pub fn customers_events(
             salt: None,
         }
     };
-    plan.rows.iter().map(|row| notary.note_of_customer(event(row), by.now)).collect()
+    rows.iter().map(|row| notary.note_of_customer(event(row), by.now)).collect()
 }

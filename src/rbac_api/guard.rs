@@ -145,6 +145,7 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
         | RbacChange::Leave { .. }
         | RbacChange::EndGrant { .. }
         | RbacChange::EndTicketGrant { .. }
+        | RbacChange::BreakGlass { .. }
         | RbacChange::EndBreakGlass { .. }
         | RbacChange::RevokeRole { .. }
         | RbacChange::Disinherit { .. }

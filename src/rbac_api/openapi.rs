@@ -177,6 +177,65 @@ fn described(endpoint: Endpoint) -> Described {
             success: &[(200, Some("Request"))],
             refusals: CHANGE,
         },
+        Endpoint::GlassSessions => read(
+            "Break-glass sessions that the caller may see, the newest first",
+            &[],
+            &[(200, Some("GlassSessions"))],
+        ),
+        Endpoint::GlassPage => read(
+            "The page from which a person starts a session, and registers passkeys",
+            &[],
+            &[(200, Some("Page"))],
+        ),
+        Endpoint::GlassChallenge => Described {
+            summary: "Ask the caller's passkeys to sign for a session",
+            query: &[],
+            body: Some("GlassAsk"),
+            success: &[(200, Some("Challenge"))],
+            refusals: CHANGE,
+        },
+        Endpoint::StartGlass => Described {
+            summary: "Start a session, after a channel has accepted the alert",
+            query: &[],
+            body: Some("GlassStart"),
+            success: &[(201, Some("GlassStarted"))],
+            refusals: CHANGE,
+        },
+        Endpoint::GlassSession => read("One session, with its review", &[], &[(200, Some("GlassSession"))]),
+        Endpoint::EndGlass => Described {
+            summary: "End a session; when this is answered, no gate acts on it any more",
+            query: &[REASON],
+            body: None,
+            success: &[(204, None)],
+            refusals: CHANGE,
+        },
+        Endpoint::GlassRequests => read(
+            "The requests that a session has let in; that they were read is recorded",
+            &[],
+            &[(200, Some("GlassRequests"))],
+        ),
+        Endpoint::ReviewGlass => Described {
+            summary: "Close the review of somebody else's session",
+            query: &[],
+            body: Some("GlassReview"),
+            success: &[(200, Some("GlassSession"))],
+            refusals: CHANGE,
+        },
+        Endpoint::Passkeys => read("The caller's passkeys", &[], &[(200, Some("Passkeys"))]),
+        Endpoint::PasskeyChallenge => Described {
+            summary: "Begin to register a passkey: with a code, or with the answer of one that is registered",
+            query: &[],
+            body: Some("PasskeyAsk"),
+            success: &[(200, Some("PasskeyChallenge"))],
+            refusals: CHANGE,
+        },
+        Endpoint::PostPasskey => Described {
+            summary: "Register a passkey",
+            query: &[],
+            body: Some("PasskeyAnswer"),
+            success: &[(201, Some("Passkey"))],
+            refusals: CHANGE,
+        },
     }
 }
 
@@ -196,7 +255,7 @@ pub(super) fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": schemas(),
+            "schemas": all_schemas(),
             "securitySchemes": {
                 "session": { "type": "apiKey", "in": "cookie", "name": "session" },
                 "machine": { "type": "http", "scheme": "bearer" },
@@ -243,7 +302,8 @@ fn operation(route: &Route) -> Value {
     for (status, schema) in success.iter().chain(waits) {
         let mut response = json!({ "description": "It is done, or shown" });
         if let Some(schema) = schema {
-            response["content"] = content(schema, "application/json");
+            let kind = if schema == "Page" { "text/html; charset=utf-8" } else { "application/json" };
+            response["content"] = content(schema, kind);
         }
         responses.insert(status.to_string(), response);
     }
@@ -278,6 +338,14 @@ fn object(members: &[(&str, Value)]) -> Value {
     let required: Vec<&str> =
         members.iter().map(|(name, _)| *name).filter(|name| !name.ends_with('?')).collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn all_schemas() -> Value {
+    let Value::Object(mut all) = schemas() else { return Value::Null };
+    if let Value::Object(further) = glass_schemas() {
+        all.extend(further);
+    }
+    Value::Object(all)
 }
 
 fn schemas() -> Value {
@@ -437,6 +505,53 @@ fn schemas() -> Value {
         "Decided": object(&[
             ("state", text()), ("grant?", maybe()), ("approvals?", json!({ "type": "integer" })),
             ("quorum?", json!({ "type": "integer" })),
+        ]),
+    })
+}
+
+/// What break-glass and its passkeys are described with.
+fn glass_schemas() -> Value {
+    let text = || json!({ "type": "string" });
+    let maybe = || json!({ "type": ["string", "null"] });
+    let number = || json!({ "type": ["integer", "null"] });
+    let anything = || json!({ "type": "object" });
+    let switch = || json!({ "type": "boolean" });
+    let time = || json!({ "type": ["string", "null"], "format": "date-time" });
+    let list = |of: Value| json!({ "type": "array", "items": of });
+    let texts = || list(text());
+    let state = json!({ "enum": ["none", "open", "closed"] });
+    let purpose = json!({ "enum": ["add", "register"] });
+    let answer = json!({ "oneOf": [reference("PasskeyAnswer"), { "type": "null" }] });
+    json!({
+        "Page": text(),
+        "GlassAsk": object(&[("reason", text()), ("minutes?", number()), ("ticket?", maybe())]),
+        "GlassStart": object(&[
+            ("reason", text()), ("minutes?", number()), ("ticket?", maybe()),
+            ("answer", reference("PasskeyAnswer")),
+        ]),
+        "GlassStarted": object(&[("id", text()), ("starts", time()), ("ends", time()), ("alerted", texts())]),
+        "GlassSession": object(&[
+            ("id", text()), ("user", text()), ("reason", maybe()), ("ticket", maybe()), ("granted_by", maybe()),
+            ("starts_at_utc", time()), ("ends_at_utc", time()), ("live", switch()), ("ended_by", maybe()),
+            ("review", object(&[
+                ("state", state), ("closed_at_utc", time()), ("closed_by", maybe()),
+                ("comment", maybe()), ("requests", number()),
+            ])),
+        ]),
+        "GlassSessions": object(&[("sessions", list(reference("GlassSession")))]),
+        "GlassRequests": object(&[("requests", list(object(&[
+            ("at", time()), ("request_id", maybe()), ("method", maybe()), ("path", maybe()), ("route", maybe()),
+            ("status", number()),
+        ])))]),
+        "GlassReview": object(&[("comment", text())]),
+        "Challenge": object(&[("challenge", text()), ("options", anything()), ("expires_at", time())]),
+        "Passkey": object(&[("id", text()), ("label", text()), ("registered_at", time()), ("last_used_at", time())]),
+        "Passkeys": object(&[("passkeys", list(reference("Passkey")))]),
+        "PasskeyAsk": object(&[("label", text()), ("code?", maybe()), ("answer?", answer)]),
+        "PasskeyAnswer": object(&[("challenge", text()), ("credential", anything())]),
+        "PasskeyChallenge": object(&[
+            ("purpose", purpose), ("challenge", text()),
+            ("options", anything()), ("expires_at", time()),
         ]),
     })
 }

@@ -9,6 +9,9 @@ use crate::ruling::message::Form;
 use crate::ruling::response::Response;
 use crate::store::StoreError;
 
+/// The kind of a page.
+const PAGE: &str = "text/html; charset=utf-8";
+
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply {
@@ -26,6 +29,11 @@ impl Reply {
     /// An answer without a body.
     pub(super) fn empty(status: u16) -> Reply {
         Reply { status, fields: Vec::new(), body: None }
+    }
+
+    /// 200 with a page.
+    pub(super) fn page(text: String) -> Reply {
+        Reply::ok(Value::String(text)).with("content-type", PAGE)
     }
 
     /// With another status.
@@ -182,10 +190,15 @@ pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
             (status, "application/problem+json", Some(Value::Object(members)), fields)
         }
     };
+    let is_page = more.contains(&("content-type", PAGE.to_owned()));
     fields.extend(more);
-    if body.is_some() {
+    if body.is_some() && !is_page {
         fields.push(("content-type", kind.to_owned()));
     }
     let outcome = if status < 400 { "served" } else { "declined" };
-    Response { outcome, status, fields, body: body.map(|body| body.to_string()).unwrap_or_default() }
+    let body = match body {
+        Some(Value::String(text)) if is_page => text,
+        body => body.map(|body| body.to_string()).unwrap_or_default(),
+    };
+    Response { outcome, status, fields, body }
 }

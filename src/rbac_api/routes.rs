@@ -39,6 +39,17 @@ pub enum Endpoint {
     ApproveRequest,
     DenyRequest,
     WithdrawRequest,
+    GlassSessions,
+    GlassPage,
+    GlassChallenge,
+    StartGlass,
+    GlassSession,
+    EndGlass,
+    GlassRequests,
+    ReviewGlass,
+    Passkeys,
+    PasskeyChallenge,
+    PostPasskey,
 }
 
 /// One route.
@@ -57,7 +68,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 34] = [
+pub const ROUTES: [Route; 45] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -142,13 +153,54 @@ pub const ROUTES: [Route; 34] = [
         "/api/rbac/requests/x/withdraw",
         Endpoint::WithdrawRequest,
     ),
+    route(Method::Get, "/api/rbac/break-glass", "/api/rbac/break-glass", Endpoint::GlassSessions),
+    route(Method::Get, "/api/rbac/break-glass/page", "/api/rbac/break-glass/page", Endpoint::GlassPage),
+    route(
+        Method::Post,
+        "/api/rbac/break-glass/challenge",
+        "/api/rbac/break-glass/challenge",
+        Endpoint::GlassChallenge,
+    ),
+    route(Method::Post, "/api/rbac/break-glass", "/api/rbac/break-glass", Endpoint::StartGlass),
+    route(Method::Get, "/api/rbac/break-glass/{id}", "/api/rbac/break-glass/x", Endpoint::GlassSession),
+    route(Method::Delete, "/api/rbac/break-glass/{id}", "/api/rbac/break-glass/x", Endpoint::EndGlass),
+    route(
+        Method::Get,
+        "/api/rbac/break-glass/{id}/requests",
+        "/api/rbac/break-glass/x/requests",
+        Endpoint::GlassRequests,
+    ),
+    route(
+        Method::Post,
+        "/api/rbac/break-glass/{id}/review",
+        "/api/rbac/break-glass/x/review",
+        Endpoint::ReviewGlass,
+    ),
+    route(Method::Get, "/api/rbac/passkeys", "/api/rbac/passkeys", Endpoint::Passkeys),
+    route(
+        Method::Post,
+        "/api/rbac/passkeys/challenge",
+        "/api/rbac/passkeys/challenge",
+        Endpoint::PasskeyChallenge,
+    ),
+    route(Method::Post, "/api/rbac/passkeys", "/api/rbac/passkeys", Endpoint::PostPasskey),
 ];
 
 impl Endpoint {
-    /// Whether it is there only while FLAG_RBAC_V2 is on (migration plan, phase 1): grants, and every write.
+    /// Whether it is there only while FLAG_RBAC_V2 is on (migration plan, phase 1): grants, break-glass, and every write.
     pub fn needs_v2(self) -> bool {
         let is_about_grants = matches!(self, Endpoint::GrantsAudit | Endpoint::Grants | Endpoint::Grant);
-        is_about_grants || ROUTES.iter().any(|route| route.endpoint == self && !route.method.is_safe())
+        let is_about_glass = matches!(
+            self,
+            Endpoint::GlassSessions
+                | Endpoint::GlassPage
+                | Endpoint::GlassSession
+                | Endpoint::GlassRequests
+                | Endpoint::Passkeys
+        );
+        is_about_grants
+            || is_about_glass
+            || ROUTES.iter().any(|route| route.endpoint == self && !route.method.is_safe())
     }
 }
 
@@ -238,7 +290,9 @@ mod tests {
         let open: Vec<Endpoint> =
             ROUTES.iter().map(|route| route.endpoint).filter(|endpoint| !endpoint.needs_v2()).collect();
         assert!(ROUTES.iter().all(|route| {
-            let is_open = route.method == Method::Get && !route.template.starts_with("/api/rbac/grants");
+            let of_v2 = ["/api/rbac/grants", "/api/rbac/break-glass", "/api/rbac/passkeys"];
+            let is_of_v2 = of_v2.into_iter().any(|start| route.template.starts_with(start));
+            let is_open = route.method == Method::Get && !is_of_v2;
             open.contains(&route.endpoint) == is_open
         }));
     }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::event::{AccessDenied, AuditEvent, Held};
+use ledger::event::{AccessDenied, AuditEvent, BreakGlassUsed, Held};
 use metrics::counter;
 use policy::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use policy::decision::ticket::TicketFacts;
 use policy::decision::{
     Caller, Control, Denial, Drift, GateInForce, Outcome, Permit, Question, Rejection, Target, Verdict,
-    decide, decide_with, gate_in_force, gate_word, outcome_word,
+    decide, decide_with, gate_in_force, gate_word, outcome_word, rests_on_break_glass,
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::identity::flask_cookie::VerifiedSession;
@@ -19,7 +19,7 @@ use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
 use policy::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::method::Method;
-use policy::rbac::{Access, Standing};
+use policy::rbac::{Access, BreakGlassPart, Standing};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::kept_address;
@@ -62,6 +62,20 @@ pub struct Incoming<'a> {
 pub struct Permitted {
     pub permit: Permit,
     pub mapping: MappingSha256,
+    /// The sessions without which it would not go there.
+    pub break_glass: Option<Arc<BreakGlassPart>>,
+}
+
+/// An outcome, and the break-glass sessions that it rests on.
+struct Decided {
+    outcome: Outcome,
+    break_glass: Option<Arc<BreakGlassPart>>,
+}
+
+impl From<Outcome> for Decided {
+    fn from(outcome: Outcome) -> Decided {
+        Decided { outcome, break_glass: None }
+    }
 }
 
 /// A decision or its audit row failed: 503. Never an allow, never an unaudited 403.
@@ -69,7 +83,7 @@ pub struct Permitted {
 enum Unavailable {
     #[error("a decision was not possible: {0}")]
     Access(#[from] AccessError),
-    #[error("a denial could not be audited: {0}")]
+    #[error("a denial, or a use of break-glass, could not be audited: {0}")]
     Audit(#[from] AuditError),
 }
 
@@ -97,8 +111,10 @@ impl Gate {
             counter!("gate_dropped_fields_total").increment(request.dropped_fields().len() as u64);
         }
         match self.decide(&mapping, incoming, body).await {
-            Ok(Ok(permit)) => Ok(Permitted { permit, mapping: mapping.sha256().clone() }),
-            Ok(Err(rejection)) => {
+            Ok(Decided { outcome: Ok(permit), break_glass }) => {
+                Ok(Permitted { permit, mapping: mapping.sha256().clone(), break_glass })
+            }
+            Ok(Decided { outcome: Err(rejection), .. }) => {
                 if rejection == Rejection::Upgrade {
                     let (method, target) = (request.method().as_str(), request.target().raw());
                     self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
@@ -139,10 +155,10 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
         body: &mut dyn BodySource,
-    ) -> Result<Outcome, Unavailable> {
+    ) -> Result<Decided, Unavailable> {
         let request = incoming.request;
         if let Some(permit) = preflight(mapping, request) {
-            return Ok(Ok(permit));
+            return Ok(Ok(permit).into());
         }
         let target = target(mapping, request);
         match target {
@@ -170,7 +186,7 @@ impl Gate {
                 self.count_presented(&verdict, &target, mapping, control, incoming);
             }
             self.log(&verdict, &target, None, mapping, incoming);
-            return Ok(verdict.outcome);
+            return Ok(verdict.outcome.into());
         };
         let freshness = self.freshness(&target);
         let mut deadline = Instant::now() + self.options.decision_time;
@@ -233,7 +249,34 @@ impl Gate {
             self.record(event, may_repeat, deadline).await?;
             counter!("gate_denials_total", "reason" => denial.lack.reason.word()).increment(1);
         }
-        Ok(verdict.outcome)
+        let mut break_glass = None;
+        if let (Ok(permit), Some(part), None) = (&verdict.outcome, &access.break_glass, &incoming.probe)
+            && rests_on_break_glass(&question, &ticket)
+        {
+            let used = break_glass_used(permit, part, &identified, &access, mapping, incoming, self);
+            let record = AuditEvent::BreakGlassUsed(Box::new(used)).into_record(self.clock.now());
+            let late = Err(AuditError::Late(self.options.decision_time));
+            timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+            counter!("gate_break_glass_requests_total").increment(1);
+            break_glass = Some(part.clone());
+        }
+        Ok(Decided { outcome: verdict.outcome, break_glass })
+    }
+
+    /// Records how a request was answered that rested on break-glass; 0 where it was not. Nobody waits for that: the request
+    /// itself is recorded already.
+    pub fn break_glass_answered(&self, part: &BreakGlassPart, id: RequestId, status: u16) {
+        let event = AuditEvent::BreakGlassAnswered {
+            sessions: part.sessions.iter().map(ToString::to_string).collect(),
+            request_id: id.to_string(),
+            status: (status != 0).then_some(status),
+        };
+        let (record, audit) = (event.into_record(self.clock.now()), self.audit.clone());
+        tokio::spawn(async move {
+            if let Err(error) = audit.write(record).await {
+                tracing::error!(%error, request_id = %id, "the answer to a request of break-glass was not recorded");
+            }
+        });
     }
 
     /// Makes a denial durable. One that says what a durable row of the last hour says is counted there, where it
@@ -562,6 +605,33 @@ pub(super) fn principal_of(subject: &Subject, access: &Access) -> Option<Princip
             .token
             .as_ref()
             .map(|token| Principal::Machine { id: MachineTokenId::new(token.id.clone()) }),
+    }
+}
+
+fn break_glass_used(
+    permit: &Permit,
+    part: &BreakGlassPart,
+    identified: &Identified,
+    access: &Access,
+    mapping: &Mapping,
+    incoming: &Incoming<'_>,
+    gate: &Gate,
+) -> BreakGlassUsed {
+    let (principal, request) = (permit.principal(), incoming.request);
+    let login = || Some(principal?.session()?.as_str().to_owned());
+    BreakGlassUsed {
+        sessions: part.sessions.iter().map(ToString::to_string).collect(),
+        actor_kind: principal.map_or("admin", Principal::kind),
+        actor_id: principal.map(|principal| principal.id().to_owned()).unwrap_or_default(),
+        login: identified.session.clone().or_else(login),
+        request_id: incoming.id.to_string(),
+        client_address: kept_address(incoming.client, gate.options.address_detail),
+        method: request.method(),
+        path: request.target().path_raw().to_owned(),
+        route: permit.route().map(ToString::to_string),
+        used: permit.roles_used().iter().map(ToString::to_string).collect(),
+        mapping_sha256: mapping.sha256().clone(),
+        epoch: Some(access.epoch),
     }
 }
 

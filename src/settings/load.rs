@@ -13,7 +13,7 @@ use super::wording::worded;
 use super::{Settings, Upstream};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 25] = [
+const SECTIONS: [&str; 26] = [
     "environment",
     "environments",
     "listen",
@@ -39,6 +39,7 @@ const SECTIONS: [&str; 25] = [
     "probe",
     "break_glass",
     "freescout",
+    "alerts",
 ];
 
 /// The settings could not be read.
@@ -107,6 +108,15 @@ impl Settings {
         let of_upstreams =
             self.upstreams.values_mut().filter_map(|one| one.assertion.as_mut()?.keys_file.as_mut());
         for file in files.into_iter().flatten().chain(of_upstreams) {
+            *file = folder.join(&*file);
+        }
+        let alerts = &mut self.alerts;
+        let files = [
+            alerts.slack.as_mut().and_then(|slack| slack.webhook_file.as_mut()),
+            alerts.smtp.as_mut().and_then(|smtp| smtp.password_file.as_mut()),
+            alerts.postmark.as_mut().and_then(|postmark| postmark.token_file.as_mut()),
+        ];
+        for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
         if let crate::store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
@@ -230,6 +240,7 @@ impl Reader<'_> {
             probe: self.section(&mut table, "probe"),
             break_glass: self.section(&mut table, "break_glass"),
             freescout: self.section(&mut table, "freescout"),
+            alerts: self.section(&mut table, "alerts"),
         };
         self.check_across(&settings);
         settings
@@ -422,8 +433,14 @@ impl Reader<'_> {
             }
         }
         let decision_ms = settings.database.timeout_ms.0.max(settings.audit.timeout_ms.0);
+        if let Err(mistake) = settings.break_glass.passkeys() {
+            report("break_glass", &mistake);
+        }
         for mistake in settings.freescout.mistakes(decision_ms) {
             report("freescout", &mistake);
+        }
+        for mistake in settings.alerts.mistakes() {
+            report("alerts", &mistake);
         }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
@@ -551,6 +568,9 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
     #[test]
     fn what_could_never_work_is_refused_at_the_start() {
         let table = [
+            ("[break_glass]\norigin = \"https://h/path\"", "`origin` must be the origin"),
+            ("[break_glass]\norigin = \"https://h.org\"\nrp_id = \"g.org\"", "`rp_id` must be the host"),
+            ("[break_glass]\nrp_id = \"h.org\"", "`rp_id` needs `origin`"),
             ("[freescout]\nmailboxes = [3]", "`url` is missing"),
             ("[freescout]\nurl = \"https://h\"", "`mailboxes` must name the mailboxes"),
             ("[freescout]\nurl = \"help\"\nmailboxes = [3]", "`url` must begin with"),
@@ -563,6 +583,23 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             (
                 "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\npoll_seconds = 9",
                 "`poll_seconds` must be from 10",
+            ),
+            ("[alerts]\ndeadline_ms = 0", "`deadline_ms` must be from 100 to 30000"),
+            ("[alerts]\nkeep_days = 0", "`keep_days` must be from 1"),
+            ("[alerts]\ncanary_minutes = 10081", "`canary_minutes` must be at most 10080"),
+            ("[alerts.smtp]\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]", "smtp: `host` must be"),
+            (
+                "[alerts.smtp]\nhost = \"mail.example\"\nsecurity = \"plain\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]",
+                "smtp: `security = \"plain\"` is for a server on the same machine",
+            ),
+            (
+                "[alerts.smtp]\nhost = \"h\"\nfrom = \"nobody\"\nto = [\"c@b.example\"]",
+                "smtp: `from` must be",
+            ),
+            ("[alerts.postmark]\nfrom = \"a@b.example\"", "postmark: `to` must name"),
+            (
+                "[alerts.postmark]\nurl = \"http://api.postmarkapp.com\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]",
+                "postmark: `url` must begin with `https://`",
             ),
             ("[upstreams.Raptor]\nservers = [\"h:1\"]", "`Raptor`: names have lower-case letters"),
             ("[upstreams.raptor]\nservers = []", "`raptor`: `servers` is empty"),

@@ -55,6 +55,18 @@ pub struct Secrets {
     pub freescout_key: Option<Secret>,
     /// The secret of FreeScout's webhooks; `None` where none are taken.
     pub freescout_webhook: Option<Secret>,
+    pub alerts: AlertSecrets,
+}
+
+/// The secrets of the channels of `[alerts]`; `None` where the settings do not name the channel.
+#[derive(Clone, Debug, Default)]
+pub struct AlertSecrets {
+    /// The address of the webhook.
+    pub slack: Option<Secret>,
+    /// The password, where the settings name a user.
+    pub smtp: Option<Secret>,
+    /// The server token.
+    pub postmark: Option<Secret>,
 }
 
 /// A secret is missing or unusable. Never holds one.
@@ -104,6 +116,7 @@ impl Secrets {
         let probe_keys = probe_keys(settings, &environment)?;
         let freescout_key = freescout_key(settings, &environment)?;
         let freescout_webhook = freescout_webhook(settings, &environment)?;
+        let alerts = alert_secrets(settings, &environment)?;
         Ok(Secrets {
             session_key,
             session_fallbacks,
@@ -112,6 +125,7 @@ impl Secrets {
             probe_keys,
             freescout_key,
             freescout_webhook,
+            alerts,
         })
     }
 }
@@ -216,6 +230,25 @@ pub fn freescout_webhook(
     let is_named = file.is_some() || environment(variable).is_some();
     let secret = || read(file, variable, &environment);
     (freescout.url.is_some() && is_named).then(secret).transpose()
+}
+
+/// The secrets of the channels that the settings name.
+///
+/// # Errors
+///
+/// One is missing, unreadable or empty.
+pub fn alert_secrets(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<AlertSecrets, SecretError> {
+    let alerts = &settings.alerts;
+    let of =
+        |file: &Option<std::path::PathBuf>, variable: &str| read(file.as_deref(), variable, &environment);
+    let slack = alerts.slack.as_ref().map(|slack| of(&slack.webhook_file, &slack.webhook_env));
+    let smtp = alerts.smtp.as_ref().filter(|smtp| smtp.username.is_some());
+    let smtp = smtp.map(|smtp| of(&smtp.password_file, &smtp.password_env));
+    let postmark = alerts.postmark.as_ref().map(|postmark| of(&postmark.token_file, &postmark.token_env));
+    Ok(AlertSecrets { slack: slack.transpose()?, smtp: smtp.transpose()?, postmark: postmark.transpose()? })
 }
 
 /// Where a secret comes from, for messages.

@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 49] = [
+pub const NEEDED: [(&str, &str); 54] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -13,6 +13,7 @@ pub const NEEDED: [(&str, &str); 49] = [
     ("customer_audit_events", "INSERT"),
     ("gate_access_requests", "SELECT, INSERT, UPDATE"),
     ("gate_access_votes", "SELECT, INSERT, UPDATE"),
+    ("gate_alerts", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_audit_control", "SELECT, UPDATE"),
     (
         "gate_audit_events",
@@ -20,6 +21,7 @@ pub const NEEDED: [(&str, &str); 49] = [
     ),
     ("gate_audit_outbox", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_blocked_admins", "SELECT, INSERT, DELETE"),
+    ("gate_break_glass_reviews", "SELECT, INSERT, UPDATE"),
     ("gate_console_watch", "SELECT"),
     ("gate_console_watched", "SELECT"),
     ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),
@@ -39,6 +41,8 @@ pub const NEEDED: [(&str, &str); 49] = [
     ("gate_mapping_pin", "SELECT, INSERT, UPDATE"),
     ("gate_mapping_pin_files", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_mappings", "SELECT, INSERT"),
+    ("gate_passkey_invites", "SELECT, INSERT, DELETE"),
+    ("gate_passkeys", "SELECT, INSERT, UPDATE"),
     ("gate_pending_erasures", "SELECT, INSERT, DELETE"),
     ("gate_rbac_changes", "SELECT, DELETE"),
     ("gate_rbac_command", "SELECT, INSERT, DELETE"),
@@ -47,7 +51,8 @@ pub const NEEDED: [(&str, &str); 49] = [
     ("gate_session_changes", "SELECT"),
     ("gate_timed_work", "SELECT, INSERT, UPDATE"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
-    ("rbac_break_glass_sessions", "SELECT, UPDATE (revoked_at_utc)"),
+    ("gate_webauthn_challenges", "SELECT, INSERT, DELETE"),
+    ("rbac_break_glass_sessions", "SELECT, INSERT, UPDATE (revoked_at_utc)"),
     ("rbac_group_roles", "SELECT, INSERT, DELETE"),
     ("rbac_groups", "SELECT, INSERT"),
     ("rbac_permissions", "SELECT, INSERT"),

@@ -12,7 +12,7 @@ use policy::ids::Epoch;
 use policy::rbac::grant::Origin;
 use serde::{Deserialize, Serialize};
 
-use self::columns::Columns;
+pub(super) use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
 use super::change::Change;
 use super::connection::Connection;
@@ -78,6 +78,11 @@ pub enum RbacChange {
         grant: TicketGrant,
         reason: TicketEnd,
     },
+    /// A break-glass session: the roles of the group `break-glass`, granted to one admin for a time.
+    BreakGlass {
+        #[serde(flatten)]
+        session: GlassSession,
+    },
     /// Ends a break-glass session before its time.
     EndBreakGlass {
         id: String,
@@ -142,6 +147,16 @@ pub struct TicketGrant {
     pub customer: i64,
     /// `None`: it ends with its ticket.
     pub ends: Option<DateTime<Utc>>,
+}
+
+/// A break-glass session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlassSession {
+    /// A UUID v4 that is in no row yet.
+    pub id: String,
+    pub admin: String,
+    pub starts: DateTime<Utc>,
+    pub ends: DateTime<Utc>,
 }
 
 /// Why a grant for a ticket ends: the states of the RBAC V2 design, section 5.
@@ -210,6 +225,9 @@ pub struct GrantRow {
     pub role: Option<String>,
     /// When what is granted ends by itself.
     pub ends: Option<DateTime<Utc>>,
+    /// Whether it is a break-glass session that starts, or whose time is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_break_glass: bool,
     /// The ticket and the customer for which it is granted, and why it ends, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketOfRow>,
@@ -228,6 +246,8 @@ impl GrantRow {
         match (&self.ticket, self.is_grant) {
             (Some(TicketOfRow { end: Some(end), .. }), _) => end.event(),
             (Some(_), true) => "ticket_grant",
+            (None, true) if self.is_break_glass => "break_glass_grant",
+            (None, false) if self.is_break_glass => "break_glass_expire",
             (None, true) => "grant",
             (_, false) => "revoke",
         }
@@ -330,7 +350,7 @@ pub(super) async fn is_current(connection: &mut Connection, as_of: Epoch) -> Res
     Ok(reading.only_sessions_changed_since(as_of))
 }
 
-async fn record(
+pub(super) async fn record(
     connection: &mut Connection,
     row: &GrantRow,
     work: &RbacWork<'_>,
@@ -443,7 +463,28 @@ async fn make(
         RbacChange::EndTicketGrant { grant, reason } => {
             sql(END_TICKET_GRANT).bind(grant.id.as_str()).bind(now).bind(reason.word())
         }
-        RbacChange::EndBreakGlass { id, .. } => sql(END_BREAK_GLASS).bind(id.as_str()).bind(now),
+        RbacChange::BreakGlass { session } => {
+            let text = format!(
+                "INSERT INTO rbac_break_glass_sessions
+                        (id, user_id, justification, granted_by, granted_at_utc, expires_at_utc)
+                 VALUES ({id}, {admin}, $3, {by}, $5, $6)",
+                id = columns.glass_id.cast(1),
+                admin = columns.glass_admin.cast(2),
+                by = columns.glass_by.cast(4),
+            );
+            Statement::composed_once(text)
+                .bind(session.id.as_str())
+                .bind(session.admin.as_str())
+                .bind(work.reason.unwrap_or_default())
+                .bind(by)
+                .bind(session.starts)
+                .bind(session.ends)
+        }
+        RbacChange::EndBreakGlass { id, .. } => {
+            // Whoever ends it: its review says so, where it has one.
+            connection.execute(sql(END_REVIEW).bind(id.as_str()).bind(now).bind(by)).await?;
+            sql(END_BREAK_GLASS).bind(id.as_str()).bind(now)
+        }
         RbacChange::GrantRole { group, role } => sql(GRANT_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::RevokeRole { group, role } => sql(REVOKE_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::Inherit { role, parent } => sql(INHERIT).bind(role.as_str()).bind(parent.as_str()),
@@ -480,6 +521,8 @@ const END_TICKET_GRANT: &str = "
 const END_BREAK_GLASS: &str = "
     UPDATE rbac_break_glass_sessions SET revoked_at_utc = $2
      WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
+const END_REVIEW: &str = "
+    UPDATE gate_break_glass_reviews SET ended_at_utc = $2, ended_by = $3 WHERE session_id = $1 AND ended_at_utc IS NULL";
 const GRANT_ROLE: &str = "
     INSERT INTO rbac_group_roles (group_id, role_id)
     SELECT g.id, r.id FROM rbac_groups g, rbac_roles r WHERE g.name = $1 AND r.name = $2";

@@ -2,6 +2,7 @@
 //! it: through the real binary, on both databases.
 
 mod bad;
+mod break_glass;
 mod documented;
 mod edits;
 mod faults;

@@ -134,7 +134,14 @@ impl Run {
     }
 
     /// Notes a step: what happened must be what the model says.
-    fn did(&mut self, step: &'static str, words: impl std::fmt::Display, expected: bool, happened: bool, said: &str) {
+    fn did(
+        &mut self,
+        step: &'static str,
+        words: impl std::fmt::Display,
+        expected: bool,
+        happened: bool,
+        said: &str,
+    ) {
         self.history.push(format!("{step} {words}{}", if happened { "" } else { " (refused)" }));
         *self.steps.entry((step, happened)).or_default() += 1;
         assert!(

@@ -41,6 +41,7 @@ mod adoption;
 mod append_only;
 mod audit;
 mod both_paths;
+mod break_glass;
 mod causes;
 mod census;
 mod consoles;

@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 50] = [
+const TABLES: [&str; 55] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -19,10 +19,12 @@ const TABLES: [&str; 50] = [
     "customer_audit_events",
     "gate_access_requests",
     "gate_access_votes",
+    "gate_alerts",
     "gate_audit_control",
     "gate_audit_events",
     "gate_audit_outbox",
     "gate_blocked_admins",
+    "gate_break_glass_reviews",
     "gate_console_watch",
     "gate_console_watched",
     "gate_decisions",
@@ -42,6 +44,8 @@ const TABLES: [&str; 50] = [
     "gate_mapping_pin",
     "gate_mapping_pin_files",
     "gate_mappings",
+    "gate_passkey_invites",
+    "gate_passkeys",
     "gate_pending_erasures",
     "gate_rbac_changes",
     "gate_rbac_command",
@@ -50,6 +54,7 @@ const TABLES: [&str; 50] = [
     "gate_session_changes",
     "gate_timed_work",
     "gate_upstream_refusals",
+    "gate_webauthn_challenges",
     "rbac_break_glass_sessions",
     "rbac_grants_audit",
     "rbac_group_roles",

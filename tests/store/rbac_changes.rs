@@ -328,6 +328,7 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
                 group: Some("ops-admins".into()),
                 role: None,
                 ends: None,
+                is_break_glass: false,
                 ticket: None,
             }],
             as_of: database.store.control().await.unwrap().epoch,

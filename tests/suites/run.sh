@@ -7,6 +7,7 @@
 #   testssl.sh    TLS as the gate ends it. `apt-get install testssl.sh openssl`
 #   clients       real clients against Console directly and through the gate (tests/clients); those that are not installed
 #                 are named in target/tmp/skipped.txt. `tests/setup.sh suites` installs what Debian has of all these
+#   browser       break-glass in Chromium with a virtual authenticator (tests/browser). `apt-get install chromium`
 #
 # It says which ran, which are missing, and fails when one has found something: when others were not served meanwhile,
 # when a slow head or body was still connected after the time that it is given, when a case of h2spec failed, or when
@@ -17,7 +18,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-suites=${*:-slowhttptest h2spec testssl.sh clients}
+suites=${*:-slowhttptest h2spec testssl.sh clients browser}
 gate=${GATE:-target/debug/console-gate}
 connections=${CONNECTIONS:-500}
 seconds=${SECONDS_EACH:-40}
@@ -175,6 +176,11 @@ fi
 if wanted clients .venv/bin/python; then
     echo "== clients"
     GATE=$gate .venv/bin/python tests/clients/test_clients.py || fault clients "answers differ: target/tmp/clients"
+fi
+
+if wanted browser chromium .venv/bin/python; then
+    echo "== browser"
+    GATE=$gate .venv/bin/python tests/browser/break_glass.py || fault browser "a passkey in Chromium did not start a session"
 fi
 
 python3 tests/suites/bystander.py wait "$port" 10 || fault gate "it does not answer after the suites"

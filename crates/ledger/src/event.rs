@@ -58,6 +58,22 @@ pub enum AuditEvent {
         detail: Value,
         by: String,
     },
+    /// Break-glass: a session `started`, `ended`, `expired`, was `found` without a start of the gate's; its requests were
+    /// `read`, its review was `closed`; a start was `refused`, a `drill` ran. Whose it is is in its row, and goes with it.
+    BreakGlass {
+        step: &'static str,
+        session: Option<String>,
+        reason: Option<String>,
+        detail: Value,
+        by: String,
+    },
+    /// A request is let in, and would not be without a break-glass session.
+    BreakGlassUsed(Box<BreakGlassUsed>),
+    /// Such a request was answered; with no status, it was not.
+    BreakGlassAnswered { sessions: Vec<String>, request_id: String, status: Option<u16> },
+    /// A passkey was `registered` or `revoked`, an admin `invited` to register one, an answer `refused`. Whose it is is in its
+    /// row, and goes with it.
+    Passkey { step: &'static str, passkey: Option<String>, detail: Value, by: String },
     /// A flag was promoted to an environment, or its promotion withdrawn.
     FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
     /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
@@ -121,6 +137,27 @@ pub struct AccessDenied {
     pub reason: &'static str,
     pub required: Vec<String>,
     pub held: Held,
+    pub mapping_sha256: MappingSha256,
+    pub epoch: Option<Epoch>,
+}
+
+/// Everything that is recorded of a request that break-glass lets in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakGlassUsed {
+    /// The live sessions of the caller.
+    pub sessions: Vec<String>,
+    pub actor_kind: &'static str,
+    pub actor_id: String,
+    /// The login session, as in a denial.
+    pub login: Option<String>,
+    pub request_id: String,
+    pub client_address: Option<String>,
+    pub method: Method,
+    /// Without the query, which may hold personal data.
+    pub path: String,
+    pub route: Option<String>,
+    /// The roles or permissions that the decision rested on.
+    pub used: Vec<String>,
     pub mapping_sha256: MappingSha256,
     pub epoch: Option<Epoch>,
 }
@@ -271,6 +308,27 @@ impl AuditEvent {
                     json!({ "request": request, "step": step, "group": group, "detail": detail }),
                 )
             },
+            AuditEvent::BreakGlass { step, session, reason, detail, by } => AuditRecord {
+                reason: reason.map(Into::into),
+                ..AuditRecord::by_operator(
+                    "break_glass",
+                    now,
+                    by,
+                    json!({ "step": step, "session": session, "detail": detail }),
+                )
+            },
+            AuditEvent::BreakGlassUsed(used) => used.into_record(now),
+            AuditEvent::BreakGlassAnswered { sessions, request_id, status } => AuditRecord {
+                request_id: Some(request_id),
+                detail: Some(json!({ "sessions": sessions, "status": status })),
+                ..AuditRecord::blank("break_glass_answered", "gate", now)
+            },
+            AuditEvent::Passkey { step, passkey, detail, by } => AuditRecord::by_operator(
+                "passkey",
+                now,
+                by,
+                json!({ "step": step, "passkey": passkey, "detail": detail }),
+            ),
             AuditEvent::FlagPromoted { name, environment, previous, by } => AuditRecord::by_operator(
                 "flag_promoted",
                 now,
@@ -334,6 +392,24 @@ impl AuditEvent {
                 by,
                 json!({ "rows": rows, "customer_rows": customer_rows }),
             ),
+        }
+    }
+}
+
+impl BreakGlassUsed {
+    fn into_record(self, now: DateTime<Utc>) -> AuditRecord {
+        AuditRecord {
+            actor_id: Some(self.actor_id),
+            session_id: self.login,
+            request_id: Some(self.request_id),
+            client_address: self.client_address,
+            method: Some(self.method.as_str().into()),
+            path: Some(self.path),
+            route: self.route,
+            mapping_sha256: Some(self.mapping_sha256.as_str().to_owned()),
+            epoch: self.epoch.map(|epoch| epoch.0),
+            detail: Some(json!({ "sessions": self.sessions, "used": self.used })),
+            ..AuditRecord::blank("break_glass_used", self.actor_kind, now)
         }
     }
 }

@@ -383,6 +383,16 @@ pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
     with_upgrade(verdict, question)
 }
 
+/// Whether a request that is let in would not be without the caller's break-glass sessions. What is known of the ticket is
+/// what was asked for the caller as it is: a caller who needs no ticket with the session may need one without it, and then
+/// the session counts as the reason.
+pub fn rests_on_break_glass(question: &Question<'_>, ticket: &TicketFacts) -> bool {
+    let Caller::Known(principal, access) = question.caller else { return false };
+    let Some(without) = access.without_break_glass() else { return false };
+    let question = Question { caller: Caller::Known(principal, &without), ..*question };
+    decide_with(&question, ticket).outcome.is_err()
+}
+
 /// Leave for a CORS preflight that asks for `requested` on a path, where the row of that request says `cors`.
 ///
 /// It goes on as OPTIONS, so the rule that answers OPTIONS counts too: Flask's own answer runs no view; where a view

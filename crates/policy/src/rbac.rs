@@ -149,6 +149,17 @@ pub struct Access {
     pub valid_until: Option<DateTime<Utc>>,
     /// The caller's rows that could not be used, and so grant nothing.
     pub flaws: Vec<Flaw>,
+    /// The live break-glass sessions, with what would be held without them.
+    pub break_glass: Option<Arc<BreakGlassPart>>,
+}
+
+/// What break-glass sessions are the reason for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakGlassPart {
+    /// The ids of the sessions.
+    pub sessions: BTreeSet<Arc<str>>,
+    pub roles_without: BTreeSet<Arc<str>>,
+    pub permissions_without: BTreeSet<Arc<str>>,
 }
 
 /// Which machine token it is. Never the token.
@@ -194,7 +205,19 @@ impl Access {
             permissions: BTreeSet::new(),
             valid_until: None,
             flaws: Vec::new(),
+            break_glass: None,
         }
+    }
+
+    /// What would be held without break-glass; `None` where there is no session.
+    pub fn without_break_glass(&self) -> Option<Access> {
+        let part = self.break_glass.as_ref()?;
+        Some(Access {
+            roles: part.roles_without.clone(),
+            permissions: part.permissions_without.clone(),
+            break_glass: None,
+            ..self.clone()
+        })
     }
 
     /// Whether the requirement is held.

@@ -1,6 +1,6 @@
 //! From the facts of a statement to what a caller holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use policy::ids::{AdminId, Epoch};
 use policy::rbac::break_glass::{BreakGlassRules, capped};
 use policy::rbac::flaw::{Flaw, FlawKind};
 use policy::rbac::grant::{Liveness, Span};
-use policy::rbac::{Access, LegacyRole, RowDigest, SessionHolder, Standing, TokenIdentity};
+use policy::rbac::{Access, BreakGlassPart, LegacyRole, RowDigest, SessionHolder, Standing, TokenIdentity};
 
 use crate::store::StoreError;
 use crate::store::console::{GONE_FOR, Places, ReadPlan, read_end};
@@ -186,12 +186,24 @@ impl<'s> Sheet<'s> {
             self.add(&format!("grant {id}"), liveness, &brought);
         }
         let may_break_glass = self.rules.allow(&self.access.groups);
+        let (roles_without, permissions_without) = match self.sessions.is_empty() {
+            true => Default::default(),
+            false => (self.access.roles.clone(), self.access.permissions.clone()),
+        };
+        let mut live = BTreeSet::new();
         for (id, row) in std::mem::take(&mut self.sessions) {
             let columns = ["granted_at_utc", "expires_at_utc"];
             let liveness = self.liveness(capped(row), "rbac_break_glass_sessions", columns);
             if may_break_glass {
                 self.add(&format!("session {id}"), liveness, &brought);
+                if let Liveness::Live(_) = liveness {
+                    live.insert(Arc::from(id));
+                }
             }
+        }
+        if !live.is_empty() {
+            let part = BreakGlassPart { sessions: live, roles_without, permissions_without };
+            self.access.break_glass = Some(Arc::new(part));
         }
     }
 

@@ -5,7 +5,7 @@ use crate::store::connection::Connection;
 use crate::store::sql::Statement;
 
 /// The columns into which ids are written as texts.
-pub(super) struct Columns {
+pub(in crate::store) struct Columns {
     pub(super) member: Column,
     pub(super) member_by: Column,
     pub(super) grant_id: Column,
@@ -18,6 +18,9 @@ pub(super) struct Columns {
     pub(super) ticket_ticket: Column,
     pub(super) ticket_customer: Column,
     pub(super) ticket_by: Column,
+    pub(super) glass_id: Column,
+    pub(super) glass_admin: Column,
+    pub(super) glass_by: Column,
     pub(super) group_id: Column,
     pub(super) role_id: Column,
     pub(super) permission_id: Column,
@@ -38,7 +41,7 @@ struct Found {
 }
 
 impl Columns {
-    pub(super) async fn read(connection: &mut Connection) -> Result<Columns, StoreError> {
+    pub(in crate::store) async fn read(connection: &mut Connection) -> Result<Columns, StoreError> {
         let found: Vec<Found> = connection.all(Statement::of(POSTGRES, SQLITE)).await?;
         let casts = matches!(connection, Connection::Postgres(_));
         let column = |relation: &str, name: &str| {
@@ -62,6 +65,9 @@ impl Columns {
             ticket_ticket: column("rbac_ticket_grants", "ticket_id")?,
             ticket_customer: column("rbac_ticket_grants", "customer_id")?,
             ticket_by: column("rbac_ticket_grants", "granted_by")?,
+            glass_id: column("rbac_break_glass_sessions", "id")?,
+            glass_admin: column("rbac_break_glass_sessions", "user_id")?,
+            glass_by: column("rbac_break_glass_sessions", "granted_by")?,
             group_id: column("rbac_groups", "id")?,
             role_id: column("rbac_roles", "id")?,
             permission_id: column("rbac_permissions", "id")?,
@@ -108,11 +114,12 @@ impl Column {
 const POSTGRES: &str = "
     SELECT t.relation AS relation, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS kind
       FROM (VALUES ('rbac_user_groups'), ('rbac_grants_audit'), ('rbac_ticket_grants'), ('rbac_groups'), ('rbac_roles'),
-                   ('rbac_permissions')) AS t (relation)
+                   ('rbac_permissions'), ('rbac_break_glass_sessions')) AS t (relation)
       JOIN pg_catalog.pg_attribute a ON a.attrelid = to_regclass(t.relation) AND a.attnum > 0 AND NOT a.attisdropped";
 
 const SQLITE: &str = "
     SELECT t.relation AS relation, c.name AS name, c.type AS kind
       FROM (SELECT 'rbac_user_groups' AS relation UNION ALL SELECT 'rbac_grants_audit' UNION ALL SELECT 'rbac_ticket_grants'
-            UNION ALL SELECT 'rbac_groups' UNION ALL SELECT 'rbac_roles' UNION ALL SELECT 'rbac_permissions') t
+            UNION ALL SELECT 'rbac_groups' UNION ALL SELECT 'rbac_roles' UNION ALL SELECT 'rbac_permissions'
+            UNION ALL SELECT 'rbac_break_glass_sessions') t
       JOIN pragma_table_info(t.relation) c";

@@ -350,6 +350,8 @@ async fn triggers_of(
 async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Error> {
     const OF_ADMINS: [&str; 4] =
         ["rbac_user_groups", "rbac_ticket_grants", "rbac_ticket_grants_archive", "rbac_break_glass_sessions"];
+    const BREAK_GLASS_TABLES: [&str; 4] =
+        ["gate_passkeys", "gate_passkey_invites", "gate_webauthn_challenges", "gate_break_glass_reviews"];
     let mut body = format!(
         " INSERT INTO gate_pending_erasures (actor_id) SELECT CAST({id} AS TEXT) WHERE {id} IS NOT NULL \
          ON CONFLICT (actor_id) DO NOTHING; \
@@ -373,6 +375,11 @@ async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Err
             " DELETE FROM gate_access_requests WHERE CAST({id} AS TEXT) IN (admin_id, requested_by); \
              DELETE FROM gate_access_votes WHERE approver = CAST({id} AS TEXT);"
         ));
+    }
+    if as_made(to, "gate_passkeys").await?.is_some() {
+        for table in BREAK_GLASS_TABLES {
+            body.push_str(&format!(" DELETE FROM {table} WHERE admin_id = CAST({id} AS TEXT);"));
+        }
     }
     Ok(body)
 }

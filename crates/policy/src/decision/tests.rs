@@ -79,6 +79,10 @@ impl Case {
     }
 
     fn verdict_with(&self, ticket: &TicketFacts) -> Verdict {
+        self.asked(|question| decide_with(question, ticket))
+    }
+
+    fn asked<T>(&self, ask: impl FnOnce(&Question<'_>) -> T) -> T {
         let mapping = Mapping::parse("t", FILE).unwrap();
         let row = mapping.rows().iter().find(|row| &*row.route == self.route).unwrap();
         let principal = admin();
@@ -89,7 +93,7 @@ impl Case {
         let target = Target::Row(row, mapping.rollout_of(row));
         let question =
             Question { upgrade: false, target, caller, control: Some(&self.control), body: &self.body };
-        decide_with(&question, ticket)
+        ask(&question)
     }
 
     /// One word for the outcome.
@@ -108,6 +112,44 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Quiet) => "404",
         Err(Rejection::Upgrade) => "400",
     }
+}
+
+/// A request rests on break-glass where V2 would refuse it without the session, and nowhere else.
+#[test]
+fn a_request_rests_on_break_glass_if_it_would_be_refused_without() {
+    let part = |roles: &[&str]| crate::rbac::BreakGlassPart {
+        sessions: [Arc::from("s-1")].into(),
+        roles_without: roles.iter().map(|role| Arc::from(*role)).collect(),
+        permissions_without: BTreeSet::new(),
+    };
+    let all = access(&[LegacyRole::literal("ops")], &["r", "prod", "free"], &["p:x:read"]);
+    let glass = |roles: &[&str]| Access { break_glass: Some(Arc::new(part(roles))), ..all.clone() };
+    let (broken, usual) = (glass(&[]), glass(&["r", "prod", "free"]));
+    let prod = BodyFacts::Read(vec![true]);
+    for (route, access, body, rests) in [
+        ("GET /v", &broken, &BodyFacts::NotRead, true),
+        ("GET /v", &usual, &BodyFacts::NotRead, false),
+        ("GET /perm", &usual, &BodyFacts::NotRead, true),
+        ("GET /ticket/<int:id>", &broken, &BodyFacts::NotRead, true),
+        ("GET /own", &broken, &BodyFacts::NotRead, true),
+        ("POST /when", &glass(&["r"]), &prod, true),
+        ("POST /when", &usual, &prod, false),
+        // These ask for no role of V2's.
+        ("GET /l", &broken, &BodyFacts::NotRead, false),
+        ("GET /s", &broken, &BodyFacts::NotRead, false),
+        ("GET /session", &broken, &BodyFacts::NotRead, false),
+        ("GET /public", &broken, &BodyFacts::NotRead, false),
+    ] {
+        let case = Case { body: body.clone(), ..Case::new(route, access.clone()) };
+        assert_eq!(case.word(), "allow", "{route}");
+        assert_eq!(
+            case.asked(|question| rests_on_break_glass(question, &TicketFacts::NotAsked)),
+            rests,
+            "{route}"
+        );
+    }
+    let without = Case::new("GET /v", all);
+    assert!(!without.asked(|question| rests_on_break_glass(question, &TicketFacts::NotAsked)));
 }
 
 /// A route of the gate's own is decided by V2 where it has no legacy gate, in whatever cluster; without V2 it is not there.

@@ -1,0 +1,538 @@
+//! Passkeys of admins: the step-up without which no break-glass session starts (RBAC V2 design, section 6).
+//!
+//! ```text
+//! console-gate passkey invite -> code -> first passkey            (whoever has the code and the admin's session)
+//! a passkey signs             -> a further one
+//! a passkey signs             -> what it was asked for: an admin, a purpose, a digest of what is agreed to
+//! ```
+//!
+//! A challenge lives for a minute in the database, so that any gate can take its answer, and is gone with the first answer,
+//! right or wrong. What is kept of a passkey is its public key and the count of its signatures.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use ledger::{AuditEvent, Notary};
+use policy::identity::Subject;
+use policy::ids::AdminId;
+use policy::rbac::Standing;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use webauthn_rs::prelude::{
+    Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential,
+    Url, Uuid, WebauthnError,
+};
+use webauthn_rs::{Webauthn, WebauthnBuilder};
+use zeroize::Zeroizing;
+
+use crate::random::one_time_code;
+use crate::store::passkeys::{NewChallenge, NewInvite, Registered, StoredPasskey};
+use crate::store::{SharedStore, StoreError};
+
+/// How long a challenge waits for its answer.
+const ANSWER_TIME: TimeDelta = TimeDelta::seconds(60);
+/// How long a code can be used.
+const CODE_TIME: TimeDelta = TimeDelta::minutes(15);
+/// The longest name of a passkey, in characters.
+const MOST_LABEL: usize = 80;
+/// How many passkeys an admin may have.
+const MOST_PASSKEYS: usize = 20;
+
+/// What a passkey signs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is being registered.
+    Register,
+    /// Another passkey of the same admin is to be registered.
+    Add,
+    /// A break-glass session is to start.
+    Start,
+}
+
+impl Purpose {
+    /// The stable word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Purpose::Register => "register",
+            Purpose::Add => "add",
+            Purpose::Start => "start",
+        }
+    }
+}
+
+/// Why a passkey was not registered, or an answer not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum PasskeyError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no passkey is registered: ask an operator for `console-gate passkey invite`")]
+    NoPasskey,
+    #[error(
+        "there are passkeys already: a further one is registered with one of them, or after `console-gate passkey revoke`"
+    )]
+    HasPasskeys,
+    #[error("{MOST_PASSKEYS} passkeys are registered: revoke one first")]
+    TooMany,
+    #[error("a name is needed, of {MOST_LABEL} characters at most and without control characters")]
+    BadLabel,
+    #[error("there is no active admin `{0}`")]
+    NoAdmin(String),
+    /// The word is for the audit and for tests; the caller learns only that it was refused.
+    #[error("the passkey's answer was refused")]
+    Refused(&'static str),
+    #[error("the code is not valid: it is used up, too old or another admin's")]
+    BadCode,
+    #[error("`credential` does not have the form that WebAuthn gives it")]
+    Malformed,
+    #[error("a challenge could not be made: {0}")]
+    Webauthn(WebauthnError),
+    #[error("the operating system gave no randomness")]
+    Random,
+    #[error("a stored passkey cannot be read")]
+    Unreadable,
+}
+
+/// A challenge for a client.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Challenge {
+    pub challenge: String,
+    /// The options of `navigator.credentials.get` or `create`, with bytes in base64url.
+    pub options: Value,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The answer of a client.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    pub challenge: String,
+    /// What `navigator.credentials` gave, with bytes in base64url.
+    pub credential: Value,
+}
+
+/// Why somebody may register a passkey.
+#[derive(Clone, Copy, Debug)]
+pub enum Proof<'p> {
+    /// The first one: a code.
+    Code(&'p str),
+    /// A further one: the answer of one that is there.
+    Passkey(&'p Answer),
+}
+
+/// What is kept while a passkey is being registered.
+#[derive(Serialize, Deserialize)]
+struct Registering {
+    state: PasskeyRegistration,
+    label: String,
+    handle: Uuid,
+    code_sha256: Option<String>,
+}
+
+/// Who asks, and where that is kept.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub store: &'a SharedStore,
+    pub notary: &'a Notary,
+    pub admin: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+/// Registers passkeys, and verifies what they sign.
+#[derive(Clone, Debug)]
+pub struct Passkeys {
+    webauthn: Webauthn,
+}
+
+impl Passkeys {
+    /// Passkeys of the pages of `origin`, `https://console.example.org`; `rp_id` is its host unless the passkeys are of a
+    /// domain above it.
+    ///
+    /// # Errors
+    ///
+    /// What a setting has to be like, in words.
+    pub fn new(origin: &str, rp_id: Option<&str>) -> Result<Passkeys, String> {
+        let url = Url::parse(origin).ok().filter(|url| {
+            let is_local = url.host_str() == Some("localhost");
+            let is_secure = url.scheme() == "https" || (url.scheme() == "http" && is_local);
+            is_secure && url.domain().is_some() && url.origin().ascii_serialization() == origin
+        });
+        let url = url.ok_or(
+            "`origin` must be the origin of Console's pages, as a browser names it: `https://console.example.org`, without \
+             a path; `http` only for localhost",
+        )?;
+        let host = url.domain().unwrap_or_default().to_owned();
+        let rp_id = rp_id.unwrap_or(&host);
+        let built = WebauthnBuilder::new(rp_id, &url).and_then(|builder| {
+            let time = ANSWER_TIME.to_std().unwrap_or_default();
+            builder.rp_name("Console").timeout(time).build()
+        });
+        let webauthn = built
+            .map_err(|_| format!("`rp_id` must be the host of `origin`, `{host}`, or a domain above it"))?;
+        Ok(Passkeys { webauthn })
+    }
+
+    /// Asks the admin's passkeys to sign for a purpose, bound to what is agreed to.
+    ///
+    /// # Errors
+    ///
+    /// The admin has none.
+    pub async fn challenge(
+        &self,
+        asking: Asking<'_>,
+        purpose: Purpose,
+        bound_sha256: &str,
+    ) -> Result<Challenge, PasskeyError> {
+        let stored = asking.store.passkeys(Some(asking.admin), false).await?;
+        if stored.is_empty() {
+            return Err(PasskeyError::NoPasskey);
+        }
+        let credentials: Vec<Passkey> = stored.iter().map(credential_of).collect::<Result<_, _>>()?;
+        let started = self.webauthn.start_passkey_authentication(&credentials);
+        let (options, state) = started.map_err(PasskeyError::Webauthn)?;
+        keep(asking, purpose, bound_sha256, &state, &options).await
+    }
+
+    /// Verifies the answer to such a challenge, and returns the id of the passkey. The challenge is used up, whatever the answer
+    /// is; a refusal is recorded.
+    ///
+    /// # Errors
+    ///
+    /// The answer is not what was asked for.
+    pub async fn verify(
+        &self,
+        asking: Asking<'_>,
+        purpose: Purpose,
+        bound_sha256: &str,
+        answer: &Answer,
+    ) -> Result<String, PasskeyError> {
+        let verified = Box::pin(self.verified(asking, purpose, bound_sha256, answer)).await;
+        if let Err(PasskeyError::Refused(why)) = &verified {
+            refuse(asking, purpose, why).await?;
+        }
+        verified
+    }
+
+    async fn verified(
+        &self,
+        asking: Asking<'_>,
+        purpose: Purpose,
+        bound_sha256: &str,
+        answer: &Answer,
+    ) -> Result<String, PasskeyError> {
+        let credential: PublicKeyCredential = read(&answer.credential)?;
+        let state = take(asking, purpose, bound_sha256, &answer.challenge).await?;
+        let state: PasskeyAuthentication =
+            serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
+        let handle = credential.response.user_handle.clone();
+        let webauthn = self.webauthn.clone();
+        let verify = move || webauthn.finish_passkey_authentication(&credential, &state);
+        let result = apart(verify).await?;
+        let result = result.map_err(|error| PasskeyError::Refused(word_of(&error)))?;
+        if !result.user_verified() {
+            return Err(PasskeyError::Refused("user_not_verified"));
+        }
+        // As they are now, not as they were when the challenge was made.
+        let stored = asking.store.passkeys(Some(asking.admin), false).await?;
+        let id = URL_SAFE_NO_PAD.encode(result.cred_id());
+        let stored = stored.into_iter().find(|passkey| passkey.credential_id == id);
+        let stored = stored.ok_or(PasskeyError::Refused("revoked"))?;
+        let mut passkey = credential_of(&stored)?;
+        if let Some(handle) = &handle {
+            let own = Uuid::parse_str(&stored.user_handle).map_err(|_| PasskeyError::Unreadable)?;
+            if handle.as_slice() != own.as_bytes() {
+                return Err(PasskeyError::Refused("another_user"));
+            }
+        }
+        passkey.update_credential(&result);
+        let text = serde_json::to_string(&passkey).map_err(|_| PasskeyError::Unreadable)?;
+        let counter = i64::from(result.counter());
+        match asking.store.use_passkey(&stored.id, &text, counter, asking.now).await? {
+            true => Ok(stored.id),
+            // Another answer with as many signatures came first, or it was revoked just now.
+            false => Err(PasskeyError::Refused("counter_went_back")),
+        }
+    }
+
+    /// Begins to register a passkey.
+    ///
+    /// # Errors
+    ///
+    /// The proof is not what is needed, or the name is none.
+    pub async fn begin(
+        &self,
+        asking: Asking<'_>,
+        label: &str,
+        proof: Proof<'_>,
+    ) -> Result<Challenge, PasskeyError> {
+        let label = checked_label(label)?;
+        let all = asking.store.passkeys(Some(asking.admin), true).await?;
+        let live = || all.iter().filter(|passkey| passkey.revoked_at.is_none());
+        let code_sha256 = match proof {
+            Proof::Code(code) => {
+                if live().next().is_some() {
+                    return Err(PasskeyError::HasPasskeys);
+                }
+                let digest = digest_of_code(code);
+                if !asking.store.is_passkey_invite(asking.admin, &digest, asking.now).await? {
+                    refuse(asking, Purpose::Register, "bad_code").await?;
+                    return Err(PasskeyError::BadCode);
+                }
+                Some(digest)
+            }
+            Proof::Passkey(answer) => {
+                self.verify(asking, Purpose::Add, &sha256(label.as_bytes()), answer).await?;
+                None
+            }
+        };
+        if live().count() >= MOST_PASSKEYS {
+            return Err(PasskeyError::TooMany);
+        }
+        let handle = all.first().and_then(|passkey| Uuid::parse_str(&passkey.user_handle).ok());
+        let handle = handle.unwrap_or_else(Uuid::new_v4);
+        let known: Vec<Vec<u8>> =
+            live().filter_map(|passkey| URL_SAFE_NO_PAD.decode(&passkey.credential_id).ok()).collect();
+        let (name, known) = (asking.admin, (!known.is_empty()).then_some(known));
+        let started = self.webauthn.start_passkey_registration(handle, name, name, known);
+        let (options, state) = started.map_err(PasskeyError::Webauthn)?;
+        let state = Registering { state, label, handle, code_sha256 };
+        keep(asking, Purpose::Register, "", &state, &options).await
+    }
+
+    /// Asks a passkey of the admin to sign for a further one of that name.
+    ///
+    /// # Errors
+    ///
+    /// The admin has none, or the name is none.
+    pub async fn ask_for_another(&self, asking: Asking<'_>, label: &str) -> Result<Challenge, PasskeyError> {
+        let label = checked_label(label)?;
+        self.challenge(asking, Purpose::Add, &sha256(label.as_bytes())).await
+    }
+
+    /// Registers a passkey.
+    ///
+    /// # Errors
+    ///
+    /// The answer is not what was asked for, or the code was used meanwhile.
+    pub async fn register(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
+        let registered = Box::pin(self.registered(asking, answer)).await;
+        match &registered {
+            Err(PasskeyError::Refused(why)) => refuse(asking, Purpose::Register, why).await?,
+            Err(PasskeyError::BadCode) => refuse(asking, Purpose::Register, "bad_code").await?,
+            _ => {}
+        }
+        registered
+    }
+
+    async fn registered(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
+        let credential: RegisterPublicKeyCredential = read(&answer.credential)?;
+        let state = take(asking, Purpose::Register, "", &answer.challenge).await?;
+        let Registering { state, label, handle, code_sha256 } =
+            serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
+        let webauthn = self.webauthn.clone();
+        let passkey = apart(move || webauthn.finish_passkey_registration(&credential, &state)).await?;
+        let passkey = passkey.map_err(|error| PasskeyError::Refused(word_of(&error)))?;
+        let stored = StoredPasskey {
+            id: uuid::Uuid::new_v4().to_string(),
+            admin: asking.admin.to_owned(),
+            user_handle: handle.to_string(),
+            credential_id: URL_SAFE_NO_PAD.encode(passkey.cred_id()),
+            credential: serde_json::to_string(&passkey).map_err(|_| PasskeyError::Unreadable)?,
+            counter: 0,
+            label,
+            registered_at: asking.now.trunc_subsecs(6),
+            last_used_at: None,
+            revoked_at: None,
+            revoked_by: None,
+        };
+        let detail = json!({ "proof": if code_sha256.is_some() { "code" } else { "passkey" } });
+        let note = note(asking, "registered", Some(&stored.id), detail, asking.admin);
+        match asking.store.add_passkey(&stored, code_sha256.as_deref(), &note).await? {
+            Registered::Done => Ok(stored),
+            Registered::NoInvite => Err(PasskeyError::BadCode),
+        }
+    }
+}
+
+/// Makes a code with which an admin registers a first passkey, and returns it: nothing keeps it but its digest.
+///
+/// # Errors
+///
+/// There is no such admin, or it has a passkey.
+pub async fn invite(asking: Asking<'_>, by: &str) -> Result<Zeroizing<String>, PasskeyError> {
+    let subject = Subject::Admin { id: AdminId::new(asking.admin), session: None };
+    if asking.store.access(&subject, asking.now).await?.standing != Standing::Active {
+        return Err(PasskeyError::NoAdmin(asking.admin.to_owned()));
+    }
+    if !asking.store.passkeys(Some(asking.admin), false).await?.is_empty() {
+        return Err(PasskeyError::HasPasskeys);
+    }
+    let code = one_time_code().map_err(|_| PasskeyError::Random)?;
+    let (id, digest) = (uuid::Uuid::new_v4().to_string(), digest_of_code(&code));
+    let expires = asking.now + CODE_TIME;
+    let invite =
+        NewInvite { id: &id, admin: asking.admin, code_sha256: &digest, by, at: asking.now, expires };
+    let detail = json!({ "invite": id, "expires_at_utc": expires });
+    asking.store.invite_passkey(&invite, &note(asking, "invited", None, detail, by)).await?;
+    Ok(code)
+}
+
+/// Revokes a passkey; `false` where there is none of that id, or it is revoked already. `asking` names who has it.
+///
+/// # Errors
+///
+/// The database did not do it.
+pub async fn revoke(asking: Asking<'_>, id: &str, by: &str) -> Result<bool, PasskeyError> {
+    let note = note(asking, "revoked", Some(id), Value::Null, by);
+    Ok(asking.store.revoke_passkey(id, by, asking.now, &note).await?)
+}
+
+/// Runs what verifies a signature on a thread of its own: it takes a while, and more of the stack than a worker has left.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasskeyError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| PasskeyError::Unreadable)
+}
+
+async fn keep(
+    asking: Asking<'_>,
+    purpose: Purpose,
+    bound_sha256: &str,
+    state: &impl Serialize,
+    options: &impl Serialize,
+) -> Result<Challenge, PasskeyError> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let state = serde_json::to_string(state).map_err(|_| PasskeyError::Unreadable)?;
+    let mut options = serde_json::to_value(options).map_err(|_| PasskeyError::Unreadable)?;
+    let expires = asking.now + ANSWER_TIME;
+    let challenge = NewChallenge {
+        id: &id,
+        admin: asking.admin,
+        purpose: purpose.word(),
+        bound_sha256,
+        state: &state,
+        expires,
+    };
+    asking.store.add_challenge(&challenge, asking.now).await?;
+    Ok(Challenge { challenge: id, options: options["publicKey"].take(), expires_at: expires })
+}
+
+/// Takes the challenge of that id, and checks that it is of this admin, for this, and not too old.
+async fn take(
+    asking: Asking<'_>,
+    purpose: Purpose,
+    bound_sha256: &str,
+    id: &str,
+) -> Result<String, PasskeyError> {
+    let taken = asking.store.take_challenge(id).await?.ok_or(PasskeyError::Refused("no_such_challenge"))?;
+    if taken.admin != asking.admin {
+        return Err(PasskeyError::Refused("another_admin"));
+    }
+    if taken.purpose != purpose.word() {
+        return Err(PasskeyError::Refused("another_purpose"));
+    }
+    if taken.bound_sha256 != bound_sha256 {
+        return Err(PasskeyError::Refused("another_agreement"));
+    }
+    if taken.expires <= asking.now {
+        return Err(PasskeyError::Refused("too_late"));
+    }
+    Ok(taken.state)
+}
+
+async fn refuse(asking: Asking<'_>, purpose: Purpose, why: &'static str) -> Result<(), PasskeyError> {
+    tracing::warn!(
+        admin = asking.admin,
+        purpose = purpose.word(),
+        why,
+        "the answer of a passkey was refused"
+    );
+    let detail = json!({ "purpose": purpose.word(), "why": why });
+    Ok(asking.store.record(&note(asking, "refused", None, detail, asking.admin)).await?)
+}
+
+fn note(
+    asking: Asking<'_>,
+    step: &'static str,
+    passkey: Option<&str>,
+    detail: Value,
+    by: &str,
+) -> ledger::Note {
+    let event =
+        AuditEvent::Passkey { step, passkey: passkey.map(ToOwned::to_owned), detail, by: by.to_owned() };
+    asking.notary.note(event.into_record(asking.now))
+}
+
+fn credential_of(stored: &StoredPasskey) -> Result<Passkey, PasskeyError> {
+    serde_json::from_str(&stored.credential).map_err(|_| PasskeyError::Unreadable)
+}
+
+fn read<T: DeserializeOwned>(credential: &Value) -> Result<T, PasskeyError> {
+    T::deserialize(credential).map_err(|_| PasskeyError::Malformed)
+}
+
+fn checked_label(label: &str) -> Result<String, PasskeyError> {
+    let label = label.trim();
+    let fits =
+        !label.is_empty() && label.chars().nth(MOST_LABEL).is_none() && !label.chars().any(char::is_control);
+    fits.then(|| label.to_owned()).ok_or(PasskeyError::BadLabel)
+}
+
+/// People may type the code with or without its hyphens, and in any case.
+fn digest_of_code(code: &str) -> String {
+    let bare: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    sha256(bare.to_ascii_uppercase().as_bytes())
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A stable word for the audit. The library's own messages may change.
+fn word_of(error: &WebauthnError) -> &'static str {
+    match error {
+        WebauthnError::MismatchedChallenge => "another_challenge",
+        WebauthnError::InvalidRPOrigin => "another_origin",
+        WebauthnError::InvalidRPIDHash => "another_relying_party",
+        WebauthnError::UserNotPresent => "user_not_present",
+        WebauthnError::UserNotVerified => "user_not_verified",
+        WebauthnError::CredentialNotFound => "another_credential",
+        WebauthnError::CredentialPossibleCompromise => "counter_went_back",
+        WebauthnError::AuthenticationFailure => "bad_signature",
+        _ => "malformed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_names() {
+        for (origin, rp_id, fits) in [
+            ("https://console.example.org", None, true),
+            ("https://console.example.org:8443", None, true),
+            ("https://console.example.org", Some("example.org"), true),
+            ("http://localhost:8080", None, true),
+            ("https://console.example.org", Some("other.org"), false),
+            ("https://console.example.org", Some("sole.example.org"), false),
+            ("http://console.example.org", None, false),
+            ("https://console.example.org/", None, false),
+            ("https://console.example.org/console", None, false),
+            ("https://u:p@console.example.org", None, false),
+            ("https://192.0.2.7", None, false),
+            ("console.example.org", None, false),
+            ("", None, false),
+        ] {
+            assert_eq!(Passkeys::new(origin, rp_id).is_ok(), fits, "{origin} {rp_id:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_the_same_however_it_is_typed() {
+        let code = one_time_code().unwrap();
+        let typed = code.to_lowercase().replace('-', " ");
+        assert_eq!(digest_of_code(&code), digest_of_code(&typed));
+        assert_ne!(digest_of_code(&code), digest_of_code(&one_time_code().unwrap()));
+    }
+}
