@@ -7,6 +7,7 @@ mod adopt;
 mod alert;
 mod audit;
 mod backfill;
+mod change_window;
 mod check;
 mod checkpoint;
 mod console_files;
@@ -116,6 +117,7 @@ enum Command {
     Grant(grant::Grant),
     Ticket(ticket::Ticket),
     Alert(alert::Alert),
+    ChangeWindow(change_window::ChangeWindow),
     Role(role::Role),
     Backfill(backfill::Backfill),
     Promote(promote::Promote),
@@ -144,6 +146,7 @@ impl Command {
             Command::Grant(command) => command.only_reads(),
             Command::Ticket(command) => command.only_reads(),
             Command::Alert(command) => command.only_reads(),
+            Command::ChangeWindow(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
@@ -207,6 +210,7 @@ pub fn main() -> ExitCode {
         Command::Grant(command) => grant::run(command, &arguments.common),
         Command::Ticket(command) => ticket::run(command, &arguments.common),
         Command::Alert(command) => alert::run(command, &arguments.common),
+        Command::ChangeWindow(command) => change_window::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),

@@ -14,6 +14,7 @@
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
 //! - [`alerts`]: what the people on call are sent, and until when.
+//! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
@@ -41,3 +42,4 @@ pub mod server;
 pub mod settings;
 pub mod store;
 pub mod tickets;
+pub mod upkeep;

@@ -59,6 +59,7 @@ use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
 
@@ -321,11 +322,21 @@ async fn prepare(
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
+    let upkeep_notary = notary.clone();
     tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
     if let Some(tickets) = &help_desk {
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
     }
+    tokio::spawn(upkeep::follow(Upkeep {
+        store: store.clone(),
+        notary: upkeep_notary,
+        clock: gate.clock.clone(),
+        alerts: alerts.clone(),
+        gate: instance.clone(),
+        remind: Some(settings.alerts.remind_minutes * 60).filter(|ahead| *ahead > 0).map(Duration::from_secs),
+        retention_days: settings.retention.daily.then_some(settings.retention.drift_days),
+    }));
     follow_alerts(settings, alerts, &instance);
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));

@@ -626,11 +626,13 @@ pub struct Retention {
     pub drift_days: u32,
     /// Rows of drift; beyond them a new disagreement is only counted, by cluster and direction.
     pub drift_rows: u32,
+    /// Whether one of the gates applies the periods every day; its role has to own the tables.
+    pub daily: bool,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { drift_days: 90, drift_rows: 100_000 }
+        Retention { drift_days: 90, drift_rows: 100_000, daily: true }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod drift;
 pub mod error;
 pub mod evidence;
 pub mod flaws;
+pub mod glass_roles;
 pub mod grant_pages;
 pub mod grants;
 pub mod instances;

@@ -485,7 +485,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "`poll_seconds` must be from 10",
             ),
             ("[alerts]\ndeadline_ms = 0", "`deadline_ms` must be from 100 to 30000"),
-            ("[alerts]\nkeep_days = 0", "`keep_days` must be from 1"),
+            ("[alerts]\nkeep_days = 0", "`keep_days` must be from 8"),
             ("[alerts]\ncanary_minutes = 10081", "`canary_minutes` must be at most 10080"),
             ("[alerts.smtp]\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]", "smtp: `host` must be"),
             (

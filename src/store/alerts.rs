@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::change::Change;
 use super::connection::Connection;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError, storable};
@@ -145,14 +144,13 @@ impl Store {
     }
 }
 
-impl Change {
-    /// Keeps alerts with a change: they are sent if it is made.
+impl Connection {
+    /// Keeps alerts in the transaction of what they are about.
     pub(super) async fn add_alerts(&mut self, alerts: &[NewAlert]) -> Result<(), StoreError> {
         if alerts.is_empty() {
             return Ok(());
         }
-        let connection: &mut Connection = self;
-        connection.execute(insert(alerts)).await.map(drop)
+        self.execute(insert(alerts)).await.map(drop)
     }
 }
 

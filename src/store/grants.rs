@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 50] = [
+pub const NEEDED: [(&str, &str); 52] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -21,6 +21,8 @@ pub const NEEDED: [(&str, &str); 50] = [
     ),
     ("gate_audit_outbox", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_blocked_admins", "SELECT, INSERT, DELETE"),
+    ("gate_break_glass_snapshots", "SELECT, INSERT, UPDATE (is_to_alert)"),
+    ("gate_change_windows", "SELECT, INSERT, UPDATE (closed_at_utc)"),
     ("gate_console_watch", "SELECT"),
     ("gate_console_watched", "SELECT"),
     ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),

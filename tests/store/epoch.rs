@@ -134,6 +134,8 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_audit_control",
         "gate_audit_events",
         "gate_audit_outbox",
+        "gate_break_glass_snapshots",
+        "gate_change_windows",
         "gate_console_watch",
         "gate_console_watched",
         "gate_decisions",

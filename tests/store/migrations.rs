@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 51] = [
+const TABLES: [&str; 53] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -24,6 +24,8 @@ const TABLES: [&str; 51] = [
     "gate_audit_events",
     "gate_audit_outbox",
     "gate_blocked_admins",
+    "gate_break_glass_snapshots",
+    "gate_change_windows",
     "gate_console_watch",
     "gate_console_watched",
     "gate_decisions",
