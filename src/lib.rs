@@ -14,6 +14,7 @@
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
 //! - [`alerts`]: what the people on call are sent, and until when.
+//! - [`reviews`]: every grant is looked at now and then, and kept or ended.
 //! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
@@ -37,6 +38,7 @@ pub mod outbound;
 pub mod people;
 pub mod random;
 pub mod rbac_api;
+pub mod reviews;
 pub mod ruling;
 pub mod server;
 pub mod settings;

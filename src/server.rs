@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use chrono::TimeDelta;
 use ledger::Notary;
 use pingora::server::Fds;
 use policy::firewall::{Limits, Policy, StripList};
@@ -59,6 +60,7 @@ use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+use crate::upkeep::reviews::ReviewRules;
 use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
@@ -336,6 +338,7 @@ async fn prepare(
         gate: instance.clone(),
         remind: Some(settings.alerts.remind_minutes * 60).filter(|ahead| *ahead > 0).map(Duration::from_secs),
         retention_days: settings.retention.daily.then_some(settings.retention.drift_days),
+        reviews: review_rules(settings),
     }));
     follow_alerts(settings, alerts, &instance);
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
@@ -371,6 +374,19 @@ async fn prepare(
         certificates: certificates.clone(),
     };
     Ok(Prepared { gate, upstreams, certificates, router: admin::router(state), proxy })
+}
+
+/// How reviews of access are opened, and what happens to what nobody decides.
+pub fn review_rules(settings: &Settings) -> ReviewRules {
+    let reviews = &settings.reviews;
+    let days = |days: u32| TimeDelta::days(i64::from(days));
+    ReviewRules {
+        period: (reviews.period_days > 0).then(|| days(reviews.period_days)),
+        due_in: days(reviews.due_days),
+        overdue: reviews.overdue,
+        groups: reviews.groups.clone(),
+        log_days: settings.decisions.days,
+    }
 }
 
 /// Starts what sends alerts, where there is a channel for them.

@@ -8,6 +8,7 @@ pub mod alerts;
 mod console;
 mod freescout;
 pub mod load;
+mod reviews;
 pub mod secrets;
 pub mod session;
 pub mod values;
@@ -23,6 +24,7 @@ use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
+pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, SchemaSetting,
@@ -57,6 +59,7 @@ pub struct Settings {
     pub break_glass: BreakGlass,
     pub freescout: FreeScout,
     pub alerts: Alerts,
+    pub reviews: Reviews,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.

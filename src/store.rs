@@ -36,6 +36,7 @@ mod postgres;
 pub mod rbac_changes;
 pub mod refusals;
 pub mod retention;
+pub mod reviews;
 pub mod rights;
 pub mod running;
 pub mod signoffs;

@@ -4,10 +4,12 @@
 //! - [`glass_roles`]: what a break-glass session would open is compared with the night before.
 //! - [`reminders`]: the holder of a grant hears that it ends soon.
 //! - [`retention`]: records past their period are deleted.
+//! - [`reviews`]: reviews of access open, and what nobody decides in time is decided.
 
 pub mod glass_roles;
 pub mod reminders;
 pub mod retention;
+pub mod reviews;
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use ledger::Notary;
 
 use crate::alerts::Alerts;
 use crate::clock::SharedClock;
+use crate::reviews::ReviewError;
 use crate::store::timed_work::TimedWork;
 use crate::store::{SharedStore, StoreError};
 
@@ -33,6 +36,12 @@ pub const REMINDERS: TimedWork = TimedWork {
 pub const RETENTION: TimedWork =
     TimedWork { name: "retention", period: DAY, lease: Duration::from_secs(60 * 60) };
 
+pub const REVIEWS: TimedWork = TimedWork {
+    name: "access-reviews",
+    period: Duration::from_secs(60 * 60),
+    lease: Duration::from_secs(10 * 60),
+};
+
 /// What the work needs.
 #[derive(Clone)]
 pub struct Upkeep {
@@ -46,6 +55,7 @@ pub struct Upkeep {
     pub remind: Option<Duration>,
     /// Days after which drift is deleted; `None`: this gate deletes nothing.
     pub retention_days: Option<u32>,
+    pub reviews: reviews::ReviewRules,
 }
 
 /// Does what is due, for as long as the task runs.
@@ -59,6 +69,9 @@ pub async fn follow(upkeep: Upkeep) {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "{what}: delayed");
             }
+        }
+        if let Err(error) = upkeep.review().await {
+            tracing::warn!(%error, "reviews of access: delayed");
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -108,6 +121,21 @@ impl Upkeep {
         }
         let done = retention::by_gate(&self.store, &self.notary, days, self.clock.now()).await;
         self.ends(RETENTION).await?;
+        done
+    }
+
+    /// Opens the review that is due, and decides what nobody has decided in time.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub async fn review(&self) -> Result<(), ReviewError> {
+        if !self.begins(REVIEWS).await? {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let done = reviews::run(&self.store, &self.notary, &self.alerts, &self.reviews, now).await;
+        self.ends(REVIEWS).await?;
         done
     }
 

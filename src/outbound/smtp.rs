@@ -35,7 +35,7 @@ pub struct SmtpOptions {
     pub from: Mailbox,
     /// The people on call.
     pub to: Vec<Mailbox>,
-    /// For each step of the protocol.
+    /// For a whole mail.
     pub timeout: Duration,
     /// Certificate authorities, in DER, beside the machine's.
     pub roots: Vec<Vec<u8>>,
@@ -47,6 +47,7 @@ pub struct Smtp {
     host: String,
     from: Mailbox,
     to: Vec<Mailbox>,
+    timeout: Duration,
 }
 
 impl Smtp {
@@ -76,7 +77,7 @@ impl Smtp {
         if let Some((name, password)) = login {
             builder = builder.credentials(Credentials::new(name, password.as_str().to_owned()));
         }
-        Ok(Smtp { transport: builder.build(), host, from, to })
+        Ok(Smtp { transport: builder.build(), host, from, to, timeout })
     }
 }
 
@@ -116,7 +117,10 @@ impl Channel for Smtp {
         let mail = mail
             .body(message.text.to_owned())
             .map_err(|error| ChannelError::Refused(format!("the mail cannot be put together: {error}")))?;
-        let response = self.transport.send(mail).await.map_err(|error| refused(&error))?;
+        // The library bounds only how long it takes to connect.
+        let sending = tokio::time::timeout(self.timeout, self.transport.send(mail)).await;
+        let response =
+            sending.map_err(|_| ChannelError::Late(self.timeout))?.map_err(|error| refused(&error))?;
         let said = response.first_line().unwrap_or("accepted");
         Ok(said.chars().filter(|c| !c.is_control()).take(100).collect())
     }

@@ -5,13 +5,15 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 52] = [
+pub const NEEDED: [(&str, &str); 54] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
     ("console_flag_promotions", "SELECT, INSERT, UPDATE, DELETE"),
     ("customer_audit_events", "INSERT"),
     ("gate_access_requests", "SELECT, INSERT, UPDATE"),
+    ("gate_access_review_items", "SELECT, INSERT, UPDATE (decision, decided_at_utc, decided_by, comment)"),
+    ("gate_access_reviews", "SELECT, INSERT, UPDATE (closed_at_utc, closed_by)"),
     ("gate_access_votes", "SELECT, INSERT, UPDATE"),
     ("gate_alerts", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_audit_control", "SELECT, UPDATE"),

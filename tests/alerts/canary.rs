@@ -34,7 +34,7 @@ async fn a_channel_is_usable_while_its_last_canary_was_accepted(database: Databa
     assert_eq!(signs[0].last, Some(Err("no".to_owned())));
     assert_eq!(alerts.send_due().await.unwrap(), 0, "a canary is not sent again");
     // What nobody has tested for long shows nothing.
-    scene.turn(TimeDelta::minutes(122));
+    scene.turn(TimeDelta::minutes(123));
     assert!(scene.database.store.take_on(work(HOUR), "gate dead", scene.now()).await.unwrap());
     let signs = look_when_due(&alerts, work(HOUR), "gate a").await.unwrap();
     assert_eq!(signs.iter().map(|sign| sign.last.clone()).collect::<Vec<_>>(), [None, None]);

@@ -35,6 +35,7 @@ macro_rules! on_both {
 mod canary;
 mod outbox;
 mod postmark;
+mod reviews;
 mod slack;
 mod smtp;
 mod upkeep;

@@ -125,5 +125,5 @@ async fn a_silent_server_has_not_accepted() {
     server.is(Mood::Silent);
     let timeout = Duration::from_millis(200);
     let error = send(SmtpOptions { timeout, ..options(&server, SmtpSecurity::Plain) }).await.unwrap_err();
-    assert_eq!(error.word(), "unreachable", "{error}");
+    assert_eq!(error.word(), "late", "{error}");
 }

@@ -27,6 +27,7 @@ fn upkeep(scene: &Scene, gate: &str) -> Upkeep {
         gate: gate.into(),
         remind: Some(Duration::from_secs(60 * 60)),
         retention_days: Some(90),
+        reviews: Default::default(),
     }
 }
 

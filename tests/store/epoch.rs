@@ -129,6 +129,8 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "_sqlx_migrations",
         "customer_audit_events",
         "gate_access_requests",
+        "gate_access_review_items",
+        "gate_access_reviews",
         "gate_access_votes",
         "gate_alerts",
         "gate_audit_control",

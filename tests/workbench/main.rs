@@ -9,6 +9,7 @@ mod explain;
 mod odd_rows;
 mod people;
 mod readme;
+mod runbooks;
 mod scale;
 mod serve;
 mod support;
