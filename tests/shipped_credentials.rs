@@ -33,11 +33,11 @@ const SHAPES: [(&str, &str); 9] = [
     ("a key of 32 bytes", r"[^A-Za-z0-9+/][A-Za-z0-9+/]{43}=[^A-Za-z0-9+/=]"),
     (
         "a value for a secret",
-        r#"(?i)(?:password|passwd|passphrase|secret|token|api_?key|private_?key|keys?)\s*[=:]\s*["'][^"'${}<\s]{6,}["']"#,
+        r#"(?i)(?:password|passwd|passphrase|secret|token|api_?key|(?:private|secret|signing)_?key)\s*[=:]\s*["'][^"'${}<\s]{6,}["']"#,
     ),
 ];
 
-/// Lines of such a shape that hold no credential.
+/// Parts of lines of such a shape that hold no credential, each with its reason.
 const LITERALS: [(&str, &str); 0] = [];
 
 fn files(path: &Path, found: &mut Vec<PathBuf>) {
@@ -45,7 +45,8 @@ fn files(path: &Path, found: &mut Vec<PathBuf>) {
         found.push(path.to_owned());
         return;
     }
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     entries.iter().filter(|entry| !entry.ends_with("__pycache__")).for_each(|entry| files(entry, found));
 }
@@ -83,7 +84,10 @@ fn literals_in(text: &str) -> Vec<(String, &'static str)> {
         // With an end on both sides, for shapes that have to stand alone.
         let padded = format!(" {line} ");
         found.extend(
-            shapes.iter().filter(|(_, shape)| shape.is_match(&padded)).map(|(name, _)| (line.to_owned(), *name)),
+            shapes
+                .iter()
+                .filter(|(_, shape)| shape.is_match(&padded))
+                .map(|(name, _)| (line.to_owned(), *name)),
         );
     }
     found

@@ -12,6 +12,7 @@ use lettre::{AsyncTransport as _, Tokio1Executor};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::one_line;
 use crate::alerts::{Channel, ChannelError, Message};
 
 /// How the connection is protected.
@@ -131,10 +132,6 @@ fn message_id(key: &str, domain: &str) -> String {
     let digest: String =
         Sha256::digest(key.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("<{digest}@{domain}>")
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What the server says to a refusal is passed on: it names the mailbox or the rule, and no secret.

@@ -15,6 +15,7 @@ on_both!(
     a_channel_that_hangs_holds_nothing_up,
     a_key_is_sent_once_to_each_channel,
     pauses_grow_and_a_channel_gets_the_one_it_asks_for,
+    a_channel_that_is_down_or_unknown_delays_nobody_elses,
     one_gate_sends_and_old_alerts_are_forgotten,
     a_mail_for_an_admin_goes_to_its_address_alone,
 );
@@ -119,6 +120,32 @@ async fn pauses_grow_and_a_channel_gets_the_one_it_asks_for(database: Database) 
         assert_eq!(scene.slack.take().len(), 1, "{pause}");
     }
     assert_eq!(scene.database.store.alerts_waiting().await.unwrap(), (0, None));
+}
+
+async fn a_channel_that_is_down_or_unknown_delays_nobody_elses(database: Database) {
+    let scene = Scene::new(database);
+    let alerts = scene.alerts();
+    // Of a channel that these gates do not have.
+    let mut foreign = Vec::new();
+    for number in 0..30 {
+        let mut rows = alerts.rows(&alert(&format!("a foreign {number:02}")));
+        rows.truncate(1);
+        rows[0].channel = "pager".into();
+        foreign.extend(rows);
+    }
+    scene.database.store.add_alerts(&foreign).await.unwrap();
+    for key in ["one", "three", "two"] {
+        alerts.enqueue(&alert(key)).await.unwrap();
+    }
+    let hour = Duration::from_secs(30 * 60);
+    scene.slack.will(&[Answer::Throttle(hour)]);
+    assert_eq!(alerts.send_due().await.unwrap(), 3, "the mails");
+    assert_eq!((scene.slack.take().len(), scene.smtp.take().len()), (1, 3), "Slack asked to be left alone");
+    scene.turn(TimeDelta::minutes(29));
+    assert_eq!((alerts.send_due().await.unwrap(), scene.slack.take().len()), (0, 0));
+    scene.turn(TimeDelta::minutes(1));
+    assert_eq!((alerts.send_due().await.unwrap(), scene.slack.take().len()), (3, 3));
+    assert_eq!(scene.database.store.alerts_waiting().await.unwrap().0, 30);
 }
 
 async fn one_gate_sends_and_old_alerts_are_forgotten(database: Database) {

@@ -11,7 +11,8 @@ use crate::scene::PATIENCE;
 use crate::web_server::{Mood, WebServer};
 
 const TOKEN: &str = "hunter2-server-token";
-const MESSAGE: Message<'_> = Message { key: "one", subject: "Glass", text: "for an hour", to: None };
+const MESSAGE: Message<'_> =
+    Message { key: "one", subject: "Glass\r\nBcc: eve@evil.example", text: "for an hour", to: None };
 const TAKEN: &str = r#"{"To":"ops@raxx.app","SubmittedAt":"2026-03-29T12:00:00Z","MessageID":"0a129aee-e1cd-480d-b08d-4f48548ff48d","ErrorCode":0,"Message":"OK"}"#;
 
 fn channel(server: &WebServer, timeout: Duration) -> Postmark {
@@ -37,7 +38,7 @@ async fn a_mail_is_handed_over_and_its_id_is_kept() {
     assert_eq!(asked[0].headers["x-postmark-server-token"], TOKEN);
     let body: Value = serde_json::from_str(&asked[0].body).unwrap();
     let expected = json!({
-        "From": "gate@raxx.app", "To": "ops@raxx.app, anna@raxx.app", "Subject": "Glass", "TextBody": "for an hour",
+        "From": "gate@raxx.app", "To": "ops@raxx.app, anna@raxx.app", "Subject": "Glass  Bcc: eve@evil.example", "TextBody": "for an hour",
         "MessageStream": "outbound", "TrackOpens": false, "TrackLinks": "None",
         "Headers": [{ "Name": "Auto-Submitted", "Value": "auto-generated" }],
     });

@@ -59,9 +59,14 @@ fn every_page_that_a_runbook_links_to_exists() {
             links += 1;
             assert!(folder.join(target).exists(), "{}: {target} does not exist", file.display());
         }
-        let pages = text.split("docs/").skip(1).filter_map(|rest| rest.split_once(".md")).map(|(name, _)| name);
+        let pages =
+            text.split("docs/").skip(1).filter_map(|rest| rest.split_once(".md")).map(|(name, _)| name);
         for page in pages {
-            assert!(folder.join(format!("../{page}.md")).exists(), "{}: docs/{page}.md does not exist", file.display());
+            assert!(
+                folder.join(format!("../{page}.md")).exists(),
+                "{}: docs/{page}.md does not exist",
+                file.display()
+            );
         }
     }
     assert!(links > 1, "{links}");
