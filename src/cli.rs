@@ -14,12 +14,16 @@ mod console_files;
 mod coverage;
 mod demo;
 mod diff;
+mod doctor;
 mod drift;
+mod environment;
 mod explain;
 mod findings;
 mod flag;
+mod generate;
 mod grant;
 mod group;
+mod healthcheck;
 mod history;
 mod import;
 mod kept;
@@ -48,16 +52,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use ledger::Notary;
 use policy::mapping::Mapping;
 
-use crate::settings::{Address, DatabaseSetting, Environment, Settings};
-use crate::store::SharedStore;
+use crate::settings::{DatabaseSetting, Environment, Settings};
+use crate::store::{SharedStore, StoreError};
 
 /// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
-#[command(name = "console-gate", version)]
+#[command(name = "console-gate", version = crate::version::version())]
 struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -77,15 +81,6 @@ struct Common {
     /// The mapping file (routes.toml)
     #[arg(long, global = true, env = "CONSOLE_GATE_MAPPING")]
     mapping: Option<PathBuf>,
-    /// The address for callers: `host:port` or `unix:/path`
-    #[arg(long, global = true, env = "CONSOLE_GATE_LISTEN")]
-    listen: Option<Address>,
-    /// The address for health, metrics and the API: `host:port` or `unix:/path`
-    #[arg(long, global = true, env = "CONSOLE_GATE_ADMIN")]
-    admin: Option<Address>,
-    /// The addresses of Console's servers, separated by commas
-    #[arg(long, global = true, env = "CONSOLE_GATE_UPSTREAM", value_delimiter = ',')]
-    upstream: Vec<Address>,
     /// The environment in which this gate runs
     #[arg(long, global = true, env = "CONSOLE_GATE_ENVIRONMENT")]
     environment: Option<Environment>,
@@ -98,6 +93,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Adopt(adopt::Adopt),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Diff(diff::Diff),
     Coverage(coverage::Coverage),
     Lint(lint::Lint),
@@ -124,6 +120,9 @@ enum Command {
     Backfill(backfill::Backfill),
     Promote(promote::Promote),
     Keygen(keygen::Keygen),
+    Healthcheck(healthcheck::Healthcheck),
+    Completions(generate::Completions),
+    Man(generate::Man),
     Demo(demo::Demo),
 }
 
@@ -133,6 +132,9 @@ impl Command {
         match self {
             Command::Adopt(_)
             | Command::Check(_)
+            | Command::Doctor(_)
+            | Command::Healthcheck(_)
+            | Command::Completions(_)
             | Command::Diff(_)
             | Command::Coverage(_)
             | Command::Lint(_)
@@ -161,6 +163,7 @@ impl Command {
             | Command::Retention(_)
             | Command::Verify(_)
             | Command::Keygen(_)
+            | Command::Man(_)
             | Command::Demo(_) => false,
         }
     }
@@ -184,6 +187,12 @@ enum Ended {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    for warning in environment::misspelt(
+        &Arguments::command(),
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+    ) {
+        eprintln!("console-gate: {warning}");
+    }
     if arguments.command.only_reads() {
         // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
         sigpipe::reset();
@@ -193,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(command) => migrate::run(command, &arguments.common),
         Command::Adopt(command) => adopt::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
+        Command::Doctor(command) => doctor::run(command, &arguments.common),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Coverage(command) => coverage::run(command, &arguments.common),
         Command::Lint(command) => lint::run(command, &arguments.common),
@@ -219,6 +229,9 @@ pub fn main() -> ExitCode {
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Promote(command) => promote::run(command, &arguments.common),
         Command::Keygen(command) => keygen::run(command),
+        Command::Healthcheck(command) => healthcheck::run(command, &arguments.common),
+        Command::Completions(command) => Ok(generate::completions(command)),
+        Command::Man(command) => generate::man(command),
         Command::Demo(command) => demo::run(command),
     };
     match outcome {
@@ -243,15 +256,6 @@ impl Common {
         if let Some(file) = &self.mapping {
             settings.mapping.file.clone_from(file);
         }
-        if let Some(address) = &self.listen {
-            settings.listen.proxy.clone_from(address);
-        }
-        if let Some(address) = &self.admin {
-            settings.listen.admin.clone_from(address);
-        }
-        if !self.upstream.is_empty() {
-            settings.upstream.servers.clone_from(&self.upstream);
-        }
         if let Some(environment) = self.environment {
             settings.environment = environment;
         }
@@ -272,7 +276,13 @@ fn with_store<T>(
         store.set_production_words(&settings.environments.production);
         store.set_break_glass_rules(settings.break_glass.rules());
         crate::server::set_mirror(&store, settings).await?;
-        work(store).await
+        work(store).await.map_err(|error| match error.downcast_ref::<StoreError>() {
+            // Which one it is, is the first question.
+            Some(StoreError::Unavailable(_) | StoreError::Timeout(_)) => {
+                error.context(settings.database.url.0.in_words())
+            }
+            _ => error,
+        })
     })
 }
 

@@ -45,3 +45,4 @@ pub mod settings;
 pub mod store;
 pub mod tickets;
 pub mod upkeep;
+pub mod version;

@@ -4,7 +4,7 @@ mod admin_address;
 mod alerts;
 mod audit;
 mod bound_service;
-mod fallback;
+pub(crate) mod fallback;
 mod handover;
 mod listen_address;
 mod occupant;
@@ -64,6 +64,7 @@ use crate::upkeep::reviews::ReviewRules;
 use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
+pub use listen_address::look_at_addresses;
 
 /// What `serve` gets besides the settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,7 +122,7 @@ pub fn run(
     let outcome = runtime.block_on(async {
         // The sockets of the gate that runs last of all: once the next one listens at them, it stops.
         let (addresses, fds, giver) = if start.upgrade {
-            let (mut fds, giver) = handover::receive(&listen.upgrade_socket).await?;
+            let (mut fds, giver) = handover::receive(&listen.upgrade_socket()).await?;
             (addresses.inherit(&mut fds)?, fds, Some(giver))
         } else {
             (addresses, early, None)
@@ -514,7 +515,7 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
 }
 
 /// What verifies session cookies.
-fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
+pub(crate) fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
     let session = &settings.session;
     if let Some(tokens) = session.token_verifier(secrets)? {
         return Ok(SessionCredential::Token(tokens));

@@ -12,6 +12,7 @@ mod reviews;
 pub mod secrets;
 pub mod session;
 pub mod values;
+mod wording;
 
 use std::collections::BTreeMap;
 
@@ -124,8 +125,9 @@ pub struct Listen {
     pub h2c: bool,
     /// How long requests may go on after SIGTERM or SIGQUIT.
     pub drain_ms: Millis,
-    /// The socket over which SIGQUIT hands the listening sockets to the next process.
-    pub upgrade_socket: std::path::PathBuf,
+    /// The socket over which SIGQUIT hands the listening sockets to the next process. Without it, `upgrade.sock` in a folder
+    /// of this user's alone: that of the service, or of the session, or beside the settings.
+    pub upgrade_socket: Option<std::path::PathBuf>,
     /// Worker threads of the proxy.
     pub threads: PositiveCount,
 }
@@ -137,9 +139,25 @@ impl Default for Listen {
             admin: Address::tcp("127.0.0.1:9901"),
             h2c: false,
             drain_ms: Millis(30_000),
-            upgrade_socket: "/tmp/console-gate-upgrade.sock".into(),
+            upgrade_socket: None,
             threads: PositiveCount(std::thread::available_parallelism().map_or(1, usize::from)),
         }
+    }
+}
+
+impl Listen {
+    /// Where sockets are handed over.
+    pub fn upgrade_socket(&self) -> std::path::PathBuf {
+        let folder = |name| std::env::var_os(name).filter(|folder| !folder.is_empty());
+        // systemd.exec(5), and the XDG base directories.
+        let of_service =
+            || folder("RUNTIME_DIRECTORY").map(|folder| std::path::Path::new(&folder).join("upgrade.sock"));
+        let of_session = || {
+            folder("XDG_RUNTIME_DIR")
+                .map(|folder| std::path::Path::new(&folder).join("console-gate-upgrade.sock"))
+        };
+        let given = self.upgrade_socket.clone().or_else(of_service).or_else(of_session);
+        given.unwrap_or_else(|| "console-gate-upgrade.sock".into())
     }
 }
 

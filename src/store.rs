@@ -143,6 +143,16 @@ impl DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    /// Where it is and as whom, without the password.
+    pub fn in_words(&self) -> String {
+        match self {
+            DatabaseUrl::Sqlite(file) => format!("SQLite, {}", file.display()),
+            DatabaseUrl::Postgres(url) => postgres::in_words(url),
+        }
+    }
+}
+
 impl std::fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

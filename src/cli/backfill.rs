@@ -12,6 +12,7 @@ use super::{Common, Ended, TextOrJson, announce, checkpoint, diff, operator, wit
 use crate::facts::registry::{LegacyAsArgument, legacy_as};
 use crate::people::backfill::{Applied, Backfill as Plan};
 use crate::people::{self, AdminTable, By, State, Terms, plan};
+use workbench::impact::text::View;
 
 /// Put the holders of legacy roles into groups
 ///
@@ -106,12 +107,12 @@ fn print_text(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> 
     let changed = changed(state, plan)?;
     let mut text = Vec::new();
     people::impact_of(&judged.mapping, state, &changed, |impact| {
-        diff::write_text(&mut text, impact, &judged.name)
+        diff::write_text(&mut text, impact, &judged.name, View::default())
     })?;
     announce(format_args!("\nAs soon as it is applied:\n{}", String::from_utf8_lossy(&text).trim_end()));
     let mut text = Vec::new();
     people::impact_of_v2(&judged.mapping, &changed.after, |impact| {
-        diff::write_text(&mut text, impact, &judged.name)
+        diff::write_text(&mut text, impact, &judged.name, View::default())
     })?;
     announce(format_args!(
         "\nWhen every cluster is on V2 afterwards, compared with now:\n{}",

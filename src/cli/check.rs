@@ -127,6 +127,7 @@ impl Registered {
             let unapprovable = if is_readable { own_api::unapprovable(mapping, &people) } else { Vec::new() };
             let held = people.into_iter().flat_map(|person| person.legacy).collect();
             console.extend(own_api::findings(&settings.rbac_api, &catalog));
+            console.extend(own_api::unknown_callers(settings, &store.tokens().await?));
             console.extend(unapprovable);
             Ok(Registered { catalog, flaws, held, standing, untimely, console })
         })

@@ -4,8 +4,11 @@
 //! Only Console is a stand-in ([`console`]).
 
 mod console;
+mod folder;
+mod freescout;
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,6 +16,7 @@ use ledger::{AuditEvent, Notary};
 use policy::ids::AdminId;
 use policy::mapping::Mapping;
 
+use self::folder::Folder;
 use super::{Ended, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
@@ -23,19 +27,42 @@ use crate::store::control::RBAC_V2_FLAG;
 /// Run a complete demo without set-up
 ///
 /// Starts a gate with SQLite in a temporary folder, the seeded roles, one admin for each group and each legacy role,
-/// and a stand-in Console. Prints links and curl commands to try. Ctrl-C ends it and removes the folder.
+/// and a stand-in Console and FreeScout. Prints links and curl commands to try. Ctrl-C ends it and removes the folder.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// The port of the gate
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
-    /// The port of /healthz, /readyz and /metrics
-    #[arg(long, default_value_t = 9901)]
-    admin_port: u16,
+    /// The port of the gate [default: 8080, or the next that is free]
+    #[arg(long)]
+    port: Option<u16>,
+    /// The port of /healthz, /readyz and /metrics [default: 9901, or the next that is free]
+    #[arg(long)]
+    admin_port: Option<u16>,
 }
 
-/// The rollout that the demo shows: one enforced cluster, one in shadow, the rest legacy.
-const ROLLOUT: [(&str, &str); 3] = [("S1", "v2"), ("S2", "shadow"), ("S8", "v2")];
+/// Where the demo listens.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    gate: u16,
+    admin: u16,
+    freescout: u16,
+}
+
+const GATE_PORT: u16 = 8080;
+const ADMIN_PORT: u16 = 9901;
+
+/// The rollout that the demo shows: three enforced clusters, one in shadow, the rest legacy.
+const ROLLOUT: [(&str, &str); 4] = [("S1", "v2"), ("S2", "shadow"), ("S6", "v2"), ("S8", "v2")];
+
+/// A row for a ticket, and the groups that people may ask for: what the shipped mapping leaves to each shop.
+const FURTHER_ROWS: &str = r#"
+[blueprints.customer_audit]
+cluster = "S1"
+[blueprints.customer_audit.routes]
+"GET /api/customer-audit/<int:id>" = { legacy = ["superadmin"], role = "raptor-audit-support", ticket = { query = "ticket_id", customer = "path:id", without = ["raptor-audit-admin", "raptor-audit-compliance"] } }
+
+[approval]
+raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 1, longest = "8h" }
+raxx-support-team = { by = ["raxx-platform-admins"], longest = "8h" }
+"#;
 
 /// A person to log in as.
 #[derive(Clone, Debug)]
@@ -46,51 +73,37 @@ pub(super) struct Persona {
 
 pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
     super::serve::start_log(super::serve::LogFormat::Text, None);
-    let folder = Folder::create()?;
-    let settings = settings(demo, &folder)?;
+    let (folder, gate) = Folder::claim(demo.port, GATE_PORT)?;
+    let admin = demo.admin_port.unwrap_or_else(|| folder::free_port(ADMIN_PORT));
+    let help_desk = std::net::TcpListener::bind("127.0.0.1:0").context("the stand-in FreeScout's port")?;
+    help_desk.set_nonblocking(true)?;
+    let ports = Ports { gate, admin, freescout: help_desk.local_addr()?.port() };
+    let settings = settings(ports, &folder)?;
     let secrets = Secrets::load(&settings, |_| None)?;
     let personas = with_notary(&settings, async |store, notary| {
         store.migrate_seeded().await?;
         people(&store, &notary, &settings).await
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let socket = folder.0.join("console.sock");
-    let listener = {
+    let socket = folder.path().join("console.sock");
+    let (listener, help_desk) = {
         let _inside = runtime.enter();
-        tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?
+        let listener = tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?;
+        (listener, tokio::net::TcpListener::from_std(help_desk)?)
     };
     runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), settings.mapping.file.clone()));
+    runtime.spawn(freescout::serve(help_desk, secrets.clone(), SocketAddr::from(([127, 0, 0, 1], admin))));
     // By then the pages that the printed guide names exist.
-    let listening = || print!("{}", guide(demo, &folder, &personas));
+    let listening = || print!("{}", guide(demo, ports, &folder, &personas));
     server::run(&settings, &secrets, Start::default(), listening)
         .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;
     Ok(Ended::Clean)
 }
 
-/// A folder that goes when the demo ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> anyhow::Result<Folder> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let path = std::env::temp_dir().join(format!("console-gate-demo-{}", std::process::id()));
-        // For the owner alone: it holds an audit log and a socket that believes nobody but the gate.
-        std::fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("console-gate: {} was not removed: {error}", self.0.display());
-        }
-    }
-}
-
-/// The mapping with `/api/rbac` turned over to the gate, as the comment beside the row says, and groups to ask for.
+/// The mapping with `/api/rbac` turned over to the gate, as the comment beside the row says, and with [`FURTHER_ROWS`].
 fn with_own_api(routes: &str) -> String {
-    let mut rows = 0;
+    let is_row = |line: &str| line.starts_with('"') && line.contains("= {");
+    let mut rows = FURTHER_ROWS.lines().filter(|line| is_row(line)).count();
     let mut text = String::new();
     for line in routes.lines() {
         let own =
@@ -99,7 +112,7 @@ fn with_own_api(routes: &str) -> String {
             continue;
         }
         let line = own.unwrap_or(line);
-        rows += usize::from(line.starts_with('"') && line.contains("= {"));
+        rows += usize::from(is_row(line));
         text.push_str(line);
         text.push('\n');
     }
@@ -107,10 +120,7 @@ fn with_own_api(routes: &str) -> String {
         true => format!("rows = {rows}\n"),
         false => format!("{line}\n"),
     });
-    let approval = "\n[approval]\n\
-                    raxx-devops-team = { by = [\"raxx-platform-admins\"], quorum = 1, longest = \"8h\" }\n\
-                    raxx-support-team = { by = [\"raxx-platform-admins\"], longest = \"8h\" }\n";
-    counted.chain([approval.to_owned()]).collect()
+    counted.chain([FURTHER_ROWS.to_owned()]).collect()
 }
 
 /// The mapping with the demo's rollout in place of its own.
@@ -128,8 +138,8 @@ fn rolled_out(routes: &str) -> String {
 }
 
 /// Writes the demo's files and reads its settings back from them, as `serve` would.
-fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
-    let path = |name: &str| folder.0.join(name);
+fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
+    let path = |name: &str| folder.path().join(name);
     std::fs::write(path("routes.toml"), with_own_api(&rolled_out(include_str!("../../routes.toml"))))?;
     let file = path("gate.toml");
     let text = format!(
@@ -139,24 +149,36 @@ fn settings(demo: &Demo, folder: &Folder) -> anyhow::Result<Settings> {
          [session]\nsecret_key_file = \"session.key\"\n\
          [assertion]\nkeys_file = \"assertion.keys\"\n\
          [probe]\nkeys_file = \"probe.keys\"\n\
+         [freescout]\nurl = \"http://127.0.0.1:{}\"\nmailboxes = [{}]\nkey_file = \"freescout.key\"\n\
+         webhook_secret_file = \"freescout.secret\"\n\
          [upstream]\nservers = [\"unix:{}\"]\nhealth_path = \"/auth/healthz\"\n",
-        demo.port,
-        demo.admin_port,
+        ports.gate,
+        ports.admin,
         path("upgrade.sock").display(),
+        ports.freescout,
+        freescout::MAILBOX,
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
     // For a shell: the README's commands unchanged, with the demo's settings, in its folder.
     let program = std::env::current_exe().context("where this program is")?;
     let programs = program.parent().unwrap_or(Path::new("/")).display().to_string();
+    let key = super::keygen::fresh_key("demo")?;
     let env = format!(
-        "export CONSOLE_GATE_CONFIG={config:?} PATH={programs:?}:\"$PATH\"\ncd {folder:?}\n",
+        "export CONSOLE_GATE_CONFIG={config:?} PATH={programs:?}:\"$PATH\"\n\
+         export GATE=http://127.0.0.1:{gate} FREESCOUT=http://127.0.0.1:{freescout} FREESCOUT_KEY={key:?}\n\
+         cd {folder:?}\n",
         config = file.display().to_string(),
-        folder = folder.0.display().to_string(),
+        gate = ports.gate,
+        freescout = ports.freescout,
+        key = key.as_str(),
+        folder = folder.path().display().to_string(),
     );
     std::fs::write(path("env"), env)?;
+    std::fs::write(path("tour.sh"), include_str!("demo/tour.sh"))?;
     // Each secret is in a file of the folder, so that the printed commands have it.
-    for name in ["audit.keys", "session.key", "assertion.keys", "probe.keys"] {
+    std::fs::write(path("freescout.key"), key.as_bytes())?;
+    for name in ["audit.keys", "session.key", "assertion.keys", "probe.keys", "freescout.secret"] {
         std::fs::write(path(name), super::keygen::fresh_key("demo")?.as_bytes())?;
     }
     Ok(Settings::read(&file)?)
@@ -188,15 +210,25 @@ async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> an
     Ok(personas)
 }
 
-fn guide(demo: &Demo, folder: &Folder, personas: &[Persona]) -> String {
-    let gate = format!("http://127.0.0.1:{}", demo.port);
-    let admin = format!("http://127.0.0.1:{}", demo.admin_port);
+fn guide(demo: &Demo, ports: Ports, folder: &Folder, personas: &[Persona]) -> String {
+    let gate = format!("http://127.0.0.1:{}", ports.gate);
+    let admin = format!("http://127.0.0.1:{}", ports.admin);
+    let moved = |asked: Option<u16>, usual: u16, port: u16, what: &str| match asked {
+        None if port != usual => format!("Port {usual} is in use, so {what} is on {port}.\n"),
+        _ => String::new(),
+    };
+    let moved = [
+        moved(demo.port, GATE_PORT, ports.gate, "the gate"),
+        moved(demo.admin_port, ADMIN_PORT, ports.admin, "its admin address"),
+    ]
+    .concat();
     let program = std::env::current_exe().map_or_else(|_| "console-gate".to_owned(), |path| shown(&path));
-    let place = folder.0.display();
+    let place = folder.path().display();
     let jar = format!("{place}/cookies");
     let command = format!("{program} --config {place}/gate.toml");
     format!(
         "\n\
+{moved}\
 console-gate demo. Click through it:
 
     {gate}/auth/home        {people} people to log in as, and every route with who decides it
@@ -230,6 +262,9 @@ Or with curl, one by one:
 
     # All of this is in the audit log, and no one has changed it since.
     {command} audit verify
+
+    # A tour of requests for access and of tickets: denied, asked, approved, in, ticket closed, out.
+    bash {place}/tour.sh
 
     # The README's section \"Cut over one cluster\", in another terminal:
     . {place}/env
@@ -273,7 +308,7 @@ mod tests {
         // Each line of the rollout has changed one cluster, and nothing else has changed.
         let changed: Vec<&str> =
             text.lines().zip(shipped.lines()).filter(|(new, old)| new != old).map(|(new, _)| new).collect();
-        assert_eq!(changed, ["S1 = \"v2\"", "S2 = \"shadow\"", "S8 = \"v2\""]);
+        assert_eq!(changed, ["S1 = \"v2\"", "S2 = \"shadow\"", "S6 = \"v2\"", "S8 = \"v2\""]);
         assert_eq!(text.lines().count(), shipped.lines().count());
     }
 }

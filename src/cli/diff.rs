@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use policy::diagnostic::Lines;
 use policy::mapping::order::Untimely;
 use policy::mapping::{ClusterMode, Rollout};
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
-use workbench::impact::text::{ImpactText, Tone};
+use workbench::impact::text::{ImpactText, Layout, Tone, View};
 use workbench::impact::{AccessChange, Change, Impact, Population, ProfileKind, Switches, impact};
 use workbench::report::style::{COLUMNS, Style};
 use workbench::report::text::{harmless, wrapped};
@@ -24,7 +24,7 @@ use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 ///
 /// Compares access by admin and machine (from the database), by legacy role and by group, with the grants behind each
 /// change. A new mode of a cluster counts: `diff routes.toml --cluster S3=v2` shows what happens if S3 switches to V2.
-/// Exits 1 if anyone's access changes.
+/// Routes that change alike are shown together. Exits 1 if anyone's access changes.
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     /// The current mapping
@@ -44,9 +44,45 @@ pub(super) struct Diff {
     /// The state of `FLAG_RBAC_V2` to assume
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = clap::ArgAction::Set)]
     flag: bool,
-    /// The output format
+    /// Show each route by itself, with everybody who gains or loses it
+    #[arg(long, conflicts_with_all = ["by_person", "admin"])]
+    by_route: bool,
+    /// Show people with the same gains and losses, and their routes
+    #[arg(long)]
+    by_person: bool,
+    /// Show gains or losses alone
+    #[arg(long, value_enum, value_name = "gains|losses")]
+    only: Option<Only>,
+    /// Show what one admin or machine gains and loses, by its id
+    #[arg(long, value_name = "ID")]
+    admin: Option<String>,
+    /// Show every name and every route
+    #[arg(long)]
+    full: bool,
+    /// The output format; the options that choose what is shown are for text
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Only {
+    Gains,
+    Losses,
+}
+
+impl Diff {
+    fn view(&self) -> View {
+        let layout = match (self.by_route, self.by_person) {
+            (true, _) => Layout::Routes,
+            (_, true) => Layout::People,
+            _ => Layout::Grouped,
+        };
+        let only = self.only.map(|only| match only {
+            Only::Gains => AccessChange::Gain,
+            Only::Losses => AccessChange::Loss,
+        });
+        View { layout, only, caller: self.admin.clone(), full: self.full }
+    }
 }
 
 pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
@@ -79,11 +115,16 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[&old, &new]);
     let switches = Switches { rbac_v2: command.flag };
     let impact = impact(&old, &new, &registry.catalog, &population, switches);
+    if let Some(admin) = &command.admin
+        && !registry.people.iter().any(|person| *person.id == **admin)
+    {
+        anyhow::bail!("there is no admin or machine `{admin}`; `console-gate admin list` lists the admins");
+    }
     let file = name.display().to_string();
     match command.format {
         Format::Text => {
             let mut out = std::io::stdout().lock();
-            write_text(&mut out, &impact, &file)?;
+            write_text(&mut out, &impact, &file, command.view())?;
             write_order(&mut out, &untimely)?;
         }
         Format::Json => {
@@ -124,10 +165,10 @@ fn write_order(out: &mut dyn Write, untimely: &[Untimely]) -> io::Result<()> {
 }
 
 /// Writes an impact as standard output shows it, line by line.
-pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str) -> io::Result<()> {
+pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str, view: View) -> io::Result<()> {
     let style = Style::of(&io::stdout());
     let mut outcome = Ok(());
-    ImpactText::new(impact, file).each_line(|tone, line| {
+    ImpactText::new(impact, file, view).each_line(|tone, line| {
         if outcome.is_ok() {
             // A file from somewhere else must not command the terminal.
             let line = &harmless(line);

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use clap::Args;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use workbench::impact::text::View;
 use workbench::report::style::COLUMNS;
 use workbench::report::text::{harmless, wrapped};
 
@@ -124,7 +125,9 @@ async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyh
     let old = kept::mapping(store, &MappingSha256::new(previous)).await?;
     let new = kept::mapping(store, &sha256).await?;
     let mut out = io::stdout().lock();
-    kept::compared(&old, &new, registry, |impact| diff::write_text(&mut out, impact, sha256.short()))?;
+    kept::compared(&old, &new, registry, |impact| {
+        diff::write_text(&mut out, impact, sha256.short(), View::default())
+    })?;
     Ok(out.flush()?)
 }
 

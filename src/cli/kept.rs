@@ -11,8 +11,17 @@ use crate::facts::Running;
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 
+/// The fewest characters by which a mapping can be named.
+const SHORTEST: usize = 6;
+
 /// The activated mapping whose SHA-256 begins so.
 pub(super) async fn beginning(store: &SharedStore, beginning: &str) -> anyhow::Result<MappingSha256> {
+    // Of fewer characters, another mapping may begin so by tomorrow.
+    anyhow::ensure!(
+        beginning.len() >= SHORTEST && beginning.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "`{beginning}` is not the beginning of a SHA-256: give at least {SHORTEST} hexadecimal characters, as \
+         `console-gate history` shows them"
+    );
     match store.activated_beginning(beginning).await?.as_slice() {
         [one] => Ok(one.clone()),
         [] => {

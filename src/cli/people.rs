@@ -18,6 +18,7 @@ use crate::people::{self, AdminTable, By, Plan, State, Terms};
 use crate::settings::Settings;
 use crate::store::SharedStore;
 use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
+use workbench::impact::text::View;
 
 /// How a change is made.
 #[derive(Debug, Args)]
@@ -200,7 +201,7 @@ pub(super) fn impact_in_words(
     };
     let mut text = Vec::new();
     people::impact_of(&judged.mapping, state, plan, |impact| match in_full {
-        true => diff::write_text(&mut text, impact, &judged.name),
+        true => diff::write_text(&mut text, impact, &judged.name, View::default()),
         false => writeln!(text, "{}: {}", judged.name, impact.in_one_line()),
     })?;
     if let Some(on_v2) = people::on_v2(&judged.mapping) {
@@ -208,7 +209,7 @@ pub(super) fn impact_in_words(
             people::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
                 true => {
                     writeln!(text, "\nWith every cluster on V2:")?;
-                    diff::write_text(&mut text, impact, &judged.name)
+                    diff::write_text(&mut text, impact, &judged.name, View::default())
                 }
                 false => writeln!(text, "With every cluster on V2: {}", impact.in_one_line()),
             });

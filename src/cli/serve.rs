@@ -9,17 +9,43 @@ use super::{Common, Ended};
 use crate::outbound::sentry::{self, Dsn, FlushOnDrop, Tracker};
 use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
-use crate::settings::{HOSTS_ARE_NEEDED, Settings};
+use crate::settings::{Address, HOSTS_ARE_NEEDED, Settings};
+use crate::version::version;
 
 /// Run the gate
 #[derive(Debug, Args)]
 pub(super) struct Serve {
+    /// The address for callers: `host:port` or `unix:/path`
+    #[arg(long, env = "CONSOLE_GATE_LISTEN")]
+    listen: Option<Address>,
+    /// The address for health, metrics and the API: `host:port` or `unix:/path`
+    #[arg(long, env = "CONSOLE_GATE_ADMIN")]
+    admin: Option<Address>,
+    /// The addresses of Console's servers, separated by commas
+    #[arg(long, env = "CONSOLE_GATE_UPSTREAM", value_delimiter = ',')]
+    upstream: Vec<Address>,
     /// Take over the listening sockets from a running gate; then send it SIGQUIT
     #[arg(long)]
     upgrade: bool,
     /// The format of the log
     #[arg(long, env = "CONSOLE_GATE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
+}
+
+impl Serve {
+    fn settings(&self, common: &Common) -> anyhow::Result<Settings> {
+        let mut settings = common.settings()?;
+        if let Some(address) = &self.listen {
+            settings.listen.proxy.clone_from(address);
+        }
+        if let Some(address) = &self.admin {
+            settings.listen.admin.clone_from(address);
+        }
+        if !self.upstream.is_empty() {
+            settings.upstream.servers.clone_from(&self.upstream);
+        }
+        Ok(settings)
+    }
 }
 
 /// The forms of the log.
@@ -30,12 +56,20 @@ pub(super) enum LogFormat {
 }
 
 pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
-    let settings = common.settings()?;
+    let settings = command.settings(common)?;
     // A flag or a variable can make it production after the file was checked.
     anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
     // Dropped last, so that what went wrong at the end is reported too.
     let (tracker, _flush) = tracker(&settings)?.unzip();
     start_log(command.log_format, tracker);
+    tracing::info!(
+        version = version(),
+        settings = common.config.as_ref().map(|file| file.display().to_string()),
+        mapping = %settings.mapping.file.display(),
+        database = settings.database.url.0.in_words(),
+        environment = settings.environment.word(),
+        "the gate starts"
+    );
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
     let start = Start {
         flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,

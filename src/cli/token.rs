@@ -29,6 +29,7 @@ enum Action {
     /// Create a token for a machine and print it, once
     Create {
         /// The name of the token
+        #[arg(value_parser = name)]
         name: String,
         #[command(flatten)]
         grants: Grants,
@@ -47,6 +48,7 @@ enum Action {
     /// Revoke a token by name; when this returns, no gate accepts it any more
     Revoke {
         /// The name of the token
+        #[arg(value_parser = name)]
         name: String,
     },
     /// List tokens
@@ -71,6 +73,14 @@ impl Token {
     pub(super) fn only_reads(&self) -> bool {
         matches!(self.action, Action::List)
     }
+}
+
+/// The settings name callers by it.
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
+        return Err("a token needs a name, without spaces around it".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_sha256(hex: &str) -> Result<TokenDigest, &'static str> {

@@ -35,7 +35,7 @@ pub(super) async fn follow(store: SharedStore, mappings: Arc<MappingHolder>, pos
 }
 
 /// The clusters and their reasons.
-fn fallen_back(mapping: &Mapping, control: &Control) -> BTreeMap<String, &'static str> {
+pub(crate) fn fallen_back(mapping: &Mapping, control: &Control) -> BTreeMap<String, &'static str> {
     let reason = match (control.rbac_v2, control.may_enforce) {
         (false, _) => "flag_off",
         (true, false) => "not_promoted",

@@ -29,7 +29,7 @@ const CONNECTING: Duration = Duration::from_secs(2);
 
 /// Why a gate cannot listen.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ListenError {
+pub enum ListenError {
     #[error(
         "`{address}` is in use{by}: {setting} cannot listen there. Stop that process or set {setting} to another \
          address (to replace a running gate, use `serve --upgrade`)"
@@ -39,6 +39,23 @@ pub(super) enum ListenError {
     NoSocket { setting: &'static str, address: String },
     #[error("{setting} cannot listen at `{address}`: {error}{hint}")]
     Unusable { setting: &'static str, address: String, error: io::Error, hint: &'static str },
+}
+
+impl ListenError {
+    /// Whether it is a gate that has the address.
+    pub fn by_gate(&self) -> bool {
+        matches!(self, ListenError::Taken { by, .. } if by.contains("console-gate"))
+    }
+}
+
+/// Looks whether a gate could listen at its two addresses, and takes neither.
+pub fn look_at_addresses(listen: &Listen) -> Vec<(String, Result<(), ListenError>)> {
+    let both = [("[listen] proxy", &listen.proxy), ("[listen] admin", &listen.admin)];
+    let look = |(setting, address): (&'static str, &Address)| {
+        let looked = ListenAddress::look(setting, address).and_then(|found| found.is_free());
+        (format!("{setting} {address}"), looked)
+    };
+    both.into_iter().map(look).collect()
 }
 
 /// What is at an address now.

@@ -59,7 +59,7 @@ impl Stop {
             quit: signal(SignalKind::quit())?,
             interrupt: signal(SignalKind::interrupt())?,
         };
-        let upgrade_socket = listen.upgrade_socket.clone();
+        let upgrade_socket = listen.upgrade_socket();
         Ok(Stop { signals: Mutex::new(signals), socket, upgrade_socket, fds, proxy, admin, close_admin })
     }
 

@@ -206,7 +206,7 @@ all_legacy_roles = "SELECT user_id AS admin_id, role FROM public.user_roles"
             "gate.toml:4:12: [console] it begins with `DELETE`",
             "gate.toml:5:14: [console] `users` is neither",
             "`a.b.c` is neither",
-            "unknown field `legacy_role`",
+            "`legacy_role` is not a key here",
         ] {
             assert!(report.contains(mistake), "{mistake}\nis not in\n{report}");
         }

@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::path::Path;
 
-use policy::diagnostic::{Diagnostic, Diagnostics, closest};
+use policy::diagnostic::{Diagnostic, Diagnostics, closest, meant_in_toml};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::console::{Console, Written};
+use super::wording::worded;
 use crate::store::console::Relations;
 
 const SECTIONS: [&str; 26] = [
@@ -164,7 +165,7 @@ impl Console {
 
 /// The text with what may be a password starred out, byte for byte: the user part of every URL, and its query
 /// (`?password=`). Findings quote lines of the file, and serde's messages quote values.
-fn without_passwords(text: &str) -> String {
+pub(crate) fn without_passwords(text: &str) -> String {
     let starred = |line: &str| {
         let Some(start) = line.find("://").map(|scheme| scheme + "://".len()) else { return line.to_owned() };
         let user_end = line.rfind('@').filter(|at| *at > start).unwrap_or(start);
@@ -189,7 +190,12 @@ impl Reader<'_> {
         let (document, errors) = DeTable::parse_recoverable(self.source);
         for error in &errors {
             let span = error.span().unwrap_or(0..1);
-            self.findings.push(Diagnostic::new("syntax", span, error.message()));
+            let meant = meant_in_toml(self.source, &span, error.message());
+            let finding = Diagnostic::new("syntax", span, error.message());
+            self.findings.push(match meant {
+                Some(meant) => finding.suggest(meant),
+                None => finding,
+            });
         }
         let mut table = document.into_inner();
         for (key, _) in table.iter() {
@@ -250,11 +256,12 @@ impl Reader<'_> {
             };
             let span = error.span().unwrap_or_else(|| value.span());
             let message = error.message().lines().next().unwrap_or("cannot be read").to_owned();
-            let mut finding = Diagnostic::new("bad-setting", span.clone(), format!("[{name}] {message}"));
-            if let Some(near) = suggestion(&message) {
-                finding = finding.suggest(format!("did you mean `{near}`?"));
-            }
-            self.findings.push(finding);
+            let worded = worded(name, offender(&value, &span).as_deref(), &message);
+            let finding = Diagnostic::new("bad-setting", span.clone(), worded.message);
+            self.findings.push(match worded.suggestion {
+                Some(suggestion) => finding.suggest(suggestion),
+                None => finding,
+            });
             if !remove_offender(&mut value, &span) {
                 return T::default();
             }
@@ -366,11 +373,12 @@ impl Reader<'_> {
                 report(section, &format!("`{key}` is empty"));
             }
         }
-        for (section, path) in
-            [("session", &settings.session.login_path), ("upstream", &settings.upstream.health_path)]
-        {
+        for (section, key, path) in [
+            ("session", "login_path", &settings.session.login_path),
+            ("upstream", "health_path", &settings.upstream.health_path),
+        ] {
             if !path.starts_with('/') || path.starts_with("//") {
-                report(section, "a path must begin with one `/`");
+                report(section, &format!("`{key}` must be a path that begins with one `/`, not `{path}`"));
             }
         }
         for mistake in settings.session.mistakes() {
@@ -409,30 +417,50 @@ impl Reader<'_> {
                 "`production` must name at least one word, without spaces around it: V2 would never be enforced in production",
             );
         }
+        for host in &settings.firewall.allowed_hosts {
+            let name = host.rsplit_once("://").map_or(host.as_str(), |(_, rest)| rest);
+            let name = name.split('/').next().unwrap_or_default();
+            if name != host {
+                let message = format!(
+                    "`allowed_hosts` has `{host}`, which no Host field is: write `{name}`, as it is in an address"
+                );
+                report("firewall", &message);
+            }
+        }
+        let callers = [
+            ("api", "callers", &settings.api.callers),
+            ("api", "drift_reporters", &settings.api.drift_reporters),
+            ("ingest", "sources", &settings.ingest.sources),
+        ];
+        for (section, key, names) in callers {
+            if names.iter().any(|name| name.trim() != name || name.is_empty()) {
+                report(
+                    section,
+                    &format!("`{key}` must be names of machine tokens, without spaces around them"),
+                );
+            }
+        }
         if settings.lacks_hosts() {
             report("firewall", super::HOSTS_ARE_NEEDED);
         }
     }
 }
 
-/// From serde's ``unknown field `x`, expected one of `a`, `b` ``.
-fn suggestion(message: &str) -> Option<&str> {
-    let mut words = message.split('`').skip(1).step_by(2);
-    let given = words.next().filter(|_| message.starts_with("unknown"))?;
-    closest(given, words)
+/// The key of the entry of a table that `span` points into.
+fn offender(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<String> {
+    let DeValue::Table(table) = value.get_ref() else { return None };
+    let offender = table.iter().find(|(key, entry)| {
+        let whole = key.span().start..entry.span().end;
+        whole.start <= span.start && span.end <= whole.end
+    });
+    offender.map(|(key, _)| key.get_ref().to_string())
 }
 
-/// Takes the entry of a table that `span` points into out of it.
+/// Takes that entry out of the table.
 fn remove_offender(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    let Some(key) = offender(value, span) else { return false };
     let DeValue::Table(table) = value.get_mut() else { return false };
-    let offender = table
-        .iter()
-        .find(|(key, entry)| {
-            let whole = key.span().start..entry.span().end;
-            whole.start <= span.start && span.end <= whole.end
-        })
-        .map(|(key, _)| key.get_ref().to_string());
-    offender.is_some_and(|key| table.remove(key.as_str()).is_some())
+    table.remove(key.as_str()).is_some()
 }
 
 #[cfg(test)]
@@ -462,11 +490,11 @@ mod tests {
                       url = \"mysql://h/db\"\nmax_connections = 0\n[sesion]\n[upstream]\nservers = []\n";
         let diagnostics = Settings::parse("gate.toml", source).unwrap_err();
         let expected = "\
-gate.toml:1:15: [environment] unknown variant `prod`, expected one of `development`, `staging`, `production` [bad-setting]
-gate.toml:3:1: [listen] unknown field `proxi`, expected one of `proxy`, `admin`, `h2c`, `drain_ms`, `upgrade_socket`, `threads` [bad-setting]
-gate.toml:4:9: [listen] `nowhere` is neither `host:port` nor `unix:/path` [bad-setting]
+gate.toml:1:15: [environment] `prod` is no value for this [bad-setting]
+gate.toml:3:1: [listen] `proxi` is not a key here [bad-setting]
+gate.toml:4:9: [listen] `nowhere` has no port: write `nowhere:PORT` [bad-setting]
 gate.toml:6:7: [database] a database URL begins with `sqlite:` or `postgres://` [bad-setting]
-gate.toml:7:19: [database] must be at least 1 [bad-setting]
+gate.toml:7:19: [database] `max_connections` must be at least 1 [bad-setting]
 gate.toml:8:2: `sesion` is not a section of the settings [unknown-key]
 gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         assert_eq!(diagnostics.one_line_each(), expected);
@@ -491,7 +519,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ),
             ("[reviews]\ndue_days = 0", "`due_days` must be from 1 to 365"),
             ("[reviews]\nperiod_days = 13", "`period_days` must be from `due_days` to 3650"),
-            ("[reviews]\ngroups = { x = \"drop\" }", "unknown variant `drop`"),
+            ("[reviews]\ngroups = { x = \"drop\" }", "`drop` is no value"),
             ("[alerts]\ndeadline_ms = 0", "`deadline_ms` must be from 100 to 30000"),
             ("[alerts]\nkeep_days = 0", "`keep_days` must be from 8"),
             ("[alerts]\ncanary_minutes = 10081", "`canary_minutes` must be at most 10080"),
@@ -528,14 +556,14 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[environments]\nproduction = []", "`production` must name at least one word"),
             ("[environments]\nproduction = [\"prod \"]", "`production` must name at least one word"),
             ("[audit.mirror]\ntable = \"a\"", "missing field `columns`"),
-            ("[audit.mirror]\ntable = \"a\"\ncolumn = {}", "unknown field `column`"),
+            ("[audit.mirror]\ntable = \"a\"\ncolumn = {}", "`column` is not a key here"),
             (
                 "[audit.mirror]\ntable = \"a\"\ncolumns = { b = { field = \"time\", constant = \"x\" } }",
                 "a column of the mirror is one of",
             ),
             (
                 "[audit.mirror]\ntable = \"a\"\ncolumns = { b = { feild = \"time\" } }",
-                "unknown field `feild`",
+                "`feild` is not a key here",
             ),
         ];
         for (text, message) in table {

@@ -102,9 +102,7 @@ impl Secrets {
                     .collect()
             }
         };
-        let assertion = &settings.assertion;
-        let keys = read(assertion.keys_file.as_deref(), &assertion.keys_env, &environment)?;
-        let assertion_keys = named_keys(&keys, &place(assertion.keys_file.as_deref(), &assertion.keys_env))?;
+        let assertion_keys = assertion_keys(settings, &environment)?;
         let probe_keys = probe_keys(settings, &environment)?;
         let freescout_key = freescout_key(settings, &environment)?;
         let freescout_webhook = freescout_webhook(settings, &environment)?;
@@ -132,6 +130,20 @@ pub fn session_key(
 ) -> Result<Secret, SecretError> {
     let session = &settings.session;
     read(session.secret_key_file.as_deref(), &session.secret_key_env, &environment)
+}
+
+/// The keys by which assertions are signed.
+///
+/// # Errors
+///
+/// They are missing, unreadable, empty or too short.
+pub fn assertion_keys(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<NamedKey>, SecretError> {
+    let assertion = &settings.assertion;
+    let file = assertion.keys_file.as_deref();
+    named_keys(&read(file, &assertion.keys_env, &environment)?, &place(file, &assertion.keys_env))
 }
 
 /// The keys of probes; empty where none are named.
@@ -165,7 +177,12 @@ pub fn freescout_key(
     freescout.url.is_some().then(key).transpose()
 }
 
-fn freescout_webhook(
+/// The secret of FreeScout's webhooks; `None` where none are taken.
+///
+/// # Errors
+///
+/// The one that is named is unreadable or empty.
+pub fn freescout_webhook(
     settings: &Settings,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Secret>, SecretError> {

@@ -109,9 +109,27 @@ impl Address {
             }
             return Ok(Address::Unix(path.into()));
         }
+        if let Some((_, rest)) = text.split_once("://") {
+            let rest = rest.split('/').next().unwrap_or_default();
+            return Err(format!(
+                "`{text}` is a URL, and an address has neither a scheme nor a path: write `{rest}`"
+            ));
+        }
         match text.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(Address::Tcp(text.to_owned()))
+            }
+            Some(("", _)) => Err(format!(
+                "`{text}` has no host: write `127.0.0.1{text}`, or `0.0.0.0{text}` for every network"
+            )),
+            Some((_, port)) if port.chars().all(|letter| letter.is_ascii_digit()) => {
+                Err(format!("`{text}`: `{port}` is no port, which is a number from 0 to 65535"))
+            }
+            None if text.chars().all(|letter| letter.is_ascii_digit()) => Err(format!(
+                "`{text}` has no host: write `127.0.0.1:{text}`, or `0.0.0.0:{text}` for every network"
+            )),
+            None if !text.is_empty() && !text.contains('/') => {
+                Err(format!("`{text}` has no port: write `{text}:PORT`"))
             }
             _ => Err(format!("`{text}` is neither `host:port` nor `unix:/path`")),
         }

@@ -36,6 +36,17 @@ pub(super) fn connect_options(url: &str, options: &StoreOptions) -> Result<PgCon
         .disable_statement_logging())
 }
 
+/// The server, the database and the user of a URL.
+pub(super) fn in_words(url: &str) -> String {
+    let Ok(options) = PgConnectOptions::from_str(url) else { return "Postgres".to_owned() };
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let database = options.get_database().unwrap_or(options.get_username());
+    format!("Postgres, database `{database}` at {host} as `{}`", options.get_username())
+}
+
 fn connecting(connect: &PgConnectOptions, only_reads: bool) -> PgConnectOptions {
     let connect = connect.clone();
     if only_reads { connect.options([("default_transaction_read_only", "on")]) } else { connect }

@@ -5,11 +5,14 @@
 mod adopt;
 mod check;
 mod diff;
+mod doctor;
 mod explain;
+mod mistakes;
 mod odd_rows;
 mod people;
 mod readme;
 mod runbooks;
 mod scale;
 mod serve;
+mod ships;
 mod support;

@@ -57,8 +57,8 @@ fn a_dry_run_says_which_routes_open_for_whom_and_changes_nothing() {
         &[
             "would add `ben` to `raxx-devops-team`",
             "GET /console/flags",
-            "+ 1 admin: ben",
-            "raxx-devops-team -> console-flag-admin",
+            "+ 1 admin through raxx-devops-team: ben",
+            "role console-flag-admin",
             "With every cluster on V2:",
             "POST /console/env",
             "Nothing was changed",

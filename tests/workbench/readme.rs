@@ -1,4 +1,4 @@
-//! The README's section "Cut over one cluster", line by line on the demo.
+//! The README's section "Cut over one cluster", line by line on the demo; and the demo's tour.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -26,7 +26,11 @@ fn free_port() -> u16 {
 }
 
 fn demo() -> Demo {
-    let (port, admin_port) = (free_port(), free_port());
+    demo_on(free_port())
+}
+
+fn demo_on(port: u16) -> Demo {
+    let admin_port = free_port();
     let mut process = Command::new(env!("CARGO_BIN_EXE_console-gate"))
         .args(["demo", "--port", &port.to_string(), "--admin-port", &admin_port.to_string()])
         .stdout(Stdio::piped())
@@ -62,7 +66,7 @@ fn script() -> String {
 fn a_new_user_cuts_one_cluster_over_and_back() {
     let demo = demo();
     let script = script()
-        .replace("/tmp/console-gate-demo-*/env", &format!("{}/env", demo.folder))
+        .replace("/tmp/console-gate-demo-8080/env", &format!("{}/env", demo.folder))
         .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", demo.port));
     let mut shell = Command::new("bash");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
@@ -75,7 +79,7 @@ fn a_new_user_cuts_one_cluster_over_and_back() {
     // In this order: what each step is there to show.
     let mut rest = printed.as_str();
     for expected in [
-        "sound, 113 rows",
+        "sound, 114 rows",
         "Clusters\n  S3  legacy -> v2\n",
         "answer     allowed (by the legacy gate)",
         "\n200\n",
@@ -95,4 +99,48 @@ fn a_new_user_cuts_one_cluster_over_and_back() {
         let at = rest.find(expected).unwrap_or_else(|| panic!("`{expected}` is missing after\n{rest}"));
         rest = &rest[at + expected.len()..];
     }
+}
+
+#[test]
+fn the_tour_of_the_demo_ends_as_it_says() {
+    let demo = demo();
+    let mut tour = Command::new("bash");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
+        tour.env_remove(name);
+    }
+    let output = tour.arg(format!("{}/tour.sh", demo.folder)).output().expect("bash");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let commands = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{printed}\n{commands}");
+    // The tour compares each status for itself: here, that it did ask.
+    let statuses: Vec<&str> =
+        printed.lines().filter(|line| line.len() == 3 && line.parse::<u16>().is_ok()).collect();
+    assert_eq!(statuses, ["403", "200", "403", "403", "200", "403", "403", "403", "403"], "{printed}");
+    assert!(printed.contains("who asks for access, or gains it, cannot approve it"), "{printed}");
+    assert!(printed.contains("clean: 0 finding(s)"), "{printed}");
+    let key = std::fs::read_to_string(format!("{}/freescout.key", demo.folder)).expect("its key");
+    assert!(!commands.contains(&key), "the tour prints FreeScout's key");
+}
+
+/// Two demos at once have folders of their own, and what a killed one has left is used again.
+#[test]
+fn demos_side_by_side_have_folders_and_ports_of_their_own() {
+    let first = demo();
+    let refused = Command::new(env!("CARGO_BIN_EXE_console-gate"))
+        .args(["demo", "--port", &first.port.to_string()])
+        .output()
+        .expect("the demo runs");
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{errors}");
+    assert!(errors.contains(&format!("a demo on port {} is running already", first.port)), "{errors}");
+    assert!(std::path::Path::new(&format!("{}/routes.toml", first.folder)).exists());
+
+    let port = free_port();
+    let left = std::env::temp_dir().join(format!("console-gate-demo-{port}"));
+    std::fs::create_dir(&left).expect("a folder");
+    std::fs::write(left.join("lock"), "").expect("a file");
+    std::fs::write(left.join("gate.db"), "what a killed demo has left").expect("a file");
+    let second = demo_on(port);
+    assert_eq!(second.folder, left.display().to_string());
+    assert_ne!(second.folder, first.folder);
 }

@@ -182,6 +182,24 @@ pub fn excerpt(
 
 impl std::error::Error for Diagnostics {}
 
+/// What a person probably meant where TOML could not be read.
+pub fn meant_in_toml(source: &str, span: &Range<usize>, message: &str) -> Option<&'static str> {
+    let start = source.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = source.get(start..)?.lines().next().unwrap_or_default().trim_start();
+    if line.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
+        return Some("use straight quotes");
+    }
+    if message.contains("duplicate key") {
+        return Some("the same name is above already: keep one of the two");
+    }
+    let first = line.split([' ', ',']).next().unwrap_or_default();
+    if first == "*" || crate::method::Method::parse(first).is_some() {
+        return Some("write the route in quotes: \"GET /path\" = { ... }");
+    }
+    let is_unquoted = message.contains("must be quoted") || message.contains("invalid boolean");
+    is_unquoted.then_some("text is written in quotes")
+}
+
 /// The closest of `known` to `given`, when it is close enough to be what was meant.
 pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known

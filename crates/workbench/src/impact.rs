@@ -111,6 +111,14 @@ impl AccessChange {
 }
 
 impl Change<'_> {
+    /// The profiles that gain, or those that lose.
+    fn of(&self, direction: AccessChange) -> &FixedBitSet {
+        match direction {
+            AccessChange::Gain => &self.gains,
+            AccessChange::Loss => &self.losses,
+        }
+    }
+
     /// Those who gain or lose and whom no profile names.
     pub fn nameless(&self, direction: AccessChange) -> impl Iterator<Item = &'static str> {
         let strangers = (self.strangers == Some(direction)).then_some(match direction {
@@ -318,13 +326,21 @@ impl<'m> Impact<'m> {
         self.counts.get(&kind).copied().unwrap_or_default()
     }
 
+    /// How many callers of one kind gain anything, and how many lose anything.
+    pub fn people(&self, kind: ProfileKind) -> Counts {
+        let count = |direction| {
+            let profiles = self.population.profiles();
+            let mut affected = FixedBitSet::with_capacity(profiles.len());
+            self.changes.iter().for_each(|change| affected.union_with(change.of(direction)));
+            let of_kind = affected.ones().map(|index| &profiles[index]).filter(|one| one.kind == kind);
+            of_kind.map(|profile| profile.members.len()).sum()
+        };
+        Counts { gains: count(AccessChange::Gain), losses: count(AccessChange::Loss) }
+    }
+
     /// The profiles that gain or lose by `change`.
     pub fn who(&self, change: &Change<'_>, direction: AccessChange) -> impl Iterator<Item = &'m Profile> {
-        let set = match direction {
-            AccessChange::Gain => &change.gains,
-            AccessChange::Loss => &change.losses,
-        };
-        let indices: Vec<usize> = set.ones().collect();
+        let indices: Vec<usize> = change.of(direction).ones().collect();
         let profiles = self.granted(direction).population.profiles();
         indices.into_iter().map(move |index| &profiles[index])
     }

@@ -7,7 +7,8 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
 use workbench::report::{Finding, rules};
 
-use crate::settings::RbacApi;
+use crate::settings::{RbacApi, Settings};
+use crate::store::tokens::StoredToken;
 
 /// Permissions that the settings name and the database does not have.
 pub(super) fn findings(settings: &RbacApi, catalog: &Catalog) -> Vec<Finding> {
@@ -21,6 +22,29 @@ pub(super) fn findings(settings: &RbacApi, catalog: &Catalog) -> Vec<Finding> {
             let near = closest(name, catalog.permissions.iter().map(AsRef::as_ref));
             let suggestion = near.map(|near| format!("did you mean `{near}`?"));
             Finding { suggestion, ..Finding::new("unknown-api-permission", None, message) }
+        })
+        .collect()
+}
+
+/// Machine tokens that the settings name and that nobody has.
+pub(super) fn unknown_callers(settings: &Settings, tokens: &[StoredToken]) -> Vec<Finding> {
+    let named = [
+        ("[api] `callers`", &settings.api.callers),
+        ("[api] `drift_reporters`", &settings.api.drift_reporters),
+        ("[ingest] `sources`", &settings.ingest.sources),
+    ];
+    let names = named.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name)));
+    let unknown =
+        names.filter(|(_, name)| tokens.iter().all(|token| token.is_revoked || token.name != **name));
+    unknown
+        .map(|(key, name)| {
+            let message =
+                format!("{key} names the machine token `{name}`, which does not exist or is revoked");
+            let near =
+                closest(name, tokens.iter().filter(|token| !token.is_revoked).map(|token| &*token.name));
+            let suggestion = near.map(|near| format!("did you mean `{near}`?"));
+            let suggestion = suggestion.or_else(|| Some(format!("`console-gate token create {name}`")));
+            Finding { suggestion, ..Finding::new("unknown-caller", None, message) }
         })
         .collect()
 }

@@ -15,6 +15,7 @@ use crate::facts::registry::Registry;
 use crate::facts::{Observed, differing, in_words, observed};
 use crate::store::SharedStore;
 use crate::store::running::RunningGate;
+use workbench::impact::text::View;
 
 /// What is to be done.
 pub(super) struct Plan {
@@ -70,7 +71,9 @@ impl Plan {
                         .target
                         .as_ref()
                         .map_or_else(|| self.path.display().to_string(), |target| target.short().to_owned());
-                    kept::compared(&old, &new, &registry, |impact| diff::write_text(out, impact, &name))?;
+                    kept::compared(&old, &new, &registry, |impact| {
+                        diff::write_text(out, impact, &name, View::default())
+                    })?;
                 }
                 Err(error) => writeln!(out, "what this changes cannot be determined: {error:#}")?,
             }

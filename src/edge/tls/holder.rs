@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{counter, gauge};
 use tokio_rustls::rustls::ServerConfig;
 
@@ -59,6 +59,11 @@ impl CertificateHolder {
     /// Whether the running certificate has expired, so that clients refuse it.
     pub fn has_expired(&self) -> bool {
         self.running.load().not_after < self.clock.now()
+    }
+
+    /// When the running certificate expires.
+    pub fn not_after(&self) -> DateTime<Utc> {
+        self.running.load().not_after
     }
 
     /// The files that are watched.

@@ -142,7 +142,7 @@ mod tests {
     fn each_mistake_says_what_is_wrong() {
         let table = [
             ("approval = 1", "`approval` must be a table"),
-            ("[approval]\nops = \"leads\"", "`an approval rule` must be a table"),
+            ("[approval]\nops = \"leads\"", "an approval rule must be a table"),
             ("[approval]\nops = {}", "must name the groups that approve"),
             ("[approval]\nops = { by = [] }", "nobody could approve"),
             ("[approval]\nops = { by = [\"a\", \"a\"] }", "twice"),

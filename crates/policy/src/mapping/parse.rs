@@ -23,7 +23,7 @@ use super::reader::Reader;
 use super::row::{methods_carry_bodies, names_a_variable, parse_row};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
-use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest, meant_in_toml};
 
 const TOP_LEVEL_KEYS: [&str; 9] =
     ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "approval", "blueprints"];
@@ -59,7 +59,12 @@ impl Reader {
         let (document, syntax_errors) = DeTable::parse_recoverable(source);
         for error in &syntax_errors {
             let span = error.span().unwrap_or(0..source.len().min(1));
-            self.findings.push(Diagnostic::new("syntax", span, error.message()));
+            let meant = meant_in_toml(source, &span, error.message());
+            let finding = Diagnostic::new("syntax", span, error.message());
+            self.findings.push(match meant {
+                Some(meant) => finding.suggest(meant),
+                None => finding,
+            });
         }
         let root = document.get_ref();
         self.no_unknown_keys(root, &TOP_LEVEL_KEYS, "the top level");
@@ -115,7 +120,14 @@ impl Reader {
     fn unmapped(&mut self, root: &DeTable<'_>) -> Unmapped {
         let words = [("deny", Unmapped::Deny), ("forward", Unmapped::Forward)];
         // An absent or unreadable word means deny: nothing unknown is ever let in.
-        root.get("unmapped").and_then(|value| self.word(value, "unmapped", &words)).unwrap_or(Unmapped::Deny)
+        let Some(value) = root.get("unmapped") else { return Unmapped::Deny };
+        let unmapped = self.word(value, "unmapped", &words);
+        if unmapped.is_none() && value.get_ref().as_str().is_some_and(|word| word.starts_with("allow")) {
+            self.suggest_last(
+                "nothing opens what no row covers; `forward` lets Console's own decorators decide",
+            );
+        }
+        unmapped.unwrap_or(Unmapped::Deny)
     }
 
     fn blueprints(&mut self, root: &DeTable<'_>, clusters: &Clusters) -> Vec<Row> {
@@ -207,6 +219,17 @@ impl Reader {
             );
             return None;
         };
+        let begins_with_a_method =
+            path.split([' ', ',']).next().is_some_and(|word| Method::parse(word).is_some());
+        if methods.ends_with(',') || path.starts_with(',') || methods.contains('|') || begins_with_a_method {
+            let words: Vec<&str> = route.split([' ', ',', '|']).filter(|word| !word.is_empty()).collect();
+            let (methods, path): (Vec<&str>, Vec<&str>) =
+                words.iter().partition(|word| !word.starts_with('/'));
+            let written = format!("write \"{} {}\"", methods.join(","), path.join(" "));
+            let message = "the methods of a route are separated by commas without spaces";
+            self.report(Diagnostic::new("bad-route", span, message).suggest(written));
+            return None;
+        }
         let methods = self.methods(methods, span.clone());
         let pattern = match Pattern::parse(path) {
             Ok(pattern) => Some(pattern),
@@ -243,7 +266,11 @@ impl Reader {
                         format!("`{word}` is not an HTTP method"),
                     );
                     let upper = word.to_ascii_uppercase();
-                    if let Some(known) = closest(&upper, Method::ALL.iter().map(|method| method.as_str())) {
+                    if matches!(&*upper, "ANY" | "ALL") {
+                        finding = finding.suggest("write `*` for every method");
+                    } else if let Some(known) =
+                        closest(&upper, Method::ALL.iter().map(|method| method.as_str()))
+                    {
                         finding = finding.suggest(format!("did you mean `{known}`?"));
                     }
                     self.report(finding);

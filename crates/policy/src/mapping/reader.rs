@@ -22,6 +22,13 @@ impl Reader {
         self.findings.push(finding);
     }
 
+    /// Says what may have been meant by what was reported last.
+    pub(super) fn suggest_last(&mut self, suggestion: &str) {
+        if let Some(last) = self.findings.pop() {
+            self.findings.push(last.suggest(suggestion));
+        }
+    }
+
     pub(super) fn no_unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str], place: &str) {
         for (key, _) in table.iter() {
             let name = key.get_ref().as_ref();
@@ -31,6 +38,9 @@ impl Reader {
             let mut finding =
                 Diagnostic::new("unknown-key", key.span(), format!("`{name}` is not a key of {place}"));
             finding = match closest(name, known.iter().copied()) {
+                _ if name.contains(" /") => {
+                    finding.suggest("it looks like a route: these are in [blueprints.NAME.routes]")
+                }
                 Some(near) => finding.suggest(format!("did you mean `{near}`?")),
                 None => finding.suggest(format!("known keys: {}", known.join(", "))),
             };
@@ -138,12 +148,32 @@ impl Reader {
         wanted: &str,
         found: &DeValue<'_>,
     ) -> Option<T> {
-        self.report(Diagnostic::new(
-            "wrong-type",
-            value.span(),
-            format!("`{what}` must be {wanted}, not {}", type_name(found)),
-        ));
+        // `a row` is no key.
+        let what_in_words = if what.contains(' ') { what.to_owned() } else { format!("`{what}`") };
+        let message = format!("{what_in_words} must be {wanted}, not {}", type_name(found));
+        let finding = Diagnostic::new("wrong-type", value.span(), message);
+        self.report(match written(what, wanted, found) {
+            Some(written) => finding.suggest(format!("write `{written}`")),
+            None => finding,
+        });
         None
+    }
+}
+
+/// The value of another type that was probably meant.
+fn written(what: &str, wanted: &str, found: &DeValue<'_>) -> Option<String> {
+    match (wanted, found) {
+        ("a table", DeValue::String(_)) if what == "a row" => {
+            Some("{ legacy = [\"...\"], role = \"...\" }".to_owned())
+        }
+        ("a list of strings", DeValue::String(text)) => Some(format!("{what} = [\"{text}\"]")),
+        ("a string", DeValue::Integer(number)) => Some(format!("{what} = \"{}\"", number.as_str())),
+        ("`true`", DeValue::String(text)) if text == "true" => Some(format!("{what} = true")),
+        ("an integer", DeValue::String(text)) => {
+            let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+            (!digits.is_empty()).then(|| format!("{what} = {digits}"))
+        }
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::legacy;
 use super::reader::Reader;
 use super::table::{Decided, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::Requirement;
 pub(super) use ticket::names_a_variable;
 pub(super) use when::methods_carry_bodies;
@@ -152,10 +152,17 @@ fn unreviewed(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) 
     reader.string(value, "unreviewed").map(Into::into)
 }
 
+/// Whether it may be meant to be a key that says who has access.
+fn is_misspelt(key: &str) -> bool {
+    !ROW_KEYS.contains(&key) && closest(key, KIND_SWITCHES.into_iter().chain(GATE_KEYS)).is_some()
+}
+
 fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
     let switches: Vec<&str> = KIND_SWITCHES.into_iter().filter(|key| table.contains_key(*key)).collect();
     let gate_keys: Vec<&str> = GATE_KEYS.into_iter().filter(|key| table.contains_key(*key)).collect();
     match (switches.as_slice(), gate_keys.as_slice()) {
+        // A key that is misspelt is reported as such.
+        ([], []) if table.iter().any(|(key, _)| is_misspelt(key.get_ref())) => None,
         ([], []) => {
             reader.report(
                 Diagnostic::new("no-gate", route.clone(), "the row does not define who has access").suggest(

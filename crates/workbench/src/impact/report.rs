@@ -165,10 +165,13 @@ impl Impact<'_> {
     fn change(&self, change: &Change<'_>, lines: &Lines<'_>) -> ChangeReport {
         let Region { old, new, methods, example, .. } = &change.region;
         let who = |direction| -> Vec<WhoReport> {
-            let set = if direction == AccessChange::Gain { &change.gains } else { &change.losses };
             let profiles = self.granted(direction).population.profiles();
             let through = |profile| self.through(change, direction, profile);
-            set.ones().map(|index| WhoReport { profile: index, through: through(&profiles[index]) }).collect()
+            change
+                .of(direction)
+                .ones()
+                .map(|index| WhoReport { profile: index, through: through(&profiles[index]) })
+                .collect()
         };
         let [before, after] = self.demands_in_words(change);
         ChangeReport {

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 use super::admission::{Demand, Judge};
 use super::profile::LegacyAs;
-use super::text::ImpactText;
+use super::text::{ImpactText, Layout, View};
 use super::*;
 
 fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
@@ -202,6 +202,108 @@ fn before_and_after(before: &str, after: &str) -> (Mapping, Mapping) {
 }
 
 /// The whole text of a change, as it is pasted into a pull request.
+fn by_route(impact: &Impact<'_>, file: &str) -> String {
+    ImpactText::new(impact, file, View { layout: Layout::Routes, ..View::default() }).to_string()
+}
+
+/// Routes and admins of each group in a text with every name: `(routes, gains, losses)`.
+fn sizes_of_groups(text: &str) -> Vec<(usize, usize, usize)> {
+    let mut sizes = Vec::new();
+    for block in text.split("\n\n") {
+        let number = |line: &str| line.split(' ').next().and_then(|word| word.parse::<usize>().ok());
+        let heading = block.lines().next().unwrap_or_default();
+        let (true, Some(routes)) = (heading.contains(" route") && heading.contains(": "), number(heading))
+        else {
+            continue;
+        };
+        let admins = |sign: &str| -> usize {
+            let lines = block.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(sign));
+            lines.filter(|line| line.contains(" admin")).filter_map(number).sum()
+        };
+        sizes.push((routes, admins("+ "), admins("- ")));
+    }
+    sizes
+}
+
+/// Each gain and loss of each admin is in one group, however the changes are grouped.
+#[test]
+fn grouping_leaves_nobody_out() {
+    let (catalog, people) = (catalog(), crowd(1_000));
+    let old = Mapping::parse("t", &FILE.replace("V = \"v2\"", "V = \"legacy\"")).unwrap();
+    let new = Mapping::parse("t", FILE).unwrap();
+    let population = Population::new(&catalog, &people, &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let admins = |direction| -> usize {
+        // Whoever opens to anybody is not counted one by one.
+        let changes = impact
+            .changes
+            .iter()
+            .filter(|change| (direction, change.strangers) != (AccessChange::Gain, Some(AccessChange::Gain)));
+        let profiles = changes.flat_map(|change| impact.who(change, direction));
+        profiles
+            .filter(|profile| profile.kind == ProfileKind::Admin)
+            .map(|profile| profile.members.len())
+            .sum()
+    };
+    let text = ImpactText::new(&impact, "t", View { full: true, ..View::default() }).to_string();
+    let sizes = sizes_of_groups(&text);
+    let summed = |of: fn(&(usize, usize, usize)) -> usize| -> usize { sizes.iter().map(of).sum() };
+    assert_eq!(summed(|(routes, gains, _)| routes * gains), admins(AccessChange::Gain), "{text}");
+    assert_eq!(summed(|(routes, _, losses)| routes * losses), admins(AccessChange::Loss), "{text}");
+    assert!(admins(AccessChange::Gain) > 100 && admins(AccessChange::Loss) > 100);
+    for person in &people {
+        let gains_or_loses = impact.changes.iter().any(|change| {
+            let all = [AccessChange::Gain, AccessChange::Loss];
+            all.into_iter()
+                .flat_map(|one| impact.who(change, one))
+                .any(|who| who.members.contains(&person.id))
+        });
+        assert_eq!(text.contains(&*person.id), gains_or_loses, "{}", person.id);
+    }
+    // What is shown usually does not grow with the people.
+    let lines = |people: &[Person]| {
+        let population = Population::new(&catalog, people, &LegacyAs::new(), &[&old, &new]);
+        let impact = super::impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+        ImpactText::new(&impact, "t", View::default()).to_string().lines().count()
+    };
+    assert!(lines(&people) <= lines(&crowd(50)) + 10, "{} lines", lines(&people));
+}
+
+/// Admins with each mix of a group and a legacy role, or none.
+fn crowd(count: usize) -> Vec<Person> {
+    let person = |index: usize| Person {
+        kind: CallerKind::Admin,
+        id: format!("admin-{index:04}").into(),
+        legacy: ["ops", "superadmin"][..index % 3].iter().map(|role| LegacyRole::literal(role)).collect(),
+        groups: names(&["g0", "g1", "g2"][..index / 3 % 4]),
+        break_glass: false,
+    };
+    (0..count).map(person).collect()
+}
+
+/// By person: those who change alike share a heading, and one admin can be asked for.
+#[test]
+fn an_admin_can_be_asked_for() {
+    let (catalog, people) = (catalog(), crowd(24));
+    let old = Mapping::parse("t", &FILE.replace("V = \"v2\"", "V = \"legacy\"")).unwrap();
+    let new = Mapping::parse("t", FILE).unwrap();
+    let population = Population::new(&catalog, &people, &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let view = |caller: Option<&str>, only| View {
+        layout: Layout::People,
+        caller: caller.map(ToOwned::to_owned),
+        only,
+        full: true,
+    };
+    let text = ImpactText::new(&impact, "t", view(None, None)).to_string();
+    assert!(text.contains("\n4 admins: admin-0001, admin-0002, admin-0013, admin-0014\n  - "), "{text}");
+    let text = ImpactText::new(&impact, "t", view(Some("admin-0001"), None)).to_string();
+    assert!(text.contains("\n1 admin: admin-0001\n  - "), "{text}");
+    assert!(!text.contains("admin-0013"), "{text}");
+    let text = ImpactText::new(&impact, "t", view(Some("admin-0001"), Some(AccessChange::Gain))).to_string();
+    assert!(text.contains("admin-0001 neither gains nor loses access"), "{text}");
+}
+
 #[test]
 fn a_reviewer_reads_how_much_then_who_and_why() {
     let catalog = catalog();
@@ -217,7 +319,7 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
     let legacy_as: LegacyAs = [(LegacyRole::literal("ops"), names(&["g0"]))].into();
     let population = Population::new(&catalog, &people, &legacy_as, &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
-    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    let text = by_route(&impact, "routes.toml");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let beginning =
         "1 route closes to programs with a token or signature that Console verifies\n2 admins, 16 routes: ";
@@ -257,7 +359,7 @@ fn who_decided_a_row_is_beside_what_the_decision_changes() {
     let catalog = catalog();
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
-    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    let text = by_route(&impact, "routes.toml");
     assert!(text.contains("legacy role ops -> role r1\n  decided: option B by ann (#1473)\n"), "{text}");
     let report = serde_json::to_value(impact.report()).unwrap();
     let expected = serde_json::json!({ "option": "B", "by": "ann", "ref": "#1473" });
@@ -273,7 +375,7 @@ fn a_row_for_a_ticket_is_reachable_without_one_by_whom_it_names() {
     let catalog = catalog();
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
-    let text = ImpactText::new(&impact, "new").to_string();
+    let text = by_route(&impact, "new");
     assert!(text.contains("role r0 -> role r0 for the ticket query:t and the customer path:id"), "{text}");
     for line in ["  - group g0\n", "  - group g1\n", "  + group g2\n"] {
         assert!(text.contains(line), "{line}{text}");
@@ -286,7 +388,7 @@ fn a_row_that_opens_to_anybody_is_reported_first() {
     let (old, new) = before_and_after("\"GET /x\" = { session = true }", "\"GET /x\" = { public = true }");
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
-    let text = ImpactText::new(&impact, "new").to_string();
+    let text = by_route(&impact, "new");
     assert!(text.starts_with("1 route opens to anyone, logged in or not\n1 route: 1 change\n"), "{text}");
     assert!(text.contains("  + anyone, logged in or not\n"), "{text}");
 }
@@ -297,7 +399,7 @@ fn text_of(old: &str, new: &str) -> (String, bool) {
     let (old, new) = (Mapping::parse("old", old).unwrap(), Mapping::parse("new", new).unwrap());
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
-    let text = ImpactText::new(&impact, "routes.toml").to_string();
+    let text = by_route(&impact, "routes.toml");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     (text, impact.is_neutral())
 }
@@ -373,7 +475,7 @@ fn what_closes_to_every_admin_is_reported_without_a_database() {
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
     assert!(!impact.is_neutral());
-    let text = ImpactText::new(&impact, "new").to_string();
+    let text = by_route(&impact, "new");
     assert!(text.contains("\n  - an admin without a role\n"), "{text}");
 }
 

@@ -1,5 +1,9 @@
 //! An impact as text that a reviewer can paste into a pull request: what opens to anybody and how much changes first, then
-//! route by route.
+//! the changes: those that are alike together, or route by route, or by who gains and loses.
+
+mod by_person;
+mod by_route;
+mod grouped;
 
 use std::fmt::{self, Write as _};
 
@@ -7,13 +11,45 @@ use policy::diagnostic::Lines;
 
 use super::report::route_of;
 use super::summary::{counted, gains_and_losses};
-use super::{AccessChange, Change, Impact, Profile, ProfileKind};
+use super::{AccessChange, Change, Counts, Impact, ProfileKind};
 
-/// Callers of one profile that are named before the rest is only counted.
-const MOST_NAMES: usize = 6;
-/// Profiles a direction and route that are listed before the rest is only counted.
-const MOST_PROFILES: usize = 12;
 const WIDTH: usize = 80;
+
+/// How the changes are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Routes that change alike together, and people by what lets them in.
+    #[default]
+    Grouped,
+    Routes,
+    People,
+}
+
+/// Which changes are shown, and how.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub layout: Layout,
+    /// Only gains, or only losses.
+    pub only: Option<AccessChange>,
+    /// Only what this caller gains or loses, by the id of an admin or machine.
+    pub caller: Option<String>,
+    /// Every name and route, however many there are.
+    pub full: bool,
+}
+
+impl View {
+    fn directions(&self) -> impl Iterator<Item = AccessChange> + use<> {
+        let only = self.only;
+        [AccessChange::Gain, AccessChange::Loss]
+            .into_iter()
+            .filter(move |direction| only.is_none_or(|only| only == *direction))
+    }
+
+    /// How many of a list are shown, of which usually at most `usual` are.
+    fn most(&self, usual: usize) -> usize {
+        if self.full { usize::MAX } else { usual }
+    }
+}
 
 /// What a line is, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +66,12 @@ pub struct ImpactText<'i, 'm> {
     lines: Lines<'m>,
     /// The name of the new file, for places.
     file: &'i str,
+    view: View,
 }
 
 impl<'i, 'm> ImpactText<'i, 'm> {
-    pub fn new(impact: &'i Impact<'m>, file: &'i str) -> Self {
-        ImpactText { impact, lines: Lines::new(impact.new.source()), file }
+    pub fn new(impact: &'i Impact<'m>, file: &'i str, view: View) -> Self {
+        ImpactText { impact, lines: Lines::new(impact.new.source()), file, view }
     }
 
     /// Hands each line to `print`.
@@ -63,10 +100,25 @@ impl<'i, 'm> ImpactText<'i, 'm> {
                 print(Tone::Plain, &format!("  {}  {} -> {}", change.route, change.before, change.after));
             }
         }
-        for change in &self.impact.changes {
-            print(Tone::Plain, "");
-            self.change(change, &mut print);
+        match (self.view.layout, &self.view.caller) {
+            (Layout::People, _) | (_, Some(_)) => self.people(&mut print),
+            (Layout::Grouped, None) => self.groups(&mut print),
+            (Layout::Routes, None) => {
+                for change in self.shown() {
+                    print(Tone::Plain, "");
+                    self.change(change, &mut print);
+                }
+            }
         }
+    }
+
+    /// The changes in the directions that are asked for.
+    fn shown(&self) -> impl Iterator<Item = &'i Change<'m>> {
+        self.impact.changes.iter().filter(|change| {
+            self.view.directions().any(|direction| {
+                change.nameless(direction).next().is_some() || change.of(direction).count_ones(..) > 0
+            })
+        })
     }
 
     fn beside(&self) -> Vec<String> {
@@ -76,17 +128,16 @@ impl<'i, 'm> ImpactText<'i, 'm> {
             (ProfileKind::LegacyRole, "legacy role"),
             (ProfileKind::Group, "group"),
         ];
-        let mut lines: Vec<String> = kinds
-            .into_iter()
-            .filter(|(kind, _)| impact.population.count(*kind) > 0)
-            .map(|(kind, word)| {
+        let mut lines = Vec::from_iter(self.people_affected());
+        let of_kinds =
+            kinds.into_iter().filter(|(kind, _)| impact.population.count(*kind) > 0).map(|(kind, word)| {
                 format!(
                     "{}: {}",
                     counted(impact.population.count(kind), word),
                     gains_and_losses(impact.counts(kind))
                 )
-            })
-            .collect();
+            });
+        lines.extend(of_kinds);
         lines.push(
             match impact.switches.rbac_v2 {
                 true => "FLAG_RBAC_V2 is assumed on and promoted: V2 decides clusters in mode v2",
@@ -96,46 +147,26 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         );
         lines
     }
+}
 
-    fn change(&self, change: &Change<'_>, print: &mut impl FnMut(Tone, &str)) {
-        print(Tone::Heading, &beside(&self.title(change), &self.place(change)));
-        let region = &change.region;
-        if let Some(example) = self.example(change) {
-            print(Tone::Plain, &format!("  for requests such as {example}"));
-        }
-        if let (Some(old), Some(new)) = (region.old, region.new)
-            && old.route != new.route
-        {
-            print(Tone::Plain, &format!("  decided by {} before", old.route));
-        }
-        if let Some(requests) = change.requests.in_words() {
-            for line in wrapped("  ", &requests) {
-                print(Tone::Plain, &line);
-            }
-        }
-        let [before, after] = self.impact.demands_in_words(change);
-        // A change of grants leaves what is asked for as it is.
-        let demands = if before == after { before } else { format!("{before} -> {after}") };
-        for line in wrapped("  ", &demands) {
-            print(Tone::Plain, &line);
-        }
-        if let Some(decided) = region.new.and_then(|row| row.decided.as_ref()) {
-            for line in wrapped("  ", &format!("decided: {decided}")) {
-                print(Tone::Plain, &line);
-            }
-        }
-        for (who, direction) in nameless(change) {
-            print(tone(direction), &format!("  {} {who}", sign(direction)));
-        }
-        // Anybody is everybody: the names are in the JSON.
-        let named = [AccessChange::Gain, AccessChange::Loss].into_iter().filter(|direction| {
-            (*direction, change.strangers) != (AccessChange::Gain, Some(AccessChange::Gain))
-        });
-        for direction in named {
-            self.profiles(change, direction, print);
-        }
+impl ImpactText<'_, '_> {
+    /// How many admins gain and lose anything at all.
+    fn people_affected(&self) -> Option<String> {
+        let all = self.impact.population.count(ProfileKind::Admin);
+        let Counts { gains, losses } = self.impact.people(ProfileKind::Admin);
+        let verb = |count, one: &str, more: &str| if count == 1 { one.to_owned() } else { more.to_owned() };
+        let loses = format!("{losses} of {all} {} something", verb(losses, "loses", "lose"));
+        let gains_something = format!("{gains} {} something", verb(gains, "gains", "gain"));
+        (gains + losses > 0).then(|| format!("of the admins, {loses}, {gains_something}"))
     }
 
+    /// Those who gain or lose and whom no profile names.
+    fn nameless(&self, change: &Change<'_>) -> Vec<(&'static str, AccessChange)> {
+        let directions = self.view.directions();
+        directions.flat_map(|direction| change.nameless(direction).map(move |who| (who, direction))).collect()
+    }
+
+    /// The row by which a change is known, or that there is none.
     fn title(&self, change: &Change<'_>) -> String {
         let uncovered = || match change.region.is_quiet() {
             true => "what no row covers and `quiet` names".to_owned(),
@@ -166,31 +197,31 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         (!is_by_name).then(|| format!("{} {}", region.methods, region.example))
     }
 
-    fn profiles(&self, change: &Change<'_>, direction: AccessChange, print: &mut impl FnMut(Tone, &str)) {
-        let impact = self.impact;
-        let (named, rest) = alike(impact.who(change, direction));
-        for profile in &named {
-            for line in wrapped("  ", &format!("{} {}", sign(direction), who(profile))) {
-                print(tone(direction), &line);
-            }
-            let had = if direction == AccessChange::Loss { "had: " } else { "" };
-            for way in impact.through(change, direction, profile) {
-                for line in wrapped("      ", &format!("{had}{way}")) {
-                    print(Tone::Plain, &line);
-                }
-            }
-        }
-        if rest > 0 {
-            print(tone(direction), &format!("  {} {rest} more (--format json lists all)", sign(direction)));
-        }
+    /// What the rows ask for, before and after.
+    fn demands(&self, change: &Change<'_>) -> String {
+        let [before, after] = self.impact.demands_in_words(change);
+        // A change of grants leaves what is asked for as it is.
+        if before == after { before } else { format!("{before} -> {after}") }
     }
 }
 
-/// Those who gain or lose and whom no profile names.
-fn nameless(change: &Change<'_>) -> impl Iterator<Item = (&'static str, AccessChange)> {
-    [AccessChange::Gain, AccessChange::Loss]
-        .into_iter()
-        .flat_map(|direction| change.nameless(direction).map(move |who| (who, direction)))
+/// The row that decided before, where it is another.
+fn decided_before(change: &Change<'_>) -> Option<String> {
+    match (change.region.old, change.region.new) {
+        (Some(old), Some(new)) if old.route != new.route => Some(format!("decided by {} before", old.route)),
+        _ => None,
+    }
+}
+
+/// The first names, and how many more there are.
+fn names(all: &[&str], most: usize) -> String {
+    // Nothing is shorter by counting one name.
+    let shown = if all.len() <= most.saturating_add(1) { all.len() } else { most };
+    let named = joined(all[..shown].iter());
+    match all.len() - shown {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// The whole text, without colours.
@@ -203,45 +234,6 @@ impl fmt::Display for ImpactText<'_, '_> {
             }
         });
         outcome
-    }
-}
-
-/// The first profiles, of which those that differ by nothing but where their members fall in a cohort's percentage are
-/// taken together, and how many callers are left.
-fn alike<'p>(profiles: impl Iterator<Item = &'p Profile>) -> (Vec<Profile>, usize) {
-    let grants = |one: &Profile| (one.kind, one.legacy.clone(), one.groups.clone(), one.break_glass);
-    let mut merged: Vec<Profile> = Vec::new();
-    let mut rest = 0;
-    for profile in profiles {
-        let same = |last: &&mut Profile| profile.percentile.is_some() && grants(last) == grants(profile);
-        if let Some(last) = merged.last_mut().filter(same) {
-            last.members.extend(profile.members.iter().cloned());
-        } else if merged.len() < MOST_PROFILES {
-            merged.push(profile.clone());
-        } else {
-            rest += profile.members.len();
-        }
-    }
-    (merged, rest)
-}
-
-fn who(profile: &Profile) -> String {
-    let name = &profile.members[0];
-    match profile.kind {
-        ProfileKind::LegacyRole if profile.groups.is_empty() => format!("legacy role {name}, in no group"),
-        ProfileKind::LegacyRole => format!("legacy role {name}, in {}", joined(profile.groups.iter())),
-        ProfileKind::Group => format!("group {name}"),
-        ProfileKind::NoRole => name.to_string(),
-        ProfileKind::Admin => members("admin", profile),
-        ProfileKind::Machine => members("machine", profile),
-    }
-}
-
-fn members(word: &str, profile: &Profile) -> String {
-    let named = joined(profile.members.iter().take(MOST_NAMES));
-    match profile.members.len().saturating_sub(MOST_NAMES) {
-        0 => format!("{}: {named}", counted(profile.members.len(), word)),
-        more => format!("{}: {named} and {more} more", counted(profile.members.len(), word)),
     }
 }
 

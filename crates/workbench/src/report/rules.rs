@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 56] = [
+pub const CHECK: [Rule; 57] = [
     // The text.
     error(
         "syntax",
@@ -258,6 +258,11 @@ pub const CHECK: [Rule; 56] = [
         "remove the row, or the rows that take precedence",
     ),
     warning(
+        "foreign-variable",
+        "a variable in the notation of another framework, which is plain text here",
+        "write variables as Flask does: `<name>` or `<int:name>`",
+    ),
+    warning(
         "unknown-gate-route",
         "a row with `gate = true` for which the gate has no route",
         "correct the path of the row, or remove `gate = true`",
@@ -360,7 +365,7 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 3] = [
+pub const SETTINGS: [Rule; 4] = [
     warning(
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",
@@ -370,6 +375,11 @@ pub const SETTINGS: [Rule; 3] = [
         "nobody-may-approve",
         "a group can be asked for, and too few people may approve that",
         "add members to the groups of `by`, name further groups, or lower `quorum`",
+    ),
+    warning(
+        "unknown-caller",
+        "a machine token that [api] or [ingest] names and that does not exist",
+        "correct the name, or create the token: `console-gate token create NAME`",
     ),
     warning(
         "unknown-api-permission",

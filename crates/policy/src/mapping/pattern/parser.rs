@@ -21,8 +21,13 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) fn parse(text: &str) -> Result<Pattern, PatternError> {
     if !text.starts_with('/') {
         let first = text.chars().next().map_or(0, char::len_utf8);
+        // Of an address, the path alone is a pattern.
+        let path = match text.split_once("://") {
+            Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+            None => text,
+        };
         return Err(
-            PatternError::new(PatternProblem::NoLeadingSlash, 0..first).suggest(format!("write `/{text}`"))
+            PatternError::new(PatternProblem::NoLeadingSlash, 0..first).suggest(format!("write `/{path}`"))
         );
     }
     let (body, kind) = match text.strip_suffix("/*") {
@@ -139,7 +144,13 @@ impl<'t> Parser<'t> {
             Err(PatternError::new(problem, start + at..start + at + length))
         };
         if let Some((at, character)) = unreachable_character(text) {
-            return refuse(at, character.len_utf8(), PatternProblem::UnreachableCharacter(character));
+            let problem = PatternProblem::UnreachableCharacter(character);
+            return refuse(at, character.len_utf8(), problem).map_err(|error| match character {
+                '?' => error.suggest("remove the query: a row is for its path with any query"),
+                '#' => error.suggest("remove it: a browser sends no fragment"),
+                '%' => error.suggest("write the character itself: a row is compared with the decoded path"),
+                _ => error,
+            });
         }
         if let Some(at) = text.find('*') {
             return refuse(at, 1, PatternProblem::MisplacedWildcard);

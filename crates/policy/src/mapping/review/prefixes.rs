@@ -34,6 +34,8 @@ fn methods_that_fall(mapping: &Mapping, row: &Row, lines: &Lines<'_>) -> Vec<Dia
         if let Found::Row(other) = mapping.find(&path, method)
             && is_prefix(other)
             && other.kind != row.kind
+            // The gate has no route there: it answers 405.
+            && !(row.served_by_gate() && other.served_by_gate())
         {
             let (_, methods) = fallen.entry(other.offset).or_insert((other, MethodSet::EMPTY));
             *methods = methods.with(method);

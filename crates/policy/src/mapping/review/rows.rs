@@ -11,6 +11,7 @@ use crate::rbac::catalog::Catalog;
 
 pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -> Vec<Diagnostic> {
     let mut remarks = Vec::new();
+    remarks.extend(foreign_variable(row));
     remarks.extend(row.totp.map(|totp| totp_marker(row, totp)));
     remarks.extend(row.unreviewed.as_deref().map(|reason| unreviewed(row, reason)));
     let RowKind::Gated { legacy, v2, .. } = &row.kind else { return remarks };
@@ -27,6 +28,33 @@ pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -
         remarks.push(without_cluster(row));
     }
     remarks
+}
+
+/// `/orders/:oid` and `/orders/{oid}`, as other frameworks write a variable: here they are text.
+fn foreign_variable(row: &Row) -> Option<Diagnostic> {
+    let name = |segment: &str| -> Option<String> {
+        let of_braces = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let name = of_braces.or_else(|| segment.strip_prefix(':'))?;
+        let is_name = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        let begins = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+        (is_name && begins).then(|| name.to_owned())
+    };
+    // A variable's own text is Flask's business.
+    let expression =
+        |segment: &&str| !segment.contains('<') && segment.contains('[') && segment.contains(']');
+    if let Some(segment) = row.pattern.as_str().split('/').find(expression) {
+        let message =
+            format!("`{}` is for the text `{segment}` alone, and no regular expression", row.pattern);
+        let finding = Diagnostic::new("foreign-variable", place(row), message);
+        return Some(finding.suggest("a number is written `<int:name>`, any text `<name>`"));
+    }
+    let segment = row.pattern.as_str().split('/').find(|segment| name(segment).is_some())?;
+    let meant = row.pattern.as_str().replacen(segment, &format!("<{}>", name(segment)?), 1);
+    let message = format!("`{}` is for the text `{segment}` alone, and no variable", row.pattern);
+    Some(
+        Diagnostic::new("foreign-variable", place(row), message)
+            .suggest(format!("a variable is written `{meant}`")),
+    )
 }
 
 /// Cutover design, I-6: an operator has to choose.

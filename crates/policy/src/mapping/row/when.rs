@@ -16,7 +16,8 @@ const WHEN_KEYS: [&str; 5] = ["json", "form", "equals", "role", "permission"];
 
 pub(super) fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Vec<BodyRule>> {
     let DeValue::Array(items) = value.get_ref() else {
-        reader.report(Diagnostic::new("wrong-type", value.span(), "`when` must be a list of tables"));
+        let finding = Diagnostic::new("wrong-type", value.span(), "`when` must be a list of tables");
+        reader.report(finding.suggest("write `when = [{ ... }]`"));
         return None;
     };
     let rules: Vec<Option<BodyRule>> = items.iter().map(|item| body_rule(reader, item)).collect();

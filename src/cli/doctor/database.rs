@@ -1,0 +1,140 @@
+//! The database: whether it answers, has the gate's tables, and lets the gate read Console's.
+
+use super::report::Report;
+use crate::server::{placement, set_mirror, store_options};
+use crate::settings::Settings;
+use crate::store::rights;
+use crate::store::{self, DatabaseUrl, SharedStore, StoreError};
+
+/// The store, if everything that a decision reads can be read.
+pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<SharedStore> {
+    let url = &settings.database.url.0;
+    if let DatabaseUrl::Sqlite(file) = url
+        && !file.exists()
+    {
+        // Opening it would make it.
+        report.warn(
+            "database",
+            format!("{} does not exist", file.display()),
+            "the gate makes it at its start, without people and roles; `console-gate migrate --seed rbac-v2` fills it",
+        );
+        report.skip("schema", "there is no database");
+        return None;
+    }
+    let store = match open(settings).await {
+        Ok(store) => store,
+        Err(error) => {
+            report.fail("database", format!("{}: {error}", url.in_words()), "correct `url` in [database]");
+            report.skip("schema", "the database does not answer");
+            return None;
+        }
+    };
+    match store.schema_state().await {
+        Err(error) if is_absent(&error) => {
+            let remedy = match url {
+                DatabaseUrl::Postgres(_) => {
+                    "check that Postgres runs there and that pg_hba.conf, user and password admit this machine: \
+                     `psql` with the same URL says more"
+                }
+                DatabaseUrl::Sqlite(_) => "check the file and who may read and write it and its folder",
+            };
+            report.fail("database", format!("{}: {error}", url.in_words()), remedy);
+            report.skip("schema", "the database does not answer");
+            None
+        }
+        state => {
+            report.good("database", url.in_words());
+            schema(&store, state, settings, report).await.then_some(store)
+        }
+    }
+}
+
+async fn open(settings: &Settings) -> anyhow::Result<SharedStore> {
+    let store = store::open_at(&store_options(settings), placement(settings)).await?;
+    store.set_production_words(&settings.environments.production);
+    store.set_break_glass_rules(settings.break_glass.rules());
+    set_mirror(&store, settings).await?;
+    Ok(store)
+}
+
+/// Whether it is the database that is missing, and not something in it.
+fn is_absent(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Unusable(_))
+}
+
+async fn schema(
+    store: &SharedStore,
+    state: Result<store::migrations::SchemaState, StoreError>,
+    settings: &Settings,
+    report: &mut Report,
+) -> bool {
+    let migrates_itself = matches!(settings.database.url.0, DatabaseUrl::Sqlite(_));
+    let mut is_sound = true;
+    // First: a role that may not read the ledger would take every migration for missing.
+    match store.missing_rights().await {
+        Ok((missing, _)) if missing.is_empty() => {
+            report.good("rights", "the role has every right that the gate needs");
+        }
+        Ok((missing, role)) => {
+            is_sound = false;
+            let remedy = format!("as the owner: `console-gate migrate --grant-to {role}`");
+            report.fail("rights", rights::message(&missing, &role), remedy);
+        }
+        Err(error) => {
+            is_sound = false;
+            report.fail("rights", error.to_string(), "correct what the message names");
+        }
+    }
+    match state {
+        Err(error) => {
+            report.fail("schema", error.to_string(), "run `console-gate migrate`");
+            return false;
+        }
+        Ok(state) => match (state.newer(), state.pending.as_slice()) {
+            (Some(newer), _) => {
+                let found = format!("it is newer than this program: {newer}");
+                report.fail("schema", found, "run the newer release");
+                is_sound = false;
+            }
+            (None, []) => report.good("schema", "every migration is there"),
+            (None, pending) if migrates_itself => {
+                let found =
+                    format!("{} migration(s) are missing; the gate applies them at its start", pending.len());
+                report.good("schema", found);
+                is_sound = false;
+            }
+            (None, pending) => {
+                let found = match state.is_new {
+                    true => "the gate's tables are not there".to_owned(),
+                    false => {
+                        format!("{} migration(s) are missing, the first is {}", pending.len(), pending[0])
+                    }
+                };
+                report.fail("schema", found, "run `console-gate migrate` (`--plan` shows every statement)");
+                is_sound = false;
+            }
+        },
+    }
+    if !is_sound {
+        report.skip("console's tables", "the schema comes first");
+        return false;
+    }
+    match store.console_mismatches().await {
+        Ok(found) if found.is_empty() => report.good("console's tables", "can be read as [console] says"),
+        Ok(found) => {
+            for one in &found {
+                let remedy = "correct [console]; `console-gate adopt --inspect` proposes it";
+                match one.is_warning {
+                    true => report.warn("console's tables", one.to_string(), remedy),
+                    false => report.fail("console's tables", one.to_string(), remedy),
+                }
+            }
+            is_sound = found.iter().all(|one| one.is_warning);
+        }
+        Err(error) => {
+            report.fail("console's tables", error.to_string(), "correct what the message names");
+            is_sound = false;
+        }
+    }
+    is_sound
+}

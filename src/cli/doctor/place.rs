@@ -1,0 +1,79 @@
+//! What the gate has on this machine: its addresses, the spool, the checkpoints, the certificate.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use super::report::Report;
+use crate::clock::SystemClock;
+use crate::edge::tls::CertificateHolder;
+use crate::edge::tls::pair::PairFiles;
+use crate::server::{checkpoint_places, look_at_addresses};
+use crate::settings::Settings;
+
+/// The addresses: free, or a gate's own.
+pub(super) fn examine(settings: &Settings, report: &mut Report) {
+    const SUBJECT: &str = "addresses";
+    for (address, looked) in look_at_addresses(&settings.listen) {
+        match looked {
+            Ok(()) => report.good(SUBJECT, format!("{address} is free")),
+            Err(error) if error.by_gate() => report.good(SUBJECT, format!("{address}: a gate is running")),
+            Err(error) => {
+                report.fail(
+                    SUBJECT,
+                    error.to_string(),
+                    "stop that process, or choose another address in [listen]",
+                );
+            }
+        }
+    }
+}
+
+/// Where audit rows go while the database is away, and where checkpoints go.
+pub(super) async fn audit(settings: &Settings, report: &mut Report) {
+    let folder = &settings.audit.spool_folder;
+    let found = folder.display().to_string();
+    let parent = if folder.exists() { Some(folder.as_path()) } else { folder.parent() };
+    let is_writable = parent.is_some_and(|folder| tempfile::tempfile_in(folder).is_ok());
+    let rows = std::fs::read_dir(folder).map(Iterator::count).unwrap_or_default();
+    match (is_writable, rows) {
+        (false, _) => report.fail(
+            "spool",
+            format!("{found}: cannot be written, so each denial is a 503 while the database is away"),
+            "give the gate's user a folder of its own: `spool_folder` in [audit]",
+        ),
+        (true, _) => report.good("spool", format!("{found} can be written")),
+    }
+    let places = checkpoint_places(&settings.audit).await;
+    if places.is_empty() {
+        report.warn(
+            "checkpoints",
+            "there is no second place: rows cut off the end of the audit would go unnoticed",
+            "set `checkpoint_file` or `checkpoint_url` in [audit]: docs/audit.md",
+        );
+    }
+    for (name, place) in places {
+        match place {
+            Ok(_) => report.good("checkpoints", name),
+            Err(error) => report.fail("checkpoints", format!("{name}: {error:#}"), "correct it in [audit]"),
+        }
+    }
+}
+
+pub(super) fn certificate(settings: &Settings, report: &mut Report) {
+    const SUBJECT: &str = "certificate";
+    let Some(files) = PairFiles::from_settings(&settings.tls) else {
+        return report.good(SUBJECT, "none: whatever is in front of the gate ends TLS");
+    };
+    match CertificateHolder::start(files, Arc::new(SystemClock)) {
+        Err(error) => report.fail(SUBJECT, error.to_string(), "correct [tls], or renew the certificate"),
+        Ok(holder) => {
+            let left = holder.not_after() - Utc::now();
+            let found = format!("valid until {}", holder.not_after().format("%Y-%m-%d %H:%M UTC"));
+            match left.num_days() {
+                0..14 => report.warn(SUBJECT, found, "renew it; the gate takes the new files by itself"),
+                _ => report.good(SUBJECT, found),
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What was found, line by line.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+use workbench::report::Level;
+use workbench::report::style::{COLUMNS, Style};
+use workbench::report::text::{harmless, wrapped};
+
+/// How it is with one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    Good,
+    /// It works, and somebody should look.
+    Warning,
+    Failed,
+    /// It could not be looked at.
+    Skipped,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub state: State,
+    /// What was looked at: a stable word.
+    pub subject: &'static str,
+    pub found: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Everything, in the order in which a request needs it.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Report {
+    lines: Vec<Line>,
+}
+
+impl Report {
+    pub(super) fn good(&mut self, subject: &'static str, found: impl Into<String>) {
+        self.add(State::Good, subject, found, None);
+    }
+
+    pub(super) fn warn(
+        &mut self,
+        subject: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(State::Warning, subject, found, Some(remedy.into()));
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        subject: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(State::Failed, subject, found, Some(remedy.into()));
+    }
+
+    pub(super) fn skip(&mut self, subject: &'static str, found: impl Into<String>) {
+        self.add(State::Skipped, subject, found, None);
+    }
+
+    fn add(&mut self, state: State, subject: &'static str, found: impl Into<String>, remedy: Option<String>) {
+        self.lines.push(Line { state, subject, found: found.into(), remedy });
+    }
+
+    /// Whether nothing failed.
+    pub(super) fn is_sound(&self) -> bool {
+        self.lines.iter().all(|line| line.state != State::Failed)
+    }
+
+    fn count(&self, state: State) -> usize {
+        self.lines.iter().filter(|line| line.state == state).count()
+    }
+
+    /// Writes it to standard output.
+    pub(super) fn print(&self) -> std::io::Result<()> {
+        let style = Style::of(&std::io::stdout());
+        let mut out = std::io::stdout().lock();
+        let width = self.lines.iter().map(|line| line.subject.len()).max().unwrap_or_default();
+        // ` FAIL  subject  `
+        let indent = 6 + 2 + width + 2;
+        for line in &self.lines {
+            let (word, level) = match line.state {
+                State::Good => ("ok", Some(Level::Note)),
+                State::Warning => ("look", Some(Level::Warning)),
+                State::Failed => ("FAIL", Some(Level::Error)),
+                State::Skipped => ("skip", None),
+            };
+            let word = format!("{word:>6}");
+            let word = level.map_or_else(|| word.clone(), |level| style.paint(level, &word));
+            let found = match line.found.contains('\n') {
+                // An excerpt of a file keeps its lines.
+                true => {
+                    line.found.lines().map(harmless).collect::<Vec<_>>().join(&format!("\n{:indent$}", ""))
+                }
+                false => wrapped(&line.found, COLUMNS, indent, indent),
+            };
+            writeln!(out, "{word}  {:width$}  {}", line.subject, found.trim_start())?;
+            if let Some(remedy) = &line.remedy {
+                writeln!(out, "{}", wrapped(&format!("-> {remedy}"), COLUMNS, indent, indent + 3))?;
+            }
+        }
+        let [failed, warnings, skipped] =
+            [State::Failed, State::Warning, State::Skipped].map(|state| self.count(state));
+        let sum = match failed {
+            0 if skipped == 0 => "everything that a gate needs is there".to_owned(),
+            0 => format!("nothing is wrong; {skipped} not looked at"),
+            failed => format!("{failed} wrong; mend the first one first"),
+        };
+        let look = if warnings > 0 { format!("; {warnings} to look at") } else { String::new() };
+        writeln!(out, "{}", style.bold(&format!("{sum}{look}")))
+    }
+}

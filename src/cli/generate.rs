@@ -1,0 +1,40 @@
+//! `console-gate completions SHELL` and `console-gate man FOLDER`: made from the same definitions as `--help`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::{Arguments, Ended};
+
+const NAME: &str = "console-gate";
+
+/// Print completions for a shell
+///
+/// `console-gate completions bash > /etc/bash_completion.d/console-gate`
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+pub(super) fn completions(command: &Completions) -> Ended {
+    clap_complete::generate(command.shell, &mut Arguments::command(), NAME, &mut std::io::stdout());
+    Ended::Clean
+}
+
+/// Write a man page for each command into a folder
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// The folder, such as /usr/local/share/man/man1
+    folder: PathBuf,
+}
+
+pub(super) fn man(command: &Man) -> anyhow::Result<Ended> {
+    std::fs::create_dir_all(&command.folder).with_context(|| command.folder.display().to_string())?;
+    clap_mangen::generate_to(Arguments::command(), &command.folder)
+        .with_context(|| command.folder.display().to_string())?;
+    Ok(Ended::Clean)
+}
