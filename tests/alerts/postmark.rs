@@ -8,7 +8,7 @@ use console_gate::outbound::{Outbound, Url};
 use serde_json::{Value, json};
 
 use crate::scene::PATIENCE;
-use crate::web_server::{Mood, WebServer};
+use crate::web_server::{Mood, Refusal, WebServer};
 
 const TOKEN: &str = "hunter2-server-token";
 const MESSAGE: Message<'_> =
@@ -51,7 +51,7 @@ async fn a_mail_is_handed_over_and_its_id_is_kept() {
 async fn every_other_answer_is_no_acceptance() {
     let server = WebServer::start().await;
     let postmark = channel(&server, PATIENCE);
-    let table: [(u16, &[(&str, &str)], &str, &str, &str); 14] = [
+    let table: [Refusal; 14] = [
         (
             401,
             &[],

@@ -104,9 +104,9 @@ async fn members(scene: &Scene, group: &str) -> Vec<String> {
 async fn steps(scene: &Scene) -> Vec<String> {
     let detail =
         if scene.database.is_postgres() { "detail->>'step'" } else { "json_extract(detail, '$.step')" };
-    let order = if scene.database.is_postgres() { "occurred_at_utc, id" } else { "occurred_at_utc, id" };
-    let query =
-        format!("SELECT {detail} FROM gate_audit_events WHERE event_type = 'access_review' ORDER BY {order}");
+    let query = format!(
+        "SELECT {detail} FROM gate_audit_events WHERE event_type = 'access_review' ORDER BY occurred_at_utc, id"
+    );
     scene.database.texts(&query).await
 }
 

@@ -8,7 +8,7 @@ use console_gate::outbound::{Outbound, Url};
 use serde_json::{Value, json};
 
 use crate::scene::PATIENCE;
-use crate::web_server::{Mood, WebServer};
+use crate::web_server::{Mood, Refusal, WebServer};
 
 const SECRET_PATH: &str = "/services/T000/B000/hunter2hunter2";
 const MESSAGE: Message<'_> =
@@ -38,7 +38,7 @@ async fn a_message_is_posted_and_what_slack_calls_it_is_kept() {
 async fn every_other_answer_is_no_acceptance() {
     let server = WebServer::start().await;
     let slack = channel(&server, PATIENCE);
-    let table: [(u16, &[(&str, &str)], &str, &str, &str); 16] = [
+    let table: [Refusal; 16] = [
         (400, &[], "invalid_payload", "refused", "status 400, invalid_payload"),
         (400, &[], "user_not_found", "refused", "status 400, user_not_found"),
         (403, &[], "action_prohibited", "refused", "an administrator of the workspace has forbidden it"),

@@ -18,6 +18,10 @@ pub(crate) enum Mood {
     Silent,
 }
 
+/// A status, fields and a body, then the word of the error that this is, and what it says.
+pub(crate) type Refusal =
+    (u16, &'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
+
 /// What it was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[path = "../alerts/web_server.rs"]
-#[allow(dead_code, reason = "the tests of the channels use all of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "it is of the tests of the channels, who use all of it")]
 mod web_server;
 
 use self::web_server::{Mood, WebServer};
