@@ -111,3 +111,43 @@ async fn a_webhook_in_the_clear_or_without_its_secret_is_refused() {
     let (code, error) = with("");
     assert!(code == Some(2) && error.contains("CONSOLE_GATE_SLACK_WEBHOOK is empty"), "{error}");
 }
+
+/// What the gate does by itself, and reviews by command, need no right beyond those that are granted.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_least_role_is_enough_and_deletes_nothing() {
+    let channels = Channels::start().await;
+    let world = World::of_least_role().await;
+    world.admin("ben", &["raxx-support-team"], &[]).await;
+    world
+        .execute(
+            "INSERT INTO gate_drift_events (id, cluster, route, method, actor_kind, actor_id, direction, legacy_answer,
+                                            v2_answer, mapping_sha256, last_seen_at_utc)
+             VALUES ('old', 'S1', 'r', 'GET', 'admin', 'ben', 'would_newly_deny', 'allow', 'deny', 'm',
+                     '2020-01-01T00:00:00+00:00')",
+        )
+        .await;
+    let gate = world.gate(&channels.setup()).await;
+    until_usable_is(&gate, 1.0).await;
+    let waits = async {
+        while !gate.log().contains("this role may not delete them") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waits).await.expect("retention is due at the start");
+    assert!(!gate.log().contains("delayed"), "{}", gate.log());
+    let (code, opened) = gate.attempt(&["review", "open"]);
+    assert_eq!(code, 0, "{opened}");
+    let (_, shown) = gate.attempt(&["review", "show", "--format", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let item = shown["items"][0]["id"].as_str().expect("an item").to_owned();
+    assert_eq!(shown["items"][0]["admin"], "ben", "{shown}");
+    let (code, revoked) = gate.attempt(&["review", "decide", "revoke", &item]);
+    assert!(code == 0 && revoked.contains("revoked: raxx-support-team of ben"), "{revoked}");
+    assert!(revoked.contains("In force"), "{revoked}");
+    let review = shown["review"]["id"].as_str().expect("its id").to_owned();
+    assert_eq!(gate.attempt(&["review", "close", &review]).0, 0);
+    let (code, window) = gate.attempt(&["change-window", "open", "--reason", "tests"]);
+    assert_eq!(code, 0, "{window}");
+    let (code, closed) = gate.attempt(&["change-window", "close"]);
+    assert!(code == 0 && closed.contains("changed: nothing"), "{closed}");
+}

@@ -314,7 +314,8 @@ fn one_channel_for_alerts_is_one_too_few() {
     bench.write("slack.key", "https://hooks.slack.test/services/x\n");
     let doctor = |sections: &str| {
         bench.write("gate.toml", sections);
-        bench.run(&["--config", "gate.toml", "doctor"]).stdout
+        let printed = bench.run(&["--config", "gate.toml", "doctor"]).stdout;
+        printed.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let slack = "[alerts.slack]\nwebhook_file = \"slack.key\"\n";
     let mail = "[alerts.smtp]\nhost = \"h\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]\n";
