@@ -41,6 +41,7 @@ test:
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
+	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table
 	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
 	@! [ -s $(SKIPPED) ] || { echo; echo "These tests could show nothing here:"; cat $(SKIPPED); }
@@ -69,11 +70,13 @@ models:
 	@tests/setup.sh test
 	GATE_MODELS=100000 $(CARGO) test --locked --test models -- --nocapture --test-threads=1
 
-## 100,000 rounds of revoke-then-request through two gates on one Postgres, strict and behind the barrier; a million of
-## loads against invalidations; the protocol's model in its largest world
+## 100,000 rounds of revoke-then-request through two gates on one Postgres, strict and behind the barrier; 1,000 grants and
+## revocations of one membership at once; 1,000 races of two approvers and one who asked; a million of loads against
+## invalidations; the protocol's model in its largest world
 race:
 	@tests/setup.sh test
 	GATE_ROUNDS=100000 $(CARGO) test --locked --test gate -- --nocapture freshness:: push::
+	GATE_ROUNDS=1000 $(CARGO) test --locked --test gate --test store -- --nocapture many_at_once races_have_one_winner
 	GATE_ROUNDS=1000000 $(CARGO) test --locked --profile bench --test freshness loader -- --nocapture
 	$(CARGO) test --locked --profile bench --test model -- --nocapture --include-ignored
 

@@ -18,6 +18,7 @@ mod settling;
 mod start;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +70,8 @@ pub struct Sources {
     /// The gate's name in the history and among the gates: host and process id.
     pub name: String,
     pub notary: Notary,
+    /// The names of the servers beside Console that rows may name.
+    pub upstreams: BTreeSet<String>,
 }
 
 /// What the refresher is asked for.

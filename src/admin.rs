@@ -17,20 +17,22 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 
+use crate::admin::authzen::{EvaluationIds, Names};
 use crate::edge::listener::Listener;
 use crate::edge::tls::CertificateHolder;
-use crate::edge::upstream::Upstreams;
+use crate::edge::upstream::Servers;
 use crate::journal::AuditWriter;
 use crate::ruling::Gate;
 use crate::settings::Api;
 use crate::store::SharedStore;
+use ledger::Notary;
 
 /// What the endpoints need.
 #[derive(Clone)]
 pub struct AdminState {
     pub gate: Arc<Gate>,
     pub store: SharedStore,
-    pub upstreams: Arc<Upstreams>,
+    pub servers: Servers,
     pub audit: AuditWriter,
     pub ingest: Arc<ingest::Ingest>,
     /// Who may ask.
@@ -38,6 +40,11 @@ pub struct AdminState {
     /// Who may report where Console's own checks disagree.
     pub drift_reporters: Arc<service::Services>,
     pub settings: Api,
+    /// The names by which AuthZEN's callers ask.
+    pub names: Arc<Names>,
+    /// The ids of AuthZEN's evaluations, which requests for access name.
+    pub evaluations: Arc<EvaluationIds>,
+    pub notary: Notary,
     /// What takes FreeScout's webhooks; `None` where there is no secret for them.
     pub freescout: Option<Arc<freescout::Webhook>>,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,

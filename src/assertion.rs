@@ -74,6 +74,9 @@ struct Claims<'a> {
     cluster: &'a str,
     mapping: &'a str,
     groups: Vec<&'a str>,
+    /// Whom the server has to notify of the request: `customer`, where the row says so for a role of the caller's.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    notify: &'static str,
 }
 
 impl AssertionSigner {
@@ -146,6 +149,7 @@ impl AssertionSigner {
             cluster: permit.cluster().map_or("", |cluster| cluster),
             mapping: mapping.as_str(),
             groups: groups(permit),
+            notify: if permit.notifies_customer() { "customer" } else { "" },
         };
         // Serialising strings and numbers into memory cannot fail; an empty claim set would verify nowhere.
         let claims = serde_json::to_vec(&claims).unwrap_or_default();

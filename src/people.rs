@@ -23,6 +23,7 @@ use workbench::impact::{Granted, Impact, Population, Switches, impact, impact_of
 pub use self::plan::{Plan, Terms};
 pub use self::state::{AdminTable, State};
 use crate::facts::registry::{Registry, RegistryError};
+use crate::store::once::OnceAnswer;
 use crate::store::rbac_changes::{RbacChange, RbacWork};
 use crate::store::{SharedStore, StoreError};
 
@@ -119,14 +120,14 @@ pub async fn change_with(
 ) -> Result<(State, Plan), PeopleError> {
     for _ in 0..TRIES {
         let (state, plan) = preview(store, wanted, terms, by.now).await?;
-        if apply_with(store, notary, &state, &plan, by, &further(&plan)).await? {
+        if apply_with(store, notary, &state, &plan, by, (&further(&plan), None)).await? {
             return Ok((state, plan));
         }
     }
     Err(PeopleError::Changing)
 }
 
-/// Applies a plan with further notes, in one transaction; `false` where access has changed since the state was read, and
+/// Applies a plan with further notes and the answer to the request's key, in one transaction; `false` where access has changed since the state was read, and
 /// nothing was done.
 pub(crate) async fn apply_with(
     store: &SharedStore,
@@ -134,7 +135,7 @@ pub(crate) async fn apply_with(
     state: &State,
     plan: &Plan,
     by: By<'_>,
-    further: &[Note],
+    (further, answer): (&[Note], Option<OnceAnswer<'_>>),
 ) -> Result<bool, PeopleError> {
     if plan.changes.is_empty() {
         return Ok(true);
@@ -152,6 +153,7 @@ pub(crate) async fn apply_with(
         by: by.name,
         reason: by.reason,
         now: by.now,
+        answer,
     };
     Ok(store.change_rbac_with(&work, &notary.note(event.into_record(by.now)), further).await?)
 }

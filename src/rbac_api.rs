@@ -13,6 +13,7 @@ mod csrf;
 mod grant_id;
 mod guard;
 mod keys;
+mod offers;
 mod openapi;
 mod query;
 mod readers;
@@ -24,10 +25,13 @@ mod writes;
 
 use std::sync::Arc;
 
-use policy::decision::Control;
+use policy::decision::{Control, Denial};
+use policy::firewall::Request;
 use policy::identity::{Principal, Subject};
-use policy::mapping::Freshness;
+use policy::ids::Epoch;
+use policy::mapping::{Freshness, Mapping};
 use policy::method::Method;
+use policy::rbac::catalog::Catalog;
 use policy::rbac::census::CallerKind;
 use policy::rbac::{Access, Standing};
 
@@ -37,11 +41,14 @@ use self::routes::{Endpoint, Met};
 use crate::activation::MappingHolder;
 use crate::clock::SharedClock;
 use crate::freshness::AccessResolver;
+use crate::ruling::message::Form;
+use crate::ruling::offer::Offer;
 use crate::ruling::own_routes::{OwnRequest, ServesOwnRoutes};
 use crate::ruling::response::Response;
 use crate::settings;
 use crate::settings::secrets::NamedKey;
 use crate::store::SharedStore;
+use crate::tickets::Tickets;
 use ledger::Notary;
 
 /// What the API works with.
@@ -51,6 +58,8 @@ pub struct Parts {
     pub mappings: Arc<MappingHolder>,
     pub notary: Notary,
     pub clock: SharedClock,
+    /// The help desk; `None` where there is none, or grants for tickets are switched off.
+    pub tickets: Option<Arc<Tickets>>,
     pub settings: settings::RbacApi,
 }
 
@@ -60,6 +69,8 @@ pub struct RbacApi {
     keys: Keys,
     /// Held by the change that is being made.
     turn: tokio::sync::Mutex<()>,
+    /// The registry that denials were last judged by, and the epoch at which it was read.
+    registry: tokio::sync::Mutex<Option<(Epoch, Arc<Catalog>)>>,
 }
 
 /// Who asks, and what it holds now.
@@ -90,7 +101,7 @@ impl Caller {
 impl RbacApi {
     /// The API, which signs with keys that are derived from `keys`.
     pub fn new(parts: Parts, keys: &[NamedKey]) -> RbacApi {
-        RbacApi { parts, keys: Keys::new(keys), turn: tokio::sync::Mutex::new(()) }
+        RbacApi { parts, keys: Keys::new(keys), turn: Default::default(), registry: Default::default() }
     }
 
     async fn answer(&self, asked: &OwnRequest<'_>) -> Outcome {
@@ -114,7 +125,8 @@ impl RbacApi {
             return Err(Problem::nothing_here());
         }
         if !method.is_safe() {
-            csrf::check(asked, &caller.principal, &self.keys)?;
+            let form = requests::form(asked, endpoint)?;
+            csrf::check(asked, &caller.principal, &self.keys, form.as_ref())?;
         }
         if let Some(outcome) = self.requests(asked, &caller, endpoint, &values).await {
             return outcome;
@@ -174,6 +186,17 @@ impl RbacApi {
 #[async_trait::async_trait]
 impl ServesOwnRoutes for RbacApi {
     async fn serve(&self, request: OwnRequest<'_>) -> Response {
-        reply::response(self.answer(&request).await, request.id)
+        let outcome = self.answer(&request).await;
+        match Form::wanted_by(request.request) {
+            // A person has sent a form, and reads the answer.
+            form @ (Form::Page | Form::Fragment) if csrf::is_form(request.request) => {
+                reply::page(&outcome, form, request.id)
+            }
+            _ => reply::response(outcome, request.id),
+        }
+    }
+
+    async fn offer(&self, mapping: &Mapping, request: &Request, denial: &Denial) -> Option<Offer> {
+        self.offered(mapping, request, denial).await
     }
 }

@@ -12,6 +12,7 @@ pub mod client;
 pub mod evaluation;
 mod explain_command;
 pub mod message;
+pub mod offer;
 pub mod own_routes;
 pub mod probe;
 pub mod probing;
@@ -20,8 +21,10 @@ pub mod response;
 mod settling;
 pub mod tickets;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use policy::decision::Permit;
 use policy::firewall::Policy;
 use policy::identity::flask_cookie::CookieVerifier;
 use policy::identity::session_key::TokenVerifier;
@@ -60,7 +63,10 @@ pub struct Gate {
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
+    /// For Console.
     pub assertions: AssertionSigner,
+    /// For the servers beside Console, by their names.
+    pub upstream_assertions: BTreeMap<String, AssertionSigner>,
     /// What serves the rows with `gate = true`; `None` where nothing does, and they get 503.
     pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
     /// Says which tickets are open; `None` where rows for a ticket let in only who needs none.
@@ -82,6 +88,14 @@ pub enum SessionCredential {
 }
 
 impl Gate {
+    /// What signs for the server that a permitted request goes to; `None` where this gate does not have it.
+    pub fn assertions_for(&self, permit: &Permit) -> Option<&AssertionSigner> {
+        match permit.upstream() {
+            None => Some(&self.assertions),
+            Some(name) => self.upstream_assertions.get(&**name),
+        }
+    }
+
     /// How the writing of what requests report goes, by its kind.
     pub fn evidence(&self) -> impl Iterator<Item = (&'static str, TallyProgress)> {
         let decisions = self.decisions.as_ref().map(|log| ("decisions", log.progress()));

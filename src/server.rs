@@ -13,6 +13,7 @@ mod stop;
 mod timekeeping;
 mod waiting;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use self::listen_address::{ListenAddresses, ListeningSocket};
 use self::serving::Serving;
 use self::waiting::Waited;
 use crate::activation::{MappingHolder, Sources};
+use crate::admin::authzen::{EvaluationIds, Names};
 use crate::admin::freescout::Webhook;
 use crate::admin::ingest::Ingest;
 use crate::admin::service::Services;
@@ -40,7 +42,7 @@ use crate::clock::{SharedClock, SteadyClock, SystemClock};
 use crate::edge::listener::Listener;
 use crate::edge::tls::pair::PairFiles;
 use crate::edge::tls::{self, CertificateHolder};
-use crate::edge::upstream::{SystemResolver, Upstreams};
+use crate::edge::upstream::{Servers, SharedResolver, SystemResolver};
 use crate::freshness::push::PushTerms;
 use crate::freshness::{AccessResolver, Posture};
 use crate::journal::decision_log::{DecisionLog, Keeping};
@@ -56,7 +58,7 @@ use crate::ruling::probe::ProbeKeys;
 use crate::ruling::tickets::TicketDesk;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
-use crate::settings::{Environment, NewerSchema, PositiveCount, Settings};
+use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settings, Upstream};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
@@ -218,7 +220,7 @@ pub fn placement(settings: &Settings) -> Placement {
 /// What the proxy serves with.
 struct Prepared {
     gate: Arc<Gate>,
-    upstreams: Arc<Upstreams>,
+    servers: Servers,
     /// Where the gate ends TLS.
     certificates: Option<Arc<CertificateHolder>>,
     /// What answers at the admin address.
@@ -261,17 +263,15 @@ async fn prepare(
         clock: clock.clone(),
         name: instance.clone(),
         notary: notary.clone(),
+        upstreams: settings.upstream_names(),
     };
     let (mappings, refresher) = MappingHolder::start(sources).await.context("the mapping")?;
     let certificates = PairFiles::from_settings(&settings.tls)
         .map(|files| CertificateHolder::start(files, clock.clone()).map(Arc::new))
         .transpose()
         .context("TLS")?;
-    let upstreams = Arc::new(Upstreams::new(
-        &settings.upstream,
-        &settings.firewall.allowed_hosts,
-        Arc::new(SystemResolver),
-    )?);
+    let resolver: SharedResolver = Arc::new(SystemResolver);
+    let servers = Servers::new(settings, &resolver)?;
     let posture = Posture {
         flag_at_start: start.flag_rbac_v2,
         production: settings.environment == Environment::Production,
@@ -280,19 +280,20 @@ async fn prepare(
     let access =
         AccessResolver::start(store.clone(), steady_clock.clone(), posture, capacity).with_push(push);
     let access = Arc::new(access);
+    let help_desk = help_desk(settings, secrets)?
+        .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
+    let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
     let own_routes = rbac_api::Parts {
         store: store.clone(),
         access: access.clone(),
         mappings: mappings.clone(),
         notary: notary.clone(),
         clock: clock.clone(),
+        tickets: tickets.clone(),
         settings: settings.rbac_api.clone(),
     };
     let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
-    let help_desk = help_desk(settings, secrets)?
-        .map(|freescout| Arc::new(Tickets::new(store.clone(), notary.clone(), clock.clone(), freescout)));
     let alerts = alerts(settings, &secrets.alerts, store.clone(), clock.clone())?;
-    let tickets = help_desk.clone().filter(|_| start.flag_ticket_grants != Some(false));
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
@@ -318,6 +319,7 @@ async fn prepare(
             &settings.assertion.audience,
             settings.assertion.lifetime_seconds,
         )?,
+        upstream_assertions: upstream_assertions(settings, secrets)?,
         own_routes: Some(Arc::new(own_routes)),
         tickets: tickets.map(|tickets| tickets as Arc<dyn TicketDesk>),
         clock,
@@ -325,15 +327,14 @@ async fn prepare(
         policy: policy(settings),
         options: Options::from_settings(settings),
     };
-    let upkeep_notary = notary.clone();
-    tokio::spawn(erasure::follow(store.clone(), notary, gate.clock.clone()));
+    tokio::spawn(erasure::follow(store.clone(), notary.clone(), gate.clock.clone()));
     if let Some(tickets) = &help_desk {
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
     }
     tokio::spawn(upkeep::follow(Upkeep {
         store: store.clone(),
-        notary: upkeep_notary,
+        notary: notary.clone(),
         clock: gate.clock.clone(),
         alerts: alerts.clone(),
         gate: instance.clone(),
@@ -348,7 +349,7 @@ async fn prepare(
         tokio::spawn(tls::watch::follow(certificates.clone()));
     }
     tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
-    upstreams.start().await;
+    servers.start().await;
     let services = |names: &[String], each: PositiveCount| {
         let per_minute = u32::try_from(each.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         Services::new(names, per_minute, access.clone())
@@ -362,10 +363,13 @@ async fn prepare(
         ingest: Arc::new(Ingest::new(sources, audit.clone(), store.clone(), gate.clock.clone())),
         gate: gate.clone(),
         store,
-        upstreams: upstreams.clone(),
+        servers: servers.clone(),
         audit,
         callers: Arc::new(callers),
         drift_reporters: Arc::new(drift_reporters),
+        names: Arc::new(Names::of(&settings.api)),
+        evaluations: Arc::new(EvaluationIds::new(&secrets.assertion_keys)),
+        notary: notary.clone(),
         settings: settings.api.clone(),
         freescout: help_desk
             .zip(secrets.freescout_webhook.clone())
@@ -374,7 +378,23 @@ async fn prepare(
         listener: proxy.clone(),
         certificates: certificates.clone(),
     };
-    Ok(Prepared { gate, upstreams, certificates, router: admin::router(state), proxy })
+    Ok(Prepared { gate, servers, certificates, router: admin::router(state), proxy })
+}
+
+/// What signs for the servers beside Console: by keys of their own where keys are shared, so that none of them can make
+/// what another one takes.
+fn upstream_assertions(
+    settings: &Settings,
+    secrets: &Secrets,
+) -> anyhow::Result<BTreeMap<String, AssertionSigner>> {
+    let Assertion { algorithm, lifetime_seconds, .. } = settings.assertion;
+    let signer = |(name, upstream): (&String, &Upstream)| {
+        let keys = secrets.upstream_keys.get(name).unwrap_or(&secrets.assertion_keys);
+        let audience = upstream.assertion.as_ref().and_then(|of| of.audience.as_deref()).unwrap_or(name);
+        let signer = AssertionSigner::new(algorithm, keys, audience, lifetime_seconds);
+        Ok((name.clone(), signer.with_context(|| format!("[upstreams.{name}]"))?))
+    };
+    settings.upstreams.iter().map(signer).collect()
 }
 
 /// How reviews of access are opened, and what happens to what nobody decides.

@@ -14,8 +14,9 @@ pub mod session;
 pub mod values;
 mod wording;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::mapping::Freshness;
 use policy::rbac::break_glass::BreakGlassRules;
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub listen: Listen,
     pub tls: Tls,
     pub upstream: Upstream,
+    /// Servers beside Console, by the names that rows of the mapping use.
+    pub upstreams: BTreeMap<String, Upstream>,
     pub buffers: Buffers,
     pub database: Database,
     pub console: Console,
@@ -71,6 +74,11 @@ pub const HOSTS_ARE_NEEDED: &str =
     "production requires `allowed_hosts`: the caller must not choose Console's host name";
 
 impl Settings {
+    /// The names of the servers beside Console.
+    pub fn upstream_names(&self) -> BTreeSet<String> {
+        self.upstreams.keys().cloned().collect()
+    }
+
     /// Whether this is production and any Host would do.
     pub fn lacks_hosts(&self) -> bool {
         self.environment == Environment::Production && self.firewall.allowed_hosts.is_empty()
@@ -198,7 +206,7 @@ impl Default for Tls {
     }
 }
 
-/// Console.
+/// Console, or another server beside it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
@@ -221,6 +229,20 @@ pub struct Upstream {
     /// Routes, as the mapping writes them, whose views refuse by themselves callers who have the role: by 401 or 403,
     /// or by sending them to the login page.
     pub own_refusals: Vec<String>,
+    /// What another server than Console learns of callers; Console's is [`Assertion`].
+    pub assertion: Option<UpstreamAssertion>,
+}
+
+/// What a server beside Console learns of callers. It takes no assertion of Console's, and can make none for Console.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamAssertion {
+    /// The `aud` of its assertions; without it, the upstream's name.
+    pub audience: Option<String>,
+    /// The variable that holds its keys where they are shared (HS256), `id:base64`.
+    pub keys_env: Option<String>,
+    /// The file that holds them instead.
+    pub keys_file: Option<std::path::PathBuf>,
 }
 
 impl Default for Upstream {
@@ -238,6 +260,7 @@ impl Default for Upstream {
             health_interval_ms: Millis(2_000),
             resolve_interval_ms: Millis(30_000),
             own_refusals: Vec::new(),
+            assertion: None,
         }
     }
 }
@@ -579,6 +602,12 @@ pub struct Api {
     pub per_minute: PositiveCount,
     /// Where they reach the admin address; without it, the AuthZEN metadata name the Host that was asked.
     pub public_url: Option<String>,
+    /// Whether denials of AuthZEN's evaluations say that access can be asked for, and callers may ask (a draft).
+    pub access_requests: bool,
+    /// Types of AuthZEN's subjects by the names that callers have for them: `user = "admin"`.
+    pub subjects: BTreeMap<String, String>,
+    /// Types of AuthZEN's resources that are routes by other names.
+    pub resources: BTreeMap<String, NamedResource>,
     /// Whether `/forward-auth` answers. Anyone who reaches it can ask with any header.
     pub forward_auth: bool,
 }
@@ -590,8 +619,36 @@ impl Default for Api {
             drift_reporters: Vec::new(),
             per_minute: PositiveCount(6_000),
             public_url: None,
+            access_requests: false,
+            subjects: BTreeMap::new(),
+            resources: BTreeMap::new(),
             forward_auth: false,
         }
+    }
+}
+
+/// A type of AuthZEN's resources that is a route by another name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedResource {
+    /// With `{id}` where the resource's id is: `/records/{id}`.
+    pub path: String,
+    /// Methods by the names of actions: `read = "GET"`.
+    pub actions: BTreeMap<String, String>,
+}
+
+impl NamedResource {
+    /// The path of the resource with this id.
+    pub fn path_of(&self, id: &str) -> String {
+        const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+        self.path.replacen("{id}", &utf8_percent_encode(id, SEGMENT).to_string(), 1)
+    }
+
+    /// The id of the resource with this path, where it is one.
+    pub fn id_of(&self, path: &str) -> Option<String> {
+        let (before, after) = self.path.split_once("{id}")?;
+        let id = path.strip_prefix(before)?.strip_suffix(after)?;
+        (!id.is_empty() && !id.contains('/')).then(|| id.to_owned())
     }
 }
 
@@ -606,11 +663,18 @@ pub struct RbacApi {
     pub grant_any: Option<String>,
     /// How long the answer to an `Idempotency-Key` is kept, at most 168.
     pub idempotency_hours: PositiveCount,
+    /// How long before its end a grant is marked as near it.
+    pub ends_soon_minutes: PositiveCount,
 }
 
 impl Default for RbacApi {
     fn default() -> Self {
-        RbacApi { check_others: None, grant_any: None, idempotency_hours: PositiveCount(24) }
+        RbacApi {
+            check_others: None,
+            grant_any: None,
+            idempotency_hours: PositiveCount(24),
+            ends_soon_minutes: PositiveCount(30),
+        }
     }
 }
 

@@ -89,7 +89,7 @@ GRANT SELECT, INSERT, UPDATE
     ON gate_timed_work TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_upstream_refusals TO :"role";
-GRANT SELECT
+GRANT SELECT, UPDATE (revoked_at_utc)
     ON rbac_break_glass_sessions TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON rbac_group_roles TO :"role";

@@ -1,5 +1,7 @@
 //! The record of activations and refusals.
 
+use std::collections::BTreeSet;
+
 use ledger::{AuditEvent, Notary, Note};
 use metrics::{counter, gauge};
 use policy::ids::MappingSha256;
@@ -66,6 +68,8 @@ pub(super) struct Recorder {
     /// The gate's name.
     pub(super) name: String,
     pub(super) notary: Notary,
+    /// The servers beside Console that rows may name.
+    pub(super) upstreams: BTreeSet<String>,
 }
 
 impl Recorder {

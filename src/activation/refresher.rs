@@ -202,7 +202,7 @@ impl Refresher {
     async fn hold(&mut self, sha256: &MappingSha256) -> Result<(), StoreError> {
         if *self.holder.running().sha256() != *sha256 {
             let trigger = Trigger::Rollback { by: self.pin.by.clone() };
-            match pinned(sha256, self.store()).await {
+            match pinned(sha256, &self.recorder).await {
                 Ok(mapping) => self.activate(mapping, &trigger, &[]).await?,
                 Err(ActivationError::Store(error)) => return Err(error),
                 Err(error) => return self.refuse_pin(sha256, &error, &trigger).await,
@@ -365,10 +365,11 @@ fn in_lines(error: &ActivationError) -> String {
     }
 }
 
-/// A mapping that is valid by itself and against the database.
-pub(super) async fn checked(path: &str, text: &str, store: &SharedStore) -> Result<Mapping, ActivationError> {
+/// A mapping that is valid by itself, with the servers of this gate, and against the database.
+pub(super) async fn checked(path: &str, text: &str, recorder: &Recorder) -> Result<Mapping, ActivationError> {
     let mapping = Mapping::parse(path, text)?;
-    mapping.check_against(path, &store.catalog().await?)?;
+    mapping.check_upstreams(path, &recorder.upstreams)?;
+    mapping.check_against(path, &recorder.store.catalog().await?)?;
     Ok(mapping)
 }
 
@@ -380,7 +381,7 @@ pub(super) async fn in_order(
     running: Option<&Mapping>,
     recorder: &Recorder,
 ) -> Result<(Mapping, Vec<Untimely>), ActivationError> {
-    let mapping = checked(path, text, &recorder.store).await?;
+    let mapping = checked(path, text, recorder).await?;
     let untimely = untimely(&recorder.store, &mapping, running, recorder.clock.now()).await?;
     let refused = untimely.iter().filter(|one| one.excuse.is_none());
     let refused: Vec<Diagnostic> = refused.map(Untimely::finding).collect();
@@ -391,8 +392,8 @@ pub(super) async fn in_order(
 }
 
 /// The pinned mapping.
-pub(super) async fn pinned(sha256: &MappingSha256, store: &SharedStore) -> Result<Mapping, ActivationError> {
-    let text = store.mapping_text(sha256).await?;
+pub(super) async fn pinned(sha256: &MappingSha256, recorder: &Recorder) -> Result<Mapping, ActivationError> {
+    let text = recorder.store.mapping_text(sha256).await?;
     let text = text.ok_or_else(|| ActivationError::UnknownPin(sha256.clone()))?;
-    checked(sha256.short(), &text, store).await
+    checked(sha256.short(), &text, recorder).await
 }

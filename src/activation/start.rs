@@ -21,12 +21,13 @@ use crate::store::mappings::{Pin, StoredActivation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
-    let Sources { file, settle, on_broken, store, clock, name, notary } = sources;
+    let Sources { file, settle, on_broken, store, clock, name, notary, upstreams } = sources;
     let mut file = FileReader::new(file);
     let mut settling = Settling::new(settle);
     let seen = settled(&mut file, &mut settling).await;
     let pin = store.pin().await?;
-    let recorder = Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary };
+    let recorder =
+        Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary, upstreams };
     let first = First::of(&file, &seen, &pin, &recorder, on_broken).await?;
     recorder.activated(&first.mapping, None, &first.trigger, &first.overridden).await?;
     show(&first.mapping, None);
@@ -102,7 +103,7 @@ impl First {
         if let Some(target) = &pin.sha256
             && sha256.is_some_and(|sha256| pin.replaces.contains(sha256))
         {
-            return First::pinned(target, pin, store).await;
+            return First::pinned(target, pin, recorder).await;
         }
         let error = match First::file(file, seen, recorder).await {
             Ok((mapping, overridden)) => {
@@ -115,7 +116,7 @@ impl First {
         match (&pin.sha256, latest) {
             (Some(target), Some(latest)) if latest.sha256 == target.as_str() => {
                 tracing::error!(%error, "the mapping file cannot be used; the last rollback stays in force");
-                First::pinned(target, pin, store).await
+                First::pinned(target, pin, recorder).await
             }
             (_, Some(latest)) if on_broken == OnBroken::ServeLast => First::last(latest, error, store).await,
             _ => Err(error),
@@ -151,9 +152,9 @@ impl First {
     async fn pinned(
         target: &MappingSha256,
         pin: &Pin,
-        store: &SharedStore,
+        recorder: &Recorder,
     ) -> Result<First, ActivationError> {
-        let mapping = pinned(target, store).await?;
+        let mapping = pinned(target, recorder).await?;
         Ok(First {
             mapping,
             trigger: Trigger::Rollback { by: pin.by.clone() },

@@ -137,6 +137,7 @@ async fn start(
         clock: clock.clone(),
         name: "host/1".into(),
         notary: notary(),
+        upstreams: [].into(),
     })
     .await
 }

@@ -2,18 +2,25 @@
 //!
 //! - `POST /access/v1/evaluation`: one question, `{"decision": true|false, "context": {...}}`.
 //! - `POST /access/v1/evaluations`: at most [`MOST_QUESTIONS`] of them, which share the parts that they do not name.
-//! - `GET /.well-known/authzen-configuration`: where those two are.
+//! - `POST /access/v1/search/subject`, `/resource`, `/action`: for whom, for what or how the answer would be yes.
+//! - `POST /access/v1/requests`, `GET /access/v1/requests/{id}`: requests for access, a draft ([`access_request`]).
+//! - `GET /.well-known/authzen-configuration`: where those are.
 //!
 //! What can be asked is in [`question`]. The answers are those of [`crate::ruling::evaluation`]: as of a read that began after
 //! the question arrived. Where that is not possible the answer is 503, never `true`.
 
+mod access_request;
 mod answer;
 mod configuration;
 mod question;
+mod search;
+
+use std::convert::Infallible;
 
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::HeaderName;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -30,7 +37,9 @@ use super::service::ApiCaller;
 use crate::freshness::AccessError;
 use crate::ruling::Gate;
 use crate::ruling::evaluation::Moment;
+pub use access_request::EvaluationIds;
 use answer::Decision;
+pub use question::Names;
 use question::{Parts, Question};
 
 /// The most questions in one request.
@@ -43,6 +52,11 @@ pub fn router() -> Router<AdminState> {
     Router::new()
         .route("/access/v1/evaluation", post(evaluation))
         .route("/access/v1/evaluations", post(evaluations))
+        .route("/access/v1/requests", post(access_request::submit))
+        .route("/access/v1/requests/{id}", get(access_request::status))
+        .route("/access/v1/search/subject", post(search::subject))
+        .route("/access/v1/search/resource", post(search::resource))
+        .route("/access/v1/search/action", post(search::action))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .route("/.well-known/authzen-configuration", get(configuration::get))
         .layer(from_fn(with_request_id))
@@ -51,12 +65,26 @@ pub fn router() -> Router<AdminState> {
 async fn evaluation(
     State(state): State<AdminState>,
     _caller: ApiCaller,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Json<Decision>, Problem> {
     let parts: Parts = parsed(body)?;
-    let question = parts.question().map_err(Problem::bad_request)?;
-    let asked = async { answered(&state.gate, &state.gate.moment().await?, &question).await };
-    Ok(Json(in_time(&state.gate, asked).await?))
+    let question = parts.question(&state.names).map_err(Problem::bad_request)?;
+    Ok(Json(answered_with_hint(&state, &parts, &question).await?))
+}
+
+/// The answer to one question, with what can be asked for where it is no.
+async fn answered_with_hint(
+    state: &AdminState,
+    parts: &Parts,
+    question: &Question,
+) -> Result<Decision, Problem> {
+    let asked = async {
+        let moment = state.gate.moment().await?;
+        let decision = answered(&state.gate, &moment, question).await?;
+        let hint = access_request::hint(state, &moment, parts, decision.denied_for()).await;
+        Ok(decision.with_hint(hint))
+    };
+    in_time(&state.gate, asked).await
 }
 
 /// Several questions, or one in the form of several.
@@ -100,33 +128,37 @@ impl Semantic {
 async fn evaluations(
     State(state): State<AdminState>,
     ApiCaller(caller): ApiCaller,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let batch: Batch = parsed(body)?;
     if batch.evaluations.len() > MOST_QUESTIONS {
         return Err(too_large());
     }
     if batch.evaluations.is_empty() {
-        let question = batch.defaults.question().map_err(Problem::bad_request)?;
-        let asked = async { answered(&state.gate, &state.gate.moment().await?, &question).await };
-        return Ok(Json(in_time(&state.gate, asked).await?).into_response());
+        let question = batch.defaults.question(&state.names).map_err(Problem::bad_request)?;
+        return Ok(Json(answered_with_hint(&state, &batch.defaults, &question).await?).into_response());
     }
     // The first one is paid for.
     state.callers.spend(&caller, batch.evaluations.len() - 1)?;
-    let decisions = in_time(&state.gate, all_answered(&state.gate, &batch)).await?;
+    let decisions = in_time(&state.gate, all_answered(&state, &batch)).await?;
     Ok(Json(serde_json::json!({ "evaluations": decisions })).into_response())
 }
 
 /// The answers to a batch, all as of one moment, in the order of its questions.
-async fn all_answered(gate: &Gate, batch: &Batch) -> Result<Vec<Decision>, AccessError> {
+async fn all_answered(state: &AdminState, batch: &Batch) -> Result<Vec<Decision>, AccessError> {
+    let (gate, names) = (&*state.gate, &*state.names);
     let moment = gate.moment().await?;
     let mut decisions = Vec::new();
     for item in &batch.evaluations {
-        let question = Parts::deserialize(item)
-            .map_err(|error| error.to_string())
-            .and_then(|parts| parts.or(&batch.defaults).question());
+        let parts = Parts::deserialize(item).map_err(|error| error.to_string());
+        let parts = parts.map(|parts| parts.or(&batch.defaults));
+        let question = parts.and_then(|parts| Ok((parts.question(names)?, parts)));
         let decision = match question {
-            Ok(question) => answered(gate, &moment, &question).await?,
+            Ok((question, parts)) => {
+                let decision = answered(gate, &moment, &question).await?;
+                let hint = access_request::hint(state, &moment, &parts, decision.denied_for()).await;
+                decision.with_hint(hint)
+            }
             Err(fault) => Decision::malformed(fault),
         };
         let is_last = batch.options.evaluations_semantic.ends_with(decision.decision);
@@ -168,9 +200,29 @@ async fn in_time<T>(gate: &Gate, asked: impl Future<Output = Result<T, AccessErr
     })
 }
 
-fn parsed<T: for<'de> Deserialize<'de>>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|rejection| Problem::of_body(&rejection, limit()))?;
-    serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))
+/// The body of a question, which is JSON and says so.
+struct Body {
+    is_json: bool,
+    bytes: Result<Bytes, BytesRejection>,
+}
+
+impl FromRequest<AdminState> for Body {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Body, Infallible> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        let is_json = kind.trim().eq_ignore_ascii_case("application/json");
+        Ok(Body { is_json, bytes: Bytes::from_request(request, state).await })
+    }
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(body: Body) -> Result<T, Problem> {
+    let bytes = body.bytes.map_err(|rejection| Problem::of_body(&rejection, limit()))?;
+    if !body.is_json {
+        return Err(Problem::bad_request("send the body as `Content-Type: application/json`"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 fn too_large() -> Problem {

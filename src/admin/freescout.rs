@@ -101,7 +101,7 @@ impl Webhook {
             Ok(ended) => {
                 let answer = json!({ "ended": ended });
                 let keep = (WINDOW + AHEAD).to_std().unwrap_or_default();
-                let kept = store.answer_once(&key, &answer.to_string(), now, keep).await;
+                let kept = store.answer_once(&key, &answer.to_string(), now + keep).await;
                 kept.map_err(|error| unavailable(&error))?;
                 Ok(answer)
             }

@@ -1,5 +1,6 @@
 //! `/healthz`: the process runs. `/readyz`: it accepts connections, can decide and can forward.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Readiness {
     database_problem: Option<&'static str>,
     /// Whether an address of Console's answered its last check: `up`, `down`, or `unresolved`.
     upstream: &'static str,
+    /// The same of each server beside Console. The gate is ready without them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    upstreams: BTreeMap<String, &'static str>,
     /// `fallback` while the gate runs the mapping that was activated last, because its file could not be used when it
     /// started. It serves; the log and `gate_running` say why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +81,8 @@ async fn database_problem(state: &AdminState) -> Option<&'static str> {
 pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readiness>) {
     let database_problem = database_problem(&state).await;
     let database = database_problem.is_none();
-    let (listener, upstream, audit) = (state.listener.phase(), state.upstreams.state(), state.audit.state());
+    let (listener, upstream, audit) =
+        (state.listener.phase(), state.servers.console.state(), state.audit.state());
     // Clients refuse an expired certificate, as the gate does at its start.
     let expired = state.certificates.as_ref().is_some_and(|certificates| certificates.has_expired());
     // While the spool takes rows, denials go out; when it does not, each would be a 503.
@@ -101,6 +106,12 @@ pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readin
         database: if database { "up" } else { "down" },
         database_problem,
         upstream: upstream.word(),
+        upstreams: state
+            .servers
+            .others
+            .iter()
+            .map(|(name, upstreams)| (name.clone(), upstreams.state().word()))
+            .collect(),
         mapping: state.gate.mappings.is_fallback().then_some("fallback"),
         audit: audit.word(),
         evidence: if waits { "memory" } else { "database" },

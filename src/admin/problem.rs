@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
+    /// `type`, where it is not `about:blank`.
+    kind: Option<String>,
     title: &'static str,
     detail: String,
     /// What is wrong with which part of the request.
@@ -20,7 +22,7 @@ pub struct Problem {
 impl Problem {
     /// A refusal with a status, its title and a sentence.
     pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, title, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Problem { status, kind: None, title, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     /// 400.
@@ -68,6 +70,12 @@ impl Problem {
         Problem { retry_after: Some(1), ..problem }
     }
 
+    /// With a type that programs know.
+    #[must_use]
+    pub fn of_type(self, kind: String) -> Problem {
+        Problem { kind: Some(kind), ..self }
+    }
+
     /// Says what is wrong with which part of the request.
     #[must_use]
     pub fn with_errors(self, errors: Vec<Value>) -> Problem {
@@ -77,7 +85,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({ "type": "about:blank", "title": self.title, "status": self.status.as_u16(), "detail": self.detail });
+        let kind = self.kind.as_deref().unwrap_or("about:blank");
+        let mut body = json!({ "type": kind, "title": self.title, "status": self.status.as_u16(), "detail": self.detail });
         if !self.errors.is_empty() {
             body["errors"] = Value::Array(self.errors);
         }

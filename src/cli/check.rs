@@ -4,6 +4,7 @@ mod console;
 mod fix;
 mod own_api;
 mod rows;
+mod servers;
 mod sessions;
 mod table;
 
@@ -80,12 +81,18 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
         with_store(&settings, async |store| Ok(store.check_mirror().await?))
             .context("Console's own audit table (use --offline to check the file alone)")?;
     }
-    let mut checked = Checked::of(name, source, |mapping| match command.offline {
+    // Without a file of settings, nothing is known of upstreams.
+    let upstreams = common.config.as_deref().map(|_| settings.upstream_names());
+    let mut checked = Checked::of(name, source, upstreams.as_ref(), |mapping| match command.offline {
         true => Ok(None),
         false => Registered::read(&settings, mapping).map(Some),
     })?;
     if let Some(file) = common.config.as_deref().filter(|_| !command.offline) {
         checked.settings = sessions::findings(file, &settings.session);
+        let mapping = checked.mapping.as_ref();
+        let needed =
+            mapping.and_then(|mapping| servers::without_freescout(file, &settings.freescout, mapping));
+        checked.settings.extend(needed);
     }
     print(&checked.report(command.format, command.table)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
@@ -178,6 +185,7 @@ impl Checked {
     fn of(
         name: String,
         source: String,
+        upstreams: Option<&BTreeSet<String>>,
         registered: impl FnOnce(&Mapping) -> anyhow::Result<Option<Registered>>,
     ) -> anyhow::Result<Checked> {
         let (mapping, registered, mut found) = match Mapping::parse(&name, &source) {
@@ -188,6 +196,9 @@ impl Checked {
                 let mut found = mapping.review(catalog);
                 found.extend(mapping.review_own_routes(&rbac_api::routes::examples()));
                 if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
+                    found.extend_from_slice(mistakes.findings());
+                }
+                if let Some(Err(mistakes)) = upstreams.map(|known| mapping.check_upstreams(&name, known)) {
                     found.extend_from_slice(mistakes.findings());
                 }
                 if let Some(registered) = &registered {

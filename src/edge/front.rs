@@ -24,11 +24,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::{Client, Http1};
 use super::gateway::{Gateway, Origin};
-use super::leg::Leg;
+use super::legs::Legs;
 use super::limits::ClientLimits;
 use super::socket::PREFACE;
 use super::spool::Buffers;
-use super::upstream::Upstreams;
+use super::upstream::Servers;
 use crate::edge::listener::Listener;
 use crate::edge::tls::Acceptor;
 use crate::ruling::Gate;
@@ -103,16 +103,16 @@ impl Front {
     /// A front for `gate`, with Console behind it; over TLS where there is an acceptor.
     pub fn new(
         gate: Arc<Gate>,
-        upstreams: Arc<Upstreams>,
+        servers: Servers,
         buffers: Buffers,
         settings: &Settings,
         tls: Option<Acceptor>,
         listener: Listener,
     ) -> Front {
         let policy = gate.policy.clone();
-        let leg = Leg::new(upstreams, Arc::new(buffers), settings);
+        let legs = Legs::new(servers, buffers, settings);
         Front {
-            gateway: Gateway::new(gate, leg, ClientLimits::new(settings)),
+            gateway: Gateway::new(gate, legs, ClientLimits::new(settings)),
             policy,
             patience: Patience {
                 head: settings.firewall.head_timeout_ms.duration(),

@@ -15,10 +15,12 @@ use policy::response::{ResponseFraming, ResponseHead};
 use super::body::{BodyMeter, HeldBody, RequestBody};
 use super::client::{Client, Head, Length};
 use super::driven::{Stalled, driven};
-use super::leg::{Call, Failure, Leg, Source, UpstreamHead};
+use super::leg::{Call, Failure, Source, UpstreamHead};
+use super::legs::{Legs, Way};
 use super::limits::{ClientLimits, OverLimit};
 use super::rewrite::Names;
 use super::spool::Spool;
+use super::withheld::Withheld;
 use crate::assertion;
 use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
@@ -32,7 +34,7 @@ use crate::ruling::response::{HSTS, Response};
 /// The gate between its clients and Console.
 pub struct Gateway {
     gate: Arc<Gate>,
-    leg: Leg,
+    legs: Legs,
     limits: ClientLimits,
 }
 
@@ -54,8 +56,8 @@ struct Exchange {
 }
 
 impl Gateway {
-    pub(super) fn new(gate: Arc<Gate>, leg: Leg, limits: ClientLimits) -> Gateway {
-        Gateway { gate, leg, limits }
+    pub(super) fn new(gate: Arc<Gate>, legs: Legs, limits: ClientLimits) -> Gateway {
+        Gateway { gate, legs, limits }
     }
 
     /// What bounds a client, for those who accept connections.
@@ -84,7 +86,7 @@ impl Gateway {
     async fn exchange(&self, client: &mut Client<'_>, request: &Request, exchange: &mut Exchange) {
         let options = &self.gate.options;
         let meter = BodyMeter::new(self.gate.policy.limits.body_bytes, options.body_time);
-        let mut body = RequestBody::new(request, Spool::for_request(&self.leg.buffers), meter);
+        let mut body = RequestBody::new(request, Spool::for_request(&self.legs.buffers), meter);
         if let Some(jwks) = self.gate.assertions.jwks()
             && request.method() == Method::Get
             && request.target().path() == assertion::JWKS_PATH
@@ -101,7 +103,8 @@ impl Gateway {
         let address = client_address(exchange.origin.peer, request.forwarded_for(), options.trusted_hops);
         let is_probe = probe.is_some();
         let upgrade = request.upgrade();
-        let incoming = Incoming { request, id: exchange.id, client: address, probe, upgrade };
+        let incoming =
+            Incoming { request, id: exchange.id, client: address, probe, upgrade, serves_own: true };
         let outcome = {
             let mut held = HeldBody { client: &mut *client, body: &mut body, time: options.body_time };
             self.gate.authorize(&incoming, &mut held).await
@@ -162,6 +165,12 @@ impl Gateway {
         exchange.outcome = "forwarded";
         exchange.route = permit.route().cloned();
         body.spool.of_stranger(permit.principal().is_none());
+        // A mapping that names a server which this gate does not have is not activated.
+        let (Some(Way { leg, host, withheld }), Some(assertions)) =
+            (self.legs.of(&permit), self.gate.assertions_for(&permit))
+        else {
+            return self.fail(client, request, &Failure::NoServer, exchange).await;
+        };
         let is_streamed = permit.stream() && !client.body_has_ended();
         if is_streamed {
             body.give_leave(client);
@@ -169,10 +178,11 @@ impl Gateway {
             return self.fail(client, request, &stop.into(), exchange).await;
         }
         let options = &self.gate.options;
-        let host = options.upstream_host.as_deref().unwrap_or(request.host());
+        let of_console = options.upstream_host.as_deref().filter(|_| permit.upstream().is_none());
+        let host = host.or(of_console).unwrap_or(request.host());
         let scheme =
             client_scheme(exchange.origin.is_over_tls, request.forwarded_proto(), options.trusted_hops);
-        let assertion = self.gate.assertions.sign(
+        let assertion = assertions.sign(
             &permit,
             &mapping,
             request.method(),
@@ -189,6 +199,7 @@ impl Gateway {
             client: address.map(|address| address.to_string()),
             scheme,
             assertion: &assertion,
+            withheld,
         };
         let mut call = Call {
             request,
@@ -197,7 +208,7 @@ impl Gateway {
             is_taken: body.spool.is_empty() && !is_streamed,
             source: if is_streamed { Source::streamed(body) } else { Source::Spool(body.spool) },
         };
-        let answered = match self.leg.ask(client, &mut call).await {
+        let answered = match leg.ask(client, &mut call).await {
             Ok(answered) => answered,
             Err(failure) => return self.fail(client, request, &failure, exchange).await,
         };
@@ -206,18 +217,18 @@ impl Gateway {
         let location = location.and_then(|value| std::str::from_utf8(value).ok());
         self.gate.refusals.observe(&permit, exchange.status, location, exchange.id);
         let names = Names { upstream: host, public: request.host(), scheme };
-        if self.begin(client, &answered.head, &names, exchange).is_err() {
+        if self.begin(client, &answered.head, &names, &withheld, exchange).is_err() {
             return self.fail(client, request, &Failure::ClientGone, exchange).await;
         }
         if answered.head.switches() {
             if flush(client).await
                 && let Client::Http1(connection) = client
             {
-                self.leg.tunnel(connection, answered).await;
+                leg.tunnel(connection, answered).await;
             }
             return;
         }
-        if let Err(failure) = self.leg.relay(client, answered, &mut call).await {
+        if let Err(failure) = leg.relay(client, answered, &mut call).await {
             self.fail(client, request, &failure, exchange).await;
         }
     }
@@ -228,6 +239,7 @@ impl Gateway {
         client: &mut Client<'_>,
         head: &ResponseHead,
         names: &Names<'_>,
+        withheld: &Withheld<'_>,
         exchange: &Exchange,
     ) -> Result<(), super::client::ClientGone> {
         let id = exchange.id.to_string();
@@ -254,7 +266,8 @@ impl Gateway {
         let mut fields: Vec<(&[u8], &[u8])> = Vec::with_capacity(head.fields().len() + 2);
         for (place, (name, value)) in head.fields().iter().enumerate() {
             let is_ours = name.eq_ignore_ascii_case(b"x-request-id")
-                || hsts.is_some() && name.eq_ignore_ascii_case(HSTS.as_bytes());
+                || hsts.is_some() && name.eq_ignore_ascii_case(HSTS.as_bytes())
+                || name.eq_ignore_ascii_case(b"set-cookie") && !withheld.may_set(value);
             if !is_ours {
                 let written = rewritten.iter().find(|(other, _)| *other == place);
                 fields.push((name, written.map_or(value, |(_, written)| written.as_slice())));

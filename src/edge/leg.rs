@@ -30,7 +30,7 @@ use super::client::{BodyFault, Client, ClientGone, Http1};
 use super::driven::{Pulse, Stalled, driven};
 use super::spool::{Buffers, Spool, SpoolError};
 use super::upstream::Upstreams;
-use crate::settings::Settings;
+use crate::settings::{Settings, Upstream};
 use connection::{ConsoleConnection, ConsoleError};
 pub(super) use head::UpstreamHead;
 
@@ -168,8 +168,12 @@ pub(super) struct Answered {
 }
 
 impl Leg {
-    pub(super) fn new(upstreams: Arc<Upstreams>, buffers: Arc<Buffers>, settings: &Settings) -> Leg {
-        let upstream = &settings.upstream;
+    pub(super) fn new(
+        upstreams: Arc<Upstreams>,
+        buffers: Arc<Buffers>,
+        upstream: &Upstream,
+        settings: &Settings,
+    ) -> Leg {
         let pool = upstream.pool_size.0.saturating_mul(settings.listen.threads.0);
         Leg {
             upstreams,

@@ -7,6 +7,7 @@ mod endpoint;
 mod names;
 mod resolver;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::settings::{Address, Upstream};
+use crate::settings::{Address, Settings, Upstream};
 
 use endpoint::{Endpoint, EndpointAddress, Health};
 pub use resolver::{Resolve, SharedResolver, SystemResolver};
@@ -84,7 +85,33 @@ impl UpstreamState {
     }
 }
 
-/// Console's servers.
+/// Console's servers, and those beside Console, by their names.
+#[derive(Clone)]
+pub struct Servers {
+    pub console: Arc<Upstreams>,
+    pub others: BTreeMap<String, Arc<Upstreams>>,
+}
+
+impl Servers {
+    /// Prepares all servers that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// The path of a socket cannot be one.
+    pub fn new(settings: &Settings, resolver: &SharedResolver) -> Result<Servers, UpstreamError> {
+        let hosts = &settings.firewall.allowed_hosts;
+        let prepare = |of: &Upstream| Upstreams::new(of, hosts, resolver.clone()).map(Arc::new);
+        let others = settings.upstreams.iter().map(|(name, of)| Ok((name.clone(), prepare(of)?)));
+        Ok(Servers { console: prepare(&settings.upstream)?, others: others.collect::<Result<_, _>>()? })
+    }
+
+    /// Begins to resolve names and to check addresses, of all of them at once.
+    pub async fn start(&self) {
+        join_all(std::iter::once(&self.console).chain(self.others.values()).map(Upstreams::start)).await;
+    }
+}
+
+/// The servers of Console, or of one service beside it.
 pub struct Upstreams {
     servers: Vec<Server>,
     /// The addresses of all of them.

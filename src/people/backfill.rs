@@ -142,7 +142,7 @@ impl Backfill {
             let terms = Terms { admins: AdminTable::Console, unknown_admins: false };
             let plan = plan(&state, &changes, terms)?;
             let events = customers_events(notary, &plan, by, ActorKind::System, None);
-            if apply_with(store, notary, &state, &plan, by, &events).await? {
+            if apply_with(store, notary, &state, &plan, by, (&events, None)).await? {
                 return Ok(Applied::Now(Box::new((state, plan))));
             }
         }

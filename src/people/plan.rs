@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use policy::decision::ticket::ticket_id;
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 
 use super::PeopleError;
 use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
+use crate::store::access_grants::AccessGrant;
 use crate::store::rbac_changes::{
     GrantRow, RbacChange, StoredTimedGrant, TicketEnd, TicketGrant, TicketOfRow, TimedGrant,
 };
@@ -46,7 +47,8 @@ impl RbacChange {
             | RbacChange::UnblockAdmin { admin }
             | RbacChange::Join { admin, .. }
             | RbacChange::Leave { admin, .. }
-            | RbacChange::EndGrant { admin, .. } => Some(admin),
+            | RbacChange::EndGrant { admin, .. }
+            | RbacChange::EndBreakGlass { admin, .. } => Some(admin),
             RbacChange::GrantUntil { grant } => Some(&grant.admin),
             RbacChange::TicketGrant { grant } | RbacChange::EndTicketGrant { grant, .. } => {
                 Some(&grant.admin)
@@ -64,6 +66,7 @@ impl RbacChange {
                 | RbacChange::Leave { .. }
                 | RbacChange::EndGrant { .. }
                 | RbacChange::EndTicketGrant { .. }
+                | RbacChange::EndBreakGlass { .. }
                 | RbacChange::RevokeRole { .. }
                 | RbacChange::Disinherit { .. }
                 | RbacChange::Forbid { .. }
@@ -94,6 +97,9 @@ impl RbacChange {
             RbacChange::EndTicketGrant { grant: TicketGrant { id, admin, role, ticket, .. }, .. } => {
                 format!("end the grant {id} of `{role}` to `{admin}` for ticket {ticket}")
             }
+            RbacChange::EndBreakGlass { id, admin } => {
+                format!("end the break-glass session {id} of `{admin}`")
+            }
             RbacChange::GrantRole { group, role } => format!("grant `{role}` to `{group}`"),
             RbacChange::RevokeRole { group, role } => format!("revoke `{role}` from `{group}`"),
             RbacChange::CreateRole { role, .. } => format!("create the role `{role}`"),
@@ -122,6 +128,7 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
         joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
         timed: state.timed.clone(),
         tickets: state.tickets.clone(),
+        sessions: state.sessions.clone(),
         changes: Vec::new(),
         already: Vec::new(),
     };
@@ -145,6 +152,7 @@ struct Draft<'s> {
     timed: Vec<StoredTimedGrant>,
     /// The ids of grants for tickets.
     tickets: BTreeSet<String>,
+    sessions: Vec<AccessGrant>,
     changes: Vec<RbacChange>,
     already: Vec<String>,
 }
@@ -235,6 +243,20 @@ impl Draft<'_> {
                 if !self.tickets.remove(&grant.id) {
                     self.already.push(format!("the grant {} has ended already", grant.id));
                     return Ok(());
+                }
+            }
+            RbacChange::EndBreakGlass { id, admin } => {
+                let is_it = |one: &AccessGrant| one.id.as_deref() == Some(id) && one.admin == *admin;
+                let Some(place) = self.sessions.iter().position(is_it) else {
+                    self.already.push(format!("the break-glass session {id} has ended already"));
+                    return Ok(());
+                };
+                self.sessions.remove(place);
+                let now = self.state.now;
+                let has_another =
+                    self.sessions.iter().any(|session| session.admin == *admin && session.is_live(now));
+                if let Some(place) = self.place(admin) {
+                    self.people[place].break_glass &= has_another;
                 }
             }
             RbacChange::GrantRole { group, role } => {
@@ -456,6 +478,7 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             }
             RbacChange::TicketGrant { grant } => rows.of_ticket(grant, None),
             RbacChange::EndTicketGrant { grant, reason } => rows.of_ticket(grant, Some(*reason)),
+            RbacChange::EndBreakGlass { admin, .. } => rows.add(false, admin, Some(BREAK_GLASS), None),
             RbacChange::AddAdmin { admin, .. }
             | RbacChange::EnableAdmin { admin }
             | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),

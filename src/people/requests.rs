@@ -1,7 +1,8 @@
-//! Requests for access: somebody asks to be in a group for a time, and others approve that on the basis of its impact.
+//! Requests for access: somebody asks to be in a group for a time, and others approve that on the basis of its impact. Edits
+//! of groups, roles and permissions go the same way where `[approval.edits]` says so.
 //!
 //! ```text
-//! request -> pending -> approvals, each of one impact -> quorum -> one transaction: approval, audit rows, grant
+//! request -> pending -> approvals, each of one impact -> quorum -> one transaction: approval, audit rows, grant or edit
 //!                 \-> denied, withdrawn, or too old
 //! ```
 //!
@@ -9,10 +10,14 @@
 //! that, and the approver's own groups, are judged as of the epoch at which the transaction commits. An approval is of the
 //! impact that the approver was shown: if the impact has changed, it does not count any more.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
+use policy::rbac::Requirement;
+use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
 use policy::rbac::grant::Origin;
 use policy::span;
@@ -21,7 +26,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::plan::Plan;
 use super::{AdminTable, PeopleError, State, Terms, impact_of};
-use crate::store::access_requests::{AccessRequest, Approval, Approved, NewApproval, RequestState};
+use crate::store::access_requests::{AccessRequest, Approval, Approved, Edit, NewApproval, RequestState};
+use crate::store::once::{OnceAnswer, OnceKey};
 use crate::store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
 use crate::store::{SharedStore, StoreError};
 
@@ -44,6 +50,8 @@ pub struct NewRequest {
     pub ticket: Option<String>,
     /// What was denied.
     pub route: Option<String>,
+    /// The grant that it extends.
+    pub extends: Option<String>,
 }
 
 /// Why a request was not made, or not decided.
@@ -59,6 +67,12 @@ pub enum RequestError {
     NoReason,
     #[error("`{admin}` has asked to be in `{group}` already: request {id}")]
     Pending { admin: String, group: String, id: String },
+    #[error("this edit waits for approval already: request {0}")]
+    PendingEdit(String),
+    #[error("what is asked for is so already: there is nothing to approve")]
+    Nothing,
+    #[error("who asked for the edit may not make it any more: {0}")]
+    Requester(String),
     #[error("there is no request `{0}`")]
     Unknown(String),
     #[error("the request is {0}, and cannot be decided any more")]
@@ -84,6 +98,8 @@ impl From<StoreError> for RequestError {
 /// A request with all that a decision about it needs, as of one epoch.
 pub struct Judged {
     pub request: AccessRequest,
+    /// The edit that it is for; `None` where it is for a membership.
+    pub edit: Option<Edit>,
     pub approvals: Vec<Approval>,
     pub state: State,
     /// What it would change now; nothing where the mapping has no rule for the group any more.
@@ -98,9 +114,17 @@ impl Judged {
     /// The approvals that count: of this impact, by members of the rule's groups who are neither who asked nor who gains.
     pub fn counting<'j>(&'j self, rule: &'j ApprovalRule) -> impl Iterator<Item = &'j Approval> {
         self.approvals.iter().filter(|approval| {
-            approval.impact_sha256 == self.impact_sha256
-                && may_decide(&self.request, rule, &self.state, &approval.approver).is_ok()
+            approval.impact_sha256 == self.impact_sha256 && self.may_approve(rule, &approval.approver).is_ok()
         })
+    }
+
+    /// Whether somebody may approve it: as [`may_decide`], and nobody who would hold more by the edit.
+    fn may_approve(&self, rule: &ApprovalRule, by: &str) -> Result<(), RequestError> {
+        may_decide(&self.request, rule, &self.state, by)?;
+        match self.plan.rows.iter().any(|row| row.is_grant && row.admin == by) {
+            true => Err(RequestError::OwnRequest),
+            false => Ok(()),
+        }
     }
 }
 
@@ -111,7 +135,61 @@ pub enum Decided {
     Counted { approvals: usize, quorum: usize },
     /// It was the last: the grant of that id is live.
     Granted { grant: String },
+    /// It was the last: the edit is made, and somebody may hold less by it.
+    Edited { takes_away: bool },
 }
+
+impl Decided {
+    /// The decision as it is answered.
+    pub fn in_json(&self) -> Value {
+        match self {
+            Decided::Counted { approvals, quorum } => {
+                json!({ "state": "pending", "approvals": approvals, "quorum": quorum })
+            }
+            Decided::Granted { grant } => json!({ "state": "approved", "grant": grant }),
+            Decided::Edited { .. } => json!({ "state": "approved", "grant": null }),
+        }
+    }
+}
+
+/// A request's key, and until when its answer is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyed<'k> {
+    pub key: &'k OnceKey,
+    pub until: DateTime<Utc>,
+}
+
+impl<'k> Keyed<'k> {
+    /// An answer that is kept under the key.
+    pub fn with(self, answer: &'k str) -> OnceAnswer<'k> {
+        OnceAnswer { key: self.key, answer, until: self.until }
+    }
+}
+
+/// What else is so when something is approved.
+pub trait ApprovalTerms {
+    /// Further records of what is granted, each in a row of its own.
+    fn further(&self, _plan: &Plan) -> Vec<Note> {
+        Vec::new()
+    }
+
+    /// Whether what was asked for may still be made.
+    ///
+    /// # Errors
+    ///
+    /// Who asked for it may not make it any more.
+    fn check(&self, _judged: &Judged) -> Result<(), RequestError> {
+        Ok(())
+    }
+
+    /// The answer to the request's key, which is kept with the approval.
+    fn answer(&self, _decided: &Decided) -> Option<(Keyed<'_>, String)> {
+        None
+    }
+}
+
+/// No terms: without further records, checks or a key.
+impl ApprovalTerms for () {}
 
 /// Keeps a request.
 ///
@@ -125,6 +203,22 @@ pub async fn ask(
     wanted: NewRequest,
     now: DateTime<Utc>,
 ) -> Result<AccessRequest, RequestError> {
+    ask_once(store, notary, mapping, wanted, now, |_| None).await
+}
+
+/// The same, with the answer to the request's key.
+///
+/// # Errors
+///
+/// As [`ask`].
+pub async fn ask_once<'k>(
+    store: &SharedStore,
+    notary: &Notary,
+    mapping: &Mapping,
+    wanted: NewRequest,
+    now: DateTime<Utc>,
+    answer: impl FnOnce(&AccessRequest) -> Option<(Keyed<'k>, String)>,
+) -> Result<AccessRequest, RequestError> {
     let rule = rule_of(mapping, &wanted.group)?;
     if wanted.span > rule.longest {
         let longest = span::in_words(rule.longest);
@@ -135,7 +229,9 @@ pub async fn ask(
         return Err(RequestError::NoReason);
     }
     let pending = store.access_requests(Some(RequestState::Pending), Some(&wanted.admin), 1_000).await?;
-    if let Some(one) = pending.iter().find(|one| one.group == wanted.group && one.closes_at > now) {
+    let is_same =
+        |one: &&AccessRequest| one.edit.is_none() && one.group == wanted.group && one.closes_at > now;
+    if let Some(one) = pending.iter().find(is_same) {
         let (admin, group, id) = (wanted.admin, wanted.group, one.id.clone());
         return Err(RequestError::Pending { admin, group, id });
     }
@@ -155,13 +251,67 @@ pub async fn ask(
         closed_by: None,
         comment: None,
         grant: None,
+        extends: wanted.extends,
+        edit: None,
     };
     // Whoever or whatever does not exist is refused now, not when somebody approves.
     let change = grant_of(&request, now, "preview");
     super::preview(store, &[change], terms(), now).await?;
-    let detail = json!({ "minutes": request.minutes, "ticket": request.ticket, "route": request.route });
+    let mut detail = json!({ "minutes": request.minutes, "ticket": request.ticket, "route": request.route });
+    if let Some(extends) = &request.extends {
+        detail["extends"] = json!(extends);
+    }
     let note = record(&request, "requested", &request.requested_by, Some(&request.reason), detail);
-    store.add_access_request(&request, &notary.note(note.into_record(now))).await?;
+    let kept = answer(&request);
+    let kept = kept.as_ref().map(|(keyed, answer)| keyed.with(answer));
+    store.add_access_request(&request, &notary.note(note.into_record(now)), kept).await?;
+    Ok(request)
+}
+
+/// Keeps an edit until it is approved.
+///
+/// # Errors
+///
+/// The same edit waits already. Nothing is kept then.
+pub async fn ask_for_edit<'k>(
+    store: &SharedStore,
+    notary: &Notary,
+    edit: Edit,
+    (by, reason): (&str, Option<&str>),
+    now: DateTime<Utc>,
+    answer: impl FnOnce(&AccessRequest) -> Option<(Keyed<'k>, String)>,
+) -> Result<AccessRequest, RequestError> {
+    let text = serde_json::to_string(&edit).map_err(|error| PeopleError::Plan(error.to_string()))?;
+    let pending = store.access_requests(Some(RequestState::Pending), None, 1_000).await?;
+    let is_same = |one: &&AccessRequest| one.edit.as_deref() == Some(&text) && one.closes_at > now;
+    if let Some(one) = pending.iter().find(is_same) {
+        return Err(RequestError::PendingEdit(one.id.clone()));
+    }
+    let request = AccessRequest {
+        id: uuid::Uuid::new_v4().to_string(),
+        admin: by.to_owned(),
+        requested_by: by.to_owned(),
+        // With spaces, which no group's name has.
+        group: format!("edit: {}", edit.change.in_words()),
+        minutes: 1,
+        reason: reason.unwrap_or_default().to_owned(),
+        ticket: None,
+        route: None,
+        state: RequestState::Pending,
+        requested_at: now,
+        closes_at: now + OPEN_FOR,
+        closed_at: None,
+        closed_by: None,
+        comment: None,
+        grant: None,
+        extends: None,
+        edit: Some(text),
+    };
+    let detail = json!({ "edit": edit.change });
+    let note = record(&request, "requested", by, reason, detail);
+    let kept = answer(&request);
+    let kept = kept.as_ref().map(|(keyed, answer)| keyed.with(answer));
+    store.add_access_request(&request, &notary.note(note.into_record(now)), kept).await?;
     Ok(request)
 }
 
@@ -178,18 +328,32 @@ pub async fn judge(
 ) -> Result<Judged, RequestError> {
     let unknown = || RequestError::Unknown(id.to_owned());
     let request = store.access_request(id).await?.ok_or_else(unknown)?;
-    let change = grant_of(&request, now, &uuid::Uuid::new_v4().to_string());
-    let (state, plan) = super::preview(store, &[change], terms(), now).await?;
+    let edit = request.as_edit()?;
+    let change = match &edit {
+        Some(edit) => edit.change.clone(),
+        None => grant_of(&request, now, &uuid::Uuid::new_v4().to_string()),
+    };
+    let wanted = [change];
+    let (mut state, plan) = super::preview(store, &wanted, terms(), now).await?;
     // Read after the state: an approval that comes later is found by the transaction.
     let approvals = store.approvals(id).await?;
-    let impact = impact_of(mapping, &state, &plan, |impact| serde_json::to_value(impact.report()).ok());
+    let in_json = |impact: &workbench::impact::Impact<'_>| serde_json::to_value(impact.report()).ok();
+    let impact = match &request.extends {
+        // While the grant lasts, another of its group opens nothing: what counts is what is open after its end.
+        Some(extended) => {
+            state.without_timed(extended);
+            let later = super::plan::plan(&state, &wanted, terms())?;
+            impact_of(mapping, &state, &later, in_json)
+        }
+        None => impact_of(mapping, &state, &plan, in_json),
+    };
     let impact = impact.unwrap_or_default();
     let impact_sha256 = digest(&impact, &request);
-    Ok(Judged { request, approvals, state, plan, impact, impact_sha256 })
+    Ok(Judged { request, edit, approvals, state, plan, impact, impact_sha256 })
 }
 
-/// Approves a request on the basis of the impact with that digest; the last approval that is needed grants, with the
-/// `further` records of what is granted.
+/// Approves a request on the basis of the impact with that digest; the last approval that is needed grants, or makes the edit,
+/// as `terms` say.
 ///
 /// # Errors
 ///
@@ -201,14 +365,18 @@ pub async fn approve(
     (id, impact_sha256): (&str, &str),
     by: &str,
     now: DateTime<Utc>,
-    further: impl Fn(&Plan) -> Vec<Note>,
+    terms: impl ApprovalTerms,
 ) -> Result<Decided, RequestError> {
     for _ in 0..TRIES {
         let judged = judge(store, mapping, id, now).await?;
         let request = &judged.request;
         is_open(request, now)?;
-        let rule = rule_of(mapping, &request.group)?;
-        may_decide(request, rule, &judged.state, by)?;
+        let rule = rule_of_request(mapping, request)?;
+        judged.may_approve(rule, by)?;
+        if judged.plan.changes.is_empty() {
+            return Err(RequestError::Nothing);
+        }
+        terms.check(&judged)?;
         if judged.impact_sha256 != impact_sha256 {
             return Err(RequestError::ImpactChanged { current: judged.impact_sha256 });
         }
@@ -217,21 +385,31 @@ pub async fn approve(
         let is_last = others + 1 >= quorum;
         let detail = json!({ "impact_sha256": impact_sha256, "approvals": others + 1, "quorum": quorum });
         let step = if is_last { "approved" } else { "approval" };
-        let note = record(request, step, by, Some(&request.reason), detail);
+        let reason = Some(request.reason.as_str()).filter(|reason| !reason.is_empty());
+        let note = record(request, step, by, reason, detail);
         let work = RbacWork {
             changes: &judged.plan.changes,
             rows: &judged.plan.rows,
             as_of: judged.state.epoch,
             by,
-            reason: Some(&request.reason),
+            reason,
             now,
+            answer: None,
         };
         let grant = judged.plan.changes.iter().find_map(|change| match change {
             RbacChange::GrantUntil { grant } => Some(grant.id.clone()),
             _ => None,
         });
-        let grant = grant.ok_or_else(|| PeopleError::Plan("the request grants nothing".to_owned()))?;
-        let further = if is_last { further(&judged.plan) } else { Vec::new() };
+        let decided = match (is_last, &grant) {
+            (false, _) => Decided::Counted { approvals: others + 1, quorum },
+            (true, Some(grant)) => Decided::Granted { grant: grant.clone() },
+            (true, None) => {
+                Decided::Edited { takes_away: judged.plan.changes.iter().any(RbacChange::takes_away) }
+            }
+        };
+        let further = if is_last { terms.further(&judged.plan) } else { Vec::new() };
+        let kept = terms.answer(&decided);
+        let kept = kept.as_ref().map(|(keyed, answer)| keyed.with(answer));
         let approval = NewApproval {
             request: id,
             approver: by,
@@ -239,12 +417,12 @@ pub async fn approve(
             known: &judged.approvals,
             as_of: judged.state.epoch,
             now,
-            grants: is_last.then_some((&work, grant.as_str())),
+            grants: is_last.then_some((&work, grant.as_deref())),
             further: &further,
+            answer: kept,
         };
         match store.approve(&approval, &notary.note(note.into_record(now))).await? {
-            Approved::Done if is_last => return Ok(Decided::Granted { grant }),
-            Approved::Done => return Ok(Decided::Counted { approvals: others + 1, quorum }),
+            Approved::Done => return Ok(decided),
             // The next look says what it is now.
             Approved::Changed | Approved::Closed => {}
         }
@@ -265,11 +443,13 @@ pub async fn deny(
     (by, comment): (&str, Option<&str>),
     now: DateTime<Utc>,
 ) -> Result<AccessRequest, RequestError> {
-    let judged = judge(store, mapping, id, now).await?;
-    is_open(&judged.request, now)?;
-    let rule = rule_of(mapping, &judged.request.group)?;
-    may_decide(&judged.request, rule, &judged.state, by)?;
-    close(store, notary, judged.request, RequestState::Denied, (by, comment), now).await
+    let request = store.access_request(id).await?.ok_or_else(|| RequestError::Unknown(id.to_owned()))?;
+    is_open(&request, now)?;
+    let rule = rule_of_request(mapping, &request)?;
+    // What it would change is of no matter: a request that cannot be made any more is denied as well.
+    let state = State::read(store, &[], now).await?;
+    may_decide(&request, rule, &state, by)?;
+    close(store, notary, request, RequestState::Denied, (by, comment), now).await
 }
 
 /// Takes a request back.
@@ -341,6 +521,38 @@ fn rule_of<'m>(mapping: &'m Mapping, group: &str) -> Result<&'m ApprovalRule, Re
     mapping.approval(group).ok_or_else(|| RequestError::NoRule(group.to_owned()))
 }
 
+/// The rule by which a request is decided.
+///
+/// # Errors
+///
+/// The mapping has none any more.
+pub fn rule_of_request<'m>(
+    mapping: &'m Mapping,
+    request: &AccessRequest,
+) -> Result<&'m ApprovalRule, RequestError> {
+    match request.edit {
+        Some(_) => mapping.approval_of_edits().ok_or_else(|| RequestError::NoRule(request.group.clone())),
+        None => rule_of(mapping, &request.group),
+    }
+}
+
+/// The groups that can be asked for and meet what is required, the one that brings the least first.
+pub fn opening(mapping: &Mapping, catalog: &Catalog, required: &[Requirement]) -> Vec<Arc<str>> {
+    let groups = mapping.approvals().keys().filter(|group| meets(catalog, group, required));
+    let mut groups: Vec<Arc<str>> = groups.cloned().collect();
+    groups.sort_by_cached_key(|group| (catalog.roles_of_group(group).len(), group.clone()));
+    groups
+}
+
+fn meets(catalog: &Catalog, group: &str, required: &[Requirement]) -> bool {
+    let roles = catalog.roles_of_group(group);
+    let permissions = catalog.permissions_of(&roles);
+    required.iter().all(|requirement| match requirement {
+        Requirement::Role(name) => roles.contains(name),
+        Requirement::Permission(name) => permissions.contains(name),
+    })
+}
+
 fn terms() -> Terms {
     // A request neither adds nor disables admins.
     Terms { admins: AdminTable::Console, unknown_admins: false }
@@ -379,10 +591,13 @@ fn digest(impact: &Value, request: &AccessRequest) -> String {
         let profile = &impact["profiles"][place.unwrap_or(usize::MAX)];
         one["profile"] = json!([profile["kind"], profile["members"]]);
     }
-    let whole = json!({
+    let mut whole = json!({
         "changes": changes, "warnings": impact["warnings"], "complete": impact["complete"],
         "admin": request.admin, "group": request.group, "minutes": request.minutes,
     });
+    if let Some(edit) = &request.edit {
+        whole["edit"] = json!(edit);
+    }
     let digest = Sha256::digest(whole.to_string());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch};
-use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::grant::Origin;
 use policy::rbac::{LegacyRole, Standing};
 
 use super::PeopleError;
 use crate::facts::registry::Registry;
+use crate::store::access_grants::{AccessGrant, GrantsOf};
 use crate::store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant};
 use crate::store::{SharedStore, StoreError};
 
@@ -33,6 +35,8 @@ pub struct State {
     pub timed: Vec<StoredTimedGrant>,
     /// The ids of the grants for tickets that were not revoked; read where the change ends one.
     pub(super) tickets: BTreeSet<String>,
+    /// The break-glass sessions that were not ended; read where the change ends one.
+    pub(super) sessions: Vec<AccessGrant>,
     /// The moment as of which all this is.
     pub now: DateTime<Utc>,
     /// Those that the change names and the registry does not have: disabled, with what they would hold.
@@ -62,8 +66,14 @@ impl State {
                 true => store.ticket_grants(None).await?.into_iter().map(|grant| grant.id).collect(),
                 false => BTreeSet::new(),
             };
+            let ends_session = |change: &RbacChange| matches!(change, RbacChange::EndBreakGlass { .. });
+            let sessions = match wanted.iter().any(ends_session) {
+                true => sessions(store).await?,
+                false => Vec::new(),
+            };
             let (disabled, blocked) = (BTreeMap::new(), Vec::new());
-            let mut state = State { registry, epoch, memberships, timed, tickets, now, disabled, blocked };
+            let mut state =
+                State { registry, epoch, memberships, timed, tickets, sessions, now, disabled, blocked };
             for admin in wanted.iter().filter_map(RbacChange::admin) {
                 if !state.is_active(admin) {
                     state.look_up(store, admin, now).await?;
@@ -111,6 +121,22 @@ impl State {
         Ok(())
     }
 
+    /// Leaves a membership until a time out, as it will be after its end.
+    pub(super) fn without_timed(&mut self, id: &str) {
+        let Some(place) = self.timed.iter().position(|grant| grant.id == id) else { return };
+        let ended = self.timed.remove(place);
+        let holds = self.is_member(&ended.admin, &ended.group)
+            || self.timed.iter().any(|grant| {
+                grant.admin == ended.admin && grant.group == ended.group && grant.span().is_live(self.now)
+            });
+        let person = |person: &&mut Person| person.kind == CallerKind::Admin && *person.id == *ended.admin;
+        if let Some(person) = self.registry.people.iter_mut().find(person)
+            && !holds
+        {
+            person.groups.remove(ended.group.as_str());
+        }
+    }
+
     /// Whether there is an enabled admin with that id.
     pub(super) fn is_active(&self, admin: &str) -> bool {
         self.admins().any(|person| *person.id == *admin)
@@ -123,4 +149,10 @@ impl State {
     pub(super) fn is_member(&self, admin: &str, group: &str) -> bool {
         self.memberships.iter().any(|one| one.admin == admin && one.group == group)
     }
+}
+
+async fn sessions(store: &SharedStore) -> Result<Vec<AccessGrant>, StoreError> {
+    let mut grants = store.access_grants(GrantsOf { admin: None, of: Some(BREAK_GLASS) }).await?;
+    grants.retain(|grant| grant.origin == Origin::BreakGlass && grant.revoked_at.is_none());
+    Ok(grants)
 }

@@ -6,19 +6,31 @@ use policy::identity::Principal;
 use sha2::{Digest as _, Sha256};
 
 use super::keys::Keys;
+use super::query::Query;
 use super::reply::Problem;
 use crate::ruling::own_routes::OwnRequest;
 
 /// The field in which a client without `Sec-Fetch-Site` and `Origin` sends the token of `/api/rbac/me`.
 pub(super) const TOKEN_FIELD: &str = "x-csrf-token";
 
+/// The member of a form that has the token, as a page of the gate's own sends it.
+pub(super) const TOKEN_MEMBER: &str = "csrf_token";
+
 /// Refuses a body that is no JSON, and a cookie's request that another site may have caused. A machine's token is sent by
-/// nobody but the machine.
-pub(super) fn check(asked: &OwnRequest<'_>, principal: &Principal, keys: &Keys) -> Result<(), Problem> {
-    if !asked.body.is_empty() && !is_json(asked.request) {
+/// nobody but the machine. `form` is the form that was sent, where the route takes one.
+pub(super) fn check(
+    asked: &OwnRequest<'_>,
+    principal: &Principal,
+    keys: &Keys,
+    form: Option<&Query>,
+) -> Result<(), Problem> {
+    if !asked.body.is_empty() && form.is_none() && !is_json(asked.request) {
         return Err(Problem::new(415, "send the body as `Content-Type: application/json`"));
     }
-    if matches!(principal, Principal::Machine { .. }) || is_of_this_site(asked.request, principal, keys) {
+    let token = form.and_then(|form| form.get(TOKEN_MEMBER));
+    if matches!(principal, Principal::Machine { .. })
+        || is_of_this_site(asked.request, principal, keys, token)
+    {
         return Ok(());
     }
     Err(Problem::new(
@@ -39,7 +51,7 @@ pub(super) fn session_of(request: &Request, principal: &Principal) -> Option<Vec
     }
 }
 
-fn is_of_this_site(request: &Request, principal: &Principal, keys: &Keys) -> bool {
+fn is_of_this_site(request: &Request, principal: &Principal, keys: &Keys, form: Option<&str>) -> bool {
     let values = |name: &str| -> Vec<&[u8]> {
         request.fields().iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
     };
@@ -49,8 +61,8 @@ fn is_of_this_site(request: &Request, principal: &Principal, keys: &Keys) -> boo
     match (site.as_slice(), origin.as_slice()) {
         ([b"same-origin"], []) => true,
         ([b"same-origin"] | [], [origin]) => is_own(origin),
-        ([], []) => match values(TOKEN_FIELD).as_slice() {
-            [token] => {
+        ([], []) => match (values(TOKEN_FIELD).as_slice(), form.map(str::as_bytes)) {
+            (&[token], None) | ([], Some(token)) => {
                 session_of(request, principal).is_some_and(|session| keys.is_csrf_token(&session, token))
             }
             _ => false,
@@ -70,10 +82,19 @@ fn is_origin_of(origin: &str, host: &str) -> bool {
     !rest.is_empty() && bare(rest) == bare(host)
 }
 
+/// Whether the body is a form as a page sends it.
+pub(super) fn is_form(request: &Request) -> bool {
+    is_of_type(request, "application/x-www-form-urlencoded")
+}
+
 fn is_json(request: &Request) -> bool {
+    is_of_type(request, "application/json")
+}
+
+fn is_of_type(request: &Request, wanted: &str) -> bool {
     let value = request.fields().value("content-type").and_then(|value| std::str::from_utf8(value).ok());
     let kind = value.and_then(|value| value.split(';').next()).unwrap_or_default();
-    kind.trim().eq_ignore_ascii_case("application/json")
+    kind.trim().eq_ignore_ascii_case(wanted)
 }
 
 #[cfg(test)]

@@ -35,13 +35,27 @@ pub(super) fn check(actor: Actor<'_>, state: &State, plan: &Plan) -> Result<(), 
     if !still_passes(actor.permit, person, before) {
         return Err(gone());
     }
+    check_held((actor.kind, actor.id), actor.grant_any, state, plan)
+}
+
+/// Refuses a change that somebody may not make, whatever request it comes with: one who gains by it, or gives by it what it
+/// does not hold.
+pub(super) fn check_held(
+    actor: (CallerKind, &str),
+    grant_any: Option<&str>,
+    state: &State,
+    plan: &Plan,
+) -> Result<(), Problem> {
+    let before = &state.registry.catalog;
+    let gone = || Problem::new(403, "there is no such admin or machine any more");
+    let person = person(state, actor.0, actor.1).ok_or_else(gone)?;
     let own = Held::of(person, state);
     let gained = gained_by_actor(actor, person, state, plan, &own);
     if !gained.is_empty() {
         let detail = format!("you cannot grant yourself what you do not hold: {}", gained.in_words());
         return Err(gained.named(Problem::new(403, detail)));
     }
-    let grants_any = actor.grant_any.is_some_and(|name| {
+    let grants_any = grant_any.is_some_and(|name| {
         before.permissions_of(&person.roles(before)).iter().any(|permission| **permission == *name)
     });
     if grants_any {
@@ -131,6 +145,7 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
         | RbacChange::Leave { .. }
         | RbacChange::EndGrant { .. }
         | RbacChange::EndTicketGrant { .. }
+        | RbacChange::EndBreakGlass { .. }
         | RbacChange::RevokeRole { .. }
         | RbacChange::Disinherit { .. }
         | RbacChange::Forbid { .. } => Missing::default(),
@@ -138,14 +153,20 @@ fn given(change: &RbacChange, after: &Catalog) -> Missing {
 }
 
 /// What the actor itself would come to hold: by a grant to itself, or by an edit of what its own groups and roles bring.
-fn gained_by_actor(actor: Actor<'_>, was: &Person, state: &State, plan: &Plan, own: &Held) -> Missing {
+fn gained_by_actor(
+    (kind, id): (CallerKind, &str),
+    was: &Person,
+    state: &State,
+    plan: &Plan,
+    own: &Held,
+) -> Missing {
     let (before, after) = (&state.registry.catalog, &plan.after.catalog);
     let mut gained = Missing::default();
-    let is_own = |change: &&RbacChange| actor.kind == CallerKind::Admin && change.admin() == Some(actor.id);
+    let is_own = |change: &&RbacChange| kind == CallerKind::Admin && change.admin() == Some(id);
     for change in plan.changes.iter().filter(is_own) {
         gained.add(own, &given(change, after));
     }
-    let later = plan.after.people.iter().find(|one| one.kind == actor.kind && *one.id == *actor.id);
+    let later = plan.after.people.iter().find(|one| one.kind == kind && *one.id == *id);
     let Some(later) = later else { return gained };
     let (had, has) = (was.roles(before), later.roles(after));
     let all = |roles: &Names, catalog: &Catalog| Missing {

@@ -116,6 +116,20 @@ fn described(endpoint: Endpoint) -> Described {
             success: &[(201, Some("Grant")), (200, Some("GrantOrPreview"))],
             refusals: CHANGE,
         },
+        Endpoint::PostTicketGrant => Described {
+            summary: "Grant an admin a role for one ticket and one customer, while the ticket is open",
+            query: &[DRY_RUN],
+            body: Some("NewTicketGrant"),
+            success: &[(201, Some("Grant")), (200, Some("Preview"))],
+            refusals: CHANGE,
+        },
+        Endpoint::DeleteOwnGrant => Described {
+            summary: "End a grant of one's own that has an end, a ticket or a session; no permission is needed",
+            query: &[DRY_RUN, REASON],
+            body: None,
+            success: &[(204, None), (200, Some("Preview"))],
+            refusals: CHANGE,
+        },
         Endpoint::Grant => read("One grant", &[], &[(200, Some("Grant"))]),
         Endpoint::DeleteGrant => Described {
             summary: "End a grant; when this is answered, no gate acts on it any more",
@@ -224,7 +238,9 @@ fn operation(route: &Route) -> Value {
     }
     let content = |schema: &str, kind: &str| json!({ kind: { "schema": reference(schema) } });
     let mut responses = Map::new();
-    for (status, schema) in success {
+    // An edit may wait for approval.
+    let waits = refusals.contains(&428).then_some((202, Some("Request")));
+    for (status, schema) in success.iter().copied().chain(waits) {
         let mut response = json!({ "description": "It is done, or shown" });
         if let Some(schema) = schema {
             response["content"] = content(schema, "application/json");
@@ -283,8 +299,12 @@ fn schemas() -> Value {
             ("id", text()),
             ("admin", text()),
             ("requested_by", text()),
-            ("group", text()),
-            ("minutes", json!({ "type": "integer" })),
+            ("kind", json!({ "enum": ["access", "edit"] })),
+            ("summary", maybe()),
+            ("edit", json!({ "type": ["object", "null"] })),
+            ("extends", maybe()),
+            ("group", maybe()),
+            ("minutes", json!({ "type": ["integer", "null"] })),
             ("reason", text()),
             ("ticket", maybe()),
             ("route", maybe()),
@@ -310,11 +330,20 @@ fn schemas() -> Value {
             "required": ["title", "status", "detail", "request_id"],
         },
         "Held": object(&[("id", maybe()), ("origin", origin()), ("group", text()), ("until", time())]),
+        "OwnGrant": object(&[
+            ("id", maybe()), ("origin", origin()), ("group", text()), ("until", time()), ("ends_soon", switch()),
+            ("can_end", switch()), ("can_extend", switch()),
+        ]),
         "Way": object(&[("grant", reference("Held")), ("roles", texts()), ("permission?", text())]),
         "Me": object(&[
             ("subject", text()), ("kind", json!({ "enum": ["admin", "machine"] })), ("groups", texts()),
             ("roles", texts()), ("permissions", texts()), ("legacy_roles", texts()),
-            ("grants", list(reference("Held"))), ("rbac_v2", switch()), ("csrf_token", maybe()),
+            ("grants", list(reference("OwnGrant"))),
+            ("ticket_grants", list(object(&[
+                ("id", text()), ("role", text()), ("ticket_id", text()), ("customer_id", json!({ "type": ["integer", "null"] })),
+                ("until", time()), ("ends_soon", switch()),
+            ]))),
+            ("rbac_v2", switch()), ("csrf_token", maybe()),
         ]),
         "Check": object(&[
             ("subject", text()), ("kind", text()), ("permission", text()), ("allowed", switch()),
@@ -384,6 +413,10 @@ fn schemas() -> Value {
             ("audit", list(reference("AuditRow"))), ("mapping_sha256", text()), ("impact", json!({ "type": "object" })),
         ]),
         "NewGrant": object(&[("user", text()), ("group", text()), ("reason", text()), ("until?", time())]),
+        "NewTicketGrant": object(&[
+            ("user", text()), ("role", text()), ("ticket", text()), ("customer", json!({ "type": "integer" })),
+            ("reason", text()), ("until?", time()),
+        ]),
         "Edit": object(&[("reason?", maybe()), ("description?", maybe())]),
         "Request": object(&request_members()),
         "Requests": object(&[("requests", list(reference("Request")))]),
@@ -396,8 +429,8 @@ fn schemas() -> Value {
             ],
         ].concat()),
         "NewRequest": object(&[
-            ("group?", maybe()), ("route?", maybe()), ("for", text()), ("reason", text()), ("ticket?", maybe()),
-            ("user?", maybe()),
+            ("group?", maybe()), ("route?", maybe()), ("extends?", maybe()), ("for?", maybe()), ("reason?", maybe()),
+            ("ticket?", maybe()), ("user?", maybe()),
         ]),
         "Approve": object(&[("impact_sha256", text())]),
         "Deny": object(&[("comment?", maybe())]),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use policy::decision::body::BodyFacts;
 use policy::decision::{Caller as Deciding, Control, LetInBy, Question, Target, decide};
 use policy::firewall::Policy;
@@ -58,6 +58,11 @@ impl Reading<'_> {
             Some(person) => self.held(&state, person).await?,
             None => Vec::new(),
         };
+        let grants: Vec<Value> = grants.iter().map(|grant| self.own(grant, &state)).collect();
+        let tickets = match caller.kind() {
+            CallerKind::Admin => self.own_ticket_grants(&state).await?,
+            CallerKind::Machine => Vec::new(),
+        };
         let token = match caller.principal {
             Principal::Machine { .. } => None,
             Principal::Admin { .. } => csrf::session_of(self.asked.request, &caller.principal)
@@ -71,9 +76,42 @@ impl Reading<'_> {
             "permissions": access.permissions,
             "legacy_roles": access.legacy.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "grants": grants,
+            "ticket_grants": tickets,
             "rbac_v2": caller.control.rbac_v2,
             "csrf_token": token,
         })))
+    }
+
+    /// One of the caller's own grants, with what it can do about it.
+    fn own(&self, grant: &Held, state: &State) -> Value {
+        let mut own = json!(grant);
+        let is_asked_for = ["timed", "request"].contains(&grant.origin);
+        own["ends_soon"] = self.ends_soon(grant.until, state).into();
+        own["can_end"] = (grant.id.is_some() && (is_asked_for || grant.origin == "break_glass")).into();
+        let has_rule = self.api.parts.mappings.running().approval(&grant.group).is_some();
+        own["can_extend"] = (is_asked_for && has_rule).into();
+        own
+    }
+
+    /// The caller's live grants for tickets.
+    async fn own_ticket_grants(&self, state: &State) -> Result<Vec<Value>, Problem> {
+        let of = GrantsOf { admin: Some(self.caller.id()), of: None };
+        let all = self.api.parts.store.access_grants(of).await?;
+        let live = all.iter().filter(|one| one.origin == Origin::Ticket && one.is_live(state.now));
+        let shown = live.map(|one| {
+            json!({
+                "id": one.id, "role": one.role, "ticket_id": one.ticket, "customer_id": one.customer,
+                "until": one.ends, "ends_soon": self.ends_soon(one.ends, state),
+            })
+        });
+        Ok(shown.collect())
+    }
+
+    /// Whether an end is near.
+    fn ends_soon(&self, until: Option<DateTime<Utc>>, state: &State) -> bool {
+        let minutes = i64::try_from(self.api.parts.settings.ends_soon_minutes.0).unwrap_or(i64::MAX);
+        let near = TimeDelta::try_minutes(minutes).and_then(|near| state.now.checked_add_signed(near));
+        until.is_some_and(|until| near.is_none_or(|near| until <= near))
     }
 
     /// Whether somebody holds a permission: oneself, or another for those who may ask.

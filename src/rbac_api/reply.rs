@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::freshness::AccessError;
 use crate::people::PeopleError;
+use crate::ruling::message::Form;
 use crate::ruling::response::Response;
 use crate::store::StoreError;
 
@@ -46,7 +47,7 @@ impl Reply {
 pub(super) struct Problem {
     pub(super) status: u16,
     title: &'static str,
-    detail: String,
+    pub(super) detail: String,
     /// What programs read.
     members: Map<String, Value>,
     fields: Vec<(&'static str, String)>,
@@ -142,6 +143,26 @@ impl From<PeopleError> for Problem {
             }
         }
     }
+}
+
+/// The outcome of a request that a form has sent, for the person who sent it.
+pub(super) fn page(outcome: &Outcome, form: Form, id: RequestId) -> Response {
+    let (status, title, detail) = match outcome {
+        Ok(Reply { status, body, .. }) => {
+            let request = body.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
+            let detail = format!(
+                "Request {request} waits for approval. Open the page again when it is approved, or ask those who approve."
+            );
+            (*status, "Request sent", detail)
+        }
+        Err(Problem { status, detail, .. }) => {
+            let mut letters = detail.chars();
+            let first = letters.next().map(|letter| letter.to_uppercase().to_string());
+            (*status, "Request not sent", format!("{}{}.", first.unwrap_or_default(), letters.as_str()))
+        }
+    };
+    let word = if status < 400 { "served" } else { "declined" };
+    Response::plain(status, word, title, &detail, form, id).named(word)
 }
 
 /// An outcome as a whole response.

@@ -1,24 +1,30 @@
 //! Requests for access over the API: the denied person asks, others look at the impact and decide.
 //!
-//! The rules are in [`crate::people::requests`]. Here is who may see a request: who asked, who gains, those who may decide it,
+//! A form of the page that denied it is taken as well as JSON. The rules are in [`crate::people::requests`]. Here is who may see a request: who asked, who gains, those who may decide it,
 //! and who may ask about others.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use ledger::Note;
 use policy::mapping::Mapping;
 use policy::rbac::Requirement;
-use policy::rbac::catalog::Catalog;
 use policy::rbac::census::CallerKind;
+use policy::rbac::grant::Origin;
 use policy::span;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::grant_id::GrantId;
+use super::guard::check_held;
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
 use super::routes::Endpoint;
-use super::writes::body;
-use super::{Caller, RbacApi};
-use crate::people::requests::{self, Decided, Judged, NewRequest, RequestError};
+use super::views::request as view;
+use super::writes::{body, check_text, checked_reason, keep_of};
+use super::{Caller, RbacApi, csrf};
+use crate::people::Plan;
+use crate::people::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRequest, RequestError};
 use crate::ruling::own_routes::OwnRequest;
+use crate::store::access_grants::GrantsOf;
 use crate::store::access_requests::{AccessRequest, RequestState};
 
 /// Requests that are looked through for a list.
@@ -34,9 +40,14 @@ struct Ask {
     /// What was denied, `GET /console/flags/`: the group that is asked for is the smallest that opens it.
     #[serde(default)]
     route: Option<String>,
+    /// A grant of one's own that is to be extended: what is missing here is as it was for that one.
+    #[serde(default)]
+    extends: Option<String>,
     /// For how long: `8h`.
-    r#for: String,
-    reason: String,
+    #[serde(default)]
+    r#for: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
     #[serde(default)]
     ticket: Option<String>,
     /// For whom, where it is not for oneself.
@@ -71,11 +82,20 @@ impl RbacApi {
         let now = self.parts.clock.now();
         Some(match (endpoint, values) {
             (Endpoint::Requests, _) => self.list(asked, caller, now).await,
-            (Endpoint::PostRequest, _) => self.ask(asked, caller, now).await,
+            (Endpoint::PostRequest, _) => {
+                self.once(asked, caller, async |keyed| self.ask(asked, caller, now, keyed).await).await
+            }
             (Endpoint::Request, [id]) => self.show(asked, caller, id, now).await,
-            (Endpoint::ApproveRequest, [id]) => self.approve(asked, caller, id, now).await,
-            (Endpoint::DenyRequest, [id]) => self.deny(asked, caller, id, now).await,
-            (Endpoint::WithdrawRequest, [id]) => self.withdraw(asked, caller, id, now).await,
+            (Endpoint::ApproveRequest, [id]) => {
+                self.once(asked, caller, async |keyed| self.approve(asked, caller, (id, now), keyed).await)
+                    .await
+            }
+            (Endpoint::DenyRequest, [id]) => {
+                self.once(asked, caller, async |_| self.deny(asked, caller, id, now).await).await
+            }
+            (Endpoint::WithdrawRequest, [id]) => {
+                self.once(asked, caller, async |_| self.withdraw(asked, caller, id, now).await).await
+            }
             _ => return None,
         })
     }
@@ -96,44 +116,115 @@ impl RbacApi {
         Ok(Reply::ok(json!({ "requests": listed })))
     }
 
-    async fn ask(&self, asked: &OwnRequest<'_>, caller: &Caller, now: DateTime<Utc>) -> Outcome {
+    async fn ask(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        now: DateTime<Utc>,
+        keyed: Option<Keyed<'_>>,
+    ) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         if caller.kind() != CallerKind::Admin {
             return Err(Problem::new(403, "a machine is enrolled in groups, and asks for none"));
         }
-        let ask: Ask = body(asked)?;
+        let ask = match form(asked, Endpoint::PostRequest)? {
+            Some(form) => Ask::of_form(&form),
+            None => body(asked)?,
+        };
+        let texts =
+            [("group", &ask.group), ("route", &ask.route), ("ticket", &ask.ticket), ("user", &ask.user)];
+        for (name, text) in texts {
+            check_text(name, text.as_deref().unwrap_or_default(), 422)?;
+        }
+        checked_reason(ask.reason.as_deref())?;
         let mapping = self.parts.mappings.running();
+        let wanted = match ask.extends.clone() {
+            Some(id) => self.extension(caller, &mapping, &id, ask).await?,
+            None => self.wanted(caller, &mapping, ask).await?,
+        };
+        let answer = |request: &AccessRequest| keyed.map(|keyed| (keyed, keep_of(&made(request, now))));
+        let (store, notary) = (&self.parts.store, &self.parts.notary);
+        let request = requests::ask_once(store, notary, &mapping, wanted, now, answer).await?;
+        Ok(made(&request, now))
+    }
+
+    /// What is asked for by a group or a route.
+    async fn wanted(&self, caller: &Caller, mapping: &Mapping, ask: Ask) -> Result<NewRequest, Problem> {
+        let missing = |name: &str| Problem::new(422, format!("`{name}` is missing"));
         let admin = ask.user.unwrap_or_else(|| caller.id().to_owned());
-        let span = span::parse(&ask.r#for)
-            .ok_or_else(|| Problem::new(422, format!("`for` must be {}", span::FORM)))?;
+        let span = parsed(&ask.r#for.ok_or_else(|| missing("for"))?)?;
         let group = match (ask.group, &ask.route) {
             (Some(group), _) => group,
-            (None, Some(route)) => self.smallest(&mapping, route, &admin).await?,
+            (None, Some(route)) => self.smallest(mapping, route, &admin).await?,
             (None, None) => {
                 return Err(Problem::new(422, "name the `group`, or the `route` that was denied"));
             }
         };
-        let wanted = NewRequest {
-            admin,
-            requested_by: caller.id().to_owned(),
-            group,
-            span,
-            reason: ask.reason,
-            ticket: ask.ticket,
-            route: ask.route,
+        let reason = ask.reason.ok_or_else(|| missing("reason"))?;
+        let (ticket, route) = (ask.ticket, ask.route);
+        let requested_by = caller.id().to_owned();
+        Ok(NewRequest { admin, requested_by, group, span, reason, ticket, route, extends: None })
+    }
+
+    /// What is asked for by a grant of one's own: its group again, for as long and as it was asked for, unless `ask` says
+    /// otherwise.
+    async fn extension(
+        &self,
+        caller: &Caller,
+        mapping: &Mapping,
+        id: &str,
+        ask: Ask,
+    ) -> Result<NewRequest, Problem> {
+        if ask.group.is_some() || ask.route.is_some() || ask.user.is_some() {
+            return Err(Problem::new(422, "what is extended says the group and for whom: leave them out"));
+        }
+        let (store, now) = (&self.parts.store, self.parts.clock.now());
+        let of = GrantsOf { admin: Some(caller.id()), of: None };
+        let own = store.access_grants(of).await?;
+        let wanted = match GrantId::parse(id) {
+            Some(GrantId::Stored(id)) => own.into_iter().find(|grant| grant.id.as_ref() == Some(&id)),
+            _ => None,
         };
-        let request = requests::ask(&self.parts.store, &self.parts.notary, &mapping, wanted, now).await?;
-        let place = format!("/api/rbac/requests/{}", request.id);
-        Ok(Reply::ok(view(&request, now)).with_status(201).with("location", place))
+        let grant = wanted.ok_or_else(|| Problem::new(422, "`extends` is no grant of yours with an end"))?;
+        let (Some(group), true) =
+            (&grant.group, matches!(grant.origin, Origin::Timed | Origin::Request) && grant.is_live(now))
+        else {
+            return Err(Problem::new(
+                422,
+                "`extends` must be a membership until a time that has not ended; otherwise ask for the group",
+            ));
+        };
+        let before =
+            store.access_requests(Some(RequestState::Approved), Some(caller.id()), MOST_LISTED).await?;
+        let before = before.into_iter().find(|request| request.grant == grant.id);
+        let span = match (&ask.r#for, &before) {
+            (Some(text), _) => parsed(text)?,
+            (None, before) => {
+                let lasted = || Some(grant.ends? - grant.starts?);
+                let span = before.as_ref().map(|before| TimeDelta::minutes(before.minutes)).or_else(lasted);
+                let longest = mapping.approval(group).map(|rule| rule.longest);
+                let span = span.unwrap_or(TimeDelta::hours(1)).max(TimeDelta::minutes(1));
+                longest.map_or(span, |longest| span.min(longest))
+            }
+        };
+        let (ticket, route) = before.map(|before| (before.ticket, before.route)).unwrap_or_default();
+        Ok(NewRequest {
+            admin: caller.id().to_owned(),
+            requested_by: caller.id().to_owned(),
+            group: group.clone(),
+            span,
+            reason: ask.reason.or(grant.reason).unwrap_or_default(),
+            ticket: ask.ticket.or(ticket),
+            route,
+            extends: grant.id,
+        })
     }
 
     /// The group that opens a route for somebody and brings the least besides, of those that can be asked for.
     async fn smallest(&self, mapping: &Mapping, route: &str, admin: &str) -> Result<String, Problem> {
         let required = required_by(mapping, route)?;
         let catalog = self.parts.store.catalog().await?;
-        let opening = mapping.approvals().keys().filter(|group| meets(&catalog, group, &required));
-        let least = opening.min_by_key(|group| (catalog.roles_of_group(group).len(), (*group).clone()));
-        let Some(group) = least else {
+        let Some(group) = requests::opening(mapping, &catalog, &required).into_iter().next() else {
             return Err(Problem::new(422, "no group that can be asked for opens this route")
                 .with("required", required.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .with("user", admin));
@@ -144,8 +235,9 @@ impl RbacApi {
     async fn show(&self, asked: &OwnRequest<'_>, caller: &Caller, id: &str, now: DateTime<Utc>) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         let mapping = self.parts.mappings.running();
-        let judged = self.judged(caller, &mapping, id, now).await?;
-        let rule = mapping.approval(&judged.request.group);
+        self.seen(caller, &mapping, id).await?;
+        let judged = requests::judge(&self.parts.store, &mapping, id, now).await?;
+        let rule = requests::rule_of_request(&mapping, &judged.request).ok();
         let approvals: Vec<Value> = judged
             .approvals
             .iter()
@@ -160,7 +252,8 @@ impl RbacApi {
         shown["impact_sha256"] = judged.impact_sha256.into();
         shown["approval"] = match rule {
             Some(rule) => {
-                json!({ "by": rule.by, "quorum": rule.quorum, "longest": span::in_words(rule.longest) })
+                let longest = judged.edit.is_none().then(|| span::in_words(rule.longest));
+                json!({ "by": rule.by, "quorum": rule.quorum, "longest": longest })
             }
             None => Value::Null,
         };
@@ -171,40 +264,33 @@ impl RbacApi {
         &self,
         asked: &OwnRequest<'_>,
         caller: &Caller,
-        id: &str,
-        now: DateTime<Utc>,
+        (id, now): (&str, DateTime<Utc>),
+        keyed: Option<Keyed<'_>>,
     ) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         let approve: Approve = body(asked)?;
         let mapping = self.parts.mappings.running();
         // Who may not see it is told no more than that.
-        self.judged(caller, &mapping, id, now).await?;
+        self.seen(caller, &mapping, id).await?;
         is_admin(caller)?;
         let look = (id, approve.impact_sha256.as_str());
-        let further = |plan: &crate::people::Plan| self.customers_events(asked, caller, plan, now);
-        let decided = requests::approve(
-            &self.parts.store,
-            &self.parts.notary,
-            &mapping,
-            look,
-            caller.id(),
-            now,
-            further,
-        )
-        .await?;
-        Ok(Reply::ok(match decided {
-            Decided::Counted { approvals, quorum } => {
-                json!({ "state": "pending", "approvals": approvals, "quorum": quorum })
-            }
-            Decided::Granted { grant } => json!({ "state": "approved", "grant": grant }),
-        }))
+        let terms = Approving { api: self, asked, caller, now, keyed };
+        let (store, notary) = (&self.parts.store, &self.parts.notary);
+        let decided = requests::approve(store, notary, &mapping, look, caller.id(), now, terms).await?;
+        if let Decided::Edited { takes_away: true } = decided {
+            self.settle().await?;
+        }
+        Ok(Reply::ok(decided.in_json()))
     }
 
     async fn deny(&self, asked: &OwnRequest<'_>, caller: &Caller, id: &str, now: DateTime<Utc>) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         let deny: Deny = if asked.body.is_empty() { Deny::default() } else { body(asked)? };
+        if let Some(comment) = &deny.comment {
+            check_text("comment", comment, 422)?;
+        }
         let mapping = self.parts.mappings.running();
-        self.judged(caller, &mapping, id, now).await?;
+        self.seen(caller, &mapping, id).await?;
         is_admin(caller)?;
         let by = (caller.id(), deny.comment.as_deref());
         let denied = requests::deny(&self.parts.store, &self.parts.notary, &mapping, id, by, now).await?;
@@ -220,34 +306,99 @@ impl RbacApi {
     ) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         let mapping = self.parts.mappings.running();
-        self.judged(caller, &mapping, id, now).await?;
+        self.seen(caller, &mapping, id).await?;
         is_admin(caller)?;
         let withdrawn =
             requests::withdraw(&self.parts.store, &self.parts.notary, id, caller.id(), now).await?;
         Ok(Reply::ok(view(&withdrawn, now)))
     }
 
-    /// A request that the caller may see, with its impact.
-    async fn judged(
-        &self,
-        caller: &Caller,
-        mapping: &Mapping,
-        id: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Judged, Problem> {
-        let judged = requests::judge(&self.parts.store, mapping, id, now).await?;
-        match self.may_see(caller, &judged.request, mapping) {
-            true => Ok(judged),
-            false => Err(RequestError::Unknown(id.to_owned()).into()),
+    /// A request that the caller may see.
+    async fn seen(&self, caller: &Caller, mapping: &Mapping, id: &str) -> Result<AccessRequest, Problem> {
+        let unknown = || Problem::from(RequestError::Unknown(id.to_owned()));
+        let request = self.parts.store.access_request(id).await?.ok_or_else(unknown)?;
+        match self.may_see(caller, &request, mapping) {
+            true => Ok(request),
+            false => Err(unknown()),
         }
     }
 
     fn may_see(&self, caller: &Caller, request: &AccessRequest, mapping: &Mapping) -> bool {
         let is_admin = caller.kind() == CallerKind::Admin;
+        // An edit that cannot be read was asked for by nobody.
+        let asks = match request.as_edit() {
+            Ok(None) => is_admin,
+            Ok(Some(edit)) => caller.kind() == edit.by,
+            Err(_) => false,
+        };
         let is_party = [&request.admin, &request.requested_by].into_iter().any(|one| one == caller.id());
-        let decides = mapping.approval(&request.group).is_some_and(|rule| rule.allows(&caller.access.groups));
-        (is_admin && (is_party || decides)) || caller.holds(self.parts.settings.check_others.as_ref())
+        let rule = requests::rule_of_request(mapping, request).ok();
+        let decides = rule.is_some_and(|rule| rule.allows(&caller.access.groups));
+        (asks && is_party) || (is_admin && decides) || caller.holds(self.parts.settings.check_others.as_ref())
     }
+}
+
+/// What an approval over the API is made with.
+struct Approving<'a> {
+    api: &'a RbacApi,
+    asked: &'a OwnRequest<'a>,
+    caller: &'a Caller,
+    now: DateTime<Utc>,
+    keyed: Option<Keyed<'a>>,
+}
+
+impl ApprovalTerms for Approving<'_> {
+    fn further(&self, plan: &Plan) -> Vec<Note> {
+        self.api.customers_events(self.asked, self.caller, plan, self.now)
+    }
+
+    /// Who asked for an edit may still make it: others approve what somebody may do, and give nobody the right to.
+    fn check(&self, judged: &Judged) -> Result<(), RequestError> {
+        let Some(edit) = &judged.edit else { return Ok(()) };
+        let by = (edit.by, judged.request.requested_by.as_str());
+        let grant_any = self.api.parts.settings.grant_any.as_deref();
+        check_held(by, grant_any, &judged.state, &judged.plan)
+            .map_err(|problem| RequestError::Requester(problem.detail))
+    }
+
+    fn answer(&self, decided: &Decided) -> Option<(Keyed<'_>, String)> {
+        Some((self.keyed?, keep_of(&Reply::ok(decided.in_json()))))
+    }
+}
+
+impl Ask {
+    /// What a page's form asks for; an empty field is none.
+    fn of_form(form: &Query) -> Ask {
+        let text = |name| form.get(name).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+        Ask {
+            group: None,
+            route: text("route"),
+            extends: None,
+            r#for: text("for"),
+            reason: text("reason"),
+            ticket: text("ticket"),
+            user: None,
+        }
+    }
+}
+
+/// The form that a page of the gate has sent, where the route takes one.
+pub(super) fn form(asked: &OwnRequest<'_>, endpoint: Endpoint) -> Result<Option<Query>, Problem> {
+    if endpoint != Endpoint::PostRequest || !csrf::is_form(asked.request) {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(asked.body).map_err(|_| Problem::new(400, "the form is not UTF-8"))?;
+    Query::parse(Some(text), &["route", "for", "reason", "ticket", csrf::TOKEN_MEMBER]).map(Some)
+}
+
+fn parsed(text: &str) -> Result<TimeDelta, Problem> {
+    span::parse(text).ok_or_else(|| Problem::new(422, format!("`for` must be {}", span::FORM)))
+}
+
+/// 201: a request was made.
+fn made(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
+    let place = format!("/api/rbac/requests/{}", request.id);
+    Reply::ok(view(request, now)).with_status(201).with("location", place)
 }
 
 /// Decisions are people's: a machine's token has nobody behind it.
@@ -256,15 +407,6 @@ fn is_admin(caller: &Caller) -> Result<(), Problem> {
         CallerKind::Admin => Ok(()),
         CallerKind::Machine => Err(Problem::new(403, "a request for access is decided by people")),
     }
-}
-
-fn view(request: &AccessRequest, now: DateTime<Utc>) -> Value {
-    let is_too_old = request.state == RequestState::Pending && request.closes_at <= now;
-    let mut view = json!(request);
-    if is_too_old {
-        view["state"] = "expired".into();
-    }
-    view
 }
 
 /// What V2 asks for on a route, `METHOD PATH`, whatever the body says.
@@ -280,15 +422,6 @@ fn required_by(mapping: &Mapping, route: &str) -> Result<Vec<Requirement>, Probl
     Ok(required)
 }
 
-fn meets(catalog: &Catalog, group: &str, required: &[Requirement]) -> bool {
-    let roles = catalog.roles_of_group(group);
-    let permissions = catalog.permissions_of(&roles);
-    required.iter().all(|requirement| match requirement {
-        Requirement::Role(name) => roles.contains(name),
-        Requirement::Permission(name) => permissions.contains(name),
-    })
-}
-
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Problem {
         let said = error.to_string();
@@ -299,10 +432,12 @@ impl From<RequestError> for Problem {
                 Problem::new(422, said)
             }
             RequestError::Pending { id, .. } => Problem::new(409, said).with("request", id),
-            RequestError::Closed(_) | RequestError::TooOld => Problem::new(409, said),
-            RequestError::OwnRequest | RequestError::NotAnApprover(_) | RequestError::NotRequester => {
-                Problem::new(403, said)
-            }
+            RequestError::PendingEdit(ref id) => Problem::new(409, said.clone()).with("request", id.as_str()),
+            RequestError::Closed(_) | RequestError::TooOld | RequestError::Nothing => Problem::new(409, said),
+            RequestError::Requester(_)
+            | RequestError::OwnRequest
+            | RequestError::NotAnApprover(_)
+            | RequestError::NotRequester => Problem::new(403, said),
             RequestError::ImpactChanged { current } => Problem::new(412, said).with("impact_sha256", current),
         }
     }

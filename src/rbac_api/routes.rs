@@ -29,8 +29,10 @@ pub enum Endpoint {
     GrantsAudit,
     Grants,
     PostGrant,
+    PostTicketGrant,
     Grant,
     DeleteGrant,
+    DeleteOwnGrant,
     Requests,
     PostRequest,
     Request,
@@ -55,7 +57,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 32] = [
+pub const ROUTES: [Route; 34] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -110,8 +112,20 @@ pub const ROUTES: [Route; 32] = [
     route(Method::Get, "/api/rbac/grants/audit", "/api/rbac/grants/audit", Endpoint::GrantsAudit),
     route(Method::Get, "/api/rbac/grants", "/api/rbac/grants", Endpoint::Grants),
     route(Method::Post, "/api/rbac/grants", "/api/rbac/grants", Endpoint::PostGrant),
+    route(
+        Method::Post,
+        "/api/rbac/grants/ticket-scoped",
+        "/api/rbac/grants/ticket-scoped",
+        Endpoint::PostTicketGrant,
+    ),
     route(Method::Get, "/api/rbac/grants/{id}", "/api/rbac/grants/direct.YQ.Zw", Endpoint::Grant),
     route(Method::Delete, "/api/rbac/grants/{id}", "/api/rbac/grants/direct.YQ.Zw", Endpoint::DeleteGrant),
+    route(
+        Method::Delete,
+        "/api/rbac/me/grants/{id}",
+        "/api/rbac/me/grants/6f9619ff-8b86-4011-b42d-00cf4fc964ff",
+        Endpoint::DeleteOwnGrant,
+    ),
     route(Method::Get, "/api/rbac/requests", "/api/rbac/requests", Endpoint::Requests),
     route(Method::Post, "/api/rbac/requests", "/api/rbac/requests", Endpoint::PostRequest),
     route(Method::Get, "/api/rbac/requests/{id}", "/api/rbac/requests/x", Endpoint::Request),

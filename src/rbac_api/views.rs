@@ -15,6 +15,8 @@ use super::grant_id::GrantId;
 use super::keys::digest;
 use crate::facts::registry::Registry;
 use crate::people::State;
+use crate::store::access_requests::{AccessRequest, RequestState};
+use crate::store::rbac_changes::RbacChange;
 
 /// Why somebody holds the roles of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -154,6 +156,25 @@ pub(super) fn group(registry: &Registry, state: &State, name: &str) -> Option<Va
         "members": members,
         "machines": machines,
     }))
+}
+
+/// A request as it is answered. One for an edit has neither a group nor a time.
+pub(super) fn request(request: &AccessRequest, now: DateTime<Utc>) -> Value {
+    let is_too_old = request.state == RequestState::Pending && request.closes_at <= now;
+    let mut view = json!(request);
+    if is_too_old {
+        view["state"] = "expired".into();
+    }
+    let edit = request.as_edit().ok().flatten().map(|edit| edit.change);
+    view["kind"] = if request.edit.is_some() { "edit" } else { "access" }.into();
+    if request.edit.is_some() {
+        view["summary"] = edit.as_ref().map(RbacChange::in_words).into();
+        (view["group"], view["minutes"]) = (Value::Null, Value::Null);
+    } else {
+        view["summary"] = format!("add `{}` to `{}`", request.admin, request.group).into();
+    }
+    view["edit"] = json!(edit);
+    view
 }
 
 /// The ETag of a view.

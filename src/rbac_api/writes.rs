@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::Note;
 use policy::mapping::Mapping;
+use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,12 +22,15 @@ use super::views::{self, etag};
 use super::{Caller, RbacApi};
 use crate::freshness::barrier::Barrier;
 use crate::people::record::customers_events;
+use crate::people::requests::{self, Keyed};
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::own_routes::OwnRequest;
 use crate::settings::MAX_STALENESS_MS;
-use crate::store::access_grants::GrantsOf;
+use crate::store::access_grants::{AccessGrant, GrantsOf};
+use crate::store::access_requests::{AccessRequest, Edit as AskedEdit};
 use crate::store::once::{Once, OnceKey};
-use crate::store::rbac_changes::{GrantRow, RbacChange, TimedGrant};
+use crate::store::rbac_changes::{GrantRow, RbacChange, TicketEnd, TicketGrant, TimedGrant};
+use crate::tickets::{TicketError, must_be_open};
 
 /// How long a change waits for those before it.
 const TURN: Duration = Duration::from_secs(30);
@@ -43,6 +47,20 @@ const MOST_REASON: usize = 2_000;
 struct NewGrant {
     user: String,
     group: String,
+    reason: String,
+    #[serde(default)]
+    until: Option<DateTime<Utc>>,
+}
+
+/// `POST /api/rbac/grants/ticket-scoped`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewTicketGrant {
+    user: String,
+    role: String,
+    /// FreeScout's number of the conversation.
+    ticket: String,
+    customer: i64,
     reason: String,
     #[serde(default)]
     until: Option<DateTime<Utc>>,
@@ -87,6 +105,8 @@ struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Grant(NewGrant),
+    /// A role for a ticket.
+    Ticket(TicketGrant),
     /// A membership, of which it is not known whether it ever was.
     Leave {
         user: String,
@@ -103,6 +123,8 @@ struct Done {
     state: State,
     plan: Plan,
     is_dry: bool,
+    /// The request that waits for approval, where nothing was changed for that.
+    asked: Option<AccessRequest>,
 }
 
 impl RbacApi {
@@ -117,16 +139,43 @@ impl RbacApi {
         let query = Query::parse(asked.request.target().query(), &["dry_run", "reason"])?;
         let is_dry = query.switch("dry_run")? == Some(true);
         let wanted = match (endpoint, values) {
-            (Endpoint::DeleteGrant, [id]) => self.revocation(id, asked, query.get("reason")).await?,
+            (Endpoint::DeleteGrant, [id]) => self.revocation(id, asked, query.get("reason"), None).await?,
+            (Endpoint::DeleteOwnGrant, [id]) => {
+                let own = Some(caller.id()).filter(|_| caller.kind() == CallerKind::Admin);
+                let own =
+                    own.ok_or_else(|| Problem::new(403, "a machine's token has no grants of its own"))?;
+                self.revocation(id, asked, query.get("reason"), Some(own)).await?
+            }
             _ => wanted(endpoint, values, asked, query.get("reason"), self.parts.clock.now())?,
         };
         is_conditional(&wanted, asked)?;
-        let key = once_key(asked, caller)?.filter(|_| !is_dry);
-        let Some(key) = key else { return self.carry_out(asked, caller, &wanted, is_dry).await };
+        if is_dry {
+            return self.carry_out(asked, caller, &wanted, (is_dry, None)).await;
+        }
+        self.once(asked, caller, async |keyed| self.carry_out(asked, caller, &wanted, (false, keyed)).await)
+            .await
+    }
+
+    /// Does the work of a request, once where it has an Idempotency-Key. The work keeps its answer under the key in the
+    /// transaction of what it changes; what changes nothing is kept here.
+    pub(super) async fn once(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        work: impl AsyncFnOnce(Option<Keyed<'_>>) -> Outcome,
+    ) -> Outcome {
+        let Some(key) = once_key(asked, caller)? else { return work(None).await };
         let (store, now) = (&self.parts.store, self.parts.clock.now());
+        let hours = i64::try_from(self.parts.settings.idempotency_hours.0).unwrap_or(i64::MAX);
+        let keep = TimeDelta::try_hours(hours).unwrap_or(TimeDelta::MAX);
+        let until = now.checked_add_signed(keep).unwrap_or(now);
         match store.begin_once(&key, now).await? {
             Once::Begun => {}
-            Once::Answered(answer) => return kept(&answer),
+            Once::Answered(answer) => {
+                // Who made it may have gone before every gate had heard of it.
+                self.settle().await?;
+                return kept(&answer);
+            }
             Once::UnderWay => {
                 let problem = Problem::new(
                     409,
@@ -138,14 +187,10 @@ impl RbacApi {
                 return Err(Problem::new(422, "this Idempotency-Key was used for another request"));
             }
         }
-        let outcome = self.carry_out(asked, caller, &wanted, false).await;
+        let outcome = work(Some(Keyed { key: &key, until })).await;
         let noted = match &outcome {
-            Ok(reply) => {
-                let hours = u64::try_from(self.parts.settings.idempotency_hours.0).unwrap_or(u64::MAX);
-                let keep = Duration::from_secs(hours.saturating_mul(3_600));
-                store.answer_once(&key, &keep_of(reply), self.parts.clock.now(), keep).await
-            }
-            // It changed nothing, so it may be made again. What was changed all the same is found as it is wanted.
+            Ok(reply) => store.answer_once(&key, &keep_of(reply), until).await,
+            // What changed nothing may be made again. What did change something has its answer already, and keeps it.
             Err(_) => store.forget_once(&key).await,
         };
         if let Err(error) = noted {
@@ -154,12 +199,13 @@ impl RbacApi {
         outcome
     }
 
-    /// What ends the grant with this id.
+    /// What ends the grant with this id; where it has to be somebody's own, one of that admin.
     async fn revocation(
         &self,
         id: &str,
         asked: &OwnRequest<'_>,
         reason: Option<&str>,
+        own: Option<&str>,
     ) -> Result<Wanted, Problem> {
         if !asked.body.is_empty() {
             return Err(Problem::new(400, "a DELETE has no body; say why as `?reason=`"));
@@ -167,6 +213,12 @@ impl RbacApi {
         let reason = checked_reason(reason)?;
         let unknown = || Problem::new(404, "there is no such grant");
         let (change, kind) = match GrantId::parse(id).ok_or_else(unknown)? {
+            GrantId::Direct { user, .. } if own.is_some_and(|own| own != user) => return Err(unknown()),
+            GrantId::Direct { .. } if own.is_some() => {
+                let detail = "a membership without an end is ended by those who may revoke it: \
+                              DELETE /api/rbac/grants/{id}";
+                return Err(Problem::new(422, detail));
+            }
             GrantId::Direct { user, group } => {
                 check_text("the id", &user, 404)?;
                 check_text("the id", &group, 404)?;
@@ -176,13 +228,8 @@ impl RbacApi {
             GrantId::Stored(id) => {
                 let stored = self.parts.store.access_grants(GrantsOf::default()).await?;
                 let found = stored.into_iter().find(|grant| grant.id.as_deref() == Some(id.as_str()));
-                let grant = found.ok_or_else(unknown)?;
-                if !matches!(grant.origin, Origin::Timed | Origin::Request) {
-                    let detail = format!("a grant of the origin `{}` is not ended here", grant.origin);
-                    return Err(Problem::new(422, detail));
-                }
-                let group = grant.group.unwrap_or_default();
-                (RbacChange::EndGrant { id, admin: grant.admin, group }, Kind::End)
+                let grant = found.filter(|grant| own.is_none_or(|own| grant.admin == own));
+                (ending(id, grant.ok_or_else(unknown)?), Kind::End)
             }
         };
         Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
@@ -193,11 +240,17 @@ impl RbacApi {
         asked: &OwnRequest<'_>,
         caller: &Caller,
         wanted: &Wanted,
-        is_dry: bool,
+        (is_dry, keyed): (bool, Option<Keyed<'_>>),
     ) -> Outcome {
-        let done = self.make(asked, caller, wanted, is_dry).await?;
+        if let Kind::Ticket(grant) = &wanted.kind {
+            self.is_open(&grant.ticket).await?;
+        }
+        let done = self.make(asked, caller, wanted, (is_dry, keyed)).await?;
         if is_dry {
             return self.preview(done).await;
+        }
+        if let Some(request) = &done.asked {
+            return Ok(waits(request, self.parts.clock.now()));
         }
         self.is_known_grant(wanted, &done).await?;
         let takes_away = wanted.change.takes_away();
@@ -213,7 +266,7 @@ impl RbacApi {
         asked: &OwnRequest<'_>,
         caller: &Caller,
         wanted: &Wanted,
-        is_dry: bool,
+        (is_dry, keyed): (bool, Option<Keyed<'_>>),
     ) -> Result<Done, Problem> {
         let (store, settings) = (&self.parts.store, &self.parts.settings);
         let admins = if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console };
@@ -238,16 +291,57 @@ impl RbacApi {
             guard::check(actor, &state, &plan).inspect_err(|problem| {
                 tracing::info!(?problem, request_id = %asked.id, actor = actor.id, "a change was refused");
             })?;
+            let mut done = Done { state, plan, is_dry, asked: None };
             if is_dry {
-                return Ok(Done { state, plan, is_dry });
+                return Ok(done);
+            }
+            let Done { state, plan, .. } = &done;
+            let waits = wanted.change.is_edit() && !plan.changes.is_empty();
+            if waits && self.parts.mappings.running().approval_of_edits().is_some() {
+                done.asked = Some(self.ask_for_edit(caller, wanted, keyed, now).await?);
+                return Ok(done);
             }
             let by = By { name: caller.id(), reason: wanted.reason.as_deref(), now };
-            let further = self.customers_events(asked, caller, &plan, now);
-            if people::apply_with(store, &self.parts.notary, &state, &plan, by, &further).await? {
-                return Ok(Done { state, plan, is_dry });
+            let further = self.customers_events(asked, caller, plan, now);
+            let answer = keep_of(&answer(wanted, &done, caller.id()));
+            let answer = keyed.map(|keyed| keyed.with(&answer));
+            if people::apply_with(store, &self.parts.notary, state, plan, by, (&further, answer)).await? {
+                return Ok(done);
             }
         }
         Err(PeopleError::Changing.into())
+    }
+
+    /// Keeps an edit until others have approved it.
+    async fn ask_for_edit(
+        &self,
+        caller: &Caller,
+        wanted: &Wanted,
+        keyed: Option<Keyed<'_>>,
+        now: DateTime<Utc>,
+    ) -> Result<AccessRequest, Problem> {
+        let edit = AskedEdit { by: caller.kind(), change: wanted.change.clone() };
+        let by = (caller.id(), wanted.reason.as_deref());
+        let answer = |request: &AccessRequest| keyed.map(|keyed| (keyed, keep_of(&waits(request, now))));
+        let (store, notary) = (&self.parts.store, &self.parts.notary);
+        Ok(requests::ask_for_edit(store, notary, edit, by, now, answer).await?)
+    }
+
+    /// Refuses what is not granted while FreeScout does not call the ticket open.
+    async fn is_open(&self, ticket: &str) -> Result<(), Problem> {
+        let off = || Problem::new(403, "grants for tickets are switched off, or the gate has no FreeScout");
+        let tickets = self.parts.tickets.as_ref().ok_or_else(off)?;
+        if self.parts.store.ticket_grants_flag().await? == Some(false) {
+            return Err(off());
+        }
+        must_be_open(tickets.freescout(), ticket).await.map_err(|error| match error {
+            TicketError::NotOpen(..) | TicketError::NoTicket(_) => Problem::new(422, error.to_string()),
+            TicketError::People(error) => error.into(),
+            TicketError::FreeScout(error) => {
+                tracing::warn!(%error, ticket, "nothing is granted for a ticket that FreeScout says nothing of");
+                Problem::new(503, "FreeScout does not say whether the ticket is open; try again")
+            }
+        })
     }
 
     /// The rows of `customer_audit_events` for what a request grants and revokes.
@@ -284,7 +378,7 @@ impl RbacApi {
     }
 
     /// Waits until no gate acts on what was before.
-    async fn settle(&self) -> Result<(), Problem> {
+    pub(super) async fn settle(&self) -> Result<(), Problem> {
         // No gate may have a longer lease; the rest is for the database.
         let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
         let barrier = Barrier::new(self.parts.store.clone(), self.parts.clock.clone());
@@ -309,8 +403,10 @@ fn wanted(
     for value in values {
         check_text("the path", value, 400)?;
     }
-    if endpoint == Endpoint::PostGrant {
-        return new_grant(body(asked)?, reason, now);
+    match endpoint {
+        Endpoint::PostGrant => return new_grant(body(asked)?, reason, now),
+        Endpoint::PostTicketGrant => return new_ticket_grant(body(asked)?, reason, now),
+        _ => {}
     }
     let edit: Edit = if asked.body.is_empty() { Edit::default() } else { body(asked)? };
     let reason = checked_reason(edit.reason.as_deref().or(reason))?;
@@ -366,13 +462,8 @@ fn new_grant(grant: NewGrant, reason: Option<&str>, now: DateTime<Utc>) -> Resul
     }
     let reason = checked_reason(Some(&grant.reason))?;
     // As both databases keep times.
-    let (now, until) = (now.trunc_subsecs(6), grant.until.map(|until| until.trunc_subsecs(6)));
-    if until.is_some_and(|until| until <= now || until > now + MOST_DAYS) {
-        return Err(Problem::new(
-            422,
-            format!("`until` is in the future, and at most {} days away", MOST_DAYS.num_days()),
-        ));
-    }
+    let now = now.trunc_subsecs(6);
+    let until = checked_end(grant.until, now)?;
     let (admin, group) = (grant.user.clone(), grant.group.clone());
     let change = match until {
         None => RbacChange::Join { admin, group },
@@ -387,7 +478,61 @@ fn new_grant(grant: NewGrant, reason: Option<&str>, now: DateTime<Utc>) -> Resul
     Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
 }
 
-fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
+fn new_ticket_grant(
+    grant: NewTicketGrant,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Wanted, Problem> {
+    let NewTicketGrant { user: admin, role, ticket, customer, reason: why, until } = grant;
+    check_text("user", &admin, 422)?;
+    check_text("role", &role, 422)?;
+    check_text("ticket", &ticket, 422)?;
+    if reason.is_some() {
+        return Err(Problem::new(400, "`reason` is in the body"));
+    }
+    let reason = checked_reason(Some(&why))?;
+    let ends = checked_end(until, now.trunc_subsecs(6))?;
+    let grant = TicketGrant { id: uuid::Uuid::new_v4().to_string(), admin, role, ticket, customer, ends };
+    let change = RbacChange::TicketGrant { grant: grant.clone() };
+    let kind = Kind::Ticket(grant);
+    Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+}
+
+/// What ends a grant with a row of its own.
+fn ending(id: String, grant: AccessGrant) -> RbacChange {
+    let AccessGrant { origin, admin, group, role, ticket, customer, ends, .. } = grant;
+    match origin {
+        Origin::Direct | Origin::Timed | Origin::Request => {
+            RbacChange::EndGrant { id, admin, group: group.unwrap_or_default() }
+        }
+        Origin::Ticket => {
+            let (role, ticket) = (role.unwrap_or_default(), ticket.unwrap_or_default());
+            let grant = TicketGrant { id, admin, role, ticket, customer: customer.unwrap_or_default(), ends };
+            RbacChange::EndTicketGrant { grant, reason: TicketEnd::Manual }
+        }
+        Origin::BreakGlass => RbacChange::EndBreakGlass { id, admin },
+    }
+}
+
+/// An end as both databases keep times.
+fn checked_end(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Problem> {
+    let until = until.map(|until| until.trunc_subsecs(6));
+    match until.is_some_and(|until| until <= now || until > now + MOST_DAYS) {
+        false => Ok(until),
+        true => Err(Problem::new(
+            422,
+            format!("`until` is in the future, and at most {} days away", MOST_DAYS.num_days()),
+        )),
+    }
+}
+
+/// 202: the edit waits for approval.
+fn waits(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
+    let place = format!("/api/rbac/requests/{}", request.id);
+    Reply::ok(views::request(request, now)).with_status(202).with("location", place)
+}
+
+pub(super) fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(reason) = reason else { return Ok(None) };
     let fits = !reason.trim().is_empty()
         && reason.chars().nth(MOST_REASON).is_none()
@@ -402,7 +547,7 @@ fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
 }
 
 /// Refuses what no name of anything can be, and what no database takes.
-fn check_text(name: &str, text: &str, status: u16) -> Result<(), Problem> {
+pub(super) fn check_text(name: &str, text: &str, status: u16) -> Result<(), Problem> {
     let is_sound = text.chars().nth(MOST_REASON).is_none() && !text.chars().any(char::is_control);
     match is_sound {
         true => Ok(()),
@@ -496,6 +641,27 @@ fn answer(wanted: &Wanted, done: &Done, by: &str) -> Reply {
     let is_made = !done.plan.changes.is_empty();
     match &wanted.kind {
         Kind::Leave { .. } | Kind::End => Reply::empty(204),
+        Kind::Ticket(grant) => {
+            let location = format!("/api/rbac/grants/{}", grant.id);
+            let shown = json!({
+                "id": grant.id,
+                "origin": Origin::Ticket,
+                "user": grant.admin,
+                "group": null,
+                "role": grant.role,
+                "ticket_id": grant.ticket,
+                "customer_id": grant.customer,
+                "granted_by": by,
+                "starts_at_utc": null,
+                "ends_at_utc": grant.ends,
+                "reason": wanted.reason,
+                "revoked_at_utc": null,
+                "revoked_by": null,
+                "live": true,
+                "audit": audit(&done.plan.rows),
+            });
+            Reply::ok(shown).with_status(201).with("location", location)
+        }
         Kind::Grant(NewGrant { user, group, .. }) => {
             let (id, timed) = match &wanted.change {
                 RbacChange::GrantUntil { grant } => (grant.id.clone(), Some(grant)),
@@ -557,7 +723,7 @@ fn audit(rows: &[GrantRow]) -> Vec<Value> {
 }
 
 fn judged(mapping: &Mapping, done: &Done) -> Value {
-    let Done { state, plan, is_dry } = done;
+    let Done { state, plan, is_dry, .. } = done;
     let impact = people::impact_of(mapping, state, plan, |impact| json!(impact.report()));
     json!({
         "dry_run": is_dry,
@@ -596,7 +762,7 @@ fn once_key(asked: &OwnRequest<'_>, caller: &Caller) -> Result<Option<OnceKey>, 
     }))
 }
 
-fn keep_of(reply: &Reply) -> String {
+pub(super) fn keep_of(reply: &Reply) -> String {
     json!({ "status": reply.status, "fields": reply.fields, "body": reply.body }).to_string()
 }
 

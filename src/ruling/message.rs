@@ -4,6 +4,8 @@ use askama::Template;
 use policy::firewall::Request;
 use serde_json::json;
 
+use super::offer::{ASK_PATH, Offer};
+
 /// Which form of an answer a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -63,6 +65,8 @@ pub struct Message<'a> {
     /// What an operator runs to see why, and what could be granted.
     pub command: String,
     pub request_id: String,
+    /// Where to ask for what is missing.
+    pub offer: Option<&'a Offer>,
 }
 
 #[derive(Template)]
@@ -74,6 +78,8 @@ struct MessagePage<'a> {
     needed: &'a str,
     command: &'a str,
     request_id: &'a str,
+    offer: Option<&'a Offer>,
+    ask_path: &'a str,
 }
 
 #[derive(Template)]
@@ -83,6 +89,8 @@ struct MessageFragment<'a> {
     detail: &'a str,
     needed: &'a str,
     request_id: &'a str,
+    offer: Option<&'a Offer>,
+    ask_path: &'a str,
 }
 
 impl Message<'_> {
@@ -96,6 +104,8 @@ impl Message<'_> {
                 needed: &self.needed,
                 command: &self.command,
                 request_id: &self.request_id,
+                offer: self.offer,
+                ask_path: ASK_PATH,
             }
             .render(),
             Form::Fragment => MessageFragment {
@@ -103,6 +113,8 @@ impl Message<'_> {
                 detail: self.detail,
                 needed: &self.needed,
                 request_id: &self.request_id,
+                offer: self.offer,
+                ask_path: ASK_PATH,
             }
             .render(),
             Form::Problem => Ok(self.problem()),
@@ -124,6 +136,10 @@ impl Message<'_> {
         }
         if !self.command.is_empty() {
             problem["explain"] = json!(self.command);
+        }
+        if let Some(Offer { route, groups, .. }) = self.offer {
+            problem["request_access"] =
+                json!({ "method": "POST", "path": ASK_PATH, "route": route, "groups": groups });
         }
         format!("{problem}\n")
     }

@@ -1,9 +1,11 @@
 //! Routes that the gate itself serves (`gate = true`): a request that was let in, and who answers it.
 
-use policy::decision::Permit;
+use policy::decision::{Denial, Permit};
 use policy::firewall::Request;
 use policy::ids::RequestId;
+use policy::mapping::Mapping;
 
+use super::offer::Offer;
 use super::response::Response;
 
 /// The longest body that such a route takes.
@@ -23,4 +25,7 @@ pub struct OwnRequest<'r> {
 pub trait ServesOwnRoutes: Send + Sync {
     /// The answer to one request.
     async fn serve(&self, request: OwnRequest<'_>) -> Response;
+
+    /// What somebody who was denied can ask for; `None` where that is nothing, or not known.
+    async fn offer(&self, mapping: &Mapping, request: &Request, denial: &Denial) -> Option<Offer>;
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ledger::event::{AccessDenied, AuditEvent, Held};
 use metrics::counter;
@@ -19,9 +20,10 @@ use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
 use policy::mapping::{Found, Freshness, Mapping, Row, RowKind, Unmapped, V2Gate};
 use policy::method::Method;
 use policy::rbac::{Access, Standing};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::kept_address;
+use super::offer::Offer;
 use super::probe::Accepted;
 use super::response::Response;
 use super::settling::{Verified, choose};
@@ -32,6 +34,9 @@ use crate::journal::AuditError;
 use crate::journal::decision_log::Decision;
 use crate::journal::drift::DriftEvent;
 use crate::journal::repeats::{First, Statement};
+
+/// How long a denial waits for what it offers.
+const OFFER_TIME: Duration = Duration::from_millis(500);
 
 /// Reads a request's body for a body rule.
 #[async_trait::async_trait]
@@ -49,6 +54,8 @@ pub struct Incoming<'a> {
     pub probe: Option<Accepted>,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
+    /// Whether the routes of the gate's own are served where it arrived; a denial offers to ask for access there.
+    pub serves_own: bool,
 }
 
 /// A request that goes upstream, and the mapping under which it does.
@@ -96,7 +103,9 @@ impl Gate {
                     let (method, target) = (request.method().as_str(), request.target().raw());
                     self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
                 }
-                Err(Response::to_rejection(&rejection, request, id, &self.options.login_path))
+                let offer = self.offer(&mapping, incoming, &rejection).await;
+                let login_path = &self.options.login_path;
+                Err(Response::to_rejection(&rejection, request, id, login_path, offer.as_ref()))
             }
             Err(error) => {
                 // A flood of tokens that nobody has must not fill the log as well; they are counted.
@@ -109,6 +118,20 @@ impl Gate {
                 Err(Response::unavailable(request, id))
             }
         }
+    }
+
+    /// What a denial offers. The answer does not wait for it long, and is the same 403 without it.
+    async fn offer(
+        &self,
+        mapping: &Mapping,
+        incoming: &Incoming<'_>,
+        rejection: &Rejection,
+    ) -> Option<Offer> {
+        let (Rejection::Denied(denial), Some(own)) = (rejection, &self.own_routes) else { return None };
+        if !incoming.serves_own || incoming.probe.is_some() {
+            return None;
+        }
+        timeout(OFFER_TIME, own.offer(mapping, incoming.request, denial)).await.ok().flatten()
     }
 
     async fn decide(

@@ -8,6 +8,7 @@ use policy::method::Method;
 
 use super::explain_command::explain_command;
 use super::message::{Form, Message};
+use super::offer::{CONTENT_SECURITY_POLICY, Offer};
 
 /// The characters that a query value must escape.
 const QUERY_VALUE: &AsciiSet =
@@ -44,16 +45,17 @@ impl Response {
         self
     }
 
-    /// The response to a request that was decided and does not go upstream.
+    /// The response to a request that was decided and does not go upstream; a denial with what can be asked for.
     pub fn to_rejection(
         rejection: &Rejection,
         request: &Request,
         id: RequestId,
         login_path: &str,
+        offer: Option<&Offer>,
     ) -> Response {
         let form = Form::wanted_by(request);
         match rejection {
-            Rejection::Denied(denial) => denied(denial, explain_command(denial, request), form, id),
+            Rejection::Denied(denial) => denied(denial, explain_command(denial, request), offer, form, id),
             Rejection::Login => login(request, form, id, login_path),
             Rejection::Unauthorized => unauthorized(form, id).named("unauthorized"),
             Rejection::Gone => {
@@ -136,18 +138,32 @@ impl Response {
     }
 }
 
-fn denied(denial: &Denial, command: Option<String>, form: Form, id: RequestId) -> Response {
+fn denied(
+    denial: &Denial,
+    command: Option<String>,
+    offer: Option<&Offer>,
+    form: Form,
+    id: RequestId,
+) -> Response {
     let message = Message {
         status: 403,
         word: denial.lack.reason.word(),
         title: "Access denied",
         detail: reason_in_words(denial.lack.reason),
-        advice: "To request access, send these details to your administrator, with the request ID.",
+        advice: match offer {
+            Some(_) => "",
+            None => "To request access, send these details to your administrator, with the request ID.",
+        },
         needed: denial.lack.required.join(", "),
         command: command.unwrap_or_default(),
         request_id: id.to_string(),
+        offer,
     };
-    Response::new(&message, form).named("denied")
+    let response = Response::new(&message, form).named("denied");
+    match (form, offer) {
+        (Form::Page, Some(_)) => response.with("content-security-policy", CONTENT_SECURITY_POLICY.to_owned()),
+        _ => response,
+    }
 }
 
 /// 302 to the login page with the way back. htmx follows a 302 inside its own request and would swap the login page

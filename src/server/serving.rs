@@ -123,7 +123,7 @@ fn proxy_server(
     address: &ListenAddress,
     fds: ListenFds,
 ) -> (Server, Connections) {
-    let Prepared { gate, upstreams, certificates, proxy: listener, .. } = prepared;
+    let Prepared { gate, servers, certificates, proxy: listener, .. } = prepared;
     let listen = &settings.listen;
     let conf = ServerConf {
         threads: listen.threads.0,
@@ -136,7 +136,7 @@ fn proxy_server(
     server.bootstrap();
     let patience = settings.tls.handshake_timeout_ms.duration();
     let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
-    let front = Front::new(gate, upstreams, buffers, settings, acceptor, listener.clone());
+    let front = Front::new(gate, servers, buffers, settings, acceptor, listener.clone());
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
     service.add_listener(address.listener());

@@ -8,17 +8,18 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Settings;
 use super::console::{Console, Written};
 use super::wording::worded;
+use super::{Settings, Upstream};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 26] = [
+const SECTIONS: [&str; 27] = [
     "environment",
     "environments",
     "listen",
     "tls",
     "upstream",
+    "upstreams",
     "buffers",
     "database",
     "console",
@@ -105,7 +106,9 @@ impl Settings {
             &mut self.freescout.key_file,
             &mut self.freescout.webhook_secret_file,
         ];
-        for file in files.into_iter().flatten() {
+        let of_upstreams =
+            self.upstreams.values_mut().filter_map(|one| one.assertion.as_mut()?.keys_file.as_mut());
+        for file in files.into_iter().flatten().chain(of_upstreams) {
             *file = folder.join(&*file);
         }
         let alerts = &mut self.alerts;
@@ -218,6 +221,7 @@ impl Reader<'_> {
             listen: self.section(&mut table, "listen"),
             tls: self.section(&mut table, "tls"),
             upstream: self.section(&mut table, "upstream"),
+            upstreams: self.section(&mut table, "upstreams"),
             buffers: self.section(&mut table, "buffers"),
             database: self.section(&mut table, "database"),
             console: self.console(&mut table),
@@ -295,6 +299,14 @@ impl Reader<'_> {
             let end = (place + section.len() + 2).min(self.source.len());
             self.findings.push(Diagnostic::new("bad-setting", place..end, format!("[{section}] {message}")));
         };
+        for (name, upstream) in &settings.upstreams {
+            for mistake in upstream_mistakes(name, upstream) {
+                report("upstreams", &mistake);
+            }
+        }
+        if settings.upstream.assertion.is_some() {
+            report("upstream", "what Console learns of callers is in [assertion]");
+        }
         if settings.upstream.servers.is_empty() {
             report("upstream", "`servers` is empty");
         }
@@ -391,6 +403,28 @@ impl Reader<'_> {
         if !settings.api.public_url.as_ref().is_none_or(is_base) {
             report("api", "`public_url` must begin with `https://` or `http://`, without a `/` at its end");
         }
+        if settings.api.access_requests && settings.api.public_url.is_none() {
+            report("api", "`access_requests` needs `public_url`: callers are sent to addresses under it");
+        }
+        for (name, kind) in &settings.api.subjects {
+            if !["admin", "machine"].contains(&kind.as_str()) || ["admin", "machine"].contains(&name.as_str())
+            {
+                report("api", &format!("`subjects.{name}` must be `admin` or `machine`, by another name"));
+            }
+        }
+        for (name, resource) in &settings.api.resources {
+            let is_new = !["route", "role", "permission"].contains(&name.as_str());
+            if !is_new || !resource.path.starts_with('/') || resource.path.matches("{id}").count() != 1 {
+                report(
+                    "api",
+                    &format!("`resources.{name}` needs a `path` with one `{{id}}`, and a name of its own"),
+                );
+            }
+            let is_method = |method: &String| policy::method::Method::parse(method).is_some();
+            if resource.actions.is_empty() || !resource.actions.values().all(is_method) {
+                report("api", &format!("`resources.{name}.actions` must name methods: `read = \"GET\"`"));
+            }
+        }
         let rbac_api = &settings.rbac_api;
         if rbac_api.idempotency_hours.0 > super::MOST_IDEMPOTENCY_HOURS {
             report("rbac_api", "`idempotency_hours` must be at most 168");
@@ -444,6 +478,38 @@ impl Reader<'_> {
             report("firewall", super::HOSTS_ARE_NEEDED);
         }
     }
+}
+
+/// What is wrong with a server beside Console.
+fn upstream_mistakes(name: &str, upstream: &Upstream) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut report = |message: &str| mistakes.push(format!("`{name}`: {message}"));
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || !name.bytes().all(is_word) {
+        report("names have lower-case letters, digits and `-`");
+    }
+    if upstream.servers.is_empty() {
+        report("`servers` is empty");
+    }
+    let times = [upstream.connect_timeout_ms, upstream.health_interval_ms, upstream.resolve_interval_ms];
+    if times.contains(&super::Millis(0)) {
+        report("`connect_timeout_ms`, `health_interval_ms` and `resolve_interval_ms` must be at least 1");
+    }
+    let is_host = |host: &String| !host.is_empty() && http::HeaderValue::from_str(host).is_ok();
+    if !upstream.host.as_ref().is_none_or(is_host) {
+        report("`host` is not a valid Host");
+    }
+    if !upstream.health_path.starts_with('/') || upstream.health_path.starts_with("//") {
+        report("`health_path` must begin with one `/`");
+    }
+    if upstream.own_refusals != [""; 0] {
+        report("`own_refusals` of every server are in [upstream]");
+    }
+    let audience = upstream.assertion.as_ref().and_then(|assertion| assertion.audience.as_deref());
+    if audience == Some("") {
+        report("`audience` is empty");
+    }
+    mistakes
 }
 
 /// The key of the entry of a table that `span` points into.
@@ -537,6 +603,14 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "[alerts.postmark]\nurl = \"http://api.postmarkapp.com\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]",
                 "postmark: `url` must begin with `https://`",
             ),
+            ("[upstreams.Raptor]\nservers = [\"h:1\"]", "`Raptor`: names have lower-case letters"),
+            ("[upstreams.raptor]\nservers = []", "`raptor`: `servers` is empty"),
+            ("[upstreams.raptor]\nhost = \"\"", "`raptor`: `host` is not a valid Host"),
+            ("[upstreams.raptor]\nhealth_path = \"x\"", "`raptor`: `health_path` must begin with one `/`"),
+            ("[upstreams.raptor]\nown_refusals = [\"GET /x\"]", "are in [upstream]"),
+            ("[upstreams.raptor.assertion]\naudience = \"\"", "`raptor`: `audience` is empty"),
+            ("[upstreams.raptor]\nserver = \"h:1\"", "unknown field `server`"),
+            ("[upstream.assertion]\naudience = \"x\"", "what Console learns of callers is in [assertion]"),
             ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
             ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),
             ("[upstream]\nhealth_interval_ms = 0", "`health_interval_ms` must be at least 1"),

@@ -1,10 +1,13 @@
 //! The secrets: read once at start from the environment or a file, never printed, wiped when dropped.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Settings;
+use super::values::AssertionAlgorithm;
 
 /// Bytes that are wiped when dropped and never shown.
 #[derive(Clone)]
@@ -44,6 +47,8 @@ pub struct Secrets {
     pub session_fallbacks: Vec<Secret>,
     /// The first signs.
     pub assertion_keys: Vec<NamedKey>,
+    /// Those of the servers beside Console, by their names, where keys are shared.
+    pub upstream_keys: BTreeMap<String, Vec<NamedKey>>,
     /// Empty where the gate answers no probes.
     pub probe_keys: Vec<NamedKey>,
     /// FreeScout's API key; `None` where the settings name no FreeScout.
@@ -77,6 +82,10 @@ pub enum SecretError {
     Malformed { place: String },
     #[error("{place}: the key `{id}` is shorter than 32 bytes")]
     TooShort { place: String, id: String },
+    #[error(
+        "{place}: the key `{id}` is another server's too, and who has it can make assertions for both: make one of its own"
+    )]
+    Shared { place: String, id: String },
 }
 
 impl Secrets {
@@ -103,6 +112,7 @@ impl Secrets {
             }
         };
         let assertion_keys = assertion_keys(settings, &environment)?;
+        let upstream_keys = upstream_keys(settings, &assertion_keys, &environment)?;
         let probe_keys = probe_keys(settings, &environment)?;
         let freescout_key = freescout_key(settings, &environment)?;
         let freescout_webhook = freescout_webhook(settings, &environment)?;
@@ -111,12 +121,41 @@ impl Secrets {
             session_key,
             session_fallbacks,
             assertion_keys,
+            upstream_keys,
             probe_keys,
             freescout_key,
             freescout_webhook,
             alerts,
         })
     }
+}
+
+/// The keys of the servers beside Console. What is signed by HS256 can be made by whoever verifies it, so each has its own.
+fn upstream_keys(
+    settings: &Settings,
+    of_console: &[NamedKey],
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Vec<NamedKey>>, SecretError> {
+    let mut all: BTreeMap<String, Vec<NamedKey>> = BTreeMap::new();
+    if settings.assertion.algorithm != AssertionAlgorithm::Hs256 {
+        return Ok(all);
+    }
+    for (name, upstream) in &settings.upstreams {
+        let of = upstream.assertion.clone().unwrap_or_default();
+        let usual = || format!("CONSOLE_GATE_{}_KEYS", name.to_uppercase().replace('-', "_"));
+        let (file, variable) = (of.keys_file.as_deref(), of.keys_env.unwrap_or_else(usual));
+        let place = place(file, &variable);
+        let keys = named_keys(&read(file, &variable, environment)?, &place)?;
+        let known = of_console.iter().chain(all.values().flatten());
+        let mut shared =
+            known.filter_map(|one| keys.iter().find(|key| key.secret.expose() == one.secret.expose()));
+        if let Some(key) = shared.next() {
+            return Err(SecretError::Shared { place, id: key.id.clone() });
+        }
+        drop(shared);
+        all.insert(name.clone(), keys);
+    }
+    Ok(all)
 }
 
 /// Flask's `SECRET_KEY`.
@@ -281,6 +320,35 @@ mod tests {
         assert!(matches!(load("nonsense"), Err(SecretError::Malformed { .. })));
         assert!(matches!(load(","), Err(SecretError::Malformed { .. })));
         assert!(matches!(load(""), Err(SecretError::Empty(_))));
+    }
+
+    #[test]
+    fn a_server_beside_console_has_keys_of_its_own() {
+        let [console, raptor] = [7_u8, 8].map(|byte| STANDARD.encode([byte; 32]));
+        let load = |settings: &str, keys: &str| {
+            let settings = Settings::parse("gate.toml", settings).unwrap();
+            Secrets::load(&settings, |name| match name {
+                "CONSOLE_SECRET_KEY" => Some("flask".into()),
+                "CONSOLE_GATE_KEYS" => Some(format!("k:{console}")),
+                "CONSOLE_GATE_RAPTOR_EU_KEYS" | "OF_RAPTOR" => Some(keys.to_owned()),
+                _ => None,
+            })
+        };
+        let usual = "[upstreams.raptor-eu]\nservers = [\"h:1\"]\n";
+        let named = "[upstreams.raptor]\n[upstreams.raptor.assertion]\nkeys_env = \"OF_RAPTOR\"\n";
+        for (settings, name) in [(usual, "raptor-eu"), (named, "raptor")] {
+            let secrets = load(settings, &format!("r:{raptor}")).unwrap();
+            assert_eq!(secrets.upstream_keys[name][0].id, "r");
+            // Under another id it is the same key.
+            let shared = load(settings, &format!("new:{raptor},r:{console}")).unwrap_err();
+            assert!(matches!(&shared, SecretError::Shared { id, .. } if id == "r"), "{shared}");
+            assert!(!shared.to_string().contains(&console));
+        }
+        let missing = load("[upstreams.other]\nservers = [\"h:1\"]\n", "").unwrap_err();
+        assert_eq!(missing.to_string().split(' ').nth(3), Some("CONSOLE_GATE_OTHER_KEYS"), "{missing}");
+        // Nobody can sign by a public key.
+        let public = format!("{usual}[assertion]\nalgorithm = \"EdDSA\"\n");
+        assert!(load(&public, "").unwrap().upstream_keys.is_empty());
     }
 
     #[test]

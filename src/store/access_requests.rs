@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::Epoch;
-use serde::Serialize;
+use policy::rbac::census::CallerKind;
+use serde::{Deserialize, Serialize};
 
-use super::rbac_changes::{RbacWork, carry_out, is_current};
+use super::once::{OnceAnswer, answer_in};
+use super::rbac_changes::{RbacChange, RbacWork, carry_out, is_current};
 use super::sql::sql;
 use super::{Store, StoreError};
 
@@ -49,7 +51,7 @@ impl TryFrom<String> for RequestState {
     }
 }
 
-/// A request for a membership until a time.
+/// A request for a membership until a time, or for an edit.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
 pub struct AccessRequest {
     /// A UUID v4.
@@ -74,6 +76,34 @@ pub struct AccessRequest {
     pub comment: Option<String>,
     /// The grant that it became.
     pub grant: Option<String>,
+    /// The grant that it extends.
+    pub extends: Option<String>,
+    /// The edit that it is for, as JSON. The group and the minutes say nothing then.
+    #[serde(skip)]
+    pub edit: Option<String>,
+}
+
+/// An edit of groups, roles or permissions that waits for approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// Who asked for it.
+    pub by: CallerKind,
+    pub change: RbacChange,
+}
+
+impl AccessRequest {
+    /// The edit that it is for; `None` where it is for a membership.
+    ///
+    /// # Errors
+    ///
+    /// What is stored is no edit.
+    pub fn as_edit(&self) -> Result<Option<Edit>, StoreError> {
+        let Some(text) = &self.edit else { return Ok(None) };
+        let edit: Result<Edit, _> = serde_json::from_str(text);
+        let broken =
+            || StoreError::Broken(format!("the request {} has an edit that cannot be read", self.id));
+        edit.ok().filter(|edit| edit.change.is_edit()).map(Some).ok_or_else(broken)
+    }
 }
 
 /// An approval, on the basis of an impact.
@@ -96,10 +126,12 @@ pub struct NewApproval<'w> {
     /// The epoch as of which the approver may approve.
     pub as_of: Epoch,
     pub now: DateTime<Utc>,
-    /// What is granted with it, where it is the last that was needed, and the id of the grant.
-    pub grants: Option<(&'w RbacWork<'w>, &'w str)>,
+    /// What is made with it, where it is the last that was needed, and the id of the grant, where it is one.
+    pub grants: Option<(&'w RbacWork<'w>, Option<&'w str>)>,
     /// Further records of what is granted.
     pub further: &'w [Note],
+    /// What the request's key is answered with.
+    pub answer: Option<OnceAnswer<'w>>,
 }
 
 /// What became of an approval.
@@ -114,8 +146,13 @@ pub enum Approved {
 }
 
 impl Store {
-    /// Keeps a request with its audit record.
-    pub async fn add_access_request(&self, request: &AccessRequest, note: &Note) -> Result<(), StoreError> {
+    /// Keeps a request with its audit record, and the answer to the key with which it was made.
+    pub async fn add_access_request(
+        &self,
+        request: &AccessRequest,
+        note: &Note,
+        answer: Option<OnceAnswer<'_>>,
+    ) -> Result<(), StoreError> {
         let insert = sql(INSERT)
             .bind(request.id.as_str())
             .bind(request.admin.as_str())
@@ -126,8 +163,14 @@ impl Store {
             .bind(request.ticket.as_deref())
             .bind(request.route.as_deref())
             .bind(request.requested_at)
-            .bind(request.closes_at);
-        self.change(note, async |change| change.execute(insert).await.map(drop)).await
+            .bind(request.closes_at)
+            .bind(request.extends.as_deref())
+            .bind(request.edit.as_deref());
+        self.change(note, async |change| {
+            change.execute(insert).await?;
+            answer_in(change, answer).await
+        })
+        .await
     }
 
     /// The newest requests first: all, or those in one state, for one admin.
@@ -190,6 +233,7 @@ impl Store {
                 .bind(approval.impact_sha256)
                 .bind(approval.now);
             change.execute(vote).await?;
+            answer_in(change, approval.answer).await?;
             let Some((work, grant)) = approval.grants else { return Ok(Approved::Done) };
             let state = RequestState::Approved.word();
             let close = sql(CLOSE)
@@ -214,8 +258,9 @@ impl Store {
 
 const INSERT: &str = "
     INSERT INTO gate_access_requests
-           (id, admin_id, requested_by, group_name, minutes, reason, ticket, route, requested_at_utc, closes_at_utc)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+           (id, admin_id, requested_by, group_name, minutes, reason, ticket, route, requested_at_utc, closes_at_utc,
+            extends, edit)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 /// The columns as [`AccessRequest`] names them.
 macro_rules! requests {
     ($rest:literal) => {
@@ -223,7 +268,7 @@ macro_rules! requests {
             "
     SELECT id, admin_id AS admin, requested_by, group_name AS \"group\", minutes, reason, ticket, route, state,
            requested_at_utc AS requested_at, closes_at_utc AS closes_at, closed_at_utc AS closed_at, closed_by, comment,
-           grant_id AS \"grant\"
+           grant_id AS \"grant\", extends, edit
       FROM gate_access_requests ",
             $rest
         )

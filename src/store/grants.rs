@@ -52,7 +52,7 @@ pub const NEEDED: [(&str, &str); 54] = [
     ("gate_session_changes", "SELECT"),
     ("gate_timed_work", "SELECT, INSERT, UPDATE"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
-    ("rbac_break_glass_sessions", "SELECT"),
+    ("rbac_break_glass_sessions", "SELECT, UPDATE (revoked_at_utc)"),
     ("rbac_group_roles", "SELECT, INSERT, DELETE"),
     ("rbac_groups", "SELECT, INSERT"),
     ("rbac_permissions", "SELECT, INSERT"),

@@ -1,9 +1,8 @@
 //! Answers to requests that carry a key of their own, so that a repeat of one is answered and not made again.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::connection::Connection;
 use super::sql::sql;
 use super::{Store, StoreError};
 
@@ -14,6 +13,16 @@ pub struct OnceKey {
     pub key_sha256: String,
     /// Of the request.
     pub request_sha256: String,
+}
+
+/// The answer to a request with a key, which is kept in the transaction of what the request changes: where the answer is
+/// lost, a repeat finds it, and where it cannot be kept, nothing has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct OnceAnswer<'a> {
+    pub key: &'a OnceKey,
+    pub answer: &'a str,
+    /// How long it is kept.
+    pub until: DateTime<Utc>,
 }
 
 /// What is known of a key.
@@ -53,16 +62,13 @@ impl Store {
         })
     }
 
-    /// Keeps the answer to a request that was begun.
+    /// Keeps the answer to a request that was begun and has none yet.
     pub async fn answer_once(
         &self,
         key: &OnceKey,
         answer: &str,
-        now: DateTime<Utc>,
-        keep: Duration,
+        until: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let keep = TimeDelta::from_std(keep).unwrap_or(TimeDelta::MAX);
-        let until = now.checked_add_signed(keep).unwrap_or(now);
         let done = sql(ANSWER)
             .bind(key.key_sha256.as_str())
             .bind(key.request_sha256.as_str())
@@ -79,11 +85,31 @@ impl Store {
     }
 }
 
+/// Keeps an answer within a transaction.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] where the key is not under way any more: the request took so long that it counts as lost, and a
+/// repeat of it may be made.
+pub(super) async fn answer_in(
+    connection: &mut Connection,
+    answer: Option<OnceAnswer<'_>>,
+) -> Result<(), StoreError> {
+    let Some(OnceAnswer { key, answer, until }) = answer else { return Ok(()) };
+    let keep =
+        sql(ANSWER).bind(key.key_sha256.as_str()).bind(key.request_sha256.as_str()).bind(answer).bind(until);
+    match connection.execute(keep).await? {
+        0 => Err(StoreError::Conflict("the Idempotency-Key of the request is not under way any more".into())),
+        _ => Ok(()),
+    }
+}
+
 const BEGIN: &str = "
     INSERT INTO gate_request_keys (key_sha256, request_sha256, expires_at_utc) VALUES ($1, $2, $3)
     ON CONFLICT (key_sha256) DO NOTHING";
 const FIND: &str = "SELECT request_sha256, answer FROM gate_request_keys WHERE key_sha256 = $1";
 const ANSWER: &str = "
-    UPDATE gate_request_keys SET answer = $3, expires_at_utc = $4 WHERE key_sha256 = $1 AND request_sha256 = $2";
+    UPDATE gate_request_keys SET answer = $3, expires_at_utc = $4 
+     WHERE key_sha256 = $1 AND request_sha256 = $2 AND answer IS NULL";
 const FORGET: &str = "
     DELETE FROM gate_request_keys WHERE key_sha256 = $1 AND request_sha256 = $2 AND answer IS NULL";

@@ -10,18 +10,19 @@ use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::Epoch;
 use policy::rbac::grant::Origin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::columns::Columns;
 pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrite};
 use super::change::Change;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
+use super::once::{OnceAnswer, answer_in};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
 /// One change. Groups, roles and permissions are named; an admin is known by its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum RbacChange {
     AddAdmin {
@@ -77,6 +78,11 @@ pub enum RbacChange {
         grant: TicketGrant,
         reason: TicketEnd,
     },
+    /// Ends a break-glass session before its time.
+    EndBreakGlass {
+        id: String,
+        admin: String,
+    },
     GrantRole {
         group: String,
         role: String,
@@ -111,7 +117,7 @@ pub enum RbacChange {
 }
 
 /// A membership until a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimedGrant {
     /// A UUID v4 that is in no row yet.
     pub id: String,
@@ -125,7 +131,7 @@ pub struct TimedGrant {
 }
 
 /// A role for one ticket and one customer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketGrant {
     /// A UUID v4: in no row yet where it is to be granted.
     pub id: String,
@@ -139,7 +145,7 @@ pub struct TicketGrant {
 }
 
 /// Why a grant for a ticket ends: the states of the RBAC V2 design, section 5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TicketEnd {
     /// Somebody ended it.
@@ -170,6 +176,22 @@ impl TicketEnd {
 }
 
 impl RbacChange {
+    /// Whether it is an edit of groups, roles or permissions, and not about one admin.
+    pub fn is_edit(&self) -> bool {
+        matches!(
+            self,
+            RbacChange::CreateGroup { .. }
+                | RbacChange::GrantRole { .. }
+                | RbacChange::RevokeRole { .. }
+                | RbacChange::CreateRole { .. }
+                | RbacChange::Inherit { .. }
+                | RbacChange::Disinherit { .. }
+                | RbacChange::CreatePermission { .. }
+                | RbacChange::Permit { .. }
+                | RbacChange::Forbid { .. }
+        )
+    }
+
     fn creates_what_rows_name(&self) -> bool {
         matches!(
             self,
@@ -222,6 +244,8 @@ pub struct RbacWork<'w> {
     pub by: &'w str,
     pub reason: Option<&'w str>,
     pub now: DateTime<Utc>,
+    /// What the request's key is answered with, kept with the changes.
+    pub answer: Option<OnceAnswer<'w>>,
 }
 
 impl Store {
@@ -291,6 +315,7 @@ pub(super) async fn carry_out(
         make(change, one, work, &columns).await?;
     }
     change.execute(sql("DELETE FROM gate_rbac_command")).await?;
+    answer_in(change, work.answer).await?;
     Ok(true)
 }
 
@@ -418,6 +443,7 @@ async fn make(
         RbacChange::EndTicketGrant { grant, reason } => {
             sql(END_TICKET_GRANT).bind(grant.id.as_str()).bind(now).bind(reason.word())
         }
+        RbacChange::EndBreakGlass { id, .. } => sql(END_BREAK_GLASS).bind(id.as_str()).bind(now),
         RbacChange::GrantRole { group, role } => sql(GRANT_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::RevokeRole { group, role } => sql(REVOKE_ROLE).bind(group.as_str()).bind(role.as_str()),
         RbacChange::Inherit { role, parent } => sql(INHERIT).bind(role.as_str()).bind(parent.as_str()),
@@ -450,6 +476,9 @@ const END_GRANT: &str = "
     UPDATE gate_grants SET revoked_at_utc = $2, revoked_by = $3 WHERE id = $1 AND revoked_at_utc IS NULL";
 const END_TICKET_GRANT: &str = "
     UPDATE rbac_ticket_grants SET revoked_at_utc = $2, revoke_reason = $3
+     WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
+const END_BREAK_GLASS: &str = "
+    UPDATE rbac_break_glass_sessions SET revoked_at_utc = $2
      WHERE CAST(id AS TEXT) = $1 AND revoked_at_utc IS NULL";
 const GRANT_ROLE: &str = "
     INSERT INTO rbac_group_roles (group_id, role_id)

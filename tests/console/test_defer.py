@@ -337,7 +337,7 @@ class DoesNotStepBack(Cases):
 
     def test_for_a_gate_that_does_not_say_what_decided(self) -> None:
         claims = SIGNER.claims("GET", "/orders/7", route=ROUTE)
-        for name in ("gate", "cluster", "mapping", "groups"):
+        for name in ("gate", "cluster", "mapping", "groups", "notify"):
             del claims[name]
         self.refuse({"X-Console-Gate-Assertion": SIGNER.sign(claims), "X-Request-Id": claims["rid"]})
 
@@ -363,7 +363,7 @@ class DoesNotStepBack(Cases):
             "path": {"path": "/orders/8"}, "path respelt": {"path": "/orders/%37"}, "request id": {"rid": "other"},
             "kind": {"kind": "root"}, "no subject": {"sub": ""}, "subject a number": {"sub": 1}, "roles a text": {"roles": "x"},
             "groups a text": {"groups": "x"}, "groups of numbers": {"groups": [1]}, "gate a list": {"gate": ["v2"]},
-            "cluster null": {"cluster": None}, "mapping a number": {"mapping": 1}, "exp a text": {"exp": "9999999999"},
+            "cluster null": {"cluster": None}, "mapping a number": {"mapping": 1}, "notify true": {"notify": True}, "exp a text": {"exp": "9999999999"},
             "lives too long": {"exp": 2**40}, "iat true": {"iat": True},
         }
         now = int(SIGNER.clock())
@@ -636,12 +636,13 @@ class Sets(Cases):
         @app.before_request
         def look() -> None:
             seen.append(g.gate)
-        sent = headers(roles=["console-user"], groups=["managers"], cluster="orders", session="s-9", mapping="0f", request_id="r-1")
+        sent = headers(roles=["console-user"], groups=["managers"], cluster="orders", session="s-9", mapping="0f", notify="customer",
+                       request_id="r-1")
         app.test_client().get("/orders/7", headers=sent)
         gate = seen[0]
         self.assertEqual((gate.subject, gate.kind, gate.session, gate.roles, gate.groups, gate.route, gate.cluster, gate.gate,
-                          gate.mapping, gate.request_id, gate.method, gate.path, bool(gate)),
-                         ("admin-1", "admin", "s-9", ("console-user",), ("managers",), ROUTE, "orders", "v2", "0f", "r-1",
+                          gate.mapping, gate.notify, gate.request_id, gate.method, gate.path, bool(gate)),
+                         ("admin-1", "admin", "s-9", ("console-user",), ("managers",), ROUTE, "orders", "v2", "0f", "customer", "r-1",
                           "GET", "/orders/7", True))
         for sent in ({}, {**headers(), "X-Request-Id": "other"}):
             app.test_client().get("/orders/7", headers=sent)

@@ -6,7 +6,6 @@
 //! libfaketime turns the clock for the gate alone. Monotonic time is left as it is: a clock that is set does not change
 //! that either.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
@@ -16,54 +15,11 @@ use serde_json::json;
 use crate::callers::{Caller, Outcome};
 use crate::scene::{get, people, setup};
 use crate::support::recorder::Recorder;
+use crate::support::turned::Turned;
 use crate::support::{Ask, Database, Gate, Setup, World};
 
 /// A turn is taken up by the next look at the clock; this is for a busy machine.
 const LONG: Duration = Duration::from_secs(20);
-
-/// The clock of a gate.
-struct Turned {
-    file: PathBuf,
-}
-
-impl Turned {
-    fn new(folder: &Path) -> Turned {
-        let clock = Turned { file: folder.join("clock") };
-        clock.turn("+0");
-        clock
-    }
-
-    /// Turns the clock to so much before or after the true time, in the words of faketime(1).
-    fn turn(&self, by: &str) {
-        let new = self.file.with_extension("new");
-        std::fs::write(&new, by).expect("a file");
-        std::fs::rename(new, &self.file).expect("a swap");
-    }
-
-    fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("LD_PRELOAD", libfaketime().display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("NO_FAKE_STAT", "1".to_owned()),
-        ]
-    }
-}
-
-/// Where distributions put it: `/usr/lib/ARCHITECTURE/faketime`, or without the architecture.
-fn libfaketime() -> PathBuf {
-    let name = "faketime/libfaketimeMT.so.1";
-    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
-    let within = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
-    let within = within.flatten().map(|entry| entry.path());
-    let mut places =
-        folders.iter().cloned().chain(within.collect::<Vec<_>>()).map(|folder| folder.join(name));
-    places.find(|place| place.exists()).expect(
-        "no libfaketime: `make test` installs it, or install the package `faketime` (`apt-get install faketime`)",
-    )
-}
 
 /// What ends by time: a request that it lets in while it lasts, and the answer that follows.
 struct Expiring {
@@ -78,7 +34,7 @@ fn ask(world: &World, target: &str, admin: &str) -> Ask {
     Ask::get(target).cookie(&world.sign(&payload, Utc::now() - TimeDelta::days(2)))
 }
 
-/// A session and a temporary grant that last for half an hour, and Cora, whose session has a month to go.
+/// A session, a break-glass session and a membership that last for half an hour, and Cora, whose session has a month to go.
 async fn half_an_hour(world: &World) -> Vec<Expiring> {
     let end = Utc::now() + TimeDelta::minutes(30);
     world.admin("sam", &["raxx-support-team"], &[]).await;
@@ -86,7 +42,9 @@ async fn half_an_hour(world: &World) -> Vec<Expiring> {
     world.admin("gwen", &["break-glass"], &[]).await;
     world.admin("cora", &["raxx-support-team"], &[]).await;
     add_session(world, "sam", end).await;
+    world.admin("tim", &[], &[]).await;
     add_session(world, "gwen", end + TimeDelta::days(30)).await;
+    add_session(world, "tim", end + TimeDelta::days(30)).await;
     add_session(world, "cora", end + TimeDelta::days(30)).await;
     world
         .execute(
@@ -94,9 +52,20 @@ async fn half_an_hour(world: &World) -> Vec<Expiring> {
              SELECT 'grant', 'gwen', 'tests', 'tests', expires_at_utc FROM admin_sessions WHERE id = 'of-sam'",
         )
         .await;
+    world
+        .execute(
+            "INSERT INTO gate_grants
+                    (id, admin_id, group_id, origin, reason, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
+             SELECT 'timed', 'tim', CAST(g.id AS TEXT), 'timed', 'tests', 'tests', b.granted_at_utc, b.granted_at_utc,
+                    b.expires_at_utc
+               FROM rbac_groups g, rbac_break_glass_sessions b
+              WHERE g.name = 'raxx-support-team' AND b.id = 'grant'",
+        )
+        .await;
     vec![
         Expiring { what: "a session", ask: ask(world, "/gated/x", "sam"), then: 302 },
-        Expiring { what: "a temporary grant", ask: ask(world, "/glass", "gwen"), then: 403 },
+        Expiring { what: "a break-glass session", ask: ask(world, "/glass", "gwen"), then: 403 },
+        Expiring { what: "a membership until a time", ask: ask(world, "/gated/x", "tim"), then: 403 },
     ]
 }
 

@@ -34,6 +34,7 @@ mod connections;
 mod denial_flood;
 mod disk_full;
 mod gate_killed;
+mod killed_between;
 mod long_audit;
 mod mapping_broken;
 mod packets_dropped;

@@ -263,7 +263,8 @@ async fn only_a_live_token_that_is_named_may_ask() {
     let other = create_token(&scene.gate, "somebody-else", &["--group", "raxx-platform-admins"]);
     let body = question("admin", "anna", ("GET", "/v/audit", None)).to_string();
     for path in ["/access/v1/evaluation", "/access/v1/evaluations"] {
-        let ask = Ask::new("POST", path).body(body.clone()).header("x-request-id", "r-7");
+        let ask = Ask::new("POST", path).header("content-type", "application/json").body(body.clone());
+        let ask = ask.header("x-request-id", "r-7");
         let table = [
             (ask.clone(), 401),
             (ask.clone().bearer("cgm_wrong"), 401),
@@ -307,6 +308,9 @@ async fn the_metadata_say_where_the_endpoints_are() {
         "policy_decision_point": "http://console.test",
         "access_evaluation_endpoint": "http://console.test/access/v1/evaluation",
         "access_evaluations_endpoint": "http://console.test/access/v1/evaluations",
+        "search_subject_endpoint": "http://console.test/access/v1/search/subject",
+        "search_resource_endpoint": "http://console.test/access/v1/search/resource",
+        "search_action_endpoint": "http://console.test/access/v1/search/action",
     });
     assert_eq!((answer.status, answer.json()), (200, expected));
     let named = "[api]\ncallers = [\"console\"]\npublic_url = \"https://gate.internal:9901\"\n";
@@ -327,6 +331,8 @@ async fn without_callers_there_is_no_endpoint() {
     for (method, path) in [
         ("POST", "/access/v1/evaluation"),
         ("POST", "/access/v1/evaluations"),
+        ("POST", "/access/v1/search/subject"),
+        ("POST", "/access/v1/requests"),
         ("GET", "/.well-known/authzen-configuration"),
         ("GET", "/api/gate/mapping"),
         ("GET", "/forward-auth"),
@@ -345,7 +351,10 @@ async fn a_caller_has_a_rate() {
     let token = create_token(&gate, "console", &[]);
     let mut client = Client::to(&gate.admin_socket());
     let four = json!({ "evaluations": vec![question("admin", "anna", ("GET", "/public", None)); 4] });
-    let ask = |body: &Value| Ask::new("POST", "/access/v1/evaluations").bearer(&token).body(body.to_string());
+    let ask = |body: &Value| {
+        let ask = Ask::new("POST", "/access/v1/evaluations").header("content-type", "application/json");
+        ask.bearer(&token).body(body.to_string())
+    };
     assert_eq!(client.send(&ask(&four)).await.status, 429);
     let one = question("admin", "anna", ("GET", "/public", None));
     let statuses = [client.send(&ask(&one)).await.status, client.send(&ask(&one)).await.status];

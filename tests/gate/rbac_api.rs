@@ -3,11 +3,14 @@
 
 mod bad;
 mod documented;
+mod edits;
 mod faults;
 mod grants;
 mod openapi;
+mod own;
 mod reads;
 mod requests;
+mod tickets;
 
 use std::collections::BTreeSet;
 

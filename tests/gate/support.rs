@@ -17,6 +17,7 @@ pub mod seed;
 pub mod stand_in;
 pub mod table;
 pub mod transit;
+pub mod turned;
 pub mod wire;
 pub mod world;
 

@@ -97,6 +97,8 @@ pub enum V2 {
         when: Vec<Rule>,
         /// Whether `decided = {...}` says by whom.
         decided: bool,
+        /// The row is for a ticket: the roles each of which is enough without one.
+        ticket: Option<Vec<usize>>,
     },
     /// The question, and what its options would ask for.
     Undecided(&'static str, Vec<usize>),
@@ -249,6 +251,16 @@ impl Row {
 }
 
 impl Gated {
+    /// Whether the row is for a ticket.
+    pub fn is_for_ticket(&self) -> bool {
+        matches!(&self.v2, V2::Needs { ticket: Some(_), .. })
+    }
+
+    /// Whether V2 lets nobody in without a ticket.
+    pub fn needs_ticket(&self) -> bool {
+        matches!(&self.v2, V2::Needs { ticket: Some(without), .. } if without.is_empty())
+    }
+
     fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         if let Some(legacy) = &self.legacy {
@@ -256,8 +268,20 @@ impl Gated {
             keys.push(format!("legacy = [{}]", names.join(", ")));
         }
         match &self.v2 {
-            V2::Needs { base, when, decided } => {
+            V2::Needs { base, when, decided, ticket } => {
                 keys.push(base.key());
+                if let Some(without) = ticket {
+                    let names: Vec<String> =
+                        without.iter().map(|role| format!("\"{}\"", role_name(*role))).collect();
+                    let without = if names.is_empty() {
+                        String::new()
+                    } else {
+                        format!(", without = [{}]", names.join(", "))
+                    };
+                    keys.push(format!(
+                        "ticket = {{ query = \"ticket_id\", customer = \"query:customer\"{without} }}"
+                    ));
+                }
                 if !when.is_empty() {
                     let rules: Vec<String> = when.iter().map(Rule::text).collect();
                     keys.push(format!("when = [{}]", rules.join(", ")));

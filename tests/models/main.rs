@@ -34,6 +34,7 @@ mod disagreement;
 mod explain_report;
 mod format;
 mod gate_answers;
+mod grants;
 mod mappings;
 mod paths;
 mod random;

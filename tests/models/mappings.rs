@@ -90,7 +90,7 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
     let clusters = CLUSTERS.iter().zip(rollouts);
     let clusters = clusters.map(|(name, rollout)| Cluster { name: (*name).to_owned(), rollout }).collect();
     let role = Need::Role(random.pick(&reach.roles));
-    let needs = |base: Need, when: Vec<Rule>| V2::Needs { base, when, decided: true };
+    let needs = |base: Need, when: Vec<Rule>| V2::Needs { base, when, decided: true, ticket: None };
     let rule = |field: Field| vec![Rule { field, equals: "prod", need: role }];
     let gate = |v2: V2| Kind::Gated(Gated { legacy: Some(vec!["ops", "support"]), v2, machines: true });
     let permission = reach.permissions.first().map_or(role, |permission| Need::Permission(*permission));
@@ -125,6 +125,20 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
         let freshness = (number == 1).then_some("push");
         blueprints.push(Blueprint { name: format!("b{number}"), cluster, freshness, rows: rows.to_vec() });
     }
+    // Rows for a ticket, of which each role of the last two is enough without one: in V2, in the cohort and in shadow.
+    let Need::Role(enough) = role else { unreachable!("it is a role") };
+    let for_tickets = [
+        (0, vec!["PUT", "PATCH"], Segment::Int, Vec::new()),
+        (1, vec!["PUT"], Segment::Static("x"), vec![enough]),
+        (3, vec!["DELETE"], Segment::Text, vec![enough]),
+    ];
+    for (blueprint, methods, last, without) in for_tickets {
+        let v2 = V2::Needs { base: role, when: Vec::new(), decided: false, ticket: Some(without) };
+        let kind = Kind::Gated(Gated { legacy: Some(vec!["ops", "support"]), v2, machines: false });
+        let (methods, path) = (Methods::Some(methods), under("b", last));
+        let row = Row { methods, path, kind, is_api: false, freshness: None, totp: None, websocket: false };
+        blueprints[blueprint].rows.push(row);
+    }
     let unmapped = Some(Unmapped::Deny);
     sound(Mapping { unmapped, counts_rows: true, clusters, blueprints }, random, reach)
 }
@@ -133,7 +147,7 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
 pub fn with_marker(mut mapping: Mapping) -> Mapping {
     mapping.clusters.push(Cluster { name: "Marker".to_owned(), rollout: Rollout::Shadow });
     let path = Pattern { segments: vec![Segment::Static("__marker")], slash: false, prefix: false };
-    let v2 = V2::Needs { base: Need::Role(ROLES - 1), when: Vec::new(), decided: false };
+    let v2 = V2::Needs { base: Need::Role(ROLES - 1), when: Vec::new(), decided: false, ticket: None };
     let kind = Kind::Gated(Gated { legacy: Some(vec!["ops"]), v2, machines: false });
     let methods = Methods::Some(vec!["GET"]);
     let row = Row { methods, path, kind, is_api: false, freshness: None, totp: None, websocket: false };
@@ -183,6 +197,7 @@ fn fits(mapping: &Mapping, row: &Row) -> bool {
 fn row(random: &mut Random, reach: &Reach) -> Row {
     let kind = kind(random, reach);
     let knows_callers = matches!(kind, Kind::Session | Kind::Gated(_));
+    let is_for_ticket = is_for_ticket(&kind);
     let mut methods = methods(random);
     let mut path = pattern(random);
     if let Kind::Gated(Gated { v2: V2::Needs { when, .. }, .. }) = &kind
@@ -200,8 +215,13 @@ fn row(random: &mut Random, reach: &Reach) -> Row {
         is_api: knows_callers && random.chance(15),
         freshness: (knows_callers && random.chance(20)).then(|| random.pick(&["push", "strict"])),
         totp: random.chance(10).then(|| random.pick(&["elevation", "inline"])),
-        websocket: random.chance(5),
+        websocket: !is_for_ticket && random.chance(5),
     }
+}
+
+/// Whether a row is for a ticket, which excludes WebSockets and machines.
+fn is_for_ticket(kind: &Kind) -> bool {
+    matches!(kind, Kind::Gated(Gated { v2: V2::Needs { ticket: Some(_), .. }, .. }))
 }
 
 fn methods(random: &mut Random) -> Methods {
@@ -258,7 +278,12 @@ fn gated(random: &mut Random, reach: &Reach) -> Gated {
     }
     let base = if random.chance(85) { reach.need(random) } else { Reach::any(random) };
     let when = if random.chance(30) { rules(random, reach) } else { Vec::new() };
-    Gated { legacy, v2: V2::Needs { base, when, decided: random.chance(10) }, machines }
+    // Tickets are granted to admins.
+    let ticket = (!machines && random.chance(20)).then(|| {
+        let numbers: Vec<usize> = (0..ROLES).collect();
+        random.some(&numbers, 0, 2)
+    });
+    Gated { legacy, v2: V2::Needs { base, when, decided: random.chance(10), ticket }, machines }
 }
 
 /// Rules of one row are all of JSON or all of forms.
@@ -338,7 +363,10 @@ fn changed_row(old: &Row, random: &mut Random, reach: &Reach) -> Row {
         0 if old.rules().is_empty() => Row { methods: new.methods, ..old.clone() },
         1 => Row { path: new.path, ..old.clone() },
         2 => match (&old.kind, &new.kind) {
-            (Kind::Gated(old_gate), Kind::Gated(new_gate)) if new.rules().is_empty() => {
+            (Kind::Gated(old_gate), Kind::Gated(new_gate))
+                if new.rules().is_empty()
+                    && !(is_for_ticket(&new.kind) && (old_gate.machines || old.websocket)) =>
+            {
                 let v2 = new_gate.v2.clone();
                 let legacy = old_gate.legacy.clone().or(new_gate.legacy.clone());
                 let kind = Kind::Gated(Gated { legacy, v2, machines: old_gate.machines });

@@ -71,7 +71,7 @@ fn row(percent: u8) -> Row {
     // A role that a group holds in the world of this test, and nobody is in a group.
     let world = World::of_ops();
     let (_, role) = *world.group_roles.first().expect("a group holds a role");
-    let v2 = V2::Needs { base: Need::Role(role), when: Vec::new(), decided: false };
+    let v2 = V2::Needs { base: Need::Role(role), when: Vec::new(), decided: false, ticket: None };
     // One part for each share, for the life of the test.
     let last = Segment::Static(Box::leak(part(percent).into_boxed_str()));
     Row {

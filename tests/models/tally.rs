@@ -89,7 +89,7 @@ impl Tally {
 }
 
 /// Every key and word of the format, as a file spells it.
-const KEYS: [&str; 36] = [
+const KEYS: [&str; 37] = [
     "unmapped = \"deny\"",
     "unmapped = \"forward\"",
     " = \"legacy\"",
@@ -112,6 +112,7 @@ const KEYS: [&str; 36] = [
     "permission = ",
     "when = [{ json",
     "when = [{ form",
+    "ticket = {",
     "undecided = ",
     "options = ",
     "decided = {",

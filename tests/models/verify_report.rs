@@ -106,8 +106,9 @@ fn wanted(row: &Row) -> &'static [&'static str] {
         (Kind::Session, true) => &["unauthorized", "allow"],
         (Kind::Machine, _) => &["unauthorized", "allow"],
         (Kind::Gone, _) => &["gone"],
-        // A row without a legacy gate lets nobody through where V2 does not decide.
-        (Kind::Gated(gated), is_api) => match (gated.legacy.is_some(), is_api) {
+        // A row without a legacy gate lets nobody through where V2 does not decide; one for a ticket, that nobody may have
+        // without one, nobody where V2 decides: probes name no ticket.
+        (Kind::Gated(gated), is_api) => match (gated.legacy.is_some() && !gated.needs_ticket(), is_api) {
             (true, false) => &["login", "allow", "deny"],
             (true, true) => &["unauthorized", "allow", "deny"],
             (false, false) => &["login", "deny"],

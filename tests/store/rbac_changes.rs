@@ -1,7 +1,10 @@
 //! Changes of who holds what: with their rows, as of an epoch, and what others write recorded by trigger.
 
+use chrono::TimeDelta;
 use console_gate::journal::erasure;
 use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
+use console_gate::store::StoreError;
+use console_gate::store::once::{Once, OnceAnswer, OnceKey};
 use console_gate::store::rbac_changes::{GrantRow, RbacChange, RbacWork, StoredWrite};
 use policy::identity::Subject;
 use policy::ids::AdminId;
@@ -82,6 +85,7 @@ async fn what_was_worked_out_before_a_change_is_not_made(database: &Database) {
         by: "olga",
         reason: None,
         now: noon(),
+        answer: None,
     };
     // A session concerns nobody else.
     database.execute("INSERT INTO admin_sessions (id, admin_id) VALUES ('s', 'ben')").await;
@@ -330,6 +334,7 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
             by: "olga",
             reason: None,
             now: noon(),
+            answer: None,
         };
         database.store.change_rbac(&work, &next_note()).await
     };
@@ -371,9 +376,45 @@ fn next_note() -> ledger::Note {
     notary().note(record)
 }
 
+/// The answer to a request's key is of the change: it is kept with it, or neither is.
+async fn an_answer_is_kept_with_the_change(database: &Database) {
+    with_people(database).await;
+    let key = OnceKey { key_sha256: "k".into(), request_sha256: "r".into() };
+    let until = noon() + TimeDelta::hours(24);
+    let answered = async |group: &str, number: u32| {
+        let (state, plan) =
+            people::preview(&database.store, &[join("anna", group)], TERMS, noon()).await.unwrap();
+        let work = RbacWork {
+            changes: &plan.changes,
+            rows: &plan.rows,
+            as_of: state.epoch,
+            by: "olga",
+            reason: None,
+            now: noon(),
+            answer: Some(OnceAnswer { key: &key, answer: "201", until }),
+        };
+        database.store.change_rbac(&work, &note(number)).await
+    };
+    // Nobody has begun it, as where it took so long that it was taken for lost.
+    let everything = database.everything().await;
+    assert!(matches!(answered("ops-admins", 1).await, Err(StoreError::Conflict(_))));
+    assert_eq!(database.everything().await, everything);
+    let begun = async || database.store.begin_once(&key, noon()).await.unwrap();
+    assert_eq!(begun().await, Once::Begun);
+    assert_eq!(begun().await, Once::UnderWay);
+    assert!(answered("ops-admins", 2).await.unwrap());
+    assert_eq!(begun().await, Once::Answered("201".into()), "the answer was never sent, and is known");
+    // What failed after its change keeps its answer, and is not made twice.
+    database.store.forget_once(&key).await.unwrap();
+    assert_eq!(begun().await, Once::Answered("201".into()));
+    assert!(matches!(answered("raxx-devops-team", 3).await, Err(StoreError::Conflict(_))));
+    assert_eq!(database.number("SELECT count(*) FROM rbac_user_groups WHERE user_id = 'anna'").await, 1);
+}
+
 on_both!(
     a_membership_has_its_rows_and_names_nobody_in_the_sealed_one,
     what_was_worked_out_before_a_change_is_not_made,
+    an_answer_is_kept_with_the_change,
     roles_are_granted_to_members_with_a_row_each,
     what_is_misspelt_is_refused_with_what_was_meant,
     an_admin_of_console_is_blocked_at_the_gate,

@@ -37,7 +37,14 @@ fn every_kind_of_finding_is_reported() {
                  INSERT INTO admin_roles (admin_id, role, granted_by) VALUES ('olaf', 'ops', 'tests')",
             );
         }
-        let output = bench.run(&["check", "routes.toml"]);
+        // Which servers there are, only the settings say.
+        bench.write(
+            "gate.toml",
+            "[upstreams.raptor]\nservers = [\"127.0.0.1:8100\"]\n[session]\nsession_id_key = \"sid\"\n",
+        );
+        let of_settings: &[&str] =
+            if rule.id == "unknown-upstream" { &["--config", "gate.toml"] } else { &[] };
+        let output = bench.run(&[&["check", "routes.toml"], of_settings].concat());
         bench.sql("DELETE FROM admins");
         assert!(
             output.stdout.contains(&format!("{}[{}]", rule.level.word(), rule.id)),

@@ -202,7 +202,8 @@ impl<'m> Coverage<'m> {
     }
 
     fn row(&mut self, row: &Row) {
-        if row.kind == RowKind::Gone || row.served_by_gate() {
+        // Another server has the route.
+        if row.kind == RowKind::Gone || row.served_by_gate() || row.upstream.is_some() {
             return;
         }
         let place = || Some(place_of_row(self.name, self.mapping, row));

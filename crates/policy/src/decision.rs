@@ -172,6 +172,8 @@ pub struct Permit {
     upgrade: bool,
     stream: bool,
     served_by_gate: bool,
+    upstream: Option<Arc<str>>,
+    notifies_customer: bool,
 }
 
 impl Permit {
@@ -213,6 +215,16 @@ impl Permit {
     /// Whether the body goes to Console while it arrives (`stream = true`).
     pub fn stream(&self) -> bool {
         self.stream
+    }
+
+    /// The upstream that the request goes to, by its name in the settings; `None` for Console.
+    pub fn upstream(&self) -> Option<&Arc<str>> {
+        self.upstream.as_ref()
+    }
+
+    /// Whether the upstream has to notify the customer: the row says so for a role that the caller holds.
+    pub fn notifies_customer(&self) -> bool {
+        self.notifies_customer
     }
 
     /// Whether the gate itself serves the request, and Console never sees it: the row says so.
@@ -573,11 +585,13 @@ fn challenge(row: &Row) -> Rejection {
 }
 
 fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used: Vec<Arc<str>>) -> Permit {
-    let (principal, groups) = match caller {
-        Caller::Known(principal, access) => {
-            (Some(principal.clone()), access.groups.iter().cloned().collect())
-        }
-        Caller::Nobody | Caller::Presented => (None, Vec::new()),
+    let (principal, groups, notifies_customer) = match caller {
+        Caller::Known(principal, access) => (
+            Some(principal.clone()),
+            access.groups.iter().cloned().collect(),
+            row.is_some_and(|row| row.notifies(access)),
+        ),
+        Caller::Nobody | Caller::Presented => (None, Vec::new(), false),
     };
     Permit {
         route: row.map(|row| row.route.clone()),
@@ -589,6 +603,8 @@ fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used:
         upgrade: false,
         stream: row.is_some_and(|row| row.stream),
         served_by_gate: row.is_some_and(Row::served_by_gate),
+        upstream: row.and_then(|row| row.upstream.clone()),
+        notifies_customer,
     }
 }
 

@@ -121,6 +121,12 @@ pub struct RowReport {
     /// Whether the gate itself serves the route, instead of Console.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub served_by_gate: bool,
+    /// The upstream that has the route instead of Console.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// The roles whose holders' requests the customer is notified of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifies: Vec<String>,
     /// The path's variables.
     pub values: Vec<ValueReport>,
 }
@@ -244,6 +250,8 @@ fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {
             RowKind::Gone => KindReport::Gone,
         },
         served_by_gate: row.served_by_gate(),
+        upstream: row.upstream.as_deref().map(ToOwned::to_owned),
+        notifies: row.notifies.iter().map(|role| role.name().to_string()).collect(),
         values: values.into_iter().flatten().map(value).collect(),
     }
 }

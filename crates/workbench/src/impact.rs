@@ -75,20 +75,26 @@ pub struct Change<'m> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ServerChange {
     pub route: String,
-    pub before: &'static str,
-    pub after: &'static str,
+    pub before: String,
+    pub after: String,
 }
 
 impl ServerChange {
     fn of(region: &Region<'_>) -> Option<ServerChange> {
-        let by_gate = |row: Option<&Row>| row.is_some_and(Row::served_by_gate);
-        let word = |row| if by_gate(row) { "the gate" } else { "Console" };
+        let server = |row: Option<&Row>| match row {
+            Some(row) if row.served_by_gate() => "the gate".to_owned(),
+            Some(Row { upstream: Some(name), .. }) => format!("upstream {name}"),
+            _ => "Console".to_owned(),
+        };
+        let server = |row: Option<&Row>| {
+            let notifies = row.into_iter().flat_map(|row| &row.notifies);
+            let roles: Vec<&str> = notifies.map(|role| &**role.name()).collect();
+            let server = server(row);
+            if roles.is_empty() { server } else { format!("{server}, notifying for {}", roles.join(", ")) }
+        };
         let route = region.new.or(region.old)?.route.to_string();
-        (by_gate(region.old) != by_gate(region.new)).then(|| ServerChange {
-            route,
-            before: word(region.old),
-            after: word(region.new),
-        })
+        let (before, after) = (server(region.old), server(region.new));
+        (before != after).then_some(ServerChange { route, before, after })
     }
 }
 

@@ -30,7 +30,7 @@ ENVIRON_KEY = "HTTP_X_CONSOLE_GATE_ASSERTION"
 HEADER = "X-Console-Gate-Assertion"
 REQUIRED_TEXTS = ("method", "path", "sub", "sid", "route", "rid", "kind")
 # Gates before the package did not make these.
-LATER_TEXTS = ("gate", "cluster", "mapping")
+LATER_TEXTS = ("gate", "cluster", "mapping", "notify")
 
 
 class ConfigurationError(ValueError):
@@ -111,6 +111,8 @@ class Assertion:
     """What decided: `v2`, `legacy`, `public`, `session`, `machine`, `upstream`, `unmapped`."""
     mapping: str = ""
     """The SHA-256 of the mapping that was in force."""
+    notify: str = ""
+    """`customer`, where the customer has to be notified of this request; else empty."""
     request_id: str = ""
     method: str = ""
     path: str = ""
@@ -174,7 +176,8 @@ class Verifier:
         return Assertion(
             subject=claims["sub"], kind=claims["kind"], session=claims["sid"], roles=tuple(claims["roles"]),
             groups=tuple(claims.get("groups", ())), route=claims["route"], cluster=claims.get("cluster", ""),
-            gate=claims.get("gate", ""), mapping=claims.get("mapping", ""), request_id=claims["rid"],
+            gate=claims.get("gate", ""), mapping=claims.get("mapping", ""),
+            notify=claims.get("notify", ""), request_id=claims["rid"],
             method=claims["method"], path=claims["path"], expires=claims["exp"], verified=True)
 
     def _read(self, token: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Signer:
 
     def claims(self, method: str, path: str, *, route: str | None = None, subject: str = "admin-1",
                kind: str | None = None, gate: str = "v2", roles: Iterable[str] = (), groups: Iterable[str] = (),
-               cluster: str = "", session: str = "", mapping: str = "", request_id: str | None = None,
+               cluster: str = "", session: str = "", mapping: str = "", notify: str = "", request_id: str | None = None,
                lifetime_seconds: int = 30) -> dict[str, Any]:
         """The claims of one request. `path`: as on the wire; its query is left out. `route`: the gate's row; without
         one, `METHOD path`. `subject`: empty for nobody."""
@@ -48,7 +48,7 @@ class Signer:
                 "kind": kind or ("admin" if subject else "anonymous"), "iat": now, "exp": now + lifetime_seconds,
                 "method": method, "path": path, "route": f"{method} {path}" if route is None else route,
                 "roles": list(roles), "rid": request_id or f"test-{next(self._count)}", "gate": gate,
-                "cluster": cluster, "mapping": mapping, "groups": list(groups)}
+                "cluster": cluster, "mapping": mapping, "groups": list(groups), "notify": notify}
 
     def sign(self, claims: dict[str, Any]) -> str:
         """The assertion with these claims."""

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use policy::decision::{Rejection, outcome_word};
 use policy::rbac::{Requirement, Standing};
 use serde::Serialize;
 
+use super::access_request::{Hint, Requestable};
 use crate::ruling::evaluation::{Evaluation, Holding, Moment};
 use policy::decision::gate_word;
 
@@ -44,6 +46,13 @@ struct Context {
     epoch: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluated_at: Option<DateTime<Utc>>,
+    /// That access can be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_request: Option<Requestable>,
 }
 
 /// Why one of several questions could not be read.
@@ -78,7 +87,7 @@ impl Decision {
             through,
             mapping_sha256: Some(moment.mapping.sha256().to_string()),
             epoch: Some(moment.control.epoch.0),
-            error: None,
+            ..Context::default()
         };
         Decision { decision, context }
     }
@@ -98,6 +107,21 @@ impl Decision {
             ..Context::default()
         };
         Decision { decision: holding.held, context }
+    }
+
+    /// Why it is no.
+    pub(super) fn denied_for(&self) -> Option<&'static str> {
+        self.context.reason.filter(|_| !self.decision)
+    }
+
+    /// With what can be asked for.
+    pub(super) fn with_hint(mut self, hint: Option<Hint>) -> Decision {
+        if let Some(Hint { evaluation_id, evaluated_at, requestable }) = hint {
+            let context = &mut self.context;
+            (context.evaluation_id, context.evaluated_at) = (Some(evaluation_id), Some(evaluated_at));
+            context.access_request = Some(requestable);
+        }
+        self
     }
 
     /// No, for the gate does not know what is asked for.

@@ -49,22 +49,26 @@ pub(super) fn unknown_callers(settings: &Settings, tokens: &[StoredToken]) -> Ve
         .collect()
 }
 
-/// Groups that people may ask for, and that too few may approve for somebody who is in none of the approving groups.
+/// What people may ask for, and too few may approve for somebody who is in none of the approving groups.
 pub(super) fn unapprovable(mapping: &Mapping, people: &[Person]) -> Vec<Finding> {
     let approvers = |rule: &ApprovalRule| {
         people.iter().filter(|one| one.kind == CallerKind::Admin && rule.allows(&one.groups)).count()
     };
-    let too_few = mapping.approvals().iter().filter_map(|(group, rule)| {
+    let too_few = |rule: &ApprovalRule, what: String, otherwise: &str| {
         let (there, needed) = (approvers(rule), usize::try_from(rule.quorum).unwrap_or(usize::MAX));
         (there < needed).then(|| {
-            let message = format!(
-                "`{group}` can be asked for, {needed} must approve, and {there} may: no request can be approved"
-            );
+            let message = format!("{what}, {needed} must approve, and {there} may: {otherwise}");
             let suggestion = rules::rule("nobody-may-approve").map(|rule| rule.help.to_owned());
             Finding { suggestion, ..Finding::new("nobody-may-approve", None, message) }
         })
+    };
+    let groups = mapping.approvals().iter().filter_map(|(group, rule)| {
+        too_few(rule, format!("`{group}` can be asked for"), "no request can be approved")
     });
-    too_few.collect()
+    let edits = mapping.approval_of_edits().and_then(|rule| {
+        too_few(rule, "edits over the API wait for approval".to_owned(), "no edit can be made")
+    });
+    groups.chain(edits).collect()
 }
 
 #[cfg(test)]
@@ -110,5 +114,9 @@ mod tests {
         assert!(found[0].message.contains("`ops`") && found[0].message.contains("and 1 may"), "{found:?}");
         people.push(person(CallerKind::Admin, "c", "leads"));
         assert!(unapprovable(&mapping, &people).is_empty());
+        let text = "version = 1\n[approval.edits]\nby = [\"leads\"]\nquorum = 3\n";
+        let edits = Mapping::parse("routes.toml", text).unwrap();
+        let found = unapprovable(&edits, &people);
+        assert!(found.len() == 1 && found[0].message.contains("no edit can be made"), "{found:?}");
     }
 }

@@ -47,6 +47,8 @@ fn gates(row: &EffectiveRow<'_>) -> String {
     gates.extend(row.undecided.map(|question| format!("undecided {question}")));
     gates.extend(row.decided.map(|decided| format!("decided: {decided}")));
     gates.extend(row.unreviewed.map(|reason| format!("left to Console, unreviewed: {reason}")));
+    gates.extend(row.upstream.map(|name| format!("upstream {name}")));
+    gates.extend((!row.notifies.is_empty()).then(|| format!("notifying for {}", row.notifies.join(" "))));
     gates.extend(row.flags.iter().map(|flag| (*flag).to_owned()));
     gates.join("; ")
 }

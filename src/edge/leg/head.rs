@@ -5,6 +5,7 @@ use policy::firewall::{Framing, Request};
 use policy::ids::RequestId;
 
 use crate::assertion;
+use crate::edge::withheld::Withheld;
 
 /// The fields that the gate sets itself, whatever the client sent under these names.
 const OF_THE_GATE: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"];
@@ -23,6 +24,7 @@ pub(in crate::edge) struct UpstreamHead<'a> {
     pub(in crate::edge) client: Option<String>,
     pub(in crate::edge) scheme: &'static str,
     pub(in crate::edge) assertion: &'a str,
+    pub(in crate::edge) withheld: Withheld<'a>,
 }
 
 impl UpstreamHead<'_> {
@@ -37,8 +39,13 @@ impl UpstreamHead<'_> {
         out.put_slice(b" HTTP/1.1\r\n");
         field(&mut out, "host", self.host.as_bytes());
         for (name, value) in request.fields().iter() {
-            if !OF_THE_GATE.contains(&name) && !name.eq_ignore_ascii_case(assertion::HEADER) {
+            if OF_THE_GATE.contains(&name) || name.eq_ignore_ascii_case(assertion::HEADER) {
+                continue;
+            }
+            if self.withheld.is_nothing() {
                 field(&mut out, name, value);
+            } else if let Some(value) = self.withheld.field(name, value) {
+                field(&mut out, name, &value);
             }
         }
         match (self.length, request.framing()) {

@@ -11,7 +11,8 @@ use crate::support::{Answer, Ask, Database, Setup, World};
 const SUPPORT: &str = "raxx-support-team";
 
 /// Whoever is logged in may ask; `[approval]` says who decides.
-const ROWS: &str = r#"
+pub const ROWS: &str = r#"
+"DELETE /api/rbac/me/grants/<id>" = { session = true, gate = true, unauthenticated = "401" }
 "GET,POST /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
 "GET /api/rbac/requests/<id>" = { session = true, gate = true, unauthenticated = "401" }
 "POST /api/rbac/requests/<id>/<step>" = { session = true, gate = true, unauthenticated = "401" }
@@ -21,7 +22,12 @@ raxx-support-team = { by = ["raxx-platform-admins"], longest = "8h" }
 raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 2 }
 "#;
 
-async fn api(database: Database) -> Api {
+pub async fn api(database: Database) -> Api {
+    with_rules(database, "").await
+}
+
+/// The same with further rules of approval.
+pub async fn with_rules(database: Database, rules: &str) -> Api {
     let world = World::new(database).await;
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     for admin in ["anna", "paul"] {
@@ -30,15 +36,149 @@ async fn api(database: Database) -> Api {
     world.admin("ben", &[SUPPORT], &[]).await;
     world.admin("carol", &[], &[]).await;
     world.admin("dora", &[], &[]).await;
-    let mapping: &'static str = Box::leak(format!("{MAPPING}{ROWS}").into_boxed_str());
+    let mapping: &'static str = Box::leak(format!("{MAPPING}{ROWS}{rules}").into_boxed_str());
     let setup =
         Setup { mapping: Some(mapping), upstream: Some(upstream.socket()), sections: SETTINGS, ..Setup::V2 };
     let gate = world.gate(&setup).await;
     Api { world, gate, upstream }
 }
 
-async fn post(api: &Api, admin: &str, target: &str, body: &Value) -> Answer {
+pub async fn post(api: &Api, admin: &str, target: &str, body: &Value) -> Answer {
     api.send(&api.write(admin, "POST", target, body)).await
+}
+
+async fn page(api: &Api, admin: &str, target: &str) -> Answer {
+    let ask = Ask::get(target).cookie(&api.world.cookie(admin)).header("accept", "text/html");
+    api.gate.send(&ask).await
+}
+
+/// The 403 says where to ask, in each of its forms; what it says is what the API then takes.
+#[tokio::test]
+async fn a_denial_says_where_to_ask() {
+    for database in BOTH {
+        let api = api(database).await;
+        let denied = api.get("carol", "/audit?x=secret").await;
+        let groups = ["raxx-devops-team", SUPPORT];
+        let offered = &denied.json()["request_access"];
+        let expected = json!({ "method": "POST", "path": "/api/rbac/requests", "route": "GET /audit", "groups": groups });
+        assert_eq!((denied.status, offered), (403, &expected));
+        let shown = page(&api, "carol", "/audit").await;
+        let html = text(&shown);
+        assert_eq!(shown.status, 403);
+        assert!(html.contains(r#"<form method="post" action="/api/rbac/requests""#), "{html}");
+        assert!(html.contains(r#"<input type="hidden" name="route" value="GET /audit">"#), "{html}");
+        assert!(html.contains(
+            "<option>1h</option><option>2h</option><option>4h</option><option>8h</option></select>"
+        ));
+        let policy = shown.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("form-action 'self'"), "{policy}");
+        let ask = Ask::get("/audit").cookie(&api.world.cookie("carol")).header("hx-request", "true");
+        let fragment = text(&api.gate.send(&ask).await);
+        assert!(fragment.contains(r#"hx-post="/api/rbac/requests""#), "{fragment}");
+        // A path is text on the page.
+        let odd = page(&api, "carol", "/audit%22%3E%3Cscript%3E").await;
+        assert_eq!((odd.status, odd.header("content-security-policy")), (403, ""), "no row, no offer");
+        let ask = json!({ "route": offered["route"], "for": "1h", "reason": "an incident" });
+        let asked = post(&api, "carol", "/api/rbac/requests", &ask).await;
+        assert_eq!((asked.status, &asked.json()["group"]), (201, &offered["groups"][0]), "{}", text(&asked));
+        // No group that can be asked for opens this one.
+        let denied = api.get("carol", "/permission").await;
+        assert_eq!((denied.status, &denied.json()["request_access"]), (403, &Value::Null));
+        let shown = page(&api, "carol", "/permission").await;
+        assert_eq!((shown.status, shown.header("content-security-policy")), (403, ""));
+        assert!(!text(&shown).contains("<form"), "{}", text(&shown));
+        // Who is let in reads nothing of groups, and who is not logged in neither.
+        let open = page(&api, "ben", "/audit").await;
+        assert_eq!((open.status, text(&open).contains("raxx-")), (200, false));
+        let stranger = api.gate.send(&Ask::get("/audit").header("accept", "text/html")).await;
+        assert_eq!((stranger.status, text(&stranger).contains("raxx-")), (302, false));
+    }
+}
+
+/// The page's form, sent as a browser without JavaScript sends it. What shows that a page of this site sent it is the same as
+/// for JSON, or the token that is in the form.
+#[tokio::test]
+async fn the_form_of_the_page_asks() {
+    let api = api(Database::Sqlite).await;
+    // The token is of the session, which is the cookie here.
+    let cookie = api.world.cookie("carol");
+    let denied = Ask::get("/audit").cookie(&cookie).header("accept", "text/html");
+    let html = text(&api.gate.send(&denied).await);
+    let token =
+        html.split_once(r#"name="csrf_token" value=""#).unwrap().1.split_once('"').unwrap().0.to_owned();
+    let form = |cookie: &str, token: &str, reason: &str| {
+        Ask::new("POST", "/api/rbac/requests")
+            .cookie(cookie)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "text/html,application/xhtml+xml")
+            .body(format!("route=GET+%2Faudit&csrf_token={token}&reason={reason}&ticket=&for=1h"))
+    };
+    for (case, ask) in [
+        ("no token", form(&cookie, "", "x")),
+        ("the token of another", form(&api.world.cookie("dora"), &token, "x")),
+        ("another site", form(&cookie, &token, "x").header("sec-fetch-site", "cross-site")),
+        ("another origin", form(&cookie, &token, "x").header("origin", "https://evil.example")),
+    ] {
+        assert_eq!(api.gate.send(&ask).await.status, 403, "{case}");
+    }
+    assert_eq!(api.read("carol", "/api/rbac/requests").await["requests"], json!([]));
+    let empty = api.gate.send(&form(&cookie, &token, "")).await;
+    assert_eq!(empty.status, 422, "{}", text(&empty));
+    assert!(text(&empty).contains("Request not sent"), "{}", text(&empty));
+    let sent = api
+        .gate
+        .send(&form(&cookie, &token, "an%20%3Cincident%3E").header("sec-fetch-site", "same-origin"))
+        .await;
+    assert_eq!(
+        (sent.status, sent.header("content-type")),
+        (201, "text/html; charset=utf-8"),
+        "{}",
+        text(&sent)
+    );
+    let requests = api.read("carol", "/api/rbac/requests").await;
+    assert_eq!(requests["requests"][0]["reason"], "an <incident>");
+    assert!(text(&sent).contains(requests["requests"][0]["id"].as_str().unwrap()), "{}", text(&sent));
+    let again = api.gate.send(&form(&cookie, &token, "x").header("hx-request", "true")).await;
+    assert!(
+        again.status == 409 && text(&again).contains("class=\"console-gate-message\""),
+        "{}",
+        text(&again)
+    );
+    // Nothing else takes a form, and the form takes nothing else.
+    let mut other = form(&api.world.cookie("anna"), &token, "x");
+    other.target = "/api/rbac/grants".into();
+    assert_eq!(api.gate.send(&other.header("sec-fetch-site", "same-origin")).await.status, 415);
+    let more = form(&api.world.cookie("dora"), "", "x&user=carol").header("sec-fetch-site", "same-origin");
+    assert_eq!(api.gate.send(&more).await.status, 400);
+}
+
+/// Without a rule, without the right to ask, or where a legacy role decides, a denial is as it was.
+#[tokio::test]
+async fn a_denial_offers_nothing_where_nobody_can_ask() {
+    let approval = &ROWS[ROWS.find("[approval]").unwrap()..];
+    let no_rule = ROWS.replace(approval, "");
+    let tables = [
+        ("no rule", format!("{MAPPING}{no_rule}"), true),
+        ("nobody without a role may ask", format!("{MAPPING}{approval}"), true),
+        ("V2 is off", format!("{MAPPING}{ROWS}"), false),
+    ];
+    for (case, mapping, is_v2) in tables {
+        let world = World::new(Database::Sqlite).await;
+        let upstream = Recorder::start(world.folder(), "upstream.sock");
+        world.admin("carol", &[], &[]).await;
+        let mapping: &'static str = Box::leak(mapping.into_boxed_str());
+        let flag = if is_v2 { Some("1") } else { None };
+        let setup = Setup {
+            mapping: Some(mapping),
+            upstream: Some(upstream.socket()),
+            flag,
+            sections: SETTINGS,
+            ..Setup::V2
+        };
+        let gate = world.gate(&setup).await;
+        let denied = gate.send(&Ask::get("/audit").cookie(&world.cookie("carol"))).await;
+        assert_eq!((denied.status, &denied.json()["request_access"]), (403, &Value::Null), "{case}");
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ use super::project_file;
 pub const SECRET_KEY: &str = "a secret of the tests";
 /// What the gate seals its audit with; Console has no use for it.
 pub const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
+/// The key of the assertions for Raptor.
+pub const RAPTOR_KEYS: &str = "raptor:cmFwdG9yLXJhcHRvci1yYXB0b3ItcmFwdG9yLXJhcHQ=";
 /// The key of the assertions: an id and 32 bytes.
 pub const GATE_KEYS: &str = "tests:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
@@ -35,6 +37,17 @@ rm -rf "$FOLDER"
 
 static SHARED: OnceLock<Console> = OnceLock::new();
 static SYNC: OnceLock<Console> = OnceLock::new();
+static RAPTOR: OnceLock<Console> = OnceLock::new();
+
+/// A Flask app, and what it takes assertions by.
+#[derive(Clone, Copy)]
+struct App {
+    folder: &'static str,
+    keys: &'static str,
+    audience: &'static str,
+}
+
+const OF_CONSOLE: App = App { folder: "tests/console", keys: GATE_KEYS, audience: "console" };
 
 /// A running Console.
 pub struct Console {
@@ -54,12 +67,29 @@ struct RequestLog {
 impl Console {
     /// The Console of this test process, started on first use.
     pub fn shared() -> &'static Console {
-        SHARED.get_or_init(|| Console::start("gthread", "4"))
+        SHARED.get_or_init(|| Console::start("gthread", "4", OF_CONSOLE))
     }
 
     /// Another one, whose workers serve one connection at a time and close it after its response.
     pub fn sync() -> &'static Console {
-        SYNC.get_or_init(|| Console::start("sync", "1"))
+        SYNC.get_or_init(|| Console::start("sync", "1", OF_CONSOLE))
+    }
+
+    /// Raptor: another app, with keys and an audience of its own.
+    pub fn raptor() -> &'static Console {
+        RAPTOR.get_or_init(|| {
+            Console::start(
+                "gthread",
+                "4",
+                App { folder: "tests/raptor", keys: RAPTOR_KEYS, audience: "raptor" },
+            )
+        })
+    }
+
+    /// The customers whom Raptor has to notify, and of whom.
+    pub fn notifications(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.join("notifications")).unwrap_or_default();
+        text.lines().map(ToOwned::to_owned).collect()
     }
 
     /// The same, if anything has needed it yet.
@@ -67,7 +97,7 @@ impl Console {
         SHARED.get()
     }
 
-    fn start(worker: &str, threads: &str) -> Console {
+    fn start(worker: &str, threads: &str, app: App) -> Console {
         let python = python();
         // Not `temp_dir()`: the path of a socket is limited to 107 bytes.
         let folder = tempfile::Builder::new().prefix("gate-console-").tempdir_in("/tmp");
@@ -75,7 +105,7 @@ impl Console {
         let keeper = Command::new("/bin/sh")
             .args(["-c", KEEPER])
             .env("PYTHON", python)
-            .env("APP", project_file("tests/console"))
+            .env("APP", project_file(app.folder))
             .env("FOLDER", &folder)
             .env("WORKER", worker)
             .env("THREADS", threads)
@@ -83,8 +113,9 @@ impl Console {
             .env("CONSOLE_DECORATORS", "off")
             .env("CONSOLE_SECRET_KEY", SECRET_KEY)
             .env("CONSOLE_REQUEST_LOG", folder.join("requests"))
-            .env("CONSOLE_GATE_KEYS", GATE_KEYS)
-            .env("CONSOLE_GATE_AUDIENCE", "console")
+            .env("CONSOLE_GATE_KEYS", app.keys)
+            .env("CONSOLE_GATE_AUDIENCE", app.audience)
+            .env("RAPTOR_NOTIFICATIONS", folder.join("notifications"))
             .env("CONSOLE_GATE_EXEMPT_PATHS", "/healthz")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

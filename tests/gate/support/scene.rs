@@ -115,7 +115,13 @@ impl Scene {
 
     /// Asks with the token.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(&Ask::new("POST", path).bearer(&self.token).body(body.to_string())).await
+        self.send(
+            &Ask::new("POST", path)
+                .bearer(&self.token)
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+        )
+        .await
     }
 
     /// The answer to one question, which must be one.

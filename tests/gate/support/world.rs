@@ -144,6 +144,23 @@ impl World {
         options.options([("search_path", "console_gate,public")])
     }
 
+    /// Makes every insert into a table fail, or takes that back.
+    pub async fn break_inserts(&self, table: &str, broken: bool) {
+        let statement = match (self.database_url.starts_with("sqlite:"), broken) {
+            (true, true) => format!(
+                "CREATE TRIGGER broken_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            ),
+            (true, false) => format!("DROP TRIGGER broken_{table}"),
+            (false, true) => format!(
+                "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+                 CREATE TRIGGER aaa_broken BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"
+            ),
+            (false, false) => format!("DROP TRIGGER aaa_broken ON {table}"),
+        };
+        self.execute(&statement).await;
+    }
+
     /// Runs a statement around the gate, as Console would.
     pub async fn execute(&self, statement: &str) {
         use sqlx::Connection as _;

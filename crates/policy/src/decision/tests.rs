@@ -141,6 +141,55 @@ fn what_the_gate_serves_itself_exists_by_v2() {
     assert!(of_console.is_ok_and(|permit| !permit.served_by_gate()));
 }
 
+/// A permit says which server gets the request, and whether it has to notify the customer: of requests by who holds the
+/// role, by whatever they were let in.
+#[test]
+fn a_permit_says_where_the_request_goes_and_who_is_notified() {
+    let text = r#"
+version = 1
+clusters.V = "v2"
+[blueprints.v]
+cluster = "V"
+[blueprints.v.routes]
+"GET /raptor" = { legacy = ["ops"], role = "r", upstream = "raptor", notifies = ["loud", "louder"] }
+"GET /open" = { public = true, upstream = "raptor" }
+"GET /console" = { role = "r", notifies = "loud" }
+"GET /own" = { upstream = true }
+"#;
+    let mapping = Mapping::parse("routes.toml", text).unwrap();
+    let on = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+    let off = Control { rbac_v2: false, ..on };
+    let ops = [LegacyRole::literal("ops")];
+    let permit = |row: usize, access: &Access, control: Control| {
+        let row = &mapping.rows()[row];
+        let target = Target::Row(row, mapping.rollout_of(row));
+        let principal = admin();
+        let caller = Caller::Known(&principal, access);
+        let body = &BodyFacts::NotRead;
+        let question = Question { upgrade: false, target, caller, control: Some(&control), body };
+        let permit = decide(&question).outcome.expect("who is let in");
+        (permit.upstream().map(ToString::to_string), permit.notifies_customer())
+    };
+    let raptor = || Some("raptor".to_owned());
+    let table = [
+        (0, access(&[], &["r"], &[]), on, (raptor(), false)),
+        (0, access(&[], &["r", "louder"], &[]), on, (raptor(), true)),
+        (0, access(&ops, &["loud"], &[]), off, (raptor(), true)),
+        (0, access(&ops, &[], &[]), off, (raptor(), false)),
+        (1, access(&[], &["loud"], &[]), on, (raptor(), false)),
+        (2, access(&[], &["r", "loud"], &[]), on, (None, true)),
+        (3, access(&[], &[], &[]), on, (None, false)),
+    ];
+    for (row, access, control, expected) in table {
+        assert_eq!(permit(row, &access, control), expected, "{row} {access:?}");
+    }
+    let known = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert!(mapping.check_upstreams("routes.toml", &known(&["raptor", "other"])).is_ok());
+    let mistakes = mapping.check_upstreams("routes.toml", &known(&["rapto"])).unwrap_err();
+    assert_eq!(mistakes.findings().len(), 2);
+    assert!(mistakes.to_string().contains("did you mean `rapto`?"), "{mistakes}");
+}
+
 /// Where Console has no legacy roles any more, the reason is that, and not that the caller lacks one; RBAC V2 goes on.
 #[test]
 fn legacy_roles_that_are_gone_are_the_reason() {

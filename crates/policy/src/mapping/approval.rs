@@ -3,6 +3,8 @@
 //! ```toml
 //! [approval]
 //! raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 2, longest = "8h" }
+//! [approval.edits]        # edits of groups, roles and permissions over the API wait for approval
+//! by = ["raxx-platform-admins"]
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,9 @@ impl ApprovalRule {
 pub type Approvals = BTreeMap<Arc<str>, ApprovalRule>;
 
 const KEYS: [&str; 3] = ["by", "quorum", "longest"];
+/// The rule for edits, which are not granted for a time.
+const EDITS: &str = "edits";
+const KEYS_OF_EDITS: [&str; 2] = ["by", "quorum"];
 /// More approvers than anybody can gather.
 const MOST: u32 = 10;
 /// Of a membership that is asked for without a rule's own word.
@@ -48,13 +53,17 @@ const LONGEST: TimeDelta = TimeDelta::hours(8);
 /// Longer is no membership for a time.
 const LONGEST_OF_ALL: TimeDelta = TimeDelta::days(366);
 
-/// Every rule that can be read; what is wrong with the others is reported.
-pub(super) fn approvals(reader: &mut Reader, root: &DeTable<'_>) -> Approvals {
-    let mut approvals = Approvals::new();
-    let Some(value) = root.get("approval") else { return approvals };
-    let Some(table) = reader.table(value, "approval") else { return approvals };
+/// Every rule that can be read, and the one for edits; what is wrong with the others is reported.
+pub(super) fn approvals(reader: &mut Reader, root: &DeTable<'_>) -> (Approvals, Option<ApprovalRule>) {
+    let (mut approvals, mut edits) = (Approvals::new(), None);
+    let Some(value) = root.get("approval") else { return (approvals, edits) };
+    let Some(table) = reader.table(value, "approval") else { return (approvals, edits) };
     for (name, value) in table.iter() {
         let group = name.get_ref().as_ref();
+        if group == EDITS {
+            edits = rule(reader, value, name.span().start, &KEYS_OF_EDITS);
+            continue;
+        }
         if group == BREAK_GLASS {
             reader.report(
                 Diagnostic::new(
@@ -65,16 +74,21 @@ pub(super) fn approvals(reader: &mut Reader, root: &DeTable<'_>) -> Approvals {
                 .suggest("remove the line"),
             );
         }
-        if let Some(rule) = rule(reader, value, name.span().start) {
+        if let Some(rule) = rule(reader, value, name.span().start, &KEYS) {
             approvals.insert(group.into(), rule);
         }
     }
-    approvals
+    (approvals, edits)
 }
 
-fn rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, offset: usize) -> Option<ApprovalRule> {
+fn rule(
+    reader: &mut Reader,
+    value: &Spanned<DeValue<'_>>,
+    offset: usize,
+    keys: &[&str],
+) -> Option<ApprovalRule> {
     let table = reader.table(value, "an approval rule")?;
-    reader.no_unknown_keys(table, &KEYS, "an approval rule");
+    reader.no_unknown_keys(table, keys, "an approval rule");
     let Some(by) = table.get("by") else {
         reader.report(
             Diagnostic::new(
@@ -136,6 +150,15 @@ mod tests {
         let night = mapping.approval("night shift").unwrap();
         assert_eq!((night.quorum, night.longest.num_minutes(), night.by.len()), (2, 30, 2));
         assert!(mapping.approval("leads").is_none());
+        assert!(mapping.approval_of_edits().is_none());
+    }
+
+    #[test]
+    fn edits_have_a_rule_of_their_own() {
+        let text = "version = 1\n[approval.edits]\nby = [\"leads\"]\nquorum = 2\n";
+        let mapping = Mapping::parse("routes.toml", text).unwrap();
+        assert_eq!(mapping.approval_of_edits().map(|rule| rule.quorum), Some(2));
+        assert!(mapping.approval("edits").is_none(), "it is no group that can be asked for");
     }
 
     #[test]
@@ -153,6 +176,11 @@ mod tests {
             ("[approval]\nops = { by = [\"a\"], longest = \"400d\" }", "366 days at most"),
             ("[approval]\nops = { by = [\"a\"], quorums = 2 }", "`quorums` is not a key of an approval rule"),
             ("[approval]\nbreak-glass = { by = [\"a\"] }", "is not asked for"),
+            ("[approval]\nedits = { quorum = 2 }", "must name the groups that approve"),
+            (
+                "[approval.edits]\nby = [\"a\"]\nlongest = \"1h\"",
+                "`longest` is not a key of an approval rule",
+            ),
         ];
         for (text, expected) in table {
             let mistakes = Mapping::parse("routes.toml", &format!("version = 1\n{text}\n")).unwrap_err();

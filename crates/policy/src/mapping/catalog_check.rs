@@ -1,5 +1,7 @@
 //! Checks a mapping against the roles that really exist, before it is activated.
 
+use std::collections::BTreeSet;
+
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
@@ -29,7 +31,8 @@ impl Mapping {
                 }
             }
             // A ticket's grant is of a role, whatever groups hold, so those have only to exist.
-            for role in row.ticket().into_iter().flat_map(|rule| &rule.without) {
+            let without = row.ticket().into_iter().flat_map(|rule| &rule.without);
+            for role in without.chain(&row.notifies) {
                 if !catalog.defines(role) {
                     findings.push(missing(row, role, catalog));
                 }
@@ -48,7 +51,42 @@ impl Mapping {
                 findings.push(missing_approval_group(rule, group, name, catalog));
             }
         }
+        if let Some(rule) = self.approval_of_edits() {
+            for name in rule.by.iter().filter(|name| !catalog.groups.contains(*name)) {
+                findings.push(missing_approval_group(rule, "edits", name, catalog));
+            }
+        }
         if findings.is_empty() { Ok(()) } else { Err(Diagnostics::new(path, self.source(), findings)) }
+    }
+}
+
+impl Mapping {
+    /// Finds rows that lead to an upstream which the settings do not have.
+    ///
+    /// # Errors
+    ///
+    /// Every such row at once.
+    pub fn check_upstreams(&self, path: &str, known: &BTreeSet<String>) -> Result<(), Diagnostics> {
+        let findings: Vec<Diagnostic> = self
+            .rows()
+            .iter()
+            .filter_map(|row| Some((row, row.upstream.as_deref()?)))
+            .filter(|(_, name)| !known.contains(*name))
+            .map(|(row, name)| unknown_upstream(row, name, known))
+            .collect();
+        if findings.is_empty() { Ok(()) } else { Err(Diagnostics::new(path, self.source(), findings)) }
+    }
+}
+
+fn unknown_upstream(row: &Row, name: &str, known: &BTreeSet<String>) -> Diagnostic {
+    let finding = Diagnostic::new(
+        "unknown-upstream",
+        place(row),
+        format!("`{}` leads to the upstream `{name}`, which the settings do not have", row.route),
+    );
+    match closest(name, known.iter().map(AsRef::as_ref)) {
+        Some(near) => finding.suggest(format!("did you mean `{near}`?")),
+        None => finding.suggest(format!("add `[upstreams.{name}]` with its `servers` to gate.toml")),
     }
 }
 

@@ -22,6 +22,12 @@ pub struct EffectiveRow<'m> {
     /// The ticket for which the requirement has to be granted, and who needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// The upstream that has the route instead of Console.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'m str>,
+    /// The roles whose holders' requests the customer is notified of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifies: Vec<&'m str>,
     pub undecided: Option<&'m str>,
     /// Who chose the V2 role, where the row was undecided.
     pub decided: Option<&'m Decided>,
@@ -52,6 +58,8 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
         v2: None,
         when: Vec::new(),
         ticket: None,
+        upstream: row.upstream.as_deref(),
+        notifies: row.notifies.iter().map(|role| &**role.name()).collect(),
         undecided: None,
         decided: row.decided.as_ref(),
         unreviewed: row.unreviewed.as_deref(),

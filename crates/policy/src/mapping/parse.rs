@@ -73,7 +73,7 @@ impl Reader {
         let clusters = clusters::clusters(self, root);
         let orders = clusters::orders(self, root);
         let soak = clusters::soak(self, root, &clusters);
-        let approvals = approval::approvals(self, root);
+        let (approvals, approval_of_edits) = approval::approvals(self, root);
         row_count::check(self, root);
         self.declared_roles = root.get("legacy_roles").and_then(|value| legacy::declared(self, value));
         let rows = self.blueprints(root, &clusters);
@@ -93,6 +93,7 @@ impl Reader {
             orders,
             soak,
             approvals,
+            approval_of_edits,
             rows,
             matcher,
         }
@@ -202,6 +203,8 @@ impl Reader {
             stream: body.stream,
             cors: body.cors,
             gate: body.gate,
+            upstream: body.upstream,
+            notifies: body.notifies,
             decided: body.decided,
             unreviewed: body.unreviewed,
             totp: body.totp,

@@ -2,8 +2,10 @@
 
 mod decided;
 mod ticket;
+mod upstream;
 mod when;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ pub(super) use ticket::names_a_variable;
 pub(super) use when::methods_carry_bodies;
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 23] = [
+const ROW_KEYS: [&str; 24] = [
     "legacy",
     "role",
     "permission",
@@ -37,6 +39,7 @@ const ROW_KEYS: [&str; 23] = [
     "unreviewed",
     "gone",
     "gate",
+    "notifies",
     "unauthenticated",
     "websocket",
     "stream",
@@ -70,6 +73,8 @@ pub(super) struct RowBody {
     pub stream: bool,
     pub cors: bool,
     pub gate: bool,
+    pub upstream: Option<Arc<str>>,
+    pub notifies: BTreeSet<Requirement>,
     pub totp: Option<Totp>,
     pub decided: Option<Decided>,
     pub unreviewed: Option<Arc<str>>,
@@ -97,6 +102,8 @@ pub(super) fn parse_row(
         stream: table.get("stream").and_then(|value| reader.switch(value, "stream")).is_some(),
         cors: cors(reader, table, kind.as_ref()),
         gate: gate(reader, table, kind.as_ref()),
+        upstream: upstream::named(reader, table),
+        notifies: upstream::notifies(reader, table, kind.as_ref()),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
         decided: decided::read(reader, table, kind.as_ref(), &route),
         unreviewed: unreviewed(reader, table, kind.as_ref()),
@@ -158,7 +165,10 @@ fn is_misspelt(key: &str) -> bool {
 }
 
 fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
-    let switches: Vec<&str> = KIND_SWITCHES.into_iter().filter(|key| table.contains_key(*key)).collect();
+    // `upstream = "raptor"` says where the row leads, and not who has access.
+    let is_switch =
+        |key: &&str| table.get(*key).is_some_and(|value| *key != "upstream" || !upstream::is_name(value));
+    let switches: Vec<&str> = KIND_SWITCHES.into_iter().filter(is_switch).collect();
     let gate_keys: Vec<&str> = GATE_KEYS.into_iter().filter(|key| table.contains_key(*key)).collect();
     match (switches.as_slice(), gate_keys.as_slice()) {
         // A key that is misspelt is reported as such.
@@ -166,7 +176,11 @@ fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Optio
         ([], []) => {
             reader.report(
                 Diagnostic::new("no-gate", route.clone(), "the row does not define who has access").suggest(
-                    "add `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`",
+                    if table.contains_key("upstream") {
+                        "add `role` or `session`; or `machine` or `public`, where that upstream decides by itself"
+                    } else {
+                        "add `legacy` and `role`, or one of `public`, `session`, `machine`, `upstream`, `gone`"
+                    },
                 ),
             );
             None

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
-use crate::rbac::{LegacyRole, Requirement};
+use crate::rbac::{Access, LegacyRole, Requirement};
 
 use super::approval::{ApprovalRule, Approvals};
 use super::matcher::{Candidate, MatchOutcome, Matcher};
@@ -249,6 +249,10 @@ pub struct Row {
     pub cors: bool,
     /// Whether the gate itself serves the route: see [`Row::served_by_gate`].
     pub gate: bool,
+    /// The upstream that serves the route instead of Console, by its name in the settings.
+    pub upstream: Option<Arc<str>>,
+    /// The roles of which each makes the upstream notify the customer: see [`Row::notifies`].
+    pub notifies: BTreeSet<Requirement>,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Decided>,
@@ -269,6 +273,11 @@ impl Row {
     /// Whether the gate itself serves the route, so that Console never sees its requests.
     pub fn served_by_gate(&self) -> bool {
         self.gate
+    }
+
+    /// Whether the upstream has to notify the customer of a request by somebody who holds that.
+    pub fn notifies(&self, access: &Access) -> bool {
+        self.notifies.iter().any(|role| access.meets(role))
     }
 
     /// Whether V2 alone can decide the row, because the route is the gate's own and never had a legacy gate. It is not
@@ -309,6 +318,7 @@ pub struct Mapping {
     pub(super) orders: BTreeMap<Arc<str>, Order>,
     pub(super) soak: SoakTable,
     pub(super) approvals: Approvals,
+    pub(super) approval_of_edits: Option<ApprovalRule>,
     pub(super) rows: Vec<Row>,
     pub(super) matcher: Matcher,
 }
@@ -396,6 +406,11 @@ impl Mapping {
     /// How a membership of a group is asked for; `None` where it cannot be.
     pub fn approval(&self, group: &str) -> Option<&ApprovalRule> {
         self.approvals.get(group)
+    }
+
+    /// Who approves edits of groups, roles and permissions over the API; `None` where nobody has to.
+    pub fn approval_of_edits(&self) -> Option<&ApprovalRule> {
+        self.approval_of_edits.as_ref()
     }
 
     /// The rollout of each cluster.

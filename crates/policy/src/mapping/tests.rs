@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// Lines with one mistake each, and the end of each message.
-const MISTAKES: [(&str, &str); 91] = [
+const MISTAKES: [(&str, &str); 100] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -69,6 +69,36 @@ const MISTAKES: [(&str, &str); 91] = [
     (
         "R.\"GET /x\" = { role = \"r\", gate = true, totp = \"inline\" }",
         "`gate` and `totp` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    ("R.\"GET /x\" = { upstream = \"raptor\" }", "the row does not define who has access [no-gate]"),
+    (
+        "R.\"GET /x\" = { session = true, upstream = \"Raptor\" }",
+        "`Raptor` cannot be the name of an upstream [bad-upstream]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, gate = true, upstream = \"raptor\" }",
+        "`upstream` and `gate` exclude each other: no server gets the request [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { gone = true, upstream = \"raptor\" }",
+        "`upstream` and `gone` exclude each other: no server gets the request [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, upstream = true }",
+        "exclude each other: a row has one kind [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, notifies = \"r\" }",
+        "`notifies` is only for a row that asks for a role or a permission [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", gate = true, notifies = \"r\" }",
+        "`notifies` and `gate` exclude each other: the upstream notifies [contradiction]",
+    ),
+    ("R.\"GET /x\" = { role = \"r\", notifies = [] }", "`notifies` names no role [missing-key]"),
+    (
+        "R.\"GET /x\" = { role = \"r\", notifies = [\"a\", \"a\"] }",
+        "`notifies` names a role twice [repeated-role]",
     ),
     ("R.\"GET /x\" = { session = true, gate = false }", "`gate = false` has no meaning [false-switch]"),
     ("R.\"GET /x\" = { public = false }", "`public = false` has no meaning [false-switch]"),

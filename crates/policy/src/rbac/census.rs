@@ -7,7 +7,7 @@ use super::LegacyRole;
 use super::catalog::Catalog;
 
 /// What a caller is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallerKind {
     Admin,

@@ -444,3 +444,19 @@ fn a_row_for_a_ticket_says_what_is_asked_for_and_who_needs_none() {
     let keeper = text::text(&explained("keepers"), crate::report::style::Style::Plain);
     assert!(keeper.contains("allowed") && keeper.contains("keepers -> keeper"), "{keeper}");
 }
+
+#[test]
+fn an_explanation_names_another_server_and_who_is_notified_of() {
+    let scene = Scene::new(
+        "version = 1\n[blueprints.b.routes]\n\"GET /x\" = { role = \"r\", upstream = \"raptor\", notifies = [\"a\", \"b\"] }\n\
+         \"GET /y\" = { role = \"r\" }\n",
+    );
+    let said = |path: &str| {
+        let style = crate::report::style::Style::Plain;
+        text::text(&scene.explain("GET", path, None), style)
+    };
+    let x = said("/x");
+    assert!(x.contains("upstream raptor has it, Console never sees it"), "{x}");
+    assert!(x.contains("the customer is notified of requests by a or b"), "{x}");
+    assert!(!said("/y").contains("raptor"));
+}

@@ -96,6 +96,13 @@ impl Page {
         if row.served_by_gate {
             self.line("", "the gate itself serves it, Console never sees it");
         }
+        if let Some(name) = &row.upstream {
+            self.line("", &format!("upstream {name} has it, Console never sees it"));
+        }
+        if !row.notifies.is_empty() {
+            let roles = row.notifies.join(" or ");
+            self.line("", &format!("the customer is notified of requests by {roles}"));
+        }
     }
 
     fn rivals(&mut self, rivals: &[Rival]) {

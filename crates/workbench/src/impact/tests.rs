@@ -684,3 +684,34 @@ proptest! {
         }
     }
 }
+
+/// A route that moves to another server is listed, and so is one whose customers are not notified any more.
+#[test]
+fn what_another_server_gets_is_listed() {
+    let file = |one: &str, two: &str, three: &str| {
+        let text = format!(
+            "version = 1\nclusters.V = \"v2\"\n[blueprints.b]\ncluster = \"V\"\n[blueprints.b.routes]\n\
+             \"GET /one\" = {{ role = \"r0\"{one} }}\n\"GET /two\" = {{ role = \"r0\"{two} }}\n\
+             \"GET /three\" = {{ role = \"r0\"{three} }}\n"
+        );
+        Mapping::parse("t", &text).unwrap()
+    };
+    let raptor = ", upstream = \"raptor\"";
+    let loud = ", upstream = \"raptor\", notifies = \"r1\"";
+    let (old, new) = (file("", loud, raptor), file(raptor, raptor, raptor));
+    let catalog = catalog();
+    let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
+    let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
+    let served: Vec<[&str; 3]> = impact
+        .served
+        .iter()
+        .map(|one| [one.route.as_str(), one.before.as_str(), one.after.as_str()])
+        .collect();
+    assert_eq!(
+        served,
+        [
+            ["GET /one", "Console", "upstream raptor"],
+            ["GET /two", "upstream raptor, notifying for r1", "upstream raptor"],
+        ]
+    );
+}

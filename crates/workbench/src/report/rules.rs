@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 57] = [
+pub const CHECK: [Rule; 59] = [
     // The text.
     error(
         "syntax",
@@ -169,6 +169,16 @@ pub const CHECK: [Rule; 57] = [
         "bad-pointer",
         "the field of a body rule is not a JSON pointer",
         "write a JSON pointer (RFC 6901), such as `/target`",
+    ),
+    error(
+        "bad-upstream",
+        "a row names an upstream in a way that no section of the settings can",
+        "write lower-case letters, digits and `-`, as in `[upstreams.raptor]` of gate.toml",
+    ),
+    error(
+        "unknown-upstream",
+        "a row leads to an upstream that gate.toml does not have",
+        "correct the name, or add `[upstreams.NAME]` with its `servers` to gate.toml",
     ),
     error(
         "bad-ticket",
@@ -365,7 +375,7 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 4] = [
+pub const SETTINGS: [Rule; 5] = [
     warning(
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",
@@ -385,6 +395,11 @@ pub const SETTINGS: [Rule; 4] = [
         "unknown-api-permission",
         "a permission that [rbac_api] names and that does not exist",
         "correct the name in [rbac_api], or create the permission",
+    ),
+    warning(
+        "tickets-without-freescout",
+        "rows ask for a ticket, and gate.toml names no FreeScout to verify it",
+        "set `url` and `mailboxes` in [freescout]: until then only who needs no ticket is let in",
     ),
 ];
 
