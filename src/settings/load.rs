@@ -609,7 +609,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
             ("[upstreams.raptor]\nhealth_path = \"x\"", "`raptor`: `health_path` must begin with one `/`"),
             ("[upstreams.raptor]\nown_refusals = [\"GET /x\"]", "are in [upstream]"),
             ("[upstreams.raptor.assertion]\naudience = \"\"", "`raptor`: `audience` is empty"),
-            ("[upstreams.raptor]\nserver = \"h:1\"", "unknown field `server`"),
+            ("[upstreams.raptor]\nserver = \"h:1\"", "`server` is not a key here"),
             ("[upstream.assertion]\naudience = \"x\"", "what Console learns of callers is in [assertion]"),
             ("[decisions]\ndays = 4294967295", "`days` must be at most 36500"),
             ("[retention]\ndrift_days = 36501", "`drift_days` must be at most 36500"),
