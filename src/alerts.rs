@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
 use metrics::{counter, gauge};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -28,7 +29,7 @@ const OTHERS: Duration = Duration::from_millis(500);
 /// The first pause before an alert is sent again; each further one is twice as long.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
-/// How many alerts one look at the outbox sends at most, one after the other.
+/// How many alerts one look at the outbox sends at most on each channel, one after the other.
 const BATCH: u32 = 20;
 
 /// A message to the people on call.
@@ -295,30 +296,39 @@ impl Alerts {
     ///
     /// The database did not answer. What was accepted by then may be sent again.
     pub async fn send_due(&self) -> Result<usize, StoreError> {
-        let mut accepted = 0;
-        for waiting in self.store.alerts_due(&self.channels(), self.clock.now(), BATCH).await? {
-            let Some(channel) = self.channels.iter().find(|channel| channel.name() == waiting.channel) else {
-                continue;
-            };
-            let attempts = waiting.attempts.saturating_add(1);
-            let (key, name) = (waiting.key.as_str(), channel.name());
-            let message = Message {
-                key,
-                subject: &waiting.subject,
-                text: &waiting.text,
-                to: waiting.recipient.as_deref(),
-            };
-            let state = match self.attempt(&**channel, message).await {
+        // Side by side: a channel that is slow delays its own alerts alone.
+        let sent = join_all(self.channels.iter().map(|channel| self.send_due_on(&**channel))).await;
+        sent.into_iter().sum()
+    }
+
+    async fn send_due_on(&self, channel: &dyn Channel) -> Result<usize, StoreError> {
+        let (name, begun, mut accepted) = (channel.name(), Instant::now(), 0);
+        for waiting in self.store.alerts_due(name, self.clock.now(), BATCH).await? {
+            // Another gate may take the work over once the lease is over.
+            if begun.elapsed() > OUTBOX.lease / 2 {
+                break;
+            }
+            let (key, attempts) = (waiting.key.as_str(), waiting.attempts.saturating_add(1));
+            let (subject, text, to) = (&waiting.subject, &waiting.text, waiting.recipient.as_deref());
+            match self.attempt(channel, Message { key, subject, text, to }).await {
                 Ok(receipt) => {
                     accepted += 1;
-                    OutboxState::accepted(receipt.reference, receipt.at)
+                    let state = OutboxState::accepted(receipt.reference, receipt.at);
+                    self.store.settle_alert(key, name, attempts, &state).await?;
                 }
                 Err(error) => {
                     tracing::warn!(%error, channel = name, %key, attempts, "an alert was not accepted; it is sent again");
-                    failed(&error, attempts, self.clock.now())
+                    let state = failed(&error, attempts, self.clock.now());
+                    self.store.settle_alert(key, name, attempts, &state).await?;
+                    if let (ChannelError::Throttled { .. }, Some(next)) = (&error, state.next_at) {
+                        self.store.postpone_alerts(name, next).await?;
+                    }
+                    // One that refuses a mail may take the next; one that does not answer will not.
+                    if !matches!(error, ChannelError::Refused(_)) {
+                        break;
+                    }
                 }
-            };
-            self.store.settle_alert(key, name, attempts, &state).await?;
+            }
         }
         Ok(accepted)
     }

@@ -8,6 +8,7 @@ mod alert;
 mod audit;
 mod backfill;
 mod break_glass;
+mod change_window;
 mod check;
 mod checkpoint;
 mod console_files;
@@ -36,6 +37,7 @@ mod progress;
 mod promote;
 mod replay;
 mod retention;
+mod review;
 mod role;
 mod rollback;
 mod serve;
@@ -114,6 +116,8 @@ enum Command {
     Grant(grant::Grant),
     Ticket(ticket::Ticket),
     Alert(alert::Alert),
+    Review(review::Review),
+    ChangeWindow(change_window::ChangeWindow),
     Role(role::Role),
     Backfill(backfill::Backfill),
     Passkey(passkey::Passkey),
@@ -150,6 +154,8 @@ impl Command {
             Command::Grant(command) => command.only_reads(),
             Command::Ticket(command) => command.only_reads(),
             Command::Alert(command) => command.only_reads(),
+            Command::Review(command) => command.only_reads(),
+            Command::ChangeWindow(command) => command.only_reads(),
             Command::Role(command) => command.only_reads(),
             Command::Backfill(command) => command.only_reads(),
             Command::Passkey(command) => command.only_reads(),
@@ -223,6 +229,8 @@ pub fn main() -> ExitCode {
         Command::Grant(command) => grant::run(command, &arguments.common),
         Command::Ticket(command) => ticket::run(command, &arguments.common),
         Command::Alert(command) => alert::run(command, &arguments.common),
+        Command::Review(command) => review::run(command, &arguments.common),
+        Command::ChangeWindow(command) => change_window::run(command, &arguments.common),
         Command::Role(command) => role::run(command, &arguments.common),
         Command::Backfill(command) => backfill::run(command, &arguments.common),
         Command::Passkey(command) => passkey::run(command, &arguments.common),

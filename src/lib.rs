@@ -15,6 +15,8 @@
 //! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
 //! - [`alerts`]: what the people on call are sent, and until when.
 //! - [`break_glass`]: sessions for an emergency; [`passkeys`]: what starts one.
+//! - [`reviews`]: every grant is looked at now and then, and kept or ended.
+//! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
@@ -39,9 +41,11 @@ pub mod passkeys;
 pub mod people;
 pub mod random;
 pub mod rbac_api;
+pub mod reviews;
 pub mod ruling;
 pub mod server;
 pub mod settings;
 pub mod store;
 pub mod tickets;
+pub mod upkeep;
 pub mod version;

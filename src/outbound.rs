@@ -229,6 +229,11 @@ impl Outbound {
     }
 }
 
+/// A subject without what would begin another field.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// The pause that an answer asks for in seconds (RFC 9110, 10.2.3); a minute where it does not say.
 fn retry_after(fields: &http::HeaderMap) -> Duration {
     let asked =

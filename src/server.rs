@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use chrono::TimeDelta;
 use ledger::Notary;
 use pingora::server::Fds;
 use policy::firewall::{Limits, Policy, StripList};
@@ -62,6 +63,8 @@ use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settin
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+use crate::upkeep::reviews::ReviewRules;
+use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
 pub use listen_address::look_at_addresses;
@@ -333,6 +336,16 @@ async fn prepare(
         let period = Duration::from_secs(settings.freescout.poll_seconds);
         tokio::spawn(tickets::follow(tickets.clone(), instance.clone(), period));
     }
+    tokio::spawn(upkeep::follow(Upkeep {
+        store: store.clone(),
+        notary: notary.clone(),
+        clock: gate.clock.clone(),
+        alerts: alerts.clone(),
+        gate: instance.clone(),
+        remind: Some(settings.alerts.remind_minutes * 60).filter(|ahead| *ahead > 0).map(Duration::from_secs),
+        retention_days: settings.retention.daily.then_some(settings.retention.drift_days),
+        reviews: review_rules(settings),
+    }));
     follow_alerts(settings, alerts, &instance);
     tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
@@ -401,6 +414,19 @@ pub fn break_glass(
 ) -> anyhow::Result<BreakGlass> {
     let passkeys = settings.break_glass.passkeys().map_err(anyhow::Error::msg).context("[break_glass]")?;
     Ok(BreakGlass { store: store.clone(), notary: notary.clone(), passkeys, alerts: alerts.clone() })
+}
+
+/// How reviews of access are opened, and what happens to what nobody decides.
+pub fn review_rules(settings: &Settings) -> ReviewRules {
+    let reviews = &settings.reviews;
+    let days = |days: u32| TimeDelta::days(i64::from(days));
+    ReviewRules {
+        period: (reviews.period_days > 0).then(|| days(reviews.period_days)),
+        due_in: days(reviews.due_days),
+        overdue: reviews.overdue,
+        groups: reviews.groups.clone(),
+        log_days: settings.decisions.days,
+    }
 }
 
 /// Starts what sends alerts, where there is a channel for them.

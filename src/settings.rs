@@ -8,6 +8,7 @@ pub mod alerts;
 mod console;
 mod freescout;
 pub mod load;
+mod reviews;
 pub mod secrets;
 pub mod session;
 pub mod values;
@@ -26,6 +27,7 @@ use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
+pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, SchemaSetting,
@@ -62,6 +64,7 @@ pub struct Settings {
     pub break_glass: BreakGlass,
     pub freescout: FreeScout,
     pub alerts: Alerts,
+    pub reviews: Reviews,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.
@@ -733,11 +736,13 @@ pub struct Retention {
     pub drift_days: u32,
     /// Rows of drift; beyond them a new disagreement is only counted, by cluster and direction.
     pub drift_rows: u32,
+    /// Whether one of the gates applies the periods every day; its role has to own the tables.
+    pub daily: bool,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { drift_days: 90, drift_rows: 100_000 }
+        Retention { drift_days: 90, drift_rows: 100_000, daily: true }
     }
 }
 

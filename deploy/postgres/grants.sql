@@ -15,6 +15,10 @@ GRANT INSERT
     ON customer_audit_events TO :"role";
 GRANT SELECT, INSERT, UPDATE
     ON gate_access_requests TO :"role";
+GRANT SELECT, INSERT, UPDATE (decision, decided_at_utc, decided_by, comment)
+    ON gate_access_review_items TO :"role";
+GRANT SELECT, INSERT, UPDATE (closed_at_utc, closed_by)
+    ON gate_access_reviews TO :"role";
 GRANT SELECT, INSERT, UPDATE
     ON gate_access_votes TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
@@ -29,6 +33,10 @@ GRANT SELECT, INSERT, DELETE
     ON gate_blocked_admins TO :"role";
 GRANT SELECT, INSERT, UPDATE
     ON gate_break_glass_reviews TO :"role";
+GRANT SELECT, INSERT, UPDATE (is_to_alert)
+    ON gate_break_glass_snapshots TO :"role";
+GRANT SELECT, INSERT, UPDATE (closed_at_utc)
+    ON gate_change_windows TO :"role";
 GRANT SELECT
     ON gate_console_watch TO :"role";
 GRANT SELECT

@@ -6,6 +6,7 @@ use clap::Command;
 use policy::diagnostic::closest;
 
 use crate::settings::Settings;
+use crate::settings::alerts::{Postmark, Slack, Smtp};
 
 /// What every variable of the gate begins with.
 const PREFIX: &str = "CONSOLE_GATE_";
@@ -40,6 +41,9 @@ fn known(command: &Command) -> BTreeSet<String> {
         settings.probe.keys_env,
         settings.freescout.key_env,
         settings.freescout.webhook_secret_env,
+        Slack::default().webhook_env,
+        Smtp::default().password_env,
+        Postmark::default().token_env,
     ];
     let mut known: BTreeSet<String> = of_settings.into();
     known.extend(OF_CONSOLE.map(ToOwned::to_owned));

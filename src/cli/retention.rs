@@ -1,20 +1,16 @@
 //! `console-gate retention`
 
-use chrono::{Months, TimeDelta, Utc};
+use chrono::Utc;
 use clap::Args;
-use ledger::AuditEvent;
 
 use super::{Common, Ended, announce, operator, with_notary};
-use crate::store::retention::Cutoffs;
-
-/// The retention periods of the RBAC V2 design, section 9.1.
-const GRANTS_AUDIT: Months = Months::new(7 * 12);
-const TICKET_GRANTS: Months = Months::new(2 * 12);
+use crate::upkeep::retention;
 
 /// Delete records past their retention period
 ///
 /// Deletes grants audit rows after seven years, archives ticket-scoped grants two years after they ended, and deletes
-/// drift after `retention.drift_days`. The deletion is recorded. Run it from a timer, as the owner of the tables.
+/// drift after `retention.drift_days`. The deletion is recorded. A gate whose role owns the tables does this every day by
+/// itself; elsewhere run it from a timer, as their owner.
 #[derive(Debug, Args)]
 pub(super) struct Retention {
     /// Only report what would be deleted
@@ -26,12 +22,7 @@ pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Ended>
     let settings = common.settings()?;
     with_notary(&settings, async |store, notary| {
         let now = Utc::now();
-        let drift = TimeDelta::days(i64::from(settings.retention.drift_days));
-        let cutoffs = Cutoffs {
-            grants_audit: now - GRANTS_AUDIT,
-            ticket_grants: now - TICKET_GRANTS,
-            drift: now - drift,
-        };
+        let cutoffs = retention::cutoffs(settings.retention.drift_days, now);
         let expired = store.expired(&cutoffs).await?;
         let would = if command.dry_run { "would be " } else { "" };
         announce(format_args!(
@@ -50,13 +41,7 @@ pub(super) fn run(command: &Retention, common: &Common) -> anyhow::Result<Ended>
             cutoffs.drift.date_naive()
         ));
         if !command.dry_run && expired != Default::default() {
-            let event = AuditEvent::RetentionApplied {
-                grants_audit: expired.grants_audit,
-                ticket_grants: expired.ticket_grants,
-                drift: expired.drift,
-                by: operator(),
-            };
-            store.apply_retention(&cutoffs, expired, now, &notary.note(event.into_record(now))).await?;
+            retention::apply(&store, &notary, (&cutoffs, expired), &operator(), now).await?;
         }
         Ok(Ended::Clean)
     })

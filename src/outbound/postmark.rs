@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Outbound, OutboundError, Reply, Request, Url, retry_after};
+use super::{Outbound, OutboundError, Reply, Request, Url, one_line, retry_after};
 use crate::alerts::{Channel, ChannelError, Message};
 
 const TOKEN_HEADER: &str = "x-postmark-server-token";
@@ -68,7 +68,7 @@ impl Channel for Postmark {
         let body = json!({
             "From": from,
             "To": to,
-            "Subject": message.subject,
+            "Subject": one_line(message.subject),
             "TextBody": message.text,
             "MessageStream": message_stream,
             "TrackOpens": false,

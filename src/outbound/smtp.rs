@@ -12,6 +12,7 @@ use lettre::{AsyncTransport as _, Tokio1Executor};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::one_line;
 use crate::alerts::{Channel, ChannelError, Message};
 
 /// How the connection is protected.
@@ -35,7 +36,7 @@ pub struct SmtpOptions {
     pub from: Mailbox,
     /// The people on call.
     pub to: Vec<Mailbox>,
-    /// For each step of the protocol.
+    /// For a whole mail.
     pub timeout: Duration,
     /// Certificate authorities, in DER, beside the machine's.
     pub roots: Vec<Vec<u8>>,
@@ -47,6 +48,7 @@ pub struct Smtp {
     host: String,
     from: Mailbox,
     to: Vec<Mailbox>,
+    timeout: Duration,
 }
 
 impl Smtp {
@@ -76,7 +78,7 @@ impl Smtp {
         if let Some((name, password)) = login {
             builder = builder.credentials(Credentials::new(name, password.as_str().to_owned()));
         }
-        Ok(Smtp { transport: builder.build(), host, from, to })
+        Ok(Smtp { transport: builder.build(), host, from, to, timeout })
     }
 }
 
@@ -116,7 +118,10 @@ impl Channel for Smtp {
         let mail = mail
             .body(message.text.to_owned())
             .map_err(|error| ChannelError::Refused(format!("the mail cannot be put together: {error}")))?;
-        let response = self.transport.send(mail).await.map_err(|error| refused(&error))?;
+        // The library bounds only how long it takes to connect.
+        let sending = tokio::time::timeout(self.timeout, self.transport.send(mail)).await;
+        let response =
+            sending.map_err(|_| ChannelError::Late(self.timeout))?.map_err(|error| refused(&error))?;
         let said = response.first_line().unwrap_or("accepted");
         Ok(said.chars().filter(|c| !c.is_control()).take(100).collect())
     }
@@ -127,10 +132,6 @@ fn message_id(key: &str, domain: &str) -> String {
     let digest: String =
         Sha256::digest(key.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("<{digest}@{domain}>")
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What the server says to a refusal is passed on: it names the mailbox or the rule, and no secret.

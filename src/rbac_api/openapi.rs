@@ -302,7 +302,7 @@ fn operation(route: &Route) -> Value {
     for (status, schema) in success.iter().chain(waits) {
         let mut response = json!({ "description": "It is done, or shown" });
         if let Some(schema) = schema {
-            let kind = if schema == "Page" { "text/html; charset=utf-8" } else { "application/json" };
+            let kind = if *schema == "Page" { "text/html; charset=utf-8" } else { "application/json" };
             response["content"] = content(schema, kind);
         }
         responses.insert(status.to_string(), response);

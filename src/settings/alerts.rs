@@ -121,6 +121,8 @@ impl Default for Postmark {
 
 /// The deadlines that make sense: a person waits for a delivery.
 const DEADLINE_MS: std::ops::RangeInclusive<u64> = 100..=30_000;
+/// A reminder that is forgotten sooner would be sent again.
+const LEAST_DAYS: u32 = 8;
 /// A week.
 const MOST_MINUTES: u64 = 7 * 24 * 60;
 
@@ -141,8 +143,8 @@ impl Alerts {
         if !DEADLINE_MS.contains(&self.deadline_ms.0) {
             mistakes.push("`deadline_ms` must be from 100 to 30000".to_owned());
         }
-        if !(1..=super::MAX_DAYS).contains(&self.keep_days) {
-            mistakes.push(format!("`keep_days` must be from 1 to {}", super::MAX_DAYS));
+        if !(LEAST_DAYS..=super::MAX_DAYS).contains(&self.keep_days) {
+            mistakes.push(format!("`keep_days` must be from {LEAST_DAYS} to {}", super::MAX_DAYS));
         }
         for (key, minutes) in
             [("canary_minutes", self.canary_minutes), ("remind_minutes", self.remind_minutes)]

@@ -13,7 +13,7 @@ use super::wording::worded;
 use super::{Settings, Upstream};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 26] = [
+const SECTIONS: [&str; 27] = [
     "environment",
     "environments",
     "listen",
@@ -40,6 +40,7 @@ const SECTIONS: [&str; 26] = [
     "break_glass",
     "freescout",
     "alerts",
+    "reviews",
 ];
 
 /// The settings could not be read.
@@ -241,6 +242,7 @@ impl Reader<'_> {
             break_glass: self.section(&mut table, "break_glass"),
             freescout: self.section(&mut table, "freescout"),
             alerts: self.section(&mut table, "alerts"),
+            reviews: self.section(&mut table, "reviews"),
         };
         self.check_across(&settings);
         settings
@@ -442,6 +444,9 @@ impl Reader<'_> {
         for mistake in settings.alerts.mistakes() {
             report("alerts", &mistake);
         }
+        for mistake in settings.reviews.mistakes() {
+            report("reviews", &mistake);
+        }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
             report(
@@ -584,8 +589,11 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\npoll_seconds = 9",
                 "`poll_seconds` must be from 10",
             ),
+            ("[reviews]\ndue_days = 0", "`due_days` must be from 1 to 365"),
+            ("[reviews]\nperiod_days = 13", "`period_days` must be from `due_days` to 3650"),
+            ("[reviews]\ngroups = { x = \"drop\" }", "`drop` is no value"),
             ("[alerts]\ndeadline_ms = 0", "`deadline_ms` must be from 100 to 30000"),
-            ("[alerts]\nkeep_days = 0", "`keep_days` must be from 1"),
+            ("[alerts]\nkeep_days = 0", "`keep_days` must be from 8"),
             ("[alerts]\ncanary_minutes = 10081", "`canary_minutes` must be at most 10080"),
             ("[alerts.smtp]\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]", "smtp: `host` must be"),
             (

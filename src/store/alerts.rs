@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::change::Change;
 use super::connection::Connection;
 use super::sql::{Statement, sql};
 use super::{Store, StoreError, storable};
@@ -61,7 +60,6 @@ pub struct NewAlert {
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct WaitingAlert {
     pub key: String,
-    pub channel: String,
     pub subject: String,
     pub text: String,
     pub recipient: Option<String>,
@@ -93,15 +91,19 @@ impl Store {
         self.execute(insert(alerts)).await.map(drop)
     }
 
-    /// What is due on these channels at `now`, the oldest first.
+    /// What is due on a channel at `now`, the oldest first.
     pub async fn alerts_due(
         &self,
-        channels: &[&'static str],
+        channel: &str,
         now: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<WaitingAlert>, StoreError> {
-        let due: Vec<WaitingAlert> = self.all(sql(DUE).bind(now).bind(i64::from(limit))).await?;
-        Ok(due.into_iter().filter(|alert| channels.contains(&alert.channel.as_str())).collect())
+        self.all(sql(DUE).bind(channel).bind(now).bind(i64::from(limit))).await
+    }
+
+    /// Lets nothing be due on a channel before `until`.
+    pub async fn postpone_alerts(&self, channel: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
+        self.execute(sql(POSTPONE).bind(channel).bind(until)).await.map(drop)
     }
 
     /// Keeps how an attempt ended.
@@ -145,14 +147,13 @@ impl Store {
     }
 }
 
-impl Change {
-    /// Keeps alerts with a change: they are sent if it is made.
+impl Connection {
+    /// Keeps alerts in the transaction of what they are about.
     pub(super) async fn add_alerts(&mut self, alerts: &[NewAlert]) -> Result<(), StoreError> {
         if alerts.is_empty() {
             return Ok(());
         }
-        let connection: &mut Connection = self;
-        connection.execute(insert(alerts)).await.map(drop)
+        self.execute(insert(alerts)).await.map(drop)
     }
 }
 
@@ -180,8 +181,9 @@ const INSERT: &str = "
     INSERT INTO gate_alerts (alert_key, channel, kind, subject, text, recipient, created_at_utc, attempts, next_at_utc,
                              sent_at_utc, reference, error) ";
 const DUE: &str = "
-    SELECT alert_key AS key, channel, subject, text, recipient, attempts
-      FROM gate_alerts WHERE next_at_utc <= $1 ORDER BY next_at_utc, alert_key, channel LIMIT $2";
+    SELECT alert_key AS key, subject, text, recipient, attempts
+      FROM gate_alerts WHERE channel = $1 AND next_at_utc <= $2 ORDER BY next_at_utc, alert_key LIMIT $3";
+const POSTPONE: &str = "UPDATE gate_alerts SET next_at_utc = $2 WHERE channel = $1 AND next_at_utc < $2";
 const SETTLE: &str = "
     UPDATE gate_alerts SET attempts = $3, next_at_utc = $4, sent_at_utc = $5, reference = $6, error = $7
      WHERE alert_key = $1 AND channel = $2";

@@ -5,13 +5,15 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 54] = [
+pub const NEEDED: [(&str, &str); 58] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
     ("console_flag_promotions", "SELECT, INSERT, UPDATE, DELETE"),
     ("customer_audit_events", "INSERT"),
     ("gate_access_requests", "SELECT, INSERT, UPDATE"),
+    ("gate_access_review_items", "SELECT, INSERT, UPDATE (decision, decided_at_utc, decided_by, comment)"),
+    ("gate_access_reviews", "SELECT, INSERT, UPDATE (closed_at_utc, closed_by)"),
     ("gate_access_votes", "SELECT, INSERT, UPDATE"),
     ("gate_alerts", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_audit_control", "SELECT, UPDATE"),
@@ -22,6 +24,8 @@ pub const NEEDED: [(&str, &str); 54] = [
     ("gate_audit_outbox", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_blocked_admins", "SELECT, INSERT, DELETE"),
     ("gate_break_glass_reviews", "SELECT, INSERT, UPDATE"),
+    ("gate_break_glass_snapshots", "SELECT, INSERT, UPDATE (is_to_alert)"),
+    ("gate_change_windows", "SELECT, INSERT, UPDATE (closed_at_utc)"),
     ("gate_console_watch", "SELECT"),
     ("gate_console_watched", "SELECT"),
     ("gate_decisions", "SELECT, INSERT, UPDATE, DELETE"),

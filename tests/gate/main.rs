@@ -14,6 +14,7 @@
 mod support;
 
 mod admin_address;
+mod alerts;
 mod audit_log;
 mod authzen;
 mod certification;

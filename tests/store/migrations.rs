@@ -11,13 +11,15 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 55] = [
+const TABLES: [&str; 59] = [
     "admin_roles",
     "admin_sessions",
     "admins",
     "console_flag_promotions",
     "customer_audit_events",
     "gate_access_requests",
+    "gate_access_review_items",
+    "gate_access_reviews",
     "gate_access_votes",
     "gate_alerts",
     "gate_audit_control",
@@ -25,6 +27,8 @@ const TABLES: [&str; 55] = [
     "gate_audit_outbox",
     "gate_blocked_admins",
     "gate_break_glass_reviews",
+    "gate_break_glass_snapshots",
+    "gate_change_windows",
     "gate_console_watch",
     "gate_console_watched",
     "gate_decisions",

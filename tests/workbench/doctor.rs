@@ -307,3 +307,22 @@ fn a_bundle_has_no_secret() {
     let again = bench.run(&["--config", "gate.toml", "doctor", "--bundle", "report.tar.gz"]);
     assert_eq!(again.code, 2, "a file that is there is not replaced: {again:?}");
 }
+
+#[test]
+fn one_channel_for_alerts_is_one_too_few() {
+    let bench = Workbench::new();
+    bench.write("slack.key", "https://hooks.slack.test/services/x\n");
+    let doctor = |sections: &str| {
+        bench.write("gate.toml", sections);
+        let printed = bench.run(&["--config", "gate.toml", "doctor"]).stdout;
+        printed.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let slack = "[alerts.slack]\nwebhook_file = \"slack.key\"\n";
+    let mail = "[alerts.smtp]\nhost = \"h\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]\n";
+    let one = doctor(slack);
+    assert!(one.contains("slack is the only channel"), "{one}");
+    let two = doctor(&format!("{slack}{mail}"));
+    assert!(two.contains("slack, smtp") && !two.contains("only channel"), "{two}");
+    let without = doctor("[alerts.slack]\n");
+    assert!(without.contains("CONSOLE_GATE_SLACK_WEBHOOK is not set"), "{without}");
+}

@@ -11,6 +11,7 @@ mod mistakes;
 mod odd_rows;
 mod people;
 mod readme;
+mod runbooks;
 mod scale;
 mod serve;
 mod ships;

@@ -78,6 +78,13 @@ impl Workbench {
         self.finish(Command::new("sh").args(["-c", &script, BINARY]).args(arguments))
     }
 
+    /// Runs a script of a shell in the folder, which stops at the first command that fails; `console-gate` is the binary.
+    pub(crate) fn run_script(&self, script: &str) -> CommandOutput {
+        let folder = Path::new(BINARY).parent().expect("the folder of the binary");
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        self.finish(Command::new("sh").env("PATH", path).args(["-euc", script]))
+    }
+
     fn finish(&self, program: &mut Command) -> CommandOutput {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
             program.env_remove(name);

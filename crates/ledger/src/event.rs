@@ -74,6 +74,13 @@ pub enum AuditEvent {
     /// A passkey was `registered` or `revoked`, an admin `invited` to register one, an answer `refused`. Whose it is is in its
     /// row, and goes with it.
     Passkey { step: &'static str, passkey: Option<String>, detail: Value, by: String },
+    /// A window in which the roles of break-glass may be changed was `opened` or `closed`.
+    ChangeWindow { window: String, step: &'static str, detail: Value, reason: Option<String>, by: String },
+    /// What a break-glass session opens is not what it was at the last look.
+    BreakGlassRoles { snapshot: String, declared: bool, changes: Vec<String> },
+    /// A review of access went one step on: `opened`, `kept`, `revoked`, `suspended`, `closed`. Whom an item is about is in
+    /// its row, and goes with it.
+    AccessReview { review: String, step: &'static str, reason: Option<String>, detail: Value, by: String },
     /// A flag was promoted to an environment, or its promotion withdrawn.
     FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
     /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
@@ -329,6 +336,28 @@ impl AuditEvent {
                 by,
                 json!({ "step": step, "passkey": passkey, "detail": detail }),
             ),
+            AuditEvent::ChangeWindow { window, step, detail, reason, by } => AuditRecord {
+                reason: reason.map(Into::into),
+                ..AuditRecord::by_operator(
+                    "change_window",
+                    now,
+                    by,
+                    json!({ "window": window, "step": step, "detail": detail }),
+                )
+            },
+            AuditEvent::BreakGlassRoles { snapshot, declared, changes } => AuditRecord {
+                detail: Some(json!({ "snapshot": snapshot, "declared": declared, "changes": changes })),
+                ..AuditRecord::blank("break_glass_roles", "gate", now)
+            },
+            AuditEvent::AccessReview { review, step, reason, detail, by } => AuditRecord {
+                reason: reason.map(Into::into),
+                ..AuditRecord::by_operator(
+                    "access_review",
+                    now,
+                    by,
+                    json!({ "review": review, "step": step, "detail": detail }),
+                )
+            },
             AuditEvent::FlagPromoted { name, environment, previous, by } => AuditRecord::by_operator(
                 "flag_promoted",
                 now,

@@ -4,7 +4,8 @@ use super::report::Report;
 use crate::server::audit_keys;
 use crate::settings::Settings;
 use crate::settings::secrets::{
-    NamedKey, SecretError, assertion_keys, freescout_key, freescout_webhook, probe_keys, session_key,
+    NamedKey, SecretError, alert_secrets, assertion_keys, freescout_key, freescout_webhook, probe_keys,
+    session_key,
 };
 
 /// Shorter ones can be guessed; Flask's documentation asks for random bytes.
@@ -31,6 +32,29 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) {
             Ok(Some(_)) => report.good("freescout", "the API key and the secret of webhooks can be read"),
             Ok(None) => report.good("freescout", "the API key can be read; no webhooks are taken"),
             Err(error) => report.fail("freescout", error.to_string(), remedy),
+        }
+    }
+    alerts(settings, report);
+}
+
+/// The channels of alerts; where there is none, nothing is said of them.
+fn alerts(settings: &Settings, report: &mut Report) {
+    const SUBJECT: &str = "alerts";
+    let channels = settings.alerts.channels();
+    match (alert_secrets(settings, |name| std::env::var(name).ok()), channels.as_slice()) {
+        (Err(error), _) => report.fail(
+            SUBJECT,
+            error.to_string(),
+            "name the variable or file that holds it in the channel's section of [alerts]",
+        ),
+        (Ok(_), []) => {}
+        (Ok(_), [only]) => report.warn(
+            SUBJECT,
+            format!("{only} is the only channel: while it is down, no break-glass session can start"),
+            "set a second one of [alerts.slack], [alerts.smtp] and [alerts.postmark]",
+        ),
+        (Ok(_), several) => {
+            report.good(SUBJECT, format!("{}; `console-gate alert test` asks each", several.join(", ")));
         }
     }
 }

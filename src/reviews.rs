@@ -1,0 +1,398 @@
+//! Reviews of access: every grant with what it opens and when that was used last, kept or ended by somebody else than its holder.
+//!
+//! ```text
+//! open: every live grant, an item --> decided by a reviewer: kept, or revoked --> all decided: closed
+//!                                \--> nobody until it is due: kept, or suspended, as [reviews] says of the group
+//! ```
+//!
+//! Each step is a sealed row. A grant is ended by the functions that every command ends it by, with their own records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ledger::{AuditEvent, Notary};
+use policy::mapping::Mapping;
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::CallerKind;
+use policy::rbac::grant::Origin;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::facts::registry::{Registry, RegistryError};
+use crate::people::record::{ActorKind, customers_events};
+use crate::people::{self, AdminTable, By, PeopleError, Plan, Terms};
+use crate::store::access_grants::{AccessGrant, GrantsOf};
+use crate::store::decisions::StoredDecision;
+use crate::store::rbac_changes::{RbacChange, TicketEnd};
+use crate::store::reviews::{Decision, Overdue, Review, ReviewItem};
+use crate::store::{SharedStore, StoreError};
+
+/// How far back use is looked for, if the decision log goes back as far.
+const USE: TimeDelta = TimeDelta::days(400);
+/// Who decides what nobody has decided in time.
+const BY_GATE: &str = "console-gate";
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    #[error("a review is open already: decide its items and close it (`console-gate review list`)")]
+    OpenAlready,
+    #[error("there is no {0} `{1}`: `console-gate review list` and `review show` list them")]
+    Unknown(&'static str, String),
+    #[error("the review is closed, or somebody has decided about the item already")]
+    Decided,
+    #[error("the review is closed already")]
+    Closed,
+    #[error("{0} item(s) are not decided yet: `console-gate review show` lists them")]
+    Undecided(usize),
+    #[error("`{0}` cannot decide about access of their own: somebody else has to")]
+    OwnAccess(String),
+}
+
+impl From<RegistryError> for ReviewError {
+    fn from(error: RegistryError) -> Self {
+        ReviewError::People(error.into())
+    }
+}
+
+/// How a review is opened.
+#[derive(Clone, Debug)]
+pub struct ReviewTerms<'t> {
+    /// For how long its items can be decided.
+    pub due_in: TimeDelta,
+    /// What happens to items of groups that `groups` does not name.
+    pub overdue: Overdue,
+    pub groups: &'t BTreeMap<String, Overdue>,
+    /// How far back the decision log goes.
+    pub log_days: u32,
+}
+
+/// Opens a review over what is effective at `now`. `mapping` says which requests use what; without one no use is known.
+///
+/// # Errors
+///
+/// One is open already, or the database did not answer.
+pub async fn open(
+    store: &SharedStore,
+    notary: &Notary,
+    terms: &ReviewTerms<'_>,
+    mapping: Option<&Mapping>,
+    (by, now): (&str, DateTime<Utc>),
+) -> Result<Review, ReviewError> {
+    if store.reviews(1).await?.iter().any(|last| last.closed_at.is_none()) {
+        return Err(ReviewError::OpenAlready);
+    }
+    let registry = Registry::read(store, now).await?;
+    let grants = store.access_grants(GrantsOf::default()).await?;
+    let decisions = match mapping {
+        Some(_) => store.decisions(now - USE).await?,
+        None => Vec::new(),
+    };
+    let review = Review {
+        id: uuid::Uuid::now_v7().to_string(),
+        opened_at: now,
+        due_at: now + terms.due_in,
+        opened_by: by.to_owned(),
+        used_since: now - TimeDelta::days(i64::from(terms.log_days)).min(USE),
+        closed_at: None,
+        closed_by: None,
+    };
+    let uses = Uses::new(mapping, &decisions);
+    let active: BTreeSet<&str> =
+        registry.people.iter().filter(|one| one.kind == CallerKind::Admin).map(|one| &*one.id).collect();
+    let items: Vec<ReviewItem> = grants
+        .iter()
+        .filter(|grant| grant.is_live(now) && grant.origin != Origin::BreakGlass)
+        .filter(|grant| active.contains(grant.admin.as_str()))
+        .filter_map(|grant| item(&review, grant, &registry.catalog, &uses, terms))
+        .collect();
+    let detail = json!({ "items": items.len(), "due_utc": review.due_at, "sha256": digest(&items) });
+    let event = event(&review.id, "opened", None, detail, by);
+    store.open_review(&review, &items, &notary.note(event.into_record(now))).await.map_err(|error| {
+        match error {
+            StoreError::Conflict(_) => ReviewError::OpenAlready,
+            other => other.into(),
+        }
+    })?;
+    Ok(review)
+}
+
+fn item(
+    review: &Review,
+    grant: &AccessGrant,
+    catalog: &Catalog,
+    uses: &Uses<'_>,
+    terms: &ReviewTerms<'_>,
+) -> Option<ReviewItem> {
+    let roles = match (&grant.group, &grant.role) {
+        (Some(group), _) => catalog.roles_of_group(group),
+        (None, Some(role)) => catalog.with_inherited([Arc::from(role.as_str())]),
+        (None, None) => return None,
+    };
+    let granted = grant.group.clone().or_else(|| grant.role.clone())?;
+    let overdue = terms.groups.get(&granted).copied().unwrap_or(terms.overdue);
+    Some(ReviewItem {
+        id: uuid::Uuid::new_v4().to_string(),
+        review: review.id.clone(),
+        admin: Some(grant.admin.clone()),
+        origin: grant.origin.word().to_owned(),
+        grant_id: grant.id.clone(),
+        last_used: uses.last(&grant.admin, &roles, &catalog.permissions_of(&roles)),
+        roles: json!(roles).to_string(),
+        granted,
+        overdue: overdue.word().to_owned(),
+        decision: None,
+        decided_at: None,
+        decided_by: None,
+        comment: None,
+    })
+}
+
+/// When which admin was let in by which role or permission last.
+struct Uses<'u>(BTreeMap<(&'u str, &'u str), DateTime<Utc>>);
+
+impl<'u> Uses<'u> {
+    fn new(mapping: Option<&'u Mapping>, decisions: &'u [StoredDecision]) -> Uses<'u> {
+        let mut required: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for row in mapping.into_iter().flat_map(Mapping::rows) {
+            let names = row.kind.requirements().into_iter().map(|requirement| &**requirement.name());
+            required.entry(&row.route).or_default().extend(names);
+        }
+        let mut last: BTreeMap<(&str, &str), DateTime<Utc>> = BTreeMap::new();
+        let allowed =
+            decisions.iter().filter(|decision| decision.actor_kind == "admin" && decision.answer == "allow");
+        for decision in allowed {
+            for name in required.get(decision.route.as_str()).into_iter().flatten() {
+                let at = last.entry((&decision.actor_id, name)).or_insert(decision.last_seen_at_utc);
+                *at = (*at).max(decision.last_seen_at_utc);
+            }
+        }
+        Uses(last)
+    }
+
+    /// When one of these was used last.
+    fn last(
+        &self,
+        admin: &str,
+        roles: &BTreeSet<Arc<str>>,
+        permissions: &BTreeSet<Arc<str>>,
+    ) -> Option<DateTime<Utc>> {
+        roles.iter().chain(permissions).filter_map(|name| self.0.get(&(admin, &**name)).copied()).max()
+    }
+}
+
+/// Keeps what an item is about, or ends it. Where it was ended, the caller waits for the barrier.
+///
+/// # Errors
+///
+/// The reviewer is its holder, or somebody has decided already; or the database did not answer. An item that is not decided
+/// then may have lost its grant: deciding again does the rest.
+pub async fn decide(
+    store: &SharedStore,
+    notary: &Notary,
+    id: &str,
+    keeps: bool,
+    (by, comment, now): (&str, Option<&str>, DateTime<Utc>),
+) -> Result<ReviewItem, ReviewError> {
+    let item = store.review_item(id).await?.ok_or_else(|| ReviewError::Unknown("item", id.to_owned()))?;
+    if item.decision.is_some() {
+        return Err(ReviewError::Decided);
+    }
+    let review = store.review(&item.review).await?;
+    if review.is_none_or(|review| review.closed_at.is_some()) {
+        return Err(ReviewError::Closed);
+    }
+    if let Some(admin) = &item.admin
+        && is_same_person(store, admin, by).await?
+    {
+        return Err(ReviewError::OwnAccess(by.to_owned()));
+    }
+    let decision = if keeps { Decision::Kept } else { Decision::Revoked };
+    settle(store, notary, &item, decision, (by, comment, now)).await?;
+    Ok(item)
+}
+
+/// Whether `name`, a login or an admin's id, is the admin: by id, or by mail address, whole or without its domain.
+async fn is_same_person(store: &SharedStore, admin: &str, name: &str) -> Result<bool, StoreError> {
+    let same = |one: &str| one.eq_ignore_ascii_case(name);
+    if same(admin) || admin.split_once('@').is_some_and(|(local, _)| same(local)) {
+        return Ok(true);
+    }
+    let admins = store.admins().await?;
+    let email = admins.iter().find(|one| one.id == admin).map(|one| one.email.as_str()).unwrap_or_default();
+    let local = email.split_once('@').map_or(email, |(local, _)| local);
+    Ok(!name.is_empty() && (same(email) || same(local)))
+}
+
+/// Ends the grant where the decision says so, and records the decision.
+async fn settle(
+    store: &SharedStore,
+    notary: &Notary,
+    item: &ReviewItem,
+    decision: Decision,
+    (by, comment, now): (&str, Option<&str>, DateTime<Utc>),
+) -> Result<(), ReviewError> {
+    if matches!(decision, Decision::Revoked | Decision::Suspended) {
+        // First: whoever dies between the two leaves an item that is decided again, and no grant that should be gone.
+        end(store, notary, item, by, now).await?;
+    }
+    let detail = json!({ "item": item.id, "granted": item.granted, "origin": item.origin });
+    let event = event(&item.review, decision.word(), comment, detail, by);
+    let note = notary.note(event.into_record(now));
+    if store.decide_review_item(&item.id, decision, (by, comment), now, &note).await? {
+        Ok(())
+    } else {
+        Err(ReviewError::Decided)
+    }
+}
+
+/// Ends the grant; one that has ended already stays as it is.
+async fn end(
+    store: &SharedStore,
+    notary: &Notary,
+    item: &ReviewItem,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), ReviewError> {
+    let Some(admin) = item.admin.clone() else { return Ok(()) };
+    let change = match (Origin::parse(&item.origin), item.grant_id.clone()) {
+        (Some(Origin::Direct), _) => RbacChange::Leave { admin, group: item.granted.clone() },
+        (Some(Origin::Timed | Origin::Request), Some(id)) => {
+            RbacChange::EndGrant { id, admin, group: item.granted.clone() }
+        }
+        (Some(Origin::Ticket), Some(id)) => {
+            let grants = store.ticket_grants(None).await?;
+            let Some(grant) = grants.iter().find(|grant| grant.id == id) else { return Ok(()) };
+            RbacChange::EndTicketGrant { grant: grant.into(), reason: TicketEnd::Manual }
+        }
+        _ => {
+            let broken = format!("an item of a review of the origin `{}`", item.origin);
+            return Err(StoreError::Broken(broken).into());
+        }
+    };
+    let reason = format!("access review {}", item.review);
+    let by = By { name: by, reason: Some(&reason), now };
+    // Whoever is gone can still lose a grant.
+    let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
+    let further = |plan: &Plan| customers_events(notary, plan, by, ActorKind::System, None);
+    people::change_with(store, notary, &[change], terms, by, further).await?;
+    Ok(())
+}
+
+/// Closes a review of which every item is decided; its sealed row has the digest of all decisions.
+///
+/// # Errors
+///
+/// An item is not decided, or it is closed already; or the database did not answer.
+pub async fn close(
+    store: &SharedStore,
+    notary: &Notary,
+    id: &str,
+    (by, now): (&str, DateTime<Utc>),
+) -> Result<(), ReviewError> {
+    let review = store.review(id).await?.ok_or_else(|| ReviewError::Unknown("review", id.to_owned()))?;
+    if review.closed_at.is_some() {
+        return Err(ReviewError::Closed);
+    }
+    let items = store.review_items(id).await?;
+    let undecided = items.iter().filter(|item| item.decision.is_none()).count();
+    if undecided > 0 {
+        return Err(ReviewError::Undecided(undecided));
+    }
+    let mut decisions: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in &items {
+        *decisions.entry(item.decision.as_deref().unwrap_or_default()).or_default() += 1;
+    }
+    let detail = json!({ "decisions": decisions, "sha256": digest(&items) });
+    let note = notary.note(event(id, "closed", None, detail, by).into_record(now));
+    if store.close_review(id, by, now, &note).await? { Ok(()) } else { Err(ReviewError::Closed) }
+}
+
+/// What a review that was overdue came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverdueReview {
+    pub id: String,
+    pub kept: usize,
+    pub suspended: usize,
+}
+
+/// Decides what nobody has decided in time, as each item says, and closes those reviews.
+///
+/// # Errors
+///
+/// The database did not answer. What was decided by then stays so, and the rest is decided the next time.
+pub async fn settle_overdue(
+    store: &SharedStore,
+    notary: &Notary,
+    now: DateTime<Utc>,
+) -> Result<Vec<OverdueReview>, ReviewError> {
+    let mut settled = Vec::new();
+    for review in
+        store.reviews(10).await?.into_iter().filter(|one| one.closed_at.is_none() && one.due_at <= now)
+    {
+        let mut outcome = OverdueReview { id: review.id.clone(), kept: 0, suspended: 0 };
+        for item in store.review_items(&review.id).await? {
+            if item.decision.is_some() {
+                continue;
+            }
+            let (decision, count) = match item.overdue.as_str() {
+                "suspend" => (Decision::Suspended, &mut outcome.suspended),
+                _ => (Decision::KeptOverdue, &mut outcome.kept),
+            };
+            match settle(store, notary, &item, decision, (BY_GATE, Some("nobody decided in time"), now)).await
+            {
+                Ok(()) => *count += 1,
+                // A reviewer was quicker.
+                Err(ReviewError::Decided) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match close(store, notary, &review.id, (BY_GATE, now)).await {
+            Ok(()) | Err(ReviewError::Closed) => settled.push(outcome),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(settled)
+}
+
+fn event(
+    review: &str,
+    step: &'static str,
+    reason: Option<&str>,
+    detail: serde_json::Value,
+    by: &str,
+) -> AuditEvent {
+    AuditEvent::AccessReview {
+        review: review.to_owned(),
+        step,
+        reason: reason.map(ToOwned::to_owned),
+        detail,
+        by: by.to_owned(),
+    }
+}
+
+/// The SHA-256 of what the items say, without whom they are about: an erasure leaves it as it is.
+pub fn digest(items: &[ReviewItem]) -> String {
+    let mut lines: Vec<String> = items
+        .iter()
+        .map(|item| {
+            json!([
+                item.id,
+                item.origin,
+                item.granted,
+                item.roles,
+                item.overdue,
+                item.decision,
+                item.decided_by
+            ])
+            .to_string()
+        })
+        .collect();
+    lines.sort();
+    Sha256::digest(lines.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
+}
