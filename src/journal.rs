@@ -24,7 +24,7 @@ pub mod erasure;
 mod finishing;
 pub mod key_file;
 pub mod kms;
-mod log_limit;
+pub(crate) mod log_limit;
 pub mod mirror;
 pub mod orphans;
 pub mod refusals;

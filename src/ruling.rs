@@ -19,6 +19,7 @@ pub mod probing;
 pub mod request;
 pub mod response;
 mod settling;
+pub mod strangers;
 pub mod tickets;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ use crate::journal::repeats::Repeats;
 use crate::journal::tally::TallyProgress;
 use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
+use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
 use crate::settings::{AddressDetail, Settings};
 
@@ -63,6 +65,8 @@ pub struct Gate {
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
+    /// Why sessions are nobody's.
+    pub strangers: Strangers,
     /// For Console.
     pub assertions: AssertionSigner,
     /// For the servers beside Console, by their names.
@@ -107,6 +111,8 @@ impl Gate {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub admin_id_key: String,
+    /// The name of the session's cookie.
+    pub cookie_name: String,
     pub session_id_key: Option<String>,
     pub login_path: String,
     /// The Host that Console sees; without it, the client's.
@@ -129,6 +135,7 @@ impl Options {
     pub fn from_settings(settings: &Settings) -> Options {
         Options {
             admin_id_key: settings.session.admin_id_key.clone(),
+            cookie_name: settings.session.cookie_name.clone(),
             session_id_key: settings.session.session_id_key.clone(),
             login_path: settings.session.login_path.clone(),
             upstream_host: settings.upstream.host.clone(),

@@ -56,6 +56,7 @@ use crate::outbound::freescout::{FreeScout, FreeScoutOptions, MOST_ANSWER_BYTES}
 use crate::outbound::{Outbound, Url};
 use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
+use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
@@ -316,6 +317,7 @@ async fn prepare(
         refused: RefusedSample::new(clock.clone()),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
+        strangers: Strangers::default(),
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,
             &secrets.assertion_keys,

@@ -25,6 +25,11 @@ const COUNTERS: &[(&str, &str)] = &[
         "gate_denials_repeated_total",
         "denials on unmapped paths that were counted in the row of an earlier one",
     ),
+    ("gate_cookies_refused_total", "session cookies that identify nobody, by reason"),
+    (
+        "gate_sessions_refused_total",
+        "verified sessions of people who are unknown or disabled, or that have ended, by reason",
+    ),
     ("gate_refusals_total", "requests that the firewall refused, by reason"),
     (
         "gate_dropped_fields_total",

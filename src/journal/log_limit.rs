@@ -12,7 +12,7 @@ const MOST: usize = 10_000;
 
 /// The lines of the last minutes, by the hash of their subject.
 #[derive(Default)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     hasher: RandomState,
     lines: Mutex<HashMap<u64, Line>>,
 }
@@ -25,7 +25,7 @@ struct Line {
 
 impl LogLimit {
     /// Whether to log this occurrence: if so, the number of occurrences since the last one that was logged.
-    pub(super) fn is_due(&self, subject: &impl Hash) -> Option<u64> {
+    pub(crate) fn is_due(&self, subject: &impl Hash) -> Option<u64> {
         self.is_due_at(self.hasher.hash_one(subject), Instant::now())
     }
 

@@ -192,6 +192,9 @@ impl Gate {
         let mut deadline = Instant::now() + self.options.decision_time;
         let (mut control, mut access) = self.observe(&identified.subject, freshness, deadline).await?;
         let mut principal = principal_of(&identified.subject, &access);
+        if principal.is_none() {
+            self.strangers.unknown(&identified.subject, access.standing);
+        }
         let facts = self.body_facts(&target, &control, principal.as_ref(), &access, request, body).await;
         if facts != BodyFacts::NotRead {
             // The client decides how long its body takes. A caller who loses a role meanwhile is judged by what it holds
@@ -409,7 +412,10 @@ impl Gate {
             let digest = std::str::from_utf8(authorization).ok().and_then(presented)?;
             return Some(Identified { subject: Subject::Machine(digest), session: None });
         }
-        let cookie = request.session_cookie()?;
+        let Some(cookie) = request.session_cookie() else {
+            self.strangers.nameless(request, &self.options.cookie_name);
+            return None;
+        };
         let identified = match &self.cookies {
             SessionCredential::Flask(cookies) => cookies
                 .verify(unquoted(cookie), self.steady_clock.now())
@@ -419,7 +425,7 @@ impl Gate {
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
         };
         identified.unwrap_or_else(|error| {
-            counter!("gate_cookies_refused_total", "reason" => error.word()).increment(1);
+            self.strangers.unverified(error);
             None
         })
     }
@@ -480,11 +486,17 @@ impl Gate {
 
     /// The admin whom Flask's session names.
     fn identify_flask(&self, session: &VerifiedSession) -> Option<Identified> {
-        let id = session.field_as_id(&self.options.admin_id_key)?;
+        let Some(id) = session.field_as_id(&self.options.admin_id_key) else {
+            self.strangers.without("admin_id_key", &self.options.admin_id_key);
+            return None;
+        };
         let (session_id, name) = match &self.options.session_id_key {
             Some(key) => {
                 // A cookie without its session id could never be revoked, so it identifies nobody.
-                let id = session.field_as_id(key)?;
+                let Some(id) = session.field_as_id(key) else {
+                    self.strangers.without("session_id_key", key);
+                    return None;
+                };
                 (Some(SessionId::new(id.clone())), id)
             }
             None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),

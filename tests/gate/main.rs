@@ -54,6 +54,7 @@ mod schema;
 mod sessions;
 mod silence;
 mod soak;
+mod strangers;
 mod streams;
 mod tickets;
 mod unknown_machines;

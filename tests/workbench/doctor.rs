@@ -162,7 +162,7 @@ fn one_thing_wrong_is_named_with_what_to_do() {
     let console = Console::start("200 OK", "");
     let port = console.port;
     type Break = fn(&Workbench, u16);
-    let broken: [(&str, Break, &str, &str); 9] = [
+    let broken: [(&str, Break, &str, &str); 10] = [
         (
             "routes.toml is gone",
             |bench, _| std::fs::remove_file(bench.path("routes.toml")).unwrap(),
@@ -215,6 +215,15 @@ fn one_thing_wrong_is_named_with_what_to_do() {
             },
             "database",
             "other.sqlite",
+        ),
+        (
+            "nobody to alert",
+            |bench, port| {
+                let glass = "[break_glass]\norigin = \"https://console.example.org\"\n";
+                bench.write("gate.toml", &(settings(port) + glass));
+            },
+            "alerts",
+            "no break-glass session can start",
         ),
         (
             "no certificate",

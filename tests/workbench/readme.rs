@@ -33,6 +33,8 @@ fn demo_on(port: u16) -> Demo {
     let admin_port = free_port();
     let mut process = Command::new(env!("CARGO_BIN_EXE_console-gate"))
         .args(["demo", "--port", &port.to_string(), "--admin-port", &admin_port.to_string()])
+        // As a person starts it: cargo gives a test larger stacks.
+        .env_remove("RUST_MIN_STACK")
         .stdout(Stdio::piped())
         .spawn()
         .expect("the demo starts");
@@ -120,6 +122,25 @@ fn the_tour_of_the_demo_ends_as_it_says() {
     assert!(printed.contains("clean: 0 finding(s)"), "{printed}");
     let key = std::fs::read_to_string(format!("{}/freescout.key", demo.folder)).expect("its key");
     assert!(!commands.contains(&key), "the tour prints FreeScout's key");
+}
+
+/// The form on the page of a denial, without any script.
+#[test]
+fn a_denied_person_asks_by_the_form() {
+    let demo = demo();
+    let script = format!(
+        ". {}/env
+        curl -s -o /dev/null -c jar -d as=in-raxx-support-team $GATE/auth/login
+        page=$(curl -s -b jar -H 'Accept: text/html' $GATE/console/flags)
+        token=$(printf '%s' \"$page\" | grep -o 'csrf_token\" value=\"[^\"]*' | cut -d'\"' -f3)
+        curl -s -b jar -H 'Accept: text/html' --data-urlencode \"csrf_token=$token\" \\
+            -d 'route=GET+/console/flags' -d reason=release -d ticket= -d for=2h -w '%{{http_code}}' $GATE/api/rbac/requests
+        curl -s -b jar $GATE/api/rbac/requests",
+        demo.folder
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("201") && printed.contains("\"state\":\"pending\""), "{printed}");
 }
 
 /// Two demos at once have folders of their own, and what a killed one has left is used again.

@@ -37,7 +37,7 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) {
     alerts(settings, report);
 }
 
-/// The channels of alerts; where there is none, nothing is said of them.
+/// The channels of alerts; where there is none and none is needed, nothing is said of them.
 fn alerts(settings: &Settings, report: &mut Report) {
     const SUBJECT: &str = "alerts";
     let channels = settings.alerts.channels();
@@ -46,6 +46,11 @@ fn alerts(settings: &Settings, report: &mut Report) {
             SUBJECT,
             error.to_string(),
             "name the variable or file that holds it in the channel's section of [alerts]",
+        ),
+        (Ok(_), []) if settings.break_glass.origin.is_some() => report.fail(
+            SUBJECT,
+            "there is no channel, so no break-glass session can start",
+            "set [alerts.slack], [alerts.smtp] or [alerts.postmark], better two of them",
         ),
         (Ok(_), []) => {}
         (Ok(_), [only]) => report.warn(
