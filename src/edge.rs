@@ -9,6 +9,7 @@
 //! bodies of HTTP/1 are read and written here, both ways. Nothing is decided here: the firewall and [`crate::ruling`]
 //! do that, and the store is not reachable from here.
 
+mod access_log;
 mod body;
 mod client;
 mod driven;

@@ -128,6 +128,8 @@ pub struct Options {
     pub body_time: Option<std::time::Duration>,
     /// Strict-Transport-Security, on every answer over TLS.
     pub hsts: Option<String>,
+    /// Whether each request has a line in the log.
+    pub access_log: bool,
 }
 
 impl Options {
@@ -146,6 +148,7 @@ impl Options {
             body_rule_bytes: settings.firewall.body_rule_bytes.0,
             body_time: settings.firewall.body_timeout_ms.bound(),
             hsts: settings.tls.hsts(),
+            access_log: settings.log.access,
         }
     }
 }

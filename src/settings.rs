@@ -8,6 +8,7 @@ pub mod alerts;
 mod console;
 mod freescout;
 pub mod load;
+mod log;
 mod reviews;
 pub mod secrets;
 pub mod session;
@@ -27,6 +28,7 @@ use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
+pub use log::Log;
 pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
@@ -58,6 +60,7 @@ pub struct Settings {
     pub api: Api,
     pub rbac_api: RbacApi,
     pub admin: Admin,
+    pub log: Log,
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,

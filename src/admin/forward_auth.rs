@@ -166,6 +166,7 @@ fn permitted(gate: &Gate, allowed: &Permitted, request: &Request, id: RequestId)
             (assertion::HEADER, assertion),
         ],
         body: String::new(),
+        about: None,
     }
 }
 

@@ -13,6 +13,7 @@ use policy::method::Method;
 use policy::rbac::BreakGlassPart;
 use policy::response::{ResponseFraming, ResponseHead};
 
+use super::access_log::Line;
 use super::body::{BodyMeter, HeldBody, RequestBody};
 use super::client::{Client, Head, Length};
 use super::driven::{Stalled, driven};
@@ -53,7 +54,8 @@ struct Exchange {
     origin: Origin,
     outcome: &'static str,
     status: u16,
-    route: Option<Arc<str>>,
+    /// What the access log says of it.
+    line: Line,
     /// The break-glass sessions that it rests on.
     break_glass: Option<Arc<BreakGlassPart>>,
 }
@@ -76,7 +78,7 @@ impl Gateway {
             origin,
             outcome: "failed",
             status: 0,
-            route: None,
+            line: Line::default(),
             break_glass: None,
         };
         self.exchange(client, request, &mut exchange).await;
@@ -84,10 +86,11 @@ impl Gateway {
             self.gate.break_glass_answered(part, exchange.id, exchange.status);
         }
         counter!("gate_requests_total", "outcome" => exchange.outcome).increment(1);
-        histogram!("gate_request_seconds").record(exchange.started.elapsed());
-        let Exchange { id, outcome, status, .. } = exchange;
-        let route = exchange.route.as_deref();
-        tracing::debug!(outcome, status, route, request_id = %id, "request");
+        let took = exchange.started.elapsed();
+        histogram!("gate_request_seconds").record(took);
+        if self.gate.options.access_log {
+            exchange.line.write(request, exchange.id, (exchange.status, exchange.outcome), took);
+        }
     }
 
     async fn exchange(&self, client: &mut Client<'_>, request: &Request, exchange: &mut Exchange) {
@@ -120,6 +123,7 @@ impl Gateway {
         let answer = match outcome {
             Ok(Permitted { permit, .. }) if is_probe => self.gate.probe_passed(&permit, exchange.id),
             Ok(permitted) => {
+                exchange.line.of_permit(&permitted.permit);
                 exchange.break_glass.clone_from(&permitted.break_glass);
                 let admitted = self.limits.admit(address, &permitted.permit);
                 match admitted {
@@ -146,7 +150,6 @@ impl Gateway {
         permit: &Permit,
         exchange: &mut Exchange,
     ) {
-        exchange.route = permit.route().cloned();
         body.spool.of_stranger(permit.principal().is_none());
         let bytes = match body.take_within(client, MOST_BODY_BYTES).await {
             Ok(bytes) => bytes,
@@ -171,7 +174,6 @@ impl Gateway {
     ) {
         let Permitted { permit, mapping, .. } = permitted;
         exchange.outcome = "forwarded";
-        exchange.route = permit.route().cloned();
         body.spool.of_stranger(permit.principal().is_none());
         // A mapping that names a server which this gate does not have is not activated.
         let (Some(Way { leg, host, withheld }), Some(assertions)) =
@@ -216,7 +218,10 @@ impl Gateway {
             is_taken: body.spool.is_empty() && !is_streamed,
             source: if is_streamed { Source::streamed(body) } else { Source::Spool(body.spool) },
         };
-        let answered = match leg.ask(client, &mut call).await {
+        let asked = Instant::now();
+        let answered = leg.ask(client, &mut call).await;
+        exchange.line.upstream_took = Some(asked.elapsed());
+        let answered = match answered {
             Ok(answered) => answered,
             Err(failure) => return self.fail(client, request, &failure, exchange).await,
         };
@@ -337,6 +342,7 @@ impl Gateway {
         exchange: &mut Exchange,
     ) {
         (exchange.outcome, exchange.status) = (response.outcome, response.status);
+        exchange.line.of_answer(response.about.as_deref());
         if response.closes() {
             client.close_after();
         } else {
@@ -423,6 +429,7 @@ fn key_set(jwks: &str) -> Response {
             ("cache-control", "public, max-age=300".to_owned()),
         ],
         body: jwks.to_owned(),
+        about: None,
     }
 }
 

@@ -346,7 +346,8 @@ impl From<BreakGlassError> for Problem {
             BreakGlassError::People(error) => error.into(),
             BreakGlassError::Passkey(error) => error.into(),
             BreakGlassError::Unknown(_) => Problem::new(404, "there is no such session"),
-            BreakGlassError::NotSetUp => Problem::new(503, said),
+            // Nothing that passes by itself: to this gate there is no such thing.
+            BreakGlassError::NotSetUp => Problem::new(404, said),
             BreakGlassError::NoAlert(_) => {
                 tracing::error!(cause = said, "a break-glass session did not start");
                 Problem::new(503, "no channel accepted the alert, so no session was started")

@@ -200,5 +200,5 @@ pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
         Some(Value::String(text)) if is_page => text,
         body => body.map(|body| body.to_string()).unwrap_or_default(),
     };
-    Response { outcome, status, fields, body }
+    Response { outcome, status, fields, body, about: None }
 }

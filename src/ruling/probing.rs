@@ -84,5 +84,6 @@ fn json_answer(body: &serde_json::Value, id: RequestId) -> Response {
             (probe::HEADER, "answered".to_owned()),
         ],
         body: body.to_string(),
+        about: None,
     }
 }

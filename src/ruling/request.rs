@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::client::kept_address;
 use super::offer::Offer;
 use super::probe::Accepted;
-use super::response::Response;
+use super::response::{About, Response};
 use super::settling::{Verified, choose};
 use super::tickets::{Asker, with_state};
 use super::{Gate, SessionCredential};
@@ -121,7 +121,8 @@ impl Gate {
                 }
                 let offer = self.offer(&mapping, incoming, &rejection).await;
                 let login_path = &self.options.login_path;
-                Err(Response::to_rejection(&rejection, request, id, login_path, offer.as_ref()))
+                let about = self.options.access_log.then(|| about(&rejection, &mapping, request)).flatten();
+                Err(Response::to_rejection(&rejection, request, id, login_path, offer.as_ref()).about(about))
             }
             Err(error) => {
                 // A flood of tokens that nobody has must not fill the log as well; they are counted.
@@ -597,6 +598,14 @@ fn presents_machine_credential(request: &Request) -> bool {
     let is_signature = |name: &str| name.ends_with("-signature") || name.contains("-signature-");
     request.authorization().is_some_and(|value| !value.is_empty())
         || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
+}
+
+/// What a denial is about, for the access log.
+fn about(rejection: &Rejection, mapping: &Mapping, request: &Request) -> Option<About> {
+    let Rejection::Denied(denial) = rejection else { return None };
+    let route = target(mapping, request).row().map(|row| Arc::clone(&row.route));
+    let (actor, reason) = (denial.principal.id().to_owned(), denial.lack.reason.word());
+    Some(About { route, actor, reason })
 }
 
 /// Who the subject is, if it is active.

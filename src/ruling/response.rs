@@ -1,5 +1,7 @@
 //! Answers that the gate gives itself.
 
+use std::sync::Arc;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::decision::{Denial, Reason, Rejection};
 use policy::firewall::{Refusal, Request};
@@ -25,6 +27,16 @@ pub struct Response {
     pub status: u16,
     pub fields: Vec<(&'static str, String)>,
     pub body: String,
+    /// For the access log.
+    pub about: Option<Box<About>>,
+}
+
+/// What a denial is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub route: Option<Arc<str>>,
+    pub actor: String,
+    pub reason: &'static str,
 }
 
 impl Response {
@@ -35,7 +47,13 @@ impl Response {
             ("cache-control", "no-store".to_owned()),
             ("x-request-id", message.request_id.clone()),
         ];
-        Response { outcome: "answered", status: message.status, fields, body: message.render(form) }
+        Response {
+            outcome: "answered",
+            status: message.status,
+            fields,
+            body: message.render(form),
+            about: None,
+        }
     }
 
     /// Adds a field.
@@ -77,6 +95,12 @@ impl Response {
     /// Whether the connection is closed behind it: what a refused request still sends is nothing that anybody reads.
     pub fn closes(&self) -> bool {
         self.outcome == "refused"
+    }
+
+    /// With what it is about.
+    #[must_use]
+    pub fn about(self, about: Option<About>) -> Response {
+        Response { about: about.map(Box::new), ..self }
     }
 
     /// With another word for the outcome of the request.

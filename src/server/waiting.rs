@@ -224,6 +224,7 @@ fn response(head: &[u8], is_admin: bool, reason: &Reason) -> Response {
             status: 200,
             fields: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
             body: "ok\n".to_owned(),
+            about: None,
         },
         Some(b"/readyz") => Response {
             outcome: "waiting",
@@ -237,6 +238,7 @@ fn response(head: &[u8], is_admin: bool, reason: &Reason) -> Response {
                 "database_problem": reason.kind,
             })
             .to_string(),
+            about: None,
         },
         _ => waiting,
     }

@@ -13,7 +13,7 @@ use super::wording::worded;
 use super::{Settings, Upstream};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 27] = [
+const SECTIONS: [&str; 28] = [
     "environment",
     "environments",
     "listen",
@@ -34,6 +34,7 @@ const SECTIONS: [&str; 27] = [
     "api",
     "rbac_api",
     "admin",
+    "log",
     "retention",
     "decisions",
     "probe",
@@ -236,6 +237,7 @@ impl Reader<'_> {
             api: self.section(&mut table, "api"),
             rbac_api: self.section(&mut table, "rbac_api"),
             admin: self.section(&mut table, "admin"),
+            log: self.section(&mut table, "log"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),

@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
+mod access_log;
 mod admin_address;
 mod alerts;
 mod audit_log;
