@@ -30,6 +30,18 @@ fn lines(gate: &Gate) -> Vec<BTreeMap<String, String>> {
     lines.map(fields).collect()
 }
 
+/// All lines, once there are more than `count`: a line follows the response.
+async fn lines_beyond(gate: &Gate, count: usize) -> Vec<BTreeMap<String, String>> {
+    for _ in 0..1_000 {
+        let lines = lines(gate);
+        if lines.len() > count {
+            return lines;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("no line came: {}", gate.log());
+}
+
 async fn scene(sections: &'static str) -> (World, Gate, Recorder) {
     let world = World::new(Database::Sqlite).await;
     world.admin_holding("anna", &["console-audit-user"]).await;
@@ -48,7 +60,7 @@ async fn each_request_has_a_line_with_who_and_why() {
         (Some("anna"), "/audit/7?q=hidden", 200, "forwarded", "GET /audit/<id>", "anna", "", "v2"),
         (Some("ben"), "/audit/7", 403, "denied", "GET /audit/<id>", "ben", "missing_role", ""),
         (None, "/audit/7", 302, "login", "", "", "", ""),
-        (Some("anna"), "/nowhere", 403, "denied", "", "anna", "no_route", ""),
+        (Some("anna"), "/nowhere", 403, "denied", "", "anna", "unmapped_route", ""),
     ];
     for (who, target, status, outcome, route, actor, reason, by) in table {
         let mut ask = Ask::get(target).header("traceparent", "00-11-22-01");
@@ -58,7 +70,7 @@ async fn each_request_has_a_line_with_who_and_why() {
         let before = lines(&gate).len();
         let answer = gate.send(&ask).await;
         assert_eq!(answer.status, status, "{target}");
-        let all = lines(&gate);
+        let all = lines_beyond(&gate, before).await;
         let [line] = &all[before..] else { panic!("{target}: {:?}", &all[before..]) };
         let field = |name: &str| line.get(name).map_or("", String::as_str);
         assert_eq!(field("status"), status.to_string(), "{line:?}");
