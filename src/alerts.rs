@@ -24,7 +24,7 @@ use crate::store::alerts::{NewAlert, OutboxState};
 use crate::store::timed_work::TimedWork;
 use crate::store::{SharedStore, StoreError};
 
-/// How long a delivery that one channel has accepted waits for the others: whoever waits for it is in an emergency.
+/// How long a delivery that one channel has accepted waits for the others: the caller is in an emergency.
 const OTHERS: Duration = Duration::from_millis(500);
 /// The first pause before an alert is sent again; each further one is twice as long.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);

@@ -1,7 +1,7 @@
 //! Passkeys of admins: the step-up without which no break-glass session starts (RBAC V2 design, section 6).
 //!
 //! ```text
-//! console-gate passkey invite -> code -> first passkey            (whoever has the code and the admin's session)
+//! console-gate passkey invite -> code -> first passkey            (by the code and the admin's session)
 //! a passkey signs             -> a further one
 //! a passkey signs             -> what it was asked for: an admin, a purpose, a digest of what is agreed to
 //! ```

@@ -238,7 +238,7 @@ async fn settle(
     (by, comment, now): (&str, Option<&str>, DateTime<Utc>),
 ) -> Result<(), ReviewError> {
     if matches!(decision, Decision::Revoked | Decision::Suspended) {
-        // First: whoever dies between the two leaves an item that is decided again, and no grant that should be gone.
+        // First: a process that dies between the two leaves an item that is decided again, and no grant that should be gone.
         end(store, notary, item, by, now).await?;
     }
     let detail = json!({ "item": item.id, "granted": item.granted, "origin": item.origin });

@@ -162,7 +162,7 @@ pub struct Listen {
     /// How long requests may go on after SIGTERM or SIGQUIT.
     pub drain_ms: Millis,
     /// The socket over which SIGQUIT hands the listening sockets to the next process. Without it, `upgrade.sock` in a folder
-    /// of this user's alone: that of the service, or of the session, or beside the settings.
+    /// of this user's alone: that of the service, or of the session; else in the folder that the gate was started in.
     pub upgrade_socket: Option<std::path::PathBuf>,
     /// Worker threads of the proxy.
     pub threads: PositiveCount,

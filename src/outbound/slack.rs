@@ -5,7 +5,7 @@
 //! 200 ok
 //! ```
 //!
-//! The webhook's address is the secret: whoever has it can post. Slack's refusals are a word of their own in the body.
+//! The webhook's address is the secret: it is all that posting takes. Slack's refusals are a word of their own in the body.
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ const SOURCE: &str = "console-gate";
 pub enum ActorKind {
     Admin,
     Service,
-    /// The gate itself, and whoever runs a command of it: its name is an account's and no admin's id.
+    /// The gate itself, and the operator of a command: its name is an account's and no admin's id.
     System,
 }
 

@@ -270,7 +270,7 @@ impl RbacApi {
         Query::parse(asked.request.target().query(), &[])?;
         let approve: Approve = body(asked)?;
         let mapping = self.parts.mappings.running();
-        // Who may not see it is told no more than that.
+        // The answer says no more to somebody who may not see it.
         self.seen_request(caller, &mapping, id).await?;
         is_admin(caller)?;
         let look = (id, approve.impact_sha256.as_str());

@@ -1,5 +1,6 @@
 //! What the gate has on this machine: its addresses, the spool, the checkpoints, the certificate.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -33,19 +34,28 @@ pub(super) fn examine(settings: &Settings, report: &mut Report) {
 pub(super) async fn audit(settings: &Settings, report: &mut Report) {
     let folder = &settings.audit.spool_folder;
     let found = folder.display().to_string();
-    let parent = if folder.exists() { Some(folder.as_path()) } else { folder.parent() };
-    let is_writable = parent.is_some_and(|folder| tempfile::tempfile_in(folder).is_ok());
-    let rows = std::fs::read_dir(folder).map(Iterator::count).unwrap_or_default();
-    match (is_writable, rows) {
-        (false, _) => report.fail(
+    let nearest = if folder.exists() { Some(folder.as_path()) } else { folder.parent() };
+    match nearest.is_some_and(is_writable) {
+        false => report.fail(
             "spool",
             format!("{found}: cannot be written, so each denial is a 503 while the database is away"),
             "give the gate's user a folder of its own: `spool_folder` in [audit]",
         ),
-        (true, _) => report.good("spool", format!("{found} can be written")),
+        true => report.good("spool", format!("{found} can be written")),
     }
-    let places = checkpoint_places(&settings.audit).await;
-    if places.is_empty() {
+    let mut audit = settings.audit.clone();
+    // Opening it would make it, as the user who runs this: the gate could be another, who could not write to it then.
+    let unmade = audit.checkpoint_file.take_if(|file| !file.exists());
+    let has_file = unmade.is_some();
+    if let Some(file) = unmade {
+        let found = file.display().to_string();
+        match file.parent().is_some_and(is_writable) {
+            true => report.good("checkpoints", format!("{found}: the gate makes it at its start")),
+            false => report.fail("checkpoints", format!("{found} cannot be made"), "correct it in [audit]"),
+        }
+    }
+    let places = checkpoint_places(&audit).await;
+    if places.is_empty() && !has_file {
         report.warn(
             "checkpoints",
             "there is no second place: rows cut off the end of the audit would go unnoticed",
@@ -58,6 +68,13 @@ pub(super) async fn audit(settings: &Settings, report: &mut Report) {
             Err(error) => report.fail("checkpoints", format!("{name}: {error:#}"), "correct it in [audit]"),
         }
     }
+}
+
+/// Whether this user can write into a folder; nothing stays there.
+fn is_writable(folder: &Path) -> bool {
+    // The parent of a file's name alone.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    tempfile::tempfile_in(folder).is_ok()
 }
 
 pub(super) fn certificate(settings: &Settings, report: &mut Report) {

@@ -77,7 +77,7 @@ fn session(settings: &Settings, report: &mut Report) {
         ),
         Ok(key) if key.expose().len() < SHORT => report.warn(
             SUBJECT,
-            format!("it has {} bytes: whoever guesses it logs in as anybody", key.expose().len()),
+            format!("it has {} bytes: somebody who guesses it logs in as anybody", key.expose().len()),
             "give Console and the gate a random one: `python3 -c 'import secrets; print(secrets.token_hex())'`",
         ),
         Ok(_) => report.good(SUBJECT, "can be read; `--cookie` says whether it is Console's"),

@@ -1,4 +1,4 @@
-//! Console's servers: whether they answer, whether they let past somebody who goes round the gate, and their clocks.
+//! Console's servers, and those beside it: whether they answer, whether they let past somebody who goes round the gate, and their clocks.
 
 use std::time::Duration;
 
@@ -22,7 +22,10 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) {
         Ok(outbound) => outbound,
         Err(error) => return report.fail(SUBJECT, error.to_string(), "correct this machine's TLS"),
     };
-    for address in &settings.upstream.servers {
+    let upstreams = std::iter::once(&settings.upstream).chain(settings.upstreams.values());
+    let servers =
+        upstreams.flat_map(|upstream| upstream.servers.iter().map(move |address| (upstream, address)));
+    for (upstream, address) in servers {
         let url = match url_of(address) {
             Ok(url) => url,
             Err(error) => {
@@ -30,7 +33,7 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) {
                 continue;
             }
         };
-        let path = &settings.upstream.health_path;
+        let path = &upstream.health_path;
         match outbound.send(&url.at(path), Request::Get, &[]).await {
             Err(error) => report.fail(
                 SUBJECT,
@@ -84,7 +87,7 @@ fn clock(place: &str, reply: &Reply, report: &mut Report) {
     }
 }
 
-/// Whoever reaches Console without the gate is nobody the gate decided about.
+/// A request that reaches Console without the gate is one that the gate did not decide.
 async fn around(outbound: &Outbound, url: &Url, place: &str, report: &mut Report) {
     const SUBJECT: &str = "middleware";
     match outbound.send(&url.at(NOWHERE), Request::Get, &[]).await {

@@ -1,4 +1,4 @@
-//! A circuit breaker: a service that fails time after time is left alone for a while, and whoever needs it hears so at once.
+//! A circuit breaker: a service that fails time after time is left alone for a while, and its callers get an error at once.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct State {
     next: Option<Instant>,
 }
 
-/// Leave to ask once. Dropped without an end, as when whoever asked has gone away, it says nothing of the service.
+/// Leave to ask once. Dropped without an end, as when the caller has gone away, it says nothing of the service.
 pub(super) struct Leave<'b>(&'b Breaker);
 
 impl Breaker {
