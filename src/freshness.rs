@@ -27,6 +27,7 @@ mod ledger;
 mod notices;
 pub mod push;
 mod pushed;
+mod seen;
 mod shared_read;
 mod strangers;
 
@@ -53,6 +54,7 @@ use crate::store::{AccessSource, StoreError};
 use ledger::{Ledger, Terms};
 use notices::Notices;
 use push::{Push, PushTerms};
+use seen::Seen;
 use shared_read::SharedRead;
 use strangers::Strangers;
 
@@ -113,6 +115,8 @@ pub struct AccessResolver {
     strangers: Strangers,
     flights: Flights,
     notices: Notices,
+    /// For the metrics.
+    seen: Arc<Seen>,
 }
 
 /// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which things had ended.
@@ -140,13 +144,15 @@ impl AccessResolver {
     /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
     pub fn start(store: Arc<dyn AccessSource>, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let (reader, notes) = (store.clone(), ledger.clone());
+        let seen = Arc::new(Seen::default());
+        let (reader, notes, seen_last) = (store.clone(), ledger.clone(), seen.clone());
         let epoch = SharedRead::start(move || {
-            let (reader, notes) = (reader.clone(), notes.clone());
+            let (reader, notes, seen) = (reader.clone(), notes.clone(), seen_last.clone());
             async move {
                 let known = notes.known();
                 let reading = reader.control_since(known).await?;
                 notes.learn(known, &reading);
+                seen.note(&reading.row);
                 Ok(reading.row)
             }
         });
@@ -162,7 +168,19 @@ impl AccessResolver {
             strangers: Strangers::new(),
             flights: Flights::default(),
             notices: Notices::default(),
+            seen,
         }
+    }
+
+    /// Notes the control row that somebody else has read.
+    pub fn saw(&self, row: &ControlRow) {
+        self.seen.note(row);
+    }
+
+    /// The switches as they were last read, and how long ago that was. For reports: no decision may rest on it.
+    pub fn last_seen(&self) -> Option<(Duration, Control)> {
+        let (age, row) = self.seen.last()?;
+        Some((age, self.posture.control(&row)))
     }
 
     /// Lets the database push, from the first observation on that asks for it. Until then, and for a gate that never

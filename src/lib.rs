@@ -18,6 +18,7 @@
 //! - [`reviews`]: every grant is looked at now and then, and kept or ended.
 //! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
+//! - [`traffic`]: what became of requests, counted by row, for the metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //! - [`clock`], [`random`], [`folder_watch`]: time, what is made fresh, and changes of files.
@@ -47,5 +48,6 @@ pub mod server;
 pub mod settings;
 pub mod store;
 pub mod tickets;
+pub mod traffic;
 pub mod upkeep;
 pub mod version;

@@ -21,6 +21,7 @@ pub mod response;
 mod settling;
 pub mod strangers;
 pub mod tickets;
+pub mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +47,9 @@ use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
+use crate::ruling::troubles::Troubles;
 use crate::settings::{AddressDetail, Settings};
+use crate::traffic::Traffic;
 
 /// Everything that a request needs, shared by all of them.
 pub struct Gate {
@@ -67,6 +70,10 @@ pub struct Gate {
     pub cookies: SessionCredential,
     /// Why sessions are nobody's.
     pub strangers: Strangers,
+    /// Why requests are not served.
+    pub troubles: Troubles,
+    /// What became of requests.
+    pub traffic: Traffic,
     /// For Console.
     pub assertions: AssertionSigner,
     /// For the servers beside Console, by their names.

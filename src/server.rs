@@ -58,12 +58,14 @@ use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
+use crate::ruling::troubles::Troubles;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settings, Upstream};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
+use crate::traffic::Traffic;
 use crate::upkeep::reviews::ReviewRules;
 use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
@@ -318,6 +320,8 @@ async fn prepare(
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
         strangers: Strangers::default(),
+        troubles: Troubles::default(),
+        traffic: Traffic::new(mappings.clone()),
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,
             &secrets.assertion_keys,
@@ -349,7 +353,7 @@ async fn prepare(
         reviews: review_rules(settings),
     }));
     follow_alerts(settings, alerts, &instance);
-    tokio::spawn(fallback::follow(store.clone(), mappings.clone(), posture));
+    tokio::spawn(fallback::follow(store.clone(), mappings.clone(), access.clone(), posture));
     tokio::spawn(refresher.run(settings.mapping.watch));
     if let Some(certificates) = &certificates {
         tokio::spawn(tls::watch::follow(certificates.clone()));

@@ -231,7 +231,27 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
     }))
 }
 
+/// How much of a pool of connections is used.
+#[derive(Clone, Debug)]
+pub struct PoolState {
+    pub name: &'static str,
+    pub idle: usize,
+    pub used: usize,
+    pub most: u32,
+}
+
 impl Store {
+    /// How much of each pool is used.
+    pub fn pools(&self) -> [PoolState; 4] {
+        let Store { pool, access_pool, control_pool, audit_pool, .. } = self;
+        [("rest", pool), ("access", access_pool), ("control", control_pool), ("audit", audit_pool)].map(
+            |(name, pool)| {
+                let (open, idle, most) = pool.counts();
+                PoolState { name, idle, used: (open as usize).saturating_sub(idle), most }
+            },
+        )
+    }
+
     /// The pool of a Postgres database, for tests that must reach around the gate.
     pub fn postgres(&self) -> Option<&PgPool> {
         if let Pool::Postgres(pool) = &self.pool { Some(&pool.inner) } else { None }

@@ -2,7 +2,7 @@
 # Installs what building and testing need and this machine lacks; quick when nothing is missing.
 #
 #   tests/setup.sh build    what `make demo` needs: a C compiler and cmake (pingora builds zlib-ng)
-#   tests/setup.sh test     that, a Postgres server, nginx, faketime, and .venv with Flask and gunicorn
+#   tests/setup.sh test     that, a Postgres server, nginx, faketime, promtool, and .venv with Flask and gunicorn
 #   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
 #                           Those that cannot be installed are named and left out
 #
@@ -51,6 +51,19 @@ if [ -n "$missing" ]; then
         echo "setup: on Debian or Ubuntu: sudo apt-get install$missing" >&2
         exit 2
     fi
+fi
+
+if [ "${1:-build}" != build ] && ! command -v promtool >/dev/null 2>&1 && [ ! -x target/tools/promtool ]; then
+    # Of Debian's package only the tool: to install the package would start a server. Nobody needs to be root for that.
+    echo "setup: taking promtool out of Debian's package prometheus"
+    mkdir -p target/tools/prometheus
+    (
+        cd target/tools/prometheus
+        apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >../promtool.new
+        chmod +x ../promtool.new && mv ../promtool.new ../promtool
+    ) >/dev/null 2>&1 || echo "setup: left out: promtool, without which the tests of metrics and alerts are skipped"
+    rm -rf target/tools/prometheus
 fi
 
 if [ "${1:-build}" = suites ]; then

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ledger::{AuditEvent, Notary, Note};
-use metrics::{counter, gauge};
+use metrics::counter;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::order::Untimely;
@@ -139,11 +139,9 @@ impl Recorder {
 }
 
 /// Shows which mapping runs.
-pub(super) fn show(mapping: &Mapping, previous: Option<&Mapping>) {
-    if let Some(previous) = previous {
+pub(super) fn show(mapping: &Mapping, is_first: bool) {
+    if !is_first {
         counter!("gate_mapping_reloads_total", "outcome" => "activated").increment(1);
-        gauge!("gate_mapping_info", "sha256" => previous.sha256().as_str().to_owned()).set(0.0);
     }
-    gauge!("gate_mapping_info", "sha256" => mapping.sha256().as_str().to_owned()).set(1.0);
     tracing::info!(sha256 = %mapping.sha256(), rows = mapping.rows().len(), "mapping activated");
 }

@@ -224,7 +224,7 @@ impl Refresher {
         let mapping = Arc::new(mapping);
         self.holder.running.store(mapping.clone());
         self.holder.set_fallback(false);
-        show(&mapping, Some(&running));
+        show(&mapping, false);
         give_memory_back();
         Ok(())
     }

@@ -30,7 +30,7 @@ pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refre
         Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary, upstreams };
     let first = First::of(&file, &seen, &pin, &recorder, on_broken).await?;
     recorder.activated(&first.mapping, None, &first.trigger, &first.overridden).await?;
-    show(&first.mapping, None);
+    show(&first.mapping, true);
     let (holder, asked) = MappingHolder::holding(first.mapping);
     let mut refresher = Refresher {
         holder: holder.clone(),

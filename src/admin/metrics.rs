@@ -1,5 +1,9 @@
 //! `/metrics`: the Prometheus text format.
 
+mod exposition;
+mod process;
+mod state;
+
 use std::time::Duration;
 
 use axum::extract::State;
@@ -7,12 +11,16 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use policy::firewall::Refusal;
 
+use self::exposition::Exposition;
 use super::AdminState;
 use crate::edge::tls::handshake::HandshakeOutcome;
+use crate::traffic::OUTCOMES;
 
 /// From a tenth of a millisecond, a warm decision, to the database's time limit.
 const SECONDS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+/// From a quick view of Console's to the time limit of a read.
+const UPSTREAM_SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 
 /// How often samples are sorted into their histograms, scraped or not.
 const KEEP_UP: Duration = Duration::from_secs(5);
@@ -103,6 +111,15 @@ const COUNTERS: &[(&str, &str)] = &[
     ("gate_tls_handshakes_total", "TLS handshakes, by outcome"),
     ("gate_alerts_total", "attempts to send an alert, by channel and outcome"),
     ("gate_tls_reloads_total", "TLS certificates activated or refused after the first"),
+    ("gate_audit_control_changed_total", "times that the chain of commands was changed outside of the gate"),
+    ("gate_break_glass_requests_total", "requests that were let in only by a break-glass session"),
+    ("gate_freescout_questions_total", "questions to FreeScout, by outcome"),
+    ("gate_freescout_webhooks_total", "webhooks of FreeScout, by outcome"),
+    ("gate_ticket_grants_ended_total", "grants that ended with their ticket, by reason"),
+    (
+        "gate_assertion_refusals_total",
+        "answers by which Console's side refused the gate's assertion, by upstream and reason",
+    ),
 ];
 
 /// The gauges, each with its description.
@@ -131,7 +148,6 @@ const GAUGES: &[(&str, &str)] = &[
     ("gate_mapping_pinned", "1 while a rollback is in force here instead of the file"),
     ("gate_tls_certificate_expiry_seconds", "when the running certificate expires, as a Unix time"),
     ("gate_cluster_fallback", "1 for a cluster that is on V2 but decided by its legacy gate, by reason"),
-    ("gate_mapping_info", "1 for the running mapping"),
     ("gate_upstream_healthy", "1 for a server with an address that passed its last health check"),
     ("gate_upstream_addresses", "addresses of a server, by result of their last health check"),
     ("gate_alerts_waiting", "alerts that no channel of theirs has accepted yet"),
@@ -141,6 +157,9 @@ const GAUGES: &[(&str, &str)] = &[
         "gate_break_glass_usable",
         "1 while a channel accepts alerts, without which no break-glass session starts",
     ),
+    ("gate_audit_spool_orphan_bytes", "bytes in the spools that other gates left, not in the database yet"),
+    ("gate_audit_spool_unreadable_files", "spools of other gates that this one cannot read"),
+    ("gate_freescout_resting", "1 while FreeScout is not asked because it failed several times"),
     ("gate_clock_ahead_seconds", "how far the time used for expiry is ahead of the machine's clock"),
 ];
 
@@ -150,6 +169,7 @@ const HISTOGRAMS: &[(&str, &str)] = &[
     ("gate_request_seconds", "time from a request's head to the end of its response"),
     ("gate_epoch_read_seconds", "time of one read of the epoch"),
     ("gate_audit_write_seconds", "time from a denial to its durable row"),
+    ("gate_upstream_seconds", "time until the head of an upstream's answer, by upstream"),
 ];
 
 /// Installs the process's recorder and declares every metric, so that a counter is there before its first event.
@@ -160,6 +180,7 @@ const HISTOGRAMS: &[(&str, &str)] = &[
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("gate_upstream_seconds".into()), &UPSTREAM_SECONDS)?
         .install_recorder()?;
     for (name, description) in COUNTERS {
         describe_counter!(*name, *description);
@@ -170,9 +191,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     for (name, description) in HISTOGRAMS {
         describe_histogram!(*name, *description);
     }
-    for outcome in
-        ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable", "failed"]
-    {
+    for outcome in OUTCOMES {
         counter!("gate_requests_total", "outcome" => outcome).absolute(0);
     }
     for outcome in ["forwarded", "denied", "login", "unauthorized", "gone", "quiet", "refused", "unavailable"]
@@ -236,5 +255,9 @@ pub async fn metrics(State(state): State<AdminState>) -> String {
         gauge!("gate_evidence_behind_seconds", "kind" => kind).set(progress.behind.as_secs_f64());
     }
     state.metrics.run_upkeep();
-    state.metrics.render()
+    let mapping = state.gate.mappings.running();
+    let mut exposition = Exposition::default();
+    process::write(&mut exposition);
+    state::write(&state, &mapping, &mut exposition);
+    state::without_ended(&state.metrics.render(), &mapping) + &exposition.into_text()
 }

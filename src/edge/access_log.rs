@@ -1,3 +1,5 @@
+//! What is known of a request when it has ended, for the metrics and the access log.
+//!
 //! The access log: a line for each request that was read, where `[log] access` asks for one. It is part of the gate's log,
 //! under the name `access`, so it has that log's form and goes where it goes.
 //!
@@ -26,8 +28,10 @@ pub(super) struct Line {
     pub(super) cluster: Option<Arc<str>>,
     /// The server beside Console that it went to.
     pub(super) upstream: Option<Arc<str>>,
-    /// Until the head of the upstream's response.
+    /// Until the head of the upstream's response, or until it was given up.
     pub(super) upstream_took: Option<Duration>,
+    /// The status of that response.
+    pub(super) upstream_status: Option<u16>,
 }
 
 impl Line {
@@ -42,8 +46,9 @@ impl Line {
     pub(super) fn of_answer(&mut self, about: Option<&About>) {
         let Some(about) = about else { return };
         self.route.clone_from(&about.route);
-        self.actor = Some(about.actor.clone());
-        self.reason = Some(about.reason);
+        self.cluster.clone_from(&about.cluster);
+        self.actor.clone_from(&about.actor);
+        self.reason = about.reason;
     }
 
     pub(super) fn write(

@@ -311,6 +311,7 @@ impl ServerApp for Front {
             counter!("gate_connections_refused_total").increment(1);
             return None;
         };
+        let _counted = self.gateway.traffic().connection();
         let stream = self.secure(stream, shutdown).await?;
         let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let origin = Origin { peer, is_over_tls: stream.get_ssl_digest().is_some() };

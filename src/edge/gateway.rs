@@ -26,12 +26,14 @@ use super::withheld::Withheld;
 use crate::assertion;
 use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
-use crate::ruling::client::{client_address, client_scheme};
+use crate::ruling::client::{client_address, client_scheme, request_id};
 use crate::ruling::message::Form;
 use crate::ruling::own_routes::{MOST_BODY_BYTES, OwnRequest};
 use crate::ruling::probing::Probed;
 use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
+use crate::ruling::troubles::{AssertionRefused, Whose};
+use crate::traffic::{Ended, Traffic};
 
 /// The gate between its clients and Console.
 pub struct Gateway {
@@ -60,9 +62,26 @@ struct Exchange {
     break_glass: Option<Arc<BreakGlassPart>>,
 }
 
+impl Exchange {
+    fn whose(&self, request: &Request) -> Whose<'_> {
+        Whose {
+            method: request.method().as_str(),
+            route: self.line.route.as_deref(),
+            actor: self.line.actor.as_deref(),
+            upstream: self.line.upstream.as_deref().unwrap_or("console"),
+            id: self.id,
+        }
+    }
+}
+
 impl Gateway {
     pub(super) fn new(gate: Arc<Gate>, legs: Legs, limits: ClientLimits) -> Gateway {
         Gateway { gate, legs, limits }
+    }
+
+    /// What counts connections, for those who accept them.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.gate.traffic
     }
 
     /// What bounds a client, for those who accept connections.
@@ -72,8 +91,9 @@ impl Gateway {
 
     /// Serves one request to its end.
     pub(super) async fn serve(&self, client: &mut Client<'_>, request: &Request, origin: Origin) {
+        let _served = self.gate.traffic.request();
         let mut exchange = Exchange {
-            id: crate::random::request_id(),
+            id: request_id(request.request_id(), self.gate.options.trusted_hops),
             started: Instant::now(),
             origin,
             outcome: "failed",
@@ -88,6 +108,9 @@ impl Gateway {
         counter!("gate_requests_total", "outcome" => exchange.outcome).increment(1);
         let took = exchange.started.elapsed();
         histogram!("gate_request_seconds").record(took);
+        let line = &exchange.line;
+        let upstream = line.upstream_status.zip(line.upstream_took);
+        self.gate.traffic.ended(&Ended { route: line.route.as_deref(), outcome: exchange.outcome, upstream });
         if self.gate.options.access_log {
             exchange.line.write(request, exchange.id, (exchange.status, exchange.outcome), took);
         }
@@ -220,15 +243,16 @@ impl Gateway {
         };
         let asked = Instant::now();
         let answered = leg.ask(client, &mut call).await;
-        exchange.line.upstream_took = Some(asked.elapsed());
+        let took = asked.elapsed();
+        exchange.line.upstream_took = Some(took);
         let answered = match answered {
             Ok(answered) => answered,
             Err(failure) => return self.fail(client, request, &failure, exchange).await,
         };
+        leg.seconds.record(took);
         exchange.status = answered.head.status();
-        let location = answered.head.fields().value("location");
-        let location = location.and_then(|value| std::str::from_utf8(value).ok());
-        self.gate.refusals.observe(&permit, exchange.status, location, exchange.id);
+        exchange.line.upstream_status = Some(exchange.status);
+        self.look_at_answer(&permit, request, &answered.head, exchange);
         let names = Names { upstream: host, public: request.host(), scheme };
         if self.begin(client, &answered.head, &names, &withheld, exchange).is_err() {
             return self.fail(client, request, &Failure::ClientGone, exchange).await;
@@ -243,6 +267,23 @@ impl Gateway {
         }
         if let Err(failure) = leg.relay(client, answered, &mut call).await {
             self.fail(client, request, &failure, exchange).await;
+        }
+    }
+
+    /// Looks for answers that say something about the operation: refusals, errors.
+    fn look_at_answer(&self, permit: &Permit, request: &Request, head: &ResponseHead, exchange: &Exchange) {
+        let status = head.status();
+        let whose = exchange.whose(request);
+        if let Some(value) = head.fields().value(AssertionRefused::HEADER) {
+            // That is no refusal of Console's own: it never saw the request.
+            let refused = AssertionRefused::parse(value);
+            return self.gate.troubles.assertion_refused(&whose, &refused, self.gate.clock.now());
+        }
+        let location = head.fields().value("location");
+        let location = location.and_then(|value| std::str::from_utf8(value).ok());
+        self.gate.refusals.observe(permit, status, location, exchange.id);
+        if status >= 500 {
+            self.gate.troubles.server_failed(&whose, status);
         }
     }
 
@@ -279,6 +320,7 @@ impl Gateway {
         let mut fields: Vec<(&[u8], &[u8])> = Vec::with_capacity(head.fields().len() + 2);
         for (place, (name, value)) in head.fields().iter().enumerate() {
             let is_ours = name.eq_ignore_ascii_case(b"x-request-id")
+                || name.eq_ignore_ascii_case(AssertionRefused::HEADER.as_bytes())
                 || hsts.is_some() && name.eq_ignore_ascii_case(HSTS.as_bytes())
                 || name.eq_ignore_ascii_case(b"set-cookie") && !withheld.may_set(value);
             if !is_ours {
@@ -382,7 +424,7 @@ impl Gateway {
     ) {
         let status = failure.status();
         counter!("gate_upstream_errors_total", "kind" => failure.kind()).increment(1);
-        tracing::warn!(kind = failure.kind(), status, cause = %failure, request_id = %exchange.id, "a request was not completed");
+        self.gate.troubles.not_completed(&exchange.whose(request), failure.kind(), status, failure);
         exchange.outcome = match failure {
             Failure::Body(_) if status > 0 => "refused",
             _ => "failed",

@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::{Histogram, histogram};
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
@@ -46,6 +47,8 @@ pub(super) struct Leg {
     upstreams: Arc<Upstreams>,
     connector: TransportConnector,
     pub(super) buffers: Arc<Buffers>,
+    /// The time until the head of an answer.
+    pub(super) seconds: Histogram,
     patience: Patience,
 }
 
@@ -171,12 +174,13 @@ impl Leg {
     pub(super) fn new(
         upstreams: Arc<Upstreams>,
         buffers: Arc<Buffers>,
-        upstream: &Upstream,
+        (name, upstream): (&str, &Upstream),
         settings: &Settings,
     ) -> Leg {
         let pool = upstream.pool_size.0.saturating_mul(settings.listen.threads.0);
         Leg {
             upstreams,
+            seconds: histogram!("gate_upstream_seconds", "upstream" => name.to_owned()),
             connector: TransportConnector::new(Some(ConnectorOptions::new(pool))),
             buffers,
             patience: Patience {

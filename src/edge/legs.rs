@@ -8,9 +8,9 @@ use policy::identity::Principal;
 
 use super::leg::Leg;
 use super::spool::Buffers;
-use super::upstream::Servers;
+use super::upstream::{Servers, Upstreams};
 use super::withheld::Withheld;
-use crate::settings::Settings;
+use crate::settings::{Settings, Upstream};
 
 /// The ways to all servers.
 pub(super) struct Legs {
@@ -38,14 +38,17 @@ pub(super) struct Way<'l> {
 impl Legs {
     pub(super) fn new(servers: Servers, buffers: Buffers, settings: &Settings) -> Legs {
         let buffers = Arc::new(buffers);
-        let leg = |upstreams, of| Leg::new(upstreams, buffers.clone(), of, settings);
+        let leg = |upstreams: Arc<Upstreams>, of: (&str, &Upstream)| {
+            Leg::new(upstreams, buffers.clone(), of, settings)
+        };
         let others = servers.others.into_iter().filter_map(|(name, upstreams)| {
             let of = settings.upstreams.get(&name)?;
-            Some((name, Beside { leg: leg(upstreams, of), host: of.host.clone() }))
+            let leg = leg(upstreams, (&name, of));
+            Some((name, Beside { leg, host: of.host.clone() }))
         });
         Legs {
             others: others.collect(),
-            console: leg(servers.console, &settings.upstream),
+            console: leg(servers.console, ("console", &settings.upstream)),
             session_cookie: settings.session.cookie_name.clone(),
             buffers,
         }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use policy::ids::RequestId;
+
 use crate::settings::AddressDetail;
 
 /// The client's address, believing only the hops that one's own proxies added.
@@ -41,6 +43,11 @@ pub fn client_scheme(over_tls: bool, claimed: Option<&str>, trusted_hops: usize)
         _ if over_tls => "https",
         _ => "http",
     }
+}
+
+/// The id of a request: the one that one's own proxy in front gave it, else a new one.
+pub fn request_id(claimed: Option<RequestId>, trusted_hops: usize) -> RequestId {
+    claimed.filter(|_| trusted_hops > 0).unwrap_or_else(crate::random::request_id)
 }
 
 /// The address as an audit row keeps it: whole, cut to its network (/24, /48), or not at all.

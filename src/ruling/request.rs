@@ -28,6 +28,7 @@ use super::probe::Accepted;
 use super::response::{About, Response};
 use super::settling::{Verified, choose};
 use super::tickets::{Asker, with_state};
+use super::troubles::Whose;
 use super::{Gate, SessionCredential};
 use crate::freshness::AccessError;
 use crate::journal::AuditError;
@@ -121,18 +122,25 @@ impl Gate {
                 }
                 let offer = self.offer(&mapping, incoming, &rejection).await;
                 let login_path = &self.options.login_path;
-                let about = self.options.access_log.then(|| about(&rejection, &mapping, request)).flatten();
+                let about = about(Some(&rejection), &mapping, request);
                 Err(Response::to_rejection(&rejection, request, id, login_path, offer.as_ref()).about(about))
             }
             Err(error) => {
+                let about = about(None, &mapping, request);
+                let (method, route) = (request.method().as_str(), about.route.as_deref());
+                let whose = Whose { method, route, actor: None, upstream: "", id };
+                let kind = match &error {
+                    Unavailable::Access(_) => "access",
+                    Unavailable::Audit(_) => "audit",
+                };
                 // A flood of tokens that nobody has must not fill the log as well; they are counted.
                 if !matches!(error, Unavailable::Access(AccessError::Crowded)) {
-                    tracing::error!(%error, request_id = %id, "the gate is unavailable");
+                    self.troubles.unavailable(&whose, kind, &error);
                 }
                 if let Unavailable::Access(_) = error {
                     counter!("gate_unavailable_total").increment(1);
                 }
-                Err(Response::unavailable(request, id))
+                Err(Response::unavailable(request, id).about(about))
             }
         }
     }
@@ -600,12 +608,20 @@ fn presents_machine_credential(request: &Request) -> bool {
         || request.fields().iter().any(|(name, value)| is_signature(name) && !value.is_empty())
 }
 
-/// What a denial is about, for the access log.
-fn about(rejection: &Rejection, mapping: &Mapping, request: &Request) -> Option<About> {
-    let Rejection::Denied(denial) = rejection else { return None };
-    let route = target(mapping, request).row().map(|row| Arc::clone(&row.route));
-    let (actor, reason) = (denial.principal.id().to_owned(), denial.lack.reason.word());
-    Some(About { route, actor, reason })
+/// What a request is about that goes no further.
+fn about(rejection: Option<&Rejection>, mapping: &Mapping, request: &Request) -> About {
+    let target = target(mapping, request);
+    let row = target.row();
+    let denial = match rejection {
+        Some(Rejection::Denied(denial)) => Some(denial),
+        _ => None,
+    };
+    About {
+        route: row.map(|row| Arc::clone(&row.route)),
+        cluster: row.and_then(|row| row.cluster.clone()),
+        actor: denial.map(|denial| denial.principal.id().to_owned()),
+        reason: denial.map(|denial| denial.lack.reason.word()),
+    }
 }
 
 /// Who the subject is, if it is active.

@@ -27,16 +27,18 @@ pub struct Response {
     pub status: u16,
     pub fields: Vec<(&'static str, String)>,
     pub body: String,
-    /// For the access log.
+    /// For the access log and the metrics.
     pub about: Option<Box<About>>,
 }
 
-/// What a denial is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a rejection is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub route: Option<Arc<str>>,
-    pub actor: String,
-    pub reason: &'static str,
+    pub cluster: Option<Arc<str>>,
+    /// Of a denial, as is its reason.
+    pub actor: Option<String>,
+    pub reason: Option<&'static str>,
 }
 
 impl Response {
@@ -99,8 +101,8 @@ impl Response {
 
     /// With what it is about.
     #[must_use]
-    pub fn about(self, about: Option<About>) -> Response {
-        Response { about: about.map(Box::new), ..self }
+    pub fn about(self, about: About) -> Response {
+        Response { about: Some(Box::new(about)), ..self }
     }
 
     /// With another word for the outcome of the request.

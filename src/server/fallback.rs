@@ -11,7 +11,7 @@ use policy::mapping::{ClusterMode, Mapping};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::activation::MappingHolder;
-use crate::freshness::Posture;
+use crate::freshness::{AccessResolver, Posture};
 use crate::store::SharedStore;
 
 const LOOK: Duration = Duration::from_secs(5);
@@ -20,7 +20,12 @@ const LOOK: Duration = Duration::from_secs(5);
 const REASONS: [&str; 2] = ["flag_off", "not_promoted"];
 
 /// Looks until the task is dropped.
-pub(super) async fn follow(store: SharedStore, mappings: Arc<MappingHolder>, posture: Posture) {
+pub(super) async fn follow(
+    store: SharedStore,
+    mappings: Arc<MappingHolder>,
+    access: Arc<AccessResolver>,
+    posture: Posture,
+) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: BTreeMap<String, &'static str> = BTreeMap::new();
@@ -28,6 +33,7 @@ pub(super) async fn follow(store: SharedStore, mappings: Arc<MappingHolder>, pos
         ticks.tick().await;
         // While the database is unavailable nothing is decided by a role anyway, and readiness reports it.
         let Ok(row) = store.control().await else { continue };
+        access.saw(&row);
         let fallen = fallen_back(&mappings.running(), &posture.control(&row));
         report(&known, &fallen);
         known = fallen;

@@ -26,6 +26,16 @@ impl Pool {
         })
     }
 
+    /// The connections that are open, those of them that nothing uses, and how many there may be.
+    pub(super) fn counts(&self) -> (u32, usize, u32) {
+        match self {
+            Pool::Postgres(PostgresPool { inner, .. }) => {
+                (inner.size(), inner.num_idle(), inner.options().get_max_connections())
+            }
+            Pool::Sqlite(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+        }
+    }
+
     /// Begins a transaction that will write.
     ///
     /// On SQLite it waits here for the right to write. A transaction that has read first and then writes is refused at

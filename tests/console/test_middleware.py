@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deploy" / "flask"))
 
-from console_gate.assertion import ConfigurationError, SharedKeys  # noqa: E402
+from console_gate.assertion import REASONS, ConfigurationError, SharedKeys  # noqa: E402
 from console_gate.wsgi import ConsoleGateMiddleware  # noqa: E402
 
 NOW = 1_790_000_000
@@ -92,12 +92,17 @@ class Cases(unittest.TestCase):
         self.assertEqual(gated.ask(environ)[0], "200 OK")
         return gated.reached or {}
 
-    def assert_refused(self, environ: dict[str, Any], gated: Gated | None = None) -> None:
+    def assert_refused(self, environ: dict[str, Any], gated: Gated | None = None, kind: str | None = None) -> None:
         gated = gated or Gated()
         status, headers, body = gated.ask(environ)
         self.assertEqual(status, "403 Forbidden")
         self.assertIsNone(gated.reached, "Console ran")
         self.assertEqual(headers["Content-Type"], "application/problem+json")
+        # Only words that the gate knows.
+        said, time = headers["X-Console-Gate-Refused"].split("; time=")
+        self.assertIn(said, REASONS)
+        self.assertEqual(said, kind or said)
+        self.assertEqual(int(time), int(gated.middleware.verifier.clock()))
         self.assertEqual(json.loads(body), {"type": "about:blank", "title": "Forbidden", "status": 403})
 
 

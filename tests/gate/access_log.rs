@@ -59,7 +59,7 @@ async fn each_request_has_a_line_with_who_and_why() {
         (None, "/open?token=hidden", 200, "forwarded", "GET /open", "", "", "public"),
         (Some("anna"), "/audit/7?q=hidden", 200, "forwarded", "GET /audit/<id>", "anna", "", "v2"),
         (Some("ben"), "/audit/7", 403, "denied", "GET /audit/<id>", "ben", "missing_role", ""),
-        (None, "/audit/7", 302, "login", "", "", "", ""),
+        (None, "/audit/7", 302, "login", "GET /audit/<id>", "", "", ""),
         (Some("anna"), "/nowhere", 403, "denied", "", "anna", "unmapped_route", ""),
     ];
     for (who, target, status, outcome, route, actor, reason, by) in table {

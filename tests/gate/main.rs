@@ -13,6 +13,12 @@
 #[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
+#[path = "../support/again.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod again;
+#[path = "../support/promtool.rs"]
+mod promtool;
+
 mod access_log;
 mod admin_address;
 mod alerts;
@@ -41,6 +47,7 @@ mod lifecycle;
 mod listening;
 mod lying_upstream;
 mod matrix;
+mod metrics;
 mod mirror;
 mod odd_rows;
 mod other_rows;
@@ -49,6 +56,7 @@ mod quiet;
 mod raptor;
 mod rbac_api;
 mod reports;
+mod request_ids;
 mod rollback;
 mod routes_file;
 mod schema;
@@ -58,6 +66,7 @@ mod soak;
 mod strangers;
 mod streams;
 mod tickets;
+mod troubles;
 mod unknown_machines;
 mod unrecorded;
 mod upstream_refusals;

@@ -66,20 +66,52 @@ impl MappingSha256 {
     }
 }
 
-/// The id of one request: a UUID of version 7, so that ids sort by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(uuid::Uuid);
+/// The id of one request: a UUID of version 7 that the gate made, so that ids sort by time; or the one that a proxy in
+/// front gave it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(Spelling);
+
+/// Kept in place, so that an id is copied and never shared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Spelling {
+    Made(uuid::Uuid),
+    Given { bytes: [u8; RequestId::MOST_BYTES], length: u8 },
+}
 
 impl RequestId {
+    /// The longest id that is taken from somebody else.
+    pub const MOST_BYTES: usize = 128;
+
     /// The id that this UUID is.
     pub fn new(id: uuid::Uuid) -> Self {
-        RequestId(id)
+        RequestId(Spelling::Made(id))
+    }
+
+    /// The id that this text is: visible ASCII, at most [`RequestId::MOST_BYTES`] of it.
+    pub fn given(text: &[u8]) -> Option<RequestId> {
+        let is_visible = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+        let mut bytes = [0; RequestId::MOST_BYTES];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        let length = u8::try_from(text.len()).ok()?;
+        is_visible.then_some(RequestId(Spelling::Given { bytes, length }))
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Spelling::Made(id) => id.fmt(f),
+            Spelling::Given { bytes, length } => {
+                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
+                f.write_str(std::str::from_utf8(text).unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
     }
 }
 
@@ -90,5 +122,22 @@ pub struct Epoch(pub i64);
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_taken_from_somebody_else_if_it_is_visible_ascii_of_a_sound_length() {
+        let longest = "x".repeat(RequestId::MOST_BYTES);
+        for text in ["7", "a/b\"{}~!", "01890c5c-1111-7000-8000-000000000000", &longest] {
+            assert_eq!(RequestId::given(text.as_bytes()).map(|id| id.to_string()).as_deref(), Some(text));
+        }
+        let too_long = "x".repeat(RequestId::MOST_BYTES + 1);
+        for text in ["", "a b", "a\tb", "a\nb", "\u{fc}", "a\u{7f}", &too_long, &"x".repeat(300)] {
+            assert_eq!(RequestId::given(text.as_bytes()), None, "{text:?}");
+        }
     }
 }

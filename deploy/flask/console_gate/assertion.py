@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 ENVIRON_KEY = "HTTP_X_CONSOLE_GATE_ASSERTION"
 HEADER = "X-Console-Gate-Assertion"
+# Of the answer to the gate when its assertion is refused: `clock; time=1790000000`.
+REFUSED_HEADER = "X-Console-Gate-Refused"
+REASONS = ("clock", "key", "signature", "algorithm", "audience", "lifetime", "replay", "replay-cache", "request",
+           "missing", "malformed", "other")
 REQUIRED_TEXTS = ("method", "path", "sub", "sid", "route", "rid", "kind")
 # Gates before the package did not make these.
 LATER_TEXTS = ("gate", "cluster", "mapping", "notify")
@@ -38,7 +42,14 @@ class ConfigurationError(ValueError):
 
 
 class Refuse(ValueError):
-    """Why an assertion is not accepted. The words are for the log; the client gets no reason."""
+    """Why an assertion is not accepted. The words are for the log; the client gets no reason.
+
+    `kind` is the gate's word for it (`REASONS`), which the gate logs, counts and keeps from its clients.
+    """
+
+    def __init__(self, words: str, kind: str = "malformed") -> None:
+        super().__init__(words)
+        self.kind = kind
 
 
 class Keys(Protocol):
@@ -87,9 +98,9 @@ class SharedKeys:
 
     def verify(self, key_id: str, signed: bytes, signature: bytes) -> None:
         if key_id not in self._states:
-            raise Refuse("unknown key id")
+            raise Refuse("unknown key id", "key")
         if not hmac.compare_digest(self.sign(key_id, signed), signature):
-            raise Refuse("bad signature")
+            raise Refuse("bad signature", "signature")
 
 
 @dataclass(frozen=True)
@@ -142,13 +153,13 @@ class WireRequest:
         # Applications route on the decoded path, so the two must be the same path: a `SCRIPT_NAME: /login` header on
         # `GET /login/secrets` makes gunicorn route `/secrets` while the wire still says `/login/secrets`.
         if self.wire is not None and (not self.wire.startswith("/") or unquote_to_bytes(self.wire) != self.routed):
-            raise Refuse("the path on the wire is not the path that is routed")
+            raise Refuse("the path on the wire is not the path that is routed", "request")
 
 
 def wsgi_request(environ: WSGIEnvironment, script_name: str = "") -> WireRequest:
     """The request of a WSGI environment; `Refuse` if it is mounted elsewhere than at `script_name`."""
     if environ.get("SCRIPT_NAME", "") != script_name:
-        raise Refuse("a mount point that was not configured")
+        raise Refuse("a mount point that was not configured", "request")
     raw = environ.get("RAW_URI", environ.get("REQUEST_URI"))  # gunicorn; uWSGI and mod_wsgi
     return WireRequest(
         method=environ["REQUEST_METHOD"], request_id=environ.get("HTTP_X_REQUEST_ID", ""),
@@ -184,20 +195,20 @@ class Verifier:
         """Signature, issuer, audience and time. Nothing of the payload is read before the signature holds."""
         parts = token.split(".")
         if len(parts) != 3:
-            raise Refuse("not a compact JWS" if token else "no assertion")
+            raise Refuse("not a compact JWS") if token else Refuse("no assertion", "missing")
         algorithm, key_id = read_header(parts[0])
         if algorithm != self.keys.algorithm:
-            raise Refuse("wrong algorithm or type, or a critical extension")
+            raise Refuse("wrong algorithm or type, or a critical extension", "algorithm")
         self.keys.verify(key_id, token.rpartition(".")[0].encode("ascii"), decode(parts[2]))
         claims = read_object(parts[1])
         if claims.get("iss") != "console-gate" or claims.get("aud") != self.audience:
-            raise Refuse("wrong issuer or audience")
+            raise Refuse("wrong issuer or audience", "audience")
         issued, expires, now = claims.get("iat"), claims.get("exp"), self.clock()
         if type(issued) is not int or type(expires) is not int or not (  # `isinstance` takes `true` for 1
                 0 < expires - issued <= self.max_lifetime_seconds):
-            raise Refuse("a lifetime that the gate does not give")
+            raise Refuse("a lifetime that the gate does not give", "lifetime")
         if not issued - self.leeway_seconds <= now < expires + self.leeway_seconds:
-            raise Refuse("expired, or not valid yet")
+            raise Refuse("expired, or not valid yet", "clock")
         return claims
 
 
@@ -213,9 +224,9 @@ def bind(claims: dict[str, Any], request: WireRequest) -> None:
     same_path = claims["path"] == request.wire if request.wire is not None else (
         unquote_to_bytes(claims["path"]) == request.routed)
     if claims["method"] != request.method or not same_path:
-        raise Refuse("another method or path")
+        raise Refuse("another method or path", "request")
     if not claims["rid"] or claims["rid"] != request.request_id:
-        raise Refuse("another request id")
+        raise Refuse("another request id", "request")
     subject_fits = {"admin": bool(claims["sub"]), "machine": True, "anonymous": not claims["sub"]}
     if not subject_fits.get(claims["kind"], False):
         raise Refuse("subject and kind of caller do not agree")
@@ -246,7 +257,7 @@ def read_header(part: str) -> tuple[str, str]:
     """Algorithm and key id of a JOSE header. The gate writes the same header for every request."""
     header = read_object(part)
     if header.get("typ", "JWT") != "JWT" or "crit" in header:
-        raise Refuse("wrong algorithm or type, or a critical extension")
+        raise Refuse("wrong algorithm or type, or a critical extension", "algorithm")
     return str(header.get("alg", "")), str(header.get("kid", ""))
 
 

@@ -1,7 +1,8 @@
 """WSGI middleware for Console: allows only requests that console-gate signed.
 
 It verifies the assertion before the application sees the request and answers 403 to every other request, so that
-nobody can bypass the gate through Console's own port.
+nobody can bypass the gate through Console's own port. The answer names the kind of refusal and this side's time, so that
+the gate can say what is wrong between the two.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 from console_gate.assertion import (
     ENVIRON_KEY,
+    REFUSED_HEADER,
     Assertion,
     Keys,
     Refuse,
@@ -75,9 +77,13 @@ class ConsoleGateMiddleware:
             environ.update(self._admit(token, environ))
         except ValueError as reason:  # `Refuse`, and what is not JSON, base64 or ASCII
             log.warning("refused %r %.200r: %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), reason)
+            # For the gate, which has no other way to learn that its requests do not get in. It keeps this from its client.
+            kind = reason.kind if isinstance(reason, Refuse) else "malformed"
+            refused = f"{kind}; time={int(self.verifier.clock())}"
             body = b'{"type":"about:blank","title":"Forbidden","status":403}'
             start_response("403 Forbidden", [("Content-Type", "application/problem+json"),
-                                             ("Content-Length", str(len(body))), ("Cache-Control", "no-store")])
+                                             ("Content-Length", str(len(body))), ("Cache-Control", "no-store"),
+                                             (REFUSED_HEADER, refused)])
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
         return self.app(environ, start_response)
 
@@ -103,7 +109,7 @@ class ConsoleGateMiddleware:
             if len(self._spent) >= self.replay_cache:
                 self._spent = {spent: until for spent, until in self._spent.items() if until > now}
             if key in self._spent:
-                raise Refuse("replayed")
+                raise Refuse("replayed", "replay")
             if len(self._spent) >= self.replay_cache:
-                raise Refuse("the replay cache is full")  # to forget a live one would let it in again
+                raise Refuse("the replay cache is full", "replay-cache")  # to forget a live one would let it in again
             self._spent[key] = expires + self.verifier.leeway_seconds

@@ -128,6 +128,7 @@ fn event<'e>(
         reason: REASON,
         mapping: mapping.sha256(),
         epoch,
-        request_id: RequestId::new(seen.request_id.parse().unwrap_or_default()),
+        request_id: RequestId::given(seen.request_id.as_bytes())
+            .unwrap_or_else(|| RequestId::new(uuid::Uuid::nil())),
     })
 }

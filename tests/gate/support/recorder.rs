@@ -104,6 +104,7 @@ async fn serve(mut stream: UnixStream, connection: usize, requests: Arc<Mutex<Ve
                 let _ = tokio::io::copy(&mut from, &mut to).await;
                 return;
             }
+            "/error" => "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\nno",
             _ if path.starts_with("/forbidden") => "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno",
             _ if path.starts_with("/unauthorized") => {
                 "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"

@@ -15,6 +15,8 @@ pub(super) struct Collected<'h> {
     pub(super) connection: ConnectionOptions,
     pub(super) forwarded_for: Vec<String>,
     pub(super) forwarded_proto: Option<String>,
+    /// The value of X-Request-Id, where there is one such field.
+    pub(super) request_id: Claimed<'h>,
     pub(super) kept: Fields,
     /// The names of fields that Console could read under another name.
     pub(super) dropped: Vec<String>,
@@ -28,6 +30,14 @@ pub(super) struct Collected<'h> {
     lower: String,
 }
 
+/// A field that a proxy in front may have set.
+#[derive(Clone, Copy)]
+pub(super) enum Claimed<'h> {
+    Nothing,
+    One(&'h [u8]),
+    Several,
+}
+
 impl<'h> Collected<'h> {
     pub(super) fn new(version: Version, head_bytes: usize) -> Collected<'h> {
         Collected {
@@ -39,6 +49,7 @@ impl<'h> Collected<'h> {
             connection: ConnectionOptions::default(),
             forwarded_for: Vec::new(),
             forwarded_proto: None,
+            request_id: Claimed::Nothing,
             kept: Fields::with_capacity(head_bytes),
             dropped: Vec::new(),
             cookie: None,
@@ -93,6 +104,13 @@ impl<'h> Collected<'h> {
             }
             "x-forwarded-proto" => {
                 self.forwarded_proto = list_elements(value).last().or(self.forwarded_proto.take());
+                Ok(())
+            }
+            "x-request-id" => {
+                self.request_id = match self.request_id {
+                    Claimed::Nothing => Claimed::One(value),
+                    Claimed::One(_) | Claimed::Several => Claimed::Several,
+                };
                 Ok(())
             }
             _ => {

@@ -1,8 +1,9 @@
 //! A request that has passed the firewall.
 
-use super::collect::Collected;
+use super::collect::{Claimed, Collected};
 use super::cookie::{self, Cookies};
 use super::{Fields, Framing, Policy, Refusal, RequestTarget, Version, connection};
+use crate::ids::RequestId;
 use crate::method::Method;
 use std::sync::OnceLock;
 
@@ -29,6 +30,7 @@ pub struct Request {
     keep_alive: bool,
     forwarded_for: Vec<String>,
     forwarded_proto: Option<String>,
+    request_id: Option<RequestId>,
 }
 
 /// What a Cookie field is written anew from.
@@ -84,6 +86,10 @@ impl Request {
             fields,
             forwarded_for: collected.forwarded_for,
             forwarded_proto: collected.forwarded_proto,
+            request_id: match collected.request_id {
+                Claimed::One(value) => RequestId::given(value),
+                Claimed::Nothing | Claimed::Several => None,
+            },
         })
     }
 
@@ -194,6 +200,12 @@ impl Request {
         self.forwarded_proto.as_deref()
     }
 
+    /// The client's X-Request-Id, unverified, for a trusted proxy that made it. `None` where there are several, or it is no
+    /// such id.
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.request_id
+    }
+
     /// Appends the head as the gate writes it, blank line included.
     ///
     /// The version is that of the request, so that the server knows what the client understands; a request that came
@@ -246,6 +258,7 @@ impl Request {
     pub(super) fn into_written(mut self) -> Request {
         self.forwarded_for.clear();
         self.forwarded_proto = None;
+        self.request_id = None;
         self.dropped_fields.clear();
         self.fields = self.fields().clone();
         self.sessions = self.session_cookie().map(str::to_owned).into_iter().collect();

@@ -4,7 +4,8 @@
 //! method or path it really means. Behind the gate, only the gate states these. Names with `_` and other marks are
 //! dropped before this list is asked, so `X_Forwarded_For` is no way around it.
 
-/// Names that are dropped. `x-forwarded-for` and `x-forwarded-proto` are read before they are.
+/// Names that are dropped. `x-forwarded-for`, `x-forwarded-proto` and `x-request-id` are read
+/// before they are.
 const NAMES: &[&str] = &[
     // Hop-by-hop (RFC 9110 7.6.1) and connection-specific; Connection and Upgrade are handled where they are parsed.
     "http2-settings",
