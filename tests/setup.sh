@@ -58,10 +58,9 @@ if [ "${1:-build}" != build ] && ! command -v promtool >/dev/null 2>&1 && [ ! -x
     echo "setup: taking promtool out of Debian's package prometheus"
     mkdir -p target/tools/prometheus
     (
-        cd target/tools/prometheus
-        apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }
-        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >../promtool.new
-        chmod +x ../promtool.new && mv ../promtool.new ../promtool
+        cd target/tools/prometheus \
+            && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
+            && dpkg-deb --extract prometheus_*.deb . && mv usr/bin/promtool ..
     ) >/dev/null 2>&1 || echo "setup: left out: promtool, without which the tests of metrics and alerts are skipped"
     rm -rf target/tools/prometheus
 fi

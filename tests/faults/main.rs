@@ -40,6 +40,7 @@ mod mapping_broken;
 mod packets_dropped;
 mod postgres_killed;
 mod rolling_restart;
+mod runbooks;
 mod slow_clients;
 mod token_flood;
 mod upstream_hangs;
