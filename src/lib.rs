@@ -18,6 +18,7 @@
 //! - [`reviews`]: every grant is looked at now and then, and kept or ended.
 //! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
+//! - [`spans`]: traces of requests for a collector of OpenTelemetry.
 //! - [`traffic`]: what became of requests, counted by row, for the metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
@@ -46,6 +47,7 @@ pub mod reviews;
 pub mod ruling;
 pub mod server;
 pub mod settings;
+pub mod spans;
 pub mod store;
 pub mod tickets;
 pub mod traffic;

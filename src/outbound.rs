@@ -135,6 +135,11 @@ impl Url {
         Url { path: target.to_owned(), ..self.clone() }
     }
 
+    /// Whether it names more than the server.
+    pub fn has_path(&self) -> bool {
+        self.path != "/"
+    }
+
     /// The host as a name to resolve: an IPv6 address without its brackets.
     fn name(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
@@ -179,7 +184,7 @@ impl Outbound {
         &self,
         url: &Url,
         request: Request<'_>,
-        headers: &[(&'static str, &str)],
+        headers: &[(&str, &str)],
     ) -> Result<Reply, OutboundError> {
         let request = build(url, request, headers)?;
         let exchange = async {
@@ -244,7 +249,7 @@ fn retry_after(fields: &http::HeaderMap) -> Duration {
 fn build(
     url: &Url,
     request: Request<'_>,
-    headers: &[(&'static str, &str)],
+    headers: &[(&str, &str)],
 ) -> Result<http::Request<Full<Bytes>>, OutboundError> {
     let (method, body) = match request {
         Request::Get => (http::Method::GET, Bytes::new()),
@@ -275,7 +280,7 @@ fn build(
     for (name, value) in headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| refused(name))?;
         value.set_sensitive(true);
-        fields.insert(HeaderName::from_static(name), value);
+        fields.insert(name.parse::<HeaderName>().map_err(|_| refused(name))?, value);
     }
     Ok(built)
 }

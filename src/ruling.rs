@@ -49,6 +49,7 @@ use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
 use crate::ruling::troubles::Troubles;
 use crate::settings::{AddressDetail, Settings};
+use crate::spans::Tracer;
 use crate::traffic::Traffic;
 
 /// Everything that a request needs, shared by all of them.
@@ -74,6 +75,8 @@ pub struct Gate {
     pub troubles: Troubles,
     /// What became of requests.
     pub traffic: Traffic,
+    /// `None` where nothing is traced.
+    pub tracer: Option<Tracer>,
     /// For Console.
     pub assertions: AssertionSigner,
     /// For the servers beside Console, by their names.

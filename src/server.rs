@@ -62,6 +62,7 @@ use crate::ruling::troubles::Troubles;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settings, Upstream};
+use crate::spans::{Collector, Tracer, Value};
 use crate::store::console::Relations;
 use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
@@ -71,6 +72,9 @@ use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places};
 pub use listen_address::look_at_addresses;
+
+/// An answer of the collector of traces; what it says is not read.
+const MOST_COLLECTOR_BYTES: usize = 64 * 1024;
 
 /// What `serve` gets besides the settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,6 +177,9 @@ async fn finish(gate: &Gate, settings: &Settings) {
         decisions.finish(patience).await;
     }
     gate.refusals.finish(patience).await;
+    if let Some(tracer) = &gate.tracer {
+        tracer.finish(patience).await;
+    }
     // Their counts are rows of the audit.
     gate.repeats.finish(settings.audit.timeout_ms.duration()).await;
     gate.audit.finish(settings.audit.timeout_ms.duration()).await;
@@ -322,6 +329,7 @@ async fn prepare(
         strangers: Strangers::default(),
         troubles: Troubles::default(),
         traffic: Traffic::new(mappings.clone()),
+        tracer: tracer(settings, secrets, &instance)?,
         assertions: AssertionSigner::new(
             settings.assertion.algorithm,
             &secrets.assertion_keys,
@@ -405,6 +413,26 @@ fn upstream_assertions(
         Ok((name.clone(), signer.with_context(|| format!("[upstreams.{name}]"))?))
     };
     settings.upstreams.iter().map(signer).collect()
+}
+
+/// What traces requests, with the task that sends the traces; `None` where the settings name no collector.
+fn tracer(settings: &Settings, secrets: &Secrets, instance: &str) -> anyhow::Result<Option<Tracer>> {
+    let otlp = &settings.otlp;
+    let Some(url) = otlp.url().map_err(anyhow::Error::msg).context("[otlp]")? else { return Ok(None) };
+    let text = |text: &str| Value::Text(text.to_owned());
+    let collector = Collector {
+        outbound: Outbound::new(Vec::new(), otlp.timeout_ms.duration(), MOST_COLLECTOR_BYTES)?,
+        url,
+        headers: secrets.otlp_headers.clone(),
+        resource: vec![
+            ("service.name", text(&otlp.service_name)),
+            ("service.version", text(env!("CARGO_PKG_VERSION"))),
+            ("service.instance.id", text(instance)),
+        ],
+    };
+    let (tracer, exporting) = Tracer::new(otlp.sample_ratio, settings.forwarded.trusted_hops > 0);
+    tokio::spawn(exporting.run(collector));
+    Ok(Some(tracer))
 }
 
 /// What starts break-glass sessions.

@@ -9,6 +9,7 @@ mod console;
 mod freescout;
 pub mod load;
 mod log;
+pub mod otlp;
 mod reviews;
 pub mod secrets;
 pub mod session;
@@ -29,6 +30,7 @@ pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
 pub use log::Log;
+pub use otlp::Otlp;
 pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
@@ -61,6 +63,7 @@ pub struct Settings {
     pub rbac_api: RbacApi,
     pub admin: Admin,
     pub log: Log,
+    pub otlp: Otlp,
     pub retention: Retention,
     pub decisions: Decisions,
     pub probe: Probe,

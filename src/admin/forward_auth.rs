@@ -141,7 +141,7 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
         // The proxy forwards the client's own Cookie field, in which Console could read another session than the gate.
         request.settle_session(None);
     }
-    let incoming = Incoming { request, id, client, probe: None, upgrade, serves_own: false };
+    let incoming = Incoming { request, id, client, probe: None, upgrade, serves_own: false, trace: None };
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
         // The proxy would pass it on to Console, which the row does not mean.
         Ok(allowed) if allowed.permit.served_by_gate() || allowed.permit.upstream().is_some() => {

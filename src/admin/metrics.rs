@@ -113,6 +113,8 @@ const COUNTERS: &[(&str, &str)] = &[
     ("gate_tls_reloads_total", "TLS certificates activated or refused after the first"),
     ("gate_audit_control_changed_total", "times that the chain of commands was changed outside of the gate"),
     ("gate_break_glass_requests_total", "requests that were let in only by a break-glass session"),
+    ("gate_traces_sent_total", "traces of requests that the collector took"),
+    ("gate_traces_dropped_total", "traces of requests that were dropped, by reason"),
     ("gate_freescout_questions_total", "questions to FreeScout, by outcome"),
     ("gate_freescout_webhooks_total", "webhooks of FreeScout, by outcome"),
     ("gate_ticket_grants_ended_total", "grants that ended with their ticket, by reason"),

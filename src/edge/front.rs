@@ -35,6 +35,7 @@ use crate::ruling::Gate;
 use crate::ruling::message::Form;
 use crate::ruling::response::{HSTS, Response};
 use crate::settings::Settings;
+use crate::spans::HeadTimes;
 
 /// How long, and how much, a refused client may go on sending before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
@@ -187,16 +188,41 @@ impl Front {
         }
     }
 
+    /// The time now, where requests are traced.
+    fn traced_now(&self) -> Option<std::time::Instant> {
+        self.gateway.is_traced().then(std::time::Instant::now)
+    }
+
+    /// When a head came that was judged just now, where requests are traced.
+    fn times(
+        &self,
+        first_byte: Option<std::time::Instant>,
+        read: Option<std::time::Instant>,
+    ) -> Option<HeadTimes> {
+        Some(HeadTimes { first_byte: first_byte?, read: read?, judged: self.traced_now()? })
+    }
+
     /// Reads one head.
-    async fn read_head(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<Request, NoHead> {
+    async fn read_head(
+        &self,
+        client: &mut Http1,
+        shutdown: &ShutdownWatch,
+    ) -> Result<(Request, Option<HeadTimes>), NoHead> {
         self.await_request(client, shutdown).await?;
+        let first_byte = self.traced_now();
         let deadline = Instant::now() + self.patience.head;
         let mut search = HeadSearch::default();
         loop {
             match search.advance(client.ahead(), &self.policy.limits) {
                 HeadState::Complete(length) => {
                     let head = client.ahead().split_to(length);
-                    return inspect(&head, &self.policy).map_err(|refusal| NoHead::Refused(refusal, head));
+                    let read = self.traced_now();
+                    let inspected = inspect(&head, &self.policy);
+                    let times = self.times(first_byte, read);
+                    return match inspected {
+                        Ok(request) => Ok((request, times)),
+                        Err(refusal) => Err(NoHead::Refused(refusal, head)),
+                    };
                 }
                 HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal, client.ahead().split())),
                 HeadState::Partial => {}
@@ -314,7 +340,7 @@ impl ServerApp for Front {
         let _counted = self.gateway.traffic().connection();
         let stream = self.secure(stream, shutdown).await?;
         let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
-        let origin = Origin { peer, is_over_tls: stream.get_ssl_digest().is_some() };
+        let mut origin = Origin { peer, is_over_tls: stream.get_ssl_digest().is_some(), times: None };
         let mut client = Http1::new(stream);
         if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {
             self.serve_http2(client, origin, shutdown, place).await;
@@ -322,7 +348,8 @@ impl ServerApp for Front {
         }
         loop {
             match self.read_head(&mut client, shutdown).await {
-                Ok(request) => {
+                Ok((request, times)) => {
+                    origin.times = times;
                     if !self.serve(&mut client, &request, origin, shutdown).await {
                         break;
                     }

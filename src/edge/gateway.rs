@@ -33,6 +33,7 @@ use crate::ruling::probing::Probed;
 use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
 use crate::ruling::troubles::{AssertionRefused, Whose};
+use crate::spans::{self, Attribute, HeadTimes, Trace, Value, route_template};
 use crate::traffic::{Ended, Traffic};
 
 /// The gate between its clients and Console.
@@ -47,6 +48,8 @@ pub struct Gateway {
 pub(super) struct Origin {
     pub(super) peer: Option<IpAddr>,
     pub(super) is_over_tls: bool,
+    /// When its head came, where requests are traced.
+    pub(super) times: Option<HeadTimes>,
 }
 
 /// The state of a request while it is served.
@@ -101,7 +104,8 @@ impl Gateway {
             line: Line::default(),
             break_glass: None,
         };
-        self.exchange(client, request, &mut exchange).await;
+        let trace = self.trace(request, &exchange);
+        self.exchange(client, request, &mut exchange, trace.as_ref()).await;
         if let Some(part) = &exchange.break_glass {
             self.gate.break_glass_answered(part, exchange.id, exchange.status);
         }
@@ -114,9 +118,57 @@ impl Gateway {
         if self.gate.options.access_log {
             exchange.line.write(request, exchange.id, (exchange.status, exchange.outcome), took);
         }
+        self.end_trace(trace, request, &exchange);
     }
 
-    async fn exchange(&self, client: &mut Client<'_>, request: &Request, exchange: &mut Exchange) {
+    /// The trace of a request that begins, where it is traced.
+    fn trace(&self, request: &Request, exchange: &Exchange) -> Option<Trace> {
+        let tracer = self.gate.tracer.as_ref()?;
+        let times = exchange.origin.times;
+        let begun = times.map_or(exchange.started, |times| times.first_byte);
+        let trace = tracer.begin(request.fields().value("traceparent"), begun)?;
+        if let Some(times) = &times {
+            trace.head(times);
+        }
+        Some(trace)
+    }
+
+    /// Ends the trace of a request with what became of it. Neither its path nor who asked is in it.
+    fn end_trace(&self, trace: Option<Trace>, request: &Request, exchange: &Exchange) {
+        let (Some(tracer), Some(trace)) = (&self.gate.tracer, trace) else { return };
+        let (method, line) = (request.method().as_str(), &exchange.line);
+        let route = line.route.as_deref().map(route_template);
+        let mut attributes: Vec<Attribute> = vec![
+            ("http.request.method", Value::Word(method)),
+            ("url.scheme", Value::Word(if exchange.origin.is_over_tls { "https" } else { "http" })),
+            ("gate.request_id", Value::Text(exchange.id.to_string())),
+            ("gate.outcome", Value::Word(exchange.outcome)),
+        ];
+        if exchange.status > 0 {
+            attributes.push(("http.response.status_code", Value::Number(exchange.status.into())));
+        }
+        if let Some(route) = &route {
+            attributes.push(("http.route", Value::Text(route.clone().into_owned())));
+        }
+        attributes.extend(line.reason.map(|reason| ("gate.reason", Value::Word(reason))));
+        attributes.extend(line.gate.map(|gate| ("gate.in_force", Value::Word(gate))));
+        attributes.extend(line.cluster.clone().map(|cluster| ("gate.cluster", Value::Shared(cluster))));
+        let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+        tracer.end(trace, name, attributes, exchange.status >= 500 || exchange.status == 0);
+    }
+
+    /// Whether requests are traced, for those who read their heads.
+    pub(super) fn is_traced(&self) -> bool {
+        self.gate.tracer.is_some()
+    }
+
+    async fn exchange(
+        &self,
+        client: &mut Client<'_>,
+        request: &Request,
+        exchange: &mut Exchange,
+        trace: Option<&Trace>,
+    ) {
         let options = &self.gate.options;
         let meter = BodyMeter::new(self.gate.policy.limits.body_bytes, options.body_time);
         let mut body = RequestBody::new(request, Spool::for_request(&self.legs.buffers), meter);
@@ -137,7 +189,7 @@ impl Gateway {
         let is_probe = probe.is_some();
         let upgrade = request.upgrade();
         let incoming =
-            Incoming { request, id: exchange.id, client: address, probe, upgrade, serves_own: true };
+            Incoming { request, id: exchange.id, client: address, probe, upgrade, serves_own: true, trace };
         let outcome = {
             let mut held = HeldBody { client: &mut *client, body: &mut body, time: options.body_time };
             self.gate.authorize(&incoming, &mut held).await
@@ -154,7 +206,8 @@ impl Gateway {
                         return self.serve_here(client, request, body, &permitted.permit, exchange).await;
                     }
                     Ok(_place) => {
-                        return self.forward(client, request, body, permitted, address, exchange).await;
+                        let asked = (address, trace);
+                        return self.forward(client, request, body, permitted, asked, exchange).await;
                     }
                     Err(over) => over_limit(over, request, exchange.id),
                 }
@@ -192,7 +245,7 @@ impl Gateway {
         request: &Request,
         mut body: RequestBody,
         permitted: Permitted,
-        address: Option<IpAddr>,
+        (address, trace): (Option<IpAddr>, Option<&Trace>),
         exchange: &mut Exchange,
     ) {
         let Permitted { permit, mapping, .. } = permitted;
@@ -223,8 +276,11 @@ impl Gateway {
             exchange.id,
             self.gate.clock.now(),
         );
+        let traced = trace.map(Trace::call);
+        let traceparent = traced.as_ref().map(spans::Call::traceparent);
         let head = UpstreamHead {
             request,
+            traceparent: traceparent.as_deref(),
             id: exchange.id,
             host,
             length: (!is_streamed).then(|| body.spool.len()),
@@ -245,6 +301,17 @@ impl Gateway {
         let answered = leg.ask(client, &mut call).await;
         let took = asked.elapsed();
         exchange.line.upstream_took = Some(took);
+        if let Some(call) = traced {
+            let status = answered.as_ref().map_or(0, |answered| answered.head.status());
+            let mut attributes = vec![("http.request.method", Value::Word(request.method().as_str()))];
+            if status > 0 {
+                attributes.push(("http.response.status_code", Value::Number(status.into())));
+            }
+            let upstream = exchange.line.upstream.clone();
+            let upstream = upstream.map_or(Value::Word("console"), Value::Shared);
+            attributes.push(("gate.upstream", upstream));
+            call.end(attributes, status == 0 || status >= 500);
+        }
         let answered = match answered {
             Ok(answered) => answered,
             Err(failure) => return self.fail(client, request, &failure, exchange).await,

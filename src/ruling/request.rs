@@ -35,6 +35,7 @@ use crate::journal::AuditError;
 use crate::journal::decision_log::Decision;
 use crate::journal::drift::DriftEvent;
 use crate::journal::repeats::{First, Statement};
+use crate::spans::{Trace, span};
 
 /// How long a denial waits for what it offers.
 const OFFER_TIME: Duration = Duration::from_millis(500);
@@ -57,6 +58,8 @@ pub struct Incoming<'a> {
     pub upgrade: bool,
     /// Whether the routes of the gate's own are served where it arrived; a denial offers to ask for access there.
     pub serves_own: bool,
+    /// Where the request is traced.
+    pub trace: Option<&'a Trace>,
 }
 
 /// A request that goes upstream, and the mapping under which it does.
@@ -169,7 +172,10 @@ impl Gate {
         if let Some(permit) = preflight(mapping, request) {
             return Ok(Ok(permit).into());
         }
+        let trace = incoming.trace;
+        let matching = span(trace, "match");
         let target = target(mapping, request);
+        drop(matching);
         match target {
             // The caller is not identified: a flood of such requests costs neither the database nor the audit anything.
             Target::Unmapped(Unmapped::Quiet) => counter!("gate_quiet_total").increment(1),
@@ -179,18 +185,23 @@ impl Gate {
             Target::Unmapped(_) | Target::Row(..) => {}
         }
         let asks_who = asks_who(&target);
+        let identifying = span(trace, "identity");
         self.settle_session(request, &target, asks_who).await?;
         let takes_machines =
             matches!(target, Target::Row(Row { kind: RowKind::Gated { machine: true, .. }, .. }, _));
         let presents = (takes_machines || !asks_who) && presents_machine_credential(request);
-        let Some(identified) = asks_who.then(|| self.identify(incoming, &target)).flatten() else {
+        let identified = asks_who.then(|| self.identify(incoming, &target)).flatten();
+        drop(identifying);
+        let Some(identified) = identified else {
             let caller = if presents { Caller::Presented } else { Caller::Nobody };
             let control = match takes_machines && presents {
                 true => Some(self.switches(self.freshness(&target)).await?),
                 false => None,
             };
             let (control, body) = (control.as_ref(), &BodyFacts::NotRead);
+            let deciding = span(trace, "decide");
             let verdict = decide(&Question { upgrade: incoming.upgrade, target, caller, control, body });
+            drop(deciding);
             if let (Caller::Presented, Some(control)) = (caller, control) {
                 self.count_presented(&verdict, &target, mapping, control, incoming);
             }
@@ -199,7 +210,9 @@ impl Gate {
         };
         let freshness = self.freshness(&target);
         let mut deadline = Instant::now() + self.options.decision_time;
+        let observing = span(trace, "access");
         let (mut control, mut access) = self.observe(&identified.subject, freshness, deadline).await?;
+        drop(observing);
         let mut principal = principal_of(&identified.subject, &access);
         if principal.is_none() {
             self.strangers.unknown(&identified.subject, access.standing);
@@ -209,6 +222,7 @@ impl Gate {
             // The client decides how long its body takes. A caller who loses a role meanwhile is judged by what it holds
             // at the end.
             deadline = Instant::now() + self.options.decision_time;
+            let _observing = span(trace, "access");
             (control, access) = self.observe(&identified.subject, freshness, deadline).await?;
             principal = principal_of(&identified.subject, &access);
         }
@@ -244,7 +258,9 @@ impl Gate {
         };
         let question =
             Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
+        let deciding = span(trace, "decide");
         let verdict = decide_with(&question, &ticket);
+        drop(deciding);
         if let Caller::Presented = caller {
             self.count_presented(&verdict, &target, mapping, &control, incoming);
         }
@@ -258,7 +274,9 @@ impl Gate {
         if let Err(Rejection::Denied(denial)) = &verdict.outcome {
             let event = access_denied(denial, &target, &identified, &access, mapping, incoming, self);
             let may_repeat = incoming.probe.is_none() && is_nowhere(mapping, request);
+            let auditing = span(trace, "audit");
             self.record(event, may_repeat, deadline).await?;
+            drop(auditing);
             counter!("gate_denials_total", "reason" => denial.lack.reason.word()).increment(1);
         }
         let mut break_glass = None;
@@ -268,7 +286,9 @@ impl Gate {
             let used = break_glass_used(permit, part, &identified, &access, mapping, incoming, self);
             let record = AuditEvent::BreakGlassUsed(Box::new(used)).into_record(self.clock.now());
             let late = Err(AuditError::Late(self.options.decision_time));
+            let auditing = span(trace, "audit");
             timeout_at(deadline, self.audit.write(record)).await.unwrap_or(late)?;
+            drop(auditing);
             counter!("gate_break_glass_requests_total").increment(1);
             break_glass = Some(part.clone());
         }

@@ -13,7 +13,7 @@ use super::wording::worded;
 use super::{Settings, Upstream};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 28] = [
+const SECTIONS: [&str; 29] = [
     "environment",
     "environments",
     "listen",
@@ -35,6 +35,7 @@ const SECTIONS: [&str; 28] = [
     "rbac_api",
     "admin",
     "log",
+    "otlp",
     "retention",
     "decisions",
     "probe",
@@ -238,6 +239,7 @@ impl Reader<'_> {
             rbac_api: self.section(&mut table, "rbac_api"),
             admin: self.section(&mut table, "admin"),
             log: self.section(&mut table, "log"),
+            otlp: self.section(&mut table, "otlp"),
             retention: self.section(&mut table, "retention"),
             decisions: self.section(&mut table, "decisions"),
             probe: self.section(&mut table, "probe"),
@@ -326,6 +328,9 @@ impl Reader<'_> {
             .contains(&super::Millis(0))
         {
             report("admin", "the times must be greater than 0");
+        }
+        for mistake in settings.otlp.mistakes() {
+            report("otlp", &mistake);
         }
         if !super::SETTLE_MS.contains(&settings.mapping.settle_ms.0) {
             report("mapping", "`settle_ms` must be between 50 and 60000");

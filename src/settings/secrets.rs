@@ -56,6 +56,8 @@ pub struct Secrets {
     /// The secret of FreeScout's webhooks; `None` where none are taken.
     pub freescout_webhook: Option<Secret>,
     pub alerts: AlertSecrets,
+    /// Header fields for the collector of traces, by their names.
+    pub otlp_headers: Vec<(String, Secret)>,
 }
 
 /// The secrets of the channels of `[alerts]`; `None` where the settings do not name the channel.
@@ -80,6 +82,8 @@ pub enum SecretError {
     Empty(String),
     #[error("{place} must hold `id:base64` pairs separated by commas")]
     Malformed { place: String },
+    #[error("{place}, line {line}: write a header field on each line, `name: value`")]
+    NoHeader { place: String, line: usize },
     #[error("{place}: the key `{id}` is shorter than 32 bytes")]
     TooShort { place: String, id: String },
     #[error(
@@ -126,6 +130,7 @@ impl Secrets {
             freescout_key,
             freescout_webhook,
             alerts,
+            otlp_headers: otlp_headers(settings)?,
         })
     }
 }
@@ -249,6 +254,29 @@ pub fn alert_secrets(
     let smtp = smtp.map(|smtp| of(&smtp.password_file, &smtp.password_env));
     let postmark = alerts.postmark.as_ref().map(|postmark| of(&postmark.token_file, &postmark.token_env));
     Ok(AlertSecrets { slack: slack.transpose()?, smtp: smtp.transpose()?, postmark: postmark.transpose()? })
+}
+
+/// The header fields for the collector of traces; none where the settings name no file.
+///
+/// # Errors
+///
+/// The file is unreadable or empty, or a line of it is no header field.
+pub fn otlp_headers(settings: &Settings) -> Result<Vec<(String, Secret)>, SecretError> {
+    let Some(file) = settings.otlp.headers_file.as_deref() else { return Ok(Vec::new()) };
+    let place = file.display().to_string();
+    let text = read(Some(file), "", &|_: &str| None)?;
+    let text = std::str::from_utf8(text.expose()).unwrap_or_default();
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let field = |(_, text): (usize, &str)| {
+        let (name, value) = text.split_once(':')?;
+        let name: http::HeaderName = name.trim().parse().ok()?;
+        http::HeaderValue::from_str(value.trim()).ok()?;
+        Some((name.as_str().to_owned(), Secret::new(value.trim().as_bytes().to_vec())))
+    };
+    lines
+        .map(|line| field(line).ok_or(SecretError::NoHeader { place: place.clone(), line: line.0 }))
+        .collect()
 }
 
 /// Where a secret comes from, for messages.

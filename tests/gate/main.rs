@@ -66,6 +66,7 @@ mod soak;
 mod strangers;
 mod streams;
 mod tickets;
+mod traces;
 mod troubles;
 mod unknown_machines;
 mod unrecorded;

@@ -157,7 +157,9 @@ impl Front {
             authority: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
             ends_stream: body.is_end_stream(),
         };
+        let begun = self.traced_now();
         let inspected = self.inspect_stream(&head, &start);
+        let origin = Origin { times: self.times(begun, begun), ..origin };
         let mut stream = Http2::new(body, respond);
         let mut client = Client::Http2(&mut stream);
         let ended = match inspected {

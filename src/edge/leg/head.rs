@@ -25,6 +25,8 @@ pub(in crate::edge) struct UpstreamHead<'a> {
     pub(in crate::edge) scheme: &'static str,
     pub(in crate::edge) assertion: &'a str,
     pub(in crate::edge) withheld: Withheld<'a>,
+    /// Of a request that is traced; without it the client's own is passed on.
+    pub(in crate::edge) traceparent: Option<&'a str>,
 }
 
 impl UpstreamHead<'_> {
@@ -40,6 +42,9 @@ impl UpstreamHead<'_> {
         field(&mut out, "host", self.host.as_bytes());
         for (name, value) in request.fields().iter() {
             if OF_THE_GATE.contains(&name) || name.eq_ignore_ascii_case(assertion::HEADER) {
+                continue;
+            }
+            if self.traceparent.is_some() && name == "traceparent" {
                 continue;
             }
             if self.withheld.is_nothing() {
@@ -65,6 +70,9 @@ impl UpstreamHead<'_> {
         field(&mut out, "x-forwarded-proto", self.scheme.as_bytes());
         field(&mut out, "x-forwarded-host", request.host().as_bytes());
         field(&mut out, "x-request-id", self.id.to_string().as_bytes());
+        if let Some(traceparent) = self.traceparent {
+            field(&mut out, "traceparent", traceparent.as_bytes());
+        }
         field(&mut out, assertion::HEADER, self.assertion.as_bytes());
         out.put_slice(b"\r\n");
         out.freeze()
