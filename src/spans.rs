@@ -143,12 +143,12 @@ impl Tracer {
             Some(parent) if !parent.is_sampled => return None,
             Some(parent) => parent.trace,
             None => {
-                let id: u128 = rand::random();
-                if u128::from(id as u64) >= self.below {
+                let (high, low): (u64, u64) = (rand::random(), rand::random());
+                if u128::from(low) >= self.below {
                     return None;
                 }
                 // All zeros are no id; nobody sees the difference.
-                id.max(1).to_be_bytes()
+                (u128::from(high) << 64 | u128::from(low)).max(1).to_be_bytes()
             }
         };
         let begun_at = wire::time_of(begun);
@@ -206,6 +206,11 @@ impl Trace {
     pub fn head(&self, times: &HeadTimes) {
         self.add("front", times.first_byte, times.read);
         self.add("firewall", times.read, times.judged);
+    }
+
+    /// Whether it began before the gate.
+    pub fn is_continued(&self) -> bool {
+        self.parent.is_some()
     }
 
     /// Begins the call of a server.

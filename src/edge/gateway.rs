@@ -280,7 +280,7 @@ impl Gateway {
         let traceparent = traced.as_ref().map(spans::Call::traceparent);
         let head = UpstreamHead {
             request,
-            traceparent: traceparent.as_deref(),
+            traceparent: traceparent.as_deref().zip(trace.map(Trace::is_continued)),
             id: exchange.id,
             host,
             length: (!is_streamed).then(|| body.spool.len()),

@@ -73,3 +73,43 @@ impl Otlp {
         mistakes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::Settings;
+
+    fn said(lines: &str) -> String {
+        match Settings::parse("gate.toml", &format!("[otlp]\n{lines}\n")) {
+            Ok(settings) => format!("{:?}", settings.otlp.url().unwrap()),
+            Err(findings) => findings.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_without_a_path_is_the_one_of_traces() {
+        for (endpoint, url) in [
+            ("http://127.0.0.1:4318", "Some(http://127.0.0.1:4318/v1/traces)"),
+            ("https://otel.example/", "Some(https://otel.example:443/v1/traces)"),
+            ("https://otel.example/in/traces", "Some(https://otel.example:443/in/traces)"),
+        ] {
+            assert_eq!(said(&format!("endpoint = \"{endpoint}\"")), url);
+        }
+        assert_eq!(said(""), "None");
+    }
+
+    #[test]
+    fn mistakes_say_what_and_how_to_mend_it() {
+        for (lines, words) in [
+            ("sample_ratio = 2.0", "`sample_ratio` must be between 0 and 1"),
+            ("sample_ratio = nan", "`sample_ratio` must be between 0 and 1"),
+            ("endpoint = \"otel:4317\"", "`endpoint`"),
+            ("endpoint = \"http://user:key@otel\"", "without a user name"),
+            ("protocol = \"grpc\"", "http/protobuf"),
+            ("timeout_ms = 0", "`timeout_ms` must be greater than 0"),
+            ("endpont = \"x\"", "endpoint"),
+        ] {
+            let said = said(lines);
+            assert!(said.contains(words) && !said.contains("user:key"), "{lines}: {said}");
+        }
+    }
+}

@@ -380,6 +380,26 @@ mod tests {
     }
 
     #[test]
+    fn header_fields_for_the_collector_are_lines_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("headers");
+        let settings = format!("[otlp]\nheaders_file = \"{}\"\n", file.display());
+        let settings = Settings::parse("gate.toml", &settings).unwrap();
+        std::fs::write(&file, "# a comment\n\nX-Api-Key: hunter2:3 \nother:\n").unwrap();
+        let headers = otlp_headers(&settings).unwrap();
+        let shown: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(shown, [("x-api-key", &b"hunter2:3"[..]), ("other", b"")]);
+        for text in ["x: y\nhunter2", "x: y\nhunter 2: z", "x: y\nz: hunter\u{7}2"] {
+            std::fs::write(&file, text).unwrap();
+            let error = otlp_headers(&settings).unwrap_err().to_string();
+            assert!(error.ends_with("line 2: write a header field on each line, `name: value`"), "{error}");
+            assert!(!error.contains("hunter"), "{error}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(otlp_headers(&settings), Err(SecretError::Unreadable { .. })));
+    }
+
+    #[test]
     fn nothing_secret_is_shown() {
         let long = STANDARD.encode([7_u8; 32]);
         let secrets = load(&format!("new:{long}")).unwrap();

@@ -254,6 +254,20 @@ class Refused(Cases):
         self.assertIn("expired", caught.output[0])
         self.assertNotIn(token().split(".")[0], caught.output[0])
 
+    def test_the_gate_learns_the_kind_of_refusal_and_this_time(self) -> None:
+        cases: dict[str, str | None] = {
+            "missing": None, "malformed": "a.b", "algorithm": token({"alg": "EdDSA"}), "key": token({"kid": "k3"}),
+            "signature": token(secret=b"x" * 32), "audience": token(aud="billing"), "lifetime": token(exp=NOW + 61),
+            "clock": token(iat=NOW - 60, exp=NOW - 10), "request": token(path="/other"),
+        }
+        for kind, assertion in cases.items():
+            with self.subTest(kind):
+                self.assert_refused(environment(assertion), kind=kind)
+        gated = Gated(replay_cache=1)
+        self.assert_let_in(environment(token()), gated)
+        self.assert_refused(environment(token()), gated, "replay")
+        self.assert_refused(environment(token(rid="r2"), HTTP_X_REQUEST_ID="r2"), gated, "replay-cache")
+
     def test_head_gets_no_body(self) -> None:
         status, _headers, body = Gated().ask(environment(None, REQUEST_METHOD="HEAD"))
         self.assertEqual((status, body), ("403 Forbidden", b""))

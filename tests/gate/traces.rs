@@ -100,7 +100,7 @@ async fn a_collector_gets_the_spans_of_each_request_and_console_their_parent() {
     let foreign = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let ask = |who: &str| {
         let ask = Ask::get("/gated/private?q=hidden").cookie(&world.cookie(who));
-        ask.header("traceparent", foreign)
+        ask.header("traceparent", foreign).header("tracestate", "a=b")
     };
     let allowed = gate.send(&ask("anna")).await;
     assert_eq!(allowed.status, 200);
@@ -140,6 +140,7 @@ async fn a_collector_gets_the_spans_of_each_request_and_console_their_parent() {
         Some(sent),
         "one field, with the call as the parent"
     );
+    assert_eq!(upstream.requests()[0].header("tracestate"), None, "of another trace");
 
     let denied = gate.send(&ask("ben")).await;
     assert_eq!(denied.status, 403);
@@ -176,11 +177,15 @@ async fn a_collector_gets_the_spans_of_each_request_and_console_their_parent() {
 async fn ones_own_proxy_in_front_decides() {
     let Scene { world: _world, gate, upstream, collector } = scene("trusted_hops = 1\n").await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let ask = |flags| Ask::get("/open").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-{flags}"));
+    let ask = |flags| {
+        let ask = Ask::get("/open").header("tracestate", "a=b");
+        ask.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-{flags}"))
+    };
     let sampled = gate.send(&ask("01")).await;
     let spans = spans_of(&collector, sampled.request_id()).await;
     assert_eq!(hexadecimal(&spans[0].trace_id), trace);
     assert_eq!(hexadecimal(&spans[0].parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(upstream.requests()[0].header("tracestate").as_deref(), Some("a=b"));
 
     gate.send(&ask("00")).await;
     let passed = upstream.requests().pop().and_then(|request| request.header("traceparent"));

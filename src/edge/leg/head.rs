@@ -25,8 +25,9 @@ pub(in crate::edge) struct UpstreamHead<'a> {
     pub(in crate::edge) scheme: &'static str,
     pub(in crate::edge) assertion: &'a str,
     pub(in crate::edge) withheld: Withheld<'a>,
-    /// Of a request that is traced; without it the client's own is passed on.
-    pub(in crate::edge) traceparent: Option<&'a str>,
+    /// Of a request that is traced, and whether it continues the trace that came with it; without it the client's own fields
+    /// are passed on.
+    pub(in crate::edge) traceparent: Option<(&'a str, bool)>,
 }
 
 impl UpstreamHead<'_> {
@@ -44,7 +45,10 @@ impl UpstreamHead<'_> {
             if OF_THE_GATE.contains(&name) || name.eq_ignore_ascii_case(assertion::HEADER) {
                 continue;
             }
-            if self.traceparent.is_some() && name == "traceparent" {
+            // The state of another trace is none of this one (W3C Trace Context 2.3.3).
+            if let Some((_, is_continued)) = self.traceparent
+                && (name == "traceparent" || name == "tracestate" && !is_continued)
+            {
                 continue;
             }
             if self.withheld.is_nothing() {
@@ -70,7 +74,7 @@ impl UpstreamHead<'_> {
         field(&mut out, "x-forwarded-proto", self.scheme.as_bytes());
         field(&mut out, "x-forwarded-host", request.host().as_bytes());
         field(&mut out, "x-request-id", self.id.to_string().as_bytes());
-        if let Some(traceparent) = self.traceparent {
+        if let Some((traceparent, _)) = self.traceparent {
             field(&mut out, "traceparent", traceparent.as_bytes());
         }
         field(&mut out, assertion::HEADER, self.assertion.as_bytes());
