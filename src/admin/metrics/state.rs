@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn series_of_rows_and_clusters_that_are_gone_are_left_out() {
         let text = "version = 1\n[clusters]\nC = \"v2\"\n[blueprints.b]\ncluster = \"C\"\n[blueprints.b.routes]\n\
-                    '''GET /<any(\"a\",\"b\"):x>''' = { legacy = [\"ops\"], role = \"r\" }\n";
+                    'GET /<any(\"a\",\"b\"):x>' = { legacy = [\"ops\"], role = \"r\" }\n";
         let mapping = Mapping::parse("routes.toml", text).unwrap();
         let kept = [
             "# TYPE gate_drift_total counter",
