@@ -40,6 +40,7 @@ test:
 	$(CARGO) test --locked
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/deploy -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
 	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table

@@ -82,7 +82,7 @@ if [ "${1:-build}" = suites ]; then
 fi
 
 if [ "${1:-build}" != build ]; then
-    wanted="tests/console/requirements.txt tests/clients/requirements.txt tests/api/requirements.txt"
+    wanted="tests/console/requirements.txt tests/clients/requirements.txt tests/api/requirements.txt tests/deploy/requirements.txt"
     # shellcheck disable=SC2086  # a list of files
     if ! cat $wanted | cmp -s - .venv/installed.txt; then
         echo "setup: installing what the Consoles and the clients of the tests need into .venv"

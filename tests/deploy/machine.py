@@ -162,46 +162,64 @@ class Service:
 
     def _gate_root(self) -> None:
         assert self.image is not None
-        root, (user, _, group) = self.folder, self.image.user.partition(":")
-        binary = root / "usr/local/bin/console-gate"
-        binary.parent.mkdir(parents=True)
-        try:
-            os.link(GATE, binary)
-        except OSError:
-            shutil.copy(GATE, binary)
-        loaded = [GATE]
-        if self.image.has_shell:
-            loaded.append(Path("/bin/sh"))
-            (root / "bin").mkdir()
-            shutil.copy("/bin/sh", root / "bin/sh")
-        for library in LIBRARIES.findall(subprocess.run(["ldd", *loaded], check=True, capture_output=True, text=True).stdout):
-            (root / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, root / library.lstrip("/"))
-        for folder in ("etc/ssl/certs", "tmp", "var/lib/console-gate", "proc", "dev"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-        os.chmod(root / "tmp", 0o1777)
-        os.chown(root / "var/lib/console-gate", int(user), int(group))
-        (root / "etc/passwd").write_text(f"nonroot:x:{user}:{group}::/home/nonroot:/sbin/nologin\n", encoding="utf-8")
-        shutil.copy(self.play.work / "hosts", root / "etc/hosts")
+        root = gate_root(self.folder, self.image.user, self.play.work / "hosts", shell=self.image.has_shell)
         for config in self.said.get("configs", []):
             content = self.play.said["configs"][config["source"]]["content"].replace("$$", "$")
             target = root / config["target"].lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content, encoding="utf-8")
-        for volume in self.said.get("volumes", []):
-            source, target, *_ = volume.split(":")
+        volumes = [volume.split(":") for volume in self.said.get("volumes", [])]
+        for source, target, *_ in volumes:
             if source.startswith("."):
                 shutil.copytree(self.play.volumes.get(source, self.play.file.parent / source), root / target.lstrip("/"))
-        run = lambda *words: subprocess.run(words, check=True)  # noqa: E731
         if self.said.get("read_only"):
-            run("mount", "--bind", root, root)
-            run("mount", "-o", "remount,bind,ro", root)
-            for folder in self.said.get("tmpfs", []):
-                run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / folder.lstrip("/"))
-            for volume in self.said.get("volumes", []):
-                source, target, *_ = volume.split(":")
-                if not source.startswith("."):
-                    run("mount", "-t", "tmpfs", "-o", f"mode=700,uid={user},gid={group}", "tmpfs", root / target.lstrip("/"))
+            own = [target for source, target, *_ in volumes if not source.startswith(".")]
+            make_read_only(root, self.said.get("tmpfs", []), own, self.image.user)
+
+
+def gate_root(root: Path, user: str, hosts: Path, shell: bool = False) -> Path:
+    """What the image of the gate has: the program, its libraries, and next to nothing else."""
+    user, _, group = user.partition(":")
+    binary = root / "usr/local/bin/console-gate"
+    binary.parent.mkdir(parents=True)
+    try:
+        os.link(GATE, binary)
+    except OSError:
+        shutil.copy(GATE, binary)
+    loaded = [GATE]
+    if shell:
+        loaded.append(Path("/bin/sh"))
+        (root / "bin").mkdir()
+        shutil.copy("/bin/sh", root / "bin/sh")
+    for library in LIBRARIES.findall(subprocess.run(["ldd", *loaded], check=True, capture_output=True, text=True).stdout):
+        (root / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, root / library.lstrip("/"))
+    for folder in ("etc/ssl/certs", "tmp", "var/lib/console-gate", "proc", "dev"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    os.chmod(root / "tmp", 0o1777)
+    os.chown(root / "var/lib/console-gate", int(user), int(group))
+    (root / "etc/passwd").write_text(f"nonroot:x:{user}:{group}::/home/nonroot:/sbin/nologin\n", encoding="utf-8")
+    shutil.copy(hosts, root / "etc/hosts")
+    return root
+
+
+def make_read_only(root: Path, tmpfs: list[str], own: list[str], user: str) -> None:
+    """Everything in `root` but these folders; those of `own` belong to the user."""
+    user, _, group = user.partition(":")
+    mounts = [(folder, "mode=1777") for folder in tmpfs] + [(folder, f"mode=700,uid={user},gid={group}") for folder in own]
+    run = lambda *words: subprocess.run(words, check=True)  # noqa: E731
+    run("mount", "--bind", root, root)
+    run("mount", "-o", "remount,bind,ro", root)
+    for folder, options in mounts:
+        run("mount", "-t", "tmpfs", "-o", options, "tmpfs", root / folder.lstrip("/"))
+
+
+def names(work: Path, addresses: dict[str, str]) -> None:
+    """These names, and a loopback that is up."""
+    hosts = "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in addresses.items())
+    (work / "hosts").write_text(hosts, encoding="utf-8")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["mount", "--bind", work / "hosts", "/etc/hosts"], check=True)
 
 
 class Play:
@@ -209,12 +227,8 @@ class Play:
         self.file, self.work, self.secrets, self.volumes = file, work, secrets, volumes or {}
         text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: os.environ[found.group(1)], file.read_text(encoding="utf-8"))
         self.said = yaml.safe_load(text)
-        names = list(self.said["services"])
-        self.addresses = {name: f"127.0.1.{number}" for number, name in enumerate(names, 1)}
-        hosts = "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in self.addresses.items())
-        (work / "hosts").write_text(hosts, encoding="utf-8")
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run(["mount", "--bind", work / "hosts", "/etc/hosts"], check=True)
+        self.addresses = {name: f"127.0.1.{number}" for number, name in enumerate(self.said["services"], 1)}
+        names(work, self.addresses)
         self.services = {name: Service(self, name, said) for name, said in self.said["services"].items()}
 
     def up(self, name: str, condition: str = "service_started") -> None:
