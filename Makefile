@@ -13,7 +13,7 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release clients lint prove models race faults scale bench fuzz deny suites clean
+.PHONY: demo test release deb docs clients lint prove models race faults scale bench fuzz deny suites clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -32,6 +32,11 @@ release:
 	@for shell in bash zsh fish; do dist/console-gate completions $$shell > dist/completions/console-gate.$$shell; done
 	@dist/console-gate man dist/man
 	@ls -l dist/console-gate && dist/console-gate --version
+
+## A Debian package of `make release`, in dist
+deb: release
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	@tests/deploy/deb.sh
 
 ## Every test: pure, both databases, the real binary before a real Flask Console, Console's side in Python
 test:
