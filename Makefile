@@ -46,6 +46,7 @@ test:
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/deploy -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/first_hour -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
 	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table
