@@ -22,16 +22,22 @@ MOST_COMMANDS = 10
 MOST_SECONDS = 60
 
 
-def main(work: Path) -> None:
-    names(work, {})
+def clean_folder(work: Path) -> tuple[Path, dict[str, str]]:
+    """A copy of Brook with nothing of the gate in it, and an environment with nothing of the caller's settings."""
     app, programs = work / "app", work / "bin"
     shutil.copytree(BROOK, app, ignore=shutil.ignore_patterns("*.toml", "*.sh", "__pycache__"))
     programs.mkdir()
     (programs / "console-gate").symlink_to(GATE)
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    # Nothing of the caller's settings.
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CONSOLE_", "FLAG_", "BROOK_", "USE_GATE"))}
-    shell = Shell(app, {**clean, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}, work)
+    others = ("CONSOLE_", "FLAG_", "BROOK_", "USE_GATE")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    return app, {**clean, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def main(work: Path) -> None:
+    names(work, {})
+    app, clean = clean_folder(work)
+    shell = Shell(app, clean, work)
     try:
         lines = commands(README, "first-hour")
         steps = [shell.run(line) for line in lines]
