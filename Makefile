@@ -38,6 +38,16 @@ deb: release
 	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
 	@tests/deploy/deb.sh
 
+## The book, in target/book: the pages of the repository, and reference pages that are made from the program
+docs:
+	@tests/setup.sh test
+	$(CARGO) build --locked
+	@PATH=target/tools/bin:$$PATH; command -v mdbook >/dev/null \
+		|| $(CARGO) install --locked mdbook --no-default-features --features search --root target/tools
+	@.venv/bin/python docs/build.py target/book-source
+	@PATH=target/tools/bin:$$PATH mdbook build target/book-source --dest-dir $(CURDIR)/target/book
+	@.venv/bin/python docs/build.py --check target/book
+
 ## Every test: pure, both databases, the real binary before a real Flask Console, Console's side in Python
 test:
 	@tests/setup.sh test
@@ -47,6 +57,7 @@ test:
 	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/deploy -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/first_hour -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/docs -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
 	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table
