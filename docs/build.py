@@ -222,10 +222,12 @@ def metrics() -> str:
             labels.setdefault(re.sub(r"_(bucket|sum|count)$", "", found.group(1)), set()).update(names)
     if len(known) < 40:
         raise SystemExit(f"docs: {len(known)} metrics")
-    rows = [f"| `{name}` | {kinds.get(name, '')} | {said} |"
-            f" {', '.join(f'`{label}`' for label in sorted(labels.get(name, ())))} |" for name, said in sorted(known.items())]
-    return ("# Metrics\n\nOf `/metrics` at the admin address. The last column has the labels of a gate that has just started; others "
-            "come with the first event.\n\n| name | kind | what it is | labels |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
+    rows = []
+    for name, said in sorted(known.items()):
+        by = ", ".join(f"`{label}`" for label in sorted(labels.get(name, ())))
+        rows.append(f"| `{name}` | {kinds.get(name, 'untyped')}{f' by {by}' if by else ''}: {said or 'not described'} |")
+    return ("# Metrics\n\nOf `/metrics` at the admin address. The labels are those of a gate that has just started; others come with "
+            "the first event.\n\n| name | what it is |\n|---|---|\n" + "\n".join(rows) + "\n")
 
 
 REFERENCE = {
@@ -274,7 +276,8 @@ def build(source: Path) -> None:
         (source / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, source / file)
     (source / "SUMMARY.md").write_text(summary(texts), encoding="utf-8")
-    shutil.copy(ROOT / "docs" / "book.toml", source)
+    for file in ("book.toml", "book.css"):
+        shutil.copy(ROOT / "docs" / file, source)
     print(f"docs: {len(texts)} pages in {source}")
 
 

@@ -49,8 +49,8 @@ class Book(unittest.TestCase):
         for command in ("# console-gate serve\n", "# console-gate audit tail\n", "# console-gate group add\n"):
             self.assertIn(command, commands)
         metrics = self.page("reference/metrics.md")
-        self.assertRegex(metrics, r"(?m)^\| `gate_requests_total` \| counter \| .+ \| .*`outcome`")
-        self.assertRegex(metrics, r"(?m)^\| `gate_request_seconds` \| histogram \|")
+        self.assertRegex(metrics, r"(?m)^\| `gate_requests_total` \| counter by `outcome`.*: \w+")
+        self.assertRegex(metrics, r"(?m)^\| `gate_request_seconds` \| histogram.*: time ")
         # What alerts ask for exists.
         alerts = (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text(encoding="utf-8")
         asked = {re.sub(r"_(bucket|sum|count)$", "", name) for expression in re.findall(r"(?s)expr:(.+?)(?=\n +(?:for|labels):)", alerts)
