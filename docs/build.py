@@ -26,7 +26,6 @@ GATE = Path(os.environ.get("GATE", ROOT / "target" / "debug" / "console-gate")).
 PAGES = ("README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md")
 # Made by others, or of this book's own making.
 NOT_PAGES = ("SUMMARY.md",)
-SECTION = "## Put it in front of your own app\n"
 LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^()\s]+)\)")
 START_SECONDS = 60
 
@@ -65,16 +64,22 @@ def relinked(text: str, page: str, known: set[str]) -> str:
     return "".join(part if number % 2 else LINK.sub(one, part) for number, part in enumerate(parts))
 
 
+def section_of_readme(heading: str) -> str:
+    """The text below a heading, with links from a folder below README's."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    if not text:
+        raise SystemExit(f"docs: README.md has no `## {heading}`")
+    return re.sub(r"\]\((?![a-z]+:|#)", "](../", text)
+
+
 def quickstart() -> str:
-    """README's section, and how to try the gate without an app."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.partition(SECTION)[2].partition("\n| command |")[0]
-    trial = readme.partition("## Try it\n")[2].partition("\n## ")[0]
-    if not section or not trial:
-        raise SystemExit(f"docs: README.md has no `{SECTION.strip()}` or no `## Try it`")
-    # README is a folder above.
-    text = f"# Quickstart\n\n## Without an app\n{trial}\n## In front of your own app\n{section}\n"
-    return re.sub(r"\]\((?![a-z]+:|#)", "](../", text).replace("<!-- run:", "<!-- from README:")
+    """How to try the gate without an app, and README's first hour."""
+    own = section_of_readme("Put it in front of your own app").partition("\n| command |")[0]
+    return f"# Quickstart\n\n## Without an app\n{section_of_readme('Try it')}\n## In front of your own app\n{own}\n"
+
+
+def mapping() -> str:
+    return f"# The mapping: routes.toml\n{section_of_readme('routes.toml')}\n"
 
 
 # --- reference ---
@@ -232,6 +237,7 @@ def metrics() -> str:
 
 REFERENCE = {
     "reference/commands.md": commands,
+    "reference/mapping.md": mapping,
     "reference/settings.md": settings,
     "reference/findings.md": findings,
     "reference/metrics.md": metrics,

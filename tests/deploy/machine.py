@@ -8,11 +8,14 @@ machine. Not shown: that the images build, and what is in images of others.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
 import shlex
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -29,6 +32,7 @@ from postgres import programs  # noqa: E402
 GATE = Path(os.environ.get("GATE", ROOT / "target" / "debug" / "console-gate")).resolve()
 DOCKER = ROOT / "deploy" / "docker"
 HEALTHY_SECONDS = 60
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 # What the image's `cc` base has, by the names that the loader asks for.
 LIBRARIES = re.compile(r"(?:=> )?(/\S+) \(0x")
 
@@ -218,7 +222,8 @@ def names(work: Path, addresses: dict[str, str]) -> None:
     """These names, and a loopback that is up."""
     hosts = "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in addresses.items())
     (work / "hosts").write_text(hosts, encoding="utf-8")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with socket.socket() as anything:
+        fcntl.ioctl(anything, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
     subprocess.run(["mount", "--bind", work / "hosts", "/etc/hosts"], check=True)
 
 
@@ -258,7 +263,7 @@ def apart(script: Path, *arguments: str) -> list[str]:
 
 def why_not() -> str | None:
     """Why this machine cannot play a file, if so."""
-    for program in ("unshare", "chroot", "ip", "mount", "ldd"):
+    for program in ("unshare", "chroot", "mount", "ldd"):
         if shutil.which(program) is None:
             return f"no `{program}`"
     if os.geteuid() != 0:
