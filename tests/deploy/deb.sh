@@ -8,6 +8,7 @@ mkdir -p dist/deb
 # A package's programs are in /usr/bin.
 sed 's#/usr/local/#/usr/#g' deploy/systemd/console-gate.service >dist/deb/console-gate.service
 rm -f dist/*.deb
+# shellcheck disable=SC2086  # flags
 cargo deb --no-build --output dist/ ${DEB_FLAGS:-}
 package=$(ls dist/*.deb)
 

@@ -118,6 +118,15 @@ class Chart(unittest.TestCase):
         schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
         self.assertEqual(set(self.values()) - set(schema["properties"]), set())
 
+    def test_versions_are_the_programs(self) -> None:
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]["version"]
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+        self.assertEqual(chart["appVersion"], version)
+        for file in ("deployment.yaml", "migrate.yaml"):
+            self.assertIn(f"image: console-gate:{version}\n", (MANIFESTS / file).read_text(encoding="utf-8"))
+        changelog = (ROOT / "deploy" / "debian" / "changelog").read_text(encoding="utf-8")
+        self.assertTrue(changelog.startswith(f"console-gate ({version}-"), changelog)
+
     def test_settings_are_those_of_the_manifests(self) -> None:
         settings = yaml.safe_load((MANIFESTS / "settings.yaml").read_text(encoding="utf-8"))["data"]["gate.toml"]
         self.assertEqual(tomllib.loads(self.values()["gateToml"]), tomllib.loads(settings))
@@ -151,6 +160,9 @@ class Chart(unittest.TestCase):
                 self.assertEqual("initContainers" in pod, more[:2] == console)
                 for part in ("startupProbe", "livenessProbe", "readinessProbe", "ports", "securityContext", "volumeMounts", "resources"):
                     self.assertEqual(gate[part], plain["initContainers"][0][part], part)
+        long = subprocess.run([helm, "template", "r" * 53, *template[3:], *mapping], check=True, capture_output=True, text=True).stdout
+        for document in yaml.safe_load_all(long):
+            self.assertLessEqual(len(document["metadata"]["name"]), 63)
         refused = subprocess.run(template, check=False, capture_output=True, text=True)
         self.assertIn("routesToml", refused.stderr)
 
