@@ -69,7 +69,7 @@ def main(sample: Path, work: Path) -> None:
         run(sys.executable, "brook.py", "seed")
         direct = matrix("http://127.0.0.1:8000", "brook")
         run(sys.executable, "brook.py", "seed")
-        # Whoever asks Console directly meets Brook's own answers; the mapping's are the same.
+        # Brook asked directly answers by its own checks; through Caddy and the gate everybody gets the same.
         assert not (found := differences(direct, matrix(SITE, "brook"))), found
 
         people, script = read_folder(BROOK)
