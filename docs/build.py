@@ -199,25 +199,44 @@ def scraped() -> str:
             process.wait()
 
 
-def metrics() -> str:
-    """Of the source's tables, and of a running gate: some series are there only once there is something to say."""
+TEXT = r'"((?:[^"\\]|\\.|\\\n)*)"'
+# How the source declares a metric: in a table of a kind, as a family that is written at each scrape, or where it is counted.
+TABLE = re.compile(rf'const (\w+):|\(\s*"((?:gate|process)_\w+)",\s*{TEXT}')
+FAMILY = re.compile(rf'let help =\s*{TEXT}|\bfamily\(\s*"(\w+)",\s*Kind::(\w+),\s*(?:{TEXT})?')
+COUNTED = re.compile(r'\b(counter|gauge|histogram)!\(\s*"((?:gate|process)_\w+)"')
+
+
+def declared() -> tuple[dict[str, str], dict[str, str]]:
+    """What each metric of the source is, and its kind."""
     known: dict[str, str] = {}
     kinds: dict[str, str] = {}
+
+    def add(name: str, kind: str, said: str) -> None:
+        known[name] = known.get(name) or re.sub(r"\\\n\s*", "", said).replace('\\"', '"')
+        kinds.setdefault(name, kind.lower())
+
     for file in sorted((ROOT / "src").rglob("*.rs")):
         text = file.read_text(encoding="utf-8")
-        if "metrics" in file.parts[-2:] or file.stem.startswith("metrics"):
-            kind = ""
-            for table, name, said in re.findall(
-                    r'const (\w+):|\(\s*"((?:gate|process)_\w+)",\s*"((?:[^"\\]|\\.|\\\n)*)"', text):
-                if table:
-                    kind = next((word for word in ("counter", "gauge", "histogram") if table.lower().startswith(word)), "")
-                else:
-                    known.setdefault(name, re.sub(r"\\\n\s*", "", said).replace('\\"', '"'))
-                    kinds.setdefault(name, kind)
-    for file in sorted((ROOT / "src").rglob("*.rs")):
-        for kind, name in re.findall(r'\b(counter|gauge|histogram)!\(\s*"((?:gate|process)_\w+)"', file.read_text(encoding="utf-8")):
-            known.setdefault(name, "")
-            kinds.setdefault(name, kind)
+        kind = ""
+        for table, name, said in TABLE.findall(text) if "metrics" in (file.stem, file.parent.name) else ():
+            if table:
+                kind = next((word for word in ("counter", "gauge", "histogram") if table.lower().startswith(word)), "")
+            else:
+                add(name, kind, said)
+        help_text = ""
+        for before, name, kind, said in FAMILY.findall(text):
+            if name:
+                add(name, kind, said or help_text)
+            else:
+                help_text = before
+        for kind, name in COUNTED.findall(text):
+            add(name, kind, "")
+    return known, kinds
+
+
+def metrics() -> str:
+    """Of the source, and of a running gate: some series are there only once there is something to say."""
+    known, kinds = declared()
     labels: dict[str, set[str]] = {}
     for line in scraped().splitlines():
         if found := re.match(r"# (HELP|TYPE) (\w+) (.+)", line):
