@@ -21,7 +21,7 @@ SHOWS = {
     "cutover-repair": ["6 admins, 17 routes: 0 gains, 0 losses", "allowed (by the legacy gate)"],
     "cutover-shadow": ["200", "shadow: not ready"],
     "cutover-cohort": ["v2 for leads, shadow for the rest", "200"],
-    "cutover-v2": ["200", "activated"],
+    "cutover-v2": ["all as expected", "200", "activated"],
     "cutover-back": ["rolled back to", "v2 for leads, shadow for the rest"],
 }
 
