@@ -292,6 +292,7 @@ def build(source: Path) -> None:
     # Samples that pages link to.
     files = [str(file.relative_to(ROOT)) for file in (ROOT / "deploy").rglob("*") if file.is_file() and file.suffix != ".md"
              and "__pycache__" not in file.parts and file.suffix != ".env"] + ["routes.toml", "LICENSE"]
+    files += [str(file.relative_to(ROOT)) for file in (ROOT / "docs" / "images").iterdir()]
     known = set(texts) | set(files)
     for path, text in texts.items():
         target = source / page_of(path)

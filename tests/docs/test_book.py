@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "docs"), str(HERE.parent / "deploy")]
 
 import build  # noqa: E402
+import picture  # noqa: E402
 from machine import GATE, ROOT, apart, why_not  # noqa: E402
 from test_compose import note  # noqa: E402
 
@@ -88,6 +89,11 @@ class Book(unittest.TestCase):
         page = self.folder / "book" / "docs" / "concepts.html"
         page.write_text(page.read_text("utf-8").replace("</main>", '<a href="nothing.html">x</a><a href="#nothing">y</a></main>'), "utf-8")
         self.assertEqual(len(build.broken(self.folder / "book")), 2)
+
+
+class Picture(unittest.TestCase):
+    def test_it_shows_what_the_report_says(self) -> None:
+        self.assertEqual(picture.PICTURE.read_text(encoding="utf-8"), picture.draw(), "run `python docs/picture.py`")
 
 
 class Guide(unittest.TestCase):
