@@ -1,7 +1,8 @@
 """Brook: who works when, in a small garden centre. Flask, sqlite3 and nothing else.
 
-Environment: BROOK_DATABASE (a file, or `postgresql://...` where psycopg is installed), SECRET_KEY, BROOK_SECURE_COOKIES (`1` over https), USE_GATE (`1` behind
-console-gate). `python brook.py init` makes the tables, `python brook.py seed` fills them with the people of people.json.
+Environment: BROOK_DATABASE (a file, or `postgresql://...` where psycopg is installed), SECRET_KEY, BROOK_SECURE_COOKIES
+(`1` over https), USE_GATE (`1` behind console-gate). `python brook.py init` makes the tables, `python brook.py seed`
+fills them with the people of people.json.
 """
 
 from __future__ import annotations
