@@ -204,6 +204,7 @@ def gate_root(root: Path, user: str, hosts: Path, shell: bool = False) -> Path:
     os.chown(root / "var/lib/console-gate", int(user), int(group))
     (root / "etc/passwd").write_text(f"nonroot:x:{user}:{group}::/home/nonroot:/sbin/nologin\n", encoding="utf-8")
     shutil.copy(hosts, root / "etc/hosts")
+    subprocess.run(["mount", "--rbind", "/proc", root / "proc"], check=True)
     return root
 
 
@@ -212,7 +213,7 @@ def make_read_only(root: Path, tmpfs: list[str], own: list[str], user: str) -> N
     user, _, group = user.partition(":")
     mounts = [(folder, "mode=1777") for folder in tmpfs] + [(folder, f"mode=700,uid={user},gid={group}") for folder in own]
     run = lambda *words: subprocess.run(words, check=True)  # noqa: E731
-    run("mount", "--bind", root, root)
+    run("mount", "--rbind", root, root)
     run("mount", "-o", "remount,bind,ro", root)
     for folder, options in mounts:
         run("mount", "-t", "tmpfs", "-o", options, "tmpfs", root / folder.lstrip("/"))

@@ -39,6 +39,9 @@ def main(work: Path, secrets: Path) -> None:
                                "people=v2"])
         # 1: there is something to look at.
         assert change.returncode == 1 and "GET /wages" in change.stdout, change
+        doctor = gate.execute(["/usr/local/bin/console-gate", "doctor"]).stdout
+        for found in ("0.0.0.0:8080: a gate is running", "every migration is there", "6 active"):
+            assert found in doctor, doctor
         # `up` once more: what has ended runs again.
         for name in ("tables", "migrate"):
             play.services[name].finish()
