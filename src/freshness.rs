@@ -141,12 +141,12 @@ impl Kept {
 }
 
 impl AccessResolver {
-    /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
+    /// The cache holds at most `capacity` subjects.
     pub fn start(store: Arc<dyn AccessSource>, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
         let ledger = Arc::new(Ledger::default());
         let seen = Arc::new(Seen::default());
         let (reader, notes, seen_last) = (store.clone(), ledger.clone(), seen.clone());
-        let epoch = SharedRead::start(move || {
+        let epoch = SharedRead::new(move || {
             let (reader, notes, seen) = (reader.clone(), notes.clone(), seen_last.clone());
             async move {
                 let known = notes.known();

@@ -6,6 +6,8 @@
 #   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
 #                           Those that cannot be installed are named and left out
 #
+#   tests/setup.sh bench    what `test` needs, and what `make bench-peers` and `make bench-check` run: wrk, haproxy, valgrind
+#
 # As root on Debian or Ubuntu the packages are installed; for anybody else it prints what to install.
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,6 +36,13 @@ if [ "${1:-build}" != build ]; then
     [ -x /usr/sbin/nginx ] || lacks nginx nginx-light
     # Debian splits venv's installer off; without it `python3 -m venv` fails half-way.
     python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+    if [ "$1" = bench ]; then
+        lacks wrk wrk
+        lacks valgrind valgrind
+        lacks strace strace
+        # Where only root's path leads.
+        [ -x /usr/sbin/haproxy ] || lacks haproxy haproxy
+    fi
     if [ -z "${TEST_DATABASE_URL:-}" ] && ! command -v initdb >/dev/null 2>&1 \
         && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
         missing="$missing postgresql"
@@ -77,6 +86,7 @@ if [ "${1:-build}" = suites ]; then
     lacks go golang-go
     lacks ab apache2-utils
     lacks h2load nghttp2-client
+    lacks caddy caddy
     perl -MLWP::UserAgent -MLWP::Protocol::https -e1 2>/dev/null || missing="$missing libwww-perl liblwp-protocol-https-perl"
     skipped=$missing
     if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -85,7 +95,8 @@ if [ "${1:-build}" = suites ]; then
         skipped=
         # One after the other: a distribution that lacks one of them may have the others.
         for package in $missing; do
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
+            # Of caddy too, which would start: no service is started in this run level.
+            RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
                 || skipped="$skipped $package"
         done
     fi
@@ -94,7 +105,7 @@ if [ "${1:-build}" = suites ]; then
 fi
 
 if [ "${1:-build}" != build ]; then
-    wanted="tests/console/requirements.txt tests/clients/requirements.txt tests/api/requirements.txt"
+    wanted="tests/console/requirements.txt tests/clients/requirements.txt tests/api/requirements.txt tests/deploy/requirements.txt"
     # shellcheck disable=SC2086  # a list of files
     if ! cat $wanted | cmp -s - .venv/installed.txt; then
         echo "setup: installing what the Consoles and the clients of the tests need into .venv"
