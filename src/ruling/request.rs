@@ -120,9 +120,8 @@ impl Gate {
                     self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
                 }
                 let offer = self.offer(&mapping, incoming, &rejection).await;
-                let login_path = &self.options.login_path;
                 let about = self.options.access_log.then(|| about(&rejection, &mapping, request)).flatten();
-                Err(Response::to_rejection(&rejection, request, id, login_path, offer.as_ref()).about(about))
+                Err(Response::to_rejection(&rejection, self.asked(request, id), offer.as_ref()).about(about))
             }
             Err(error) => {
                 // A flood of tokens that nobody has must not fill the log as well; they are counted.
@@ -132,7 +131,7 @@ impl Gate {
                 if let Unavailable::Access(_) = error {
                     counter!("gate_unavailable_total").increment(1);
                 }
-                Err(Response::unavailable(request, id))
+                Err(Response::unavailable(self.asked(request, id)))
             }
         }
     }
