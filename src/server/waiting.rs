@@ -248,3 +248,22 @@ fn response(head: &[u8], is_admin: bool, reason: &Reason) -> Response {
         _ => waiting,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_reads_a_page_while_the_gate_waits_and_the_admin_address_speaks_to_programs() {
+        let reason = Reason { kind: "unavailable", since: Instant::now() };
+        let head = b"GET /readyz HTTP/1.1\r\nAccept: text/html\r\n\r\n";
+        let kind = |head: &[u8], is_admin| {
+            let answer = response(head, is_admin, &reason);
+            let kind = answer.fields.iter().find(|(name, _)| *name == "content-type");
+            (answer.status, kind.map(|(_, kind)| kind.clone()).unwrap_or_default())
+        };
+        assert_eq!(kind(head, false), (503, "text/html; charset=utf-8".to_owned()));
+        assert_eq!(kind(head, true), (503, "application/json".to_owned()));
+        assert_eq!(kind(b"GET / HTTP/1.1\r\n\r\n", false), (503, "application/problem+json".to_owned()));
+    }
+}
