@@ -85,7 +85,7 @@ async fn a_service_manager_hears_when_the_gate_listens_reloads_and_stops() {
     assert_eq!(gate.exit_code().await, Some(0), "{}", gate.log());
 }
 
-/// The process of a gate that another gate has started; it ends with this value.
+/// The process of a gate that another gate has started.
 struct Next(String);
 
 impl Next {
@@ -100,15 +100,29 @@ impl Next {
     }
 }
 
-impl Drop for Next {
+/// Ends with this value whatever process has been started with settings in a folder.
+struct Strays(PathBuf);
+
+impl Drop for Strays {
     fn drop(&mut self) {
-        self.signal("KILL");
+        let folder = self.0.display().to_string();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let id = process.file_name().to_string_lossy().into_owned();
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            let is_gate = String::from_utf8_lossy(&environment)
+                .split('\0')
+                .any(|variable| variable.starts_with("CONSOLE_GATE_CONFIG=") && variable.contains(&folder));
+            if is_gate && id.parse::<u32>().is_ok() {
+                Next(id).signal("KILL");
+            }
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_starts_its_successor_and_names_it_to_the_manager() {
     let folder = folder();
+    let _strays = Strays(folder.path().to_owned());
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     let addresses = addresses();
     let manager = Manager::at(folder.path());
@@ -148,6 +162,7 @@ async fn a_gate_starts_its_successor_and_names_it_to_the_manager() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_whose_successor_cannot_start_goes_on_and_says_so() {
     let folder = folder();
+    let _strays = Strays(folder.path().to_owned());
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     let addresses = addresses();
     let settings = settings(folder.path(), &addresses, &upstream);
