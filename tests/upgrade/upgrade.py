@@ -115,8 +115,10 @@ def previous() -> Path:
     tag = subprocess.run(["git", "describe", "--tags", "--match", "v*", "--abbrev=0", "HEAD^"], cwd=ROOT, capture_output=True,
                          text=True, check=False).stdout.strip()
     wanted = tag or (ROOT / "tests" / "upgrade" / "previous").read_text(encoding="utf-8").strip()
-    commit = subprocess.run(["git", "rev-parse", f"{wanted}^{{commit}}"], cwd=ROOT, capture_output=True, text=True, check=True)
-    commit_id = commit.stdout.strip()
+    commit_id = subprocess.run(["git", "rev-parse", "--verify", f"{wanted}^{{commit}}"], cwd=ROOT, capture_output=True, text=True,
+                               check=False).stdout.strip()
+    if not commit_id:
+        fail(f"{wanted} is not in this clone: fetch it (`git fetch --unshallow`), or name a binary in PREVIOUS")
     binary = BUILD / f"console-gate-{commit_id[:12]}"
     if not binary.is_file():
         print(f"upgrade: building the previous release, {wanted}", flush=True)
