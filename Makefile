@@ -13,7 +13,7 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release deb docs clients lint prove models race faults scale bench bench-check bench-peers fuzz deny suites clean
+.PHONY: demo test release deb docs clients lint prove models race faults scale bench bench-check bench-peers fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -146,6 +146,12 @@ suites:
 	@tests/setup.sh suites
 	$(CARGO) build --locked
 	@tests/suites/run.sh
+
+## An upgrade and its way back with the binaries of this and the previous release, under traffic; builds the previous one once
+upgrade:
+	@tests/setup.sh test
+	$(CARGO) build --locked
+	.venv/bin/python tests/upgrade/upgrade.py
 
 clean:
 	$(CARGO) clean

@@ -47,6 +47,7 @@ use crate::ruling::message::Form;
 use crate::ruling::offer::Offer;
 use crate::ruling::own_routes::{OwnRequest, ServesOwnRoutes};
 use crate::ruling::response::Response;
+use crate::ruling::ways::Asked;
 use crate::settings;
 use crate::settings::secrets::NamedKey;
 use crate::store::SharedStore;
@@ -197,8 +198,9 @@ impl ServesOwnRoutes for RbacApi {
         let outcome = self.answer(&request).await;
         match Form::wanted_by(request.request) {
             // A person has sent a form, and reads the answer.
-            form @ (Form::Page | Form::Fragment) if csrf::is_form(request.request) => {
-                reply::page(&outcome, form, request.id)
+            Form::Page | Form::Fragment if csrf::is_form(request.request) => {
+                let OwnRequest { request, id, options, .. } = request;
+                reply::page(&outcome, Asked { request, id, options })
             }
             _ => reply::response(outcome, request.id),
         }

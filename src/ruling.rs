@@ -22,14 +22,16 @@ mod settling;
 pub mod strangers;
 pub mod tickets;
 pub mod troubles;
+pub mod ways;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::decision::Permit;
-use policy::firewall::Policy;
+use policy::firewall::{Policy, Request};
 use policy::identity::flask_cookie::CookieVerifier;
 use policy::identity::session_key::TokenVerifier;
+use policy::ids::RequestId;
 use policy::mapping::Freshness;
 
 use crate::activation::MappingHolder;
@@ -48,7 +50,8 @@ use crate::ruling::probe::ProbeKeys;
 use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
 use crate::ruling::troubles::Troubles;
-use crate::settings::{AddressDetail, Settings};
+use crate::ruling::ways::Asked;
+use crate::settings::{AddressDetail, Pages, Settings};
 use crate::spans::Tracer;
 use crate::traffic::Traffic;
 
@@ -102,6 +105,11 @@ pub enum SessionCredential {
 }
 
 impl Gate {
+    /// A request, for an answer of the gate's own.
+    pub fn asked<'r>(&'r self, request: &'r Request, id: RequestId) -> Asked<'r> {
+        Asked { request, id, options: &self.options }
+    }
+
     /// What signs for the server that a permitted request goes to; `None` where this gate does not have it.
     pub fn assertions_for(&self, permit: &Permit) -> Option<&AssertionSigner> {
         match permit.upstream() {
@@ -125,6 +133,8 @@ pub struct Options {
     pub cookie_name: String,
     pub session_id_key: Option<String>,
     pub login_path: String,
+    /// Where the gate's own pages lead.
+    pub pages: Pages,
     /// The Host that Console sees; without it, the client's.
     pub upstream_host: Option<String>,
     pub trusted_hops: usize,
@@ -150,6 +160,7 @@ impl Options {
             cookie_name: settings.session.cookie_name.clone(),
             session_id_key: settings.session.session_id_key.clone(),
             login_path: settings.session.login_path.clone(),
+            pages: settings.pages.clone(),
             upstream_host: settings.upstream.host.clone(),
             trusted_hops: settings.forwarded.trusted_hops,
             address_detail: settings.audit.client_address,

@@ -7,9 +7,11 @@ mod bound_service;
 pub(crate) mod fallback;
 mod handover;
 mod listen_address;
+mod manager;
 mod occupant;
 mod serving;
 mod stop;
+mod successor;
 mod timekeeping;
 mod waiting;
 
@@ -28,7 +30,9 @@ use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::listen_address::{ListenAddresses, ListeningSocket};
+use self::manager::Manager;
 use self::serving::Serving;
+use self::stop::Ways;
 use self::waiting::Waited;
 use crate::activation::{MappingHolder, Sources};
 use crate::admin::authzen::{EvaluationIds, Names};
@@ -85,9 +89,12 @@ pub struct Start {
     pub flag_ticket_grants: Option<bool>,
     /// Take the listening sockets over from the process that got SIGQUIT.
     pub upgrade: bool,
+    /// On SIGUSR2, start the next gate by this process's own command line.
+    pub replaces_itself: bool,
 }
 
-/// Runs the gate until SIGTERM (drain), SIGQUIT (hand over and drain) or SIGINT (stop at once). Calls `listening` when
+/// Runs the gate until SIGTERM (drain), SIGQUIT (hand over and drain), SIGUSR2 (start the next gate, hand over and drain) or
+/// SIGINT (stop at once). Calls `listening` when
 /// both addresses have accepted a connection.
 ///
 /// # Errors
@@ -101,6 +108,7 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listen = &settings.listen;
+    let manager = Manager::of(|name| std::env::var_os(name));
     let _inside = runtime.enter();
     // Before the database is touched: a gate that was started twice by mistake leaves no trace there.
     let mut addresses =
@@ -114,8 +122,8 @@ pub fn run(
         // Where another gate runs, it goes on answering at the addresses.
         let sockets =
             || if start.upgrade { Ok([None, None]) } else { sockets(&mut addresses, &mut early, settings) };
-        let preparing = |store| prepare(settings, secrets, start, store);
-        match waiting::wait(&store, settings.database.wait_ms.duration(), sockets).await? {
+        let preparing = |store| prepare(settings, secrets, start, store, &manager);
+        match waiting::wait(&store, settings.database.wait_ms.duration(), &manager, sockets).await? {
             Waited::NotAtAll => preparing(store).await.map(Some),
             Waited::Interrupted => Ok(None),
             Waited::For(mut interruptions) => tokio::select! {
@@ -137,11 +145,15 @@ pub fn run(
         } else {
             (addresses, early, None)
         };
-        let serving = Serving::open(settings, prepared, addresses, fds)?;
+        let proxy = prepared.proxy.clone();
+        let ways = Ways { manager: manager.clone(), replaces_itself: start.replaces_itself };
+        let serving = Serving::open(settings, prepared, addresses, fds, ways)?;
         let listening = || {
             if let Some(giver) = giver {
                 tokio::spawn(giver.confirm());
             }
+            manager.tell("READY=1\nSTATUS=The gate listens");
+            tokio::spawn(manager.clone().keep_watched(proxy));
             listening();
         };
         serving.until_it_stops(settings, listening).await
@@ -245,6 +257,7 @@ async fn prepare(
     secrets: &Secrets,
     start: Start,
     store: SharedStore,
+    manager: &Manager,
 ) -> anyhow::Result<Prepared> {
     let metrics = admin::metrics::install().context("the metrics recorder")?;
     tokio::spawn(admin::metrics::keep_up(metrics.clone()));
@@ -366,7 +379,7 @@ async fn prepare(
     if let Some(certificates) = &certificates {
         tokio::spawn(tls::watch::follow(certificates.clone()));
     }
-    tokio::spawn(reload_on_hangup(mappings, certificates.clone())?);
+    tokio::spawn(reload_on_hangup(mappings, certificates.clone(), manager.clone())?);
     servers.start().await;
     let services = |names: &[String], each: PositiveCount| {
         let per_minute = u32::try_from(each.0).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
@@ -537,15 +550,20 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
     anyhow::ensure!(missing.is_empty(), rights::message(&missing, &role));
     let schema = store.schema_state().await.context("reading the schema")?;
     if let Some(newer) = schema.newer() {
-        anyhow::ensure!(
-            settings.database.newer_schema == NewerSchema::Serve,
-            "the database's schema is newer than this gate: {newer}, or set `database.newer_schema = \"serve\"` if \
-             its release notes say that this release can use it"
-        );
-        tracing::warn!(
-            unknown = ?schema.unknown,
-            "a newer release has migrated the schema; `database.newer_schema` allows this one to serve"
-        );
+        match settings.database.newer_schema {
+            NewerSchema::Compatible if schema.may_serve() => tracing::warn!(
+                "the database's schema is newer than this gate, which may serve on it: {newer} on every machine soon"
+            ),
+            NewerSchema::Serve => {
+                tracing::warn!(
+                    "`database.newer_schema` allows this gate to serve on a newer schema: {newer}"
+                );
+            }
+            NewerSchema::Compatible | NewerSchema::Refuse => anyhow::bail!(
+                "the database's schema is newer than this gate: {newer}, or set `database.newer_schema = \"serve\"` \
+                 if its release notes say that this release can use it"
+            ),
+        }
     }
     let Some(first) = schema.pending.first() else { return Ok(()) };
     if let DatabaseUrl::Sqlite(_) = settings.database.url.0 {
@@ -624,16 +642,19 @@ pub(crate) fn policy(settings: &Settings) -> Policy {
 fn reload_on_hangup(
     mappings: Arc<MappingHolder>,
     certificates: Option<Arc<CertificateHolder>>,
+    manager: Manager,
 ) -> std::io::Result<impl Future<Output = ()>> {
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         while hangups.recv().await.is_some() {
-            mappings.reload();
-            match certificates.as_ref().map(|certificates| certificates.refresh()) {
-                None | Some(Ok(true)) => {}
-                Some(Ok(false)) => tracing::info!("SIGHUP: the TLS certificate is already active"),
-                Some(Err(error)) => tracing::error!(%error, "SIGHUP: the TLS certificate was refused"),
-            }
+            manager.reloads(|| {
+                mappings.reload();
+                match certificates.as_ref().map(|certificates| certificates.refresh()) {
+                    None | Some(Ok(true)) => {}
+                    Some(Ok(false)) => tracing::info!("SIGHUP: the TLS certificate is already active"),
+                    Some(Err(error)) => tracing::error!(%error, "SIGHUP: the TLS certificate was refused"),
+                }
+            });
         }
     })
 }

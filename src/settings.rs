@@ -10,6 +10,7 @@ mod freescout;
 pub mod load;
 mod log;
 pub mod otlp;
+mod pages;
 mod reviews;
 pub mod secrets;
 pub mod session;
@@ -31,6 +32,7 @@ pub use console::Console;
 pub use freescout::FreeScout;
 pub use log::Log;
 pub use otlp::Otlp;
+pub use pages::Pages;
 pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
@@ -71,6 +73,7 @@ pub struct Settings {
     pub freescout: FreeScout,
     pub alerts: Alerts,
     pub reviews: Reviews,
+    pub pages: Pages,
 }
 
 /// A hundred years: what is kept for longer is kept for ever.
@@ -350,7 +353,7 @@ impl Default for Database {
             max_connections: PositiveCount(8),
             timeout_ms: Millis(2_000),
             wait_ms: Millis(300_000),
-            newer_schema: NewerSchema::Refuse,
+            newer_schema: NewerSchema::Compatible,
             schema: SchemaSetting::default(),
             console_schema: None,
         }

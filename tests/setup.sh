@@ -82,6 +82,7 @@ if [ "${1:-build}" = suites ]; then
     lacks wget wget
     lacks chromium chromium
     lacks node nodejs
+    lacks npm npm
     lacks java default-jdk-headless
     lacks go golang-go
     lacks ab apache2-utils
@@ -101,6 +102,16 @@ if [ "${1:-build}" = suites ]; then
         done
     fi
     [ -z "$skipped" ] || echo "setup: left out, because they are not installed:$skipped (sudo apt-get install$skipped)"
+    # What looks at the pages (tests/browser/pages.py).
+    axe=axe-core@4.14.1
+    if [ "$axe" != "$(cat target/node/installed.txt 2>/dev/null)" ]; then
+        if command -v npm >/dev/null 2>&1 && mkdir -p target/node \
+            && npm install --prefix target/node --no-save --no-audit --no-fund --ignore-scripts --silent "$axe"; then
+            echo "$axe" >target/node/installed.txt
+        else
+            echo "setup: left out: $axe, which npm could not install"
+        fi
+    fi
     command -v h2spec >/dev/null 2>&1 || echo "setup: left out: h2spec (not in Debian: tests/suites/run.sh says where it is)"
 fi
 

@@ -119,6 +119,7 @@ fn matters(name: &str) -> bool {
             | "accept"
             | "x-forwarded-for"
             | "origin"
+            | "referer"
             | "access-control-request-method"
     ) || name.starts_with("hx-")
         || name.ends_with("-signature")
@@ -145,7 +146,7 @@ async fn ruled(gate: &Gate, front: Front, request: &Request, id: RequestId, upgr
     let answer = match gate.authorize(&incoming, &mut NoBody).await {
         // The proxy would pass it on to Console, which the row does not mean.
         Ok(allowed) if allowed.permit.served_by_gate() || allowed.permit.upstream().is_some() => {
-            Ruled::unavailable(request, id)
+            Ruled::unavailable(gate.asked(request, id))
         }
         Ok(allowed) => permitted(gate, &allowed, request, id),
         Err(response) => response,

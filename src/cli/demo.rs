@@ -147,6 +147,7 @@ fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
          [listen]\nproxy = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\nupgrade_socket = \"{}\"\ndrain_ms = 1000\n\
          [audit]\nkeys_file = \"audit.keys\"\n\
          [session]\nsecret_key_file = \"session.key\"\n\
+         [pages]\nhome_path = \"/auth/home\"\nlogout_path = \"/auth/logout\"\n\
          [assertion]\nkeys_file = \"assertion.keys\"\n\
          [probe]\nkeys_file = \"probe.keys\"\n\
          [freescout]\nurl = \"http://127.0.0.1:{}\"\nmailboxes = [{}]\nkey_file = \"freescout.key\"\n\

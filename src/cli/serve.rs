@@ -75,6 +75,7 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
         flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,
         flag_ticket_grants: flag_at_start("FLAG_TICKET_SCOPED_GRANTS")?,
         upgrade: command.upgrade,
+        replaces_itself: true,
     };
     server::run(&settings, &secrets, start, || ())?;
     Ok(Ended::Clean)

@@ -33,6 +33,7 @@ use crate::ruling::probing::Probed;
 use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
 use crate::ruling::troubles::{AssertionRefused, Whose};
+use crate::ruling::ways::{Asked, Help};
 use crate::spans::{self, Attribute, HeadTimes, Trace, Value, route_template};
 use crate::traffic::{Ended, Traffic};
 
@@ -209,7 +210,7 @@ impl Gateway {
                         let asked = (address, trace);
                         return self.forward(client, request, body, permitted, asked, exchange).await;
                     }
-                    Err(over) => over_limit(over, request, exchange.id),
+                    Err(over) => over_limit(over, self.gate.asked(request, exchange.id)),
                 }
             }
             Err(response) => response,
@@ -232,8 +233,17 @@ impl Gateway {
             Err(stop) => return self.fail(client, request, &stop.into(), exchange).await,
         };
         let answer = match &self.gate.own_routes {
-            Some(own) => own.serve(OwnRequest { request, id: exchange.id, permit, body: &bytes }).await,
-            None => Response::unavailable(request, exchange.id),
+            Some(own) => {
+                own.serve(OwnRequest {
+                    request,
+                    id: exchange.id,
+                    permit,
+                    body: &bytes,
+                    options: &self.gate.options,
+                })
+                .await
+            }
+            None => Response::unavailable(self.gate.asked(request, exchange.id)),
         };
         self.finish(client, request, &mut body, &answer, exchange).await;
     }
@@ -514,7 +524,9 @@ impl Gateway {
             _ => ("refused", "Bad Request", "The request was not understood."),
         };
         client.close_after();
-        let answer = Response::plain(status, word, title, detail, Form::wanted_by(request), exchange.id);
+        let help = if status >= 500 { Help::Again } else { Help::Elsewhere };
+        let asked = self.gate.asked(request, exchange.id);
+        let answer = Response::to(asked, help, (status, word), title, detail);
         self.write(client, &answer, request.method() == Method::Head, exchange.origin).await;
     }
 }
@@ -542,11 +554,11 @@ fn key_set(jwks: &str) -> Response {
     }
 }
 
-fn over_limit(over: OverLimit, request: &Request, id: RequestId) -> Response {
+fn over_limit(over: OverLimit, asked: Asked<'_>) -> Response {
     counter!("gate_limited_total", "limit" => over.word()).increment(1);
-    tracing::info!(limit = over.word(), request_id = %id, "a client has reached a limit");
+    tracing::info!(limit = over.word(), request_id = %asked.id, "a client has reached a limit");
     let detail = "Too many requests from your address. Try again in a moment.";
-    Response::plain(429, "limited", "Too Many Requests", detail, Form::wanted_by(request), id)
+    Response::to(asked, Help::Again, (429, "limited"), "Too Many Requests", detail)
         .named("limited")
         .with("retry-after", "1".to_owned())
 }

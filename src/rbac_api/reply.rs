@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::freshness::AccessError;
 use crate::people::PeopleError;
-use crate::ruling::message::Form;
 use crate::ruling::response::Response;
+use crate::ruling::ways::{Asked, Help};
 use crate::store::StoreError;
 
 /// The kind of a page.
@@ -154,7 +154,7 @@ impl From<PeopleError> for Problem {
 }
 
 /// The outcome of a request that a form has sent, for the person who sent it.
-pub(super) fn page(outcome: &Outcome, form: Form, id: RequestId) -> Response {
+pub(super) fn page(outcome: &Outcome, asked: Asked<'_>) -> Response {
     let (status, title, detail) = match outcome {
         Ok(Reply { status, body, .. }) => {
             let request = body.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
@@ -170,7 +170,7 @@ pub(super) fn page(outcome: &Outcome, form: Form, id: RequestId) -> Response {
         }
     };
     let word = if status < 400 { "served" } else { "declined" };
-    Response::plain(status, word, title, &detail, form, id).named(word)
+    Response::to(asked, Help::Elsewhere, (status, word), title, &detail).named(word)
 }
 
 /// An outcome as a whole response.

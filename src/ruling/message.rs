@@ -51,6 +51,13 @@ impl Form {
     }
 }
 
+/// A link of a page: what a person can do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub words: &'static str,
+    pub address: String,
+}
+
 /// A message to a person or a program.
 #[derive(Clone, Debug, Default)]
 pub struct Message<'a> {
@@ -67,6 +74,8 @@ pub struct Message<'a> {
     pub request_id: String,
     /// Where to ask for what is missing.
     pub offer: Option<&'a Offer>,
+    /// What else a person can do.
+    pub ways: &'a [Way],
 }
 
 #[derive(Template)]
@@ -80,6 +89,7 @@ struct MessagePage<'a> {
     request_id: &'a str,
     offer: Option<&'a Offer>,
     ask_path: &'a str,
+    ways: &'a [Way],
 }
 
 #[derive(Template)]
@@ -91,6 +101,7 @@ struct MessageFragment<'a> {
     request_id: &'a str,
     offer: Option<&'a Offer>,
     ask_path: &'a str,
+    ways: &'a [Way],
 }
 
 impl Message<'_> {
@@ -106,6 +117,7 @@ impl Message<'_> {
                 request_id: &self.request_id,
                 offer: self.offer,
                 ask_path: ASK_PATH,
+                ways: self.ways,
             }
             .render(),
             Form::Fragment => MessageFragment {
@@ -115,6 +127,7 @@ impl Message<'_> {
                 request_id: &self.request_id,
                 offer: self.offer,
                 ask_path: ASK_PATH,
+                ways: self.ways,
             }
             .render(),
             Form::Problem => Ok(self.problem()),

@@ -5,6 +5,7 @@ use policy::firewall::Request;
 use policy::ids::RequestId;
 use policy::mapping::Mapping;
 
+use super::Options;
 use super::offer::Offer;
 use super::response::Response;
 
@@ -17,6 +18,7 @@ pub struct OwnRequest<'r> {
     pub id: RequestId,
     pub permit: &'r Permit,
     pub body: &'r [u8],
+    pub options: &'r Options,
 }
 
 /// Answers the requests of the rows that the gate itself serves. They have been decided: what is checked here is what

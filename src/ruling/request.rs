@@ -125,9 +125,8 @@ impl Gate {
                     self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
                 }
                 let offer = self.offer(&mapping, incoming, &rejection).await;
-                let login_path = &self.options.login_path;
                 let about = about(Some(&rejection), &mapping, request);
-                Err(Response::to_rejection(&rejection, request, id, login_path, offer.as_ref()).about(about))
+                Err(Response::to_rejection(&rejection, self.asked(request, id), offer.as_ref()).about(about))
             }
             Err(error) => {
                 let about = about(None, &mapping, request);
@@ -144,7 +143,7 @@ impl Gate {
                 if let Unavailable::Access(_) = error {
                     counter!("gate_unavailable_total").increment(1);
                 }
-                Err(Response::unavailable(request, id).about(about))
+                Err(Response::unavailable(self.asked(request, id)).about(about))
             }
         }
     }

@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::decision::{Denial, Reason, Rejection};
-use policy::firewall::{Refusal, Request};
+use policy::firewall::Refusal;
 use policy::ids::RequestId;
 use policy::method::Method;
 
 use super::explain_command::explain_command;
 use super::message::{Form, Message};
 use super::offer::{CONTENT_SECURITY_POLICY, Offer};
-
-/// The characters that a query value must escape.
-const QUERY_VALUE: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+use super::ways::{Asked, Help};
 
 /// RFC 6797. Only over TLS: over plain HTTP anybody could have said it, and clients ignore it.
 pub const HSTS: &str = "strict-transport-security";
@@ -66,32 +62,30 @@ impl Response {
     }
 
     /// The response to a request that was decided and does not go upstream; a denial with what can be asked for.
-    pub fn to_rejection(
-        rejection: &Rejection,
-        request: &Request,
-        id: RequestId,
-        login_path: &str,
-        offer: Option<&Offer>,
-    ) -> Response {
-        let form = Form::wanted_by(request);
+    pub fn to_rejection(rejection: &Rejection, asked: Asked<'_>, offer: Option<&Offer>) -> Response {
+        let (form, id) = (asked.form(), asked.id);
         match rejection {
-            Rejection::Denied(denial) => denied(denial, explain_command(denial, request), offer, form, id),
-            Rejection::Login => login(request, form, id, login_path),
-            Rejection::Unauthorized => unauthorized(form, id).named("unauthorized"),
+            Rejection::Denied(denial) => denied(denial, asked, offer),
+            Rejection::Login => login(asked),
+            Rejection::Unauthorized => unauthorized(asked).named("unauthorized"),
             Rejection::Gone => {
-                Response::plain(410, "gone", "Gone", "This address has been removed.", form, id).named("gone")
+                let detail = "This address has been removed.";
+                Response::to(asked, Help::Elsewhere, (410, "gone"), "Gone", detail).named("gone")
             }
             Rejection::Quiet => {
                 let detail = "There is nothing at this address.";
-                Response::plain(404, "not_found", "Not Found", detail, form, id).named("quiet")
+                Response::to(asked, Help::Elsewhere, (404, "not_found"), "Not Found", detail).named("quiet")
             }
             Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, form, id),
         }
     }
 
     /// The response where the gate could not decide, or could not record the denial.
-    pub fn unavailable(request: &Request, id: RequestId) -> Response {
-        unavailable(Form::wanted_by(request), id)
+    pub fn unavailable(asked: Asked<'_>) -> Response {
+        let detail = "The gate cannot check access right now. Try again in a moment.";
+        Response::to(asked, Help::Again, (503, "unavailable"), "Not available", detail)
+            .named("unavailable")
+            .with("retry-after", "2".to_owned())
     }
 
     /// Whether the connection is closed behind it: what a refused request still sends is nothing that anybody reads.
@@ -116,6 +110,20 @@ impl Response {
         let message =
             Message { status, word, title, detail, request_id: id.to_string(), ..Message::default() };
         Response::new(&message, form)
+    }
+
+    /// A short answer with a sentence, and on a page with what a person can do next.
+    pub fn to(
+        asked: Asked<'_>,
+        help: Help,
+        (status, word): (u16, &str),
+        title: &str,
+        detail: &str,
+    ) -> Response {
+        let ways = asked.ways(help);
+        let request_id = asked.id.to_string();
+        let message = Message { status, word, title, detail, request_id, ways: &ways, ..Message::default() };
+        Response::new(&message, asked.form())
     }
 
     /// The answer to what the firewall refused. It says no more than a client needs, and nothing of what it sent.
@@ -164,13 +172,9 @@ impl Response {
     }
 }
 
-fn denied(
-    denial: &Denial,
-    command: Option<String>,
-    offer: Option<&Offer>,
-    form: Form,
-    id: RequestId,
-) -> Response {
+fn denied(denial: &Denial, asked: Asked<'_>, offer: Option<&Offer>) -> Response {
+    let form = asked.form();
+    let ways = asked.ways(Help::OtherAccount);
     let message = Message {
         status: 403,
         word: denial.lack.reason.word(),
@@ -181,9 +185,10 @@ fn denied(
             None => "To request access, send these details to your administrator, with the request ID.",
         },
         needed: denial.lack.required.join(", "),
-        command: command.unwrap_or_default(),
-        request_id: id.to_string(),
+        command: explain_command(denial, asked.request).unwrap_or_default(),
+        request_id: asked.id.to_string(),
         offer,
+        ways: &ways,
     };
     let response = Response::new(&message, form).named("denied");
     match (form, offer) {
@@ -194,14 +199,10 @@ fn denied(
 
 /// 302 to the login page with the way back. htmx follows a 302 inside its own request and would swap the login page
 /// into a corner of the old one, so the answer makes it navigate instead.
-fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Response {
-    let location = if request.method().is_safe() && !request.target().is_asterisk() {
-        format!("{login_path}?next={}", utf8_percent_encode(request.target().raw(), QUERY_VALUE))
-    } else {
-        login_path.to_owned()
-    };
+fn login(asked: Asked<'_>) -> Response {
+    let (form, id, location) = (asked.form(), asked.id, asked.login_address());
     let response = match form {
-        Form::Fragment => unauthorized(form, id).with("hx-redirect", location),
+        Form::Fragment => unauthorized(asked).with("hx-redirect", location),
         Form::Page | Form::Problem => {
             Response::plain(302, "login", "Log in first", "You must log in to see this page.", form, id)
                 .with("location", location)
@@ -210,16 +211,10 @@ fn login(request: &Request, form: Form, id: RequestId, login_path: &str) -> Resp
     response.named("login")
 }
 
-fn unauthorized(form: Form, id: RequestId) -> Response {
-    Response::plain(401, "unauthorized", "Log in first", "This address requires a credential.", form, id)
+fn unauthorized(asked: Asked<'_>) -> Response {
+    let detail = "This address requires a credential.";
+    Response::to(asked, Help::LogIn, (401, "unauthorized"), "Log in first", detail)
         .with("www-authenticate", "Bearer".to_owned())
-}
-
-fn unavailable(form: Form, id: RequestId) -> Response {
-    let detail = "The gate cannot check access right now. Try again in a moment.";
-    Response::plain(503, "unavailable", "Not available", detail, form, id)
-        .named("unavailable")
-        .with("retry-after", "2".to_owned())
 }
 
 /// The reason that a denial page may show.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pingora::server::{Fds, ListenFds};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -103,9 +104,13 @@ fn take_from(path: &str) -> Option<Fds> {
     None
 }
 
-/// Hands the sockets to the gate that waits for them, and returns when it listens. It may take some seconds to find that
+/// Hands the sockets to the gate that waits for them, and returns its process when it listens. It may take some seconds to find that
 /// there is none.
-pub(super) async fn send(fds: &ListenFds, path: &Path, confirming: Duration) -> Result<(), HandoverError> {
+pub(super) async fn send(
+    fds: &ListenFds,
+    path: &Path,
+    confirming: Duration,
+) -> Result<Option<i32>, HandoverError> {
     let shown = path.display().to_string();
     // The process that has the sockets is the gate, to everybody who connects.
     if !is_own(path).unwrap_or(false) {
@@ -120,8 +125,8 @@ pub(super) async fn send(fds: &ListenFds, path: &Path, confirming: Duration) -> 
     let failed = |error| HandoverError::NobodyWaits { path: shown.clone(), error };
     sent.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
     match timeout(confirming, confirmation.comes()).await {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(HandoverError::NotConfirmed { path: shown }),
+        Ok(Some(next)) => Ok(next.pid()),
+        Ok(None) | Err(_) => Err(HandoverError::NotConfirmed { path: shown }),
     }
 }
 
@@ -142,13 +147,15 @@ impl Confirmation {
         Ok(Confirmation { listener: UnixListener::bind(&path)?, path })
     }
 
-    /// Whether the next gate, a process of this user, confirms that it listens; else it has ended without confirming.
-    async fn comes(&self) -> bool {
+    /// The next gate, a process of this user, once it confirms that it listens; `None` where it has ended without
+    /// confirming.
+    async fn comes(&self) -> Option<UCred> {
         loop {
             let Ok((mut stream, _)) = self.listener.accept().await else { continue };
-            let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-            if uid.is_some() && uid == own_uid().ok().flatten() {
-                return stream.read_exact(&mut [0; LISTENS.len()]).await.is_ok();
+            let Ok(peer) = stream.peer_cred() else { continue };
+            if own_uid().ok().flatten() == Some(peer.uid()) {
+                let is_confirmed = stream.read_exact(&mut [0; LISTENS.len()]).await.is_ok();
+                return is_confirmed.then_some(peer);
             }
         }
     }
@@ -218,7 +225,8 @@ mod tests {
             }
         });
         until_it_waits(&path).await;
-        send(&table(&listener), &path, CONFIRMING).await.unwrap();
+        let process = send(&table(&listener), &path, CONFIRMING).await.unwrap();
+        assert_eq!(process, i32::try_from(std::process::id()).ok());
         assert!(next.await.unwrap());
         assert!(!confirmation(&path).exists());
         // The same socket, in other hands: this one still accepts.

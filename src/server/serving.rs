@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::bound_service::{BoundService, until_accepting};
 use super::listen_address::{ListenAddress, ListenAddresses};
-use super::stop::Stop;
+use super::stop::{Stop, Ways};
 use super::{Prepared, admin_address};
 use crate::edge::front::{Connections, Front};
 use crate::edge::listener::Listener;
@@ -47,6 +47,7 @@ impl Serving {
         prepared: Prepared,
         mut addresses: ListenAddresses,
         fds: Fds,
+        ways: Ways,
     ) -> anyhow::Result<Serving> {
         let buffers = Buffers::new(&settings.buffers)?;
         let proxy = prepared.proxy.clone();
@@ -56,7 +57,7 @@ impl Serving {
         let close_admin = Arc::new(watch::Sender::new(false));
         let router = prepared.router.clone();
         let listeners = (proxy.clone(), admin.clone());
-        let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone())?;
+        let stop = Stop::new(&settings.listen, fds.clone(), listeners, close_admin.clone(), ways)?;
         let (server, connections) = proxy_server(settings, prepared, buffers, &addresses.proxy, fds.clone());
         let phases = server.watch_execution_phase();
         let (ending, ended) = oneshot::channel();

@@ -1,4 +1,5 @@
-//! What makes the gate stop: SIGTERM (drain), SIGQUIT (hand over and drain), SIGINT (at once).
+//! What makes the gate stop: SIGTERM (drain), SIGQUIT (hand over and drain), SIGUSR2 (start the next gate, hand over and
+//! drain), SIGINT (at once).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,20 @@ use tokio::sync::{Mutex, watch};
 
 use super::admin_address;
 use super::handover::{self, CONFIRMING};
+use super::manager::Manager;
+use super::successor::Successor;
 use crate::edge::listener::Listener;
 use crate::settings::{Address, Listen};
 
 /// To accept the connections that were made before the name of the socket went.
 const ACCEPTING: Duration = Duration::from_millis(250);
+
+/// How this gate makes room for the next.
+pub(super) struct Ways {
+    pub(super) manager: Manager,
+    /// Whether its command line starts a gate that can take over.
+    pub(super) replaces_itself: bool,
+}
 
 /// Waits for the signal to stop, and prepares it.
 pub(super) struct Stop {
@@ -29,6 +39,7 @@ pub(super) struct Stop {
     proxy: Listener,
     admin: Listener,
     close_admin: Arc<watch::Sender<bool>>,
+    ways: Ways,
 }
 
 /// Registered once: a signal that comes while another one is being served is not lost.
@@ -36,6 +47,7 @@ struct Signals {
     terminate: Signal,
     quit: Signal,
     interrupt: Signal,
+    replace: Signal,
 }
 
 impl Stop {
@@ -49,6 +61,7 @@ impl Stop {
         fds: ListenFds,
         (proxy, admin): (Listener, Listener),
         close_admin: Arc<watch::Sender<bool>>,
+        ways: Ways,
     ) -> io::Result<Stop> {
         let socket = match &listen.proxy {
             Address::Unix(path) => Some(path.clone()),
@@ -58,12 +71,15 @@ impl Stop {
             terminate: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
             interrupt: signal(SignalKind::interrupt())?,
+            replace: signal(SignalKind::user_defined2())?,
         };
         let upgrade_socket = listen.upgrade_socket();
-        Ok(Stop { signals: Mutex::new(signals), socket, upgrade_socket, fds, proxy, admin, close_admin })
+        let signals = Mutex::new(signals);
+        Ok(Stop { signals, socket, upgrade_socket, fds, proxy, admin, close_admin, ways })
     }
 
     async fn terminate(&self) {
+        self.ways.manager.tell("STOPPING=1\nSTATUS=The gate drains");
         self.proxy.drain();
         let Some(socket) = &self.socket else { return };
         if is_of_another(socket).await {
@@ -79,11 +95,18 @@ impl Stop {
 
     /// Whether the next gate has the sockets and listens. If there is none, this one goes on: stopping would leave nobody.
     async fn hand_over(&self) -> bool {
-        if let Err(error) = handover::send(&self.fds, &self.upgrade_socket, CONFIRMING).await {
-            tracing::error!(%error, "SIGQUIT: no gate took the sockets; this one continues");
-            return false;
+        match handover::send(&self.fds, &self.upgrade_socket, CONFIRMING).await {
+            Ok(next) => {
+                tracing::info!(next, "the next gate listens; this one drains");
+                if let Some(next) = next {
+                    self.ways.manager.tell(&format!("MAINPID={next}"));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "no gate took the sockets; this one continues");
+                return false;
+            }
         }
-        tracing::info!("the next gate listens; this one drains");
         // From here on the next gate alone says how it is. What this one has accepted at the admin address it answers
         // before it drains, so that no client learns that the address, which the next gate serves, is not ready.
         self.admin.drain();
@@ -92,16 +115,37 @@ impl Stop {
         self.proxy.drain();
         true
     }
+
+    /// Starts the next gate and hands over to it; else this one goes on, and the next one is ended.
+    async fn replace(&self) -> bool {
+        if !self.ways.replaces_itself {
+            tracing::warn!("SIGUSR2: only a gate that `console-gate serve` has started starts its successor");
+            return false;
+        }
+        tracing::info!("SIGUSR2: the next gate is started");
+        match Successor::start(&self.upgrade_socket).await {
+            Err(error) => {
+                tracing::error!(%error, "SIGUSR2: there is no next gate; this one continues");
+                false
+            }
+            Ok(next) if self.hand_over().await => {
+                next.leave_alone();
+                true
+            }
+            Ok(_) => false,
+        }
+    }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
         let mut signals = self.signals.lock().await;
-        let Signals { terminate, quit, interrupt } = &mut *signals;
+        let Signals { terminate, quit, interrupt, replace } = &mut *signals;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {
+                    self.ways.manager.tell("STOPPING=1");
                     self.proxy.drain();
                     self.admin.drain();
                     return ShutdownSignal::FastShutdown;
@@ -113,6 +157,19 @@ impl ShutdownSignalWatch for Stop {
                 // The sockets are handed over here and not by pingora, which stops also where nobody took them.
                 _ = quit.recv() => if self.hand_over().await {
                     return ShutdownSignal::GracefulTerminate;
+                },
+                // The next gate may take its time, and must not keep this one from being stopped.
+                _ = replace.recv() => {
+                    let is_replaced = tokio::select! {
+                        is_replaced = self.replace() => is_replaced,
+                        _ = terminate.recv() => {
+                            self.terminate().await;
+                            true
+                        }
+                    };
+                    if is_replaced {
+                        return ShutdownSignal::GracefulTerminate;
+                    }
                 }
             }
         }

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::listen_address::ListeningSocket;
+use super::manager::Manager;
 use crate::ruling::message::Form;
 use crate::ruling::response::Response;
 use crate::store::{SharedStore, StoreError};
@@ -78,6 +79,7 @@ struct Reason {
 pub(super) async fn wait(
     store: &SharedStore,
     limit: Duration,
+    manager: &Manager,
     listen: impl FnOnce() -> anyhow::Result<[Option<ListeningSocket>; 2]>,
 ) -> anyhow::Result<Waited> {
     let Some(mut error) = lateness(store).await else { return Ok(Waited::NotAtAll) };
@@ -98,6 +100,8 @@ pub(super) async fn wait(
         if logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             let (waited, at_most) = (since.elapsed().as_secs(), limit.as_secs());
             tracing::warn!(%error, waited, at_most, "the gate waits for the database; requests get 503 meanwhile");
+            // Thrice as long as until the next one.
+            manager.tell("STATUS=The gate waits for the database\nEXTEND_TIMEOUT_USEC=30000000");
             logged_at = Some(Instant::now());
         }
         let again = async {
@@ -211,8 +215,9 @@ async fn answer(mut stream: Box<dyn Stream>, is_admin: bool, reason: &Reason) {
 
 fn response(head: &[u8], is_admin: bool, reason: &Reason) -> Response {
     let id: RequestId = crate::random::request_id();
+    let form = if is_admin { Form::Problem } else { Form::of_unread(head) };
     let detail = "The gate waits for its database. Try again in a moment.";
-    let waiting = Response::plain(503, "unavailable", "Not available", detail, Form::Problem, id)
+    let waiting = Response::plain(503, "unavailable", "Not available", detail, form, id)
         .with("retry-after", "2".to_owned());
     if !is_admin {
         return waiting;
@@ -241,5 +246,24 @@ fn response(head: &[u8], is_admin: bool, reason: &Reason) -> Response {
             about: None,
         },
         _ => waiting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_reads_a_page_while_the_gate_waits_and_the_admin_address_speaks_to_programs() {
+        let reason = Reason { kind: "unavailable", since: Instant::now() };
+        let head = b"GET /readyz HTTP/1.1\r\nAccept: text/html\r\n\r\n";
+        let kind = |head: &[u8], is_admin| {
+            let answer = response(head, is_admin, &reason);
+            let kind = answer.fields.iter().find(|(name, _)| *name == "content-type");
+            (answer.status, kind.map(|(_, kind)| kind.clone()).unwrap_or_default())
+        };
+        assert_eq!(kind(head, false), (503, "text/html; charset=utf-8".to_owned()));
+        assert_eq!(kind(head, true), (503, "application/json".to_owned()));
+        assert_eq!(kind(b"GET / HTTP/1.1\r\n\r\n", false), (503, "application/problem+json".to_owned()));
     }
 }

@@ -43,6 +43,7 @@ const SECTIONS: [&str; 29] = [
     "freescout",
     "alerts",
     "reviews",
+    "pages",
 ];
 
 /// The settings could not be read.
@@ -247,6 +248,7 @@ impl Reader<'_> {
             freescout: self.section(&mut table, "freescout"),
             alerts: self.section(&mut table, "alerts"),
             reviews: self.section(&mut table, "reviews"),
+            pages: self.section(&mut table, "pages"),
         };
         self.check_across(&settings);
         settings
@@ -454,6 +456,9 @@ impl Reader<'_> {
         for mistake in settings.reviews.mistakes() {
             report("reviews", &mistake);
         }
+        for mistake in settings.pages.mistakes() {
+            report("pages", &mistake);
+        }
         let words = &settings.environments.production;
         if words.is_empty() || words.iter().any(|word| word.trim() != word || word.is_empty()) {
             report(
@@ -596,6 +601,11 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "[freescout]\nurl = \"https://h\"\nmailboxes = [3]\npoll_seconds = 9",
                 "`poll_seconds` must be from 10",
             ),
+            (
+                "[pages]\nhome_path = \"//evil.example\"",
+                "`home_path` must be a path that begins with one `/`",
+            ),
+            ("[pages]\nlogout_path = \"/\\\\evil\"", "`logout_path` must be a path that begins with one `/`"),
             ("[reviews]\ndue_days = 0", "`due_days` must be from 1 to 365"),
             ("[reviews]\nperiod_days = 13", "`period_days` must be from `due_days` to 3650"),
             ("[reviews]\ngroups = { x = \"drop\" }", "`drop` is no value"),

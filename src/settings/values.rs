@@ -165,8 +165,10 @@ impl fmt::Display for Address {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NewerSchema {
-    /// It does not start: what it does not know could decide who may do what.
+    /// It serves if every migration that it does not know names it as one that may.
     #[default]
+    Compatible,
+    /// It does not start.
     Refuse,
     /// It warns and serves: the notes of the newer release say that this one may.
     Serve,

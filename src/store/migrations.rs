@@ -15,6 +15,7 @@ mod sqlite;
 mod triggers;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 pub use seed::Seed;
 use sqlx::migrate::{Migration, Migrator};
@@ -52,21 +53,64 @@ pub struct SchemaState {
     /// Migrations that are not applied, `0012 rbac core`.
     pub pending: Vec<String>,
     /// Migrations that are applied and that this release does not have.
-    pub unknown: Vec<String>,
+    pub unknown: Vec<UnknownMigration>,
     /// Whether no gate has ever migrated it, as far as the role can see.
     pub is_new: bool,
+    /// The last migration that this release has.
+    pub newest: i64,
 }
 
 impl SchemaState {
     /// The message about a schema that a newer release has migrated; `None` if none has.
     pub fn newer(&self) -> Option<String> {
         (!self.unknown.is_empty()).then(|| {
+            let unknown: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
             format!(
-                "a newer release migrated it: this one ({}) does not know {}. Run the newer release",
+                "a newer release migrated it: this one ({}, migrations up to {:04}) does not know {}. Run the newer \
+                 release",
                 env!("CARGO_PKG_VERSION"),
-                self.unknown.join(", ")
+                self.newest,
+                unknown.join(", ")
             )
         })
+    }
+
+    /// Whether every migration that this release does not know says that this release may serve on it.
+    pub fn may_serve(&self) -> bool {
+        self.unknown.iter().all(|migration| migration.serves.is_some_and(|least| least <= self.newest))
+    }
+}
+
+/// A migration of a newer release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownMigration {
+    /// `0340 gate notes`.
+    pub label: String,
+    /// When it was applied, in UTC, as far as the ledger says.
+    pub applied: Option<String>,
+    /// The migration that a release must know to serve on a schema with this one; `None` if it does not say.
+    pub serves: Option<i64>,
+}
+
+impl UnknownMigration {
+    /// Of a row of the ledger. The name of a file ends in what it says: `0340_gate_notes_serves_0330.sql`.
+    fn of((version, description, _, applied): &Applied) -> UnknownMigration {
+        let (name, serves) = match description.rsplit_once(" serves ") {
+            Some((name, least)) => (name, least.parse().ok()),
+            None => (description.as_str(), None),
+        };
+        UnknownMigration { label: label(*version, name), applied: applied.clone(), serves }
+    }
+}
+
+impl fmt::Display for UnknownMigration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UnknownMigration { label, applied, serves } = self;
+        let applied = applied.as_ref().map_or_else(String::new, |at| format!("applied {at} UTC, "));
+        match serves {
+            Some(least) => write!(f, "{label} ({applied}for releases that know {least:04})"),
+            None => write!(f, "{label} ({applied}for no earlier release)"),
+        }
     }
 }
 
@@ -230,10 +274,15 @@ impl Store {
     }
 }
 
-/// A row of the ledger: its version, its description and the checksum of its file.
-type Applied = (i64, String, Vec<u8>);
+/// A row of the ledger: its version, its description, the checksum of its file, and when it was applied.
+type Applied = (i64, String, Vec<u8>, Option<String>);
 
-const LEDGER_ROWS: &str = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
+/// What is read of the ledger, with the column or expression that says in UTC when a file was applied.
+fn ledger_rows(ledger: &str, applied: &str) -> String {
+    format!(
+        "SELECT version, description, checksum, substr(CAST({applied} AS TEXT), 1, 16) FROM {ledger} ORDER BY version"
+    )
+}
 
 /// The first version since the gate's tables have a schema of their own.
 const FIRST_OF_ITS_OWN: i64 = 200;
@@ -272,10 +321,12 @@ impl Releases {
         let applied: BTreeSet<i64> = rows.iter().map(|(version, ..)| *version).collect();
         let pending = files.iter().filter(|file| !applied.contains(&file.version));
         let unknown = rows.iter().filter(|(version, ..)| !known.contains(version));
+        let newest = self.all.iter().map(|file| file.version).max().unwrap_or_default();
         SchemaState {
             pending: pending.map(|file| label(file.version, &file.description)).collect(),
-            unknown: unknown.map(|(version, description, _)| label(*version, description)).collect(),
+            unknown: unknown.map(UnknownMigration::of).collect(),
             is_new: ledger.is_none(),
+            newest,
         }
     }
 
@@ -289,7 +340,7 @@ impl Releases {
             let applied = ledger.unwrap_or_default().iter().find(|(version, ..)| *version == file.version);
             match applied {
                 None => missing.push(file),
-                Some((.., checksum)) if *checksum == *file.checksum => {}
+                Some((_, _, checksum, _)) if *checksum == *file.checksum => {}
                 Some((version, ..)) => {
                     return Err(StoreError::Schema(format!(
                         "migration {version:04} was applied from a file with other contents"
@@ -308,4 +359,80 @@ fn is_ours(table: &str) -> bool {
         || DOCUMENTS_TABLES.contains(&table)
         || SHARED_TABLES.contains(&table)
         || table.starts_with("gate_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ledger of a database that this release has migrated, and further rows.
+    fn state(further: &[(i64, &str)]) -> SchemaState {
+        let own = sqlite::RELEASES.files(None).into_iter();
+        let own = own.map(|file| (file.version, file.description.to_string(), file.checksum.to_vec(), None));
+        let applied = Some("2026-11-22 13:05".to_owned());
+        let further =
+            further.iter().map(|(version, name)| (*version, (*name).to_owned(), vec![], applied.clone()));
+        let ledger: Vec<Applied> = own.chain(further).collect();
+        sqlite::RELEASES.state(Some(&ledger))
+    }
+
+    #[test]
+    fn a_release_serves_on_a_newer_schema_if_each_new_migration_says_so() {
+        let newest = state(&[]).newest;
+        let serves = |least: i64| format!("gate notes serves {least:04}");
+        let may = |names: &[&str]| {
+            let rows: Vec<_> = (9_000..).zip(names.iter().copied()).collect();
+            state(&rows).may_serve()
+        };
+        assert!(may(&[]) && state(&[]).newer().is_none());
+        assert!(may(&[&serves(newest)]) && may(&[&serves(newest - 1), &serves(newest)]));
+        assert!(!may(&[&serves(newest + 1)]), "it needs what this release does not have");
+        assert!(!may(&[&serves(newest), "gate notes"]), "one of two says nothing");
+        assert!(!may(&["gate notes serves none"]) && !may(&["gate notes serves "]) && !may(&["serves 0001"]));
+    }
+
+    #[test]
+    fn a_newer_schema_is_described() {
+        let newer = state(&[(9_000, "gate notes serves 0300"), (9_001, "gate roles serves none")]).newer();
+        let newer = newer.expect("there are two");
+        for words in [
+            "9000 gate notes (applied 2026-11-22 13:05 UTC, for releases that know 0300), ",
+            "9001 gate roles (applied 2026-11-22 13:05 UTC, for no earlier release). Run the newer release",
+        ] {
+            assert!(newer.contains(words), "{newer}");
+        }
+    }
+
+    /// Migrations up to this one came before a file said whom it serves.
+    const LAST_THAT_DOES_NOT_SAY: i64 = 310;
+
+    fn says_whom_it_serves(description: &str, version: i64) -> bool {
+        match description.rsplit_once(" serves ") {
+            Some((_, "none")) => true,
+            Some((_, least)) => least.len() == 4 && least.parse().is_ok_and(|least: i64| least < version),
+            None => false,
+        }
+    }
+
+    /// `0340_gate_notes_serves_0330.sql`, or `_serves_none` where an earlier release would decide otherwise on the new schema.
+    #[test]
+    fn each_migration_says_which_releases_may_serve_on_it() {
+        assert!(
+            says_whom_it_serves("gate notes serves 0330", 340)
+                && says_whom_it_serves("gate notes serves none", 340)
+        );
+        for wrong in ["gate notes", "gate notes serves 0340", "gate notes serves 330", "gate notes serves"] {
+            assert!(!says_whom_it_serves(wrong, 340), "{wrong}");
+        }
+        for releases in [&sqlite::RELEASES, &postgres::RELEASES] {
+            for file in releases.all.iter().filter(|file| file.version > LAST_THAT_DOES_NOT_SAY) {
+                let (version, description) = (file.version, &file.description);
+                assert!(
+                    says_whom_it_serves(description, version),
+                    "{version:04} {description}: let its name end in `_serves_NNNN`, the last migration of the oldest \
+                     release that may serve on it, or in `_serves_none` (docs/upgrades.md)"
+                );
+            }
+        }
+    }
 }

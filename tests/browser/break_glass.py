@@ -10,6 +10,7 @@ Chromium is driven over its debugging pipe (CDP), so nothing but Debian's packag
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.server
 import json
@@ -99,9 +100,13 @@ class Chromium:
         self._read, from_browser = os.pipe()
         command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                    f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"]
-        # It reads at 3 and writes at 4.
+        # It reads at 3 and writes at 4: neither may be one of these two, and only bash takes numbers of two digits.
+        low, (to_browser, from_browser) = (to_browser, from_browser), (
+            fcntl.fcntl(to_browser, fcntl.F_DUPFD, 20), fcntl.fcntl(from_browser, fcntl.F_DUPFD, 20))
+        for one in low:
+            os.close(one)
         script = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
-        self.process = subprocess.Popen(["sh", "-c", script, "sh", *command], pass_fds=(to_browser, from_browser),
+        self.process = subprocess.Popen(["bash", "-c", script, "bash", *command], pass_fds=(to_browser, from_browser),
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HOME": str(folder)})
         os.close(to_browser)
         os.close(from_browser)

@@ -10,6 +10,9 @@
     reason = "a test binary has no outside; `pub` marks what the tests may use of `support`"
 )]
 
+#[path = "../support/again.rs"]
+#[allow(dead_code, reason = "others use more of it")]
+mod again;
 #[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
@@ -51,6 +54,7 @@ mod metrics;
 mod mirror;
 mod odd_rows;
 mod other_rows;
+mod pages;
 mod push;
 mod quiet;
 mod raptor;
@@ -65,6 +69,7 @@ mod silence;
 mod soak;
 mod strangers;
 mod streams;
+mod systemd;
 mod tickets;
 mod traces;
 mod troubles;

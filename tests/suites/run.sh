@@ -7,7 +7,8 @@
 #   testssl.sh    TLS as the gate ends it. `apt-get install testssl.sh openssl`
 #   clients       real clients against Console directly and through the gate (tests/clients); those that are not installed
 #                 are named in target/tmp/skipped.txt. `tests/setup.sh suites` installs what Debian has of all these
-#   browser       break-glass in Chromium with a virtual authenticator (tests/browser). `apt-get install chromium`
+#   browser       in Chromium: break-glass with a virtual authenticator, and the gate's pages, looked at by axe
+#                 (tests/browser). `apt-get install chromium`
 #
 # It says which ran, which are missing, and fails when one has found something: when others were not served meanwhile,
 # when a slow head or body was still connected after the time that it is given, when a case of h2spec failed, or when
@@ -181,6 +182,7 @@ fi
 if wanted browser chromium .venv/bin/python; then
     echo "== browser"
     GATE=$gate .venv/bin/python tests/browser/break_glass.py || fault browser "a passkey in Chromium did not start a session"
+    GATE=$gate .venv/bin/python tests/browser/pages.py || fault browser "axe or a person would complain of a page"
 fi
 
 python3 tests/suites/bystander.py wait "$port" 10 || fault gate "it does not answer after the suites"

@@ -31,12 +31,16 @@ fn a_head_is_written_from_what_the_proxy_says() {
         ("x-forwarded-method", "GET"),
         ("x-forwarded-uri", "/"),
         ("x-forwarded-for", "203.0.113.9"),
+        // Where the person is, for the page that may be answered.
+        ("referer", "https://console.test/list"),
+        ("hx-current-url", "https://console.test/board"),
     ]);
     let (front, head) = asked(&traefik).unwrap();
     assert_eq!(front, Front::Forwarding);
     assert_eq!(
         String::from_utf8(head).unwrap(),
-        "GET / HTTP/1.1\r\nhost: console.test\r\nx-forwarded-for: 203.0.113.9\r\n\r\n"
+        "GET / HTTP/1.1\r\nhost: console.test\r\nx-forwarded-for: 203.0.113.9\r\n\
+         referer: https://console.test/list\r\nhx-current-url: https://console.test/board\r\n\r\n"
     );
 }
 

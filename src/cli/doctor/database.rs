@@ -2,7 +2,8 @@
 
 use super::report::Report;
 use crate::server::{placement, set_mirror, store_options};
-use crate::settings::Settings;
+use crate::settings::{NewerSchema, Settings};
+use crate::store::migrations::SchemaState;
 use crate::store::rights;
 use crate::store::{self, DatabaseUrl, SharedStore, StoreError};
 
@@ -62,9 +63,18 @@ fn is_absent(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Unusable(_))
 }
 
+/// Whether a gate of this release starts on a newer schema.
+fn may_serve(state: &SchemaState, newer: NewerSchema) -> bool {
+    match newer {
+        NewerSchema::Compatible => state.may_serve(),
+        NewerSchema::Refuse => false,
+        NewerSchema::Serve => true,
+    }
+}
+
 async fn schema(
     store: &SharedStore,
-    state: Result<store::migrations::SchemaState, StoreError>,
+    state: Result<SchemaState, StoreError>,
     settings: &Settings,
     report: &mut Report,
 ) -> bool {
@@ -91,6 +101,10 @@ async fn schema(
             return false;
         }
         Ok(state) => match (state.newer(), state.pending.as_slice()) {
+            (Some(newer), _) if may_serve(&state, settings.database.newer_schema) => {
+                let found = format!("it is newer than this program, which may serve on it: {newer}");
+                report.warn("schema", found, "run the newer release on every machine soon");
+            }
             (Some(newer), _) => {
                 let found = format!("it is newer than this program: {newer}");
                 report.fail("schema", found, "run the newer release");

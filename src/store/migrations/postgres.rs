@@ -14,8 +14,8 @@ use super::patience::{Patience, Step};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
 use super::{
-    Applied, BEFORE_THE_SEED, FIRST_OF_ITS_OWN, LEDGER_ROWS, MigrationReport, MigrationTerms, Order, Plan,
-    Releases, RolesChange, Watcher, is_ours, label, triggers,
+    Applied, BEFORE_THE_SEED, FIRST_OF_ITS_OWN, MigrationReport, MigrationTerms, Order, Plan, Releases,
+    RolesChange, Watcher, is_ours, label, ledger_rows, triggers,
 };
 use crate::store::StoreError;
 use crate::store::console::Console;
@@ -275,7 +275,7 @@ async fn read_ledger(
     survey: &Survey,
 ) -> Result<Option<Vec<Applied>>, StoreError> {
     let Some(schema) = survey.ledger() else { return Ok(None) };
-    let rows = LEDGER_ROWS.replace(LEDGER, &format!("{}.{LEDGER}", quoted(schema)));
+    let rows = ledger_rows(&format!("{}.{LEDGER}", quoted(schema)), "installed_on AT TIME ZONE 'UTC'");
     let rows: Vec<Applied> = sqlx::query_as(AssertSqlSafe(rows)).fetch_all(connection).await?;
     Ok((!rows.is_empty()).then_some(rows))
 }

@@ -9,8 +9,8 @@ use super::batch::{HELD, Roles, by_member};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
 use super::{
-    Applied, BEFORE_THE_SEED, LEDGER_ROWS, MigrationReport, Order, Plan, Releases, RolesChange, Watcher,
-    is_ours, label, triggers,
+    Applied, BEFORE_THE_SEED, MigrationReport, Order, Plan, Releases, RolesChange, Watcher, is_ours, label,
+    ledger_rows, triggers,
 };
 use crate::store::StoreError;
 use crate::store::connection::Connection;
@@ -245,6 +245,7 @@ pub(super) async fn read_ledger(
     if !tables(&mut *connection).await?.contains(LEDGER) {
         return Ok(None);
     }
-    let rows: Vec<Applied> = sqlx::query_as(LEDGER_ROWS).fetch_all(connection).await?;
+    let rows = AssertSqlSafe(ledger_rows(LEDGER, "installed_on"));
+    let rows: Vec<Applied> = sqlx::query_as(rows).fetch_all(connection).await?;
     Ok((!rows.is_empty()).then_some(rows))
 }

@@ -48,6 +48,16 @@ impl Alone {
     /// Starts a gate in `folder`, which is made where it is not there yet. Everything is public, so that an answer says
     /// no more than that somebody answers.
     pub fn serve(folder: &Path, settings: &str, arguments: &[&str]) -> Alone {
+        Alone::serve_with(folder, settings, arguments, &[])
+    }
+
+    /// The same, with further variables.
+    pub fn serve_with(
+        folder: &Path,
+        settings: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Alone {
         std::fs::create_dir_all(folder).expect("a folder");
         std::fs::write(folder.join("gate.toml"), settings).expect("settings");
         let mapping = "version = 1\n[blueprints.t.routes]\n\"* /*\" = { public = true }\n";
@@ -73,6 +83,7 @@ impl Alone {
         let process = program
             .arg("serve")
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).expect("a log"))
