@@ -4,6 +4,7 @@
 
 mod adopt;
 mod check;
+mod config;
 mod diff;
 mod doctor;
 mod explain;

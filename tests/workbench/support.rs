@@ -32,15 +32,28 @@ impl CommandOutput {
 /// A folder of its own; it goes with this value.
 pub(crate) struct Workbench {
     folder: tempfile::TempDir,
+    /// What golden files are wrapped at; empty says nothing to the binary.
+    columns: &'static str,
 }
 
 impl Workbench {
     /// With SQLite and the documents' roles.
     pub(crate) fn new() -> Workbench {
-        let bench = Workbench { folder: tempfile::tempdir().expect("a folder") };
+        let bench = Workbench { folder: tempfile::tempdir().expect("a folder"), columns: "80" };
         let migrated = bench.run(&["migrate", "--seed", "rbac-v2"]);
         assert_eq!(migrated.code, 0, "{migrated:?}");
         bench
+    }
+
+    /// The same, where nothing says how wide the output is.
+    pub(crate) fn of_unknown_width(mut self) -> Workbench {
+        self.columns = "";
+        self
+    }
+
+    /// Runs the binary in the folder with further variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> CommandOutput {
+        self.finish(Command::new(BINARY).args(arguments).envs(variables.iter().copied()))
     }
 
     /// The path of a file in the folder.
@@ -87,11 +100,15 @@ impl Workbench {
 
     fn finish(&self, program: &mut Command) -> CommandOutput {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
-            program.env_remove(name);
+            let is_given = program.get_envs().any(|(given, value)| *given == *name && value.is_some());
+            if !is_given {
+                program.env_remove(name);
+            }
         }
         let output = program
             .env("CONSOLE_GATE_DATABASE_URL", "sqlite:gate.sqlite")
             .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS)
+            .env("COLUMNS", &self.columns)
             .current_dir(self.folder.path())
             .output()
             .expect("the binary runs");
