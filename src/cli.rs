@@ -7,6 +7,7 @@ mod adopt;
 mod alert;
 mod audit;
 mod backfill;
+mod backup;
 mod break_glass;
 mod change_window;
 mod check;
@@ -20,6 +21,7 @@ mod doctor;
 mod drift;
 mod environment;
 mod examples;
+mod exec;
 mod explain;
 mod findings;
 mod flag;
@@ -99,6 +101,7 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Exec(exec::Exec),
     Migrate(migrate::Migrate),
     Adopt(adopt::Adopt),
     Check(check::Check),
@@ -117,6 +120,8 @@ enum Command {
     Audit(audit::Audit),
     Replay(replay::ReplayCommand),
     Retention(retention::Retention),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Verify(verify::Verify),
     Token(token::Token),
     Admin(admin::Admin),
@@ -171,6 +176,9 @@ impl Command {
             Command::BreakGlass(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
             Command::Serve(_)
+            | Command::Exec(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
             | Command::Migrate(_)
             | Command::Import(_)
             | Command::Rollback(_)
@@ -197,6 +205,8 @@ enum TextOrJson {
 enum Ended {
     Clean,
     Findings,
+    /// With the exit code of another process.
+    Code(u8),
 }
 
 /// Runs the command line of this process.
@@ -214,7 +224,7 @@ pub fn main() -> ExitCode {
         Err(error) => error.format(&mut command()).exit(),
     };
     arguments.common.color.choose();
-    if !matches!(arguments.command, Command::Serve(_) | Command::Demo(_)) {
+    if !matches!(arguments.command, Command::Serve(_) | Command::Exec(_) | Command::Demo(_)) {
         wrap_at(columns);
     }
     for warning in environment::misspelt(
@@ -229,6 +239,7 @@ pub fn main() -> ExitCode {
     }
     let outcome = match &arguments.command {
         Command::Serve(command) => serve::run(command, &arguments.common),
+        Command::Exec(command) => exec::run(command, &arguments.common),
         Command::Migrate(command) => migrate::run(command, &arguments.common),
         Command::Adopt(command) => adopt::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
@@ -247,6 +258,8 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => audit::run(command, &arguments.common),
         Command::Replay(command) => replay::run(command, &arguments.common),
         Command::Retention(command) => retention::run(command, &arguments.common),
+        Command::Backup(command) => backup::backup(command, &arguments.common),
+        Command::Restore(command) => backup::restore(command, &arguments.common),
         Command::Verify(command) => verify::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Admin(command) => admin::run(command, &arguments.common),
@@ -270,6 +283,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::Findings) => ExitCode::from(1),
+        Ok(Ended::Code(code)) => ExitCode::from(code),
         Err(error) => {
             eprintln!("console-gate: {error:#}");
             ExitCode::from(2)
@@ -377,8 +391,18 @@ fn read_mapping(file: &Path) -> anyhow::Result<Mapping> {
 
 /// Who runs the command, for audit rows: the login name, as the operating system has it.
 fn operator() -> String {
-    ["SUDO_USER", "LOGNAME", "USER"]
+    let named = ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()
-        .find_map(|variable| std::env::var(variable).ok().filter(|name| !name.is_empty()))
-        .unwrap_or_else(|| "unknown".to_owned())
+        .find_map(|variable| std::env::var(variable).ok().filter(|name| !name.is_empty()));
+    let of_process = || nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
+    named.or_else(|| of_process().map(|user| user.name)).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The same with the machine that it runs on, for what concerns every gate.
+fn operator_here() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    match host.filter(|host| !host.is_empty()) {
+        Some(host) => format!("{}@{host}", operator()),
+        None => operator(),
+    }
 }

@@ -308,6 +308,14 @@ pub struct UpstreamAssertion {
     pub keys_file: Option<std::path::PathBuf>,
 }
 
+impl Upstream {
+    /// The variable with the keys of this server beside Console, whose name is `name`.
+    pub fn keys_env(&self, name: &str) -> String {
+        let usual = || format!("CONSOLE_GATE_{}_KEYS", name.to_uppercase().replace('-', "_"));
+        self.assertion.as_ref().and_then(|of| of.keys_env.clone()).unwrap_or_else(usual)
+    }
+}
+
 impl Default for Upstream {
     fn default() -> Self {
         Upstream {

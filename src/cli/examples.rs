@@ -21,6 +21,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "exec",
+        &[
+            "console-gate --config gate.toml exec -- gunicorn app:app",
+            "console-gate --config gate.toml exec --listen 0.0.0.0:8080 -- uvicorn --uds {socket} app:app",
+        ],
+    ),
+    (
         "migrate",
         &[
             "console-gate --database sqlite:gate.sqlite migrate --seed rbac-v2",
@@ -117,6 +124,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("audit erase", &["console-gate --config gate.toml audit erase admin-07"]),
     ("replay", &["console-gate --config gate.toml --mapping new.toml replay --since 2026-11-01"]),
+    ("backup", &["console-gate --config gate.toml backup gate-2026-11-22.sqlite"]),
+    ("restore", &["console-gate --config gate.toml restore gate-2026-11-22.sqlite"]),
     ("retention", &["console-gate --config gate.toml retention --dry-run"]),
     (
         "verify",

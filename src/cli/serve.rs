@@ -36,11 +36,23 @@ pub(super) enum LogFormat {
 
 pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     let settings = command.overrides.settings(common)?;
+    // Dropped last, so that what went wrong at the end is reported too.
+    let _flush = ready(&settings, common, command.log_format)?;
+    let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
+    serve(&settings, &secrets, command.upgrade)?;
+    Ok(Ended::Clean)
+}
+
+/// Refuses settings that no gate may serve with, and starts the log.
+pub(super) fn ready(
+    settings: &Settings,
+    common: &Common,
+    log_format: LogFormat,
+) -> anyhow::Result<Option<FlushOnDrop>> {
     // A flag or a variable can make it production after the file was checked.
     anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
-    // Dropped last, so that what went wrong at the end is reported too.
-    let (tracker, _flush) = tracker(&settings)?.unzip();
-    start_log(command.log_format, tracker);
+    let (tracker, flush) = tracker(settings)?.unzip();
+    start_log(log_format, tracker);
     tracing::info!(
         version = version(),
         settings = common.config.as_ref().map(|file| file.display().to_string()),
@@ -49,14 +61,17 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
         environment = settings.environment.word(),
         "the gate starts"
     );
-    let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
+    Ok(flush)
+}
+
+/// Serves until a signal ends it.
+pub(super) fn serve(settings: &Settings, secrets: &Secrets, upgrade: bool) -> anyhow::Result<()> {
     let start = Start {
         flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,
         flag_ticket_grants: flag_at_start("FLAG_TICKET_SCOPED_GRANTS")?,
-        upgrade: command.upgrade,
+        upgrade,
     };
-    server::run(&settings, &secrets, start, || ())?;
-    Ok(Ended::Clean)
+    server::run(settings, secrets, start, || ())
 }
 
 /// The error tracker that `SENTRY_DSN` names, if it is set.

@@ -230,6 +230,14 @@ impl Store {
     }
 }
 
+/// How the schema of a SQLite file relates to this release.
+pub(super) async fn state_of_file(
+    connection: &mut sqlx::SqliteConnection,
+) -> Result<SchemaState, StoreError> {
+    let ledger = sqlite::read_ledger(connection).await?;
+    Ok(sqlite::RELEASES.state(ledger.as_deref()))
+}
+
 /// A row of the ledger: its version, its description and the checksum of its file.
 type Applied = (i64, String, Vec<u8>);
 
