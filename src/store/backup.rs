@@ -93,7 +93,9 @@ pub async fn alone(file: &Path) -> Result<Alone, StoreError> {
     match taken.await {
         Ok(mode) if mode == "delete" => Ok(Alone { connection }),
         Ok(_) | Err(_) => {
-            let names = gates(&mut connection).await.unwrap_or_default();
+            // Its own way of locking lets this connection read nothing.
+            drop(connection.close().await);
+            let names = gates(file).await.unwrap_or_default();
             let who = match names.as_slice() {
                 [] => "another process has it open".to_owned(),
                 names => format!("it is open, by {} as it seems", names.join(", ")),
@@ -112,9 +114,10 @@ impl Alone {
 }
 
 /// The gates that report what they run.
-async fn gates(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
+async fn gates(file: &Path) -> Result<Vec<String>, StoreError> {
+    let mut connection = connect(file, Waits::ToRead).await?;
     let rows: Vec<(String,)> =
-        sqlx::query_as("SELECT name FROM gate_running ORDER BY name").fetch_all(connection).await?;
+        sqlx::query_as("SELECT name FROM gate_running ORDER BY name").fetch_all(&mut connection).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 

@@ -69,6 +69,7 @@ fn start(bench: &Workbench, options: &[&str], console: &[&str]) -> Running {
     let arguments = [&["exec", "--admin", &admin], options, &["--"], console].concat();
     let log = std::fs::File::create(bench.path("log")).unwrap();
     let mut program = bench.program(&arguments);
+    program.env_remove("XDG_RUNTIME_DIR").env_remove("RUNTIME_DIRECTORY").env("TMPDIR", bench.path(""));
     program.envs(variables).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     Running { process: program.spawn().unwrap(), port }
 }
@@ -137,9 +138,9 @@ fn gunicorn_serves_behind_the_gate_and_ends_with_it() {
         assert!(is_gone(worker) && is_gone(console), "{signal}");
     }
     // Nothing is left of its folder either.
-    let left = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
-    let left = left.filter(|entry| entry.path().join("console.sock").exists()).count();
-    assert_eq!(left, 0);
+    let left = std::fs::read_dir(bench.path("")).unwrap().filter_map(Result::ok);
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("console-gate-"));
+    assert_eq!(left.count(), 0);
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn a_hangup_reloads_gunicorn_and_ends_nothing() {
 fn what_never_listens_is_said_and_ended() {
     let bench = bench();
     let log = || std::fs::read_to_string(bench.path("log")).unwrap();
-    let mut code = |options: &[&str], console: &[&str]| start(&bench, options, console).exit_code(&bench);
+    let code = |options: &[&str], console: &[&str]| start(&bench, options, console).exit_code(&bench);
     assert_eq!(code(&[], &["sh", "-c", "exit 7"]), Some(7));
     assert_eq!(code(&[], &["no-such-program"]), Some(127));
     assert!(log().contains("Console cannot be started: no-such-program"), "{}", log());
