@@ -1,7 +1,7 @@
 //! `console-gate backup` and `restore`: copies under writes, and what is not put back.
 
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::Workbench;
@@ -28,24 +28,33 @@ fn groups(bench: &Workbench) -> String {
 #[test]
 fn a_copy_under_writes_is_of_one_moment() {
     let bench = bench();
-    let done = AtomicBool::new(false);
+    let (done, created) = (AtomicBool::new(false), AtomicUsize::new(0));
     let copies = 5;
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut number = 0;
-            while !done.load(Ordering::Relaxed) {
-                let created = run(&bench, &["group", "create", &format!("group-{number}")]);
-                assert_eq!(created.code, 0, "{created:?}");
-                number += 1;
+            // It ends where the other thread has failed, too.
+            while !done.load(Ordering::Relaxed) && created.load(Ordering::SeqCst) < 200 {
+                let number = created.load(Ordering::SeqCst);
+                let output = run(&bench, &["group", "create", &format!("group-{number}")]);
+                assert_eq!(output.code, 0, "{output:?}");
+                created.fetch_add(1, Ordering::SeqCst);
             }
         });
         for number in 0..copies {
+            let before = created.load(Ordering::SeqCst);
             let output = run(&bench, &["backup", &format!("copy-{number}.sqlite")]);
             assert_eq!(output.code, 0, "{output:?}");
             assert!(
                 output.stdout.contains("every page is sound")
                     && output.stdout.contains("chain control ends at row"),
                 "{output:?}"
+            );
+            // All that was committed before it began.
+            let copy = format!("sqlite:copy-{number}.sqlite");
+            let listed = bench.run(&["--database", &copy, "group", "list"]).stdout;
+            assert!(
+                (0..before).all(|number| listed.contains(&format!("group-{number}"))),
+                "{before}: {listed}"
             );
         }
         done.store(true, Ordering::Relaxed);
