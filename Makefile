@@ -13,7 +13,7 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release clients lint prove models race faults scale bench fuzz deny suites clean
+.PHONY: demo test release clients lint prove models race faults scale bench bench-check bench-peers fuzz deny suites clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -95,6 +95,18 @@ scale:
 bench:
 	@tests/setup.sh test
 	$(CARGO) bench --locked
+
+## Instructions of each step of a request, by valgrind: fails if one became dearer by more than 2 %
+bench-check:
+	@tests/setup.sh bench
+	$(CARGO) build --locked --profile bench --example steps
+	python3 tests/bench/check.py target/release/examples/steps
+
+## The gate beside nginx, nginx with auth_request, and haproxy, in turns: CPU a request, requests a second, latency
+bench-peers:
+	@tests/setup.sh bench
+	$(CARGO) build --locked --release --bin console-gate
+	.venv/bin/python tests/bench/compare --denials
 
 ## Eleven fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
 fuzz:

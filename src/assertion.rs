@@ -31,6 +31,9 @@ const ISSUER: &str = "console-gate";
 /// so that somebody in hundreds of groups would be locked out. Beyond this limit no groups are claimed.
 const GROUPS_BYTES: usize = 3_072;
 
+/// What claims usually take; larger ones grow their buffer.
+const USUAL_BYTES: usize = 1024;
+
 /// A key cannot sign.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -151,21 +154,27 @@ impl AssertionSigner {
             groups: groups(permit),
             notify: if permit.notifies_customer() { "customer" } else { "" },
         };
-        // Serialising strings and numbers into memory cannot fail; an empty claim set would verify nowhere.
-        let claims = serde_json::to_vec(&claims).unwrap_or_default();
-        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        // Serialising strings and numbers into memory cannot fail; an incomplete claim set would verify nowhere.
+        let _ = serde_json::to_writer(&mut json, &claims);
+        let mut token = String::with_capacity(self.header.len() + json.len() * 4 / 3 + 96);
         token.push_str(&self.header);
-        URL_SAFE_NO_PAD.encode_string(&claims, &mut token);
-        let signature = match &self.key {
+        URL_SAFE_NO_PAD.encode_string(&json, &mut token);
+        let (hs256, eddsa);
+        let signature: &[u8] = match &self.key {
             Key::Hs256(keyed) => {
                 let mut mac = keyed.clone();
                 mac.update(token.as_bytes());
-                mac.finalize().into_bytes().to_vec()
+                hs256 = mac.finalize().into_bytes();
+                &hs256
             }
-            Key::EdDsa(key) => key.sign(token.as_bytes()).to_bytes().to_vec(),
+            Key::EdDsa(key) => {
+                eddsa = key.sign(token.as_bytes()).to_bytes();
+                &eddsa
+            }
         };
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
     }
 }

@@ -137,11 +137,11 @@ impl Kept {
 }
 
 impl AccessResolver {
-    /// Starts the shared epoch reader on the current runtime. The cache holds at most `capacity` subjects.
+    /// The cache holds at most `capacity` subjects.
     pub fn start(store: Arc<dyn AccessSource>, clock: SharedClock, posture: Posture, capacity: u64) -> Self {
         let ledger = Arc::new(Ledger::default());
         let (reader, notes) = (store.clone(), ledger.clone());
-        let epoch = SharedRead::start(move || {
+        let epoch = SharedRead::new(move || {
             let (reader, notes) = (reader.clone(), notes.clone());
             async move {
                 let known = notes.known();

@@ -485,7 +485,7 @@ fn digest_of_code(code: &str) -> String {
 
 /// The SHA-256 of bytes, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    policy::hex::lower(Sha256::digest(bytes))
 }
 
 /// A stable word for the audit. The library's own messages may change.

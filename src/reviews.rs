@@ -394,5 +394,5 @@ pub fn digest(items: &[ReviewItem]) -> String {
         })
         .collect();
     lines.sort();
-    Sha256::digest(lines.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
+    policy::hex::lower(Sha256::digest(lines.join("\n")))
 }

@@ -66,7 +66,7 @@ use sqlx::{PgPool, SqlitePool};
 use self::connection::Pool;
 use self::console::select::Dialect;
 use self::console::{Console, Relation, Relations};
-use self::control::ProductionWords;
+use self::control::{KeptConnections, ProductionWords};
 use self::mirror::Mirror;
 use self::postgres::{Pin, PostgresPool};
 use self::sql::{Record, Statement};
@@ -82,6 +82,7 @@ pub struct Store {
     pool: Pool,
     /// For the control row alone, which every strict request waits for: other statements must not be in its way.
     control_pool: Pool,
+    control_connections: KeptConnections,
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
     /// For what is read of access, by the operator's SELECTs too: its connections only read.
@@ -175,8 +176,11 @@ impl std::fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Connections of each task that must not wait for others': one, and a second while the pool gives the first up.
-const RESERVED: u32 = 2;
+/// Connections of the audit's writer: one, and a second while the pool gives the first up.
+const OF_AUDIT: u32 = 2;
+/// Connections for the control row: one for the proxy's runtime and one for the admin address, one for what polls a SQLite file,
+/// and one more while the pool gives one up.
+const OF_CONTROL: u32 = 4;
 
 /// How to talk to the database.
 #[derive(Clone, Debug)]
@@ -222,8 +226,8 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
             [
                 PostgresPool::new(&pin, most),
                 PostgresPool::only_reading(&pin, most),
-                PostgresPool::new(&pin, RESERVED),
-                PostgresPool::new(&pin, RESERVED),
+                PostgresPool::new(&pin, OF_CONTROL),
+                PostgresPool::new(&pin, OF_AUDIT),
             ]
             .map(Pool::Postgres)
         }
@@ -231,6 +235,7 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
     Ok(Arc::new(Store {
         pool,
         control_pool,
+        control_connections: KeptConnections::default(),
         audit_pool,
         access_pool,
         console,

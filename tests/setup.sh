@@ -6,6 +6,8 @@
 #   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
 #                           Those that cannot be installed are named and left out
 #
+#   tests/setup.sh bench    what `test` needs, and what `make bench-peers` and `make bench-check` run: wrk, haproxy, valgrind
+#
 # As root on Debian or Ubuntu the packages are installed; for anybody else it prints what to install.
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,6 +36,13 @@ if [ "${1:-build}" != build ]; then
     [ -x /usr/sbin/nginx ] || lacks nginx nginx-light
     # Debian splits venv's installer off; without it `python3 -m venv` fails half-way.
     python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+    if [ "$1" = bench ]; then
+        lacks wrk wrk
+        lacks valgrind valgrind
+        lacks strace strace
+        # Where only root's path leads.
+        [ -x /usr/sbin/haproxy ] || lacks haproxy haproxy
+    fi
     if [ -z "${TEST_DATABASE_URL:-}" ] && ! command -v initdb >/dev/null 2>&1 \
         && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
         missing="$missing postgresql"

@@ -82,7 +82,7 @@ impl Webhook {
         }
         let hex = |parts: &[&[u8]]| -> String {
             let digest = parts.iter().fold(Sha256::new(), Digest::chain_update).finalize();
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+            policy::hex::lower(digest)
         };
         let key = OnceKey {
             key_sha256: hex(&[b"freescout\0", event.as_bytes(), b"\0", body]),

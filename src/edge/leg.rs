@@ -10,7 +10,7 @@
 
 mod connection;
 mod head;
-mod kept;
+mod pool;
 mod tunnel;
 
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use super::upstream::Upstreams;
 use crate::settings::{Settings, Upstream};
 use connection::{ConsoleConnection, ConsoleError};
 pub(super) use head::UpstreamHead;
+use pool::Pool;
 
 /// How many bytes are queued for one side before more are taken from the other.
 const MOST_QUEUED: usize = 64 * 1024;
@@ -45,6 +46,7 @@ const MOST_STALE: usize = 4;
 pub(super) struct Leg {
     upstreams: Arc<Upstreams>,
     connector: TransportConnector,
+    pool: Arc<Pool>,
     pub(super) buffers: Arc<Buffers>,
     patience: Patience,
 }
@@ -58,7 +60,6 @@ struct Patience {
     read: Option<Duration>,
     /// For the client to send more of the body.
     body: Option<Duration>,
-    idle: Option<Duration>,
 }
 
 /// Why an exchange is not completed.
@@ -174,16 +175,17 @@ impl Leg {
         upstream: &Upstream,
         settings: &Settings,
     ) -> Leg {
-        let pool = upstream.pool_size.0.saturating_mul(settings.listen.threads.0);
+        let most_kept = upstream.pool_size.0.saturating_mul(settings.listen.threads.0);
         Leg {
             upstreams,
-            connector: TransportConnector::new(Some(ConnectorOptions::new(pool))),
+            // It keeps none: `pool` does.
+            connector: TransportConnector::new(Some(ConnectorOptions::new(0))),
+            pool: Pool::new(most_kept, upstream.idle_timeout_ms.bound()),
             buffers,
             patience: Patience {
                 write: upstream.write_timeout_ms.bound(),
                 read: upstream.read_timeout_ms.bound(),
                 body: settings.firewall.body_timeout_ms.bound(),
-                idle: upstream.idle_timeout_ms.bound(),
             },
         }
     }
@@ -245,11 +247,9 @@ impl Leg {
 
     /// A connection, and whether it was kept from an earlier request.
     async fn connect(&self, peer: &HttpPeer) -> pingora::Result<(Stream, bool)> {
-        loop {
-            let (stream, was_kept) = self.connector.get_stream(peer).await?;
-            if !was_kept || kept::is_silent(&stream) {
-                return Ok((stream, was_kept));
-            }
+        match self.pool.take(peer.reuse_hash()) {
+            Some(kept) => Ok((kept, true)),
+            None => Ok((self.connector.new_stream(peer).await?, false)),
         }
     }
 
@@ -381,7 +381,7 @@ impl Leg {
             return;
         }
         if let Some(stream) = connection.into_reusable() {
-            self.connector.release_stream(stream, peer.reuse_hash(), self.patience.idle);
+            self.pool.put(peer.reuse_hash(), stream);
         }
     }
 

@@ -1,9 +1,11 @@
 //! One read for everybody who is waiting.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use futures::future::BoxFuture;
 use metrics::{counter, histogram};
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::AccessError;
@@ -18,42 +20,69 @@ type ReadResult<T> = Result<T, Arc<StoreError>>;
 ///
 /// While a read is under way, callers gather; all of them share the next one. So there is never more than one read
 /// at a time, and nobody waits for more than the rest of one read and the whole of another.
+///
+/// Each runtime has a task of its own that reads, so that no thread of another one has to be woken twice for each read: the
+/// proxy has one runtime, the admin address another.
 pub(super) struct SharedRead<T> {
-    queue: mpsc::Sender<oneshot::Sender<ReadResult<T>>>,
+    read: Read<T>,
+    queues: RwLock<Vec<(runtime::Id, Queue<T>)>>,
 }
 
+type Read<T> = Arc<dyn Fn() -> BoxFuture<'static, Result<T, StoreError>> + Send + Sync>;
+type Queue<T> = mpsc::Sender<oneshot::Sender<ReadResult<T>>>;
+
 impl<T: Clone + Send + 'static> SharedRead<T> {
-    /// Starts the reading task on the current runtime.
-    pub(super) fn start<F, R>(read: R) -> Self
+    /// Nothing is read before somebody asks.
+    pub(super) fn new<F, R>(read: R) -> Self
     where
-        R: Fn() -> F + Send + 'static,
-        F: Future<Output = Result<T, StoreError>> + Send,
+        R: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let (queue, mut asking) = mpsc::channel::<oneshot::Sender<ReadResult<T>>>(MAX_WAITING);
-        tokio::spawn(async move {
-            let mut callers = Vec::new();
-            while asking.recv_many(&mut callers, MAX_WAITING).await > 0 {
-                let started = Instant::now();
-                let answer = read().await.map_err(Arc::new);
-                counter!("gate_epoch_reads_total").increment(1);
-                histogram!("gate_epoch_read_seconds").record(started.elapsed());
-                for caller in callers.drain(..) {
-                    // A caller that is gone had its connection closed.
-                    let _ = caller.send(answer.clone());
-                }
-            }
-        });
-        SharedRead { queue }
+        SharedRead { read: Arc::new(move || Box::pin(read())), queues: RwLock::default() }
     }
 
     /// A value that was read after this call began.
     pub(super) async fn read(&self) -> Result<T, AccessError> {
         let (caller, answer) = oneshot::channel();
-        self.queue.try_send(caller).map_err(|_| AccessError::Overloaded)?;
+        self.queue().try_send(caller).map_err(|_| AccessError::Overloaded)?;
         match answer.await {
             Ok(answer) => answer.map_err(AccessError::Store),
             // The task ended: the process is stopping.
             Err(_) => Err(AccessError::Overloaded),
+        }
+    }
+
+    /// The queue of the task on the current runtime.
+    fn queue(&self) -> Queue<T> {
+        let here = runtime::Handle::current().id();
+        let of_here = |(id, queue): &&(runtime::Id, Queue<T>)| *id == here && !queue.is_closed();
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, queue)) = queues.iter().find(of_here) {
+            return queue.clone();
+        }
+        drop(queues);
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|(_, queue)| !queue.is_closed());
+        if let Some((_, queue)) = queues.iter().find(of_here) {
+            return queue.clone();
+        }
+        let (queue, asking) = mpsc::channel(MAX_WAITING);
+        tokio::spawn(answer_all(self.read.clone(), asking));
+        queues.push((here, queue.clone()));
+        queue
+    }
+}
+
+async fn answer_all<T: Clone>(read: Read<T>, mut asking: mpsc::Receiver<oneshot::Sender<ReadResult<T>>>) {
+    let mut callers = Vec::new();
+    while asking.recv_many(&mut callers, MAX_WAITING).await > 0 {
+        let started = Instant::now();
+        let answer = read().await.map_err(Arc::new);
+        counter!("gate_epoch_reads_total").increment(1);
+        histogram!("gate_epoch_read_seconds").record(started.elapsed());
+        for caller in callers.drain(..) {
+            // A caller that is gone had its connection closed.
+            let _ = caller.send(answer.clone());
         }
     }
 }
@@ -69,7 +98,7 @@ mod tests {
     async fn a_read_begins_after_its_caller_asked() {
         let truth = Arc::new(AtomicU64::new(0));
         let source = truth.clone();
-        let shared = Arc::new(SharedRead::start(move || {
+        let shared = Arc::new(SharedRead::new(move || {
             let source = source.clone();
             async move {
                 let value = source.load(Ordering::SeqCst);
@@ -97,7 +126,7 @@ mod tests {
     async fn callers_that_wait_together_share_a_read() {
         let reads = Arc::new(AtomicU64::new(0));
         let counter = reads.clone();
-        let shared = Arc::new(SharedRead::start(move || {
+        let shared = Arc::new(SharedRead::new(move || {
             let counter = counter.clone();
             async move {
                 tokio::task::yield_now().await;
@@ -112,10 +141,25 @@ mod tests {
         assert!(reads.load(Ordering::SeqCst) <= 3, "{} reads", reads.load(Ordering::SeqCst));
     }
 
+    /// The proxy's runtime may end before the others: who asks on another one must not be lost with it.
+    #[test]
+    fn each_runtime_reads_for_itself() {
+        let build = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (first, second) = (build(), build());
+        let shared = SharedRead::new(|| async { Ok(runtime::Handle::current().id()) });
+        assert_eq!(first.block_on(shared.read()).unwrap(), first.handle().id());
+        assert_eq!(second.block_on(shared.read()).unwrap(), second.handle().id());
+        drop(first);
+        assert_eq!(second.block_on(shared.read()).unwrap(), second.handle().id());
+        let third = build();
+        assert_eq!(third.block_on(shared.read()).unwrap(), third.handle().id());
+        assert_eq!(shared.queues.read().unwrap().len(), 2, "the first one's is forgotten");
+    }
+
     #[tokio::test]
     async fn an_error_reaches_every_caller() {
         let shared: SharedRead<u64> =
-            SharedRead::start(|| async { Err(StoreError::Unavailable("gone".into())) });
+            SharedRead::new(|| async { Err(StoreError::Unavailable("gone".into())) });
         assert!(matches!(shared.read().await, Err(AccessError::Store(_))));
     }
 }

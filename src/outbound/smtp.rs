@@ -129,8 +129,7 @@ impl Channel for Smtp {
 
 /// The same for the same alert: a mail that is sent again is shown once.
 fn message_id(key: &str, domain: &str) -> String {
-    let digest: String =
-        Sha256::digest(key.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digest = policy::hex::lower(&Sha256::digest(key.as_bytes())[..16]);
     format!("<{digest}@{domain}>")
 }
 

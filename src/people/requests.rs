@@ -598,8 +598,7 @@ fn digest(impact: &Value, request: &AccessRequest) -> String {
     if let Some(edit) = &request.edit {
         whole["edit"] = json!(edit);
     }
-    let digest = Sha256::digest(whole.to_string());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    policy::hex::lower(Sha256::digest(whole.to_string()))
 }
 
 fn record(

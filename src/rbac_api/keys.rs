@@ -86,8 +86,7 @@ fn is_signed(keys: &[Tag], bytes: &[u8], signature: &[u8]) -> bool {
 
 /// A SHA-256 as hexadecimal digits.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    policy::hex::lower(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use policy::decision::{
     decide, decide_with, gate_in_force, gate_word, outcome_word, rests_on_break_glass,
 };
 use policy::firewall::{Framing, Refusal, Request};
+use policy::hex;
 use policy::identity::flask_cookie::VerifiedSession;
 use policy::identity::machine_token::presented;
 use policy::identity::{NOT_ENROLLED, Principal, Subject};
@@ -500,7 +501,7 @@ impl Gate {
                 };
                 (Some(SessionId::new(id.clone())), id)
             }
-            None => (None, session.digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()),
+            None => (None, hex::lower(&session.digest[..16])),
         };
         let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
         Some(Identified { subject, session: Some(name) })
@@ -560,12 +561,15 @@ fn unquoted(cookie: &str) -> &str {
 /// Leave for a CORS preflight (Fetch 4.8): a browser sends it without credentials and without a body, before a request of
 /// another origin. One with credentials is an OPTIONS like any other.
 fn preflight(mapping: &Mapping, request: &Request) -> Option<Permit> {
+    if request.method() != Method::Options {
+        return None;
+    }
     let text = |name| request.fields().value(name).and_then(|value| std::str::from_utf8(value).ok());
     let has_credentials = request.session_cookie().is_some()
         || !request.unsettled_sessions().is_empty()
         || presents_machine_credential(request);
     let has_body = !matches!(request.framing(), Framing::None | Framing::Length(0));
-    if request.method() != Method::Options || has_credentials || has_body || request.upgrade() {
+    if has_credentials || has_body || request.upgrade() {
         return None;
     }
     text("origin")?;

@@ -8,10 +8,10 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::{RESERVED, StoreError, StoreOptions};
+use super::{OF_AUDIT, OF_CONTROL, StoreError, StoreOptions};
 
 /// Opens the file, creating it where there is none: the pool for most statements, one of as many connections that only
-/// read, and two of [`RESERVED`] connections.
+/// read, one for the control row, and one for the audit.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<[SqliteP
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.timeout)
         .disable_statement_logging();
-    let reserved = || pool(RESERVED, options.timeout).connect_lazy_with(connect.clone());
+    let reserved = |most| pool(most, options.timeout).connect_lazy_with(connect.clone());
     let opened = pool(options.max_connections, options.timeout).connect_with(connect.clone()).await;
     let opened = opened.map_err(|error| {
         let cause = match &error {
@@ -37,7 +37,7 @@ pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<[SqliteP
     })?;
     let reading = connect.clone().pragma("query_only", "ON");
     let reading = pool(options.max_connections, options.timeout).connect_lazy_with(reading);
-    Ok([opened, reading, reserved(), reserved()])
+    Ok([opened, reading, reserved(OF_CONTROL), reserved(OF_AUDIT)])
 }
 
 fn pool(most: u32, limit: Duration) -> SqlitePoolOptions {

@@ -45,7 +45,7 @@ mod tests;
 
 pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece};
 pub use fields::Fields;
-pub(crate) use fields::trim_white_space;
+pub(crate) use fields::{has_control, trim_white_space};
 pub use framing::Framing;
 pub(crate) use framing::plain_length;
 pub use head::{HeadSearch, HeadState, head_state};
@@ -57,6 +57,7 @@ pub use strip::StripList;
 pub use target::RequestTarget;
 
 use collect::Collected;
+use memchr::memchr;
 
 /// What a deployment allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,9 +191,9 @@ pub fn inspect_fields<'h>(
 
 /// Takes one line off `rest`: the bytes before CR LF.
 fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], Refusal> {
-    let line_feed = rest.iter().position(|&byte| byte == b'\n').ok_or(Refusal::MalformedHead)?;
+    let line_feed = memchr(b'\n', rest).ok_or(Refusal::MalformedHead)?;
     let line = rest[..line_feed].strip_suffix(b"\r").ok_or(Refusal::BareLineFeed)?;
-    if line.contains(&b'\r') {
+    if memchr(b'\r', line).is_some() {
         return Err(Refusal::BareCarriageReturn);
     }
     *rest = &rest[line_feed + 1..];

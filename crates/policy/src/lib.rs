@@ -7,7 +7,7 @@
 //! - [`rbac`]: what a principal holds.
 //! - [`response`]: which responses of Console are passed on, and where each ends.
 //! - [`decision`]: whether that is enough.
-//! - [`ids`], [`method`], [`diagnostic`]: the smallest types, and findings with places.
+//! - [`ids`], [`method`], [`hex`], [`diagnostic`]: the smallest types, and findings with places.
 //!
 //! No clock, no randomness, no I/O: what depends on them is passed in.
 
@@ -18,6 +18,7 @@ pub mod decision;
 pub mod diagnostic;
 mod field_buffer;
 pub mod firewall;
+pub mod hex;
 pub mod identity;
 pub mod ids;
 pub mod mapping;

@@ -237,7 +237,7 @@ fn mappings(sightings: &[Sighting]) -> Vec<String> {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    policy::hex::lower(Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

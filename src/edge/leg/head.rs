@@ -8,7 +8,8 @@ use crate::assertion;
 use crate::edge::withheld::Withheld;
 
 /// The fields that the gate sets itself, whatever the client sent under these names.
-const OF_THE_GATE: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"];
+const OF_THE_GATE: [&[u8]; 4] =
+    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"];
 /// What a head usually needs; larger ones grow it.
 const USUAL_BYTES: usize = 2 * 1024;
 
@@ -37,9 +38,9 @@ impl UpstreamHead<'_> {
         out.put_u8(b' ');
         out.put_slice(request.target().raw().as_bytes());
         out.put_slice(b" HTTP/1.1\r\n");
-        field(&mut out, "host", self.host.as_bytes());
-        for (name, value) in request.fields().iter() {
-            if OF_THE_GATE.contains(&name) || name.eq_ignore_ascii_case(assertion::HEADER) {
+        field(&mut out, b"host", self.host.as_bytes());
+        for (name, value) in request.fields().iter_bytes() {
+            if OF_THE_GATE.contains(&name) || name.eq_ignore_ascii_case(assertion::HEADER.as_bytes()) {
                 continue;
             }
             if self.withheld.is_nothing() {
@@ -51,28 +52,28 @@ impl UpstreamHead<'_> {
         match (self.length, request.framing()) {
             (_, Framing::None) => {}
             (Some(length), _) | (None, Framing::Length(length)) => {
-                field(&mut out, "content-length", length.to_string().as_bytes());
+                field(&mut out, b"content-length", length.to_string().as_bytes());
             }
-            (None, Framing::Chunked) => field(&mut out, "transfer-encoding", b"chunked"),
+            (None, Framing::Chunked) => field(&mut out, b"transfer-encoding", b"chunked"),
         }
         if self.upgrade {
-            field(&mut out, "connection", b"upgrade");
-            field(&mut out, "upgrade", b"websocket");
+            field(&mut out, b"connection", b"upgrade");
+            field(&mut out, b"upgrade", b"websocket");
         }
         if let Some(client) = &self.client {
-            field(&mut out, "x-forwarded-for", client.as_bytes());
+            field(&mut out, b"x-forwarded-for", client.as_bytes());
         }
-        field(&mut out, "x-forwarded-proto", self.scheme.as_bytes());
-        field(&mut out, "x-forwarded-host", request.host().as_bytes());
-        field(&mut out, "x-request-id", self.id.to_string().as_bytes());
-        field(&mut out, assertion::HEADER, self.assertion.as_bytes());
+        field(&mut out, b"x-forwarded-proto", self.scheme.as_bytes());
+        field(&mut out, b"x-forwarded-host", request.host().as_bytes());
+        field(&mut out, b"x-request-id", self.id.to_string().as_bytes());
+        field(&mut out, assertion::HEADER.as_bytes(), self.assertion.as_bytes());
         out.put_slice(b"\r\n");
         out.freeze()
     }
 }
 
-fn field(out: &mut BytesMut, name: &str, value: &[u8]) {
-    out.put_slice(name.as_bytes());
+fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
     out.put_slice(b": ");
     out.put_slice(value);
     out.put_slice(b"\r\n");

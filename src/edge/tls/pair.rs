@@ -76,7 +76,7 @@ impl PairFiles {
         let Some(leaf) = chain.first() else { return Err(TlsError::NoCertificate { path }) };
         let key = PrivateKeyDer::from_pem_slice(&text.key)
             .map_err(|_| TlsError::NoKey { path: shown(&self.key) })?;
-        let fingerprint = Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = policy::hex::lower(Sha256::digest(leaf));
         let not_after = self.check_validity(leaf, now)?;
         let config = Arc::new(self.configure(chain, key)?);
         Ok(Pair { config, sha256: text.sha256, fingerprint, not_after })

@@ -1,5 +1,7 @@
 //! Header fields, kept in one buffer.
 
+use memchr::memchr;
+
 use super::Refusal;
 use crate::field_buffer::FieldBuffer;
 
@@ -27,12 +29,17 @@ impl Fields {
     /// Names and values. A value holds no control character but the tab, and may hold bytes above 0x7F.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let text = |name| std::str::from_utf8(name).expect("`push` copied these bytes from a `str`");
-        self.0.iter().map(move |(name, value)| (text(name), value))
+        self.iter_bytes().map(move |(name, value)| (text(name), value))
+    }
+
+    /// The same with the names as bytes: for who writes them.
+    pub fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter()
     }
 
     /// The value of the first field of this lower-case name.
     pub fn value(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+        self.iter_bytes().find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// Adds a field whose name and value have passed [`lower_name`] and [`check_value`].
@@ -56,7 +63,7 @@ pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::FoldedField);
     }
-    let colon = line.iter().position(|&byte| byte == b':').ok_or(Refusal::FieldName)?;
+    let colon = memchr(b':', line).ok_or(Refusal::FieldName)?;
     Ok((&line[..colon], trim_white_space(&line[colon + 1..])))
 }
 
@@ -76,20 +83,14 @@ pub(super) enum Name<'b> {
 /// Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in front
 /// folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
 pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<'b>, Refusal> {
+    let kinds = name.iter().map(|&byte| NAME_BYTES[usize::from(byte)]);
+    let kind = kinds.max().unwrap_or(NameByte::Plain);
+    // Each byte is ASCII then, and so the name is text.
+    let name = std::str::from_utf8(name).ok().filter(|_| kind != NameByte::None).ok_or(Refusal::FieldName)?;
+    let is_plain = kind == NameByte::Plain;
     lower.clear();
-    let mut is_plain = true;
-    for &byte in name {
-        match byte {
-            b'-' => {}
-            _ if byte.is_ascii_alphanumeric() => {}
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'.' | b'^' | b'_' | b'`' | b'|'
-            | b'~' => {
-                is_plain = false;
-            }
-            _ => return Err(Refusal::FieldName),
-        }
-        lower.push(byte.to_ascii_lowercase() as char);
-    }
+    lower.push_str(name);
+    lower.make_ascii_lowercase();
     match lower.as_str() {
         "" => Err(Refusal::FieldName),
         name if is_plain => Ok(Name::Plain(name)),
@@ -98,6 +99,32 @@ pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<
     }
 }
 
+/// What a byte is in a field's name, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum NameByte {
+    /// A letter, a digit or `-`.
+    Plain,
+    /// Another mark of a token (RFC 9110 5.6.2).
+    Mark,
+    /// It cannot be in a name.
+    None,
+}
+
+const NAME_BYTES: [NameByte; 256] = {
+    let mut kinds = [NameByte::None; 256];
+    let mut byte: u8 = 0;
+    while byte < 0x80 {
+        kinds[byte as usize] = match byte {
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => NameByte::Plain,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'.' | b'^' | b'_' | b'`' | b'|'
+            | b'~' => NameByte::Mark,
+            _ => NameByte::None,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
 fn folds_into_framing(name: &str) -> bool {
     let folded = name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
     ["content-length", "transfer-encoding"].iter().any(|framing| folded.clone().eq(framing.bytes()))
@@ -105,8 +132,14 @@ fn folds_into_framing(name: &str) -> bool {
 
 /// Refuses control characters: a NUL ends a C string, a CR or LF begins a field that nobody has checked.
 pub(super) fn check_value(value: &[u8]) -> Result<(), Refusal> {
-    let is_control = |&byte: &u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
-    if value.iter().any(is_control) { Err(Refusal::FieldValue) } else { Ok(()) }
+    if has_control(value) { Err(Refusal::FieldValue) } else { Ok(()) }
+}
+
+/// Whether there is a control character other than the tab.
+pub(crate) fn has_control(value: &[u8]) -> bool {
+    let is_control = |byte: u8| (byte < 0x20) & (byte != b'\t') | (byte == 0x7f);
+    // Without an early end, so that the compiler can look at many bytes at once: hardly any value has one.
+    value.iter().fold(false, |has, &byte| has | is_control(byte))
 }
 
 /// Optional white space is spaces and tabs (RFC 9110 5.6.3); `trim_ascii` would take more than that.

@@ -1,5 +1,7 @@
 //! Finding the end of a head in a buffer that grows, and giving up early on what cannot become one.
 
+use memchr::memchr;
+
 use super::{Limits, Refusal, request_line};
 
 /// The longest request line without its target: `OPTIONS`, two spaces, `HTTP/1.1`.
@@ -47,7 +49,7 @@ impl HeadSearch {
         if !self.method_known {
             self.method_known = starts_with_method(buffer)?;
         }
-        while let Some(offset) = buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+        while let Some(offset) = memchr(b'\n', &buffer[self.searched..]) {
             let line_feed = self.searched + offset;
             let Some(line) = buffer[self.line_start..line_feed].strip_suffix(b"\r") else {
                 return Err(Refusal::BareLineFeed);

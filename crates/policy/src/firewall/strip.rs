@@ -131,22 +131,37 @@ const PREFIXES: &[&str] = &[
 ];
 
 /// The fields that never reach Console as the client sent them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Both lists are sorted, because each field of each request is looked up in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StripList {
-    further: Vec<String>,
+    names: Vec<Box<str>>,
+    prefixes: Vec<&'static str>,
+}
+
+impl Default for StripList {
+    fn default() -> StripList {
+        StripList::with(std::iter::empty::<&str>())
+    }
 }
 
 impl StripList {
     /// The built-in list and `further` names, in any letter case: those of headers that a deployment trusts.
     pub fn with(further: impl IntoIterator<Item = impl AsRef<str>>) -> StripList {
-        StripList { further: further.into_iter().map(|name| name.as_ref().to_ascii_lowercase()).collect() }
+        let further = further.into_iter().map(|name| name.as_ref().to_ascii_lowercase().into());
+        let mut names: Vec<Box<str>> = NAMES.iter().map(|name| Box::from(*name)).chain(further).collect();
+        names.sort_unstable();
+        let mut prefixes = PREFIXES.to_vec();
+        prefixes.sort_unstable();
+        StripList { names, prefixes }
     }
 
     /// Whether a field of this lower-case name is dropped.
     pub fn strips(&self, name: &str) -> bool {
-        NAMES.contains(&name)
-            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || self.further.iter().any(|further| further == name)
+        // No prefix begins with another one, so of all that sort before the name only the last can be the name's beginning.
+        let before = self.prefixes.partition_point(|prefix| *prefix <= name);
+        let has_prefix = before.checked_sub(1).is_some_and(|last| name.starts_with(self.prefixes[last]));
+        has_prefix || self.names.binary_search_by(|listed| (**listed).cmp(name)).is_ok()
     }
 }
 
@@ -238,6 +253,31 @@ mod tests {
             assert!(!StripList::default().strips(name), "{name}");
         }
         assert!(StripList::with(["X-API-Key"]).strips("x-api-key"));
+    }
+
+    #[test]
+    fn no_prefix_begins_with_another() {
+        for prefix in PREFIXES {
+            let shorter = PREFIXES.iter().find(|other| *other != prefix && prefix.starts_with(*other));
+            assert_eq!(shorter, None, "{prefix}");
+        }
+    }
+
+    /// The sorted look-up against the plain one, for each listed name and its neighbours in the order.
+    #[test]
+    fn every_listed_name_is_found() {
+        let list = StripList::with(["X-Own"]);
+        let plain = |name: &str| {
+            NAMES.contains(&name) || name == "x-own" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        };
+        for listed in NAMES.iter().chain(PREFIXES).chain(&["x-own", "", "a", "zzz"]) {
+            let shortened = listed.get(..listed.len().saturating_sub(1)).unwrap_or_default();
+            for name in
+                [(*listed).to_owned(), format!("{listed}a"), format!("{listed}-z"), shortened.to_owned()]
+            {
+                assert_eq!(list.strips(&name), plain(&name), "{name}");
+            }
+        }
     }
 
     #[test]

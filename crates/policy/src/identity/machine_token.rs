@@ -42,7 +42,7 @@ impl TokenDigest {
 
     /// 64 lower-case hexadecimal digits, as stored.
     pub fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::hex::lower(self.0)
     }
 }
 

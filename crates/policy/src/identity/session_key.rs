@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::itsdangerous::{CookieError, Keys, check_age, decode_payload, read_timestamp};
 use super::session_payload::PayloadReader;
 use super::tagged_json::Value;
+use crate::hex;
 use crate::ids::SessionId;
 
 /// The longest cookie that browsers keep (RFC 6265bis section 5.6).
@@ -106,7 +107,9 @@ impl TokenVerifier {
         }
         let key = Zeroizing::new(match self.lookup {
             Lookup::Value => format!("{}{}", self.key_prefix, *token),
-            Lookup::Sha256Hex => format!("{}{}", self.key_prefix, hex(&Sha256::digest(token.as_bytes()))),
+            Lookup::Sha256Hex => {
+                format!("{}{}", self.key_prefix, hex::lower(&Sha256::digest(token.as_bytes())))
+            }
         });
         let digest = Sha256::digest(key.as_bytes()).into();
         let credential = Credential { token, key, payload: self.payload.clone() };
@@ -184,7 +187,7 @@ impl SessionKey {
         };
         match id.filter(|id| !id.is_empty() && !gives_away(id)) {
             Some(id) => SessionId::new(id),
-            None => SessionId::new(&hex(&self.digest)[..SHOWN_DIGITS]),
+            None => SessionId::new(&hex::lower(&self.digest)[..SHOWN_DIGITS]),
         }
     }
 }
@@ -206,12 +209,8 @@ impl Hash for SessionKey {
 impl fmt::Debug for SessionKey {
     /// Eight digits distinguish two keys in a log and are of no use to anyone else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionKey({}...)", &hex(&self.digest)[..8])
+        write!(f, "SessionKey({}...)", &hex::lower(&self.digest)[..8])
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

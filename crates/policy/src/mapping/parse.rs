@@ -49,9 +49,7 @@ impl Mapping {
 
 /// The SHA-256 of a mapping file, under which it is activated, audited and rolled back.
 pub fn sha256_of(source: &str) -> MappingSha256 {
-    let digest = Sha256::digest(source.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    MappingSha256::new(hex)
+    MappingSha256::new(crate::hex::lower(Sha256::digest(source.as_bytes())))
 }
 
 impl Reader {

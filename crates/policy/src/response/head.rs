@@ -1,7 +1,9 @@
 //! The head of a response.
 
+use memchr::memchr;
+
 use super::{ResponseFault, ResponseFields};
-use crate::firewall::{plain_length, trim_white_space};
+use crate::firewall::{has_control, plain_length, trim_white_space};
 use crate::method::Method;
 
 /// The most fields that a head may have.
@@ -209,25 +211,19 @@ fn status_line(line: &[u8]) -> Result<(bool, u16, &[u8]), ResponseFault> {
         [b' ', reason @ ..] => reason,
         _ => return Err(ResponseFault::StatusLine),
     };
-    let is_control = |&byte: &u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
-    if reason.iter().any(is_control) {
-        Err(ResponseFault::StatusLine)
-    } else {
-        Ok((is_http11, status, reason))
-    }
+    if has_control(reason) { Err(ResponseFault::StatusLine) } else { Ok((is_http11, status, reason)) }
 }
 
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), ResponseFault> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(ResponseFault::FoldedField);
     }
-    let colon = line.iter().position(|&byte| byte == b':').ok_or(ResponseFault::FieldName)?;
+    let colon = memchr(b':', line).ok_or(ResponseFault::FieldName)?;
     let (name, value) = (&line[..colon], trim_white_space(&line[colon + 1..]));
     if name.is_empty() || !name.iter().all(is_token) {
         return Err(ResponseFault::FieldName);
     }
-    let is_control = |&byte: &u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
-    if value.iter().any(is_control) { Err(ResponseFault::FieldValue) } else { Ok((name, value)) }
+    if has_control(value) { Err(ResponseFault::FieldValue) } else { Ok((name, value)) }
 }
 
 /// RFC 9110 5.6.2.
@@ -236,9 +232,9 @@ fn is_token(byte: &u8) -> bool {
 }
 
 fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], ResponseFault> {
-    let line_feed = rest.iter().position(|&byte| byte == b'\n').ok_or(ResponseFault::StatusLine)?;
+    let line_feed = memchr(b'\n', rest).ok_or(ResponseFault::StatusLine)?;
     let line = rest[..line_feed].strip_suffix(b"\r").ok_or(ResponseFault::BareLineFeed)?;
-    if line.contains(&b'\r') {
+    if memchr(b'\r', line).is_some() {
         return Err(ResponseFault::BareCarriageReturn);
     }
     *rest = &rest[line_feed + 1..];

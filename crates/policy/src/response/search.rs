@@ -1,5 +1,7 @@
 //! Finding the end of a response's head in a buffer that grows.
 
+use memchr::memchr;
+
 use super::ResponseFault;
 
 /// The longest head that is taken, in bytes, blank line included.
@@ -26,7 +28,7 @@ impl ResponseSearch {
         if !b"HTTP/1.".starts_with(&buffer[..buffer.len().min(7)]) {
             return Err(ResponseFault::StatusLine);
         }
-        while let Some(offset) = buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+        while let Some(offset) = memchr(b'\n', &buffer[self.searched..]) {
             let line_feed = self.searched + offset;
             let line =
                 buffer[self.line_start..line_feed].strip_suffix(b"\r").ok_or(ResponseFault::BareLineFeed)?;
