@@ -738,11 +738,11 @@ pub struct RbacApi {
     /// The permission whose holders may grant to others what they do not hold themselves. Without it nobody may.
     pub grant_any: Option<String>,
     /// How long the answer to an `Idempotency-Key` is kept, at most 168.
-    #[serde(deserialize_with = "times::positive_hours")]
+    #[serde(deserialize_with = "values::positive_hours")]
     #[schemars(with = "times::Time")]
     pub idempotency_hours: PositiveCount,
     /// How long before its end a grant is marked as near it.
-    #[serde(deserialize_with = "times::positive_minutes")]
+    #[serde(deserialize_with = "values::positive_minutes")]
     #[schemars(with = "times::Time")]
     pub ends_soon_minutes: PositiveCount,
 }

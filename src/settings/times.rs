@@ -8,8 +8,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-use super::values::PositiveCount;
-
 /// How a time is written, for the JSON Schema.
 pub(super) struct Time;
 
@@ -77,20 +75,9 @@ pub(super) fn days<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> 
     u32::try_from(count).map_err(|_| D::Error::custom(format!("must be at most {}", super::MAX_DAYS)))
 }
 
-/// A time in minutes, of at least one.
-pub(super) fn positive_minutes<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
-    positive(from, Unit::Minutes)
-}
-
-/// A time in hours, of at least one.
-pub(super) fn positive_hours<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
-    positive(from, Unit::Hours)
-}
-
-fn positive<'de, D: Deserializer<'de>>(from: D, unit: Unit) -> Result<PositiveCount, D::Error> {
-    let count = from.deserialize_any(Times(unit))?;
-    let count = usize::try_from(count).map_err(D::Error::custom)?;
-    PositiveCount::try_from(count).map_err(D::Error::custom)
+/// A time in hours.
+pub(super) fn hours<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    from.deserialize_any(Times(Unit::Hours))
 }
 
 #[cfg(test)]

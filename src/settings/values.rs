@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{shown, times};
 use crate::store::DatabaseUrl;
@@ -19,7 +19,7 @@ use crate::store::place::SchemaName;
 pub struct Millis(pub u64);
 
 impl<'de> Deserialize<'de> for Millis {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
         times::milliseconds(from).map(Millis)
     }
 }
@@ -75,12 +75,27 @@ impl TryFrom<usize> for PositiveCount {
     }
 }
 
+/// A time in minutes, of at least one.
+pub(super) fn positive_minutes<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
+    positive(times::minutes(from)?)
+}
+
+/// A time in hours, of at least one.
+pub(super) fn positive_hours<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
+    positive(times::hours(from)?)
+}
+
+fn positive<E: serde::de::Error>(count: u64) -> Result<PositiveCount, E> {
+    let count = usize::try_from(count).map_err(E::custom)?;
+    PositiveCount::try_from(count).map_err(E::custom)
+}
+
 /// `allow_semicolon`, which set whether `;` passed. It passes, so a file that sets the key may mean what does not happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SemicolonsPass;
 
 impl<'de> Deserialize<'de> for SemicolonsPass {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<SemicolonsPass, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<SemicolonsPass, D::Error> {
         Err(serde::de::Error::custom(
             "`allow_semicolon` is gone: `;` passes in paths and queries, as a part of its segment, which is how Werkzeug \
              reads it. Remove the line",
