@@ -169,7 +169,10 @@ mod tests {
         line.split(' ').map(OsString::from).collect()
     }
 
-    fn command(line: &str) -> Result<(Vec<String>, Vec<(String, Option<String>)>), String> {
+    /// The arguments, and the variables that are set or taken out.
+    type Started = (Vec<String>, Vec<(String, Option<String>)>);
+
+    fn command(line: &str) -> Result<Started, String> {
         let mut settings = Settings::parse(
             "gate.toml",
             "[audit]\ncheckpoint_token_env = \"POINTS\"\n[upstreams.raptor-eu]\nservers = [\"h:1\"]\n",
