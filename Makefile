@@ -13,7 +13,7 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release clients lint prove models race faults scale bench bench-check bench-peers fuzz deny suites clean
+.PHONY: demo test release deb docs clients lint prove models race faults scale bench bench-check bench-peers fuzz deny suites clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -33,6 +33,21 @@ release:
 	@dist/console-gate man dist/man
 	@ls -l dist/console-gate && dist/console-gate --version
 
+## A Debian package of `make release`, in dist
+deb: release
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	@tests/deploy/deb.sh
+
+## The book, in target/book: the pages of the repository, and reference pages that are made from the program
+docs:
+	@tests/setup.sh test
+	$(CARGO) build --locked
+	@PATH=target/tools/bin:$$PATH; command -v mdbook >/dev/null \
+		|| $(CARGO) install --locked mdbook --no-default-features --features search --root target/tools
+	@.venv/bin/python docs/build.py target/book-source
+	@PATH=target/tools/bin:$$PATH mdbook build target/book-source --dest-dir $(CURDIR)/target/book
+	@.venv/bin/python docs/build.py --check target/book
+
 ## Every test: pure, both databases, the real binary before a real Flask Console, Console's side in Python
 test:
 	@tests/setup.sh test
@@ -40,6 +55,9 @@ test:
 	$(CARGO) test --locked
 	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/deploy -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/first_hour -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/docs -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
 	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table

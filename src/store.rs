@@ -27,6 +27,7 @@ pub mod glass_roles;
 pub mod grant_pages;
 pub mod grants;
 pub mod instances;
+mod kept;
 mod lenient;
 pub mod mappings;
 pub mod migrations;
@@ -66,7 +67,8 @@ use sqlx::{PgPool, SqlitePool};
 use self::connection::Pool;
 use self::console::select::Dialect;
 use self::console::{Console, Relation, Relations};
-use self::control::{KeptConnections, ProductionWords};
+use self::control::ProductionWords;
+use self::kept::KeptConnections;
 use self::mirror::Mirror;
 use self::postgres::{Pin, PostgresPool};
 use self::sql::{Record, Statement};
@@ -85,6 +87,7 @@ pub struct Store {
     control_connections: KeptConnections,
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
+    audit_connections: KeptConnections,
     /// For what is read of access, by the operator's SELECTs too: its connections only read.
     access_pool: Pool,
     console: Console,
@@ -176,8 +179,9 @@ impl std::fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Connections of the audit's writer: one, and a second while the pool gives the first up.
-const OF_AUDIT: u32 = 2;
+/// Connections of the audit's writer: the one that it keeps, one for what takes a transaction, and one more while the pool gives
+/// one up.
+const OF_AUDIT: u32 = 3;
 /// Connections for the control row: one for the proxy's runtime and one for the admin address, one for what polls a SQLite file,
 /// and one more while the pool gives one up.
 const OF_CONTROL: u32 = 4;
@@ -237,6 +241,7 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
         control_pool,
         control_connections: KeptConnections::default(),
         audit_pool,
+        audit_connections: KeptConnections::default(),
         access_pool,
         console,
         limit,

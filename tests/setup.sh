@@ -74,6 +74,7 @@ if [ "${1:-build}" = suites ]; then
     lacks go golang-go
     lacks ab apache2-utils
     lacks h2load nghttp2-client
+    lacks caddy caddy
     perl -MLWP::UserAgent -MLWP::Protocol::https -e1 2>/dev/null || missing="$missing libwww-perl liblwp-protocol-https-perl"
     skipped=$missing
     if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -82,7 +83,8 @@ if [ "${1:-build}" = suites ]; then
         skipped=
         # One after the other: a distribution that lacks one of them may have the others.
         for package in $missing; do
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
+            # Of caddy too, which would start: no service is started in this run level.
+            RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
                 || skipped="$skipped $package"
         done
     fi
@@ -91,7 +93,7 @@ if [ "${1:-build}" = suites ]; then
 fi
 
 if [ "${1:-build}" != build ]; then
-    wanted="tests/console/requirements.txt tests/clients/requirements.txt tests/api/requirements.txt"
+    wanted="tests/console/requirements.txt tests/clients/requirements.txt tests/api/requirements.txt tests/deploy/requirements.txt"
     # shellcheck disable=SC2086  # a list of files
     if ! cat $wanted | cmp -s - .venv/installed.txt; then
         echo "setup: installing what the Consoles and the clients of the tests need into .venv"

@@ -64,7 +64,10 @@ impl Store {
                 && !self.mirrors_any(&entries);
             if is_one_statement {
                 // One statement is one transaction, and saves a lone denial two round trips.
-                return insert(&mut self.audit_pool.acquire().await?, &entries).await;
+                let mut connection = self.audit_connections.take_or(&self.audit_pool).await?;
+                insert(&mut connection, &entries).await?;
+                connection.keep();
+                return Ok(());
             }
             let mut transaction = self.audit_pool.begin().await?;
             insert(&mut transaction, &entries).await?;

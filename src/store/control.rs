@@ -1,15 +1,12 @@
 //! The epoch and the switches: one row, read before every decision that asks for a role.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::{Epoch, SessionId};
-use tokio::runtime;
 
-use super::connection::Connection;
 use super::lenient::{Lenient, readable_times};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
@@ -51,12 +48,9 @@ impl Store {
     pub async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         let words = self.production_words();
         let read = async {
-            let mut connection = match self.control_connections.take() {
-                Some(kept) => kept,
-                None => self.control_pool.acquire().await?,
-            };
+            let mut connection = self.control_connections.take_or(&self.control_pool).await?;
             let rows = connection.all(control(known, &words)).await?;
-            self.control_connections.keep(connection);
+            connection.keep();
             Ok(rows)
         };
         ControlReading::of(self.bounded(read).await?, self.console.expected.as_deref())
@@ -118,52 +112,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// The connection of the last read of each runtime, for its next one.
-///
-/// A pool pings each connection on its way back, which takes as long as the read itself. And a connection wakes the threads of
-/// the runtime on which it was opened, so another runtime would have to be woken by them. One on which a read failed is not
-/// kept.
-#[derive(Debug, Default)]
-pub(super) struct KeptConnections(Mutex<Vec<Kept>>);
-
-#[derive(Debug)]
-struct Kept {
-    runtime: Option<runtime::Id>,
-    connection: Connection,
-    since: Instant,
-}
-
-impl KeptConnections {
-    /// After a longer pause a connection may be gone without a sign: what is between the two forgets it.
-    const MOST_IDLE: Duration = Duration::from_secs(30);
-
-    fn take(&self) -> Option<Connection> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = current_runtime();
-        let place = kept.iter().position(|kept| kept.runtime == here)?;
-        let Kept { mut connection, since, .. } = kept.swap_remove(place);
-        drop(kept);
-        if since.elapsed() < KeptConnections::MOST_IDLE {
-            return Some(connection);
-        }
-        connection.close_on_drop();
-        None
-    }
-
-    fn keep(&self, connection: Connection) {
-        let new = Kept { runtime: current_runtime(), connection, since: Instant::now() };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of two that read at the same time, the other goes back to the pool.
-        if kept.iter().all(|kept| kept.runtime != new.runtime) {
-            kept.push(new);
-        }
-    }
-}
-
-fn current_runtime() -> Option<runtime::Id> {
-    runtime::Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// A row of `console_flag_promotions`.

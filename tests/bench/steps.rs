@@ -2,7 +2,11 @@
 //!
 //! Counts of instructions hardly depend on what else a machine does, so a step that became dearer shows on any.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a program of the benchmarks stops at what it cannot do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a program of the benchmarks stops at what it cannot do"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,8 +18,8 @@ use console_gate::settings::values::AssertionAlgorithm;
 use policy::decision::body::BodyFacts;
 use policy::decision::{Caller, Control, Permit, Question, Target, decide};
 use policy::firewall::{HeadSearch, HeadState, Policy, Request, inspect};
-use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use policy::identity::Principal;
+use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
 use policy::ids::{AdminId, Epoch, RequestId};
 use policy::mapping::{Found, Mapping, Row};
 use policy::method::Method;

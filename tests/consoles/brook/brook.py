@@ -1,11 +1,13 @@
 """Brook: who works when, in a small garden centre. Flask, sqlite3 and nothing else.
 
-Environment: BROOK_DATABASE (a file), SECRET_KEY, BROOK_SECURE_COOKIES (`1` over https), USE_GATE (`1` behind
-console-gate). `python brook.py init` makes the tables, `python brook.py seed` fills them with the people of people.json.
+Environment: BROOK_DATABASE (a file, or `postgresql://...` where psycopg is installed), SECRET_KEY, BROOK_SECURE_COOKIES
+(`1` over https), USE_GATE (`1` behind console-gate). `python brook.py init` makes the tables, `python brook.py seed`
+fills them with the people of people.json.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -13,7 +15,7 @@ import secrets
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, render_template, request, session, url_for
 from werkzeug.security import check_password_hash, generate_password_hash
@@ -25,11 +27,38 @@ View = Callable[..., Any]
 
 # --- the database ---
 
-def database() -> sqlite3.Connection:
+class Database:
+    """A connection to a file, or to Postgres, for statements that both can read."""
+
+    def __init__(self, name: str) -> None:
+        self.is_postgres = name.startswith(("postgres://", "postgresql://"))
+        if self.is_postgres:
+            import psycopg
+            from psycopg.rows import dict_row
+
+            self._connection: Any = psycopg.connect(name, autocommit=True, row_factory=dict_row)
+        else:
+            self._connection = sqlite3.connect(name, timeout=10)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA foreign_keys = ON")
+
+    def execute(self, statement: str, values: Any = ()) -> Any:
+        if self.is_postgres:
+            return self._connection.execute(statement.replace("?", "%s"), values)
+        return self._connection.execute(statement, values)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._connection.transaction() if self.is_postgres else self._connection:
+            yield
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def database() -> Database:
     if "database" not in g:
-        g.database = sqlite3.connect(current_app.config["DATABASE"], timeout=10)
-        g.database.row_factory = sqlite3.Row
-        g.database.execute("PRAGMA foreign_keys = ON")
+        g.database = Database(current_app.config["DATABASE"])
     return g.database
 
 
@@ -39,27 +68,27 @@ def close_database(_error: BaseException | None) -> None:
         connection.close()
 
 
-def one(statement: str, *values: Any) -> sqlite3.Row | None:
+def one(statement: str, *values: Any) -> Any:
     return database().execute(statement, values).fetchone()
 
 
-def every(statement: str, *values: Any) -> list[sqlite3.Row]:
+def every(statement: str, *values: Any) -> list[Any]:
     return database().execute(statement, values).fetchall()
 
 
-def write(statement: str, *values: Any) -> sqlite3.Cursor:
-    with database() as transaction:
-        return transaction.execute(statement, values)
+def write(statement: str, *values: Any) -> Any:
+    with database().transaction():
+        return database().execute(statement, values)
 
 
 # --- who may do what ---
 
-def find_staff(staff_id: int | str) -> sqlite3.Row | None:
+def find_staff(staff_id: int | str) -> Any:
     """A person who still works here."""
-    return one("SELECT id, name, role FROM staff WHERE id = ? AND left_on IS NULL", staff_id)
+    return one("SELECT id, name, role FROM staff WHERE id = CAST(? AS INTEGER) AND left_on IS NULL", staff_id)
 
 
-def current_staff() -> sqlite3.Row | None:
+def current_staff() -> Any:
     return find_staff(session["staff_id"]) if "staff_id" in session else None
 
 
@@ -214,7 +243,7 @@ def change_role(staff_id: int) -> Any:
 @pages.post("/staff/<int:staff_id>/leave")
 @require_role("boss")
 def leave(staff_id: int) -> Any:
-    write("UPDATE staff SET left_on = coalesce(left_on, date('now')) WHERE id = ?", staff_id)
+    write("UPDATE staff SET left_on = coalesce(left_on, CAST(date('now') AS TEXT)) WHERE id = ?", staff_id)
     return {"id": staff_id}
 
 
@@ -244,7 +273,7 @@ def create_app(database_file: str | None = None, secret_key: str | None = None) 
 
 
 TABLES = """
-CREATE TABLE staff (
+CREATE TABLE IF NOT EXISTS staff (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     role TEXT NOT NULL,
@@ -252,42 +281,55 @@ CREATE TABLE staff (
     wage_cents INTEGER NOT NULL,
     left_on TEXT
 );
-CREATE TABLE shifts (
+CREATE TABLE IF NOT EXISTS shifts (
     id INTEGER PRIMARY KEY,
     day TEXT NOT NULL,
     staff_id INTEGER REFERENCES staff (id),
     note TEXT NOT NULL
 );
-CREATE TABLE plants (
+CREATE TABLE IF NOT EXISTS plants (
     name TEXT PRIMARY KEY,
     stock INTEGER NOT NULL
 );
 """
 
 
-def init(database_file: str) -> None:
+def init(database_name: str) -> None:
     """Makes the tables of an empty database."""
-    with sqlite3.connect(database_file) as connection:
+    connection = Database(database_name)
+    tables = TABLES
+    if connection.is_postgres:
+        tables = tables.replace("id INTEGER PRIMARY KEY", "id INTEGER GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY")
+    else:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(TABLES)
+    with connection.transaction():
+        for table in filter(str.strip, tables.split(";")):
+            connection.execute(table)
     connection.close()
 
 
-def seed(database_file: str) -> None:
+def seed(database_name: str) -> None:
     """Puts the tables back to the people of people.json. They keep their rows."""
     people = json.loads((HERE / "people.json").read_text(encoding="utf-8"))["people"]
-    with sqlite3.connect(database_file, timeout=10) as connection:
+    connection = Database(database_name)
+    with connection.transaction():
         connection.execute("DELETE FROM shifts")
         connection.execute("DELETE FROM plants")
-        connection.executemany(
-            "INSERT INTO staff (id, name, role, password_hash, wage_cents, left_on) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role,"
-            " password_hash = excluded.password_hash, wage_cents = excluded.wage_cents, left_on = excluded.left_on",
-            [(person["id"], person["login"], person["role"], generate_password_hash(person["password"], "pbkdf2:sha256:1000"),
-              2000, person.get("left_on")) for person in people if "id" in person])
-        connection.executemany("INSERT INTO shifts (id, day, staff_id, note) VALUES (?, ?, ?, ?)",
-                               [(number, f"2026-11-{20 + number}", 2, "till") for number in range(1, 6)])
-        connection.executemany("INSERT INTO plants VALUES (?, ?)", [("fern", 12), ("roses/red", 40)])
+        for person in people:
+            if "id" in person:
+                connection.execute(
+                    "INSERT INTO staff (id, name, role, password_hash, wage_cents, left_on) VALUES (?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role,"
+                    " password_hash = excluded.password_hash, wage_cents = excluded.wage_cents, left_on = excluded.left_on",
+                    (person["id"], person["login"], person["role"],
+                     generate_password_hash(person["password"], "pbkdf2:sha256:1000"), 2000, person.get("left_on")))
+        for number in range(1, 6):
+            connection.execute("INSERT INTO shifts (id, day, staff_id, note) VALUES (?, ?, ?, ?)",
+                               (number, f"2026-11-{20 + number}", 2, "till"))
+        for plant in (("fern", 12), ("roses/red", 40)):
+            connection.execute("INSERT INTO plants VALUES (?, ?)", plant)
+        if connection.is_postgres:
+            connection.execute("ALTER TABLE shifts ALTER COLUMN id RESTART WITH 6")
     connection.close()
 
 

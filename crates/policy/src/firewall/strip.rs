@@ -132,11 +132,13 @@ const PREFIXES: &[&str] = &[
 
 /// The fields that never reach Console as the client sent them.
 ///
-/// Both lists are sorted, because each field of each request is looked up in them.
+/// Each field of each request is looked up here: both lists are sorted, and most names begin as nothing in them does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StripList {
     names: Vec<Box<str>>,
     prefixes: Vec<&'static str>,
+    /// The bytes with which something in the lists begins.
+    first_bytes: [bool; 256],
 }
 
 impl Default for StripList {
@@ -153,11 +155,20 @@ impl StripList {
         names.sort_unstable();
         let mut prefixes = PREFIXES.to_vec();
         prefixes.sort_unstable();
-        StripList { names, prefixes }
+        let mut first_bytes = [false; 256];
+        for listed in names.iter().map(|name| &**name).chain(prefixes.iter().copied()) {
+            if let Some(first) = listed.bytes().next() {
+                first_bytes[usize::from(first)] = true;
+            }
+        }
+        StripList { names, prefixes, first_bytes }
     }
 
     /// Whether a field of this lower-case name is dropped.
     pub fn strips(&self, name: &str) -> bool {
+        if !name.bytes().next().is_some_and(|first| self.first_bytes[usize::from(first)]) {
+            return false;
+        }
         // No prefix begins with another one, so of all that sort before the name only the last can be the name's beginning.
         let before = self.prefixes.partition_point(|prefix| *prefix <= name);
         let has_prefix = before.checked_sub(1).is_some_and(|last| name.starts_with(self.prefixes[last]));
