@@ -7,10 +7,12 @@ mod adopt;
 mod alert;
 mod audit;
 mod backfill;
+mod backup;
 mod break_glass;
 mod change_window;
 mod check;
 mod checkpoint;
+mod config;
 mod console_files;
 mod coverage;
 mod demo;
@@ -18,6 +20,8 @@ mod diff;
 mod doctor;
 mod drift;
 mod environment;
+mod examples;
+mod exec;
 mod explain;
 mod findings;
 mod flag;
@@ -31,6 +35,7 @@ mod kept;
 mod keygen;
 mod lint;
 mod migrate;
+mod overrides;
 mod passkey;
 mod people;
 mod progress;
@@ -49,14 +54,15 @@ mod token;
 mod verify;
 mod watch;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use ledger::Notary;
 use policy::mapping::Mapping;
+use workbench::report::style::{Colours, USUAL_COLUMNS, wrap_at};
 
 use crate::settings::{DatabaseSetting, Environment, Settings};
 use crate::store::{SharedStore, StoreError};
@@ -86,16 +92,21 @@ struct Common {
     /// The environment in which this gate runs
     #[arg(long, global = true, env = "CONSOLE_GATE_ENVIRONMENT")]
     environment: Option<Environment>,
+    /// When to colour what is printed
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Colours,
 }
 
 // What `--help` prints for a subcommand is the doc comment of its own type: a doc comment here would replace it.
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Exec(exec::Exec),
     Migrate(migrate::Migrate),
     Adopt(adopt::Adopt),
     Check(check::Check),
     Doctor(doctor::Doctor),
+    Config(config::Config),
     Diff(diff::Diff),
     Coverage(coverage::Coverage),
     Lint(lint::Lint),
@@ -109,6 +120,8 @@ enum Command {
     Audit(audit::Audit),
     Replay(replay::ReplayCommand),
     Retention(retention::Retention),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Verify(verify::Verify),
     Token(token::Token),
     Admin(admin::Admin),
@@ -137,6 +150,7 @@ impl Command {
             Command::Adopt(_)
             | Command::Check(_)
             | Command::Doctor(_)
+            | Command::Config(_)
             | Command::Healthcheck(_)
             | Command::Completions(_)
             | Command::Diff(_)
@@ -162,6 +176,9 @@ impl Command {
             Command::BreakGlass(command) => command.only_reads(),
             Command::Promote(command) => command.only_reads(),
             Command::Serve(_)
+            | Command::Exec(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
             | Command::Migrate(_)
             | Command::Import(_)
             | Command::Rollback(_)
@@ -188,11 +205,28 @@ enum TextOrJson {
 enum Ended {
     Clean,
     Findings,
+    /// With the exit code of another process.
+    Code(u8),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let columns = columns();
+    let color = match chosen_before_parsing(std::env::args_os().map(|one| one.to_string_lossy().into_owned()))
+    {
+        Some(Colours::Always) => clap::ColorChoice::Always,
+        Some(Colours::Never) => clap::ColorChoice::Never,
+        _ => clap::ColorChoice::Auto,
+    };
+    let matches = command().term_width(columns.unwrap_or(0)).color(color).get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.format(&mut command()).exit(),
+    };
+    arguments.common.color.choose();
+    if !matches!(arguments.command, Command::Serve(_) | Command::Exec(_) | Command::Demo(_)) {
+        wrap_at(columns);
+    }
     for warning in environment::misspelt(
         &Arguments::command(),
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
@@ -205,10 +239,12 @@ pub fn main() -> ExitCode {
     }
     let outcome = match &arguments.command {
         Command::Serve(command) => serve::run(command, &arguments.common),
+        Command::Exec(command) => exec::run(command, &arguments.common),
         Command::Migrate(command) => migrate::run(command, &arguments.common),
         Command::Adopt(command) => adopt::run(command, &arguments.common),
         Command::Check(command) => check::run(command, &arguments.common),
         Command::Doctor(command) => doctor::run(command, &arguments.common),
+        Command::Config(command) => config::run(command, &arguments.common, &matches),
         Command::Diff(command) => diff::run(command, &arguments.common),
         Command::Coverage(command) => coverage::run(command, &arguments.common),
         Command::Lint(command) => lint::run(command, &arguments.common),
@@ -222,6 +258,8 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => audit::run(command, &arguments.common),
         Command::Replay(command) => replay::run(command, &arguments.common),
         Command::Retention(command) => retention::run(command, &arguments.common),
+        Command::Backup(command) => backup::backup(command, &arguments.common),
+        Command::Restore(command) => backup::restore(command, &arguments.common),
         Command::Verify(command) => verify::run(command, &arguments.common),
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Admin(command) => admin::run(command, &arguments.common),
@@ -245,11 +283,42 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::Findings) => ExitCode::from(1),
+        Ok(Ended::Code(code)) => ExitCode::from(code),
         Err(error) => {
             eprintln!("console-gate: {error:#}");
             ExitCode::from(2)
         }
     }
+}
+
+/// The command line with its examples.
+fn command() -> clap::Command {
+    examples::with_examples(Arguments::command())
+}
+
+/// The columns of standard output: those of the terminal, or what `COLUMNS` says; `None` where nothing is to be wrapped.
+fn columns() -> Option<usize> {
+    let said =
+        std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|said| *said > 0);
+    said.or_else(|| {
+        let stdout = std::io::stdout();
+        let width = || terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
+        stdout.is_terminal().then(|| width().filter(|width| *width > 0).unwrap_or(USUAL_COLUMNS))
+    })
+}
+
+/// `--color`, which the messages of the parser need before anything is parsed.
+fn chosen_before_parsing(mut arguments: impl Iterator<Item = String>) -> Option<Colours> {
+    let word = loop {
+        let argument = arguments.next()?;
+        match argument.strip_prefix("--color") {
+            Some("") => break arguments.next()?,
+            Some(rest) => break rest.strip_prefix('=')?.to_owned(),
+            None if argument == "--" => return None,
+            None => {}
+        }
+    };
+    Colours::from_str(&word, false).ok()
 }
 
 impl Common {
@@ -322,8 +391,18 @@ fn read_mapping(file: &Path) -> anyhow::Result<Mapping> {
 
 /// Who runs the command, for audit rows: the login name, as the operating system has it.
 fn operator() -> String {
-    ["SUDO_USER", "LOGNAME", "USER"]
+    let named = ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()
-        .find_map(|variable| std::env::var(variable).ok().filter(|name| !name.is_empty()))
-        .unwrap_or_else(|| "unknown".to_owned())
+        .find_map(|variable| std::env::var(variable).ok().filter(|name| !name.is_empty()));
+    let of_process = || nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
+    named.or_else(|| of_process().map(|user| user.name)).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The same with the machine that it runs on, for what concerns every gate.
+fn operator_here() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    match host.filter(|host| !host.is_empty()) {
+        Some(host) => format!("{}@{host}", operator()),
+        None => operator(),
+    }
 }

@@ -12,8 +12,11 @@ mod log;
 pub mod otlp;
 mod pages;
 mod reviews;
+mod schema;
 pub mod secrets;
 pub mod session;
+pub mod shown;
+mod times;
 pub mod values;
 mod wording;
 
@@ -22,7 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::mapping::Freshness;
 use policy::rbac::break_glass::BreakGlassRules;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::passkeys::Passkeys;
 use crate::store::control::PRODUCTION;
@@ -41,7 +45,8 @@ pub use values::{
 };
 
 /// Everything in `gate.toml`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(default, deny_unknown_fields)]
 pub struct Settings {
     pub environment: Environment,
     pub environments: Environments,
@@ -89,6 +94,34 @@ impl Settings {
         self.upstreams.keys().cloned().collect()
     }
 
+    /// The files that the settings name and a gate reads at its start, by their keys.
+    pub fn files(&self) -> Vec<(String, &std::path::Path)> {
+        let named = [
+            ("tls.certificate_file", &self.tls.certificate_file),
+            ("tls.key_file", &self.tls.key_file),
+            ("session.secret_key_file", &self.session.secret_key_file),
+            ("assertion.keys_file", &self.assertion.keys_file),
+            ("audit.keys_file", &self.audit.keys_file),
+            ("probe.keys_file", &self.probe.keys_file),
+            ("freescout.key_file", &self.freescout.key_file),
+            ("freescout.webhook_secret_file", &self.freescout.webhook_secret_file),
+        ];
+        let alerts = &self.alerts;
+        let of_channels = [
+            ("alerts.slack.webhook_file", alerts.slack.as_ref().map(|one| &one.webhook_file)),
+            ("alerts.smtp.password_file", alerts.smtp.as_ref().map(|one| &one.password_file)),
+            ("alerts.postmark.token_file", alerts.postmark.as_ref().map(|one| &one.token_file)),
+        ];
+        let of_channels = of_channels.into_iter().filter_map(|(key, file)| Some((key, file?)));
+        let named = named.into_iter().chain(of_channels);
+        let named = named.filter_map(|(key, file)| Some((key.to_owned(), file.as_deref()?)));
+        let of_upstreams = self.upstreams.iter().filter_map(|(name, upstream)| {
+            let file = upstream.assertion.as_ref()?.keys_file.as_deref()?;
+            Some((format!("upstreams.{name}.assertion.keys_file"), file))
+        });
+        named.chain(of_upstreams).collect()
+    }
+
     /// Whether this is production and any Host would do.
     pub fn lacks_hosts(&self) -> bool {
         self.environment == Environment::Production && self.firewall.allowed_hosts.is_empty()
@@ -96,7 +129,7 @@ impl Settings {
 }
 
 /// What Console calls its environments.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Environments {
     /// The words of `console_flag_promotions.current_env` that mean production.
@@ -110,7 +143,7 @@ impl Default for Environments {
 }
 
 /// Who may have a break-glass session, for the emergency that the roles did not foresee.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakGlass {
     /// The groups whose members may have one.
@@ -156,7 +189,7 @@ impl BreakGlass {
 }
 
 /// Where callers and operators connect.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// The gate itself.
@@ -204,7 +237,7 @@ impl Listen {
 }
 
 /// TLS at the gate's own address, for where nothing in front ends it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// PEM: the gate's own certificate first, then what leads to its authority. TLS is on where this is set.
@@ -215,6 +248,8 @@ pub struct Tls {
     /// Offer HTTP/2 too.
     pub http2: bool,
     /// How long a browser shall not come back over plain HTTP; 0 says nothing about it (RFC 6797).
+    #[serde(deserialize_with = "times::seconds")]
+    #[schemars(with = "times::Time")]
     pub hsts_seconds: u64,
     /// For the whole handshake, not for each read.
     pub handshake_timeout_ms: Millis,
@@ -241,7 +276,7 @@ impl Default for Tls {
 }
 
 /// Console, or another server beside it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
     pub servers: Vec<Address>,
@@ -268,7 +303,7 @@ pub struct Upstream {
 }
 
 /// What a server beside Console learns of callers. It takes no assertion of Console's, and can make none for Console.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamAssertion {
     /// The `aud` of its assertions; without it, the upstream's name.
@@ -277,6 +312,14 @@ pub struct UpstreamAssertion {
     pub keys_env: Option<String>,
     /// The file that holds them instead.
     pub keys_file: Option<std::path::PathBuf>,
+}
+
+impl Upstream {
+    /// The variable with the keys of this server beside Console, whose name is `name`.
+    pub fn keys_env(&self, name: &str) -> String {
+        let usual = || format!("CONSOLE_GATE_{}_KEYS", name.to_uppercase().replace('-', "_"));
+        self.assertion.as_ref().and_then(|of| of.keys_env.clone()).unwrap_or_else(usual)
+    }
 }
 
 impl Default for Upstream {
@@ -300,7 +343,7 @@ impl Default for Upstream {
 }
 
 /// The buffers between a client's pace and Console's: bodies in memory, then in temporary files.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Buffers {
     /// Where the files are. They have no names, and are gone with the process.
@@ -329,7 +372,7 @@ impl Default for Buffers {
 }
 
 /// The database.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     pub url: DatabaseSetting,
@@ -361,7 +404,7 @@ impl Default for Database {
 }
 
 /// Where `routes.toml` is.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MappingFile {
     /// Relative to the settings file.
@@ -375,7 +418,7 @@ pub struct MappingFile {
 }
 
 /// What a start does whose mapping file cannot be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnBroken {
     /// The gate serves with the mapping that was activated last; the first start of all is refused.
@@ -397,12 +440,13 @@ impl Default for MappingFile {
 }
 
 /// The access cache.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Access {
     /// Principals whose resolved roles are kept.
     pub cache_capacity: PositiveCount,
     /// For rows of the mapping that say nothing.
+    #[schemars(with = "String", extend("enum" = ["push", "strict"]))]
     pub freshness: Freshness,
     /// How old pushed knowledge may become, and how long a command that takes something away may have to wait.
     pub max_staleness_ms: Millis,
@@ -422,10 +466,12 @@ impl Default for Access {
 }
 
 /// Sizes and times of requests.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Firewall {
     pub allowed_hosts: Vec<String>,
+    #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub allow_semicolon: values::SemicolonsPass,
     /// Further header names that never reach Console.
     pub strip_headers: Vec<String>,
@@ -498,7 +544,7 @@ pub const MAX_STALENESS_MS: std::ops::RangeInclusive<u64> = 200..=10_000;
 pub const LEAST_CLOCK_SETTLE_MS: u64 = 1_000;
 
 /// The audit rows.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
     pub client_address: AddressDetail,
@@ -527,7 +573,7 @@ pub struct Audit {
 }
 
 /// Console's own audit table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
     /// With its schema: `public.audit_log`.
@@ -550,7 +596,7 @@ impl Mirror {
 }
 
 /// Keys that are wrapped by the transit engine of HashiCorp Vault or OpenBao.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kms {
     /// `https://vault.internal:8200`
@@ -581,7 +627,7 @@ impl Default for Audit {
 }
 
 /// The signed statement to Console.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Assertion {
     pub algorithm: values::AssertionAlgorithm,
@@ -591,6 +637,8 @@ pub struct Assertion {
     pub keys_file: Option<std::path::PathBuf>,
     pub audience: String,
     /// At most 60.
+    #[serde(deserialize_with = "times::seconds")]
+    #[schemars(with = "times::Time")]
     pub lifetime_seconds: u64,
 }
 
@@ -607,7 +655,7 @@ impl Default for Assertion {
 }
 
 /// What services report through `POST /api/v1/audit/events` on the admin address.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ingest {
     /// The names of the machine tokens that may report.
@@ -623,7 +671,7 @@ impl Default for Ingest {
 }
 
 /// What programs may ask of the gate on the admin address.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// The names of the machine tokens that may ask, under `/api/gate` and `/access/v1`. Where there is none, neither is
@@ -662,7 +710,7 @@ impl Default for Api {
 }
 
 /// A type of AuthZEN's resources that is a route by another name.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedResource {
     /// With `{id}` where the resource's id is: `/records/{id}`.
@@ -687,7 +735,7 @@ impl NamedResource {
 }
 
 /// What the gate serves itself under `/api/rbac` on the proxy's address: rows with `gate = true` turn it on.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RbacApi {
     /// The permission whose holders may ask what somebody else holds (`/api/rbac/permissions/check?user=`). Without it
@@ -696,8 +744,12 @@ pub struct RbacApi {
     /// The permission whose holders may grant to others what they do not hold themselves. Without it nobody may.
     pub grant_any: Option<String>,
     /// How long the answer to an `Idempotency-Key` is kept, at most 168.
+    #[serde(deserialize_with = "values::positive_hours")]
+    #[schemars(with = "times::Time")]
     pub idempotency_hours: PositiveCount,
     /// How long before its end a grant is marked as near it.
+    #[serde(deserialize_with = "values::positive_minutes")]
+    #[schemars(with = "times::Time")]
     pub ends_soon_minutes: PositiveCount,
 }
 
@@ -713,7 +765,7 @@ impl Default for RbacApi {
 }
 
 /// What connections to the admin address may take.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// At a time. Where there are more, the one goes that has waited longest without a request.
@@ -738,10 +790,12 @@ impl Default for Admin {
 }
 
 /// What `console-gate retention` removes besides what the RBAC V2 design fixes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Days after which a disagreement that was not seen again is forgotten.
+    #[serde(deserialize_with = "times::days")]
+    #[schemars(with = "times::Time")]
     pub drift_days: u32,
     /// Rows of drift; beyond them a new disagreement is only counted, by cluster and direction.
     pub drift_rows: u32,
@@ -756,7 +810,7 @@ impl Default for Retention {
 }
 
 /// The probes of `console-gate verify`. Off where no key is there.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Probe {
     /// The variable with `id:base64` pairs; not set means that probes are refused.
@@ -772,12 +826,14 @@ impl Default for Probe {
 }
 
 /// The decision log: which requests were made and how they ended, by the hour.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Decisions {
     /// Whether decisions are logged: `soak`, `replay` and the unmapped paths of `coverage` need it.
     pub log: bool,
     /// Days after which an hour is forgotten.
+    #[serde(deserialize_with = "times::days")]
+    #[schemars(with = "times::Time")]
     pub days: u32,
     /// Different paths an hour that people ask for; beyond them a request counts without its path.
     pub paths_an_hour: PositiveCount,
@@ -797,7 +853,7 @@ impl Default for Decisions {
 }
 
 /// The proxies in front.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarded {
     /// How many of the operator's own proxies append to X-Forwarded-For.

@@ -10,6 +10,7 @@ pub mod access_grants;
 pub mod access_requests;
 pub mod alerts;
 pub mod audit;
+pub mod backup;
 pub mod break_glass;
 pub mod catalog;
 pub mod census;
@@ -155,6 +156,16 @@ impl DatabaseUrl {
         match self {
             DatabaseUrl::Sqlite(file) => format!("SQLite, {}", file.display()),
             DatabaseUrl::Postgres(url) => postgres::in_words(url),
+        }
+    }
+}
+
+impl DatabaseUrl {
+    /// The commands that copy the gate's schema out of Postgres and put it back, without the password; `None` for SQLite.
+    pub fn dump_commands(&self, schema: &str, file: &std::path::Path) -> Option<[String; 2]> {
+        match self {
+            DatabaseUrl::Sqlite(_) => None,
+            DatabaseUrl::Postgres(url) => postgres::dump_commands(url, schema, file),
         }
     }
 }

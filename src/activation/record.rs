@@ -1,6 +1,8 @@
 //! The record of activations and refusals.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use ledger::{AuditEvent, Notary, Note};
 use metrics::counter;
@@ -42,13 +44,26 @@ impl Trigger {
         }
     }
 
-    /// For the history: who, where somebody is known.
-    fn in_words(&self) -> String {
+    /// For the history: who, as far as somebody is known. Of a file that is its owner, who put it there in most places; a
+    /// gate does not learn who wrote into it, nor who sent a signal.
+    fn in_words(&self, file: &Path) -> String {
+        let word = self.word();
         match self {
-            Trigger::Rollback { by } | Trigger::Release { by } => format!("{} by {by}", self.word()),
-            Trigger::Start | Trigger::File | Trigger::Signal | Trigger::Fallback => self.word().to_owned(),
+            Trigger::Rollback { by } | Trigger::Release { by } => format!("{word} by {by}"),
+            Trigger::Start | Trigger::File | Trigger::Signal => match owner(file) {
+                Some(owner) => format!("{word} of {owner}"),
+                None => word.to_owned(),
+            },
+            Trigger::Fallback => word.to_owned(),
         }
     }
+}
+
+/// The user whose file it is, by name where the system has one.
+fn owner(file: &Path) -> Option<String> {
+    let id = std::fs::metadata(file).ok()?.uid();
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(id)).ok().flatten();
+    Some(user.map_or_else(|| format!("user {id}"), |user| user.name))
 }
 
 /// What was refused.
@@ -63,6 +78,8 @@ pub(super) struct Refused<'r> {
 
 /// Writes activations and refusals, each with its audit row.
 pub(super) struct Recorder {
+    /// `routes.toml`.
+    pub(super) file: PathBuf,
     pub(super) store: SharedStore,
     pub(super) clock: SharedClock,
     /// The gate's name.
@@ -92,7 +109,7 @@ impl Recorder {
             id: uuid::Uuid::now_v7(),
             sha256: mapping.sha256().clone(),
             activated_at: now,
-            activated_by: trigger.in_words(),
+            activated_by: trigger.in_words(&self.file),
             instance: self.name.clone(),
             outcome: "activated",
             diagnostics: None,
@@ -127,7 +144,7 @@ impl Recorder {
             id: uuid::Uuid::now_v7(),
             sha256: refused.sha256.clone(),
             activated_at: now,
-            activated_by: refused.trigger.in_words(),
+            activated_by: refused.trigger.in_words(&self.file),
             instance: self.name.clone(),
             outcome: "refused",
             diagnostics: Some(refused.why.to_owned()),

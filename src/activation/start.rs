@@ -22,12 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
     let Sources { file, settle, on_broken, store, clock, name, notary, upstreams } = sources;
+    let recorded = file.clone();
     let mut file = FileReader::new(file);
     let mut settling = Settling::new(settle);
     let seen = settled(&mut file, &mut settling).await;
     let pin = store.pin().await?;
-    let recorder =
-        Recorder { store: store.clone(), clock: clock.clone(), name: name.clone(), notary, upstreams };
+    let recorder = Recorder {
+        file: recorded,
+        store: store.clone(),
+        clock: clock.clone(),
+        name: name.clone(),
+        notary,
+        upstreams,
+    };
     let first = First::of(&file, &seen, &pin, &recorder, on_broken).await?;
     recorder.activated(&first.mapping, None, &first.trigger, &first.overridden).await?;
     show(&first.mapping, true);

@@ -119,7 +119,8 @@ impl Stage {
     /// The outcomes and who or what brought them about, the first one first.
     async fn history(&self) -> Vec<String> {
         let history = self.store.activations(100).await.expect("the history");
-        history.into_iter().rev().map(|one| format!("{} {}", one.outcome, one.activated_by)).collect()
+        let by = |text: &str| text.split(" of ").next().unwrap_or_default().to_owned();
+        history.into_iter().rev().map(|one| format!("{} {}", one.outcome, by(&one.activated_by))).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
+use super::time::days;
 use super::{Common, Ended, TextOrJson, announce, operator, with_store};
 use crate::alerts::Alert as Message;
 use crate::clock::SystemClock;
@@ -25,8 +26,8 @@ enum Action {
         /// Only those of this kind
         #[arg(long)]
         kind: Option<String>,
-        /// How many days back
-        #[arg(long, default_value_t = 7)]
+        /// How many days back: `30`, `30d`
+        #[arg(long, default_value = "7", value_parser = days)]
         days: u32,
         /// The output format
         #[arg(long, value_enum, default_value = "text")]

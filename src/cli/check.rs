@@ -6,12 +6,13 @@ mod own_api;
 mod rows;
 mod servers;
 mod sessions;
+mod settings;
 mod table;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -26,23 +27,25 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::flaw::Flaw;
 use serde::Serialize;
-use workbench::report::style::{COLUMNS, Style};
+use workbench::report::style::{Style, columns};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
 use super::{Common, with_store};
 use crate::facts::untimely;
 use crate::rbac_api;
 use crate::settings::Settings;
+use crate::settings::load::Looked;
 
-/// Validate a mapping file, like `nginx -t`
+/// Validate the settings and the mapping, like `nginx -t`
 ///
-/// Reports errors, roles that the database does not have, and warnings worth reviewing. Exits 1 if there is an error or
-/// a warning, 2 if the file or the database could not be read.
+/// Reports errors in the settings file and in the files that it names, errors in the mapping, roles that the database does
+/// not have, and warnings worth reviewing. Without a settings file (`--config`), only the mapping is checked. Exits 1 if
+/// there is an error or a warning, 2 if a file or the database could not be read.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// The mapping file; without it, the one from the settings
     file: Option<PathBuf>,
-    /// Do not compare with the roles in the database
+    /// Do not compare with the roles in the database, nor look for the files that the settings name
     #[arg(long)]
     offline: bool,
     /// The output format
@@ -57,8 +60,11 @@ pub(super) struct Check {
     /// Write the number of rows into the file (`rows = N`), so that a truncated copy is refused
     #[arg(long)]
     fix: bool,
+    /// Print every note, where many rows have the same one
+    #[arg(long)]
+    full: bool,
     /// List every kind of finding and exit
-    #[arg(long, conflicts_with_all = ["file", "offline", "format", "deny", "table", "fix"])]
+    #[arg(long, conflicts_with_all = ["file", "offline", "format", "deny", "table", "fix", "full"])]
     list: bool,
 }
 
@@ -69,6 +75,10 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     }
     if command.table && command.format == Format::Sarif {
         anyhow::bail!("SARIF cannot represent the table: use `--format text` or `--format json`");
+    }
+    let looked = common.config.as_deref().map(Settings::look).transpose()?.unwrap_or_default();
+    if looked.iter().any(|file| !file.mistakes.is_empty()) {
+        return unsound(command, common, looked);
     }
     let settings = common.settings()?;
     let file = command.file.clone().unwrap_or_else(|| settings.mapping.file.clone());
@@ -93,8 +103,37 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
         let needed =
             mapping.and_then(|mapping| servers::without_freescout(file, &settings.freescout, mapping));
         checked.settings.extend(needed);
+        checked.settings.extend(settings::unreadable(&settings, &looked));
     }
-    print(&checked.report(command.format, command.table)?)?;
+    if !looked.is_empty() {
+        // A flag or a variable can make it production.
+        checked.settings.extend(settings::without_hosts(&settings));
+    }
+    checked.looked = looked;
+    finish(command, &checked)
+}
+
+/// Reports settings that no gate would start with, and the mapping as far as it can be judged without them.
+fn unsound(command: &Check, common: &Common, looked: Vec<Looked>) -> anyhow::Result<super::Ended> {
+    let named = command.file.clone().or_else(|| common.mapping.clone());
+    let file = named.or_else(|| looked.first()?.mapping.clone()).unwrap_or_else(|| {
+        let folder = common.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        folder.join(&Settings::default().mapping.file)
+    });
+    let name = file.display().to_string();
+    let Ok(source) = std::fs::read_to_string(&file) else {
+        let mut text = String::new();
+        settings::write(&mut text, &looked, Style::of(&std::io::stdout()));
+        print(&text)?;
+        anyhow::bail!("cannot read the mapping {name}, which was not checked");
+    };
+    let mut checked = Checked::of(name, source, None, |_| Ok(None))?;
+    checked.looked = looked;
+    finish(command, &checked)
+}
+
+fn finish(command: &Check, checked: &Checked) -> anyhow::Result<super::Ended> {
+    print(&checked.report(command)?)?;
     let is_denied = checked.findings().iter().any(|finding| finding.level <= command.deny);
     Ok(if is_denied { super::Ended::Findings } else { super::Ended::Clean })
 }
@@ -153,13 +192,17 @@ struct Checked {
     found: Vec<Diagnostic>,
     /// In what is read of Console, and in the access tables; the worst first.
     rows: Vec<Finding>,
-    /// In the settings file, if there is one.
+    /// What does not fit in the settings, if there are any.
     settings: Vec<Finding>,
+    /// The files of settings, with the mistakes in them; none where none is named.
+    looked: Vec<Looked>,
 }
 
 #[derive(Serialize)]
 struct Summary<'a> {
     file: &'a str,
+    /// The files of settings that were checked.
+    settings: Vec<&'a str>,
     sha256: String,
     /// Whether a gate would activate it.
     sound: bool,
@@ -217,19 +260,33 @@ impl Checked {
             findings
         });
         let rows = rows.unwrap_or_default();
-        Ok(Checked { name, source, mapping, roles_checked, found, rows, settings: Vec::new() })
+        Ok(Checked {
+            name,
+            source,
+            mapping,
+            roles_checked,
+            found,
+            rows,
+            settings: Vec::new(),
+            looked: Vec::new(),
+        })
     }
 
     fn findings(&self) -> Vec<Finding> {
         let lines = Lines::new(&self.source);
         let in_file = self.found.iter().map(|found| Finding::in_file(&self.name, &lines, found));
-        in_file.chain(self.rows.iter().chain(&self.settings).cloned()).collect()
+        let of_settings = settings::findings(&self.looked);
+        of_settings
+            .into_iter()
+            .chain(in_file)
+            .chain(self.rows.iter().chain(&self.settings).cloned())
+            .collect()
     }
 
-    fn report(&self, format: Format, with_table: bool) -> anyhow::Result<String> {
-        let table = self.mapping.as_ref().filter(|_| with_table).map(Mapping::effective);
-        match format {
-            Format::Text => Ok(self.text(table.as_deref())),
+    fn report(&self, command: &Check) -> anyhow::Result<String> {
+        let table = self.mapping.as_ref().filter(|_| command.table).map(Mapping::effective);
+        match command.format {
+            Format::Text => Ok(self.text(table.as_deref(), command.full)),
             Format::Json => {
                 let findings = self.findings();
                 let report = json::Report { summary: self.summary(), findings: &findings };
@@ -239,7 +296,7 @@ impl Checked {
         }
     }
 
-    fn text(&self, table: Option<&[EffectiveRow<'_>]>) -> String {
+    fn text(&self, table: Option<&[EffectiveRow<'_>]>, full: bool) -> String {
         let style = Style::of(&std::io::stdout());
         let lines = Lines::new(&self.source);
         let mut output = String::new();
@@ -247,20 +304,45 @@ impl Checked {
             output.push_str(&table::text(table));
             output.push('\n');
         }
-        for found in &self.found {
-            if rules::level_of(found.code) == Level::Note {
-                let finding = Finding::in_file(&self.name, &lines, found);
-                output.push_str(&text::finding(&finding, style));
+        settings::write(&mut output, &self.looked, style);
+        let (notes, others): (Vec<&Diagnostic>, Vec<_>) =
+            self.found.iter().partition(|found| rules::level_of(found.code) == Level::Note);
+        for found in others {
+            output.push_str(&text::excerpt(&self.name, &lines, found, style));
+            output.push('\n');
+        }
+        let mut alike: Vec<Vec<&Diagnostic>> = Vec::new();
+        for note in notes {
+            match alike.iter_mut().find(|group| group[0].code == note.code) {
+                Some(group) => group.push(note),
+                None => alike.push(vec![note]),
+            }
+        }
+        for group in alike {
+            let findings: Vec<Finding> =
+                group.iter().map(|found| Finding::in_file(&self.name, &lines, found)).collect();
+            if full || findings.len() <= MOST_ALIKE {
+                findings.iter().for_each(|finding| output.push_str(&text::finding(finding, style)));
             } else {
-                output.push_str(&text::excerpt(&self.name, &lines, found, style));
-                output.push('\n');
+                let places = if self.are_rows(&group) { "rows" } else { "places" };
+                output.push_str(&text::collapsed(&findings, MOST_ALIKE, places, style));
             }
         }
         for finding in self.rows.iter().chain(&self.settings) {
             output.push_str(&text::finding(finding, style));
         }
-        let _ = writeln!(output, "{}", text::wrapped(&self.sum(), COLUMNS, 0, 4));
+        for line in settings::sums(&self.looked, &self.settings) {
+            let _ = writeln!(output, "{line}");
+        }
+        let _ = writeln!(output, "{}", text::wrapped(&self.sum(), columns(), 0, 4));
         output
+    }
+
+    /// Whether each finding is about a row.
+    fn are_rows(&self, found: &[&Diagnostic]) -> bool {
+        let rows = self.mapping.as_ref().map(Mapping::rows).unwrap_or_default();
+        let starts: BTreeSet<usize> = rows.iter().map(|row| row.offset).collect();
+        found.iter().all(|found| starts.contains(&found.span.start))
     }
 
     /// The last line.
@@ -271,8 +353,11 @@ impl Checked {
             parts.push(counted(summary.rows, "row"));
             parts.push(format!("{} undecided", summary.undecided));
         }
+        // Those of the settings are counted in the lines of their files.
+        let of_settings = self.looked.iter().map(|file| file.mistakes.len()).sum::<usize>()
+            + self.settings.iter().filter(|finding| finding.level == Level::Error).count();
         for (count, what) in
-            [(summary.errors, "error"), (summary.warnings, "warning"), (summary.notes, "note")]
+            [(summary.errors - of_settings, "error"), (summary.warnings, "warning"), (summary.notes, "note")]
         {
             if count > 0 {
                 parts.push(counted(count, what));
@@ -280,6 +365,9 @@ impl Checked {
         }
         if self.mapping.is_some() && !self.roles_checked {
             parts.push("roles not checked".to_owned());
+        }
+        if self.looked.is_empty() {
+            parts.push("no settings file".to_owned());
         }
         parts.push(format!("sha256:{}", summary.sha256.get(..12).unwrap_or_default()));
         format!("{}: {}", self.name, parts.join(", "))
@@ -292,6 +380,7 @@ impl Checked {
         let undecided = |kind: &RowKind| matches!(kind, RowKind::Gated { v2: V2Gate::Undecided { .. }, .. });
         Summary {
             file: &self.name,
+            settings: self.looked.iter().map(|file| file.name.as_str()).collect(),
             sha256: sha256_of(&self.source).to_string(),
             // Nothing in the database keeps a file from being activated.
             sound: self.found.iter().all(|found| rules::level_of(found.code) != Level::Error),
@@ -305,6 +394,9 @@ impl Checked {
     }
 }
 
+/// Notes of one kind that are listed before they are only counted.
+const MOST_ALIKE: usize = 3;
+
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -312,7 +404,7 @@ fn counted(count: usize, what: &str) -> String {
 fn listing() -> String {
     let line = |rule: &rules::Rule| {
         let head = format!("{:7}  {:22}  ", rule.level.word(), rule.id);
-        text::wrapped(rule.summary, COLUMNS, head.len(), head.len()).replacen(
+        text::wrapped(rule.summary, columns(), head.len(), head.len()).replacen(
             &" ".repeat(head.len()),
             &head,
             1,

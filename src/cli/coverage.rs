@@ -20,8 +20,9 @@ use workbench::report::{Finding, Format};
 use self::learned::Learned;
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
+use super::time::days;
 use super::{Common, Ended as Outcome, read_mapping, with_store};
-use crate::settings::{MAX_DAYS, Settings};
+use crate::settings::Settings;
 
 /// Compare Console's routes with the mapping
 ///
@@ -37,7 +38,7 @@ pub(super) struct Coverage {
     #[arg(long, value_name = "DIR")]
     console_src: Option<PathBuf>,
     /// Also list requests of the last DAYS days that no row covers, from the decision log
-    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", value_parser = days)]
     hits: Option<u32>,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]

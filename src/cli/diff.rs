@@ -12,7 +12,7 @@ use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 use workbench::impact::text::{ImpactText, Layout, Tone, View};
 use workbench::impact::{AccessChange, Change, Impact, Population, ProfileKind, Switches, impact};
-use workbench::report::style::{COLUMNS, Style};
+use workbench::report::style::{Style, columns};
 use workbench::report::text::{harmless, wrapped};
 use workbench::report::{self, Format, Level, Location, sarif};
 
@@ -159,7 +159,7 @@ fn write_order(out: &mut dyn Write, untimely: &[Untimely]) -> io::Result<()> {
     }
     writeln!(out, "\n{}", Style::of(&io::stdout()).bold("Order"))?;
     for one in untimely {
-        writeln!(out, "{}", wrapped(&one.finding().message, COLUMNS, 2, 4))?;
+        writeln!(out, "{}", wrapped(&one.finding().message, columns(), 2, 4))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use ledger::AuditEvent;
 use policy::decision;
 use workbench::drift::{Disagreement, Key, SignOff, Situation};
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use super::{Common, Ended, TextOrJson, announce, kept, operator, with_notary, with_store};
@@ -162,7 +162,7 @@ fn sign_off(settings: &Settings, id: &str, reason: &str) -> anyhow::Result<Ended
             drift.id,
             actor_kind.word()
         );
-        announce(wrapped(&message, COLUMNS, 0, 0));
+        announce(wrapped(&message, columns(), 0, 0));
         Ok(Ended::Clean)
     })
 }

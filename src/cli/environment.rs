@@ -11,7 +11,9 @@ use crate::settings::alerts::{Postmark, Slack, Smtp};
 /// What every variable of the gate begins with.
 const PREFIX: &str = "CONSOLE_GATE_";
 /// What the package for Console reads (`deploy/flask`).
-const OF_CONSOLE: [&str; 6] = [
+const OF_CONSOLE: [&str; 8] = [
+    "CONSOLE_GATE_BIND",
+    "CONSOLE_GATE_SOCKET",
     "CONSOLE_GATE_KEYS_FILE",
     "CONSOLE_GATE_JWKS",
     "CONSOLE_GATE_AUDIENCE",

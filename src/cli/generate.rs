@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Arguments, Ended};
+use super::Ended;
 
 const NAME: &str = "console-gate";
 
@@ -21,7 +21,7 @@ pub(super) struct Completions {
 }
 
 pub(super) fn completions(command: &Completions) -> Ended {
-    clap_complete::generate(command.shell, &mut Arguments::command(), NAME, &mut std::io::stdout());
+    clap_complete::generate(command.shell, &mut super::command(), NAME, &mut std::io::stdout());
     Ended::Clean
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Man {
 
 pub(super) fn man(command: &Man) -> anyhow::Result<Ended> {
     std::fs::create_dir_all(&command.folder).with_context(|| command.folder.display().to_string())?;
-    clap_mangen::generate_to(Arguments::command(), &command.folder)
+    clap_mangen::generate_to(super::command(), &command.folder)
         .with_context(|| command.folder.display().to_string())?;
     Ok(Ended::Clean)
 }

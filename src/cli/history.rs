@@ -7,7 +7,7 @@ use clap::Args;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use workbench::impact::text::View;
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::{harmless, wrapped};
 
 use super::{Common, Ended, diff, kept, people, with_store};
@@ -51,7 +51,7 @@ pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Ended> {
 
 async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::Result<()> {
     if let Some(notice) = rollback(store).await? {
-        println!("{}\n", wrapped(&notice, COLUMNS, 0, 4));
+        println!("{}\n", wrapped(&notice, columns(), 0, 4));
     }
     for activation in store.activations(limit).await? {
         println!(
@@ -66,7 +66,7 @@ async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
             println!("    {line}");
         }
         for line in step(store, registry, &activation).await {
-            println!("{}", wrapped(&line, COLUMNS, 4, 6));
+            println!("{}", wrapped(&line, columns(), 4, 6));
         }
     }
     Ok(())

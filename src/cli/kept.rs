@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use workbench::impact::{Impact, Population, Switches, impact};
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use crate::facts::Running;
@@ -52,6 +52,6 @@ pub(super) fn compared<T>(
 /// Prints a note where the gates run different mappings: the output is then not true of all of them.
 pub(super) fn warn_where_gates_differ(running: &Running) {
     if let Some(warning) = running.warning() {
-        println!("{}\n", wrapped(&warning, COLUMNS, 0, 4));
+        println!("{}\n", wrapped(&warning, columns(), 0, 4));
     }
 }

@@ -20,8 +20,8 @@ use crate::store::rights::Granting;
 /// time.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
-    /// Seconds to wait for a lock before giving up
-    #[arg(long, default_value_t = 300)]
+    /// Seconds to wait for a lock before giving up: `300`, `5m`
+    #[arg(long, default_value = "300", value_parser = super::time::seconds)]
     patience: u64,
     /// Write the tables, groups and roles of documents too: `rbac-v2` for those of RBAC V2
     #[arg(long, value_name = "NAME", value_parser = seed)]

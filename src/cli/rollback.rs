@@ -12,7 +12,7 @@ use ledger::{AuditEvent, Notary};
 use policy::ids::PinId;
 
 use self::plan::Plan;
-use super::{Common, Ended, operator, with_notary};
+use super::{Common, Ended, operator_here, with_notary};
 use crate::activation::agreement::{self, Goal};
 use crate::store::SharedStore;
 use crate::store::mappings::NewPin;
@@ -76,7 +76,7 @@ async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Res
     let new = NewPin {
         id: PinId::new(uuid::Uuid::now_v7().to_string()),
         sha256: plan.target.clone(),
-        by: operator(),
+        by: operator_here(),
         at,
     };
     let event = AuditEvent::MappingPinned { sha256: new.sha256.clone(), by: new.by.clone() };

@@ -4,48 +4,27 @@ use clap::Args;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use workbench::report::style::Style;
 
+use super::overrides::Overrides;
 use super::{Common, Ended};
 use crate::outbound::sentry::{self, Dsn, FlushOnDrop, Tracker};
 use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
-use crate::settings::{Address, HOSTS_ARE_NEEDED, Settings};
+use crate::settings::{HOSTS_ARE_NEEDED, Settings};
 use crate::version::version;
 
 /// Run the gate
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// The address for callers: `host:port` or `unix:/path`
-    #[arg(long, env = "CONSOLE_GATE_LISTEN")]
-    listen: Option<Address>,
-    /// The address for health, metrics and the API: `host:port` or `unix:/path`
-    #[arg(long, env = "CONSOLE_GATE_ADMIN")]
-    admin: Option<Address>,
-    /// The addresses of Console's servers, separated by commas
-    #[arg(long, env = "CONSOLE_GATE_UPSTREAM", value_delimiter = ',')]
-    upstream: Vec<Address>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// Take over the listening sockets from a running gate; then send it SIGQUIT
     #[arg(long)]
     upgrade: bool,
     /// The format of the log
     #[arg(long, env = "CONSOLE_GATE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
-}
-
-impl Serve {
-    fn settings(&self, common: &Common) -> anyhow::Result<Settings> {
-        let mut settings = common.settings()?;
-        if let Some(address) = &self.listen {
-            settings.listen.proxy.clone_from(address);
-        }
-        if let Some(address) = &self.admin {
-            settings.listen.admin.clone_from(address);
-        }
-        if !self.upstream.is_empty() {
-            settings.upstream.servers.clone_from(&self.upstream);
-        }
-        Ok(settings)
-    }
 }
 
 /// The forms of the log.
@@ -56,12 +35,24 @@ pub(super) enum LogFormat {
 }
 
 pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
-    let settings = command.settings(common)?;
+    let settings = command.overrides.settings(common)?;
+    // Dropped last, so that what went wrong at the end is reported too.
+    let _flush = ready(&settings, common, command.log_format)?;
+    let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
+    serve(&settings, &secrets, command.upgrade, true)?;
+    Ok(Ended::Clean)
+}
+
+/// Refuses settings that no gate may serve with, and starts the log.
+pub(super) fn ready(
+    settings: &Settings,
+    common: &Common,
+    log_format: LogFormat,
+) -> anyhow::Result<Option<FlushOnDrop>> {
     // A flag or a variable can make it production after the file was checked.
     anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
-    // Dropped last, so that what went wrong at the end is reported too.
-    let (tracker, _flush) = tracker(&settings)?.unzip();
-    start_log(command.log_format, tracker);
+    let (tracker, flush) = tracker(settings)?.unzip();
+    start_log(log_format, tracker);
     tracing::info!(
         version = version(),
         settings = common.config.as_ref().map(|file| file.display().to_string()),
@@ -70,15 +61,23 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
         environment = settings.environment.word(),
         "the gate starts"
     );
-    let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
+    Ok(flush)
+}
+
+/// Serves until a signal ends it.
+pub(super) fn serve(
+    settings: &Settings,
+    secrets: &Secrets,
+    upgrade: bool,
+    replaces_itself: bool,
+) -> anyhow::Result<()> {
     let start = Start {
         flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,
         flag_ticket_grants: flag_at_start("FLAG_TICKET_SCOPED_GRANTS")?,
-        upgrade: command.upgrade,
-        replaces_itself: true,
+        upgrade,
+        replaces_itself,
     };
-    server::run(&settings, &secrets, start, || ())?;
-    Ok(Ended::Clean)
+    server::run(settings, secrets, start, || ())
 }
 
 /// The error tracker that `SENTRY_DSN` names, if it is set.
@@ -96,7 +95,7 @@ pub(super) fn start_log(format: LogFormat, tracker: Option<Tracker>) {
         // pingora logs the client's bytes at some of its levels; the gate logs what an operator needs itself.
         .unwrap_or_else(|_| "info,pingora_core=off,pingora_proxy=off,pingora=off,sqlx=warn".into());
     let log = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(Style::of(&std::io::stderr()) == Style::Coloured)
         .with_writer(std::io::stderr);
     let log = match format {
         LogFormat::Text => log.boxed(),

@@ -3,7 +3,7 @@
 use chrono::Utc;
 use clap::Args;
 use serde::Serialize;
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 use workbench::soak::{ClusterState, Readiness, text};
 
@@ -81,10 +81,10 @@ fn print_text(states: &[ClusterState]) {
         for line in text::block(state).lines() {
             let indent = line.len() - line.trim_start().len();
             // Columns are kept as they are; only what is too long for them is wrapped.
-            if line.chars().count() <= COLUMNS {
+            if line.chars().count() <= columns() {
                 println!("{line}");
             } else {
-                println!("{}", wrapped(line, COLUMNS, indent, indent + 4));
+                println!("{}", wrapped(line, columns(), indent, indent + 4));
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Times as arguments.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use policy::span::Unit;
+
+use crate::settings::MAX_DAYS;
 
 /// A time from a text; a day means its beginning, in UTC.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
@@ -48,6 +51,18 @@ pub(super) fn until(text: &str) -> Result<Until, String> {
     })
 }
 
+/// A number of days, at most as many as are ever kept: `30`, `30d`, `48h`.
+pub(super) fn days(text: &str) -> Result<u32, String> {
+    let count = Unit::Days.count_in(text)?;
+    let fits = u32::try_from(count).ok().filter(|days| (1..=MAX_DAYS).contains(days));
+    fits.ok_or_else(|| format!("must be from 1 to {MAX_DAYS} days"))
+}
+
+/// A number of seconds: `300`, `5m`.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    Unit::Seconds.count_in(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +80,15 @@ mod tests {
         {
             assert_eq!(ends(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn days_are_a_number_or_a_span() {
+        assert_eq!([days("30"), days("30d"), days("48h")], [Ok(30), Ok(30), Ok(2)]);
+        for text in ["0", "0d", "36h", "99999999", "soon", "-1", ""] {
+            assert!(days(text).is_err(), "{text}");
+        }
+        assert_eq!(seconds("5m"), Ok(300));
     }
 
     #[test]

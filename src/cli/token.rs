@@ -12,8 +12,8 @@ use policy::ids::MachineTokenId;
 use policy::rbac::LegacyRole;
 
 use super::settled::wait_and_report;
+use super::time::days;
 use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
-use crate::settings::MAX_DAYS;
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
 
@@ -64,8 +64,8 @@ struct Grants {
     /// A legacy role of the token, for rows on their legacy gate; may be repeated
     #[arg(long = "legacy-role")]
     legacy: Vec<LegacyRole>,
-    /// Days until it expires
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    /// Days until it expires: `90`, `90d`
+    #[arg(long, value_parser = days)]
     days: Option<u32>,
 }
 

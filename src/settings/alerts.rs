@@ -2,22 +2,30 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::times;
 use super::values::Millis;
 use crate::outbound::Url;
 
 /// Alerts. Each section below is a channel.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alerts {
     /// For one attempt on one channel.
     pub deadline_ms: Millis,
     /// How long alerts are kept, accepted or not.
+    #[serde(deserialize_with = "times::days")]
+    #[schemars(with = "times::Time")]
     pub keep_days: u32,
     /// How often each channel gets a message that shows that it works; 0 sends none.
+    #[serde(deserialize_with = "times::minutes")]
+    #[schemars(with = "times::Time")]
     pub canary_minutes: u64,
     /// How long before its end the holder of a grant is reminded; 0 reminds nobody.
+    #[serde(deserialize_with = "times::minutes")]
+    #[schemars(with = "times::Time")]
     pub remind_minutes: u64,
     pub slack: Option<Slack>,
     pub smtp: Option<Smtp>,
@@ -25,7 +33,7 @@ pub struct Alerts {
 }
 
 /// An incoming webhook of Slack's, whose address is the secret.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Slack {
     pub webhook_env: String,
@@ -33,7 +41,7 @@ pub struct Slack {
 }
 
 /// A mail server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Smtp {
     pub host: String,
@@ -49,7 +57,7 @@ pub struct Smtp {
 }
 
 /// How the connection to a mail server is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MailSecurity {
     #[default]
@@ -60,7 +68,7 @@ pub enum MailSecurity {
 }
 
 /// Postmark.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Postmark {
     pub url: String,

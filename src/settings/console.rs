@@ -1,6 +1,9 @@
 //! `[console]`: what to read of Console's tables.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::store::console::{KeyColumn, Relation, Relations, Select, Source, TableName};
 
@@ -12,20 +15,89 @@ pub struct Console(
     pub(super) Option<std::path::PathBuf>,
 );
 
-/// The section as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+impl Serialize for Console {
+    /// By the keys of the section; what is not written is not set.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            file: Option<&'a std::path::Path>,
+            admins: Option<&'a str>,
+            legacy_roles: Option<&'a str>,
+            sessions: Option<&'a str>,
+            all_admins: Option<&'a str>,
+            all_legacy_roles: Option<&'a str>,
+            admins_key: Option<String>,
+            sessions_key: Option<String>,
+            watch: Vec<String>,
+            triggers: bool,
+        }
+        let relations = &self.0;
+        let shown = Shown {
+            file: self.1.as_deref(),
+            admins: written(&relations.admins),
+            legacy_roles: written(&relations.legacy_roles),
+            sessions: written(&relations.sessions),
+            all_admins: written(&relations.all_admins),
+            all_legacy_roles: written(&relations.all_legacy_roles),
+            admins_key: relations.admins_key.as_ref().map(ToString::to_string),
+            sessions_key: relations.sessions_key.as_ref().map(ToString::to_string),
+            watch: relations.watch.iter().map(ToString::to_string).collect(),
+            triggers: relations.triggers,
+        };
+        shown.serialize(to)
+    }
+}
+
+/// The SELECT of a source; `None` for the gate's own.
+fn written(source: &Source) -> Option<&str> {
+    match source {
+        Source::Documents(_) => None,
+        Source::Written(select) => Some(select.text()),
+        Source::Absent => Some("none"),
+    }
+}
+
+impl JsonSchema for Console {
+    fn schema_name() -> Cow<'static, str> {
+        "Console".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Written::json_schema(generator)
+    }
+}
+
+/// What to read of Console's tables: its keys, or the file that has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Written {
     /// A file beside `gate.toml` with the other keys.
     pub(super) file: Option<std::path::PathBuf>,
+    /// A SELECT of one admin: `id`, `disabled`, `label`; `$1` is the id.
+    #[schemars(with = "Option<String>")]
     admins: Option<WithId>,
+    /// A SELECT of one admin's legacy roles, or `none`.
+    #[schemars(with = "Option<String>")]
     legacy_roles: Option<LegacyRoles>,
+    /// A SELECT of one session.
+    #[schemars(with = "Option<String>")]
     sessions: Option<WithId>,
+    /// A SELECT of everybody.
+    #[schemars(with = "Option<String>")]
     all_admins: Option<OfEverybody>,
+    /// A SELECT of everybody's legacy roles.
+    #[schemars(with = "Option<String>")]
     all_legacy_roles: Option<OfEverybody>,
+    /// The column that is an admin's id: `table.column`.
+    #[schemars(with = "Option<String>")]
     admins_key: Option<Key>,
+    /// The column that is a session's id: `table.column`.
+    #[schemars(with = "Option<String>")]
     sessions_key: Option<Key>,
+    /// Further tables that the SELECTs depend on.
+    #[schemars(with = "Vec<String>")]
     watch: Vec<Table>,
+    /// Whether the gate may put triggers on Console's tables.
     triggers: Option<bool>,
 }
 

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::times;
 use super::values::Millis;
 use crate::outbound::Url;
 
 /// The help desk. Without `url`, rows for a ticket let in only those who need none.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FreeScout {
     /// `https://help.example.org`: what precedes `/api`.
@@ -22,6 +24,8 @@ pub struct FreeScout {
     /// For one question. It has to fit into the time of a decision.
     pub deadline_ms: Millis,
     /// How often all tickets with grants are looked at, once across all gates.
+    #[serde(deserialize_with = "times::seconds")]
+    #[schemars(with = "times::Time")]
     pub poll_seconds: u64,
     /// The variable that holds the secret of webhooks; not set means that webhooks are not taken.
     pub webhook_secret_env: String,

@@ -1,7 +1,7 @@
 //! Reading `gate.toml`, with every mistake reported at once.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use policy::diagnostic::{Diagnostic, Diagnostics, closest, meant_in_toml};
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use super::wording::worded;
 use super::{Settings, Upstream};
 use crate::store::console::Relations;
 
-const SECTIONS: [&str; 29] = [
+const SECTIONS: [&str; 30] = [
     "environment",
     "environments",
     "listen",
@@ -55,6 +55,45 @@ pub enum SettingsError {
     Unsound(#[from] Diagnostics),
 }
 
+/// A file of settings that was looked at.
+#[derive(Debug)]
+pub struct Looked {
+    pub name: String,
+    /// The text, without what may be a password.
+    pub source: String,
+    pub mistakes: Vec<Diagnostic>,
+    /// The bytes where each key is written, by its name with the tables that it is in.
+    pub places: Vec<(String, Range<usize>)>,
+    /// The mapping file that it names, relative to it: known even where the rest cannot be used.
+    pub mapping: Option<PathBuf>,
+}
+
+impl Looked {
+    fn new(name: String, source: &str, mistakes: Option<Diagnostics>) -> Looked {
+        let mistakes = mistakes.map(|mistakes| mistakes.findings().to_vec()).unwrap_or_default();
+        let mut places = Vec::new();
+        let (document, _) = DeTable::parse_recoverable(source);
+        collect(document.get_ref(), "", &mut |key, place| places.push((key, place)));
+        let section = document.get_ref().get("mapping").and_then(|section| section.get_ref().as_table());
+        let file = section.and_then(|section| section.get("file")?.get_ref().as_str());
+        let folder = Path::new(&name).parent().unwrap_or(Path::new(""));
+        let mapping = file.map(|file| folder.join(file));
+        Looked { name, source: without_passwords(source), mistakes, places, mapping }
+    }
+}
+
+/// Each key of a document, with the tables that it is in, and where it is.
+fn collect(table: &DeTable<'_>, within: &str, found: &mut impl FnMut(String, Range<usize>)) {
+    for (key, value) in table.iter() {
+        let name = key.get_ref();
+        let whole = if within.is_empty() { name.to_string() } else { format!("{within}.{name}") };
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(inner, &whole, found),
+            _ => found(whole, key.span()),
+        }
+    }
+}
+
 impl Settings {
     /// Reads and parses a settings file. Relative paths in it are relative to its folder.
     ///
@@ -74,6 +113,35 @@ impl Settings {
             settings.resolve_paths(folder);
         }
         Ok(settings)
+    }
+
+    /// Looks at a settings file and the file that it names for `[console]`.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be read.
+    pub fn look(path: &Path) -> Result<Vec<Looked>, SettingsError> {
+        let read = |path: &Path| {
+            let name = path.display().to_string();
+            let source = std::fs::read_to_string(path)
+                .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
+            Ok::<_, SettingsError>((name, source))
+        };
+        let (name, source) = read(path)?;
+        let outcome = Settings::parse(&name, &source);
+        // Where the rest is broken, this key may be sound all the same.
+        let console = match &outcome {
+            Ok(settings) => settings.console.1.clone(),
+            Err(_) => None,
+        };
+        let mut looked = vec![Looked::new(name, &source, outcome.err())];
+        if let Some(file) = console {
+            let file = path.parent().map_or_else(|| file.clone(), |folder| folder.join(&file));
+            let (name, source) = read(&file)?;
+            let mistakes = Console::parse(&name, &source).err();
+            looked.push(Looked::new(name, &source, mistakes));
+        }
+        Ok(looked)
     }
 
     /// Parses the text of a settings file.

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::values::Millis;
 use crate::outbound::Url;
 
 /// Traces. Off without an `endpoint`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
     /// Where the collector takes OTLP over HTTP: `http://127.0.0.1:4318`. A path is used as it is; without one it is
@@ -26,7 +27,7 @@ pub struct Otlp {
 }
 
 /// The form of OTLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum OtlpProtocol {
     /// Protocol buffers over HTTP.
     #[default]

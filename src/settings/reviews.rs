@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::times;
 use crate::store::reviews::Overdue;
 
 /// Reviews of access.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reviews {
     /// How often one is opened; 0: only by `console-gate review open`.
+    #[serde(deserialize_with = "times::days")]
+    #[schemars(with = "times::Time")]
     pub period_days: u32,
     /// For how long its items can be decided.
+    #[serde(deserialize_with = "times::days")]
+    #[schemars(with = "times::Time")]
     pub due_days: u32,
     /// What happens to what nobody has decided by then.
     pub overdue: Overdue,

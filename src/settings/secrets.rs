@@ -147,8 +147,7 @@ fn upstream_keys(
     }
     for (name, upstream) in &settings.upstreams {
         let of = upstream.assertion.clone().unwrap_or_default();
-        let usual = || format!("CONSOLE_GATE_{}_KEYS", name.to_uppercase().replace('-', "_"));
-        let (file, variable) = (of.keys_file.as_deref(), of.keys_env.unwrap_or_else(usual));
+        let (file, variable) = (of.keys_file.as_deref(), upstream.keys_env(name));
         let place = place(file, &variable);
         let keys = named_keys(&read(file, &variable, environment)?, &place)?;
         let known = of_console.iter().chain(all.values().flatten());

@@ -13,9 +13,11 @@ use std::time::Duration;
 use policy::identity::itsdangerous::{DigestMethod, KeyDerivation, Keys, Signing, SigningKeysError};
 use policy::identity::session_key::{Lookup, SignerClass, TokenForm, TokenVerifier};
 use policy::identity::session_payload::{PayloadFormat, PayloadReader};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::secrets::{Secret, Secrets};
+use super::times;
 
 /// Flask's `PERMANENT_SESSION_LIFETIME`.
 const FLASK_MAX_AGE_SECONDS: u64 = 31 * 24 * 60 * 60;
@@ -29,7 +31,7 @@ const DJANGO_SALT: &str = "django.contrib.sessions.SessionStore";
 const PREFIX_BYTES: usize = 128;
 
 /// The section as it is written: what is not set has the default of its kind.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Session {
     pub kind: SessionKind,
@@ -41,8 +43,12 @@ pub struct Session {
     pub fallbacks_env: Option<String>,
     pub cookie_name: String,
     /// How old a cookie with a timestamp may be.
+    #[serde(deserialize_with = "times::some_seconds")]
+    #[schemars(with = "times::Time")]
     pub max_age_seconds: Option<u64>,
     /// How far ahead of the gate's clock a cookie's timestamp may be.
+    #[serde(deserialize_with = "times::seconds")]
+    #[schemars(with = "times::Time")]
     pub clock_skew_seconds: u64,
     /// The key of the payload that holds the admin's id.
     pub admin_id_key: String,
@@ -90,7 +96,7 @@ impl Default for Session {
 }
 
 /// What the cookie contains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionKind {
     /// Flask's signed session.
@@ -114,7 +120,7 @@ impl SessionKind {
 }
 
 /// What Console's table has of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum LookupSetting {
     #[serde(rename = "value")]
     Value,
@@ -123,7 +129,7 @@ pub enum LookupSetting {
 }
 
 /// How a payload is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadSetting {
     Json,
@@ -132,7 +138,7 @@ pub enum PayloadSetting {
 }
 
 /// A class of itsdangerous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum SignerSetting {
     Signer,
     TimestampSigner,
@@ -154,7 +160,7 @@ impl SignerSetting {
 }
 
 /// A hash function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DigestSetting {
     Sha1,
@@ -163,7 +169,7 @@ pub enum DigestSetting {
 }
 
 /// How the signing key is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DerivationSetting {
     DjangoConcat,

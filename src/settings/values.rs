@@ -1,19 +1,38 @@
 //! Values that are sound by existing.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{shown, times};
 use crate::store::DatabaseUrl;
 use crate::store::place::SchemaName;
 
 /// A duration in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Millis(pub u64);
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
+        times::milliseconds(from).map(Millis)
+    }
+}
+
+impl JsonSchema for Millis {
+    fn schema_name() -> Cow<'static, str> {
+        times::Time::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        times::Time::json_schema(generator)
+    }
+}
 
 impl Millis {
     /// The duration.
@@ -32,6 +51,22 @@ impl Millis {
 #[serde(try_from = "usize")]
 pub struct PositiveCount(pub usize);
 
+impl Serialize for PositiveCount {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+impl JsonSchema for PositiveCount {
+    fn schema_name() -> Cow<'static, str> {
+        "PositiveCount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1 })
+    }
+}
+
 impl TryFrom<usize> for PositiveCount {
     type Error = &'static str;
 
@@ -40,12 +75,27 @@ impl TryFrom<usize> for PositiveCount {
     }
 }
 
+/// A time in minutes, of at least one.
+pub(super) fn positive_minutes<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
+    positive(times::minutes(from)?)
+}
+
+/// A time in hours, of at least one.
+pub(super) fn positive_hours<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
+    positive(times::hours(from)?)
+}
+
+fn positive<E: serde::de::Error>(count: u64) -> Result<PositiveCount, E> {
+    let count = usize::try_from(count).map_err(E::custom)?;
+    PositiveCount::try_from(count).map_err(E::custom)
+}
+
 /// `allow_semicolon`, which set whether `;` passed. It passes, so a file that sets the key may mean what does not happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SemicolonsPass;
 
 impl<'de> Deserialize<'de> for SemicolonsPass {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<SemicolonsPass, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<SemicolonsPass, D::Error> {
         Err(serde::de::Error::custom(
             "`allow_semicolon` is gone: `;` passes in paths and queries, as a part of its segment, which is how Werkzeug \
              reads it. Remove the line",
@@ -54,7 +104,7 @@ impl<'de> Deserialize<'de> for SemicolonsPass {
 }
 
 /// Where the gate runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     Development,
@@ -161,8 +211,28 @@ impl fmt::Display for Address {
     }
 }
 
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A TCP address, `host:port`, or a Unix socket, `unix:/run/console.sock`.",
+            "type": "string",
+            "pattern": "^(unix:/.*|[^/:].*:[0-9]{1,5}|[^/]:[0-9]{1,5})$",
+        })
+    }
+}
+
 /// What a gate does on a schema that a newer release has migrated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NewerSchema {
     /// It serves if every migration that it does not know names it as one that may.
@@ -175,7 +245,7 @@ pub enum NewerSchema {
 }
 
 /// How much of a caller's address an audit row keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AddressDetail {
     Full,
@@ -185,7 +255,7 @@ pub enum AddressDetail {
 }
 
 /// The oldest version of TLS that is spoken. Older ones than these are broken, and rustls does not have them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum TlsVersion {
     #[serde(rename = "1.2")]
     V1_2,
@@ -194,7 +264,7 @@ pub enum TlsVersion {
 }
 
 /// How assertions are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum AssertionAlgorithm {
     /// A secret that Console shares.
     #[serde(rename = "HS256")]
@@ -208,6 +278,30 @@ pub enum AssertionAlgorithm {
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DatabaseSetting(pub DatabaseUrl);
+
+impl Serialize for DatabaseSetting {
+    /// Without what may be a password.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            DatabaseUrl::Sqlite(file) => to.collect_str(&format_args!("sqlite:{}", file.display())),
+            DatabaseUrl::Postgres(url) => to.collect_str(&shown::masked(url)),
+        }
+    }
+}
+
+impl JsonSchema for DatabaseSetting {
+    fn schema_name() -> Cow<'static, str> {
+        "DatabaseUrl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "`sqlite:FILE` or `postgres://...`",
+            "type": "string",
+            "pattern": "^(sqlite:(//)?[^:]|postgres(ql)?://)",
+        })
+    }
+}
 
 impl Default for DatabaseSetting {
     fn default() -> Self {
@@ -227,6 +321,22 @@ impl TryFrom<String> for DatabaseSetting {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SchemaSetting(pub SchemaName);
+
+impl Serialize for SchemaSetting {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.0.as_str())
+    }
+}
+
+impl JsonSchema for SchemaSetting {
+    fn schema_name() -> Cow<'static, str> {
+        "SchemaName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]{0,62}$" })
+    }
+}
 
 impl TryFrom<String> for SchemaSetting {
     type Error = String;

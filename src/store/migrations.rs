@@ -276,6 +276,13 @@ impl Store {
 
 /// A row of the ledger: its version, its description, the checksum of its file, and when it was applied.
 type Applied = (i64, String, Vec<u8>, Option<String>);
+/// How the schema of a SQLite file relates to this release.
+pub(super) async fn state_of_file(
+    connection: &mut sqlx::SqliteConnection,
+) -> Result<SchemaState, StoreError> {
+    let ledger = sqlite::read_ledger(connection).await?;
+    Ok(sqlite::RELEASES.state(ledger.as_deref()))
+}
 
 /// What is read of the ledger, with the column or expression that says in UTC when a file was applied.
 fn ledger_rows(ledger: &str, applied: &str) -> String {

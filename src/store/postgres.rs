@@ -47,6 +47,29 @@ pub(super) fn in_words(url: &str) -> String {
     format!("Postgres, database `{database}` at {host} as `{}`", options.get_username())
 }
 
+/// As [`DatabaseUrl::dump_commands`](crate::store::DatabaseUrl::dump_commands).
+pub(super) fn dump_commands(url: &str, schema: &str, file: &std::path::Path) -> Option<[String; 2]> {
+    let options = PgConnectOptions::from_str(url).ok()?;
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => options.get_host().to_owned(),
+    };
+    let database = options.get_database().unwrap_or(options.get_username());
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let server = format!(
+        "--host={} --port={} --username={} --dbname={}",
+        quoted(&host),
+        options.get_port(),
+        quoted(options.get_username()),
+        quoted(database)
+    );
+    let (schema, file) = (quoted(schema), quoted(&file.display().to_string()));
+    Some([
+        format!("pg_dump --format=custom --schema={schema} --file={file} {server}"),
+        format!("pg_restore --single-transaction --clean --if-exists {server} {file}"),
+    ])
+}
+
 fn connecting(connect: &PgConnectOptions, only_reads: bool) -> PgConnectOptions {
     let connect = connect.clone();
     if only_reads { connect.options([("default_transaction_read_only", "on")]) } else { connect }

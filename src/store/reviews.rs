@@ -8,7 +8,7 @@ use super::sql::{Statement, sql};
 use super::{Store, StoreError, storable};
 
 /// What happens to an item that nobody decides in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Overdue {
     #[default]

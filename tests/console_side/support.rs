@@ -20,7 +20,7 @@ pub fn gate(arguments: &[&str]) -> Ran {
 /// Runs the binary in a folder: what it prints has no path of this machine then.
 pub fn gate_in(folder: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_console-gate"));
-    command.args(arguments).current_dir(folder);
+    command.args(arguments).current_dir(folder).env("COLUMNS", "80");
     ran(command, "CONSOLE_GATE")
 }
 

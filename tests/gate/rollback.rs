@@ -108,6 +108,10 @@ async fn every_gate_follows_whatever_its_file_is(database: Database) {
     pair.all(200).await;
     let history = pair.gates[0].run(&["history"]);
     assert!(history.contains("  release by ") && history.contains("  rollback by "), "{history}");
+    // Who: with the machine for what a command ordered, and the owner of the file for what a gate read.
+    let by =
+        history.split("  rollback by ").nth(1).and_then(|rest| rest.split(" on ").next()).unwrap_or_default();
+    assert!(by.contains('@') && history.contains("  start of "), "{history}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

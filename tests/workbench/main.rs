@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 mod adopt;
+mod backup;
 mod check;
+mod config;
 mod diff;
 mod doctor;
+mod exec;
 mod explain;
 mod mistakes;
 mod odd_rows;

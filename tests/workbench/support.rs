@@ -32,15 +32,28 @@ impl CommandOutput {
 /// A folder of its own; it goes with this value.
 pub(crate) struct Workbench {
     folder: tempfile::TempDir,
+    /// What golden files are wrapped at; empty says nothing to the binary.
+    columns: &'static str,
 }
 
 impl Workbench {
     /// With SQLite and the documents' roles.
     pub(crate) fn new() -> Workbench {
-        let bench = Workbench { folder: tempfile::tempdir().expect("a folder") };
+        let bench = Workbench { folder: tempfile::tempdir().expect("a folder"), columns: "80" };
         let migrated = bench.run(&["migrate", "--seed", "rbac-v2"]);
         assert_eq!(migrated.code, 0, "{migrated:?}");
         bench
+    }
+
+    /// The same, where nothing says how wide the output is.
+    pub(crate) fn of_unknown_width(mut self) -> Workbench {
+        self.columns = "";
+        self
+    }
+
+    /// Runs the binary in the folder with further variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> CommandOutput {
+        self.finish(Command::new(BINARY).args(arguments).envs(variables.iter().copied()))
     }
 
     /// The path of a file in the folder.
@@ -55,7 +68,12 @@ impl Workbench {
 
     /// Changes the database.
     pub(crate) fn sql(&self, statements: &str) {
-        let file = self.folder.path().join("gate.sqlite");
+        self.sql_of("gate.sqlite", statements);
+    }
+
+    /// Changes a database in the folder.
+    pub(crate) fn sql_of(&self, name: &str, statements: &str) {
+        let file = self.folder.path().join(name);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let url = format!("sqlite:{}", file.display());
@@ -85,22 +103,37 @@ impl Workbench {
         self.finish(Command::new("sh").env("PATH", path).args(["-euc", script]))
     }
 
+    /// The binary in the folder, as [`run`](Self::run) runs it, to be started by the caller.
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
+        let mut program = Command::new(BINARY);
+        self.prepare(program.args(arguments));
+        program
+    }
+
     fn finish(&self, program: &mut Command) -> CommandOutput {
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
-            program.env_remove(name);
-        }
-        let output = program
-            .env("CONSOLE_GATE_DATABASE_URL", "sqlite:gate.sqlite")
-            .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS)
-            .current_dir(self.folder.path())
-            .output()
-            .expect("the binary runs");
+        self.prepare(program);
+        let output = program.output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
         CommandOutput {
             code: output.status.code().expect("it ended by itself"),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }
+    }
+
+    /// The environment, without what the tests' own may say to the binary.
+    fn prepare(&self, program: &mut Command) {
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSOLE_GATE_")) {
+            let is_given = program.get_envs().any(|(given, value)| *given == *name && value.is_some());
+            if !is_given {
+                program.env_remove(name);
+            }
+        }
+        program
+            .env("CONSOLE_GATE_DATABASE_URL", "sqlite:gate.sqlite")
+            .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS)
+            .env("COLUMNS", self.columns)
+            .current_dir(self.folder.path());
     }
 }
 

@@ -22,6 +22,7 @@ mod review;
 pub mod rollout;
 mod row;
 mod row_count;
+mod schema;
 pub mod table;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use policy::mapping::effective::EffectiveRow;
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::{harmless, wrapped};
 
 /// One line for each row, and a second one for its gates.
@@ -24,7 +24,7 @@ pub(super) fn text(rows: &[EffectiveRow<'_>]) -> String {
         );
         let gates = gates(row);
         if !gates.is_empty() {
-            let _ = writeln!(text, "{}", wrapped(&gates, COLUMNS, 4, 8));
+            let _ = writeln!(text, "{}", wrapped(&gates, columns(), 4, 8));
         }
     }
     text

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use workbench::report::Level;
-use workbench::report::style::{COLUMNS, Style};
+use workbench::report::style::{Style, columns};
 use workbench::report::text::{harmless, wrapped};
 
 /// How it is with one thing.
@@ -98,11 +98,11 @@ impl Report {
                 true => {
                     line.found.lines().map(harmless).collect::<Vec<_>>().join(&format!("\n{:indent$}", ""))
                 }
-                false => wrapped(&line.found, COLUMNS, indent, indent),
+                false => wrapped(&line.found, columns(), indent, indent),
             };
             writeln!(out, "{word}  {:width$}  {}", line.subject, found.trim_start())?;
             if let Some(remedy) = &line.remedy {
-                writeln!(out, "{}", wrapped(&format!("-> {remedy}"), COLUMNS, indent, indent + 3))?;
+                writeln!(out, "{}", wrapped(&format!("-> {remedy}"), columns(), indent, indent + 3))?;
             }
         }
         let [failed, warnings, skipped] =

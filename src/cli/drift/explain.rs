@@ -3,7 +3,7 @@
 use serde::Serialize;
 use workbench::drift::Disagreement;
 use workbench::drift::explanation::{Explanation, Side, explain};
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use super::{Present, list};
@@ -96,6 +96,6 @@ fn answer(side: &Side) -> String {
 /// The text beside the name of what it is, both within the columns.
 fn wrapped_beside(name: &str, text: &str) -> String {
     const BESIDE: usize = 11;
-    let text = wrapped(text, COLUMNS, BESIDE, BESIDE);
+    let text = wrapped(text, columns(), BESIDE, BESIDE);
     format!("{name:<BESIDE$}{}", text.trim_start())
 }

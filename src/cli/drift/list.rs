@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use policy::decision::Direction;
 use serde::Serialize;
 use workbench::drift::{Disagreement, SignOffState};
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 use workbench::soak::Overflow;
 
@@ -88,7 +88,7 @@ fn print_text(listing: &Listing) {
         println!("{} signed off{hint}", listing.signed_off);
     }
     for lost in &listing.evidence_lost {
-        println!("{}", wrapped(lost, COLUMNS, 0, 4));
+        println!("{}", wrapped(lost, columns(), 0, 4));
     }
     for row in &listing.overflow {
         let overflow = format!(
@@ -98,7 +98,7 @@ fn print_text(listing: &Listing) {
             row.direction.word(),
             times(row.first_seen_at_utc, row.last_seen_at_utc)
         );
-        println!("{}", wrapped(&overflow, COLUMNS, 0, 4));
+        println!("{}", wrapped(&overflow, columns(), 0, 4));
     }
     for drift in &listing.disagreements {
         println!();
@@ -112,7 +112,7 @@ fn print_one(drift: &Disagreement) {
         Direction::WouldNewlyDeny => ("allow", "deny"),
         Direction::WouldNewlyAllow => ("deny", "allow"),
     };
-    let line = |text: &str| println!("{}", wrapped(text, COLUMNS, 4, 8));
+    let line = |text: &str| println!("{}", wrapped(text, columns(), 4, 8));
     println!("{cluster}  {}  {}", key.direction.word(), key.route);
     line(&format!("{} {}: legacy {legacy}, V2 {v2} ({})", key.actor_kind.word(), key.actor_id, drift.reason));
     line(&format!("{} time(s), {}", drift.count, times(drift.first_seen_at_utc, drift.last_seen_at_utc)));

@@ -1,6 +1,6 @@
 //! What an operator reads of a rollback or a release.
 
-use workbench::report::style::COLUMNS;
+use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use crate::activation::agreement::{Agreement, Goal, Stray, Why};
@@ -28,7 +28,7 @@ pub(super) fn outcome(agreement: &Agreement, goal: &Goal) -> String {
         (0, _) => format!("{}, but none of {all} gate(s) follows", ordered(goal)),
         (some, _) => format!("{done} at {some} of {all} gates only: {}", followers.join(", ")),
     };
-    let mut text = wrapped(&first, COLUMNS, 0, 4) + "\n";
+    let mut text = wrapped(&first, columns(), 0, 4) + "\n";
     for stray in strays {
         text.push_str(&sentence(stray, goal));
         text.push('\n');
@@ -42,7 +42,7 @@ fn sentence(Stray { name, runs, why }: &Stray, goal: &Goal) -> String {
         Some(mapping) => ("rollback", mapping.short()),
         None => ("release", "its file"),
     };
-    let line = |text: &str| wrapped(text, COLUMNS, 0, 4);
+    let line = |text: &str| wrapped(text, columns(), 0, 4);
     match why {
         Why::Refused(why) => {
             let why: Vec<String> = why.lines().map(|line| format!("    {line}")).collect();

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use workbench::report::Level;
-use workbench::report::style::{COLUMNS, Style};
+use workbench::report::style::{Style, columns};
 use workbench::report::text::wrapped;
 use workbench::verify::{Case, Expect, Plan};
 
@@ -174,7 +174,7 @@ impl Report {
             println!("{} not sent: no cookie's holder may make them", through.not_tried.len());
         }
         for finding in &self.through_findings {
-            println!("{}", wrapped(finding, COLUMNS, 0, 4));
+            println!("{}", wrapped(finding, columns(), 0, 4));
         }
     }
 }

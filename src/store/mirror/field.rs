@@ -2,7 +2,8 @@
 
 use chrono::SecondsFormat;
 use ledger::AuditRecord;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 /// Where a column's value comes from, as the settings say.
@@ -14,10 +15,32 @@ pub enum ColumnSource {
     Json(Vec<String>),
 }
 
-#[derive(Deserialize)]
+impl Serialize for ColumnSource {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ColumnSource::Field(name) => to.collect_map([("field", name)]),
+            ColumnSource::Constant(text) => to.collect_map([("constant", text)]),
+            ColumnSource::Json(names) => to.collect_map([("json", names)]),
+        }
+    }
+}
+
+impl JsonSchema for ColumnSource {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ColumnSource".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        RawSource::json_schema(generator)
+    }
+}
+
+/// One of `{ field = "NAME" }`, `{ constant = "TEXT" }` and `{ json = ["NAME", ...] }`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawSource {
     field: Option<String>,
+    #[schemars(with = "Option<serde_json::Value>", extend("type" = ["string", "integer", "boolean"]))]
     constant: Option<toml::Value>,
     json: Option<Vec<String>>,
 }

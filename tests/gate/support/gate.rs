@@ -389,6 +389,7 @@ fn program(folder: &Path, database_url: &str) -> Command {
         program.env_remove(name);
     }
     program
+        .env("COLUMNS", "80")
         .env("CONSOLE_GATE_CONFIG", folder.join("gate.toml"))
         .env("CONSOLE_GATE_DATABASE_URL", database_url)
         .env("CONSOLE_SECRET_KEY", SECRET_KEY)

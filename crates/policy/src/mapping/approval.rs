@@ -42,10 +42,10 @@ impl ApprovalRule {
 /// The rules by group.
 pub type Approvals = BTreeMap<Arc<str>, ApprovalRule>;
 
-const KEYS: [&str; 3] = ["by", "quorum", "longest"];
+pub(super) const KEYS: [&str; 3] = ["by", "quorum", "longest"];
 /// The rule for edits, which are not granted for a time.
 const EDITS: &str = "edits";
-const KEYS_OF_EDITS: [&str; 2] = ["by", "quorum"];
+pub(super) const KEYS_OF_EDITS: [&str; 2] = ["by", "quorum"];
 /// More approvers than anybody can gather.
 const MOST: u32 = 10;
 /// Of a membership that is asked for without a rule's own word.

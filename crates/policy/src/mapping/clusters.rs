@@ -11,9 +11,10 @@ use super::reader::Reader;
 use super::rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
 use super::table::SoakTable;
 use crate::diagnostic::{Diagnostic, closest};
+use crate::span::Unit;
 
-const CLUSTER_KEYS: [&str; 6] = ["mode", "groups", "percent", "after", "soaked_hours", "override"];
-const SOAK_KEYS: [&str; 4] = ["shadow_days", "quiet_hours", "requests", "admins"];
+pub(super) const CLUSTER_KEYS: [&str; 6] = ["mode", "groups", "percent", "after", "soaked_hours", "override"];
+pub(super) const SOAK_KEYS: [&str; 4] = ["shadow_days", "quiet_hours", "requests", "admins"];
 
 pub(super) type Clusters = BTreeMap<Arc<str>, Rollout>;
 
@@ -116,15 +117,19 @@ pub(super) fn soak(reader: &mut Reader, root: &DeTable<'_>, clusters: &Clusters)
 }
 
 fn terms(reader: &mut Reader, table: &DeTable<'_>, otherwise: SoakTerms) -> SoakTerms {
-    let mut number = |key: &str, most: u32, otherwise: u32| {
-        table.get(key).and_then(|value| reader.integer(value, key, 0..=most)).unwrap_or(otherwise)
+    let mut number = |key: &str, unit: Option<Unit>, most: u32, otherwise: u32| {
+        let read = |value| match unit {
+            Some(unit) => reader.time(value, key, unit, 0..=most),
+            None => reader.integer(value, key, 0..=most),
+        };
+        table.get(key).and_then(read).unwrap_or(otherwise)
     };
     // Ten years are more than anybody waits.
     const DAYS: u32 = 3_650;
     SoakTerms {
-        shadow_days: number("shadow_days", DAYS, otherwise.shadow_days),
-        quiet_hours: number("quiet_hours", DAYS * 24, otherwise.quiet_hours),
-        requests: number("requests", u32::MAX, otherwise.requests),
-        admins: number("admins", u32::MAX, otherwise.admins),
+        shadow_days: number("shadow_days", Some(Unit::Days), DAYS, otherwise.shadow_days),
+        quiet_hours: number("quiet_hours", Some(Unit::Hours), DAYS * 24, otherwise.quiet_hours),
+        requests: number("requests", None, u32::MAX, otherwise.requests),
+        admins: number("admins", None, u32::MAX, otherwise.admins),
     }
 }

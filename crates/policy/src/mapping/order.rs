@@ -16,10 +16,11 @@ use super::rollout::{ClusterMode, Rollout};
 pub use super::rollout::{Excuse, Order};
 use super::table::Mapping;
 use crate::diagnostic::{Diagnostic, closest};
+use crate::span::Unit;
 
 /// Ten years are more than anybody waits.
 const MOST_HOURS: u32 = 3_650 * 24;
-const OVERRIDE_KEYS: [&str; 2] = ["reason", "ref"];
+pub(super) const OVERRIDE_KEYS: [&str; 2] = ["reason", "ref"];
 
 /// The history of one cluster in the activations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,7 +168,7 @@ pub(super) fn order(
     };
     let soaked_hours = table
         .get("soaked_hours")
-        .and_then(|hours| reader.integer(hours, "soaked_hours", 1..=MOST_HOURS))
+        .and_then(|hours| reader.time(hours, "soaked_hours", Unit::Hours, 1..=MOST_HOURS))
         .unwrap_or_default();
     let is_ordered = table.contains_key("after") || table.contains_key("soaked_hours");
     let excuse = table.get("override").and_then(|excuse| {

@@ -25,9 +25,9 @@ use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest, meant_in_toml};
 
-const TOP_LEVEL_KEYS: [&str; 9] =
+pub(super) const TOP_LEVEL_KEYS: [&str; 9] =
     ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "approval", "blueprints"];
-const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
+pub(super) const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
 
 impl Mapping {
     /// Parses a mapping file. `path` is only for messages.

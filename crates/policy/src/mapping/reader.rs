@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::LegacyRole;
+use crate::span::Unit;
 
 /// Collects findings while it turns TOML values into typed ones.
 #[derive(Default)]
@@ -136,6 +137,32 @@ impl Reader {
         let within = number.filter(|number| range.contains(number));
         if within.is_none() {
             let message = format!("`{what}` must be from {} to {}", range.start(), range.end());
+            self.report(Diagnostic::new("out-of-range", value.span(), message));
+        }
+        within
+    }
+
+    /// A number in `unit`, or text with a unit of its own: `24h`.
+    pub(super) fn time(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        what: &str,
+        unit: Unit,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let DeValue::String(text) = value.get_ref() else { return self.integer(value, what, range) };
+        let count = match unit.count_in(text) {
+            Ok(count) => u32::try_from(count).ok(),
+            Err(mistake) => {
+                let message = format!("`{what}` {mistake}");
+                self.report(Diagnostic::new("wrong-type", value.span(), message));
+                return None;
+            }
+        };
+        let within = count.filter(|count| range.contains(count));
+        if within.is_none() {
+            let message =
+                format!("`{what}` must be from {} to {} {}", range.start(), range.end(), unit.word());
             self.report(Diagnostic::new("out-of-range", value.span(), message));
         }
         within

@@ -17,11 +17,12 @@ use super::reader::Reader;
 use super::table::{Decided, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::Requirement;
-pub(super) use ticket::names_a_variable;
-pub(super) use when::methods_carry_bodies;
+pub(super) use decided::KEYS as DECIDED_KEYS;
+pub(super) use ticket::{KEYS as TICKET_KEYS, names_a_variable};
+pub(super) use when::{WHEN_KEYS, methods_carry_bodies};
 
 /// Every key that a row may have.
-const ROW_KEYS: [&str; 24] = [
+pub(super) const ROW_KEYS: [&str; 24] = [
     "legacy",
     "role",
     "permission",

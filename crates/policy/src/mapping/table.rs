@@ -175,7 +175,7 @@ pub enum Totp {
 }
 
 /// How current the answer about who holds what has to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
     /// Everything that was committed before the request arrived, by a read that began after it arrived.

@@ -11,7 +11,7 @@ use super::grants::Grant;
 use super::rivals::Rival;
 use super::somebody::AskerKind;
 use super::{Explanation, KindReport, Route, RowReport, UnmappedReport};
-use crate::report::style::{COLUMNS, Style};
+use crate::report::style::{Style, columns};
 use crate::report::text::wrapped;
 
 /// How far everything behind the labels is set in.
@@ -45,7 +45,7 @@ struct Page {
 impl Page {
     /// A paragraph; with an empty label, one that belongs to the one before.
     fn line(&mut self, label: &str, text: &str) {
-        let lines = wrapped(text, COLUMNS, INDENT, INDENT + 2);
+        let lines = wrapped(text, columns(), INDENT, INDENT + 2);
         let rest = lines.get(INDENT..).unwrap_or_default();
         let gap = " ".repeat(INDENT.saturating_sub(label.len()));
         self.text.push_str(&format!("{}{gap}{rest}\n", self.style.bold(label)));

@@ -12,8 +12,7 @@ use policy::diagnostic::Lines;
 use super::report::route_of;
 use super::summary::{counted, gains_and_losses};
 use super::{AccessChange, Change, Counts, Impact, ProfileKind};
-
-const WIDTH: usize = 80;
+use crate::report::style::{USUAL_COLUMNS, columns};
 
 /// How the changes are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -258,19 +257,19 @@ fn tone(direction: AccessChange) -> Tone {
 /// `left` and, at the right edge where both fit, `right`.
 fn beside(left: &str, right: &str) -> String {
     let used = left.chars().count() + right.chars().count();
-    match WIDTH.checked_sub(used) {
+    match USUAL_COLUMNS.checked_sub(used) {
         Some(gap) if gap >= 2 => format!("{left}{}{right}", " ".repeat(gap)),
         _ => format!("{left}\n    {right}"),
     }
 }
 
-/// Lines of at most [`WIDTH`] characters, broken at spaces.
+/// Lines of at most [`columns`] characters, broken at spaces.
 fn wrapped(indent: &str, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = indent.to_owned();
     for word in text.split(' ') {
         let is_empty = line.trim().is_empty();
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > columns() {
             lines.push(std::mem::replace(&mut line, format!("{indent}  ")));
         } else if !is_empty {
             line.push(' ');

@@ -375,7 +375,17 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 5] = [
+pub const SETTINGS: [Rule; 7] = [
+    error(
+        "bad-setting",
+        "a setting that a gate would refuse at its start",
+        "correct the value: the message says what the key takes",
+    ),
+    error(
+        "unreadable-file",
+        "a file that the settings name and that cannot be read",
+        "correct the path, or make the file readable for the user of the gate",
+    ),
     warning(
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",

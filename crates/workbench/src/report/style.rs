@@ -1,13 +1,78 @@
-//! Whether and how output is coloured.
+//! Whether and how output is coloured, and where its lines are wrapped.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use annotate_snippets::Renderer;
 
 use super::Level;
 
+/// The columns that reports are laid out for.
+pub const USUAL_COLUMNS: usize = 80;
+/// Wider than any line: nothing is wrapped.
+const UNBOUNDED: usize = 1 << 20;
+
+/// The columns of this process's output.
+static COLUMNS: AtomicUsize = AtomicUsize::new(USUAL_COLUMNS);
+/// This process's [`Colours`].
+static COLOURS: AtomicU8 = AtomicU8::new(Colours::Auto as u8);
+
 /// The columns that output is wrapped at.
-pub const COLUMNS: usize = 80;
+pub fn columns() -> usize {
+    COLUMNS.load(Ordering::Relaxed)
+}
+
+/// Sets the columns for this process: `None` wraps nothing.
+pub fn wrap_at(columns: Option<usize>) {
+    COLUMNS.store(columns.map_or(UNBOUNDED, |columns| columns.clamp(40, UNBOUNDED)), Ordering::Relaxed);
+}
+
+/// When output is coloured (`--color`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colours {
+    /// On a terminal, unless `NO_COLOR` is set; elsewhere, if `CLICOLOR_FORCE` is
+    #[default]
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl Colours {
+    /// Sets it for this process.
+    pub fn choose(self) {
+        COLOURS.store(self as u8, Ordering::Relaxed);
+    }
+
+    fn chosen() -> Colours {
+        let chosen = COLOURS.load(Ordering::Relaxed);
+        [Colours::Always, Colours::Never]
+            .into_iter()
+            .find(|one| *one as u8 == chosen)
+            .unwrap_or(Colours::Auto)
+    }
+
+    /// Whether output is coloured that does or does not go to a terminal, as `variable` says.
+    fn applies(self, is_terminal: bool, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
+        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = variable("TERM").is_some_and(|term| term == *OsStr::new("dumb"));
+        match self {
+            Colours::Always => true,
+            Colours::Never => false,
+            // <https://no-color.org>, <https://bixense.com/clicolors>
+            Colours::Auto if is_set("NO_COLOR") => false,
+            Colours::Auto
+                if variable("CLICOLOR_FORCE")
+                    .is_some_and(|value| !value.is_empty() && value != *OsStr::new("0")) =>
+            {
+                true
+            }
+            Colours::Auto => is_terminal && !is_dumb,
+        }
+    }
+}
 
 /// Coloured or plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +82,10 @@ pub enum Style {
 }
 
 impl Style {
-    /// Colours on a terminal, unless `NO_COLOR` is set (<https://no-color.org>) or the terminal is a dumb one.
+    /// As `--color` says; else colours on a terminal that is not a dumb one, unless the environment says otherwise.
     pub fn of(stream: &impl IsTerminal) -> Style {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb { Style::Coloured } else { Style::Plain }
+        let applies = Colours::chosen().applies(stream.is_terminal(), |name| std::env::var_os(name));
+        if applies { Style::Coloured } else { Style::Plain }
     }
 
     /// `text` in the colour of a level.
@@ -51,6 +115,34 @@ impl Style {
             Style::Plain => Renderer::plain(),
             Style::Coloured => Renderer::styled(),
         };
-        renderer.term_width(COLUMNS)
+        renderer.term_width(columns())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_where_they_are_asked_for() {
+        let applies = |colours: Colours, is_terminal: bool, set: &[(&str, &str)]| {
+            colours.applies(is_terminal, |name| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+            })
+        };
+        for (colours, is_terminal, set, expected) in [
+            (Colours::Auto, true, &[][..], true),
+            (Colours::Auto, false, &[], false),
+            (Colours::Auto, true, &[("NO_COLOR", "1")], false),
+            (Colours::Auto, true, &[("NO_COLOR", "")], true),
+            (Colours::Auto, true, &[("TERM", "dumb")], false),
+            (Colours::Auto, false, &[("CLICOLOR_FORCE", "1")], true),
+            (Colours::Auto, false, &[("CLICOLOR_FORCE", "0")], false),
+            (Colours::Auto, false, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+            (Colours::Always, false, &[("NO_COLOR", "1")], true),
+            (Colours::Never, true, &[("CLICOLOR_FORCE", "1")], false),
+        ] {
+            assert_eq!(applies(colours, is_terminal, set), expected, "{colours:?} {is_terminal} {set:?}");
+        }
     }
 }

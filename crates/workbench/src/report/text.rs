@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use policy::diagnostic::{self, Diagnostic, Lines};
 
-use super::style::{COLUMNS, Style};
+use super::style::{Style, columns};
 use super::{Finding, Level, rules};
 
 /// How far lines that belong to the one before are set in.
@@ -18,7 +18,7 @@ pub fn finding(finding: &Finding, style: Style) -> String {
     };
     let word = format!("{}[{}]", finding.level.word(), finding.id);
     // Wrapped as it is without colours, which take no room.
-    let plain = wrapped(&format!("{place}{word}: {}", finding.message), COLUMNS, 0, INDENT);
+    let plain = wrapped(&format!("{place}{word}: {}", finding.message), columns(), 0, INDENT);
     let mut text = match plain.split_once(&word) {
         Some((before, after)) => {
             format!("{}{}{after}", style.bold(before), style.paint(finding.level, &word))
@@ -27,7 +27,34 @@ pub fn finding(finding: &Finding, style: Style) -> String {
     };
     text.push('\n');
     if let Some(suggestion) = &finding.suggestion {
-        let help = wrapped(&format!("help: {suggestion}"), COLUMNS, INDENT, INDENT + 6);
+        let help = wrapped(&format!("help: {suggestion}"), columns(), INDENT, INDENT + 6);
+        let _ = writeln!(text, "{}", help.replacen("help", &style.bold("help"), 1));
+    }
+    text
+}
+
+/// Findings of one kind, the first `most` of them with their places; `what` they are about.
+pub fn collapsed(findings: &[Finding], most: usize, what: &str, style: Style) -> String {
+    let Some(first) = findings.first() else { return String::new() };
+    let rule = rules::rule(first.id);
+    let summary = rule.map_or("", |rule| rule.summary);
+    let word = format!("{}[{}]", first.level.word(), first.id);
+    let mut text = format!("{}: {} {what}: {summary}\n", style.paint(first.level, &word), findings.len());
+    for one in findings.iter().take(most) {
+        let place = one
+            .place
+            .as_ref()
+            .map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column));
+        let line = wrapped(&format!("{place}{}", one.message), columns(), INDENT, INDENT + 2);
+        let _ = writeln!(text, "{line}");
+    }
+    let more = findings.len().saturating_sub(most);
+    let _ = writeln!(text, "{:INDENT$}and {more} more: `--full` lists them", "");
+    // What they suggest, where that is the same.
+    let shared = first.suggestion.as_deref();
+    let shared = shared.filter(|shared| findings.iter().all(|one| one.suggestion.as_deref() == Some(shared)));
+    if let Some(help) = shared.or(rule.map(|rule| rule.help)) {
+        let help = wrapped(&format!("help: {help}"), columns(), INDENT, INDENT + 6);
         let _ = writeln!(text, "{}", help.replacen("help", &style.bold("help"), 1));
     }
     text
@@ -41,10 +68,10 @@ pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) 
         Level::Note => annotate_snippets::Level::NOTE,
     };
     let head = format!("{}[{}]: ", rules::level_of(found.code).word(), found.code).chars().count();
-    let room = COLUMNS - head.min(COLUMNS / 2);
+    let room = columns() - head.min(columns() / 2);
     let mut fitted = Diagnostic::new(found.code, found.span.clone(), wrapped(&found.message, room, 0, 0));
     if let Some(suggestion) = &found.suggestion {
-        fitted = fitted.suggest(wrapped(suggestion, COLUMNS - 16, 0, 0));
+        fitted = fitted.suggest(wrapped(suggestion, columns() - 16, 0, 0));
     }
     diagnostic::excerpt(path, lines, &fitted, level, &style.renderer()) + "\n"
 }

@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, closest};
 use crate::mapping::reader::Reader;
 use crate::mapping::table::{Decided, RowKind, V2Gate};
 
-const KEYS: [&str; 5] = ["option", "by", "ref", "reason", "at"];
+pub(in crate::mapping) const KEYS: [&str; 5] = ["option", "by", "ref", "reason", "at"];
 
 /// The row's options; none where it has no such key. `None` if there is a mistake.
 pub(super) fn options(reader: &mut Reader, table: &DeTable<'_>) -> Option<BTreeMap<String, String>> {

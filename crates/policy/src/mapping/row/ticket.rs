@@ -13,7 +13,7 @@ use crate::mapping::reader::{Reader, distinct};
 use crate::mapping::table::{CustomerPlace, TicketRule};
 use crate::rbac::Requirement;
 
-const KEYS: [&str; 3] = ["query", "customer", "without"];
+pub(in crate::mapping) const KEYS: [&str; 3] = ["query", "customer", "without"];
 /// What contradicts `ticket` in the same row, and why.
 const NOT_BESIDE: [(&str, &str); 3] = [
     ("undecided", "`ticket` needs a decided role"),

@@ -12,7 +12,7 @@ use crate::mapping::reader::Reader;
 use crate::mapping::table::{BodyField, BodyRule};
 use crate::method::{Method, MethodSet};
 
-const WHEN_KEYS: [&str; 5] = ["json", "form", "equals", "role", "permission"];
+pub(in crate::mapping) const WHEN_KEYS: [&str; 5] = ["json", "form", "equals", "role", "permission"];
 
 pub(super) fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Vec<BodyRule>> {
     let DeValue::Array(items) = value.get_ref() else {
