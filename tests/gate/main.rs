@@ -16,9 +16,6 @@ mod again;
 #[allow(dead_code, reason = "tests/faults shares it, and uses its own part")]
 mod support;
 
-#[path = "../support/again.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part of it")]
-mod again;
 #[path = "../support/promtool.rs"]
 mod promtool;
 
