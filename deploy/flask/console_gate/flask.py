@@ -17,7 +17,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
-from flask import Flask, current_app, g, has_request_context, request
+from flask import Flask, Request, current_app, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from console_gate.assertion import (
@@ -122,7 +122,7 @@ class AppGate:
     def __init__(self, verifier: Verifier, mode: Mode, script_name: str, reporter: Reporter,
                  load_admin: Callable[[str], Any] | None, load_machine: Callable[[str], Any] | None) -> None:
         self.verifier, self.mode, self.script_name, self.reporter = verifier, mode, script_name, reporter
-        self._load_admin, self._load_machine = load_admin, load_machine
+        self._loaders = {"admin": load_admin, "machine": load_machine}
         self._gates = mode.gates()
         self._warned: set[tuple[str, str]] = set()
 
@@ -142,10 +142,11 @@ class AppGate:
 
     def state(self) -> State:
         """The state of the request at hand."""
-        state = request.environ.get(STATE)
+        environ = request.environ
+        state = environ.get(STATE)
         if not isinstance(state, State):
             # `app.test_request_context()` goes past `app.wsgi_app`.
-            state = request.environ[STATE] = self.verify(request.environ)
+            state = environ[STATE] = self.verify(environ)
         return state
 
     def open_request(self) -> None:
@@ -155,8 +156,7 @@ class AppGate:
         if self.mode is Mode.SHADOW or not self.counts(state):
             return
         assertion = state.assertion
-        loaders = {"admin": self._load_admin, "machine": self._load_machine}
-        load = loaders.get(assertion.kind)
+        load = self._loaders.get(assertion.kind)
         if load is None:
             return
         principal = current_app.ensure_sync(load)(assertion.subject)
@@ -171,11 +171,12 @@ class AppGate:
         state = self.state()
         if not state.principal_is_known or not self.counts(state):
             return Ruling.OWN
-        view = current_app.view_functions.get(request.endpoint or "")
-        if view is None or not is_on_view(deferred, view, request.method):
+        at_hand = request_at_hand()
+        view = current_app.view_functions.get(at_hand.endpoint or "")
+        if view is None or not is_on_view(deferred, view, at_hand.method):
             self._warn_once("a deferred check on `%s` is not on the view that Flask chose for `%s`, or a decorator in between "
                             "lacks `functools.wraps`: Console's own check decides",
-                            getattr(innermost(deferred), "__qualname__", "?"), str(request.url_rule))
+                            getattr(innermost(deferred), "__qualname__", "?"), str(at_hand.url_rule))
             return Ruling.OWN
         return Ruling.COMPARE if self.mode is Mode.SHADOW else Ruling.GATE
 
@@ -188,14 +189,15 @@ class AppGate:
         assertion = state.assertion
         if assertion.gate not in self._gates or assertion.kind not in ("admin", "machine"):
             return False
+        at_hand = request_at_hand()
         # A middleware within may have made another request of it: `X-HTTP-Method-Override`, a rewritten path.
-        if request.method != state.method or request.environ.get("PATH_INFO", "") != state.path_info:
+        if at_hand.method != state.method or at_hand.environ.get("PATH_INFO", "") != state.path_info:
             return False
-        rule = request.url_rule
+        rule = at_hand.url_rule
         if rule is None or rule.host or rule.subdomain:
             return False  # the gate's rows name no host
         full_rule = self.script_name + rule.rule
-        if not is_same_route(assertion.route, request.method, full_rule):
+        if not is_same_route(assertion.route, at_hand.method, full_rule):
             self._warn_once("the gate decided by its row `%s`, and Flask chose the rule `%s`: Console's own checks decide. "
                             "Write the row as Console has the rule", assertion.route, full_rule)
             return False
@@ -223,6 +225,12 @@ class _Verified:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ[STATE] = self._gate.verify(environ)
         return self._app(environ, start_response)
+
+
+def request_at_hand() -> Request:
+    """The request itself: `flask.request` looks it up for every attribute."""
+    at_hand: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return at_hand
 
 
 def gate_of_request() -> AppGate | None:

@@ -21,6 +21,7 @@ from console_gate.assertion import (
     Keys,
     Refuse,
     Verifier,
+    WireRequest,
     environment_setting,
     keys_from,
     wsgi_request,
@@ -33,6 +34,9 @@ log = logging.getLogger("console_gate")
 # Names from which applications and proxies read a user. None may reach Flask as a client sent it.
 SPOOFABLE = ("HTTP_REMOTE_", "HTTP_X_REMOTE_", "HTTP_X_FORWARDED_USER", "HTTP_X_AUTH_REQUEST_",
              "HTTP_X_CONSOLE_GATE_", "REMOTE_USER", "AUTH_TYPE", "gate.")
+# So many names that are none of these are kept, so that requests of known fields are seen to be harmless at once. Clients
+# invent names, hence the limit.
+HARMLESS = 500
 # Where the verified `Assertion` is kept for what runs inside.
 VERIFIED = "console_gate.assertion"
 
@@ -56,6 +60,7 @@ class ConsoleGateMiddleware:
                                  max_lifetime_seconds=max_lifetime_seconds, clock=clock)
         self.app, self.script_name = app, script_name
         self.exempt_paths, self.replay_cache = frozenset(exempt_paths), replay_cache
+        self._harmless: set[str] = set()
         self._spent: dict[bytes, int] = {}
         self._lock = threading.Lock()
 
@@ -70,9 +75,9 @@ class ConsoleGateMiddleware:
                    replay_cache=int(setting("REPLAY_CACHE") or 0))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        token = environ.get(ENVIRON_KEY, "")
-        for name in [name for name in environ if name.startswith(SPOOFABLE)]:
-            del environ[name]
+        token = environ.pop(ENVIRON_KEY, "")
+        if not self._harmless.issuperset(environ):
+            self._strip(environ)
         try:
             environ.update(self._admit(token, environ))
         except ValueError as reason:  # `Refuse`, and what is not JSON, base64 or ASCII
@@ -87,11 +92,17 @@ class ConsoleGateMiddleware:
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
         return self.app(environ, start_response)
 
+    def _strip(self, environ: WSGIEnvironment) -> None:
+        """Takes what can be spoofed out of an environment, and learns the names of the rest."""
+        for name in [name for name in environ if name.startswith(SPOOFABLE)]:
+            del environ[name]
+        if len(self._harmless) < HARMLESS:
+            self._harmless.update(environ)
+
     def _admit(self, token: str, environ: WSGIEnvironment) -> dict[str, Any]:
         """What Console learns about an honest request; `ValueError` for any other."""
         request = wsgi_request(environ, self.script_name)
-        routed = request.routed.decode("latin-1")
-        if routed in self.exempt_paths and request.method in ("GET", "HEAD"):
+        if self.exempt_paths and self._is_exempt(request):
             assertion = Assertion(request_id=request.request_id)
         else:
             assertion = self.verifier.verify(token, request)
@@ -101,6 +112,9 @@ class ConsoleGateMiddleware:
                 "gate.subject": assertion.subject, "gate.kind": assertion.kind, "gate.session": assertion.session,
                 "gate.roles": assertion.roles, "gate.route": assertion.route,
                 "gate.request_id": assertion.request_id}
+
+    def _is_exempt(self, request: WireRequest) -> bool:
+        return request.method in ("GET", "HEAD") and request.routed.decode("latin-1") in self.exempt_paths
 
     def _spend(self, signed: str, expires: int) -> None:
         """Take each assertion once. Keyed on the signed text, which has one spelling only."""
