@@ -6,12 +6,14 @@ The EdDSA part is skipped where `cryptography` is not installed, as Console may 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import http.server
 import importlib.util
 import json
 import logging
+import random
 import sys
 import tempfile
 import threading
@@ -21,8 +23,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deploy" / "flask"))
 
-from console_gate.assertion import REASONS, ConfigurationError, SharedKeys  # noqa: E402
-from console_gate.wsgi import ConsoleGateMiddleware  # noqa: E402
+from console_gate import assertion as assertions  # noqa: E402
+from console_gate.assertion import REASONS, Assertion, ConfigurationError, SharedKeys  # noqa: E402
+from console_gate.wsgi import HARMLESS, SPOOFABLE, VERIFIED, ConsoleGateMiddleware  # noqa: E402
 
 NOW = 1_790_000_000
 SECRET, OLD_SECRET = b"s" * 32, b"o" * 32
@@ -271,6 +274,190 @@ class Refused(Cases):
     def test_head_gets_no_body(self) -> None:
         status, _headers, body = Gated().ask(environment(None, REQUEST_METHOD="HEAD"))
         self.assertEqual((status, body), ("403 Forbidden", b""))
+
+
+def compact(value: Any) -> bytes:
+    """JSON as the gate writes it."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def spelt(header: bytes, payload: bytes, secret: bytes = SECRET) -> str:
+    """A token with a good signature over a header and a payload as they are."""
+    signed = f"{encode(header)}.{encode(payload)}"
+    return f"{signed}.{encode(hmac.digest(secret, signed.encode(), 'sha256'))}"
+
+
+def outcome(function: Any, *arguments: Any) -> tuple[str, str]:
+    """What a call returns or raises, with numbers that are none."""
+    try:
+        return "", repr(function(*arguments))
+    except Exception as error:
+        return type(error).__name__, str(error)
+
+
+def plain_decode(part: str) -> bytes:
+    """What `decode` promises, without its short cuts."""
+    encoded = part.encode("ascii")
+    raw = base64.urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != encoded:
+        raise assertions.Refuse("not base64url")
+    return raw
+
+
+class ShortCuts(Cases):
+    """What the gate writes is read by a shorter way; what is written otherwise must be read as without it."""
+
+    HEADERS = (
+        (compact(HEADER), None), (b'{"kid":"k2","typ":"JWT","alg":"HS256"}', None),
+        (b' {"alg":"HS256","typ":"JWT","kid":"k2"}', None), (b'{"alg":"HS256","typ":"JWT","kid":"k2"}\n', None),
+        (b'{ "alg" : "HS256", "kid" : "k2" }', None), (b'{"\\u0061lg":"HS256","kid":"k2"}', None),
+        (b'\xef\xbb\xbf{"alg":"HS256","kid":"k2"}', None), ('{"alg":"HS256","kid":"k2"}'.encode("utf-16-le"), None),
+        ('{"alg":"HS256","kid":"k2"}'.encode("utf-32"), None),
+        (b'{"alg":"none","alg":"HS256","kid":"k2"}', None), (b'{"alg":"HS256","kid":"k2","alg":"none"}', "algorithm"),
+        (b'{"alg":"HS256","kid":"k2","kid":"k3"}', "key"), (b'{"alg":"HS256","kid":"k3","kid":"k2"}', None),
+        (b'{"alg":"HS256","kid":"k2","kid":"k1"}', "signature"), (b'{"alg":"HS256","kid":" k2"}', "key"),
+        (b'{"alg":"HS256","kid":"k\xc2\xb2"}', "key"), (b'{"alg":"HS256 ","kid":"k2"}', "algorithm"),
+        (b'{"alg":"HS256","kid":"k2","crit":[]}', "algorithm"), (b'{"alg":"HS256","kid":"k2","typ":null}', "algorithm"),
+        (b'{"alg":"HS256","kid":"k2"}{}', "malformed"), (b'{"alg":"HS256","kid":"k2"', "malformed"),
+        (b'{"alg":"HS256","kid":"k2"}\xff', "malformed"), (b'{"alg":"HS256","kid":"k2"}\0', "malformed"),
+    )
+
+    def test_a_header_that_is_spelt_otherwise(self) -> None:
+        gated = Gated()
+        for _ in range(2):  # the second time out of the cache, if there
+            for header, kind in self.HEADERS:
+                with self.subTest(header):
+                    sent = environment(spelt(header, compact(CLAIMS)))
+                    self.assert_let_in(sent, gated) if kind is None else self.assert_refused(sent, gated, kind)
+
+    def test_a_payload_that_is_spelt_otherwise(self) -> None:
+        good = compact(CLAIMS)
+        twice = good[:-1] + b',"sub":"admin-8"}'
+        for payload, subject in (
+            (good, "admin-7"), (b" " + good, "admin-7"), (good + b" \n", "admin-7"), (b"{ " + good[1:], "admin-7"),
+            (twice, "admin-8"), (good.replace(b"admin-7", b"admin-\\u0037"), "admin-7"),
+            (good.replace(b"admin-7", "Zoë".encode()), "Zoë"), (good.decode().encode("utf-16"), "admin-7"),
+            (good.decode().encode("utf-32-be"), "admin-7"), (b"\xef\xbb\xbf" + good, "admin-7"),
+            (good.replace(b"admin-7", b"\xed\xa0\x80"), "\ud800"),
+            (good + good, None), (good + b",", None), (good + b"\0", None), (good[:-1], None), (b'{"', None), (b"{", None),
+            (good.replace(b"admin-7", b"admin-\xff"), None), (good.replace(b"admin-7", b"admin-\n"), None),
+            (b'{"a":' + b"[" * 5000, None), (b'{"a":' * 5000, None), (good[:-1] + b',"x":' + b"[" * 5000, None),
+            (good[:-1] + b',"sub":7}', None),
+        ):
+            with self.subTest(payload):
+                sent = environment(spelt(compact(HEADER), payload))
+                if subject is None:
+                    self.assert_refused(sent, kind="malformed")
+                else:
+                    self.assertEqual(self.assert_let_in(sent)["gate.subject"], subject)
+
+    def test_signed_text_that_is_not_canonical_base64url(self) -> None:
+        header, claims = encode(compact(HEADER)), compact({**CLAIMS, "route": "?>~~" * 3})
+        payload = encode(claims + b" " * (-len(claims) % 3 + 2))
+        self.assertTrue("_" in payload and "-" in payload and len(payload) % 4 == 3, payload)
+        respelt = payload[:-1] + chr(ord(payload[-1]) + 1)
+        self.assertEqual(base64.urlsafe_b64decode(payload + "="), base64.urlsafe_b64decode(respelt + "="))
+        for name, part, kind in (
+            ("as it is", payload, None), ("the other alphabet", payload.replace("_", "/").replace("-", "+"), "malformed"),
+            ("unused bits", respelt, "malformed"), ("padded", payload + "=", "malformed"), ("a space", payload + " ", "malformed"),
+            ("a line", f"{payload[:8]}\n{payload[8:]}", "malformed"), ("a comma", f"{payload[:8]},{payload[8:]}", "malformed"),
+            ("one character more", payload + "AA", "malformed"), ("cut", payload[:-1], "malformed"),
+        ):
+            with self.subTest(name):
+                signed = f"{header}.{part}"
+                sent = environment(f"{signed}.{encode(hmac.digest(SECRET, signed.encode(), 'sha256'))}")
+                self.assert_let_in(sent) if kind is None else self.assert_refused(sent, kind=kind)
+
+    def test_keys_take_turns(self) -> None:
+        gated = Gated()
+        for _ in range(3):
+            self.assert_let_in(environment(token({"kid": "k1"}, OLD_SECRET)), gated)
+            self.assert_refused(environment(token({"kid": "k1"}, SECRET)), gated, "signature")
+            self.assert_refused(environment(token({"kid": "k3"}, SECRET)), gated, "key")
+            self.assert_let_in(environment(token()), gated)
+
+    def test_parts_of_a_token(self) -> None:
+        good = token()
+        for length in range(len(good)):
+            with self.subTest(length=length):
+                self.assert_refused(environment(good[:length]), kind=None if length else "missing")
+        for assertion in (".", "..", "...", "a", "a.", ".a", "a.b", f".{good}", f"{good}.", good.replace(".", ".."),
+                          good.replace(".", "", 1), good.replace(".", "")):
+            with self.subTest(assertion):
+                self.assert_refused(environment(assertion), kind="malformed")
+
+    def test_reading_differs_nowhere_from_the_plain_way(self) -> None:
+        chance = random.Random(7)
+        known = [header for header, _ in self.HEADERS] + [compact(CLAIMS), b'{"a":NaN,"b":[1e400,-0,"\\ud800"],"a":null}', b'"x"', b""]
+        for _ in range(20_000):
+            raw = bytearray(chance.choice(known))
+            for _ in range(chance.randrange(3)):
+                at = chance.randrange(len(raw) + 1)
+                raw[at:at + chance.randrange(3)] = chance.choice((b"", b" ", b'"', b"{", b"}", b"\0", b"\\", b"[", b"\xff", b"0", b","))
+            self.assertEqual(outcome(assertions.read_json, bytes(raw)), outcome(json.loads, bytes(raw)), bytes(raw))
+        for _ in range(20_000):
+            part = "".join(chance.choices("ABQgwz059-_" if chance.random() < 0.7 else "AQg-_+/=. \n\xe9\u20ac", k=chance.randrange(14)))
+            self.assertEqual(outcome(assertions.decode, part), outcome(plain_decode, part), part)
+
+    def test_each_claim_of_each_type(self) -> None:
+        claims = {**CLAIMS, "gate": "v2", "cluster": "c", "mapping": "m", "notify": "", "groups": ["g"]}
+        later, lists = ("gate", "cluster", "mapping", "notify"), ("roles", "groups")
+        for name in claims:
+            for value in (ABSENT, None, True, 0, 7, 1.5, "", "x", [], ["x"], [""], [7], ["x", None], [["x"]], {}, {"x": "x"}):
+                with self.subTest(name=name, value=value):
+                    is_text, is_texts = isinstance(value, str), isinstance(value, list) and all(isinstance(each, str) for each in value)
+                    let_in = (is_texts or (value is ABSENT and name == "groups") if name in lists else
+                              is_text or value is ABSENT if name in later else
+                              is_text if name in ("route", "sid") else value == "x" if name == "sub" else False)
+                    sent = environment(token(**{**claims, name: value}))
+                    self.assert_let_in(sent) if let_in else self.assert_refused(sent)
+
+    def test_subject_and_kind(self) -> None:
+        for kind, subject, let_in in (
+            ("admin", "a", True), ("admin", "", False), ("machine", "a", True), ("machine", "", True), ("anonymous", "a", False),
+            ("anonymous", "", True), ("", "", False), ("", "a", False), ("Admin", "a", False), ("admi", "a", False), ("root", "", False),
+        ):
+            with self.subTest(kind=kind, subject=subject):
+                sent = environment(token(kind=kind, sub=subject))
+                self.assert_let_in(sent) if let_in else self.assert_refused(sent, kind="malformed")
+
+    def test_the_assertion_is_whole_and_cannot_be_changed(self) -> None:
+        later = {"gate": "v2", "cluster": "shop", "mapping": "5e", "notify": "customer", "groups": ["staff"]}
+        made = self.assert_let_in(environment(token(**later)))[VERIFIED]
+        self.assertEqual(made, Assertion(
+            subject="admin-7", kind="admin", session="session-9", roles=("console-user",), groups=("staff",),
+            route="GET /console/customers/<id>", cluster="shop", gate="v2", mapping="5e", notify="customer",
+            request_id="request-1", method="GET", path=PATH, expires=NOW + 30, verified=True))
+        self.assertEqual(vars(made).keys(), {field.name for field in dataclasses.fields(Assertion)})
+        with self.assertRaises(dataclasses.FrozenInstanceError):
+            made.subject = "root"
+
+    def test_names_that_were_harmless_do_not_let_others_by(self) -> None:
+        chance, gated = random.Random(7), Gated()
+        spoofed = [f"{name}{end}" for name in SPOOFABLE for end in ("", "X", "_X")]
+        harmless = ["HTTP_REMOTE", "HTTP_X_REMOTE", "X_HTTP_REMOTE_USER", "remote_user", "REMOTE_ADDR", "HTTP_X_CONSOLE_GATE", "Gate.x"]
+        for number in range(400):
+            sent = dict.fromkeys(chance.sample(spoofed + harmless, 5) + [f"HTTP_X_{number}_{each}" for each in range(3)], "root")
+            if number % 3 == 0:
+                self.assert_refused(environment(token(sub=""), **sent), gated)
+            given = self.assert_let_in(environment(token(), **sent), gated)
+            self.assertEqual({name for name, value in given.items() if value == "root"},
+                             {name for name in sent if name not in spoofed})
+        self.assertLess(len(gated.middleware._harmless), HARMLESS + 20, "clients fill the memory")
+
+    def test_an_environment_that_comes_twice(self) -> None:
+        gated, sent = Gated(), environment(token())
+        self.assert_let_in(sent, gated)
+        self.assert_refused(sent, gated, "missing")
+        self.assertEqual([name for name in sent if name.startswith(SPOOFABLE)], [])
+
+    def test_an_exempt_path_of_another_middleware(self) -> None:
+        for exempt_paths in ((), ("/healthz",), ("",)):
+            self.assert_refused(environment(None, PATH_INFO="/\u20ac", RAW_URI=ABSENT), Gated(exempt_paths=exempt_paths), "malformed")
+        self.assert_refused(environment(None, PATH_INFO="/healthz", RAW_URI="/healthz"), Gated(), "missing")
+        mounted = environment(None, SCRIPT_NAME="/c", PATH_INFO="/healthz", RAW_URI="/c/healthz")
+        self.assert_let_in(dict(mounted), Gated(exempt_paths=("/c/healthz",), script_name="/c"))
+        self.assert_refused(dict(mounted), Gated(exempt_paths=("/healthz",), script_name="/c"), "missing")
 
 
 class Replay(Cases):
