@@ -142,7 +142,7 @@ class AppGate:
 
     def state(self) -> State:
         """The state of the request at hand."""
-        environ = request.environ
+        environ = request_at_hand().environ
         state = environ.get(STATE)
         if not isinstance(state, State):
             # `app.test_request_context()` goes past `app.wsgi_app`.
