@@ -105,6 +105,7 @@ impl Settings {
             ("probe.keys_file", &self.probe.keys_file),
             ("freescout.key_file", &self.freescout.key_file),
             ("freescout.webhook_secret_file", &self.freescout.webhook_secret_file),
+            ("otlp.headers_file", &self.otlp.headers_file),
         ];
         let alerts = &self.alerts;
         let of_channels = [

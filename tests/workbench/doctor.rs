@@ -147,6 +147,23 @@ fn a_sound_installation_is_sound_and_stays_as_it_is() {
     assert!(text.stdout.ends_with("nothing is wrong; 2 not looked at\n"), "{}", text.stdout);
 }
 
+/// What verifies assertions may have another clock than the server in front of it.
+#[test]
+fn the_clock_of_the_middleware_is_compared_by_itself() {
+    let now = chrono::Utc::now();
+    let date = now.format("%a, %d %b %Y %H:%M:%S GMT");
+    let behind = now.timestamp() - 60;
+    let fields: &'static str = format!("{date}\r\nX-Console-Gate-Refused: malformed; time={behind}").leak();
+    let console = Console::start("200 OK", fields);
+    let (output, lines) = doctor(&sound(&console), &[]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let failed = of_state(&lines, "failed");
+    let [clocks] = failed.as_slice() else { panic!("{failed:#?}") };
+    assert_eq!(clocks["subject"], "clocks");
+    let found = clocks["found"].as_str().unwrap();
+    assert!(found.contains("its middleware, is 6") && found.contains("s behind this machine"), "{found}");
+}
+
 /// Everything secret that is missing, at once; and what depends on it is skipped.
 #[test]
 fn all_missing_secrets_are_named_at_once() {

@@ -32,17 +32,7 @@ pub(super) fn examine(settings: &Settings, report: &mut Report) {
 
 /// Where audit rows go while the database is away, and where checkpoints go.
 pub(super) async fn audit(settings: &Settings, report: &mut Report) {
-    let folder = &settings.audit.spool_folder;
-    let found = folder.display().to_string();
-    let nearest = if folder.exists() { Some(folder.as_path()) } else { folder.parent() };
-    match nearest.is_some_and(is_writable) {
-        false => report.fail(
-            "spool",
-            format!("{found}: cannot be written, so each denial is a 503 while the database is away"),
-            "give the gate's user a folder of its own: `spool_folder` in [audit]",
-        ),
-        true => report.good("spool", format!("{found} can be written")),
-    }
+    spool(settings, report);
     let mut audit = settings.audit.clone();
     // Opening it would make it, as the user who runs this: the gate could be another, who could not write to it then.
     let unmade = audit.checkpoint_file.take_if(|file| !file.exists());
@@ -67,6 +57,25 @@ pub(super) async fn audit(settings: &Settings, report: &mut Report) {
             Ok(_) => report.good("checkpoints", name),
             Err(error) => report.fail("checkpoints", format!("{name}: {error:#}"), "correct it in [audit]"),
         }
+    }
+}
+
+fn spool(settings: &Settings, report: &mut Report) {
+    const SUBJECT: &str = "spool";
+    if settings.audit.spool_bytes == 0 {
+        let off = "off by `spool_bytes`: each denial is a 503 while the database is away";
+        return report.skip(SUBJECT, off);
+    }
+    let folder = &settings.audit.spool_folder;
+    let found = folder.display().to_string();
+    let nearest = if folder.exists() { Some(folder.as_path()) } else { folder.parent() };
+    match nearest.is_some_and(is_writable) {
+        false => report.fail(
+            SUBJECT,
+            format!("{found}: cannot be written, so each denial is a 503 while the database is away"),
+            "give the gate's user a folder of its own: `spool_folder` in [audit]",
+        ),
+        true => report.good(SUBJECT, format!("{found} can be written")),
     }
 }
 

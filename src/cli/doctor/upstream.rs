@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, DATE, SERVER};
 
 use super::report::Report;
 use crate::outbound::{Outbound, Reply, Request, Url};
+use crate::ruling::troubles::AssertionRefused;
 use crate::settings::{Address, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,9 +77,13 @@ fn clock(place: &str, reply: &Reply, report: &mut Report) {
     let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) else {
         return report.skip("clocks", format!("{place} names no time"));
     };
-    let skew = (Utc::now() - date.with_timezone(&Utc)).num_seconds();
+    compare_clock(place, date.with_timezone(&Utc), report);
+}
+
+fn compare_clock(place: &str, its_time: DateTime<Utc>, report: &mut Report) {
+    let skew = (Utc::now() - its_time).num_seconds();
     match skew.abs() {
-        0..=MOST_SKEW_SECONDS => report.good("clocks", format!("{place} is within {} s", MOST_SKEW_SECONDS)),
+        0..=MOST_SKEW_SECONDS => report.good("clocks", format!("{place} is within {MOST_SKEW_SECONDS} s")),
         _ => report.fail(
             "clocks",
             format!("{place} is {skew} s behind this machine, and refuses the gate's assertions"),
@@ -93,6 +98,11 @@ async fn around(outbound: &Outbound, url: &Url, place: &str, report: &mut Report
     match outbound.send(&url.at(NOWHERE), Request::Get, &[]).await {
         Ok(reply) if reply.status == 403 && is_problem(&reply) => {
             report.good(SUBJECT, format!("{place} refuses requests that did not come through the gate"));
+            // Another server between the two may have another clock than what verifies assertions.
+            let refused = reply.fields.get(AssertionRefused::HEADER);
+            if let Some(at) = refused.and_then(|value| AssertionRefused::parse(value.as_bytes()).at) {
+                compare_clock(&format!("{place}, its middleware,"), at, report);
+            }
         }
         Ok(_) if place.starts_with("unix:") => {
             report.good(SUBJECT, format!("{place} is a socket, which only users of this machine reach"));

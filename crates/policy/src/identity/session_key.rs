@@ -108,7 +108,7 @@ impl TokenVerifier {
         let key = Zeroizing::new(match self.lookup {
             Lookup::Value => format!("{}{}", self.key_prefix, *token),
             Lookup::Sha256Hex => {
-                format!("{}{}", self.key_prefix, hex::lower(&Sha256::digest(token.as_bytes())))
+                format!("{}{}", self.key_prefix, hex::lower(Sha256::digest(token.as_bytes())))
             }
         });
         let digest = Sha256::digest(key.as_bytes()).into();
@@ -187,7 +187,7 @@ impl SessionKey {
         };
         match id.filter(|id| !id.is_empty() && !gives_away(id)) {
             Some(id) => SessionId::new(id),
-            None => SessionId::new(&hex::lower(&self.digest)[..SHOWN_DIGITS]),
+            None => SessionId::new(&hex::lower(self.digest)[..SHOWN_DIGITS]),
         }
     }
 }
@@ -209,7 +209,7 @@ impl Hash for SessionKey {
 impl fmt::Debug for SessionKey {
     /// Eight digits distinguish two keys in a log and are of no use to anyone else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionKey({}...)", &hex::lower(&self.digest)[..8])
+        write!(f, "SessionKey({}...)", &hex::lower(self.digest)[..8])
     }
 }
 

@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn every_key_has_a_schema() {
-        let tables: [(&[&str], fn(&str) -> Value); 7] = [
+        type Table<'t> = (&'t [&'t str], fn(&str) -> Value);
+        let tables: [Table<'_>; 7] = [
             (&TOP_LEVEL_KEYS, top_level),
             (&CLUSTER_KEYS, cluster_key),
             (&SOAK_KEYS, soak_key),

@@ -102,7 +102,7 @@ fn what_no_token_looks_like_is_not_looked_up() {
 
 #[test]
 fn the_key_is_what_the_table_has() {
-    let hashed = hex::lower(&Sha256::digest(TOKEN));
+    let hashed = hex::lower(Sha256::digest(TOKEN));
     let table = [
         (Lookup::Value, "", TOKEN.to_owned()),
         (Lookup::Value, "session:", format!("session:{TOKEN}")),
@@ -120,7 +120,7 @@ fn nothing_of_the_credential_is_shown_or_cached() {
     for lookup in [Lookup::Value, Lookup::Sha256Hex] {
         let key = key(&opaque(lookup, "session:"), TOKEN).unwrap();
         let exposed = key.expose().unwrap().to_owned();
-        let digits = hex::lower(&Sha256::digest(&exposed));
+        let digits = hex::lower(Sha256::digest(&exposed));
         assert_eq!(format!("{key:?}"), format!("SessionKey({}...)", &digits[..8]));
 
         let cached = key.without_credential();
