@@ -147,22 +147,22 @@ def rows(package: dict[str, Any], jwks: str) -> dict[str, tuple[str, str, Any]]:
 
 
 def serve(app: Any, requests: list[dict[str, Any]]) -> float:
-    """Microseconds of CPU a request."""
-    statuses = []
+    """Microseconds of CPU a request. Takes each request out of the list, so that what was made for it is freed as in a server."""
+    count, statuses = len(requests), []
 
     def start_response(status: str, _headers: Any, _info: Any = None) -> None:
         statuses.append(status)
     began = time.process_time()
-    for environ in requests:
-        answer = app(environ, start_response)
+    while requests:
+        answer = app(requests.pop(), start_response)
         for _ in answer:
             pass
         if hasattr(answer, "close"):
             answer.close()
     took = time.process_time() - began
-    if statuses != ["200 OK"] * len(requests):
+    if statuses != ["200 OK"] * count:
         raise SystemExit(f"not every request was let in: {sorted(set(statuses))}")
-    return took / len(requests) * 1e6
+    return took / count * 1e6
 
 
 def main() -> None:
