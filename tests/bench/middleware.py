@@ -127,19 +127,20 @@ def rows(package: dict[str, Any], jwks: str) -> dict[str, tuple[str, str, Any]]:
     clock = {"audience": "console", "clock": lambda: float(NOW)}
     shared, public = package["assertion"].SharedKeys({KEY_ID: SECRET}), package["jwks"].JwksKeys(jwks)
 
-    def wsgi(**settings: Any) -> Any:
-        return package["wsgi"].ConsoleGateMiddleware(console, **clock, **settings)
+    def around(app: Any, keys: Any = shared, **settings: Any) -> Any:
+        return package["wsgi"].ConsoleGateMiddleware(app, keys=keys, **clock, **settings)
 
     def flask(keys: Any) -> Flask:
         app = flask_app([package["flask"].defer(require_role)("support")])
         package["flask"].ConsoleGate(app, load_admin=str, keys=keys, environment={}, **clock)
         return app
-    both = flask(shared)
-    both.wsgi_app = package["wsgi"].ConsoleGateMiddleware(both.wsgi_app, keys=shared, **clock)
+    behind, both = flask_app(), flask(shared)
+    behind.wsgi_app, both.wsgi_app = around(behind.wsgi_app), around(both.wsgi_app)
     return {
-        "WSGI middleware, HS256": (BARE, "HS256", wsgi(keys=shared)),
-        "WSGI middleware, HS256, replay cache": (BARE, "HS256", wsgi(keys=shared, replay_cache=1_000_000)),
-        "WSGI middleware, EdDSA": (BARE, "EdDSA", wsgi(keys=public)),
+        "WSGI middleware, HS256": (BARE, "HS256", around(console)),
+        "WSGI middleware, HS256, replay cache": (BARE, "HS256", around(console, replay_cache=1_000_000)),
+        "WSGI middleware, EdDSA": (BARE, "EdDSA", around(console, public)),
+        "Flask, WSGI middleware, HS256": (FLASK, "HS256", behind),
         "Flask, ConsoleGate and defer, HS256": (FLASK, "HS256", flask(shared)),
         "Flask, ConsoleGate and defer, EdDSA": (FLASK, "EdDSA", flask(public)),
         "Flask, both, HS256": (FLASK, "HS256", both),
