@@ -19,7 +19,7 @@
 //! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`spans`]: traces of requests for a collector of OpenTelemetry.
-//! - [`traffic`]: what became of requests, counted by row, for the metrics.
+//! - [`traffic`]: outcomes of requests, counted by row, for the metrics.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //! - [`clock`], [`random`], [`folder_watch`]: time, what is made fresh, and changes of files.

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::{Counter, counter};
+use policy::hex;
 use tokio::sync::{mpsc, oneshot};
 
 pub use exporter::{Collector, Exporting};
@@ -227,8 +228,7 @@ impl Trace {
 impl Call<'_> {
     /// What the server gets as `traceparent` (W3C Trace Context).
     pub fn traceparent(&self) -> String {
-        let hexadecimal = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        format!("00-{}-{}-01", hexadecimal(&self.trace.id), hexadecimal(&self.id))
+        format!("00-{}-{}-01", hex::lower(self.trace.id), hex::lower(self.id))
     }
 
     /// Ends it.

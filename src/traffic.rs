@@ -1,4 +1,4 @@
-//! What became of requests, by the rows of the running mapping: counted in memory, and shown by `/metrics`.
+//! Outcomes of requests, by the rows of the running mapping: counted in memory, and shown by `/metrics`.
 //!
 //! Each row has one set of counters, made when its mapping is first seen, so that a request adds to what is there already.
 //! The labels are names of rows and clusters, and never anything that a client sends: there are at most as many series as

@@ -17,6 +17,7 @@ use self::supervisor::{Stopped, Supervisor};
 use super::serve::{self, LogFormat};
 use super::time::seconds;
 use super::{Common, Ended, keygen};
+use crate::server;
 use crate::settings::secrets::Secrets;
 use crate::settings::{Address, Settings};
 
@@ -94,7 +95,9 @@ pub(super) fn run(command: &Exec, common: &Common) -> anyhow::Result<Ended> {
     let outcome = match listening {
         Err(error) => Err(error),
         Ok(Stopped::ByConsole | Stopped::BySignal) => Ok(()),
-        Ok(Stopped::NotYet) => serve::serve(&settings, &secrets, false, false),
+        Ok(Stopped::NotYet) => {
+            serve::flags_at_start().and_then(|start| server::run(&settings, &secrets, start, || ()))
+        }
     };
     let code = supervisor.end(grace);
     outcome?;

@@ -39,7 +39,8 @@ pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     // Dropped last, so that what went wrong at the end is reported too.
     let _flush = ready(&settings, common, command.log_format)?;
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
-    serve(&settings, &secrets, command.upgrade, true)?;
+    let start = Start { upgrade: command.upgrade, replaces_itself: true, ..flags_at_start()? };
+    server::run(&settings, &secrets, start, || ())?;
     Ok(Ended::Clean)
 }
 
@@ -61,23 +62,19 @@ pub(super) fn ready(
         environment = settings.environment.word(),
         "the gate starts"
     );
+    if !settings.log.access {
+        tracing::info!("requests are not logged: `access = true` in [log] adds a line for each");
+    }
     Ok(flush)
 }
 
-/// Serves until a signal ends it.
-pub(super) fn serve(
-    settings: &Settings,
-    secrets: &Secrets,
-    upgrade: bool,
-    replaces_itself: bool,
-) -> anyhow::Result<()> {
-    let start = Start {
+/// A start with the kill-switches of the environment.
+pub(super) fn flags_at_start() -> anyhow::Result<Start> {
+    Ok(Start {
         flag_rbac_v2: flag_at_start("FLAG_RBAC_V2")?,
         flag_ticket_grants: flag_at_start("FLAG_TICKET_SCOPED_GRANTS")?,
-        upgrade,
-        replaces_itself,
-    };
-    server::run(settings, secrets, start, || ())
+        ..Start::default()
+    })
 }
 
 /// The error tracker that `SENTRY_DSN` names, if it is set.

@@ -134,7 +134,7 @@ impl Gateway {
         Some(trace)
     }
 
-    /// Ends the trace of a request with what became of it. Neither its path nor who asked is in it.
+    /// Ends the trace of a request with its outcome. It contains neither the path nor the principal.
     fn end_trace(&self, trace: Option<Trace>, request: &Request, exchange: &Exchange) {
         let (Some(tracer), Some(trace)) = (&self.gate.tracer, trace) else { return };
         let (method, line) = (request.method().as_str(), &exchange.line);

@@ -115,21 +115,24 @@ impl Gate {
         if !request.dropped_fields().is_empty() {
             counter!("gate_dropped_fields_total").increment(request.dropped_fields().len() as u64);
         }
-        match self.decide(&mapping, incoming, body).await {
+        let matching = span(incoming.trace, "match");
+        let target = target(&mapping, request);
+        drop(matching);
+        match self.decide(&mapping, target, incoming, body).await {
             Ok(Decided { outcome: Ok(permit), break_glass }) => {
                 Ok(Permitted { permit, mapping: mapping.sha256().clone(), break_glass })
             }
             Ok(Decided { outcome: Err(rejection), .. }) => {
                 if rejection == Rejection::Upgrade {
-                    let (method, target) = (request.method().as_str(), request.target().raw());
-                    self.refused.observe(Refusal::Upgrade, method.as_bytes(), target.as_bytes(), id);
+                    let (method, raw) = (request.method().as_str(), request.target().raw());
+                    self.refused.observe(Refusal::Upgrade, method.as_bytes(), raw.as_bytes(), id);
                 }
                 let offer = self.offer(&mapping, incoming, &rejection).await;
-                let about = about(Some(&rejection), &mapping, request);
+                let about = about(&target, Some(&rejection));
                 Err(Response::to_rejection(&rejection, self.asked(request, id), offer.as_ref()).about(about))
             }
             Err(error) => {
-                let about = about(None, &mapping, request);
+                let about = about(&target, None);
                 let (method, route) = (request.method().as_str(), about.route.as_deref());
                 let whose = Whose { method, route, actor: None, upstream: "", id };
                 let kind = match &error {
@@ -165,6 +168,7 @@ impl Gate {
     async fn decide(
         &self,
         mapping: &Mapping,
+        target: Target<'_>,
         incoming: &Incoming<'_>,
         body: &mut dyn BodySource,
     ) -> Result<Decided, Unavailable> {
@@ -173,9 +177,6 @@ impl Gate {
             return Ok(Ok(permit).into());
         }
         let trace = incoming.trace;
-        let matching = span(trace, "match");
-        let target = target(mapping, request);
-        drop(matching);
         match target {
             // The caller is not identified: a flood of such requests costs neither the database nor the audit anything.
             Target::Unmapped(Unmapped::Quiet) => counter!("gate_quiet_total").increment(1),
@@ -632,8 +633,7 @@ fn presents_machine_credential(request: &Request) -> bool {
 }
 
 /// What a request is about that goes no further.
-fn about(rejection: Option<&Rejection>, mapping: &Mapping, request: &Request) -> About {
-    let target = target(mapping, request);
+fn about(target: &Target<'_>, rejection: Option<&Rejection>) -> About {
     let row = target.row();
     let denial = match rejection {
         Some(Rejection::Denied(denial)) => Some(denial),

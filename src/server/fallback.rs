@@ -29,12 +29,22 @@ pub(super) async fn follow(
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: BTreeMap<String, &'static str> = BTreeMap::new();
+    let mut switches = None;
     loop {
         ticks.tick().await;
         // While the database is unavailable nothing is decided by a role anyway, and readiness reports it.
         let Ok(row) = store.control().await else { continue };
         access.saw(&row);
-        let fallen = fallen_back(&mappings.running(), &posture.control(&row));
+        let control = posture.control(&row);
+        let Control { rbac_v2, may_enforce, .. } = control;
+        if switches.replace((rbac_v2, may_enforce)) != Some((rbac_v2, may_enforce)) {
+            tracing::info!(
+                rbac_v2,
+                may_enforce,
+                "FLAG_RBAC_V2, and whether V2 may decide in this environment"
+            );
+        }
+        let fallen = fallen_back(&mappings.running(), &control);
         report(&known, &fallen);
         known = fallen;
     }

@@ -7,41 +7,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use console_gate::assertion::AssertionSigner;
 use console_gate::clock::SystemClock;
 use console_gate::freshness::push::PushTerms;
 use console_gate::freshness::{AccessResolver, Posture};
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
-use console_gate::settings::secrets::{NamedKey, Secret};
 use console_gate::settings::values::AssertionAlgorithm;
 use console_gate::store::{DatabaseUrl, StoreOptions};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use policy::decision::body::BodyFacts;
 use policy::decision::{Caller, Control, Question, Target, decide};
 use policy::firewall::{Policy, inspect};
-use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
-use policy::identity::{Principal, Subject};
+use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, MappingSha256};
 use policy::mapping::{Found, Freshness, Mapping};
 use policy::method::Method;
-use policy::rbac::{Access, LegacyRole, Standing};
 
+use fixture::PATH;
 use postgres::Postgres;
 
+mod fixture;
 #[path = "../support/postgres.rs"]
 mod postgres;
 
-const HEAD: &[u8] = b"GET /console/customers/7/tickets?page=2 HTTP/1.1\r\nHost: console.example.com\r\n\
-User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
-Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-GB,en;q=0.5\r\n\
-Accept-Encoding: gzip, deflate, br\r\nReferer: https://console.example.com/console/customers/\r\n\
-Cookie: theme=dark; session=eyJhZG1pbl9pZCI6ImFubmEifQ.awD7dQ.NuOARuKLLMvvK7Q19pp3ERxboas\r\n\
-Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n\r\n";
-
 fn firewall(bench: &mut Criterion) {
     let policy = Policy::default();
+    let head = fixture::head(&fixture::cookie(Utc::now()).1);
     bench.bench_function("firewall/inspect", |bencher| {
-        bencher.iter(|| inspect(black_box(HEAD), &policy).unwrap());
+        bencher.iter(|| inspect(black_box(&head), &policy).unwrap());
     });
 }
 
@@ -68,16 +60,9 @@ fn matching(bench: &mut Criterion) {
 }
 
 fn deciding(bench: &mut Criterion) {
-    let file = include_str!("../../routes.toml").replace("= \"legacy\"", "= \"v2\"");
-    let mapping = Mapping::parse("routes.toml", &file).unwrap();
-    let Found::Row(row) = mapping.find("/console/customers/7/tickets", Method::Get) else { unreachable!() };
-    let principal = Principal::Admin { id: AdminId::new("anna"), session: None };
-    let access = Access {
-        standing: Standing::Active,
-        legacy: [LegacyRole::literal("ops")].into(),
-        roles: ["console-user", "console-audit-user", "console-manager"].map(Arc::from).into(),
-        ..Access::nothing(Epoch(1))
-    };
+    let mapping = fixture::mapping();
+    let Found::Row(row) = mapping.find(PATH, Method::Get) else { unreachable!() };
+    let (principal, access) = fixture::anna();
     let control = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
     bench.bench_function("decide/allow", |bencher| {
         bencher.iter(|| {
@@ -99,23 +84,17 @@ fn deciding(bench: &mut Criterion) {
     });
     let Ok(permit) = verdict.outcome else { unreachable!() };
     for (name, algorithm) in [("HS256", AssertionAlgorithm::Hs256), ("EdDSA", AssertionAlgorithm::EdDsa)] {
-        let key = NamedKey { id: "k1".into(), secret: Secret::new(vec![7; 32]) };
-        let signer = AssertionSigner::new(algorithm, &[key], "console", 30).unwrap();
+        let signer = fixture::signer(algorithm);
         let (id, now) = (console_gate::random::request_id(), Utc::now());
         bench.bench_function(&format!("assertion/{name}"), |bencher| {
-            bencher.iter(|| {
-                let path = "/console/customers/7/tickets";
-                signer.sign(black_box(&permit), mapping.sha256(), Method::Get, path, id, now)
-            });
+            bencher.iter(|| signer.sign(black_box(&permit), mapping.sha256(), Method::Get, PATH, id, now));
         });
     }
 }
 
 fn cookie(bench: &mut Criterion) {
-    let keys = SigningKeys::new(b"a secret of some length", [b"an older one"]).unwrap();
-    let verifier = CookieVerifier::new(keys, CookieLimits::default());
     let now = Utc::now();
-    let cookie = verifier.sign(&serde_json::json!({ "admin_id": "anna", "_fresh": true }), now);
+    let (verifier, cookie) = fixture::cookie(now);
     bench.bench_function("cookie/verify", |bencher| {
         bencher.iter(|| verifier.verify(black_box(&cookie), now).unwrap());
     });

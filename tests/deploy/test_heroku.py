@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from machine import GATE, ROOT  # noqa: E402
 from drive import Browser, log_in, read_folder  # noqa: E402
+from ports import free_port  # noqa: E402
 from postgres import Postgres  # noqa: E402
 from real_gate import is_answered  # noqa: E402
 from test_compose import note  # noqa: E402
@@ -44,12 +44,6 @@ legacy_roles     = "SELECT u.role AS role FROM public.staff u WHERE u.id = $1::i
 all_legacy_roles = "SELECT u.id AS admin_id, u.role AS role FROM public.staff u"
 admins_key       = "public.staff.id"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Heroku(unittest.TestCase):

@@ -4,24 +4,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::alone::{Alone, Place, free_address};
+use crate::support::alone::{Alone, Place, folder, free_address, settings};
 use crate::support::recorder::Recorder;
-
-fn folder() -> tempfile::TempDir {
-    // Not `temp_dir()`: the path of a socket is limited to 107 bytes.
-    tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp")
-}
-
-fn settings(folder: &Path, proxy: &Place, admin: &Place, upstream: &Recorder) -> String {
-    format!(
-        "[listen]\nproxy = \"{}\"\nadmin = \"{}\"\nupgrade_socket = \"{}/upgrade.sock\"\ndrain_ms = 10000\n\
-         [upstream]\nservers = [\"unix:{}\"]\nhealth_interval_ms = 100\n",
-        proxy.setting(),
-        admin.setting(),
-        folder.display(),
-        upstream.socket().display(),
-    )
-}
 
 fn tcp() -> Place {
     Place::Tcp(free_address())

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::again::skip;
-use crate::support::alone::{Alone, LIMIT, Place, free_address};
+use crate::support::alone::{Alone, LIMIT, Place, folder, free_address, settings};
 use crate::support::recorder::Recorder;
 
 /// A manager that listens.
@@ -43,21 +43,6 @@ impl Manager {
     }
 }
 
-fn settings(folder: &Path, [proxy, admin]: &[Place; 2], upstream: &Recorder) -> String {
-    format!(
-        "[listen]\nproxy = \"{}\"\nadmin = \"{}\"\nupgrade_socket = \"{}/upgrade.sock\"\ndrain_ms = 10000\n\
-         [upstream]\nservers = [\"unix:{}\"]\nhealth_interval_ms = 100\n",
-        proxy.setting(),
-        admin.setting(),
-        folder.display(),
-        upstream.socket().display(),
-    )
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp")
-}
-
 fn addresses() -> [Place; 2] {
     [Place::Tcp(free_address()), Place::Tcp(free_address())]
 }
@@ -69,7 +54,7 @@ async fn a_service_manager_hears_when_the_gate_listens_reloads_and_stops() {
     let addresses = addresses();
     let manager = Manager::at(folder.path());
     let variables = [("NOTIFY_SOCKET", &*manager.path()), ("WATCHDOG_USEC", "200000")];
-    let settings = settings(folder.path(), &addresses, &upstream);
+    let settings = settings(folder.path(), &addresses[0], &addresses[1], &upstream);
     let mut gate = Alone::serve_with(folder.path(), &settings, &[], &variables);
     assert_eq!(manager.hears(), "READY=1\nSTATUS=The gate listens");
     // Not a moment too early.
@@ -126,7 +111,7 @@ async fn a_gate_starts_its_successor_and_names_it_to_the_manager() {
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     let addresses = addresses();
     let manager = Manager::at(folder.path());
-    let settings = settings(folder.path(), &addresses, &upstream);
+    let settings = settings(folder.path(), &addresses[0], &addresses[1], &upstream);
     let variables = [("NOTIFY_SOCKET", &*manager.path())];
     let mut old = Alone::serve_with(folder.path(), &settings, &[], &variables);
     assert!(manager.hears().starts_with("READY=1"));
@@ -165,7 +150,7 @@ async fn a_gate_whose_successor_cannot_start_goes_on_and_says_so() {
     let _strays = Strays(folder.path().to_owned());
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     let addresses = addresses();
-    let settings = settings(folder.path(), &addresses, &upstream);
+    let settings = settings(folder.path(), &addresses[0], &addresses[1], &upstream);
     let mut gate = Alone::serve(folder.path(), &settings, &[]);
     gate.ready(&addresses[1], 200).await;
     std::fs::write(folder.path().join("gate.toml"), "[upstream\n").expect("settings that are none");
@@ -185,7 +170,7 @@ async fn a_hand_over_that_lacks_one_side_is_explained() {
     let folder = folder();
     let upstream = Recorder::start(folder.path(), "upstream.sock");
     let addresses = addresses();
-    let settings = settings(folder.path(), &addresses, &upstream);
+    let settings = settings(folder.path(), &addresses[0], &addresses[1], &upstream);
     let mut gate = Alone::serve(folder.path(), &settings, &[]);
     gate.ready(&addresses[1], 200).await;
     gate.signal("QUIT");

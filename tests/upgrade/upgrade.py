@@ -23,7 +23,6 @@ import http.server
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -37,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "consoles"))
 
 from itsdangerous import URLSafeTimedSerializer  # noqa: E402
+from ports import free_port  # noqa: E402
 from postgres import Postgres  # noqa: E402
 
 NEW = Path(os.environ.get("GATE", ROOT / "target" / "debug" / "console-gate")).resolve()
@@ -134,12 +134,6 @@ def previous() -> Path:
             subprocess.run(["git", "worktree", "remove", "--force", source], cwd=ROOT, check=False)
         shutil.copy2(BUILD / "target" / "debug" / "console-gate", binary)
     return binary
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def until(what: str, done: Callable[[], Any]) -> Any:

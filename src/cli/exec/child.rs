@@ -42,7 +42,7 @@ impl Console<'_> {
     ///
     /// # Errors
     ///
-    /// gunicorn is told to listen elsewhere.
+    /// gunicorn is configured to listen elsewhere.
     pub(super) fn command(&self, words: &[OsString]) -> anyhow::Result<Command> {
         let own = |word: &OsString| contains(word, "{bind}") || contains(word, "{socket}");
         let mut command = Command::new(std::env::current_exe()?);
@@ -62,7 +62,7 @@ impl Console<'_> {
             };
             anyhow::ensure!(
                 !all.iter().any(|word| binds(word)),
-                "gunicorn is told to listen at another address, where nobody has to pass the gate: leave `--bind` out, or \
+                "gunicorn would listen at another address, where nobody has to pass the gate: leave `--bind` out, or \
                  write `--bind {{bind}}`"
             );
             let mut arguments = given.clone();
@@ -79,8 +79,11 @@ impl Console<'_> {
         for name in secret_variables(settings) {
             command.env_remove(name);
         }
-        // Of the gate: a server that takes it for its own would try to listen there.
-        command.env_remove("PORT");
+        // Of the gate: a server that takes it for its own would try to listen there, or tell the service manager for the gate
+        // that it is ready, as gunicorn does.
+        for name in ["PORT", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            command.env_remove(name);
+        }
         command.env("CONSOLE_GATE_BIND", format!("unix:{}", self.socket.display()));
         command.env("CONSOLE_GATE_SOCKET", self.socket);
         if std::env::var_os("CONSOLE_GATE_AUDIENCE").is_none() {
@@ -236,6 +239,9 @@ mod tests {
             "CONSOLE_GATE_RAPTOR_EU_KEYS",
             "POINTS",
             "PORT",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
         ] {
             assert_eq!(value(taken), Some(None), "{taken}");
         }

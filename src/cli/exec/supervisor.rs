@@ -220,8 +220,8 @@ fn code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
-/// Stops the gate when Console has ended or somebody asks for it. It may not have begun to wait for signals yet, so it is
-/// told again until it has.
+/// Stops the gate when Console has ended or somebody asks for it. It may not have begun to wait for signals yet, so the
+/// signal is repeated until it has.
 fn stop_the_gate(shared: &Shared) {
     loop {
         let state = shared.lock();

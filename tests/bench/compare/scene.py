@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests" / "consoles"))
 
 import psycopg  # noqa: E402
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer  # noqa: E402
+from ports import free_port  # noqa: E402
 from postgres import Postgres  # noqa: E402
 
 GATE = Path(os.environ.get("GATE", ROOT / "target" / "release" / "console-gate")).resolve()
@@ -103,12 +103,6 @@ frontend gate
 backend console
   server console {upstream} maxconn 8192
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def cookie() -> str:

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::console::{AUDIT_KEYS, GATE_KEYS, SECRET_KEY};
+use super::recorder::Recorder;
 
 /// For what a busy machine is slow at.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -188,4 +189,21 @@ impl Place {
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
+}
+
+/// A folder for sockets: not in `temp_dir()`, because the path of a socket is limited to 107 bytes.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp")
+}
+
+/// Settings of a gate at these addresses.
+pub fn settings(folder: &Path, proxy: &Place, admin: &Place, upstream: &Recorder) -> String {
+    format!(
+        "[listen]\nproxy = \"{}\"\nadmin = \"{}\"\nupgrade_socket = \"{}/upgrade.sock\"\ndrain_ms = 10000\n\
+         [upstream]\nservers = [\"unix:{}\"]\nhealth_interval_ms = 100\n",
+        proxy.setting(),
+        admin.setting(),
+        folder.display(),
+        upstream.socket().display(),
+    )
 }
