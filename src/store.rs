@@ -58,6 +58,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use access::AccessSource;
+use arc_swap::ArcSwapOption;
 pub use audit::AuditStore;
 pub use error::StoreError;
 pub use place::Placement;
@@ -85,6 +86,8 @@ pub struct Store {
     /// For the control row alone, which every strict request waits for: other statements must not be in its way.
     control_pool: Pool,
     control_connections: KeptConnections,
+    /// The state of the database in which all that watches Console's tables was last found to be there.
+    watch_whole_at: ArcSwapOption<String>,
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
     audit_connections: KeptConnections,
@@ -240,6 +243,7 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
         pool,
         control_pool,
         control_connections: KeptConnections::default(),
+        watch_whole_at: ArcSwapOption::empty(),
         audit_pool,
         audit_connections: KeptConnections::default(),
         access_pool,

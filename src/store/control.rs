@@ -47,13 +47,20 @@ impl Store {
     /// change is listed.
     pub async fn control_since(&self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         let words = self.production_words();
+        let whole_at = self.watch_whole_at.load();
         let read = async {
             let mut connection = self.control_connections.take_or(&self.control_pool).await?;
-            let rows = connection.all(control(known, &words)).await?;
+            let statement = control(known, &words, whole_at.as_deref().map(String::as_str));
+            let rows: Vec<ControlRead> = connection.all(statement).await?;
             connection.keep();
             Ok(rows)
         };
-        ControlReading::of(self.bounded(read).await?, self.console.expected.as_deref())
+        let rows = self.bounded(read).await?;
+        let is_at = rows.first().and_then(|row| row.state.as_ref().filter(|_| row.watched_selects.is_some()));
+        if is_at != whole_at.as_deref() {
+            self.watch_whole_at.store(is_at.cloned().map(Arc::new));
+        }
+        ControlReading::of(rows, self.console.expected.as_deref())
     }
 
     /// One read of the epoch and the switches, in one snapshot.
@@ -138,9 +145,10 @@ const FIRST_PROMOTION: &str = "
     INSERT INTO console_flag_promotions (flag, risk, current_env, promoted_by, promoted_at_utc)
     VALUES ($1, 'high', $2, $3, $4)";
 
-/// The control row in the words of a database. `$is_whole` is whether all that was put on Console's tables is there yet.
+/// The control row in the words of a database. `$is_whole` is whether all that was put on Console's tables is there yet, and
+/// `$state` names the state of the database in which that was found.
 macro_rules! control {
-    ($is_whole:expr) => {
+    ($state:expr, $is_whole:expr) => {
         concat!(
             "
     SELECT e.epoch AS epoch,
@@ -151,6 +159,9 @@ macro_rules! control {
            (SELECT w.selects FROM gate_console_watched w WHERE w.id = 1 AND (",
             $is_whole,
             ")) AS watched_selects,
+           ",
+            $state,
+            " AS state,
            c.epoch AS changed_epoch,
            c.session_id AS session_id
       FROM gate_epoch e
@@ -213,7 +224,18 @@ macro_rules! is_whole {
     };
 }
 
-const CONTROL_ON_POSTGRES: &str = control!(is_whole!());
+/// A name of the database's state: which transactions of which run of the server the statement sees. Under the same name the
+/// same rows are seen, those of the catalogs too: a transaction that has changed any is numbered, so that its end changes
+/// the snapshot.
+macro_rules! state {
+    () => {
+        "(pg_current_snapshot()::text || ' ' || pg_postmaster_start_time()::text)"
+    };
+}
+
+/// To look at the catalogs takes longer than all the rest. So it is done once for each state of the database: `$3` is the last
+/// one in which they were looked at, and all was there.
+const CONTROL_ON_POSTGRES: &str = control!(state!(), concat!("$3 = ", state!(), " OR ", is_whole!()));
 
 /// The fingerprint of the SELECTs for which all is as it was.
 pub(super) const WHOLE_ON_POSTGRES: &str =
@@ -240,8 +262,9 @@ pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
                    $4::bigint[]::oid[] AS column_tables, $5::smallint[] AS column_numbers) w"
 );
 
-/// While the schema is the same one, nothing has gone; else each is looked at.
+/// While the schema is the same one, nothing has gone; else each is looked at. That is quick, so `$3` is of no use here.
 const CONTROL_ON_SQLITE: &str = control!(
+    "NULLIF($3, $3)",
     "w.schema_version = (SELECT schema_version FROM pragma_schema_version)
              OR NOT EXISTS (
                     SELECT t.aspect, CASE t.aspect WHEN 'view' THEN t.object ELSE t.name END, t.state
@@ -264,10 +287,18 @@ const SET_FLAG: &str = "
            changed_at_utc = CASE WHEN gate_flags.enabled = excluded.enabled THEN gate_flags.changed_at_utc
                                  ELSE excluded.changed_at_utc END";
 
-/// The statement that reads the control row, and the changes after `known`. `words` are those of [`ProductionWords`].
-pub(super) fn control<'q>(known: Option<Epoch>, words: &ProductionWords) -> Statement<'q> {
+/// The statement that reads the control row, and the changes after `known`. `words` are those of [`ProductionWords`];
+/// `whole_at` is the [`ControlRead::state`] of an earlier answer in which all that watches Console's tables was there.
+pub(super) fn control<'q>(
+    known: Option<Epoch>,
+    words: &ProductionWords,
+    whole_at: Option<&str>,
+) -> Statement<'q> {
     let control = Statement::of(CONTROL_ON_POSTGRES, CONTROL_ON_SQLITE);
-    control.bind(known.map_or(i64::MAX, |known| known.0)).bind(words.0.to_string())
+    control
+        .bind(known.map_or(i64::MAX, |known| known.0))
+        .bind(words.0.to_string())
+        .bind(whole_at.map(str::to_owned))
 }
 
 /// The words of `console_flag_promotions.current_env` that mean production, as one text: each between two marks, so
@@ -308,6 +339,7 @@ pub(super) struct ControlRead {
     rbac_v2: Option<bool>,
     promoted: bool,
     watched_selects: Option<String>,
+    state: Option<String>,
     changed_epoch: Option<i64>,
     #[sqlx(try_from = "Lenient<String>")]
     session_id: Option<String>,

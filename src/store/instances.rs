@@ -229,7 +229,8 @@ impl ControlFeed for PostgresFeed {
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
         // All rows: only then has the answer been read to its end, and every notification before it with it.
-        let rows = control(known, &self.words).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
+        let rows =
+            control(known, &self.words, None).for_postgres()?.try_map(|row| ControlRead::from_row(&row));
         ControlReading::of(rows.fetch_all(&mut self.listener).await?, self.expected.as_deref())
     }
 
@@ -267,7 +268,7 @@ impl ControlFeed for PollingFeed {
     }
 
     async fn control(&mut self, known: Option<Epoch>) -> Result<ControlReading, StoreError> {
-        let rows = self.pool.acquire().await?.all(control(known, &self.words)).await?;
+        let rows = self.pool.acquire().await?.all(control(known, &self.words, None)).await?;
         ControlReading::of(rows, self.expected.as_deref())
     }
 

@@ -345,7 +345,7 @@ pub(super) async fn is_current(connection: &mut Connection, as_of: Epoch) -> Res
     if let Connection::Postgres(_) = connection {
         let _: (i64,) = connection.one(sql("SELECT epoch FROM gate_epoch WHERE id = 1 FOR UPDATE")).await?;
     }
-    let rows = connection.all(control(Some(as_of), &ProductionWords::default())).await?;
+    let rows = connection.all(control(Some(as_of), &ProductionWords::default(), None)).await?;
     let reading = ControlReading::of(rows, None)?;
     Ok(reading.only_sessions_changed_since(as_of))
 }

@@ -10,7 +10,7 @@ use policy::ids::{AdminId, Epoch, SessionId};
 use policy::rbac::flaw::FlawKind;
 use policy::rbac::{Access, LegacyRole, Standing};
 
-use crate::database::{Database, literal, noon};
+use crate::database::{Database, Raw, literal, noon};
 
 const ANNA: &str = "7d1c0001-0000-4000-8000-000000000001";
 const BEN: &str = "7d1c0001-0000-4000-8000-000000000002";
@@ -570,6 +570,27 @@ async fn a_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
     assert!(!other.store.control().await.unwrap().console_watched);
     assert!(other.store.install_triggers().await.unwrap().is_new);
     assert!(other.store.control().await.unwrap().console_watched && !watched().await);
+}
+
+/// Where it was looked at between the change and its commit, too: the state that was found whole is another one by then.
+#[tokio::test]
+async fn a_trigger_that_a_transaction_takes_is_found_out_when_it_commits_on_postgres() {
+    let database = shop().await;
+    let watched = async || database.store.control().await.unwrap().console_watched;
+    let Raw::Postgres(pool) = &database.raw else { panic!("it is on Postgres") };
+    for (before, between) in [("", ""), ("SAVEPOINT s", "RELEASE s"), ("SAVEPOINT s", "SELECT 1")] {
+        assert!(watched().await);
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::raw_sql(before).execute(&mut *transaction).await.unwrap();
+        let harm = "ALTER TABLE shop.user_roles DISABLE TRIGGER console_gate_on_write";
+        sqlx::raw_sql(harm).execute(&mut *transaction).await.unwrap();
+        assert!(watched().await && watched().await, "not committed yet");
+        sqlx::raw_sql(between).execute(&mut *transaction).await.unwrap();
+        assert!(watched().await && watched().await, "not committed yet");
+        transaction.commit().await.unwrap();
+        assert!(!watched().await && !watched().await, "{before} {between}");
+        assert!(database.store.install_triggers().await.unwrap().is_new);
+    }
 }
 
 /// No trigger hears of a change of a column's definition, which may change what every row says.
