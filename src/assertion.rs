@@ -5,6 +5,8 @@
 //! a published key set where Console runs elsewhere. Only signing happens here, and only these two algorithms, so
 //! there is no parser to attack and no `alg` to confuse.
 
+mod claims;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -13,9 +15,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use policy::decision::Permit;
 use policy::ids::{MappingSha256, RequestId};
 use policy::method::Method;
-use serde::Serialize;
 use sha2::Sha256;
+use uuid::fmt::Hyphenated;
 
+use self::claims::Claims;
 use crate::settings::secrets::NamedKey;
 use crate::settings::values::AssertionAlgorithm;
 
@@ -30,9 +33,6 @@ const ISSUER: &str = "console-gate";
 /// The most that the names of a caller's groups may take. A field of more than 8 KiB is refused by gunicorn and others,
 /// so that somebody in hundreds of groups would be locked out. Beyond this limit no groups are claimed.
 const GROUPS_BYTES: usize = 3_072;
-
-/// What claims usually take; larger ones grow their buffer.
-const USUAL_BYTES: usize = 1024;
 
 /// A key cannot sign.
 #[derive(Debug, thiserror::Error)]
@@ -56,30 +56,6 @@ pub struct AssertionSigner {
     audience: String,
     lifetime_seconds: i64,
     jwks: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    aud: &'a str,
-    sub: &'a str,
-    sid: &'a str,
-    kind: &'a str,
-    iat: i64,
-    exp: i64,
-    method: &'a str,
-    path: &'a str,
-    route: &'a str,
-    roles: Vec<&'a str>,
-    rid: String,
-    /// What let the request in: Console's own checks step back for `v2` alone.
-    gate: &'static str,
-    cluster: &'a str,
-    mapping: &'a str,
-    groups: Vec<&'a str>,
-    /// Whom the server has to notify of the request: `customer`, where the row says so for a role of the caller's.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    notify: &'static str,
 }
 
 impl AssertionSigner {
@@ -135,31 +111,36 @@ impl AssertionSigner {
     ) -> String {
         let principal = permit.principal();
         let issued = now.timestamp();
-        let claims = Claims {
-            iss: ISSUER,
-            aud: &self.audience,
-            sub: principal.map_or("", |principal| principal.id()),
-            sid: principal.and_then(|principal| principal.session()).map_or("", |session| session.as_str()),
-            kind: principal.map_or("anonymous", |principal| principal.kind()),
-            iat: issued,
-            exp: issued + self.lifetime_seconds,
-            method: method.as_str(),
-            path,
-            route: permit.route().map_or("", |route| route),
-            roles: permit.roles_used().iter().map(AsRef::as_ref).collect(),
-            rid: request.to_string(),
-            gate: permit.let_in_by().word(),
-            cluster: permit.cluster().map_or("", |cluster| cluster),
-            mapping: mapping.as_str(),
-            groups: groups(permit),
-            notify: if permit.notifies_customer() { "customer" } else { "" },
-        };
-        let mut json = Vec::with_capacity(USUAL_BYTES);
-        // Serialising strings and numbers into memory cannot fail; an incomplete claim set would verify nowhere.
-        let _ = serde_json::to_writer(&mut json, &claims);
-        let mut token = String::with_capacity(self.header.len() + json.len() * 4 / 3 + 96);
+        let mut claims = Claims::begin();
+        claims.text("iss", ISSUER);
+        claims.text("aud", &self.audience);
+        claims.text("sub", principal.map_or("", |principal| principal.id()));
+        let session = principal.and_then(|principal| principal.session());
+        claims.text("sid", session.map_or("", |session| session.as_str()));
+        claims.text("kind", principal.map_or("anonymous", |principal| principal.kind()));
+        claims.number("iat", issued);
+        claims.number("exp", issued + self.lifetime_seconds);
+        claims.text("method", method.as_str());
+        claims.text("path", path);
+        claims.text("route", permit.route().map_or("", |route| route));
+        claims.texts("roles", permit.roles_used().iter().map(AsRef::as_ref));
+        claims.text("rid", request.text(&mut [0; Hyphenated::LENGTH]));
+        // What let the request in: Console's own checks step back for `v2` alone.
+        claims.text("gate", permit.let_in_by().word());
+        claims.text("cluster", permit.cluster().map_or("", |cluster| cluster));
+        claims.text("mapping", mapping.as_str());
+        claims.texts("groups", groups(permit));
+        if permit.notifies_customer() {
+            // Whom the server has to notify of the request, where the row says so for a role of the caller's.
+            claims.text("notify", "customer");
+        }
+        self.signed(&claims.end())
+    }
+
+    fn signed(&self, claims: &[u8]) -> String {
+        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
         token.push_str(&self.header);
-        URL_SAFE_NO_PAD.encode_string(&json, &mut token);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let (hs256, eddsa);
         let signature: &[u8] = match &self.key {
             Key::Hs256(keyed) => {

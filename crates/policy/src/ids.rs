@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::fmt::Hyphenated;
+
 macro_rules! text_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
@@ -95,17 +97,22 @@ impl RequestId {
         let length = u8::try_from(text.len()).ok()?;
         is_visible.then_some(RequestId(Spelling::Given { bytes, length }))
     }
+
+    /// The id as text; `room` is for one that is not kept as text.
+    pub fn text<'t>(&'t self, room: &'t mut [u8; Hyphenated::LENGTH]) -> &'t str {
+        match &self.0 {
+            Spelling::Made(id) => id.hyphenated().encode_lower(room),
+            Spelling::Given { bytes, length } => {
+                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
+                std::str::from_utf8(text).unwrap_or_default()
+            }
+        }
+    }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Spelling::Made(id) => id.fmt(f),
-            Spelling::Given { bytes, length } => {
-                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
-                f.write_str(std::str::from_utf8(text).unwrap_or_default())
-            }
-        }
+        f.write_str(self.text(&mut [0; Hyphenated::LENGTH]))
     }
 }
 

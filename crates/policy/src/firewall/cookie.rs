@@ -5,6 +5,8 @@
 //! So the gate finds every piece that some parser could take for the session, has one of them judged, and forwards that
 //! one alone, in front, where every parser reads it.
 
+use memchr::memchr;
+
 /// The session's cookies in a Cookie field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cookies {
@@ -20,23 +22,14 @@ const MOST_SESSIONS: usize = 8;
 /// Reads a Cookie field. `is_joined`: the client sent it as several, so that it is written anew in any case.
 pub(super) fn read(header: &[u8], name: &str, is_joined: bool) -> Cookies {
     let mut cookies = Cookies::default();
-    let (mut rest, mut is_plain, mut count) = (Vec::new(), !is_joined, 0);
-    for piece in header.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
-        // A piece without `=` is, to Werkzeug, a cookie of that name without a value.
-        let (key, value) = match piece.iter().position(|&byte| byte == b'=') {
-            Some(equals) => (piece[..equals].trim_ascii(), piece[equals + 1..].trim_ascii()),
-            None => (piece, &b""[..]),
-        };
+    let (mut is_plain, mut count) = (!is_joined, 0);
+    for piece in pieces(header) {
+        let (key, value) = key_and_value(piece);
         // `a="; session=theirs; b="` is one cookie to Werkzeug and three to a splitter.
-        let is_readable = !key.contains(&b'"') && (!value.contains(&b'"') || is_quoted_string(value));
+        let is_readable =
+            memchr(b'"', key).is_none() && (memchr(b'"', value).is_none() || is_quoted_string(value));
         if !is_named(key, name) {
             is_plain &= is_readable;
-            if !piece.is_empty() {
-                if !rest.is_empty() {
-                    rest.extend_from_slice(b"; ");
-                }
-                rest.extend_from_slice(piece);
-            }
             continue;
         }
         count += 1;
@@ -50,8 +43,33 @@ pub(super) fn read(header: &[u8], name: &str, is_joined: bool) -> Cookies {
     if cookies.sessions.len() > MOST_SESSIONS {
         cookies.sessions.clear();
     }
-    cookies.rest = (!is_plain).then_some(rest);
+    cookies.rest = (!is_plain).then(|| without(header, name));
     cookies
+}
+
+fn pieces(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    header.split(|&byte| byte == b';').map(<[u8]>::trim_ascii)
+}
+
+/// A piece without `=` is, to Werkzeug, a cookie of that name without a value.
+fn key_and_value(piece: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b'=', piece) {
+        Some(equals) => (piece[..equals].trim_ascii(), piece[equals + 1..].trim_ascii()),
+        None => (piece, b""),
+    }
+}
+
+/// The field without the cookies of this name.
+fn without(header: &[u8], name: &str) -> Vec<u8> {
+    let others = pieces(header).filter(|piece| !piece.is_empty() && !is_named(key_and_value(piece).0, name));
+    let mut rest = Vec::new();
+    for piece in others {
+        if !rest.is_empty() {
+            rest.extend_from_slice(b"; ");
+        }
+        rest.extend_from_slice(piece);
+    }
+    rest
 }
 
 /// Writes a Cookie field of the session that was judged and of what is not the session. `None`: nothing is left.

@@ -83,14 +83,18 @@ pub(super) enum Name<'b> {
 /// Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in front
 /// folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
 pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<'b>, Refusal> {
-    let kinds = name.iter().map(|&byte| NAME_BYTES[usize::from(byte)]);
-    let kind = kinds.max().unwrap_or(NameByte::Plain);
-    // Each byte is ASCII then, and so the name is text.
-    let name = std::str::from_utf8(name).ok().filter(|_| kind != NameByte::None).ok_or(Refusal::FieldName)?;
+    let mut bytes = std::mem::take(lower).into_bytes();
+    bytes.clear();
+    let mut kind = NameByte::Plain;
+    bytes.extend(name.iter().map(|&byte| {
+        kind = kind.max(NAME_BYTES[usize::from(byte)]);
+        byte.to_ascii_lowercase()
+    }));
+    *lower = String::from_utf8(bytes).map_err(|_| Refusal::FieldName)?;
+    if kind == NameByte::None {
+        return Err(Refusal::FieldName);
+    }
     let is_plain = kind == NameByte::Plain;
-    lower.clear();
-    lower.push_str(name);
-    lower.make_ascii_lowercase();
     match lower.as_str() {
         "" => Err(Refusal::FieldName),
         name if is_plain => Ok(Name::Plain(name)),

@@ -133,13 +133,43 @@ const PREFIXES: &[&str] = &[
 
 /// The fields that never reach Console as the client sent them.
 ///
-/// Each field of each request is looked up here: both lists are sorted, and most names begin as nothing in them does.
+/// Each field of each request is looked up here: both lists are sorted, and the first two bytes of most names begin nothing
+/// in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StripList {
     names: Vec<Box<str>>,
     prefixes: Vec<&'static str>,
-    /// The bytes with which something in the lists begins.
-    first_bytes: [bool; 256],
+    beginnings: Beginnings,
+}
+
+/// With which two bytes something in the lists begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Beginnings {
+    /// By the first byte, a bit for each second one, without its three highest bits: others may share it.
+    second: Box<[u32; 256]>,
+}
+
+impl Beginnings {
+    fn of<'l>(lists: impl Iterator<Item = &'l str>) -> Beginnings {
+        let mut second = Box::new([0; 256]);
+        for listed in lists {
+            match listed.as_bytes() {
+                [] => {}
+                [first] => second[usize::from(*first)] = u32::MAX,
+                [first, next, ..] => second[usize::from(*first)] |= 1 << (next & 31),
+            }
+        }
+        Beginnings { second }
+    }
+
+    /// Whether a name may be in the lists; `false` is certain.
+    fn may_have(&self, name: &str) -> bool {
+        match name.as_bytes() {
+            [] => false,
+            [first] => self.second[usize::from(*first)] != 0,
+            [first, next, ..] => self.second[usize::from(*first)] & 1 << (next & 31) != 0,
+        }
+    }
 }
 
 impl Default for StripList {
@@ -156,18 +186,14 @@ impl StripList {
         names.sort_unstable();
         let mut prefixes = PREFIXES.to_vec();
         prefixes.sort_unstable();
-        let mut first_bytes = [false; 256];
-        for listed in names.iter().map(|name| &**name).chain(prefixes.iter().copied()) {
-            if let Some(first) = listed.bytes().next() {
-                first_bytes[usize::from(first)] = true;
-            }
-        }
-        StripList { names, prefixes, first_bytes }
+        let listed = names.iter().map(|name| &**name).chain(prefixes.iter().copied());
+        let beginnings = Beginnings::of(listed);
+        StripList { names, prefixes, beginnings }
     }
 
     /// Whether a field of this lower-case name is dropped.
     pub fn strips(&self, name: &str) -> bool {
-        if !name.bytes().next().is_some_and(|first| self.first_bytes[usize::from(first)]) {
+        if !self.beginnings.may_have(name) {
             return false;
         }
         // No prefix begins with another one, so of all that sort before the name only the last can be the name's beginning.

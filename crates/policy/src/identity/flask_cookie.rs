@@ -172,7 +172,7 @@ impl CookieVerifier {
         let signed = self.keys.0.unsign(cookie)?;
         let (payload, timestamp) = signed.rsplit_once('.').ok_or(CookieError::MissingPart)?;
         let issued_at = read_timestamp(timestamp).ok_or(CookieError::BadTimestamp)?;
-        check_age(issued_at, now, self.limits.max_age, self.limits.future_skew)?;
+        self.check_age(issued_at, now)?;
         let json = decode_payload(payload, self.limits.max_payload_bytes)?;
         let digest =
             Sha256::new().chain_update(issued_at.timestamp().to_be_bytes()).chain_update(&json).finalize();
@@ -181,6 +181,14 @@ impl CookieVerifier {
             issued_at,
             digest: digest.into(),
         })
+    }
+
+    /// Whether a cookie that was signed at `issued_at` is believed now, as [`CookieVerifier::verify`] asks of each.
+    ///
+    /// # Errors
+    /// It has expired, or lies in the future.
+    pub fn check_age(&self, issued_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), CookieError> {
+        check_age(issued_at, now, self.limits.max_age, self.limits.future_skew)
     }
 }
 
