@@ -16,6 +16,7 @@ pub mod offer;
 pub mod own_routes;
 pub mod probe;
 pub mod probing;
+pub mod remembered;
 pub mod request;
 pub mod response;
 mod settling;
@@ -47,6 +48,7 @@ use crate::journal::repeats::Repeats;
 use crate::journal::tally::TallyProgress;
 use crate::ruling::own_routes::ServesOwnRoutes;
 use crate::ruling::probe::ProbeKeys;
+use crate::ruling::remembered::RememberedCookies;
 use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
 use crate::ruling::troubles::Troubles;
@@ -72,6 +74,7 @@ pub struct Gate {
     /// `None` where probes are refused.
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
+    pub remembered: RememberedCookies,
     /// Why sessions are nobody's.
     pub strangers: Strangers,
     /// Why requests are not served.

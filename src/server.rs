@@ -60,6 +60,7 @@ use crate::outbound::freescout::{FreeScout, FreeScoutOptions, MOST_ANSWER_BYTES}
 use crate::outbound::{Outbound, Url};
 use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
+use crate::ruling::remembered::RememberedCookies;
 use crate::ruling::strangers::Strangers;
 use crate::ruling::tickets::TicketDesk;
 use crate::ruling::troubles::Troubles;
@@ -339,6 +340,7 @@ async fn prepare(
         refused: RefusedSample::new(clock.clone()),
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
+        remembered: RememberedCookies::default(),
         strangers: Strangers::default(),
         troubles: Troubles::default(),
         traffic: Traffic::new(mappings.clone()),

@@ -14,7 +14,7 @@ use policy::decision::{
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::hex;
-use policy::identity::flask_cookie::VerifiedSession;
+use policy::identity::flask_cookie::{CookieError, CookieVerifier, VerifiedSession};
 use policy::identity::machine_token::presented;
 use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::client::kept_address;
 use super::offer::Offer;
 use super::probe::Accepted;
+use super::remembered::Identified;
 use super::response::{About, Response};
 use super::settling::{Verified, choose};
 use super::tickets::{Asker, with_state};
@@ -90,13 +91,6 @@ enum Unavailable {
     Access(#[from] AccessError),
     #[error("a denial, or a use of break-glass, could not be audited: {0}")]
     Audit(#[from] AuditError),
-}
-
-/// A caller whose credential was verified.
-struct Identified {
-    subject: Subject,
-    /// Names the session in audit rows, where the cookie does.
-    session: Option<String>,
 }
 
 impl Gate {
@@ -447,9 +441,7 @@ impl Gate {
             return None;
         };
         let identified = match &self.cookies {
-            SessionCredential::Flask(cookies) => cookies
-                .verify(unquoted(cookie), self.steady_clock.now())
-                .map(|session| self.identify_flask(&session)),
+            SessionCredential::Flask(cookies) => self.identify_by_cookie(cookies, unquoted(cookie)),
             SessionCredential::Token(tokens) => tokens
                 .verify(unquoted(cookie), self.steady_clock.now())
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
@@ -514,6 +506,25 @@ impl Gate {
         Ok(())
     }
 
+    /// The admin whom the session in a cookie names.
+    fn identify_by_cookie(
+        &self,
+        cookies: &CookieVerifier,
+        cookie: &str,
+    ) -> Result<Option<Identified>, CookieError> {
+        let now = self.steady_clock.now();
+        if let Some((issued_at, identified)) = self.remembered.recall(cookie) {
+            cookies.check_age(issued_at, now)?;
+            return Ok(Some(identified));
+        }
+        let session = cookies.verify(cookie, now)?;
+        let identified = self.identify_flask(&session);
+        if let Some(identified) = &identified {
+            self.remembered.remember(cookie, session.issued_at, identified);
+        }
+        Ok(identified)
+    }
+
     /// The admin whom Flask's session names.
     fn identify_flask(&self, session: &VerifiedSession) -> Option<Identified> {
         let Some(id) = session.field_as_id(&self.options.admin_id_key) else {
@@ -532,7 +543,7 @@ impl Gate {
             None => (None, hex::lower(&session.digest[..16])),
         };
         let subject = Subject::Admin { id: AdminId::new(id), session: session_id };
-        Some(Identified { subject, session: Some(name) })
+        Some(Identified { subject, session: Some(name.into()) })
     }
 
     /// Reads the body where a body rule will be asked about it.
@@ -683,7 +694,7 @@ fn break_glass_used(
         sessions: part.sessions.iter().map(ToString::to_string).collect(),
         actor_kind: principal.map_or("admin", Principal::kind),
         actor_id: principal.map(|principal| principal.id().to_owned()).unwrap_or_default(),
-        login: identified.session.clone().or_else(login),
+        login: identified.session.as_deref().map(str::to_owned).or_else(login),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: request.method(),
@@ -710,7 +721,8 @@ fn access_denied(
         actor_id: denial.principal.id().to_owned(),
         session: identified
             .session
-            .clone()
+            .as_deref()
+            .map(str::to_owned)
             .or_else(|| denial.principal.session().map(|session| session.as_str().to_owned())),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),

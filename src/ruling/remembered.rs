@@ -1,0 +1,111 @@
+//! Session cookies whose signatures were verified a short while ago.
+//!
+//! A browser sends the same cookie with each request. The same bytes are signed by the same key as before, and name the same
+//! person; only their age has changed, and that is checked each time. Whether the session has ended is not in the cookie:
+//! the database says so.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use policy::identity::Subject;
+
+/// How many cookies are remembered. Each has one place, which it shares with others.
+const PLACES: usize = 4_096;
+/// The longest cookie that is remembered: all of them together take a few megabytes.
+const MOST_BYTES: usize = 1_024;
+
+/// A caller whose credential was verified.
+#[derive(Clone)]
+pub(super) struct Identified {
+    pub(super) subject: Subject,
+    /// Names the session in audit rows, where the cookie does.
+    pub(super) session: Option<Arc<str>>,
+}
+
+/// The cookies.
+pub struct RememberedCookies {
+    places: Box<[Mutex<Option<Remembered>>]>,
+    hasher: RandomState,
+}
+
+struct Remembered {
+    cookie: Box<str>,
+    issued_at: DateTime<Utc>,
+    identified: Identified,
+}
+
+impl Default for RememberedCookies {
+    fn default() -> RememberedCookies {
+        let places = (0..PLACES).map(|_| Mutex::new(None)).collect();
+        RememberedCookies { places, hasher: RandomState::new() }
+    }
+}
+
+impl RememberedCookies {
+    /// Whom exactly this cookie identifies, and when it was signed.
+    pub(super) fn recall(&self, cookie: &str) -> Option<(DateTime<Utc>, Identified)> {
+        let place = self.place(cookie)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = place.as_ref().filter(|remembered| *remembered.cookie == *cookie)?;
+        Some((remembered.issued_at, remembered.identified.clone()))
+    }
+
+    /// Remembers a cookie that was verified.
+    pub(super) fn remember(&self, cookie: &str, issued_at: DateTime<Utc>, identified: &Identified) {
+        if cookie.len() <= MOST_BYTES
+            && let Some(place) = self.place(cookie)
+        {
+            let remembered = Remembered { cookie: cookie.into(), issued_at, identified: identified.clone() };
+            let before = place.lock().unwrap_or_else(PoisonError::into_inner).replace(remembered);
+            drop(before);
+        }
+    }
+
+    /// Where a cookie is, if anywhere. The hash is keyed, so that nobody can choose whose place to take.
+    fn place(&self, cookie: &str) -> Option<&Mutex<Option<Remembered>>> {
+        let number = self.hasher.hash_one(cookie) % PLACES as u64;
+        usize::try_from(number).ok().and_then(|number| self.places.get(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::ids::AdminId;
+
+    use super::*;
+
+    fn identified(id: &str) -> Identified {
+        Identified { subject: Subject::Admin { id: AdminId::new(id), session: None }, session: None }
+    }
+
+    fn recalled(cookies: &RememberedCookies, cookie: &str) -> Option<Subject> {
+        cookies.recall(cookie).map(|(_, identified)| identified.subject)
+    }
+
+    /// Far more of them than there are places: each one's place is another's before long.
+    #[test]
+    fn a_cookie_is_never_taken_for_another() {
+        let cookies = RememberedCookies::default();
+        for number in 0..4 * PLACES {
+            let cookie = format!("payload.{number}.signature");
+            assert_eq!(recalled(&cookies, &cookie), None);
+            cookies.remember(&cookie, DateTime::UNIX_EPOCH, &identified(&cookie));
+            assert_eq!(recalled(&cookies, &cookie), Some(identified(&cookie).subject));
+        }
+        let kept = (0..4 * PLACES).filter(|number| {
+            let cookie = format!("payload.{number}.signature");
+            let found = recalled(&cookies, &cookie);
+            assert!(found.is_none() || found == Some(identified(&cookie).subject));
+            found.is_some()
+        });
+        assert!((1..=PLACES).contains(&kept.count()));
+    }
+
+    #[test]
+    fn a_long_one_is_verified_each_time() {
+        let cookies = RememberedCookies::default();
+        let long = "x".repeat(MOST_BYTES + 1);
+        cookies.remember(&long, DateTime::UNIX_EPOCH, &identified("anna"));
+        assert_eq!(recalled(&cookies, &long), None);
+    }
+}
