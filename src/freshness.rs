@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use metrics::counter;
+use metrics::{Counter, counter};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use policy::decision::Control;
@@ -117,6 +117,7 @@ pub struct AccessResolver {
     notices: Notices,
     /// For the metrics.
     seen: Arc<Seen>,
+    hits: Counter,
 }
 
 /// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which things had ended.
@@ -169,6 +170,7 @@ impl AccessResolver {
             flights: Flights::default(),
             notices: Notices::default(),
             seen,
+            hits: counter!("gate_access_hits_total"),
         }
     }
 
@@ -225,7 +227,7 @@ impl AccessResolver {
     pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
         let terms = self.ledger.terms(subject, observed);
         if let Some(access) = self.current(subject, observed, terms).await {
-            counter!("gate_access_hits_total").increment(1);
+            self.hits.increment(1);
             return Ok(access);
         }
         let _turn =
@@ -233,7 +235,7 @@ impl AccessResolver {
         let _flight = self.flights.of(subject).lock().await;
         // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
         if let Some(access) = self.current(subject, observed, terms).await {
-            counter!("gate_access_hits_total").increment(1);
+            self.hits.increment(1);
             return Ok(access);
         }
         counter!("gate_access_loads_total").increment(1);

@@ -8,11 +8,12 @@
 
 mod http2;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use metrics::counter;
 use pingora::apps::ServerApp;
 use pingora::protocols::{ALPN, Stream};
@@ -215,13 +216,15 @@ impl Front {
         loop {
             match search.advance(client.ahead(), &self.policy.limits) {
                 HeadState::Complete(length) => {
-                    let head = client.ahead().split_to(length);
                     let read = self.traced_now();
-                    let inspected = inspect(&head, &self.policy);
+                    let inspected = inspect(&client.ahead()[..length], &self.policy);
                     let times = self.times(first_byte, read);
                     return match inspected {
-                        Ok(request) => Ok((request, times)),
-                        Err(refusal) => Err(NoHead::Refused(refusal, head)),
+                        Ok(request) => {
+                            client.ahead().advance(length);
+                            Ok((request, times))
+                        }
+                        Err(refusal) => Err(NoHead::Refused(refusal, client.ahead().split_to(length))),
                     };
                 }
                 HeadState::Refused(refusal) => return Err(NoHead::Refused(refusal, client.ahead().split())),
@@ -253,8 +256,11 @@ impl Front {
             self.refuse(client.stream(), refusal, head.as_bytes()).await;
             return false;
         }
-        let mut side = Client::Http1(client);
-        if !self.within_total(self.gateway.serve(&mut side, request, origin)).await {
+        let has_ended = {
+            let mut side = Client::Http1(client);
+            self.within_total(pin!(self.gateway.serve(&mut side, request, origin))).await
+        };
+        if !has_ended {
             return false;
         }
         if client.can_go_on() {
@@ -268,7 +274,8 @@ impl Front {
     }
 
     /// One exchange, within the time that is set for all of it. Whether it ended by itself.
-    async fn within_total(&self, exchange: impl Future<Output = ()>) -> bool {
+    /// It is kilobytes large, and stays where it is.
+    async fn within_total(&self, exchange: Pin<&mut impl Future<Output = ()>>) -> bool {
         let Some(total) = self.patience.total else {
             exchange.await;
             return true;
@@ -285,7 +292,7 @@ impl Front {
     async fn refuse(&self, stream: &mut Stream, refusal: Refusal, head: &[u8]) {
         let id = crate::random::request_id();
         self.gateway.refused().observe_head(refusal, head, id);
-        counter!("gate_requests_total", "outcome" => "refused").increment(1);
+        self.gateway.meters.count("refused");
         let answer = Response::to_refusal(refusal, Form::of_unread(head), id);
         let mut answer = answer.with("date", self.gateway.date());
         if let Some(hsts) = self.hsts.as_ref().filter(|_| stream.get_ssl_digest().is_some()) {

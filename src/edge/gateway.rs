@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use metrics::{counter, histogram};
+use metrics::counter;
 use policy::decision::Permit;
 use policy::firewall::{Refusal, Request};
 use policy::ids::RequestId;
 use policy::method::Method;
 use policy::rbac::BreakGlassPart;
 use policy::response::{ResponseFraming, ResponseHead};
+use uuid::fmt::Hyphenated;
 
 use super::access_log::Line;
 use super::body::{BodyMeter, HeldBody, RequestBody};
@@ -20,6 +21,7 @@ use super::driven::{Stalled, driven};
 use super::leg::{Call, Failure, Source, UpstreamHead};
 use super::legs::{Legs, Way};
 use super::limits::{ClientLimits, OverLimit};
+use super::meters::Meters;
 use super::rewrite::Names;
 use super::spool::Spool;
 use super::withheld::Withheld;
@@ -42,6 +44,7 @@ pub struct Gateway {
     gate: Arc<Gate>,
     legs: Legs,
     limits: ClientLimits,
+    pub(super) meters: Meters,
 }
 
 /// Where a request comes from.
@@ -80,7 +83,7 @@ impl Exchange {
 
 impl Gateway {
     pub(super) fn new(gate: Arc<Gate>, legs: Legs, limits: ClientLimits) -> Gateway {
-        Gateway { gate, legs, limits }
+        Gateway { gate, legs, limits, meters: Meters::new() }
     }
 
     /// What counts connections, for those who accept them.
@@ -110,9 +113,8 @@ impl Gateway {
         if let Some(part) = &exchange.break_glass {
             self.gate.break_glass_answered(part, exchange.id, exchange.status);
         }
-        counter!("gate_requests_total", "outcome" => exchange.outcome).increment(1);
         let took = exchange.started.elapsed();
-        histogram!("gate_request_seconds").record(took);
+        self.meters.ended(exchange.outcome, took);
         let line = &exchange.line;
         let upstream = line.upstream_status.zip(line.upstream_took);
         self.gate.traffic.ended(&Ended { route: line.route.as_deref(), outcome: exchange.outcome, upstream });
@@ -195,7 +197,7 @@ impl Gateway {
             let mut held = HeldBody { client: &mut *client, body: &mut body, time: options.body_time };
             self.gate.authorize(&incoming, &mut held).await
         };
-        histogram!("gate_decision_seconds").record(exchange.started.elapsed());
+        self.meters.decided(exchange.started.elapsed());
         let answer = match outcome {
             Ok(Permitted { permit, .. }) if is_probe => self.gate.probe_passed(&permit, exchange.id),
             Ok(permitted) => {
@@ -295,7 +297,7 @@ impl Gateway {
             host,
             length: (!is_streamed).then(|| body.spool.len()),
             upgrade: permit.upgrade(),
-            client: address.map(|address| address.to_string()),
+            client: address,
             scheme,
             assertion: &assertion,
             withheld,
@@ -373,7 +375,8 @@ impl Gateway {
         withheld: &Withheld<'_>,
         exchange: &Exchange,
     ) -> Result<(), super::client::ClientGone> {
-        let id = exchange.id.to_string();
+        let mut room = [0; Hyphenated::LENGTH];
+        let id = exchange.id.text(&mut room);
         let hsts = self.hsts(exchange.origin);
         // RFC 9110 6.6.1: a recipient that forwards a response without Date adds one.
         let date = head.fields().value("date").is_none().then(|| self.date());
@@ -447,7 +450,7 @@ impl Gateway {
     ) {
         let id = crate::random::request_id();
         self.gate.refused.observe(refusal, method, path, id);
-        counter!("gate_requests_total", "outcome" => "refused").increment(1);
+        self.meters.count("refused");
         self.write(client, &Response::to_refusal(refusal, form, id), false, origin).await;
     }
 

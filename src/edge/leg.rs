@@ -29,6 +29,7 @@ use policy::response::{RequestContext, ResponseHead};
 use super::body::{BodyMeter, BodyStop, RequestBody};
 use super::client::{BodyFault, Client, ClientGone, Http1};
 use super::driven::{Pulse, Stalled, driven};
+use super::piece::PIECE;
 use super::spool::{Buffers, Spool, SpoolError};
 use super::upstream::Upstreams;
 use crate::settings::{Settings, Upstream};
@@ -38,8 +39,6 @@ use pool::Pool;
 
 /// How many bytes are queued for one side before more are taken from the other.
 const MOST_QUEUED: usize = 64 * 1024;
-/// What is read at once.
-const PIECE: usize = 16 * 1024;
 /// How many kept connections in a row may turn out to be closed before a request is given up.
 const MOST_STALE: usize = 4;
 

@@ -75,11 +75,12 @@ impl<T: Clone + Send + 'static> SharedRead<T> {
 
 async fn answer_all<T: Clone>(read: Read<T>, mut asking: mpsc::Receiver<oneshot::Sender<ReadResult<T>>>) {
     let mut callers = Vec::new();
+    let (reads, seconds) = (counter!("gate_epoch_reads_total"), histogram!("gate_epoch_read_seconds"));
     while asking.recv_many(&mut callers, MAX_WAITING).await > 0 {
         let started = Instant::now();
         let answer = read().await.map_err(Arc::new);
-        counter!("gate_epoch_reads_total").increment(1);
-        histogram!("gate_epoch_read_seconds").record(started.elapsed());
+        reads.increment(1);
+        seconds.record(started.elapsed());
         for caller in callers.drain(..) {
             // A caller that is gone had its connection closed.
             let _ = caller.send(answer.clone());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
+use pingora::listeners::L4BufferSettings;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{ExecutionPhase, Fds, ListenFds, RunArgs, Server};
 use pingora::services::listening::Service;
@@ -20,6 +21,9 @@ use crate::edge::listener::Listener;
 use crate::edge::spool::Buffers;
 use crate::edge::tls::Acceptor;
 use crate::settings::Settings;
+
+/// A record of TLS 1.2 at its largest (RFC 5246 6.2.3), with its header.
+const TLS_RECORD: usize = 16 * 1024 + 2048 + 5;
 
 /// A gate at its addresses.
 pub(super) struct Serving {
@@ -116,6 +120,12 @@ fn closed(address: &str) -> String {
     )
 }
 
+/// What pingora buffers of each connection. The front gathers what it reads and writes itself; TLS asks for a few bytes at a
+/// time, so a whole record has to fit, and it writes whole records.
+fn l4_buffer(is_over_tls: bool) -> L4BufferSettings {
+    L4BufferSettings::new(if is_over_tls { TLS_RECORD } else { 0 }, 0)
+}
+
 /// pingora with the proxy in it, which listens at its address.
 fn proxy_server(
     settings: &Settings,
@@ -136,11 +146,12 @@ fn proxy_server(
     let mut server = Server::new_with_opt_and_conf(Opt::default(), conf);
     server.bootstrap();
     let patience = settings.tls.handshake_timeout_ms.duration();
+    let buffer = l4_buffer(certificates.is_some());
     let acceptor = certificates.map(|certificates| Acceptor::new(certificates, patience));
     let front = Front::new(gate, servers, buffers, settings, acceptor, listener.clone());
     let connections = front.connections();
     let mut service = Service::new("console-gate".to_owned(), front);
-    service.add_listener(address.listener());
+    service.add_listener(address.listener().l4_buffer(buffer));
     service.threads = Some(listen.threads.0);
     server.add_service(BoundService { service, fds, listener });
     (server, connections)

@@ -4,6 +4,7 @@
 //! was, and not one byte more. What follows is kept for the next head.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,16 +13,13 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use policy::body::BodyDecoder;
 use policy::firewall::{Framing, Refusal, Request, Version};
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
-use tokio_util::io::poll_read_buf;
+use tokio::io::AsyncWrite as _;
 
 use super::{BodyFault, ClientGone, Head, Length};
+use crate::edge::piece::Pieces;
 
 /// How much is read of the requests that a client sends ahead, before it has to wait.
 const MOST_AHEAD: usize = 16 * 1024;
-/// How much is read at once of a head, and of a body.
-const HEAD_PIECE: usize = 2 * 1024;
-const BODY_PIECE: usize = 16 * 1024;
 /// Parts of a body up to this size are copied behind what is queued, so that one write takes them all.
 const SMALL: usize = 4 * 1024;
 
@@ -39,6 +37,7 @@ pub(in crate::edge) struct Http1 {
     stream: Stream,
     /// Bytes that were read and have gone nowhere yet.
     ahead: BytesMut,
+    pieces: Pieces,
     body: BodyDecoder,
     version: Version,
     coding: Coding,
@@ -61,6 +60,7 @@ impl Http1 {
         Http1 {
             stream,
             ahead: BytesMut::new(),
+            pieces: Pieces::default(),
             body: BodyDecoder::Length(0),
             version: Version::Http11,
             coding: Coding::Plain,
@@ -86,8 +86,7 @@ impl Http1 {
         if self.has_ended_its_side {
             return Ok(0);
         }
-        self.ahead.reserve(HEAD_PIECE);
-        self.stream.read_buf(&mut self.ahead).await
+        poll_fn(|context| self.poll_read(context)).await
     }
 
     /// The connection itself, for what is no exchange.
@@ -156,7 +155,7 @@ impl Http1 {
                 }
                 continue;
             }
-            match ready!(self.poll_read(context, BODY_PIECE)) {
+            match ready!(self.poll_read(context)) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Poll::Ready(Err(BodyFault::Gone)),
             }
@@ -171,7 +170,7 @@ impl Http1 {
     /// closes its own side, as `nc -N` does, waits for its response.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.body.has_ended() && !self.has_ended_its_side && self.ahead.len() < MOST_AHEAD {
-            match ready!(self.poll_read(context, HEAD_PIECE)) {
+            match ready!(self.poll_read(context)) {
                 Ok(0) => self.has_ended_its_side = true,
                 Ok(_) => {}
                 Err(_) => return Poll::Ready(()),
@@ -185,9 +184,8 @@ impl Http1 {
         self.has_ended_its_side
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        self.ahead.reserve(most);
-        poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead)
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.pieces.poll_read(&mut self.stream, context, &mut self.ahead)
     }
 
     pub(super) fn inform(&mut self, status: u16, fields: &[(&[u8], &[u8])]) {

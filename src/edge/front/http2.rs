@@ -4,6 +4,7 @@
 //! its greeting or for the rest of a head; so the loop is here. A connection is ended by GOAWAY, a stream by a reset:
 //! there is no 408.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::Version;
-use metrics::counter;
 use pingora::server::ShutdownWatch;
 use policy::firewall::{Http2Start, Refusal, Request, inspect_fields};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -132,7 +132,7 @@ impl Front {
                 Event::Late => {
                     let id = crate::random::request_id();
                     self.gateway.refused().observe(Refusal::HeadTimeout, b"", b"", id);
-                    counter!("gate_requests_total", "outcome" => "refused").increment(1);
+                    self.gateway.meters.count("refused");
                     break;
                 }
                 Event::Gone => return,
@@ -163,13 +163,13 @@ impl Front {
         let mut stream = Http2::new(body, respond);
         let mut client = Client::Http2(&mut stream);
         let ended = match inspected {
-            Ok(request) => self.within_total(self.gateway.serve(&mut client, &request, origin)).await,
+            Ok(request) => self.within_total(pin!(self.gateway.serve(&mut client, &request, origin))).await,
             Err(refusal) => {
                 let what = (start.method, start.path);
                 let accept =
                     head.headers.get(http::header::ACCEPT).map_or(&b""[..], |value| value.as_bytes());
                 let form = Form::of_unread(&[b"accept:", accept].concat());
-                self.within_total(self.gateway.refuse(&mut client, refusal, what, form, origin)).await
+                self.within_total(pin!(self.gateway.refuse(&mut client, refusal, what, form, origin))).await
             }
         };
         if !ended {

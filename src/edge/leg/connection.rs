@@ -10,10 +10,9 @@ use pingora::protocols::Stream;
 use policy::body::BodyDecoder;
 use policy::response::{RequestContext, ResponseFault, ResponseHead, ResponseSearch};
 use tokio::io::AsyncWrite as _;
-use tokio_util::io::poll_read_buf;
 
-/// How much is read at once.
-const PIECE: usize = 16 * 1024;
+use crate::edge::piece::Pieces;
+
 /// How many interim responses one request may have.
 const MOST_INTERIM: usize = 16;
 
@@ -37,6 +36,7 @@ pub(super) struct ConsoleConnection {
     /// Console has stopped reading; it may have answered all the same.
     is_deaf: bool,
     read: BytesMut,
+    pieces: Pieces,
     search: ResponseSearch,
     interim: usize,
     context: RequestContext,
@@ -54,6 +54,7 @@ impl ConsoleConnection {
             is_flushed: true,
             is_deaf: false,
             read: BytesMut::new(),
+            pieces: Pieces::default(),
             search: ResponseSearch::default(),
             interim: 0,
             context,
@@ -123,7 +124,8 @@ impl ConsoleConnection {
         loop {
             let end = if self.read.is_empty() { None } else { self.search.advance(&self.read)? };
             if let Some(length) = end {
-                let head = ResponseHead::parse(&self.read.split_to(length), self.context)?;
+                let head = ResponseHead::parse(&self.read[..length], self.context)?;
+                self.read.advance(length);
                 self.search = ResponseSearch::default();
                 if head.is_interim() {
                     self.interim += 1;
@@ -191,8 +193,7 @@ impl ConsoleConnection {
         context: &mut Context<'_>,
         moved: &mut bool,
     ) -> Poll<Result<usize, ConsoleError>> {
-        self.read.reserve(PIECE);
-        let read = poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read);
+        let read = self.pieces.poll_read(&mut self.stream, context, &mut self.read);
         // Also where it is only a part of a head or of a chunk's size: Console is not silent.
         *moved |= read.is_ready();
         read.map_err(ConsoleError::Io)

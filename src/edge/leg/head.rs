@@ -1,15 +1,24 @@
 //! The head of a request as Console gets it: written once, into one buffer.
 
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use policy::firewall::{Framing, Request};
 use policy::ids::RequestId;
+use uuid::fmt::Hyphenated;
 
 use crate::assertion;
 use crate::edge::withheld::Withheld;
 
 /// The fields that the gate sets itself, whatever the client sent under these names.
-const OF_THE_GATE: [&[u8]; 4] =
-    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"];
+const OF_THE_GATE: [&[u8]; 5] = [
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-request-id",
+    assertion::HEADER.as_bytes(),
+];
 /// What a head usually needs; larger ones grow it.
 const USUAL_BYTES: usize = 2 * 1024;
 
@@ -22,7 +31,7 @@ pub(in crate::edge) struct UpstreamHead<'a> {
     /// The length of a body that is here already; without it the request's own framing is kept.
     pub(in crate::edge) length: Option<u64>,
     pub(in crate::edge) upgrade: bool,
-    pub(in crate::edge) client: Option<String>,
+    pub(in crate::edge) client: Option<IpAddr>,
     pub(in crate::edge) scheme: &'static str,
     pub(in crate::edge) assertion: &'a str,
     pub(in crate::edge) withheld: Withheld<'a>,
@@ -43,7 +52,8 @@ impl UpstreamHead<'_> {
         out.put_slice(b" HTTP/1.1\r\n");
         field(&mut out, b"host", self.host.as_bytes());
         for (name, value) in request.fields().iter_bytes() {
-            if OF_THE_GATE.contains(&name) || name.eq_ignore_ascii_case(assertion::HEADER.as_bytes()) {
+            // Names are in lower case.
+            if name.starts_with(b"x-") && OF_THE_GATE.contains(&name) {
                 continue;
             }
             // The state of another trace is none of this one (W3C Trace Context 2.3.3).
@@ -61,7 +71,7 @@ impl UpstreamHead<'_> {
         match (self.length, request.framing()) {
             (_, Framing::None) => {}
             (Some(length), _) | (None, Framing::Length(length)) => {
-                field(&mut out, b"content-length", length.to_string().as_bytes());
+                formatted(&mut out, b"content-length", length);
             }
             (None, Framing::Chunked) => field(&mut out, b"transfer-encoding", b"chunked"),
         }
@@ -70,11 +80,11 @@ impl UpstreamHead<'_> {
             field(&mut out, b"upgrade", b"websocket");
         }
         if let Some(client) = &self.client {
-            field(&mut out, b"x-forwarded-for", client.as_bytes());
+            formatted(&mut out, b"x-forwarded-for", client);
         }
         field(&mut out, b"x-forwarded-proto", self.scheme.as_bytes());
         field(&mut out, b"x-forwarded-host", request.host().as_bytes());
-        field(&mut out, b"x-request-id", self.id.to_string().as_bytes());
+        field(&mut out, b"x-request-id", self.id.text(&mut [0; Hyphenated::LENGTH]).as_bytes());
         if let Some((traceparent, _)) = self.traceparent {
             field(&mut out, b"traceparent", traceparent.as_bytes());
         }
@@ -82,6 +92,12 @@ impl UpstreamHead<'_> {
         out.put_slice(b"\r\n");
         out.freeze()
     }
+}
+
+fn formatted(out: &mut BytesMut, name: &[u8], value: impl fmt::Display) {
+    out.put_slice(name);
+    // Writing into memory cannot fail.
+    let _ = write!(out, ": {value}\r\n");
 }
 
 fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
