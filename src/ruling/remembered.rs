@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
+use policy::identity::flask_cookie::{CookieError, CookieVerifier, VerifiedSession};
 
 /// How many cookies are remembered. Each has one place, which it shares with others.
 const PLACES: usize = 4_096;
@@ -43,15 +44,39 @@ impl Default for RememberedCookies {
 }
 
 impl RememberedCookies {
+    /// Whom a cookie identifies now: by `identify`, where its session was verified for the first time.
+    ///
+    /// # Errors
+    ///
+    /// As [`CookieVerifier::verify`].
+    pub(super) fn identify(
+        &self,
+        cookies: &CookieVerifier,
+        cookie: &str,
+        now: DateTime<Utc>,
+        identify: impl FnOnce(&VerifiedSession) -> Option<Identified>,
+    ) -> Result<Option<Identified>, CookieError> {
+        if let Some((issued_at, identified)) = self.recall(cookie) {
+            cookies.check_age(issued_at, now)?;
+            return Ok(Some(identified));
+        }
+        let session = cookies.verify(cookie, now)?;
+        let identified = identify(&session);
+        if let Some(identified) = &identified {
+            self.remember(cookie, session.issued_at, identified);
+        }
+        Ok(identified)
+    }
+
     /// Whom exactly this cookie identifies, and when it was signed.
-    pub(super) fn recall(&self, cookie: &str) -> Option<(DateTime<Utc>, Identified)> {
+    fn recall(&self, cookie: &str) -> Option<(DateTime<Utc>, Identified)> {
         let place = self.place(cookie)?.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = place.as_ref().filter(|remembered| *remembered.cookie == *cookie)?;
         Some((remembered.issued_at, remembered.identified.clone()))
     }
 
     /// Remembers a cookie that was verified.
-    pub(super) fn remember(&self, cookie: &str, issued_at: DateTime<Utc>, identified: &Identified) {
+    fn remember(&self, cookie: &str, issued_at: DateTime<Utc>, identified: &Identified) {
         if cookie.len() <= MOST_BYTES
             && let Some(place) = self.place(cookie)
         {
@@ -70,6 +95,8 @@ impl RememberedCookies {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+    use policy::identity::flask_cookie::{CookieLimits, SigningKeys};
     use policy::ids::AdminId;
 
     use super::*;
@@ -80,6 +107,54 @@ mod tests {
 
     fn recalled(cookies: &RememberedCookies, cookie: &str) -> Option<Subject> {
         cookies.recall(cookie).map(|(_, identified)| identified.subject)
+    }
+
+    #[test]
+    fn a_cookie_is_verified_once_and_its_age_each_time() {
+        let cookies = RememberedCookies::default();
+        let keys = SigningKeys::new::<[u8; 0]>(b"a secret", []).unwrap();
+        let limits = CookieLimits::default();
+        let verifier = CookieVerifier::new(keys, limits);
+        let signed = DateTime::from_timestamp(1_795_255_200, 0).unwrap();
+        let cookie = verifier.sign(&serde_json::json!({"admin_id": "anna"}), signed);
+        let who = |at: DateTime<Utc>, times: &mut u32| {
+            let found = cookies.identify(&verifier, &cookie, at, |session| {
+                *times += 1;
+                session.field_as_id("admin_id").map(|id| identified(&id))
+            });
+            found.map(|found| found.map(|identified| identified.subject))
+        };
+        let anna = Some(identified("anna").subject);
+        let mut times = 0;
+        assert_eq!((who(signed, &mut times), times), (Ok(anna.clone()), 1));
+        let last = signed + TimeDelta::from_std(limits.max_age).unwrap();
+        assert_eq!((who(last, &mut times), times), (Ok(anna), 1));
+        let too_late = who(last + TimeDelta::seconds(1), &mut times);
+        assert!(matches!(too_late, Err(CookieError::Expired { .. })), "{too_late:?}");
+        let too_early = who(signed - TimeDelta::seconds(1), &mut times);
+        assert!(matches!(too_early, Err(CookieError::IssuedInFuture { .. })), "{too_early:?}");
+        assert_eq!(times, 1);
+        // Another one is not that one: a byte of its signature is enough.
+        let mut other = cookie.clone();
+        let place = cookie.len() - 5;
+        other.replace_range(place..=place, if &cookie[place..=place] == "A" { "B" } else { "A" });
+        assert!(cookies.identify(&verifier, &other, signed, |_| None).is_err());
+    }
+
+    #[test]
+    fn a_cookie_that_identifies_nobody_is_not_remembered() {
+        let cookies = RememberedCookies::default();
+        let keys = SigningKeys::new::<[u8; 0]>(b"a secret", []).unwrap();
+        let verifier = CookieVerifier::new(keys, CookieLimits::default());
+        let cookie = verifier.sign(&serde_json::json!({}), DateTime::UNIX_EPOCH);
+        for _ in 0..2 {
+            let mut times = 0;
+            let found = cookies.identify(&verifier, &cookie, DateTime::UNIX_EPOCH, |_| {
+                times += 1;
+                None
+            });
+            assert!(found.is_ok_and(|found| found.is_none()) && times == 1);
+        }
     }
 
     /// Far more of them than there are places: each one's place is another's before long.

@@ -14,7 +14,7 @@ use policy::decision::{
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::hex;
-use policy::identity::flask_cookie::{CookieError, CookieVerifier, VerifiedSession};
+use policy::identity::flask_cookie::VerifiedSession;
 use policy::identity::machine_token::presented;
 use policy::identity::{NOT_ENROLLED, Principal, Subject};
 use policy::ids::{AdminId, MachineTokenId, MappingSha256, RequestId, SessionId};
@@ -441,7 +441,10 @@ impl Gate {
             return None;
         };
         let identified = match &self.cookies {
-            SessionCredential::Flask(cookies) => self.identify_by_cookie(cookies, unquoted(cookie)),
+            SessionCredential::Flask(cookies) => {
+                let (cookie, now) = (unquoted(cookie), self.steady_clock.now());
+                self.remembered.identify(cookies, cookie, now, |session| self.identify_flask(session))
+            }
             SessionCredential::Token(tokens) => tokens
                 .verify(unquoted(cookie), self.steady_clock.now())
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
@@ -504,25 +507,6 @@ impl Gate {
         });
         request.settle_session(chosen);
         Ok(())
-    }
-
-    /// The admin whom the session in a cookie names.
-    fn identify_by_cookie(
-        &self,
-        cookies: &CookieVerifier,
-        cookie: &str,
-    ) -> Result<Option<Identified>, CookieError> {
-        let now = self.steady_clock.now();
-        if let Some((issued_at, identified)) = self.remembered.recall(cookie) {
-            cookies.check_age(issued_at, now)?;
-            return Ok(Some(identified));
-        }
-        let session = cookies.verify(cookie, now)?;
-        let identified = self.identify_flask(&session);
-        if let Some(identified) = &identified {
-            self.remembered.remember(cookie, session.issued_at, identified);
-        }
-        Ok(identified)
     }
 
     /// The admin whom Flask's session names.
