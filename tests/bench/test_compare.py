@@ -206,6 +206,8 @@ class Taking(unittest.TestCase):
     def test_too_many_spoiled_rounds(self) -> None:
         with FakeScene(forever(True), {}) as fake, self.assertRaisesRegex(Refused, "allow, 16: too many rounds were spoiled"):
             rounds.compare(fake, self.scenario, 16)  # type: ignore[arg-type]
+        # As many as it was to have, and one too many.
+        self.assertEqual(len(fake.asked), 2 + 2 * self.scenario.rounds + 1)
         with FakeScene(forever(True), {}) as fake:
             rounds.compare(fake, self.scenario, 16, whatever_else_runs=True)  # type: ignore[arg-type]
 
@@ -351,8 +353,8 @@ class Writing(unittest.TestCase):
         bars = [one for one in drawing.iter() if one.get("class") in ("gate", "peer")]
         self.assertEqual(len(bars), 3 * len(PROXIES))
         self.assertEqual(sum(one.get("class") == "gate" for one in bars), 9)
-        wide = [float(one.get("width", "")) for one in bars[:len(PROXIES)]]
-        for times, width in zip((1, 1.25, 2, 1.5, 2.5, 3), wide):
+        wide = [float(one.get("width", "")) for one in bars]
+        for times, width in zip((1, 1.25, 2, 1.5, 2.5, 3) * 3, wide):
             self.assertAlmostEqual(width / wide[0], times, places=2)
         self.assertEqual(sum(one.get("class") == "spread" for one in drawing.iter()), len(bars))
         words = "".join(drawing.itertext())

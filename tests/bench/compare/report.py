@@ -146,13 +146,13 @@ def page(results: Results) -> str:
     if results["refused"]:
         parts += ["", "Not reported:", "", *(f"- {key}: {why.splitlines()[0]}" for key, why in results["refused"].items())]
     if any(key.startswith("allow") for key in figures):
-        parts += ["", "## Allowed: a page of 1 KiB (to nginx without a check)", "", matrix(results, ["allow", "allow-edges"])]
+        parts += ["", "## Allowed: a page of 1 KiB (to nginx without a check)", "", matrix(results, ["allow-1", "allow", "allow-1024"])]
     if any(key.startswith("deny") for key in figures):
         parts += ["", "## Denied: 403 with what the peer records of it (to nginx with auth_request)", "",
                   "The gate's denials have their committed audit row; haproxy and nginx record nothing. This Postgres runs with"
                   " `fsync = off`.", "", matrix(results, ["deny"])]
     for scenario in SCENARIOS:
-        if scenario.name in ("allow", "allow-edges", "deny"):
+        if scenario.name in ("allow-1", "allow", "allow-1024", "deny"):
             continue
         for key, connections in scenario.figures():
             if key in figures:
