@@ -194,7 +194,7 @@ class Taking(unittest.TestCase):
         with FakeScene(forever(False), {}) as fake:
             figure = rounds.compare(fake, self.scenario, 16)  # type: ignore[arg-type]
         self.assertEqual(fake.asked, [("nginx", True), ("gate-push", True), *[("nginx", False), ("gate-push", False)] * 2])
-        self.assertEqual((figure["spoiled"], list(figure["peers"])), (0, ["nginx", "gate-push"]))
+        self.assertEqual((figure["spoiled"], figure["others"], list(figure["peers"])), (0, 0, ["nginx", "gate-push"]))
         self.assertEqual(figure["peers"]["nginx"]["requests_per_second"], 500)
 
     def test_a_spoiled_round_is_taken_again(self) -> None:
@@ -221,6 +221,11 @@ class Taking(unittest.TestCase):
                 self.assertRaisesRegex(Refused, "allow, 16: wrk ended with 1"):
             rounds.compare(fake, self.scenario, 16)  # type: ignore[arg-type]
 
+    def test_a_peer_that_ends(self) -> None:
+        with FakeScene(forever(False), {}) as fake, self.assertRaisesRegex(Refused, "allow, 16: .*No such file"), \
+                mock.patch.object(Peer, "pids", lambda _peer: [2**22 + 1]):
+            rounds.compare(fake, self.scenario, 16)  # type: ignore[arg-type]
+
     def test_medians_and_ratios(self) -> None:
         measured = [{"cpu_us": cpu, "requests_per_second": 1000 / cpu, "p50_us": 1.0, "p99_us": 2.0} for cpu in (30.0, 10.0, 20.0)]
         figures = rounds.summary(measured)
@@ -234,7 +239,9 @@ ANSWERS = """
 import http.server, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(int(sys.argv[2]) if self.path == '/console/secrets' else int(sys.argv[3])); self.end_headers(); self.wfile.write(b'x' * 1024)
+        self.send_response(int(sys.argv[2 if self.path == '/console/secrets' else 3]))
+        self.end_headers()
+        self.wfile.write(b'x' * 1024)
 http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Answer).serve_forever()
 """
 
@@ -372,9 +379,9 @@ class Writing(unittest.TestCase):
                 chart.draw(nothing)
 
     def test_where_a_run_writes(self) -> None:
-        for words, folder in (([], "bench"), (["--only", "deny"], "bench"), (["--quick"], "target/bench"), (["--rounds", "1"], "target/bench"),
-                              (["--peers", "nginx"], "target/bench"), (["--connections", "1"], "target/bench"),
-                              (["--whatever-else-runs"], "target/bench")):
+        for words, folder in (([], "bench"), (["--only", "deny"], "bench"), (["--quick"], "target/bench"),
+                              (["--rounds", "1"], "target/bench"), (["--peers", "nginx"], "target/bench"),
+                              (["--connections", "1"], "target/bench"), (["--whatever-else-runs"], "target/bench")):
             with self.subTest(words), mock.patch.object(sys, "argv", ["bench", *words]):
                 self.assertEqual(bench.folder_of(bench.arguments()), scene.ROOT / folder)
         with mock.patch.object(sys, "argv", ["bench", "--whatever-else-runs", "--output", str(scene.ROOT / "bench")]), \

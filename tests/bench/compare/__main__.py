@@ -77,7 +77,7 @@ class Run:
             what()
         except (Refused, Failed) as error:
             self.results["refused"][part] = str(error)
-            print(f"\nbench: nothing is reported of {part}: {error}", file=sys.stderr, flush=True)
+            print(f"\nbench: refused: {error}", file=sys.stderr, flush=True)
         self.took[part] = self.took.get(part, 0) + time.monotonic() - began
 
     def scene(self, kind: str, scenarios: list[Scenario], count_syscalls: bool) -> None:
@@ -98,11 +98,11 @@ class Run:
                         self.timed(key, lambda: self.figure(scene, scenario, connections))
                 if count_syscalls:
                     self.timed(SYSCALLS, lambda: self.syscalls(scene, asked))
-        except Refused as error:
+        except (Refused, OSError) as error:
             for scenario in chosen:
                 for key, _ in scenario.figures():
                     self.results["refused"].setdefault(key, str(error))
-            print(f"\nbench: nothing is reported of the scene `{kind}`: {error}", file=sys.stderr, flush=True)
+            print(f"\nbench: refused, all of the scene `{kind}`: {error}", file=sys.stderr, flush=True)
 
     def figure(self, scene: Scene, scenario: Scenario, connections: int) -> None:
         figure = report.rounded(rounds.compare(scene, scenario, connections, self.whatever_else_runs))
@@ -205,6 +205,15 @@ def prepare() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else FEWEST_FILES * 2, hard))
 
 
+def warn_of_others() -> None:
+    """Says before the first round what would spoil it. One second is enough: nothing of the bench runs yet."""
+    earlier = accounts.core_time_now(rounds.BOTH)
+    time.sleep(1)
+    used = (accounts.core_time_now(rounds.BOTH) - earlier).busy()
+    if used > rounds.MOST_OTHERS * len(rounds.BOTH):
+        print(f"bench: others use {used:.1f} of the two cores now; rounds are thrown away while they do", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     options = arguments()
     scenarios, counted = chosen(options)
@@ -213,7 +222,8 @@ def main() -> int:
             print(f"{scenario.name:14}{scenario.duration():5} s  {scenario.title}: {', '.join(map(str, scenario.connections))} connections")
         for name in counted:
             print(f"{name:14}{COUNTS[name]:5} s  of a request")
-        print(f"{'all':14}{sum(one.duration() for one in scenarios) + sum(COUNTS[name] for name in counted):5} s  and half a minute to start")
+        seconds = sum(one.duration() for one in scenarios) + sum(COUNTS[name] for name in counted)
+        print(f"{'all':14}{seconds:5} s  and half a minute to start")
         return 0
     folder = folder_of(options)
     before = report.read(folder / "results.json")
@@ -233,6 +243,7 @@ def main() -> int:
         print("bench: needs two cores, one for the load and one for the peer", file=sys.stderr)
         return 2
     prepare()
+    warn_of_others()
     run = Run(options)
     for kind in SCENES:
         run.scene(kind, scenarios, SYSCALLS in counted and kind == "clear")

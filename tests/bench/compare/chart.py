@@ -54,10 +54,10 @@ def panel(figure: dict[str, Any], top: float, connections: int, scale: float) ->
     for name in by_name(figure["peers"]):
         one = figure["peers"][name]
         wide, least, most = (one[key] / base * scale for key in ("cpu_us", "cpu_us_least", "cpu_us_most"))
-        middle = y + BAR / 2
+        middle, kind = y + BAR / 2, "gate" if name.startswith("gate") else "peer"
         lines += [
             text(left - 8, middle + 4.5, re.sub(r"\*", "", TITLES.get(name, name)), "", "end"),
-            f'<rect x="{left}" y="{y:.1f}" width="{wide:.1f}" height="{BAR}" rx="2" class="{"gate" if name.startswith("gate") else "peer"}"/>',
+            f'<rect x="{left}" y="{y:.1f}" width="{wide:.1f}" height="{BAR}" rx="2" class="{kind}"/>',
             f'<path class="spread" d="M{left + least:.1f} {middle:.1f}H{left + most:.1f}M{left + least:.1f} {middle - 4:.1f}v8'
             f'M{left + most:.1f} {middle - 4:.1f}v8"/>',
             text(left + max(wide, most) + 8, middle + 4.5, f"{one['cpu_us'] / base:.2f}, {one['cpu_us']:.1f} µs", "value")]
@@ -103,4 +103,5 @@ def draw(results: Results) -> str:
         ' aria-labelledby="title description">',
         '<title id="title">CPU time of one allowed request, relative to nginx</title>',
         f'<desc id="description">{html.escape(described)}</desc>', f"<style>{STYLE}</style>",
-        f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="6"/>', *head, *ticks, *body, foot, "</svg>", ""])
+        f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="6"/>',
+        *head, *ticks, *body, foot, "</svg>", ""])

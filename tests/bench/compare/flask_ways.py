@@ -43,7 +43,8 @@ def make(scene: Scene, name: str, check: str, freshness: str | None) -> Peer:
         f"{name}-gunicorn", PEER_CORE,
         [GUNICORN, "--workers=1", "--worker-class=gthread", "--threads=4", "--keep-alive=600", "--no-control-socket",
          f"--bind={f'127.0.0.1:{port}' if freshness is None else socket}", "console_app:create_app()"],
-        HERE, **KEYS, CONSOLE_GATE_EXEMPT_PATHS="/healthz", BENCH_CHECK=check, BENCH_DATABASE=str(folder / "console.sqlite"), PYTHONPATH=str(ROOT / "deploy" / "flask"))
+        HERE, **KEYS, CONSOLE_GATE_EXEMPT_PATHS="/healthz", BENCH_CHECK=check, BENCH_DATABASE=str(folder / "console.sqlite"),
+        PYTHONPATH=str(ROOT / "deploy" / "flask"))
     if freshness is None:
         return Peer(name, port, [gunicorn], denies=200 if check == "none" else 403)
     gate = scene.start(name, PEER_CORE, [GATE, "serve", "--config", "gate.toml"], folder, **KEYS)

@@ -14,7 +14,7 @@ from scene import LOAD_CORE, PEER_CORE, Peer, Refused, Scene
 
 BOTH = tuple(dict.fromkeys((LOAD_CORE, PEER_CORE)))
 # Of the time of both cores in one round: what others may use, and what the host may take.
-MOST_OTHERS, MOST_STOLEN = 0.04, 0.05
+MOST_OTHERS, MOST_STOLEN = 0.05, 0.05
 # As part of a round's time: how much shorter or longer the load may have lasted.
 MOST_OFF = 0.15
 # Spoiled rounds of one figure, for each round that it is to have.
@@ -90,7 +90,7 @@ def compare(scene: Scene, scenario: Scenario, connections: int, whatever_else_ru
         return lambda: load(scenario, LOAD_CORE, peer.port, scene.headers_of(scenario), connections, seconds, warming)
 
     kept: dict[str, list[dict[str, float]]] = {name: [] for name in peers}
-    spoiled = 0
+    spoiled, others = 0, 0.0
     try:
         for peer in peers.values():
             accounts.forget_peak(peer.pids())
@@ -109,12 +109,15 @@ def compare(scene: Scene, scenario: Scenario, connections: int, whatever_else_ru
                         raise Refused(f"{scenario.key(connections)}: too many rounds were spoiled by other load") from error
                     continue
                 kept[name].append(figures_of(measured))
-    except Failed as error:
+                others = max(others, measured.others() / (scenario.seconds * len(BOTH)))
+        result = {name: summary(measured) for name, measured in kept.items()}
+        for name, figures in result.items():
+            figures["peak_memory"] = accounts.memory(peers[name].pids(), "VmHWM")
+    # Of a peer that has ended there is nothing in /proc.
+    except (Failed, OSError) as error:
         raise Refused(f"{scenario.key(connections)}: {error}") from error
-    result = {name: summary(measured) for name, measured in kept.items()}
-    for name, figures in result.items():
-        figures["peak_memory"] = accounts.memory(peers[name].pids(), "VmHWM")
-    return {"rounds": scenario.rounds, "seconds": scenario.seconds, "spoiled": spoiled, "base": scenario.base,
+    # `others`: the most that others had of the two cores in a round that counts.
+    return {"rounds": scenario.rounds, "seconds": scenario.seconds, "spoiled": spoiled, "others": round(others, 3), "base": scenario.base,
             "peers": with_ratios(result, scenario.base)}
 
 
