@@ -342,6 +342,11 @@ class Writing(unittest.TestCase):
         self.assertNotIn("its log", page)
         self.assertIn("| nginx, no check | 5.2 | 30,000 |", page)
         self.assertIn("| nginx, no check | 12.0 | 20.0 |", page)
+        encrypted = results(idle_memory_mib={"nginx, TLS": 14.0, "flask": 70.0})
+        encrypted["figures"]["tls, 64"] = {**encrypted["figures"]["allow, 64"], "peers": {
+            "nginx": {**encrypted["figures"]["allow, 64"]["peers"]["nginx"], "peak_memory_mib": 30.0}}}
+        self.assertIn("| nginx, no check, TLS | 14.0 | 30.0 |\n", report.page(encrypted))
+        self.assertIn("| Flask: no check | 70.0 |  |\n", report.page(encrypted))
 
     def test_a_part_of_a_run(self) -> None:
         before, figure = results(refused={"allow, 16": "it was", "instructions, haproxy": "it does not run"}), {"x": 1}

@@ -90,8 +90,7 @@ class Run:
         try:
             with Scene(MAKERS, asked, self.wanted) as scene:
                 for name, peer in scene.peers.items():
-                    key = name if kind != "tls" else f"{name}, TLS"
-                    self.results["idle_memory_mib"][key] = round(accounts.memory(peer.pids(), "VmRSS") / report.MIB, 1)
+                    self.results["idle_memory_mib"][report.peer_of(name, kind == "tls")] = round(accounts.memory(peer.pids(), "VmRSS") / report.MIB, 1)
                 self.took[f"starting, {kind}"] = time.monotonic() - began
                 for scenario in chosen:
                     for key, connections in scenario.figures():
@@ -253,6 +252,7 @@ def main() -> int:
                 run.timed(f"{INSTRUCTIONS}, {name}", lambda: run.instructions(name))
     results = report.merged(before if options.only else None, run.results)
     write(folder, results)
+    print(f"\nResident memory, MiB\n\n{report.memory(results)}")
     print(f"\nTook {sum(run.took.values()):.0f} s: " + ", ".join(f"{part} {took:.0f}" for part, took in run.took.items()))
     print(f"Wrote {folder}/results.json, results.md, chart.svg")
     if run.results["refused"]:

@@ -136,6 +136,27 @@ def matrix(results: Results, scenarios: list[str]) -> str:
     return table(head, rows)
 
 
+def memory(results: Results) -> str:
+    """What each peer has before the first request, and the most that it had in a figure."""
+    encrypted = {scenario.name for scenario in SCENARIOS if scenario.scene == "tls"}
+    most: dict[str, float] = {}
+    for key, figure in results["figures"].items():
+        for name, one in figure["peers"].items():
+            kept = peer_of(name, key.rpartition(", ")[0] in encrypted)
+            most[kept] = max(one["peak_memory_mib"], most.get(kept, 0))
+    rows = []
+    for kept in by_name(results["idle_memory_mib"]):
+        name, _, tls = kept.partition(", ")
+        title = ("Flask: " if name in FLASKS else "") + TITLES.get(name, name) + (f", {tls}" if tls else "")
+        rows.append([title, results["idle_memory_mib"][kept], most.get(kept, "")])
+    return table(["", "idle", "most under load"], rows)
+
+
+def peer_of(name: str, tls: bool) -> str:
+    """A peer, by the name under which its memory is kept: with TLS it is another process."""
+    return f"{name}, TLS" if tls else name
+
+
 def page(results: Results) -> str:
     """The Markdown page of a run."""
     figures = results["figures"]
@@ -165,11 +186,5 @@ def page(results: Results) -> str:
             ["", *columns], ([TITLES.get(name, name), *(f"{one[name]:,}" if name in one else "" for one in columns.values())]
                              for name in names))]
     if results["idle_memory_mib"]:
-        most: dict[str, float] = {}
-        for figure in figures.values():
-            for name, one in figure["peers"].items():
-                most[name] = max(one["peak_memory_mib"], most.get(name, 0))
-        parts += ["", "## Resident memory (MiB, of all processes of a peer)", "", table(
-            ["", "idle", "most under load"],
-            ([TITLES.get(name, name), results["idle_memory_mib"][name], most.get(name, "")] for name in by_name(results["idle_memory_mib"])))]
+        parts += ["", "## Resident memory (MiB, of all processes of a peer)", "", memory(results)]
     return "\n".join(parts) + "\n"

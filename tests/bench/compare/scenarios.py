@@ -75,7 +75,7 @@ SCENARIOS = (
 )
 # The parts that are no scenarios, with about how many seconds they take.
 SYSCALLS, INSTRUCTIONS = "syscalls", "instructions"
-COUNTS = {SYSCALLS: 60, INSTRUCTIONS: 90}
+COUNTS = {SYSCALLS: 20, INSTRUCTIONS: 90}
 
 QUICK = {"allow": (16, 64), "deny": (64,), "login": (64,), "tls": (64,), "flask": (16,)}
 
