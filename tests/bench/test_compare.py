@@ -66,7 +66,8 @@ class Reading(unittest.TestCase):
         with self.assertRaisesRegex(Failed, "sh ended with 3: no such host"):
             loads.run(["env", "-u", "X", "sh", "-c", "echo no such host >&2; exit 3"])
 
-    H2LOAD = ("finished in 2.00s, 2.00 req/s, 2.30KB/s\n"
+    H2LOAD = ("TLS Protocol: TLSv1.3\nCipher: TLS_AES_256_GCM_SHA384\nServer Temp Key: X25519 253 bits\nApplication protocol: h2\n"
+              "finished in 2.00s, 2.00 req/s, 2.30KB/s\n"
               "requests: 4 total, 5 started, 4 done, 3 succeeded, 1 failed, 0 errored, 0 timeout\n"
               "status codes: 3 2xx, 0 3xx, 1 4xx, 0 5xx\n"
               "traffic: 4.60KB (4710) total, 400B (400) headers (space savings 80.00%), 4.00KB (4096) data\n")
@@ -76,8 +77,9 @@ class Reading(unittest.TestCase):
         self.assertEqual(loads.from_h2load(self.H2LOAD, log, 2), Got(4, 2, 30.0, 40.0, 4710, 1, 0, {"200": 3, "403": 1}))
         broken = loads.from_h2load(self.H2LOAD.replace("1 failed, 0 errored, 0 timeout", "3 failed, 2 errored, 1 timeout"), log, 2)
         self.assertGreater(broken.broken, 0)
-        with self.assertRaises(Failed):
-            loads.from_h2load("could not connect\n", "", 2)
+        for other in ("could not connect\n", self.H2LOAD.replace(": h2", ": http/1.1"), self.H2LOAD.replace("TLSv1.3", "TLSv1.2")):
+            with self.subTest(other), self.assertRaises(Failed):
+                loads.from_h2load(other, log, 2)
 
     def test_strace(self) -> None:
         summary = ("% time     seconds  usecs/call     calls    errors syscall\n------ ----------- ----------- --------- --------- ---------\n"
@@ -280,6 +282,14 @@ class Starting(unittest.TestCase):
     def test_a_peer_that_serves_something_else(self) -> None:
         with self.assertRaisesRegex(Refused, "allow: 404, not 200"):
             self.started(python_peer(403, 404))
+
+    def test_a_peer_that_encrypts_otherwise(self) -> None:
+        scenario = replace(self.scenario, scene="tls")
+        with Scene(peers.MAKERS, [scenario]):
+            pass
+        older = mock.patch.object(peers, "CERTIFICATE", peers.CERTIFICATE.replace("TLSv1.3", "TLSv1.2"))
+        with older, self.assertRaisesRegex(Refused, "nginx speaks TLSv1.2"), Scene(peers.MAKERS, [scenario]):
+            pass
 
     def test_a_run_reports_nothing_of_them_and_goes_on(self) -> None:
         options = argparse.Namespace(whatever_else_runs=True, peers=None)

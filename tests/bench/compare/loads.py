@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scenarios import Scenario
+from scenarios import TLS_CIPHER, TLS_VERSION, Scenario
 from sockets import percentile
 
 HERE = Path(__file__).resolve().parent
@@ -47,7 +47,7 @@ def load(scenario: Scenario, core: int, port: int, headers: dict[str, str], conn
     if scenario.tool == "h2load":
         with tempfile.NamedTemporaryFile("r") as log:
             told = run([*pinned, "h2load", "-t1", f"-c{connections}", f"-m{scenario.streams}", f"-D{seconds}", f"--log-file={log.name}",
-                        *fields, address])
+                        f"--tls13-ciphers={TLS_CIPHER}", *fields, address])
             return from_h2load(told, log.read(), seconds)
     return from_json(run([*pinned, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(HERE / "report.lua"),
                           *fields, address, "--", scenario.method, str(scenario.sent), "statuses" if warming else "no"]))
@@ -79,6 +79,9 @@ def from_h2load(printed: str, log: str, seconds: float) -> Got:
     traffic = re.search(r"^traffic: \S+ \((\d+)\) total", printed, re.MULTILINE)
     if counts is None or traffic is None:
         raise Failed(f"h2load printed no figures: {printed[-500:]!r}")
+    spoken = dict(re.findall(r"^(TLS Protocol|Cipher|Application protocol): (\S+)", printed, re.MULTILINE))
+    if spoken != {"TLS Protocol": TLS_VERSION, "Cipher": TLS_CIPHER, "Application protocol": "h2"}:
+        raise Failed(f"h2load was not to speak {spoken}")
     statuses: dict[str, int] = {}
     took = []
     for line in log.splitlines():

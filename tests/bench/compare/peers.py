@@ -82,7 +82,8 @@ http {{
   server {{ listen 127.0.0.1:{port} {tls} backlog=4096; {server} }}
 }}
 """
-CERTIFICATE = "ssl_certificate {folder}/certificate.pem; ssl_certificate_key {folder}/key.pem; http2_max_concurrent_streams 128;"
+# nginx offers no TLS 1.3 unless it is told to, here.
+CERTIFICATE = "ssl_certificate {folder}/certificate.pem; ssl_certificate_key {folder}/key.pem; ssl_protocols TLSv1.3; http2_max_concurrent_streams 128;"
 CONSOLE = """upstream console {{ server {upstream}; keepalive 2048; keepalive_requests 1000000000; }}
   {echo}"""
 PASS = "proxy_pass http://console; proxy_http_version 1.1; proxy_set_header Connection \"\";"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+# What all peers speak with all clients: the same version and cipher, so that they encrypt alike.
+TLS_VERSION, TLS_CIPHER = "TLSv1.3", "TLS_AES_256_GCM_SHA384"
 KIB, MIB = 1024, 1024 * 1024
 # Bytes that the head of an answer may have.
 HEAD = 2 * KIB

@@ -26,7 +26,7 @@ from itsdangerous import TimestampSigner, URLSafeTimedSerializer  # noqa: E402
 from postgres import Postgres  # noqa: E402
 
 from accounts import cpu_seconds, tree  # noqa: E402
-from scenarios import DENIED, Scenario  # noqa: E402
+from scenarios import DENIED, TLS_CIPHER, TLS_VERSION, Scenario  # noqa: E402
 from sockets import shake_hands  # noqa: E402
 
 # Of the cores that this process may have.
@@ -59,6 +59,13 @@ def headers(session: str | None) -> dict[str, str]:
         "Cookie": "theme=dark" + (f"; session={session}" if session else ""),
         "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin",
     }
+
+
+def check_tls(name: str, socket: ssl.SSLSocket) -> None:
+    """Refuses a peer that encrypts otherwise than the others."""
+    cipher = socket.cipher()
+    if (socket.version(), cipher and cipher[0]) != (TLS_VERSION, TLS_CIPHER):
+        raise Refused(f"{name} speaks {socket.version()} with {cipher and cipher[0]}, not {TLS_VERSION} with {TLS_CIPHER}")
 
 
 @dataclass
@@ -165,6 +172,9 @@ class Scene:
             else:
                 asking = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=30)
             with contextlib.closing(asking):
+                if scenario.scene == "tls":
+                    asking.connect()
+                    check_tls(peer.name, asking.sock)
                 asking.request(scenario.method, path, b"x" * scenario.sent if scenario.sent else None, fields)
                 got = asking.getresponse()
                 return got.status, len(got.read())
