@@ -6,7 +6,8 @@
 #   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
 #                           Those that cannot be installed are named and left out
 #
-#   tests/setup.sh bench    what `test` needs, and what `make bench-peers` and `make bench-check` run: wrk, haproxy, valgrind
+#   tests/setup.sh bench    what `test` needs, and what `make bench-peers` and `make bench-check` run: wrk, h2load, haproxy,
+#                           strace, valgrind
 #
 # As root on Debian or Ubuntu the packages are installed; for anybody else it prints what to install.
 set -eu
@@ -38,6 +39,7 @@ if [ "${1:-build}" != build ]; then
     python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
     if [ "$1" = bench ]; then
         lacks wrk wrk
+        lacks h2load nghttp2-client
         lacks valgrind valgrind
         lacks strace strace
         # Where only root's path leads.

@@ -1,202 +1,264 @@
-"""What the gate costs a request, beside its peers: `make bench-peers`.
+"""What the gate costs a request, beside its peers: `make bench-peers`, or `make bench-quick` in four minutes.
 
-    .venv/bin/python tests/bench/compare [--rounds 5] [--seconds 3] [--connections 1,16,64,256] [--peers NAME,...]
+    .venv/bin/python tests/bench/compare [--quick] [--only allow,deny,...] [--peers NAME,...] [--connections 16,64]
+                                         [--rounds N] [--seconds N] [--output FOLDER] [--whatever-else-runs]
+    .venv/bin/python tests/bench/compare --list          the parts, and how long each takes
+    .venv/bin/python tests/bench/compare --draw          the table and the chart of bench/results.json again
 
-Every peer serves the same page of 1 KiB from the same upstream, on one core of its own, with connections that are kept; load,
-upstream and Postgres have the other core. Peers take turns, round by round, so that what else the machine does hits all. A
-figure is the median of the rounds; beside it stands the spread. A round in which the load was not busy for as long as it should
-have been, or in which an answer was another than expected, is thrown away, and too many of these end the run with an error.
+Every proxy leads to the same upstream, on one core of its own, with connections that are kept; load, upstream and Postgres
+have the other core. Flask has its core together with the gate before it. Peers take turns, round by round, so that what else
+the machine does hits all. A figure is the median of the rounds; beside it stands the spread.
 
-`--instructions` counts user instructions a request with valgrind instead; these hardly vary with what else the machine does.
-`--syscalls` counts system calls a request with strace.
+Nothing is reported of a part where a peer did not start or answered otherwise than expected. A round is thrown away when
+others used the two cores, the host took them, or the load did not last as long as it should have; too many of these, and
+nothing is reported of that figure. The run then ends with 1, and says so in what it wrote.
 
-GATE=... names another binary than target/release/console-gate. bench/results.json gets what was measured.
+A full run writes results.json, results.md and chart.svg to `bench`; a run of some parts replaces those there, if it is of the
+same commit, gate and machine. Runs with `--quick` or other rounds, peers or connections write to target/bench.
+GATE=... names another binary than target/release/console-gate.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import datetime
+import hashlib
 import os
-import platform
 import re
+import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
 
-from scene import ALLOWED, DENIED, GATE, LOAD_CORE, ROOT, Peer, Scene, headers  # noqa: E402
+import accounts  # noqa: E402
+import chart  # noqa: E402
+import counts  # noqa: E402
+import flask_ways  # noqa: E402
+import peers  # noqa: E402
+import report  # noqa: E402
+import rounds  # noqa: E402
+from loads import Failed  # noqa: E402
+from scenarios import COUNTS, INSTRUCTIONS, SCENARIOS, SYSCALLS, Scenario, quick  # noqa: E402
+from scene import CORES, LOAD_CORE, ROOT, Refused, Scene  # noqa: E402
 
-PEERS = ["nginx", "nginx-auth", "haproxy", "gate-push", "gate-strict", "gate-strict-sqlite"]
-# Of all rounds of one figure, how many may be thrown away.
-MOST_SPOILED = 0.5
-NEEDS = {"wrk": "wrk", "taskset": "util-linux", "/usr/sbin/haproxy": "haproxy", "/usr/sbin/nginx": "nginx-light"}
-
-
-class Spoiled(Exception):
-    """A round that says nothing."""
-
-
-def load(scene: Scene, peer: Peer, path: str, connections: int, seconds: int) -> dict[str, Any]:
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
-               "-s", str(Path(__file__).with_name("report.lua"))]
-    for name, value in headers(scene.session).items():
-        command += ["-H", f"{name}: {value}"]
-    ran = subprocess.run([*command, f"http://127.0.0.1:{peer.port}{path}"], capture_output=True, text=True, check=True)
-    return dict(json.loads(ran.stdout.splitlines()[-1]))
-
-
-def stolen() -> float:
-    """Seconds that the host took from this machine's cores so far."""
-    return int(Path("/proc/stat").read_text().split("\n")[0].split()[8]) / os.sysconf("SC_CLK_TCK")
+MAKERS = {**peers.MAKERS, **flask_ways.MAKERS}
+NEEDS = {"wrk": "wrk", "h2load": "nghttp2-client", "taskset": "util-linux", "strace": "strace", "valgrind": "valgrind", "curl": "curl",
+         peers.HAPROXY_PROGRAM: "haproxy", peers.NGINX_PROGRAM: "nginx-light"}
+# haproxy wants more than two for each connection that it might have, and valgrind keeps some for itself.
+FEWEST_FILES = 10_000
+SCENES = ("clear", "tls", "flask")
+SYSCALLS_AT = 64
 
 
-def measure(scene: Scene, peer: Peer, path: str, connections: int, seconds: int) -> dict[str, float]:
-    cpu, stolen_before = peer.cpu_seconds(), stolen()
-    got = load(scene, peer, path, connections, seconds)
-    cpu, took = peer.cpu_seconds() - cpu, stolen() - stolen_before
-    expected = peer.answers[0 if path == ALLOWED else 1]
-    wrong = got["not_2xx"] if expected == 200 else got["requests"] - got["not_2xx"]
-    if got["broken"] or wrong:
-        raise Spoiled(f"{peer.name}: {wrong} unexpected answers, {got['broken']} broken connections")
-    if took > seconds * 0.1:
-        raise Spoiled(f"the host took {took:.1f} s")
-    return {"requests_per_second": got["requests"] / got["seconds"], "cpu_us": cpu * 1e6 / got["requests"],
-            "p50_us": got["p50_us"], "p99_us": got["p99_us"]}
+class Run:
+    """One run, with what it has found so far."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.whatever_else_runs: bool = options.whatever_else_runs
+        self.wanted: list[str] = options.peers.split(",") if options.peers else []
+        self.results: report.Results = {
+            "command": "tests/bench/compare" + "".join(f" {word}" for word in sys.argv[1:]),
+            "taken": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC", "commit": report.commit(ROOT),
+            "gate": hashlib.sha256(peers.GATE.read_bytes()).hexdigest()[:12], "machine": report.machine(), "versions": versions(),
+            "figures": {}, "syscalls": {}, "instructions": {}, "idle_memory_mib": {}, "refused": {}}
+        self.took: dict[str, float] = {}
+
+    def timed(self, part: str, what: Callable[[], None]) -> None:
+        """Runs a part. What it refuses is said at once, and in what is written."""
+        began = time.monotonic()
+        try:
+            what()
+        except (Refused, Failed) as error:
+            self.results["refused"][part] = str(error)
+            print(f"\nbench: refused: {error}", file=sys.stderr, flush=True)
+        self.took[part] = self.took.get(part, 0) + time.monotonic() - began
+
+    def scene(self, kind: str, scenarios: list[Scenario], count_syscalls: bool) -> None:
+        chosen = [scenario for scenario in scenarios if scenario.scene == kind]
+        # System calls are counted of what is asked in the clear.
+        asked = [*chosen, *(scenario for scenario in SCENARIOS if count_syscalls and scenario.name == "allow" and scenario not in chosen)]
+        if not asked:
+            return
+        began = time.monotonic()
+        try:
+            with Scene(MAKERS, asked, self.wanted) as scene:
+                for name, peer in scene.peers.items():
+                    self.results["idle_memory_mib"][report.peer_of(name, kind == "tls")] = round(accounts.memory(peer.pids(), "VmRSS") / report.MIB, 1)
+                self.took[f"starting, {kind}"] = time.monotonic() - began
+                for scenario in chosen:
+                    for key, connections in scenario.figures():
+                        self.timed(key, lambda: self.figure(scene, scenario, connections))
+                if count_syscalls:
+                    self.timed(SYSCALLS, lambda: self.syscalls(scene, asked))
+        except (Refused, OSError) as error:
+            for scenario in chosen:
+                for key, _ in scenario.figures():
+                    self.results["refused"].setdefault(key, str(error))
+            print(f"\nbench: refused, all of the scene `{kind}`: {error}", file=sys.stderr, flush=True)
+
+    def figure(self, scene: Scene, scenario: Scenario, connections: int) -> None:
+        figure = report.rounded(rounds.compare(scene, scenario, connections, self.whatever_else_runs))
+        self.results["figures"][scenario.key(connections)] = figure
+        print(f"\n{scenario.title}: {connections:,} connections, {scenario.rounds} rounds of {scenario.seconds} s\n\n"
+              f"{report.detail(figure)}", flush=True)
+
+    def syscalls(self, scene: Scene, scenarios: list[Scenario]) -> None:
+        scenario = next(scenario for scenario in scenarios if scenario.name == "allow")
+        counted = {name: round(one, 1) for name, one in counts.syscalls(scene, scenario, SYSCALLS_AT).items()}
+        self.results["syscalls"][scenario.key(SYSCALLS_AT)] = counted
+        for name, one in counted.items():
+            print(f"{name}, {scenario.key(SYSCALLS_AT)}: {one} system calls a request", flush=True)
+
+    def instructions(self, name: str) -> None:
+        of = [scenario for scenario in SCENARIOS if scenario.name in ("allow", "deny") and name in scenario.peers]
+        for scenario, one in counts.instructions(name, of).items():
+            self.results["instructions"].setdefault(scenario, {})[name] = round(one)
+            print(f"{name}, {scenario}: {one:,.0f} user instructions a request", flush=True)
 
 
-def compare(scene: Scene, path: str, connections: int, rounds: int, seconds: int) -> dict[str, Any]:
-    kept: dict[str, list[dict[str, float]]] = {name: [] for name in scene.peers}
-    spoiled = 0
-    for peer in scene.peers.values():
-        load(scene, peer, path, connections, min(seconds, 1))
-    while any(len(measured) < rounds for measured in kept.values()):
-        for name, peer in scene.peers.items():
-            try:
-                kept[name].append(measure(scene, peer, path, connections, seconds))
-            except Spoiled as error:
-                spoiled += 1
-                print(f"spoiled: {error}", file=sys.stderr)
-                if spoiled > rounds * len(kept) * MOST_SPOILED:
-                    raise SystemExit("bench: too many rounds were spoiled; nothing is reported") from error
-    result: dict[str, Any] = {}
-    for name, measured in kept.items():
-        figures = {key: statistics.median(one[key] for one in measured) for key in measured[0]}
-        cpu = sorted(one["cpu_us"] for one in measured)
-        result[name] = {**figures, "cpu_us_least": cpu[0], "cpu_us_most": cpu[-1]}
-    plain = result.get("nginx")
-    for figures in result.values():
-        if plain:
-            figures["cpu_to_nginx"] = figures["cpu_us"] / plain["cpu_us"]
-            figures["requests_to_nginx"] = figures["requests_per_second"] / plain["requests_per_second"]
-    return result
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests/bench/compare", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="some figures in about four minutes, to target/bench")
+    parser.add_argument("--only", metavar="PARTS", help="these of --list, such as allow,deny,flask")
+    parser.add_argument("--peers", help="these only, by their names in the program")
+    parser.add_argument("--connections", help="other numbers of them, such as 1,16")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=int, help="of one round")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for results.json, results.md and chart.svg")
+    parser.add_argument("--whatever-else-runs", action="store_true",
+                        help="keep rounds that other load spoiled: to try the bench itself, never into bench/")
+    parser.add_argument("--list", action="store_true", help="the parts and how long each takes")
+    parser.add_argument("--draw", action="store_true", help="write table and chart of the results that there are")
+    return parser.parse_args()
 
 
-def count_instructions(wanted: list[str], path: str, requests: int) -> dict[str, float]:
-    """User instructions a request. What starting takes is left out: the count begins after a warm-up."""
-    counted = {}
-    for name in wanted:
-        out = ROOT / "target" / f"callgrind.{name}.{'allow' if path == ALLOWED else 'deny'}"
-        prefix = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--collect-systime=no", f"--callgrind-out-file={out}"]
-        with Scene([name], prefix) as scene:
-            peer = scene.peers[name]
-            if not name.startswith("gate"):
-                raise SystemExit("bench: instructions are counted of the gate only")
-            def ask(times: int) -> None:
-                command = ["curl", "-s", "-o", "/dev/null"]
-                for key, value in headers(scene.session).items():
-                    command += ["-H", f"{key}: {value}"]
-                subprocess.run([*command, f"http://127.0.0.1:{peer.port}{path}?n=[1-{times}]"], check=True)
-
-            ask(300)
-            pid = peer.pids()[0]
-            subprocess.run(["callgrind_control", "-i", "on", str(pid)], check=True, capture_output=True)
-            ask(requests)
-            subprocess.run(["callgrind_control", "-i", "off", str(pid)], check=True, capture_output=True)
-            peer.processes[0].terminate()
-            peer.processes[0].wait(60)
-        total = sum(int(match) for file in out.parent.glob(out.name + "*")
-                    for match in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(errors="replace"), re.MULTILINE)[-1:])
-        counted[name] = total / requests
-    return counted
+def chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[str]]:
+    """The scenarios and counts of a run."""
+    scenarios = list(quick() if options.quick else SCENARIOS)
+    counted = [] if options.quick else list(COUNTS)
+    if options.only:
+        names = options.only.split(",")
+        if unknown := set(names) - {scenario.name for scenario in SCENARIOS} - set(COUNTS):
+            raise SystemExit(f"bench: no such part: {', '.join(sorted(unknown))} (--list)")
+        scenarios = [scenario for scenario in (scenarios if options.quick else SCENARIOS) if scenario.name in names]
+        counted = [name for name in COUNTS if name in names]
+    changes: dict[str, Any] = {}
+    if options.connections:
+        changes["connections"] = tuple(map(int, options.connections.split(",")))
+    changes |= {key: getattr(options, key) for key in ("rounds", "seconds") if getattr(options, key)}
+    scenarios = [replace(scenario, **changes) for scenario in scenarios]
+    if options.peers and (unknown := set(options.peers.split(",")) - set(MAKERS)):
+        raise SystemExit(f"bench: no such peer: {', '.join(sorted(unknown))} (there are: {', '.join(MAKERS)})")
+    return scenarios, counted
 
 
-def count_syscalls(scene: Scene, path: str, connections: int, seconds: int) -> dict[str, float]:
-    counted = {}
-    for name, peer in scene.peers.items():
-        out = scene.folder / f"{name}.strace"
-        command = ["strace", "-f", "-c", "-o", str(out), *[f"-p{pid}" for pid in peer.pids()]]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
-            time.sleep(1)
-            got = load(scene, peer, path, connections, seconds)
-            tracer.send_signal(2)
-        calls = sum(int(line.split()[3]) for line in out.read_text().splitlines()
-                    if len(line.split()) >= 5 and line.split()[3].isdigit() and line.split()[-1] != "total")
-        counted[name] = calls / got["requests"]
-    return counted
+def folder_of(options: argparse.Namespace) -> Path:
+    """Where a run writes: only a run of whole parts as they are defined goes into the repository."""
+    if options.output:
+        folder = Path(options.output).resolve()
+        if options.whatever_else_runs and folder == ROOT / "bench":
+            raise SystemExit("bench: what was measured beside other load does not go into bench/")
+        return folder
+    partial = options.quick or options.peers or options.connections or options.rounds or options.seconds
+    return ROOT / ("target/bench" if partial or options.whatever_else_runs else "bench")
 
 
-def table(result: dict[str, Any]) -> str:
-    lines = ["| | CPU a request (us) | spread | to nginx | requests/s | to nginx | p50 us | p99 us |", "|---|---|---|---|---|---|---|---|"]
-    for name, one in result.items():
-        lines.append(f"| {name} | {one['cpu_us']:.1f} | {one['cpu_us_least']:.1f} to {one['cpu_us_most']:.1f} |"
-                     f" {one.get('cpu_to_nginx', 0):.2f} | {one['requests_per_second']:,.0f} | {one.get('requests_to_nginx', 0):.2f} |"
-                     f" {one['p50_us']:,.0f} | {one['p99_us']:,.0f} |")
-    return "\n".join(lines)
+def write(folder: Path, results: report.Results) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(report.laid_out(results) + "\n", encoding="utf-8")
+    draw(folder, results)
+
+
+def draw(folder: Path, results: report.Results) -> None:
+    (folder / "results.md").write_text(report.page(results), encoding="utf-8")
+    try:
+        (folder / "chart.svg").write_text(chart.draw(results), encoding="utf-8")
+    except ValueError as error:
+        print(f"bench: no chart: {error}", file=sys.stderr)
+
+
+def versions() -> str:
+    def ask(*command: str) -> str:
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        return next(iter((ran.stdout or ran.stderr).splitlines()), "")
+    return ", ".join(filter(None, (
+        ask(str(peers.GATE), "--version"),
+        "nginx " + "".join(re.findall(r"nginx/([\d.]+)", ask(peers.NGINX_PROGRAM, "-v"))),
+        "haproxy " + "".join(re.findall(r"version (\d[\d.]*\d)", ask(peers.HAPROXY_PROGRAM, "-v"))),
+        "wrk " + "".join(re.findall(r"wrk (?:debian/)?(\S+)", ask("wrk", "-v"))))))
+
+
+def prepare() -> None:
+    """This process counts as load: it and what it starts has the core of load, and may open many files."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < FEWEST_FILES:
+        raise SystemExit(f"bench: {hard} open files are too few for 1,024 connections (ulimit -n {FEWEST_FILES})")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else FEWEST_FILES * 2, hard))
+
+
+def warn_of_others() -> None:
+    """Says before the first round what would spoil it. One second is enough: nothing of the bench runs yet."""
+    earlier = accounts.core_time_now(rounds.BOTH)
+    time.sleep(1)
+    used = (accounts.core_time_now(rounds.BOTH) - earlier).busy()
+    if used > rounds.MOST_OTHERS * len(rounds.BOTH):
+        print(f"bench: others use {used:.1f} of the two cores now; rounds are thrown away while they do", file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests/bench/compare")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--connections", default="1,16,64,256")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--denials", action="store_true", help="measure denials too, each with its audit row")
-    parser.add_argument("--instructions", type=int, metavar="REQUESTS", help="count instructions with so many requests instead")
-    parser.add_argument("--syscalls", action="store_true", help="count system calls instead")
-    options = parser.parse_args()
-    wanted = options.peers.split(",")
+    options = arguments()
+    scenarios, counted = chosen(options)
+    if options.list:
+        for scenario in scenarios:
+            print(f"{scenario.name:14}{scenario.duration():5} s  {scenario.title}: {', '.join(map(str, scenario.connections))} connections")
+        for name in counted:
+            print(f"{name:14}{COUNTS[name]:5} s  of a request")
+        seconds = sum(one.duration() for one in scenarios) + sum(COUNTS[name] for name in counted)
+        print(f"{'all':14}{seconds:5} s  and half a minute to start")
+        return 0
+    folder = folder_of(options)
+    before = report.read(folder / "results.json")
+    if options.draw:
+        if before is None:
+            print(f"bench: there is no {folder / 'results.json'}", file=sys.stderr)
+            return 2
+        draw(folder, before)
+        return 0
     if missing := [package for program, package in NEEDS.items() if shutil.which(program) is None]:
         print(f"bench: missing here: {' '.join(missing)} (sudo apt-get install {' '.join(missing)})", file=sys.stderr)
         return 2
-    if not GATE.exists():
-        print(f"bench: {GATE} is not built: make release", file=sys.stderr)
+    if not peers.GATE.exists():
+        print(f"bench: {peers.GATE} is not built: make release", file=sys.stderr)
         return 2
-    paths = {"allow": ALLOWED, **({"deny": DENIED} if options.denials else {})}
-    results: dict[str, Any] = {"cpu": processor(), "gate": version(), "figures": {}}
-    if options.instructions:
-        for word, path in paths.items():
-            for name, count in count_instructions([name for name in wanted if name.startswith("gate")], path, options.instructions).items():
-                print(f"{word} {name}: {count:,.0f} user instructions a request", flush=True)
-        return 0
-    with Scene(wanted) as scene:
-        for word, path in paths.items():
-            for connections in map(int, options.connections.split(",")):
-                if options.syscalls:
-                    for name, count in count_syscalls(scene, path, connections, options.seconds).items():
-                        print(f"{word} {name}, {connections} connections: {count:.1f} system calls a request", flush=True)
-                    continue
-                result = compare(scene, path, connections, options.rounds, options.seconds)
-                results["figures"][f"{word}, {connections}"] = result
-                print(f"\n{word}, {connections} connections, {options.rounds} rounds of {options.seconds:g} s\n\n{table(result)}", flush=True)
-        results["peak_memory_bytes"] = {name: peer.peak_memory() for name, peer in scene.peers.items()}
-    if not options.syscalls:
-        (ROOT / "target" / "bench-peers.json").write_text(json.dumps(results, indent=1) + "\n")
+    if len(CORES) < 2:
+        print("bench: needs two cores, one for the load and one for the peer", file=sys.stderr)
+        return 2
+    prepare()
+    warn_of_others()
+    run = Run(options)
+    for kind in SCENES:
+        run.scene(kind, scenarios, SYSCALLS in counted and kind == "clear")
+    if INSTRUCTIONS in counted:
+        for name in counts.COUNTABLE:
+            if not run.wanted or name in run.wanted:
+                run.timed(f"{INSTRUCTIONS}, {name}", lambda: run.instructions(name))
+    results = report.merged(before if options.only else None, run.results)
+    write(folder, results)
+    print(f"\nResident memory, MiB\n\n{report.memory(results)}")
+    print(f"\nTook {sum(run.took.values()):.0f} s: " + ", ".join(f"{part} {took:.0f}" for part, took in run.took.items()))
+    print(f"Wrote {folder}/results.json, results.md, chart.svg")
+    if run.results["refused"]:
+        print(f"bench: nothing is reported of: {'; '.join(run.results['refused'])}", file=sys.stderr)
+        return 1
     return 0
-
-
-def processor() -> str:
-    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
-
-
-def version() -> str:
-    return subprocess.run([GATE, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
