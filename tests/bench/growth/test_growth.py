@@ -82,6 +82,10 @@ class Theory(unittest.TestCase):
         self.near(simulate.missed(1_000, 300, 0.0, 100.0, 0.0, 200_000, 1), 0.7, 0.01)
         self.assertEqual(simulate.missed(100, 100, 0.0, 100.0, 0.0, 50_000, 1), 0.0)
 
+    def test_the_least_recently_used_goes(self) -> None:
+        """A cache of one hits when the same one asks twice in a row: the sum of p^2. Of two, one asks twice as often."""
+        self.near(simulate.missed(2, 1, 0.0, 100.0, 1.0, 100_000, 1), 1 - (4 / 9 + 1 / 9), 0.02)
+
     def test_a_change_for_everybody_is_a_load_of_each(self) -> None:
         """Requests of one principal at rate r, changes at rate m: the last event before a request was a change with the chance
         m / (m + r)."""
