@@ -141,7 +141,8 @@ def principals_table(figures: Figures) -> str:
     for row in figures["rows"]:
         many = row["principals"] > 100
         cold, warm = row["cold_together"], row["warm_together"]
-        rows.append([f"{row['principals']:,}", *[f"{row[kind]['p50_us']:,.0f}, {row[kind]['p99_us']:,.0f}" for kind in ("cold_alone", "warm_alone")],
+        alone = [f"{row[kind]['p50_us']:,.0f}, {row[kind]['p99_us']:,.0f}" for kind in ("cold_alone", "warm_alone")]
+        rows.append([f"{row['principals']:,}", *alone,
                      f"{cold['requests_per_second']:,.0f}" if many else "too few", f"{warm['requests_per_second']:,.0f}",
                      f"{row['postgres_us_a_load']:,.0f}" if many else "too few",
                      f"{row['bytes_an_entry']:,.0f}" if row["principals"] > 10_000 else "too few"])
@@ -232,11 +233,12 @@ def logins_table(figures: Figures) -> str:
         for row in figures["rows"]:
             one = row[mode]
             rows.append([mode, f"{one['logins_per_second']:,.0f}", f"{one['requests_per_second']:,.0f}",
-                         f"{one['requests_per_second'] / without:.2f}", f"{one['p50_us']:,.0f}, {one['p99_us']:,.0f}", f"{one['cpu_us']:.1f}",
+                         f"{one['requests_per_second'] / without:.2f}", f"{one['p50_us']:,.0f}, {one['p99_us']:,.0f}",
+                         f"{one['cpu_us']:.1f}",
                          f"{one['first_p50_us']:,.0f}, {one['first_p99_us']:,.0f}" if row["rate"] else "",
                          f"{one['loads_a_login']:.2f}" if row["rate"] else "", f"{one['postgres_cores']:.2f}"])
-    return markdown(["", "logins/s", "other requests/s", "to none", "p50, p99 µs", "CPU of the gate a request, µs", "first request: p50, p99 µs", "loads a login",
-                     "Postgres, cores"], rows)
+    return markdown(["", "logins/s", "other requests/s", "to none", "p50, p99 µs", "CPU of the gate a request, µs",
+                     "first request: p50, p99 µs", "loads a login", "Postgres, cores"], rows)
 
 
 # --- gates on one database ---
@@ -300,8 +302,8 @@ def gates(seconds: float, number: int) -> Figures:
                     row["idle"] = counted(ground, database, lambda: time.sleep(max(seconds, 3)))
                     row["changing"] = counted(ground, database, lambda: raising(database, rate, max(seconds, 3)) and None)
                     row["alone"] = alone
-                    row["connections"] = database.execute(
-                        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'console-gate%'").fetchone()[0]  # type: ignore[index]
+                    row["connections"] = len(database.execute(
+                        "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'console-gate%'").fetchall())
                     rows.append(row)
                 for gate in running:
                     ground.stop(gate)
@@ -331,13 +333,14 @@ def gates_table(figures: Figures) -> str:
         rows.append([row["mode"], row["gates"], f"{load['requests_per_second']:,.0f}", f"{load['reads']:,.0f}",
                      f"{load['requests_per_second'] / load['reads']:,.1f}" if load["reads"] else "",
                      f"{load['cores']:.2f}", f"{idle['statements']:.1f}, {idle['cores'] * 100:.1f}%",
-                     f"{changing['statements']:,.0f}, {changing['cores'] * 100:.0f}%", f"{a_change(row, figures['rate']) * 1e6:,.0f}", row["connections"]])
+                     f"{changing['statements']:,.0f}, {changing['cores'] * 100:.0f}%",
+                     f"{a_change(row, figures['rate']) * 1e6:,.0f}", row["connections"]])
     beats = BEATS * 1_000 / figures["staleness_ms"]
     table = markdown(["", "gates", "requests/s of all", "reads of the epoch/s", "requests a read", "Postgres, cores",
-                      "idle: statements/s, CPU of Postgres", f"{figures['rate']:.0f} changes/s: the same", "CPU a change for all gates, µs",
-                      "connections"], rows)
-    return (f"{table}\n\nThe leases are renewed {beats:.0f} times a second here (`max_staleness_ms = {figures['staleness_ms']}`), so that they "
-            "can be seen; by default it is twice a second for each gate.")
+                      "idle: statements/s, CPU of Postgres", f"{figures['rate']:.0f} changes/s: the same",
+                      "CPU a change for all gates, µs", "connections"], rows)
+    return (f"{table}\n\nThe leases are renewed {beats:.0f} times a second here (`max_staleness_ms = {figures['staleness_ms']}`), so that "
+            "they can be seen; by default it is twice a second for each gate.")
 
 
 # --- cores ---

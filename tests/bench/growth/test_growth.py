@@ -93,6 +93,15 @@ class Theory(unittest.TestCase):
         each = rate / principals
         self.near(simulate.missed(principals, principals, changes, rate, 0.0, 200_000, 1), changes / (changes + each), 0.05)
 
+    def test_the_estimate_is_what_the_simulation_finds(self) -> None:
+        for capacity, changes, skew in ((50, 0.0, 1.0), (500, 0.0, 1.0), (500, 2.0, 1.0), (500, 0.2, 0.0), (5_000, 2.0, 1.0)):
+            found = simulate.missed(5_000, capacity, changes, 500.0, skew, 60_000, 1)
+            self.near(simulate.estimated(5_000, capacity, changes, 500.0, skew), found, 0.05)
+
+    def test_the_estimate_is_exact_where_all_ask_alike(self) -> None:
+        self.near(simulate.estimated(1_000_000, 250_000, 0.0, 10_000.0, 0.0), 0.75, 1e-6)
+        self.near(simulate.estimated(1_000_000, 1_000_000, 1 / 60, 10_000.0, 0.0), (1 / 60) / (1 / 60 + 0.01), 1e-6)
+
 
 class Push(unittest.TestCase):
     def test_without_changes_it_renews_and_reads_four_times_in_its_time(self) -> None:
@@ -139,7 +148,8 @@ class Costing(unittest.TestCase):
             return {"mode": mode, "gates": gates, "loaded": {"cores": loaded, "reads": 1_000.0}, "idle": {"cores": idle},
                     "changing": {"cores": changing}, "alone": {"cores": 0.02}}
 
-        rows = [row("strict", 1, 0.1, 0.0, 0.02), row("strict", 4, 0.3, 0.01, 0.02), row("push", 1, 0, 1, 1), row("push", 4, 0, 0.05, 0.27)]
+        rows = [row("strict", 1, 0.1, 0.0, 0.02), row("strict", 4, 0.3, 0.01, 0.02), row("push", 1, 0, 1, 1),
+                row("push", 4, 0, 0.05, 0.27)]
         costs = parts.gate_costs(rows, 100.0, 200.0)
         self.assertAlmostEqual(costs["read"], 200e-6)
         self.assertAlmostEqual(costs["beat"], 0.04 / (4 * 20))
