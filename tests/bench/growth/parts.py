@@ -378,10 +378,15 @@ PARTS: dict[str, Part] = {
 }
 
 
+# The load average that the bench has alone.
+QUIET = 4.0
+
+
 def made(known: Figures) -> str:
     """By what, and beside what else, the figures were measured."""
     loads = [figures["load_average"] for figures in known["figures"].values()]
-    return (f"Measured with {known['gate']} on {known['cpu']}. Processes that ran or waited for a core at the end of each part (the load "
+    busy = "" if max(loads) < QUIET else " **Other programs kept the machine busy: the figures are too high, and vary.**"
+    return (f"Measured with {known['gate']} on {known['cpu']}.{busy} Processes that ran or waited for a core at the end of each part (the load "
             f"average; the bench itself is 2 to 3): {', '.join(f'{one:.1f}' for one in loads)}.")
 
 

@@ -160,6 +160,17 @@ class Costing(unittest.TestCase):
         self.assertEqual(parts.a_change(row, 100.0), 0.0)
 
 
+class Page(unittest.TestCase):
+    def test_it_says_that_the_machine_was_busy(self) -> None:
+        for load, says in ((2.5, False), (9.0, True)):
+            known = {"gate": "console-gate 1", "cpu": "one", "figures": {"a": {"load_average": 1.0}, "b": {"load_average": load}}}
+            self.assertEqual("busy" in parts.made(known), says)
+
+    def test_it_has_a_place_for_each_table(self) -> None:
+        page = (Path(__file__).resolve().parents[3] / "docs" / "growth.md").read_text(encoding="utf-8")
+        rewrite(page, dict.fromkeys([*parts.PARTS, *simulate.TABLES, "costs", "made"], "text"))
+
+
 class Runs(unittest.TestCase):
     def test_the_same_seed_gives_the_same_figures(self) -> None:
         one = [simulate.strict(Costs(), 20, 100, 0.001, 2, 1, seed) for seed in (1, 1, 2)]
