@@ -13,7 +13,8 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release deb docs clients lint prove models race faults scale bench bench-check bench-peers bench-quick fuzz deny suites upgrade clean
+.PHONY: demo test release deb docs clients lint prove models race faults scale bench bench-check bench-growth bench-peers \
+	bench-quick fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -59,6 +60,7 @@ test:
 	.venv/bin/python -m unittest discover -s tests/first_hour -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/docs -p 'test_*.py'
 	.venv/bin/python -m unittest discover -s tests/bench -p 'test_*.py'
+	.venv/bin/python -m unittest discover -s tests/bench/growth -p 'test_*.py'
 	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
 	.venv/bin/python tests/api/test_schemathesis.py
 	$(CARGO) build --locked --example route_table
@@ -128,6 +130,13 @@ bench-peers bench-quick:
 	@tests/setup.sh bench
 	$(CARGO) build --locked --release --bin console-gate
 	.venv/bin/python tests/bench/compare $(if $(filter bench-quick,$@),--quick)
+
+## How the cost grows with connections, rows, principals, logins, gates and cores, and a simulation of what is larger: bench/growth.json,
+## and the tables of docs/growth.md
+bench-growth:
+	@tests/setup.sh bench
+	$(CARGO) build --locked --release --bin console-gate
+	.venv/bin/python tests/bench/growth --write docs/growth.md
 
 ## Eleven fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
 fuzz:

@@ -34,6 +34,10 @@ def programs() -> Path:
 
 
 class Postgres:
+    def __init__(self, *settings: str) -> None:
+        """`settings` are `name=value`, of a server of the caller's own."""
+        self._settings = settings
+
     def __enter__(self) -> Postgres:
         self._server: subprocess.Popen[bytes] | None = None
         self._maintenance = os.environ.get("TEST_DATABASE_URL", "")
@@ -55,7 +59,7 @@ class Postgres:
                       "--locale=C", "-D", folder / "data"]
             subprocess.run(initdb, check=True, stdout=log, stderr=log, **quiet)
             server = [programs() / "postgres", "-D", folder / "data", "-c", "listen_addresses=", "-c", "fsync=off",
-                      "-c", f"unix_socket_directories={folder}"]
+                      "-c", f"unix_socket_directories={folder}", *(word for one in self._settings for word in ("-c", one))]
             self._server = subprocess.Popen(server, stdout=log, stderr=log, **quiet)
         self._maintenance = f"postgres://postgres@localhost:5432/postgres?host={folder}"
         deadline = time.monotonic() + START_SECONDS
