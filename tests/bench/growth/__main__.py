@@ -27,7 +27,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "compare")]
 
 import parts  # noqa: E402
 import simulate  # noqa: E402
-from scene import GATE, ROOT  # noqa: E402
+from peers import GATE  # noqa: E402
+from scene import ROOT  # noqa: E402
 from tables import rewrite  # noqa: E402
 
 OUT = ROOT / "bench" / "growth.json"

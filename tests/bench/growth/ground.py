@@ -11,13 +11,18 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "compare"))
 
-from scene import GATE, KEYS, LOAD_CORE, PEER_CORE, SECRET, Peer, Scene, free_port, headers  # noqa: E402
+from peers import GATE, KEYS, upstreams  # noqa: E402
+from scenarios import SCENARIOS  # noqa: E402
+from scene import LOAD_CORE, PEER_CORE, SECRET, Peer, Scene, headers  # noqa: E402
+
+from ports import free_port  # noqa: E402
 
 import psycopg  # noqa: E402
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer  # noqa: E402
@@ -25,6 +30,7 @@ from postgres import Postgres  # noqa: E402
 
 REPORT = HERE.parent / "compare" / "report.lua"
 PEOPLE = HERE / "people.lua"
+ALLOW = next(one for one in SCENARIOS if one.name == "allow")
 # A row in the middle of Console's, which everybody of these is granted, and one that nobody is.
 ALLOWED, DENIED = "/console/customers/7/tickets", "/console/secrets"
 SETTINGS = """environment = "development"
@@ -77,11 +83,11 @@ class Ground(Scene):
     """An upstream and a Postgres that counts statements; gates as they are asked for."""
 
     def __init__(self) -> None:
-        super().__init__([])
+        super().__init__({}, [])
         self.numbers = iter(range(1_000_000))
 
     def postgres(self) -> str:
-        if not hasattr(self, "server"):
+        if self.server is None:
             self.server = self.closing.enter_context(Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=300"))
             os.sched_setaffinity(self.server._server.pid, {LOAD_CORE})
         return self.server.database()
@@ -116,7 +122,7 @@ class Ground(Scene):
 
     def settings(self, folder: Path, port: int, url: str, freshness: str = "strict", threads: int = 1, capacity: int = 10_000,
                  staleness: int = 2_000, more: str = "") -> str:
-        return SETTINGS.format(folder=folder, port=port, database=url, upstream=self.upstream, freshness=freshness, threads=threads,
+        return SETTINGS.format(folder=folder, port=port, database=url, upstream=upstreams(self)[0], freshness=freshness, threads=threads,
                                capacity=capacity, staleness=staleness, more=more)
 
     def serve(self, url: str, freshness: str, *, rows: int = 100, cores: str = str(PEER_CORE), **settings: Any) -> Peer:
@@ -131,6 +137,7 @@ class Ground(Scene):
         # `taskset` takes a list of cores as well as one.
         process = self.start(name, cores, [GATE, "serve", "--config", "gate.toml"], folder, **KEYS)  # type: ignore[arg-type]
         peer = Peer(name, port, [process])
+        self.scenarios.append(replace(ALLOW, peers=(name,)))
         self.await_answers(peer)
         return peer
 
@@ -167,7 +174,7 @@ class Ground(Scene):
         if process.returncode:
             raise RuntimeError(f"wrk: {error}{out}")
         got |= json.loads(out.splitlines()[-1])
-        if got["broken"] or got["not_2xx"] or not got["requests"]:
+        if got["broken"] or got["at_least_400"] or not got["requests"]:
             raise Spoiled(f"{peer.name}: {got}")
 
     def postgres_cpu(self) -> float:
