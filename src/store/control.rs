@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use ledger::Note;
 use policy::ids::{Epoch, SessionId};
 
+use super::error::PRIMARY;
 use super::lenient::{Lenient, readable_times};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
@@ -148,10 +149,13 @@ const FIRST_PROMOTION: &str = "
 /// The control row in the words of a database. `$is_whole` is whether all that was put on Console's tables is there yet, and
 /// `$state` names the state of the database in which that was found.
 macro_rules! control {
-    ($state:expr, $is_whole:expr) => {
+    ($is_standby:expr, $state:expr, $is_whole:expr) => {
         concat!(
             "
-    SELECT e.epoch AS epoch,
+    SELECT ",
+            $is_standby,
+            " AS is_standby,
+           e.epoch AS epoch,
            (SELECT f.enabled FROM gate_flags f WHERE f.name = 'FLAG_RBAC_V2') AS rbac_v2,
            EXISTS (SELECT 1 FROM console_flag_promotions p
                     WHERE p.flag = 'FLAG_RBAC_V2'
@@ -235,7 +239,7 @@ macro_rules! state {
 
 /// To look at the catalogs takes longer than all the rest. So it is done once for each state of the database: `$3` is the last
 /// one in which they were looked at, and all was there.
-const CONTROL_ON_POSTGRES: &str = control!(state!(), concat!("$3 = ", state!(), " OR ", is_whole!()));
+const CONTROL_ON_POSTGRES: &str = control!("pg_is_in_recovery()", state!(), concat!("$3 = ", state!(), " OR ", is_whole!()));
 
 /// The fingerprint of the SELECTs for which all is as it was.
 pub(super) const WHOLE_ON_POSTGRES: &str =
@@ -264,6 +268,7 @@ pub(super) const WATCHED_ON_POSTGRES: &str = concat!(
 
 /// While the schema is the same one, nothing has gone; else each is looked at. That is quick, so `$3` is of no use here.
 const CONTROL_ON_SQLITE: &str = control!(
+    "FALSE",
     "NULLIF($3, $3)",
     "w.schema_version = (SELECT schema_version FROM pragma_schema_version)
              OR NOT EXISTS (
@@ -335,6 +340,7 @@ pub const PRODUCTION: [&str; 2] = ["production", "prod"];
 /// goes unlisted, and the row is read all the same.
 #[derive(sqlx::FromRow)]
 pub(super) struct ControlRead {
+    is_standby: bool,
     epoch: i64,
     rbac_v2: Option<bool>,
     promoted: bool,
@@ -364,6 +370,10 @@ impl ControlReading {
     /// From the rows as they were read, for a gate that expects its triggers to be for the SELECTs of `expected`.
     pub(super) fn of(rows: Vec<ControlRead>, expected: Option<&str>) -> Result<ControlReading, StoreError> {
         let first = rows.first().ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
+        if first.is_standby {
+            // What it does not have yet was committed all the same.
+            return Err(StoreError::ReadOnly(format!("the server is a standby, which may lag behind: {PRIMARY}")));
+        }
         let row = ControlRow {
             epoch: Epoch(first.epoch),
             rbac_v2: first.rbac_v2,

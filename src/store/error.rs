@@ -94,6 +94,9 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// What helps where the server is a standby.
+pub(super) const PRIMARY: &str = "point `database.url` at the primary";
+
 const MIGRATE: &str = "run `console-gate migrate`";
 
 fn refused(refusal: &dyn DatabaseError) -> StoreError {
@@ -124,8 +127,7 @@ fn postgres(refusal: &PgDatabaseError, code: &str) -> StoreError {
         (_, "42501") => StoreError::Forbidden(grants::hint(&message, refusal.routine())),
         ("42" | "3F", _) => StoreError::Schema(schema_hint(message, code)),
         (_, "25006") => StoreError::ReadOnly(format!(
-            "{message}: the server is a standby, or `default_transaction_read_only` is set for the role: point \
-             `database.url` at the primary"
+            "{message}: the server is a standby, or `default_transaction_read_only` is set for the role: {PRIMARY}"
         )),
         (_, "3D000") => StoreError::Unusable(format!("{message}: look at `database.url`")),
         ("28", _) => {
