@@ -1,12 +1,12 @@
 //! Outcomes of requests, by the rows of the running mapping: counted in memory, and shown by `/metrics`.
 //!
-//! Each row has one set of counters, made when its mapping is first seen, so that a request adds to what is there already.
-//! The labels are names of rows and clusters, and never anything that a client sends: there are at most as many series as
+//! Each row has one set of counters, made when its first request ends: of 100,000 rows most wait long for it, and counters
+//! of all would take 20 MB. The labels are names of rows and clusters, and never anything that a client sends: there are at most as many series as
 //! rows times outcomes. Rows that a mapping no longer has end with it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -68,6 +68,11 @@ pub struct Row {
     pub route: Arc<str>,
     /// Empty for a row that is in none.
     pub cluster: Arc<str>,
+    counts: OnceLock<Box<Counts>>,
+}
+
+#[derive(Default)]
+struct Counts {
     outcomes: [AtomicU64; OUTCOMES.len()],
     answers: [AtomicU64; CLASSES.len()],
     upstream_nanos: AtomicU64,
@@ -121,10 +126,12 @@ impl Traffic {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The counters of the rows of the running mapping, in the order of their names; last, those of requests without a row.
+    /// The counters of the rows of the running mapping that had a request, in the order of their names; last, those of
+    /// requests without a row.
     pub fn rows(&self) -> Vec<Arc<Row>> {
         let routes = self.current();
-        let mut rows: Vec<_> = routes.rows.values().cloned().collect();
+        let mut rows: Vec<_> =
+            routes.rows.values().filter(|row| row.counts.get().is_some()).cloned().collect();
         rows.sort_by(|one, other| one.route.cmp(&other.route));
         rows.push(routes.none.clone());
         rows
@@ -178,41 +185,41 @@ impl Routes {
 
 impl Row {
     fn new(route: Arc<str>, cluster: Arc<str>) -> Row {
-        Row {
-            route,
-            cluster,
-            outcomes: Default::default(),
-            answers: Default::default(),
-            upstream_nanos: AtomicU64::new(0),
-        }
+        Row { route, cluster, counts: OnceLock::new() }
     }
 
     fn add(&self, ended: &Ended<'_>) {
+        let counts = self.counts.get_or_init(Box::default);
         let outcome = OUTCOMES.iter().position(|outcome| *outcome == ended.outcome);
-        if let Some(count) = outcome.and_then(|place| self.outcomes.get(place)) {
+        if let Some(count) = outcome.and_then(|place| counts.outcomes.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let Some((status, took)) = ended.upstream else { return };
         let class = usize::from(status / 100).checked_sub(1);
-        if let Some(count) = class.and_then(|class| self.answers.get(class)) {
+        if let Some(count) = class.and_then(|class| counts.answers.get(class)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.upstream_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(0), Ordering::Relaxed);
+        counts.upstream_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// How many requests ended how, where there were any.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        seen(&OUTCOMES, &self.outcomes)
+        self.counts().flat_map(|counts| seen(&OUTCOMES, &counts.outcomes))
     }
 
     /// The upstream's answers by their class, where there were any.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        seen(&CLASSES, &self.answers)
+        self.counts().flat_map(|counts| seen(&CLASSES, &counts.answers))
     }
 
     /// How long the upstream took for them.
     pub fn upstream_seconds(&self) -> f64 {
-        Duration::from_nanos(self.upstream_nanos.load(Ordering::Relaxed)).as_secs_f64()
+        let nanos = self.counts().map(|counts| counts.upstream_nanos.load(Ordering::Relaxed)).sum();
+        Duration::from_nanos(nanos).as_secs_f64()
+    }
+
+    fn counts(&self) -> impl Iterator<Item = &Counts> {
+        self.counts.get().map(|counts| &**counts).into_iter()
     }
 }
 

@@ -520,7 +520,8 @@ fn through(target: &Target<'_>, by: LetInBy, person: &Person, state: &State) -> 
                 .collect()
         }
         (LetInBy::Legacy, _) => {
-            let accepted = legacy.iter().flatten().filter(|role| person.legacy.contains(*role));
+            let accepted =
+                legacy.iter().flat_map(|roles| roles.iter()).filter(|role| person.legacy.contains(*role));
             accepted.map(|role| json!({ "legacy_role": role.as_str() })).collect()
         }
         _ => Vec::new(),

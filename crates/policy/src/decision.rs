@@ -456,7 +456,7 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>, ticket: &Ti
                 return settled(Err(Rejection::Quiet));
             }
             let known = Known { principal, access, body: question.body, ticket };
-            decide_gated(row, legacy.as_ref(), v2, gate, &known)
+            decide_gated(row, legacy.as_deref(), v2, gate, &known)
         }
         (RowKind::Session | RowKind::Gated { .. }, _) => settled(Err(challenge(row))),
     }

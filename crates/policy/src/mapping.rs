@@ -15,6 +15,7 @@ pub mod order;
 pub mod parse;
 pub mod pattern;
 pub mod pattern_error;
+mod pieces;
 mod quiet;
 mod reader;
 pub mod regions;

@@ -287,7 +287,7 @@ fn admins(
     let named: BTreeSet<&LegacyRole> = rows
         .iter()
         .filter_map(|row| match &row.kind {
-            RowKind::Gated { legacy, .. } => legacy.as_ref(),
+            RowKind::Gated { legacy, .. } => legacy.as_deref(),
             _ => None,
         })
         .flatten()

@@ -187,7 +187,7 @@ impl<'m> At<'m, '_> {
                     (GateInForce::V2, V2Gate::Requires { base, .. }) => {
                         cases.extend(self.v2(row, mapping, catalog, base));
                     }
-                    _ => cases.extend(self.legacy(mapping, legacy.as_ref())),
+                    _ => cases.extend(self.legacy(mapping, legacy.as_deref())),
                 }
                 cases
             }

@@ -124,5 +124,5 @@ fn unreadable(route: &Route) -> Finding {
 
 /// What two rules have in common if they are one, whatever their variables are called.
 fn shape(rule: &str) -> String {
-    Pattern::parse(rule).map_or_else(|_| rule.to_owned(), |pattern| pattern.shape().to_owned())
+    Pattern::parse(rule).map_or_else(|_| rule.to_owned(), |pattern| pattern.shape())
 }

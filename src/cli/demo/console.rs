@@ -129,7 +129,8 @@ fn clusters(mapping: &Mapping) -> Vec<(String, String, Vec<Link>)> {
 fn link(row: &policy::mapping::Row, mode: ClusterMode) -> Option<Link> {
     let RowKind::Gated { legacy, v2, .. } = &row.kind else { return None };
     let legacy_names = || {
-        let names: Vec<&str> = legacy.iter().flatten().map(policy::rbac::LegacyRole::as_str).collect();
+        let names: Vec<&str> =
+            legacy.iter().flat_map(|roles| roles.iter()).map(policy::rbac::LegacyRole::as_str).collect();
         format!("legacy role {}", names.join(" or "))
     };
     let needs = match (v2, mode) {

@@ -39,7 +39,7 @@ pub fn cover<'m>(mapping: &'m Mapping, pattern: &Pattern, method: Method) -> Cov
     let rules = || {
         mapping.rows().iter().filter(|row| serves(row, method) && row.pattern.kind() == PatternKind::Exact)
     };
-    if let Some(row) = rules().find(|row| row.pattern.shape() == pattern.shape()) {
+    if let Some(row) = rules().find(|row| row.pattern.has_shape_of(pattern)) {
         return Cover::Own(row);
     }
     let example = example(pattern);

@@ -61,7 +61,7 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
         upstream: row.upstream.as_deref(),
         notifies: row.notifies.iter().map(|role| &**role.name()).collect(),
         undecided: None,
-        decided: row.decided.as_ref(),
+        decided: row.decided.as_deref(),
         unreviewed: row.unreviewed.as_deref(),
         cohort: None,
         flags: flags(row),

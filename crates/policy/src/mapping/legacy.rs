@@ -1,6 +1,7 @@
 //! Lists of legacy roles: the argument of a row's `legacy`, and the words that `legacy_roles` declares for all rows.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -16,7 +17,7 @@ pub(super) fn declared(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Opt
 }
 
 /// A row's `legacy = ["ops", "superadmin"]`.
-pub(super) fn of_row(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeSet<LegacyRole>> {
+pub(super) fn of_row(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Arc<BTreeSet<LegacyRole>>> {
     let roles = roles(reader, value, "legacy")?;
     if let Some(declared) = reader.declared_roles.take() {
         for (role, span) in &roles {
@@ -26,7 +27,14 @@ pub(super) fn of_row(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Optio
         }
         reader.declared_roles = Some(declared);
     }
-    Some(roles.into_iter().map(|(role, _)| role).collect())
+    let roles: BTreeSet<LegacyRole> = roles.into_iter().map(|(role, _)| role).collect();
+    // An application has few such sets, and names them on each of its routes.
+    if let Some(known) = reader.shared_roles.get(&roles) {
+        return Some(known.clone());
+    }
+    let roles = Arc::new(roles);
+    reader.shared_roles.insert(roles.clone());
+    Some(roles)
 }
 
 fn undeclared(

@@ -15,6 +15,7 @@ mod candidates;
 mod language;
 mod outcome;
 mod overlaps;
+mod segments;
 #[cfg(test)]
 mod tests;
 pub(super) mod tree;
@@ -23,7 +24,7 @@ pub use self::candidates::{Candidate, Fit, Lead};
 pub use self::outcome::{MatchOutcome, Values};
 pub use self::overlaps::Overlap;
 use self::overlaps::Overlaps;
-use self::tree::{NodeIndex, Tree};
+use self::tree::{Node, NodeIndex, Tree};
 use super::pattern::{Captures, Pattern, Rest, split_segment};
 use crate::method::{Method, MethodSet};
 
@@ -204,16 +205,16 @@ impl<'a> Search<'a> {
     }
 
     /// Werkzeug's `_match`. The captures are those of the rule that was found, and as before if there is none.
-    fn walk(&mut self, node: NodeIndex, rest: Rest<'a>) -> Option<Found> {
-        let tree = &self.matcher.tree;
+    fn walk(&mut self, index: NodeIndex, rest: Rest<'a>) -> Option<Found> {
+        let node = self.matcher.tree.at(index);
         let Some(rest) = rest else { return self.finish(node) };
         let (segment, after) = split_segment(rest);
-        if let Some(child) = tree[node].child(segment)
+        if let Some(child) = node.child(segment)
             && let Some(found) = self.walk(child, after)
         {
             return Some(found);
         }
-        for (part, child) in tree[node].dynamics() {
+        for (part, child) in node.dynamics() {
             let depth = self.captures.len();
             if let Some(after) = part.consume(rest, &mut self.captures) {
                 if let Some(found) = self.walk(*child, after) {
@@ -231,20 +232,20 @@ impl<'a> Search<'a> {
     }
 
     /// All segments are used up: a rule that ends here, or one to which only a slash is missing.
-    fn finish(&mut self, node: NodeIndex) -> Option<Found> {
+    fn finish(&mut self, node: Node<'a>) -> Option<Found> {
         if let Some(rule) = self.first_rule(node, |_| true) {
             return Some(Found::Rule(rule));
         }
-        let slash = self.matcher.tree[node].child("")?;
+        let slash = self.matcher.tree.at(node.child("")?);
         let rules = &self.matcher.rules;
-        let mut candidates = self.matcher.tree[slash].rules().iter().copied();
+        let mut candidates = slash.rules().iter().copied();
         let rule = candidates.find(|rule| rules[*rule].methods.contains(self.method))?;
         Some(if rules[rule].strict_slashes { Found::SlashMissing(rule) } else { Found::Rule(rule) })
     }
 
     /// The first rule of a node that has the method; the methods of those before it are noted.
-    fn first_rule(&mut self, node: NodeIndex, eligible: impl Fn(&Rule) -> bool) -> Option<usize> {
-        for index in self.matcher.tree[node].rules() {
+    fn first_rule(&mut self, node: Node<'a>, eligible: impl Fn(&Rule) -> bool) -> Option<usize> {
+        for index in node.rules() {
             let rule = &self.matcher.rules[*index];
             if !eligible(rule) {
                 continue;

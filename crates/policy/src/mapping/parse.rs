@@ -18,6 +18,7 @@ use super::clusters::{self, Clusters};
 use super::legacy;
 use super::matcher::{Matcher, Rule};
 use super::pattern::Pattern;
+use super::pieces::{self, Pieces};
 use super::quiet;
 use super::reader::Reader;
 use super::row::{methods_carry_bodies, names_a_variable, parse_row};
@@ -38,7 +39,14 @@ impl Mapping {
     /// that repeat or overlap each other. A file with one mistake is refused whole.
     pub fn parse(path: &str, source: &str) -> Result<Mapping, Diagnostics> {
         let mut reader = Reader::default();
-        let mapping = reader.document(source);
+        let in_pieces = pieces::of(source).and_then(|pieces| reader.document(source, Some(&pieces)));
+        let mapping = match in_pieces {
+            Some(mapping) => mapping,
+            None => {
+                reader = Reader::default();
+                reader.document(source, None).expect("a file can be read as a whole")
+            }
+        };
         if reader.findings.is_empty() {
             Ok(mapping)
         } else {
@@ -53,8 +61,10 @@ pub fn sha256_of(source: &str) -> MappingSha256 {
 }
 
 impl Reader {
-    fn document(&mut self, source: &str) -> Mapping {
-        let (document, syntax_errors) = DeTable::parse_recoverable(source);
+    /// Reads a file; `None` if it was to be read in [`pieces`] and has to be read as a whole.
+    fn document(&mut self, source: &str, pieces: Option<&Pieces<'_>>) -> Option<Mapping> {
+        let head = pieces.map_or(source, |pieces| &source[..pieces.head]);
+        let (document, syntax_errors) = DeTable::parse_recoverable(head);
         for error in &syntax_errors {
             let span = error.span().unwrap_or(0..source.len().min(1));
             let meant = meant_in_toml(source, &span, error.message());
@@ -64,24 +74,37 @@ impl Reader {
                 None => finding,
             });
         }
-        let root = document.get_ref();
+        let (whole, mut root) = (document.span(), document.into_inner());
+        let blueprints = root.remove("blueprints");
+        let root = &root;
         self.no_unknown_keys(root, &TOP_LEVEL_KEYS, "the top level");
-        self.version(root, document.span());
+        self.version(root, whole);
         let unmapped = self.unmapped(root);
         let clusters = clusters::clusters(self, root);
         let orders = clusters::orders(self, root);
         let soak = clusters::soak(self, root, &clusters);
         let (approvals, approval_of_edits) = approval::approvals(self, root);
-        row_count::check(self, root);
         self.declared_roles = root.get("legacy_roles").and_then(|value| legacy::declared(self, value));
-        let rows = self.blueprints(root, &clusters);
+        let (rows, written) = match (pieces, blueprints) {
+            (Some(pieces), None) => {
+                let rows = self.pieces(source, pieces, &clusters)?;
+                let count = rows.len();
+                (rows, count)
+            }
+            (Some(_), Some(_)) => return None,
+            (None, blueprints) => {
+                let count = blueprints.as_ref().map_or(0, row_count::written);
+                (self.blueprints(blueprints, count, &clusters), count)
+            }
+        };
+        row_count::check(self, root, written);
         let matcher = self.matcher(&rows, source);
         let quiet = root.get("quiet").map(|value| quiet::paths(self, value)).unwrap_or_default();
         quiet::check_rows(self, &quiet, &matcher, &rows, source);
         let quiet = quiet.into_iter().map(Spanned::into_inner).collect();
         let declared_roles = self.declared_roles.take();
         let (source, sha256) = (source.into(), sha256_of(source));
-        Mapping {
+        Some(Mapping {
             source,
             sha256,
             unmapped,
@@ -94,7 +117,7 @@ impl Reader {
             approval_of_edits,
             rows,
             matcher,
-        }
+        })
     }
 
     fn version(&mut self, root: &DeTable<'_>, whole: Range<usize>) {
@@ -129,28 +152,69 @@ impl Reader {
         unmapped.unwrap_or(Unmapped::Deny)
     }
 
-    fn blueprints(&mut self, root: &DeTable<'_>, clusters: &Clusters) -> Vec<Row> {
-        let mut rows = Vec::new();
-        let Some(value) = root.get("blueprints") else { return rows };
-        let Some(blueprints) = self.table(value, "blueprints") else { return rows };
-        for (name, value) in blueprints.iter() {
-            let Some(blueprint) = self.table(value, "a blueprint") else { continue };
-            self.no_unknown_keys(blueprint, &BLUEPRINT_KEYS, "a blueprint");
-            let cluster = blueprint.get("cluster").and_then(|value| self.cluster_name(value, clusters));
-            let freshness =
-                blueprint.get("freshness").and_then(|value| self.word(value, "freshness", &Freshness::WORDS));
-            let Some(routes) = blueprint.get("routes") else { continue };
-            let Some(routes) = self.table(routes, "routes") else { continue };
-            let blueprint_name: Arc<str> = Arc::from(name.get_ref().as_ref());
-            for (key, value) in routes.iter() {
-                if let Some(row) = self.row(key, value, &blueprint_name, cluster.as_ref()) {
-                    // The row's own word wins over its blueprint's.
-                    rows.push(Row { freshness: row.freshness.or(freshness), ..row });
-                }
-            }
+    fn blueprints(
+        &mut self,
+        blueprints: Option<Spanned<DeValue<'_>>>,
+        count: usize,
+        clusters: &Clusters,
+    ) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(count);
+        let blueprints = blueprints.and_then(|value| self.take_table(value, "blueprints"));
+        for (name, value) in blueprints.into_iter().flatten() {
+            self.blueprint(name.get_ref(), value, clusters, &mut rows);
         }
         rows.sort_by_key(|row| row.offset);
         rows
+    }
+
+    /// The rows of a file that is read in pieces; `None` if it has to be read as a whole, because it has a mistake.
+    fn pieces(&mut self, source: &str, pieces: &Pieces<'_>, clusters: &Clusters) -> Option<Vec<Row>> {
+        let mut rows = Vec::new();
+        for (name, place) in &pieces.blueprints {
+            let (document, syntax_errors) = DeTable::parse_recoverable(&source[place.clone()]);
+            let mut root = document.into_inner();
+            let Some(DeValue::Table(mut blueprints)) = root.remove("blueprints").map(Spanned::into_inner)
+            else {
+                return None;
+            };
+            let blueprint = blueprints.remove(*name)?;
+            let first = rows.len();
+            self.blueprint(name, blueprint, clusters, &mut rows);
+            // A finding's place is that in the piece, so nobody may see it.
+            let is_alone = root.is_empty() && blueprints.is_empty();
+            if !(syntax_errors.is_empty() && is_alone && self.findings.is_empty()) {
+                return None;
+            }
+            rows[first..].iter_mut().for_each(|row| row.offset += place.start);
+        }
+        rows.shrink_to_fit();
+        rows.sort_by_key(|row| row.offset);
+        Some(rows)
+    }
+
+    fn blueprint(
+        &mut self,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+        clusters: &Clusters,
+        rows: &mut Vec<Row>,
+    ) -> Option<()> {
+        let mut blueprint = self.take_table(value, "a blueprint")?;
+        self.no_unknown_keys(&blueprint, &BLUEPRINT_KEYS, "a blueprint");
+        let cluster = blueprint.get("cluster").and_then(|value| self.cluster_name(value, clusters));
+        let freshness =
+            blueprint.get("freshness").and_then(|value| self.word(value, "freshness", &Freshness::WORDS));
+        let routes = blueprint.remove("routes")?;
+        let routes = self.take_table(routes, "routes")?;
+        let name = self.shared.text(name);
+        // Each row is taken out of the document when it is read.
+        for (key, value) in routes {
+            if let Some(row) = self.row(&key, &value, &name, cluster.as_ref()) {
+                // The row's own word wins over its blueprint's.
+                rows.push(Row { freshness: row.freshness.or(freshness), ..row });
+            }
+        }
+        Some(())
     }
 
     fn cluster_name(&mut self, value: &Spanned<DeValue<'_>>, clusters: &Clusters) -> Option<Arc<str>> {
@@ -167,7 +231,7 @@ impl Reader {
             };
             self.report(finding);
         }
-        Some(name.into())
+        Some(self.shared.text(&name))
     }
 
     fn row(
@@ -177,7 +241,7 @@ impl Reader {
         blueprint: &Arc<str>,
         cluster: Option<&Arc<str>>,
     ) -> Option<Row> {
-        let route = key.get_ref().as_ref();
+        let route: &Arc<str> = &key.get_ref().as_ref().into();
         let span = key.span();
         // Both halves are read even when one is wrong: all errors at once.
         let head = self.route_key(route, span.clone());
@@ -190,7 +254,7 @@ impl Reader {
             return None;
         }
         Some(Row {
-            route: route.into(),
+            route: route.clone(),
             blueprint: blueprint.clone(),
             cluster: cluster.cloned(),
             methods,
@@ -212,7 +276,7 @@ impl Reader {
     }
 
     /// `GET /console/customers/`, `GET,POST /x`, `* /x`.
-    fn route_key(&mut self, route: &str, span: Range<usize>) -> Option<(MethodSet, Pattern)> {
+    fn route_key(&mut self, route: &Arc<str>, span: Range<usize>) -> Option<(MethodSet, Pattern)> {
         let Some((methods, path)) = route.split_once(' ') else {
             self.report(
                 Diagnostic::new("bad-route", span, format!("`{route}` is not of the form METHOD PATH"))
@@ -232,7 +296,7 @@ impl Reader {
             return None;
         }
         let methods = self.methods(methods, span.clone());
-        let pattern = match Pattern::parse(path) {
+        let pattern = match Pattern::parse_shared(route, route.len() - path.len(), &mut self.shared) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 // The key's span holds its opening quote; the path begins after the methods and one space.
@@ -313,5 +377,23 @@ impl Reader {
             );
         }
         matcher
+    }
+}
+
+/// The mapping of a sound file, if it can be read in pieces.
+#[cfg(test)]
+pub(super) fn parsed_in_pieces(source: &str) -> Option<Mapping> {
+    let mut reader = Reader::default();
+    let mapping = reader.document(source, Some(&pieces::of(source)?))?;
+    reader.findings.is_empty().then_some(mapping)
+}
+
+#[cfg(test)]
+pub(super) fn parsed_as_a_whole(source: &str) -> Result<Mapping, Diagnostics> {
+    let mut reader = Reader::default();
+    let mapping = reader.document(source, None).expect("a file can be read as a whole");
+    match reader.findings.is_empty() {
+        true => Ok(mapping),
+        false => Err(Diagnostics::new("routes.toml", source, reader.findings)),
     }
 }

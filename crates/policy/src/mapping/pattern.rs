@@ -10,27 +10,35 @@
 mod captures;
 mod parser;
 mod part;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub(crate) use self::captures::Captures;
 pub use self::part::Precedence;
 pub use self::part::{DynamicPart, Part, Piece, Rest, split_segment};
+pub(crate) use self::shared::SharedParts;
 use super::converter::Converter;
 pub use super::pattern_error::{PatternError, PatternProblem, unreachable_character};
 
-/// A parsed pattern. It remembers its text, which is also what two patterns are compared by.
+/// A parsed pattern. It remembers its text, which is also what two patterns are compared by. A clone is the same pattern.
 #[derive(Clone, Debug)]
-pub struct Pattern {
-    source: Box<str>,
-    shape: Box<str>,
+pub struct Pattern(Arc<Parsed>);
+
+#[derive(Debug)]
+struct Parsed {
+    /// Ends with the pattern's text.
+    source: Arc<str>,
+    /// Where the pattern's text begins in it.
+    start: usize,
     kind: PatternKind,
     /// The parts after the leading slash. An exact pattern that ends with a slash has an empty static part last.
-    parts: Vec<Part>,
-    variables: Vec<Variable>,
+    parts: Box<[Part]>,
+    variables: Arc<[Variable]>,
 }
 
 /// What a pattern covers.
@@ -45,7 +53,7 @@ pub enum PatternKind {
 /// A variable of a pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variable {
-    name: Box<str>,
+    name: Arc<str>,
     converter: Converter,
 }
 
@@ -68,43 +76,66 @@ impl Pattern {
     ///
     /// The first fault from the left, see [`PatternProblem`].
     pub fn parse(text: &str) -> Result<Pattern, PatternError> {
-        parser::parse(text)
+        parser::parse(&text.into(), 0, &mut SharedParts::default())
+    }
+
+    /// Parses the pattern with which `source` ends, from `start` on, and takes from `shared` what other patterns have too.
+    pub(super) fn parse_shared(
+        source: &Arc<str>,
+        start: usize,
+        shared: &mut SharedParts,
+    ) -> Result<Pattern, PatternError> {
+        parser::parse(source, start, shared)
     }
 
     /// The text that was parsed.
     pub fn as_str(&self) -> &str {
-        &self.source
+        &self.0.source[self.0.start..]
     }
 
     /// The text without what does not matter for the search: the names of the variables and the ranges of
-    /// numbers. Two patterns match the same paths in the same way if their shapes are equal.
-    pub fn shape(&self) -> &str {
-        &self.shape
+    /// numbers.
+    pub fn shape(&self) -> String {
+        parser::shape(self.parts(), self.kind())
+    }
+
+    /// Whether the shapes are equal: then both patterns match the same paths in the same way.
+    pub fn has_shape_of(&self, other: &Pattern) -> bool {
+        let (parts, others) = (self.parts(), other.parts());
+        let mut pairs = parts.iter().zip(others);
+        self.kind() == other.kind()
+            && parts.len() == others.len()
+            && pairs.all(|(part, other)| match (part, other) {
+                (Part::Static(text), Part::Static(other)) => text == other,
+                (Part::Dynamic(part), Part::Dynamic(other)) => part.shape() == other.shape(),
+                (Part::Static(_), Part::Dynamic(_)) | (Part::Dynamic(_), Part::Static(_)) => false,
+            })
     }
 
     /// Whether this is a Flask rule or a prefix.
     pub fn kind(&self) -> PatternKind {
-        self.kind
+        self.0.kind
     }
 
     /// The variables from left to right.
     pub fn variables(&self) -> &[Variable] {
-        &self.variables
+        &self.0.variables
     }
 
     /// Whether the pattern ends with a slash (Werkzeug's `is_branch`): without it, a request is redirected.
     pub fn ends_with_slash(&self) -> bool {
-        self.source.ends_with('/')
+        self.as_str().ends_with('/')
     }
 
+    /// The parts after the leading slash.
     pub fn parts(&self) -> &[Part] {
-        &self.parts
+        &self.0.parts
     }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        self.source == other.source
+        self.as_str() == other.as_str()
     }
 }
 
@@ -112,7 +143,7 @@ impl Eq for Pattern {}
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.source)
+        f.write_str(self.as_str())
     }
 }
 

@@ -1,11 +1,13 @@
 //! TOML values as typed ones, with a finding for each that is not: what every part of `routes.toml` is read with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::pattern::SharedParts;
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::LegacyRole;
 use crate::span::Unit;
@@ -16,6 +18,9 @@ pub(super) struct Reader {
     pub(super) findings: Vec<Diagnostic>,
     /// The words of `legacy_roles`; `None` if the file does not declare them.
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
+    /// What many rows have, held once.
+    pub(super) shared: SharedParts,
+    pub(super) shared_roles: HashSet<Arc<BTreeSet<LegacyRole>>>,
 }
 
 impl Reader {
@@ -60,9 +65,28 @@ impl Reader {
         }
     }
 
+    /// [`Reader::table`], taken out of the document.
+    pub(super) fn take_table<'i>(&mut self, value: Spanned<DeValue<'i>>, what: &str) -> Option<DeTable<'i>> {
+        self.table(&value, what)?;
+        match value.into_inner() {
+            DeValue::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// [`Reader::string`] for a word that many rows have.
+    pub(super) fn shared_string(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<Arc<str>> {
+        self.text(value, what).map(|text| self.shared.text(text))
+    }
+
     pub(super) fn string(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<String> {
+        self.text(value, what).map(str::to_owned)
+    }
+
+    /// A text that is not empty.
+    fn text<'t>(&mut self, value: &'t Spanned<DeValue<'_>>, what: &str) -> Option<&'t str> {
         match value.get_ref() {
-            DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
+            DeValue::String(text) if !text.is_empty() => Some(text),
             DeValue::String(_) => {
                 self.report(Diagnostic::new("empty-string", value.span(), format!("`{what}` is empty")));
                 None
@@ -92,7 +116,7 @@ impl Reader {
         what: &str,
         words: &[(&'static str, T)],
     ) -> Option<T> {
-        let text = self.string(value, what)?;
+        let text = self.text(value, what)?;
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*meaning);
         }

@@ -77,7 +77,7 @@ pub(super) struct RowBody {
     pub upstream: Option<Arc<str>>,
     pub notifies: BTreeSet<Requirement>,
     pub totp: Option<Totp>,
-    pub decided: Option<Decided>,
+    pub decided: Option<Box<Decided>>,
     pub unreviewed: Option<Arc<str>>,
     pub freshness: Option<Freshness>,
 }
@@ -106,7 +106,7 @@ pub(super) fn parse_row(
         upstream: upstream::named(reader, table),
         notifies: upstream::notifies(reader, table, kind.as_ref()),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
-        decided: decided::read(reader, table, kind.as_ref(), &route),
+        decided: decided::read(reader, table, kind.as_ref(), &route).map(Box::new),
         unreviewed: unreviewed(reader, table, kind.as_ref()),
         freshness: freshness(reader, table, kind.as_ref()),
         kind: kind?,
@@ -157,7 +157,7 @@ fn unreviewed(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) 
     if kind.is_some_and(|kind| *kind != RowKind::Upstream) {
         contradiction(reader, &value.span(), "`unreviewed` is only for a row with `upstream = true`");
     }
-    reader.string(value, "unreviewed").map(Into::into)
+    reader.shared_string(value, "unreviewed")
 }
 
 /// Whether it may be meant to be a key that says who has access.
@@ -224,7 +224,7 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
         None => Vec::new(),
     };
     let ticket = match table.get("ticket") {
-        Some(value) => Some(ticket::rule(reader, table, value)?),
+        Some(value) => Some(Box::new(ticket::rule(reader, table, value)?)),
         None => None,
     };
     let options = decided::options(reader, table)?;
@@ -280,9 +280,9 @@ fn requirement(
     place: &Range<usize>,
 ) -> Option<Option<Requirement>> {
     match (table.get("role"), table.get("permission")) {
-        (Some(role), None) => Some(Some(Requirement::Role(reader.string(role, "role")?.into()))),
+        (Some(role), None) => Some(Some(Requirement::Role(reader.shared_string(role, "role")?))),
         (None, Some(permission)) => {
-            Some(Some(Requirement::Permission(reader.string(permission, "permission")?.into())))
+            Some(Some(Requirement::Permission(reader.shared_string(permission, "permission")?)))
         }
         (None, None) => Some(None),
         (Some(_), Some(_)) => {

@@ -1,5 +1,6 @@
 //! `rows = N`: the file says how many rows it has, so that one that was cut short is no mapping.
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Mapping;
@@ -7,10 +8,9 @@ use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 
 /// Compares what the file says with the rows that are written in it, sound or not.
-pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>) {
+pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>, written: usize) {
     let Some(value) = root.get("rows") else { return };
     let Some(said) = reader.integer(value, "rows", 0..=u32::MAX) else { return };
-    let written = written(root);
     if usize::try_from(said) == Ok(written) {
         return;
     }
@@ -23,14 +23,13 @@ pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>) {
     );
 }
 
-fn written(root: &DeTable<'_>) -> usize {
+/// How many rows `blueprints` has.
+pub(super) fn written(blueprints: &Spanned<DeValue<'_>>) -> usize {
     let table = |value: &DeValue<'_>| match value {
         DeValue::Table(table) => table.len(),
         _ => 0,
     };
-    let Some(DeValue::Table(blueprints)) = root.get("blueprints").map(toml::Spanned::get_ref) else {
-        return 0;
-    };
+    let DeValue::Table(blueprints) = blueprints.get_ref() else { return 0 };
     let routes = blueprints.iter().filter_map(|(_, blueprint)| match blueprint.get_ref() {
         DeValue::Table(blueprint) => blueprint.get("routes"),
         _ => None,
@@ -56,7 +55,7 @@ pub fn counted(source: &str) -> Option<Counted> {
         return None;
     }
     let root = document.get_ref();
-    let rows = written(root);
+    let rows = root.get("blueprints").map_or(0, written);
     let (place, new, before) = match root.get("rows") {
         Some(value) => {
             let place = value.span();

@@ -61,7 +61,7 @@ pub enum V2Gate {
     /// An operator has not decided yet (cutover design, I-6): the row stays on its legacy gate whatever its cluster says.
     Undecided { question: String, options: BTreeMap<String, String> },
     /// What is asked for, and what some bodies ask for besides; with a ticket, what has to be granted for it.
-    Requires { base: Requirement, when: Vec<BodyRule>, ticket: Option<TicketRule> },
+    Requires { base: Requirement, when: Vec<BodyRule>, ticket: Option<Box<TicketRule>> },
 }
 
 /// `ticket = { query = "ticket_id", customer = "path:id", without = "raptor-audit-admin" }`: the row's requirement has to be
@@ -108,7 +108,7 @@ pub enum RowKind {
     /// A session (or, when `machine` is set, an enrolled machine token) that passes the gate in force.
     Gated {
         /// The arguments of `@require_role`; `None` where there never was a legacy gate.
-        legacy: Option<BTreeSet<LegacyRole>>,
+        legacy: Option<Arc<BTreeSet<LegacyRole>>>,
         v2: V2Gate,
         /// `machine_or_session = true` (open question 6).
         machine: bool,
@@ -152,7 +152,7 @@ impl RowKind {
     /// The rule about a ticket, if V2 asks for one.
     pub fn ticket(&self) -> Option<&TicketRule> {
         match self {
-            RowKind::Gated { v2: V2Gate::Requires { ticket, .. }, .. } => ticket.as_ref(),
+            RowKind::Gated { v2: V2Gate::Requires { ticket, .. }, .. } => ticket.as_deref(),
             _ => None,
         }
     }
@@ -255,7 +255,7 @@ pub struct Row {
     pub notifies: BTreeSet<Requirement>,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
-    pub decided: Option<Decided>,
+    pub decided: Option<Box<Decided>>,
     /// Why `import` left the row to Console; nobody has reviewed it yet.
     pub unreviewed: Option<Arc<str>>,
     /// The row's own, or its blueprint's; `None` leaves it to the settings.
@@ -386,7 +386,7 @@ impl Mapping {
     /// Every legacy role that the file names: declared or in a row.
     pub fn legacy_roles(&self) -> BTreeSet<&LegacyRole> {
         let of_rows = self.rows.iter().filter_map(|row| match &row.kind {
-            RowKind::Gated { legacy, .. } => legacy.as_ref(),
+            RowKind::Gated { legacy, .. } => legacy.as_deref(),
             _ => None,
         });
         of_rows.chain(&self.declared_roles).flatten().collect()

@@ -59,8 +59,13 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
              ticket"
         ));
     }
-    let case =
-        Case { row, person, legacy: legacy.as_ref(), mapping: situation.mapping, catalog: situation.catalog };
+    let case = Case {
+        row,
+        person,
+        legacy: legacy.as_deref(),
+        mapping: situation.mapping,
+        catalog: situation.catalog,
+    };
     let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();
     let legacy = case.legacy();
     // No grant helps against a body that nobody can read, as long as the row looks at bodies.

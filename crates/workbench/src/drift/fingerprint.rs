@@ -28,7 +28,7 @@ fn demand(kind: &RowKind) -> Value {
     match kind {
         RowKind::Gated { legacy, v2, machine } => json!({
             "kind": "gated",
-            "legacy": legacy.as_ref().map(legacy_names),
+            "legacy": legacy.as_deref().map(legacy_names),
             "machine": machine,
             "v2": v2_gate(v2),
         }),

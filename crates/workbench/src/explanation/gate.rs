@@ -139,7 +139,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         when,
         ticket: row.ticket().map(ToString::to_string),
         undecided,
-        decided: row.decided.clone(),
+        decided: row.decided.as_deref().cloned(),
         takes_machines: *machine,
         takes_unknown_machines: takes_presented(&row.kind, rollout, facts.control),
     })

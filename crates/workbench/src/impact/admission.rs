@@ -109,7 +109,7 @@ impl<'p> Judge<'p> {
             }
             Demand::Row(RowKind::Session, _) => known(self.admins.clone()),
             Demand::Row(kind @ RowKind::Gated { legacy, v2, machine }, rollout) => {
-                let mut passing = self.passing(legacy.as_ref(), v2, rollout, body);
+                let mut passing = self.passing(legacy.as_deref(), v2, rollout, body);
                 if !machine {
                     passing.intersect_with(&self.admins);
                 }

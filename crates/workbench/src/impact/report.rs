@@ -189,7 +189,7 @@ impl Impact<'_> {
             line: self.line(change, lines),
             before,
             after,
-            decided: new.and_then(|row| row.decided.clone()),
+            decided: new.and_then(|row| row.decided.as_deref().cloned()),
             strangers: change.strangers,
             machines_of_console: change.machines_of_console,
             gains: who(AccessChange::Gain),
@@ -272,7 +272,7 @@ fn demand_in_words(mapping: &Mapping, row: &Row, body: BodyKind<'_>, switches: S
             let rollout = mapping.rollout_of(row);
             let demand = |mode| match gate_in_force(v2, mode, &control(switches)) {
                 GateInForce::V2 => v2_in_words(v2, body),
-                GateInForce::Legacy(_) | GateInForce::Shadow => legacy_in_words(legacy.as_ref()),
+                GateInForce::Legacy(_) | GateInForce::Shadow => legacy_in_words(legacy.as_deref()),
             };
             match &rollout.cohort {
                 Some(_) if switches.rbac_v2 && !matches!(v2, V2Gate::Undecided { .. }) => {

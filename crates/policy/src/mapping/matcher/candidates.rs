@@ -3,7 +3,7 @@
 //! A search stops at the first rule with the method; this walk goes on. It leaves out the second attempt with slashes
 //! merged, for the firewall refuses a path with `//` before anything is looked up.
 
-use super::tree::{NodeIndex, Tree};
+use super::tree::{Node, NodeIndex, Tree};
 use super::{Matcher, Rule};
 use crate::mapping::pattern::{Captures, DynamicPart, Precedence, Rest, split_segment};
 use crate::method::{Method, MethodSet};
@@ -76,16 +76,16 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// As [`super::Search::walk`], without an end.
-    fn visit(&mut self, node: NodeIndex, rest: Rest<'a>) {
-        let tree = &self.matcher.tree;
+    fn visit(&mut self, index: NodeIndex, rest: Rest<'a>) {
+        let node = self.matcher.tree.at(index);
         let Some(rest) = rest else { return self.finish(node) };
         let (segment, after) = split_segment(rest);
-        if let Some((text, child)) = tree[node].statics().get_key_value(segment) {
-            self.steps.push(Step::Static(text));
-            self.visit(*child, after);
+        if let Some(edge) = node.edge(segment) {
+            self.steps.push(Step::Static(&edge.text));
+            self.visit(edge.child, after);
             self.steps.pop();
         }
-        for (part, child) in tree[node].dynamics() {
+        for (part, child) in node.dynamics() {
             let depth = self.captures.len();
             if let Some(after) = part.consume(rest, &mut self.captures) {
                 self.steps.push(Step::Dynamic(part));
@@ -99,17 +99,18 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(&mut self, node: NodeIndex) {
+    fn finish(&mut self, node: Node<'a>) {
         self.note(node, |_| Some(Fit::Exact));
-        if let Some(slash) = self.matcher.tree[node].child("") {
+        if let Some(slash) = node.child("") {
+            let slash = self.matcher.tree.at(slash);
             self.steps.push(Step::Static(""));
             self.note(slash, |rule| Some(if rule.strict_slashes { Fit::SlashMissing } else { Fit::Exact }));
             self.steps.pop();
         }
     }
 
-    fn note(&mut self, node: NodeIndex, fit: impl Fn(&Rule) -> Option<Fit>) {
-        for index in self.matcher.tree[node].rules() {
+    fn note(&mut self, node: Node<'a>, fit: impl Fn(&Rule) -> Option<Fit>) {
+        for index in node.rules() {
             let rule = &self.matcher.rules[*index];
             if let Some(fit) = fit(rule) {
                 let variables = || rule.pattern.variables().iter().zip(self.captures.iter());
@@ -133,11 +134,11 @@ impl<'a> Walk<'a> {
         let mut node = Some(Tree::ROOT);
         let mut rest = rest;
         while let Some(index) = node {
-            longest_last.extend(matcher.tree[index].prefixes().iter().rev());
+            longest_last.extend(matcher.tree.at(index).prefixes().iter().rev());
             node = rest.and_then(|left| {
                 let (segment, after) = split_segment(left);
                 rest = after;
-                matcher.tree[index].child(segment)
+                matcher.tree.at(index).child(segment)
             });
         }
         self.found.extend(longest_last.into_iter().rev().map(|rule| Candidate {

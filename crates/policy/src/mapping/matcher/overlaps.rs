@@ -9,10 +9,12 @@
 //! [`MOST_FOUND`] overlaps, or [`MOST_WORK`] steps, and says that it did.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Rule;
 use super::language::{Common, Language};
-use super::tree::{NodeIndex, Tree};
+use super::segments::Edge;
+use super::tree::{Node, NodeIndex, Tree};
 use crate::mapping::pattern::DynamicPart;
 use crate::method::MethodSet;
 
@@ -110,7 +112,7 @@ impl Candidates<'_> {
     }
 
     /// Dynamic parts of one node: only those of equal weight are tried in the order given.
-    fn among_dynamics(&mut self, dynamics: &[(DynamicPart, NodeIndex)]) {
+    fn among_dynamics(&mut self, dynamics: &[(Arc<DynamicPart>, NodeIndex)]) {
         for siblings in dynamics.chunk_by(|(one, _), (other, _)| one.weight() == other.weight()) {
             // Parts whose leading literals agree are neighbours once sorted, so that many siblings with
             // a literal of their own (`/v-<id>`, `/w-<id>`) are not compared each with each.
@@ -144,22 +146,22 @@ impl Candidates<'_> {
         if self.has_ended() {
             return;
         }
-        let tree = self.tree;
-        self.spend(1 + tree[one].statics().len().min(tree[other].statics().len()));
-        self.across(tree[one].rules(), tree[other].rules());
+        let (one, other) = (self.tree.at(one), self.tree.at(other));
+        self.spend(1 + one.statics().len().min(other.statics().len()));
+        self.across(one.rules(), other.rules());
         self.beside_slash(one, other);
         self.beside_slash(other, one);
-        let fewer_first = tree[one].statics().len() <= tree[other].statics().len();
+        let fewer_first = one.statics().len() <= other.statics().len();
         let (few, many) = if fewer_first { (one, other) } else { (other, one) };
-        for (segment, child) in tree[few].statics() {
-            if let Some(counterpart) = tree[many].child(segment) {
+        for Edge { text, child } in few.statics() {
+            if let Some(counterpart) = many.child(text) {
                 self.descend(*child, counterpart);
             }
         }
         self.statics_beside_dynamics(one, other);
         self.statics_beside_dynamics(other, one);
-        for (part, child) in tree[one].dynamics() {
-            for (other_part, other_child) in tree[other].dynamics() {
+        for (part, child) in one.dynamics() {
+            for (other_part, other_child) in other.dynamics() {
                 self.dynamics(part, *child, other_part, *other_child);
             }
         }
@@ -167,24 +169,23 @@ impl Candidates<'_> {
 
     /// A rule that ends at one node, and one that ends a slash later at the other: the first may not mind
     /// a slash more, the second redirects when there is one less.
-    fn beside_slash(&mut self, one: NodeIndex, other: NodeIndex) {
-        if let Some(slash) = self.tree[other].child("") {
-            self.across(self.tree[one].rules(), self.tree[slash].rules());
+    fn beside_slash(&mut self, one: Node<'_>, other: Node<'_>) {
+        if let Some(slash) = other.child("") {
+            self.across(one.rules(), self.tree.at(slash).rules());
         }
     }
 
-    fn statics_beside_dynamics(&mut self, statics: NodeIndex, dynamics: NodeIndex) {
-        let tree = self.tree;
-        for (part, child) in tree[dynamics].dynamics() {
+    fn statics_beside_dynamics(&mut self, statics: Node<'_>, dynamics: Node<'_>) {
+        for (part, child) in dynamics.dynamics() {
             if self.has_ended() {
                 return;
             }
-            self.spend(tree[statics].statics().len());
-            for (segment, static_child) in tree[statics].statics() {
+            self.spend(statics.statics().len());
+            for Edge { text, child: static_child } in statics.statics() {
                 if part.takes_rest() {
                     let (ones, others) = (self.below(*static_child), self.below(*child));
                     self.across(&ones, &others);
-                } else if part.fits(segment) {
+                } else if part.fits(text) {
                     self.descend(*static_child, *child);
                 }
             }
@@ -213,9 +214,9 @@ impl Candidates<'_> {
         let mut open = vec![node];
         while let Some(node) = open.pop() {
             self.spend(1);
-            let node = &self.tree[node];
+            let node = self.tree.at(node);
             rules.extend_from_slice(node.rules());
-            open.extend(node.statics().values());
+            open.extend(node.statics().iter().map(|edge| edge.child));
             open.extend(node.dynamics().iter().map(|(_, child)| *child));
         }
         rules

@@ -1,61 +1,83 @@
 //! The tree of parts along which a search walks.
+//!
+//! The nodes of a large table are many and nearly all alike: one segment, one rule. So they are ranges of lists that all
+//! nodes share. Where many static segments leave one node, a table of hashes finds the right one.
 
 use std::collections::HashMap;
-use std::ops::Index;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::Rule;
+use super::segments::{Edge, Segments};
 use crate::mapping::pattern::{DynamicPart, Part, PatternKind, Rest, split_segment};
 
 /// Names a node of a [`Tree`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::mapping) struct NodeIndex(usize);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::mapping) struct NodeIndex(pub(super) u32);
 
 /// A place in the paths (Werkzeug's `State`).
-#[derive(Debug, Default)]
-pub(in crate::mapping) struct Node {
-    statics: HashMap<Box<str>, NodeIndex>,
-    /// In the order in which they are tried.
-    dynamics: Vec<(DynamicPart, NodeIndex)>,
-    /// The exact rules that end here, in the order given.
-    rules: Vec<usize>,
-    /// The prefixes that end here, in the order given.
-    prefixes: Vec<usize>,
+#[derive(Clone, Copy, Debug)]
+pub(in crate::mapping) struct Node<'t> {
+    tree: &'t Tree,
+    index: NodeIndex,
 }
 
-impl Node {
-    /// Where a static segment leads; the empty one is a slash at the end.
-    pub(super) fn child(&self, segment: &str) -> Option<NodeIndex> {
-        self.statics.get(segment).copied()
-    }
-
-    pub(in crate::mapping) fn statics(&self) -> &HashMap<Box<str>, NodeIndex> {
-        &self.statics
-    }
-
-    pub(in crate::mapping) fn dynamics(&self) -> &[(DynamicPart, NodeIndex)] {
-        &self.dynamics
-    }
-
-    pub(in crate::mapping) fn rules(&self) -> &[usize] {
-        &self.rules
-    }
-
-    pub(in crate::mapping) fn prefixes(&self) -> &[usize] {
-        &self.prefixes
-    }
+/// Where the parts of a node are in the lists of all nodes: each begins where that of the node before ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    statics: u32,
+    dynamics: u32,
+    rules: u32,
+    prefixes: u32,
 }
 
-/// All nodes, in one list.
+/// All nodes.
 #[derive(Debug)]
 pub(in crate::mapping) struct Tree {
-    nodes: Vec<Node>,
+    /// By node, with one before the first.
+    ends: Box<[Ends]>,
+    segments: Segments,
+    /// Of each node in the order in which they are tried.
+    dynamics: Box<[(Arc<DynamicPart>, NodeIndex)]>,
+    /// The exact rules that end at each node, in the order given.
+    rules: Box<[usize]>,
+    /// The prefixes that end at each node, in the order given.
+    prefixes: Box<[usize]>,
 }
 
-impl Index<NodeIndex> for Tree {
-    type Output = Node;
+impl<'t> Node<'t> {
+    /// Where a static segment leads; the empty one is a slash at the end.
+    pub(super) fn child(self, segment: &str) -> Option<NodeIndex> {
+        self.edge(segment).map(|edge| edge.child)
+    }
 
-    fn index(&self, index: NodeIndex) -> &Node {
-        &self.nodes[index.0]
+    /// The same with the segment as the tree has it.
+    pub(super) fn edge(self, segment: &str) -> Option<&'t Edge> {
+        self.tree.segments.find(self.index, self.range(|ends| ends.statics), segment)
+    }
+
+    /// The static segments, each with where it leads, in the order given.
+    pub(in crate::mapping) fn statics(self) -> &'t [Edge] {
+        self.tree.segments.of(self.range(|ends| ends.statics))
+    }
+
+    pub(in crate::mapping) fn dynamics(self) -> &'t [(Arc<DynamicPart>, NodeIndex)] {
+        &self.tree.dynamics[self.range(|ends| ends.dynamics)]
+    }
+
+    pub(in crate::mapping) fn rules(self) -> &'t [usize] {
+        &self.tree.rules[self.range(|ends| ends.rules)]
+    }
+
+    pub(in crate::mapping) fn prefixes(self) -> &'t [usize] {
+        &self.tree.prefixes[self.range(|ends| ends.prefixes)]
+    }
+
+    fn range(self, end: impl Fn(&Ends) -> u32) -> Range<usize> {
+        let node = self.index.0 as usize;
+        let ends = &self.tree.ends;
+        end(&ends[node]) as usize..end(&ends[node + 1]) as usize
     }
 }
 
@@ -64,70 +86,136 @@ impl Tree {
     pub(in crate::mapping) const ROOT: NodeIndex = NodeIndex(0);
 
     pub(super) fn new(rules: &[Rule]) -> Tree {
-        let mut tree = Tree { nodes: vec![Node::default()] };
-        // A part is known by its shape; looking it up here keeps the build linear where siblings are many.
-        let mut dynamics = HashMap::new();
+        let mut builder = Builder { nodes: 1, ..Builder::default() };
         for (index, rule) in rules.iter().enumerate() {
-            let mut node = Tree::ROOT;
-            for part in rule.pattern.parts() {
-                node = match part {
-                    Part::Static(text) => tree.static_child(node, text),
-                    Part::Dynamic(part) => *dynamics
-                        .entry((node, part.shape()))
-                        .or_insert_with(|| tree.dynamic_child(node, part)),
-                };
-            }
-            let node = &mut tree.nodes[node.0];
-            match rule.pattern.kind() {
-                PatternKind::Exact => node.rules.push(index),
-                PatternKind::Prefix => node.prefixes.push(index),
-            }
+            builder.add(index, rule);
         }
-        for node in &mut tree.nodes {
-            // The sort is stable, as Python's is: equal weights stay in the order given.
-            node.dynamics.sort_by(|(one, _), (other, _)| one.weight().cmp(other.weight()));
-        }
-        tree
+        builder.finish()
+    }
+
+    /// A node.
+    pub(in crate::mapping) fn at(&self, index: NodeIndex) -> Node<'_> {
+        Node { tree: self, index }
     }
 
     /// The longest prefix of the path among those that are `eligible`.
     pub(super) fn longest_prefix(&self, rest: Rest<'_>, eligible: impl Fn(usize) -> bool) -> Option<usize> {
         let mut longest = None;
+        if self.prefixes.is_empty() {
+            return longest;
+        }
         let mut node = Some(Tree::ROOT);
         let mut rest = rest;
         while let Some(index) = node {
-            let mut prefixes = self[index].prefixes.iter().copied();
+            let mut prefixes = self.at(index).prefixes().iter().copied();
             longest = prefixes.find(|rule| eligible(*rule)).or(longest);
             node = rest.and_then(|left| {
                 let (segment, after) = split_segment(left);
                 rest = after;
-                self[index].child(segment)
+                self.at(index).child(segment)
             });
         }
         longest
     }
 
-    pub(super) fn nodes(&self) -> &[Node] {
-        &self.nodes
+    pub(super) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        (0..self.ends.len() - 1).map(|node| self.at(number(node)))
     }
+}
 
-    fn static_child(&mut self, node: NodeIndex, text: &str) -> NodeIndex {
-        if let Some(child) = self[node].child(text) {
-            return child;
+/// What leaves the nodes or ends at them, in the order given.
+#[derive(Default)]
+struct Builder<'r> {
+    nodes: usize,
+    statics: Vec<(NodeIndex, &'r Arc<str>, NodeIndex)>,
+    dynamics: Vec<(NodeIndex, &'r Arc<DynamicPart>, NodeIndex)>,
+    rules: Vec<(NodeIndex, usize)>,
+    prefixes: Vec<(NodeIndex, usize)>,
+    by_segment: HashMap<(NodeIndex, &'r str), NodeIndex>,
+    by_shape: HashMap<(NodeIndex, usize), NodeIndex>,
+    /// A part is known by its shape, and that by a number: parts of a table are few, and written out often.
+    shapes: HashMap<String, usize>,
+    shape_of_part: HashMap<*const DynamicPart, usize>,
+}
+
+impl<'r> Builder<'r> {
+    fn add(&mut self, index: usize, rule: &'r Rule) {
+        let mut node = Tree::ROOT;
+        for part in rule.pattern.parts() {
+            node = match part {
+                Part::Static(text) => self.static_child(node, text),
+                Part::Dynamic(part) => self.dynamic_child(node, part),
+            };
         }
-        let child = self.push_node();
-        self.nodes[node.0].statics.insert(text.into(), child);
+        match rule.pattern.kind() {
+            PatternKind::Exact => self.rules.push((node, index)),
+            PatternKind::Prefix => self.prefixes.push((node, index)),
+        }
+    }
+
+    fn static_child(&mut self, node: NodeIndex, text: &'r Arc<str>) -> NodeIndex {
+        let next = number(self.nodes);
+        let child = *self.by_segment.entry((node, text)).or_insert(next);
+        if child == next {
+            self.nodes += 1;
+            self.statics.push((node, text, child));
+        }
         child
     }
 
-    fn dynamic_child(&mut self, node: NodeIndex, part: &DynamicPart) -> NodeIndex {
-        let child = self.push_node();
-        self.nodes[node.0].dynamics.push((part.clone(), child));
+    fn dynamic_child(&mut self, node: NodeIndex, part: &'r Arc<DynamicPart>) -> NodeIndex {
+        let shapes = &mut self.shapes;
+        let shape = *self.shape_of_part.entry(Arc::as_ptr(part)).or_insert_with(|| {
+            let next = shapes.len();
+            *shapes.entry(part.shape()).or_insert(next)
+        });
+        let next = number(self.nodes);
+        let child = *self.by_shape.entry((node, shape)).or_insert(next);
+        if child == next {
+            self.nodes += 1;
+            self.dynamics.push((node, part, child));
+        }
         child
     }
 
-    fn push_node(&mut self) -> NodeIndex {
-        self.nodes.push(Node::default());
-        NodeIndex(self.nodes.len() - 1)
+    fn finish(mut self) -> Tree {
+        // The sorts are stable, as Python's is: equal weights stay in the order given.
+        self.statics.sort_by_key(|(node, ..)| *node);
+        self.dynamics.sort_by(|(node, one, _), (other_node, other, _)| {
+            node.cmp(other_node).then_with(|| one.weight().cmp(other.weight()))
+        });
+        self.rules.sort_by_key(|(node, _)| *node);
+        self.prefixes.sort_by_key(|(node, _)| *node);
+        let mut ends = vec![Ends::default(); self.nodes + 1];
+        let mut count =
+            |node: NodeIndex, end: fn(&mut Ends) -> &mut u32| *end(&mut ends[node.0 as usize + 1]) += 1;
+        self.statics.iter().for_each(|(node, ..)| count(*node, |ends| &mut ends.statics));
+        self.dynamics.iter().for_each(|(node, ..)| count(*node, |ends| &mut ends.dynamics));
+        self.rules.iter().for_each(|(node, _)| count(*node, |ends| &mut ends.rules));
+        self.prefixes.iter().for_each(|(node, _)| count(*node, |ends| &mut ends.prefixes));
+        let mut sum = Ends::default();
+        for ends in &mut ends {
+            sum.statics += ends.statics;
+            sum.dynamics += ends.dynamics;
+            sum.rules += ends.rules;
+            sum.prefixes += ends.prefixes;
+            *ends = sum;
+        }
+        let edges = self.statics.iter().map(|(_, text, child)| Edge { text: (*text).clone(), child: *child });
+        let parents: Vec<NodeIndex> = self.statics.iter().map(|(node, ..)| *node).collect();
+        // As a `HashMap`'s: whoever writes the table cannot choose segments that collide.
+        let seed = RandomState::new().hash_one(parents.len());
+        Tree {
+            segments: Segments::new(edges.collect(), &parents, seed),
+            dynamics: self.dynamics.iter().map(|(_, part, child)| ((*part).clone(), *child)).collect(),
+            rules: self.rules.iter().map(|(_, rule)| *rule).collect(),
+            prefixes: self.prefixes.iter().map(|(_, rule)| *rule).collect(),
+            ends: ends.into(),
+        }
     }
+}
+
+/// A table of four thousand million nodes does not fit into memory.
+fn number(node: usize) -> NodeIndex {
+    NodeIndex(u32::try_from(node).expect("fewer nodes than a file of 64 MiB has bytes"))
 }

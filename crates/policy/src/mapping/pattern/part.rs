@@ -4,6 +4,7 @@
 //! slashes makes the rest of the pattern one part with it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
@@ -18,20 +19,20 @@ pub type Rest<'p> = Option<&'p str>;
 #[derive(Clone, Debug)]
 pub enum Part {
     /// Exactly this segment; the empty one is a trailing slash.
-    Static(Box<str>),
+    Static(Arc<str>),
     /// A part with variables.
-    Dynamic(DynamicPart),
+    Dynamic(Arc<DynamicPart>),
 }
 
 /// A piece of a dynamic part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     Literal(Box<str>),
     Variable(Converter),
 }
 
 /// A part with variables.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DynamicPart {
     pieces: Vec<Piece>,
     takes_rest: bool,
@@ -67,7 +68,7 @@ pub enum Precedence {
 }
 
 /// How a text is compared with a part.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Test {
     /// One converter with literals round it: no regex, and no allocation.
     Single { before: Box<str>, converter: Converter, after: Box<str> },
@@ -90,6 +91,11 @@ impl DynamicPart {
         let weight = Weight::of(&pieces);
         let test = Test::of(&pieces)?;
         Ok(DynamicPart { pieces, takes_rest, slash_follows, weight, test })
+    }
+
+    /// Whether it is what [`DynamicPart::new`] would make of these.
+    pub(super) fn is_of(&self, pieces: &[Piece], takes_rest: bool, slash_follows: bool) -> bool {
+        (self.takes_rest, self.slash_follows) == (takes_rest, slash_follows) && self.pieces == pieces
     }
 
     pub fn pieces(&self) -> &[Piece] {
@@ -140,26 +146,31 @@ impl DynamicPart {
     /// The text by which Werkzeug distinguishes parts, with converters in place of their regexes. Unambiguous:
     /// literals hold no angle brackets.
     pub fn shape(&self) -> String {
-        let mut shape = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => shape.push_str(text),
-                Piece::Variable(converter) => {
-                    write!(shape, "{converter}").expect("writing to a string cannot fail");
-                }
+        shape_of(&self.pieces, self.slash_follows)
+    }
+}
+
+/// The shape of a part of these pieces.
+pub(super) fn shape_of(pieces: &[Piece], slash_follows: bool) -> String {
+    let mut shape = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => shape.push_str(text),
+            Piece::Variable(converter) => {
+                write!(shape, "{converter}").expect("writing to a string cannot fail");
             }
         }
-        if self.slash_follows {
-            shape.push('/');
-        }
-        shape
     }
+    if slash_follows {
+        shape.push('/');
+    }
+    shape
 }
 
 /// Splits off the first segment.
 pub fn split_segment(rest: &str) -> (&str, Rest<'_>) {
-    match rest.split_once('/') {
-        Some((segment, rest)) => (segment, Some(rest)),
+    match memchr::memchr(b'/', rest.as_bytes()) {
+        Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
         None => (rest, None),
     }
 }

@@ -66,7 +66,7 @@ impl<'m> Outline<'m> {
             likenesses,
             outline: Outline { places: Vec::new(), skips_parts: false },
         };
-        builder.place(&builder.tree[Tree::ROOT], true, 0);
+        builder.place(builder.tree.at(Tree::ROOT), true, 0);
         builder.outline
     }
 
@@ -100,7 +100,7 @@ struct Builder<'b, 'm> {
 impl<'m> Builder<'_, 'm> {
     /// Adds a node and all below it. `variables` is the number of variables on the way to it.
     /// Returns its place and the rules that end at it or below.
-    fn place(&mut self, node: &'m Node, is_static: bool, variables: usize) -> (usize, Vec<usize>) {
+    fn place(&mut self, node: Node<'m>, is_static: bool, variables: usize) -> (usize, Vec<usize>) {
         let index = self.outline.places.len();
         self.outline.places.push(OutlineNode::default());
         let mut below = [node.rules(), node.prefixes()].concat();
@@ -118,8 +118,9 @@ impl<'m> Builder<'_, 'm> {
             is_static,
             ..OutlineNode::default()
         };
-        for (segment, child) in node.statics() {
-            let (child, rules) = self.place(&self.tree[*child], is_static, variables);
+        for edge in node.statics() {
+            let segment: &str = &edge.text;
+            let (child, rules) = self.place(self.tree.at(edge.child), is_static, variables);
             place.leads_to_prefixes |= self.outline[child].leads_to_prefixes;
             description.statics.push((segment, self.outline[child].likeness));
             if segment.is_empty() {
@@ -133,7 +134,7 @@ impl<'m> Builder<'_, 'm> {
         description.statics.sort_unstable();
         for (part, child) in node.dynamics() {
             let own = part.pieces().iter().filter(|piece| matches!(piece, Piece::Variable(_))).count();
-            let (child, rules) = self.place(&self.tree[*child], false, variables + own);
+            let (child, rules) = self.place(self.tree.at(*child), false, variables + own);
             description.dynamics.push((part.shape(), self.outline[child].likeness));
             match Program::new(part, &self.variants(part, variables, own, &rules)) {
                 Some(program) => {

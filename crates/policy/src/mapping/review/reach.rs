@@ -114,7 +114,7 @@ pub(super) fn paths_of(pattern: &Pattern) -> Paths {
 fn pieces(part: &Part) -> Vec<Piece> {
     let slash = Piece::Literal("/".into());
     match part {
-        Part::Static(text) => vec![slash, Piece::Literal(text.clone())],
+        Part::Static(text) => vec![slash, Piece::Literal((&**text).into())],
         Part::Dynamic(part) => std::iter::once(slash).chain(part.pieces().iter().cloned()).collect(),
     }
 }

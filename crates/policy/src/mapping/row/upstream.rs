@@ -26,7 +26,7 @@ pub(super) fn is_name(value: &Spanned<DeValue<'_>>) -> bool {
 /// The upstream that the row names; `None` for Console.
 pub(super) fn named(reader: &mut Reader, table: &DeTable<'_>) -> Option<Arc<str>> {
     let value = table.get("upstream").filter(|value| is_name(value))?;
-    let name = reader.string(value, "upstream")?;
+    let name = reader.shared_string(value, "upstream")?;
     if !is_plain(&name) {
         reader.report(
             Diagnostic::new(
@@ -44,7 +44,7 @@ pub(super) fn named(reader: &mut Reader, table: &DeTable<'_>) -> Option<Arc<str>
             contradiction(reader, &value.span(), &message);
         }
     }
-    Some(name.into())
+    Some(name)
 }
 
 /// `notifies = ["raptor-audit-admin"]`: whose requests the upstream has to notify the customer of.

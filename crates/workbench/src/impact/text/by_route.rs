@@ -27,7 +27,7 @@ impl ImpactText<'_, '_> {
         for line in wrapped("  ", &self.demands(change)) {
             print(Tone::Plain, &line);
         }
-        if let Some(decided) = region.new.and_then(|row| row.decided.as_ref()) {
+        if let Some(decided) = region.new.and_then(|row| row.decided.as_deref()) {
             for line in wrapped("  ", &format!("decided: {decided}")) {
                 print(Tone::Plain, &line);
             }

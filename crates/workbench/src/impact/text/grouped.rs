@@ -49,7 +49,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         Alike {
             demands: self.demands(change),
             requests: change.requests.in_words(),
-            decided: change.region.new.and_then(|row| row.decided.as_ref()).map(ToString::to_string),
+            decided: change.region.new.and_then(|row| row.decided.as_deref()).map(ToString::to_string),
             nameless: self.nameless(change),
             gains: &change.gains,
             losses: &change.losses,

@@ -1,0 +1,158 @@
+//! The static segments of all nodes, and how one is found.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::tree::NodeIndex;
+
+/// A static segment and where it leads.
+#[derive(Debug)]
+pub(in crate::mapping) struct Edge {
+    pub(in crate::mapping) text: Arc<str>,
+    pub(in crate::mapping) child: NodeIndex,
+}
+
+/// Nodes with so many segments or fewer are searched one by one: that is quicker than a hash.
+const FEW: usize = 4;
+
+/// The segments of each node are neighbours.
+#[derive(Debug)]
+pub(super) struct Segments {
+    edges: Box<[Edge]>,
+    /// An open table of the segments of nodes that have many; its length is a power of two, and half of it is empty.
+    slots: Box<[Slot]>,
+    seed: u64,
+}
+
+/// The upper half of a segment's hash, and its place in the list, from 1; 0 is an empty slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    hash: u32,
+    place: u32,
+}
+
+impl Segments {
+    /// `parents` are the nodes that the edges leave, in order. `seed` should be one that nobody can guess.
+    pub(super) fn new(edges: Box<[Edge]>, parents: &[NodeIndex], seed: u64) -> Segments {
+        let nodes = parents.chunk_by(|one, other| one == other);
+        let many: usize = nodes.map(<[_]>::len).filter(|count| *count > FEW).sum();
+        let slots = if many == 0 { 0 } else { (2 * many).next_power_of_two() };
+        let mut segments = Segments { edges, slots: vec![Slot::default(); slots].into(), seed };
+        let mut first = 0;
+        for node in parents.chunk_by(|one, other| one == other) {
+            if node.len() > FEW {
+                (first..first + node.len()).for_each(|edge| segments.insert(node[0], edge));
+            }
+            first += node.len();
+        }
+        segments
+    }
+
+    /// Those of one node.
+    pub(super) fn of(&self, edges: Range<usize>) -> &[Edge] {
+        &self.edges[edges]
+    }
+
+    /// The segment among those of one node.
+    pub(super) fn find(&self, node: NodeIndex, edges: Range<usize>, segment: &str) -> Option<&Edge> {
+        if edges.len() <= FEW {
+            return self.edges[edges].iter().find(|edge| *edge.text == *segment);
+        }
+        let (hash, mut at) = self.place(node, segment);
+        loop {
+            let slot = self.slots[at];
+            let edge = (slot.place as usize).checked_sub(1)?;
+            // A segment of another node may have the same hash.
+            if slot.hash == hash && edges.contains(&edge) && *self.edges[edge].text == *segment {
+                return Some(&self.edges[edge]);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    fn insert(&mut self, node: NodeIndex, edge: usize) {
+        let (hash, mut at) = self.place(node, &self.edges[edge].text);
+        while self.slots[at].place != 0 {
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        let place = u32::try_from(edge + 1).expect("fewer segments than a file of 64 MiB has bytes");
+        self.slots[at] = Slot { hash, place };
+    }
+
+    /// A segment's hash, and the slot at which it is looked for first.
+    fn place(&self, node: NodeIndex, segment: &str) -> (u32, usize) {
+        let hash = hash(self.seed ^ u64::from(node.0), segment.as_bytes());
+        let [a, b, c, d, lower @ ..] = hash.to_be_bytes();
+        let lower = u32::from_be_bytes(lower) as usize;
+        (u32::from_be_bytes([a, b, c, d]), lower & (self.slots.len() - 1))
+    }
+}
+
+/// Eight bytes at a time, as wyhash and its successors: much quicker than SipHash, and with a secret seed nobody who
+/// writes a table knows which segments collide. A collision costs a comparison, and nothing else.
+fn hash(seed: u64, text: &[u8]) -> u64 {
+    const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    let state = words.fold(seed ^ ODD[0], |state, word| mix(state ^ word, ODD[1]));
+    mix(state ^ text.len() as u64, ODD[0])
+}
+
+/// Both halves of the product, one over the other.
+fn mix(one: u64, other: u64) -> u64 {
+    let (lower, upper) = one.carrying_mul(other, 0);
+    lower ^ upper
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node of `segments`, beside others with the same ones.
+    fn nodes(counts: &[usize], seed: u64) -> Segments {
+        let node = |number: usize| NodeIndex(number.try_into().expect("few nodes"));
+        let places =
+            || counts.iter().enumerate().flat_map(|(at, count)| (0..*count).map(move |edge| (at, edge)));
+        let edges =
+            places().map(|(at, edge)| Edge { text: text(edge).into(), child: node(1_000 * at + edge) });
+        let parents: Vec<NodeIndex> = places().map(|(at, _)| node(at)).collect();
+        Segments::new(edges.collect(), &parents, seed)
+    }
+
+    /// Of every length, with an empty one.
+    fn text(edge: usize) -> String {
+        "segment-".repeat(3)[..edge % 25].to_owned()
+            + &if edge == 0 { String::new() } else { edge.to_string() }
+    }
+
+    #[test]
+    fn each_node_has_its_own_segments() {
+        let counts = [0, 1, FEW, FEW + 1, 100, 0, 500, FEW + 1];
+        for seed in [0, 1, u64::MAX] {
+            let segments = nodes(&counts, seed);
+            let mut first = 0;
+            for (node, count) in counts.into_iter().enumerate() {
+                let index = NodeIndex(node.try_into().expect("few nodes"));
+                for edge in 0..600 {
+                    let found = segments.find(index, first..first + count, &text(edge));
+                    let expected = (edge < count).then(|| u32::try_from(1_000 * node + edge).expect("small"));
+                    assert_eq!(found.map(|edge| edge.child.0), expected, "{node} {edge}");
+                }
+                first += count;
+            }
+        }
+    }
+
+    #[test]
+    fn hashes_of_similar_segments_differ() {
+        let texts = (0..10_000).map(|number| format!("area{number}"));
+        let hashes: std::collections::BTreeSet<u64> =
+            texts.map(|text| hash(7, text.as_bytes()) & 0xf_ffff).collect();
+        // 10,000 of a million places: by chance alone 50 pairs or so meet.
+        assert!(hashes.len() > 9_900, "{}", hashes.len());
+        assert_ne!(hash(7, b"a"), hash(7, b"a\0"), "the length counts");
+        assert_ne!(hash(7, b"a"), hash(8, b"a"), "the seed counts");
+    }
+}
