@@ -1,5 +1,6 @@
 //! The wall clock, as a parameter: expiries are tested by turning it, not by waiting.
 
+mod http_date;
 pub mod steady;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use http_date::http_date;
 pub use steady::SteadyClock;
 
 /// A source of the time, in UTC (invariant I-10 of the RBAC V2 design).

@@ -42,6 +42,7 @@ pub mod refusals;
 pub mod retention;
 pub mod reviews;
 pub mod rights;
+mod rows;
 pub mod running;
 pub mod signoffs;
 pub mod soak;

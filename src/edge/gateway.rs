@@ -26,6 +26,7 @@ use super::rewrite::Names;
 use super::spool::Spool;
 use super::withheld::Withheld;
 use crate::assertion;
+use crate::clock::http_date;
 use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme, request_id};
@@ -431,7 +432,7 @@ impl Gateway {
 
     /// The time now, as Date has it (RFC 9110 5.6.7).
     pub(super) fn date(&self) -> String {
-        self.gate.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+        http_date(self.gate.clock.now())
     }
 
     /// The sample of what the firewall refuses.

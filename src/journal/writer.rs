@@ -311,7 +311,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
             return vec![Err(AuditError::Full); count];
         }
         let before = self.chain.head();
-        let entries = self.seal(&drafts);
+        let entries = self.seal(drafts);
         let error = if !self.backlog.holds_any() {
             match self.append(&entries).await {
                 Ok(()) => {
@@ -321,7 +321,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
                 Err(error) if error.is_final() => {
                     // None of them was taken. One of them is to blame, and must not cost the others their rows.
                     self.rewind(before);
-                    return self.write_each(drafts).await;
+                    return self.write_each(entries.into_iter().map(Entry::unseal).collect()).await;
                 }
                 Err(error) => error,
             }
@@ -336,14 +336,14 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
     async fn write_each(&mut self, drafts: Vec<Draft>) -> Vec<Result<(), AuditError>> {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            let before = self.chain.head();
-            let entries = self.seal(std::slice::from_ref(&draft));
+            let (before, id) = (self.chain.head(), draft.record.id);
+            let entries = self.seal(vec![draft]);
             let outcome = match self.append(&entries).await {
                 Ok(()) => Ok(()),
                 Err(error) if error.is_final() => {
                     self.rewind(before);
                     counter!("gate_audit_refused_total").increment(1);
-                    tracing::error!(%error, id = %draft.record.id, "the database refuses an audit row");
+                    tracing::error!(%error, %id, "the database refuses an audit row");
                     Err(AuditError::Refused(Arc::new(error)))
                 }
                 Err(error) => self.spool(entries, error).await,
@@ -353,8 +353,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> WriterTask<S> {
         outcomes
     }
 
-    fn seal(&mut self, drafts: &[Draft]) -> Vec<Entry> {
-        drafts.iter().map(|draft| draft.clone().seal(&mut self.chain)).collect()
+    fn seal(&mut self, drafts: Vec<Draft>) -> Vec<Entry> {
+        drafts.into_iter().map(|draft| draft.seal(&mut self.chain)).collect()
     }
 
     fn rewind(&mut self, head: Head) {

@@ -6,6 +6,7 @@ mod rbac_writes;
 mod stored;
 
 use std::collections::HashSet;
+use std::pin::pin;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,8 +15,9 @@ use ledger::chain::CONTROL;
 use ledger::customer::CustomerEvent;
 use ledger::event::{ChainHead, NAMED_HEADS};
 use ledger::{Entry, Note};
-use sqlx::types::Json;
+use sqlx::error::BoxDynError;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use self::control::{CONTROL_CHAIN, ControlColumns, LEAVE_CONTROL, TAKE_CONTROL, control_head, control_row};
 use self::exact::Exact;
@@ -23,6 +25,7 @@ use self::rbac_writes::erase_rbac_writes;
 pub use self::stored::{ControlChain, Evidence, StoredCustomerEvent, StoredEvent};
 use super::connection::Connection;
 use super::evidence::erase_evidence;
+use super::rows::{self, ROWS_PER_STATEMENT, Row, Table, Values};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
 
@@ -58,7 +61,8 @@ impl Store {
     /// Appends all rows in one transaction. When this returns, they are durable.
     pub async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let entries: Vec<&Entry> = entries.iter().collect();
-        self.bounded(async {
+        // Pinned here, because it is large and would be moved into each future around it.
+        let appending = pin!(async {
             let is_one_statement = entries.len() <= ROWS_PER_STATEMENT
                 && entries.iter().all(|entry| entry.customer.is_none())
                 && !self.mirrors_any(&entries);
@@ -73,8 +77,8 @@ impl Store {
             insert(&mut transaction, &entries).await?;
             self.mirror_rows(&mut transaction, &entries).await?;
             transaction.commit().await
-        })
-        .await
+        });
+        self.bounded(appending).await
     }
 
     /// Appends those that are not there yet, by their id, in one transaction, and returns how many. For rows of which it
@@ -117,7 +121,7 @@ impl Store {
     }
 
     /// The row with that id.
-    pub async fn by_id(&self, id: uuid::Uuid) -> Result<Option<StoredEvent>, StoreError> {
+    pub async fn by_id(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
         self.first(sql(BY_ID).bind(id.to_string())).await
     }
 
@@ -232,27 +236,6 @@ impl Store {
     }
 }
 
-const INSERT: &str = "
-    INSERT INTO gate_audit_events (
-        id, event_type, occurred_at_utc, actor_kind, actor_id, session_id, request_id, client_address,
-        method, path, route, reason, required, held, mapping_sha256, epoch, detail,
-        chain_id, sequence, key_id, personal_salt, personal_digest, content_hash, mac
-    ) ";
-
-/// The values of a row.
-const COLUMNS: usize = 24;
-
-const INSERT_CUSTOMER: &str = "
-    INSERT INTO customer_audit_events (
-        id, tenant_id, dimension, action, occurred_at_utc, source, actor_kind, actor_id, subject_id, request_id, detail,
-        salt
-    ) ";
-
-const CUSTOMER_COLUMNS: usize = 12;
-
-/// SQLite takes 32,766 values in a statement, Postgres 65,535.
-const ROWS_PER_STATEMENT: usize = 1_000;
-
 const KNOWN: &str = "SELECT id FROM gate_audit_events WHERE id IN ";
 
 const RECENT: &str = "SELECT * FROM gate_audit_events ORDER BY occurred_at_utc DESC, id DESC LIMIT $1";
@@ -321,59 +304,72 @@ pub(super) async fn enter(connection: &mut Connection, note: &Note) -> Result<St
 }
 
 async fn insert(connection: &mut Connection, entries: &[&Entry]) -> Result<(), StoreError> {
-    for rows in entries.chunks(ROWS_PER_STATEMENT) {
-        let mut insert = Statement::insert(INSERT, COLUMNS, "");
-        for Entry { record, link, .. } in rows {
-            insert
-                .push(record.id.to_string())
-                .push(record.event_type.as_ref())
-                .push(record.occurred_at)
-                .push(record.actor_kind.as_ref())
-                .push(record.actor_id.as_deref())
-                .push(record.session_id.as_deref())
-                .push(record.request_id.as_deref())
-                .push(record.client_address.as_deref())
-                .push(record.method.as_deref())
-                .push(record.path.as_deref())
-                .push(record.route.as_deref())
-                .push(record.reason.as_deref())
-                .push(record.required.as_ref().map(Json))
-                .push(record.held.as_ref().map(Json))
-                .push(record.mapping_sha256.as_deref())
-                .push(record.epoch)
-                .push(record.detail.as_ref().map(Json))
-                .push(link.chain_id.as_str())
-                .push(link.sequence)
-                .push(link.key_id.as_str())
-                .push(link.personal_salt.as_deref())
-                .push(link.personal_digest.as_str())
-                .push(link.content_hash.as_str())
-                .push(link.mac.as_str());
-        }
-        connection.execute(insert).await?;
-    }
+    rows::insert(connection, entries).await?;
     let customers: Vec<&CustomerEvent> =
         entries.iter().filter_map(|entry| entry.customer.as_deref()).collect();
-    for rows in customers.chunks(ROWS_PER_STATEMENT) {
-        let mut insert = Statement::insert(INSERT_CUSTOMER, CUSTOMER_COLUMNS, "");
-        for event in rows {
-            insert
-                .push(event.id.to_string())
-                .push(event.tenant_id.as_str())
-                .push(event.dimension.as_str())
-                .push(event.action.as_str())
-                .push(event.occurred_at)
-                .push(event.source.as_str())
-                .push(event.actor_kind.as_str())
-                .push(event.actor_id.as_deref())
-                .push(event.subject_id.as_deref())
-                .push(event.request_id.as_deref())
-                .push(event.detail.as_ref().map(Json))
-                .push(event.salt.as_deref());
-        }
-        connection.execute(insert).await?;
+    rows::insert(connection, &customers).await
+}
+
+impl Row for Entry {
+    const TABLE: Table = Table {
+        name: "gate_audit_events",
+        columns: "id, event_type, occurred_at_utc, actor_kind, actor_id, session_id, request_id, client_address, \
+                  method, path, route, reason, required, held, mapping_sha256, epoch, detail, \
+                  chain_id, sequence, key_id, personal_salt, personal_digest, content_hash, mac",
+        width: 24,
+    };
+
+    fn write(&self, to: &mut impl Values) -> Result<(), BoxDynError> {
+        let Entry { record, link, .. } = self;
+        to.text(Some(record.id.hyphenated().encode_lower(&mut Uuid::encode_buffer())))?;
+        to.text(Some(&record.event_type))?;
+        to.time(record.occurred_at)?;
+        to.text(Some(&record.actor_kind))?;
+        to.text(record.actor_id.as_deref())?;
+        to.text(record.session_id.as_deref())?;
+        to.text(record.request_id.as_deref())?;
+        to.text(record.client_address.as_deref())?;
+        to.text(record.method.as_deref())?;
+        to.text(record.path.as_deref())?;
+        to.text(record.route.as_deref())?;
+        to.text(record.reason.as_deref())?;
+        to.json(record.required.as_ref())?;
+        to.json(record.held.as_ref())?;
+        to.text(record.mapping_sha256.as_deref())?;
+        to.integer(record.epoch)?;
+        to.json(record.detail.as_ref())?;
+        to.text(Some(&link.chain_id))?;
+        to.integer(Some(link.sequence))?;
+        to.text(Some(&link.key_id))?;
+        to.text(link.personal_salt.as_deref())?;
+        to.text(Some(&link.personal_digest))?;
+        to.text(Some(&link.content_hash))?;
+        to.text(Some(&link.mac))
     }
-    Ok(())
+}
+
+impl Row for CustomerEvent {
+    const TABLE: Table = Table {
+        name: "customer_audit_events",
+        columns: "id, tenant_id, dimension, action, occurred_at_utc, source, actor_kind, actor_id, subject_id, \
+                  request_id, detail, salt",
+        width: 12,
+    };
+
+    fn write(&self, to: &mut impl Values) -> Result<(), BoxDynError> {
+        to.text(Some(self.id.hyphenated().encode_lower(&mut Uuid::encode_buffer())))?;
+        to.text(Some(&self.tenant_id))?;
+        to.text(Some(&self.dimension))?;
+        to.text(Some(&self.action))?;
+        to.time(self.occurred_at)?;
+        to.text(Some(&self.source))?;
+        to.text(Some(&self.actor_kind))?;
+        to.text(self.actor_id.as_deref())?;
+        to.text(self.subject_id.as_deref())?;
+        to.text(self.request_id.as_deref())?;
+        to.json(self.detail.as_ref())?;
+        to.text(self.salt.as_deref())
+    }
 }
 
 /// Blanks what is personal in the customers' events that name `actor_id`, and returns how many they are. On Postgres, the

@@ -239,7 +239,8 @@ macro_rules! state {
 
 /// To look at the catalogs takes longer than all the rest. So it is done once for each state of the database: `$3` is the last
 /// one in which they were looked at, and all was there.
-const CONTROL_ON_POSTGRES: &str = control!("pg_is_in_recovery()", state!(), concat!("$3 = ", state!(), " OR ", is_whole!()));
+const CONTROL_ON_POSTGRES: &str =
+    control!("pg_is_in_recovery()", state!(), concat!("$3 = ", state!(), " OR ", is_whole!()));
 
 /// The fingerprint of the SELECTs for which all is as it was.
 pub(super) const WHOLE_ON_POSTGRES: &str =
@@ -372,7 +373,9 @@ impl ControlReading {
         let first = rows.first().ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
         if first.is_standby {
             // What it does not have yet was committed all the same.
-            return Err(StoreError::ReadOnly(format!("the server is a standby, which may lag behind: {PRIMARY}")));
+            return Err(StoreError::ReadOnly(format!(
+                "the server is a standby, which may lag behind: {PRIMARY}"
+            )));
         }
         let row = ControlRow {
             epoch: Epoch(first.epoch),

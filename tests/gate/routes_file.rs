@@ -94,7 +94,7 @@ fn in_words(kind: &RowKind) -> String {
     match kind {
         RowKind::Gated { legacy, v2, machine } => {
             let legacy: BTreeSet<&str> =
-                legacy.iter().flatten().map(policy::rbac::LegacyRole::as_str).collect();
+                legacy.iter().flat_map(|roles| roles.iter()).map(policy::rbac::LegacyRole::as_str).collect();
             let v2 = match v2 {
                 V2Gate::Requires { base, when, .. } => format!("{base}, {} body rules", when.len()),
                 V2Gate::Undecided { question, options } => {

@@ -65,7 +65,7 @@ pub(crate) fn entry(number: u32) -> Entry {
 }
 
 /// A record with every column empty that may be.
-fn sparse(number: u32) -> AuditRecord {
+pub(crate) fn sparse(number: u32) -> AuditRecord {
     AuditRecord {
         id: Uuid::from_u128(number.into()),
         event_type: "mapping_refused".into(),
@@ -277,7 +277,7 @@ async fn a_gate_keeps_checkpoints_of_the_commands_chain(database: &Database) {
     assert_eq!(watch.look().await.unwrap(), Some("its last rows are missing"));
 }
 
-async fn by_chain(database: &Database) -> Vec<StoredEvent> {
+pub(crate) async fn by_chain(database: &Database) -> Vec<StoredEvent> {
     let (sender, receiver) = tokio::sync::mpsc::channel(2);
     let (sent, evidence) = futures::future::join(database.store.send_evidence(sender), all(receiver)).await;
     sent.unwrap();

@@ -40,6 +40,7 @@ mod access;
 mod adoption;
 mod append_only;
 mod audit;
+mod audit_batches;
 mod both_paths;
 mod break_glass;
 mod causes;

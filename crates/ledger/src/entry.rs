@@ -44,6 +44,13 @@ pub struct Entry {
     pub customer: Option<Box<CustomerEvent>>,
 }
 
+impl Entry {
+    /// The row without its place, for one of which it is certain that it was stored nowhere: it can be sealed again.
+    pub fn unseal(self) -> Draft {
+        Draft { record: self.record, customer: self.customer }
+    }
+}
+
 impl From<Sealed> for Entry {
     fn from(Sealed { record, link }: Sealed) -> Entry {
         Entry { record, link, customer: None }

@@ -4,12 +4,12 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Two digits a byte.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut text = vec![0; bytes.len() * 2];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    text
+    String::from_utf8(text).expect("digits are ASCII")
 }
 
 /// The bytes that `text` spells, if it is exactly `N` bytes in lower case.

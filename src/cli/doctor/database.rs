@@ -45,7 +45,11 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<
         }
         state => {
             if let Err(error @ StoreError::ReadOnly(_)) = store.control().await {
-                report.fail("database", format!("{}: {error}", url.in_words()), "name the primary in `url` of [database]");
+                report.fail(
+                    "database",
+                    format!("{}: {error}", url.in_words()),
+                    "name the primary in `url` of [database]",
+                );
                 report.skip("schema", "it is the primary's that counts");
                 return None;
             }

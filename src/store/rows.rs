@@ -1,0 +1,311 @@
+//! Rows that are inserted by the batch, by a statement whose text is one of a few.
+//!
+//! ```text
+//! one row            INSERT INTO t (...) VALUES ($1, ...)             kept prepared
+//! more on Postgres   COPY t (...) FROM STDIN (FORMAT binary)          nothing to prepare
+//! more on SQLite     INSERT INTO t (...)                              kept prepared for 2, 4, 8, 16, ... rows
+//!                    SELECT * FROM (VALUES (?, ...), (?, ...), ...)   filled up to the next of these numbers by lists
+//!                     LIMIT ?                                         that are not bound, behind the limit
+//! ```
+//!
+//! An `INSERT` with as many lists of values as there are rows would have another text for each number: the databases would
+//! parse nearly each batch anew, which took as long as inserting it.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::types::Json;
+use sqlx::{Arguments as _, AssertSqlSafe, Error};
+
+use super::StoreError;
+use super::connection::Connection;
+
+/// SQLite takes 32,766 values in a statement; and this much is in memory at a time.
+pub(super) const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// A row of one table.
+pub(super) trait Row {
+    /// Where it goes.
+    const TABLE: Table;
+
+    /// Gives its values, in the order of the columns.
+    ///
+    /// # Errors
+    ///
+    /// A value cannot be encoded.
+    fn write(&self, to: &mut impl Values) -> Result<(), BoxDynError>;
+}
+
+/// A table that rows are added to.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// Their names, with commas between them.
+    pub(super) columns: &'static str,
+    /// How many these are.
+    pub(super) width: usize,
+}
+
+/// What takes the values of a row: one way of encoding them for each way to send them.
+pub(super) trait Values {
+    fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError>;
+    fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError>;
+    fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError>;
+    fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError>;
+}
+
+/// Inserts rows. Up to [`ROWS_PER_STATEMENT`] of them are one statement, which inserts all or none.
+pub(super) async fn insert<R: Row>(connection: &mut Connection, rows: &[&R]) -> Result<(), StoreError> {
+    for rows in rows.chunks(ROWS_PER_STATEMENT) {
+        let written = match (&mut *connection, rows) {
+            (Connection::Postgres(to), [row]) => {
+                let (text, values) = of_one::<_, PgArguments>(*row)?;
+                sqlx::query_with(AssertSqlSafe(text), values).execute(&mut **to).await?.rows_affected()
+            }
+            (Connection::Postgres(to), _) => to.copy_in(&copy(&R::TABLE), &Copied::of(rows)?.0).await?,
+            (Connection::Sqlite(to), _) => {
+                let (text, values) = match rows {
+                    [row] => of_one(*row)?,
+                    _ => of_some(rows)?,
+                };
+                sqlx::query_with(AssertSqlSafe(text), values).execute(&mut **to).await?.rows_affected()
+            }
+        };
+        if written != rows.len() as u64 {
+            // Whatever answered, it was not the database's answer to this.
+            connection.close_on_drop();
+            let problem = format!("{written} of {} rows were taken", rows.len());
+            return Err(StoreError::Unavailable(problem));
+        }
+    }
+    Ok(())
+}
+
+/// The statement of one row. Both databases read it.
+fn of_one<R: Row, V: Values + Default>(row: &R) -> Result<(String, V), Error> {
+    let Table { name, columns, width } = R::TABLE;
+    let mut text = format!("INSERT INTO {name} ({columns}) VALUES ($1");
+    for number in 2..=width {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", ${number}");
+    }
+    text.push(')');
+    let mut values = V::default();
+    row.write(&mut values).map_err(Error::Encode)?;
+    Ok((text, values))
+}
+
+/// SQLite's statement of several rows. How many of its lists count is its first argument: those behind are not bound.
+fn of_some<R: Row>(rows: &[&R]) -> Result<(String, SqliteArguments), Error> {
+    let Table { name, columns, width } = R::TABLE;
+    let room = rows.len().next_power_of_two().min(ROWS_PER_STATEMENT);
+    let list = format!(", ({}?)", "?, ".repeat(width - 1));
+    let mut text = String::with_capacity(columns.len() + 200 + room * list.len());
+    let _ = write!(
+        text,
+        "WITH batch (size) AS (VALUES (?)) INSERT INTO {name} ({columns}) SELECT * FROM (VALUES "
+    );
+    text.push_str(&list[2..]);
+    for _ in 1..room {
+        text.push_str(&list);
+    }
+    text.push_str(") LIMIT (SELECT size FROM batch)");
+    let mut values = SqliteArguments::default();
+    values.reserve(rows.len() * width + 1, 0);
+    values.add(i64::try_from(rows.len()).unwrap_or(i64::MAX)).map_err(Error::Encode)?;
+    for row in rows {
+        row.write(&mut values).map_err(Error::Encode)?;
+    }
+    Ok((text, values))
+}
+
+impl Values for PgArguments {
+    fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError> {
+        self.add(value)
+    }
+
+    fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError> {
+        self.add(value)
+    }
+
+    fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError> {
+        self.add(value)
+    }
+
+    fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError> {
+        self.add(value.map(Json))
+    }
+}
+
+impl Values for SqliteArguments {
+    fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError> {
+        self.add(value)
+    }
+
+    fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError> {
+        self.add(value)
+    }
+
+    fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError> {
+        self.add(value)
+    }
+
+    fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError> {
+        self.add(value.map(Json))
+    }
+}
+
+fn copy(table: &Table) -> String {
+    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.name, table.columns)
+}
+
+/// Rows in Postgres's binary format for COPY (its manual: COPY, File Formats). Nothing in a value needs an escape.
+struct Copied(Vec<u8>);
+
+/// The signature, no flags, no extension of the header.
+const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// In place of the next row's number of values.
+const COPY_TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+
+/// In place of a value's length.
+const COPY_NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// The version of `jsonb`'s format in front of the text.
+const JSONB_VERSION: u8 = 1;
+
+/// Postgres counts from the start of the year 2000.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+impl Copied {
+    fn of<R: Row>(rows: &[&R]) -> Result<Copied, Error> {
+        let mut copied = Copied(COPY_HEADER.to_vec());
+        copied.0.reserve(rows.len() * 1_024);
+        for row in rows {
+            let width = i16::try_from(R::TABLE.width).map_err(|error| Error::Encode(error.into()))?;
+            copied.0.extend(width.to_be_bytes());
+            row.write(&mut copied).map_err(Error::Encode)?;
+        }
+        copied.0.extend(COPY_TRAILER);
+        Ok(copied)
+    }
+
+    /// Adds a value with its length in front.
+    fn value(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxDynError>,
+    ) -> Result<(), BoxDynError> {
+        let start = self.0.len();
+        self.0.extend([0; 4]);
+        write(&mut self.0)?;
+        let length = i32::try_from(self.0.len() - start - 4)?;
+        self.0[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        Ok(())
+    }
+
+    fn null(&mut self) -> Result<(), BoxDynError> {
+        self.0.extend(COPY_NULL);
+        Ok(())
+    }
+}
+
+impl Values for Copied {
+    fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError> {
+        let Some(text) = value else { return self.null() };
+        self.0.extend(i32::try_from(text.len())?.to_be_bytes());
+        self.0.extend(text.as_bytes());
+        Ok(())
+    }
+
+    fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError> {
+        let Some(integer) = value else { return self.null() };
+        self.0.extend(8_i32.to_be_bytes());
+        self.0.extend(integer.to_be_bytes());
+        Ok(())
+    }
+
+    fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError> {
+        self.integer(Some(value.timestamp_micros() - POSTGRES_EPOCH_MICROS))
+    }
+
+    fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError> {
+        let Some(value) = value else { return self.null() };
+        self.value(|bytes| {
+            bytes.push(JSONB_VERSION);
+            Ok(serde_json::to_writer(bytes, value)?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A row with each kind of value, or with none.
+    struct Any(bool);
+
+    impl Row for Any {
+        const TABLE: Table = Table { name: "t", columns: "a, b, c, d", width: 4 };
+
+        fn write(&self, to: &mut impl Values) -> Result<(), BoxDynError> {
+            let (text, value) = ("ä", json!({ "k": 1 }));
+            to.text(self.0.then_some(text))?;
+            to.integer(self.0.then_some(-2))?;
+            to.time("2000-01-01T00:00:01.000002Z".parse()?)?;
+            to.json(self.0.then_some(&value))
+        }
+    }
+
+    fn of(rows: usize) -> (String, SqliteArguments) {
+        let rows: Vec<Any> = (0..rows).map(|_| Any(true)).collect();
+        of_some(&rows.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn batches_of_similar_size_share_a_text() {
+        let (text, values) = of(3);
+        let expected = "WITH batch (size) AS (VALUES (?)) INSERT INTO t (a, b, c, d) SELECT * FROM (VALUES \
+                        (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?), (?, ?, ?, ?)) LIMIT (SELECT size FROM batch)";
+        assert_eq!((text.as_str(), values.len()), (expected, 1 + 3 * 4));
+        for (fewest, most) in [(3, 4), (5, 8), (513, ROWS_PER_STATEMENT)] {
+            assert_eq!(of(fewest).0, of(most).0);
+            assert_ne!(of(fewest - 1).0, of(fewest).0);
+        }
+        // SQLite's own limit of values.
+        assert!(Any::TABLE.width < 32_766 / ROWS_PER_STATEMENT);
+    }
+
+    #[test]
+    fn one_row_has_a_text_that_both_read() {
+        let (text, _) = of_one::<_, PgArguments>(&Any(true)).unwrap();
+        assert_eq!(text, "INSERT INTO t (a, b, c, d) VALUES ($1, $2, $3, $4)");
+        assert_eq!(of_one::<_, SqliteArguments>(&Any(true)).unwrap().0, text);
+    }
+
+    /// The format of Postgres's manual, byte by byte.
+    #[test]
+    fn rows_are_copied_in_postgres_binary_format() {
+        let Copied(bytes) = Copied::of(&[&Any(true), &Any(false)]).unwrap();
+        let expected = [
+            b"PGCOPY\n\xff\r\n\0".as_slice(),
+            &[0; 8],
+            &[0, 4],
+            &[0, 0, 0, 2, 0xc3, 0xa4],
+            &[0, 0, 0, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe],
+            &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x42],
+            b"\0\0\0\x08\x01{\"k\":1}",
+            &[0, 4],
+            &[0xff; 4],
+            &[0xff; 4],
+            &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x42],
+            &[0xff; 4],
+            &[0xff; 2],
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+}
