@@ -24,7 +24,8 @@ pub use self::candidates::{Candidate, Fit, Lead};
 pub use self::outcome::{MatchOutcome, Values};
 pub use self::overlaps::Overlap;
 use self::overlaps::Overlaps;
-use self::tree::{Node, NodeIndex, Tree};
+use self::segments::NodeIndex;
+use self::tree::{Node, Tree};
 use super::pattern::{Captures, Pattern, Rest, split_segment};
 use crate::method::{Method, MethodSet};
 

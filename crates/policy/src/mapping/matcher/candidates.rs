@@ -3,7 +3,8 @@
 //! A search stops at the first rule with the method; this walk goes on. It leaves out the second attempt with slashes
 //! merged, for the firewall refuses a path with `//` before anything is looked up.
 
-use super::tree::{Node, NodeIndex, Tree};
+use super::segments::NodeIndex;
+use super::tree::{Node, Tree};
 use super::{Matcher, Rule};
 use crate::mapping::pattern::{Captures, DynamicPart, Precedence, Rest, split_segment};
 use crate::method::{Method, MethodSet};

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use super::Rule;
 use super::language::{Common, Language};
 use super::segments::Edge;
-use super::tree::{Node, NodeIndex, Tree};
+use super::segments::NodeIndex;
+use super::tree::{Node, Tree};
 use crate::mapping::pattern::DynamicPart;
 use crate::method::MethodSet;
 

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::tree::NodeIndex;
+/// Names a node of the tree: a place in the paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::mapping) struct NodeIndex(pub(super) u32);
 
 /// A static segment and where it leads.
 #[derive(Debug)]

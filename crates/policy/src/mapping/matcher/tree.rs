@@ -9,12 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Rule;
-use super::segments::{Edge, Segments};
+use super::segments::{Edge, NodeIndex, Segments};
 use crate::mapping::pattern::{DynamicPart, Part, PatternKind, Rest, split_segment};
-
-/// Names a node of a [`Tree`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::mapping) struct NodeIndex(pub(super) u32);
 
 /// A place in the paths (Werkzeug's `State`).
 #[derive(Clone, Copy, Debug)]
