@@ -137,7 +137,7 @@ impl AssertionSigner {
         self.signed(&claims.end())
     }
 
-    fn signed(&self, claims: &[u8]) -> String {
+    fn signed(&self, claims: &str) -> String {
         let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
         token.push_str(&self.header);
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);

@@ -1,8 +1,8 @@
 //! Outcomes of requests, by the rows of the running mapping: counted in memory, and shown by `/metrics`.
 //!
-//! Each row has one set of counters, made when its first request ends: of 100,000 rows most wait long for it, and counters
-//! of all would take 20 MB. The labels are names of rows and clusters, and never anything that a client sends: there are at most as many series as
-//! rows times outcomes. Rows that a mapping no longer has end with it.
+//! Each row has one set of counters, made when its first request ends: most of 100,000 rows never have one, and counters of
+//! all would take 20 MB. The labels are names of rows and clusters, and never anything that a client sends: there are at
+//! most as many series as rows times outcomes. Rows that a mapping no longer has end with it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

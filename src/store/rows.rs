@@ -122,41 +122,29 @@ fn of_some<R: Row>(rows: &[&R]) -> Result<(String, SqliteArguments), Error> {
     Ok((text, values))
 }
 
-impl Values for PgArguments {
-    fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError> {
-        self.add(value)
-    }
+macro_rules! values_of_statements {
+    ($($arguments:ty),*) => {$(
+        impl Values for $arguments {
+            fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError> {
+                self.add(value)
+            }
 
-    fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError> {
-        self.add(value)
-    }
+            fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError> {
+                self.add(value)
+            }
 
-    fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError> {
-        self.add(value)
-    }
+            fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError> {
+                self.add(value)
+            }
 
-    fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError> {
-        self.add(value.map(Json))
-    }
+            fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError> {
+                self.add(value.map(Json))
+            }
+        }
+    )*};
 }
 
-impl Values for SqliteArguments {
-    fn text(&mut self, value: Option<&str>) -> Result<(), BoxDynError> {
-        self.add(value)
-    }
-
-    fn integer(&mut self, value: Option<i64>) -> Result<(), BoxDynError> {
-        self.add(value)
-    }
-
-    fn time(&mut self, value: DateTime<Utc>) -> Result<(), BoxDynError> {
-        self.add(value)
-    }
-
-    fn json(&mut self, value: Option<&Value>) -> Result<(), BoxDynError> {
-        self.add(value.map(Json))
-    }
-}
+values_of_statements!(PgArguments, SqliteArguments);
 
 fn copy(table: &Table) -> String {
     format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.name, table.columns)

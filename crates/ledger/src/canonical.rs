@@ -175,8 +175,8 @@ pub fn write_json(value: &Value, out: &mut String) {
     }
 }
 
-/// A string with the escapes of RFC 8785 section 3.2.2.2.
-fn write_text(text: &str, out: &mut String) {
+/// Writes a string with the escapes of RFC 8785 section 3.2.2.2: the only ones that JSON needs.
+pub fn write_text(text: &str, out: &mut String) {
     let is_plain = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
     out.push('"');
     // As a rule all of it is. Without a branch a byte, so that many bytes are looked at together.

@@ -199,7 +199,7 @@ impl<'r> Builder<'r> {
         }
         let edges = self.statics.iter().map(|(_, text, child)| Edge { text: (*text).clone(), child: *child });
         let parents: Vec<NodeIndex> = self.statics.iter().map(|(node, ..)| *node).collect();
-        // As a `HashMap`'s: whoever writes the table cannot choose segments that collide.
+        // Random, as in a `HashMap`: nobody who writes the table can make segments collide.
         let seed = RandomState::new().hash_one(parents.len());
         Tree {
             segments: Segments::new(edges.collect(), &parents, seed),
