@@ -15,6 +15,7 @@
 
 mod backlog;
 mod bringing;
+mod chain_writer;
 pub mod checkpoint_sink;
 pub mod checkpoints;
 pub mod control_watch;

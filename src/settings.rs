@@ -612,7 +612,7 @@ impl Default for Audit {
     fn default() -> Self {
         Audit {
             client_address: AddressDetail::Truncated,
-            batch: PositiveCount(64),
+            batch: PositiveCount(256),
             timeout_ms: Millis(2_000),
             keys_env: "CONSOLE_GATE_AUDIT_KEYS".into(),
             keys_file: None,

@@ -183,9 +183,9 @@ impl std::fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Connections of the audit's writer: the one that it keeps, one for what takes a transaction, and one more while the pool gives
-/// one up.
-const OF_AUDIT: u32 = 3;
+/// Connections of the audit's writer: one that it keeps for the proxy's runtime and one for the admin address, one for what takes a
+/// transaction, and one more while the pool gives one up.
+const OF_AUDIT: u32 = 4;
 /// Connections for the control row: one for the proxy's runtime and one for the admin address, one for what polls a SQLite file,
 /// and one more while the pool gives one up.
 const OF_CONTROL: u32 = 4;

@@ -1,14 +1,19 @@
 //! The writer before a store that fails as a database does: refusing, hanging, committing and not saying so.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
+use ledger::entry::Entry;
 use ledger::event::AuditEvent;
 use ledger::keys::KeyRing;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::store::StoreError;
 use crate::store::audit::ControlChain;
 
 /// How the store treats one call.
@@ -19,6 +24,8 @@ enum Mood {
     Hangs,
     /// Commits, and the answer is lost.
     CommitsAndBreaks,
+    /// Commits, and never answers.
+    CommitsAndHangs,
 }
 
 #[derive(Default)]
@@ -28,6 +35,8 @@ struct Store {
     moods: Mutex<VecDeque<Mood>>,
     /// A mood that stays, over the list.
     stays: Mutex<Option<Mood>>,
+    /// How often rows were sent to it.
+    calls: AtomicUsize,
     /// An actor whose rows it refuses.
     refuses: Option<&'static str>,
 }
@@ -37,17 +46,30 @@ impl Store {
         *self.stays.lock().unwrap() = mood;
     }
 
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
     fn rows(&self) -> Vec<Entry> {
         self.rows.lock().unwrap().clone()
+    }
+
+    fn append_rows(&self, entries: &[Entry]) {
+        self.rows.lock().unwrap().extend_from_slice(entries);
     }
 
     async fn take(&self, entries: &[Entry], only_missing: bool) -> Result<u64, StoreError> {
         let stays = *self.stays.lock().unwrap();
         let mood = stays.or_else(|| self.moods.lock().unwrap().pop_front()).unwrap_or(Mood::Takes);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         match mood {
             Mood::Away => return Err(StoreError::Unavailable("gone".into())),
             Mood::Hangs => std::future::pending().await,
-            Mood::Takes | Mood::CommitsAndBreaks => {}
+            Mood::Takes | Mood::CommitsAndBreaks | Mood::CommitsAndHangs => {}
+        }
+        if mood == Mood::CommitsAndHangs {
+            self.append_rows(entries);
+            std::future::pending::<()>().await;
         }
         let mut rows = self.rows.lock().unwrap();
         let is_there = |entry: &&Entry| rows.iter().any(|row| row.record.id == entry.record.id);
@@ -94,18 +116,31 @@ struct Bench {
     writer: AuditWriter,
 }
 
+/// A store that hangs does so for half of this.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 async fn start(store: Store, spool_bytes: u64) -> Bench {
+    start_with(store, spool_bytes, PATIENCE).await
+}
+
+async fn start_with(store: Store, spool_bytes: u64, patience: Duration) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(store);
-    let writer = on(&folder, &store, "one", spool_bytes).await;
+    let writer = on(&folder, &store, "one", spool_bytes, patience).await;
     Bench { folder, store, writer }
 }
 
-async fn on(folder: &tempfile::TempDir, store: &Arc<Store>, chain: &str, spool_bytes: u64) -> AuditWriter {
+async fn on(
+    folder: &tempfile::TempDir,
+    store: &Arc<Store>,
+    chain: &str,
+    spool_bytes: u64,
+    patience: Duration,
+) -> AuditWriter {
     let keys = KeyRing::parse(&format!("test:{}=", "A".repeat(43))).unwrap();
     let options = WriterOptions {
         batch: 64,
-        patience: Duration::from_millis(200),
+        patience,
         spool: (spool_bytes > 0).then(|| (folder.path().join("spool"), spool_bytes)),
     };
     let started =
@@ -226,7 +261,7 @@ async fn the_next_gate_brings_what_a_dead_one_left() {
     std::fs::create_dir(folder.path().join("spool")).unwrap();
     std::fs::write(folder.path().join("spool/one.spool"), &dead[..dead.len() - 10]).unwrap();
     let store = Arc::new(Store::default());
-    let _next = on(&folder, &store, "two", 1 << 20).await;
+    let _next = on(&folder, &store, "two", 1 << 20, PATIENCE).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     while store.rows().len() < 3 {
         assert!(Instant::now() < deadline, "{:?}", store.rows());
@@ -260,7 +295,7 @@ async fn what_is_no_spool_keeps_nobody_from_the_others() {
     std::fs::write(spool("other.spool"), line("{\"version\":9}")).unwrap();
 
     let store = Arc::new(Store::default());
-    let next = on(&folder, &store, "two", 1 << 20).await;
+    let next = on(&folder, &store, "two", 1 << 20, PATIENCE).await;
     next.write(record("own")).await.unwrap();
     let events = || {
         let rows = store.rows();
@@ -298,4 +333,61 @@ async fn a_writer_that_finishes_writes_what_waits_and_leaves_no_file() {
     assert_eq!(bench.store.rows().len(), written);
     assert!(bench.writer.write(record("late")).await.is_err());
     assert_eq!(std::fs::read_dir(bench.folder.path().join("spool")).unwrap().count(), 0);
+}
+
+/// A proxy that stops ends its runtime, whatever its tasks are at. What they were writing is there once, and the chain has no gap.
+#[test]
+fn a_write_that_ends_with_its_runtime_is_made_up_for() {
+    let build =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for (mood, spool_bytes) in
+        [Mood::Hangs, Mood::CommitsAndHangs].map(|mood| [(mood, 0), (mood, 1 << 20)]).concat()
+    {
+        let (lasting, ending) = (build(), build());
+        // The exchange with the database is not over before its runtime is.
+        let patience = Duration::from_secs(60);
+        let bench = lasting.block_on(start_with(Store::default(), spool_bytes, patience));
+        // There too, because the task that writes this one may write the next.
+        ending.block_on(bench.writer.write(record("before"))).unwrap();
+        bench.store.stay(Some(mood));
+        let (writer, calls) = (bench.writer.clone(), bench.store.calls());
+        ending.spawn(async move { writer.write(record("under way")).await });
+        while bench.store.calls() == calls {
+            std::thread::yield_now();
+        }
+        bench.store.stay(None);
+        ending.shutdown_timeout(Duration::from_secs(10));
+        // Without a spool the row behind is not promised until the one before it is there; it is written all the same.
+        let outcome = lasting.block_on(bench.writer.write(record("after")));
+        assert!(outcome.is_ok() || spool_bytes == 0, "{mood:?}: {outcome:?}");
+        let rows = lasting.block_on(bench.settled(3));
+        let actors: Vec<&str> = rows.iter().filter_map(|row| row.record.actor_id.as_deref()).collect();
+        assert_eq!(actors, ["before", "under way", "after"], "{mood:?}, {spool_bytes}");
+    }
+}
+
+/// Each record starts a task that writes it, or finds one that will. The next record comes at once when the last one is written,
+/// while the task that wrote it looks for more or ends.
+#[test]
+fn no_record_waits_for_nobody() {
+    const RECORDS: usize = 8_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let bench = runtime.block_on(start_with(Store::default(), 0, Duration::from_secs(10)));
+    let _entered = runtime.enter();
+    let records: Vec<AuditRecord> = (0..RECORDS).map(|number| record(&number.to_string())).collect();
+    for (number, record) in records.into_iter().enumerate() {
+        for _ in 0..number % 500 {
+            std::hint::spin_loop();
+        }
+        let mut write = pin!(bench.writer.write(record));
+        // Without parking the thread, which would take longer than the task takes to end.
+        let outcome = loop {
+            if let Some(outcome) = write.as_mut().now_or_never() {
+                break outcome;
+            }
+            std::hint::spin_loop();
+        };
+        outcome.unwrap();
+    }
+    runtime.block_on(bench.settled(RECORDS));
 }

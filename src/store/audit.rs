@@ -6,7 +6,6 @@ mod rbac_writes;
 mod stored;
 
 use std::collections::HashSet;
-use std::pin::pin;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -61,8 +60,8 @@ impl Store {
     /// Appends all rows in one transaction. When this returns, they are durable.
     pub async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let entries: Vec<&Entry> = entries.iter().collect();
-        // Pinned here, because it is large and would be moved into each future around it.
-        let appending = pin!(async {
+        // In a box, because it is large and would be moved into each future around it.
+        let appending = Box::pin(async {
             let is_one_statement = entries.len() <= ROWS_PER_STATEMENT
                 && entries.iter().all(|entry| entry.customer.is_none())
                 && !self.mirrors_any(&entries);

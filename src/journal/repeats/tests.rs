@@ -232,7 +232,7 @@ async fn a_full_audit_delays_the_counts_and_loses_none() {
         bench.deny(denied("anna", &path)).await;
         assert!(bench.deny(denied("anna", &path)).await);
     }
-    // The queue of a writer with batches of one has 64 places, and 200 rows come at once.
+    // The queue of a writer with batches of one has 16 places, and 200 rows come at once.
     bench.pass(HOUR + LOOK * 20).await;
     assert_eq!(bench.rows("denials_repeated").len(), series);
 }
