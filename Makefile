@@ -13,7 +13,7 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release deb docs clients lint prove models race faults scale bench bench-check bench-growth bench-peers \
+.PHONY: demo test release release-pgo deb docs clients lint prove models race faults scale bench bench-check bench-growth bench-peers \
 	bench-quick fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
@@ -23,16 +23,23 @@ demo:
 	@target/debug/console-gate demo
 
 ## A stripped binary with its commit, completions and man pages, in dist
-release: export CONSOLE_GATE_COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-release: export CONSOLE_GATE_COMMIT_DATE = $(shell git log -1 --format=%cs 2>/dev/null)
+release release-pgo: export CONSOLE_GATE_COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+release release-pgo: export CONSOLE_GATE_COMMIT_DATE = $(shell git log -1 --format=%cs 2>/dev/null)
 release:
 	@tests/setup.sh build
 	$(CARGO) build --locked --release --bin console-gate
-	@rm -rf dist && mkdir -p dist/completions
-	@cp target/release/console-gate dist/
-	@for shell in bash zsh fish; do dist/console-gate completions $$shell > dist/completions/console-gate.$$shell; done
-	@dist/console-gate man dist/man
-	@ls -l dist/console-gate && dist/console-gate --version
+	@$(call dist,target/release/console-gate)
+
+## The same, optimised by a profile of itself under load: a tenth less CPU a request, half an hour to build
+release-pgo:
+	@tests/setup.sh bench
+	@gate=$$(tests/bench/pgo.sh) && $(call dist,$$gate)
+
+define dist
+rm -rf dist && mkdir -p dist/completions && cp $(1) dist/ \
+	&& for shell in bash zsh fish; do dist/console-gate completions $$shell > dist/completions/console-gate.$$shell; done \
+	&& dist/console-gate man dist/man && ls -l dist/console-gate && dist/console-gate --version
+endef
 
 ## A Debian package of `make release`, in dist
 deb: release
