@@ -13,8 +13,8 @@ CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.
 	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
 	Scripts.test_load_ab Document
 
-.PHONY: demo test release release-pgo deb docs clients lint prove models race faults scale bench bench-check bench-growth bench-peers \
-	bench-quick fuzz deny suites upgrade clean
+.PHONY: demo test release release-pgo deb docs clients lint prove models race faults scale bench bench-check bench-growth \
+	bench-peers bench-quick fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:

@@ -50,7 +50,7 @@ pub enum AuditError {
     /// Neither the database nor the spool took it.
     #[error("the audit row was not stored: {database}; {spool}")]
     NotTaken { database: Arc<StoreError>, spool: Arc<SpoolError> },
-    /// The writer's task has ended: the process is stopping.
+    /// The chain is closed, or the runtime of the task that was writing has ended: the process is stopping.
     #[error("the audit writer has stopped")]
     Stopped,
 }
@@ -110,8 +110,8 @@ impl SharedState {
     }
 }
 
-/// Whoever has it writes. It may be dropped in the middle of any of its methods, as a runtime does that ends: the rows that
-/// were on their way are written again by whoever has it next.
+/// Writes the chain's rows. A runtime that ends may drop any of its futures half-way: the next call writes the rows again that
+/// were under way.
 pub(super) struct ChainWriter<S: ?Sized> {
     pub(super) store: Arc<S>,
     pub(super) chain: Chain,
@@ -244,7 +244,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         }
     }
 
-    /// Rows of a write that was given up may be in the database or not: they go the way of those.
+    /// The database may or may not have the rows of a write that was dropped half-way. They go to the spool, and are replayed
+    /// by their ids.
     async fn settle_given_up(&mut self) {
         if !self.under_way.is_empty() {
             // Nobody waits for the outcome, which is logged and counted.

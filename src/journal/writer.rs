@@ -1,11 +1,10 @@
 //! Denials that arrive together share a transaction.
 //!
-//! Each waiting 403 leaves a record in a queue and waits. Whoever finds nobody writing starts a task, where it runs itself,
-//! that writes what waits until nothing does. So a lone denial is written at once and by the thread that serves it, a
-//! flood costs one commit for many rows, and while the database works on one batch the next one gathers.
+//! Each denial puts its record into a queue and waits. If no task is writing, it starts one on its own runtime, which writes
+//! batches until the queue is empty. So a lone denial is written at once by the thread that serves it, a flood costs one
+//! commit for many rows, and while the database writes one batch the next one gathers.
 //!
-//! One task beside them, which is there as long as the writer, brings what waits in the spool to the database, makes
-//! checkpoints, and closes the chain.
+//! A second task, which lives as long as the writer, replays the spool, makes checkpoints, and closes the chain.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,7 +56,7 @@ pub struct WriterOptions {
 }
 
 impl AuditWriter {
-    /// Begins `chain` and starts the writing task on the current runtime.
+    /// Begins `chain`, and starts the task for spool and checkpoints on the current runtime.
     ///
     /// # Errors
     ///
@@ -163,12 +162,12 @@ impl AuditWriter {
     }
 }
 
-/// Starts a task that writes what waits, where there is none.
+/// Starts a task that empties the queue, unless one is running.
 trait StartsWriting: std::fmt::Debug + Send + Sync {
     fn start(self: Arc<Self>);
 }
 
-/// The chain's writer, and whether a task has it or is about to.
+/// The chain's writer, and whether a task is emptying the queue.
 struct Writing<S: ?Sized> {
     is_started: AtomicBool,
     writer: Mutex<ChainWriter<S>>,
@@ -182,7 +181,7 @@ impl<S: ?Sized> std::fmt::Debug for Writing<S> {
 
 impl<S: AuditStore + ?Sized + Send + Sync + 'static> StartsWriting for Writing<S> {
     fn start(self: Arc<Self>) {
-        // Only ever swapped: so who reads `false` sees all records of those who have read `true`.
+        // Only ever swapped, so that the task that resets the flag sees every record whose sender found it set.
         if !self.is_started.swap(true, Ordering::AcqRel) {
             tokio::spawn(self.write_all());
         }
@@ -190,19 +189,19 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> StartsWriting for Writing<S
 }
 
 impl<S: AuditStore + ?Sized + Send + Sync + 'static> Writing<S> {
-    /// Writes until nothing waits.
+    /// Writes batches until the queue is empty.
     async fn write_all(self: Arc<Self>) {
         let _started = Started(&self.is_started);
-        // Requests that are ready to be served have their turn first: their rows go along.
+        // Requests that are ready run first, so that their rows join the batch.
         tokio::task::yield_now().await;
         loop {
-            // Taken anew for each batch, so that the task beside has its turn.
+            // Locked anew for each batch, so that the other task gets the lock in between.
             let mut writer = self.writer.lock().await;
             if writer.write_waiting().await {
                 continue;
             }
             self.is_started.swap(false, Ordering::AcqRel);
-            // A record that came between the two found somebody writing.
+            // The sender of a record that came in between found the flag set, and started nothing.
             if writer.waiting.is_empty() || self.is_started.swap(true, Ordering::AcqRel) {
                 return;
             }
@@ -210,17 +209,17 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Writing<S> {
     }
 }
 
-/// A task that writes. A runtime that ends drops its tasks: the next record has to start another one then.
+/// Resets the flag when the task ends, also when its runtime drops it: the next record then starts another one.
 struct Started<'w>(&'w AtomicBool);
 
 impl Drop for Started<'_> {
     fn drop(&mut self) {
-        // If another task was started meanwhile, a third one may be, which finds nothing to do.
+        // A second task may have started meanwhile; then a third one may too, and finds the queue empty.
         self.0.swap(false, Ordering::AcqRel);
     }
 }
 
-/// Does what is due now and then, and closes the chain when nobody has the writer any more.
+/// Replays the spool, makes checkpoints, and closes the chain once every [`AuditWriter`] is dropped or one finishes.
 async fn keep<S: AuditStore + ?Sized + Send + Sync + 'static>(
     writing: Arc<Writing<S>>,
     mut reported: mpsc::Receiver<AuditEvent>,

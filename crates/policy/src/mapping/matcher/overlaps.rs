@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use super::Rule;
 use super::language::{Common, Language};
-use super::segments::Edge;
-use super::segments::NodeIndex;
+use super::segments::{Edge, NodeIndex};
 use super::tree::{Node, Tree};
 use crate::mapping::pattern::DynamicPart;
 use crate::method::MethodSet;
