@@ -45,7 +45,7 @@ mod tests;
 
 pub use chunks::{ChunkBounds, ChunkDecoder, ChunkPiece};
 pub use fields::Fields;
-pub(crate) use fields::{has_control, trim_white_space};
+pub(crate) use fields::{has_control, is_token_byte, trim_white_space};
 pub use framing::Framing;
 pub(crate) use framing::plain_length;
 pub use head::{HeadSearch, HeadState, head_state};
@@ -57,7 +57,7 @@ pub use strip::StripList;
 pub use target::RequestTarget;
 
 use collect::Collected;
-use memchr::memchr;
+use memchr::memchr2;
 
 /// What a deployment allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,13 +191,30 @@ pub fn inspect_fields<'h>(
 
 /// Takes one line off `rest`: the bytes before CR LF.
 fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], Refusal> {
-    let line_feed = memchr(b'\n', rest).ok_or(Refusal::MalformedHead)?;
-    let line = rest[..line_feed].strip_suffix(b"\r").ok_or(Refusal::BareLineFeed)?;
-    if memchr(b'\r', line).is_some() {
-        return Err(Refusal::BareCarriageReturn);
-    }
-    *rest = &rest[line_feed + 1..];
+    let (line, following) = split_at_line_end(rest).map_err(|bare| match bare {
+        None => Refusal::MalformedHead,
+        Some(Bare::CarriageReturn) => Refusal::BareCarriageReturn,
+        Some(Bare::LineFeed) => Refusal::BareLineFeed,
+    })?;
+    *rest = following;
     Ok(line)
+}
+
+/// Half a line end, which one parser takes for one and another does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bare {
+    CarriageReturn,
+    LineFeed,
+}
+
+/// The bytes before the first CR LF and those after it; an error where a bare CR or LF comes first, or nothing of them.
+pub(crate) fn split_at_line_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), Option<Bare>> {
+    let end = memchr2(b'\r', b'\n', bytes).ok_or(None)?;
+    match &bytes[end..] {
+        [b'\r', b'\n', following @ ..] => Ok((&bytes[..end], following)),
+        [b'\n', ..] => Err(Some(Bare::LineFeed)),
+        _ => Err(Some(Bare::CarriageReturn)),
+    }
 }
 
 /// Takes an absolute form only for a configured host, and only if the Host field agrees.

@@ -83,21 +83,16 @@ pub(super) enum Name<'b> {
 /// Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in front
 /// folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
 pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<'b>, Refusal> {
-    let mut bytes = std::mem::take(lower).into_bytes();
-    bytes.clear();
-    let mut kind = NameByte::Plain;
-    bytes.extend(name.iter().map(|&byte| {
-        kind = kind.max(NAME_BYTES[usize::from(byte)]);
-        byte.to_ascii_lowercase()
-    }));
-    *lower = String::from_utf8(bytes).map_err(|_| Refusal::FieldName)?;
-    if kind == NameByte::None {
+    let worst = name.iter().fold(NameByte::Plain, |worst, &byte| worst.max(name_byte(byte)));
+    if worst == NameByte::None {
         return Err(Refusal::FieldName);
     }
-    let is_plain = kind == NameByte::Plain;
+    lower.clear();
+    lower.push_str(std::str::from_utf8(name).map_err(|_| Refusal::FieldName)?);
+    lower.make_ascii_lowercase();
     match lower.as_str() {
         "" => Err(Refusal::FieldName),
-        name if is_plain => Ok(Name::Plain(name)),
+        name if worst == NameByte::Plain => Ok(Name::Plain(name)),
         name if folds_into_framing(name) => Err(Refusal::FieldName),
         name => Ok(Name::Folding(name)),
     }
@@ -128,6 +123,15 @@ const NAME_BYTES: [NameByte; 256] = {
     }
     kinds
 };
+
+const fn name_byte(byte: u8) -> NameByte {
+    NAME_BYTES[byte as usize]
+}
+
+/// RFC 9110 5.6.2.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    name_byte(byte) != NameByte::None
+}
 
 fn folds_into_framing(name: &str) -> bool {
     let folded = name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });

@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
         }
         for (part, child) in node.dynamics() {
             let depth = self.captures.len();
-            if let Some(after) = part.consume(rest, &mut self.captures) {
+            if let Some(after) = part.consume(rest, (segment, after), &mut self.captures) {
                 if let Some(found) = self.walk(*child, after) {
                     return Some(found);
                 }

@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::{ResponseFault, ResponseFields};
-use crate::firewall::{has_control, plain_length, trim_white_space};
+use crate::firewall::{Bare, has_control, is_token_byte, plain_length, split_at_line_end, trim_white_space};
 use crate::method::Method;
 
 /// The most fields that a head may have.
@@ -220,24 +220,19 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), ResponseFault> {
     }
     let colon = memchr(b':', line).ok_or(ResponseFault::FieldName)?;
     let (name, value) = (&line[..colon], trim_white_space(&line[colon + 1..]));
-    if name.is_empty() || !name.iter().all(is_token) {
+    if name.is_empty() || !name.iter().copied().all(is_token_byte) {
         return Err(ResponseFault::FieldName);
     }
     if has_control(value) { Err(ResponseFault::FieldValue) } else { Ok((name, value)) }
 }
 
-/// RFC 9110 5.6.2.
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
-}
-
 fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], ResponseFault> {
-    let line_feed = memchr(b'\n', rest).ok_or(ResponseFault::StatusLine)?;
-    let line = rest[..line_feed].strip_suffix(b"\r").ok_or(ResponseFault::BareLineFeed)?;
-    if memchr(b'\r', line).is_some() {
-        return Err(ResponseFault::BareCarriageReturn);
-    }
-    *rest = &rest[line_feed + 1..];
+    let (line, following) = split_at_line_end(rest).map_err(|bare| match bare {
+        None => ResponseFault::StatusLine,
+        Some(Bare::CarriageReturn) => ResponseFault::BareCarriageReturn,
+        Some(Bare::LineFeed) => ResponseFault::BareLineFeed,
+    })?;
+    *rest = following;
     Ok(line)
 }
 

@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
         }
         for (part, child) in node.dynamics() {
             let depth = self.captures.len();
-            if let Some(after) = part.consume(rest, &mut self.captures) {
+            if let Some(after) = part.consume(rest, (segment, after), &mut self.captures) {
                 self.steps.push(Step::Dynamic(part));
                 self.visit(*child, after);
                 self.steps.pop();

@@ -119,13 +119,18 @@ impl DynamicPart {
         }
     }
 
-    /// Tries the part at the start of `rest`. If it fits, its values are pushed and what is left is returned.
+    /// Tries the part at the start of `rest`, which the caller has split. If it fits, its values are pushed and what is left
+    /// is returned.
     ///
     /// The outer `None` means that the part does not fit; nothing has been pushed then.
-    pub(crate) fn consume<'p>(&self, rest: &'p str, captures: &mut Captures<'p>) -> Option<Rest<'p>> {
+    pub(crate) fn consume<'p>(
+        &self,
+        rest: &'p str,
+        (segment, after): (&'p str, Rest<'p>),
+        captures: &mut Captures<'p>,
+    ) -> Option<Rest<'p>> {
         if !self.takes_rest {
-            let (segment, rest) = split_segment(rest);
-            return self.test.accept(segment, captures).then_some(rest);
+            return self.test.accept(segment, captures).then_some(after);
         }
         if !self.slash_follows {
             return self.test.accept(rest, captures).then_some(None);
@@ -167,9 +172,9 @@ pub(super) fn shape_of(pieces: &[Piece], slash_follows: bool) -> String {
     shape
 }
 
-/// Splits off the first segment.
+/// Splits off the first segment. Most are short, so that a search for many bytes at a time would cost more.
 pub fn split_segment(rest: &str) -> (&str, Rest<'_>) {
-    match memchr::memchr(b'/', rest.as_bytes()) {
+    match rest.bytes().position(|byte| byte == b'/') {
         Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
         None => (rest, None),
     }
