@@ -35,7 +35,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use metrics::{Counter, counter};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
@@ -47,7 +46,7 @@ use policy::mapping::Freshness;
 use policy::rbac::{Access, Standing};
 use tokio::sync::Mutex;
 
-use crate::clock::SharedClock;
+use crate::clock::{Clock, SharedClock};
 use crate::store::control::ControlRow;
 use crate::store::tickets::TicketAccess;
 use crate::store::{AccessSource, StoreError};
@@ -130,14 +129,16 @@ struct Kept {
 }
 
 impl Kept {
-    fn is_current(&self, terms: Terms, now: DateTime<Utc>, era: u64) -> bool {
+    fn is_current(&self, terms: Terms, clock: &dyn Clock) -> bool {
         // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
-        // And when the clock has gone back, what had ended may last yet.
+        // And when the clock has gone back, what had ended may last yet. The time first, because it is what finds that out;
+        // where nothing ends, that the process reads the clock every second is enough.
+        let has_lapsed = self.access.has_lapsed(|| clock.now());
         self.generation == terms.generation
             && self.unheard >= terms.unheard
             && self.access.epoch >= terms.least
-            && self.era == era
-            && !self.access.has_lapsed(now)
+            && self.era == clock.era()
+            && !has_lapsed
     }
 }
 
@@ -282,7 +283,7 @@ impl AccessResolver {
             None => self.strangers.get(subject).await?,
         };
         let terms = self.ledger.terms_of(&kept.access, subject, observed, terms);
-        kept.is_current(terms, self.clock.now(), self.clock.era()).then_some(kept.access)
+        kept.is_current(terms, &*self.clock).then_some(kept.access)
     }
 
     /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.

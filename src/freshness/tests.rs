@@ -5,7 +5,7 @@ use policy::ids::AdminId;
 use policy::rbac::Standing;
 
 use super::*;
-use crate::clock::{Clock as _, ManualClock};
+use crate::clock::ManualClock;
 use crate::store::{DatabaseUrl, SharedStore, StoreOptions};
 
 #[test]

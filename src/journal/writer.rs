@@ -183,7 +183,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> StartsWriting for Writing<S
     fn start(self: Arc<Self>) {
         // Only ever swapped, so that the task that resets the flag sees every record whose sender found it set.
         if !self.is_started.swap(true, Ordering::AcqRel) {
-            tokio::spawn(self.write_all());
+            // Boxed, because a task is moved as it is made, and this one is kilobytes large.
+            tokio::spawn(Box::pin(self.write_all()));
         }
     }
 }

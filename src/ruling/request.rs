@@ -1,6 +1,7 @@
 //! One request's way to its decision: route, credential, access, body, verdict, audit.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -406,11 +407,12 @@ impl Gate {
         freshness: Freshness,
         deadline: Instant,
     ) -> Result<(Control, Arc<Access>), AccessError> {
-        let both = async {
+        // Pinned here, because it is kilobytes large and would be moved otherwise.
+        let both = pin!(async {
             let control = self.access.observe(freshness).await?;
             let access = self.access.resolve(subject, control.epoch).await?;
             Ok((control, access))
-        };
+        });
         self.in_time(deadline, both).await
     }
 

@@ -233,9 +233,9 @@ impl Access {
         !self.legacy.is_disjoint(roles)
     }
 
-    /// Whether a time-limited part of this has ended by `now`.
-    pub fn has_lapsed(&self, now: DateTime<Utc>) -> bool {
-        self.valid_until.is_some_and(|end| end <= now)
+    /// Whether a time-limited part of this has ended by `now`, which is asked for only where there is such a part.
+    pub fn has_lapsed(&self, now: impl FnOnce() -> DateTime<Utc>) -> bool {
+        self.valid_until.is_some_and(|end| end <= now())
     }
 }
 
