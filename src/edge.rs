@@ -10,6 +10,7 @@
 //! do that, and the store is not reachable from here.
 
 mod access_log;
+mod alarm;
 mod body;
 mod client;
 mod driven;

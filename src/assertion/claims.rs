@@ -1,7 +1,5 @@
 //! The claims of an assertion, written as JSON without an intermediate form: they are made for every request.
 
-use std::fmt::Write as _;
-
 use ledger::canonical::write_text;
 
 /// What claims usually take; larger ones grow their buffer.
@@ -24,8 +22,7 @@ impl Claims {
 
     pub(super) fn number(&mut self, name: &str, number: i64) {
         self.name(name);
-        // Writing into memory cannot fail.
-        let _ = write!(self.0, "{number}");
+        self.0.push_str(itoa::Buffer::new().format(number));
     }
 
     pub(super) fn texts<'t>(&mut self, name: &str, texts: impl IntoIterator<Item = &'t str>) {

@@ -166,9 +166,10 @@ impl RequestBody {
             return Ok(None);
         }
         self.give_leave(client);
-        let read = driven(|context, pulse| {
+        let patience = self.patience;
+        let read = driven(client, |client, context, pulse| {
             let _ = client.poll_flush(context, &mut pulse.moved);
-            pulse.awaits(Stalled::ClientSends, self.patience);
+            pulse.awaits(Stalled::ClientSends, patience);
             client.poll_body(context)
         });
         match read.await {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use policy::firewall::Refusal;
 
+use super::alarm::Alarm;
 pub(super) use http1::Http1;
 pub(super) use http2::Http2;
 
@@ -56,6 +57,14 @@ impl Client<'_> {
         match self {
             Client::Http1(client) => client.poll_body(context),
             Client::Http2(client) => client.poll_body(context),
+        }
+    }
+
+    /// The timer of what is waited for.
+    pub(super) fn alarm(&mut self) -> &mut Alarm {
+        match self {
+            Client::Http1(client) => client.alarm(),
+            Client::Http2(client) => client.alarm(),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Drives an exchange poll by poll, within time limits.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::client::Client;
 
 /// What an exchange waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,36 +36,34 @@ impl Pulse {
     }
 }
 
-/// Polls `step` until it is ready, or until it has made no progress for its time limit.
-pub(super) async fn driven<T>(
+/// Polls `step` until it is ready, or until it has made no progress for its time limit. By the client's alarm.
+pub(super) async fn driven<'c, T>(
+    client: &mut Client<'c>,
+    mut step: impl FnMut(&mut Client<'c>, &mut Context<'_>, &mut Pulse) -> Poll<T>,
+) -> Result<T, Stalled> {
+    let mut alarm = std::mem::take(client.alarm());
+    let outcome = within(&mut alarm, |context, pulse| step(client, context, pulse)).await;
+    *client.alarm() = alarm;
+    outcome
+}
+
+async fn within<T>(
+    alarm: &mut Alarm,
     mut step: impl FnMut(&mut Context<'_>, &mut Pulse) -> Poll<T>,
 ) -> Result<T, Stalled> {
-    let mut last = Instant::now();
     let mut since = None;
-    let mut timer = pin!(None::<tokio::time::Sleep>);
     poll_fn(|context| {
         let mut pulse = Pulse::default();
         if let Poll::Ready(value) = step(context, &mut pulse) {
             return Poll::Ready(Ok(value));
         }
         let Some((awaited, patience)) = pulse.awaited else { return Poll::Pending };
-        if pulse.moved || since != Some(awaited) {
-            (last, since) = (Instant::now(), Some(awaited));
-        }
-        // A timer that goes off too early is set again; one that is set anew by every step would cost more.
-        loop {
-            match timer.as_mut().as_pin_mut() {
-                None => timer.set(Some(sleep_until(last + patience))),
-                Some(set) if set.deadline() > last + patience => {
-                    timer.set(Some(sleep_until(last + patience)));
-                }
-                Some(set) => match set.poll(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(()) if Instant::now() >= last + patience => return Poll::Ready(Err(awaited)),
-                    Poll::Ready(()) => timer.set(Some(sleep_until(last + patience))),
-                },
-            }
-        }
+        let last = match since {
+            Some((same, last)) if same == awaited && !pulse.moved => last,
+            _ => Instant::now(),
+        };
+        since = Some((awaited, last));
+        alarm.poll_at(context, last + patience).map(|()| Err(awaited))
     })
     .await
 }
@@ -79,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_exchange_ends_when_nothing_goes_on() {
         let began = Instant::now();
-        let outcome: Result<(), _> = driven(|_, pulse| {
+        let outcome: Result<(), _> = within(&mut Alarm::default(), |_, pulse| {
             pulse.awaits(Stalled::ConsoleAnswers, Some(5 * SECOND));
             Poll::Pending
         })
@@ -92,7 +92,7 @@ mod tests {
         let began = Instant::now();
         let mut ticks = tokio::time::interval(3 * SECOND);
         let seen = Cell::new(0);
-        let outcome: Result<(), _> = driven(|context, pulse| {
+        let outcome: Result<(), _> = within(&mut Alarm::default(), |context, pulse| {
             while seen.get() < 5 && ticks.poll_tick(context).is_ready() {
                 seen.set(seen.get() + 1);
                 pulse.moved = true;
@@ -106,7 +106,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_bound_there_is_no_end() {
-        let endless = driven(|_, pulse: &mut Pulse| -> Poll<()> {
+        let mut alarm = Alarm::default();
+        let endless = within(&mut alarm, |_, pulse: &mut Pulse| -> Poll<()> {
             pulse.awaits(Stalled::ConsoleAnswers, None);
             Poll::Pending
         });

@@ -8,12 +8,16 @@
 
 mod http2;
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
+use futures::FutureExt as _;
+use futures::future::FusedFuture;
 use metrics::counter;
 use pingora::apps::ServerApp;
 use pingora::protocols::{ALPN, Stream};
@@ -93,6 +97,9 @@ impl Connections {
     }
 }
 
+/// That the gate stops, as one connection waits for it.
+type StopSignal<'s> = Pin<&'s mut (dyn FusedFuture<Output = ()> + Send)>;
+
 /// Why no head came.
 enum NoHead {
     /// The client went away, said nothing for too long, or the gate is stopping.
@@ -157,23 +164,31 @@ impl Front {
     }
 
     /// Waits for the first bytes of a request, if none came with the request before.
-    async fn await_request(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<(), NoHead> {
+    async fn await_request(&self, client: &mut Http1, mut stop: StopSignal<'_>) -> Result<(), NoHead> {
         if !client.ahead().is_empty() {
             return Ok(());
         }
-        let mut stopping = shutdown.clone();
-        let first = tokio::select! {
-            biased;
-            read = timeout(self.patience.idle, client.fill()) => read,
-            () = stopped(&mut stopping) => timeout(LAST_REQUEST, client.fill()).await,
-        };
-        if matches!(first, Ok(Ok(1..))) { Ok(()) } else { Err(NoHead::Closed) }
+        let mut deadline = None;
+        let first = poll_fn(|context| {
+            if let Poll::Ready(read) = client.poll_fill(context) {
+                return Poll::Ready(read.ok());
+            }
+            let was_stopping = stop.is_terminated();
+            let is_stopping = was_stopping || stop.as_mut().poll(context).is_ready();
+            let patience = if is_stopping { LAST_REQUEST } else { self.patience.idle };
+            let until = match deadline {
+                Some(until) if is_stopping == was_stopping => until,
+                _ => *deadline.insert(Instant::now() + patience),
+            };
+            client.alarm().poll_at(context, until).map(|()| None)
+        });
+        if matches!(first.await, Some(1..)) { Ok(()) } else { Err(NoHead::Closed) }
     }
 
     /// Whether the connection begins with the preface of HTTP/2. The bytes that were read to find out stay with the
     /// socket.
-    async fn begins_http2(&self, client: &mut Http1, shutdown: &ShutdownWatch) -> Result<bool, NoHead> {
-        self.await_request(client, shutdown).await?;
+    async fn begins_http2(&self, client: &mut Http1, stop: StopSignal<'_>) -> Result<bool, NoHead> {
+        self.await_request(client, stop).await?;
         let deadline = Instant::now() + self.patience.head;
         loop {
             let length = client.ahead().len().min(PREFACE.len());
@@ -207,11 +222,11 @@ impl Front {
     async fn read_head(
         &self,
         client: &mut Http1,
-        shutdown: &ShutdownWatch,
+        stop: StopSignal<'_>,
     ) -> Result<(Request, Option<HeadTimes>), NoHead> {
-        self.await_request(client, shutdown).await?;
+        self.await_request(client, stop).await?;
         let first_byte = self.traced_now();
-        let deadline = Instant::now() + self.patience.head;
+        let mut deadline = None;
         let mut search = HeadSearch::default();
         loop {
             match search.advance(client.ahead(), &self.policy.limits) {
@@ -231,6 +246,7 @@ impl Front {
                 HeadState::Partial => {}
             }
             // One deadline for the whole head: a byte a second must not hold a connection for ever.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience.head);
             match timeout_at(deadline, client.fill()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
@@ -349,12 +365,15 @@ impl ServerApp for Front {
         let agreed_on_http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let mut origin = Origin { peer, is_over_tls: stream.get_ssl_digest().is_some(), times: None };
         let mut client = Http1::new(stream);
-        if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, shutdown).await.ok()?) {
+        let mut signal = shutdown.clone();
+        // Listened to from the first request to the last one: beginning and ending that for each has a price.
+        let mut stop = pin!(stopped(&mut signal).fuse());
+        if agreed_on_http2 || (self.h2c && self.begins_http2(&mut client, stop.as_mut()).await.ok()?) {
             self.serve_http2(client, origin, shutdown, place).await;
             return None;
         }
         loop {
-            match self.read_head(&mut client, shutdown).await {
+            match self.read_head(&mut client, stop.as_mut()).await {
                 Ok((request, times)) => {
                     origin.times = times;
                     if !self.serve(&mut client, &request, origin, shutdown).await {

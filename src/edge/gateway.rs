@@ -538,7 +538,7 @@ impl Gateway {
 /// Sends what is queued, as long as the client reads. Returns whether everything was sent.
 async fn flush(client: &mut Client<'_>) -> bool {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-    let flushed = driven(|context, pulse| {
+    let flushed = driven(client, |client, context, pulse| {
         pulse.awaits(Stalled::ClientTakes, Some(PATIENCE));
         client.poll_flush(context, &mut pulse.moved)
     });

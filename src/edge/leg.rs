@@ -22,7 +22,6 @@ use metrics::{Histogram, histogram};
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
-use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use policy::firewall::{Framing, Request};
 use policy::response::{RequestContext, ResponseHead};
 
@@ -31,7 +30,7 @@ use super::client::{BodyFault, Client, ClientGone, Http1};
 use super::driven::{Pulse, Stalled, driven};
 use super::piece::PIECE;
 use super::spool::{Buffers, Spool, SpoolError};
-use super::upstream::Upstreams;
+use super::upstream::{Endpoint, Upstreams};
 use crate::settings::{Settings, Upstream};
 use connection::{ConsoleConnection, ConsoleError};
 pub(super) use head::UpstreamHead;
@@ -165,7 +164,7 @@ impl Call<'_> {
 pub(super) struct Answered {
     pub(super) head: ResponseHead,
     connection: ConsoleConnection,
-    peer: HttpPeer,
+    endpoint: Arc<Endpoint>,
     /// What of the body has come with the head.
     spool: Spool,
 }
@@ -206,11 +205,11 @@ impl Leg {
         let (mut refused, mut asked_again) = (0, false);
         let mut tries_left = self.upstreams.most_tries() + MOST_STALE;
         loop {
-            let peer = self.upstreams.pick().ok_or(Failure::NoServer)?;
-            let (stream, was_kept) = match self.connect(&peer).await {
+            let endpoint = self.upstreams.pick().ok_or(Failure::NoServer)?;
+            let (stream, was_kept) = match self.connect(&endpoint).await {
                 Ok(connected) => connected,
                 Err(error) => {
-                    self.upstreams.suspect(&peer);
+                    self.upstreams.suspect(&endpoint);
                     refused += 1;
                     // Nothing was sent, so another server may be asked; each once.
                     if self.upstreams.may_try_another(refused) {
@@ -232,7 +231,7 @@ impl Leg {
                     {
                         spool.push(bytes)?;
                     }
-                    return Ok(Answered { head, connection, peer, spool });
+                    return Ok(Answered { head, connection, endpoint, spool });
                 }
                 Err(failure) => {
                     // A kept connection may just have been idle for too long; one that was opened for this request gets
@@ -249,10 +248,11 @@ impl Leg {
     }
 
     /// A connection, and whether it was kept from an earlier request.
-    async fn connect(&self, peer: &HttpPeer) -> pingora::Result<(Stream, bool)> {
-        match self.pool.take(peer.reuse_hash()) {
+    async fn connect(&self, endpoint: &Endpoint) -> pingora::Result<(Stream, bool)> {
+        match self.pool.take(endpoint.reuse) {
             Some(kept) => Ok((kept, true)),
-            None => Ok((self.connector.new_stream(peer).await?, false)),
+            // Boxed: it is large, and most requests have no need of it.
+            None => Ok((Box::pin(self.connector.new_stream(&endpoint.peer)).await?, false)),
         }
     }
 
@@ -262,7 +262,7 @@ impl Leg {
         connection: &mut ConsoleConnection,
         call: &mut Call<'_>,
     ) -> Result<ResponseHead, Failure> {
-        let outcome = driven(|context, pulse| {
+        let outcome = driven(client, |client, context, pulse| {
             loop {
                 let mut moved = false;
                 if let Err(failure) = poll_request(context, client, connection, call, &mut moved) {
@@ -317,7 +317,7 @@ impl Leg {
         answered: Answered,
         call: &mut Call<'_>,
     ) -> Result<(), Failure> {
-        let Answered { head, connection, peer, mut spool } = answered;
+        let Answered { head, connection, endpoint, mut spool } = answered;
         let is_event_stream = head.fields().value("content-type").is_some_and(is_event_stream);
         let mut connection = Some(connection);
         // What the queue had no room for.
@@ -325,7 +325,7 @@ impl Leg {
         let mut is_ended = false;
         // Why the rest does not come. What has come is passed on first.
         let mut broken = None;
-        let outcome = driven(|context, pulse| {
+        let outcome = driven(client, |client, context, pulse| {
             loop {
                 let mut moved = false;
                 if let Some(console) = &mut connection {
@@ -335,7 +335,7 @@ impl Leg {
                     match poll_response(context, console, &mut spool, &mut held, &mut moved) {
                         Ok(true) => {
                             if let Some(console) = connection.take() {
-                                self.give_back(console, &peer, call);
+                                self.give_back(console, &endpoint, call);
                             }
                         }
                         Ok(false) => {}
@@ -379,12 +379,12 @@ impl Leg {
     }
 
     /// Keeps the connection for another request, where it can serve one.
-    fn give_back(&self, connection: ConsoleConnection, peer: &HttpPeer, call: &Call<'_>) {
+    fn give_back(&self, connection: ConsoleConnection, endpoint: &Endpoint, call: &Call<'_>) {
         if !call.is_taken {
             return;
         }
         if let Some(stream) = connection.into_reusable() {
-            self.pool.put(peer.reuse_hash(), stream);
+            self.pool.put(endpoint.reuse, stream);
         }
     }
 

@@ -15,13 +15,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use metrics::gauge;
-use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::settings::{Address, Settings, Upstream};
 
-use endpoint::{Endpoint, EndpointAddress, Health};
+pub(super) use endpoint::Endpoint;
+use endpoint::{EndpointAddress, Health};
 pub use resolver::{Resolve, SharedResolver, SystemResolver};
 
 /// The least time between two rounds of checks, whatever asks for one.
@@ -173,16 +173,13 @@ impl Upstreams {
 
     /// The next address in turn, of those that are up; else of those that nobody has asked yet; else any: a check that
     /// fails wrongly must not take Console down.
-    pub fn pick(&self) -> Option<HttpPeer> {
+    pub(super) fn pick(&self) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.load();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn =
             || (0..endpoints.len()).map(|step| &endpoints[start.wrapping_add(step) % endpoints.len()]);
         let with = |health| in_turn().find(|endpoint| endpoint.health() == health);
-        with(Health::Up)
-            .or_else(|| with(Health::Unknown))
-            .or_else(|| in_turn().next())
-            .map(|endpoint| endpoint.peer.clone())
+        with(Health::Up).or_else(|| with(Health::Unknown)).or_else(|| in_turn().next()).cloned()
     }
 
     /// Whether a request that was not sent, because this many servers refused the connection, may try another one.
@@ -198,10 +195,10 @@ impl Upstreams {
     }
 
     /// Takes an address out of turn until its next good check, which is soon, and has its name resolved again.
-    pub fn suspect(&self, peer: &HttpPeer) {
+    pub(super) fn suspect(&self, suspected: &Endpoint) {
         for server in &self.servers {
             for endpoint in server.endpoints() {
-                if endpoint.peer.address() == peer.address() {
+                if endpoint.target == suspected.target {
                     self.note(server, &endpoint, Health::Down, "a connection failed");
                 }
             }

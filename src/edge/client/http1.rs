@@ -16,12 +16,15 @@ use policy::firewall::{Framing, Refusal, Request, Version};
 use tokio::io::AsyncWrite as _;
 
 use super::{BodyFault, ClientGone, Head, Length};
+use crate::edge::alarm::Alarm;
 use crate::edge::piece::Pieces;
 
 /// How much is read of the requests that a client sends ahead, before it has to wait.
 const MOST_AHEAD: usize = 16 * 1024;
 /// Parts of a body up to this size are copied behind what is queued, so that one write takes them all.
 const SMALL: usize = 4 * 1024;
+/// What a head usually has besides the fields that are given: the status, the framing, what is said of the connection.
+const USUAL_EXTRA: usize = 128;
 
 /// How the end of the response that is being written is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(in crate::edge) struct Http1 {
     out_bytes: usize,
     tail: BytesMut,
     is_flushed: bool,
+    alarm: Alarm,
 }
 
 impl Http1 {
@@ -73,6 +77,7 @@ impl Http1 {
             out_bytes: 0,
             tail: BytesMut::new(),
             is_flushed: true,
+            alarm: Alarm::default(),
         }
     }
 
@@ -83,10 +88,16 @@ impl Http1 {
 
     /// Reads more of them. `Ok(0)`: the client sends no more.
     pub(in crate::edge) async fn fill(&mut self) -> io::Result<usize> {
-        if self.has_ended_its_side {
-            return Ok(0);
-        }
-        poll_fn(|context| self.poll_read(context)).await
+        poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    pub(in crate::edge) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.has_ended_its_side { Poll::Ready(Ok(0)) } else { self.poll_read(context) }
+    }
+
+    /// The timer of what is waited for.
+    pub(in crate::edge) fn alarm(&mut self) -> &mut Alarm {
+        &mut self.alarm
     }
 
     /// The connection itself, for what is no exchange.
@@ -203,6 +214,8 @@ impl Http1 {
 
     pub(super) fn begin(&mut self, head: &Head<'_>) {
         self.has_begun = true;
+        let fields: usize = head.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        self.tail.reserve(fields + USUAL_EXTRA);
         self.status_line(head.status, head.reason);
         for (name, value) in head.fields {
             self.field(name, value);
@@ -211,7 +224,7 @@ impl Http1 {
         match head.length {
             Length::None(None) => {}
             Length::None(Some(length)) | Length::Known(length) => {
-                let _ = write!(Tail(&mut self.tail), "content-length: {length}\r\n");
+                self.field(b"content-length", itoa::Buffer::new().format(length).as_bytes());
             }
             Length::Unknown if self.version == Version::Http10 => {
                 self.keep_alive = false;
@@ -251,7 +264,9 @@ impl Http1 {
                 .as_bytes(),
             reason => reason,
         };
-        let _ = write!(Tail(&mut self.tail), "HTTP/1.1 {status} ");
+        self.tail.extend_from_slice(b"HTTP/1.1 ");
+        self.tail.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+        self.tail.extend_from_slice(b" ");
         self.tail.extend_from_slice(reason);
         self.tail.extend_from_slice(b"\r\n");
     }

@@ -9,6 +9,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{BodyFault, ClientGone, Head, Length};
+use crate::edge::alarm::Alarm;
 
 /// One stream, whose request's head was read.
 pub(in crate::edge) struct Http2 {
@@ -24,6 +25,7 @@ pub(in crate::edge) struct Http2 {
     /// Whether the end was queued, and whether it was sent.
     ends: bool,
     has_ended: bool,
+    alarm: Alarm,
 }
 
 impl Http2 {
@@ -39,7 +41,12 @@ impl Http2 {
             out_bytes: 0,
             ends: false,
             has_ended: false,
+            alarm: Alarm::default(),
         }
+    }
+
+    pub(super) fn alarm(&mut self) -> &mut Alarm {
+        &mut self.alarm
     }
 
     pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::task::JoinSet;
 
 use crate::settings::Upstream;
@@ -40,10 +40,12 @@ pub(super) enum Health {
 
 /// One address of a server.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(in crate::edge) struct Endpoint {
     pub(super) target: EndpointAddress,
-    /// Prepared once; a request takes a clone.
-    pub(super) peer: HttpPeer,
+    /// What pingora connects to.
+    pub(in crate::edge) peer: HttpPeer,
+    /// The connections that may serve each other's requests have the same number.
+    pub(in crate::edge) reuse: u64,
     health: AtomicU8,
 }
 
@@ -65,7 +67,8 @@ impl Endpoint {
         options.read_timeout = settings.read_timeout_ms.bound();
         options.write_timeout = settings.write_timeout_ms.bound();
         options.idle_timeout = settings.idle_timeout_ms.bound();
-        Ok(Endpoint { target, peer, health: AtomicU8::new(Health::Unknown as u8) })
+        let reuse = peer.reuse_hash();
+        Ok(Endpoint { target, peer, reuse, health: AtomicU8::new(Health::Unknown as u8) })
     }
 
     pub(super) fn health(&self) -> Health {

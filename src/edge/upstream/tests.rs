@@ -2,6 +2,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use pingora::upstreams::peer::Peer as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -81,7 +82,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// The addresses that requests go to in one turn.
 fn picked(upstreams: &Upstreams) -> Vec<SocketAddr> {
     let mut picked: Vec<SocketAddr> =
-        (0..8).filter_map(|_| upstreams.pick().and_then(|peer| peer.address().as_inet().copied())).collect();
+        (0..8).filter_map(|_| upstreams.pick()?.peer.address().as_inet().copied()).collect();
     picked.sort_unstable();
     picked.dedup();
     picked
@@ -159,10 +160,10 @@ async fn a_connection_that_fails_has_the_name_resolved_at_once() {
     };
     let upstreams = start(&slow, names.clone()).await;
     until("the first is up", || upstreams.state() == UpstreamState::Up).await;
-    let peer = upstreams.pick().unwrap();
+    let picked_first = upstreams.pick().unwrap();
     names.say(Some(&[second.address]));
     drop(first);
-    upstreams.suspect(&peer);
+    upstreams.suspect(&picked_first);
     until("the second is used", || picked(&upstreams) == [second.address]).await;
     until("the second is up", || upstreams.state() == UpstreamState::Up).await;
 }
