@@ -27,7 +27,7 @@ pub(super) struct Collected<'h> {
     version: Version,
     count: usize,
     /// The name at hand in lower case, kept for its memory.
-    lower: String,
+    lower: Vec<u8>,
 }
 
 /// A field that a proxy in front may have set.
@@ -56,7 +56,7 @@ impl<'h> Collected<'h> {
             is_joined: false,
             version,
             count: 0,
-            lower: String::new(),
+            lower: Vec::new(),
         }
     }
 
@@ -73,7 +73,7 @@ impl<'h> Collected<'h> {
         let name = match lower_name(name, &mut self.lower)? {
             Name::Plain(name) => name,
             Name::Folding(name) => {
-                self.dropped.push(name.to_owned());
+                self.dropped.push(String::from_utf8_lossy(name).into_owned());
                 return Ok(());
             }
         };
@@ -81,32 +81,36 @@ impl<'h> Collected<'h> {
             check_http2(name, value)?;
         }
         match name {
-            "host" => once(&mut self.host, value),
-            "content-length" => once(&mut self.content_length, value),
-            "transfer-encoding" => once(&mut self.transfer_encoding, value),
-            "expect" => once(&mut self.expectation, value),
-            "upgrade" => once(&mut self.upgrade, value),
-            "connection" => self.connection.add(value),
-            "cookie" => {
+            b"host" => once(&mut self.host, value),
+            b"content-length" => once(&mut self.content_length, value),
+            b"transfer-encoding" => once(&mut self.transfer_encoding, value),
+            b"expect" => once(&mut self.expectation, value),
+            b"upgrade" => once(&mut self.upgrade, value),
+            b"connection" => self.connection.add(value),
+            b"cookie" => {
                 self.is_joined |= self.cookie.is_some() && self.version != Version::Http2;
                 join_cookie(&mut self.cookie, value);
                 Ok(())
             }
             // Each of these is read by the gate or decides how Console reads the body; WSGI would join two by a comma.
-            "authorization" | "content-type" | "origin" | "sec-websocket-key" | "sec-websocket-version"
-                if self.kept.value(name).is_some() =>
+            b"authorization"
+            | b"content-type"
+            | b"origin"
+            | b"sec-websocket-key"
+            | b"sec-websocket-version"
+                if self.kept.has(name) =>
             {
                 Err(Refusal::RepeatedField)
             }
-            "x-forwarded-for" => {
+            b"x-forwarded-for" => {
                 self.forwarded_for.extend(list_elements(value));
                 Ok(())
             }
-            "x-forwarded-proto" => {
+            b"x-forwarded-proto" => {
                 self.forwarded_proto = list_elements(value).last().or(self.forwarded_proto.take());
                 Ok(())
             }
-            "x-request-id" => {
+            b"x-request-id" => {
                 self.request_id = match self.request_id {
                     Claimed::Nothing => Claimed::One(value),
                     Claimed::One(_) | Claimed::Several => Claimed::Several,
@@ -128,12 +132,12 @@ impl<'h> Collected<'h> {
             return Cookies::default();
         };
         let mut cookies = cookie::read(&header, &policy.session_cookie, self.is_joined);
-        if policy.strip.strips("cookie") {
+        if policy.strip.strips(b"cookie") {
             cookies.rest = None;
             // Which of several Console would see makes no difference: it sees none.
             cookies.sessions.truncate(1);
         } else if cookies.rest.is_none() {
-            self.kept.push("cookie", &header);
+            self.kept.push(b"cookie", &header);
         }
         cookies
     }
@@ -162,11 +166,11 @@ fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8]) {
 }
 
 /// Connection-specific fields are malformed in HTTP/2 (RFC 9113 8.2.2); turned into HTTP/1 they smuggle requests.
-fn check_http2(name: &str, value: &[u8]) -> Result<(), Refusal> {
+fn check_http2(name: &[u8], value: &[u8]) -> Result<(), Refusal> {
     match name {
-        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
-        | "http2-settings" => Err(Refusal::ConnectionFieldOnHttp2),
-        "te" if value != b"trailers" => Err(Refusal::ConnectionFieldOnHttp2),
+        b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade"
+        | b"http2-settings" => Err(Refusal::ConnectionFieldOnHttp2),
+        b"te" if value != b"trailers" => Err(Refusal::ConnectionFieldOnHttp2),
         _ => Ok(()),
     }
 }

@@ -1,7 +1,5 @@
 //! Header fields, kept in one buffer.
 
-use memchr::memchr;
-
 use super::Refusal;
 use crate::field_buffer::FieldBuffer;
 
@@ -28,7 +26,7 @@ impl Fields {
 
     /// Names and values. A value holds no control character but the tab, and may hold bytes above 0x7F.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let text = |name| std::str::from_utf8(name).expect("`push` copied these bytes from a `str`");
+        let text = |name| std::str::from_utf8(name).expect("a name is a token, and so ASCII");
         self.iter_bytes().map(move |(name, value)| (text(name), value))
     }
 
@@ -42,15 +40,20 @@ impl Fields {
         self.iter_bytes().find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
     }
 
+    /// Whether there is a field of this lower-case name.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.iter_bytes().any(|(other, _)| other == name)
+    }
+
     /// Adds a field whose name and value have passed [`lower_name`] and [`check_value`].
-    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
-        self.0.push(name.as_bytes(), value);
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.0.push(name, value);
     }
 
     /// These fields but those of a lower-case name.
     pub(super) fn without(&self, name: &str) -> Fields {
         let mut others = Fields::with_capacity(self.0.byte_count());
-        for (other, value) in self.iter().filter(|(other, _)| *other != name) {
+        for (other, value) in self.iter_bytes().filter(|(other, _)| *other != name.as_bytes()) {
             others.push(other, value);
         }
         others
@@ -63,7 +66,8 @@ pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::FoldedField);
     }
-    let colon = memchr(b':', line).ok_or(Refusal::FieldName)?;
+    // Names are short, so that a search for many bytes at a time would cost more.
+    let colon = line.iter().position(|&byte| byte == b':').ok_or(Refusal::FieldName)?;
     Ok((&line[..colon], trim_white_space(&line[colon + 1..])))
 }
 
@@ -71,9 +75,9 @@ pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name<'b> {
     /// Letters, digits and `-`.
-    Plain(&'b str),
+    Plain(&'b [u8]),
     /// A name with other marks, which a server may fold into another one.
-    Folding(&'b str),
+    Folding(&'b [u8]),
 }
 
 /// Writes the lower-case form of a name into `lower`, which it replaces.
@@ -82,59 +86,51 @@ pub(super) enum Name<'b> {
 /// `SCRIPT_NAME: /login` makes gunicorn serve `/login/secrets` as `/secrets`, and other CGI-like ones fold every mark.
 /// Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in front
 /// folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
-pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut String) -> Result<Name<'b>, Refusal> {
-    let worst = name.iter().fold(NameByte::Plain, |worst, &byte| worst.max(name_byte(byte)));
-    if worst == NameByte::None {
+pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut Vec<u8>) -> Result<Name<'b>, Refusal> {
+    let kinds = name.iter().fold(LETTER, |kinds, &byte| kinds | NAME_BYTES[usize::from(byte)]);
+    if name.is_empty() || kinds & NO_TOKEN != 0 {
         return Err(Refusal::FieldName);
     }
     lower.clear();
-    lower.push_str(std::str::from_utf8(name).map_err(|_| Refusal::FieldName)?);
+    lower.extend_from_slice(name);
     lower.make_ascii_lowercase();
-    match lower.as_str() {
-        "" => Err(Refusal::FieldName),
-        name if worst == NameByte::Plain => Ok(Name::Plain(name)),
+    match lower.as_slice() {
+        name if kinds & MARK == 0 => Ok(Name::Plain(name)),
         name if folds_into_framing(name) => Err(Refusal::FieldName),
         name => Ok(Name::Folding(name)),
     }
 }
 
-/// What a byte is in a field's name, the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum NameByte {
-    /// A letter, a digit or `-`.
-    Plain,
-    /// Another mark of a token (RFC 9110 5.6.2).
-    Mark,
-    /// It cannot be in a name.
-    None,
+/// RFC 9110 5.6.2.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    NAME_BYTES[usize::from(byte)] & NO_TOKEN == 0
 }
 
-const NAME_BYTES: [NameByte; 256] = {
-    let mut kinds = [NameByte::None; 256];
+// What a byte is in a field's name, as bits: those of a whole name together say what is in it.
+/// A letter, a digit or `-`.
+const LETTER: u8 = 0;
+/// Another mark of a token (RFC 9110 5.6.2).
+const MARK: u8 = 1;
+/// It cannot be in a name.
+const NO_TOKEN: u8 = 2;
+
+const NAME_BYTES: [u8; 256] = {
+    let mut kinds = [NO_TOKEN; 256];
     let mut byte: u8 = 0;
     while byte < 0x80 {
         kinds[byte as usize] = match byte {
-            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => NameByte::Plain,
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => LETTER,
             b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'.' | b'^' | b'_' | b'`' | b'|'
-            | b'~' => NameByte::Mark,
-            _ => NameByte::None,
+            | b'~' => MARK,
+            _ => NO_TOKEN,
         };
         byte += 1;
     }
     kinds
 };
 
-const fn name_byte(byte: u8) -> NameByte {
-    NAME_BYTES[byte as usize]
-}
-
-/// RFC 9110 5.6.2.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    name_byte(byte) != NameByte::None
-}
-
-fn folds_into_framing(name: &str) -> bool {
-    let folded = name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
+fn folds_into_framing(name: &[u8]) -> bool {
+    let folded = name.iter().map(|&byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
     ["content-length", "transfer-encoding"].iter().any(|framing| folded.clone().eq(framing.bytes()))
 }
 
@@ -177,12 +173,16 @@ mod tests {
 
     #[test]
     fn names() {
-        let mut buffer = String::new();
-        assert_eq!(lower_name(b"X-Request-ID", &mut buffer), Ok(Name::Plain("x-request-id")));
-        assert_eq!(lower_name(b"1", &mut buffer), Ok(Name::Plain("1")));
+        let mut buffer = Vec::new();
+        assert_eq!(lower_name(b"X-Request-ID", &mut buffer), Ok(Name::Plain(b"x-request-id")));
+        assert_eq!(lower_name(b"1", &mut buffer), Ok(Name::Plain(b"1")));
         for name in ["x_a", "x.a", "script_name", "_", "x~|^`", "content_lengths", "x-forwarded_for"] {
             let upper = name.to_ascii_uppercase();
-            assert_eq!(lower_name(upper.as_bytes(), &mut buffer), Ok(Name::Folding(name)), "{name}");
+            assert_eq!(
+                lower_name(upper.as_bytes(), &mut buffer),
+                Ok(Name::Folding(name.as_bytes())),
+                "{name}"
+            );
         }
         for name in [
             &b""[..],
@@ -221,9 +221,9 @@ mod tests {
     fn fields_keep_their_order() {
         let mut fields = Fields::default();
         assert!(fields.is_empty());
-        fields.push("a", b"1");
-        fields.push("b", b"");
-        fields.push("a", b"2");
+        fields.push(b"a", b"1");
+        fields.push(b"b", b"");
+        fields.push(b"a", b"2");
         let all: Vec<_> = fields.iter().collect();
         assert_eq!(all, [("a", &b"1"[..]), ("b", b""), ("a", b"2")]);
         assert_eq!((fields.len(), fields.value("a"), fields.value("c")), (3, Some(&b"1"[..]), None));

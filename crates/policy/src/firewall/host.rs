@@ -17,9 +17,10 @@ pub(super) fn parse(value: &[u8], allowed: &[String]) -> Result<String, Refusal>
     }
     let host = std::str::from_utf8(value).map_err(|_| Refusal::HostMalformed)?.to_ascii_lowercase();
     if !allowed.is_empty() {
-        let is_allowed = allowed
-            .iter()
-            .any(|name| without_final_dot(name).eq_ignore_ascii_case(&without_final_dot(&host)));
+        let is_allowed = allowed.iter().any(|name| {
+            name.eq_ignore_ascii_case(&host)
+                || without_final_dot(name).eq_ignore_ascii_case(&without_final_dot(&host))
+        });
         return if is_allowed { Ok(host) } else { Err(Refusal::HostNotAllowed) };
     }
     if is_well_formed(&host) { Ok(host) } else { Err(Refusal::HostMalformed) }

@@ -67,7 +67,7 @@ impl Request {
             // Of several, none goes to Console before one is settled.
             let only = if let [session] = sessions.as_slice() { Some(session.as_str()) } else { None };
             if let Some(field) = cookie::write(&rewriting.name, only, &rewriting.rest) {
-                fields.push("cookie", &field);
+                fields.push(b"cookie", &field);
             }
         }
         Ok(Request {
@@ -161,7 +161,7 @@ impl Request {
             let field = cookie::write(&rewriting.name, value.map(String::as_str), &rewriting.rest);
             let mut fields = self.fields.without("cookie");
             if let Some(field) = field {
-                fields.push("cookie", &field);
+                fields.push(b"cookie", &field);
             }
             Settled { session: value.and(session), fields }
         });

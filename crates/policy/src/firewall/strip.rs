@@ -163,8 +163,8 @@ impl Beginnings {
     }
 
     /// Whether a name may be in the lists; `false` is certain.
-    fn may_have(&self, name: &str) -> bool {
-        match name.as_bytes() {
+    fn may_have(&self, name: &[u8]) -> bool {
+        match name {
             [] => false,
             [first] => self.second[usize::from(*first)] != 0,
             [first, next, ..] => self.second[usize::from(*first)] & 1 << (next & 31) != 0,
@@ -192,14 +192,16 @@ impl StripList {
     }
 
     /// Whether a field of this lower-case name is dropped.
-    pub fn strips(&self, name: &str) -> bool {
+    pub fn strips(&self, name: impl AsRef<[u8]>) -> bool {
+        let name = name.as_ref();
         if !self.beginnings.may_have(name) {
             return false;
         }
         // No prefix begins with another one, so of all that sort before the name only the last can be the name's beginning.
-        let before = self.prefixes.partition_point(|prefix| *prefix <= name);
-        let has_prefix = before.checked_sub(1).is_some_and(|last| name.starts_with(self.prefixes[last]));
-        has_prefix || self.names.binary_search_by(|listed| (**listed).cmp(name)).is_ok()
+        let before = self.prefixes.partition_point(|prefix| prefix.as_bytes() <= name);
+        let has_prefix =
+            before.checked_sub(1).is_some_and(|last| name.starts_with(self.prefixes[last].as_bytes()));
+        has_prefix || self.names.binary_search_by(|listed| listed.as_bytes().cmp(name)).is_ok()
     }
 }
 

@@ -438,3 +438,21 @@ mod http2 {
         assert_eq!(inspect(b"/", &"x".repeat(33)), Some(Refusal::HeadTooLarge));
     }
 }
+
+#[test]
+fn a_line_ends_where_both_bytes_are() {
+    let table: [(&[u8], Result<(&[u8], &[u8]), Option<Bare>>); 9] = [
+        (b"a\r\nb", Ok((b"a", b"b"))),
+        (b"\r\n", Ok((b"", b""))),
+        (b"a\r\n\r\n", Ok((b"a", b"\r\n"))),
+        (b"", Err(None)),
+        (b"a", Err(None)),
+        (b"a\nb\r\n", Err(Some(Bare::LineFeed))),
+        (b"a\rb\r\n", Err(Some(Bare::CarriageReturn))),
+        (b"a\r\r\n", Err(Some(Bare::CarriageReturn))),
+        (b"a\r", Err(Some(Bare::CarriageReturn))),
+    ];
+    for (bytes, expected) in table {
+        assert_eq!(split_at_line_end(bytes), expected, "{}", bytes.escape_ascii());
+    }
+}
