@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A tenth less CPU a request than glibc's, and it gives freed memory back by itself (docs/decisions/0178).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     #[cfg(debug_assertions)]
     large_stacks::ensure();

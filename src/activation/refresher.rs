@@ -225,7 +225,6 @@ impl Refresher {
         self.holder.running.store(mapping.clone());
         self.holder.set_fallback(false);
         show(&mapping, false);
-        give_memory_back();
         Ok(())
     }
 
@@ -308,7 +307,6 @@ impl Refresher {
     }
 
     fn log_refusal(&self, error: &ActivationError, what: &'static str) {
-        give_memory_back();
         counter!("gate_mapping_reloads_total", "outcome" => "refused").increment(1);
         let running = self.holder.running().sha256().clone();
         tracing::error!(diagnostics = %in_lines(error), %running, "{what}");
@@ -344,17 +342,6 @@ impl<T: Clone + PartialEq> Refusal<T> {
             Refusal { what: what.clone(), why: in_lines(error), is_recorded: false }
         })
     }
-}
-
-/// How long requests in flight may still hold the previous mapping.
-const UNTIL_UNUSED: Duration = Duration::from_secs(5);
-
-/// Returns to the system the memory that reading a mapping took, and that of the previous one.
-fn give_memory_back() {
-    tokio::spawn(async {
-        tokio::time::sleep(UNTIL_UNUSED).await;
-        let _ = tokio::task::spawn_blocking(memory::give_back).await;
-    });
 }
 
 /// A mistake a line, for records: the first of them, and their number.

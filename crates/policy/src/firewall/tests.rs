@@ -441,7 +441,8 @@ mod http2 {
 
 #[test]
 fn a_line_ends_where_both_bytes_are() {
-    let table: [(&[u8], Result<(&[u8], &[u8]), Option<Bare>>); 9] = [
+    type Split<'b> = Result<(&'b [u8], &'b [u8]), Option<Bare>>;
+    let table: [(&[u8], Split<'_>); 9] = [
         (b"a\r\nb", Ok((b"a", b"b"))),
         (b"\r\n", Ok((b"", b""))),
         (b"a\r\n\r\n", Ok((b"a", b"\r\n"))),
