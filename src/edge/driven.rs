@@ -36,7 +36,7 @@ impl Pulse {
     }
 }
 
-/// Polls `step` until it is ready, or until it has made no progress for its time limit. By the client's alarm.
+/// Polls `step` until it is ready, or until it has made no progress for its time limit, which the client's alarm measures.
 pub(super) async fn driven<'c, T>(
     client: &mut Client<'c>,
     mut step: impl FnMut(&mut Client<'c>, &mut Context<'_>, &mut Pulse) -> Poll<T>,

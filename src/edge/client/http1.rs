@@ -91,6 +91,7 @@ impl Http1 {
         poll_fn(|context| self.poll_fill(context)).await
     }
 
+    /// The same, as one step.
     pub(in crate::edge) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.has_ended_its_side { Poll::Ready(Ok(0)) } else { self.poll_read(context) }
     }
