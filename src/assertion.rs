@@ -7,6 +7,9 @@
 
 mod claims;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -43,9 +46,10 @@ pub enum KeyError {
     NotASeed(String),
 }
 
+#[derive(Clone)]
 enum Key {
-    Hs256(Box<Hmac<Sha256>>),
-    EdDsa(Box<SigningKey>),
+    Hs256(Hmac<Sha256>),
+    EdDsa(Arc<SigningKey>),
 }
 
 /// Signs assertions.
@@ -56,6 +60,18 @@ pub struct AssertionSigner {
     audience: String,
     lifetime_seconds: i64,
     jwks: Option<String>,
+    /// Of the assertion that was signed last: most of them share it.
+    opening: ArcSwapOption<Opening>,
+}
+
+/// How every assertion of one second under one mapping begins: a third of what has to be written, encoded and hashed.
+struct Opening {
+    mapping: MappingSha256,
+    issued: i64,
+    /// The encoded header, its dot and the first claims.
+    encoded: Box<[u8]>,
+    /// The signer's; HS256 has hashed these bytes already.
+    key: Key,
 }
 
 impl AssertionSigner {
@@ -75,12 +91,12 @@ impl AssertionSigner {
             AssertionAlgorithm::Hs256 => {
                 let mac =
                     Hmac::<Sha256>::new_from_slice(first.secret.expose()).map_err(|_| KeyError::NoKey)?;
-                (Key::Hs256(Box::new(mac)), "HS256", None)
+                (Key::Hs256(mac), "HS256", None)
             }
             AssertionAlgorithm::EdDsa => {
                 let public: Vec<serde_json::Value> = keys.iter().map(public_jwk).collect::<Result<_, _>>()?;
                 let jwks = serde_json::json!({ "keys": public }).to_string();
-                (Key::EdDsa(Box::new(signing_key(first)?)), "EdDSA", Some(jwks))
+                (Key::EdDsa(Arc::new(signing_key(first)?)), "EdDSA", Some(jwks))
             }
         };
         let header = serde_json::json!({ "alg": name, "typ": "JWT", "kid": first.id }).to_string();
@@ -90,6 +106,7 @@ impl AssertionSigner {
             audience: audience.to_owned(),
             lifetime_seconds: i64::try_from(lifetime_seconds).unwrap_or(60).min(60),
             jwks,
+            opening: ArcSwapOption::empty(),
         })
     }
 
@@ -110,16 +127,12 @@ impl AssertionSigner {
         now: DateTime<Utc>,
     ) -> String {
         let principal = permit.principal();
-        let issued = now.timestamp();
-        let mut claims = Claims::begin();
-        claims.text("iss", ISSUER);
-        claims.text("aud", &self.audience);
+        let opening = self.opening(mapping, now.timestamp());
+        let mut claims = Claims::go_on();
         claims.text("sub", principal.map_or("", |principal| principal.id()));
         let session = principal.and_then(|principal| principal.session());
         claims.text("sid", session.map_or("", |session| session.as_str()));
         claims.text("kind", principal.map_or("anonymous", |principal| principal.kind()));
-        claims.number("iat", issued);
-        claims.number("exp", issued + self.lifetime_seconds);
         claims.text("method", method.as_str());
         claims.text("path", path);
         claims.text("route", permit.route().map_or("", |route| route));
@@ -128,36 +141,76 @@ impl AssertionSigner {
         // What let the request in: Console's own checks step back for `v2` alone.
         claims.text("gate", permit.let_in_by().word());
         claims.text("cluster", permit.cluster().map_or("", |cluster| cluster));
-        claims.text("mapping", mapping.as_str());
         claims.texts("groups", groups(permit));
         if permit.notifies_customer() {
             // Whom the server has to notify of the request, where the row says so for a role of the caller's.
             claims.text("notify", "customer");
         }
-        self.signed(&claims.end())
+        opening.signed(&claims.end())
     }
 
+    fn opening(&self, mapping: &MappingSha256, issued: i64) -> Arc<Opening> {
+        let last = self.opening.load();
+        if let Some(opening) = &*last
+            && opening.issued == issued
+            && opening.mapping == *mapping
+        {
+            return opening.clone();
+        }
+        let opening = Arc::new(self.open(mapping, issued));
+        self.opening.store(Some(opening.clone()));
+        opening
+    }
+
+    fn open(&self, mapping: &MappingSha256, issued: i64) -> Opening {
+        let mut claims = Claims::begin();
+        claims.text("iss", ISSUER);
+        claims.text("aud", &self.audience);
+        claims.text("mapping", mapping.as_str());
+        claims.number("iat", issued);
+        claims.number("exp", issued + self.lifetime_seconds);
+        let mut encoded = self.header.clone().into_bytes();
+        encode(claims.pause().as_bytes(), &mut encoded);
+        let mut key = self.key.clone();
+        if let Key::Hs256(mac) = &mut key {
+            mac.update(&encoded);
+        }
+        Opening { mapping: mapping.clone(), issued, encoded: encoded.into(), key }
+    }
+}
+
+impl Opening {
+    /// The assertion with these claims besides its own.
     fn signed(&self, claims: &str) -> String {
-        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
-        token.push_str(&self.header);
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let mut token = Vec::with_capacity(self.encoded.len() + claims.len() * 4 / 3 + 96);
+        token.extend_from_slice(&self.encoded);
+        encode(claims.as_bytes(), &mut token);
         let (hs256, eddsa);
         let signature: &[u8] = match &self.key {
-            Key::Hs256(keyed) => {
-                let mut mac = keyed.clone();
-                mac.update(token.as_bytes());
+            Key::Hs256(begun) => {
+                let mut mac = begun.clone();
+                mac.update(&token[self.encoded.len()..]);
                 hs256 = mac.finalize().into_bytes();
                 &hs256
             }
             Key::EdDsa(key) => {
-                eddsa = key.sign(token.as_bytes()).to_bytes();
+                eddsa = key.sign(&token).to_bytes();
                 &eddsa
             }
         };
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        token
+        token.push(b'.');
+        encode(signature, &mut token);
+        // All of it is ASCII.
+        String::from_utf8(token).unwrap_or_default()
     }
+}
+
+/// Base64url without padding (RFC 7515 section 2), written in place.
+fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    let before = out.len();
+    out.resize(before + base64::encoded_len(bytes.len(), false).unwrap_or(0), 0);
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut out[before..]).unwrap_or(0);
+    out.truncate(before + written);
 }
 
 fn groups(permit: &Permit) -> Vec<&str> {
@@ -250,6 +303,41 @@ mod tests {
         // However long the settings ask for: at most a minute.
         assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
         assert_eq!(signer.jwks(), None);
+    }
+
+    /// What repeated assertions share is kept: each still says its own second and mapping, and its signature is the one
+    /// that is made of the whole text at once.
+    #[test]
+    fn assertions_that_share_their_beginning_are_signed_as_if_they_did_not() {
+        for (algorithm, bytes) in [(AssertionAlgorithm::Hs256, 64), (AssertionAlgorithm::EdDsa, 32)] {
+            let keys = [key("k1", bytes)];
+            // Audiences of all lengths by three, because Base64 goes by threes.
+            for audience in ["c", "co", "con", "\"\u{e9}\n"] {
+                let kept = AssertionSigner::new(algorithm, &keys, audience, 30).unwrap();
+                for (second, mapping) in [(1, "a"), (1, "a"), (2, "a"), (2, "b"), (1, "a"), (1, "b")] {
+                    let now = DateTime::from_timestamp(1_790_000_000 + second, 999_000_000).unwrap();
+                    let (mapping, id) = (MappingSha256::new(mapping), crate::random::request_id());
+                    let sign = |signer: &AssertionSigner| {
+                        signer.sign(&permit(), &mapping, Method::Get, "/x", id, now)
+                    };
+                    let token = sign(&kept);
+                    let (_, claims, signature) = parts(&token);
+                    assert_eq!(claims["iat"], now.timestamp());
+                    assert_eq!(claims["exp"], now.timestamp() + 30);
+                    assert_eq!(
+                        (&claims["mapping"], &claims["aud"]),
+                        (&mapping.as_str().into(), &audience.into())
+                    );
+                    assert_eq!(claims["rid"], id.to_string());
+                    assert_eq!(token, sign(&AssertionSigner::new(algorithm, &keys, audience, 30).unwrap()));
+                    if algorithm == AssertionAlgorithm::Hs256 {
+                        let mut mac = Hmac::<Sha256>::new_from_slice(keys[0].secret.expose()).unwrap();
+                        mac.update(token.rsplit_once('.').unwrap().0.as_bytes());
+                        mac.verify_slice(&signature).unwrap();
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use ledger::canonical::write_text;
 /// What claims usually take; larger ones grow their buffer.
 const USUAL_BYTES: usize = 1024;
 
-/// A JSON object that is being written. Its names are written as they are.
+/// A JSON object that is being written, in one piece or two. Its names are written as they are.
 pub(super) struct Claims(String);
 
 impl Claims {
@@ -13,6 +13,11 @@ impl Claims {
         let mut json = String::with_capacity(USUAL_BYTES);
         json.push('{');
         Claims(json)
+    }
+
+    /// The second piece: what follows the first one's claims, of which there is one at least.
+    pub(super) fn go_on() -> Claims {
+        Claims(String::with_capacity(USUAL_BYTES))
     }
 
     pub(super) fn text(&mut self, name: &str, text: &str) {
@@ -37,7 +42,15 @@ impl Claims {
         self.0.push(']');
     }
 
-    /// The whole object.
+    /// The first piece, encoded in whole groups of Base64 (three bytes, RFC 4648 section 4): spaces between claims mean nothing.
+    pub(super) fn pause(mut self) -> String {
+        while !self.0.len().is_multiple_of(3) {
+            self.0.push(' ');
+        }
+        self.0
+    }
+
+    /// The whole object, or its second piece.
     pub(super) fn end(mut self) -> String {
         self.0.push('}');
         self.0
@@ -64,6 +77,19 @@ mod tests {
         claims.end()
     }
 
+    /// The same in two pieces, of which the first has whole groups of three bytes.
+    fn in_pieces(text: &str, number: i64, texts: &[String]) -> String {
+        let mut claims = Claims::begin();
+        claims.text("text", text);
+        let mut written = claims.pause();
+        assert_eq!(written.len() % 3, 0, "{written:?}");
+        let mut claims = Claims::go_on();
+        claims.number("number", number);
+        claims.texts("texts", texts.iter().map(String::as_str));
+        written.push_str(&claims.end());
+        written
+    }
+
     proptest! {
         /// Byte for byte what a library of JSON writes.
         #[test]
@@ -79,7 +105,9 @@ mod tests {
                 texts: &'e [String],
             }
             let expected = serde_json::to_string(&Expected { text: &text, number, texts: &texts }).unwrap();
-            prop_assert_eq!(written(&text, number, &texts), expected);
+            prop_assert_eq!(written(&text, number, &texts), expected.as_str());
+            let pieces: serde_json::Value = serde_json::from_str(&in_pieces(&text, number, &texts)).unwrap();
+            prop_assert_eq!(pieces.to_string(), serde_json::from_str::<serde_json::Value>(&expected).unwrap().to_string());
         }
     }
 
