@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use metrics::{counter, histogram};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 
 use super::AccessError;
 use crate::store::StoreError;
@@ -18,8 +19,9 @@ type ReadResult<T> = Result<T, Arc<StoreError>>;
 
 /// Answers each caller with a read that began after the caller asked.
 ///
-/// While a read is under way, callers gather; all of them share the next one. So there is never more than one read
-/// at a time, and nobody waits for more than the rest of one read and the whole of another.
+/// While a read is under way, callers gather; all of them share the next one, and so does who is ready to ask when it is about
+/// to begin. So there is never more than one read at a time, and nobody waits for more than the rest of one read and the
+/// whole of another.
 ///
 /// Each runtime has a task of its own that reads, so that no thread of another one has to be woken twice for each read: the
 /// proxy has one runtime, the admin address another.
@@ -77,6 +79,11 @@ async fn answer_all<T: Clone>(read: Read<T>, mut asking: mpsc::Receiver<oneshot:
     let mut callers = Vec::new();
     let (reads, seconds) = (counter!("gate_epoch_reads_total"), histogram!("gate_epoch_read_seconds"));
     while asking.recv_many(&mut callers, MAX_WAITING).await > 0 {
+        // tokio runs a task that was woken before those that have waited longer, so each caller would get a read of its own.
+        yield_now().await;
+        while let Ok(caller) = asking.try_recv() {
+            callers.push(caller);
+        }
         let started = Instant::now();
         let answer = read().await.map_err(Arc::new);
         reads.increment(1);
@@ -103,7 +110,7 @@ mod tests {
             let source = source.clone();
             async move {
                 let value = source.load(Ordering::SeqCst);
-                tokio::task::yield_now().await;
+                yield_now().await;
                 Ok(value)
             }
         }));
@@ -130,7 +137,7 @@ mod tests {
         let shared = Arc::new(SharedRead::new(move || {
             let counter = counter.clone();
             async move {
-                tokio::task::yield_now().await;
+                yield_now().await;
                 Ok(counter.fetch_add(1, Ordering::SeqCst))
             }
         }));
@@ -140,6 +147,25 @@ mod tests {
         });
         futures::future::join_all(callers).await;
         assert!(reads.load(Ordering::SeqCst) <= 3, "{} reads", reads.load(Ordering::SeqCst));
+    }
+
+    /// Each in a task of its own, on a runtime that runs a task at once which another one wakes.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn callers_that_are_ready_to_ask_share_a_read() {
+        let reads = Arc::new(AtomicU64::new(0));
+        let counter = reads.clone();
+        let shared = Arc::new(SharedRead::new(move || {
+            let counter = counter.clone();
+            async move { Ok(counter.fetch_add(1, Ordering::SeqCst)) }
+        }));
+        let all = tokio::spawn(async move {
+            let ask = |shared: Arc<SharedRead<u64>>| tokio::spawn(async move { shared.read().await.map(drop) });
+            futures::future::join_all((0..200).map(|_| ask(shared.clone()))).await
+        });
+        for caller in all.await.unwrap() {
+            caller.unwrap().unwrap();
+        }
+        assert!(reads.load(Ordering::SeqCst) <= 20, "{} reads", reads.load(Ordering::SeqCst));
     }
 
     /// The proxy's runtime may end before the others: who asks on another one must not be lost with it.
