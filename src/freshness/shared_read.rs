@@ -159,7 +159,8 @@ mod tests {
             async move { Ok(counter.fetch_add(1, Ordering::SeqCst)) }
         }));
         let all = tokio::spawn(async move {
-            let ask = |shared: Arc<SharedRead<u64>>| tokio::spawn(async move { shared.read().await.map(drop) });
+            let ask =
+                |shared: Arc<SharedRead<u64>>| tokio::spawn(async move { shared.read().await.map(drop) });
             futures::future::join_all((0..200).map(|_| ask(shared.clone()))).await
         });
         for caller in all.await.unwrap() {
