@@ -19,6 +19,8 @@ from pathlib import Path
 KEPT = Path(__file__).with_name("instructions.tsv")
 TIMES = 1_000
 TOLERANCE = 0.02
+# The same step is not counted the same each time: an id of a request costs more as the first one of its millisecond.
+SLACK = 20
 
 
 def count(program: str) -> dict[str, float]:
@@ -46,7 +48,7 @@ def main() -> int:
         before, now = kept.get(step, 0), counts.get(step, 0.0)
         change = now / before - 1 if before else float("inf")
         print(f"{step:12} {before:8,} -> {now:8,.0f}  {change:+.1%}")
-        if change > TOLERANCE or step not in counts:
+        if now > before * (1 + TOLERANCE) + SLACK or step not in counts:
             dearer.append(step)
     print(f"{'all':12} {sum(kept.values()):8,} -> {sum(counts.values()):8,.0f}")
     if dearer:
