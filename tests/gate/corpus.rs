@@ -6,8 +6,6 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::support::canonical::uncanonical;
@@ -226,12 +224,6 @@ fn endpoint_of(route: &str) -> &'static str {
     rule.unwrap_or_else(|| panic!("no row `{route}`")).0
 }
 
-fn claims(request: &Recorded) -> Value {
-    let assertion = request.header("x-console-gate-assertion").expect("the gate's assertion");
-    let payload = assertion.split('.').nth(1).expect("a JWT has three parts");
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64")).expect("claims are JSON")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_is_refused_or_runs_the_view_of_the_row_that_matched() {
     let world = World::new(Database::Sqlite).await;
@@ -329,7 +321,7 @@ fn check_bytes(
     };
     let wrong = uncanonical(request, method, &target);
     findings.check(wrong.is_empty(), || format!("{name}: {}", wrong.join("; ")));
-    let claims = claims(request);
+    let claims = request.claims();
     let claim = |key: &str| claims[key].as_str().unwrap_or_default().to_owned();
     findings.equal(&format!("{name}: claimed method"), claim("method").as_str(), method);
     let path = target.split('?').next().unwrap_or_default();

@@ -1,6 +1,11 @@
 //! A running gate's mapping and its signals.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use policy::mapping::parse::sha256_of;
 
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Client, Database, Gate, Setup, World};
@@ -96,6 +101,65 @@ async fn a_symlink_that_is_swapped_is_noticed() {
         std::fs::rename(&link, &file).expect("a swap");
         until(&gate, &ask, status).await;
     }
+}
+
+/// Assertions of one second share their beginning, in which the mapping is; requests go on while mappings change.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assertion_names_the_mapping_whose_row_let_the_request_in() {
+    const MAPPINGS: usize = 12;
+    let world = World::new(Database::Sqlite).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    // Each names its one row otherwise, so that the claimed row says which file decided.
+    let row = |number: usize| format!("* /open/<path:p{number}>");
+    let file = |number: usize| {
+        format!("version = 1\n[blueprints.t.routes]\n\"{}\" = {{ public = true }}\n", row(number))
+    };
+    let setup = Setup {
+        mapping: Some("version = 1\n[blueprints.t.routes]\n\"* /open/<path:p0>\" = { public = true }\n"),
+        upstream: Some(upstream.socket()),
+        settle_ms: 50,
+        ..Setup::V2
+    };
+    let gate = world.gate(&setup).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, mut client) = (stop.clone(), gate.client());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(client.send(&Ask::get("/open/x")).await.status, 200);
+                }
+            })
+        })
+        .collect();
+    for number in 1..MAPPINGS {
+        let mapping = gate.mapping_file();
+        std::fs::write(mapping.with_extension("new"), file(number)).expect("a new mapping");
+        std::fs::rename(mapping.with_extension("new"), &mapping).expect("a rename");
+        let sha256 = sha256_of(&file(number));
+        let runs = format!("gate_mapping_info{{sha256=\"{sha256}\"}}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while gate.metric(&runs).await != Some(1.0) {
+            assert!(Instant::now() < deadline, "{number}\n{}", gate.log());
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for asked in asking {
+        asked.await.expect("every request was answered");
+    }
+    let expected: BTreeMap<String, String> =
+        (0..MAPPINGS).map(|number| (row(number), sha256_of(&file(number)).to_string())).collect();
+    let mut in_one_second: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for request in upstream.requests() {
+        let claims = request.claims();
+        let text = |name: &str| claims[name].as_str().expect("a text").to_owned();
+        assert_eq!(expected.get(&text("route")), Some(&text("mapping")), "{claims}");
+        in_one_second.entry(claims["iat"].as_i64().expect("a time")).or_default().insert(text("mapping"));
+    }
+    assert!(
+        in_one_second.values().any(|mappings| mappings.len() > 1),
+        "no mapping changed within a second, so this showed nothing: {in_one_second:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,12 +270,12 @@ async fn sigquit_hands_the_sockets_over_without_a_failed_request() {
     let mut old =
         world.gate(&Setup { mapping: Some(LEGACY), upstream: Some(upstream.socket()), ..Setup::V2 }).await;
     let socket = old.socket();
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let asking = {
         let stop = stop.clone();
         tokio::spawn(async move {
             let mut answered = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 let answer = crate::support::Client::to(&socket).send(&Ask::get("/open/x")).await;
                 assert_eq!(answer.status, 200);
                 answered += 1;
@@ -224,7 +288,7 @@ async fn sigquit_hands_the_sockets_over_without_a_failed_request() {
     old.signal("QUIT");
     assert!(old.ends(Duration::from_secs(30)).await, "the old gate did not end:\n{}", old.log());
     tokio::time::sleep(Duration::from_millis(500)).await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     let answered = asking.await.expect("no request failed");
     assert!(answered > 20, "{answered}");
     drop(new);

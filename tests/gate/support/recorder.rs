@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -30,6 +33,13 @@ impl Recorded {
             .map(|(_, value)| value)
             .collect();
         (!values.is_empty()).then(|| values.join("|"))
+    }
+
+    /// What the gate's assertion claims. Its signature is not looked at.
+    pub fn claims(&self) -> Value {
+        let assertion = self.header("x-console-gate-assertion").expect("the gate's assertion");
+        let payload = assertion.split('.').nth(1).expect("a JWT has three parts");
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("claims are JSON")
     }
 }
 
