@@ -94,12 +94,23 @@ impl Segments {
 /// writes a table knows which segments collide. A collision costs a comparison, and nothing else.
 fn hash(seed: u64, text: &[u8]) -> u64 {
     const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    let (words, _) = text.as_chunks::<8>();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last_word(text)]);
     let state = words.fold(seed ^ ODD[0], |state, word| mix(state ^ word, ODD[1]));
     mix(state ^ text.len() as u64, ODD[0])
+}
+
+/// The last eight bytes. Of a shorter text all of it, some bytes twice: no other text of its length has the same.
+fn last_word(text: &[u8]) -> u64 {
+    if let Some(last) = text.last_chunk::<8>() {
+        return u64::from_le_bytes(*last);
+    }
+    match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 /// Both halves of the product, one over the other.

@@ -17,6 +17,8 @@ use crate::mapping::pattern::{DynamicPart, Part, PatternKind, Rest, split_segmen
 pub(in crate::mapping) struct Node<'t> {
     tree: &'t Tree,
     index: NodeIndex,
+    /// Its own, behind those of the node before.
+    ends: &'t [Ends; 2],
 }
 
 /// Where the parts of a node are in the lists of all nodes: each begins where that of the node before ends.
@@ -71,9 +73,8 @@ impl<'t> Node<'t> {
     }
 
     fn range(self, end: impl Fn(&Ends) -> u32) -> Range<usize> {
-        let node = self.index.0 as usize;
-        let ends = &self.tree.ends;
-        end(&ends[node]) as usize..end(&ends[node + 1]) as usize
+        let [before, own] = self.ends;
+        end(before) as usize..end(own) as usize
     }
 }
 
@@ -91,7 +92,8 @@ impl Tree {
 
     /// A node.
     pub(in crate::mapping) fn at(&self, index: NodeIndex) -> Node<'_> {
-        Node { tree: self, index }
+        let ends = self.ends[index.0 as usize..].first_chunk().expect("the last node has an end, too");
+        Node { tree: self, index, ends }
     }
 
     /// The longest prefix of the path among those that are `eligible`.
