@@ -19,10 +19,13 @@ pub(super) enum Pool {
 
 impl Pool {
     /// A connection of the pool, to which it goes back when it is dropped.
+    ///
+    /// What may have to connect is a future of 14 KB. It is boxed, because whatever waits for it is moved some times, and
+    /// so that nothing is moved where a connection [was kept](super::kept).
     pub(super) async fn acquire(&self) -> Result<Connection, StoreError> {
         Ok(match self {
-            Pool::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
-            Pool::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
+            Pool::Postgres(pool) => Connection::Postgres(Box::pin(pool.acquire()).await?),
+            Pool::Sqlite(pool) => Connection::Sqlite(Box::pin(pool.acquire()).await?),
         })
     }
 
