@@ -115,7 +115,7 @@ async fn an_assertion_names_the_mapping_whose_row_let_the_request_in() {
         format!("version = 1\n[blueprints.t.routes]\n\"{}\" = {{ public = true }}\n", row(number))
     };
     let setup = Setup {
-        mapping: Some("version = 1\n[blueprints.t.routes]\n\"* /open/<path:p0>\" = { public = true }\n"),
+        mapping: Some(file(0).leak()),
         upstream: Some(upstream.socket()),
         settle_ms: 50,
         ..Setup::V2
