@@ -333,7 +333,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode.
+    /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode, also
+    /// where a WebSocket is refused in the end: the two gates disagree all the same.
     fn count_presented(
         &self,
         verdict: &Verdict,
@@ -342,8 +343,10 @@ impl Gate {
         control: &Control,
         incoming: &Incoming<'_>,
     ) {
-        let (Ok(_), Target::Row(row, _), None) = (&verdict.outcome, target, &incoming.probe) else { return };
-        counter!("gate_unknown_machines_total", "route" => row.route.to_string()).increment(1);
+        let (Target::Row(row, _), None) = (target, &incoming.probe) else { return };
+        if verdict.outcome.is_ok() {
+            counter!("gate_unknown_machines_total", "route" => row.route.to_string()).increment(1);
+        }
         if let Some(drift) = &verdict.drift {
             let actor = ("machine", NOT_ENROLLED);
             self.drift.report(&drift_event(drift, row, actor, mapping, control, incoming, self));

@@ -66,7 +66,15 @@ async fn console_judges_until_v2_does(database: Database) {
     expect(signed("/v2").cookie(&world.cookie("olaf")), 403, "a signature and a session").await;
     assert_eq!(world.denials().await, 1);
 
-    until_drift(&gate, 3).await;
+    // A row without `websocket` refuses the upgrade whatever the gates say; that they disagree counts all the same.
+    let socket = signed("/shadow")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    expect(socket, 400, "a WebSocket").await;
+
+    until_drift(&gate, 4).await;
     let unknown = gate.metric("gate_unknown_machines_total{route=\"GET /shadow\"}").await;
     assert_eq!(unknown, Some(3.0));
     let (_, output) =

@@ -19,7 +19,7 @@ use crate::round::{Round, Sort, Which, sort};
 use crate::scenario::{METHODS, Request, rules_at};
 use crate::tally::Tally;
 use crate::ways;
-use crate::world::{GROUPS, LEGACY, group_name};
+use crate::world::{GROUPS, group_name};
 
 /// How often bodies are drawn for one that is as a report says.
 const DRAWS: usize = 40;
@@ -79,7 +79,7 @@ fn population(round: &Round<'_>, report: &Value) -> Vec<Disagreement> {
     let tokens =
         world.tokens.iter().filter(|token| token.term.lives()).map(|token| name("machine", &token.id));
     let groups = (0..GROUPS).map(|group| name("group", &group_name(group)));
-    let legacy = LEGACY.iter().map(|role| name("legacy_role", role));
+    let legacy = round.legacy_roles(&Which::BOTH).into_iter().map(|role| name("legacy_role", role));
     let expected: BTreeSet<Who> = admins.chain(tokens).chain(groups).chain(legacy).collect();
     let listed: BTreeSet<Who> = profiles(report).into_iter().flatten().collect();
     if expected == listed {
@@ -273,7 +273,8 @@ impl Asked {
     ) -> Vec<Disagreement> {
         let world = &round.scenario.world;
         let groups = (0..GROUPS).map(|group| (("group", group_name(group)), of_group(world, group)));
-        let legacy = LEGACY.iter().map(|role| (("legacy_role", (*role).to_owned()), of_legacy_role(role)));
+        let legacy = round.legacy_roles(&Which::BOTH).into_iter();
+        let legacy = legacy.map(|role| (("legacy_role", role.to_owned()), of_legacy_role(role)));
         let people: Vec<_> = groups.chain(legacy).collect();
         let nothing = Claim::default();
         let mut found = Vec::new();

@@ -1,12 +1,12 @@
 //! A scenario as it was played on two gates: what everybody saw of everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bench::{Answers, Bench, Seen, Side};
 use crate::bodies::Reading;
 use crate::callers::Caller;
 use crate::decision_model::{Ending, Facts};
-use crate::format::{Mapping, Rule};
+use crate::format::{Kind, Mapping, Rule};
 use crate::scenario::{Request, Scenario};
 
 /// Which of the two gates.
@@ -57,6 +57,20 @@ impl Round<'_> {
             switches: self.scenario.switches,
             shares: self.shares,
         }
+    }
+
+    /// The legacy roles that a report about these mappings knows: those that a row accepts, and those that somebody holds
+    /// who can act (docs/decisions/0062).
+    pub fn legacy_roles(&self, mappings: &[Which]) -> BTreeSet<&'static str> {
+        let rows = mappings.iter().flat_map(|which| self.mapping(*which).rows());
+        let accepted = rows.filter_map(|row| match &row.kind {
+            Kind::Gated(gated) => gated.legacy.as_ref(),
+            _ => None,
+        });
+        let world = &self.scenario.world;
+        let admins = world.admins.iter().filter(|admin| !admin.disabled).map(|admin| &admin.legacy);
+        let tokens = world.tokens.iter().filter(|token| token.term.lives()).map(|token| &token.legacy);
+        accepted.flatten().chain(admins.chain(tokens).flatten()).copied().collect()
     }
 
     pub fn answers(&self, which: Which) -> &Answers {
