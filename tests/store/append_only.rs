@@ -104,6 +104,28 @@ async fn a_change_of_no_row_is_refused_too_on_postgres() {
     }
 }
 
+/// What is replaced may have the id of the new row, as above, or its place in the chain.
+#[tokio::test]
+async fn a_row_does_not_take_the_place_of_another_in_the_chain_on_sqlite() {
+    let database = Database::sqlite().await;
+    let kept = entry(1);
+    database.store.append(std::slice::from_ref(&kept)).await.unwrap();
+    let before = database.rows("gate_audit_events").await;
+    let replacing = |sequence: i64| {
+        format!(
+            "INSERT OR REPLACE INTO gate_audit_events
+             (id, event_type, actor_kind, chain_id, sequence, key_id, personal_digest, content_hash, mac)
+             VALUES ('00000000-0000-0000-0000-000000000002', 'other', 'gate', '{}', {sequence}, 'k', 'd', 'h', 'm')",
+            kept.link.chain_id
+        )
+    };
+    let message = database.attempt(&replacing(kept.link.sequence)).await.unwrap_err();
+    assert!(message.contains("keeps what it holds"), "{message}");
+    assert_eq!(database.rows("gate_audit_events").await, before);
+    database.execute(&replacing(kept.link.sequence + 1)).await;
+    assert_eq!(database.rows("gate_audit_events").await.len(), 2);
+}
+
 /// Console's role had every right on every table before the gate came.
 async fn with_the_role_console_app() -> Database {
     let database = Database::empty_postgres().await;
