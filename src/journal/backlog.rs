@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ledger::entry::Entry;
@@ -23,7 +24,9 @@ const REST: Duration = Duration::from_millis(500);
 /// What waits.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    spool: Option<Spool>,
+    /// Locked for longer than a look only by a job on the disk. A job goes on when the task that waits for it is dropped;
+    /// who asks next waits for its end.
+    spool: Option<Arc<Mutex<Spool>>>,
     /// Rows that neither place took, the oldest first.
     unsettled: Vec<Entry>,
     rests_until: Option<Instant>,
@@ -36,7 +39,8 @@ impl Backlog {
             None => None,
             Some((folder, limit)) => {
                 let chain = chain.to_owned();
-                Some(spawn_blocking(move || Spool::create(&folder, &chain, limit)).await??)
+                let spool = spawn_blocking(move || Spool::create(&folder, &chain, limit)).await??;
+                Some(Arc::new(Mutex::new(spool)))
             }
         };
         Ok(Backlog { spool, unsettled: Vec::new(), rests_until: None })
@@ -44,7 +48,7 @@ impl Backlog {
 
     /// Whether rows wait, so that new rows have to wait behind them.
     pub(super) fn holds_any(&self) -> bool {
-        !self.unsettled.is_empty() || self.spool.as_ref().is_some_and(|spool| !spool.is_settled())
+        !self.unsettled.is_empty() || self.spool.as_ref().is_some_and(|spool| !locked(spool).is_settled())
     }
 
     /// Whether no further row may be taken.
@@ -53,24 +57,18 @@ impl Backlog {
     }
 
     pub(super) fn waiting_bytes(&self) -> u64 {
-        self.spool.as_ref().map_or(0, Spool::waiting_bytes)
+        self.spool.as_ref().map_or(0, |spool| locked(spool).waiting_bytes())
     }
 
     /// Works on the spool where waiting for a disk is allowed: the other tasks of this thread do not wait for it.
     /// `None`: there is no spool.
-    async fn on_disk<T, W>(&mut self, work: W) -> io::Result<Option<T>>
+    async fn on_disk<T, W>(&self, work: W) -> io::Result<Option<T>>
     where
         T: Send + 'static,
         W: FnOnce(&mut Spool) -> T + Send + 'static,
     {
-        let Some(mut spool) = self.spool.take() else { return Ok(None) };
-        let (spool, outcome) = spawn_blocking(move || {
-            let outcome = work(&mut spool);
-            (spool, outcome)
-        })
-        .await?;
-        self.spool = Some(spool);
-        Ok(Some(outcome))
+        let Some(spool) = self.spool.clone() else { return Ok(None) };
+        Ok(Some(spawn_blocking(move || work(&mut locked(&spool))).await?))
     }
 
     /// Appends rows to the spool, behind those that neither place took. When this fails, they are kept in memory.
@@ -113,9 +111,8 @@ impl Backlog {
     where
         S: AuditStore + ?Sized + Sync,
     {
-        let Some(path) =
-            self.spool.as_ref().filter(|spool| !spool.is_settled()).map(|spool| spool.path().to_owned())
-        else {
+        let waiting = self.spool.as_ref().map(|spool| locked(spool)).filter(|spool| !spool.is_settled());
+        let Some(path) = waiting.map(|spool| spool.path().to_owned()) else {
             let rows = self.unsettled.len().min(CHUNK);
             bring(store, &self.unsettled[..rows], limit, None).await?;
             self.unsettled.drain(..rows);
@@ -138,11 +135,43 @@ impl Backlog {
 
     /// Leaves what waits to the next gate, and nothing else.
     pub(super) async fn close(&mut self) {
-        let Some(spool) = self.spool.take() else { return };
-        let closed =
-            spawn_blocking(move || spool.close()).await.unwrap_or_else(|stopped| Err(stopped.into()));
+        let closed = self.on_disk(|spool| spool.close()).await.and_then(|closed| closed.unwrap_or(Ok(())));
         if let Err(error) = closed {
             tracing::warn!(%error, "an empty spool could not be deleted");
         }
+        // With it goes the lock on its file.
+        self.spool = None;
+    }
+}
+
+fn locked(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
+    spool.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_nobody_waits_for_any_more_leaves_its_rows_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let backlog = Backlog::open(Some(&(folder.path().to_owned(), 1_000)), "chain").await.unwrap();
+        let (begin, begun) = oneshot::channel();
+        let (go_on, going_on) = mpsc::channel::<()>();
+        let job = backlog.on_disk(move |spool| {
+            begin.send(()).unwrap();
+            going_on.recv().unwrap();
+            spool.append(&["a row".to_owned()])
+        });
+        tokio::select! {
+            _ = job => unreachable!("it waits to go on"),
+            begun = begun => begun.unwrap(),
+        }
+        go_on.send(()).unwrap();
+        assert!(backlog.holds_any());
     }
 }

@@ -240,7 +240,7 @@ impl Spool {
     /// # Errors
     ///
     /// The file cannot be removed.
-    pub fn close(self) -> io::Result<()> {
+    pub fn close(&self) -> io::Result<()> {
         if self.is_settled() { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 

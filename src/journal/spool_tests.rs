@@ -68,6 +68,7 @@ fn what_is_not_settled_stays_for_the_next() {
     let mut spool = Spool::create(folder.path(), "one", LIMIT).unwrap();
     spool.append(&lines(0..2)).unwrap();
     spool.close().unwrap();
+    drop(spool);
     assert_eq!(only_orphan(folder.path()).oldest(9).unwrap().0, whole(0..2));
 }
 
