@@ -4,6 +4,8 @@
 #   slowhttptest  slow headers, slow bodies, slow reads. `apt-get install slowhttptest`
 #   h2spec        HTTP/2 as RFC 7540 and RFC 7541 have it, in clear and over TLS. Not in Debian: a binary from
 #                 github.com/summerwind/h2spec/releases, or `go install github.com/summerwind/h2spec/cmd/h2spec@latest`
+#                 (its source also builds with the Go and the libraries of Debian 12: golang-golang-x-net-dev,
+#                 golang-github-spf13-cobra-dev, golang-github-fatih-color-dev, with GO111MODULE=off)
 #   testssl.sh    TLS as the gate ends it. `apt-get install testssl.sh openssl`
 #   clients       real clients against Console directly and through the gate (tests/clients); those that are not installed
 #                 are named in target/tmp/skipped.txt. `tests/setup.sh suites` installs what Debian has of all these
@@ -67,9 +69,13 @@ version = 1
 "GET /" = { public = true }
 "* /public/*" = { public = true }
 ROUTES
-    CONSOLE_GATE_CONFIG="$folder/$1/gate.toml" CONSOLE_SECRET_KEY=suites \
-        CONSOLE_GATE_KEYS=k1:c3VpdGVzLXN1aXRlcy1zdWl0ZXMtc3VpdGVzLXN1aXRlcw== \
-        "$gate" serve >"$folder/$1/log" 2>&1 &
+    (
+        export CONSOLE_GATE_CONFIG="$folder/$1/gate.toml" CONSOLE_SECRET_KEY=suites
+        export CONSOLE_GATE_KEYS=k1:c3VpdGVzLXN1aXRlcy1zdWl0ZXMtc3VpdGVzLXN1aXRlcw==
+        export CONSOLE_GATE_AUDIT_KEYS=a1:c3VpdGVzLWF1ZGl0LXN1aXRlcy1hdWRpdC1zdWl0ZXMtYQ==
+        "$gate" migrate --seed rbac-v2 || exit
+        exec "$gate" serve
+    ) >"$folder/$1/log" 2>&1 &
     started=$!
     processes="$processes $started"
     python3 tests/suites/bystander.py open "$2" 60 || { cat "$folder/$1/log" >&2; exit 2; }
