@@ -12,6 +12,7 @@
 mod access_log;
 mod alarm;
 mod body;
+mod byte_queue;
 mod client;
 mod driven;
 pub mod front;

@@ -4,7 +4,6 @@
 //! body is complete; a client that reads slowly holds none, because Console's answer is taken as fast as it comes. Both
 //! are bounded, for one queue and for all together.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -15,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use metrics::{Gauge, gauge};
 
+use super::byte_queue::ByteQueue;
 use crate::settings;
 
 /// How much is read back from a file at once.
@@ -110,8 +110,7 @@ pub struct BuffersError {
 #[derive(Debug)]
 pub(super) struct Spool {
     buffers: Arc<Buffers>,
-    memory: VecDeque<Bytes>,
-    memory_bytes: usize,
+    memory: ByteQueue,
     most_memory: usize,
     file: Option<SpoolFile>,
     most_file: u64,
@@ -141,8 +140,7 @@ impl Spool {
     fn new(buffers: &Arc<Buffers>, most_memory: usize, most_file: u64) -> Spool {
         Spool {
             buffers: buffers.clone(),
-            memory: VecDeque::new(),
-            memory_bytes: 0,
+            memory: ByteQueue::default(),
             most_memory,
             file: None,
             most_file,
@@ -159,7 +157,7 @@ impl Spool {
 
     /// How many bytes are queued.
     pub(super) fn len(&self) -> u64 {
-        self.memory_bytes as u64 + self.file.as_ref().map_or(0, |file| file.written - file.read)
+        self.memory.len() as u64 + self.file.as_ref().map_or(0, |file| file.written - file.read)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -171,11 +169,10 @@ impl Spool {
         let length = bytes.len();
         // While bytes are in the file, further bytes go to the file too, to keep their order.
         let fits = self.file.is_none()
-            && self.memory_bytes + length <= self.most_memory
+            && self.memory.len() + length <= self.most_memory
             && self.buffers.memory.take(length as u64);
         if fits {
-            self.memory_bytes += length;
-            self.memory.push_back(bytes);
+            self.memory.push(bytes);
             return Ok(());
         }
         self.push_to_file(&bytes)
@@ -231,8 +228,7 @@ impl Spool {
     ///
     /// The file cannot be read.
     pub(super) fn pop(&mut self) -> io::Result<Option<Bytes>> {
-        if let Some(bytes) = self.memory.pop_front() {
-            self.memory_bytes -= bytes.len();
+        if let Some(bytes) = self.memory.pop(usize::MAX) {
             self.buffers.memory.give_back(bytes.len() as u64);
             return Ok(Some(bytes));
         }
@@ -251,7 +247,7 @@ impl Spool {
 
     /// Whether so many bytes more can be added.
     pub(super) fn has_room(&self, length: usize) -> bool {
-        if self.file.is_none() && self.memory_bytes + length <= self.most_memory {
+        if self.file.is_none() && self.memory.len() + length <= self.most_memory {
             return true;
         }
         // Its length on the disk: what was read of it is given back when all was.
@@ -263,7 +259,7 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        self.buffers.memory.give_back(self.memory_bytes as u64);
+        self.buffers.memory.give_back(self.memory.len() as u64);
         if let Some(file) = self.file.take() {
             self.give_back_file(file.written);
         }

@@ -171,6 +171,25 @@ async fn an_answer_a_byte_now_and_then() {
     }
 }
 
+/// A frame for each chunk would be too many: clients count small frames that they have not read yet, and close the connection
+/// as one that attacks them.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_chunks_come_in_few_frames() {
+    let chunks = "1\r\nx\r\n".repeat(20_000) + "0\r\n\r\n";
+    let body = "x".repeat(20_000);
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let case = Case::whole("small chunks", head.as_bytes(), chunks.as_bytes(), body.as_bytes());
+    let world = World::new(Database::Sqlite).await;
+    let liar = Liar::start(world.folder(), vec![case]);
+    let gate = world.gate(&before(&liar)).await;
+    let got = ask_over_http2(&Door::plain(gate.socket()), "GET", "/case/0/whole", b"").await;
+    let Got::Answer(Answer { is_whole: true, frames, body: received, .. }) = got else {
+        panic!("{}", shown(&got))
+    };
+    assert_eq!(received, body.as_bytes());
+    assert!(frames < 400, "{frames} frames");
+}
+
 /// Honest clients beside those whose answers are lies, all over the same kept connections: each gets its own answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn honest_clients_beside_lies() {

@@ -3,9 +3,8 @@
 //! The front reads the heads from it; for the time of one exchange it gives out the body, framed as strictly as the head
 //! was, and not one byte more. What follows is kept for the next head.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -17,12 +16,11 @@ use tokio::io::AsyncWrite as _;
 
 use super::{BodyFault, ClientGone, Head, Length};
 use crate::edge::alarm::Alarm;
+use crate::edge::byte_queue::ByteQueue;
 use crate::edge::piece::Pieces;
 
 /// How much is read of the requests that a client sends ahead, before it has to wait.
 const MOST_AHEAD: usize = 16 * 1024;
-/// Parts of a body up to this size are copied behind what is queued, so that one write takes them all.
-const SMALL: usize = 4 * 1024;
 /// What a head usually has besides the fields that are given: the status, the framing, what is said of the connection.
 const USUAL_EXTRA: usize = 128;
 
@@ -51,10 +49,7 @@ pub(in crate::edge) struct Http1 {
     has_ended: bool,
     /// The client has ended its side and may still read.
     has_ended_its_side: bool,
-    /// Parts of the response in order; `tail` follows the last of them.
-    out: VecDeque<Bytes>,
-    out_bytes: usize,
-    tail: BytesMut,
+    out: ByteQueue,
     is_flushed: bool,
     alarm: Alarm,
 }
@@ -73,9 +68,7 @@ impl Http1 {
             ends_by_close: false,
             has_ended: false,
             has_ended_its_side: false,
-            out: VecDeque::new(),
-            out_bytes: 0,
-            tail: BytesMut::new(),
+            out: ByteQueue::default(),
             is_flushed: true,
             alarm: Alarm::default(),
         }
@@ -209,14 +202,14 @@ impl Http1 {
         for (name, value) in fields {
             self.field(name, value);
         }
-        self.tail.extend_from_slice(b"\r\n");
+        self.out.tail().extend_from_slice(b"\r\n");
         self.is_flushed = false;
     }
 
     pub(super) fn begin(&mut self, head: &Head<'_>) {
         self.has_begun = true;
         let fields: usize = head.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        self.tail.reserve(fields + USUAL_EXTRA);
+        self.out.tail().reserve(fields + USUAL_EXTRA);
         self.status_line(head.status, head.reason);
         for (name, value) in head.fields {
             self.field(name, value);
@@ -248,7 +241,7 @@ impl Http1 {
                 self.field(b"connection", b"keep-alive");
             }
         }
-        self.tail.extend_from_slice(b"\r\n");
+        self.out.tail().extend_from_slice(b"\r\n");
         self.is_flushed = false;
     }
 
@@ -265,18 +258,18 @@ impl Http1 {
                 .as_bytes(),
             reason => reason,
         };
-        self.tail.extend_from_slice(b"HTTP/1.1 ");
-        self.tail.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
-        self.tail.extend_from_slice(b" ");
-        self.tail.extend_from_slice(reason);
-        self.tail.extend_from_slice(b"\r\n");
+        self.out.tail().extend_from_slice(b"HTTP/1.1 ");
+        self.out.tail().extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+        self.out.tail().extend_from_slice(b" ");
+        self.out.tail().extend_from_slice(reason);
+        self.out.tail().extend_from_slice(b"\r\n");
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        self.tail.extend_from_slice(name);
-        self.tail.extend_from_slice(b": ");
-        self.tail.extend_from_slice(value);
-        self.tail.extend_from_slice(b"\r\n");
+        self.out.tail().extend_from_slice(name);
+        self.out.tail().extend_from_slice(b": ");
+        self.out.tail().extend_from_slice(value);
+        self.out.tail().extend_from_slice(b"\r\n");
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
@@ -285,37 +278,24 @@ impl Http1 {
         }
         self.is_flushed = false;
         if self.coding == Coding::Chunked {
-            let _ = write!(Tail(&mut self.tail), "{:x}\r\n", bytes.len());
+            let _ = write!(Tail(self.out.tail()), "{:x}\r\n", bytes.len());
         }
-        if bytes.len() <= SMALL {
-            self.tail.extend_from_slice(&bytes);
-        } else {
-            self.settle_tail();
-            self.out_bytes += bytes.len();
-            self.out.push_back(bytes);
-        }
+        self.out.push(bytes);
         if self.coding == Coding::Chunked {
-            self.tail.extend_from_slice(b"\r\n");
+            self.out.tail().extend_from_slice(b"\r\n");
         }
     }
 
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         if self.coding == Coding::Chunked {
-            self.tail.extend_from_slice(b"0\r\n\r\n");
+            self.out.tail().extend_from_slice(b"0\r\n\r\n");
             self.is_flushed = false;
         }
     }
 
-    fn settle_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.out_bytes += self.tail.len();
-            self.out.push_back(self.tail.split().freeze());
-        }
-    }
-
     pub(super) fn queued(&self) -> usize {
-        self.out_bytes + self.tail.len()
+        self.out.len()
     }
 
     pub(super) fn poll_flush(
@@ -323,33 +303,8 @@ impl Http1 {
         context: &mut Context<'_>,
         moved: &mut bool,
     ) -> Poll<Result<(), ClientGone>> {
-        self.settle_tail();
-        while !self.out.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let count = self.out.len().min(slices.len());
-            for (slice, part) in slices.iter_mut().zip(&self.out) {
-                *slice = IoSlice::new(part);
-            }
-            let stream = Pin::new(&mut self.stream);
-            let written = match count {
-                1 => stream.poll_write(context, &slices[0]),
-                _ => stream.poll_write_vectored(context, &slices[..count]),
-            };
-            let mut written = match ready!(written) {
-                Ok(written @ 1..) => written,
-                Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
-            };
-            *moved = true;
-            self.out_bytes -= written;
-            while let Some(part) = self.out.front_mut().filter(|_| written > 0) {
-                let taken = written.min(part.len());
-                part.advance(taken);
-                written -= taken;
-                if part.is_empty() {
-                    self.out.pop_front();
-                }
-            }
-        }
+        let written = ready!(self.out.poll_write(Pin::new(&mut self.stream), context, moved));
+        written.map_err(|_| ClientGone)?;
         if !self.is_flushed {
             ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|_| ClientGone)?;
             self.is_flushed = true;

@@ -1,6 +1,5 @@
 //! A stream of HTTP/2.
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{BodyFault, ClientGone, Head, Length};
 use crate::edge::alarm::Alarm;
+use crate::edge::byte_queue::ByteQueue;
 
 /// One stream, whose request's head was read.
 pub(in crate::edge) struct Http2 {
@@ -20,8 +20,7 @@ pub(in crate::edge) struct Http2 {
     /// The response's body, once it has begun and has one.
     stream: Option<SendStream<Bytes>>,
     has_begun: bool,
-    out: VecDeque<Bytes>,
-    out_bytes: usize,
+    out: ByteQueue,
     /// Whether the end was queued, and whether it was sent.
     ends: bool,
     has_ended: bool,
@@ -37,8 +36,7 @@ impl Http2 {
             respond,
             stream: None,
             has_begun: false,
-            out: VecDeque::new(),
-            out_bytes: 0,
+            out: ByteQueue::default(),
             ends: false,
             has_ended: false,
             alarm: Alarm::default(),
@@ -134,10 +132,7 @@ impl Http2 {
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.out_bytes += bytes.len();
-            self.out.push_back(bytes);
-        }
+        self.out.push(bytes);
     }
 
     pub(super) fn end(&mut self) {
@@ -145,7 +140,7 @@ impl Http2 {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.out_bytes
+        self.out.len()
     }
 
     pub(super) fn poll_flush(
@@ -154,21 +149,15 @@ impl Http2 {
         moved: &mut bool,
     ) -> Poll<Result<(), ClientGone>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
-        while let Some(first) = self.out.front_mut() {
-            stream.reserve_capacity(first.len());
+        while !self.out.is_empty() {
+            stream.reserve_capacity(self.out.next_len());
             // It says only what is new; what was granted before and not used is asked for apart.
             while stream.capacity() == 0 {
                 let Some(Ok(_)) = ready!(stream.poll_capacity(context)) else {
                     return Poll::Ready(Err(ClientGone));
                 };
             }
-            let length = stream.capacity().min(first.len());
-            let part = first.split_to(length);
-            let is_last = first.is_empty();
-            if is_last {
-                self.out.pop_front();
-            }
-            self.out_bytes -= length;
+            let Some(part) = self.out.pop(stream.capacity()) else { break };
             let ends = self.ends && self.out.is_empty();
             stream.send_data(part, ends).map_err(|_| ClientGone)?;
             self.has_ended |= ends;

@@ -1,6 +1,5 @@
 //! A connection to Console, for one exchange.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,6 +10,7 @@ use policy::body::BodyDecoder;
 use policy::response::{RequestContext, ResponseFault, ResponseHead, ResponseSearch};
 use tokio::io::AsyncWrite as _;
 
+use crate::edge::byte_queue::ByteQueue;
 use crate::edge::piece::Pieces;
 
 /// How many interim responses one request may have.
@@ -30,8 +30,7 @@ pub(in crate::edge) enum ConsoleError {
 /// What is sent, and what comes back.
 pub(super) struct ConsoleConnection {
     stream: Stream,
-    out: VecDeque<Bytes>,
-    out_bytes: usize,
+    out: ByteQueue,
     is_flushed: bool,
     /// Console has stopped reading; it may have answered all the same.
     is_deaf: bool,
@@ -49,8 +48,7 @@ impl ConsoleConnection {
     pub(super) fn new(stream: Stream, context: RequestContext) -> ConsoleConnection {
         ConsoleConnection {
             stream,
-            out: VecDeque::new(),
-            out_bytes: 0,
+            out: ByteQueue::default(),
             is_flushed: true,
             is_deaf: false,
             read: BytesMut::new(),
@@ -67,15 +65,14 @@ impl ConsoleConnection {
     /// Queues bytes of the request.
     pub(super) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() && !self.is_deaf {
-            self.out_bytes += bytes.len();
-            self.out.push_back(bytes);
+            self.out.push(bytes);
             self.is_flushed = false;
         }
     }
 
     /// How many bytes are queued.
     pub(super) fn queued(&self) -> usize {
-        self.out_bytes
+        self.out.len()
     }
 
     /// Whether Console has stopped to read.
@@ -86,18 +83,8 @@ impl ConsoleConnection {
     /// Sends what is queued. Ready when nothing is left. A server that closes its side while it is sent to may have
     /// answered before, so that is no error here.
     pub(super) fn poll_send(&mut self, context: &mut Context<'_>, moved: &mut bool) -> Poll<()> {
-        while let Some(first) = self.out.front_mut() {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, first)) {
-                Ok(written @ 1..) => {
-                    *moved = true;
-                    self.out_bytes -= written;
-                    first.advance(written);
-                    if first.is_empty() {
-                        self.out.pop_front();
-                    }
-                }
-                Ok(0) | Err(_) => return self.deafen(moved),
-            }
+        if ready!(self.out.poll_write(Pin::new(&mut self.stream), context, moved)).is_err() {
+            return self.deafen(moved);
         }
         if !self.is_flushed {
             if ready!(Pin::new(&mut self.stream).poll_flush(context)).is_err() {
@@ -111,7 +98,7 @@ impl ConsoleConnection {
     fn deafen(&mut self, moved: &mut bool) -> Poll<()> {
         (self.is_deaf, *moved) = (true, true);
         self.out.clear();
-        (self.out_bytes, self.is_flushed) = (0, true);
+        self.is_flushed = true;
         Poll::Ready(())
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Answer {
     /// Names in small letters.
     pub(super) fields: Vec<(String, Vec<u8>)>,
     pub(super) body: Vec<u8>,
+    /// How many frames of HTTP/2 the body came in.
+    pub(super) frames: usize,
     /// Whether it has come to its end.
     pub(super) is_whole: bool,
     /// Whether the end of the connection is the only end that it has.
@@ -302,7 +304,10 @@ async fn http2(door: &Door, method: &str, target: &str, body: &'static [u8]) -> 
     };
     while let Some(frame) = body.frame().await {
         match frame.map(hyper::body::Frame::into_data) {
-            Ok(Ok(data)) => answer.body.extend_from_slice(&data),
+            Ok(Ok(data)) => {
+                answer.frames += 1;
+                answer.body.extend_from_slice(&data);
+            }
             Ok(Err(_trailers)) => return Got::Odd("trailers".to_owned()),
             Err(_) => {
                 answer.is_whole = false;
