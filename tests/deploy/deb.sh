@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Debian package of what `make release` has built, and looks at it: what is in it, that its program runs, that
+# Makes the Debian package of what `make dist` has built, and looks at it: what is in it, that its program runs, that
 # systemd can read its unit; and lintian's errors, where lintian is installed.
 set -eu
 cd "$(dirname "$0")/../.."
