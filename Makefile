@@ -1,20 +1,14 @@
 # Two commands do everything: `make demo` and `make test`. The others are for working on the project.
 
 CARGO ?= cargo
+# The gate as it ships (`dist`), or nearly (`release`).
+AS_SHIPPED = --locked --bin console-gate --features jemalloc
 SECONDS ?= 60
 DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
-# What tests write that pass because what they need cannot be had here.
-SKIPPED = target/tmp/skipped.txt
-
-# The clients of `make test`, two minutes of them; `make clients` asks by all that are installed.
-CLIENTS = Clients.test_requests Clients.test_urllib3 Clients.test_httpx Clients.test_aiohttp Clients.test_node_fetch \
-	Clients.test_java Clients.test_curl_h2 Clients.test_go Clients.test_perl Raw Scripts.test_websockets Scripts.test_forms \
-	Scripts.test_load_ab Document
-
-.PHONY: demo test release release-pgo deb docs clients lint prove models race faults scale bench bench-check bench-growth \
-	bench-peers bench-quick fuzz deny suites upgrade clean
+.PHONY: demo test test-all test-times release dist deb docs clients lint prove models race faults scale bench bench-check \
+	bench-growth bench-peers bench-quick fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
 demo:
@@ -22,16 +16,16 @@ demo:
 	$(CARGO) build --locked
 	@target/debug/console-gate demo
 
-## A stripped binary with its commit, completions and man pages, in dist
-release release-pgo: export CONSOLE_GATE_COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-release release-pgo: export CONSOLE_GATE_COMMIT_DATE = $(shell git log -1 --format=%cs 2>/dev/null)
+## An optimised gate in target/release, for measuring and trying out
 release:
 	@tests/setup.sh build
-	$(CARGO) build --locked --release --bin console-gate
-	@$(call dist,target/release/console-gate)
+	$(CARGO) build $(AS_SHIPPED) --release
 
-## The same, optimised by a profile of itself under load: a tenth less CPU a request, half an hour to build
-release-pgo:
+## What ships, in dist: a stripped binary with its commit, completions and man pages, optimised by a profile of itself under
+## load. Half an hour
+dist: export CONSOLE_GATE_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+dist: export CONSOLE_GATE_COMMIT_DATE ?= $(shell git log -1 --format=%cs 2>/dev/null)
+dist:
 	@tests/setup.sh bench
 	@gate=$$(tests/bench/pgo.sh) && $(call dist,$$gate)
 
@@ -41,8 +35,8 @@ rm -rf dist && mkdir -p dist/completions && cp $(1) dist/ \
 	&& dist/console-gate man dist/man && ls -l dist/console-gate && dist/console-gate --version
 endef
 
-## A Debian package of `make release`, in dist
-deb: release
+## A Debian package of `make dist`, in dist
+deb: dist
 	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
 	@tests/deploy/deb.sh
 
@@ -56,29 +50,27 @@ docs:
 	@PATH=target/tools/bin:$$PATH mdbook build target/book-source --dest-dir $(CURDIR)/target/book
 	@.venv/bin/python docs/build.py --check target/book
 
-## Every test: pure, both databases, the real binary before a real Flask Console, Console's side in Python
+## The tests that every change is paid in: pure, both databases, the real binary before a real Flask Console, Console's side
 test:
 	@tests/setup.sh test
-	@rm -f $(SKIPPED)
-	$(CARGO) test --locked
-	.venv/bin/python -m unittest discover -s tests/console -p 'test_*.py'
-	.venv/bin/python -m unittest discover -s tests/consoles -p 'test_*.py'
-	.venv/bin/python -m unittest discover -s tests/deploy -p 'test_*.py'
-	.venv/bin/python -m unittest discover -s tests/first_hour -p 'test_*.py'
-	.venv/bin/python -m unittest discover -s tests/docs -p 'test_*.py'
-	.venv/bin/python -m unittest discover -s tests/bench -p 'test_*.py'
-	.venv/bin/python -m unittest discover -s tests/bench/growth -p 'test_*.py'
-	.venv/bin/python tests/clients/test_clients.py $(CLIENTS)
-	.venv/bin/python tests/api/test_schemathesis.py
-	$(CARGO) build --locked --example route_table
-	$(DIFFERENTIAL) --matcher target/debug/examples/route_table --pairs 100000
-	@! [ -s $(SKIPPED) ] || { echo; echo "These tests could show nothing here:"; cat $(SKIPPED); }
+	@.venv/bin/python tests/run.py
+
+## Every test in its full size, before a release: docs/development.md says what `make test` leaves out
+test-all:
+	@tests/setup.sh suites
+	@.venv/bin/python tests/run.py --all
+	@$(MAKE) models race faults
+
+## The same as `make test`, and how long each test took: target/tests/times.md
+test-times:
+	@tests/setup.sh test
+	@.venv/bin/python tests/run.py --times
 
 ## Every client that is installed here or that Debian has, directly and through the gate: tables in target/tmp/clients
 clients:
 	@tests/setup.sh suites
 	$(CARGO) build --locked
-	.venv/bin/python tests/clients/test_clients.py
+	GATE_TIER=all .venv/bin/python tests/clients/test_clients.py
 
 ## The firewall and the matcher against the real gunicorn and Werkzeug: 10 million generated method/path pairs, and two
 ## million targets in the spellings of the wire
@@ -90,7 +82,7 @@ prove:
 ## Formatting and lints
 lint:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features jemalloc -- -D warnings
 
 ## Models written from the documents, and each report, against running gates: 100,000 pairs of request and caller; `make
 ## test` has a short run
@@ -111,8 +103,8 @@ race:
 ## Each fault injected for real, in the large edition, into an optimised build: half an hour; one test after the other, for their times
 faults:
 	@tests/setup.sh test
-	GATE_FAULTS=full $(CARGO) test --locked --profile bench --test evidence -- --nocapture
-	GATE_FAULTS=full $(CARGO) test --locked --profile bench --test faults -- --include-ignored --nocapture --test-threads=1
+	GATE_FAULTS=full $(CARGO) test --locked --features jemalloc --profile bench --test evidence -- --nocapture
+	GATE_FAULTS=full $(CARGO) test --locked --features jemalloc --profile bench --test faults -- --include-ignored --nocapture --test-threads=1
 
 ## `diff` for 10,000 admins on 10,000 routes: less than 10 s, less than 1 GiB; what mappings of 1,000 to 100,000 rows cost a gate
 scale:
@@ -136,14 +128,14 @@ bench-check:
 ## minutes, into target/bench
 bench-peers bench-quick:
 	@tests/setup.sh bench
-	$(CARGO) build --locked --release --bin console-gate
+	$(CARGO) build $(AS_SHIPPED) --release
 	.venv/bin/python tests/bench/compare $(if $(filter bench-quick,$@),--quick)
 
 ## How the cost grows with connections, rows, principals, logins, gates and cores, and a simulation of what is larger: bench/growth.json,
 ## and the tables of docs/growth.md
 bench-growth:
 	@tests/setup.sh bench
-	$(CARGO) build --locked --release --bin console-gate
+	$(CARGO) build $(AS_SHIPPED) --release
 	.venv/bin/python tests/bench/growth --write docs/growth.md
 
 ## Eleven fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks; quick when nothing is missing.
 #
-#   tests/setup.sh build    what `make demo` needs: a C compiler, cmake (pingora builds zlib-ng) and make (jemalloc)
+#   tests/setup.sh build    what `make demo` needs: a C compiler, cmake (pingora builds zlib-ng) and make (jemalloc, in what ships)
 #   tests/setup.sh test     that, a Postgres server, nginx, faketime, promtool, and .venv with Flask and gunicorn
 #   tests/setup.sh suites   that, and what `make suites` and `make clients` run: clients and test suites that Debian has.
 #                           Those that cannot be installed are named and left out

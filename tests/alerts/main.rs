@@ -8,6 +8,8 @@
 mod database;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/template.rs"]
+mod template;
 
 mod mail_server;
 mod scene;

@@ -6,7 +6,7 @@ body that is not of its schema. Requests are those that the document allows, and
     python tests/api/test_schemathesis.py
 
 GATE=... names another binary than target/debug/console-gate, API_EXAMPLES another number of requests for each operation, API_SEED
-another seed.
+another seed. With GATE_TIER=all the requests go on for a minute and a half; otherwise they are few, and always the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import http.client
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,19 +26,21 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "consoles"))
+
+from ports import free_port  # noqa: E402
+from tier import ALL  # noqa: E402
+
 GATE = Path(os.environ.get("GATE", ROOT / "target" / "debug" / "console-gate")).resolve()
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
-EXAMPLES = os.environ.get("API_EXAMPLES", "12")
+EXAMPLES = os.environ.get("API_EXAMPLES", "12" if ALL else "2")
 SEED = os.environ.get("API_SEED", "1")
-# Two minutes are for all of it; what is asked by then is what counts.
+# Two minutes are for all of it; what is asked by then is what counts. Schemathesis fuzzes until this time is over, so the
+# quick tier has none and ends with its examples.
 RUN_SECONDS = 90
+MAX_TIME = ["--max-time", str(RUN_SECONDS // 2)] if ALL else []
+PHASES = "examples,coverage,fuzzing"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 class Demo:
@@ -91,7 +92,7 @@ class Demo:
 
 
 class Schemathesis(unittest.TestCase):
-    def run_it(self, demo: Demo, cookie: str, name: str) -> None:
+    def run_it(self, demo: Demo, cookie: str, name: str, phases: str = PHASES) -> None:
         folder = ROOT / "target" / "tmp" / "api" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -103,8 +104,8 @@ class Schemathesis(unittest.TestCase):
                     [
                         SCHEMATHESIS, "run", f"http://127.0.0.1:{demo.port}/api/rbac/openapi.json",
                         "--header", f"Cookie: {cookie}", "--header", "Sec-Fetch-Site: same-origin",
-                        "--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES,
-                        "--seed", SEED, "--max-time", str(RUN_SECONDS // 2), "--suppress-health-check", "all", "--no-shrink",
+                        "--checks", CHECKS, "--phases", phases, "--max-examples", EXAMPLES,
+                        "--seed", SEED, *MAX_TIME, "--suppress-health-check", "all", "--no-shrink",
                         "--warnings", "off", "--no-color",
                     ],
                     cwd=here, stdout=to, stderr=subprocess.STDOUT, timeout=RUN_SECONDS * 3, check=False,
@@ -117,7 +118,8 @@ class Schemathesis(unittest.TestCase):
     def test_the_document_is_kept(self) -> None:
         with Demo() as demo:
             self.run_it(demo, demo.cookie("raxx-platform-admins"), "admin")
-            self.run_it(demo, demo.cookie("raxx-support-team"), "support")
+            # What the document covers is asked twice in the full tier alone.
+            self.run_it(demo, demo.cookie("raxx-support-team"), "support", PHASES if ALL else "fuzzing")
 
 
 if __name__ == "__main__":

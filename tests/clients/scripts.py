@@ -24,9 +24,11 @@ from compare import ADDED, GUNICORNS, HOP_BY_HOP, HTTP2S, without_address
 from drivers import chromium
 from report import Row
 from servers import Scene
+from tier import in_tier
 
 ALL = ["chromium_scripts", "websockets", "forms", "load_ab", "load_h2load", "cookies_of_a_browser"]
 SECONDS = 60
+LEFT_OPEN_SECONDS = in_tier(quick=0.2, full=1.0)
 
 
 def compared(name: str, direct: Any, through: Any, bases: tuple[str, str]) -> Row:
@@ -353,7 +355,7 @@ def websockets(scene: Scene) -> list[Row]:
 def many_sockets(base: str, context: ssl.SSLContext | None) -> Any:
     async def one(session: aiohttp.ClientSession, number: int) -> Any:
         async with session.ws_connect(base + "/socket", ssl=context or True) as socket:
-            await asyncio.sleep(1)
+            await asyncio.sleep(LEFT_OPEN_SECONDS)
             await socket.send_str(str(number))
             return (await asyncio.wait_for(socket.receive(), SECONDS)).data
 

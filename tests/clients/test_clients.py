@@ -1,9 +1,10 @@
 """Real clients ask Console itself, and ask it through the gate: what comes of it is the same, or a named rule says why not.
 
     python -m unittest test_clients            in this folder; GATE=... names another binary than target/debug/console-gate
-    python -m unittest test_clients.Clients.test_curl
+    GATE_TIER=all python -m unittest test_clients.Clients.test_curl
 
-The tables are in target/tmp/clients, one for each client. Clients that are not installed are left out and named.
+The tables are in target/tmp/clients, one for each client. Without GATE_TIER=all only those ask that .venv has and that differ
+most. Clients that are not installed are left out and named.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "consoles")]
 
 import raw  # noqa: E402
 import scripts  # noqa: E402
-from clients import CLIENTS, Client  # noqa: E402
+from clients import CLIENTS, Client, is_short  # noqa: E402
 from compare import is_login, judge, short  # noqa: E402
 from report import HEADING, ROOT, Row, Table, skipped  # noqa: E402
 from servers import Scene  # noqa: E402
+from tier import ALL, only_in_all  # noqa: E402
 from variants import VARIANTS, Variant  # noqa: E402
 
 HOSTS = ["console.test", "console.test:8443", "console.test.", "console_2.test", "xn--bcher-kva.test", "[::1]", "[::1]:8080", "10.0.0.1",
          "localhost"]
 # No client sends less of the table than this.
 LEAST = 100
+# One for HTTP/1.1 and one for HTTP/2, for which nothing has to be installed.
+QUICK = {"requests", "httpx-h2"}
+QUICK_SCRIPTS = {"websockets", "forms"}
 
 
 def setUpModule() -> None:  # noqa: N802
@@ -58,7 +63,8 @@ class Clients(Compared):
             self.skipTest(f"{client.name}: {lacks} is not installed")
         family = client.name.partition("-")[0]
         asked = [variant for variant in VARIANTS
-                 if (variant.clients is None or {client.name, family} & variant.clients) and client.only(variant)]
+                 if (variant.clients is None or {client.name, family} & variant.clients) and client.only(variant)
+                 and (ALL or not client.tls or is_short(variant))]
         asked = [replace(variant, options=variant.options | {"brief"}) if variant.expected(client.name).kind == "reset" else variant
                  for variant in asked]
         bases = (scene.direct_tls, scene.through_tls) if client.tls else (scene.direct, scene.through)
@@ -79,6 +85,8 @@ def add_tests() -> None:
     for client in CLIENTS:
         def test(self: Clients, client: Client = client) -> None:
             self.compare(client)
+        if client.name not in QUICK:
+            test = only_in_all("requests and httpx ask in the quick tier")(test)
         setattr(Clients, "test_" + re.sub(r"\W", "_", client.name), test)
 
 
@@ -90,14 +98,20 @@ class Raw(Compared):
 
     def test_raw(self) -> None:
         # Most of their time is a look at whether the connection stays open.
-        with ThreadPoolExecutor(8) as pool:
-            asked = list(pool.map(lambda case: (case, raw.ask(scene.direct, case), raw.ask(scene.url_of(case.gate), case)), raw.CASES))
+        with ThreadPoolExecutor(32) as pool:
+            asked = list(pool.map(lambda case: (case, raw.ask(scene.direct, case, patience(case)),
+                                                raw.ask(scene.url_of(case.gate), case)), raw.CASES))
         refusals = scene.refusals()
         table = Table("raw")
         for case, one, other in asked:
             outcome, wrong = judge_case(case, one, other, (scene.direct, scene.url_of(case.gate)), refusals)
             table.rows.append(Row(case.name, str(case.expects), outcome, wrong))
         self.conclude(table)
+
+
+def patience(case: raw.Case) -> float:
+    """How long Console itself has for an answer."""
+    return raw.SHOWN_SECONDS if case.expects.kind == "refused" else raw.SECONDS
 
 
 def judge_case(case: raw.Case, direct: raw.Exchange, through: raw.Exchange, bases: tuple[str, str],
@@ -148,7 +162,11 @@ class Scripts(Compared):
 
 def add_scripts() -> None:
     for name in scripts.ALL:
-        setattr(Scripts, f"test_{name}", lambda self, name=name: self.run_script(name))
+        def test(self: Scripts, name: str = name) -> None:
+            self.run_script(name)
+        if name not in QUICK_SCRIPTS:
+            test = only_in_all("a browser and tools for load are not everywhere")(test)
+        setattr(Scripts, f"test_{name}", test)
 
 
 add_scripts()

@@ -111,6 +111,8 @@ def test_console(console_gate):
         program = f"""
 import sys, pytest
 plugins = [] if any(d.metadata["Name"] == "console-gate" for d in __import__("importlib.metadata").metadata.distributions()) else ["-p", "console_gate.pytest_plugin"]
+# What others have installed beside it takes seconds to load.
+plugins += [word for name in ("schemathesis", "hypothesispytest") for word in ("-p", "no:" + name)]
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *plugins, {str(test)!r}]))
 """
         self.assertIn("1 passed", self.run_alone(program))

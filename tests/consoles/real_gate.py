@@ -1,17 +1,23 @@
 """The real gate in front of a Console of this folder, for tests.
 
 A Console starts under gunicorn with the two lines, its decorators on, and the gate in front of it, both on Unix sockets.
+Each test has a database of its own: a copy of one that is made once, with the Console's people and, where the gate is
+`adopted`, the gate's tables and the roles and groups of `groups.sh`.
 GATE=... names another binary than target/debug/console-gate.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,15 +25,18 @@ import time
 import tomllib
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Iterator, TypeVar
+from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))
+# Beside HERE, the folders of both Consoles, whose own functions fill the tables.
+sys.path[:0] = [str(HERE), str(HERE / "atlas"), str(HERE / "brook")]
 
 import psycopg  # noqa: E402
 
 from drive import Answer, Browser, matrix, read_folder  # noqa: E402
-from postgres import Postgres  # noqa: E402
+from postgres import shared  # noqa: E402
+from tier import in_tier  # noqa: E402
 from werkzeug.routing import Map, Rule  # noqa: E402
 
 GATE = Path(os.environ.get("GATE", ROOT / "target" / "debug" / "console-gate")).resolve()
@@ -40,6 +49,9 @@ KEYS = {
     "SECRET_KEY": "a secret of the tests",
     "CONSOLE_SECRET_KEY": "a secret of the tests",
 }
+SETTINGS = ("gate.toml", "routes.toml", "groups.sh", "people.json", "requests.json")
+# Instead of half a second: for how long a gate looks at a changed mapping, and at one at its start.
+SETTLE_MS = 50
 T = TypeVar("T")
 # `{person: {request: answer}}`, as `drive.matrix` returns it.
 Matrix = dict[str, dict[str, str]]
@@ -49,7 +61,8 @@ class RealGate:
     """What is the same for both; `AtlasServed` and `BrookServed` make the database. Mixed into a `TestCase`."""
 
     folder: ClassVar[str]
-    seed_command: ClassVar[list[str]]
+    # Whether the gate has its tables, and its roles and groups, before the test begins.
+    adopted: ClassVar[bool] = True
     database_url: str
     # The same for the gate that serves, which may be another role; and how `migrate` grants that one what it needs.
     serving_url: str
@@ -61,23 +74,20 @@ class RealGate:
         self.work = Path(tempfile.mkdtemp(prefix="gate-through-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
         self.make_database()
-        for name in ("gate.toml", "routes.toml", "groups.sh", "people.json", "requests.json"):
-            shutil.copy(HERE / self.folder / name, self.work)
+        copy_settings(self.folder, self.work)
         self.direct, self.through, self.admin = (f"unix:{self.work}/{name}.sock" for name in ("console", "gate", "admin"))
         self.everything = {
             **os.environ, **KEYS, **self.environment, "USE_GATE": "1", "PYTHONPATH": str(ROOT / "deploy" / "flask"),
             "CONSOLE_GATE_DATABASE_URL": self.database_url, "CONSOLE_GATE_LISTEN": self.through,
             "CONSOLE_GATE_ADMIN": self.admin, "CONSOLE_GATE_UPSTREAM": self.direct, "ATLAS_BIND": self.direct,
-            "BROOK_BIND": self.direct}
-        self.run_console(*self.seed_command)
+            "BROOK_BIND": self.direct, "ATLAS_WORKERS": in_tier(quick="1", full="2")}
         self.prepare()
 
     def prepare(self: Any) -> None:
-        """The gate's tables, and the V2 roles and groups."""
+        """The gate's tables, as the settings of this test have them, and the V2 roles and groups."""
         self.gate("migrate")
-        script = subprocess.run(["sh", "groups.sh"], cwd=self.work, capture_output=True, text=True, check=False,
-                                env={**self.everything, "GATE": f"{GATE} --config gate.toml"})
-        self.assertEqual(script.returncode, 0, script.stdout + script.stderr)
+        if not self.adopted:
+            run_groups(self.work, self.everything)
 
     def run_console(self: Any, *command: str) -> None:
         subprocess.run([sys.executable, *command], check=True, cwd=HERE / self.folder, env=self.everything)
@@ -118,7 +128,8 @@ class RealGate:
             print(f"{command[0]}, its last lines:", *log.read_text(errors="replace").splitlines()[-40:], sep="\n")
             raise
         finally:
-            server.terminate()
+            # At once: nobody is left whose requests it would have to finish.
+            server.send_signal(signal.SIGINT)
             server.wait()
 
     def log_of(self: Any, program: Any) -> Path:
@@ -134,7 +145,7 @@ class RealGate:
 
     def ask(self: Any, base: str, *people: str) -> Matrix:
         """What everybody is answered, or `people`, by tables as they were seeded."""
-        self.run_console(*self.seed_command)
+        self.seed()
         return matrix(base, self.work, list(people) or None)
 
     def ask_each(self: Any, base: str, *people: str) -> Matrix:
@@ -214,32 +225,111 @@ def until(what: str, look: Callable[[], T | None], seconds: float = 30) -> T:
     return found
 
 
+def copy_settings(folder: str, work: Path) -> None:
+    for name in SETTINGS:
+        shutil.copy(HERE / folder / name, work)
+    settings = (work / "gate.toml").read_text(encoding="utf-8")
+    assert "[mapping]\n" in settings
+    (work / "gate.toml").write_text(settings.replace("[mapping]\n", f"[mapping]\nsettle_ms = {SETTLE_MS}\n"), encoding="utf-8")
+
+
+def run_groups(work: Path, environment: dict[str, str]) -> None:
+    run_quietly(["sh", "groups.sh"], work, {**environment, "GATE": f"{GATE} --config gate.toml"})
+
+
+def run_quietly(command: list[Any], folder: Path, environment: dict[str, str]) -> None:
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+
+
+def adopt(folder: str, url: str, *grants: str) -> None:
+    """What an operator does once: the gate's tables in Console's database, and the roles and groups of `groups.sh`."""
+    with tempfile.TemporaryDirectory(prefix="gate-adopt-", dir="/tmp") as work:
+        copy_settings(folder, Path(work))
+        environment = {**os.environ, **KEYS, "CONSOLE_GATE_DATABASE_URL": url}
+        run_quietly([GATE, "migrate", *grants, "--config", "gate.toml"], Path(work), environment)
+        run_groups(Path(work), environment)
+
+
+def atlas_template() -> str:
+    """The database with Atlas's tables and people that others are copies of."""
+    return shared().template(f"atlas_{made_from('atlas')}", migrate_atlas)
+
+
+@functools.cache
+def made_from(folder: str, *programs: Path) -> str:
+    """A word for what a database is made from: another Console or another gate makes another."""
+    versions = [(program.stat().st_mtime_ns, program.stat().st_size) for program in programs]
+    digest = hashlib.sha256(repr((KEYS, versions)).encode())
+    for file in sorted((HERE / folder).rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 class AtlasServed(RealGate):
     folder = "atlas"
-    seed_command = ["-m", "atlas.manage", "seed"]
     # The gate serves with the rights that `migrate --grant-to` gives, and no other.
     grants = ("--grant-to", "gate_serving")
 
     def make_database(self: Any) -> None:
-        server = Postgres().__enter__()
-        self.addCleanup(server.__exit__)
-        self.database_url = server.database()
-        self.serving_url = self.database_url.replace("//postgres@", "//gate_serving@")
+        template = atlas_template()
+        if self.adopted:
+            name = f"atlas_adopted_{made_from('atlas', GATE)}"
+            template = shared().template(name, lambda url: adopt("atlas", url, *self.grants), template)
+        self.database_url = shared().copy(template)
+        self.serving_url = re.sub(r"(?<=//)[^@/]+(?=@)", "gate_serving", self.database_url)
         self.assertNotEqual(self.serving_url, self.database_url, "a role of the gate's own")
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute("DO $$ BEGIN CREATE ROLE gate_serving LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation"
-                               " THEN NULL; END $$")
         self.environment = {"DATABASE_URL": self.database_url}
-        subprocess.run([sys.executable, "-m", "atlas.manage", "migrate"], check=True, cwd=HERE / "atlas",
-                       env={**os.environ, **self.environment})
+
+    def seed(self: Any) -> None:
+        from atlas.seed import seed
+
+        seed(self.database_url)
+
+
+def migrate_atlas(url: str) -> None:
+    """Atlas's tables with its people, and the role that the gate serves as."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DO $$ BEGIN CREATE ROLE gate_serving LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation"
+                           " THEN NULL; END $$")
+    # Here and not in a process of its own, which would load SQLAlchemy once more.
+    from atlas import manage
+
+    with mock.patch.dict(os.environ, DATABASE_URL=url):
+        for command in ("migrate", "seed"):
+            manage.main([command])
 
 
 class BrookServed(RealGate):
     folder = "brook"
-    seed_command = ["brook.py", "seed"]
 
     def make_database(self: Any) -> None:
         file = self.work / "brook.db"
+        shutil.copy(brook_database(self.adopted), file)
         self.database_url = self.serving_url = f"sqlite:{file}"
         self.environment = {"BROOK_DATABASE": str(file)}
-        subprocess.run([sys.executable, "brook.py", "init"], check=True, cwd=HERE / "brook", env={**os.environ, **self.environment})
+
+    def seed(self: Any) -> None:
+        from brook import seed
+
+        seed(self.environment["BROOK_DATABASE"])
+
+
+@functools.cache
+def brook_database(adopted: bool) -> Path:
+    """The file with Brook's tables and people that others are copies of."""
+    from brook import init, seed
+
+    folder = Path(tempfile.mkdtemp(prefix="gate-brook-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "brook.db"
+    init(str(file))
+    seed(str(file))
+    if adopted:
+        adopt("brook", f"sqlite:{file}")
+    # The gate's commands leave a write-ahead log; whoever closes the file last writes it back.
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert [one.name for one in folder.iterdir()] == ["brook.db"], "somebody has the file open"
+    return file

@@ -10,41 +10,36 @@ import sys
 import unittest
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 ATLAS = HERE / "atlas"
 sys.path[:0] = [str(HERE), str(ATLAS)]
 
 import psycopg  # noqa: E402
-from atlas import create_app, totp  # noqa: E402
+from atlas import create_app, manage, totp  # noqa: E402
 from atlas.seed import CUSTOMERS, seed  # noqa: E402
 from drive import hidden_fields, read_folder  # noqa: E402
-from postgres import Postgres  # noqa: E402
+from postgres import shared  # noqa: E402
+from real_gate import atlas_template  # noqa: E402
 
 PEOPLE = {person["name"]: person for person in read_folder(ATLAS)[0]}
 TEMP = "5b1f0a52-5d6e-4a0b-9a1c-000000000101"
 
 
-def setUpModule() -> None:
-    Atlas.server = Postgres().__enter__()
-    unittest.addModuleCleanup(Atlas.server.__exit__)
-
-
 class Atlas(unittest.TestCase):
-    server: ClassVar[Postgres]
     url: ClassVar[str]
     app: ClassVar[Any]
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.url = cls.server.database()
-        cls.manage("migrate")
+        cls.url = shared().copy(atlas_template())
         cls.app = create_app({"DATABASE_URL": cls.url, "SECRET_KEY": "a secret of the tests"})
 
     @classmethod
     def manage(cls, *arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", "atlas.manage", *arguments], check=True, cwd=ATLAS,
-                       env={**os.environ, "DATABASE_URL": cls.url})
+        with mock.patch.dict(os.environ, DATABASE_URL=cls.url):
+            assert manage.main(list(arguments)) == 0
 
     def setUp(self) -> None:
         seed(self.url)

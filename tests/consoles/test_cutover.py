@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from drive import arrive, differences, name_of, read_folder  # noqa: E402
 from real_gate import HERE, AtlasServed, Matrix, ask_once, until  # noqa: E402
+from tier import only_in_all  # noqa: E402
 
 PEOPLE = ("superuser", "manager", "agent", "viewer", "newcomer")
 # The order of the cutover: each one after all before it.
@@ -36,7 +37,10 @@ detail = { json = ["route", "required", "request"] }
 """
 
 
+@only_in_all("test_through_gate has a shorter cutover of each Console")
 class Cutover(AtlasServed, unittest.TestCase):
+    adopted = False
+
     def prepare(self) -> None:
         """As an operator does it: nothing but the head of the settings is given."""
         own = (self.work / "gate.toml").read_text(encoding="utf-8")
@@ -155,6 +159,13 @@ class Cutover(AtlasServed, unittest.TestCase):
             self.gate("rollback", "--to", legacy_file[:12], "--yes")
             self.assertEqual(differences(direct, self.ask(self.through, *PEOPLE)), [], "everything taken back")
             self.gate("audit", "verify")
+
+
+class AuditPage(AtlasServed, unittest.TestCase):
+    def prepare(self) -> None:
+        with open(self.work / "gate.toml", "a", encoding="utf-8") as settings:
+            settings.write(MIRROR)
+        super().prepare()
 
     def test_the_gates_denials_are_on_the_audit_page_beside_atlas_own(self) -> None:
         self.gate("flag", "rbac-v2", "on")

@@ -14,7 +14,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from drive import differences, matrix, read_folder  # noqa: E402
-from postgres import Postgres  # noqa: E402
+from postgres import shared  # noqa: E402
+from real_gate import atlas_template  # noqa: E402
+from tier import only_in_all  # noqa: E402
 
 
 class Consoles:
@@ -22,7 +24,6 @@ class Consoles:
 
     folder: ClassVar[str]
     environment: ClassVar[dict[str, str]]
-    seed_command: ClassVar[list[str]]
     # Somebody without the legacy roles for a route, and a V2 group that has the role for it.
     person: ClassVar[str]
     group: ClassVar[str]
@@ -35,7 +36,7 @@ class Consoles:
         """The matrix of a Console with fresh tables, for everybody or for `people`."""
         everything = {**os.environ, "SECRET_KEY": "a secret of the tests", **self.environment, "USE_GATE": "1" if use_gate else "0",
                       **environment}
-        subprocess.run([sys.executable, *self.seed_command], check=True, cwd=HERE / self.folder, env=everything)
+        self.seed()
         with tempfile.TemporaryFile() as log, subprocess.Popen(
                 [sys.executable, HERE / "signing_gate.py", self.folder, mode, *changes], env=everything,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as server:
@@ -49,6 +50,7 @@ class Consoles:
     def id_of(self: Any, name: str) -> str:
         return next(str(person["id"]) for person in read_folder(HERE / self.folder)[0] if person["name"] == name)
 
+    @only_in_all("nothing changes behind the real gate in the quick tier: test_through_gate")
     def test_nothing_changes_in_any_mode_where_both_give_the_same(self: Any) -> None:
         direct = self.ask("none", use_gate=False)
         self.assertGreater(len({answer for row in direct.values() for answer in row.values()}), 5)
@@ -76,9 +78,9 @@ class Consoles:
         self.assertEqual((before, after), ("200", "403"))
 
 
+@only_in_all("Atlas's two lines are behind the real gate in the quick tier: test_through_gate")
 class Atlas(Consoles, unittest.TestCase):
     folder = "atlas"
-    seed_command = ["-m", "atlas.manage", "seed"]
     person, group, member = "agent", "managers", "manager"
     gained = {"GET /orders/export.csv": "200", "POST /orders/1001/cancel": "200", "GET /audit": "200", "GET /reports/": "200",
               "GET /reports/revenue/schedule": "200", "PATCH /api/v1/orders/1004": "200"}
@@ -87,16 +89,16 @@ class Atlas(Consoles, unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        server = Postgres().__enter__()
-        cls.addClassCleanup(server.__exit__)
-        cls.environment = {"DATABASE_URL": server.database()}
-        everything = {**os.environ, **cls.environment}
-        subprocess.run([sys.executable, "-m", "atlas.manage", "migrate"], check=True, cwd=HERE / "atlas", env=everything)
+        cls.environment = {"DATABASE_URL": shared().copy(atlas_template())}
+
+    def seed(self) -> None:
+        from atlas.seed import seed
+
+        seed(self.environment["DATABASE_URL"])
 
 
 class Brook(Consoles, unittest.TestCase):
     folder = "brook"
-    seed_command = ["brook.py", "seed"]
     person, group, member = "guest", "workers", "clerk"
     gained = {"POST /shifts": "422", "PUT /shifts/1": "200", "GET /api/week.csv": "200"}
     never_gained = {"GET /wages": "403", "DELETE /shifts/999": "403"}
@@ -106,7 +108,14 @@ class Brook(Consoles, unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.environment = {"BROOK_DATABASE": f"{folder.name}/brook.db"}
-        subprocess.run([sys.executable, "brook.py", "init"], check=True, cwd=HERE / "brook", env={**os.environ, **cls.environment})
+        from brook import init
+
+        init(cls.environment["BROOK_DATABASE"])
+
+    def seed(self) -> None:
+        from brook import seed
+
+        seed(self.environment["BROOK_DATABASE"])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from drive import arrive, name_of, read_folder  # noqa: E402
 from real_gate import AtlasServed, BrookServed, until  # noqa: E402
+from tier import only_in_all  # noqa: E402
 
 # Under which name programs drift whose token Console verifies and the gate does not know.
 NOT_ENROLLED = "not enrolled"
@@ -167,6 +168,7 @@ class Reports:
             self.assertIn("its own decorators still decide", " ".join(report["through_findings"]))
 
 
+@only_in_all("Brook's reports are in the quick tier")
 class Atlas(Reports, AtlasServed, unittest.TestCase):
     regroups = [("managers", "add", "viewer"), ("managers", "remove", "manager"), ("agents", "add", "manager"),
                 ("viewers", "add", "newcomer"), ("agents", "remove", "agent")]

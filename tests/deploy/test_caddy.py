@@ -13,9 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from machine import GATE, ROOT, apart, why_not  # noqa: E402
+from tier import only_in_all  # noqa: E402
 from test_compose import note  # noqa: E402
 
 
+@only_in_all("Caddy is not everywhere")
 class Caddy(unittest.TestCase):
     def play(self, name: str) -> None:
         reason = why_not() or (None if shutil.which("caddy") else "no `caddy`")

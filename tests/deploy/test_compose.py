@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from machine import DOCKER, GATE, ROOT, apart, why_not  # noqa: E402
+from tier import only_in_all  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SKIPPED = ROOT / "target" / "tmp" / "skipped.txt"
@@ -45,6 +46,7 @@ class Compose(unittest.TestCase):
                              capture_output=True, text=True, env={**os.environ, "GATE": str(GATE), **more})
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
+    @only_in_all("test_own plays a compose file in the quick tier")
     def test_brook(self) -> None:
         self.play("play_brook.py")
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from machine import GATE, ROOT  # noqa: E402
 from drive import Browser, log_in, read_folder  # noqa: E402
 from ports import free_port  # noqa: E402
-from postgres import Postgres  # noqa: E402
+from postgres import shared  # noqa: E402
 from real_gate import is_answered  # noqa: E402
 from test_compose import note  # noqa: E402
 
@@ -63,9 +63,7 @@ class Heroku(unittest.TestCase):
         lines = dict(line.split(": ", 1) for line in (HEROKU / "Procfile").read_text(encoding="utf-8").splitlines())
         work = Path(tempfile.mkdtemp(prefix="gate-heroku-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, work, ignore_errors=True)
-        server = Postgres().__enter__()
-        self.addCleanup(server.__exit__)
-        url, port = server.database(), free_port()
+        url, port = shared().database(), free_port()
         app, programs = work / "app", work / "bin"
         shutil.copytree(BROOK, app, ignore=shutil.ignore_patterns("gate.toml", "*.sh", "gunicorn.conf.py", "__pycache__"))
         (app / "app.py").write_text("from brook import create_app\napp = create_app()\n", encoding="utf-8")

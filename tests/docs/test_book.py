@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE.parents[1] / "docs"), str(HERE.parent / "deploy")]
 import build  # noqa: E402
 import picture  # noqa: E402
 from machine import GATE, ROOT, apart, why_not  # noqa: E402
+from tier import only_in_all  # noqa: E402
 from test_compose import note  # noqa: E402
 
 TOOLS = ROOT / "target" / "tools" / "bin"
@@ -79,6 +80,7 @@ class Book(unittest.TestCase):
         for word in re.findall(r'CookieError::\w+(?: \{ \.\. \}|\(_\))? => "([\w-]+)"', cookie):
             self.assertIn(f"`{word}`", text)
 
+    @only_in_all("mdBook is not everywhere")
     def test_links(self) -> None:
         mdbook = shutil.which("mdbook", path=f"{TOOLS}{os.pathsep}{os.environ['PATH']}")
         if mdbook is None:

@@ -23,6 +23,10 @@ pub mod world;
 
 #[path = "../support/postgres.rs"]
 pub mod postgres;
+#[path = "../support/template.rs"]
+pub mod template;
+#[path = "../support/tier.rs"]
+pub mod tier;
 
 pub use console::Console;
 pub use findings::Findings;

@@ -20,9 +20,11 @@ use self::model::{
 };
 use crate::random::Random;
 use crate::support::Database;
+use crate::support::tier::in_tier;
 
-/// Without `GATE_MODELS`. With it, so many pairs of request and caller are one step for a hundred.
-const SHORT: usize = 120;
+/// The number of steps without `GATE_MODELS`, quick and full. With it, so many pairs of request and caller are one step for a
+/// hundred.
+const SHORT: [usize; 2] = [90, 120];
 /// How close to a comparison nothing may begin or end.
 const MARGIN: TimeDelta = TimeDelta::seconds(4);
 /// Steps that are shown with a disagreement.
@@ -56,7 +58,7 @@ async fn run(name: &str, database: Database) {
     let wanted = number("GATE_MODELS").map(|pairs| usize::try_from(pairs / 100).expect("a number of pairs"));
     let seed = number("GATE_SEED").unwrap_or_else(|| wanted.map_or(1, |_| u64::from(rand::random::<u32>())));
     println!("grants ({name}): GATE_SEED={seed}");
-    let (begun, count) = (Instant::now(), wanted.unwrap_or(SHORT));
+    let (begun, count) = (Instant::now(), wanted.unwrap_or_else(|| in_tier(SHORT[0], SHORT[1])));
     let mut run = Run::new(Desk::new(database).await, seed).await;
     for _ in 0..count {
         run.step().await;

@@ -55,8 +55,8 @@ use bench::Place;
 use run::{Extent, run};
 use support::Database;
 
-/// Without `GATE_MODELS`.
-const SHORT: usize = 12_000;
+/// The number of pairs without `GATE_MODELS`, quick and full.
+const SHORT: [usize; 2] = [3_000, 12_000];
 
 /// Runs a share of the pairs in one place. `percent` of them all.
 async fn agree(name: &str, place: Place, percent: usize) -> tally::Tally {
@@ -65,7 +65,7 @@ async fn agree(name: &str, place: Place, percent: usize) -> tally::Tally {
     // Without a number of pairs the seed is always the same: `make test` must say the same of the same code.
     let any = || wanted.map_or(1, |_| u64::from(rand::random::<u32>()));
     let seed = number("GATE_SEED").unwrap_or_else(any);
-    let pairs = wanted.unwrap_or(SHORT) * percent / 100;
+    let pairs = wanted.unwrap_or_else(|| support::tier::in_tier(SHORT[0], SHORT[1])) * percent / 100;
     let (explained, verified_every) = if wanted.is_some() { (usize::MAX, 5) } else { (12, 4) };
     let tally = run(name, place, Extent { pairs, explained, verified_every }, seed).await;
     assert_eq!(tally.total(), 0, "{name}: see the disagreements above; GATE_SEED={seed}");

@@ -603,7 +603,7 @@ def main() -> int:
     started = time.monotonic()
     if arguments.app:
         rules = load_app(arguments.app)
-        comparison.table(rules, app_requests(rules, arguments.corpus, random_, 20_000), random_)
+        comparison.table(rules, app_requests(rules, arguments.corpus, random_, min(20_000, arguments.pairs)), random_)
         print(f"application: {dict(comparison.counts)}")
     extremes = [["GET", f"/{letter}/{number}"] for letter in "imfgs" for number in EXTREME_NUMBERS]
     comparison.table(EXTREME_TABLE, extremes, random_)

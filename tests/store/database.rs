@@ -1,6 +1,6 @@
 //! A store under test, and a way around it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeZone as _, Utc};
@@ -8,7 +8,8 @@ use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use tempfile::TempDir;
 
-use crate::postgres::Postgres;
+use crate::postgres::{self, Postgres};
+use crate::template::Template;
 
 /// Far above what any operation takes, because the machine may be busy; the tests of the limit set their own.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,12 +32,12 @@ pub(crate) enum Raw {
 impl Database {
     /// A migrated SQLite file.
     pub(crate) async fn sqlite() -> Database {
-        Database::empty_sqlite().await.migrated().await
+        Database::in_folder(|file| template().sqlite(file)).await
     }
 
     /// A migrated Postgres database.
     pub(crate) async fn postgres() -> Database {
-        Database::empty_postgres().await.migrated().await
+        Database::open(&Postgres::shared().copy(&template().key(), template().migrate)).await
     }
 
     /// A SQLite file that the last release before the gate's tables had a place of their own has migrated.
@@ -73,9 +74,14 @@ impl Database {
     }
 
     pub(crate) async fn empty_sqlite() -> Database {
+        Database::in_folder(|_| ()).await
+    }
+
+    async fn in_folder(prepare: impl FnOnce(&Path)) -> Database {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = format!("sqlite:{}", folder.path().join("gate.sqlite").display());
-        let mut database = Database::open(&url).await;
+        let file = folder.path().join("gate.sqlite");
+        prepare(&file);
+        let mut database = Database::open(&format!("sqlite:{}", file.display())).await;
         database._folder = Some(folder);
         database
     }
@@ -107,11 +113,6 @@ impl Database {
     pub(crate) async fn reading(self, console: store::console::Relations) -> Database {
         let other = Database::open_with(&self.url, console).await;
         Database { _folder: self._folder, ..other }
-    }
-
-    async fn migrated(self) -> Database {
-        self.store.migrate_seeded().await.expect("an empty database can be migrated");
-        self
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
@@ -190,6 +191,27 @@ impl Database {
             everything.push((table, rows));
         }
         everything
+    }
+}
+
+/// What the store of this program makes of an empty database, with the documents' groups and roles.
+fn template() -> Template {
+    Template {
+        name: concat!("migrated_by_", env!("CARGO_CRATE_NAME")),
+        program: std::env::current_exe().expect("the test's own program"),
+        migrate: |url| {
+            let url = url.to_owned();
+            postgres::blocking(async move {
+                let store = store::open(&options(&url, PATIENCE)).await.expect("an empty database opens");
+                store.migrate_seeded().await.expect("an empty database can be migrated");
+                if let Some(pool) = store.sqlite() {
+                    pool.close().await;
+                }
+                if let Some(pool) = store.postgres() {
+                    pool.close().await;
+                }
+            });
+        },
     }
 }
 

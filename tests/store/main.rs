@@ -13,6 +13,8 @@ mod again;
 mod postgres;
 #[path = "../support/stored_event.rs"]
 mod stored_event;
+#[path = "../support/template.rs"]
+mod template;
 
 mod database;
 

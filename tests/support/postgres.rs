@@ -1,4 +1,4 @@
-//! A Postgres server for tests: one a test process, one empty database a test.
+//! A Postgres server for tests, with one database for each test.
 //!
 //! ```ignore
 //! #[path = "../support/postgres.rs"]
@@ -6,7 +6,8 @@
 //! let url = postgres::Postgres::shared().database();
 //! ```
 //!
-//! With `TEST_DATABASE_URL` the databases (`gate_test_...`) are created on that server instead, and stay there.
+//! `make test` starts one server for the whole run and names it in `TEST_DATABASE_URL`; the databases (`gate_test_...`) are
+//! created there and stay until the server goes. Without it, each test process starts its own.
 //!
 //! A `static` is never dropped, and a test process may be killed, so the server does not depend on this process to
 //! clean up: a shell is between the two, and when its standard input closes, for whatever reason, it kills the
@@ -15,6 +16,7 @@
 // Each test binary includes this file and uses its own part of it.
 #![allow(dead_code, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -26,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 /// How long a server may take to answer after its start. A busy machine is slow, a broken server is slow for ever.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -72,6 +74,16 @@ fsync = off
 max_connections = 200
 ";
 
+/// Of a server that no test crashes: a commit need not outlive the server either.
+const UNCRASHED: &str = "
+synchronous_commit = off
+full_page_writes = off
+";
+
+/// Free memory, in KiB, from which on a shared server keeps its data in `/dev/shm`. The largest test binary makes 2 GiB of
+/// databases.
+const ROOM_KIB: u64 = 6 * 1024 * 1024;
+
 /// A running server.
 pub(crate) struct Postgres {
     /// The database `postgres` of the server, as its superuser.
@@ -97,19 +109,23 @@ impl Postgres {
                     PgConnectOptions::from_str(&url).expect("TEST_DATABASE_URL is a postgres URL");
                 Postgres { maintenance, keeper: None }
             }
-            Err(_) => Postgres::start(),
+            Err(_) => Postgres::start_in(roomy_folder(), UNCRASHED),
         })
     }
 
     /// A server of the caller's own, which may be stopped and restarted. It ends when the value is dropped.
     pub(crate) fn start() -> Postgres {
+        Postgres::start_in("/tmp", "")
+    }
+
+    fn start_in(parent: &str, more: &str) -> Postgres {
         let bin = installation();
         // Not `temp_dir()`: a socket's path is limited to 107 bytes, and `nobody` has to be able to reach it.
         let folder = tempfile::Builder::new()
             .prefix("gate-pg-")
             .permissions(Permissions::from_mode(0o700))
-            .tempdir_in("/tmp")
-            .expect("a folder in /tmp");
+            .tempdir_in(parent)
+            .expect("a folder");
         let folder = folder.keep();
         let user = unprivileged_user();
         if let Some((uid, gid)) = user {
@@ -132,7 +148,7 @@ impl Postgres {
             keeper: Some(Mutex::new(Keeper { process, orders, answers, folder })),
         };
         server.order("init");
-        std::fs::write(configuration, format!("{CONFIGURATION}{socket}"))
+        std::fs::write(configuration, format!("{CONFIGURATION}{more}{socket}"))
             .expect("the new server's configuration can be written");
         server.restart();
         server
@@ -140,9 +156,49 @@ impl Postgres {
 
     /// The URL of a new, empty database.
     pub(crate) fn database(&self) -> String {
-        let name = format!("gate_test_{}", uuid::Uuid::now_v7().simple());
         // template0, because nobody can be connected to it, which would make the copy fail.
+        self.copy_of("template0")
+    }
+
+    /// The URL of a new copy of the database `template`, which is created and given to `make` where the server lacks it.
+    pub(crate) fn copy(&self, template: &str, make: fn(&str)) -> String {
+        static MADE: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+        let key = (self.maintenance.to_url_lossy().to_string(), template.to_owned());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.insert(key) {
+            self.ensure(template, make);
+        }
+        drop(made);
+        self.copy_of(template)
+    }
+
+    /// Makes a template, unless another process has: each makes one under a name of its own, and the first to rename it wins.
+    fn ensure(&self, template: &str, make: fn(&str)) {
+        let options = self.maintenance.clone();
+        let query = AssertSqlSafe(format!("SELECT count(*) FROM pg_database WHERE datname = '{template}'"));
+        let count: i64 = blocking(async move {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            sqlx::query_scalar(query).fetch_one(&mut connection).await
+        })
+        .expect("the test server lists its databases");
+        if count > 0 {
+            return;
+        }
+        let name = new_name();
         self.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+        make(&self.url_of(&name));
+        self.execute(&format!(
+            "DO $$ BEGIN ALTER DATABASE {name} RENAME TO {template}; EXCEPTION WHEN duplicate_database THEN NULL; END $$"
+        ));
+    }
+
+    fn copy_of(&self, template: &str) -> String {
+        let name = new_name();
+        self.execute(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"));
+        self.url_of(&name)
+    }
+
+    fn url_of(&self, name: &str) -> String {
         match &self.keeper {
             Some(keeper) => {
                 let folder =
@@ -221,6 +277,19 @@ impl Drop for Keeper {
     }
 }
 
+fn new_name() -> String {
+    format!("gate_test_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// A file system in memory where it has room.
+fn roomy_folder() -> &'static str {
+    let asked = Command::new("df").args(["--output=avail", "/dev/shm"]).output();
+    let printed =
+        asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let free_kib = printed.lines().nth(1).and_then(|line| line.trim().parse::<u64>().ok());
+    if free_kib.is_some_and(|free_kib| free_kib >= ROOM_KIB) { "/dev/shm" } else { "/tmp" }
+}
+
 /// The folder that holds `initdb` and `postgres`.
 fn installation() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -270,7 +339,7 @@ fn command(program: impl AsRef<Path>, folder: &Path, user: Option<(u32, u32)>) -
 }
 
 /// Runs a future to its end on a thread of its own, so that a test which is itself a future may call it.
-fn blocking<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+pub(crate) fn blocking<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime for one connection").block_on(future)

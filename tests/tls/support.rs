@@ -5,6 +5,8 @@ pub mod client;
 pub mod console;
 pub mod frames;
 pub mod gate;
+#[path = "../support/template.rs"]
+mod template;
 
 pub use certificates::{Authority, Issued};
 pub use client::Client;

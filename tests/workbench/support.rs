@@ -3,16 +3,16 @@
 #[path = "../gate/support/seed.rs"]
 #[allow(unreachable_pub, dead_code, reason = "it is the gate's tests' own, who use all of it")]
 pub(crate) mod seed;
+#[path = "../support/template.rs"]
+mod template;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sqlx::Connection as _;
+use template::AUDIT_KEYS;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_console-gate");
-
-/// What the migrations seal their audit row with.
-const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 
 /// What a command did.
 #[derive(Debug)]
@@ -40,8 +40,7 @@ impl Workbench {
     /// With SQLite and the documents' roles.
     pub(crate) fn new() -> Workbench {
         let bench = Workbench { folder: tempfile::tempdir().expect("a folder"), columns: "80" };
-        let migrated = bench.run(&["migrate", "--seed", "rbac-v2"]);
-        assert_eq!(migrated.code, 0, "{migrated:?}");
+        template::seeded().sqlite(&bench.path("gate.sqlite"));
         bench
     }
 

@@ -76,10 +76,7 @@ impl Alone {
             .env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS);
         // A file is migrated once: a gate in the same folder later finds it as it is.
         if !folder.join("gate.sqlite").exists() {
-            let mut migrate = Command::new(program.get_program());
-            migrate.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            let migrated = migrate.args(["migrate", "--seed", "rbac-v2"]).stdout(Stdio::null()).status();
-            assert!(migrated.expect("the gate's binary runs").success(), "migrate");
+            super::template::seeded().sqlite(&folder.join("gate.sqlite"));
         }
         let process = program
             .arg("serve")

@@ -12,11 +12,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::project_file;
+pub(crate) use super::template::AUDIT_KEYS;
 
 /// Flask's SECRET_KEY, shared with the gates.
 pub const SECRET_KEY: &str = "a secret of the tests";
-/// What the gate seals its audit with; Console has no use for it.
-pub const AUDIT_KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 /// The key of the assertions for Raptor.
 pub const RAPTOR_KEYS: &str = "raptor:cmFwdG9yLXJhcHRvci1yYXB0b3ItcmFwdG9yLXJhcHQ=";
 /// The key of the assertions: an id and 32 bytes.

@@ -359,13 +359,6 @@ fn serve(
     serve.spawn().expect("the gate's binary runs")
 }
 
-/// Brings a database's schema up to date by `console-gate migrate`.
-pub fn migrate(database_url: &str) {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_console-gate"));
-    program.env("CONSOLE_GATE_DATABASE_URL", database_url).env("CONSOLE_GATE_AUDIT_KEYS", AUDIT_KEYS);
-    run(&mut program, &["migrate", "--seed", "rbac-v2"]);
-}
-
 /// The mapping with every cluster in one mode.
 fn in_mode(mapping: &str, mode: &str) -> String {
     let (before, after) = mapping.split_once("\n[clusters]\n").expect("routes.toml has its clusters");

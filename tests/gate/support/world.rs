@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::console::{AUDIT_KEYS, SECRET_KEY};
 use super::postgres::Postgres;
-use super::{Gate, Setup, gate};
+use super::{Gate, Setup, template};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,14 @@ impl World {
     pub async fn new(database: Database) -> World {
         // Not `temp_dir()`: the path of a socket is limited to 107 bytes.
         let folder = tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp");
+        let template = template::seeded();
         let database_url = match database {
-            Database::Sqlite => format!("sqlite:{}/gate.sqlite", folder.path().display()),
-            Database::Postgres => Postgres::shared().database(),
+            Database::Sqlite => {
+                let file = folder.path().join("gate.sqlite");
+                template.sqlite(&file);
+                format!("sqlite:{}", file.display())
+            }
+            Database::Postgres => Postgres::shared().copy(&template.key(), template.migrate),
         };
         World::of(folder, database_url).await
     }
@@ -49,11 +54,11 @@ impl World {
     /// The same on a database that the test has made.
     pub async fn on(database_url: String) -> World {
         let folder = tempfile::Builder::new().prefix("gate-").tempdir_in("/tmp").expect("a folder in /tmp");
+        template::migrate(&database_url, AUDIT_KEYS);
         World::of(folder, database_url).await
     }
 
     async fn of(folder: tempfile::TempDir, database_url: String) -> World {
-        gate::migrate(&database_url);
         let options = StoreOptions {
             url: DatabaseUrl::parse(&database_url).expect("a URL that was just made"),
             max_connections: 16,

@@ -15,7 +15,7 @@ use policy::ids::AdminId;
 use serde_json::json;
 
 use super::certificates::HOST;
-use super::{Authority, Client, Console, Issued, PATIENCE};
+use super::{Authority, Client, Console, Issued, PATIENCE, template};
 
 const SECRET_KEY: &str = "a secret of the tests";
 const GATE_KEYS: &str = "tests:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
@@ -178,8 +178,7 @@ pub fn write_settings(folder: &Path, address: SocketAddr, setup: &Setup) {
     );
     std::fs::write(folder.join("gate.toml"), settings).unwrap();
     std::fs::write(folder.join("routes.toml"), MAPPING).unwrap();
-    let migrated = program(folder, "migrate").args(["--seed", "rbac-v2"]).status().unwrap();
-    assert!(migrated.success(), "{}", log(folder));
+    template::seeded().sqlite(&folder.join("gate.sqlite"));
 }
 
 /// The binary, without anything that the tests' own environment may say to it.
@@ -195,7 +194,7 @@ pub fn program(folder: &Path, command: &str) -> Command {
         .env("CONSOLE_GATE_CONFIG", folder.join("gate.toml"))
         .env("CONSOLE_SECRET_KEY", SECRET_KEY)
         .env("CONSOLE_GATE_KEYS", GATE_KEYS)
-        .env("CONSOLE_GATE_AUDIT_KEYS", GATE_KEYS)
+        .env("CONSOLE_GATE_AUDIT_KEYS", template::AUDIT_KEYS)
         .env("FLAG_RBAC_V2", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
