@@ -29,6 +29,7 @@ use crate::store::break_glass::{GlassStarted, NewGlass, StoredGlass};
 use crate::store::rbac_changes::{GlassSession, GrantRow, RbacChange, RbacWork};
 use crate::store::timed_work::TimedWork;
 use crate::store::{SharedStore, StoreError};
+use crate::text::is_line;
 
 /// The shortest reason, in characters without white space around it.
 const SHORTEST_REASON: usize = 20;
@@ -57,7 +58,7 @@ pub enum BreakGlassError {
     #[error("only active members of {0} may do this")]
     NotEligible(String),
     #[error(
-        "a reason of {SHORTEST_REASON} to {MOST_REASON} characters is needed, without control characters"
+        "a reason of {SHORTEST_REASON} to {MOST_REASON} characters is needed: one line, without control and invisible characters"
     )]
     NoReason,
     #[error("a session lasts 1 to {} minutes", LONGEST.num_minutes())]
@@ -74,7 +75,9 @@ pub enum BreakGlassError {
     ReviewClosed,
     #[error("the session is not over yet: end it first")]
     NotOver,
-    #[error("a comment of 1 to {MOST_REASON} characters is needed, without control characters")]
+    #[error(
+        "a comment of 1 to {MOST_REASON} characters is needed: one line, without control and invisible characters"
+    )]
     NoComment,
     #[error("more requests were made than one answer can hold: read the audit")]
     TooManyRequests,
@@ -103,7 +106,7 @@ impl Wanted {
     pub fn new(reason: &str, minutes: Option<i64>, ticket: Option<&str>) -> Result<Wanted, BreakGlassError> {
         let reason = reason.trim();
         let long_enough = reason.chars().count() >= SHORTEST_REASON;
-        if !long_enough || !is_text(reason, MOST_REASON) {
+        if !long_enough || !is_line(reason, MOST_REASON) {
             return Err(BreakGlassError::NoReason);
         }
         let minutes = minutes.unwrap_or(USUAL_MINUTES);
@@ -111,7 +114,7 @@ impl Wanted {
             return Err(BreakGlassError::BadSpan);
         }
         let ticket = ticket.map(str::trim);
-        if ticket.is_some_and(|ticket| ticket.is_empty() || !is_text(ticket, MOST_TICKET)) {
+        if ticket.is_some_and(|ticket| ticket.is_empty() || !is_line(ticket, MOST_TICKET)) {
             return Err(BreakGlassError::BadTicket);
         }
         Ok(Wanted { reason: reason.to_owned(), minutes, ticket: ticket.map(ToOwned::to_owned) })
@@ -406,8 +409,8 @@ pub async fn end(
         if session.is_revoked || session.over_at().is_none_or(|over| over <= by.now) {
             return Ok(Ended::Before);
         }
+        // The session ends, and the membership that lets its holder start one stays.
         let rows = [row_of(&session.admin, false, None)];
-        let rows = rows.map(|row| GrantRow { is_break_glass: false, ..row });
         let further = customers_events_of(notary, &rows, by, kind, request_id);
         let changes = [RbacChange::EndBreakGlass { id: session.id.clone(), admin: session.admin.clone() }];
         let detail = json!({ "ends_at_utc": session.ends, "grants": [rows[0].id] });
@@ -433,7 +436,7 @@ pub async fn review(
     now: DateTime<Utc>,
 ) -> Result<(), BreakGlassError> {
     let comment = comment.trim();
-    if comment.is_empty() || !is_text(comment, MOST_REASON) {
+    if comment.is_empty() || !is_line(comment, MOST_REASON) {
         return Err(BreakGlassError::NoComment);
     }
     // What has just ended by itself is over.
@@ -650,11 +653,6 @@ fn record(step: &'static str, session: Option<&str>, by: By<'_>, detail: Value) 
 fn names(groups: &BTreeSet<Arc<str>>) -> String {
     let names: Vec<String> = groups.iter().map(|group| format!("`{group}`")).collect();
     names.join(", ")
-}
-
-/// Whether a text has at most so many characters, and no control characters but line breaks.
-fn is_text(text: &str, most: usize) -> bool {
-    text.chars().nth(most).is_none() && !text.chars().any(|one| one.is_control() && one != '\n')
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod findings;
 mod flag;
 mod generate;
 mod grant;
+mod grantors;
 mod group;
 mod healthcheck;
 mod history;
@@ -126,6 +127,7 @@ enum Command {
     Token(token::Token),
     Admin(admin::Admin),
     Group(group::Group),
+    Grantors(grantors::Grantors),
     Grant(grant::Grant),
     Ticket(ticket::Ticket),
     Alert(alert::Alert),
@@ -165,6 +167,7 @@ impl Command {
             Command::Token(command) => command.only_reads(),
             Command::Admin(command) => command.only_reads(),
             Command::Group(command) => command.only_reads(),
+            Command::Grantors(command) => command.only_reads(),
             Command::Grant(command) => command.only_reads(),
             Command::Ticket(command) => command.only_reads(),
             Command::Alert(command) => command.only_reads(),
@@ -264,6 +267,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(command, &arguments.common),
         Command::Admin(command) => admin::run(command, &arguments.common),
         Command::Group(command) => group::run(command, &arguments.common),
+        Command::Grantors(command) => grantors::run(command, &arguments.common),
         Command::Grant(command) => grant::run(command, &arguments.common),
         Command::Ticket(command) => ticket::run(command, &arguments.common),
         Command::Alert(command) => alert::run(command, &arguments.common),

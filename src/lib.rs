@@ -49,6 +49,7 @@ pub mod server;
 pub mod settings;
 pub mod spans;
 pub mod store;
+pub mod text;
 pub mod tickets;
 pub mod traffic;
 pub mod upkeep;

@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use crate::random::one_time_code;
 use crate::store::passkeys::{NewChallenge, NewInvite, Registered, StoredPasskey};
 use crate::store::{SharedStore, StoreError};
+use crate::text::is_line;
 
 /// How long a challenge waits for its answer.
 const ANSWER_TIME: TimeDelta = TimeDelta::seconds(60);
@@ -223,6 +224,7 @@ impl Passkeys {
     ) -> Result<String, PasskeyError> {
         let credential: PublicKeyCredential = read(&answer.credential)?;
         let state = take(asking, purpose, bound_sha256, &answer.challenge).await?;
+        given_in_own_page(&answer.credential)?;
         let state: PasskeyAuthentication =
             serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
         let handle = credential.response.user_handle.clone();
@@ -328,6 +330,7 @@ impl Passkeys {
     async fn registered(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
         let credential: RegisterPublicKeyCredential = read(&answer.credential)?;
         let state = take(asking, Purpose::Register, "", &answer.challenge).await?;
+        given_in_own_page(&answer.credential)?;
         let Registering { state, label, handle, code_sha256 } =
             serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
         let webauthn = self.webauthn.clone();
@@ -470,10 +473,28 @@ fn read<T: DeserializeOwned>(credential: &Value) -> Result<T, PasskeyError> {
     T::deserialize(credential).map_err(|_| PasskeyError::Malformed)
 }
 
+/// Refuses an answer that was given in a frame of another origin's page, which could have led its reader to give it (Web
+/// Authentication Level 3, sections 5.8.1 and 7.2, step 14). What the browser collected is signed.
+fn given_in_own_page(credential: &Value) -> Result<(), PasskeyError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Collected {
+        #[serde(default)]
+        cross_origin: bool,
+        top_origin: Option<Value>,
+    }
+    let text = credential["response"]["clientDataJSON"].as_str().ok_or(PasskeyError::Malformed)?;
+    let text = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| PasskeyError::Malformed)?;
+    let collected: Collected = serde_json::from_slice(&text).map_err(|_| PasskeyError::Malformed)?;
+    match collected.cross_origin || collected.top_origin.is_some() {
+        true => Err(PasskeyError::Refused("cross_origin")),
+        false => Ok(()),
+    }
+}
+
 fn checked_label(label: &str) -> Result<String, PasskeyError> {
     let label = label.trim();
-    let fits =
-        !label.is_empty() && label.chars().nth(MOST_LABEL).is_none() && !label.chars().any(char::is_control);
+    let fits = !label.is_empty() && is_line(label, MOST_LABEL);
     fits.then(|| label.to_owned()).ok_or(PasskeyError::BadLabel)
 }
 

@@ -6,6 +6,7 @@
 //!                                                      \-> access has changed since: worked out again
 //! ```
 
+pub mod authority;
 pub mod backfill;
 pub mod plan;
 pub mod record;

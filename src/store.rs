@@ -25,6 +25,7 @@ pub mod evidence;
 pub mod flaws;
 pub mod glass_roles;
 pub mod grant_pages;
+pub mod grantors;
 pub mod grants;
 pub mod instances;
 mod kept;

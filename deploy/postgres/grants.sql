@@ -57,6 +57,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_evidence_marks TO :"role";
 GRANT SELECT, INSERT, UPDATE
     ON gate_flags TO :"role";
+GRANT SELECT, INSERT, DELETE
+    ON gate_grantors TO :"role";
 GRANT SELECT, INSERT, UPDATE (revoked_at_utc, revoked_by)
     ON gate_grants TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE

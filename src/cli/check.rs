@@ -175,6 +175,8 @@ impl Registered {
             console.extend(own_api::findings(&settings.rbac_api, &catalog));
             console.extend(own_api::unknown_callers(settings, &store.tokens().await?));
             console.extend(unapprovable);
+            let eligible = &store.break_glass_rules().eligible;
+            console.extend(own_api::unseen_powers(mapping, eligible, &store.grantors().await?, &catalog));
             Ok(Registered { catalog, flaws, held, standing, untimely, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")

@@ -171,6 +171,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("group list", &["console-gate --config gate.toml group list"]),
     ("group show", &["console-gate --config gate.toml group show night-shift"]),
+    ("grantors", &["console-gate --config gate.toml grantors list"]),
+    (
+        "grantors add",
+        &["console-gate --config gate.toml grantors add --group night-shift team-leads --with-approval"],
+    ),
+    ("grantors remove", &["console-gate --config gate.toml grantors remove --group night-shift team-leads"]),
+    ("grantors list", &["console-gate --config gate.toml grantors list --format json"]),
     ("grant", &["console-gate --config gate.toml grant list --of admin-07"]),
     ("grant list", &["console-gate --config gate.toml grant list --group night-shift --all"]),
     (

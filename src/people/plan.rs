@@ -11,9 +11,12 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 
 use super::PeopleError;
+use super::authority::holdings::Grants;
+use super::authority::{Powers, Weighed};
 use super::state::{AdminTable, State};
 use crate::facts::registry::Registry;
 use crate::store::access_grants::AccessGrant;
+use crate::store::grantors::{Grantor, Target};
 use crate::store::rbac_changes::{
     GrantRow, RbacChange, StoredTimedGrant, TicketEnd, TicketGrant, TicketOfRow, TimedGrant,
 };
@@ -34,6 +37,42 @@ pub struct Plan {
     pub already: Vec<String>,
     /// The state afterwards.
     pub after: Registry,
+    /// Who may give what to others afterwards.
+    pub grantors: Vec<Grantor>,
+    /// Memberships without an end, memberships until a time, and grants for tickets, before and afterwards: the rule about who
+    /// may make the change is judged by them ([`Plan::weighed`]).
+    pub(super) granted: [Granted; 2],
+}
+
+/// What is granted to people at one moment.
+pub(super) struct Granted {
+    joined: BTreeSet<(String, String)>,
+    timed: Vec<StoredTimedGrant>,
+    tickets: Vec<TicketGrant>,
+}
+
+impl Plan {
+    /// The changes with the grants before them and after them.
+    pub fn weighed<'p>(&'p self, state: &'p State, powers: &'p Powers) -> Weighed<'p> {
+        let [before, after] = &self.granted;
+        let grants = |granted: &'p Granted, registry: &'p Registry, grantors: &'p [Grantor]| Grants {
+            catalog: &registry.catalog,
+            joined: &granted.joined,
+            timed: &granted.timed,
+            tickets: &granted.tickets,
+            sessions: &state.sessions,
+            machines: &state.machines,
+            grantors,
+            eligible: &powers.eligible,
+            cohorts: &powers.cohorts,
+            now: state.now,
+        };
+        Weighed {
+            changes: &self.changes,
+            before: grants(before, &state.registry, &state.grantors),
+            after: grants(after, &self.after, &self.grantors),
+        }
+    }
 }
 
 impl RbacChange {
@@ -71,6 +110,7 @@ impl RbacChange {
                 | RbacChange::RevokeRole { .. }
                 | RbacChange::Disinherit { .. }
                 | RbacChange::Forbid { .. }
+                | RbacChange::RemoveGrantor { .. }
         )
     }
 
@@ -118,6 +158,11 @@ impl RbacChange {
             RbacChange::Forbid { role, permission } => {
                 format!("take the permission `{permission}` from `{role}`")
             }
+            RbacChange::AddGrantor { of, by, with_approval } => {
+                let with = if *with_approval { ", each time with an approval" } else { "" };
+                format!("let the members of `{by}` give {of}{with}")
+            }
+            RbacChange::RemoveGrantor { of, by } => format!("stop the members of `{by}` from giving {of}"),
         }
     }
 }
@@ -128,14 +173,19 @@ impl RbacChange {
 ///
 /// Something that is named does not exist, exists already, or would inherit itself.
 pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, PeopleError> {
+    let joined: BTreeSet<(String, String)> =
+        state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect();
+    let before =
+        Granted { joined: joined.clone(), timed: state.timed.clone(), tickets: state.tickets.clone() };
     let mut draft = Draft {
         state,
         terms,
         catalog: state.registry.catalog.clone(),
         people: state.registry.people.clone(),
-        joined: state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect(),
+        joined,
         timed: state.timed.clone(),
         tickets: state.tickets.clone(),
+        grantors: state.grantors.clone(),
         sessions: state.sessions.clone(),
         changes: Vec::new(),
         already: Vec::new(),
@@ -143,11 +193,12 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
     for change in wanted {
         draft.take(change)?;
     }
-    let Draft { catalog, mut people, changes, already, .. } = draft;
+    let Draft { catalog, mut people, changes, already, joined, timed, tickets, grantors, .. } = draft;
     people.sort_by(|one, other| (one.kind, &one.id).cmp(&(other.kind, &other.id)));
     let after = Registry { catalog, people };
     let rows = rows(state, &after, &changes);
-    Ok(Plan { changes, rows, already, after })
+    let granted = [before, Granted { joined, timed, tickets }];
+    Ok(Plan { changes, rows, already, after, grantors, granted })
 }
 
 struct Draft<'s> {
@@ -158,8 +209,8 @@ struct Draft<'s> {
     /// Admins and groups.
     joined: BTreeSet<(String, String)>,
     timed: Vec<StoredTimedGrant>,
-    /// The ids of grants for tickets.
-    tickets: BTreeSet<String>,
+    tickets: Vec<TicketGrant>,
+    grantors: Vec<Grantor>,
     sessions: Vec<AccessGrant>,
     changes: Vec<RbacChange>,
     already: Vec<String>,
@@ -245,13 +296,14 @@ impl Draft<'_> {
                 if let Some(ends) = grant.ends.filter(|ends| *ends <= self.state.now) {
                     return Err(PeopleError::Ended(in_minutes(ends)));
                 }
-                self.tickets.insert(grant.id.clone());
+                self.tickets.push(grant.clone());
             }
             RbacChange::EndTicketGrant { grant, .. } => {
-                if !self.tickets.remove(&grant.id) {
+                let Some(place) = self.tickets.iter().position(|one| one.id == grant.id) else {
                     self.already.push(format!("the grant {} has ended already", grant.id));
                     return Ok(());
-                }
+                };
+                self.tickets.remove(place);
             }
             // What a session needs besides is nothing that a plan knows: `crate::break_glass` starts it.
             RbacChange::BreakGlass { .. } => {
@@ -326,9 +378,38 @@ impl Draft<'_> {
                     return Ok(());
                 }
             }
+            RbacChange::AddGrantor { of, by, with_approval } => {
+                self.known_target(of)?;
+                known("group", by, &self.catalog.groups)?;
+                if self.grantor(of, by).is_some() {
+                    self.already.push(format!("members of `{by}` may give {of} already"));
+                    return Ok(());
+                }
+                let (of, by) = (of.clone(), by.clone());
+                self.grantors.push(Grantor { of, by, with_approval: *with_approval });
+            }
+            RbacChange::RemoveGrantor { of, by } => {
+                let Some(place) = self.grantor(of, by) else {
+                    self.known_target(of)?;
+                    self.already.push(format!("members of `{by}` may not give {of}"));
+                    return Ok(());
+                };
+                self.grantors.remove(place);
+            }
         }
         self.changes.push(change.clone());
         Ok(())
+    }
+
+    fn known_target(&self, target: &Target) -> Result<(), PeopleError> {
+        match target {
+            Target::Group(name) => known("group", name, &self.catalog.groups),
+            Target::Role(name) => known("role", name, &self.catalog.roles),
+        }
+    }
+
+    fn grantor(&self, of: &Target, by: &str) -> Option<usize> {
+        self.grantors.iter().position(|grantor| grantor.of == *of && grantor.by == by)
     }
 
     fn add_admin(&mut self, admin: &str) -> Result<(), PeopleError> {
@@ -475,14 +556,18 @@ fn way_between(catalog: &Catalog, from: &str, to: &str) -> Option<Vec<String>> {
 }
 
 /// The rows of `rbac_grants_audit`: one for each membership, for each role that an admin gains or loses in another way,
-/// for each holder of a role whose permissions change, and for each admin who is added, disabled or enabled.
+/// for each holder of a role whose permissions change, and for each admin who is disabled or enabled.
 fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow> {
     let mut rows = Rows(Vec::new());
     for change in changes {
         match change {
             RbacChange::Join { admin, group } => rows.add(true, admin, Some(group), None),
-            RbacChange::Leave { admin, group } | RbacChange::EndGrant { admin, group, .. } => {
+            RbacChange::Leave { admin, group } => rows.add(false, admin, Some(group), None),
+            RbacChange::EndGrant { id, admin, group } => {
                 rows.add(false, admin, Some(group), None);
+                // Its end tells it from a membership that stays.
+                let ends = state.timed.iter().find(|grant| grant.id == *id).and_then(|grant| grant.ends);
+                ends.into_iter().for_each(|ends| rows.until(ends));
             }
             RbacChange::GrantUntil { grant } => {
                 rows.add(true, &grant.admin, Some(&grant.group), None);
@@ -490,10 +575,10 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             }
             RbacChange::TicketGrant { grant } => rows.of_ticket(grant, None),
             RbacChange::EndTicketGrant { grant, reason } => rows.of_ticket(grant, Some(*reason)),
-            RbacChange::EndBreakGlass { admin, .. } => rows.add(false, admin, Some(BREAK_GLASS), None),
-            RbacChange::AddAdmin { admin, .. }
-            | RbacChange::EnableAdmin { admin }
-            | RbacChange::UnblockAdmin { admin } => rows.add(true, admin, None, None),
+            RbacChange::EndBreakGlass { admin, .. } => rows.of_session(admin),
+            RbacChange::EnableAdmin { admin } | RbacChange::UnblockAdmin { admin } => {
+                rows.add(true, admin, None, None);
+            }
             RbacChange::DisableAdmin { admin } | RbacChange::BlockAdmin { admin } => {
                 rows.add(false, admin, None, None);
             }
@@ -550,6 +635,14 @@ impl Rows {
         });
     }
 
+    /// A break-glass session that ends. The membership that lets its holder start one stays.
+    fn of_session(&mut self, admin: &str) {
+        self.add(false, admin, Some(BREAK_GLASS), None);
+        if let Some(row) = self.0.last_mut() {
+            row.is_break_glass = true;
+        }
+    }
+
     /// What is granted for a ticket, or why that ends.
     fn of_ticket(&mut self, grant: &TicketGrant, end: Option<TicketEnd>) {
         self.add(end.is_none(), &grant.admin, None, Some(&grant.role));
@@ -559,7 +652,7 @@ impl Rows {
         }
     }
 
-    /// When what the last row grants ends.
+    /// When what the last row grants ends, or would have ended.
     fn until(&mut self, ends: DateTime<Utc>) {
         if let Some(row) = self.0.last_mut() {
             row.ends = Some(ends);

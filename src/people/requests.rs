@@ -24,12 +24,17 @@ use policy::span;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::authority::holdings::{Holdings, Machine, Right, Until};
+use super::authority::{self, Powers, Refusal, Sentence, Weighed};
 use super::plan::Plan;
 use super::{AdminTable, PeopleError, State, Terms, impact_of};
-use crate::store::access_requests::{AccessRequest, Approval, Approved, Edit, NewApproval, RequestState};
+use crate::store::access_requests::{
+    AccessRequest, Added, Approval, Approved, Edit, NewApproval, RequestState,
+};
 use crate::store::once::{OnceAnswer, OnceKey};
 use crate::store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
 use crate::store::{SharedStore, StoreError};
+use crate::text::is_line;
 
 /// How long a request waits for its approvals.
 const OPEN_FOR: TimeDelta = TimeDelta::days(7);
@@ -54,6 +59,11 @@ pub struct NewRequest {
     pub extends: Option<String>,
 }
 
+/// How many requests of one asker may be pending.
+const MOST_PENDING: u32 = 20;
+/// How many of a service.
+const MOST_OF_A_SERVICE: u32 = 1_000;
+
 /// Why a request was not made, or not decided.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -63,7 +73,15 @@ pub enum RequestError {
     NoRule(String),
     #[error("`{group}` is granted for {longest} at most")]
     TooLong { group: String, longest: String },
-    #[error("a reason is needed, of {MOST_REASON} characters at most")]
+    #[error("too many requests of yours are pending already")]
+    TooMany,
+    #[error("`{0}` is disabled: enable the admin first")]
+    Disabled(String),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(
+        "a reason is needed: one line of {MOST_REASON} characters at most, without control and invisible characters"
+    )]
     NoReason,
     #[error("`{admin}` has asked to be in `{group}` already: request {id}")]
     Pending { admin: String, group: String, id: String },
@@ -71,7 +89,7 @@ pub enum RequestError {
     PendingEdit(String),
     #[error("what is asked for is so already: there is nothing to approve")]
     Nothing,
-    #[error("who asked for the edit may not make it any more: {0}")]
+    #[error("the one who asked for it may not make it any more: {0}")]
     Requester(String),
     #[error("there is no request `{0}`")]
     Unknown(String),
@@ -79,7 +97,7 @@ pub enum RequestError {
     Closed(&'static str),
     #[error("the request was made more than 7 days ago: ask again")]
     TooOld,
-    #[error("who asks for access, or gains it, cannot approve it")]
+    #[error("you cannot approve a request that you made or that benefits you (rule a)")]
     OwnRequest,
     #[error("only members of {0} may decide this")]
     NotAnApprover(String),
@@ -104,7 +122,9 @@ pub struct Judged {
     pub state: State,
     /// What it would change now; nothing where the mapping has no rule for the group any more.
     pub plan: Plan,
-    /// What that opens and closes.
+    /// What the mapping, the settings and the grantors make of names.
+    pub powers: Powers,
+    /// The routes that it opens and closes, and who gains which right.
     pub impact: Value,
     /// The digest of that, which an approval names.
     pub impact_sha256: String,
@@ -118,13 +138,44 @@ impl Judged {
         })
     }
 
-    /// Whether somebody may approve it: as [`may_decide`], and nobody who would hold more by the edit.
+    /// Whether an admin may approve it: as [`may_decide`], if the admin gains nothing by it (rule a), and is in one of the rule's
+    /// groups for at least as long as what it gives (rule e).
     fn may_approve(&self, rule: &ApprovalRule, by: &str) -> Result<(), RequestError> {
         may_decide(&self.request, rule, &self.state, by)?;
-        match self.plan.rows.iter().any(|row| row.is_grant && row.admin == by) {
-            true => Err(RequestError::OwnRequest),
-            false => Ok(()),
+        // A machine acts for the admin who created its token.
+        let asked = |machine: &Machine| {
+            machine.created_by == by
+                && [&machine.id, &machine.name].into_iter().any(|one| *one == self.request.requested_by)
+        };
+        if self.state.machines.iter().any(asked) {
+            return Err(RequestError::OwnRequest);
         }
+        let weighed = self.plan.weighed(&self.state, &self.powers);
+        authority::gains_nothing((CallerKind::Admin, by), &weighed, &self.powers)
+            .map_err(RequestError::Refused)?;
+        let held = Holdings::of(CallerKind::Admin, by, &weighed.before);
+        let longest =
+            rule.by.iter().filter_map(|group| held.plainly_until(&Right::Group(group.clone()))).max();
+        match longest >= Some(self.lasts_until()) {
+            true => Ok(()),
+            false => Err(RequestError::Refused(Refusal {
+                sentence: Sentence::Approval,
+                rights: rule.by.iter().cloned().map(Right::Group).collect(),
+                could: vec![
+                    "an approver whose membership lasts at least as long as what is given".to_owned(),
+                ],
+            })),
+        }
+    }
+
+    /// Until when what it gives lasts.
+    fn lasts_until(&self) -> Until {
+        let ends = self.plan.changes.iter().map(|change| match change {
+            RbacChange::GrantUntil { grant } => Until::At(grant.ends),
+            RbacChange::TicketGrant { grant } => grant.ends.map_or(Until::Never, Until::At),
+            _ => Until::Never,
+        });
+        ends.max().unwrap_or(Until::Never)
     }
 }
 
@@ -168,6 +219,9 @@ impl<'k> Keyed<'k> {
 
 /// What else is so when something is approved.
 pub trait ApprovalTerms {
+    /// What the mapping, the settings and this state's grantors make of names.
+    fn powers(&self, state: &State) -> Powers;
+
     /// Further records of what is granted, each in a row of its own.
     fn further(&self, _plan: &Plan) -> Vec<Note> {
         Vec::new()
@@ -188,10 +242,7 @@ pub trait ApprovalTerms {
     }
 }
 
-/// No terms: without further records, checks or a key.
-impl ApprovalTerms for () {}
-
-/// Keeps a request.
+/// Keeps a request of a service, which asks for many people.
 ///
 /// # Errors
 ///
@@ -203,15 +254,27 @@ pub async fn ask(
     wanted: NewRequest,
     now: DateTime<Utc>,
 ) -> Result<AccessRequest, RequestError> {
-    ask_once(store, notary, mapping, wanted, now, |_| None).await
+    ask_at_most(MOST_OF_A_SERVICE, store, notary, mapping, wanted, now, |_| None).await
 }
 
-/// The same, with the answer to the request's key.
+/// Keeps a request of a person, with the answer to the request's key.
 ///
 /// # Errors
 ///
 /// As [`ask`].
 pub async fn ask_once<'k>(
+    store: &SharedStore,
+    notary: &Notary,
+    mapping: &Mapping,
+    wanted: NewRequest,
+    now: DateTime<Utc>,
+    answer: impl FnOnce(&AccessRequest) -> Option<(Keyed<'k>, String)>,
+) -> Result<AccessRequest, RequestError> {
+    ask_at_most(MOST_PENDING, store, notary, mapping, wanted, now, answer).await
+}
+
+async fn ask_at_most<'k>(
+    most: u32,
     store: &SharedStore,
     notary: &Notary,
     mapping: &Mapping,
@@ -225,15 +288,8 @@ pub async fn ask_once<'k>(
         return Err(RequestError::TooLong { group: wanted.group, longest });
     }
     let reason = wanted.reason.trim();
-    if reason.is_empty() || reason.chars().count() > MOST_REASON {
+    if reason.is_empty() || !is_line(reason, MOST_REASON) {
         return Err(RequestError::NoReason);
-    }
-    let pending = store.access_requests(Some(RequestState::Pending), Some(&wanted.admin), 1_000).await?;
-    let is_same =
-        |one: &&AccessRequest| one.edit.is_none() && one.group == wanted.group && one.closes_at > now;
-    if let Some(one) = pending.iter().find(is_same) {
-        let (admin, group, id) = (wanted.admin, wanted.group, one.id.clone());
-        return Err(RequestError::Pending { admin, group, id });
     }
     let request = AccessRequest {
         id: uuid::Uuid::new_v4().to_string(),
@@ -264,8 +320,11 @@ pub async fn ask_once<'k>(
     let note = record(&request, "requested", &request.requested_by, Some(&request.reason), detail);
     let kept = answer(&request);
     let kept = kept.as_ref().map(|(keyed, answer)| keyed.with(answer));
-    store.add_access_request(&request, &notary.note(note.into_record(now)), kept).await?;
-    Ok(request)
+    match store.add_access_request(&request, &notary.note(note.into_record(now)), kept, most).await? {
+        Added::Done => Ok(request),
+        Added::Same(id) => Err(RequestError::Pending { admin: request.admin, group: request.group, id }),
+        Added::TooMany => Err(RequestError::TooMany),
+    }
 }
 
 /// Keeps an edit until it is approved.
@@ -282,17 +341,13 @@ pub async fn ask_for_edit<'k>(
     answer: impl FnOnce(&AccessRequest) -> Option<(Keyed<'k>, String)>,
 ) -> Result<AccessRequest, RequestError> {
     let text = serde_json::to_string(&edit).map_err(|error| PeopleError::Plan(error.to_string()))?;
-    let pending = store.access_requests(Some(RequestState::Pending), None, 1_000).await?;
-    let is_same = |one: &&AccessRequest| one.edit.as_deref() == Some(&text) && one.closes_at > now;
-    if let Some(one) = pending.iter().find(is_same) {
-        return Err(RequestError::PendingEdit(one.id.clone()));
-    }
     let request = AccessRequest {
         id: uuid::Uuid::new_v4().to_string(),
-        admin: by.to_owned(),
+        // The request goes when the admin is erased who is to have something by it.
+        admin: edit.change.admin().unwrap_or(by).to_owned(),
         requested_by: by.to_owned(),
-        // With spaces, which no group's name has.
-        group: format!("edit: {}", edit.change.in_words()),
+        // With spaces, which no group's name has. It is sealed, so it names no admin.
+        group: format!("edit: {}", without_admin(&edit.change)),
         minutes: 1,
         reason: reason.unwrap_or_default().to_owned(),
         ticket: None,
@@ -307,12 +362,35 @@ pub async fn ask_for_edit<'k>(
         extends: None,
         edit: Some(text),
     };
-    let detail = json!({ "edit": edit.change });
+    let detail = json!({ "edit": super::without_admins(std::slice::from_ref(&edit.change)) });
     let note = record(&request, "requested", by, reason, detail);
     let kept = answer(&request);
     let kept = kept.as_ref().map(|(keyed, answer)| keyed.with(answer));
-    store.add_access_request(&request, &notary.note(note.into_record(now)), kept).await?;
-    Ok(request)
+    match store.add_access_request(&request, &notary.note(note.into_record(now)), kept, MOST_PENDING).await? {
+        Added::Done => Ok(request),
+        Added::Same(id) => Err(RequestError::PendingEdit(id)),
+        Added::TooMany => Err(RequestError::TooMany),
+    }
+}
+
+/// A membership that waited begins when it is approved.
+fn from_now(change: RbacChange, now: DateTime<Utc>) -> RbacChange {
+    match change {
+        RbacChange::GrantUntil { grant } => {
+            RbacChange::GrantUntil { grant: TimedGrant { starts: now, ..grant } }
+        }
+        change => change,
+    }
+}
+
+/// A change in words that name no admin.
+fn without_admin(change: &RbacChange) -> String {
+    match change {
+        RbacChange::Join { group, .. } => format!("membership of `{group}`"),
+        RbacChange::GrantUntil { grant } => format!("membership of `{}` for a time", grant.group),
+        RbacChange::TicketGrant { grant } => format!("the role `{}` for a ticket", grant.role),
+        edit => edit.in_words(),
+    }
 }
 
 /// Reads a request with its impact as of now.
@@ -325,12 +403,13 @@ pub async fn judge(
     mapping: &Mapping,
     id: &str,
     now: DateTime<Utc>,
+    powers: impl Fn(&State) -> Powers,
 ) -> Result<Judged, RequestError> {
     let unknown = || RequestError::Unknown(id.to_owned());
     let request = store.access_request(id).await?.ok_or_else(unknown)?;
     let edit = request.as_edit()?;
     let change = match &edit {
-        Some(edit) => edit.change.clone(),
+        Some(edit) => from_now(edit.change.clone(), now),
         None => grant_of(&request, now, &uuid::Uuid::new_v4().to_string()),
     };
     let wanted = [change];
@@ -338,18 +417,23 @@ pub async fn judge(
     // Read after the state: an approval that comes later is found by the transaction.
     let approvals = store.approvals(id).await?;
     let in_json = |impact: &workbench::impact::Impact<'_>| serde_json::to_value(impact.report()).ok();
+    let powers = powers(&state);
+    let judged = |state: &State, plan: &Plan| {
+        let mut impact = impact_of(mapping, state, plan, in_json).unwrap_or_default();
+        impact["gains"] = gains_in_json(&plan.weighed(state, &powers), &request);
+        impact
+    };
     let impact = match &request.extends {
         // While the grant lasts, another of its group opens nothing: what counts is what is open after its end.
         Some(extended) => {
             state.without_timed(extended);
             let later = super::plan::plan(&state, &wanted, terms())?;
-            impact_of(mapping, &state, &later, in_json)
+            judged(&state, &later)
         }
-        None => impact_of(mapping, &state, &plan, in_json),
+        None => judged(&state, &plan),
     };
-    let impact = impact.unwrap_or_default();
     let impact_sha256 = digest(&impact, &request);
-    Ok(Judged { request, edit, approvals, state, plan, impact, impact_sha256 })
+    Ok(Judged { request, edit, approvals, state, plan, powers, impact, impact_sha256 })
 }
 
 /// Approves a request on the basis of the impact with that digest; the last approval that is needed grants, or makes the edit,
@@ -368,10 +452,11 @@ pub async fn approve(
     terms: impl ApprovalTerms,
 ) -> Result<Decided, RequestError> {
     for _ in 0..TRIES {
-        let judged = judge(store, mapping, id, now).await?;
+        let judged = judge(store, mapping, id, now, |state| terms.powers(state)).await?;
         let request = &judged.request;
         is_open(request, now)?;
         let rule = rule_of_request(mapping, request)?;
+        is_grantable(request, judged.edit.as_ref(), rule, &judged.state)?;
         judged.may_approve(rule, by)?;
         if judged.plan.changes.is_empty() {
             return Err(RequestError::Nothing);
@@ -509,6 +594,28 @@ fn may_decide(
     Err(RequestError::NotAnApprover(names.join(", ")))
 }
 
+/// Judges again what was judged when it was asked for: the rule's longest span, and whether the one who is to have it is still
+/// active.
+fn is_grantable(
+    request: &AccessRequest,
+    edit: Option<&Edit>,
+    rule: &ApprovalRule,
+    state: &State,
+) -> Result<(), RequestError> {
+    if let Some(edit) = edit {
+        let gone = edit.change.admin().filter(|admin| !state.is_active(admin));
+        return gone.map_or(Ok(()), |admin| Err(RequestError::Disabled(admin.to_owned())));
+    }
+    if TimeDelta::minutes(request.minutes) > rule.longest {
+        let (group, longest) = (request.group.clone(), span::in_words(rule.longest));
+        return Err(RequestError::TooLong { group, longest });
+    }
+    match state.is_active(&request.admin) {
+        true => Ok(()),
+        false => Err(RequestError::Disabled(request.admin.clone())),
+    }
+}
+
 fn is_open(request: &AccessRequest, now: DateTime<Utc>) -> Result<(), RequestError> {
     match request.state {
         RequestState::Pending if request.closes_at <= now => Err(RequestError::TooOld),
@@ -572,8 +679,29 @@ fn grant_of(request: &AccessRequest, now: DateTime<Utc>, id: &str) -> RbacChange
     }
 }
 
-/// The digest of what is approved: which routes open and close for whom, and who is to have it for how long. People whom it
-/// does not concern may come and go.
+/// Who gains which right by a change, and until when. The end of what is asked for depends on when it is approved, so it is
+/// given in minutes.
+fn gains_in_json(weighed: &Weighed<'_>, request: &AccessRequest) -> Value {
+    let asked = weighed.changes.iter().find_map(|change| match change {
+        RbacChange::GrantUntil { grant } if request.edit.is_none() => Some(grant.ends),
+        _ => None,
+    });
+    let until = |until: Until| match until {
+        Until::Never => Value::Null,
+        Until::At(end) if Some(end) == asked => json!({ "minutes": request.minutes }),
+        Until::At(end) => json!(end),
+    };
+    let gains = authority::gains(weighed).into_iter().map(|(kind, id, gained)| {
+        let rights = gained
+            .into_iter()
+            .map(|gain| json!({ "right": gain.right, "way": gain.way, "until": until(gain.until) }));
+        json!({ "kind": kind, "id": id, "rights": rights.collect::<Vec<_>>() })
+    });
+    gains.collect()
+}
+
+/// The digest of what is approved: which routes open and close for whom, who gains which right and until when, and who is to
+/// have it for how long. People whom it does not concern may come and go.
 fn digest(impact: &Value, request: &AccessRequest) -> String {
     let mut changes = impact["changes"].clone();
     let sides = changes.as_array_mut().into_iter().flatten().flat_map(|change| {
@@ -592,7 +720,7 @@ fn digest(impact: &Value, request: &AccessRequest) -> String {
         one["profile"] = json!([profile["kind"], profile["members"]]);
     }
     let mut whole = json!({
-        "changes": changes, "warnings": impact["warnings"], "complete": impact["complete"],
+        "changes": changes, "gains": impact["gains"], "warnings": impact["warnings"], "complete": impact["complete"],
         "admin": request.admin, "group": request.group, "minutes": request.minutes,
     });
     if let Some(edit) = &request.edit {

@@ -1,6 +1,6 @@
 //! Who holds what, as of one epoch: what a change is computed from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,9 +11,13 @@ use policy::rbac::grant::Origin;
 use policy::rbac::{LegacyRole, Standing};
 
 use super::PeopleError;
+use super::authority::holdings::{Machine, Until};
 use crate::facts::registry::Registry;
 use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant};
+use crate::store::grantors::Grantor;
+use crate::store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant, TicketGrant};
+use crate::store::tickets::StoredTicketGrant;
+use crate::store::tokens::StoredToken;
 use crate::store::{SharedStore, StoreError};
 
 /// Who owns the table of admins.
@@ -33,10 +37,14 @@ pub struct State {
     pub memberships: Vec<StoredMembership>,
     /// Every membership until a time that was not revoked.
     pub timed: Vec<StoredTimedGrant>,
-    /// The ids of the grants for tickets that were not revoked; read where the change ends one.
-    pub(super) tickets: BTreeSet<String>,
-    /// The break-glass sessions that were not ended; read where the change ends one.
+    /// The grants for tickets that were not revoked; read with a change, as the next two.
+    pub(super) tickets: Vec<TicketGrant>,
+    /// The break-glass sessions that were not ended.
     pub(super) sessions: Vec<AccessGrant>,
+    /// The live machine tokens.
+    pub(super) machines: Vec<Machine>,
+    /// Who may give what to others without holding it.
+    pub grantors: Vec<Grantor>,
     /// The moment as of which all this is.
     pub now: DateTime<Utc>,
     /// Those that the change names and the registry does not have: disabled, with what they would hold.
@@ -61,19 +69,26 @@ impl State {
             let registry = Registry::read(store, now).await?;
             let memberships = store.memberships().await?;
             let timed = store.timed_grants().await?;
-            let ends_one = |change: &RbacChange| matches!(change, RbacChange::EndTicketGrant { .. });
-            let tickets = match wanted.iter().any(ends_one) {
-                true => store.ticket_grants(None).await?.into_iter().map(|grant| grant.id).collect(),
-                false => BTreeSet::new(),
+            // A look needs no more than what is shown.
+            let (tickets, sessions, machines) = match wanted.is_empty() {
+                true => Default::default(),
+                false => (tickets(store).await?, sessions(store).await?, machines(store, &registry).await?),
             };
-            let ends_session = |change: &RbacChange| matches!(change, RbacChange::EndBreakGlass { .. });
-            let sessions = match wanted.iter().any(ends_session) {
-                true => sessions(store).await?,
-                false => Vec::new(),
-            };
+            let grantors = store.grantors().await?;
             let (disabled, blocked) = (BTreeMap::new(), Vec::new());
-            let mut state =
-                State { registry, epoch, memberships, timed, tickets, sessions, now, disabled, blocked };
+            let mut state = State {
+                registry,
+                epoch,
+                memberships,
+                timed,
+                tickets,
+                sessions,
+                machines,
+                grantors,
+                now,
+                disabled,
+                blocked,
+            };
             for admin in wanted.iter().filter_map(RbacChange::admin) {
                 if !state.is_active(admin) {
                     state.look_up(store, admin, now).await?;
@@ -149,6 +164,30 @@ impl State {
     pub(super) fn is_member(&self, admin: &str, group: &str) -> bool {
         self.memberships.iter().any(|one| one.admin == admin && one.group == group)
     }
+}
+
+/// The grants for tickets as they were given, over or not. One whose end cannot be read is over; a customer that is no number can be
+/// asked for by no request.
+async fn tickets(store: &SharedStore) -> Result<Vec<TicketGrant>, StoreError> {
+    let as_granted = |stored: StoredTicketGrant| {
+        let StoredTicketGrant { id, admin, role, ticket, customer, is_limited, ends, .. } = stored;
+        let ends = if is_limited { ends.or(Some(DateTime::UNIX_EPOCH)) } else { None };
+        TicketGrant { id, admin, role, ticket, customer: customer.parse().unwrap_or_default(), ends }
+    };
+    Ok(store.ticket_grants(None).await?.into_iter().map(as_granted).collect())
+}
+
+/// The tokens of the registry, which are those that are live, with their ends.
+async fn machines(store: &SharedStore, registry: &Registry) -> Result<Vec<Machine>, StoreError> {
+    let live = registry.people.iter().filter(|person| person.kind == CallerKind::Machine);
+    let live: BTreeMap<&str, &Person> = live.map(|person| (&*person.id, person)).collect();
+    let machine = |token: StoredToken| {
+        let groups = live.get(token.id.as_str())?.groups.clone();
+        let until = token.expires_at_utc.map_or(Until::Never, Until::At);
+        let StoredToken { id, name, created_by, .. } = token;
+        Some(Machine { id, name, created_by, groups, until })
+    };
+    Ok(store.tokens().await?.into_iter().filter_map(machine).collect())
 }
 
 async fn sessions(store: &SharedStore) -> Result<Vec<AccessGrant>, StoreError> {

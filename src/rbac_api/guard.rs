@@ -1,183 +1,133 @@
-//! Who may make which change: nobody gives themselves what they do not hold (RBAC V2 design, I-7), and nobody gives others
-//! what they do not hold, unless a permission says so. Pure; what counts is the state that the change is worked out from,
-//! and the change is made only while that state is current.
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+//! Who may make which change over the API: the rule of [`crate::people::authority`], with the API's own rows. What counts is the
+//! state that the change is worked out from, and the change is made only while that state is current.
 
 use policy::decision::{LetInBy, Permit};
+use policy::mapping::Mapping;
+use policy::method::Method;
+use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::census::Person;
 
 use super::readers::person;
 use super::reply::Problem;
-use super::views::lasting_groups;
+use super::{Caller, RbacApi};
+use crate::people::authority::holdings::Right;
+use crate::people::authority::{Author, Powers, Refusal, Verdict, gains_nothing, judge};
 use crate::people::{Plan, State};
+use crate::store::grantors::Target;
 use crate::store::rbac_changes::RbacChange;
 
-type Names = BTreeSet<Arc<str>>;
-
-/// Who makes a change.
-#[derive(Clone, Copy)]
-pub(super) struct Actor<'a> {
-    pub(super) kind: CallerKind,
-    pub(super) id: &'a str,
-    pub(super) permit: &'a Permit,
-    /// The permission that lets its holders grant to others what they do not hold.
-    pub(super) grant_any: Option<&'a str>,
-}
-
-/// Refuses a change that its actor may not make.
-pub(super) fn check(actor: Actor<'_>, state: &State, plan: &Plan) -> Result<(), Problem> {
-    let before = &state.registry.catalog;
-    let gone = || Problem::new(403, "you no longer hold what this request requires");
-    let person = person(state, actor.kind, actor.id).ok_or_else(gone)?;
-    if !still_passes(actor.permit, person, before) {
-        return Err(gone());
-    }
-    check_held((actor.kind, actor.id), actor.grant_any, state, plan)
-}
-
-/// Refuses a change that somebody may not make, whatever request it comes with: one who gains by it, or gives by it what it
-/// does not hold.
-pub(super) fn check_held(
-    actor: (CallerKind, &str),
-    grant_any: Option<&str>,
-    state: &State,
-    plan: &Plan,
-) -> Result<(), Problem> {
-    let before = &state.registry.catalog;
-    let gone = || Problem::new(403, "there is no such admin or machine any more");
-    let person = person(state, actor.0, actor.1).ok_or_else(gone)?;
-    let own = Held::of(person, state);
-    let gained = gained_by_actor(actor, person, state, plan, &own);
-    if !gained.is_empty() {
-        let detail = format!("you cannot grant yourself what you do not hold: {}", gained.in_words());
-        return Err(gained.named(Problem::new(403, detail)));
-    }
-    let grants_any = grant_any.is_some_and(|name| {
-        before.permissions_of(&person.roles(before)).iter().any(|permission| **permission == *name)
-    });
-    if grants_any {
-        return Ok(());
-    }
-    let mut missing = Missing::default();
-    for change in &plan.changes {
-        missing.add(&own, &given(change, &plan.after.catalog));
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let detail = format!("you cannot grant what you do not hold yourself: {}", missing.in_words());
-    Err(missing.named(Problem::new(403, detail)))
-}
-
-/// What somebody holds through memberships without an end. What ends by itself, as a break-glass session, is nothing to
-/// make lasting grants from.
-struct Held {
-    roles: Names,
-    permissions: Names,
-}
-
-impl Held {
-    fn of(person: &Person, state: &State) -> Held {
-        let catalog = &state.registry.catalog;
-        let groups = lasting_groups(state, person);
-        let roles: Names = groups.into_iter().flat_map(|group| catalog.roles_of_group(group)).collect();
-        Held { permissions: catalog.permissions_of(&roles), roles }
-    }
-}
-
-/// Roles and permissions.
-#[derive(Default)]
-struct Missing {
-    roles: Names,
-    permissions: Names,
-}
-
-impl Missing {
-    /// Adds what is `given` and not held.
-    fn add(&mut self, own: &Held, given: &Missing) {
-        self.roles.extend(given.roles.difference(&own.roles).cloned());
-        self.permissions.extend(given.permissions.difference(&own.permissions).cloned());
+impl RbacApi {
+    /// What this mapping, the settings and the state's grantors make of names.
+    pub(super) fn powers(&self, mapping: &Mapping, state: &State) -> Powers {
+        let grant_any = self.parts.settings.grant_any.as_deref();
+        Powers::of(mapping, self.parts.store.break_glass_rules(), grant_any, state.grantors.clone())
     }
 
-    fn is_empty(&self) -> bool {
-        self.roles.is_empty() && self.permissions.is_empty()
-    }
-
-    fn in_words(&self) -> String {
-        let names = |kind: &str, names: &Names| -> Option<String> {
-            let list: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-            (!list.is_empty()).then(|| format!("{kind} {}", list.join(", ")))
-        };
-        let parts = [names("role", &self.roles), names("permission", &self.permissions)];
-        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
-    }
-
-    fn named(&self, problem: Problem) -> Problem {
-        let list = |names: &Names| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
-        problem.with("missing_roles", list(&self.roles)).with("missing_permissions", list(&self.permissions))
-    }
-}
-
-/// What a change gives to whoever it is about, with all that comes with it.
-fn given(change: &RbacChange, after: &Catalog) -> Missing {
-    let with = |roles: Names| Missing { permissions: after.permissions_of(&roles), roles };
-    match change {
-        RbacChange::Join { group, .. } => with(after.roles_of_group(group)),
-        RbacChange::GrantUntil { grant } => with(after.roles_of_group(&grant.group)),
-        RbacChange::TicketGrant { grant } => with(after.with_inherited([Arc::from(grant.role.as_str())])),
-        RbacChange::GrantRole { role, .. } => with(after.with_inherited([Arc::from(role.as_str())])),
-        RbacChange::Inherit { parent, .. } => with(after.with_inherited([Arc::from(parent.as_str())])),
-        RbacChange::Permit { permission, .. } => {
-            Missing { roles: Names::new(), permissions: [Arc::from(permission.as_str())].into() }
+    /// Judges a change of a caller who was let in by `permit`. What ends a grant of the caller's own needs no authority.
+    pub(super) fn judged(
+        &self,
+        (caller, permit): (&Caller, &Permit),
+        mapping: &Mapping,
+        (state, plan): (&State, &Plan),
+        is_own_end: bool,
+    ) -> Result<Verdict, Problem> {
+        let gone = || Problem::new(403, "you no longer hold what this request requires");
+        let person = person(state, caller.kind(), caller.id()).ok_or_else(gone)?;
+        if !still_passes(permit, person, &state.registry.catalog) {
+            return Err(gone());
         }
-        // An admin who is enabled again holds what it held, and a name by itself grants nothing.
-        RbacChange::AddAdmin { .. }
-        | RbacChange::DisableAdmin { .. }
-        | RbacChange::EnableAdmin { .. }
-        | RbacChange::BlockAdmin { .. }
-        | RbacChange::UnblockAdmin { .. }
-        | RbacChange::CreateGroup { .. }
-        | RbacChange::CreateRole { .. }
-        | RbacChange::CreatePermission { .. }
-        | RbacChange::Leave { .. }
-        | RbacChange::EndGrant { .. }
-        | RbacChange::EndTicketGrant { .. }
-        | RbacChange::BreakGlass { .. }
-        | RbacChange::EndBreakGlass { .. }
-        | RbacChange::RevokeRole { .. }
-        | RbacChange::Disinherit { .. }
-        | RbacChange::Forbid { .. } => Missing::default(),
+        let powers = self.powers(mapping, state);
+        let (author, weighed) = ((caller.kind(), caller.id()), plan.weighed(state, &powers));
+        match is_own_end {
+            true => gains_nothing(author, &weighed, &powers).map(|()| Verdict::Allow).map_err(Problem::from),
+            false => judge(author, &weighed, &powers).map_err(Problem::from),
+        }
+    }
+
+    /// Judges an edit that waited for approval again, for the one who asked for it: the API's row and the rule.
+    pub(super) fn judged_again(
+        &self,
+        author: Author<'_>,
+        mapping: &Mapping,
+        (state, plan): (&State, &Plan),
+        change: &RbacChange,
+    ) -> Result<(), String> {
+        let catalog = &state.registry.catalog;
+        let person = person(state, author.0, author.1).ok_or("there is no such admin or machine any more")?;
+        let row = route_of(change).and_then(|(method, path)| mapping.find(&path, method).row());
+        // What the row asks for whatever the body says; nothing of a row for whoever is logged in.
+        let base = row.and_then(|row| row.kind.requirements().into_iter().next());
+        let (roles, permissions) = (person.roles(catalog), catalog.permissions_of(&person.roles(catalog)));
+        let meets = |requirement: &Requirement| match requirement {
+            Requirement::Role(name) => roles.contains(name),
+            Requirement::Permission(name) => permissions.contains(name),
+        };
+        let is_let_in = row.is_some_and(|row| row.served_by_gate() && row.kind.asks_who());
+        if !is_let_in || !base.is_none_or(meets) {
+            return Err("the API's row lets them in no more (rule e)".to_owned());
+        }
+        let powers = self.powers(mapping, state);
+        let verdict = judge(author, &plan.weighed(state, &powers), &powers);
+        verdict.map(drop).map_err(|refusal| refusal.to_string())
     }
 }
 
-/// What the actor itself would come to hold: by a grant to itself, or by an edit of what its own groups and roles bring.
-fn gained_by_actor(
-    (kind, id): (CallerKind, &str),
-    was: &Person,
-    state: &State,
-    plan: &Plan,
-    own: &Held,
-) -> Missing {
-    let (before, after) = (&state.registry.catalog, &plan.after.catalog);
-    let mut gained = Missing::default();
-    let is_own = |change: &&RbacChange| kind == CallerKind::Admin && change.admin() == Some(id);
-    for change in plan.changes.iter().filter(is_own) {
-        gained.add(own, &given(change, after));
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let of = |is_kind: fn(&Right) -> bool| -> Vec<String> {
+            refusal
+                .rights
+                .iter()
+                .filter(|right| is_kind(right))
+                .map(|right| right.name().to_string())
+                .collect()
+        };
+        Problem::new(403, refusal.to_string())
+            .with("rule", refusal.sentence.letter().to_string())
+            .with("missing_roles", of(|right| matches!(right, Right::Role(_))))
+            .with("missing_permissions", of(|right| matches!(right, Right::Permission(_))))
+            .with("missing_groups", of(|right| matches!(right, Right::Group(_) | Right::OutOf(_))))
+            .with("could", refusal.could.clone())
     }
-    let later = plan.after.people.iter().find(|one| one.kind == kind && *one.id == *id);
-    let Some(later) = later else { return gained };
-    let (had, has) = (was.roles(before), later.roles(after));
-    let all = |roles: &Names, catalog: &Catalog| Missing {
-        permissions: catalog.permissions_of(roles),
-        roles: roles.clone(),
-    };
-    let (had, has) = (all(&had, before), all(&has, after));
-    gained.roles.extend(has.roles.difference(&had.roles).cloned());
-    gained.permissions.extend(has.permissions.difference(&had.permissions).cloned());
-    gained
+}
+
+/// The method and the path of the API by which a change is made.
+fn route_of(change: &RbacChange) -> Option<(Method, String)> {
+    let of =
+        |target: &Target, by: &str| format!("/api/rbac/{}s/{}/grantors/{by}", target.kind(), target.name());
+    Some(match change {
+        RbacChange::Join { .. } | RbacChange::GrantUntil { .. } => {
+            (Method::Post, "/api/rbac/grants".to_owned())
+        }
+        RbacChange::TicketGrant { .. } => (Method::Post, "/api/rbac/grants/ticket-scoped".to_owned()),
+        RbacChange::CreateGroup { group, .. } => (Method::Put, format!("/api/rbac/groups/{group}")),
+        RbacChange::CreateRole { role, .. } => (Method::Put, format!("/api/rbac/roles/{role}")),
+        RbacChange::CreatePermission { permission } => {
+            (Method::Put, format!("/api/rbac/permissions/{permission}"))
+        }
+        RbacChange::GrantRole { group, role } => {
+            (Method::Put, format!("/api/rbac/groups/{group}/roles/{role}"))
+        }
+        RbacChange::RevokeRole { group, role } => {
+            (Method::Delete, format!("/api/rbac/groups/{group}/roles/{role}"))
+        }
+        RbacChange::Inherit { role, parent } => {
+            (Method::Put, format!("/api/rbac/roles/{role}/inherits/{parent}"))
+        }
+        RbacChange::Disinherit { role, parent } => {
+            (Method::Delete, format!("/api/rbac/roles/{role}/inherits/{parent}"))
+        }
+        RbacChange::Permit { role, permission } => {
+            (Method::Put, format!("/api/rbac/roles/{role}/permissions/{permission}"))
+        }
+        RbacChange::Forbid { role, permission } => {
+            (Method::Delete, format!("/api/rbac/roles/{role}/permissions/{permission}"))
+        }
+        RbacChange::AddGrantor { of: target, by, .. } => (Method::Put, of(target, by)),
+        RbacChange::RemoveGrantor { of: target, by } => (Method::Delete, of(target, by)),
+        _ => return None,
+    })
 }
 
 /// Whether what let the request in is still held in this state.

@@ -22,6 +22,7 @@ const PAGE: [(&str, &str); 2] =
 const READ: &[u16] = &[400, 401, 403, 404, 503];
 const EDIT: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 428, 503];
 const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 503];
+const ASK: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 429, 503];
 const DRY_RUN: (&str, &str) = ("dry_run", "`true`: answer what would change, and change nothing");
 const REASON: (&str, &str) = ("reason", "Why, for the audit");
 
@@ -77,6 +78,18 @@ fn described(endpoint: Endpoint) -> Described {
         Endpoint::PutGroup => edit("Create a group", &[(201, Some("Group")), (200, Some("Preview"))]),
         Endpoint::PutGroupRole => edit("Let a group hold a role", &[(200, Some("GroupOrPreview"))]),
         Endpoint::DeleteGroupRole => edit("Revoke a role from a group", &[(200, Some("GroupOrPreview"))]),
+        Endpoint::PutGroupGrantor => {
+            edit("Let the members of a group give another group", &[(200, Some("GroupOrPreview"))])
+        }
+        Endpoint::DeleteGroupGrantor => {
+            edit("Stop the members of a group from giving another group", &[(200, Some("GroupOrPreview"))])
+        }
+        Endpoint::PutRoleGrantor => {
+            edit("Let the members of a group give a role", &[(200, Some("RoleOrPreview"))])
+        }
+        Endpoint::DeleteRoleGrantor => {
+            edit("Stop the members of a group from giving a role", &[(200, Some("RoleOrPreview"))])
+        }
         Endpoint::Admins => read("Every admin", &PAGE, &[(200, Some("Admins"))]),
         Endpoint::Admin => {
             read("What an admin holds, each with the grants behind it", &[], &[(200, Some("Admin"))])
@@ -151,7 +164,7 @@ fn described(endpoint: Endpoint) -> Described {
             query: &[],
             body: Some("NewRequest"),
             success: &[(201, Some("Request"))],
-            refusals: CHANGE,
+            refusals: ASK,
         },
         Endpoint::Request => {
             read("A request with what it would open and close now", &[], &[(200, Some("JudgedRequest"))])
@@ -297,8 +310,9 @@ fn operation(route: &Route) -> Value {
     }
     let content = |schema: &str, kind: &str| json!({ kind: { "schema": reference(schema) } });
     let mut responses = Map::new();
-    // An edit may wait for approval.
-    let waits = refusals.contains(&428).then_some(&(202, Some("Request")));
+    // An edit may wait for approval, and a grant that two people have to give.
+    let may_wait = route.endpoint.changes_access() && route.endpoint != Endpoint::DeleteGrant;
+    let waits = may_wait.then_some(&(202, Some("Request")));
     for (status, schema) in success.iter().chain(waits) {
         let mut response = json!({ "description": "It is done, or shown" });
         if let Some(schema) = schema {
@@ -355,6 +369,7 @@ fn schemas() -> Value {
     let time = || json!({ "type": ["string", "null"], "format": "date-time" });
     let list = |of: Value| json!({ "type": "array", "items": of });
     let texts = || list(text());
+    let grantors = || list(object(&[("group", text()), ("with_approval", switch())]));
     let either = |one: &str, other: &str| json!({ "oneOf": [reference(one), reference(other)] });
     let origin = || json!({ "enum": ["direct", "timed", "request", "ticket", "break_glass", "token"] });
     let next = || ("next", maybe());
@@ -426,7 +441,7 @@ fn schemas() -> Value {
         "Roles": object(&[("roles", list(reference("Role")))]),
         "Role": object(&[
             ("name", text()), ("inherits", texts()), ("inherited_roles", texts()), ("permissions", texts()),
-            ("effective_permissions", texts()), ("groups", texts()),
+            ("effective_permissions", texts()), ("groups", texts()), ("grantors", grantors()),
         ]),
         "RoleOrPreview": either("Role", "Preview"),
         "Permission": object(&[("name", text()), ("roles", texts())]),
@@ -439,7 +454,7 @@ fn schemas() -> Value {
             ("members", list(object(&[
                 ("user", text()), ("grant", maybe()), ("origin", origin()), ("until", time()), ("granted_by", maybe()),
             ]))),
-            ("machines", texts()),
+            ("machines", texts()), ("grantors", grantors()),
         ]),
         "GroupOrPreview": either("Group", "Preview"),
         "Admins": object(&[
@@ -478,14 +493,14 @@ fn schemas() -> Value {
         ]),
         "Preview": object(&[
             ("dry_run", switch()), ("changes", list(json!({ "type": "object" }))), ("already", texts()),
-            ("audit", list(reference("AuditRow"))), ("mapping_sha256", text()), ("impact", json!({ "type": "object" })),
+            ("audit", list(reference("AuditRow"))), ("needs_approval", texts()), ("mapping_sha256", text()), ("impact", json!({ "type": "object" })),
         ]),
         "NewGrant": object(&[("user", text()), ("group", text()), ("reason", text()), ("until?", time())]),
         "NewTicketGrant": object(&[
             ("user", text()), ("role", text()), ("ticket", text()), ("customer", json!({ "type": "integer" })),
             ("reason", text()), ("until?", time()),
         ]),
-        "Edit": object(&[("reason?", maybe()), ("description?", maybe())]),
+        "Edit": object(&[("reason?", maybe()), ("description?", maybe()), ("with_approval?", switch())]),
         "Request": object(&request_members()),
         "Requests": object(&[("requests", list(reference("Request")))]),
         "JudgedRequest": object(&[

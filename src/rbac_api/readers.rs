@@ -199,14 +199,15 @@ impl Reading<'_> {
         self.query(&[])?;
         let state = self.state().await?;
         let catalog = &state.registry.catalog;
-        let roles: Vec<Value> = catalog.roles.iter().filter_map(|name| views::role(catalog, name)).collect();
+        let roles: Vec<Value> =
+            catalog.roles.iter().filter_map(|name| views::role(catalog, &state.grantors, name)).collect();
         Ok(Reply::ok(json!({ "roles": roles })))
     }
 
     pub(super) async fn role(&self, name: &str) -> Outcome {
         self.query(&[])?;
         let state = self.state().await?;
-        tagged(views::role(&state.registry.catalog, name), "role")
+        tagged(views::role(&state.registry.catalog, &state.grantors, name), "role")
     }
 
     pub(super) async fn permissions(&self) -> Outcome {
@@ -236,7 +237,7 @@ impl Reading<'_> {
     pub(super) async fn group(&self, name: &str) -> Outcome {
         self.query(&[])?;
         let state = self.state().await?;
-        tagged(views::group(&state.registry, &state, name), "group")
+        tagged(views::group(&state.registry, &state, &state.grantors, name), "group")
     }
 
     pub(super) async fn admins(&self) -> Outcome {

@@ -76,6 +76,7 @@ impl Problem {
             412 => "Precondition Failed",
             415 => "Unsupported Media Type",
             422 => "Unprocessable Content",
+            429 => "Too Many Requests",
             428 => "Precondition Required",
             _ => "Unavailable",
         };

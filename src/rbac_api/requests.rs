@@ -14,18 +14,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::grant_id::GrantId;
-use super::guard::check_held;
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
 use super::routes::Endpoint;
 use super::views::request as view;
 use super::writes::{body, check_text, checked_reason, keep_of};
 use super::{Caller, RbacApi, csrf};
-use crate::people::Plan;
+use crate::people::authority::Powers;
 use crate::people::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRequest, RequestError};
+use crate::people::{Plan, State};
 use crate::ruling::own_routes::OwnRequest;
 use crate::store::access_grants::GrantsOf;
 use crate::store::access_requests::{AccessRequest, RequestState};
+use crate::text::folded;
 
 /// Requests that are looked through for a list.
 const MOST_LISTED: u32 = 1_000;
@@ -236,7 +237,8 @@ impl RbacApi {
         Query::parse(asked.request.target().query(), &[])?;
         let mapping = self.parts.mappings.running();
         self.seen_request(caller, &mapping, id).await?;
-        let judged = requests::judge(&self.parts.store, &mapping, id, now).await?;
+        let powers = |state: &State| self.powers(&mapping, state);
+        let judged = requests::judge(&self.parts.store, &mapping, id, now, powers).await?;
         let rule = requests::rule_of_request(&mapping, &judged.request).ok();
         let approvals: Vec<Value> = judged
             .approvals
@@ -248,7 +250,8 @@ impl RbacApi {
             .collect();
         let mut shown = view(&judged.request, now);
         shown["approvals"] = approvals.into();
-        shown["impact"] = judged.impact;
+        let sees_all = self.sees_all(caller, &judged.request, &mapping);
+        shown["impact"] = if sees_all { judged.impact } else { about(judged.impact, &judged.request.admin) };
         shown["impact_sha256"] = judged.impact_sha256.into();
         shown["approval"] = match rule {
             Some(rule) => {
@@ -274,7 +277,7 @@ impl RbacApi {
         self.seen_request(caller, &mapping, id).await?;
         is_admin(caller)?;
         let look = (id, approve.impact_sha256.as_str());
-        let terms = Approving { api: self, asked, caller, now, keyed };
+        let terms = Approving { api: self, mapping: &mapping, asked, caller, now, keyed };
         let (store, notary) = (&self.parts.store, &self.parts.notary);
         let decided = requests::approve(store, notary, &mapping, look, caller.id(), now, terms).await?;
         if let Decided::Edited { takes_away: true } = decided {
@@ -330,22 +333,44 @@ impl RbacApi {
 
     fn may_see(&self, caller: &Caller, request: &AccessRequest, mapping: &Mapping) -> bool {
         let is_admin = caller.kind() == CallerKind::Admin;
-        // An edit that cannot be read was asked for by nobody.
+        // An edit that cannot be read has no asker.
         let asks = match request.as_edit() {
             Ok(None) => is_admin,
             Ok(Some(edit)) => caller.kind() == edit.by,
             Err(_) => false,
         };
         let is_party = [&request.admin, &request.requested_by].into_iter().any(|one| one == caller.id());
+        (asks && is_party) || self.sees_all(caller, request, mapping)
+    }
+
+    /// Whether the caller may see what a request changes for everybody: those who decide it, and those who may ask what others
+    /// hold. The asker sees what changes for the one who is to have it.
+    fn sees_all(&self, caller: &Caller, request: &AccessRequest, mapping: &Mapping) -> bool {
         let rule = requests::rule_of_request(mapping, request).ok();
         let decides = rule.is_some_and(|rule| rule.allows(&caller.access.groups));
-        (asks && is_party) || (is_admin && decides) || caller.holds(self.parts.settings.check_others.as_ref())
+        let is_admin = caller.kind() == CallerKind::Admin;
+        (is_admin && decides) || caller.holds(self.parts.settings.check_others.as_ref())
     }
+}
+
+/// The part of an impact that concerns one admin: other profiles have their number and no names.
+fn about(mut impact: Value, admin: &str) -> Value {
+    let is_it = |one: &Value| one["kind"] == "admin" && one["id"] == admin;
+    if let Some(gains) = impact["gains"].as_array_mut() {
+        gains.retain(is_it);
+    }
+    for profile in impact["profiles"].as_array_mut().into_iter().flatten() {
+        if let Some(members) = profile["members"].as_array_mut() {
+            members.retain(|member| member == admin);
+        }
+    }
+    impact
 }
 
 /// What an approval over the API is made with.
 struct Approving<'a> {
     api: &'a RbacApi,
+    mapping: &'a Mapping,
     asked: &'a OwnRequest<'a>,
     caller: &'a Caller,
     now: DateTime<Utc>,
@@ -357,13 +382,17 @@ impl ApprovalTerms for Approving<'_> {
         self.api.customers_events(self.asked, self.caller, plan, self.now)
     }
 
+    fn powers(&self, state: &State) -> Powers {
+        self.api.powers(self.mapping, state)
+    }
+
     /// Who asked for an edit may still make it: others approve what somebody may do, and give nobody the right to.
     fn check(&self, judged: &Judged) -> Result<(), RequestError> {
         let Some(edit) = &judged.edit else { return Ok(()) };
-        let by = (edit.by, judged.request.requested_by.as_str());
-        let grant_any = self.api.parts.settings.grant_any.as_deref();
-        check_held(by, grant_any, &judged.state, &judged.plan)
-            .map_err(|problem| RequestError::Requester(problem.detail))
+        let author = (edit.by, judged.request.requested_by.as_str());
+        self.api
+            .judged_again(author, self.mapping, (&judged.state, &judged.plan), &edit.change)
+            .map_err(RequestError::Requester)
     }
 
     fn answer(&self, decided: &Decided) -> Option<(Keyed<'_>, String)> {
@@ -380,7 +409,7 @@ impl Ask {
             route: text("route"),
             extends: None,
             r#for: text("for"),
-            reason: text("reason"),
+            reason: form.get("reason").map(folded).filter(|text| !text.is_empty()),
             ticket: text("ticket"),
             user: None,
         }
@@ -438,11 +467,16 @@ impl From<RequestError> for Problem {
             }
             RequestError::Pending { id, .. } => Problem::new(409, said).with("request", id),
             RequestError::PendingEdit(ref id) => Problem::new(409, said.clone()).with("request", id.as_str()),
-            RequestError::Closed(_) | RequestError::TooOld | RequestError::Nothing => Problem::new(409, said),
-            RequestError::Requester(_)
-            | RequestError::OwnRequest
-            | RequestError::NotAnApprover(_)
-            | RequestError::NotRequester => Problem::new(403, said),
+            RequestError::Closed(_)
+            | RequestError::TooOld
+            | RequestError::Nothing
+            | RequestError::Disabled(_) => Problem::new(409, said),
+            RequestError::TooMany => Problem::new(429, said).with_field("retry-after", "3600"),
+            RequestError::Refused(refusal) => refusal.into(),
+            RequestError::OwnRequest => Problem::new(403, said).with("rule", "a"),
+            RequestError::Requester(_) | RequestError::NotAnApprover(_) | RequestError::NotRequester => {
+                Problem::new(403, said)
+            }
             RequestError::ImpactChanged { current } => Problem::new(412, said).with("impact_sha256", current),
         }
     }

@@ -33,6 +33,10 @@ pub enum Endpoint {
     Grant,
     DeleteGrant,
     DeleteOwnGrant,
+    PutGroupGrantor,
+    DeleteGroupGrantor,
+    PutRoleGrantor,
+    DeleteRoleGrantor,
     Requests,
     PostRequest,
     Request,
@@ -68,7 +72,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 45] = [
+pub const ROUTES: [Route; 49] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -116,6 +120,30 @@ pub const ROUTES: [Route; 45] = [
         "/api/rbac/groups/{name}/roles/{role}",
         "/api/rbac/groups/g/roles/r",
         Endpoint::DeleteGroupRole,
+    ),
+    route(
+        Method::Put,
+        "/api/rbac/groups/{name}/grantors/{by}",
+        "/api/rbac/groups/g/grantors/h",
+        Endpoint::PutGroupGrantor,
+    ),
+    route(
+        Method::Delete,
+        "/api/rbac/groups/{name}/grantors/{by}",
+        "/api/rbac/groups/g/grantors/h",
+        Endpoint::DeleteGroupGrantor,
+    ),
+    route(
+        Method::Put,
+        "/api/rbac/roles/{name}/grantors/{by}",
+        "/api/rbac/roles/r/grantors/h",
+        Endpoint::PutRoleGrantor,
+    ),
+    route(
+        Method::Delete,
+        "/api/rbac/roles/{name}/grantors/{by}",
+        "/api/rbac/roles/r/grantors/h",
+        Endpoint::DeleteRoleGrantor,
     ),
     route(Method::Get, "/api/rbac/admins", "/api/rbac/admins", Endpoint::Admins),
     route(Method::Get, "/api/rbac/admins/{id}", "/api/rbac/admins/a", Endpoint::Admin),
@@ -187,6 +215,29 @@ pub const ROUTES: [Route; 45] = [
 ];
 
 impl Endpoint {
+    /// Whether it changes who holds what, or what groups and roles bring: whoever passes its row holds the right to write.
+    pub fn changes_access(self) -> bool {
+        matches!(
+            self,
+            Endpoint::PutRole
+                | Endpoint::PutParent
+                | Endpoint::DeleteParent
+                | Endpoint::PutRolePermission
+                | Endpoint::DeleteRolePermission
+                | Endpoint::PutPermission
+                | Endpoint::PutGroup
+                | Endpoint::PutGroupRole
+                | Endpoint::DeleteGroupRole
+                | Endpoint::PutGroupGrantor
+                | Endpoint::DeleteGroupGrantor
+                | Endpoint::PutRoleGrantor
+                | Endpoint::DeleteRoleGrantor
+                | Endpoint::PostGrant
+                | Endpoint::PostTicketGrant
+                | Endpoint::DeleteGrant
+        )
+    }
+
     /// Whether it is there only while FLAG_RBAC_V2 is on (migration plan, phase 1): grants, break-glass, and every write.
     pub fn needs_v2(self) -> bool {
         let is_about_grants = matches!(self, Endpoint::GrantsAudit | Endpoint::Grants | Endpoint::Grant);

@@ -16,6 +16,7 @@ use super::keys::digest;
 use crate::facts::registry::Registry;
 use crate::people::State;
 use crate::store::access_requests::{AccessRequest, RequestState};
+use crate::store::grantors::{Grantor, Target};
 use crate::store::rbac_changes::RbacChange;
 
 /// Why somebody holds the roles of a group.
@@ -51,15 +52,6 @@ pub(super) fn held(state: &State, person: &Person) -> Vec<Held> {
         all.push(Held { id: None, origin: "break_glass", group, until: None });
     }
     all
-}
-
-/// The groups whose roles somebody holds for good, and not until a time: what lasting grants can be made from.
-pub(super) fn lasting_groups<'s>(state: &'s State, person: &'s Person) -> BTreeSet<&'s str> {
-    let groups: BTreeSet<&str> = match person.kind {
-        CallerKind::Admin => memberships(state, person).collect(),
-        CallerKind::Machine => person.groups.iter().map(AsRef::as_ref).collect(),
-    };
-    groups.into_iter().filter(|group| *group != BREAK_GLASS).collect()
 }
 
 fn memberships<'s>(state: &'s State, person: &'s Person) -> impl Iterator<Item = &'s str> {
@@ -101,7 +93,7 @@ pub(super) fn ways(catalog: &Catalog, held: &[Held], requirement: &Requirement) 
 }
 
 /// A role; `None` where there is none of that name.
-pub(super) fn role(catalog: &Catalog, name: &str) -> Option<Value> {
+pub(super) fn role(catalog: &Catalog, grantors: &[Grantor], name: &str) -> Option<Value> {
     let name = catalog.roles.get(name)?;
     let none = BTreeSet::new();
     let all = catalog.with_inherited([name.clone()]);
@@ -114,11 +106,18 @@ pub(super) fn role(catalog: &Catalog, name: &str) -> Option<Value> {
         "permissions": catalog.role_permissions.get(name).unwrap_or(&none),
         "effective_permissions": catalog.permissions_of(&all),
         "groups": groups.collect::<Vec<_>>(),
+        "grantors": grantors_of(grantors, &Target::Role(name.to_string())),
     }))
 }
 
+/// The groups whose members may give something, and whether another person approves.
+fn grantors_of(grantors: &[Grantor], target: &Target) -> Vec<Value> {
+    let of = grantors.iter().filter(|grantor| grantor.of == *target);
+    of.map(|grantor| json!({ "group": grantor.by, "with_approval": grantor.with_approval })).collect()
+}
+
 /// A group of `registry` with its members in `state`; `None` where there is none of that name.
-pub(super) fn group(registry: &Registry, state: &State, name: &str) -> Option<Value> {
+pub(super) fn group(registry: &Registry, state: &State, grantors: &[Grantor], name: &str) -> Option<Value> {
     let catalog = &registry.catalog;
     let name = catalog.groups.get(name)?;
     let none = BTreeSet::new();
@@ -155,6 +154,7 @@ pub(super) fn group(registry: &Registry, state: &State, name: &str) -> Option<Va
         "effective_permissions": catalog.permissions_of(&roles),
         "members": members,
         "machines": machines,
+        "grantors": grantors_of(grantors, &Target::Group(name.to_string())),
     }))
 }
 

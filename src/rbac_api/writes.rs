@@ -1,6 +1,6 @@
 //! What the API changes. Every change is worked out, judged and made as of one epoch, by [`crate::people`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::Note;
@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::grant_id::GrantId;
-use super::guard::{self, Actor};
 use super::keys::digest;
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
@@ -21,6 +20,7 @@ use super::routes::Endpoint;
 use super::views::{self, etag};
 use super::{Caller, RbacApi};
 use crate::freshness::barrier::Barrier;
+use crate::people::authority::{Refusal, Sentence, Verdict};
 use crate::people::record::customers_events;
 use crate::people::requests::{self, Keyed};
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
@@ -28,14 +28,20 @@ use crate::ruling::own_routes::OwnRequest;
 use crate::settings::MAX_STALENESS_MS;
 use crate::store::access_grants::{AccessGrant, GrantsOf};
 use crate::store::access_requests::{AccessRequest, Edit as AskedEdit};
+use crate::store::grantors::Target;
 use crate::store::once::{Once, OnceKey};
 use crate::store::rbac_changes::{GrantRow, RbacChange, TicketEnd, TicketGrant, TimedGrant};
+use crate::text::is_line;
 use crate::tickets::{TicketError, must_be_open};
 
 /// How long a change waits for those before it.
 const TURN: Duration = Duration::from_secs(30);
 /// How often a change is worked out again where others change access meanwhile.
 const TRIES: usize = 20;
+/// Between two tries where access changed all the while.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a revocation waits its turn: it does not give up because others write.
+const REVOCATION: Duration = Duration::from_secs(30);
 /// How far away the end of a grant may be.
 const MOST_DAYS: TimeDelta = TimeDelta::days(366);
 /// The longest reason.
@@ -72,6 +78,8 @@ struct NewTicketGrant {
 struct Edit {
     reason: Option<String>,
     description: Option<String>,
+    /// Of grantors: whether another person has to approve each time.
+    with_approval: Option<bool>,
 }
 
 /// What an edit is made on: its view has the ETag that the client must know.
@@ -101,6 +109,26 @@ struct Wanted {
     kind: Kind,
 }
 
+/// How long a change is worked out again where others change access meanwhile.
+struct Patience {
+    tries: usize,
+    /// Of a revocation, which has no limit of tries.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    fn of(change: &RbacChange) -> Patience {
+        let until = change.takes_away().then(|| Instant::now() + REVOCATION);
+        Patience { tries: TRIES, until }
+    }
+
+    fn lasts(&mut self) -> bool {
+        let has_tries = self.tries > 0;
+        self.tries = self.tries.saturating_sub(1);
+        self.until.map_or(has_tries, |until| Instant::now() < until)
+    }
+}
+
 /// What the answer is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
@@ -114,6 +142,8 @@ enum Kind {
     },
     /// A grant with a row of its own.
     End,
+    /// The same, of the caller's own.
+    OwnEnd,
     Create(String),
     Edit,
 }
@@ -122,6 +152,8 @@ enum Kind {
 struct Done {
     state: State,
     plan: Plan,
+    /// Whether another person has to approve it.
+    verdict: Verdict,
     is_dry: bool,
     /// The request that waits for approval, where nothing was changed for that.
     asked: Option<AccessRequest>,
@@ -229,7 +261,8 @@ impl RbacApi {
                 let stored = self.parts.store.access_grants(GrantsOf::default()).await?;
                 let found = stored.into_iter().find(|grant| grant.id.as_deref() == Some(id.as_str()));
                 let grant = found.filter(|grant| own.is_none_or(|own| grant.admin == own));
-                (ending(id, grant.ok_or_else(unknown)?), Kind::End)
+                let kind = if own.is_some() { Kind::OwnEnd } else { Kind::End };
+                (ending(id, grant.ok_or_else(unknown)?), kind)
             }
         };
         Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
@@ -268,39 +301,52 @@ impl RbacApi {
         wanted: &Wanted,
         (is_dry, keyed): (bool, Option<Keyed<'_>>),
     ) -> Result<Done, Problem> {
-        let (store, settings) = (&self.parts.store, &self.parts.settings);
+        let store = &self.parts.store;
         let admins = if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console };
         // Whoever is gone can still be taken out of a group.
-        let unknown_admins = matches!(wanted.kind, Kind::Leave { .. } | Kind::End);
+        let unknown_admins = matches!(wanted.kind, Kind::Leave { .. } | Kind::End | Kind::OwnEnd);
         let terms = Terms { admins, unknown_admins };
-        let actor = Actor {
-            kind: caller.kind(),
-            id: caller.id(),
-            permit: asked.permit,
-            grant_any: settings.grant_any.as_deref(),
-        };
+        let mapping = self.parts.mappings.running();
+        let is_own_end = matches!(wanted.kind, Kind::OwnEnd);
         // Changes of one gate take turns: each would be worked out anew for every other that is made meanwhile.
         let crowded = |_| Problem::new(503, "too many changes are under way; try again");
         let _turn = timeout(TURN, self.turn.lock()).await.map_err(crowded)?;
-        for _ in 0..TRIES {
+        let mut patience = Patience::of(&wanted.change);
+        while patience.lasts() {
             let now = self.parts.clock.now();
             let changes = std::slice::from_ref(&wanted.change);
             let previewed = people::preview(store, changes, terms, now).await;
-            let (state, plan) = previewed.map_err(|error| not_made(wanted, error))?;
+            let (state, plan) = match previewed {
+                Err(PeopleError::Changing) => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                previewed => previewed.map_err(|error| not_made(wanted, error))?,
+            };
             is_current(wanted, asked, &state)?;
-            guard::check(actor, &state, &plan).inspect_err(|problem| {
-                tracing::info!(?problem, request_id = %asked.id, actor = actor.id, "a change was refused");
-            })?;
-            let mut done = Done { state, plan, is_dry, asked: None };
+            let verdict = self
+                .judged((caller, asked.permit), &mapping, (&state, &plan), is_own_end)
+                .inspect_err(|problem| {
+                    tracing::info!(?problem, request_id = %asked.id, actor = caller.id(), "a change was refused");
+                })?;
+            let rule = mapping.approval_of_edits();
+            let waits = match &verdict {
+                Verdict::Allow => rule.is_some() && wanted.change.is_edit(),
+                Verdict::Approve(_) => true,
+            };
+            let waits = waits && !plan.changes.is_empty();
+            let mut done = Done { state, plan, verdict, is_dry, asked: None };
             if is_dry {
                 return Ok(done);
             }
-            let Done { state, plan, .. } = &done;
-            let waits = wanted.change.is_edit() && !plan.changes.is_empty();
-            if waits && self.parts.mappings.running().approval_of_edits().is_some() {
+            if waits {
+                if rule.is_none() {
+                    return Err(alone(&done.verdict));
+                }
                 done.asked = Some(self.ask_for_edit(caller, wanted, keyed, now).await?);
                 return Ok(done);
             }
+            let Done { state, plan, .. } = &done;
             let by = By { name: caller.id(), reason: wanted.reason.as_deref(), now };
             let further = self.customers_events(asked, caller, plan, now);
             let answer = keep_of(&answer(wanted, &done, caller.id()));
@@ -411,6 +457,7 @@ fn wanted(
     let edit: Edit = if asked.body.is_empty() { Edit::default() } else { body(asked)? };
     let reason = checked_reason(edit.reason.as_deref().or(reason))?;
     let description = edit.description.unwrap_or_default();
+    let with_approval = edit.with_approval.unwrap_or(true);
     check_text("description", &description, 422)?;
     let own = |text: &&str| (*text).to_owned();
     let group = |name: &&str| Some(Subject::Group(own(name)));
@@ -444,6 +491,22 @@ fn wanted(
         }
         (Endpoint::DeleteRolePermission, [name, other]) => {
             (RbacChange::Forbid { role: own(name), permission: own(other) }, role(name), Kind::Edit)
+        }
+        (Endpoint::PutGroupGrantor, [name, by]) => {
+            let (of, by) = (Target::Group(own(name)), own(by));
+            (RbacChange::AddGrantor { of, by, with_approval }, group(name), Kind::Edit)
+        }
+        (Endpoint::DeleteGroupGrantor, [name, by]) => {
+            let (of, by) = (Target::Group(own(name)), own(by));
+            (RbacChange::RemoveGrantor { of, by }, group(name), Kind::Edit)
+        }
+        (Endpoint::PutRoleGrantor, [name, by]) => {
+            let (of, by) = (Target::Role(own(name)), own(by));
+            (RbacChange::AddGrantor { of, by, with_approval }, role(name), Kind::Edit)
+        }
+        (Endpoint::DeleteRoleGrantor, [name, by]) => {
+            let (of, by) = (Target::Role(own(name)), own(by));
+            (RbacChange::RemoveGrantor { of, by }, role(name), Kind::Edit)
         }
         _ => return Err(Problem::nothing_here()),
     };
@@ -526,6 +589,19 @@ fn checked_end(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Optio
     }
 }
 
+/// 403: the mapping names nobody who could approve it.
+fn alone(verdict: &Verdict) -> Problem {
+    let rights = match verdict {
+        Verdict::Allow => Vec::new(),
+        Verdict::Approve(rights) => rights.clone(),
+    };
+    let could = vec![
+        "an operator, by `console-gate group`, `role` and `grantors`".to_owned(),
+        "two people, once `[approval.edits]` of the mapping names who approves".to_owned(),
+    ];
+    Refusal { sentence: Sentence::FourEyes, rights, could }.into()
+}
+
 /// 202: the edit waits for approval.
 fn waits(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
     let place = format!("/api/rbac/requests/{}", request.id);
@@ -534,24 +610,25 @@ fn waits(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
 
 pub(super) fn checked_reason(reason: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(reason) = reason else { return Ok(None) };
-    let fits = !reason.trim().is_empty()
-        && reason.chars().nth(MOST_REASON).is_none()
-        && !reason.chars().any(|one| one.is_control() && one != '\n');
-    match fits {
+    match !reason.trim().is_empty() && is_line(reason, MOST_REASON) {
         true => Ok(Some(reason.to_owned())),
         false => Err(Problem::new(
             422,
-            format!("`reason` is 1 to {MOST_REASON} characters of text without control characters"),
+            format!(
+                "`reason` is 1 to {MOST_REASON} characters: one line, without control and invisible characters"
+            ),
         )),
     }
 }
 
 /// Refuses what no name of anything can be, and what no database takes.
 pub(super) fn check_text(name: &str, text: &str, status: u16) -> Result<(), Problem> {
-    let is_sound = text.chars().nth(MOST_REASON).is_none() && !text.chars().any(char::is_control);
-    match is_sound {
+    match is_line(text, MOST_REASON) {
         true => Ok(()),
-        false => Err(Problem::new(status, format!("{name} is too long, or has control characters in it"))),
+        false => Err(Problem::new(
+            status,
+            format!("{name} is too long, or has control or invisible characters in it"),
+        )),
     }
 }
 
@@ -591,7 +668,7 @@ fn not_made(wanted: &Wanted, error: PeopleError) -> Problem {
         Some(Subject::Permission) | None => false,
     };
     match (&error, &wanted.kind) {
-        (PeopleError::Unknown { .. }, Kind::Leave { .. } | Kind::End) => {
+        (PeopleError::Unknown { .. }, Kind::Leave { .. } | Kind::End | Kind::OwnEnd) => {
             Problem::new(404, "there is no such grant")
         }
         (PeopleError::Unknown { kind, name, .. }, _) if is_subject(kind, name) => {
@@ -625,8 +702,8 @@ fn is_current(wanted: &Wanted, asked: &OwnRequest<'_>, state: &State) -> Result<
         return Ok(());
     }
     let view = match &wanted.subject {
-        Some(Subject::Group(name)) => views::group(&state.registry, state, name),
-        Some(Subject::Role(name)) => views::role(&state.registry.catalog, name),
+        Some(Subject::Group(name)) => views::group(&state.registry, state, &state.grantors, name),
+        Some(Subject::Role(name)) => views::role(&state.registry.catalog, &state.grantors, name),
         Some(Subject::Permission) | None => None,
     };
     let known = field(asked, "if-match")?.unwrap_or_default();
@@ -640,7 +717,7 @@ fn is_current(wanted: &Wanted, asked: &OwnRequest<'_>, state: &State) -> Result<
 fn answer(wanted: &Wanted, done: &Done, by: &str) -> Reply {
     let is_made = !done.plan.changes.is_empty();
     match &wanted.kind {
-        Kind::Leave { .. } | Kind::End => Reply::empty(204),
+        Kind::Leave { .. } | Kind::End | Kind::OwnEnd => Reply::empty(204),
         Kind::Ticket(grant) => {
             let location = format!("/api/rbac/grants/{}", grant.id);
             let shown = json!({
@@ -690,10 +767,10 @@ fn answer(wanted: &Wanted, done: &Done, by: &str) -> Reply {
             Reply::ok(grant).with_status(if is_made { 201 } else { 200 }).with("location", location)
         }
         Kind::Create(_) | Kind::Edit => {
-            let after = &done.plan.after;
+            let (after, grantors) = (&done.plan.after, &done.plan.grantors);
             let view = match &wanted.subject {
-                Some(Subject::Group(name)) => views::group(after, &done.state, name),
-                Some(Subject::Role(name)) => views::role(&after.catalog, name),
+                Some(Subject::Group(name)) => views::group(after, &done.state, grantors, name),
+                Some(Subject::Role(name)) => views::role(&after.catalog, grantors, name),
                 Some(Subject::Permission) | None => None,
             };
             let reply = match view {
@@ -723,13 +800,17 @@ fn audit(rows: &[GrantRow]) -> Vec<Value> {
 }
 
 fn judged(mapping: &Mapping, done: &Done) -> Value {
-    let Done { state, plan, is_dry, .. } = done;
+    let Done { state, plan, verdict, is_dry, .. } = done;
     let impact = people::impact_of(mapping, state, plan, |impact| json!(impact.report()));
     json!({
         "dry_run": is_dry,
         "changes": plan.changes,
         "already": plan.already,
         "audit": audit(&plan.rows),
+        "needs_approval": match verdict {
+            Verdict::Allow => Vec::new(),
+            Verdict::Approve(rights) => rights.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        },
         "mapping_sha256": mapping.sha256().as_str(),
         "impact": impact,
     })

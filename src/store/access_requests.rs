@@ -7,7 +7,7 @@ use policy::rbac::census::CallerKind;
 use serde::{Deserialize, Serialize};
 
 use super::once::{OnceAnswer, answer_in};
-use super::rbac_changes::{RbacChange, RbacWork, carry_out, is_current};
+use super::rbac_changes::{RbacChange, RbacWork, carry_out, is_current, one_at_a_time};
 use super::sql::sql;
 use super::{Store, StoreError};
 
@@ -83,7 +83,7 @@ pub struct AccessRequest {
     pub edit: Option<String>,
 }
 
-/// An edit of groups, roles or permissions that waits for approval.
+/// A change that waits for approval: an edit of groups, roles or permissions, or a grant that two people have to give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     /// Who asked for it.
@@ -102,7 +102,7 @@ impl AccessRequest {
         let edit: Result<Edit, _> = serde_json::from_str(text);
         let broken =
             || StoreError::Broken(format!("the request {} has an edit that cannot be read", self.id));
-        edit.ok().filter(|edit| edit.change.is_edit()).map(Some).ok_or_else(broken)
+        edit.ok().filter(|edit| edit.change.can_wait()).map(Some).ok_or_else(broken)
     }
 }
 
@@ -134,6 +134,16 @@ pub struct NewApproval<'w> {
     pub answer: Option<OnceAnswer<'w>>,
 }
 
+/// The outcome of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    Done,
+    /// The same request is pending: this one. Nothing was done.
+    Same(String),
+    /// The asker has too many requests pending. Nothing was done.
+    TooMany,
+}
+
 /// What became of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approved {
@@ -146,13 +156,15 @@ pub enum Approved {
 }
 
 impl Store {
-    /// Keeps a request with its audit record, and the answer to the key with which it was made.
+    /// Keeps a request with its audit record, and the answer to the key with which it was made; unless the same asker has
+    /// the same request pending, or `most` others.
     pub async fn add_access_request(
         &self,
         request: &AccessRequest,
         note: &Note,
         answer: Option<OnceAnswer<'_>>,
-    ) -> Result<(), StoreError> {
+        most: u32,
+    ) -> Result<Added, StoreError> {
         let insert = sql(INSERT)
             .bind(request.id.as_str())
             .bind(request.admin.as_str())
@@ -166,9 +178,28 @@ impl Store {
             .bind(request.closes_at)
             .bind(request.extends.as_deref())
             .bind(request.edit.as_deref());
+        let same = sql(SAME)
+            .bind(request.admin.as_str())
+            .bind(request.requested_by.as_str())
+            .bind(request.group.as_str())
+            .bind(request.edit.as_deref())
+            .bind(request.requested_at);
+        let count = sql(COUNT).bind(request.requested_by.as_str()).bind(request.requested_at);
         self.change(note, async |change| {
+            one_at_a_time(change).await?;
+            let same: Option<(String,)> = change.first(same).await?;
+            if let Some((id,)) = same {
+                change.undo();
+                return Ok(Added::Same(id));
+            }
+            let (pending,): (i64,) = change.one(count).await?;
+            if pending >= i64::from(most) {
+                change.undo();
+                return Ok(Added::TooMany);
+            }
             change.execute(insert).await?;
-            answer_in(change, answer).await
+            answer_in(change, answer).await?;
+            Ok(Added::Done)
         })
         .await
     }
@@ -261,6 +292,14 @@ const INSERT: &str = "
            (id, admin_id, requested_by, group_name, minutes, reason, ticket, route, requested_at_utc, closes_at_utc,
             extends, edit)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const SAME: &str = "
+    SELECT id FROM gate_access_requests
+     WHERE state = 'pending' AND admin_id = $1 AND requested_by = $2 AND group_name = $3
+       AND COALESCE(edit, '') = COALESCE($4, '') AND closes_at_utc > $5
+     ORDER BY id LIMIT 1";
+const COUNT: &str = "
+    SELECT count(*) FROM gate_access_requests
+     WHERE state = 'pending' AND requested_by = $1 AND closes_at_utc > $2";
 /// The columns as [`AccessRequest`] names them.
 macro_rules! requests {
     ($rest:literal) => {

@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 58] = [
+pub const NEEDED: [(&str, &str); 59] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -36,6 +36,7 @@ pub const NEEDED: [(&str, &str); 58] = [
     ("gate_evidence_gaps", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_evidence_marks", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_flags", "SELECT, INSERT, UPDATE"),
+    ("gate_grantors", "SELECT, INSERT, DELETE"),
     ("gate_grants", "SELECT, INSERT, UPDATE (revoked_at_utc, revoked_by)"),
     ("gate_instances", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_machine_token_groups", "SELECT, INSERT"),

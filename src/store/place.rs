@@ -94,10 +94,11 @@ pub(super) const DECIDING_TABLES: [&str; 10] = [
     "console_flag_promotions",
 ];
 
-/// The gate's own tables by which it decides.
-pub(super) const OWN_DECIDING_TABLES: [&str; 6] = [
+/// The gate's own tables by which it decides who has access, and who may change that.
+pub(super) const OWN_DECIDING_TABLES: [&str; 7] = [
     "gate_blocked_admins",
     "gate_flags",
+    "gate_grantors",
     "gate_grants",
     "gate_machine_tokens",
     "gate_machine_token_groups",

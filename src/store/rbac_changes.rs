@@ -17,6 +17,7 @@ pub use self::read::{StoredGrant, StoredMembership, StoredTimedGrant, StoredWrit
 use super::change::Change;
 use super::connection::Connection;
 use super::control::{ControlReading, ProductionWords, control};
+use super::grantors::{ADD_GRANTOR, REMOVE_GRANTOR, Target};
 use super::once::{OnceAnswer, answer_in};
 use super::sql::{Statement, sql};
 use super::{Store, StoreError};
@@ -119,6 +120,16 @@ pub enum RbacChange {
         role: String,
         permission: String,
     },
+    /// Lets the members of the group `by` give something to others without holding it.
+    AddGrantor {
+        of: Target,
+        by: String,
+        with_approval: bool,
+    },
+    RemoveGrantor {
+        of: Target,
+        by: String,
+    },
 }
 
 /// A membership until a time.
@@ -204,7 +215,18 @@ impl RbacChange {
                 | RbacChange::CreatePermission { .. }
                 | RbacChange::Permit { .. }
                 | RbacChange::Forbid { .. }
+                | RbacChange::AddGrantor { .. }
+                | RbacChange::RemoveGrantor { .. }
         )
+    }
+
+    /// Whether it can wait for approval, as an edit or as a grant that two people have to give.
+    pub fn can_wait(&self) -> bool {
+        let is_grant = matches!(
+            self,
+            RbacChange::Join { .. } | RbacChange::GrantUntil { .. } | RbacChange::TicketGrant { .. }
+        );
+        is_grant || self.is_edit()
     }
 
     fn creates_what_rows_name(&self) -> bool {
@@ -342,12 +364,18 @@ pub(super) async fn carry_out(
 /// Whether access is as it was at `as_of`. From here on it stays so: each write to an access table raises the epoch,
 /// whose row is held until the transaction ends. On SQLite the transaction is the only writer.
 pub(super) async fn is_current(connection: &mut Connection, as_of: Epoch) -> Result<bool, StoreError> {
-    if let Connection::Postgres(_) = connection {
-        let _: (i64,) = connection.one(sql("SELECT epoch FROM gate_epoch WHERE id = 1 FOR UPDATE")).await?;
-    }
+    one_at_a_time(connection).await?;
     let rows = connection.all(control(Some(as_of), &ProductionWords::default(), None)).await?;
     let reading = ControlReading::of(rows, None)?;
     Ok(reading.only_sessions_changed_since(as_of))
+}
+
+/// Waits until this transaction is the only one that changes access or requests.
+pub(super) async fn one_at_a_time(connection: &mut Connection) -> Result<(), StoreError> {
+    if let Connection::Postgres(_) = connection {
+        let _: (i64,) = connection.one(sql("SELECT epoch FROM gate_epoch WHERE id = 1 FOR UPDATE")).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn record(
@@ -491,6 +519,13 @@ async fn make(
         RbacChange::Disinherit { role, parent } => sql(DISINHERIT).bind(role.as_str()).bind(parent.as_str()),
         RbacChange::Permit { role, permission } => sql(PERMIT).bind(role.as_str()).bind(permission.as_str()),
         RbacChange::Forbid { role, permission } => sql(FORBID).bind(role.as_str()).bind(permission.as_str()),
+        RbacChange::AddGrantor { of, by: grantors, with_approval } => {
+            let add = sql(ADD_GRANTOR).bind(of.kind()).bind(of.name()).bind(grantors.as_str());
+            add.bind(*with_approval).bind(by).bind(now)
+        }
+        RbacChange::RemoveGrantor { of, by: grantors } => {
+            sql(REMOVE_GRANTOR).bind(of.kind()).bind(of.name()).bind(grantors.as_str())
+        }
     };
     if connection.execute(statement).await? == 0 {
         // It was worked out as of this epoch, so this is a table that does not hold what the reports read from it.

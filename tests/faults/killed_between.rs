@@ -37,6 +37,11 @@ async fn place(database: Database) -> (World, Recorder, Gate) {
     let upstream = Recorder::start(world.folder(), "upstream.sock");
     world.admin("anna", &["raxx-platform-admins"], &[]).await;
     world.admin("carol", &[], &[]).await;
+    let delegation = format!(
+        "INSERT INTO gate_grantors (kind, name, grantor_group, with_approval, added_by, added_at_utc)
+         VALUES ('group', '{GROUP}', 'raxx-platform-admins', FALSE, 'tests', '2026-03-29T12:00:00+00:00')"
+    );
+    world.execute(&delegation).await;
     let setup = Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), ..Setup::V2 };
     let gate = world.gate(&setup).await;
     (world, upstream, gate)

@@ -11,10 +11,12 @@ mod openapi;
 mod own;
 mod reads;
 mod requests;
+mod rule;
 mod tickets;
 
 use std::collections::BTreeSet;
 
+use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
 use serde_json::{Value, json};
 
@@ -62,6 +64,12 @@ impl Api {
         world.admin("ben", &["raxx-support-team"], &[]).await;
         world.admin("carol", &[], &[]).await;
         world.admin_holding("ivan", &WRITER).await;
+        // A group that brings no right to write: its members may give it to others alone.
+        world.store.add_group("watch", &["console-user"]).await.expect("a new group");
+        world.store.join_group(&AdminId::new("ivan"), "watch", "tests").await.expect("a group to join");
+        world
+            .execute(&delegations(&["raxx-support-team", "raxx-devops-team", "night-shift", "night", "ivan"]))
+            .await;
         let gate = world.gate(&Api::setup(&upstream)).await;
         Api { world, gate, upstream }
     }
@@ -127,6 +135,17 @@ impl Api {
         let sealed = sealed.iter().filter(|event| event.event_type == "rbac_changed").count();
         json!([format!("{catalog:?}"), store.memberships().await.expect("the memberships"), grants, sealed])
     }
+}
+
+/// Lets the platform's admins give these groups to others.
+pub fn delegations(groups: &[&str]) -> String {
+    let row = |group: &&str| {
+        format!(
+            "INSERT INTO gate_grantors (kind, name, grantor_group, with_approval, added_by, added_at_utc)
+             VALUES ('group', '{group}', 'raxx-platform-admins', FALSE, 'tests', '2026-03-29T12:00:00+00:00');"
+        )
+    };
+    groups.iter().map(row).collect()
 }
 
 /// The id of a membership, as the documentation has it.

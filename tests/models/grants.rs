@@ -13,10 +13,11 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+pub use self::desk::direct as direct_id;
 use self::desk::{APPROVERS, CUSTOMERS, Desk, OPERATOR, SUBJECTS, TICKETS, direct, literal};
 use self::model::{
-    Approved, DECIDERS, GLASS, GROUPS, Grant, Model, Origin, PLATFORM, ROLES, Request, Session, State,
-    TicketGrant,
+    Approved, DECIDERS, GLASS, GROUPS, GUARDED, Grant, Model, Origin, PLATFORM, ROLES, Request, Session,
+    State, TicketGrant,
 };
 use crate::random::Random;
 use crate::support::Database;
@@ -81,12 +82,9 @@ async fn run(name: &str, database: Database) {
     ] {
         assert!(run.words.contains_key(word), "the run was too short to meet `{word}`");
     }
-    let made: BTreeSet<&str> =
-        run.steps.keys().filter(|(_, succeeded)| *succeeded).map(|(name, _)| *name).collect();
-    for step in
-        ["direct", "timed", "end", "ask", "approve", "deny", "withdraw", "ticket", "close", "glass", "turn"]
-    {
-        assert!(made.contains(step), "the run was too short for `{step}`: {made:?}");
+    // Of a quick run, not every step need succeed.
+    if count >= SHORT[1] {
+        run.made_every_step();
     }
     assert_eq!(run.desk.reached(), run.words["200"], "Console gets what is let in, and nothing else");
     let (verified, _, error) = run.desk.command(&["audit", "verify"]).await;
@@ -94,6 +92,18 @@ async fn run(name: &str, database: Database) {
 }
 
 impl Run {
+    /// Panics unless each kind of step has succeeded once.
+    fn made_every_step(&self) {
+        let made: BTreeSet<&str> =
+            self.steps.keys().filter(|(_, succeeded)| *succeeded).map(|(name, _)| *name).collect();
+        for step in [
+            "direct", "timed", "end", "ask", "approve", "deny", "withdraw", "ticket", "close", "glass",
+            "turn",
+        ] {
+            assert!(made.contains(step), "the run was too short for `{step}`: {made:?}");
+        }
+    }
+
     async fn new(desk: Desk, seed: u64) -> Run {
         let mut model = Model::new();
         for ticket in TICKETS {
@@ -179,6 +189,11 @@ impl Run {
         let body = json!({ "user": who, "group": group, "reason": "RAXX-7" });
         let answer = self.desk.api(OPERATOR, "POST", "/api/rbac/grants", &body).await;
         let is_new = !self.is_member(who, group);
+        if GUARDED.contains(&group) && is_new {
+            self.did("guarded", format!("{who} {group}"), false, answer.status == 201, &said(&answer));
+            self.join_around(who, group).await;
+            return;
+        }
         if is_new {
             self.model.grants.push(membership(who, group));
         }
@@ -198,6 +213,10 @@ impl Run {
         let ends = self.desk.later(self.random.pick(&[20, 60, 90, 240, 600]));
         let body = json!({ "user": who, "group": group, "reason": "RAXX-7", "until": ends });
         let answer = self.desk.api(OPERATOR, "POST", "/api/rbac/grants", &body).await;
+        if GUARDED.contains(&group) {
+            self.did("guarded", format!("{who} {group}"), false, answer.status == 201, &said(&answer));
+            return;
+        }
         let id = answer.json()["id"].as_str().unwrap_or_default().to_owned();
         let grant = Grant { id, origin: Origin::Timed, who, group, ends: Some(ends), is_ended: false };
         self.model.grants.push(grant);
@@ -239,7 +258,7 @@ impl Run {
             json!({ "user": who, "group": group, "for": format!("{minutes}m"), "reason": "an incident" });
         let answer = self.desk.api(by, "POST", "/api/rbac/requests", &body).await;
         let made = self.desk.now();
-        let expected = self.model.may_ask(who, group, minutes, made);
+        let expected = self.model.may_ask((by, who), group, minutes, made);
         if expected {
             let id = answer.json()["id"].as_str().unwrap_or_default().to_owned();
             let (state, approvals) = (State::Pending, BTreeMap::new());
@@ -477,14 +496,18 @@ impl Run {
                 .filter(|grant| grant.id == id)
                 .for_each(|grant| grant.is_ended = true);
         } else {
-            let join = format!(
-                "INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
-                 SELECT '{who}', id, 'console' FROM rbac_groups WHERE name = '{group}'"
-            );
-            self.desk.world.execute(&join).await;
-            self.model.grants.push(membership(who, group));
+            self.join_around(who, group).await;
         }
         self.did("around", format!("{who} {group}"), true, true, "");
+    }
+
+    async fn join_around(&mut self, who: &'static str, group: &'static str) {
+        let join = format!(
+            "INSERT INTO rbac_user_groups (user_id, group_id, granted_by)
+             SELECT '{who}', id, 'console' FROM rbac_groups WHERE name = '{group}'"
+        );
+        self.desk.world.execute(&join).await;
+        self.model.grants.push(membership(who, group));
     }
 
     async fn turn(&mut self) {

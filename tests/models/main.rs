@@ -35,6 +35,7 @@ mod explain_report;
 mod format;
 mod gate_answers;
 mod grants;
+mod guards;
 mod mappings;
 mod paths;
 mod random;

@@ -433,7 +433,7 @@ async fn those_who_could_start_one_end_it(database: &Database) {
     assert!(matches!(gone, Err(BreakGlassError::Unknown(_))));
     let rows =
         "SELECT event_type || ' ' || granted_by FROM rbac_grants_audit ORDER BY created_at_utc, event_type";
-    assert_eq!(database.texts(rows).await, ["break_glass_grant anna", "revoke petra"]);
+    assert_eq!(database.texts(rows).await, ["break_glass_grant anna", "break_glass_expire petra"]);
     // It has ended already: its time is not over as well.
     assert_eq!(look(&store, &notary(), now + TimeDelta::hours(5)).await.unwrap(), 0);
     let who = "SELECT ended_by FROM gate_break_glass_reviews";

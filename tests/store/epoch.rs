@@ -11,7 +11,7 @@ use crate::evidence::mark;
 use crate::{audit, drift, tokens};
 
 /// For every access table a row, and one statement for each verb.
-const WRITES: [(&str, &str, &str); 19] = [
+const WRITES: [(&str, &str, &str); 20] = [
     ("admins", "(id, email) VALUES ('new', 'new@example.org')", "email = 'other@example.org'"),
     ("admin_roles", "(admin_id, role) VALUES ('anna', 'ops')", "role = 'support'"),
     (
@@ -61,6 +61,12 @@ const WRITES: [(&str, &str, &str); 19] = [
         "revoked_at_utc = '2026-03-29T12:00:00+00:00', revoked_by = 'ben'",
     ),
     ("gate_machine_token_legacy_roles", "(token_id, role) VALUES ('t', 'ops')", "role = 'support'"),
+    (
+        "gate_grantors",
+        "(kind, name, grantor_group, with_approval, added_by, added_at_utc) VALUES
+         ('group', 'new', 'g', FALSE, 'ben', '2026-03-29T12:00:00+00:00')",
+        "with_approval = TRUE",
+    ),
     ("gate_flags", "(name, enabled, changed_by) VALUES ('FLAG_NEW', FALSE, 'ben')", "enabled = TRUE"),
     (
         "console_flag_promotions",
@@ -88,6 +94,7 @@ fn of_the_new_row(table: &str) -> &'static str {
         "rbac_user_groups" => "user_id = 'anna'",
         "gate_machine_token_groups" | "gate_machine_token_legacy_roles" => "token_id = 't'",
         "gate_flags" => "name = 'FLAG_NEW'",
+        "gate_grantors" => "name = 'new'",
         "console_flag_promotions" => "flag = 'FLAG_NEW'",
         _ => "id = 'new'",
     }
@@ -283,6 +290,7 @@ async fn it_rises_with_truncate_and_merge_on_postgres() {
         "gate_machine_token_groups",
         "gate_machine_token_legacy_roles",
         "gate_flags",
+        "gate_grantors",
         "console_flag_promotions",
     ];
     for table in no_other_table_refers_to {

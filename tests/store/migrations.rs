@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 59] = [
+const TABLES: [&str; 60] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -39,6 +39,7 @@ const TABLES: [&str; 59] = [
     "gate_evidence_gaps",
     "gate_evidence_marks",
     "gate_flags",
+    "gate_grantors",
     "gate_grants",
     "gate_instances",
     "gate_machine_token_groups",

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use console_gate::people::authority::Powers;
 use console_gate::people::requests::{
-    Decided, NewRequest, RequestError, approve, ask, deny, judge, withdraw,
+    ApprovalTerms, Decided, NewRequest, RequestError, approve, ask, deny, judge, withdraw,
 };
-use console_gate::people::{self, AdminTable, By, Terms};
+use console_gate::people::{self, AdminTable, By, State, Terms};
 use console_gate::store::access_requests::RequestState;
 use console_gate::store::rbac_changes::RbacChange;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::mapping::Mapping;
+use policy::rbac::break_glass::BreakGlassRules;
 
 use crate::audit::notary;
 use crate::database::{Database, noon};
@@ -33,6 +35,20 @@ fn mapping(quorum: u32) -> Mapping {
          \"GET /users\" = {{ role = \"console-user\" }}"
     );
     Mapping::parse("routes.toml", &text).unwrap()
+}
+
+/// What the mapping alone makes of names.
+fn plain(mapping: &Mapping) -> Powers {
+    Powers::of(mapping, &BreakGlassRules::default(), None, Vec::new())
+}
+
+/// Approvals by no more terms than that.
+struct Plain<'m>(&'m Mapping);
+
+impl ApprovalTerms for Plain<'_> {
+    fn powers(&self, _state: &State) -> Powers {
+        plain(self.0)
+    }
 }
 
 /// Anna asks; Petra, Paul and Pia approve; Ben may not.
@@ -68,12 +84,12 @@ async fn an_approved_request_is_a_grant_until_its_end(database: &Database) {
     with_people(database).await;
     let (store, mapping, now) = (&database.store, mapping(1), noon());
     let request = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-    let judged = judge(store, &mapping, &request.id, now).await.unwrap();
+    let judged = judge(store, &mapping, &request.id, now, |_| plain(&mapping)).await.unwrap();
     let rows = judged.impact["changes"].as_array().map_or(0, Vec::len);
     assert!(rows > 0 && judged.impact.to_string().contains("/flags"), "{:#}", judged.impact);
     assert!(groups(database, now).await.is_empty(), "a request grants nothing");
     let look = (request.id.as_str(), judged.impact_sha256.as_str());
-    let decided = approve(store, &notary(), &mapping, look, "petra", now, ()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, look, "petra", now, Plain(&mapping)).await.unwrap();
     let Decided::Granted { grant } = decided else { panic!("{decided:?}") };
     assert!(groups(database, now).await.contains(GROUP));
     assert!(groups(database, now + TimeDelta::minutes(119)).await.contains(GROUP));
@@ -95,7 +111,7 @@ async fn an_approved_request_is_a_grant_until_its_end(database: &Database) {
     assert_eq!(steps, ["approved", "requested"], "newest first, sealed");
     let sealed = store.recent(2).await.unwrap().remove(0).detail.unwrap().0.to_string();
     assert!(!sealed.contains("anna"), "an erasure leaves details alone: {sealed}");
-    let again = approve(store, &notary(), &mapping, look, "paul", now, ()).await;
+    let again = approve(store, &notary(), &mapping, look, "paul", now, Plain(&mapping)).await;
     assert!(matches!(again, Err(RequestError::Closed("approved"))), "{again:?}");
 }
 
@@ -105,11 +121,11 @@ async fn only_others_of_the_rules_groups_may_decide(database: &Database) {
     database.store.join_group(&AdminId::new("anna"), "raxx-platform-admins", "t").await.unwrap();
     // Petra asks for Anna: neither may approve.
     let request = ask(store, &notary(), &mapping, wanted("petra"), now).await.unwrap();
-    let judged = judge(store, &mapping, &request.id, now).await.unwrap();
+    let judged = judge(store, &mapping, &request.id, now, |_| plain(&mapping)).await.unwrap();
     let look = (request.id.as_str(), judged.impact_sha256.as_str());
     for (by, is_own) in [("anna", true), ("petra", true), ("ben", false), ("nobody", false)] {
         for error in [
-            approve(store, &notary(), &mapping, look, by, now, ()).await.unwrap_err(),
+            approve(store, &notary(), &mapping, look, by, now, Plain(&mapping)).await.unwrap_err(),
             deny(store, &notary(), &mapping, &request.id, (by, None), now).await.unwrap_err(),
         ] {
             let fits = matches!(
@@ -125,7 +141,7 @@ async fn only_others_of_the_rules_groups_may_decide(database: &Database) {
     ));
     // Paul leaves the group between his look and his approval.
     database.store.leave_group(&AdminId::new("paul"), "raxx-platform-admins").await.unwrap();
-    let late = approve(store, &notary(), &mapping, look, "paul", now, ()).await;
+    let late = approve(store, &notary(), &mapping, look, "paul", now, Plain(&mapping)).await;
     assert!(
         matches!(late, Err(RequestError::NotAnApprover(_) | RequestError::ImpactChanged { .. })),
         "{late:?}"
@@ -154,7 +170,7 @@ async fn what_cannot_be_asked_for_is_refused(database: &Database) {
     assert_eq!(database.number("SELECT count(*) FROM gate_access_requests").await, 0);
     ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
     assert!(refused(wanted("anna")).await.contains("already: request"));
-    let gone = judge(store, &mapping, "no-such-request", now).await.err().unwrap();
+    let gone = judge(store, &mapping, "no-such-request", now, |_| plain(&mapping)).await.err().unwrap();
     assert!(matches!(gone, RequestError::Unknown(_)));
 }
 
@@ -162,11 +178,16 @@ async fn a_quorum_counts_approvals_of_one_impact(database: &Database) {
     with_people(database).await;
     let (store, mapping, now) = (&database.store, mapping(2), noon());
     let request = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-    let sha = async || judge(store, &mapping, &request.id, now).await.unwrap().impact_sha256;
+    let sha =
+        async || judge(store, &mapping, &request.id, now, |_| plain(&mapping)).await.unwrap().impact_sha256;
     let first = sha().await;
-    let decided = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, ()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, Plain(&mapping))
+        .await
+        .unwrap();
     assert_eq!(decided, Decided::Counted { approvals: 1, quorum: 2 });
-    let again = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, ()).await.unwrap();
+    let again = approve(store, &notary(), &mapping, (&request.id, &first), "petra", now, Plain(&mapping))
+        .await
+        .unwrap();
     assert_eq!(again, Decided::Counted { approvals: 1, quorum: 2 }, "the same approver counts once");
     assert!(groups(database, now).await.is_empty());
     // Now the group opens more than Petra was shown.
@@ -177,18 +198,23 @@ async fn a_quorum_counts_approvals_of_one_impact(database: &Database) {
     people::change(store, &notary(), &[more, user], terms, by).await.unwrap();
     let second = sha().await;
     assert_ne!(second, first, "another impact has another digest");
-    let stale = approve(store, &notary(), &mapping, (&request.id, &first), "paul", now, ()).await;
+    let stale =
+        approve(store, &notary(), &mapping, (&request.id, &first), "paul", now, Plain(&mapping)).await;
     assert!(
         matches!(&stale, Err(RequestError::ImpactChanged { current }) if *current == second),
         "{stale:?}"
     );
-    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "paul", now, ()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "paul", now, Plain(&mapping))
+        .await
+        .unwrap();
     assert_eq!(
         decided,
         Decided::Counted { approvals: 1, quorum: 2 },
         "Petra's approval was of another impact"
     );
-    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "pia", now, ()).await.unwrap();
+    let decided = approve(store, &notary(), &mapping, (&request.id, &second), "pia", now, Plain(&mapping))
+        .await
+        .unwrap();
     assert!(matches!(decided, Decided::Granted { .. }), "{decided:?}");
     assert!(groups(database, now).await.contains(GROUP));
 }
@@ -197,11 +223,11 @@ async fn a_request_is_denied_withdrawn_or_too_old(database: &Database) {
     with_people(database).await;
     let (store, mapping, now) = (&database.store, mapping(1), noon());
     let one = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-    let sha = judge(store, &mapping, &one.id, now).await.unwrap().impact_sha256;
+    let sha = judge(store, &mapping, &one.id, now, |_| plain(&mapping)).await.unwrap().impact_sha256;
     let denied =
         deny(store, &notary(), &mapping, &one.id, ("petra", Some("use staging")), now).await.unwrap();
     assert_eq!((denied.state, denied.comment.as_deref()), (RequestState::Denied, Some("use staging")));
-    let late = approve(store, &notary(), &mapping, (&one.id, &sha), "paul", now, ()).await;
+    let late = approve(store, &notary(), &mapping, (&one.id, &sha), "paul", now, Plain(&mapping)).await;
     assert!(matches!(late, Err(RequestError::Closed("denied"))), "{late:?}");
     let two = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
     assert_eq!(
@@ -209,9 +235,9 @@ async fn a_request_is_denied_withdrawn_or_too_old(database: &Database) {
         RequestState::Withdrawn
     );
     let three = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-    let sha = judge(store, &mapping, &three.id, now).await.unwrap().impact_sha256;
+    let sha = judge(store, &mapping, &three.id, now, |_| plain(&mapping)).await.unwrap().impact_sha256;
     let week = now + TimeDelta::days(7);
-    let old = approve(store, &notary(), &mapping, (&three.id, &sha), "paul", week, ()).await;
+    let old = approve(store, &notary(), &mapping, (&three.id, &sha), "paul", week, Plain(&mapping)).await;
     assert!(matches!(old, Err(RequestError::TooOld)), "{old:?}");
     assert!(
         ask(store, &notary(), &mapping, wanted("anna"), week).await.is_ok(),
@@ -232,21 +258,21 @@ async fn races_have_one_winner(database: &Database) {
     for round in 0..rounds {
         let mapping = mapping(1 + u32::from(round % 2 == 1));
         let request = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-        let sha = judge(store, &mapping, &request.id, now).await.unwrap().impact_sha256;
+        let sha = judge(store, &mapping, &request.id, now, |_| plain(&mapping)).await.unwrap().impact_sha256;
         let look = (request.id.as_str(), sha.as_str());
         let (one_notary, two_notary, three_notary) = (notary(), notary(), notary());
         // An approval works the impact out first: taking a request back at once would win every time.
         let late = approving * (round * 37 % 150) / 100;
         let started = std::time::Instant::now();
         let first = async {
-            let one = approve(store, &one_notary, &mapping, look, "petra", now, ()).await;
+            let one = approve(store, &one_notary, &mapping, look, "petra", now, Plain(&mapping)).await;
             (one, started.elapsed())
         };
         let take_back = async {
             tokio::time::sleep(late).await;
             withdraw(store, &three_notary, &request.id, "anna", now).await
         };
-        let second = approve(store, &two_notary, &mapping, look, "paul", now, ());
+        let second = approve(store, &two_notary, &mapping, look, "paul", now, Plain(&mapping));
         let ((one, took), two, three) = tokio::join!(first, second, take_back);
         approving = took;
         let granted = [&one, &two].iter().filter(|one| matches!(one, Ok(Decided::Granted { .. }))).count();
@@ -286,8 +312,8 @@ async fn an_erased_admin_leaves_no_request(database: &Database) {
     with_people(database).await;
     let (store, mapping, now) = (&database.store, mapping(2), noon());
     let request = ask(store, &notary(), &mapping, wanted("anna"), now).await.unwrap();
-    let sha = judge(store, &mapping, &request.id, now).await.unwrap().impact_sha256;
-    approve(store, &notary(), &mapping, (&request.id, &sha), "petra", now, ()).await.unwrap();
+    let sha = judge(store, &mapping, &request.id, now, |_| plain(&mapping)).await.unwrap().impact_sha256;
+    approve(store, &notary(), &mapping, (&request.id, &sha), "petra", now, Plain(&mapping)).await.unwrap();
     database.execute("DELETE FROM admins WHERE id = 'petra'").await;
     assert_eq!(database.number("SELECT count(*) FROM gate_access_votes").await, 0);
     database.execute("DELETE FROM admins WHERE id = 'anna'").await;

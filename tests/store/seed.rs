@@ -91,6 +91,7 @@ async fn the_seed_grants_nobody_anything(database: &Database) {
         "gate_machine_token_groups",
         "gate_machine_token_legacy_roles",
         "gate_flags",
+        "gate_grantors",
         "gate_audit_events",
     ];
     for table in empty {

@@ -205,7 +205,7 @@ impl Postgres {
                     keeper.lock().unwrap_or_else(PoisonError::into_inner).folder.display().to_string();
                 format!("postgres://postgres@localhost:5432/{name}?host={folder}")
             }
-            None => self.maintenance.clone().database(&name).to_url_lossy().to_string(),
+            None => self.maintenance.clone().database(name).to_url_lossy().to_string(),
         }
     }
 

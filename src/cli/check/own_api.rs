@@ -1,5 +1,8 @@
 //! Findings about the RBAC API: permissions that nobody can hold, requests that nobody can approve.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use policy::diagnostic::closest;
 use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
@@ -8,6 +11,7 @@ use policy::rbac::census::{CallerKind, Person};
 use workbench::report::{Finding, rules};
 
 use crate::settings::{RbacApi, Settings};
+use crate::store::grantors::Grantor;
 use crate::store::tokens::StoredToken;
 
 /// Permissions that the settings name and the database does not have.
@@ -71,9 +75,68 @@ pub(super) fn unapprovable(mapping: &Mapping, people: &[Person]) -> Vec<Finding>
     groups.chain(edits).collect()
 }
 
+/// Groups under which the rule about who may change access (docs/guards.md) holds, and a list of roles does not show it.
+pub(super) fn unseen_powers(
+    mapping: &Mapping,
+    eligible: &BTreeSet<Arc<str>>,
+    grantors: &[Grantor],
+    catalog: &Catalog,
+) -> Vec<Finding> {
+    let rules = mapping.approvals().values().chain(mapping.approval_of_edits());
+    let approve = rules.flat_map(|rule| &rule.by).map(|group| (group.clone(), "approves"));
+    let start = eligible.iter().map(|group| (group.clone(), "may start break-glass"));
+    let give = grantors.iter().map(|grantor| (Arc::from(grantor.by.as_str()), "may give to others"));
+    let mut powers: BTreeMap<Arc<str>, BTreeSet<&str>> = BTreeMap::new();
+    for (group, power) in approve.chain(start).chain(give) {
+        powers.entry(group).or_default().insert(power);
+    }
+    let is_bare =
+        |group: &Arc<str>| catalog.groups.contains(group) && catalog.roles_of_group(group).is_empty();
+    let bare = powers.into_iter().filter(|(group, _)| is_bare(group)).map(|(group, powers)| {
+        let powers: Vec<&str> = powers.into_iter().collect();
+        let message = format!("`{group}` brings no role, and {}", powers.join(" and "));
+        Finding {
+            suggestion: help("power-without-role"),
+            ..Finding::new("power-without-role", None, message)
+        }
+    });
+    let writes = mapping.rows().iter().any(|row| {
+        row.served_by_gate()
+            && !row.kind.requirements().is_empty()
+            && row.methods.iter().any(|one| !one.is_safe())
+    });
+    let alone = (writes && mapping.approval_of_edits().is_none()).then(|| {
+        let message =
+            "the API's rows let people write, and nobody approves what two people have to give".to_owned();
+        Finding {
+            suggestion: help("no-second-approver"),
+            ..Finding::new("no-second-approver", None, message)
+        }
+    });
+    bare.chain(alone).collect()
+}
+
+fn help(rule: &str) -> Option<String> {
+    rules::rule(rule).map(|rule| rule.help.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_power_that_no_list_of_roles_shows_is_found() {
+        let text = "version = 1\n[approval]\nops = { by = [\"leads\"] }\n[blueprints.api.routes]\n\
+                    \"POST /api/rbac/*\" = { role = \"writer\", gate = true }\n";
+        let mapping = Mapping::parse("routes.toml", text).unwrap();
+        let mut catalog = Catalog { groups: ["leads", "ops"].map(Arc::from).into(), ..Catalog::default() };
+        let found = unseen_powers(&mapping, &["leads".into()].into(), &[], &catalog);
+        let rules: Vec<&str> = found.iter().map(|finding| finding.id).collect();
+        assert_eq!(rules, ["power-without-role", "no-second-approver"]);
+        assert!(found[0].message.contains("approves and may start break-glass"), "{found:?}");
+        catalog.group_roles.insert("leads".into(), ["r".into()].into());
+        assert_eq!(unseen_powers(&mapping, &BTreeSet::new(), &[], &catalog).len(), 1);
+    }
 
     #[test]
     fn a_permission_that_nobody_can_hold_is_found() {

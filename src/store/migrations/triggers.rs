@@ -67,10 +67,11 @@ const WRITTEN: [[Watch; 2]; 4] = [
 
 /// On the gate's own tables by which it decides.
 const OWN: [Watch; OWN_DECIDING_TABLES.len()] = {
-    let [blocked, flags, grants, tokens, groups, roles] = OWN_DECIDING_TABLES;
+    let [blocked, flags, grantors, grants, tokens, groups, roles] = OWN_DECIDING_TABLES;
     [
         any_write(blocked),
         any_write(flags),
+        any_write(grantors),
         any_write(grants),
         any_write(tokens),
         any_write(groups),

@@ -186,7 +186,10 @@ def draw(folder: Path, results: report.Results) -> None:
 
 def versions() -> str:
     def ask(*command: str) -> str:
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return ""
         return next(iter((ran.stdout or ran.stderr).splitlines()), "")
     return ", ".join(filter(None, (
         ask(str(peers.GATE), "--version"),

@@ -132,6 +132,13 @@ async fn the_document_says_what_is_answered() {
     let edge = "/api/rbac/groups/{name}/roles/{role}";
     let parent = "/api/rbac/roles/{name}/inherits/{parent}";
     let permission = "/api/rbac/roles/{name}/permissions/{permission}";
+    let [of_group, of_role] =
+        ["groups", "roles"].map(|kind| format!("/api/rbac/{kind}/{{name}}/grantors/{{by}}"));
+    let (of_group, of_role) = (of_group.as_str(), of_role.as_str());
+    let (grantors, grantors_of_role) = (
+        "/api/rbac/groups/night/grantors/raxx-support-team",
+        "/api/rbac/roles/console-user/grantors/raxx-support-team",
+    );
     let of_carol = format!("/api/rbac/grants/{}", direct("carol", "night"));
     let dry = format!("{of_carol}?dry_run=true");
     // What is edited: its ETag goes with the request.
@@ -147,6 +154,10 @@ async fn the_document_says_what_is_answered() {
         ("PUT", edge, "/api/rbac/groups/night/roles/console-user", &Value::Null, night, 200),
         ("PUT", edge, "/api/rbac/groups/night/roles/console-ops", &Value::Null, night, 403),
         ("DELETE", edge, "/api/rbac/groups/night/roles/console-user", &Value::Null, night, 200),
+        ("PUT", of_group, grantors, &Value::Null, night, 403),
+        ("DELETE", of_group, grantors, &Value::Null, night, 200),
+        ("PUT", of_role, grantors_of_role, &Value::Null, console_user, 403),
+        ("DELETE", of_role, grantors_of_role, &Value::Null, console_user, 200),
         (
             "PUT",
             permission,

@@ -276,12 +276,12 @@ async fn pages_are_whole_while_rows_arrive() {
 async fn grants_are_filtered() {
     let api = Api::new(Database::Sqlite).await;
     for (query, expected) in [
-        ("", 3),
+        ("", 4),
         ("?user=ben", 1),
         ("?group=raxx-platform-admins", 1),
-        ("?origin=direct", 3),
+        ("?origin=direct", 4),
         ("?origin=timed", 0),
-        ("?live=true", 3),
+        ("?live=true", 4),
         ("?live=false", 0),
         ("?user=ben&group=ivan", 0),
     ] {

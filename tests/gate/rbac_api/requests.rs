@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::openapi::compare;
-use super::{Api, BOTH, MAPPING, SETTINGS, is_problem, text};
+use super::{Api, BOTH, MAPPING, SETTINGS, delegations, is_problem, text};
 use crate::support::recorder::Recorder;
 use crate::support::{Answer, Ask, Database, Setup, World};
 
@@ -36,6 +36,7 @@ pub async fn with_rules(database: Database, rules: &str) -> Api {
     world.admin("ben", &[SUPPORT], &[]).await;
     world.admin("carol", &[], &[]).await;
     world.admin("dora", &[], &[]).await;
+    world.execute(&delegations(&[SUPPORT, "raxx-devops-team"])).await;
     let mapping: &'static str = Box::leak(format!("{MAPPING}{ROWS}{rules}").into_boxed_str());
     let setup =
         Setup { mapping: Some(mapping), upstream: Some(upstream.socket()), sections: SETTINGS, ..Setup::V2 };

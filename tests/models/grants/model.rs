@@ -12,6 +12,8 @@ pub const PLATFORM: &str = "raxx-platform-admins";
 pub const GLASS: &str = "break-glass";
 /// Whose members approve.
 pub const DECIDERS: &str = "deciders";
+/// What two people have to give (docs/guards.md, c): to approve, and to start break-glass.
+pub const GUARDED: [&str; 3] = [DECIDERS, PLATFORM, GLASS];
 pub const GROUPS: [&str; 6] = ["blue", "green", "red", DECIDERS, PLATFORM, GLASS];
 pub const ROLES: [&str; 6] = ["r-reader", "r-writer", "r-owner", "r-glass", "t-desk", "t-lead"];
 /// Child and parent.
@@ -228,10 +230,13 @@ impl Model {
     }
 
     /// Whether somebody can ask for that.
-    pub fn may_ask(&self, who: &str, group: &str, minutes: i64, now: Time) -> bool {
-        let is_waiting =
-            |request: &Request| request.who == who && request.group == group && request.is_open(now);
-        Model::rule(group).is_some_and(|(_, longest)| minutes <= longest)
+    pub fn may_ask(&self, (by, who): (&str, &str), group: &str, minutes: i64, now: Time) -> bool {
+        let is_waiting = |request: &Request| {
+            (request.by, request.who, request.group) == (by, who, group) && request.is_open(now)
+        };
+        let pending = self.requests.iter().filter(|request| request.by == by && request.is_open(now)).count();
+        pending < 20
+            && Model::rule(group).is_some_and(|(_, longest)| minutes <= longest)
             && !self.requests.iter().any(is_waiting)
     }
 
@@ -240,6 +245,16 @@ impl Model {
         let request = &self.requests[place];
         let is_concerned = by == request.who || by == request.by;
         request.is_open(now) && !is_concerned && self.groups(by, now).contains(DECIDERS)
+    }
+
+    /// Whether somebody may approve a request now: one who decides for at least as long as what is given lasts.
+    fn may_approve(&self, place: usize, by: &str, now: Time) -> bool {
+        let ends = now + chrono::TimeDelta::minutes(self.requests[place].minutes);
+        let lasts = |grant: &Grant| {
+            (grant.who, grant.group, grant.is_ended) == (by, DECIDERS, false)
+                && grant.ends.is_none_or(|end| end >= ends)
+        };
+        self.may_decide(place, by, now) && self.grants.iter().any(lasts)
     }
 
     /// An approval of `shown`, where the impact has the digest `current`.
@@ -251,12 +266,12 @@ impl Model {
         current: &str,
         now: Time,
     ) -> Approved {
-        if !self.may_decide(place, by, now) || shown != current {
+        if !self.may_approve(place, by, now) || shown != current {
             return Approved::Refused;
         }
         self.requests[place].approvals.insert(by, shown.to_owned());
         let counts = |(approver, digest): &(&&'static str, &String)| {
-            digest.as_str() == current && self.may_decide(place, approver, now)
+            digest.as_str() == current && self.may_approve(place, approver, now)
         };
         let count = self.requests[place].approvals.iter().filter(counts).count();
         let (quorum, _) = Model::rule(self.requests[place].group).expect("it was asked for");

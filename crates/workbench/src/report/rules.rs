@@ -375,7 +375,7 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// What `console-gate check` finds in the settings.
-pub const SETTINGS: [Rule; 7] = [
+pub const SETTINGS: [Rule; 9] = [
     error(
         "bad-setting",
         "a setting that a gate would refuse at its start",
@@ -395,6 +395,16 @@ pub const SETTINGS: [Rule; 7] = [
         "nobody-may-approve",
         "a group can be asked for, and too few people may approve that",
         "add members to the groups of `by`, name further groups, or lower `quorum`",
+    ),
+    warning(
+        "power-without-role",
+        "a group whose members hold a power brings no role that shows it",
+        "give the group a role that names the power, or note who is in it",
+    ),
+    warning(
+        "no-second-approver",
+        "nobody approves what two people have to give over the API",
+        "add `[approval.edits]` with `by`; until then such changes are made by command alone (docs/guards.md)",
     ),
     warning(
         "unknown-caller",

@@ -1,0 +1,256 @@
+//! What a principal holds from now on: each right with the way it is held and its end.
+//!
+//! What sleeps counts: a membership that starts later, a break-glass session that could be started, a grant for a ticket.
+//! One holding *covers* another when it is held at least as directly and for at least as long, so a right that is held
+//! without an end covers every other way to hold it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use policy::rbac::catalog::Catalog;
+use policy::rbac::census::{BREAK_GLASS, CallerKind};
+use serde::Serialize;
+
+use crate::store::access_grants::AccessGrant;
+use crate::store::grantors::{Grantor, Target};
+use crate::store::rbac_changes::{StoredTimedGrant, TicketGrant};
+
+/// One thing that a principal can be given.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Membership of a group, with each power that names the group: approving, starting break-glass, granting, a cohort.
+    Group(Arc<str>),
+    Role(Arc<str>),
+    Permission(Arc<str>),
+    /// Giving something to others without holding it, as the grantors of a group or role.
+    Give(Target),
+    /// Leaving a cohort: its members are decided by V2, which may be stricter than what everybody else meets.
+    OutOf(Arc<str>),
+}
+
+impl Right {
+    /// The name of the group, role or permission.
+    pub fn name(&self) -> &str {
+        match self {
+            Right::Group(name) | Right::Role(name) | Right::Permission(name) | Right::OutOf(name) => name,
+            Right::Give(target) => target.name(),
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Right::Group(name) => write!(f, "membership of `{name}`"),
+            Right::Role(name) => write!(f, "role `{name}`"),
+            Right::Permission(name) => write!(f, "permission `{name}`"),
+            Right::Give(target) => write!(f, "giving {target} to others"),
+            Right::OutOf(name) => write!(f, "leaving the cohort `{name}`"),
+        }
+    }
+}
+
+/// How a right is held.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Through a group.
+    Plain,
+    /// Through a membership that begins later.
+    Later,
+    /// By a machine token that the admin created, for as long as the token lasts.
+    Token(String),
+    /// In a break-glass session, live or still to be started.
+    BreakGlass,
+    /// For one ticket and one customer.
+    Ticket(String, i64),
+}
+
+/// When a holding ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    At(DateTime<Utc>),
+    /// It is lasting.
+    Never,
+}
+
+/// The grants that holdings are worked out from.
+#[derive(Clone, Copy)]
+pub struct Grants<'g> {
+    pub catalog: &'g Catalog,
+    /// Memberships without an end: admin and group.
+    pub joined: &'g BTreeSet<(String, String)>,
+    pub timed: &'g [StoredTimedGrant],
+    pub tickets: &'g [TicketGrant],
+    /// Break-glass sessions that were not ended.
+    pub sessions: &'g [AccessGrant],
+    pub machines: &'g [Machine],
+    pub grantors: &'g [Grantor],
+    /// The groups whose members may start a break-glass session.
+    pub eligible: &'g BTreeSet<Arc<str>>,
+    /// The groups of cohorts.
+    pub cohorts: &'g BTreeSet<Arc<str>>,
+    pub now: DateTime<Utc>,
+}
+
+/// A machine token that is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub id: String,
+    pub name: String,
+    /// Who created it: the id of an admin, or an operator. What an admin's own token holds is in the admin's hands.
+    pub created_by: String,
+    pub groups: BTreeSet<Arc<str>>,
+    pub until: Until,
+}
+
+/// What one principal holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    rights: BTreeMap<Right, BTreeMap<Way, Until>>,
+    /// Until when the principal is in a cohort; nothing where it is in none.
+    cohorts: BTreeMap<Arc<str>, Until>,
+}
+
+/// A right that a change gives, how, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Gain {
+    pub right: Right,
+    pub way: Way,
+    pub until: Until,
+}
+
+impl Holdings {
+    /// What a principal holds by these grants.
+    pub fn of(kind: CallerKind, id: &str, grants: &Grants<'_>) -> Holdings {
+        let mut held = Holdings::default();
+        for (group, way, until) in grants.memberships_of(kind, id) {
+            held.add_group(&group, &way, until, grants);
+            if way == Way::Plain && grants.cohorts.contains(&group) {
+                let longest = held.cohorts.entry(group).or_insert(until);
+                *longest = until.max(*longest);
+            }
+        }
+        if kind == CallerKind::Admin {
+            let is_live = |grant: &&TicketGrant| grant.ends.is_none_or(|ends| ends > grants.now);
+            for grant in grants.tickets.iter().filter(|grant| grant.admin == id).filter(is_live) {
+                let way = Way::Ticket(grant.ticket.clone(), grant.customer);
+                let roles = grants.catalog.with_inherited([Arc::from(grant.role.as_str())]);
+                held.add_roles(roles, &way, grant.ends.map_or(Until::Never, Until::At), grants.catalog);
+            }
+            for session in grants.sessions.iter().filter(|one| one.admin == id && one.is_live(grants.now)) {
+                let roles = grants.catalog.roles_of_group(BREAK_GLASS);
+                let until = session.ends.map_or(Until::Never, Until::At);
+                held.add_roles(roles, &Way::BreakGlass, until, grants.catalog);
+            }
+            // The admin's own tokens act for the admin.
+            for machine in grants.machines.iter().filter(|machine| machine.created_by == id) {
+                for group in &machine.groups {
+                    held.add_group(group, &Way::Token(machine.id.clone()), machine.until, grants);
+                }
+            }
+        }
+        held
+    }
+
+    fn add_group(&mut self, group: &Arc<str>, way: &Way, until: Until, grants: &Grants<'_>) {
+        self.add(Right::Group(group.clone()), way, until);
+        // A member of this group holds its roles in a session alone (RBAC V2 design, I-4).
+        if **group != *BREAK_GLASS {
+            self.add_roles(grants.catalog.roles_of_group(group), way, until, grants.catalog);
+        }
+        for grantor in grants.grantors.iter().filter(|grantor| *grantor.by == **group) {
+            self.add(Right::Give(grantor.of.clone()), way, until);
+        }
+        // No machine starts a session, and nobody before the membership begins.
+        if *way == Way::Plain && grants.eligible.contains(group) {
+            let roles = grants.catalog.roles_of_group(BREAK_GLASS);
+            self.add_roles(roles, &Way::BreakGlass, until, grants.catalog);
+        }
+    }
+
+    fn add_roles(&mut self, roles: BTreeSet<Arc<str>>, way: &Way, until: Until, catalog: &Catalog) {
+        for permission in catalog.permissions_of(&roles) {
+            self.add(Right::Permission(permission), way, until);
+        }
+        for role in roles {
+            self.add(Right::Role(role), way, until);
+        }
+    }
+
+    fn add(&mut self, right: Right, way: &Way, until: Until) {
+        let longest = self.rights.entry(right).or_default().entry(way.clone()).or_insert(until);
+        *longest = until.max(*longest);
+    }
+
+    /// Whether a right is held without an end, and neither in a session nor for a ticket.
+    pub fn is_lasting(&self, right: &Right) -> bool {
+        self.plainly_until(right) == Some(Until::Never)
+    }
+
+    /// Until when a right is held through groups.
+    pub fn plainly_until(&self, right: &Right) -> Option<Until> {
+        self.rights.get(right)?.get(&Way::Plain).copied()
+    }
+
+    /// Whether what is held covers `gain`.
+    fn covers(&self, gain: &Gain) -> bool {
+        let ways = self.rights.get(&gain.right);
+        let until = |way: &Way| ways.and_then(|ways| ways.get(way)).copied();
+        until(&Way::Plain).max(until(&gain.way)) >= Some(gain.until)
+    }
+
+    /// What is held here and not covered by what was held `before`.
+    pub fn gained_since(&self, before: &Holdings) -> Vec<Gain> {
+        let all = self.rights.iter().flat_map(|(right, ways)| {
+            ways.iter().map(|(way, until)| Gain { right: right.clone(), way: way.clone(), until: *until })
+        });
+        let left = before.cohorts.iter().filter(|(cohort, until)| self.cohorts.get(*cohort) < Some(until));
+        let left = left.map(|(cohort, _)| Gain {
+            right: Right::OutOf(cohort.clone()),
+            way: Way::Plain,
+            until: Until::Never,
+        });
+        all.filter(|gain| !before.covers(gain)).chain(left).collect()
+    }
+}
+
+impl<'g> Grants<'g> {
+    /// The groups of a principal, each with the way it is held and its end.
+    fn memberships_of(&self, kind: CallerKind, id: &str) -> Vec<(Arc<str>, Way, Until)> {
+        if kind == CallerKind::Machine {
+            let own = self.machines.iter().filter(|machine| machine.id == id);
+            let groups = own.flat_map(|machine| machine.groups.iter().map(|group| (group, machine.until)));
+            return groups.map(|(group, until)| (group.clone(), Way::Plain, until)).collect();
+        }
+        let of_admin = (id.to_owned(), String::new())..;
+        let joined = self.joined.range(of_admin).take_while(|(admin, _)| admin == id);
+        let joined = joined.map(|(_, group)| (Arc::from(group.as_str()), Way::Plain, Until::Never));
+        let timed = self.timed.iter().filter(|grant| grant.admin == id);
+        let timed = timed.filter_map(|grant| {
+            let (starts, ends) = (grant.starts?, grant.ends.filter(|ends| *ends > self.now)?);
+            let way = if starts > self.now { Way::Later } else { Way::Plain };
+            Some((Arc::from(grant.group.as_str()), way, Until::At(ends)))
+        });
+        joined.chain(timed).collect()
+    }
+
+    /// The members of some groups, and everybody with a ticket or a session.
+    pub fn principals(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<(CallerKind, &'g str)> {
+        let joined = self.joined.iter().filter(|(_, group)| is_wanted(group)).map(|(admin, _)| admin);
+        let timed = self.timed.iter().filter(|grant| is_wanted(&grant.group)).map(|grant| &grant.admin);
+        let tickets = self.tickets.iter().map(|grant| &grant.admin);
+        let sessions = self.sessions.iter().map(|session| &session.admin);
+        let machines = self.machines.iter().filter(|machine| machine.groups.iter().any(|one| is_wanted(one)));
+        let machines = machines.collect::<Vec<_>>();
+        let owners = machines.iter().map(|machine| &machine.created_by);
+        let admins = joined.chain(timed).chain(tickets).chain(sessions).chain(owners);
+        let admins: BTreeSet<_> = admins.map(|id| (CallerKind::Admin, id.as_str())).collect();
+        let tokens = machines.iter().map(|machine| (CallerKind::Machine, machine.id.as_str()));
+        admins.into_iter().chain(tokens).collect()
+    }
+}

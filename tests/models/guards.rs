@@ -1,0 +1,531 @@
+//! Who may change access: random people, among whom are attackers, each trying to end with more than they may, through the real
+//! API; each answer must be that of a model of the rule ([`model`]), which was written from docs/guards.md.
+//!
+//! An attempt is looked at (`?dry_run=true`), which says what the rule makes of it; some are made, by which the world goes on
+//! to the next attempt, and an edit or a grant that takes two is approved by somebody, or is not.
+
+mod model;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use self::model::{BOT, Change, ENDS, GROUPS, PEOPLE, PERMISSIONS, ROLES, State, TICKET, Verdict};
+use crate::random::Random;
+use crate::support::freescout::{FreeScout, KEY, SECRET};
+use crate::support::{Answer, Ask, Database, Gate, Setup, World};
+
+/// Without `GATE_MODELS`.
+const SHORT: usize = 250;
+/// Attempts in one world.
+const IN_A_WORLD: usize = 25;
+
+const SECTIONS: &str = "[rbac_api]\ngrant_any = \"grant:any\"\n[break_glass]\neligible = [\"medics\"]\n";
+const MAPPING: &str = r#"
+version = 1
+clusters.V = "v2"
+clusters.P = { mode = "v2", groups = ["pilot"] }
+[approval.edits]
+by = ["leads"]
+[blueprints.v]
+cluster = "V"
+[blueprints.v.routes]
+"GET /r0" = { role = "r0" }
+[blueprints.p]
+cluster = "P"
+[blueprints.p.routes]
+"GET /r1" = { legacy = ["ops"], role = "r1" }
+"GET /desk/<int:id>" = { role = "r2", ticket = { query = "ticket_id", customer = "path:id" } }
+[blueprints.api.routes]
+"GET /api/rbac/*" = { role = "reader", gate = true, unauthenticated = "401" }
+"POST,PUT,DELETE /api/rbac/*" = { role = "writer", gate = true, unauthenticated = "401" }
+"DELETE /api/rbac/me/grants/<id>" = { session = true, gate = true, unauthenticated = "401" }
+"GET,POST /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
+"GET /api/rbac/requests/<id>" = { session = true, gate = true, unauthenticated = "401" }
+"POST /api/rbac/requests/<id>/<step>" = { session = true, gate = true, unauthenticated = "401" }
+"#;
+
+struct Run {
+    world: World,
+    gate: Gate,
+    state: State,
+    /// When the state was made: its minutes count from here.
+    began: DateTime<Utc>,
+    random: Random,
+    /// How often each word of the rule was met.
+    words: BTreeMap<String, usize>,
+    history: Vec<String>,
+    is_postgres: bool,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_ends_with_more_than_they_may_on_sqlite() {
+    run("sqlite", Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_ends_with_more_than_they_may_on_postgres() {
+    run("postgres", Database::Postgres).await;
+}
+
+async fn run(name: &str, database: Database) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let wanted = number("GATE_MODELS").map(|count| usize::try_from(count).expect("a number of attempts"));
+    let seed = number("GATE_SEED").unwrap_or_else(|| wanted.map_or(1, |_| u64::from(rand::random::<u32>())));
+    println!("guards ({name}): GATE_SEED={seed}");
+    let began = Instant::now();
+    let mut run = Run::new(database, seed).await;
+    let count = wanted.unwrap_or(SHORT);
+    let mut attempts = 0;
+    while attempts < count {
+        run.next_world().await;
+        for _ in 0..IN_A_WORLD {
+            attempts += usize::from(run.attempt().await);
+        }
+    }
+    println!(
+        "{attempts} attempts agree ({name}, GATE_SEED={seed}, {:.0?}): {:?}",
+        began.elapsed(),
+        run.words
+    );
+    // A run that met one word alone would agree as well.
+    for word in ["allow", "approve", "refuse a", "refuse b", "refuse d", "made", "approved", "not approved"] {
+        assert!(run.words.contains_key(word), "the run was too short to meet `{word}`: {:?}", run.words);
+    }
+    let (code, said) = run.gate.attempt(&["audit", "verify"]);
+    assert_eq!(code, 0, "{said}");
+}
+
+impl Run {
+    async fn new(database: Database, seed: u64) -> Run {
+        let world = World::new(database).await;
+        let freescout = FreeScout::start().await;
+        freescout.open(TICKET.0);
+        let mut catalog = String::new();
+        for group in GROUPS.into_iter().filter(|group| *group != "break-glass") {
+            write!(catalog, "INSERT INTO rbac_groups (id, name) VALUES ('{group}', '{group}');")
+                .expect("text");
+        }
+        for role in ROLES {
+            write!(catalog, "INSERT INTO rbac_roles (id, name) VALUES ('{role}', '{role}');").expect("text");
+            // A gate starts on a mapping whose roles some group has.
+            write!(catalog, "INSERT INTO rbac_group_roles (group_id, role_id) VALUES ('red', '{role}');")
+                .expect("text");
+        }
+        for name in PERMISSIONS {
+            write!(catalog, "INSERT INTO rbac_permissions (id, name) VALUES ('{name}', '{name}');")
+                .expect("text");
+        }
+        world.execute(&catalog).await;
+        for person in PEOPLE {
+            world.admin(person, &[], &[]).await;
+        }
+        let sections = format!("{SECTIONS}{}", freescout.settings(20_000));
+        let variables = vec![
+            ("CONSOLE_GATE_FREESCOUT_KEY", KEY.to_owned()),
+            ("CONSOLE_GATE_FREESCOUT_WEBHOOK_SECRET", SECRET.to_owned()),
+        ];
+        let setup = Setup {
+            mapping: Some(MAPPING),
+            sections: sections.leak(),
+            variables: Some(variables),
+            ..Setup::V2
+        };
+        let gate = world.gate(&setup).await;
+        // It serves as long as the process runs.
+        std::mem::forget(freescout);
+        Run {
+            world,
+            gate,
+            state: State::default(),
+            began: Utc::now(),
+            random: Random::new(seed),
+            words: BTreeMap::new(),
+            history: Vec::new(),
+            is_postgres: database == Database::Postgres,
+        }
+    }
+
+    /// Other grants for everybody, by SQL.
+    async fn next_world(&mut self) {
+        let state = self.random_state();
+        let began = Utc::now().trunc_subsecs(0);
+        let time = |minutes: i64| {
+            let time = began + TimeDelta::minutes(minutes);
+            format!("'{}'", time.to_rfc3339_opts(SecondsFormat::Micros, false))
+        };
+        let mut text = String::new();
+        for table in
+            ["rbac_user_groups", "rbac_group_roles", "rbac_role_inheritance", "rbac_role_permissions"]
+        {
+            writeln!(text, "DELETE FROM {table};").expect("text");
+        }
+        let now = time(0);
+        text += "DELETE FROM gate_grantors;\n";
+        write!(
+            text,
+            "UPDATE gate_grants SET revoked_at_utc = {now}, revoked_by = 'test' WHERE revoked_at_utc IS NULL;
+             UPDATE rbac_ticket_grants SET revoked_at_utc = {now}, revoke_reason = 'manual' WHERE revoked_at_utc IS NULL;
+             UPDATE gate_access_requests SET state = 'withdrawn', closed_at_utc = {now}, closed_by = 'test'
+              WHERE state = 'pending';
+             UPDATE gate_machine_tokens SET revoked_at_utc = {now} WHERE revoked_at_utc IS NULL;\n"
+        )
+        .expect("text");
+        let id_of = |table: &str, name: &str| format!("(SELECT id FROM {table} WHERE name = '{name}')");
+        for (who, group) in &state.members {
+            let group = id_of("rbac_groups", group);
+            writeln!(text, "INSERT INTO rbac_user_groups (user_id, group_id, granted_by) VALUES ('{who}', {group}, 'test');")
+                .expect("text");
+        }
+        for (id, (who, group, minutes)) in &state.timed {
+            let (group, ends, starts) = (id_of("rbac_groups", group), time(*minutes), time(-1));
+            writeln!(
+                text,
+                "INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
+                 VALUES ('{id}', '{who}', CAST({group} AS TEXT), 'timed', 'test', {starts}, {starts}, {ends});"
+            )
+            .expect("text");
+        }
+        for (who, role) in &state.tickets {
+            let (id, role, (ticket, customer)) = (uuid::Uuid::new_v4(), id_of("rbac_roles", role), TICKET);
+            writeln!(
+                text,
+                "INSERT INTO rbac_ticket_grants (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc)
+                 VALUES ('{id}', '{who}', {role}, '{ticket}', {customer}, 'test', {now});"
+            )
+            .expect("text");
+        }
+        for (group, role) in &state.group_roles {
+            let (group, role) = (id_of("rbac_groups", group), id_of("rbac_roles", role));
+            writeln!(text, "INSERT INTO rbac_group_roles (group_id, role_id) VALUES ({group}, {role});")
+                .expect("text");
+        }
+        for (child, parent) in &state.inherits {
+            let (child, parent) = (id_of("rbac_roles", child), id_of("rbac_roles", parent));
+            writeln!(
+                text,
+                "INSERT INTO rbac_role_inheritance (child_role_id, parent_role_id) VALUES ({child}, {parent});"
+            )
+            .expect("text");
+        }
+        for (role, name) in &state.permits {
+            let (role, name) = (id_of("rbac_roles", role), id_of("rbac_permissions", name));
+            writeln!(
+                text,
+                "INSERT INTO rbac_role_permissions (role_id, permission_id) VALUES ({role}, {name});"
+            )
+            .expect("text");
+        }
+        if let Some((owner, groups)) = &state.bot {
+            let (id, secret) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4().simple().to_string().repeat(2));
+            writeln!(
+                text,
+                "INSERT INTO gate_machine_tokens (id, name, token_sha256, created_by, created_at_utc)
+                 VALUES ('{id}', '{BOT}-{id}', '{secret}', '{owner}', {now});"
+            )
+            .expect("text");
+            for group in groups {
+                let group = id_of("rbac_groups", group);
+                writeln!(
+                    text,
+                    "INSERT INTO gate_machine_token_groups (token_id, group_id, granted_by, granted_at_utc)
+                     VALUES ('{id}', CAST({group} AS TEXT), 'test', {now});"
+                )
+                .expect("text");
+            }
+        }
+        for ((what, by), with_approval) in &state.grantors {
+            let (kind, name) = what.split_once(':').expect("a kind and a name");
+            let flag = match (self.is_postgres, with_approval) {
+                (true, flag) => flag.to_string(),
+                (false, flag) => u8::from(*flag).to_string(),
+            };
+            writeln!(
+                text,
+                "INSERT INTO gate_grantors (kind, name, grantor_group, with_approval, added_by, added_at_utc)
+                 VALUES ('{kind}', '{name}', '{by}', {flag}, 'test', {now});"
+            )
+            .expect("text");
+        }
+        self.world.execute(&text).await;
+        (self.state, self.began) = (state, began);
+        self.history = vec![format!("{:#?}", self.state)];
+    }
+
+    /// A few edges of each kind. Most people can write, so that there is something to be refused.
+    fn random_state(&mut self) -> State {
+        let random = &mut self.random;
+        let mut state = State::default();
+        // The API's rows ask for these.
+        state.group_roles.extend([("red", "writer"), ("red", "reader"), ("blue", "reader")]);
+        for person in PEOPLE {
+            if random.chance(70) {
+                state.members.insert((person, "red"));
+            }
+            for group in random.some(&GROUPS[1..], 0, 3) {
+                state.members.insert((person, group));
+            }
+            if random.chance(40) {
+                let (group, end) = (random.pick(&GROUPS), random.pick(&ENDS));
+                state.timed.insert(uuid::Uuid::new_v4().to_string(), (person, group, end));
+            }
+            if random.chance(15) {
+                state.tickets.insert((person, random.pick(&ROLES[2..])));
+            }
+        }
+        for _ in 0..random.below(7) {
+            state.group_roles.insert((random.pick(&GROUPS), random.pick(&ROLES[2..])));
+        }
+        for _ in 0..random.below(3) {
+            let (child, parent) = (random.below(4), random.below(4));
+            // Only upwards, so that there is no cycle.
+            if child < parent {
+                state.inherits.insert((ROLES[2 + child], ROLES[2 + parent]));
+            }
+        }
+        for _ in 0..random.below(3) {
+            state.permits.insert((random.pick(&ROLES[2..]), random.pick(&PERMISSIONS)));
+        }
+        if random.chance(40) {
+            state.bot = Some((random.pick(&PEOPLE), random.some(&GROUPS[..5], 1, 2).into_iter().collect()));
+        }
+        for _ in 0..random.below(3) {
+            let what = target(random);
+            state.grantors.insert((what, random.pick(&["hosts", "leads"])), random.chance(30));
+        }
+        state
+    }
+
+    fn random_change(&mut self, who: &'static str) -> Change {
+        let random = &mut self.random;
+        // An attacker prefers itself and what it is in.
+        let to = if random.chance(40) { who } else { random.pick(&PEOPLE) };
+        let (group, role) = (random.pick(&GROUPS), random.pick(&ROLES));
+        let adds = random.chance(70);
+        let timed: Vec<String> = self.state.timed.keys().cloned().collect();
+        let own: Vec<String> = self
+            .state
+            .timed
+            .iter()
+            .filter(|(_, (admin, ..))| *admin == who)
+            .map(|(id, _)| id.clone())
+            .collect();
+        match random.below(12) {
+            0..2 => Change::Join(to, group),
+            2 => Change::Until(to, group, random.pick(&ENDS)),
+            3 => Change::Leave(to, group),
+            4 if !timed.is_empty() => Change::End(random.pick(&timed)),
+            5 if !own.is_empty() => Change::EndOwn(random.pick(&own)),
+            4..6 => Change::Ticket(to, role),
+            6..8 => Change::GroupRole(group, role, adds),
+            8 => Change::Inherit(random.pick(&ROLES), role, adds),
+            9 => Change::Permit(role, random.pick(&PERMISSIONS), adds),
+            10 => Change::Grantor(target(random), random.pick(&["hosts", "leads", group]), random.chance(50)),
+            _ => {
+                let all: Vec<_> = self.state.grantors.keys().cloned().collect();
+                match all.is_empty() {
+                    true => Change::Ticket(to, role),
+                    false => {
+                        let (what, by) = random.pick(&all);
+                        Change::NoGrantor(what, by)
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt; `false` where it would change nothing or nobody could make it.
+    async fn attempt(&mut self) -> bool {
+        let who = self.random.pick(&PEOPLE);
+        let change = self.random_change(who);
+        let Some(after) = self.state.after(&change) else { return false };
+        if !self.state.may_write(who) && !matches!(change, Change::EndOwn(_)) {
+            return false;
+        }
+        let verdict = self.state.judge(who, &change, &after);
+        let looked = self.send(who, &change, true).await;
+        let words = format!("{who}: {change:?}: {verdict:?}");
+        self.history.push(words.clone());
+        let found = verdict_of(&looked);
+        assert_eq!(found.as_ref(), Some(&verdict), "{words}\n{}\n{}", said(&looked), self.history.join("\n"));
+        *self.words.entry(word(&verdict)).or_default() += 1;
+        if self.random.chance(20) {
+            self.make(who, &change, &verdict, after).await;
+        }
+        true
+    }
+
+    /// Makes a change, with an approval where it waits for one, and notes the state that it leaves.
+    async fn make(&mut self, who: &'static str, change: &Change, verdict: &Verdict, after: State) {
+        let is_edit = !matches!(
+            change,
+            Change::Join(..)
+                | Change::Until(..)
+                | Change::Ticket(..)
+                | Change::Leave(..)
+                | Change::End(_)
+                | Change::EndOwn(_)
+        );
+        let made = self.send(who, change, false).await;
+        let waits = *verdict == Verdict::Approve || is_edit && *verdict == Verdict::Allow;
+        let expected: &[u16] = match (verdict, waits) {
+            (Verdict::Refuse(_), _) => &[403],
+            (_, true) => &[202],
+            (_, false) => &[200, 201, 204],
+        };
+        assert!(expected.contains(&made.status), "{who}: {change:?}\n{}", said(&made));
+        if let Verdict::Refuse(_) = verdict {
+            return;
+        }
+        let mut made_id = made.json()["id"].as_str().unwrap_or_default().to_owned();
+        if waits {
+            let by = self.random.pick(&PEOPLE);
+            // Lasting approvers who neither asked nor gain.
+            let before = &self.state;
+            let is_lead = before.lasting(by).contains("group:leads");
+            let counts = by != who && is_lead && !before.gains_by(&after, by);
+            let target = format!("/api/rbac/requests/{made_id}");
+            let shown = self.get(who, &target).await;
+            let digest = json!({ "impact_sha256": shown.json()["impact_sha256"] });
+            let ask =
+                self.ask(by, "POST", &format!("{target}/approve")).header("content-type", "application/json");
+            let answer = self.gate.send(&ask.body(digest.to_string())).await;
+            assert_eq!(
+                answer.status == 200,
+                counts,
+                "{by} approves what {who} asked for: {change:?}\n{}\n{}",
+                said(&answer),
+                self.history.join("\n")
+            );
+            *self.words.entry(if counts { "approved" } else { "not approved" }.to_owned()).or_default() += 1;
+            self.history.push(format!("{by} approves: {counts}"));
+            if !counts {
+                // Else the same edit would be refused the next time.
+                let ask = self.ask(who, "POST", &format!("{target}/withdraw"));
+                let answer = self.gate.send(&ask.header("content-type", "application/json").body("{}")).await;
+                assert_eq!(answer.status, 200, "{}", said(&answer));
+                return;
+            }
+            made_id = answer.json()["grant"].as_str().unwrap_or_default().to_owned();
+        }
+        *self.words.entry("made".to_owned()).or_default() += 1;
+        assert!(!self.state.gains_by(&after, who), "{who} has gained by {change:?}");
+        let mut after = after;
+        if let Some(grant) = after.timed.remove("new") {
+            after.timed.insert(made_id, grant);
+        }
+        self.history.push("made".to_owned());
+        self.state = after;
+    }
+
+    fn ask(&self, who: &str, method: &str, target: &str) -> Ask {
+        Ask::new(method, target).cookie(&self.world.cookie(who)).header("sec-fetch-site", "same-origin")
+    }
+
+    async fn get(&self, who: &str, target: &str) -> Answer {
+        self.gate.send(&self.ask(who, "GET", target)).await
+    }
+
+    async fn send(&self, who: &str, change: &Change, is_dry: bool) -> Answer {
+        let (method, target, subject, body) = self.request(change);
+        let sign = if target.contains('?') { '&' } else { '?' };
+        let target = if is_dry { format!("{target}{sign}dry_run=true") } else { target };
+        let mut ask = self.ask(who, method, &target);
+        if let Some(subject) = subject {
+            // Those who may write may read here.
+            let tag = self.get(who, &subject).await.header("etag").to_owned();
+            ask = ask.header("if-match", tag);
+        }
+        let ask = match body {
+            Value::Null => ask,
+            body => ask.header("content-type", "application/json").body(body.to_string()),
+        };
+        self.gate.send(&ask).await
+    }
+
+    /// Method, target, what an edit is made on, and the body.
+    fn request(&self, change: &Change) -> (&'static str, String, Option<String>, Value) {
+        let verb = |adds: &bool| if *adds { "PUT" } else { "DELETE" };
+        let of_target = |what: &str| {
+            let (kind, name) = what.split_once(':').expect("a kind and a name");
+            format!("/api/rbac/{kind}s/{name}")
+        };
+        match change {
+            Change::Join(user, group) => {
+                let body = json!({ "user": user, "group": group, "reason": "a model" });
+                ("POST", "/api/rbac/grants".to_owned(), None, body)
+            }
+            Change::Until(user, group, minutes) => {
+                let until = self.began + TimeDelta::minutes(*minutes);
+                let body = json!({ "user": user, "group": group, "reason": "a model", "until": until });
+                ("POST", "/api/rbac/grants".to_owned(), None, body)
+            }
+            Change::Ticket(user, role) => {
+                let (ticket, customer) = (TICKET.0.to_string(), TICKET.1);
+                let body = json!({ "user": user, "role": role, "ticket": ticket, "customer": customer, "reason": "a model" });
+                ("POST", "/api/rbac/grants/ticket-scoped".to_owned(), None, body)
+            }
+            Change::Leave(user, group) => {
+                let id = crate::grants::direct_id(user, group);
+                ("DELETE", format!("/api/rbac/grants/{id}"), None, Value::Null)
+            }
+            Change::End(id) => ("DELETE", format!("/api/rbac/grants/{id}"), None, Value::Null),
+            Change::EndOwn(id) => ("DELETE", format!("/api/rbac/me/grants/{id}"), None, Value::Null),
+            Change::GroupRole(group, role, adds) => {
+                let subject = format!("/api/rbac/groups/{group}");
+                (verb(adds), format!("{subject}/roles/{role}"), Some(subject), Value::Null)
+            }
+            Change::Inherit(child, parent, adds) => {
+                let subject = format!("/api/rbac/roles/{child}");
+                (verb(adds), format!("{subject}/inherits/{parent}"), Some(subject), Value::Null)
+            }
+            Change::Permit(role, permission, adds) => {
+                let subject = format!("/api/rbac/roles/{role}");
+                (verb(adds), format!("{subject}/permissions/{permission}"), Some(subject), Value::Null)
+            }
+            Change::Grantor(what, by, with_approval) => {
+                let subject = of_target(what);
+                let body = json!({ "with_approval": with_approval });
+                ("PUT", format!("{subject}/grantors/{by}"), Some(subject), body)
+            }
+            Change::NoGrantor(what, by) => {
+                let subject = of_target(what);
+                ("DELETE", format!("{subject}/grantors/{by}"), Some(subject), Value::Null)
+            }
+        }
+    }
+}
+
+/// `group:red` or `role:r1`.
+fn target(random: &mut Random) -> String {
+    match random.chance(60) {
+        true => format!("group:{}", random.pick(&["blue", "leads", "pilot", "red"])),
+        false => format!("role:{}", random.pick(&ROLES[2..])),
+    }
+}
+
+/// What a look at a change says of the rule.
+fn verdict_of(answer: &Answer) -> Option<Verdict> {
+    let body = answer.json();
+    match answer.status {
+        200 if body["needs_approval"].as_array().is_some_and(Vec::is_empty) => Some(Verdict::Allow),
+        200 => Some(Verdict::Approve),
+        403 => body["rule"].as_str().and_then(|rule| rule.chars().next()).map(Verdict::Refuse),
+        _ => None,
+    }
+}
+
+fn word(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Allow => "allow".to_owned(),
+        Verdict::Approve => "approve".to_owned(),
+        Verdict::Refuse(letter) => format!("refuse {letter}"),
+    }
+}
+
+fn said(answer: &Answer) -> String {
+    format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))
+}
