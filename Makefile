@@ -84,11 +84,11 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features jemalloc -- -D warnings
 
-## Models written from the documents, and each report, against running gates: 100,000 pairs of request and caller; `make
+## Models written from the documents, and each report, against running gates, optimised: 100,000 pairs of request and caller; `make
 ## test` has a short run
 models:
 	@tests/setup.sh test
-	GATE_MODELS=100000 $(CARGO) test --locked --test models -- --nocapture --test-threads=1
+	GATE_MODELS=100000 $(CARGO) test --locked --profile bench --test models -- --nocapture --test-threads=1
 
 ## 100,000 rounds of revoke-then-request through two gates on one Postgres, strict and behind the barrier; 1,000 grants and
 ## revocations of one membership at once; 1,000 races of two approvers and one who asked; a million of loads against
