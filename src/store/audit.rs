@@ -316,6 +316,7 @@ impl Row for Entry {
                   method, path, route, reason, required, held, mapping_sha256, epoch, detail, \
                   chain_id, sequence, key_id, personal_salt, personal_digest, content_hash, mac",
         width: 24,
+        record: "gate_audit_row",
     };
 
     fn write(&self, to: &mut impl Values) -> Result<(), BoxDynError> {
@@ -353,6 +354,7 @@ impl Row for CustomerEvent {
         columns: "id, tenant_id, dimension, action, occurred_at_utc, source, actor_kind, actor_id, subject_id, \
                   request_id, detail, salt",
         width: 12,
+        record: "gate_customer_row",
     };
 
     fn write(&self, to: &mut impl Values) -> Result<(), BoxDynError> {

@@ -6,7 +6,6 @@
 //! its database is back. Here the way back has a bound, and a connection that exceeds it is dropped and replaced.
 
 use std::fmt;
-use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -199,22 +198,6 @@ impl Lease {
     /// Lets the connection end with the lease.
     pub(super) fn close_on_drop(&mut self) {
         self.closes = true;
-    }
-
-    /// Runs a `COPY ... FROM STDIN` with `data`, and returns the number of rows: one statement, with its own transaction where
-    /// there is none.
-    ///
-    /// # Errors
-    ///
-    /// Postgres did not take it. The connection is closed with the lease then, as it is when this future is dropped: sqlx
-    /// does not know of a COPY that was given up, and would take its outcome for the outcome of the next statement.
-    pub(super) async fn copy_in(&mut self, statement: &str, data: &[u8]) -> Result<u64, sqlx::Error> {
-        let closes = mem::replace(&mut self.closes, true);
-        let mut copy = self.connection.copy_in_raw(statement).await?;
-        copy.send(data).await?;
-        let rows = copy.finish().await?;
-        self.closes = closes;
-        Ok(rows)
     }
 }
 

@@ -1,4 +1,4 @@
-"""A Postgres server of the caller's own, without a port, or databases on a server that runs already.
+"""A Postgres server of the caller's own, over TCP, or databases on a server that runs already.
 
     with Postgres() as server:      its own, or that of TEST_DATABASE_URL; with `own=True` always its own
         url = server.database()
@@ -28,6 +28,8 @@ from typing import Any, Callable
 
 import psycopg
 
+from ports import free_port
+
 START_SECONDS = 60
 DISK, MEMORY = Path("/tmp"), Path("/dev/shm")
 # So much of it must be free before a server goes there.
@@ -46,9 +48,9 @@ def programs() -> Path:
 
 
 class Postgres:
-    def __init__(self, *settings: str, own: bool = False, place: Path = DISK) -> None:
-        """`settings` are `name=value`, of a server of the caller's own below `place`."""
-        self._settings, self._place = settings, place
+    def __init__(self, *settings: str, own: bool = False, place: Path = DISK, tcp: bool = True) -> None:
+        """`settings` are `name=value`, of a server of the caller's own below `place`; without `tcp` on a Unix socket alone."""
+        self._settings, self._place, self._tcp = settings, place, tcp
         self._running = "" if own else os.environ.get("TEST_DATABASE_URL", "")
 
     def __enter__(self) -> Postgres:
@@ -71,10 +73,13 @@ class Postgres:
             initdb = [programs() / "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8",
                       "--locale=C", "-D", folder / "data"]
             subprocess.run(initdb, check=True, stdout=log, stderr=log, **quiet)
-            server = [programs() / "postgres", "-D", folder / "data", "-c", "listen_addresses=", "-c", "fsync=off",
-                      "-c", f"unix_socket_directories={folder}", *(word for one in self._settings for word in ("-c", one))]
+            port, address = (free_port(), "127.0.0.1") if self._tcp else (5432, "")
+            server = [programs() / "postgres", "-D", folder / "data", "-c", f"listen_addresses={address}", "-c", f"port={port}",
+                      "-c", "fsync=off", "-c", f"unix_socket_directories={folder}",
+                      *(word for one in self._settings for word in ("-c", one))]
             self._server = subprocess.Popen(server, stdout=log, stderr=log, **quiet)
-        self.maintenance = f"postgres://postgres@localhost:5432/postgres?host={folder}"
+        self.maintenance = f"postgres://postgres@127.0.0.1:{port}/postgres" if self._tcp else \
+            f"postgres://postgres@localhost:5432/postgres?host={folder}"
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:

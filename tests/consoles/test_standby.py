@@ -124,7 +124,7 @@ class AtAStandby(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gate-standby-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.primary = self.enterContext(Postgres(own=True))
+        self.primary = self.enterContext(Postgres(own=True, tcp=False))  # the gate is led to another by a link
         console = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
         threading.Thread(target=console.serve_forever, daemon=True).start()
         self.addCleanup(console.server_close)

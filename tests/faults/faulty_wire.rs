@@ -1,11 +1,10 @@
 //! A TCP connection to Postgres that can be made to fail: packets dropped both ways, delayed, or the line cut.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -31,7 +30,7 @@ pub struct FaultyWire {
 
 impl FaultyWire {
     /// Listens on a free port of the loopback; what comes goes to `server`.
-    pub async fn to(server: PathBuf) -> FaultyWire {
+    pub async fn to(server: String) -> FaultyWire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(watch::Sender::new(Wire::Forwards));
@@ -44,7 +43,8 @@ impl FaultyWire {
                     let _ = client.set_nodelay(true);
                     let mut cut = state.clone();
                     let (from_client, to_client) = client.into_split();
-                    let Ok(server) = UnixStream::connect(server).await else { return };
+                    let Ok(server) = TcpStream::connect(server).await else { return };
+                    let _ = server.set_nodelay(true);
                     let (from_server, to_server) = server.into_split();
                     tokio::select! {
                         () = pass(from_client, to_server, state.clone()) => {}

@@ -15,11 +15,10 @@ use crate::support::{Ask, Gate, Setup, World};
 /// A gate whose only way to its database is the wire.
 async fn scene(world: &World, upstream: &Recorder) -> (FaultyWire, Gate) {
     people(world).await;
-    // postgres://postgres@localhost:5432/NAME?host=FOLDER
-    let (url, folder) = world.database_url.split_once("?host=").expect("the server has a socket");
-    let wire = FaultyWire::to(std::path::Path::new(folder).join(".s.PGSQL.5432")).await;
-    let url = url.replace("localhost:5432", &format!("127.0.0.1:{}", wire.port()));
-    let url = format!("{url}?sslmode=disable");
+    let address = world.database_url.split('?').next().and_then(|url| url.split_once('@')).expect("a URL").1;
+    let (server, name) = address.split_once('/').expect("a database");
+    let wire = FaultyWire::to(server.to_owned()).await;
+    let url = format!("postgres://postgres@127.0.0.1:{}/{name}?sslmode=disable", wire.port());
     // So few connections that each of them meets the fault.
     let setup = Setup { database: "max_connections = 2\n", ..setup(&upstream.socket()) };
     let gate = Gate::start(world.folder().join("gate"), &url, &setup).await;

@@ -19,6 +19,7 @@
 use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -62,14 +63,13 @@ while read -r order; do if "$order"; then echo "$order"; else echo "$order faile
 rm -rf "$FOLDER"
 "#;
 
-/// Without a password: the socket is in a folder that nobody else may enter.
+/// Without a password: what is in a test's database is nobody's secret.
 const INITDB_OPTIONS: &str = "--no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C";
 
-/// Only a Unix socket, so no port can be taken and nobody else can connect. Without fsync, because a test's
+/// Over TCP, as everybody's Postgres is: what is slow only there is not seen over a Unix socket. Without fsync, because a test's
 /// database need not outlive the machine. The rest is as Postgres ships it.
 const CONFIGURATION: &str = "
-listen_addresses = ''
-port = 5432
+listen_addresses = '127.0.0.1'
 fsync = off
 max_connections = 200
 ";
@@ -140,15 +140,16 @@ impl Postgres {
         let mut process = keeper.process_group(0).spawn().expect("/bin/sh runs");
         let orders = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("standard output is piped"));
-        let url = format!("postgres://postgres@localhost:5432/postgres?host={}", folder.display());
+        let port = free_port();
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let configuration = folder.join("data/postgresql.auto.conf");
-        let socket = format!("unix_socket_directories = '{}'\n", folder.display());
+        let place = format!("port = {port}\nunix_socket_directories = '{}'\n", folder.display());
         let server = Postgres {
             maintenance: PgConnectOptions::from_str(&url).expect("a URL that was just written"),
             keeper: Some(Mutex::new(Keeper { process, orders, answers, folder })),
         };
         server.order("init");
-        std::fs::write(configuration, format!("{CONFIGURATION}{more}{socket}"))
+        std::fs::write(configuration, format!("{CONFIGURATION}{more}{place}"))
             .expect("the new server's configuration can be written");
         server.restart();
         server
@@ -199,14 +200,7 @@ impl Postgres {
     }
 
     fn url_of(&self, name: &str) -> String {
-        match &self.keeper {
-            Some(keeper) => {
-                let folder =
-                    keeper.lock().unwrap_or_else(PoisonError::into_inner).folder.display().to_string();
-                format!("postgres://postgres@localhost:5432/{name}?host={folder}")
-            }
-            None => self.maintenance.clone().database(name).to_url_lossy().to_string(),
-        }
+        self.maintenance.clone().database(name).to_url_lossy().to_string()
     }
 
     /// Runs statements on the database `postgres`: roles, for example, belong to the server and not to a database.
@@ -275,6 +269,14 @@ impl Drop for Keeper {
         drop(self.orders.take());
         let _ = self.process.wait();
     }
+}
+
+/// A port for a server that stops and comes back: below those that connections are given, or one of them could have it then.
+fn free_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let seed = uuid::Uuid::new_v4().as_u128();
+    let ports = (0..1_000).map(|step| 10_240 + ((seed + step * 7_919) % 20_000) as u16);
+    ports.into_iter().find(free).expect("a free port")
 }
 
 fn new_name() -> String {

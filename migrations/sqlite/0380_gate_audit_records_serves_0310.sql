@@ -1,0 +1,2 @@
+-- Nothing: types in which Postgres receives batches of audit rows.
+SELECT 1;
