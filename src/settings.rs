@@ -40,8 +40,8 @@ pub use pages::Pages;
 pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
-    Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, SchemaSetting,
-    TlsVersion,
+    Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, RequestEcho,
+    SchemaSetting, TlsVersion,
 };
 
 /// Everything in `gate.toml`.
@@ -296,6 +296,8 @@ pub struct Upstream {
     pub health_interval_ms: Millis,
     /// How often a server's name is resolved again.
     pub resolve_interval_ms: Millis,
+    /// Whether responses name their requests in `X-Console-Gate-Request`.
+    pub echo: RequestEcho,
     /// Routes, as the mapping writes them, whose views refuse by themselves callers who have the role: by 401 or 403,
     /// or by sending them to the login page.
     pub own_refusals: Vec<String>,
@@ -337,6 +339,7 @@ impl Default for Upstream {
             health_path: "/healthz".into(),
             health_interval_ms: Millis(2_000),
             resolve_interval_ms: Millis(30_000),
+            echo: RequestEcho::Compared,
             own_refusals: Vec::new(),
             assertion: None,
         }

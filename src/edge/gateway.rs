@@ -18,7 +18,7 @@ use super::access_log::Line;
 use super::body::{BodyMeter, HeldBody, RequestBody};
 use super::client::{Client, Head, Length};
 use super::driven::{Stalled, driven};
-use super::leg::{Call, Failure, Source, UpstreamHead};
+use super::leg::{Call, ECHO_HEADER, Failure, Source, UpstreamHead};
 use super::legs::{Legs, Way};
 use super::limits::{ClientLimits, OverLimit};
 use super::meters::Meters;
@@ -305,6 +305,7 @@ impl Gateway {
         };
         let mut call = Call {
             request,
+            id: exchange.id,
             upgrade: permit.upgrade(),
             head: head.write(),
             is_taken: body.spool.is_empty() && !is_streamed,
@@ -402,6 +403,7 @@ impl Gateway {
         for (place, (name, value)) in head.fields().iter().enumerate() {
             let is_ours = name.eq_ignore_ascii_case(b"x-request-id")
                 || name.eq_ignore_ascii_case(AssertionRefused::HEADER.as_bytes())
+                || name.eq_ignore_ascii_case(ECHO_HEADER.as_bytes())
                 || hsts.is_some() && name.eq_ignore_ascii_case(HSTS.as_bytes())
                 || name.eq_ignore_ascii_case(b"set-cookie") && !withheld.may_set(value);
             if !is_ours {

@@ -23,7 +23,9 @@ use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use policy::firewall::{Framing, Request};
+use policy::ids::RequestId;
 use policy::response::{RequestContext, ResponseHead};
+use uuid::fmt::Hyphenated;
 
 use super::body::{BodyMeter, BodyStop, RequestBody};
 use super::client::{BodyFault, Client, ClientGone, Http1};
@@ -31,11 +33,13 @@ use super::driven::{Pulse, Stalled, driven};
 use super::piece::PIECE;
 use super::spool::{Buffers, Spool, SpoolError};
 use super::upstream::{Endpoint, Upstreams};
-use crate::settings::{Settings, Upstream};
+use crate::settings::{RequestEcho, Settings, Upstream};
 use connection::{ConsoleConnection, ConsoleError};
 pub(super) use head::UpstreamHead;
 use pool::Pool;
 
+/// In which a response names its request.
+pub(super) const ECHO_HEADER: &str = "x-console-gate-request";
 /// How many bytes are queued for one side before more are taken from the other.
 const MOST_QUEUED: usize = 64 * 1024;
 /// How many kept connections in a row may turn out to be closed before a request is given up.
@@ -50,6 +54,7 @@ pub(super) struct Leg {
     /// The time until the head of an answer.
     pub(super) seconds: Histogram,
     patience: Patience,
+    echo: RequestEcho,
 }
 
 /// How long each side may be idle while the gate waits for it.
@@ -108,19 +113,21 @@ impl Failure {
             Failure::Body(_) => "client",
             Failure::Timeout | Failure::Connect("timeout") => "timeout",
             Failure::Console(ConsoleError::Malformed(_)) => "malformed",
+            Failure::Console(ConsoleError::Foreign) => "foreign",
             Failure::NoServer | Failure::Connect(_) | Failure::Console(_) => "broken",
         }
     }
 
-    /// Whether the server went while it had the request, so that another one may be asked.
-    fn server_went(&self) -> bool {
-        matches!(self, Failure::Console(ConsoleError::Closed | ConsoleError::Io(_)))
+    /// Whether the server has not answered the request, so that it may be asked again over another connection.
+    fn is_unanswered(&self) -> bool {
+        matches!(self, Failure::Console(ConsoleError::Closed | ConsoleError::Io(_) | ConsoleError::Foreign))
     }
 }
 
 /// One request on its way.
 pub(super) struct Call<'a> {
     pub(super) request: &'a Request,
+    pub(super) id: RequestId,
     /// Whether it may become a WebSocket.
     pub(super) upgrade: bool,
     /// The head as Console gets it, blank line included.
@@ -189,6 +196,7 @@ impl Leg {
                 read: upstream.read_timeout_ms.bound(),
                 body: settings.firewall.body_timeout_ms.bound(),
             },
+            echo: upstream.echo,
         }
     }
 
@@ -221,7 +229,8 @@ impl Leg {
             };
             let mut connection = ConsoleConnection::new(stream, call.context());
             connection.push(call.head.clone());
-            match self.until_head(client, &mut connection, call).await {
+            let answered = self.until_head(client, &mut connection, call).await;
+            match answered.and_then(|head| self.own(head, call.id)) {
                 Ok(head) => {
                     let mut spool = Spool::for_response(&self.buffers);
                     // A body whose first bytes are malformed makes the response invalid, and the client can still get a
@@ -238,13 +247,25 @@ impl Leg {
                     // one second chance.
                     tries_left -= 1;
                     let has_chance = (was_kept || !asked_again) && tries_left > 0;
-                    if !(failure.server_went() && call.changes_nothing() && has_chance) {
+                    if !(failure.is_unanswered() && call.changes_nothing() && has_chance) {
                         return Err(failure);
                     }
                     asked_again |= !was_kept;
                 }
             }
         }
+    }
+
+    /// The head, unless it is that of another request's response.
+    fn own(&self, head: ResponseHead, id: RequestId) -> Result<ResponseHead, Failure> {
+        let named = head.fields().value(ECHO_HEADER);
+        let is_own = match (self.echo, named) {
+            (RequestEcho::Off, _) | (RequestEcho::Compared, None) => true,
+            (_, Some(named)) => named == id.text(&mut [0; Hyphenated::LENGTH]).as_bytes(),
+            // A server that switches to a WebSocket writes this head itself, and was asked to.
+            (RequestEcho::Required, None) => head.switches(),
+        };
+        if is_own { Ok(head) } else { Err(ConsoleError::Foreign.into()) }
     }
 
     /// A connection, and whether it was kept from an earlier request.

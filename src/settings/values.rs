@@ -244,6 +244,20 @@ pub enum NewerSchema {
     Serve,
 }
 
+/// Whether a response names the request that it answers, as the Python package lets it do, so that bytes which come late are never
+/// taken for the answer to somebody else's request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestEcho {
+    /// Nobody looks.
+    Off,
+    /// A response that names another request is none.
+    #[default]
+    Compared,
+    /// Nor is one that names no request.
+    Required,
+}
+
 /// How much of a caller's address an audit row keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -184,6 +184,14 @@ class Cases(unittest.TestCase):
         return messages[0]["status"], b"".join(message.get("body", b"") for message in messages[1:])
 
 
+class NamesItsRequest(Cases):
+    def test_in_every_answer(self) -> None:
+        for sent, named in (({"X-Request-Id": "request-7"}, "request-7"), ({}, None)):
+            for target in ("/orders/7/", "/nowhere"):
+                answer = WsgiClient(WSGIHandler()).open(target, headers=sent)
+                self.assertEqual(answer.headers.get("X-Console-Gate-Request"), named, target)
+
+
 class StepsBack(Cases):
     ROUTES = {"/orders/7/": "GET /orders/<int:number>/", "/async": "GET /async", "/dispatch": "* /dispatch",
               "/method": "* /method", "/called": "GET /called", "/async-class": "GET /async-class", "/shop/by/x": "GET /shop/by/<word>"}

@@ -92,7 +92,9 @@ class Cases(unittest.TestCase):
 
     def assert_let_in(self, environ: dict[str, Any], gated: Gated | None = None) -> dict[str, Any]:
         gated = gated or Gated()
-        self.assertEqual(gated.ask(environ)[0], "200 OK")
+        status, headers, _ = gated.ask(environ)
+        self.assertEqual(status, "200 OK")
+        self.assertEqual(headers["X-Console-Gate-Request"], environ["HTTP_X_REQUEST_ID"])
         return gated.reached or {}
 
     def assert_refused(self, environ: dict[str, Any], gated: Gated | None = None, kind: str | None = None) -> None:
@@ -101,6 +103,7 @@ class Cases(unittest.TestCase):
         self.assertEqual(status, "403 Forbidden")
         self.assertIsNone(gated.reached, "Console ran")
         self.assertEqual(headers["Content-Type"], "application/problem+json")
+        self.assertEqual(headers.get("X-Console-Gate-Request", ""), environ.get("HTTP_X_REQUEST_ID", ""))
         # Only words that the gate knows.
         said, time = headers["X-Console-Gate-Refused"].split("; time=")
         self.assertIn(said, REASONS)

@@ -431,7 +431,7 @@ async fn one(
     if asked.is_empty() || asked.len() > most {
         table.wrong.push(format!("{}: the upstream was asked {} times", case.name, asked.len()));
     }
-    if case.reuse(round.method, round.sending != Sending::HeadAlone) == Some(true) {
+    if case.reuse(round.method) == Some(true) {
         let of_others = [liar.connections(&other), liar.connections(&format!("/own/{number}/same"))].concat();
         let is_reused = asked.iter().any(|connection| of_others.contains(connection));
         table.count(if is_reused { "reused" } else { "not yet reused" });

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixListener;
+
 use crate::support::alone::{Alone, Place, free_address};
 use crate::support::recorder::Recorder;
 use crate::support::wire::Wire;
-use crate::support::{Ask, Database, Setup, World};
+use crate::support::{Answer, Ask, Database, Setup, World};
 
 const MAPPING: &str = "version = 1\n[blueprints.t.routes]\n\"* /*\" = { public = true }\n";
 
@@ -125,5 +128,75 @@ async fn a_name_that_does_not_resolve_is_waited_for_and_one_that_does_is_enough(
     gate.ready(&admin, 200).await;
     for _ in 0..8 {
         assert_eq!(proxy.get("/x").await.expect("an answer").0, 200);
+    }
+}
+
+/// A server whose application sends a whole response more than it was asked for, once the next request has come: the one
+/// before it over the connection, again. `names` is the field in which its responses name their requests.
+async fn late_server(listener: UnixListener, names: &'static str) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            let mut last = String::new();
+            loop {
+                let (mut target, mut id, mut line) = (String::new(), String::new(), String::new());
+                while stream.read_line(&mut line).await.is_ok_and(|length| length > 2) {
+                    if target.is_empty() {
+                        target += line.split(' ').nth(1).unwrap_or_default();
+                    }
+                    id += line.strip_prefix("x-request-id: ").unwrap_or_default().trim_end();
+                    line.clear();
+                }
+                if target.is_empty() {
+                    return;
+                }
+                let named = if names.is_empty() { String::new() } else { format!("{names}: {id}\r\n") };
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\n{named}Content-Length: {}\r\n\r\n{target}", target.len());
+                let sent = format!("{last}{answer}");
+                last = answer;
+                if stream.write_all(sent.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// What comes behind a request is its response by HTTP/1.1 alone: only its name says that it is somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_names_another_request_reaches_nobody() {
+    let world = World::new(Database::Sqlite).await;
+    // `echo`, the server's field; the second GET over a kept connection, and a POST over one.
+    let table = [
+        ("compared", "X-Console-Gate-Request", "200 /second", "502"),
+        ("required", "x-console-gate-request", "200 /second", "502"),
+        ("compared", "", "200 /first", "200 /third"),
+        ("required", "", "502", "502"),
+        ("off", "X-Console-Gate-Request", "200 /first", "200 /third"),
+    ];
+    for (number, (echo, names, get, post)) in table.into_iter().enumerate() {
+        let socket = world.folder().join(format!("late{number}.sock"));
+        tokio::spawn(late_server(UnixListener::bind(&socket).expect("a new socket"), names));
+        let settings: &'static str = format!("echo = \"{echo}\"\nhealth_interval_ms = 600000\n").leak();
+        let setup = Setup { upstream: Some(socket), upstream_settings: settings, ..setup() };
+        let mut gate = world.gate(&setup).await;
+        let told = |answer: Answer| {
+            assert_eq!(answer.header("x-console-gate-request"), "", "{echo} {names}");
+            match answer.status {
+                200 => format!("200 {}", String::from_utf8_lossy(&answer.body)),
+                status => status.to_string(),
+            }
+        };
+        let first = told(gate.send(&Ask::get("/first")).await);
+        assert_eq!(
+            first,
+            if (echo, names) == ("required", "") { "502" } else { "200 /first" },
+            "{echo} {names}"
+        );
+        assert_eq!(told(gate.send(&Ask::get("/second")).await), get, "{echo} {names}: GET");
+        let posted = gate.send(&Ask::new("POST", "/third").body(b"x".to_vec())).await;
+        assert_eq!(told(posted), post, "{echo} {names}: POST");
+        gate.stop().await;
     }
 }

@@ -92,9 +92,7 @@ fn assert_shows_nothing(error: &StoreError) {
 /// The server itself refuses: a wrong database, and an audit row, whose values are personal.
 #[tokio::test]
 async fn no_refusal_of_the_server_shows_the_password_or_a_bound_value() {
-    let url = Postgres::shared()
-        .database()
-        .replacen("postgres@", &format!("postgres:{}@", PASSWORDS[0]), 1);
+    let url = Postgres::shared().database().replacen("postgres@", &format!("postgres:{}@", PASSWORDS[0]), 1);
     assert!(url.contains(PASSWORDS[0]) || std::env::var_os("TEST_DATABASE_URL").is_some(), "{url}");
     let wrong = url.replace("gate_test_", "gate_absent_");
     let wrong = store::open(&options(&wrong, Duration::from_secs(30))).await.unwrap();

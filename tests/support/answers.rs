@@ -160,21 +160,13 @@ impl Case {
         if method == Method::Head { &self.to_head } else { &self.client }
     }
 
-    /// Whether the server's connection carries another request; `None`: it may. `with_body`: whether what follows the
-    /// head is sent.
-    pub(crate) fn reuse(&self, method: Method, with_body: bool) -> Option<bool> {
+    /// Whether the server's connection carries another request; `None`: it may.
+    pub(crate) fn reuse(&self, method: Method) -> Option<bool> {
         let passes = |outcome: &Outcome| matches!(outcome, Outcome::Pass(..));
-        let is_for_head = self.methods == [Method::Head];
-        if !self.outcomes(method).iter().any(passes) {
+        if method == Method::Head || !self.outcomes(method).iter().any(passes) {
             return Some(false);
         }
-        match method {
-            // To a HEAD, every body is bytes behind the answer.
-            Method::Head if with_body && !self.body.is_empty() || !self.later.is_empty() => Some(false),
-            Method::Head if !is_for_head => self.reuse.filter(|reuse| *reuse),
-            Method::Head if !with_body && !self.body.is_empty() => None,
-            _ => self.reuse,
-        }
+        self.reuse
     }
 }
 

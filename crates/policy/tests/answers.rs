@@ -174,7 +174,7 @@ fn judge(case: &Case, method: Method, with_body: bool, read: &Read) -> Result<()
         && read.behind == 0
         && case.later.is_empty()
         && case.end == End::Open;
-    match case.reuse(method, with_body) {
+    match case.reuse(method) {
         Some(reuse) if reuse != is_reused => Err(format!("reuse is {is_reused}, not {reuse}")),
         _ => Ok(()),
     }

@@ -31,6 +31,9 @@ ENVIRON_KEY = "HTTP_X_CONSOLE_GATE_ASSERTION"
 HEADER = "X-Console-Gate-Assertion"
 # Of the answer to the gate when its assertion is refused: `clock; time=1790000000`.
 REFUSED_HEADER = "X-Console-Gate-Refused"
+# Of every answer: the `X-Request-Id` of the request that it answers. The gate compares it, so that what an application sends behind
+# an answer is never taken for the answer to somebody else's request, and keeps it from its clients.
+REQUEST_HEADER = "X-Console-Gate-Request"
 REASONS = ("clock", "key", "signature", "algorithm", "audience", "lifetime", "replay", "replay-cache", "request",
            "missing", "malformed", "other")
 REQUIRED_TEXTS = ("method", "path", "sub", "sid", "route", "rid", "kind")

@@ -27,6 +27,7 @@ from django.utils.module_loading import import_string
 from console_gate.assertion import (
     ENVIRON_KEY,
     NOBODY,
+    REQUEST_HEADER,
     Assertion,
     ConfigurationError,
     Verifier,
@@ -131,8 +132,10 @@ class ConsoleGateMiddleware:
         state = State(self.project, request)
         setattr(request, STATE, state)
         request.gate = state.assertion
-        answer: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
-        return answer
+        return self._later(request) if iscoroutinefunction(self) else naming_request(request, self.get_response(request))
+
+    async def _later(self, request: HttpRequest) -> HttpResponseBase:
+        return naming_request(request, await self.get_response(request))
 
     def process_view(self, request: HttpRequest, _view: View, _args: Any, _kwargs: Any) -> None:
         """Loads whom the gate let in, before the view's first decorator. Django calls it in a thread under ASGI."""
@@ -151,6 +154,13 @@ class ConsoleGateMiddleware:
                         kind, state.assertion.subject)
             return
         setattr(request, kind, principal)
+
+
+def naming_request(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
+    """The answer, with the request's id among its fields."""
+    if request_id := request.META.get("HTTP_X_REQUEST_ID", ""):
+        answer[REQUEST_HEADER] = request_id
+    return answer
 
 
 class _DjangoJudge:

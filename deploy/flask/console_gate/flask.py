@@ -33,7 +33,7 @@ from console_gate.assertion import (
 )
 from console_gate.deferral import Mode, Ruling, View, defer_with, innermost, is_on_view, is_same_route
 from console_gate.drift import Disagreement, Reporter
-from console_gate.wsgi import VERIFIED
+from console_gate.wsgi import VERIFIED, naming_request
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -224,7 +224,7 @@ class _Verified:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ[STATE] = self._gate.verify(environ)
-        return self._app(environ, start_response)
+        return self._app(environ, naming_request(environ, start_response))
 
 
 def request_at_hand() -> Request:

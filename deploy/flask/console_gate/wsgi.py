@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 from console_gate.assertion import (
     ENVIRON_KEY,
     REFUSED_HEADER,
+    REQUEST_HEADER,
     Assertion,
     Keys,
     Refuse,
@@ -39,6 +40,16 @@ SPOOFABLE = ("HTTP_REMOTE_", "HTTP_X_REMOTE_", "HTTP_X_FORWARDED_USER", "HTTP_X_
 HARMLESS = 500
 # Where the verified `Assertion` is kept for what runs inside.
 VERIFIED = "console_gate.assertion"
+
+
+def naming_request(environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
+    """`start_response`, with the request's id among the fields of the answer."""
+    request_id = environ.get("HTTP_X_REQUEST_ID", "")
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        return start_response(status, [*headers, (REQUEST_HEADER, request_id)], *exc_info)
+
+    return start if request_id else start_response
 
 
 class ConsoleGateMiddleware:
@@ -75,6 +86,7 @@ class ConsoleGateMiddleware:
                    replay_cache=int(setting("REPLAY_CACHE") or 0))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response = naming_request(environ, start_response)
         token = environ.pop(ENVIRON_KEY, "")
         if not self._harmless.issuperset(environ):
             self._strip(environ)

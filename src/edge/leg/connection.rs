@@ -21,6 +21,8 @@ const MOST_INTERIM: usize = 16;
 pub(in crate::edge) enum ConsoleError {
     #[error("the response is malformed: {0}")]
     Malformed(#[from] ResponseFault),
+    #[error("the response is to another request, or names none")]
+    Foreign,
     #[error("the connection was closed before the response was complete")]
     Closed,
     #[error("the connection failed: {0}")]

@@ -356,7 +356,7 @@ impl Connection {
         if case.end != End::Open {
             return After::Closed;
         }
-        match case.reuse(method, sending != Sending::HeadAlone) {
+        match case.reuse(method) {
             Some(false) => After::Spoiled(format!("{} ({method:?}, {})", case.name, sending.word())),
             _ => After::NextRequest,
         }

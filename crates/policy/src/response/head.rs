@@ -119,10 +119,14 @@ impl ResponseHead {
             (false, false, Some(length)) => ResponseFraming::Length(length),
             (false, false, None) => ResponseFraming::UntilClose,
         };
-        // A 1xx or a 204 that declares a body breaks RFC 9110 8.6: its server may well send one.
-        let declares_none = status >= 200 && status != 204 || !is_chunked && length.unwrap_or_default() == 0;
+        // A server that leaves out the body of a HEAD as it should, and one that leaves it to an application which does not, send
+        // the same head; the body comes a moment later, as the beginning of whatever is read next. Likewise where another response
+        // that has no body declares one.
+        let declares_body = is_chunked || length.unwrap_or_default() > 0;
+        let may_have_a_body_yet = has_no_body && (context.method == Method::Head || declares_body);
         let keeps_alive = !connection.close && (is_http11 || connection.keep_alive);
-        let is_reusable = keeps_alive && declares_none && !switches && framing != ResponseFraming::UntilClose;
+        let is_reusable =
+            keeps_alive && !may_have_a_body_yet && !switches && framing != ResponseFraming::UntilClose;
         let content_length = length.filter(|_| status >= 200 && status != 204);
         Ok(ResponseHead { status, reason: reason.to_vec(), fields, framing, content_length, is_reusable })
     }
