@@ -45,8 +45,7 @@ use crate::clock::SharedClock;
 use crate::freshness::AccessResolver;
 use crate::ruling::message::Form;
 use crate::ruling::offer::Offer;
-use crate::ruling::own_routes::{OwnRequest, ServesOwnRoutes};
-use crate::ruling::response::Response;
+use crate::ruling::own_routes::{Answer, OwnRequest, ServesOwnRoutes};
 use crate::ruling::ways::Asked;
 use crate::settings;
 use crate::settings::secrets::NamedKey;
@@ -194,16 +193,18 @@ impl RbacApi {
 
 #[async_trait::async_trait]
 impl ServesOwnRoutes for RbacApi {
-    async fn serve(&self, request: OwnRequest<'_>) -> Response {
+    async fn serve(&self, request: OwnRequest<'_>) -> Answer {
         let outcome = self.answer(&request).await;
-        match Form::wanted_by(request.request) {
+        let refusal = outcome.as_ref().err().and_then(|problem| problem.refusal.clone());
+        let response = match Form::wanted_by(request.request) {
             // A person has sent a form, and reads the answer.
             Form::Page | Form::Fragment if csrf::is_form(request.request) => {
                 let OwnRequest { request, id, options, .. } = request;
                 reply::page(&outcome, Asked { request, id, options })
             }
             _ => reply::response(outcome, request.id),
-        }
+        };
+        Answer { response, refusal }
     }
 
     async fn offer(&self, mapping: &Mapping, request: &Request, denial: &Denial) -> Option<Offer> {

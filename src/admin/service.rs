@@ -57,7 +57,11 @@ impl Services {
         match name.filter(|_| access.standing == Standing::Active) {
             None => Err(Problem::unauthorized()),
             Some(name) if self.names.contains(&name) => Ok(name),
-            Some(_) => Err(Problem::forbidden("this token may not use this endpoint")),
+            Some(token) => {
+                // No audit row: decisions/0183.
+                tracing::warn!(token, "a service asked an endpoint whose setting does not list its token");
+                Err(Problem::forbidden("this token may not use this endpoint"))
+            }
         }
     }
 

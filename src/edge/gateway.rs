@@ -31,7 +31,7 @@ use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme, request_id};
 use crate::ruling::message::Form;
-use crate::ruling::own_routes::{MOST_BODY_BYTES, OwnRequest};
+use crate::ruling::own_routes::MOST_BODY_BYTES;
 use crate::ruling::probing::Probed;
 use crate::ruling::request::{Incoming, Permitted};
 use crate::ruling::response::{HSTS, Response};
@@ -207,7 +207,7 @@ impl Gateway {
                 let admitted = self.limits.admit(address, &permitted.permit);
                 match admitted {
                     Ok(_place) if permitted.permit.served_by_gate() => {
-                        return self.serve_here(client, request, body, &permitted.permit, exchange).await;
+                        return self.serve_here(client, &incoming, body, &permitted, exchange).await;
                     }
                     Ok(_place) => {
                         let asked = (address, trace);
@@ -225,29 +225,18 @@ impl Gateway {
     async fn serve_here(
         &self,
         client: &mut Client<'_>,
-        request: &Request,
+        incoming: &Incoming<'_>,
         mut body: RequestBody,
-        permit: &Permit,
+        permitted: &Permitted,
         exchange: &mut Exchange,
     ) {
-        body.spool.of_stranger(permit.principal().is_none());
+        let request = incoming.request;
+        body.spool.of_stranger(permitted.permit.principal().is_none());
         let bytes = match body.take_within(client, MOST_BODY_BYTES).await {
             Ok(bytes) => bytes,
             Err(stop) => return self.fail(client, request, &stop.into(), exchange).await,
         };
-        let answer = match &self.gate.own_routes {
-            Some(own) => {
-                own.serve(OwnRequest {
-                    request,
-                    id: exchange.id,
-                    permit,
-                    body: &bytes,
-                    options: &self.gate.options,
-                })
-                .await
-            }
-            None => Response::unavailable(self.gate.asked(request, exchange.id)),
-        };
+        let answer = self.gate.serve_own(incoming, permitted, &bytes).await;
         self.finish(client, request, &mut body, &answer, exchange).await;
     }
 

@@ -48,6 +48,17 @@ impl Sentence {
             Sentence::Approval => 'e',
         }
     }
+
+    /// The word by which the audit has a refusal.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Sentence::Own => "rule_a",
+            Sentence::Others => "rule_b",
+            Sentence::FourEyes => "rule_c",
+            Sentence::Group => "rule_d",
+            Sentence::Approval => "rule_e",
+        }
+    }
 }
 
 /// What the mapping, the settings and the grantors make of names.

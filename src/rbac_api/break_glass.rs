@@ -4,6 +4,7 @@
 
 use askama::Template;
 use chrono::{DateTime, Utc};
+use policy::decision::Reason;
 use policy::rbac::census::CallerKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -193,7 +194,9 @@ impl RbacApi {
         is_admin(caller)?;
         let session = self.seen_session(caller, id).await?;
         if session.admin != caller.id() && !self.may_review(caller) {
-            return Err(Problem::new(403, "you may not close reviews"));
+            let required = self.parts.review.iter().map(|name| format!("permission `{name}`"));
+            let word = Reason::MissingPermission.word();
+            return Err(Problem::forbidden(word, "you may not close reviews").requiring(required));
         }
         let Review { comment } = body(asked)?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
@@ -261,7 +264,7 @@ fn is_ours(endpoint: Endpoint) -> bool {
 fn is_admin(caller: &Caller) -> Result<(), Problem> {
     match caller.kind() {
         CallerKind::Admin => Ok(()),
-        CallerKind::Machine => Err(Problem::new(403, "break-glass is for people")),
+        CallerKind::Machine => Err(Problem::forbidden("people_only", "break-glass is for people")),
     }
 }
 
@@ -321,7 +324,7 @@ impl From<PasskeyError> for Problem {
         let said = error.to_string();
         match error {
             PasskeyError::Store(error) => error.into(),
-            PasskeyError::Refused(_) | PasskeyError::BadCode => Problem::new(403, said),
+            PasskeyError::Refused(_) | PasskeyError::BadCode => Problem::forbidden("passkey_refused", said),
             PasskeyError::NoPasskey | PasskeyError::HasPasskeys | PasskeyError::TooMany => {
                 Problem::new(409, said)
             }
@@ -352,7 +355,8 @@ impl From<BreakGlassError> for Problem {
                 tracing::error!(cause = said, "a break-glass session did not start");
                 Problem::new(503, "no channel accepted the alert, so no session was started")
             }
-            BreakGlassError::NotEligible(_) | BreakGlassError::OwnReview => Problem::new(403, said),
+            BreakGlassError::NotEligible(_) => Problem::forbidden("not_eligible", said),
+            BreakGlassError::OwnReview => Problem::forbidden("own_review", said),
             BreakGlassError::NoReason
             | BreakGlassError::BadSpan
             | BreakGlassError::BadTicket

@@ -33,8 +33,8 @@ pub(super) fn check(
     {
         return Ok(());
     }
-    Err(Problem::new(
-        403,
+    Err(Problem::forbidden(
+        "cross_site",
         "a request with a session must come from a page of this site, or send the `csrf_token` of /api/rbac/me as \
          `X-CSRF-Token`",
     ))

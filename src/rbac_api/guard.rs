@@ -32,7 +32,7 @@ impl RbacApi {
         (state, plan): (&State, &Plan),
         is_own_end: bool,
     ) -> Result<Verdict, Problem> {
-        let gone = || Problem::new(403, "you no longer hold what this request requires");
+        let gone = || Problem::forbidden("no_longer_held", "you no longer hold what this request requires");
         let person = person(state, caller.kind(), caller.id()).ok_or_else(gone)?;
         if !still_passes(permit, person, &state.registry.catalog) {
             return Err(gone());
@@ -83,7 +83,8 @@ impl From<Refusal> for Problem {
                 .map(|right| right.name().to_string())
                 .collect()
         };
-        Problem::new(403, refusal.to_string())
+        Problem::forbidden(refusal.sentence.word(), refusal.to_string())
+            .requiring(refusal.rights.iter().map(Right::to_string))
             .with("rule", refusal.sentence.letter().to_string())
             .with("missing_roles", of(|right| matches!(right, Right::Role(_))))
             .with("missing_permissions", of(|right| matches!(right, Right::Permission(_))))

@@ -125,7 +125,8 @@ impl Reading<'_> {
             Some(user) if !(self.caller.kind() == CallerKind::Admin && user == self.caller.id()) => {
                 let may = &self.api.parts.settings.check_others;
                 if !self.caller.holds(may.as_ref()) {
-                    return Err(Problem::new(403, "you may ask only about yourself"));
+                    return Err(Problem::forbidden("others_asked_about", "you may ask only about yourself")
+                        .requiring(may.iter().map(|name| format!("permission `{name}`"))));
                 }
                 (CallerKind::Admin, user)
             }

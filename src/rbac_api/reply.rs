@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::freshness::AccessError;
 use crate::people::PeopleError;
+use crate::ruling::own_routes::Refusal;
 use crate::ruling::response::Response;
 use crate::ruling::ways::{Asked, Help};
 use crate::store::StoreError;
@@ -59,6 +60,8 @@ pub(super) struct Problem {
     /// What programs read.
     members: Map<String, Value>,
     fields: Vec<(&'static str, String)>,
+    /// Of a 403: what the audit has.
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// An answer, or why there is none.
@@ -84,7 +87,20 @@ impl Problem {
             503 => vec![("retry-after", "1".to_owned())],
             _ => Vec::new(),
         };
-        Problem { status, title, detail: detail.into(), members: Map::new(), fields }
+        Problem { status, title, detail: detail.into(), members: Map::new(), fields, refusal: None }
+    }
+
+    /// 403, with the word by which the audit has its reason.
+    pub(super) fn forbidden(reason: &'static str, detail: impl Into<String>) -> Problem {
+        let refusal = Refusal { reason, required: Vec::new() };
+        Problem { refusal: Some(refusal), ..Problem::new(403, detail) }
+    }
+
+    /// Adds what was missing to what the audit has.
+    #[must_use]
+    pub(super) fn requiring(mut self, required: impl IntoIterator<Item = String>) -> Problem {
+        self.refusal.get_or_insert_default().required.extend(required);
+        self
     }
 
     /// 404 of a path that leads nowhere.
@@ -179,7 +195,7 @@ pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
     let mut fields = vec![("cache-control", "no-store".to_owned()), ("x-request-id", id.to_string())];
     let (status, kind, body, more) = match outcome {
         Ok(Reply { status, fields, body }) => (status, "application/json", body, fields),
-        Err(Problem { status, title, detail, mut members, fields }) => {
+        Err(Problem { status, title, detail, mut members, fields, refusal: _ }) => {
             let own = [
                 ("type", "about:blank".into()),
                 ("title", title.into()),

@@ -20,7 +20,7 @@ use super::routes::Endpoint;
 use super::views::request as view;
 use super::writes::{body, check_text, checked_reason, keep_of};
 use super::{Caller, RbacApi, csrf};
-use crate::people::authority::Powers;
+use crate::people::authority::{Powers, Sentence};
 use crate::people::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRequest, RequestError};
 use crate::people::{Plan, State};
 use crate::ruling::own_routes::OwnRequest;
@@ -126,7 +126,10 @@ impl RbacApi {
     ) -> Outcome {
         Query::parse(asked.request.target().query(), &[])?;
         if caller.kind() != CallerKind::Admin {
-            return Err(Problem::new(403, "a machine is enrolled in groups, and asks for none"));
+            return Err(Problem::forbidden(
+                "people_only",
+                "a machine is enrolled in groups, and asks for none",
+            ));
         }
         let ask = match form(asked, Endpoint::PostRequest)? {
             Some(form) => Ask::of_form(&form),
@@ -439,7 +442,9 @@ fn made(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
 fn is_admin(caller: &Caller) -> Result<(), Problem> {
     match caller.kind() {
         CallerKind::Admin => Ok(()),
-        CallerKind::Machine => Err(Problem::new(403, "a request for access is decided by people")),
+        CallerKind::Machine => {
+            Err(Problem::forbidden("people_only", "a request for access is decided by people"))
+        }
     }
 }
 
@@ -473,10 +478,10 @@ impl From<RequestError> for Problem {
             | RequestError::Disabled(_) => Problem::new(409, said),
             RequestError::TooMany => Problem::new(429, said).with_field("retry-after", "3600"),
             RequestError::Refused(refusal) => refusal.into(),
-            RequestError::OwnRequest => Problem::new(403, said).with("rule", "a"),
-            RequestError::Requester(_) | RequestError::NotAnApprover(_) | RequestError::NotRequester => {
-                Problem::new(403, said)
-            }
+            RequestError::OwnRequest => Problem::forbidden(Sentence::Own.word(), said).with("rule", "a"),
+            RequestError::Requester(_) => Problem::forbidden(Sentence::Approval.word(), said),
+            RequestError::NotAnApprover(_) => Problem::forbidden("not_an_approver", said),
+            RequestError::NotRequester => Problem::forbidden("not_the_requester", said),
             RequestError::ImpactChanged { current } => Problem::new(412, said).with("impact_sha256", current),
         }
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::Note;
+use policy::decision::Reason;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
@@ -174,8 +175,9 @@ impl RbacApi {
             (Endpoint::DeleteGrant, [id]) => self.revocation(id, asked, query.get("reason"), None).await?,
             (Endpoint::DeleteOwnGrant, [id]) => {
                 let own = Some(caller.id()).filter(|_| caller.kind() == CallerKind::Admin);
-                let own =
-                    own.ok_or_else(|| Problem::new(403, "a machine's token has no grants of its own"))?;
+                let own = own.ok_or_else(|| {
+                    Problem::forbidden("people_only", "a machine's token has no grants of its own")
+                })?;
                 self.revocation(id, asked, query.get("reason"), Some(own)).await?
             }
             _ => wanted(endpoint, values, asked, query.get("reason"), self.parts.clock.now())?,
@@ -375,7 +377,9 @@ impl RbacApi {
 
     /// Refuses what is not granted while FreeScout does not call the ticket open.
     async fn is_open(&self, ticket: &str) -> Result<(), Problem> {
-        let off = || Problem::new(403, "grants for tickets are switched off, or the gate has no FreeScout");
+        let word = Reason::TicketGrantsOff.word();
+        let off =
+            || Problem::forbidden(word, "grants for tickets are switched off, or the gate has no FreeScout");
         let tickets = self.parts.tickets.as_ref().ok_or_else(off)?;
         if self.parts.store.ticket_grants_flag().await? == Some(false) {
             return Err(off());

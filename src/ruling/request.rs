@@ -10,8 +10,8 @@ use metrics::counter;
 use policy::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use policy::decision::ticket::TicketFacts;
 use policy::decision::{
-    Caller, Control, Denial, Drift, GateInForce, Outcome, Permit, Question, Rejection, Target, Verdict,
-    decide, decide_with, gate_in_force, gate_word, outcome_word, rests_on_break_glass,
+    Caller, Control, Drift, GateInForce, Outcome, Permit, Question, Rejection, Target, Verdict, decide,
+    decide_with, gate_in_force, gate_word, outcome_word, rests_on_break_glass,
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::hex;
@@ -71,17 +71,34 @@ pub struct Permitted {
     pub mapping: MappingSha256,
     /// The sessions without which it would not go there.
     pub break_glass: Option<Arc<BreakGlassPart>>,
+    /// The caller of a row that the gate itself serves, for the record of a refusal.
+    pub(super) admitted: Option<Admitted>,
 }
 
-/// An outcome, and the break-glass sessions that it rests on.
+/// A caller, and what it held when its request was decided.
+pub(super) struct Admitted {
+    identified: Identified,
+    access: Arc<Access>,
+}
+
+/// What is recorded of a denial besides its request.
+pub(super) struct Refused<'r> {
+    pub(super) principal: &'r Principal,
+    pub(super) route: Option<String>,
+    pub(super) reason: &'static str,
+    pub(super) required: Vec<String>,
+}
+
+/// An outcome, and what a permit rests on.
 struct Decided {
     outcome: Outcome,
     break_glass: Option<Arc<BreakGlassPart>>,
+    admitted: Option<Admitted>,
 }
 
 impl From<Outcome> for Decided {
     fn from(outcome: Outcome) -> Decided {
-        Decided { outcome, break_glass: None }
+        Decided { outcome, break_glass: None, admitted: None }
     }
 }
 
@@ -114,8 +131,8 @@ impl Gate {
         let target = target(&mapping, request);
         drop(matching);
         match self.decide(&mapping, target, incoming, body).await {
-            Ok(Decided { outcome: Ok(permit), break_glass }) => {
-                Ok(Permitted { permit, mapping: mapping.sha256().clone(), break_glass })
+            Ok(Decided { outcome: Ok(permit), break_glass, admitted }) => {
+                Ok(Permitted { permit, mapping: mapping.sha256().clone(), break_glass, admitted })
             }
             Ok(Decided { outcome: Err(rejection), .. }) => {
                 if rejection == Rejection::Upgrade {
@@ -268,7 +285,14 @@ impl Gate {
             self.drift.report(&drift_event(drift, row, actor, mapping, &control, incoming, self));
         }
         if let Err(Rejection::Denied(denial)) = &verdict.outcome {
-            let event = access_denied(denial, &target, &identified, &access, mapping, incoming, self);
+            let refused = Refused {
+                principal: &denial.principal,
+                route: target.row().map(|row| row.route.to_string()),
+                reason: denial.lack.reason.word(),
+                required: denial.lack.required.clone(),
+            };
+            let admitted = Admitted { identified: identified.clone(), access: access.clone() };
+            let event = access_denied(refused, &admitted, mapping.sha256(), incoming, self);
             let may_repeat = incoming.probe.is_none() && is_nowhere(mapping, request);
             let auditing = span(trace, "audit");
             self.record(event, may_repeat, deadline).await?;
@@ -288,7 +312,9 @@ impl Gate {
             counter!("gate_break_glass_requests_total").increment(1);
             break_glass = Some(part.clone());
         }
-        Ok(Decided { outcome: verdict.outcome, break_glass })
+        let is_own = verdict.outcome.as_ref().is_ok_and(Permit::served_by_gate);
+        let admitted = is_own.then_some(Admitted { identified, access });
+        Ok(Decided { outcome: verdict.outcome, break_glass, admitted })
     }
 
     /// Records how a request was answered that rested on break-glass; 0 where it was not. Nobody waits for that: the request
@@ -695,38 +721,37 @@ fn break_glass_used(
     }
 }
 
-fn access_denied(
-    denial: &Denial,
-    target: &Target<'_>,
-    identified: &Identified,
-    access: &Access,
-    mapping: &Mapping,
+/// Everything that is recorded of a denial.
+pub(super) fn access_denied(
+    refused: Refused<'_>,
+    Admitted { identified, access }: &Admitted,
+    mapping: &MappingSha256,
     incoming: &Incoming<'_>,
     gate: &Gate,
 ) -> AccessDenied {
     let names = |set: &std::collections::BTreeSet<Arc<str>>| set.iter().map(ToString::to_string).collect();
     AccessDenied {
-        actor_kind: denial.principal.kind(),
-        actor_id: denial.principal.id().to_owned(),
+        actor_kind: refused.principal.kind(),
+        actor_id: refused.principal.id().to_owned(),
         session: identified
             .session
             .as_deref()
             .map(str::to_owned)
-            .or_else(|| denial.principal.session().map(|session| session.as_str().to_owned())),
+            .or_else(|| refused.principal.session().map(|session| session.as_str().to_owned())),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: incoming.request.method(),
         path: incoming.request.target().path_raw().to_owned(),
-        route: target.row().map(|row| row.route.to_string()),
-        reason: denial.lack.reason.word(),
-        required: denial.lack.required.clone(),
+        route: refused.route,
+        reason: refused.reason,
+        required: refused.required,
         held: Held {
             legacy: access.legacy.iter().map(|role| role.as_str().to_owned()).collect(),
             groups: names(&access.groups),
             roles: names(&access.roles),
             permissions: names(&access.permissions),
         },
-        mapping_sha256: mapping.sha256().clone(),
+        mapping_sha256: mapping.clone(),
         epoch: Some(access.epoch),
     }
 }

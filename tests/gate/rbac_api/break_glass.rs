@@ -114,7 +114,7 @@ impl Scene {
     }
 
     async fn post(&self, admin: &str, target: &str, body: &Value) -> Answer {
-        self.api.gate.send(&self.api.write(admin, "POST", target, body)).await
+        self.api.ask(&self.api.write(admin, "POST", target, body)).await
     }
 
     /// Registers a passkey of Anna's with a code.
@@ -340,7 +340,7 @@ async fn what_makes_no_sense_is_refused_and_the_page_is_one() {
     let body = scene.signed(&wanted()).await;
     let ask = Ask::new("POST", SESSIONS).cookie(&scene.api.world.cookie("anna"));
     let ask = ask.header("content-type", "application/json").header("origin", "https://evil.test");
-    assert_eq!(scene.api.gate.send(&ask.body(body.to_string())).await.status, 403);
+    assert_eq!(scene.api.ask(&ask.body(body.to_string())).await.status, 403);
     let page = scene.api.get("anna", "/api/rbac/break-glass/page").await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
     let rules = page.header("content-security-policy").to_owned();

@@ -214,7 +214,7 @@ async fn another_site_changes_nothing() {
     ];
     for (number, ask) in refused.iter().enumerate() {
         // The firewall takes no repeated Origin.
-        let status = api.gate.send(ask).await.status;
+        let status = api.ask(ask).await.status;
         assert!([400, 403].contains(&status) && (status == 403 || number == 9), "{number}: {status} {ask:?}");
     }
     // Another cookie of the same admin is another session.

@@ -50,7 +50,7 @@ pub async fn post(api: &Api, admin: &str, target: &str, body: &Value) -> Answer 
 
 async fn page(api: &Api, admin: &str, target: &str) -> Answer {
     let ask = Ask::get(target).cookie(&api.world.cookie(admin)).header("accept", "text/html");
-    api.gate.send(&ask).await
+    api.ask(&ask).await
 }
 
 /// The 403 says where to ask, in each of its forms; what it says is what the API then takes.

@@ -45,7 +45,7 @@ impl Desk {
 
     async fn grant(&self, by: &str, body: &Value) -> Answer {
         let ask = self.api.write(by, "POST", "/api/rbac/grants/ticket-scoped", body);
-        self.api.gate.send(&ask).await
+        self.api.ask(&ask).await
     }
 }
 
