@@ -8,6 +8,7 @@
 
 pub mod authority;
 pub mod backfill;
+pub mod held;
 pub mod plan;
 pub mod record;
 pub mod requests;

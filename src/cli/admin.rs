@@ -1,16 +1,22 @@
 //! `console-gate admin add|disable|enable|list|show`
 
+use std::collections::BTreeMap;
+
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use policy::diagnostic::closest;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
-use policy::rbac::census::CallerKind;
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::grant::Origin;
 use serde_json::json;
 
+use super::grant::in_short;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
+use crate::people::held::{Held, asked_for};
+use crate::store::access_grants::AccessGrant;
 use crate::store::rbac_changes::RbacChange;
 
 /// Add, disable, enable and show admins
@@ -102,8 +108,14 @@ pub(super) fn run(command: &Admin, common: &Common) -> anyhow::Result<Ended> {
 
 fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
     with_store(&common.settings()?, async |store| {
-        let census = store.census(Utc::now()).await?;
-        let admins = census.into_iter().filter(|person| person.kind == CallerKind::Admin);
+        let now = Utc::now();
+        let (census, held) = (store.census(now).await?, Held::read(&store, None, now).await?);
+        let mut by_admin: BTreeMap<&str, Vec<&AccessGrant>> = BTreeMap::new();
+        for grant in &held.grants {
+            by_admin.entry(&grant.admin).or_default().push(grant);
+        }
+        let of = |person: &Person| by_admin.get(&*person.id).into_iter().flatten().copied();
+        let admins = census.iter().filter(|person| person.kind == CallerKind::Admin);
         match format {
             TextOrJson::Json => {
                 let admins: Vec<_> = admins
@@ -113,7 +125,7 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
                         let groups: Vec<&str> = person.groups.iter().map(AsRef::as_ref).collect();
                         json!({
                             "id": &*person.id, "legacy": legacy, "groups": groups,
-                            "break_glass": person.break_glass,
+                            "break_glass": person.break_glass, "grants": of(person).collect::<Vec<_>>(),
                         })
                     })
                     .collect();
@@ -123,10 +135,27 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
                 for person in admins {
                     let legacy: Vec<&str> =
                         person.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
-                    let groups: Vec<&str> = person.groups.iter().map(AsRef::as_ref).collect();
+                    // A membership until a time is told from one that stays.
+                    let ends = |group: &str| {
+                        let live = of(person).filter(|grant| grant.is_live(now));
+                        let ends = live
+                            .filter(|grant| grant.group.as_deref() == Some(group))
+                            .map(|grant| grant.ends);
+                        ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max())
+                    };
+                    let groups = person.groups.iter().map(|group| match ends(group) {
+                        Some(ends) => format!("{group} until {}", ends.format("%Y-%m-%d %H:%M UTC")),
+                        None => group.to_string(),
+                    });
+                    let groups: Vec<String> = groups.collect();
+                    let tickets = of(person).filter(|grant| grant.origin == Origin::Ticket).count();
+                    let tickets = match tickets {
+                        0 => String::new(),
+                        tickets => format!("  grants for tickets: {tickets}"),
+                    };
                     let glass = if person.break_glass { "  break-glass session" } else { "" };
                     println!(
-                        "{}  groups: {}  legacy roles: {}{glass}",
+                        "{}  groups: {}  legacy roles: {}{tickets}{glass}",
                         person.id,
                         people::or_none(&groups),
                         people::or_none(&legacy),
@@ -141,11 +170,11 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
 fn show(common: &Common, id: &str, format: TextOrJson) -> anyhow::Result<Ended> {
     with_store(&common.settings()?, async |store| {
         let subject = Subject::Admin { id: AdminId::new(id), session: None };
-        let access = store.access(&subject, Utc::now()).await?;
-        let mut groups: Vec<_> = store.memberships().await?;
-        groups.retain(|membership| membership.admin == id);
-        if access.standing == Standing::Unknown && groups.is_empty() {
-            let census = store.census(Utc::now()).await?;
+        let now = Utc::now();
+        let access = store.access(&subject, now).await?;
+        let held = Held::read(&store, Some(id), now).await?;
+        if access.standing == Standing::Unknown && held.grants.is_empty() {
+            let census = store.census(now).await?;
             let near = closest(id, census.iter().map(|person| &*person.id));
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             anyhow::bail!("there is no admin `{id}`{near}");
@@ -159,8 +188,14 @@ fn show(common: &Common, id: &str, format: TextOrJson) -> anyhow::Result<Ended> 
         };
         let legacy: Vec<&str> = access.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
         if format == TextOrJson::Json {
+            let (sessions, others): (Vec<_>, Vec<_>) =
+                held.grants.iter().partition(|grant| grant.origin == Origin::BreakGlass);
+            let (tickets, memberships): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|grant| grant.origin == Origin::Ticket);
             let report = json!({
-                "id": id, "standing": access.standing, "blocked": is_blocked, "memberships": groups,
+                "id": id, "standing": access.standing, "blocked": is_blocked, "memberships": memberships,
+                "ticket_grants": tickets, "break_glass_sessions": sessions, "requests": held.requests,
+                "tokens": held.tokens,
                 "legacy": legacy, "roles": names(&access.roles), "permissions": names(&access.permissions),
                 "grants_audit": grants, "other_writes": writes,
             });
@@ -174,9 +209,19 @@ fn show(common: &Common, id: &str, format: TextOrJson) -> anyhow::Result<Ended> 
             (Standing::Disabled | Standing::SessionEnded, _) => "disabled",
         };
         println!("{id}: {standing}");
-        for membership in &groups {
-            let by = membership.granted_by.as_deref().unwrap_or("unknown");
-            println!("  in {}, granted by {by}", membership.group);
+        for grant in &held.grants {
+            let what = match (&grant.group, &grant.role) {
+                (Some(_), _) if grant.origin == Origin::BreakGlass => "break-glass session".to_owned(),
+                (Some(group), _) => format!("in {group}"),
+                (None, role) => format!("role {}", role.as_deref().unwrap_or_default()),
+            };
+            println!("  {what}{}", in_short(grant, now));
+        }
+        for token in &held.tokens {
+            println!("  created the token {}", token.name);
+        }
+        for request in &held.requests {
+            println!("  requested: {} (request {})", asked_for(request), request.id);
         }
         println!("  legacy roles: {}", people::or_none(&legacy));
         println!("  roles: {}", people::or_none(&names(&access.roles)));

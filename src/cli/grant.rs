@@ -1,10 +1,12 @@
 //! `console-gate grant list|end`
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use policy::rbac::grant::Origin;
 
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
+use crate::people::held::starts_later;
 use crate::store::access_grants::{AccessGrant, GrantsOf};
 use crate::store::rbac_changes::RbacChange;
 
@@ -90,10 +92,34 @@ fn list(common: &Common, wanted: GrantsOf<'_>, all: bool, format: TextOrJson) ->
     })
 }
 
+/// How a grant came about and ends, after what is granted to whom: `, granted by anna`, `, timed until ..., id ...`.
+pub(super) fn in_short(grant: &AccessGrant, now: DateTime<Utc>) -> String {
+    let by = grant.granted_by.as_deref().unwrap_or("unknown");
+    if grant.origin == Origin::Direct {
+        return format!(", granted by {by}");
+    }
+    let ticket = grant.ticket.as_ref().map_or_else(String::new, |ticket| {
+        let customer = grant.customer.map_or_else(|| "?".to_owned(), |customer| customer.to_string());
+        format!(" {ticket} and customer {customer}")
+    });
+    let later = match grant.starts.filter(|_| starts_later(grant, now)) {
+        Some(starts) => format!(" from {}", minutes(starts)),
+        None => String::new(),
+    };
+    let until = grant.ends.map_or_else(String::new, |ends| format!(" until {}", minutes(ends)));
+    let origin = grant.origin.word().replace('_', "-");
+    let id = grant.id.as_deref().unwrap_or_default();
+    format!(", {origin}{ticket}{later}{until}, granted by {by}, id {id}")
+}
+
+fn minutes(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 pub(super) fn in_words(grant: &AccessGrant) -> String {
     let what = grant.group.as_ref().or(grant.role.as_ref()).map_or("", |what| what.as_str());
     let mut line = format!("{}  {}  {what}", grant.admin, grant.origin);
-    let time = |time: chrono::DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC").to_string();
+    let time = minutes;
     let ticket = grant.ticket.as_ref().map(|ticket| format!("ticket {ticket}"));
     let customer = grant.customer.map(|customer| format!("customer {customer}"));
     let starts = grant.starts.map(|starts| format!("from {}", time(starts)));

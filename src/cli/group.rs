@@ -1,5 +1,7 @@
 //! `console-gate group create|add|remove|grant-role|revoke-role|list|show`
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::{Args, Subcommand};
@@ -7,9 +9,11 @@ use policy::diagnostic::closest;
 use policy::rbac::grant::Origin;
 use serde_json::json;
 
+use super::grant::in_short;
 use super::people::{self, How};
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, with_store};
+use crate::people::held::{Held, asked_for};
 use crate::store::rbac_changes::{RbacChange, TimedGrant};
 
 /// Create groups, put admins into them and take them out, and say which roles a group holds
@@ -50,8 +54,8 @@ enum Action {
         #[command(flatten)]
         how: How,
     },
-    /// Remove admins from a group; when this returns, no gate lets them in by it any more. Memberships until a time are ended
-    /// with `console-gate grant end`
+    /// Remove admins from a group, from every membership that they have of it; when this returns, no gate lets them in by it
+    /// any more. Says what else brings them the group's roles; exits with 1 if one of them is a member still
     Remove {
         /// The group
         group: String,
@@ -137,7 +141,8 @@ pub(super) fn run(command: &Group, common: &Common) -> anyhow::Result<Ended> {
             people::run(common, how, &admins.iter().map(join).collect::<Vec<_>>(), *unknown)
         }
         Action::Remove { group, admins, how } => {
-            let leave = |admin: &String| RbacChange::Leave { admin: admin.clone(), group: group.clone() };
+            let leave =
+                |admin: &String| RbacChange::LeaveWholly { admin: admin.clone(), group: group.clone() };
             people::run(common, how, &admins.iter().map(leave).collect::<Vec<_>>(), false)
         }
         Action::GrantRole { group, role, how } => {
@@ -155,18 +160,30 @@ pub(super) fn run(command: &Group, common: &Common) -> anyhow::Result<Ended> {
 
 fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
     with_store(&common.settings()?, async |store| {
-        let (catalog, memberships) = (store.catalog().await?, store.memberships().await?);
+        let now = Utc::now();
+        let (catalog, held) = (store.catalog().await?, Held::read(&store, None, now).await?);
         let mut groups = Vec::new();
         for group in &catalog.groups {
-            let members = memberships.iter().filter(|one| *one.group == **group).count();
+            let live = held.members(group).filter(|grant| grant.is_live(now));
+            let live: Vec<_> = live.filter(|grant| grant.origin != Origin::BreakGlass).collect();
+            let members: BTreeSet<&str> = live.iter().map(|grant| grant.admin.as_str()).collect();
+            let timed: BTreeSet<&str> =
+                live.iter().filter(|grant| grant.ends.is_some()).map(|grant| grant.admin.as_str()).collect();
+            let (members, timed) = (members.len(), timed.len());
             let roles: Vec<&str> =
                 catalog.group_roles.get(group).into_iter().flatten().map(AsRef::as_ref).collect();
             match format {
                 TextOrJson::Json => {
-                    groups.push(json!({ "group": &**group, "members": members, "roles": roles }));
+                    groups.push(json!({
+                        "group": &**group, "members": members, "until_a_time": timed, "roles": roles,
+                    }));
                 }
                 TextOrJson::Text => {
-                    println!("{group}  {members} member(s)  roles: {}", people::or_none(&roles));
+                    let until = match timed {
+                        0 => String::new(),
+                        timed => format!(", {timed} until a time"),
+                    };
+                    println!("{group}  {members} member(s){until}  roles: {}", people::or_none(&roles));
                 }
             }
         }
@@ -179,14 +196,19 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
 
 fn show(common: &Common, group: &str, format: TextOrJson) -> anyhow::Result<Ended> {
     with_store(&common.settings()?, async |store| {
+        let now = Utc::now();
         let catalog = store.catalog().await?;
         if !catalog.groups.contains(group) {
             let near = closest(group, catalog.groups.iter().map(AsRef::as_ref));
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             anyhow::bail!("there is no group `{group}`{near}");
         }
-        let mut members = store.memberships().await?;
-        members.retain(|membership| membership.group == group);
+        let held = Held::read(&store, None, now).await?;
+        let members: Vec<_> = held.members(group).collect();
+        let requests: Vec<_> = held.requests_for(group).collect();
+        let census = store.census(now).await?;
+        let is_in = |id: &str| census.iter().any(|one| *one.id == *id && one.groups.contains(group));
+        let tokens: Vec<_> = held.tokens.iter().filter(|token| is_in(&token.id)).collect();
         let direct: Vec<&str> =
             catalog.group_roles.get(group).into_iter().flatten().map(AsRef::as_ref).collect();
         let roles: Vec<String> = catalog.roles_of_group(group).iter().map(ToString::to_string).collect();
@@ -194,7 +216,8 @@ fn show(common: &Common, group: &str, format: TextOrJson) -> anyhow::Result<Ende
         let writes = store.rbac_writes(Some(group), people::SHOWN).await?;
         if format == TextOrJson::Json {
             let report = json!({
-                "group": group, "members": members, "roles": direct, "roles_with_inherited": roles,
+                "group": group, "members": members, "requests": requests, "tokens": tokens,
+                "roles": direct, "roles_with_inherited": roles,
                 "grants_audit": grants, "other_writes": writes,
             });
             println!("{}", serde_json::to_string_pretty(&report)?);
@@ -203,9 +226,14 @@ fn show(common: &Common, group: &str, format: TextOrJson) -> anyhow::Result<Ende
         println!("{group}");
         println!("  roles: {}", people::or_none(&direct));
         println!("  with what they inherit: {}", people::or_none(&roles));
-        for member in &members {
-            let by = member.granted_by.as_deref().unwrap_or("unknown");
-            println!("  member {}, granted by {by}", member.admin);
+        for member in members {
+            println!("  member {}{}", member.admin, in_short(member, now));
+        }
+        for token in tokens {
+            println!("  token {}, created by {}", token.name, token.created_by);
+        }
+        for request in requests {
+            println!("  requested: {} (request {})", asked_for(request), request.id);
         }
         people::print_history(&grants, &writes);
         Ok(Ended::Clean)

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use policy::mapping::Mapping;
 use serde::Serialize;
@@ -13,11 +13,12 @@ use super::settled::wait_and_report;
 use super::{
     Common, Ended, TextOrJson, announce, checkpoint, diff, explain, operator, with_notary, with_store,
 };
+use crate::people::held::{self, Left};
 use crate::people::record::{ActorKind, customers_events};
 use crate::people::{self, AdminTable, By, Plan, State, Terms};
 use crate::settings::Settings;
-use crate::store::SharedStore;
 use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
+use crate::store::{SharedStore, StoreError};
 use workbench::impact::text::View;
 
 /// How a change is made.
@@ -59,13 +60,11 @@ pub(super) fn run(
             let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
             let (state, plan) = people::preview(&store, wanted, terms, now).await?;
             let mapping = mapping(&store, &settings, common).await;
-            print(
-                &PrintedChange::of(&state, &plan, mapping.as_ref(), true),
-                &state,
-                &plan,
-                mapping.as_ref(),
-                how,
-            )?;
+            let report = PrintedChange {
+                left: left(&store, wanted, &plan, now).await?,
+                ..PrintedChange::of(&state, &plan, mapping.as_ref(), true)
+            };
+            print(&report, &state, &plan, mapping.as_ref(), how)?;
             Ok(Ended::Clean)
         });
     }
@@ -76,16 +75,33 @@ pub(super) fn run(
         let (state, plan) = people::change_with(&store, &notary, wanted, terms, by, further).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let mapping = mapping(&store, &settings, common).await;
-        print(
-            &PrintedChange::of(&state, &plan, mapping.as_ref(), false),
-            &state,
-            &plan,
-            mapping.as_ref(),
-            how,
-        )?;
+        // What was committed is reported, and applied, also where what is left cannot be read.
+        let left = left(&store, wanted, &plan, now).await;
+        let report = PrintedChange {
+            left: left.as_ref().cloned().unwrap_or_default(),
+            ..PrintedChange::of(&state, &plan, mapping.as_ref(), false)
+        };
+        print(&report, &state, &plan, mapping.as_ref(), how)?;
         settle(store, &plan, how.format).await?;
-        Ok(Ended::Clean)
+        let is_member = left.context("what is left")?.iter().any(|left| left.is_member);
+        Ok(if is_member { Ended::Findings } else { Ended::Clean })
     })
+}
+
+/// What is left of the groups that somebody is removed from.
+async fn left(
+    store: &SharedStore,
+    wanted: &[RbacChange],
+    plan: &Plan,
+    now: DateTime<Utc>,
+) -> Result<Vec<Left>, StoreError> {
+    let mut all = Vec::new();
+    for change in wanted {
+        if let RbacChange::LeaveWholly { admin, group } = change {
+            all.extend(held::left(store, (admin, group), &plan.changes, now).await?);
+        }
+    }
+    Ok(all)
 }
 
 /// Waits until every gate acts on the revocation.
@@ -130,6 +146,9 @@ struct PrintedChange<'t> {
     impact: Option<Value>,
     /// The same with every cluster on V2.
     impact_on_v2: Option<Value>,
+    /// What still brings somebody the roles of a group that they were removed from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<Left>,
 }
 
 impl<'t> PrintedChange<'t> {
@@ -153,6 +172,7 @@ impl<'t> PrintedChange<'t> {
             impact_on_v2: judged
                 .and_then(|judged| people::on_v2(&judged.mapping))
                 .and_then(|on_v2| report(&on_v2)),
+            left: Vec::new(),
         }
     }
 }
@@ -171,15 +191,17 @@ fn print(
     for sentence in &plan.already {
         announce(sentence);
     }
-    if plan.changes.is_empty() {
-        announce("Nothing to change.");
-        return Ok(());
-    }
     for change in &plan.changes {
         announce(format_args!("{} {}", if how.dry_run { "would" } else { "done:" }, change.in_words()));
     }
-    impact_in_words(state, plan, mapping, how.dry_run)?;
-    if how.dry_run {
+    match plan.changes.is_empty() {
+        true => announce("Nothing to change."),
+        false => impact_in_words(state, plan, mapping, how.dry_run)?,
+    }
+    for left in &report.left {
+        announce(format_args!("left: {}; ends with: {}", left.what, left.end_with));
+    }
+    if how.dry_run && !plan.changes.is_empty() {
         announce("\nNothing was changed (--dry-run).");
     }
     Ok(())

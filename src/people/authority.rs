@@ -352,6 +352,7 @@ fn given(change: &RbacChange, after: &Catalog) -> BTreeSet<Right> {
         | RbacChange::CreateRole { .. }
         | RbacChange::CreatePermission { .. }
         | RbacChange::Leave { .. }
+        | RbacChange::LeaveWholly { .. }
         | RbacChange::EndGrant { .. }
         | RbacChange::EndTicketGrant { .. }
         | RbacChange::BreakGlass { .. }

@@ -9,6 +9,7 @@ use policy::decision::ticket::ticket_id;
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::grant::Liveness;
 
 use super::PeopleError;
 use super::authority::holdings::Grants;
@@ -86,6 +87,7 @@ impl RbacChange {
             | RbacChange::UnblockAdmin { admin }
             | RbacChange::Join { admin, .. }
             | RbacChange::Leave { admin, .. }
+            | RbacChange::LeaveWholly { admin, .. }
             | RbacChange::EndGrant { admin, .. }
             | RbacChange::EndBreakGlass { admin, .. } => Some(admin),
             RbacChange::GrantUntil { grant } => Some(&grant.admin),
@@ -104,6 +106,7 @@ impl RbacChange {
             RbacChange::DisableAdmin { .. }
                 | RbacChange::BlockAdmin { .. }
                 | RbacChange::Leave { .. }
+                | RbacChange::LeaveWholly { .. }
                 | RbacChange::EndGrant { .. }
                 | RbacChange::EndTicketGrant { .. }
                 | RbacChange::EndBreakGlass { .. }
@@ -124,7 +127,9 @@ impl RbacChange {
             RbacChange::UnblockAdmin { admin } => format!("end the block of the admin `{admin}` at the gate"),
             RbacChange::CreateGroup { group, .. } => format!("create the group `{group}`"),
             RbacChange::Join { admin, group } => format!("add `{admin}` to `{group}`"),
-            RbacChange::Leave { admin, group } => format!("remove `{admin}` from `{group}`"),
+            RbacChange::Leave { admin, group } | RbacChange::LeaveWholly { admin, group } => {
+                format!("remove `{admin}` from `{group}`")
+            }
             RbacChange::GrantUntil { grant: TimedGrant { admin, group, ends, .. } } => {
                 format!("add `{admin}` to `{group}` until {}", in_minutes(*ends))
             }
@@ -257,6 +262,7 @@ impl Draft<'_> {
                 }
                 self.regroup(admin, group);
             }
+            RbacChange::LeaveWholly { admin, group } => return self.leave_wholly(admin, group),
             RbacChange::GrantUntil { grant } => {
                 known("group", &grant.group, &self.catalog.groups)?;
                 self.known_admin(&grant.admin)?;
@@ -471,6 +477,29 @@ impl Draft<'_> {
         self.people.push(person.clone());
         self.changes.push(change);
         Ok(())
+    }
+
+    /// Ends the membership, each one that ends by itself, begun or not, and of the group of break-glass the sessions, which
+    /// hold its roles.
+    fn leave_wholly(&mut self, admin: &str, group: &str) -> Result<(), PeopleError> {
+        let timed = self.timed.iter().filter(|grant| grant.admin == admin && grant.group == group);
+        let timed = timed.filter(|grant| grant.span().at(self.state.now) != Liveness::Over);
+        let timed = timed.map(|grant| RbacChange::EndGrant {
+            id: grant.id.clone(),
+            admin: admin.to_owned(),
+            group: group.to_owned(),
+        });
+        let sessions = self.sessions.iter().filter(|session| {
+            group == BREAK_GLASS && session.admin == admin && session.is_live(self.state.now)
+        });
+        let sessions = sessions.filter_map(|session| {
+            Some(RbacChange::EndBreakGlass { id: session.id.clone()?, admin: admin.to_owned() })
+        });
+        let mut ends: Vec<RbacChange> = timed.chain(sessions).collect();
+        if ends.is_empty() || self.joined.contains(&(admin.to_owned(), group.to_owned())) {
+            ends.insert(0, RbacChange::Leave { admin: admin.to_owned(), group: group.to_owned() });
+        }
+        ends.iter().try_for_each(|end| self.take(end))
     }
 
     fn place(&self, admin: &str) -> Option<usize> {

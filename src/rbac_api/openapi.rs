@@ -417,16 +417,16 @@ fn schemas() -> Value {
             ("id", maybe()), ("origin", origin()), ("group", text()), ("until", time()), ("ends_soon", switch()),
             ("can_end", switch()), ("can_extend", switch()),
         ]),
+        "TicketGrant": object(&[
+            ("id", text()), ("role", text()), ("ticket_id", text()), ("customer_id", json!({ "type": ["integer", "null"] })),
+            ("until", time()), ("ends_soon", switch()),
+        ]),
         "Way": object(&[("grant", reference("Held")), ("roles", texts()), ("permission?", text())]),
         "Me": object(&[
             ("subject", text()), ("kind", json!({ "enum": ["admin", "machine"] })), ("groups", texts()),
             ("roles", texts()), ("permissions", texts()), ("legacy_roles", texts()),
             ("grants", list(reference("OwnGrant"))),
-            ("ticket_grants", list(object(&[
-                ("id", text()), ("role", text()), ("ticket_id", text()), ("customer_id", json!({ "type": ["integer", "null"] })),
-                ("until", time()), ("ends_soon", switch()),
-            ]))),
-            ("rbac_v2", switch()), ("csrf_token", maybe()),
+            ("ticket_grants", list(reference("TicketGrant"))), ("rbac_v2", switch()), ("csrf_token", maybe()),
         ]),
         "Check": object(&[
             ("subject", text()), ("kind", text()), ("permission", text()), ("allowed", switch()),
@@ -447,7 +447,8 @@ fn schemas() -> Value {
         "Permission": object(&[("name", text()), ("roles", texts())]),
         "Permissions": object(&[("permissions", list(reference("Permission")))]),
         "Groups": object(&[("groups", list(object(&[
-            ("name", text()), ("roles", texts()), ("direct_members", json!({ "type": "integer" })),
+            ("name", text()), ("roles", texts()), ("members", json!({ "type": "integer" })),
+            ("direct_members", json!({ "type": "integer" })),
         ])))]),
         "Group": object(&[
             ("name", text()), ("roles", texts()), ("effective_roles", texts()), ("effective_permissions", texts()),
@@ -464,8 +465,8 @@ fn schemas() -> Value {
             next(),
         ]),
         "Admin": object(&[
-            ("id", text()), ("enabled", switch()), ("grants", list(reference("Held"))), ("legacy_roles", texts()),
-            ("roles", list(named())), ("permissions", list(named())),
+            ("id", text()), ("enabled", switch()), ("grants", list(reference("Held"))),
+            ("ticket_grants", list(reference("TicketGrant"))), ("legacy_roles", texts()), ("roles", list(named())), ("permissions", list(named())),
         ]),
         "AdminRoutes": object(&[
             ("id", text()), ("mapping_sha256", text()),

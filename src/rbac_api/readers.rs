@@ -14,7 +14,7 @@ use policy::mapping::{Row, RowKind, V2Gate};
 use policy::rbac::break_glass::capped;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
-use policy::rbac::grant::{Origin, Span};
+use policy::rbac::grant::Origin;
 use policy::rbac::{Access, Requirement, Standing};
 use serde_json::{Value, json};
 use workbench::explanation;
@@ -60,7 +60,7 @@ impl Reading<'_> {
         };
         let grants: Vec<Value> = grants.iter().map(|grant| self.own(grant, &state)).collect();
         let tickets = match caller.kind() {
-            CallerKind::Admin => self.own_ticket_grants(&state).await?,
+            CallerKind::Admin => self.ticket_grants_of(caller.id(), &state).await?,
             CallerKind::Machine => Vec::new(),
         };
         let token = match caller.principal {
@@ -93,9 +93,9 @@ impl Reading<'_> {
         own
     }
 
-    /// The caller's live grants for tickets.
-    async fn own_ticket_grants(&self, state: &State) -> Result<Vec<Value>, Problem> {
-        let of = GrantsOf { admin: Some(self.caller.id()), of: None };
+    /// An admin's live grants for tickets.
+    async fn ticket_grants_of(&self, admin: &str, state: &State) -> Result<Vec<Value>, Problem> {
+        let of = GrantsOf { admin: Some(admin), of: None };
         let all = self.api.parts.store.access_grants(of).await?;
         let live = all.iter().filter(|one| one.origin == Origin::Ticket && one.is_live(state.now));
         let shown = live.map(|one| {
@@ -228,9 +228,12 @@ impl Reading<'_> {
         let catalog = &state.registry.catalog;
         let none = BTreeSet::new();
         let groups = catalog.groups.iter().map(|name| {
-            let members = state.memberships.iter().filter(|one| *one.group == **name).count();
+            let direct = state.memberships.iter().filter(|one| *one.group == **name);
+            let live = state.timed.iter().filter(|one| *one.group == **name && one.span().is_live(state.now));
+            let members: BTreeSet<&str> =
+                direct.clone().map(|one| one.admin.as_str()).chain(live.map(|one| one.admin.as_str())).collect();
             let roles = catalog.group_roles.get(name).unwrap_or(&none);
-            json!({ "name": name, "roles": roles, "direct_members": members })
+            json!({ "name": name, "roles": roles, "members": members.len(), "direct_members": direct.count() })
         });
         Ok(Reply::ok(json!({ "groups": groups.collect::<Vec<_>>() })))
     }
@@ -268,7 +271,8 @@ impl Reading<'_> {
         let Some(person) = person(&state, CallerKind::Admin, id) else {
             let is_known = self.api.parts.store.admins().await?.iter().any(|admin| admin.id == id);
             let nothing = json!({
-                "id": id, "enabled": false, "grants": [], "legacy_roles": [], "roles": [], "permissions": [],
+                "id": id, "enabled": false, "grants": [], "ticket_grants": [], "legacy_roles": [], "roles": [],
+                "permissions": [],
             });
             return match is_known {
                 true => Ok(Reply::ok(nothing)),
@@ -289,6 +293,7 @@ impl Reading<'_> {
             "id": id,
             "enabled": true,
             "grants": grants,
+            "ticket_grants": self.ticket_grants_of(id, &state).await?,
             "legacy_roles": person.legacy.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "roles": roles.iter().map(role).collect::<Vec<_>>(),
             "permissions": catalog.permissions_of(&roles).iter().map(permission).collect::<Vec<_>>(),
@@ -366,7 +371,7 @@ impl Reading<'_> {
             let stored = self.api.parts.store.access_grants(of).await?;
             let live = stored.iter().filter(|one| one.origin == Origin::BreakGlass && one.is_live(state.now));
             // Of several, the one that ends last.
-            let end = |one: &&AccessGrant| capped(Span { starts: one.starts, ends: one.ends }).ends;
+            let end = |one: &&AccessGrant| capped(one.span()).ends;
             if let Some(last) = live.max_by_key(end) {
                 (session.id, session.until) = (last.id.clone(), end(&last));
             }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
-use policy::rbac::grant::Origin;
+use policy::rbac::grant::{Liveness, Origin};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -140,12 +140,18 @@ pub(super) fn group(registry: &Registry, state: &State, grantors: &[Grantor], na
             CallerKind::Machine if person.groups.contains(name) => machines.push(&person.id),
             CallerKind::Machine => {}
             CallerKind::Admin => {
-                let others = held(state, person)
-                    .into_iter()
-                    .filter(|held| held.origin != "direct" && *held.group == **name);
-                members.extend(others.map(|held| member(&person.id, held.id, held.origin, held.until, None)));
+                let sessions = held(state, person).into_iter();
+                let sessions = sessions.filter(|held| held.origin == "break_glass" && *held.group == **name);
+                members
+                    .extend(sessions.map(|held| member(&person.id, held.id, held.origin, held.until, None)));
             }
         }
+    }
+    // Also those that begin later, and those of admins who are disabled: as lasting ones, they are there to be ended.
+    let timed = state.timed.iter().filter(|one| *one.group == **name);
+    for one in timed.filter(|one| matches!(one.span().at(state.now), Liveness::Live(_) | Liveness::Later(_)))
+    {
+        members.push(member(&one.admin, Some(one.id.clone()), &one.origin, one.ends, None));
     }
     Some(json!({
         "name": name,

@@ -38,9 +38,14 @@ pub struct AccessGrant {
 }
 
 impl AccessGrant {
+    /// From when until when.
+    pub fn span(&self) -> Span {
+        Span { starts: self.starts, ends: self.ends }
+    }
+
     /// Whether it counts at `now`. Who may have a break-glass session is not looked at.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
-        let span = Span { starts: self.starts, ends: self.ends };
+        let span = self.span();
         match self.origin {
             _ if self.revoked_at.is_some() => false,
             Origin::Direct => true,

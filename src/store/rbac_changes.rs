@@ -57,6 +57,11 @@ pub enum RbacChange {
         admin: String,
         group: String,
     },
+    /// Whatever puts an admin into a group, lasting or until a time. A plan names each: this itself is made nowhere.
+    LeaveWholly {
+        admin: String,
+        group: String,
+    },
     /// A membership until a time, in a row of its own: it ends without ending another.
     GrantUntil {
         #[serde(flatten)]
@@ -453,6 +458,9 @@ async fn make(
                 admin = columns.member.cast(1),
             );
             Statement::composed_once(text).bind(admin.as_str()).bind(group.as_str())
+        }
+        RbacChange::LeaveWholly { .. } => {
+            return Err(StoreError::Conflict("a plan says what ends a membership wholly".to_owned()));
         }
         RbacChange::GrantUntil { grant } => sql(GRANT_UNTIL)
             .bind(grant.id.as_str())

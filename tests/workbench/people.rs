@@ -108,6 +108,67 @@ fn a_membership_comes_and_goes_with_its_history() {
 }
 
 #[test]
+fn what_is_shown_and_removed_is_every_membership_whatever_it_comes_from() {
+    let bench = bench();
+    assert_eq!(bench.run(&["flag", "rbac-v2", "on"]).code, 0);
+    ok(bench.run(&["group", "add", "raxx-devops-team", "ben", "--until", "8h"]), &["until"]);
+    bench.sql(
+        "INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
+         SELECT 'later', 'ben', id, 'request', 'anna', '2026-01-01T00:00:00.000000Z', '2090-01-01T00:00:00.000000Z',
+                '2091-01-01T00:00:00.000000Z' FROM rbac_groups WHERE name = 'raxx-devops-team';
+         INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
+         SELECT 'over', 'ben', id, 'timed', 'anna', '2020-01-01T00:00:00.000000Z', '2020-01-01T00:00:00.000000Z',
+                '2021-01-01T00:00:00.000000Z' FROM rbac_groups WHERE name = 'raxx-devops-team';
+         INSERT INTO rbac_ticket_grants (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc)
+         SELECT 'for-7', 'ben', id, '7', '4', 'anna', '2026-01-01T00:00:00.000000Z'
+           FROM rbac_roles WHERE name = 'console-flag-admin'",
+    );
+    ok(
+        bench.run(&["group", "show", "raxx-devops-team"]),
+        &["member ben, timed until", "member ben, request from 2090-01-01", "id later"],
+    );
+    ok(bench.run(&["group", "list"]), &["raxx-devops-team  1 member(s), 1 until a time"]);
+    ok(bench.run(&["admin", "list"]), &["ben  groups: raxx-devops-team until 20", "grants for tickets: 1"]);
+    let shown = ok(
+        bench.run(&["admin", "show", "ben"]),
+        &["in raxx-devops-team, timed", "role console-flag-admin, ticket 7 and customer 4"],
+    );
+    assert!(!shown.stdout.contains("over"), "{}", shown.stdout);
+    let shown = json(&bench.run(&["admin", "show", "ben", "--format", "json"]));
+    assert_eq!(shown["memberships"].as_array().unwrap().len(), 2, "{shown}");
+    assert_eq!(shown["ticket_grants"][0]["id"], "for-7");
+
+    let left = "left: `ben` still holds `console-flag-admin` for ticket 7";
+    let dry = ok(
+        bench.run(&["group", "remove", "raxx-devops-team", "ben", "--dry-run"]),
+        &["would end the grant", left],
+    );
+    assert!(!dry.stdout.contains("is in `raxx-devops-team` still"), "{}", dry.stdout);
+    let explain = ["explain", "GET", "/console/flags", "--as", "ben"];
+    assert_eq!(bench.run(&explain).code, 0);
+    ok(
+        bench.run(&["group", "remove", "raxx-devops-team", "ben"]),
+        &[
+            "done: end the grant",
+            "done: end the grant later",
+            left,
+            "ends with: console-gate ticket end for-7",
+            "In force",
+        ],
+    );
+    assert_eq!(bench.run(&explain).code, 1);
+    ok(bench.run(&["group", "list"]), &["raxx-devops-team  0 member(s)  roles"]);
+    ok(
+        bench.run(&["group", "remove", "raxx-devops-team", "ben"]),
+        &["`ben` is not in `raxx-devops-team`", left],
+    );
+    ok(bench.run(&["ticket", "end", "for-7"]), &["done"]);
+    let nothing = ok(bench.run(&["group", "remove", "raxx-devops-team", "ben"]), &["Nothing to change."]);
+    assert!(!nothing.stdout.contains("left:"), "{}", nothing.stdout);
+    ok(bench.run(&["audit", "verify"]), &[]);
+}
+
+#[test]
 fn an_admin_is_added_disabled_and_enabled() {
     let bench = bench();
     ok(
