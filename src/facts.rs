@@ -4,6 +4,7 @@ mod drift;
 pub mod explanation;
 mod order;
 pub mod registry;
+pub mod rolled_back;
 mod running;
 mod soak;
 

@@ -16,6 +16,7 @@ use super::presence::Presence;
 use super::record::{Recorder, Refused, Trigger, show};
 use super::settling::{Look, Settling};
 use super::{ActivationError, Ask, MappingHolder};
+use crate::facts::rolled_back::against;
 use crate::facts::untimely;
 use crate::store::mappings::Pin;
 use crate::store::running::Runs;
@@ -186,8 +187,16 @@ impl Refresher {
             }
         } else {
             let (path, running) = (self.file.path().display().to_string(), self.holder.running());
-            match in_order(&path, text, Some(&running), &self.recorder).await {
-                Ok((mapping, overridden)) => self.activate(mapping, trigger, &overridden).await?,
+            match in_order(&path, text, Some(&running), (&self.pin, &self.recorder)).await {
+                Ok((mapping, overridden)) => {
+                    if let (Some(pinned), true) = (&self.pin.sha256, self.is_held) {
+                        tracing::info!(
+                            rollback = pinned.short(), by = self.pin.by, %sha256,
+                            "the mapping file contains nothing that the rollback took back: it ends the rollback for this gate"
+                        );
+                    }
+                    self.activate(mapping, trigger, &overridden).await?;
+                }
                 Err(ActivationError::Store(error)) => return Err(error),
                 Err(error) => return self.refuse_file(seen, &error, trigger).await,
             }
@@ -360,15 +369,19 @@ pub(super) async fn checked(path: &str, text: &str, recorder: &Recorder) -> Resu
     Ok(mapping)
 }
 
-/// A sound mapping that flips no cluster to V2 before its time, or says why it does: which clusters these are. A
-/// rollback is not checked, because nothing may stop it.
+/// A sound mapping that contains nothing that the rollback in force took back, and flips no cluster to V2 before its time, or
+/// says why it does: which clusters these are. A rollback is not checked, because nothing may stop it.
 pub(super) async fn in_order(
     path: &str,
     text: &str,
     running: Option<&Mapping>,
-    recorder: &Recorder,
+    (pin, recorder): (&Pin, &Recorder),
 ) -> Result<(Mapping, Vec<Untimely>), ActivationError> {
     let mapping = checked(path, text, recorder).await?;
+    let rolled_back = against(&recorder.store, pin.clone(), &mapping).await?;
+    if let Some(found) = rolled_back.and_then(|rolled_back| rolled_back.finding()) {
+        return Err(Diagnostics::new(path, text, vec![found]).into());
+    }
     let untimely = untimely(&recorder.store, &mapping, running, recorder.clock.now()).await?;
     let refused = untimely.iter().filter(|one| one.excuse.is_none());
     let refused: Vec<Diagnostic> = refused.map(Untimely::finding).collect();

@@ -112,7 +112,7 @@ impl First {
         {
             return First::pinned(target, pin, recorder).await;
         }
-        let error = match First::file(file, seen, recorder).await {
+        let error = match First::file(file, seen, (pin, recorder)).await {
             Ok((mapping, overridden)) => {
                 return Ok(First { mapping, trigger: Trigger::Start, refused: None, overridden });
             }
@@ -173,11 +173,11 @@ impl First {
     async fn file(
         file: &FileReader,
         seen: &Result<Seen, ActivationError>,
-        recorder: &Recorder,
+        from: (&Pin, &Recorder),
     ) -> Result<(Mapping, Vec<Untimely>), ActivationError> {
         let path = file.path().display().to_string();
         match seen {
-            Ok(Seen { text: Ok(text), .. }) => in_order(&path, text, None, recorder).await,
+            Ok(Seen { text: Ok(text), .. }) => in_order(&path, text, None, from).await,
             Ok(Seen { text: Err(why), .. }) => Err(ActivationError::Unreadable { path, why: why.clone() }),
             Err(_) => Err(ActivationError::Unsettled { path }),
         }

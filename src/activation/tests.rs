@@ -286,6 +286,49 @@ async fn a_file_that_had_yet_to_settle_is_rolled_back_too() {
     assert!(stage.refresher.is_held);
 }
 
+/// An unrelated edit does not bring back what was rolled back: that takes a release.
+#[tokio::test]
+async fn a_file_that_contains_what_was_taken_back_waits_for_a_release() {
+    let with = |rows: &[&str]| {
+        let rows: String =
+            rows.iter().map(|path| format!("\"GET {path}\" = {{ public = true }}\n")).collect();
+        format!("version = 1\n{ROW}{rows}")
+    };
+    let (bad, edited, repaired) = (with(&["/bad"]), with(&["/bad", "/new"]), with(&["/new"]));
+    let mut stage = Stage::new().await;
+    let is_running = |stage: &Stage, text: &str| *stage.holder.running().sha256() == sha256_of(text);
+    stage.take(&bad).await;
+    assert!(is_running(&stage, &bad));
+    stage.order(Some("a")).await;
+    stage.look().await;
+    stage.runs("a");
+    stage.take(&edited).await;
+    stage.runs("a");
+    let refusal = stage.store.activations(1).await.expect("the history").remove(0);
+    let why = refusal.diagnostics.expect("a reason");
+    assert!(
+        refusal.outcome == "refused" && why.contains("[taken-back]") && why.contains("GET /bad"),
+        "{why}"
+    );
+    // A start is no way around it.
+    let mut stage = stage.restart().await.expect("the pinned mapping");
+    stage.settle().await;
+    stage.runs("a");
+    // What it took back is gone from the file: that ends the rollback here, and it stays taken back.
+    stage.take(&repaired).await;
+    assert!(is_running(&stage, &repaired) && !stage.refresher.is_held);
+    stage.take(&edited).await;
+    assert!(is_running(&stage, &repaired));
+    // The same rollback once more still takes back what it took back, whatever the gates report by then.
+    stage.order(Some("a")).await;
+    stage.look().await;
+    stage.take(&with(&["/bad", "/newer"])).await;
+    stage.runs("a");
+    stage.order(None).await;
+    stage.settle().await;
+    assert!(is_running(&stage, &with(&["/bad", "/newer"])));
+}
+
 /// A rollback that a newer file has ended does not come back because that file goes.
 #[tokio::test]
 async fn an_ended_rollback_stays_ended_when_the_file_vanishes_or_breaks() {

@@ -31,6 +31,7 @@ use workbench::report::style::{Style, columns};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
 use super::{Common, with_store};
+use crate::facts::rolled_back::{RolledBack, rolled_back};
 use crate::facts::untimely;
 use crate::rbac_api;
 use crate::settings::Settings;
@@ -148,6 +149,8 @@ struct Registered {
     standing: Vec<Arc<str>>,
     /// The clusters that the mapping would flip before their time.
     untimely: Vec<Untimely>,
+    /// The rollback in force.
+    rolled_back: Option<RolledBack>,
     /// Of what is read of Console.
     console: Vec<Finding>,
 }
@@ -159,6 +162,7 @@ impl Registered {
             let catalog = store.catalog().await?;
             let mut console = console::findings(&store).await?;
             let untimely = untimely(&store, mapping, None, now).await?;
+            let rolled_back = rolled_back(&store, mapping).await?;
             // Where Console cannot be read, its rows cannot be judged.
             let is_readable = console.iter().all(|finding| finding.level != Level::Error);
             let (flaws, people) = match is_readable {
@@ -177,7 +181,7 @@ impl Registered {
             console.extend(unapprovable);
             let eligible = &store.break_glass_rules().eligible;
             console.extend(own_api::unseen_powers(mapping, eligible, &store.grantors().await?, &catalog));
-            Ok(Registered { catalog, flaws, held, standing, untimely, console })
+            Ok(Registered { catalog, flaws, held, standing, untimely, rolled_back, console })
         })
         .context("cannot read the roles (use --offline to check the file alone)")
     }
@@ -249,6 +253,7 @@ impl Checked {
                 if let Some(registered) = &registered {
                     found.extend(mapping.review_legacy_roles(&registered.held));
                     found.extend(registered.untimely.iter().map(Untimely::finding));
+                    found.extend(registered.rolled_back.as_ref().and_then(RolledBack::finding));
                 }
                 (Some(mapping), registered, found)
             }

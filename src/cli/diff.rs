@@ -1,11 +1,12 @@
-//! `console-gate diff OLD [NEW]`
+//! `console-gate diff [[OLD] NEW]`
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use policy::diagnostic::Lines;
+use policy::diagnostic::{Diagnostic, Lines};
+use policy::ids::MappingSha256;
 use policy::mapping::order::Untimely;
 use policy::mapping::{ClusterMode, Rollout};
 use policy::rbac::catalog::Catalog;
@@ -17,21 +18,23 @@ use workbench::report::text::{harmless, wrapped};
 use workbench::report::{self, Format, Level, Location, sarif};
 
 use super::{Common, Ended, read_mapping, with_store};
-use crate::facts;
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
+use crate::facts::rolled_back::RolledBack;
+use crate::facts::{self, Running};
 
 /// Show who gains and loses which route before you change the mapping
 ///
 /// Compares access by admin and machine (from the database), by legacy role and by group, with the grants behind each
-/// change. A new mode of a cluster counts: `diff routes.toml --cluster S3=v2` shows what happens if S3 switches to V2.
-/// Routes that change alike are shown together. Exits 1 if anyone's access changes.
+/// change. Without OLD, the current mapping is the one that the gates on this database run. A new mode of a cluster counts:
+/// `diff routes.toml --cluster S3=v2` shows what happens if S3 switches to V2. Routes that change alike are shown together.
+/// Says if a rollback is in force and the new mapping contains what it took back. Exits 1 if anyone's access changes, or if no
+/// gate would activate the new mapping for its order or the rollback.
 #[derive(Debug, Args)]
 pub(super) struct Diff {
-    /// The current mapping
-    old: PathBuf,
-    /// The new mapping; without it, OLD with the modes that `--cluster` sets
-    #[arg(required_unless_present = "clusters")]
-    new: Option<PathBuf>,
+    /// The current mapping and the new one. With one FILE, what the gates run and this file; or, with `--cluster`, this file
+    /// and the same with these modes. Without a file, what the gates run and the file of the settings
+    #[arg(value_name = "FILE", num_args = 0..=2)]
+    files: Vec<PathBuf>,
     /// Set the mode of a cluster in the new mapping: `S3=v2`; may be repeated
     #[arg(id = "clusters", long = "cluster", value_name = "CLUSTER=MODE", value_parser = cluster)]
     clusters: Vec<(String, ClusterMode)>,
@@ -87,8 +90,12 @@ impl Diff {
 
 pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
-    let old = read_mapping(&command.old)?;
-    let name = command.new.as_deref().unwrap_or(&command.old);
+    let (old_file, name) = match command.files.as_slice() {
+        [old, new] => (Some(old), new),
+        [one] if command.clusters.is_empty() => (None, one),
+        [one] => (Some(one), one),
+        _ => (None, &settings.mapping.file),
+    };
     let mut new = read_mapping(name)?;
     for (cluster, mode) in &command.clusters {
         let known: Vec<String> = new.clusters().keys().map(ToString::to_string).collect();
@@ -96,7 +103,8 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             .with_rollout(cluster, Rollout::everybody(*mode))
             .with_context(|| format!("there is no cluster `{cluster}`; there are {}", known.join(", ")))?;
     }
-    let mut untimely = Vec::new();
+    let mut old = old_file.map(|file| read_mapping(file)).transpose()?;
+    let (mut untimely, mut running, mut rolled_back) = (Vec::new(), None, None);
     let registry = match &command.seed {
         Some(file) => {
             let text =
@@ -107,9 +115,22 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
         None => with_store(&settings, async |store| {
             let now = chrono::Utc::now();
             untimely = facts::untimely(&store, &new, None, now).await?;
+            rolled_back = facts::rolled_back::rolled_back(&store, &new).await?;
+            if old.is_none() {
+                running = Some(facts::running(&store).await.context("give the current mapping as OLD")?);
+            }
             Ok(Registry::read(&store, now).await?)
         })
         .context("cannot read admins and grants (use --seed to compare without a database)")?,
+    };
+    let runs = running.as_ref().map(|running| running.mapping.sha256().clone());
+    let warning = running.as_ref().and_then(Running::warning);
+    let old = match (old.take(), running) {
+        (Some(old), _) => old,
+        (None, Some(running)) => running.mapping,
+        (None, None) => anyhow::bail!(
+            "what the gates run is in the database: give the current mapping as OLD with --seed"
+        ),
     };
     let legacy_as = legacy_as(&command.legacy_as, &registry, &[&old, &new])?;
     let population = Population::new(&registry.catalog, &registry.people, &legacy_as, &[&old, &new]);
@@ -121,24 +142,42 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
         anyhow::bail!("there is no admin or machine `{admin}`; `console-gate admin list` lists the admins");
     }
     let file = name.display().to_string();
+    let taken_back = rolled_back.as_ref().and_then(RolledBack::finding);
     match command.format {
         Format::Text => {
             let mut out = std::io::stdout().lock();
+            if let Some(runs) = &runs {
+                let compared = format!("Compared with what the gates run, {}.", runs.short());
+                let said = warning.iter().chain([&compared]);
+                said.clone().try_for_each(|line| writeln!(out, "{}", wrapped(line, columns(), 0, 4)))?;
+                writeln!(out)?;
+            }
             write_text(&mut out, &impact, &file, command.view())?;
-            write_order(&mut out, &untimely)?;
+            let order = untimely.iter().map(Untimely::finding);
+            write_findings(&mut out, "Order", order)?;
+            write_findings(&mut out, "Rollback", taken_back.iter().cloned())?;
         }
         Format::Json => {
-            let report = PrintedDiff { impact: impact.report(), order: &untimely };
+            let rolled_back = rolled_back.as_ref().map(|rolled_back| PrintedRollback {
+                to: rolled_back.pin.sha256.as_ref().map(MappingSha256::as_str),
+                by: &rolled_back.pin.by,
+                is_replaced: rolled_back.is_replaced,
+                contains: rolled_back.contains.iter().map(|part| part.what.as_str()).collect(),
+            });
+            let compared_with = runs.as_ref().map(MappingSha256::as_str);
+            let report =
+                PrintedDiff { impact: impact.report(), compared_with, order: &untimely, rolled_back };
             println!("{}", serde_json::to_string_pretty(&report)?);
         }
         Format::Sarif => {
             let lines = Lines::new(new.source());
-            let order = untimely.iter().map(|one| report::Finding::in_file(&file, &lines, &one.finding()));
+            let order = untimely.iter().map(Untimely::finding).chain(taken_back.clone());
+            let order = order.map(|found| report::Finding::in_file(&file, &lines, &found));
             let all: Vec<report::Finding> = findings(&impact, &file).into_iter().chain(order).collect();
             println!("{}", sarif::log(&all)?);
         }
     }
-    let in_order = untimely.iter().all(|one| one.excuse.is_some());
+    let in_order = untimely.iter().all(|one| one.excuse.is_some()) && taken_back.is_none();
     Ok(if impact.is_neutral() && impact.complete && in_order { Ended::Clean } else { Ended::Findings })
 }
 
@@ -147,19 +186,38 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
 struct PrintedDiff<'t, R> {
     #[serde(flatten)]
     impact: R,
+    /// The mapping that the gates run, where it was compared with that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared_with: Option<&'t str>,
     /// The clusters that go to V2 before their time.
     #[serde(skip_serializing_if = "<[Untimely]>::is_empty")]
     order: &'t [Untimely],
+    /// The rollback in force, and what the new mapping contains of that which it took back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolled_back: Option<PrintedRollback<'t>>,
+}
+
+#[derive(Serialize)]
+struct PrintedRollback<'t> {
+    to: Option<&'t str>,
+    by: &'t str,
+    is_replaced: bool,
+    contains: Vec<&'t str>,
 }
 
 /// What a gate would refuse, or accept by override.
-fn write_order(out: &mut dyn Write, untimely: &[Untimely]) -> io::Result<()> {
-    if untimely.is_empty() {
+fn write_findings(
+    out: &mut dyn Write,
+    heading: &str,
+    found: impl Iterator<Item = Diagnostic>,
+) -> io::Result<()> {
+    let mut found = found.peekable();
+    if found.peek().is_none() {
         return Ok(());
     }
-    writeln!(out, "\n{}", Style::of(&io::stdout()).bold("Order"))?;
-    for one in untimely {
-        writeln!(out, "{}", wrapped(&one.finding().message, columns(), 2, 4))?;
+    writeln!(out, "\n{}", Style::of(&io::stdout()).bold(heading))?;
+    for one in found {
+        writeln!(out, "{}", wrapped(&one.message, columns(), 2, 4))?;
     }
     Ok(())
 }

@@ -67,6 +67,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "diff",
         &[
+            "console-gate --config gate.toml diff",
             "console-gate --config gate.toml diff routes.toml new.toml",
             "console-gate --config gate.toml diff routes.toml --cluster S3=v2 --only losses",
             "console-gate --config gate.toml diff routes.toml new.toml --admin admin-07",

@@ -110,9 +110,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sha256 = new.sha256.as_ref().map(MappingSha256::as_str);
         self.change(note, async |change| {
+            // The same rollback once more still takes back what it took back.
+            change.execute(sql(FORGET_FILES).bind(sha256)).await?;
             let set = sql(SET_PIN).bind(new.id.as_str()).bind(sha256).bind(&new.by).bind(new.at);
             change.execute(set).await?;
-            change.execute(sql(FORGET_FILES)).await?;
             if let Some(sha256) = sha256 {
                 change.execute(sql(REPLACE_REPORTED).bind(sha256)).await?;
                 for file in files {
@@ -227,7 +228,9 @@ const SET_PIN: &str = "
        SET pin_id = excluded.pin_id, sha256 = excluded.sha256, pinned_by = excluded.pinned_by,
            pinned_at_utc = excluded.pinned_at_utc";
 
-const FORGET_FILES: &str = "DELETE FROM gate_mapping_pin_files";
+const FORGET_FILES: &str = "
+    DELETE FROM gate_mapping_pin_files
+     WHERE NOT EXISTS (SELECT 1 FROM gate_mapping_pin WHERE id = 1 AND sha256 = CAST($1 AS TEXT))";
 
 /// A file that is the pinned mapping is not replaced by it.
 const REPLACE_REPORTED: &str = "
@@ -235,7 +238,8 @@ const REPLACE_REPORTED: &str = "
     SELECT reported.sha256
       FROM (SELECT file_sha256 AS sha256 FROM gate_running WHERE file_sha256 IS NOT NULL
              UNION SELECT mapping_sha256 FROM gate_running) reported
-     WHERE reported.sha256 <> $1";
+     WHERE reported.sha256 <> $1
+    ON CONFLICT (file_sha256) DO NOTHING";
 
 const REPLACE: &str = "
     INSERT INTO gate_mapping_pin_files (file_sha256)

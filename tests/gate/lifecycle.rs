@@ -233,7 +233,11 @@ async fn a_rollback_holds_until_the_file_changes() {
     gate.stop().await;
     gate.restart().await;
     assert_eq!(gate.send(&ask).await.status, 403);
-    std::fs::write(gate.mapping_file(), format!("{}# repaired\n", v2())).expect("the mapping");
+    // An edit that contains what was rolled back is refused; a release says that it is meant.
+    std::fs::write(gate.mapping_file(), format!("{}# edited\n", v2())).expect("the mapping");
+    until_log(&gate, "[taken-back]").await;
+    assert_eq!(gate.send(&ask).await.status, 403);
+    gate.run(&["rollback", "--release", "--yes"]);
     until(&gate, &ask, 200).await;
     gate.run(&["rollback", "--yes"]);
     let history = gate.run(&["history"]);

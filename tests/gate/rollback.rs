@@ -98,8 +98,31 @@ async fn every_gate_follows_whatever_its_file_is(database: Database) {
     pair.gates[1].stop().await;
     pair.gates[1].restart().await;
     pair.all(403).await;
-    // A newer file ends it for its own gate.
-    put(&pair.gates[1], &format!("{}# repaired\n", v2(LEGACY_TOO)));
+    // A newer file with what was taken back is refused, and the reports say why.
+    let edited = format!("{}\"GET /new\" = {{ public = true }}\n", v2(LEGACY_TOO));
+    put(&pair.gates[1], &edited);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !pair.gates[1].log().contains("[taken-back]") {
+        assert!(Instant::now() < deadline, "{}", pair.gates[1].log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    pair.all(403).await;
+    let (code, output) = pair.gates[1].attempt(&["diff"]);
+    assert!(
+        code == 1 && output.contains("Compared with what the gates run") && output.contains("1 gain"),
+        "{output}"
+    );
+    assert!(output.contains("Rollback") && output.contains("the cluster `C`"), "{output}");
+    let (code, output) = pair.gates[1].attempt(&["check"]);
+    assert!(code == 1 && output.contains("error[taken-back]"), "{output}");
+    // Typed twice, it says that it repeats.
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--yes"]);
+    assert!(code == 0 && output.contains("is in force already"), "{output}");
+    // A newer file without it ends the rollback for its own gate.
+    put(
+        &pair.gates[1],
+        &LEGACY_TOO.replace("{ legacy = [\"ops\"], role = \"console-user\" }", "{ session = true }"),
+    );
     until(&pair.gates[1], &pair.ask, 200).await;
     assert_eq!(status(&pair.gates[0], &pair.ask).await, 403);
     // And a release for all of them.

@@ -37,6 +37,9 @@ fn every_kind_of_finding_is_reported() {
                  INSERT INTO admin_roles (admin_id, role, granted_by) VALUES ('olaf', 'ops', 'tests')",
             );
         }
+        if rule.id == "taken-back" {
+            bench.sql(&rolled_back(&bad_mapping(rule)));
+        }
         // Which servers there are, only the settings say.
         bench.write(
             "gate.toml",
@@ -45,7 +48,7 @@ fn every_kind_of_finding_is_reported() {
         let of_settings: &[&str] =
             if rule.id == "unknown-upstream" { &["--config", "gate.toml"] } else { &[] };
         let output = bench.run(&[&["check", "routes.toml"], of_settings].concat());
-        bench.sql("DELETE FROM admins");
+        bench.sql("DELETE FROM admins; UPDATE gate_mapping_pin SET sha256 = NULL");
         assert!(
             output.stdout.contains(&format!("{}[{}]", rule.level.word(), rule.id)),
             "{}: {output:?}",
@@ -56,6 +59,29 @@ fn every_kind_of_finding_is_reported() {
         fits_a_terminal(&output.stdout);
         assert_golden(&format!("check/{}.txt", rule.id), &shortened(&output.text()));
     }
+}
+
+/// A rollback of the mapping that flipped the cluster of this file: what the file is an unrelated edit of.
+fn rolled_back(file: &str) -> String {
+    let pinned = file.replace("\"v2\"", "\"legacy\"");
+    let replaced =
+        file.replace("routes.\"GET /second\" = { legacy = [\"ops\"], role = \"console-manager\" }\n", "");
+    assert!(replaced != file && pinned != file);
+    let keep = |text: &str| {
+        let sha256 = policy::mapping::parse::sha256_of(text);
+        format!(
+            "INSERT INTO gate_mappings (sha256, content, first_seen_at_utc)
+             VALUES ('{sha256}', '{text}', '2026-01-01T00:00:00.000000+00:00');"
+        )
+    };
+    format!(
+        "{}{}UPDATE gate_mapping_pin SET pin_id = 'p', sha256 = '{}', pinned_by = 'anna';
+         INSERT INTO gate_mapping_pin_files (file_sha256) VALUES ('{}')",
+        keep(&pinned),
+        keep(&replaced),
+        policy::mapping::parse::sha256_of(&pinned),
+        policy::mapping::parse::sha256_of(&replaced)
+    )
 }
 
 /// A report of a thousand findings by its beginning and its end.

@@ -25,6 +25,7 @@ mod row;
 mod row_count;
 mod schema;
 pub mod table;
+pub mod taken_back;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use rollout::{ClusterMode, Cohort, Rollout, SoakTerms};

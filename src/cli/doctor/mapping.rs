@@ -4,6 +4,7 @@ use policy::mapping::{ClusterMode, Mapping};
 use workbench::report::{Level, rules};
 
 use super::report::Report;
+use crate::facts::rolled_back::rolled_back;
 use crate::freshness::Posture;
 use crate::server::fallback::fallen_back;
 use crate::settings::{Environment, Settings};
@@ -38,6 +39,7 @@ pub(super) async fn examine(settings: &Settings, store: Option<&SharedStore>, re
         return report.skip("flag", "the database comes first");
     };
     judge(&file, &mapping, store, report).await;
+    rollback(&file, &mapping, store, report).await;
     flag(&mapping, settings, store, report).await;
 }
 
@@ -60,6 +62,34 @@ async fn judge(file: &str, mapping: &Mapping, store: &SharedStore, report: &mut 
     match warnings {
         0 => report.good("mapping", format!("{file}: {rows} rows")),
         warnings => report.warn("mapping", format!("{file}: {rows} rows, {warnings} warning(s)"), see),
+    }
+}
+
+/// The rollback in force, and whether the file would bring back what it took back.
+async fn rollback(file: &str, mapping: &Mapping, store: &SharedStore, report: &mut Report) {
+    const SUBJECT: &str = "rollback";
+    let found = match rolled_back(store, mapping).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return,
+        Err(error) => return report.fail(SUBJECT, error.to_string(), "correct what the message names"),
+    };
+    let pin = &found.pin;
+    let to = pin.sha256.as_ref().map(|sha256| sha256.short().to_owned()).unwrap_or_default();
+    let at = pin.at.format("%Y-%m-%d %H:%M UTC");
+    match found.finding() {
+        Some(finding) => report.warn(
+            SUBJECT,
+            format!("{file}: {}", finding.message),
+            "no gate activates the file: correct it, or `console-gate rollback --release` if it is meant",
+        ),
+        None => report.warn(
+            SUBJECT,
+            format!(
+                "a rollback to {to} by {} at {at} is not released; {file} contains nothing that it took back",
+                pin.by
+            ),
+            "once what was rolled back may come again: `console-gate rollback --release`",
+        ),
     }
 }
 

@@ -14,8 +14,11 @@ use crate::cli::{diff, kept};
 use crate::facts::registry::Registry;
 use crate::facts::{Observed, differing, in_words, observed};
 use crate::store::SharedStore;
+use crate::store::mappings::Pin;
 use crate::store::running::RunningGate;
 use workbench::impact::text::View;
+use workbench::report::style::columns;
+use workbench::report::text::wrapped;
 
 /// What is to be done.
 pub(super) struct Plan {
@@ -23,6 +26,8 @@ pub(super) struct Plan {
     pub(super) target: Option<MappingSha256>,
     /// The files that are replaced besides those that the gates report.
     pub(super) files: Vec<MappingSha256>,
+    /// Who ordered the rollback that this one repeats.
+    repeats: Option<String>,
     changes: Vec<Change>,
     /// The file of the settings, and what it holds.
     path: PathBuf,
@@ -41,14 +46,16 @@ impl Plan {
     pub(super) async fn make(command: &Rollback, store: &SharedStore, path: &Path) -> anyhow::Result<Plan> {
         let Observed { gates, runs } = observed(store).await?;
         let running = runs.context("no mapping was ever activated here")?;
-        let target = target(command, store, &gates, &running).await?;
+        let pin = store.pin().await?;
+        let target = target(command, store, (&gates, &running), &pin).await?;
+        let repeats = target == pin.sha256 && target.as_ref() == Some(&running);
         let local = std::fs::read_to_string(path).ok();
         let file = local.as_deref().map(sha256_of);
         // Where gates run, they know their files better than the operator's machine.
         let files =
             if gates.is_empty() { file.iter().chain([&running]).cloned().collect() } else { Vec::new() };
         let changes = changes(&gates, target.as_ref(), running, file);
-        Ok(Plan { target, files, changes, path: path.to_owned(), local })
+        Ok(Plan { target, files, repeats: repeats.then_some(pin.by), changes, path: path.to_owned(), local })
     }
 
     /// Writes who gains and loses what. A rollback is for the night when things are broken: what is unknown is named
@@ -58,6 +65,14 @@ impl Plan {
     ///
     /// Of `out` alone.
     pub(super) async fn write_impact(&self, store: &SharedStore, out: &mut dyn Write) -> io::Result<()> {
+        if let (Some(by), Some(target)) = (&self.repeats, &self.target) {
+            let says = format!(
+                "The rollback to {} by {by} is in force already: this repeats it and goes no further back. `--to` does; \
+                 `console-gate history` lists the mappings.",
+                target.short()
+            );
+            writeln!(out, "{}\n", wrapped(&says, columns(), 0, 4))?;
+        }
         if self.changes.is_empty() {
             writeln!(out, "No access changes: every gate already runs this mapping.\n")?;
         }
@@ -106,8 +121,8 @@ impl Plan {
 async fn target(
     command: &Rollback,
     store: &SharedStore,
-    gates: &[RunningGate],
-    running: &MappingSha256,
+    (gates, running): (&[RunningGate], &MappingSha256),
+    pin: &Pin,
 ) -> anyhow::Result<Option<MappingSha256>> {
     if command.release {
         return Ok(None);
@@ -117,7 +132,7 @@ async fn target(
     }
     let runs =
         |sha256: &MappingSha256| sha256 == running || gates.iter().any(|gate| gate.runs.mapping == *sha256);
-    if let Some(pinned) = store.pin().await?.sha256.filter(runs) {
+    if let Some(pinned) = pin.sha256.clone().filter(runs) {
         return Ok(Some(pinned));
     }
     if let Some(gates) = in_words(&differing(gates)) {

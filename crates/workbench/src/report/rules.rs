@@ -40,7 +40,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
 }
 
 /// What `console-gate check` finds in a mapping file.
-pub const CHECK: [Rule; 59] = [
+pub const CHECK: [Rule; 60] = [
     // The text.
     error(
         "syntax",
@@ -225,6 +225,11 @@ pub const CHECK: [Rule; 59] = [
         "out-of-order",
         "a cluster goes to v2 before those that come first, or without its soak",
         "wait until that is met, or add an `override` with its reason to the cluster",
+    ),
+    error(
+        "taken-back",
+        "a rollback is in force, and the file contains what it took back",
+        "take that out of the file, or release the rollback: `console-gate rollback --release`",
     ),
     // No mistakes, and worth a look.
     warning(
