@@ -8,9 +8,11 @@ import enum
 import functools
 import hmac
 import json
+import linecache
 import logging
 import sys
 import threading
+import types
 import unittest
 from pathlib import Path
 from typing import Any, Callable
@@ -26,12 +28,14 @@ from werkzeug.test import Client  # noqa: E402
 
 from console_gate import deferral, drift  # noqa: E402
 from console_gate.assertion import NOBODY, ConfigurationError, SharedKeys  # noqa: E402
+from console_gate.effects import effects  # noqa: E402
 from console_gate.flask import (  # noqa: E402
     ConsoleGate,
     add_request_loader,
     current_assertion,
     decided_by_gate,
     defer,
+    role_check,
 )
 from console_gate.testing import Signer, encode  # noqa: E402
 from console_gate.wsgi import ConsoleGateMiddleware  # noqa: E402
@@ -66,7 +70,8 @@ def machine_auth(view: Any) -> Any:
 
 
 plain_require_role, plain_machine_auth = require_role, machine_auth
-require_role, machine_auth = defer(require_role), defer(machine_auth)
+# It notes what it was asked, for the tests: nothing has to run of it where it steps back.
+require_role, machine_auth = defer(require_role, keep=()), defer(machine_auth)
 
 
 def load_admin(subject: str) -> Any:
@@ -208,15 +213,26 @@ class StepsBack(Cases):
 
         class BySingleton(ByMethod):
             init_every_request = False
+
+        def plain(view: Any) -> Any:
+            @functools.wraps(view)
+            def around(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, **kwargs)
+            return around
+
+        class Decorated(ByMethod):
+            decorators = [plain, require_role("a"), plain]
         blueprint.add_url_rule("/list", view_func=ByList.as_view("by_list"))
         blueprint.add_url_rule("/method", view_func=ByMethod.as_view("by_method"))
+        blueprint.add_url_rule("/decorated", view_func=Decorated.as_view("decorated"))
         blueprint.add_url_rule("/singleton", view_func=BySingleton.as_view("by_singleton"))
         app.register_blueprint(blueprint)
         client = app.test_client()
         path = "/shop/5b1f0a52-5d6e-4a0b-9a1c-000000000001/a/b"
         for method, path, route in (("GET", path, "GET /shop/<uuid:id>/<path:rest>"), ("GET", "/shop/list", "GET /shop/list"),
                                     ("GET", "/shop/method", "* /shop/method"), ("HEAD", "/shop/method", "* /shop/method"),
-                                    ("POST", "/shop/method", "* /shop/method"), ("GET", "/shop/singleton", "* /shop/singleton")):
+                                    ("POST", "/shop/method", "* /shop/method"), ("GET", "/shop/singleton", "* /shop/singleton"),
+                                    ("GET", "/shop/decorated", "* /shop/decorated"), ("POST", "/shop/decorated", "* /shop/decorated")):
             with self.subTest(f"{method} {path}"):
                 sent = headers(method, path, route)
                 self.assertEqual(client.open(path, method=method, headers=sent).status_code, 200)
@@ -251,7 +267,8 @@ class StepsBack(Cases):
 
         def sync_view() -> Any:
             return said()
-        guarded = {"/a": defer(async_role)("x")(view), "/b": defer(aware_role)(view), "/c": defer(async_role)("x")(sync_view)}
+        stepping_back = defer(async_role, keep=())
+        guarded = {"/a": stepping_back("x")(view), "/b": defer(aware_role)(view), "/c": stepping_back("x")(sync_view)}
         for path, function in guarded.items():
             app.add_url_rule(path, path, function)
         client = app.test_client()
@@ -315,6 +332,192 @@ class StepsBack(Cases):
         for thread in threads:
             thread.join()
         self.assertEqual(wrong, [])
+
+
+# --- a decorator that does more than refuse ---
+
+def may(*roles: str) -> bool:
+    return request.headers.get("X-Own-Role") in roles
+
+
+def protect() -> None:
+    if request.headers.get("X-CSRF-Token") != "right":
+        abort(400)
+
+
+def api_or_session(*roles: str) -> Any:
+    def decorate(view: Any) -> Any:
+        @functools.wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if not may(*roles):
+                g.denied = roles
+                return {"own": "refused"}, 403
+            protect()
+            g.api_token = "t"
+            return view(*args, **kwargs)
+        return guarded
+    return decorate
+
+
+class DoesMoreThanRefuse(Cases):
+    def client(self, decorator: Any, view: Any = None) -> Any:
+        app = make_app()
+        view = view or (lambda: {"token": g.get("api_token"), "denied": g.get("denied"), "boss": may("boss")})
+        app.add_url_rule("/api", "api", decorator("clerk")(view), methods=["PATCH"])
+        return app.test_client()
+
+    def ask(self, client: Any, csrf: str = "", **claims: Any) -> Any:
+        return client.patch("/api", headers={**headers("PATCH", "/api", "PATCH /api", **claims), "X-CSRF-Token": csrf})
+
+    def with_marked_check(self) -> Any:
+        marked = mock.patch.object(sys.modules[__name__], "may", role_check(may))
+        marked.start()
+        self.addCleanup(marked.stop)
+
+    def test_its_own_check_decides_until_it_is_said_what_runs_on(self) -> None:
+        client = self.client(defer(api_or_session))
+        self.assert_own_check(self.ask(client, "right"))
+        self.assert_own_check(self.ask(client))
+
+    def test_its_own_code_runs_with_the_marked_check_answered(self) -> None:
+        self.with_marked_check()
+        client = self.client(defer(api_or_session))
+        self.assertEqual(self.ask(client).status_code, 400)
+        # The view's own question is not answered, and nothing of a refusal happened.
+        self.assertEqual(self.assert_view_ran(self.ask(client, "right")), {"token": "t", "denied": None, "boss": False})
+
+    def test_the_marked_check_is_answered_for_no_other_request(self) -> None:
+        self.with_marked_check()
+        client = self.client(defer(api_or_session))
+        for claims in ({"gate": "legacy"}, {"subject": "admin-3"}, {"route": "PATCH /*"}):
+            with self.subTest(claims):
+                sent = headers("PATCH", "/api", **{"route": "PATCH /api", **claims})
+                self.assert_own_check(client.patch("/api", headers={**sent, "X-CSRF-Token": "right"}))
+        self.assert_own_check(client.patch("/api", headers={"X-CSRF-Token": "right"}))
+
+    def test_a_check_that_returns_the_refusal(self) -> None:
+        @role_check(allowed=None)
+        def refusal() -> Any:
+            return {"own": "refused"}, 403
+
+        def guard(_role: str) -> Any:
+            def decorate(view: Any) -> Any:
+                @functools.wraps(view)
+                def guarded() -> Any:
+                    return refusal() or view()
+                return guarded
+            return decorate
+        self.assert_view_ran(self.ask(self.client(defer(guard, own_code=True))))
+
+    def test_async_code_of_its_own(self) -> None:
+        @role_check
+        async def may_async() -> bool:
+            return False
+
+        def guard(_role: str) -> Any:
+            def decorate(view: Any) -> Any:
+                @functools.wraps(view)
+                async def guarded() -> Any:
+                    if not await may_async():
+                        return {"own": "refused"}, 403
+                    g.api_token = "t"
+                    return await view()
+                return guarded
+            return decorate
+
+        async def view() -> Any:
+            return {"token": g.api_token, "boss": await may_async()}
+        self.assertEqual(self.assert_view_ran(self.ask(self.client(defer(guard), view))), {"token": "t", "boss": False})
+
+    def test_what_is_kept_runs_instead(self) -> None:
+        def note() -> None:
+            g.api_token = "kept"
+        client = self.client(defer(api_or_session, keep=(protect, note)))
+        self.assertEqual(self.ask(client).status_code, 400)
+        self.assertEqual(self.assert_view_ran(self.ask(client, "right"))["token"], "kept")
+        answering = self.client(defer(api_or_session, keep=(lambda: ({"kept": 1}, 418), protect)))
+        self.assertEqual(self.ask(answering).status_code, 418)
+        nothing = self.client(defer(keep=())(api_or_session))
+        self.assert_view_ran(self.ask(nothing))
+        with self.assertRaises(TypeError):
+            defer(api_or_session, keep=(), own_code=True)
+
+    def test_it_is_said_at_the_start_and_where_no_check_is_marked(self) -> None:
+        logging.disable(logging.NOTSET)
+        with self.assertLogs("console_gate", "WARNING") as caught:
+            client = self.client(defer(api_or_session))
+            self.ask(client, "right")
+            self.ask(client, "right")
+        self.assertEqual(len(caught.output), 2, caught.output)
+        for part in ("api_or_session", "calls `protect()`", "assigns `g.api_token`", "role_check", "keep="):
+            self.assertIn(part, caught.output[0])
+        self.assertNotIn("g.denied", caught.output[0])
+        self.assertIn("before it asked a check", caught.output[1])
+
+    def test_what_is_more_than_refusing(self) -> None:
+        for body, wanted in EFFECTS.items():
+            with self.subTest(body):
+                self.assertEqual(effects(decorator_of(body)), wanted)
+
+    def test_what_cannot_be_read_is_more_than_refusing(self) -> None:
+        for unread in (len, functools.partial(len), Cases, eval("lambda view: lambda: view()"), lambda view: require_role("a")(view)):
+            self.assertTrue(effects(unread))
+        self.assertEqual(effects(functools.partial(plain_machine_auth)), ())
+
+
+def save(thing: Any) -> Any:
+    thing.commit()
+    return thing
+
+
+def through(thing: Any) -> Any:
+    return save(thing)
+
+
+# What a wrapper does at a request, and what of it is more than refusing.
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "return view(*a, **k)": (),
+    "if not may():\n  return no()\nreturn view(*a, **k)": (),
+    "if not may():\n  audit.record('x')\n  g.x = 1\n  abort(403)\nreturn view(*a, **k)": (),
+    "if may():\n  return view(*a, **k)\naudit.record('x')\nreturn no()": (),
+    "if may():\n  g.x = 1\n  return view(*a, **k)\nreturn no()": ("assigns `g.x`",),
+    "if not g.x:\n  raise Forbidden()\nelse:\n  return view(*a, **k)": (),
+    "abort(403)": (),
+    "user = current()\nreturn view(*a, **k) if user else no()": (),
+    "return no() or view(*a, **k)": (),
+    "g.admin = current()\nlog.info('in')\nreturn ensure_sync(view)(*a, **k)": (),
+    "answer = view(*a, **k)\nreturn answer": (),
+    "g.token = 1\nreturn view(*a, **k)": ("assigns `g.token`",),
+    "g['token'] = 1\nreturn view(*a, **k)": ("assigns `g['token']`",),
+    "del g.token\nreturn view(*a, **k)": ("assigns `g.token`",),
+    "user.count += 1\nreturn view(*a, **k)": ("assigns `user.count`",),
+    "csrf.protect()\nreturn view(*a, **k)": ("calls `csrf.protect()`",),
+    "try:\n  csrf.protect()\nexcept Bad:\n  return no()\nreturn view(*a, **k)": ("calls `csrf.protect()`",),
+    "for each in user.roles:\n  touch(each)\nreturn view(*a, **k)": ("calls `touch(each)`",),
+    "with transaction():\n  return view(*a, **k)": ("runs within `transaction()`",),
+    "return jsonify(view(*a, **k))": ("changes the answer: `jsonify(view(*a, **k))`",),
+    "answer = view(*a, **k)\nanswer.headers['X'] = '1'\nreturn answer": ("assigns `answer.headers['X']`",),
+    "return view(current(), *a, **k)": ("hands the view `current()`",),
+    "return view(*a, user=current(), **k)": ("hands the view `current()`",),
+    "if not db.execute('UPDATE t SET seen = 1').rowcount:\n  return no()\nreturn view(*a, **k)": (
+        "calls `db.execute('UPDATE t SET seen = 1')`",),
+    "g.machine = save(token)\nreturn view(*a, **k)": ("calls `save(token)`, which writes",),
+    "g.machine = through(token)\nreturn view(*a, **k)": ("calls `through(token)`, which writes",),
+}
+
+
+def decorator_of(body: str) -> Any:
+    """A decorator whose wrapper is this, with a source that can be read."""
+    lines = "".join(f"        {line}\n" for line in body.splitlines())
+    source = f"def made(view):\n    @functools.wraps(view)\n    def guarded(*a, **k):\n{lines}    return guarded\n"
+    name = f"<made {len(linecache.cache)}>"
+    linecache.cache[name] = len(source), None, source.splitlines(True), name
+    there: dict[str, Any] = {"functools": functools}
+    # The functions that it calls are those of its module.
+    for function in (save, through):
+        there[function.__name__] = types.FunctionType(function.__code__, there)
+    exec(compile(source, name, "exec"), there)
+    return there["made"]
 
 
 class DoesNotStepBack(Cases):

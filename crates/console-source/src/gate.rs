@@ -17,7 +17,7 @@ const ROLE_KEYWORDS: [&str; 6] = ["role", "roles", "any_of", "one_of", "allowed"
 /// The decorator that lets programs pass by a token, and people by one of these roles.
 pub(super) const MACHINE_OR_SESSION: &str = "machine_auth_or_session";
 /// What the gate's own package calls the function that makes such a decorator step back: `defer(require_role)`.
-const DEFER: &str = "defer";
+pub(super) const DEFER: &str = "defer";
 
 struct Found {
     roles: Result<Vec<String>, Unreadable>,

@@ -8,13 +8,14 @@
 //! Reading order: [`syntax`] (trees), [`scope`] (what a name is bound to), [`value`] (what an expression comes to),
 //! [`call`] (what is called, with which arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
 //! [`hook`] (what runs before views), [`route`] and [`options`] (the routes), [`inline`] (role checks within
-//! views), [`unread`] (what is not read); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
+//! views), [`deferred`] (decorators that step back for the gate), [`unread`] (what is not read); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
 
 #![forbid(unsafe_code)]
 
 mod blueprint;
 mod call;
 pub mod coverage;
+mod deferred;
 mod gate;
 mod hook;
 pub mod import;
@@ -59,6 +60,7 @@ pub struct ConsoleSource {
     pub sites: Vec<Site>,
     pub inline_checks: Vec<InlineCheck>,
     pub plain_hooks: Vec<PlainHook>,
+    pub deferred: Vec<Deferred>,
     pub troubles: Vec<Trouble>,
 }
 
@@ -169,6 +171,16 @@ pub struct InlineCheck {
     pub text: String,
 }
 
+/// A decorator that Console defers to the gate, and that does more than refuse: without it, a request is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// Where it is deferred.
+    pub place: Location,
+    pub decorator: String,
+    /// In words, such as ``calls `csrf.protect()` ``.
+    pub effects: Vec<String>,
+}
+
 /// Something that keeps the rest from being complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -211,6 +223,7 @@ pub fn read(folder: &str, files: &[PythonFile], gates: &[String]) -> ConsoleSour
     source.troubles.extend(unread::more_applications(&world));
     source.sites = sites.conclude(&world);
     source.inline_checks = inline::find(&world);
+    source.deferred = deferred::find(&world);
 
     source.routes.sort_by(|one, other| one.place.cmp(&other.place));
     source.troubles.sort_by(|one, other| (&one.place, &one.message).cmp(&(&other.place, &other.message)));

@@ -12,7 +12,7 @@ use workbench::report::{Finding, Location};
 use crate::coverage::cover::cover;
 use crate::coverage::place_of_row;
 use crate::coverage::route::{methods_to_cover, single_slashes};
-use crate::{ConsoleSource, Gate, Route, Site, SitePosition, TroubleKind};
+use crate::{ConsoleSource, Deferred, Gate, Route, Site, SitePosition, TroubleKind};
 
 /// Compares every site with its row, and every row that has a legacy gate with its view. `name` is the mapping's file.
 pub fn lint(source: &ConsoleSource, name: &str, mapping: &Mapping) -> Vec<Finding> {
@@ -20,6 +20,7 @@ pub fn lint(source: &ConsoleSource, name: &str, mapping: &Mapping) -> Vec<Findin
     source.routes.iter().for_each(|route| lint.route(route));
     lint.rows_that_nothing_serves();
     source.sites.iter().for_each(|site| lint.findings.extend(misplaced(site)));
+    lint.findings.extend(source.deferred.iter().map(deferred));
     lint.findings.extend(common(source));
     sorted(lint.findings)
 }
@@ -185,6 +186,19 @@ fn misplaced(site: &Site) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// A decorator that cannot be left out where the gate has decided.
+fn deferred(deferred: &Deferred) -> Finding {
+    let message = format!(
+        "`{}` is deferred to the gate and does more than refuse: it {}",
+        deferred.decorator,
+        deferred.effects.join(", ")
+    );
+    let suggestion = "mark the function that asks for its role with `role_check` and add `own_code=True`, or name what has \
+                      to run by `keep=(...)`";
+    let suggestion = Some(suggestion.to_owned());
+    Finding { suggestion, ..finding("deferred-effects", &deferred.place, message) }
 }
 
 /// What is a finding with a mapping and without one.

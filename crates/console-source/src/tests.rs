@@ -535,3 +535,55 @@ fn roles_for_people_beside_programs_are_a_legacy_gate() {
     assert_eq!(of("@machine_auth_or_session()\n@require_role('a')"), (roles(&["a"]), true));
     assert!(matches!(of("@machine_auth_or_session(*ROLES)"), (Gate::UnreadableSite(_), true)));
 }
+
+/// What a wrapper does at a request, and what of it is more than refusing. The same table is that of the package's tests.
+#[test]
+fn a_deferred_decorator_that_does_more_than_refuse() {
+    let cases = [
+        ("return view(*a, **k)", ""),
+        ("if not may():\n  return no()\nreturn view(*a, **k)", ""),
+        ("if not may():\n  audit.record('x')\n  g.x = 1\n  abort(403)\nreturn view(*a, **k)", ""),
+        ("if may():\n  return view(*a, **k)\naudit.record('x')\nreturn no()", ""),
+        ("if may():\n  g.x = 1\n  return view(*a, **k)\nreturn no()", "assigns `g.x`"),
+        ("g.admin = current()\nlog.info('in')\nreturn ensure_sync(view)(*a, **k)", ""),
+        ("answer = view(*a, **k)\nreturn answer", ""),
+        ("g.token = 1\nreturn view(*a, **k)", "assigns `g.token`"),
+        ("g['token'] = 1\nreturn view(*a, **k)", "assigns `g['token']`"),
+        ("user.count += 1\nreturn view(*a, **k)", "assigns `user.count`"),
+        ("csrf.protect()\nreturn view(*a, **k)", "calls `csrf.protect()`"),
+        (
+            "try:\n  csrf.protect()\nexcept Bad:\n  return no()\nreturn view(*a, **k)",
+            "calls `csrf.protect()`",
+        ),
+        ("with transaction():\n  return view(*a, **k)", "runs within `transaction()`"),
+        ("return jsonify(view(*a, **k))", "changes the answer: `jsonify(view(*a, **k))`"),
+        ("answer = view(*a, **k)\nanswer.headers['X'] = '1'\nreturn answer", "assigns `answer.headers['X']`"),
+        ("return view(current(), *a, **k)", "hands the view `current()`"),
+        (
+            "if not db.execute('UPDATE t SET x = 1'):\n  return no()\nreturn view(*a, **k)",
+            "writes, by `db.execute('UPDATE t SET x = 1')`",
+        ),
+        ("g.machine = through(token)\nreturn view(*a, **k)", "writes, by `through(token)`"),
+    ];
+    let head = "from console_gate.flask import defer\ndef save(thing):\n    thing.commit()\ndef through(thing):\n    \
+                return save(thing)\n";
+    for (body, expected) in cases {
+        let body: String = body.lines().map(|line| format!("        {line}\n")).collect();
+        let decorator = format!(
+            "def guard(view):\n    @functools.wraps(view)\n    def guarded(*a, **k):\n{body}    return guarded\n"
+        );
+        for (deferred, is_said) in [
+            ("{}guard = defer(guard)\n", false),
+            ("@defer\n{}", false),
+            ("{}guard = defer(guard, keep=(protect,))\n", true),
+            ("{}guard = defer(guard, own_code=True)\n", true),
+            ("{}", true),
+        ] {
+            let text = format!("{head}{}", deferred.replace("{}", &decorator));
+            let source = read_files(&[("auth.py", &text)]);
+            let found: Vec<String> =
+                source.deferred.into_iter().flat_map(|deferred| deferred.effects).collect();
+            assert_eq!(found.join("; "), if is_said { "" } else { expected }, "{text}");
+        }
+    }
+}

@@ -14,8 +14,9 @@ the project's own objects or None; they become `request.admin` and `request.mach
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Sequence
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -36,10 +37,11 @@ from console_gate.assertion import (
     keys_from,
     wsgi_request,
 )
-from console_gate.deferral import Mode, Ruling, View, defer_with, innermost, is_on_view, is_same_route
+from console_gate.deferral import Mode, Ruling, View, defer_with, innermost, is_on_view, is_same_route, role_check
 from console_gate.drift import Disagreement, Reporter
 
 log = logging.getLogger("console_gate")
+__all__ = ["ConsoleGateMiddleware", "defer", "role_check"]
 STATE = "_console_gate"
 SETTINGS = ("KEYS", "KEYS_FILE", "JWKS", "AUDIENCE", "SCRIPT_NAME", "MODE", "DRIFT_URL", "DRIFT_TOKEN")
 
@@ -200,6 +202,9 @@ def request_of(args: tuple[Any, ...]) -> HttpRequest | None:
 _JUDGE = _DjangoJudge()
 
 
-def defer(decorator: View) -> View:
-    """A view decorator of the project's own, bare or with arguments, that steps back where the gate decided by V2."""
-    return defer_with(_JUDGE, decorator)
+def defer(decorator: View | None = None, *, keep: Sequence[View] | None = None, own_code: bool = False) -> View:
+    """A view decorator of the project's own, bare or with arguments, that steps back where the gate decided by V2. As
+    `console_gate.flask.defer`, also for `keep` and `own_code`."""
+    if decorator is None:
+        return functools.partial(defer, keep=keep, own_code=own_code)
+    return defer_with(_JUDGE, decorator, keep, own_code)

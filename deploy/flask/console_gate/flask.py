@@ -12,10 +12,11 @@ always did. So nothing changes until a cluster is set to V2, and everything retu
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence
 
 from flask import Flask, Request, current_app, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
@@ -31,7 +32,7 @@ from console_gate.assertion import (
     keys_from,
     wsgi_request,
 )
-from console_gate.deferral import Mode, Ruling, View, defer_with, innermost, is_on_view, is_same_route
+from console_gate.deferral import Mode, Ruling, View, defer_with, innermost, is_on_view, is_same_route, role_check
 from console_gate.drift import Disagreement, Reporter
 from console_gate.wsgi import VERIFIED, naming_request
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("console_gate")
+__all__ = ["ConsoleGate", "add_request_loader", "current_assertion", "decided_by_gate", "defer", "request_loader", "role_check"]
 EXTENSION = "console_gate"
 STATE = "console_gate.flask"
 SETTINGS = ("KEYS", "KEYS_FILE", "JWKS", "AUDIENCE", "SCRIPT_NAME", "MODE", "DRIFT_URL", "DRIFT_TOKEN")
@@ -107,9 +109,9 @@ class ConsoleGate:
         return AppGate(Verifier(keys, audience, **self._verifier_options), Mode(word), script_name,
                        Reporter(known["DRIFT_URL"], known["DRIFT_TOKEN"]), self._load_admin, self._load_machine)
 
-    def defer(self, decorator: View) -> View:
+    def defer(self, decorator: View | None = None, *, keep: Sequence[View] | None = None, own_code: bool = False) -> View:
         """The same as the module's `defer`: it needs no app until a request comes."""
-        return defer(decorator)
+        return defer(decorator, keep=keep, own_code=own_code)
 
     def request_loader(self, request: Any) -> Any:
         """A Flask-Login `request_loader`: the admin whom the gate let in by V2, or None."""
@@ -260,12 +262,17 @@ class _FlaskJudge:
 _JUDGE = _FlaskJudge()
 
 
-def defer(decorator: View) -> View:
+def defer(decorator: View | None = None, *, keep: Sequence[View] | None = None, own_code: bool = False) -> View:
     """A decorator of Console's own, bare or with arguments, that steps back where the gate has decided by V2.
 
-    The wrapped decorator must not hand the view anything but what Flask does: where it steps back, it does not run.
+    One that does no more than refuse is left out there. One that does more (it calls `csrf.protect()`, sets `g.api_token`,
+    hands the view an argument) runs its own code, in which only what is marked with `role_check` is answered;
+    `own_code=True` says so where its source does not show it. `keep`: functions that run instead of it; what one of them
+    returns is the answer, unless it is None.
     """
-    return defer_with(_JUDGE, decorator)
+    if decorator is None:
+        return functools.partial(defer, keep=keep, own_code=own_code)
+    return defer_with(_JUDGE, decorator, keep, own_code)
 
 
 def decided_by_gate() -> bool:

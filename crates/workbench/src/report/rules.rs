@@ -435,7 +435,7 @@ pub const DIFF: [Rule; 2] = [
 ];
 
 /// What `console-gate lint` finds.
-pub const LINT: [Rule; 11] = [
+pub const LINT: [Rule; 12] = [
     error(
         "gate-differs",
         "the arguments of @require_role differ from the row's legacy roles",
@@ -480,6 +480,11 @@ pub const LINT: [Rule; 11] = [
         "may-gate",
         "code that runs before a view may refuse requests; it could not be analysed",
         "compare what it requires with the row by hand",
+    ),
+    warning(
+        "deferred-effects",
+        "a decorator that is deferred to the gate does more than refuse",
+        "mark its role check with `role_check`, or name what has to run by `keep`",
     ),
     note(
         "plain-hook",

@@ -142,4 +142,5 @@ if USE_GATE:
     from console_gate.flask import defer
 
     require_role = defer(require_role)
-    machine_auth_or_session = defer(machine_auth_or_session)
+    # It notes when a token was used, so its own code runs; for people, `require_role` within it steps back.
+    machine_auth_or_session = defer(machine_auth_or_session, own_code=True)
