@@ -18,13 +18,12 @@ use super::access_log::Line;
 use super::body::{BodyMeter, HeldBody, RequestBody};
 use super::client::{Client, Head, Length};
 use super::driven::{Stalled, driven};
-use super::leg::{Call, ECHO_HEADER, Failure, Source, UpstreamHead};
+use super::leg::{Call, Failure, Source, UpstreamHead};
 use super::legs::{Legs, Way};
 use super::limits::{ClientLimits, OverLimit};
 use super::meters::Meters;
-use super::rewrite::Names;
+use super::rewrite::{Names, Passage};
 use super::spool::Spool;
-use super::withheld::Withheld;
 use crate::assertion;
 use crate::clock::http_date;
 use crate::journal::refused::RefusedSample;
@@ -297,6 +296,11 @@ impl Gateway {
             id: exchange.id,
             upgrade: permit.upgrade(),
             head: head.write(),
+            passage: Passage {
+                names: Names { upstream: host, public: request.host(), scheme },
+                withheld,
+                sets_hsts: self.hsts(exchange.origin).is_some(),
+            },
             is_taken: body.spool.is_empty() && !is_streamed,
             source: if is_streamed { Source::streamed(body) } else { Source::Spool(body.spool) },
         };
@@ -323,8 +327,7 @@ impl Gateway {
         exchange.status = answered.head.status();
         exchange.line.upstream_status = Some(exchange.status);
         self.look_at_answer(&permit, request, &answered.head, exchange);
-        let names = Names { upstream: host, public: request.host(), scheme };
-        if self.begin(client, &answered.head, &names, &withheld, exchange).is_err() {
+        if self.begin(client, &answered.head, &call.passage, exchange).is_err() {
             return self.fail(client, request, &Failure::ClientGone, exchange).await;
         }
         if answered.head.switches() {
@@ -362,8 +365,7 @@ impl Gateway {
         &self,
         client: &mut Client<'_>,
         head: &ResponseHead,
-        names: &Names<'_>,
-        withheld: &Withheld<'_>,
+        passage: &Passage<'_>,
         exchange: &Exchange,
     ) -> Result<(), super::client::ClientGone> {
         let mut room = [0; Hyphenated::LENGTH];
@@ -371,35 +373,9 @@ impl Gateway {
         let hsts = self.hsts(exchange.origin);
         // RFC 9110 6.6.1: a recipient that forwards a response without Date adds one.
         let date = head.fields().value("date").is_none().then(|| self.date());
-        // What is written anew, kept until it is written.
-        let rewritten: Vec<(usize, Vec<u8>)> = head
-            .fields()
-            .iter()
-            .enumerate()
-            .filter_map(|(place, (name, value))| {
-                let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-                let written = if is("location") || is("content-location") {
-                    names.location(value)
-                } else if is("set-cookie") {
-                    names.set_cookie(value)
-                } else {
-                    None
-                };
-                written.map(|written| (place, written))
-            })
-            .collect();
-        let mut fields: Vec<(&[u8], &[u8])> = Vec::with_capacity(head.fields().len() + 2);
-        for (place, (name, value)) in head.fields().iter().enumerate() {
-            let is_ours = name.eq_ignore_ascii_case(b"x-request-id")
-                || name.eq_ignore_ascii_case(AssertionRefused::HEADER.as_bytes())
-                || name.eq_ignore_ascii_case(ECHO_HEADER.as_bytes())
-                || hsts.is_some() && name.eq_ignore_ascii_case(HSTS.as_bytes())
-                || name.eq_ignore_ascii_case(b"set-cookie") && !withheld.may_set(value);
-            if !is_ours {
-                let written = rewritten.iter().find(|(other, _)| *other == place);
-                fields.push((name, written.map_or(value, |(_, written)| written.as_slice())));
-            }
-        }
+        let passed = passage.fields(head);
+        let mut fields: Vec<(&[u8], &[u8])> = Vec::with_capacity(passed.len() + 3);
+        fields.extend(passed.iter().map(|(name, value)| (*name, value.as_ref())));
         fields.push((b"x-request-id", id.as_bytes()));
         if let Some(date) = &date {
             fields.push((b"date", date.as_bytes()));

@@ -31,6 +31,7 @@ use super::body::{BodyMeter, BodyStop, RequestBody};
 use super::client::{BodyFault, Client, ClientGone, Http1};
 use super::driven::{Pulse, Stalled, driven};
 use super::piece::PIECE;
+use super::rewrite::{ECHO_HEADER, Passage};
 use super::spool::{Buffers, Spool, SpoolError};
 use super::upstream::{Endpoint, Upstreams};
 use crate::settings::{RequestEcho, Settings, Upstream};
@@ -38,8 +39,6 @@ use connection::{ConsoleConnection, ConsoleError};
 pub(super) use head::UpstreamHead;
 use pool::Pool;
 
-/// In which a response names its request.
-pub(super) const ECHO_HEADER: &str = "x-console-gate-request";
 /// How many bytes are queued for one side before more are taken from the other.
 const MOST_QUEUED: usize = 64 * 1024;
 /// How many kept connections in a row may turn out to be closed before a request is given up.
@@ -132,6 +131,8 @@ pub(super) struct Call<'a> {
     pub(super) upgrade: bool,
     /// The head as Console gets it, blank line included.
     pub(super) head: Bytes,
+    /// What of a response the client gets.
+    pub(super) passage: Passage<'a>,
     pub(super) source: Source,
     /// Nothing more comes out of `source`.
     pub(super) is_taken: bool,
@@ -293,7 +294,9 @@ impl Leg {
                     Poll::Ready(Ok(head)) if head.is_interim() => {
                         // The gate itself says when a body may come.
                         if head.status() != 100 {
-                            let fields: Vec<_> = head.fields().iter().collect();
+                            let fields = call.passage.fields(&head);
+                            let fields: Vec<(&[u8], &[u8])> =
+                                fields.iter().map(|(name, value)| (*name, value.as_ref())).collect();
                             client.inform(head.status(), &fields);
                         }
                         moved = true;

@@ -4,6 +4,52 @@
 //! (a fixed `upstream.host`, or TLS that ends at the gate before an application without ProxyFix), a redirect would lead
 //! the browser away, for good if it is a 308.
 
+use std::borrow::Cow;
+
+use policy::response::ResponseHead;
+
+use super::withheld::Withheld;
+use crate::ruling::response::HSTS;
+use crate::ruling::troubles::AssertionRefused;
+
+/// In which a response names its request.
+pub(super) const ECHO_HEADER: &str = "x-console-gate-request";
+
+/// What of a response's fields the client gets, and in which form: of an interim response as of the last one.
+pub(super) struct Passage<'a> {
+    pub(super) names: Names<'a>,
+    pub(super) withheld: Withheld<'a>,
+    /// The gate sets Strict-Transport-Security itself.
+    pub(super) sets_hsts: bool,
+}
+
+impl Passage<'_> {
+    /// The fields of the server that are passed on.
+    pub(super) fn fields<'h>(&self, head: &'h ResponseHead) -> Vec<(&'h [u8], Cow<'h, [u8]>)> {
+        let mut fields = Vec::with_capacity(head.fields().len());
+        for (name, value) in head.fields().iter() {
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            let is_ours = is("x-request-id")
+                || is(AssertionRefused::HEADER)
+                || is(ECHO_HEADER)
+                || self.sets_hsts && is(HSTS)
+                || is("set-cookie") && !self.withheld.may_set(value);
+            if is_ours {
+                continue;
+            }
+            let written = if is("location") || is("content-location") {
+                self.names.location(value)
+            } else if is("set-cookie") {
+                self.names.set_cookie(value)
+            } else {
+                None
+            };
+            fields.push((name, written.map_or(Cow::Borrowed(value), Cow::Owned)));
+        }
+        fields
+    }
+}
+
 /// The names of the two sides.
 pub(super) struct Names<'a> {
     /// The Host that Console was sent.

@@ -2,6 +2,7 @@
 //! gate, each with keys of its own.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::console::RAPTOR_KEYS;
 use crate::support::freescout::{FreeScout, KEY, MAILBOX};
@@ -176,6 +177,38 @@ async fn an_assertion_and_a_credential_are_for_one_server() {
         let asked = asked.cookie(&scene.world.cookie("anna"));
         assert_eq!(Client::to(&scene.gate.admin_socket()).send(&asked).await.status, status, "{path}");
     }
+}
+
+/// An interim response passes on no more than the last one: no cookie of Console's, and nothing that is the gate's to say.
+#[tokio::test]
+async fn an_interim_answer_sets_no_cookie_of_consoles() {
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let socket = folder.path().join("raptor.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
+    let fields = "Set-Cookie: session=evil; Path=/\r\nset-cookie: SESSION=evil\r\nSet-Cookie: raptor=1\r\n\
+                  X-Request-Id: theirs\r\nX-Console-Gate-Refused: clock; time=1\r\nLink: </style.css>\r\n";
+    let answer =
+        format!("HTTP/1.1 103 Early Hints\r\n{fields}\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut room = [0; 16 * 1024];
+            let _ = stream.read(&mut room).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let scene = scene(Database::Sqlite, &socket).await;
+    let cookie = scene.world.cookie("anna");
+    let mut client = tokio::net::UnixStream::connect(scene.gate.socket()).await.expect("the gate");
+    let request = format!(
+        "GET /api/customer-audit/7 HTTP/1.1\r\nHost: console.test\r\nCookie: session={cookie}\r\nConnection: close\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.expect("it is sent");
+    let mut answered = String::new();
+    client.read_to_string(&mut answered).await.expect("an answer");
+    let (interim, last) = answered.split_once("\r\n\r\n").expect("an interim response");
+    assert!(interim.starts_with("HTTP/1.1 103 ") && last.starts_with("HTTP/1.1 200 "), "{answered}");
+    let names: Vec<String> = interim.lines().skip(1).map(|line| line.to_ascii_lowercase()).collect();
+    assert_eq!(names, ["set-cookie: raptor=1", "link: </style.css>"]);
 }
 
 /// A name that gate.toml does not have keeps a mapping from being activated, and a gate from starting with it.
