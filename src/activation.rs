@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ledger::Notary;
 use metrics::gauge;
 use policy::diagnostic::Diagnostics;
@@ -74,6 +74,42 @@ pub struct Sources {
     pub upstreams: BTreeSet<String>,
 }
 
+/// Why the mapping that should run does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingProblem {
+    pub kind: MappingProblemKind,
+    /// The first mistakes.
+    pub why: String,
+}
+
+/// What is in the way of the mapping that should run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingProblemKind {
+    /// The file could not be used when the gate started.
+    Fallback,
+    /// The file has mistakes.
+    Refused,
+    /// The file cannot be read.
+    Missing,
+    /// The file keeps changing.
+    Changing,
+    /// A rollback activated a mapping that this gate cannot use.
+    RollbackRefused,
+}
+
+impl MappingProblemKind {
+    /// A word for readiness.
+    pub const fn word(self) -> &'static str {
+        match self {
+            MappingProblemKind::Fallback => "fallback",
+            MappingProblemKind::Refused => "refused",
+            MappingProblemKind::Missing => "missing",
+            MappingProblemKind::Changing => "changing",
+            MappingProblemKind::RollbackRefused => "rollback_refused",
+        }
+    }
+}
+
 /// What the refresher is asked for.
 enum Ask {
     /// SIGHUP: look at the file, whether it is watched or not.
@@ -87,6 +123,8 @@ pub struct MappingHolder {
     running: ArcSwap<Mapping>,
     /// Whether it runs only because the file could not be used when the gate started.
     is_fallback: AtomicBool,
+    /// Of the last look.
+    problem: ArcSwapOption<MappingProblem>,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -108,6 +146,7 @@ impl MappingHolder {
             Arc::new(MappingHolder {
                 running: ArcSwap::from_pointee(mapping),
                 is_fallback: AtomicBool::new(false),
+                problem: ArcSwapOption::empty(),
                 asks,
             }),
             asked,
@@ -120,8 +159,13 @@ impl MappingHolder {
     }
 
     /// Whether the gate started with a file that it could not use, and runs the mapping that was activated last.
-    pub fn is_fallback(&self) -> bool {
+    fn is_fallback(&self) -> bool {
         self.is_fallback.load(Ordering::Relaxed)
+    }
+
+    /// Why the mapping that should run does not, if so.
+    pub fn problem(&self) -> Option<Arc<MappingProblem>> {
+        self.problem.load_full()
     }
 
     /// Notes whether what runs is a fallback.

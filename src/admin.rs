@@ -59,6 +59,7 @@ pub fn router(state: AdminState) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/errors", get(health::errors))
         .route("/metrics", get(metrics::metrics));
     if state.ingest.is_open() {
         let limit = DefaultBodyLimit::max(ingest::MOST_BYTES);

@@ -20,6 +20,7 @@
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`spans`]: traces of requests for a collector of OpenTelemetry.
 //! - [`traffic`]: outcomes of requests, counted by row, for the metrics.
+//! - [`logged`]: the gate's own errors as they leave the log.
 //! - [`outbound`]: what the gate asks of others over HTTP.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
 //! - [`clock`], [`random`], [`folder_watch`]: time, what is made fresh, and changes of files.
@@ -38,6 +39,7 @@ pub mod facts;
 pub mod folder_watch;
 pub mod freshness;
 pub mod journal;
+pub mod logged;
 pub mod outbound;
 pub mod passkeys;
 pub mod people;

@@ -15,7 +15,7 @@ use super::file::{FileReader, Seen, Stamp};
 use super::presence::Presence;
 use super::record::{Recorder, Refused, Trigger, show};
 use super::settling::{Look, Settling};
-use super::{ActivationError, Ask, MappingHolder};
+use super::{ActivationError, Ask, MappingHolder, MappingProblem, MappingProblemKind};
 use crate::facts::rolled_back::against;
 use crate::facts::untimely;
 use crate::store::mappings::Pin;
@@ -88,6 +88,7 @@ impl Refresher {
             }
         }
         gauge!("gate_mapping_pinned").set(f64::from(u8::from(self.is_held)));
+        self.holder.problem.store(self.problem().map(Arc::new));
         self.presence.report_if_due(self.runs()).await;
         // Done last, so that a test that counts looks finds their results.
         counter!("gate_mapping_looks_total").increment(1);
@@ -323,18 +324,34 @@ impl Refresher {
 
     /// What this gate runs, and what is wrong.
     pub(super) fn runs(&self) -> Runs {
-        let Troubles { file, pin, .. } = &self.troubles;
-        let problem = pin.as_ref().map(|refusal| &refusal.why).or(file.as_ref().map(|refusal| &refusal.why));
         Runs {
             mapping: self.holder.running().sha256().clone(),
             file: self.file_sha256.clone(),
             pin: self.pin.id.clone(),
             is_held: self.is_held,
-            problem: problem.map(|problem| {
-                let fallback = if self.holder.is_fallback() { FALLBACK } else { "" };
-                fallback.chars().chain(problem.chars()).take(MOST_PROBLEM).collect()
-            }),
+            // A file that changes is no refusal: `rollback` waits for it.
+            problem: self.problem().filter(|problem| problem.kind != MappingProblemKind::Changing).map(
+                |problem| {
+                    let fallback = if self.holder.is_fallback() { FALLBACK } else { "" };
+                    fallback.chars().chain(problem.why.chars()).take(MOST_PROBLEM).collect()
+                },
+            ),
         }
+    }
+
+    /// Why the mapping that should run does not.
+    pub(super) fn problem(&self) -> Option<MappingProblem> {
+        use MappingProblemKind::{Changing, Fallback, Missing, Refused, RollbackRefused};
+        let Troubles { file, pin, is_unsettled, .. } = &self.troubles;
+        let (kind, why) = match (pin, file) {
+            (Some(refusal), _) => (RollbackRefused, refusal.why.clone()),
+            (None, Some(refusal)) if self.holder.is_fallback() => (Fallback, refusal.why.clone()),
+            (None, Some(Refusal { what: Err(_), why, .. })) => (Missing, why.clone()),
+            (None, Some(refusal)) => (Refused, refusal.why.clone()),
+            (None, None) if *is_unsettled => (Changing, "the mapping file keeps changing".to_owned()),
+            (None, None) => return None,
+        };
+        Some(MappingProblem { kind, why })
     }
 
     fn store(&self) -> &SharedStore {

@@ -1,4 +1,5 @@
-//! `/healthz`: the process runs. `/readyz`: it accepts connections, can decide and can forward.
+//! `/healthz`: the process runs. `/readyz`: it accepts connections, can decide and can forward. `/errors`: what it logged
+//! as errors last.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ use crate::edge::listener::Phase;
 use crate::edge::upstream::UpstreamState;
 use crate::journal::tally::TallyProgress;
 use crate::journal::writer::AuditState;
+use crate::logged::{self, LoggedError};
+use crate::store::mirror::Delivered;
 
 /// What readiness rests on, in the order in which a request needs it.
 #[derive(Debug, Serialize)]
@@ -35,10 +38,13 @@ pub struct Readiness {
     /// The same of each server beside Console. The gate is ready without them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     upstreams: BTreeMap<String, &'static str>,
-    /// `fallback` while the gate runs the mapping that was activated last, because its file could not be used when it
-    /// started. It serves; the log and `gate_running` say why.
+    /// While the mapping that should run does not: `refused`, `missing`, ... as in [`MappingProblem`]. The gate serves with
+    /// the one that was activated last.
     #[serde(skip_serializing_if = "Option::is_none")]
     mapping: Option<&'static str>,
+    /// The first mistakes in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping_problem: Option<String>,
     /// Where audit rows are written to: `database`, `spool`, or `nowhere`.
     audit: &'static str,
     /// Why rows do not go to the database, in the same words.
@@ -47,10 +53,32 @@ pub struct Readiness {
     /// Spools of other gates that cannot be read, so that their rows wait. The gate serves all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable_spools: Vec<PathBuf>,
+    /// Console's own audit table, where denials are mirrored there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<MirrorReadiness>,
     /// Where drift and decisions go: `database`, or `memory` while the database does not take them.
     evidence: &'static str,
     /// How many of them were lost since the gate started.
     evidence_lost: u64,
+}
+
+/// Rows for Console's own audit table that are not in it. The gate serves all the same.
+#[derive(Debug, Serialize)]
+pub struct MirrorReadiness {
+    /// Rows that are tried again every second.
+    waiting: u64,
+    /// Rows that the table refused for what they say. They are set aside until the gate starts again.
+    refused: u64,
+    /// Why, of one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl From<Delivered> for MirrorReadiness {
+    fn from(delivered: Delivered) -> Self {
+        let problem = delivered.problem.or(delivered.refusal);
+        MirrorReadiness { waiting: delivered.waiting, refused: delivered.refused, problem }
+    }
 }
 
 /// Evidence older than this counts as waiting for the database.
@@ -59,6 +87,11 @@ const WAITS: Duration = Duration::from_secs(30);
 /// 200 while the process runs.
 pub async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// The last different errors of the gate's log, the newest first.
+pub async fn errors() -> Json<Vec<LoggedError>> {
+    Json(logged::recent())
 }
 
 /// An admin whom no Console has, in a form that an id of every type can have.
@@ -99,6 +132,10 @@ pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readin
         (Some(_), false) => "valid",
         (Some(_), true) => "expired",
     };
+    let (mapping, mapping_problem) = match state.gate.mappings.problem() {
+        None => (None, None),
+        Some(problem) => (Some(problem.kind.word()), Some(problem.why.clone())),
+    };
     let readiness = Readiness {
         ready,
         listener: listener.word(),
@@ -112,12 +149,14 @@ pub async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Readin
             .iter()
             .map(|(name, upstreams)| (name.clone(), upstreams.state().word()))
             .collect(),
-        mapping: state.gate.mappings.is_fallback().then_some("fallback"),
+        mapping,
+        mapping_problem,
         audit: audit.word(),
         evidence: if waits { "memory" } else { "database" },
         evidence_lost: evidence.iter().map(|progress| progress.lost).sum(),
         audit_problem: state.audit.problem(),
         unreadable_spools: state.audit.unreadable_spools(),
+        mirror: state.store.mirror_delivered().map(MirrorReadiness::from),
     };
     (status, Json(readiness))
 }

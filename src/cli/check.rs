@@ -36,6 +36,7 @@ use crate::facts::untimely;
 use crate::rbac_api;
 use crate::settings::Settings;
 use crate::settings::load::Looked;
+use crate::store::SharedStore;
 
 /// Validate the settings and the mapping, like `nginx -t`
 ///
@@ -96,22 +97,36 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     let upstreams = common.config.as_deref().map(|_| settings.upstream_names());
     let mut checked = Checked::of(name, source, upstreams.as_ref(), |mapping| match command.offline {
         true => Ok(None),
-        false => Registered::read(&settings, mapping).map(Some),
+        false => with_store(&settings, async |store| Registered::read(&store, &settings, mapping).await)
+            .context("cannot read the roles (use --offline to check the file alone)")
+            .map(Some),
     })?;
-    if let Some(file) = common.config.as_deref().filter(|_| !command.offline) {
-        checked.settings = sessions::findings(file, &settings.session);
-        let mapping = checked.mapping.as_ref();
-        let needed =
-            mapping.and_then(|mapping| servers::without_freescout(file, &settings.freescout, mapping));
-        checked.settings.extend(needed);
-        checked.settings.extend(settings::unreadable(&settings, &looked));
-    }
-    if !looked.is_empty() {
-        // A flag or a variable can make it production.
-        checked.settings.extend(settings::without_hosts(&settings));
-    }
-    checked.looked = looked;
+    checked.add_settings(&settings, common.config.as_deref(), looked, command.offline);
     finish(command, &checked)
+}
+
+/// All that `check` finds with these settings, for `doctor`.
+///
+/// # Errors
+///
+/// A file or the database could not be read.
+pub(super) async fn everything(
+    settings: &Settings,
+    config: Option<&Path>,
+    store: &SharedStore,
+) -> anyhow::Result<Vec<Finding>> {
+    let looked = config.map(Settings::look).transpose()?.unwrap_or_default();
+    let name = settings.mapping.file.display().to_string();
+    let source =
+        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
+    let registered = match Mapping::parse(&name, &source) {
+        Ok(mapping) => Some(Registered::read(store, settings, &mapping).await?),
+        Err(_) => None,
+    };
+    let upstreams = config.map(|_| settings.upstream_names());
+    let mut checked = Checked::of(name, source, upstreams.as_ref(), |_| Ok(registered))?;
+    checked.add_settings(settings, config, looked, false);
+    Ok(checked.findings())
 }
 
 /// Reports settings that no gate would start with, and the mapping as far as it can be judged without them.
@@ -156,34 +171,31 @@ struct Registered {
 }
 
 impl Registered {
-    fn read(settings: &Settings, mapping: &Mapping) -> anyhow::Result<Registered> {
-        with_store(settings, async |store| {
-            let now = chrono::Utc::now();
-            let catalog = store.catalog().await?;
-            let mut console = console::findings(&store).await?;
-            let untimely = untimely(&store, mapping, None, now).await?;
-            let rolled_back = rolled_back(&store, mapping).await?;
-            // Where Console cannot be read, its rows cannot be judged.
-            let is_readable = console.iter().all(|finding| finding.level != Level::Error);
-            let (flaws, people) = match is_readable {
-                true => (store.flaws().await?, store.census(now).await?),
-                false => Default::default(),
-            };
-            let standing: Vec<Arc<str>> = people
-                .iter()
-                .filter(|person| person.groups.contains(BREAK_GLASS))
-                .map(|person| person.id.clone())
-                .collect();
-            let unapprovable = if is_readable { own_api::unapprovable(mapping, &people) } else { Vec::new() };
-            let held = people.into_iter().flat_map(|person| person.legacy).collect();
-            console.extend(own_api::findings(&settings.rbac_api, &catalog));
-            console.extend(own_api::unknown_callers(settings, &store.tokens().await?));
-            console.extend(unapprovable);
-            let eligible = &store.break_glass_rules().eligible;
-            console.extend(own_api::unseen_powers(mapping, eligible, &store.grantors().await?, &catalog));
-            Ok(Registered { catalog, flaws, held, standing, untimely, rolled_back, console })
-        })
-        .context("cannot read the roles (use --offline to check the file alone)")
+    async fn read(store: &SharedStore, settings: &Settings, mapping: &Mapping) -> anyhow::Result<Registered> {
+        let now = chrono::Utc::now();
+        let catalog = store.catalog().await?;
+        let mut console = console::findings(store).await?;
+        let untimely = untimely(store, mapping, None, now).await?;
+        let rolled_back = rolled_back(store, mapping).await?;
+        // Where Console cannot be read, its rows cannot be judged.
+        let is_readable = console.iter().all(|finding| finding.level != Level::Error);
+        let (flaws, people) = match is_readable {
+            true => (store.flaws().await?, store.census(now).await?),
+            false => Default::default(),
+        };
+        let standing: Vec<Arc<str>> = people
+            .iter()
+            .filter(|person| person.groups.contains(BREAK_GLASS))
+            .map(|person| person.id.clone())
+            .collect();
+        let unapprovable = if is_readable { own_api::unapprovable(mapping, &people) } else { Vec::new() };
+        let held = people.into_iter().flat_map(|person| person.legacy).collect();
+        console.extend(own_api::findings(&settings.rbac_api, &catalog));
+        console.extend(own_api::unknown_callers(settings, &store.tokens().await?));
+        console.extend(unapprovable);
+        let eligible = &store.break_glass_rules().eligible;
+        console.extend(own_api::unseen_powers(mapping, eligible, &store.grantors().await?, &catalog));
+        Ok(Registered { catalog, flaws, held, standing, untimely, rolled_back, console })
     }
 }
 
@@ -277,6 +289,29 @@ impl Checked {
             settings: Vec::new(),
             looked: Vec::new(),
         })
+    }
+
+    /// Adds what is found in the settings, and between them and the mapping.
+    fn add_settings(
+        &mut self,
+        settings: &Settings,
+        config: Option<&Path>,
+        looked: Vec<Looked>,
+        is_offline: bool,
+    ) {
+        if let Some(file) = config.filter(|_| !is_offline) {
+            self.settings = sessions::findings(file, &settings.session);
+            let mapping = self.mapping.as_ref();
+            let needed =
+                mapping.and_then(|mapping| servers::without_freescout(file, &settings.freescout, mapping));
+            self.settings.extend(needed);
+            self.settings.extend(settings::unreadable(settings, &looked));
+        }
+        if !looked.is_empty() {
+            // A flag or a variable can make it production.
+            self.settings.extend(settings::without_hosts(settings));
+        }
+        self.looked = looked;
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -404,7 +439,7 @@ impl Checked {
 /// Notes of one kind that are listed before they are only counted.
 const MOST_ALIKE: usize = 3;
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

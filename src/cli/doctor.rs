@@ -6,6 +6,7 @@
 mod access;
 mod bundle;
 mod database;
+mod gate;
 mod mapping;
 mod place;
 mod report;
@@ -13,7 +14,7 @@ mod secrets;
 mod session;
 mod upstream;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -24,9 +25,10 @@ use crate::settings::{HOSTS_ARE_NEEDED, Settings};
 
 /// Check everything that a gate needs, and say what to do about what is wrong
 ///
-/// Looks at the settings, secrets, addresses, database, schema and rights, Console's tables, sessions, Console itself, the
-/// flag, the mapping, the audit and the certificate, in the order in which a request needs them. Changes nothing. Exits 1 if
-/// something is wrong.
+/// Looks at the settings, secrets, addresses, the gate that runs with these settings, database, schema and rights, Console's
+/// tables, sessions, Console itself, the mapping with everything that `check` finds, the flag, the audit, its mirror, the
+/// buffers and the certificate, in the order in which a request needs them. Changes nothing: what it writes to the database
+/// is rolled back, and its files have no names. Exits 1 if something is wrong.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// The value of a session cookie, as a browser sends it: says whose it is, or why it is nobody's. `-` reads it from
@@ -47,7 +49,7 @@ pub(super) fn run(command: &Doctor, common: &Common) -> anyhow::Result<Ended> {
     let settings = settings(common, &mut report);
     if let Some(settings) = &settings {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(examine(settings, cookie.as_deref(), &mut report));
+        runtime.block_on(examine(settings, common.config.as_deref(), cookie.as_deref(), &mut report));
     }
     match command.format {
         TextOrJson::Text => report.print()?,
@@ -96,15 +98,18 @@ fn settings(common: &Common, report: &mut Report) -> Option<Settings> {
     }
 }
 
-async fn examine(settings: &Settings, cookie: Option<&str>, report: &mut Report) {
+async fn examine(settings: &Settings, config: Option<&Path>, cookie: Option<&str>, report: &mut Report) {
     secrets::examine(settings, report).await;
     place::examine(settings, report);
+    gate::examine(settings, report).await;
     let opened = database::examine(settings, report).await;
     let secrets = Secrets::load(settings, |name| std::env::var(name).ok()).ok();
     access::examine(opened.as_ref(), report).await;
     session::examine(settings, secrets.as_ref(), opened.as_ref(), cookie, report).await;
     upstream::examine(settings, report).await;
-    mapping::examine(settings, opened.as_ref(), report).await;
+    mapping::examine(settings, config, opened.as_ref(), report).await;
     place::audit(settings, report).await;
+    database::mirror(settings, opened.as_ref(), report).await;
+    place::buffers(settings, report);
     place::certificate(settings, report);
 }

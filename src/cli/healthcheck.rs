@@ -49,7 +49,7 @@ pub(super) fn run(command: &Healthcheck, common: &Common) -> anyhow::Result<Ende
 }
 
 /// A gate that listens at every address is asked at this machine's own.
-fn url(admin: &Address) -> anyhow::Result<Url> {
+pub(super) fn url(admin: &Address) -> anyhow::Result<Url> {
     Ok(match admin {
         Address::Unix(path) => Url::parse(&format!("unix:{}", path.display()))?,
         Address::Tcp(address) => {

@@ -8,6 +8,7 @@ use workbench::report::style::Style;
 
 use super::overrides::Overrides;
 use super::{Common, Ended};
+use crate::logged::KeepRecent;
 use crate::outbound::sentry::{self, Dsn, FlushOnDrop, Tracker};
 use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
@@ -98,7 +99,7 @@ pub(super) fn start_log(format: LogFormat, tracker: Option<Tracker>) {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => log.json().boxed(),
     };
-    tracing_subscriber::registry().with(log.with_filter(filter)).with(tracker).init();
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(tracker).with(KeepRecent).init();
 }
 
 /// A flag in the environment, as `FLAG_RBAC_V2`: the kill-switch at start.

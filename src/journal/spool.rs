@@ -15,7 +15,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-const EXTENSION: &str = "spool";
+/// Of a spool's file.
+pub const EXTENSION: &str = "spool";
 /// The checksum in hexadecimal, and the space behind it.
 const CHECKSUM: usize = 9;
 /// No row comes near it, so what is longer is none. It is also the most that is read at once.

@@ -104,6 +104,21 @@ impl Store {
         .await
     }
 
+    /// Does all that [`append`](Self::append) does but commit: whether the database takes audit rows now.
+    ///
+    /// # Errors
+    ///
+    /// It does not: the reason that an append would have.
+    pub async fn rehearse_append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let entries: Vec<&Entry> = entries.iter().collect();
+        self.bounded(async {
+            let mut transaction = self.audit_pool.begin().await?;
+            insert(&mut transaction, &entries).await?;
+            transaction.rollback().await
+        })
+        .await
+    }
+
     /// Seals a note as the next row of the chain that commands share, and appends it.
     pub async fn record(&self, note: &Note) -> Result<(), StoreError> {
         self.change(note, async |_| Ok(())).await

@@ -70,6 +70,8 @@ pub(super) struct Mirror {
     is_behind: AtomicBool,
     /// Whether rows are being put into the table. If this is found so, an earlier attempt ran out of time and was given up.
     is_trying: AtomicBool,
+    /// What the last delivery left.
+    delivered: Mutex<Delivered>,
 }
 
 impl Store {
@@ -83,6 +85,7 @@ impl Store {
             prepared: Mutex::new(None),
             is_behind: AtomicBool::new(true),
             is_trying: AtomicBool::new(false),
+            delivered: Mutex::default(),
         };
         if self.mirror.set(mirror).is_err() {
             tracing::debug!("the mirror is set already");
@@ -104,6 +107,12 @@ impl Store {
             Ok::<_, StoreError>(outcome)
         };
         self.bounded(check).await?
+    }
+
+    /// The outcome of this process's last delivery; `None` where nothing is mirrored.
+    pub fn mirror_delivered(&self) -> Option<Delivered> {
+        let mirror = self.mirror.get()?;
+        Some(mirror.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Puts the rows that are mirrored into Console's table or the outbox, in the transaction that appends them.

@@ -40,6 +40,22 @@ async fn scene(world: &World, upstream: &Recorder) -> (Gate, Ask) {
     (gate, ask)
 }
 
+/// Waits until `/readyz` says this of the mapping; of one that is as it should be, nothing.
+async fn until_ready_says(gate: &Gate, word: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = Client::to(&gate.admin_socket()).send(&Ask::get("/readyz")).await;
+        let readiness = answer.json();
+        if readiness["mapping"].as_str().unwrap_or_default() == word {
+            assert_eq!(answer.status, 200, "{readiness}");
+            assert_eq!(readiness["mapping_problem"].is_string(), !word.is_empty(), "{readiness}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "{readiness}\n{}", gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn until_log(gate: &Gate, line: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !gate.log().contains(line) {
@@ -73,13 +89,26 @@ async fn a_sound_file_is_taken_up_and_a_broken_one_is_not() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(gate.send(&ask).await.status, 200, "{text}");
+        until_ready_says(&gate, "refused").await;
     }
+    let errors = Client::to(&gate.admin_socket()).send(&Ask::get("/errors")).await.json();
+    let last = &errors[0];
+    assert_eq!(last["message"], "the mapping file was refused; the running mapping stays", "{errors}");
+    assert!(
+        last["fields"]["diagnostics"].as_str().is_some_and(|why| why.contains("console-usr")),
+        "{errors}"
+    );
+    let (code, printed) = gate.attempt(&["doctor", "--format", "json"]);
+    assert!(code == 1 && printed.contains("the running gate's mapping: refused"), "{printed}");
+    assert!(printed.contains("the mapping file was refused; the running mapping stays: "), "{printed}");
     std::fs::remove_file(&file).expect("the mapping");
+    until_ready_says(&gate, "missing").await;
     std::fs::write(file.with_extension("new"), LEGACY).expect("a new mapping");
     assert_eq!(gate.send(&ask).await.status, 200);
     // Renamed over, as editors and Kubernetes do.
     std::fs::rename(file.with_extension("new"), &file).expect("a rename");
     until(&gate, &ask, 403).await;
+    until_ready_says(&gate, "").await;
     let events = world.store.recent(100).await.expect("the audit rows");
     let of_kind = |kind: &str| events.iter().filter(|event| event.event_type == kind).count();
     assert_eq!(of_kind("mapping_activated"), 3, "start, v2, legacy");

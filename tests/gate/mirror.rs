@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::recorder::Recorder;
-use crate::support::{Ask, Database, Gate, Setup, World};
+use crate::support::{Ask, Client, Database, Gate, Setup, World};
 
 const MAPPING: &str = "version = 1\n[clusters]\nC = \"v2\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
     \"GET /denied/<path:rest>\" = { legacy = [\"superadmin\"], role = \"console-manager\" }\n";
@@ -69,6 +69,39 @@ async fn console_sees_denials(database: Database) {
     until("the third denial", &gate, async || there(&third).await).await;
     until("the metric", &gate, async || gate.metric("gate_audit_mirror_waiting").await == Some(0.0)).await;
     assert_eq!(number(&world, "SELECT count(*) FROM audit_log").await, 3);
+}
+
+/// A row that the table refuses for what it says is set aside, and readiness says so.
+async fn a_row_that_is_set_aside_is_said(database: Database) {
+    let world = World::new(database).await;
+    world.execute(TABLE).await;
+    world.execute("ALTER TABLE audit_log ADD COLUMN short TEXT CHECK (length(short) < 3)").await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    world.admin("anna", &["raxx-support-team"], &[]).await;
+    let sections = format!("{MIRROR}short = {{ field = \"request\" }}\n").leak();
+    let setup = Setup { mapping: Some(MAPPING), upstream: Some(upstream.socket()), sections, ..Setup::V2 };
+    let gate = world.gate(&setup).await;
+    let ready = async || Client::to(&gate.admin_socket()).send(&Ask::get("/readyz")).await;
+    assert_eq!(ready().await.json()["mirror"]["refused"], 0);
+    let denied = gate.send(&Ask::get("/denied/1").cookie(&world.cookie("anna"))).await;
+    assert_eq!(denied.status, 403, "{}", gate.log());
+    let refused = async || ready().await.json()["mirror"]["refused"] == 1;
+    until("the refused row", &gate, refused).await;
+    let answer = ready().await;
+    assert_eq!(answer.status, 200, "the gate serves all the same");
+    assert!(answer.json()["mirror"]["problem"].is_string(), "{:?}", answer.json());
+    let (code, printed) = gate.attempt(&["doctor", "--format", "json"]);
+    assert!(code == 1 && printed.contains("refused 1 row(s), which are set aside"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_row_that_is_set_aside_is_said_on_sqlite() {
+    a_row_that_is_set_aside_is_said(Database::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_set_aside_is_said_on_postgres() {
+    a_row_that_is_set_aside_is_said(Database::Postgres).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use policy::identity::flask_cookie::SigningKeys;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::support::{CommandOutput, Workbench};
 
@@ -104,9 +105,10 @@ fn of_state<'l>(lines: &'l [Value], state: &str) -> Vec<&'l Value> {
     lines.iter().filter(|line| line["state"] == state).collect()
 }
 
-/// Checks that this alone failed, and is said in these words.
+/// Checks that this alone failed, and is said in these words. `check` may count it, too.
 fn assert_failed(lines: &[Value], subject: &str, words: &str) {
-    let failed = of_state(lines, "failed");
+    let mut failed = of_state(lines, "failed");
+    failed.retain(|line| line["subject"] == subject || line["subject"] != "check");
     let [line] = failed.as_slice() else { panic!("{failed:#?}") };
     assert_eq!(line["subject"], subject, "{line}");
     assert!(line["found"].as_str().unwrap().contains(words), "{line}");
@@ -123,11 +125,18 @@ fn a_sound_installation_is_sound_and_stays_as_it_is() {
     let console = Console::start("200 OK", "");
     let bench = sound(&console);
     let before = std::fs::read(bench.path("routes.toml")).unwrap();
+    let audit = bench.run(&["audit", "tail"]).stdout;
     let given = cookie(SECRET, &json!({ "admin_id": "anna" }));
     let (output, lines) = doctor(&bench, &["--cookie", &given]);
     assert_eq!(output.code, 0, "{output:?}");
     let (failed, warnings) = (of_state(&lines, "failed"), of_state(&lines, "warning"));
-    assert!(failed.is_empty() && warnings.is_empty(), "{lines:#?}");
+    // A session that has no row is a warning of `check`.
+    let [check] = warnings.as_slice() else { panic!("{lines:#?}") };
+    assert!(failed.is_empty(), "{lines:#?}");
+    assert!(
+        check["subject"] == "check" && check["found"].as_str().unwrap().starts_with("1 warning: "),
+        "{check}"
+    );
     let found = |subject: &str| -> String {
         let line =
             lines.iter().find(|line| line["subject"] == subject).unwrap_or_else(|| panic!("{subject}"));
@@ -138,13 +147,15 @@ fn a_sound_installation_is_sound_and_stays_as_it_is() {
     assert!(found("session cookie").contains("admin `anna`; legacy roles: superadmin"));
     assert!(found("admins").starts_with("1 active"));
     assert!(found("flag").contains("V2 decides 1 cluster"));
+    assert!(found("database writes").contains("rolled back"));
     assert_eq!(std::fs::read(bench.path("routes.toml")).unwrap(), before);
+    assert_eq!(bench.run(&["audit", "tail"]).stdout, audit, "what it wrote was rolled back");
     // The gate may be another user, who could not write to what this one makes.
     assert!(
         found("checkpoints").contains("makes it at its start") && !bench.path("checkpoints.jsonl").exists()
     );
     let text = bench.run(&["--config", "gate.toml", "doctor"]);
-    assert!(text.stdout.ends_with("nothing is wrong; 2 not looked at\n"), "{}", text.stdout);
+    assert!(text.stdout.ends_with("a gate can run; 1 to look at; 3 not looked at\n"), "{}", text.stdout);
 }
 
 /// What verifies assertions may have another clock than the server in front of it.
@@ -183,7 +194,7 @@ fn one_thing_wrong_is_named_with_what_to_do() {
     let console = Console::start("200 OK", "");
     let port = console.port;
     type Break = fn(&Workbench, u16);
-    let broken: [(&str, Break, &str, &str); 10] = [
+    let broken: [(&str, Break, &str, &str); 15] = [
         (
             "routes.toml is gone",
             |bench, _| std::fs::remove_file(bench.path("routes.toml")).unwrap(),
@@ -201,8 +212,61 @@ fn one_thing_wrong_is_named_with_what_to_do() {
             |bench, _| {
                 bench.write("routes.toml", &MAPPING.replace("console-flag-admin", "console-flag-admn"));
             },
-            "mapping",
-            "name what the database does not have",
+            "check",
+            "console-flag-admn",
+        ),
+        (
+            "a misspelt legacy role in every row",
+            |bench, _| {
+                let text = MAPPING.replace("superadmin", "superadmn").replace("\"v2\"", "\"legacy\"");
+                bench.write("routes.toml", &text);
+            },
+            "legacy roles",
+            "rows accept `superadmn`, people hold `superadmin`",
+        ),
+        (
+            "a misspelt legacy role in the table",
+            |bench, _| {
+                bench.write("routes.toml", &MAPPING.replace("\"v2\"", "\"legacy\""));
+                bench.sql("PRAGMA ignore_check_constraints = ON; UPDATE admin_roles SET role = 'superadmim'");
+            },
+            "legacy roles",
+            "rows accept `superadmin`, people hold `superadmim`",
+        ),
+        (
+            "a full spool",
+            |bench, port| {
+                let text = settings(port).replace("[audit]\n", "[audit]\nspool_bytes = 4096\n");
+                bench.write("gate.toml", &text);
+                std::fs::create_dir(bench.path("spool")).unwrap();
+                bench.write("spool/one.spool", &"x".repeat(4000));
+            },
+            "spool",
+            "4000 of 4096 bytes",
+        ),
+        (
+            "no folder for bodies",
+            |bench, port| {
+                let buffers = "[buffers]\nfolder = \"/nowhere\"\n";
+                bench.write("gate.toml", &(settings(port) + buffers));
+            },
+            "buffers",
+            "/nowhere cannot be written",
+        ),
+        (
+            "rows that Console's table refused",
+            |bench, port| {
+                let mirror = "[audit.mirror]\ntable = \"audit_log\"\n[audit.mirror.columns]\n\
+                              id = { field = \"event_id\" }\n";
+                bench.write("gate.toml", &(settings(port) + mirror));
+                bench.sql(
+                    "CREATE TABLE audit_log (id VARCHAR(36) PRIMARY KEY);
+                     INSERT INTO gate_audit_outbox (event_id, refused)
+                     SELECT id, 'FOREIGN KEY constraint failed' FROM gate_audit_events LIMIT 1",
+                );
+            },
+            "mirror",
+            "refused 1 row(s), which are set aside: FOREIGN KEY constraint failed",
         ),
         (
             "nobody there",
@@ -272,6 +336,39 @@ fn one_thing_wrong_is_named_with_what_to_do() {
         assert_eq!(output.code, 1, "{what}: {output:?}");
         assert_failed(report["lines"].as_array().unwrap(), subject, words);
     }
+}
+
+/// Bytes are written, and not only files made: on a full disk a file can be made.
+#[test]
+fn a_disk_that_takes_no_bytes_is_seen() {
+    let console = Console::start("200 OK", "");
+    let bench = sound(&console);
+    // The file system takes no file beyond 128 KiB.
+    let script = "trap '' XFSZ; ulimit -f 256; console-gate --config gate.toml doctor --format json || true";
+    let output = bench.run_script(script);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let lines = report["lines"].as_array().unwrap().clone();
+    let failed: Vec<&str> =
+        of_state(&lines, "failed").iter().map(|line| line["subject"].as_str().unwrap()).collect();
+    assert_eq!(failed, ["database writes", "spool", "checkpoints", "buffers"], "{lines:#?}");
+}
+
+/// Another process holds the right to write: reads work, and every change and every denial fails.
+#[test]
+fn a_locked_database_is_seen() {
+    let console = Console::start("200 OK", "");
+    let bench = sound(&console);
+    bench.write("gate.toml", &(settings(console.port) + "[database]\ntimeout_ms = 300\n"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let url = format!("sqlite:{}", bench.path("gate.sqlite").display());
+    let _locked = runtime.block_on(async {
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("the database");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the right to write");
+        connection
+    });
+    let (output, lines) = doctor(&bench, &[]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_failed(&lines, "database writes", "no audit row is taken");
 }
 
 /// What makes a login loop, each with its own cause.

@@ -1,5 +1,16 @@
 //! The database: whether it answers, has the gate's tables, and lets the gate read Console's.
 
+use std::path::Path;
+
+use chrono::Utc;
+use ledger::Entry;
+use ledger::chain::Chain;
+use ledger::entry::Draft;
+use ledger::event::AuditEvent;
+use ledger::keys::KeyRing;
+use zeroize::Zeroizing;
+
+use super::place;
 use super::report::Report;
 use crate::server::{placement, set_mirror, store_options};
 use crate::settings::{NewerSchema, Settings};
@@ -54,8 +65,70 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<
                 return None;
             }
             report.good("database", url.in_words());
-            schema(&store, state, settings, report).await.then_some(store)
+            let is_sound = schema(&store, state, settings, report).await;
+            if is_sound {
+                writes(&store, url, report).await;
+            }
+            is_sound.then_some(store)
         }
+    }
+}
+
+/// Whether it takes an audit row now. The row is rolled back.
+async fn writes(store: &SharedStore, url: &DatabaseUrl, report: &mut Report) {
+    const SUBJECT: &str = "database writes";
+    // SQLite writes to the disk when it commits, so the disk is asked by itself.
+    if let DatabaseUrl::Sqlite(file) = url
+        && let Err(error) = place::try_writing(file.parent().unwrap_or(Path::new("")))
+    {
+        let found = format!("the folder of {} cannot be written: {error}", file.display());
+        return report.fail(SUBJECT, found, "free its disk, or correct who may write there");
+    }
+    match store.rehearse_append(&probe()).await {
+        Ok(()) => report.good(SUBJECT, "an audit row was taken, and rolled back"),
+        Err(error) => report.fail(
+            SUBJECT,
+            format!("no audit row is taken, so denials go to the spool and changes are refused: {error}"),
+            "end what holds a lock, or free the database's disk",
+        ),
+    }
+}
+
+/// An audit row of the size of a long one, sealed with a key that nothing knows.
+fn probe() -> Vec<Entry> {
+    let event = AuditEvent::MappingPinned { sha256: None, by: "doctor".repeat(512) };
+    let key = ("doctor".to_owned(), Zeroizing::new(vec![0; 32]));
+    let chain = format!("doctor/{}", uuid::Uuid::now_v7());
+    KeyRing::from_keys(&[key])
+        .map(|keys| vec![Draft::from(event.into_record(Utc::now())).seal(&mut Chain::new(chain, keys))])
+        .unwrap_or_default()
+}
+
+/// Console's own audit table: whether it takes what the settings send it, and the rows that it did not take.
+pub(super) async fn mirror(settings: &Settings, store: Option<&SharedStore>, report: &mut Report) {
+    const SUBJECT: &str = "mirror";
+    let Some(mirror) = &settings.audit.mirror else { return };
+    let Some(store) = store else { return report.skip(SUBJECT, "the database comes first") };
+    if let Err(error) = store.check_mirror().await {
+        report.fail(SUBJECT, error.to_string(), "correct [audit.mirror], or the table");
+    }
+    match store.mirror_outbox().await {
+        Err(error) => report.fail(SUBJECT, error.to_string(), "correct what the message names"),
+        Ok(left) if left.refused > 0 => {
+            let why = left.refusal.map(|why| format!(": {why}")).unwrap_or_default();
+            report.fail(
+                SUBJECT,
+                format!("`{}` refused {} row(s), which are set aside{why}", mirror.table, left.refused),
+                "correct [audit.mirror] or the table; a gate that starts tries them again. The sealed rows are in \
+                 gate_audit_events",
+            );
+        }
+        Ok(left) if left.waiting > 0 => report.warn(
+            SUBJECT,
+            format!("{} row(s) wait for `{}`", left.waiting, mirror.table),
+            "a running gate delivers them every second; its log says why they wait",
+        ),
+        Ok(_) => report.good(SUBJECT, format!("`{}` takes rows, and none waits", mirror.table)),
     }
 }
 

@@ -1,16 +1,28 @@
-//! The mapping, and whether V2 decides what the mapping says it decides.
+//! The mapping with everything that `check` finds, whether anybody passes its rows, and whether V2 decides what the mapping
+//! says it decides.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use chrono::Utc;
 use policy::mapping::{ClusterMode, Mapping};
-use workbench::report::{Level, rules};
+use policy::rbac::LegacyRole;
+use workbench::report::Level;
 
 use super::report::Report;
+use crate::cli::check;
 use crate::facts::rolled_back::rolled_back;
 use crate::freshness::Posture;
 use crate::server::fallback::fallen_back;
 use crate::settings::{Environment, Settings};
 use crate::store::SharedStore;
 
-pub(super) async fn examine(settings: &Settings, store: Option<&SharedStore>, report: &mut Report) {
+pub(super) async fn examine(
+    settings: &Settings,
+    config: Option<&Path>,
+    store: Option<&SharedStore>,
+    report: &mut Report,
+) {
     let file = settings.mapping.file.display().to_string();
     let mapping = match std::fs::read_to_string(&settings.mapping.file) {
         Err(error) => {
@@ -38,31 +50,68 @@ pub(super) async fn examine(settings: &Settings, store: Option<&SharedStore>, re
         );
         return report.skip("flag", "the database comes first");
     };
-    judge(&file, &mapping, store, report).await;
+    report.good("mapping", format!("{file}: {} rows", mapping.rows().len()));
+    judge(settings, config, store, report).await;
+    legacy_roles(&mapping, store, report).await;
     rollback(&file, &mapping, store, report).await;
     flag(&mapping, settings, store, report).await;
 }
 
-async fn judge(file: &str, mapping: &Mapping, store: &SharedStore, report: &mut Report) {
-    let catalog = match store.catalog().await {
-        Ok(catalog) => catalog,
-        Err(error) => return report.fail("mapping", error.to_string(), "correct what the message names"),
+/// Findings that are printed; all are counted.
+const MOST_FINDINGS: usize = 3;
+
+/// What `check` finds, in its numbers.
+async fn judge(settings: &Settings, config: Option<&Path>, store: &SharedStore, report: &mut Report) {
+    const SUBJECT: &str = "check";
+    let findings = match check::everything(settings, config, store).await {
+        Ok(findings) => findings,
+        Err(error) => return report.fail(SUBJECT, format!("{error:#}"), "correct what the message names"),
     };
-    let rows = mapping.rows().len();
-    let see = format!("`console-gate check {file}` shows them");
-    if let Err(mistakes) = mapping.check_against(file, &catalog) {
-        let found = format!(
-            "{file}: {rows} rows, {} name what the database does not have",
-            mistakes.findings().len()
-        );
-        return report.fail("mapping", found, see);
+    let of = |level| findings.iter().filter(move |finding| finding.level == level);
+    let counted: Vec<String> = [Level::Error, Level::Warning]
+        .into_iter()
+        .map(|level| (of(level).count(), level.word()))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| check::counted(count, word))
+        .collect();
+    if counted.is_empty() {
+        return report.good(SUBJECT, "`console-gate check` finds no error and no warning");
     }
-    let warnings = mapping.review(Some(&catalog));
-    let warnings = warnings.iter().filter(|found| rules::level_of(found.code) == Level::Warning).count();
-    match warnings {
-        0 => report.good("mapping", format!("{file}: {rows} rows")),
-        warnings => report.warn("mapping", format!("{file}: {rows} rows, {warnings} warning(s)"), see),
+    let worst: Vec<&str> = of(Level::Error).chain(of(Level::Warning)).map(|one| &*one.message).collect();
+    let more = worst.len().saturating_sub(MOST_FINDINGS);
+    let mut found = format!("{}: {}", counted.join(", "), worst[..worst.len() - more].join("; "));
+    if more > 0 {
+        found.push_str(&format!("; and {more} more"));
     }
+    let remedy = "`console-gate check` with the same settings shows where, and what to do";
+    match of(Level::Error).next() {
+        Some(_) => report.fail(SUBJECT, found, remedy),
+        None => report.warn(SUBJECT, found, remedy),
+    }
+}
+
+/// Where legacy gates decide, and nobody holds any role that they accept, nobody passes: a role that is misspelt in every
+/// row, or in every admin's.
+async fn legacy_roles(mapping: &Mapping, store: &SharedStore, report: &mut Report) {
+    let Ok(people) = store.census(Utc::now()).await else { return };
+    let held: BTreeSet<LegacyRole> = people.into_iter().flat_map(|person| person.legacy).collect();
+    let accepted = mapping.legacy_roles();
+    let decides = mapping.clusters().values().any(|rollout| rollout.mode != ClusterMode::V2);
+    if !decides || held.is_empty() || accepted.is_empty() || accepted.iter().any(|role| held.contains(*role))
+    {
+        return;
+    }
+    let listed =
+        |roles: Vec<&LegacyRole>| roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(", ");
+    report.fail(
+        "legacy roles",
+        format!(
+            "nobody holds a role that any row accepts: rows accept {}, people hold {}",
+            listed(accepted.into_iter().collect()),
+            listed(held.iter().collect()),
+        ),
+        "correct the roles in the mapping, or those in Console's table",
+    );
 }
 
 /// The rollback in force, and whether the file would bring back what it took back.

@@ -1,5 +1,6 @@
 //! What the gate has on this machine: its addresses, the spool, the checkpoints, the certificate.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::report::Report;
 use crate::clock::SystemClock;
 use crate::edge::tls::CertificateHolder;
 use crate::edge::tls::pair::PairFiles;
+use crate::journal::spool;
 use crate::server::{checkpoint_places, look_at_addresses};
 use crate::settings::Settings;
 
@@ -39,9 +41,15 @@ pub(super) async fn audit(settings: &Settings, report: &mut Report) {
     let has_file = unmade.is_some();
     if let Some(file) = unmade {
         let found = file.display().to_string();
-        match file.parent().is_some_and(is_writable) {
-            true => report.good("checkpoints", format!("{found}: the gate makes it at its start")),
-            false => report.fail("checkpoints", format!("{found} cannot be made"), "correct it in [audit]"),
+        match file.parent().map_or(Ok(()), try_writing) {
+            Ok(()) => report.good("checkpoints", format!("{found}: the gate makes it at its start")),
+            Err(error) => {
+                report.fail(
+                    "checkpoints",
+                    format!("{found} cannot be made: {error}"),
+                    "correct it in [audit]",
+                );
+            }
         }
     }
     let places = checkpoint_places(&audit).await;
@@ -68,22 +76,66 @@ fn spool(settings: &Settings, report: &mut Report) {
     }
     let folder = &settings.audit.spool_folder;
     let found = folder.display().to_string();
-    let nearest = if folder.exists() { Some(folder.as_path()) } else { folder.parent() };
-    match nearest.is_some_and(is_writable) {
-        false => report.fail(
+    let nearest = if folder.exists() { folder.as_path() } else { folder.parent().unwrap_or(folder) };
+    if let Err(error) = try_writing(nearest) {
+        return report.fail(
             SUBJECT,
-            format!("{found}: cannot be written, so each denial is a 503 while the database is away"),
-            "give the gate's user a folder of its own: `spool_folder` in [audit]",
+            format!("{found} cannot be written, so each denial is a 503 while the database is away: {error}"),
+            "free its disk, or give the gate's user a folder of its own: `spool_folder` in [audit]",
+        );
+    }
+    let limit = settings.audit.spool_bytes;
+    match largest_spool(folder) {
+        Some((file, bytes)) if bytes.saturating_mul(10) >= limit.saturating_mul(9) => report.fail(
+            SUBJECT,
+            format!("{file} has {bytes} of {limit} bytes: beyond them, each denial is a 503"),
+            "let its rows into the database: see `database` and `gate`; or raise `spool_bytes` in [audit]",
         ),
-        true => report.good(SUBJECT, format!("{found} can be written")),
+        Some((file, bytes)) if bytes > 0 => report.warn(
+            SUBJECT,
+            format!("{file} has {bytes} of {limit} bytes: rows that wait for the database"),
+            "see `database`; a running gate delivers them when the database takes them",
+        ),
+        _ => report.good(SUBJECT, format!("{found} can be written")),
     }
 }
 
-/// Whether this user can write into a folder; nothing stays there.
-fn is_writable(folder: &Path) -> bool {
+/// The spool file with the most bytes.
+fn largest_spool(folder: &Path) -> Option<(String, u64)> {
+    let spools = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == spool::EXTENSION));
+    spools
+        .filter_map(|entry| Some((entry.path().display().to_string(), entry.metadata().ok()?.len())))
+        .max_by_key(|(_, bytes)| *bytes)
+}
+
+/// Where bodies go that are too long for memory.
+pub(super) fn buffers(settings: &Settings, report: &mut Report) {
+    const SUBJECT: &str = "buffers";
+    let folder = settings.buffers.folder.display();
+    match try_writing(&settings.buffers.folder) {
+        Ok(()) => report.good(SUBJECT, format!("{folder} can be written")),
+        Err(error) => report.fail(
+            SUBJECT,
+            format!("{folder} cannot be written, so long bodies are a 503: {error}"),
+            "free its disk, or name another `folder` in [buffers]",
+        ),
+    }
+}
+
+/// Bytes that are written to see whether a disk takes any: creating a file succeeds on a full one.
+const PROBE_BYTES: usize = 256 * 1024;
+
+/// Writes bytes into a folder as this user, down to the disk. The file has no name, so nothing stays.
+pub(super) fn try_writing(folder: &Path) -> std::io::Result<()> {
     // The parent of a file's name alone.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    tempfile::tempfile_in(folder).is_ok()
+    let mut file = tempfile::tempfile_in(folder)?;
+    // Not zeros, which a file system may keep nowhere.
+    file.write_all(&[0xa5; PROBE_BYTES])?;
+    file.sync_all()
 }
 
 pub(super) fn certificate(settings: &Settings, report: &mut Report) {

@@ -68,6 +68,11 @@ impl Report {
         self.lines.push(Line { state, subject, found: found.into(), remedy });
     }
 
+    #[cfg(test)]
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
     /// Whether nothing failed.
     pub(super) fn is_sound(&self) -> bool {
         self.lines.iter().all(|line| line.state != State::Failed)
@@ -107,12 +112,14 @@ impl Report {
         }
         let [failed, warnings, skipped] =
             [State::Failed, State::Warning, State::Skipped].map(|state| self.count(state));
-        let sum = match failed {
-            0 if skipped == 0 => "everything that a gate needs is there".to_owned(),
-            0 => format!("nothing is wrong; {skipped} not looked at"),
-            failed => format!("{failed} wrong; mend the first one first"),
-        };
-        let look = if warnings > 0 { format!("; {warnings} to look at") } else { String::new() };
-        writeln!(out, "{}", style.bold(&format!("{sum}{look}")))
+        let mut sum = vec![match (failed, warnings) {
+            (0, 0) if skipped == 0 => "everything that a gate needs is there".to_owned(),
+            (0, 0) => "nothing is wrong".to_owned(),
+            (0, _) => "a gate can run".to_owned(),
+            (failed, _) => format!("{failed} wrong; mend the first one first"),
+        }];
+        sum.extend((warnings > 0).then(|| format!("{warnings} to look at")));
+        sum.extend((skipped > 0).then(|| format!("{skipped} not looked at")));
+        writeln!(out, "{}", style.bold(&sum.join("; ")))
     }
 }

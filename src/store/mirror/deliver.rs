@@ -1,6 +1,7 @@
 //! From the outbox to Console's table: in order, each row once.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use ledger::AuditRecord;
 use metrics::counter;
@@ -22,6 +23,8 @@ pub struct Delivered {
     pub waiting: u64,
     /// Rows that Console's table refused for what they say.
     pub refused: u64,
+    /// Why it refused one of them.
+    pub refusal: Option<String>,
     /// Why it went no further.
     pub problem: Option<String>,
 }
@@ -51,10 +54,18 @@ impl Store {
                 break;
             }
         }
-        let counted: (i64, i64) =
-            self.bounded(async { self.pool.acquire().await?.one(sql(COUNT)).await }).await?;
-        (delivered.waiting, delivered.refused) = (counted.0.unsigned_abs(), counted.1.unsigned_abs());
+        let left = self.mirror_outbox().await?;
+        let delivered = Delivered { rows: delivered.rows, problem: delivered.problem, ..left };
+        *mirror.delivered.lock().unwrap_or_else(PoisonError::into_inner) = delivered.clone();
         Ok(delivered)
+    }
+
+    /// The rows of all gates that are not in Console's table, without trying to deliver them.
+    pub async fn mirror_outbox(&self) -> Result<Delivered, StoreError> {
+        let (waiting, refused, refusal): (i64, i64, Option<String>) =
+            self.bounded(async { self.pool.acquire().await?.one(sql(COUNT)).await }).await?;
+        let (waiting, refused) = (waiting.unsigned_abs(), refused.unsigned_abs());
+        Ok(Delivered { waiting, refused, refusal, ..Delivered::default() })
     }
 
     /// Lets rows that were refused be tried again: the table or the settings may have been corrected.
@@ -148,4 +159,4 @@ const WAITING: &str =
 const DONE: &str = "DELETE FROM gate_audit_outbox WHERE seq = $1";
 const REFUSE: &str = "UPDATE gate_audit_outbox SET refused = $2 WHERE seq = $1";
 const COUNT: &str = "
-    SELECT COUNT(*) - COUNT(refused), COUNT(refused) FROM gate_audit_outbox";
+    SELECT COUNT(*) - COUNT(refused), COUNT(refused), MIN(refused) FROM gate_audit_outbox";
