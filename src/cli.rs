@@ -66,7 +66,7 @@ use policy::mapping::Mapping;
 use workbench::report::style::{Colours, USUAL_COLUMNS, wrap_at};
 
 use crate::settings::{DatabaseSetting, Environment, Settings};
-use crate::store::{SharedStore, StoreError};
+use crate::store::{SharedStore, StoreError, StoreOptions};
 
 /// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
@@ -344,6 +344,11 @@ impl Common {
     }
 }
 
+/// As a gate's, with a command's patience: nothing waits for it, and it may read everybody.
+fn store_options(settings: &Settings) -> StoreOptions {
+    StoreOptions { timeout: settings.database.command_timeout(), ..crate::server::store_options(settings) }
+}
+
 /// Runs a subcommand that needs the database.
 fn with_store<T>(
     settings: &Settings,
@@ -351,9 +356,9 @@ fn with_store<T>(
 ) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (options, placement) =
-            (crate::server::store_options(settings), crate::server::placement(settings));
-        let store = crate::store::open_at(&options, placement).await.context("the database")?;
+        let placement = crate::server::placement(settings);
+        let store =
+            crate::store::open_at(&store_options(settings), placement).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
         store.set_break_glass_rules(settings.break_glass.rules());
         crate::server::set_mirror(&store, settings).await?;

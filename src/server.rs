@@ -116,15 +116,22 @@ pub fn run(
         if start.upgrade { ListenAddresses::look(listen)? } else { ListenAddresses::take(listen)? };
     let mut early = Fds::new();
     let prepared = runtime.block_on(async {
-        let store =
-            store::open_at(&store_options(settings), placement(settings)).await.context("the database")?;
+        let options = StoreOptions { timeout: settings.database.start_timeout(), ..store_options(settings) };
+        let serving_limit = settings.database.timeout_ms.duration();
+        let opening = store::open_at(&options, placement(settings));
+        let store = waiting::with_progress(opening, serving_limit, &manager).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
         store.set_break_glass_rules(settings.break_glass.rules());
         // Where another gate runs, it goes on answering at the addresses.
         let sockets =
             || if start.upgrade { Ok([None, None]) } else { sockets(&mut addresses, &mut early, settings) };
-        let preparing = |store| prepare(settings, secrets, start, store, &manager);
-        match waiting::wait(&store, settings.database.wait_ms.duration(), &manager, sockets).await? {
+        let preparing = async |store: SharedStore| {
+            let preparing = prepare(settings, secrets, start, store.clone(), &manager);
+            let prepared = waiting::with_progress(preparing, serving_limit, &manager).await?;
+            store.set_limit(serving_limit).await.context("the database")?;
+            anyhow::Ok(prepared)
+        };
+        match waiting::wait(&store, &settings.database, &manager, sockets).await? {
             Waited::NotAtAll => preparing(store).await.map(Some),
             Waited::Interrupted => Ok(None),
             Waited::For(mut interruptions) => tokio::select! {

@@ -381,8 +381,12 @@ impl Default for Buffers {
 pub struct Database {
     pub url: DatabaseSetting,
     pub max_connections: PositiveCount,
-    /// For one operation.
+    /// For one operation of a gate that serves.
     pub timeout_ms: Millis,
+    /// For one operation of a gate that starts.
+    pub start_timeout_ms: Millis,
+    /// For one operation of a command.
+    pub command_timeout_ms: Millis,
     /// How long a gate that starts waits for it; 0 does not wait.
     pub wait_ms: Millis,
     /// What to do when a newer release has migrated it.
@@ -399,11 +403,25 @@ impl Default for Database {
             url: DatabaseSetting::default(),
             max_connections: PositiveCount(8),
             timeout_ms: Millis(2_000),
+            start_timeout_ms: Millis(60_000),
+            command_timeout_ms: Millis(60_000),
             wait_ms: Millis(300_000),
             newer_schema: NewerSchema::Compatible,
             schema: SchemaSetting::default(),
             console_schema: None,
         }
+    }
+}
+
+impl Database {
+    /// The bound on an operation of a gate that starts: no shorter than of one that serves.
+    pub fn start_timeout(&self) -> std::time::Duration {
+        self.timeout_ms.duration().max(self.start_timeout_ms.duration())
+    }
+
+    /// The same of a command.
+    pub fn command_timeout(&self) -> std::time::Duration {
+        self.timeout_ms.duration().max(self.command_timeout_ms.duration())
     }
 }
 

@@ -56,6 +56,7 @@ pub mod tokens;
 pub mod watch;
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ pub struct Store {
     /// For what is read of access, by the operator's SELECTs too: its connections only read.
     access_pool: Pool,
     console: Console,
-    limit: Duration,
+    limit: Limit,
     /// Which words mean production, where the settings say so.
     production: OnceLock<ProductionWords>,
     /// Who may have a break-glass session, where the settings say so.
@@ -112,6 +113,26 @@ pub type SharedStore = Arc<Store>;
 /// A text as both databases take it: Postgres refuses U+0000.
 pub(crate) fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+/// The bound on any one operation, which all pools of a store share.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit(Arc<AtomicU64>);
+
+impl Limit {
+    fn new(limit: Duration) -> Limit {
+        let this = Limit(Arc::default());
+        this.set(limit);
+        this
+    }
+
+    fn set(&self, limit: Duration) {
+        self.0.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// Runs a database operation within `limit`: a database that hangs must not hang a decision.
@@ -198,7 +219,7 @@ pub struct StoreOptions {
     /// For access, and as many for everything else; beside those of the control row's reader and the audit's writer, one or
     /// two each.
     pub max_connections: u32,
-    /// The bound on any one operation.
+    /// The bound on any one operation, until [`Store::set_limit`].
     pub timeout: Duration,
     /// What to read of Console.
     pub console: Relations,
@@ -221,7 +242,7 @@ pub async fn open(options: &StoreOptions) -> Result<SharedStore, StoreError> {
 pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<SharedStore, StoreError> {
     let console_is_given = placement.console_is_given || !options.console.is_documented(Relation::Admins);
     let placement = Placement { console_is_given, ..placement };
-    let limit = options.timeout;
+    let limit = Limit::new(options.timeout);
     let dialect = match &options.url {
         DatabaseUrl::Sqlite(_) => Dialect::Sqlite,
         DatabaseUrl::Postgres(_) => Dialect::Postgres,
@@ -230,7 +251,7 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
     let [pool, access_pool, control_pool, audit_pool] = match &options.url {
         DatabaseUrl::Sqlite(path) => sqlite::open(path, options).await?.map(Pool::Sqlite),
         DatabaseUrl::Postgres(url) => {
-            let pin = Pin::new(postgres::connect_options(url, options)?, placement.clone(), limit);
+            let pin = Pin::new(postgres::connect_options(url)?, placement.clone(), limit.clone());
             let most = options.max_connections;
             [
                 PostgresPool::new(&pin, most),
@@ -289,6 +310,23 @@ impl Store {
         if let Pool::Sqlite(pool) = &self.pool { Some(pool) } else { None }
     }
 
+    /// The bound on any one operation from now on, for a process that is more patient at first. An operation waits for a
+    /// connection for the limit with which the store was opened at most, so this only lowers it.
+    ///
+    /// # Errors
+    ///
+    /// The database does not say where the tables are.
+    pub async fn set_limit(&self, limit: Duration) -> Result<(), StoreError> {
+        self.limit.set(limit);
+        // Their connections give a statement the limit with which they were made.
+        self.control_connections.clear();
+        self.audit_connections.clear();
+        for pool in [&self.pool, &self.access_pool, &self.control_pool, &self.audit_pool] {
+            pool.renew(limit).await?;
+        }
+        Ok(())
+    }
+
     /// Whether the database takes a connection, outside the pools, whose errors say less.
     ///
     /// # Errors
@@ -305,7 +343,7 @@ impl Store {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        bounded(self.limit, operation).await
+        bounded(self.limit.get(), operation).await
     }
 
     /// Runs one statement within the limit, and returns the number of rows that it changed.

@@ -47,7 +47,7 @@ pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
         // Parses the section as the settings would, so that one which cannot be pasted is found here.
         let section = if proposal.section.is_empty() { "[console]" } else { proposal.section.as_str() };
         let proposed = Settings::parse("the proposal", section)?;
-        let options = StoreOptions { console: proposed.console.0, ..crate::server::store_options(&settings) };
+        let options = StoreOptions { console: proposed.console.0, ..super::store_options(&settings) };
         let store = crate::store::open(&options).await.context("the database")?;
         let mismatches = store.console_mismatches().await?;
         for mismatch in &mismatches {

@@ -1,9 +1,10 @@
 //! A database that is late at the start, as after a power cut or while everything is deployed at once.
 //!
-//! The gate waits for it. Meanwhile it listens already: every request gets 503, and readiness names what is missing.
+//! The gate waits for it, and has patience with one that answers slowly. Meanwhile it listens already: every request gets 503, and readiness names what is missing.
 //! Nothing is decided, forwarded or read of a request but its first line, so nothing of the gate has to be there yet.
 //! Over TLS only the admin address answers: the proxy's would need its certificate.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use policy::ids::RequestId;
@@ -18,12 +19,15 @@ use super::listen_address::ListeningSocket;
 use super::manager::Manager;
 use crate::ruling::message::Form;
 use crate::ruling::response::Response;
+use crate::settings::Database;
 use crate::store::{SharedStore, StoreError};
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How often the wait is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Thrice as long as until the next one.
+const EXTEND: &str = "STATUS=The gate waits for the database\nEXTEND_TIMEOUT_USEC=30000000";
 /// For a request's head, and for what is still sent after the answer.
 const READING: Duration = Duration::from_secs(2);
 const HEAD_BYTES: usize = 16 * 1024;
@@ -70,7 +74,7 @@ struct Reason {
     since: Instant,
 }
 
-/// Waits until the database answers, for `limit` at most. `listen` gives the addresses that answer 503 meanwhile, the
+/// Waits until the database answers, for as long as the settings say. `listen` gives the addresses that answer 503 meanwhile, the
 /// proxy's and then the admin address.
 ///
 /// # Errors
@@ -78,11 +82,14 @@ struct Reason {
 /// It did not answer in time, or an address cannot be had.
 pub(super) async fn wait(
     store: &SharedStore,
-    limit: Duration,
+    settings: &Database,
     manager: &Manager,
     listen: impl FnOnce() -> anyhow::Result<[Option<ListeningSocket>; 2]>,
 ) -> anyhow::Result<Waited> {
-    let Some(mut error) = lateness(store).await else { return Ok(Waited::NotAtAll) };
+    let limit = settings.wait_ms.duration();
+    // The first attempt is short, so that the gate soon answers that it waits; the next ones have patience.
+    let first = settings.timeout_ms.duration();
+    let Some(mut error) = lateness(store, first).await else { return Ok(Waited::NotAtAll) };
     anyhow::ensure!(!limit.is_zero(), "the database: {error}");
     let mut interruptions = Interruptions::new()?;
     let since = Instant::now();
@@ -100,13 +107,12 @@ pub(super) async fn wait(
         if logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             let (waited, at_most) = (since.elapsed().as_secs(), limit.as_secs());
             tracing::warn!(%error, waited, at_most, "the gate waits for the database; requests get 503 meanwhile");
-            // Thrice as long as until the next one.
-            manager.tell("STATUS=The gate waits for the database\nEXTEND_TIMEOUT_USEC=30000000");
+            manager.tell(EXTEND);
             logged_at = Some(Instant::now());
         }
         let again = async {
             sleep(AGAIN).await;
-            lateness(store).await
+            lateness(store, first.max(LOG_EVERY).min(limit)).await
         };
         error = tokio::select! {
             () = interruptions.come() => return Ok(Waited::Interrupted),
@@ -126,10 +132,34 @@ pub(super) async fn wait(
     Ok(Waited::For(interruptions))
 }
 
+/// Prepares a start, for as long as that takes. Where it takes longer than `usual`, the log says so again and again, and the
+/// service manager gives the start more time.
+pub(super) async fn with_progress<T>(
+    preparing: impl Future<Output = T>,
+    usual: Duration,
+    manager: &Manager,
+) -> T {
+    let began = Instant::now();
+    let mut preparing = pin!(preparing);
+    let mut next = usual;
+    loop {
+        match timeout(next, &mut preparing).await {
+            Ok(prepared) => return prepared,
+            Err(_) => {
+                let waited = began.elapsed().as_secs();
+                tracing::warn!(waited, "the gate still starts: the database answers slowly");
+                manager.tell(EXTEND);
+                next = LOG_EVERY;
+            }
+        }
+    }
+}
+
 /// Why the database does not answer, if that may pass by itself. Any other error is reported by the next step of the
 /// start.
-async fn lateness(store: &SharedStore) -> Option<StoreError> {
-    match store.try_connecting().await {
+async fn lateness(store: &SharedStore, patience: Duration) -> Option<StoreError> {
+    let late = Err(StoreError::Timeout(patience));
+    match timeout(patience, store.try_connecting()).await.unwrap_or(late) {
         Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Busy(_))) => {
             Some(error)
         }

@@ -1,14 +1,19 @@
 //! Pools, connections and transactions of the database that was chosen at start.
 
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _};
 use sqlx::pool::PoolConnection;
 use sqlx::{Error, Executor as _, Sqlite, SqlitePool};
+use tokio::time::timeout;
 
 use super::StoreError;
 use super::postgres::{Lease, PostgresPool};
 use super::sql::{Record, Statement};
+
+/// For the end of a connection that is not needed any more.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// A pool of connections. It connects when a connection is first needed.
 #[derive(Clone, Debug)]
@@ -27,6 +32,25 @@ impl Pool {
             Pool::Postgres(pool) => Connection::Postgres(Box::pin(pool.acquire()).await?),
             Pool::Sqlite(pool) => Connection::Sqlite(Box::pin(pool.acquire()).await?),
         })
+    }
+
+    /// Lets connections be made for `limit` from now on, and closes those that nothing uses.
+    pub(super) async fn renew(&self, limit: Duration) -> Result<(), StoreError> {
+        match self {
+            Pool::Postgres(pool) => {
+                pool.connect_anew().await?;
+                while let Some(connection) = pool.inner.try_acquire() {
+                    let _ = timeout(CLOSING, connection.close()).await;
+                }
+            }
+            Pool::Sqlite(pool) => {
+                pool.set_connect_options(pool.connect_options().as_ref().clone().busy_timeout(limit));
+                while let Some(connection) = pool.try_acquire() {
+                    let _ = timeout(CLOSING, connection.close()).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The connections that are open, those of them that nothing uses, and how many there may be.

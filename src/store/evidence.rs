@@ -135,7 +135,7 @@ impl Store {
         mark: &Mark,
         work: impl AsyncFnOnce(&mut Connection, &Erased) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        bounded(self.limit * PATIENCE, async {
+        bounded(self.limit.get() * PATIENCE, async {
             let mut transaction = self.pool.begin().await?;
             let Some(erased) = begin_batch(&mut transaction, mark).await? else {
                 transaction.rollback().await?;

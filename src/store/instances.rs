@@ -84,7 +84,7 @@ impl Store {
         match &self.pool {
             Pool::Postgres(pool) => {
                 let (words, expected) = (self.production_words(), self.console.expected.clone());
-                let feed = self.bounded(PostgresFeed::open(pool, words, expected, self.limit)).await?;
+                let feed = self.bounded(PostgresFeed::open(pool, words, expected, self.limit.get())).await?;
                 Ok(Box::new(feed))
             }
             Pool::Sqlite(_) => {

@@ -50,6 +50,14 @@ impl KeptConnections {
         Ok(InUse { of: self, connection: pool.acquire().await?, first_used: Instant::now() })
     }
 
+    /// Closes those that are kept.
+    pub(super) fn clear(&self) {
+        let kept = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut kept in kept {
+            kept.connection.close_on_drop();
+        }
+    }
+
     fn take(&self) -> Option<Kept> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let here = current_runtime();

@@ -20,19 +20,17 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::place::{Placement, Survey, default_schema};
-use super::{StoreError, StoreOptions, bounded};
+use super::{Limit, StoreError, bounded};
 
 /// How to connect to `url`. Nothing is connected yet, so a gate can start while its database is away.
 ///
 /// # Errors
 ///
 /// The URL cannot be parsed.
-pub(super) fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, StoreError> {
+pub(super) fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(|_| StoreError::Unusable("the postgres URL cannot be parsed".into()))?
         .application_name("console-gate")
-        // A statement that the client has given up on must not go on holding locks.
-        .options([("statement_timeout", format!("{}", options.timeout.as_millis() * 5))])
         .disable_statement_logging())
 }
 
@@ -70,8 +68,9 @@ pub(super) fn dump_commands(url: &str, schema: &str, file: &std::path::Path) -> 
     ])
 }
 
-fn connecting(connect: &PgConnectOptions, only_reads: bool) -> PgConnectOptions {
-    let connect = connect.clone();
+fn connecting(connect: &PgConnectOptions, limit: &Limit, only_reads: bool) -> PgConnectOptions {
+    // A statement that the client has given up on must not go on holding locks.
+    let connect = connect.clone().options([("statement_timeout", (limit.get().as_millis() * 5).to_string())]);
     if only_reads { connect.options([("default_transaction_read_only", "on")]) } else { connect }
 }
 
@@ -79,7 +78,7 @@ fn connecting(connect: &PgConnectOptions, only_reads: bool) -> PgConnectOptions 
 pub(super) struct Pin {
     connect: PgConnectOptions,
     placement: Placement,
-    limit: Duration,
+    limit: Limit,
     pinned: OnceCell<Pinned>,
 }
 
@@ -98,17 +97,18 @@ struct Pinned {
 }
 
 impl Pin {
-    pub(super) fn new(connect: PgConnectOptions, placement: Placement, limit: Duration) -> Arc<Pin> {
+    pub(super) fn new(connect: PgConnectOptions, placement: Placement, limit: Limit) -> Arc<Pin> {
         Arc::new(Pin { connect, placement, limit, pinned: OnceCell::new() })
     }
 
     async fn pinned(&self) -> Result<&Pinned, StoreError> {
-        self.pinned.get_or_try_init(|| bounded(self.limit, self.find())).await
+        self.pinned.get_or_try_init(|| bounded(self.limit.get(), self.find())).await
     }
 
     /// Connects as the role's own settings say, and looks through every schema.
     async fn find(&self) -> Result<Pinned, StoreError> {
-        let mut connection = PgConnection::connect_with(&self.connect).await?;
+        let mut connection =
+            PgConnection::connect_with(&connecting(&self.connect, &self.limit, true)).await?;
         let default = default_schema(&mut connection).await?;
         let survey = Survey::take(&mut connection, &self.placement, default.clone()).await?.unambiguous()?;
         // The answers are read; a server that misses the end finds it out.
@@ -123,8 +123,6 @@ impl Pin {
 #[derive(Clone, Debug)]
 pub(super) struct PostgresPool {
     pub(super) inner: PgPool,
-    /// How long a connection may take on its way back.
-    patience: Duration,
     pin: Arc<Pin>,
     /// Whether nothing can be written on its connections.
     only_reads: bool,
@@ -146,13 +144,11 @@ impl PostgresPool {
     fn connecting(pin: &Arc<Pin>, most: u32, only_reads: bool) -> PostgresPool {
         let pool = PgPoolOptions::new()
             .max_connections(most)
-            .acquire_timeout(pin.limit)
+            .acquire_timeout(pin.limit.get())
             // The next statement finds out; a ping before each would double every round trip.
             .test_before_acquire(false)
-            .connect_lazy_with(connecting(&pin.connect, only_reads));
-        // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
-        let patience = pin.limit / 4;
-        PostgresPool { inner: pool, patience, pin: pin.clone(), only_reads, is_pinned: Arc::default() }
+            .connect_lazy_with(connecting(&pin.connect, &pin.limit, only_reads));
+        PostgresPool { inner: pool, pin: pin.clone(), only_reads, is_pinned: Arc::default() }
     }
 
     /// Connects once, and leaves.
@@ -166,7 +162,8 @@ impl PostgresPool {
     pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
         self.pinned().await?;
         let connection = self.inner.acquire().await?;
-        Ok(Lease { connection, patience: self.patience, closes: false })
+        // A round trip that takes longer than this is not worth waiting for: a new connection takes less.
+        Ok(Lease { connection, patience: self.pin.limit.get() / 4, closes: false })
     }
 
     /// Sees to it that every connection of the pool finds its tables, and returns how it connects.
@@ -174,10 +171,16 @@ impl PostgresPool {
         let pinned = self.pin.pinned().await?;
         if !self.is_pinned.load(Ordering::Acquire) {
             // Before the first connection is made.
-            self.inner.set_connect_options(connecting(&pinned.connect, self.only_reads));
+            self.inner.set_connect_options(connecting(&pinned.connect, &self.pin.limit, self.only_reads));
             self.is_pinned.store(true, Ordering::Release);
         }
-        Ok(pinned.connect.clone())
+        Ok(connecting(&pinned.connect, &self.pin.limit, false))
+    }
+
+    /// Lets connections be made with the limit as it is now.
+    pub(super) async fn connect_anew(&self) -> Result<(), StoreError> {
+        self.is_pinned.store(false, Ordering::Release);
+        self.pinned().await.map(drop)
     }
 
     /// What the settings say about where tables are, and where the role's own search path would make one.

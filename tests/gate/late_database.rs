@@ -1,13 +1,15 @@
 //! A gate that starts before its database: it waits, reports that, and comes up by itself.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use policy::rbac::LegacyRole;
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::postgres::Postgres;
 use crate::support::recorder::Recorder;
-use crate::support::{Ask, Client, Gate, Setup, World};
+use crate::support::{Ask, Client, Database, Gate, Setup, World};
 
 const MAPPING: &str = "version = 1\n[clusters]\nL = \"legacy\"\n\
     [blueprints.l]\ncluster = \"L\"\n[blueprints.l.routes]\n\
@@ -121,6 +123,82 @@ async fn it_waits_at_tcp_addresses_too() {
     assert!(!answer.contains("waits for its database"), "{answer}");
     process.kill().expect("a child");
     process.wait().expect("a killed process ends");
+}
+
+/// Holds a lock on a table until it is dropped: the database answers, but for what reads the table.
+async fn lock(world: &World, table: &str) -> sqlx::PgConnection {
+    let mut connection = sqlx::PgConnection::connect(&world.database_url).await.expect("Postgres");
+    let lock = format!("BEGIN; LOCK TABLE console_gate.{table} IN ACCESS EXCLUSIVE MODE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut connection).await.expect("the lock");
+    connection
+}
+
+/// Waits until a statement has waited for a lock for longer than a serving gate waits for one.
+async fn until_stuck(world: &World) {
+    let stuck = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '700 milliseconds'";
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let pool = world.store.postgres().expect("Postgres");
+        let count: i64 = sqlx::query_scalar(stuck).fetch_one(pool).await.expect("the statements that wait");
+        if count > 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing waits for the lock");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn slow_scene(database: &'static str) -> (World, Recorder, Gate) {
+    let world = World::new(Database::Postgres).await;
+    world.admin("olaf", &[], &[LegacyRole::literal("ops")]).await;
+    let upstream = Recorder::start(world.folder(), "upstream.sock");
+    let (mapping, upstream_socket) = (Some(MAPPING), Some(upstream.socket()));
+    let setup = Setup { mapping, upstream: upstream_socket, database, patience_ms: 500, ..Setup::V2 };
+    let mut gate = world.gate(&setup).await;
+    gate.stop().await;
+    (world, upstream, gate)
+}
+
+/// A start has more patience than a request, and says that it needs it; what serves then has a request's again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_starts_on_a_database_that_answers_slowly() {
+    let (world, _upstream, mut gate) = slow_scene("").await;
+    let locked = lock(&world, "rbac_roles").await;
+    gate.restart_without_waiting();
+    until_stuck(&world).await;
+    drop(locked);
+    gate.wait_until_ready().await;
+    assert!(gate.log().contains("the gate still starts: the database answers slowly"), "{}", gate.log());
+    assert_eq!(gate.send(&Ask::get("/x").cookie(&world.cookie("olaf"))).await.status, 200);
+
+    let _locked = lock(&world, "gate_epoch").await;
+    let began = Instant::now();
+    let answer = gate.send(&Ask::get("/x").cookie(&world.cookie("olaf"))).await;
+    assert_eq!(answer.status, 503, "{}", gate.log());
+    assert!(began.elapsed() < Duration::from_secs(20), "a request does not have the patience of a start");
+    let ready = Client::to(&gate.admin_socket()).send(&Ask::get("/readyz")).await.json();
+    assert_eq!(ready["database_problem"], "timeout", "{ready}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_patience_of_a_start_has_an_end() {
+    let (world, _upstream, mut gate) = slow_scene("start_timeout_ms = 700\n").await;
+    let _locked = lock(&world, "rbac_roles").await;
+    gate.restart_without_waiting();
+    assert!(gate.ends(LIMIT).await, "it waits on:\n{}", gate.log());
+    assert!(gate.log().contains("the database did not answer within 700ms"), "{}", gate.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_more_patience_than_a_request() {
+    let (world, _upstream, gate) = slow_scene("").await;
+    let locked = lock(&world, "rbac_roles").await;
+    let mut listing = gate.command(&["role", "list"]).stdout(Stdio::null()).spawn().expect("the binary runs");
+    until_stuck(&world).await;
+    assert!(listing.try_wait().expect("its state").is_none(), "it has given up");
+    drop(locked);
+    assert_eq!(listing.wait().expect("its end").code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The database: whether it answers, has the gate's tables, and lets the gate read Console's.
 
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::Utc;
 use ledger::Entry;
@@ -8,11 +9,13 @@ use ledger::chain::Chain;
 use ledger::entry::Draft;
 use ledger::event::AuditEvent;
 use ledger::keys::KeyRing;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::place;
 use super::report::Report;
-use crate::server::{placement, set_mirror, store_options};
+use crate::cli::store_options;
+use crate::server::{placement, set_mirror};
 use crate::settings::{NewerSchema, Settings};
 use crate::store::migrations::SchemaState;
 use crate::store::rights;
@@ -41,7 +44,8 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<
             return None;
         }
     };
-    match store.schema_state().await {
+    let patience = settings.database.timeout_ms.duration();
+    match within(patience, store.schema_state()).await {
         Err(error) if is_absent(&error) => {
             let remedy = match url {
                 DatabaseUrl::Postgres(_) => {
@@ -67,7 +71,7 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<
             report.good("database", url.in_words());
             let is_sound = schema(&store, state, settings, report).await;
             if is_sound {
-                writes(&store, url, report).await;
+                writes(&store, url, patience, report).await;
             }
             is_sound.then_some(store)
         }
@@ -75,7 +79,7 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<
 }
 
 /// Whether it takes an audit row now. The row is rolled back.
-async fn writes(store: &SharedStore, url: &DatabaseUrl, report: &mut Report) {
+async fn writes(store: &SharedStore, url: &DatabaseUrl, patience: Duration, report: &mut Report) {
     const SUBJECT: &str = "database writes";
     // SQLite writes to the disk when it commits, so the disk is asked by itself.
     if let DatabaseUrl::Sqlite(file) = url
@@ -84,7 +88,7 @@ async fn writes(store: &SharedStore, url: &DatabaseUrl, report: &mut Report) {
         let found = format!("the folder of {} cannot be written: {error}", file.display());
         return report.fail(SUBJECT, found, "free its disk, or correct who may write there");
     }
-    match store.rehearse_append(&probe()).await {
+    match within(patience, store.rehearse_append(&probe())).await {
         Ok(()) => report.good(SUBJECT, "an audit row was taken, and rolled back"),
         Err(error) => report.fail(
             SUBJECT,
@@ -92,6 +96,14 @@ async fn writes(store: &SharedStore, url: &DatabaseUrl, report: &mut Report) {
             "end what holds a lock, or free the database's disk",
         ),
     }
+}
+
+/// An operation that has a serving gate's time for it.
+async fn within<T>(
+    patience: Duration,
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(patience, operation).await.unwrap_or(Err(StoreError::Timeout(patience)))
 }
 
 /// An audit row of the size of a long one, sealed with a key that nothing knows.
@@ -133,6 +145,7 @@ pub(super) async fn mirror(settings: &Settings, store: Option<&SharedStore>, rep
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<SharedStore> {
+    // What `check` reads of everybody has a command's patience; whether the database answers and takes rows, a gate's.
     let store = store::open_at(&store_options(settings), placement(settings)).await?;
     store.set_production_words(&settings.environments.production);
     store.set_break_glass_rules(settings.break_glass.rules());
