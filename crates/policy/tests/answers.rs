@@ -140,13 +140,13 @@ fn check(case: &Case, method: Method, with_body: bool, wrong: &mut Vec<String>) 
         if bytes.len() > 20_000 { &[usize::MAX, 4_093] } else { &[usize::MAX, 1, 7, 4_093] };
     for piece in pieces {
         let read = Read::new(&bytes, *piece, asked);
-        if let Err(what) = judge(case, method, with_body, &read) {
+        if let Err(what) = judge(case, method, &read) {
             wrong.push(format!("{} ({method:?}, in pieces of {piece}): {what}", case.name));
         }
     }
 }
 
-fn judge(case: &Case, method: Method, with_body: bool, read: &Read) -> Result<(), String> {
+fn judge(case: &Case, method: Method, read: &Read) -> Result<(), String> {
     let found = read.outcome(case.end);
     let outcomes = case.outcomes(method);
     let is_expected = outcomes.iter().any(|expected| match (expected, &found) {
