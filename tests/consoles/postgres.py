@@ -35,7 +35,7 @@ DISK, MEMORY = Path("/tmp"), Path("/dev/shm")
 # So much of it must be free before a server goes there.
 MEMORY_BYTES = 6 << 30
 # Settings of a server that no test crashes: a commit need not outlive it.
-UNCRASHED = ("synchronous_commit=off", "full_page_writes=off")
+UNCRASHED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 def programs() -> Path:
@@ -75,7 +75,7 @@ class Postgres:
             subprocess.run(initdb, check=True, stdout=log, stderr=log, **quiet)
             port, address = (free_port(), "127.0.0.1") if self._tcp else (5432, "")
             server = [programs() / "postgres", "-D", folder / "data", "-c", f"listen_addresses={address}", "-c", f"port={port}",
-                      "-c", "fsync=off", "-c", f"unix_socket_directories={folder}",
+                      "-c", f"unix_socket_directories={folder}",
                       *(word for one in self._settings for word in ("-c", one))]
             self._server = subprocess.Popen(server, stdout=log, stderr=log, **quiet)
         self.maintenance = f"postgres://postgres@127.0.0.1:{port}/postgres" if self._tcp else \

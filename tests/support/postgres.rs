@@ -66,16 +66,15 @@ rm -rf "$FOLDER"
 /// Without a password: what is in a test's database is nobody's secret.
 const INITDB_OPTIONS: &str = "--no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C";
 
-/// Over TCP, as everybody's Postgres is: what is slow only there is not seen over a Unix socket. Without fsync, because a test's
-/// database need not outlive the machine. The rest is as Postgres ships it.
+/// Over TCP, as everybody's Postgres is: what is slow only there is not seen over a Unix socket. The rest is as Postgres ships it.
 const CONFIGURATION: &str = "
 listen_addresses = '127.0.0.1'
-fsync = off
 max_connections = 200
 ";
 
-/// Of a server that no test crashes: a commit need not outlive the server either.
+/// Of a server that no test crashes: a commit need not outlive it.
 const UNCRASHED: &str = "
+fsync = off
 synchronous_commit = off
 full_page_writes = off
 ";

@@ -268,6 +268,7 @@ MAKERS = {
     "nginx-auth": make_nginx_auth,
     "haproxy": make_haproxy,
     "gate-push": lambda scene, name: gate(scene, name, scene.new_database(), PUSH),
+    "gate-push-unsynced": lambda scene, name: gate(scene, name, scene.new_database(fsync="off"), PUSH),
     "gate-strict": lambda scene, name: gate(scene, name, scene.new_database(), STRICT),
     "gate-strict-sqlite": lambda scene, name: gate(scene, name, SQLITE, STRICT),
     "gate-push-sqlite": lambda scene, name: gate(scene, name, SQLITE, PUSH),

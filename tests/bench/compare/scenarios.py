@@ -60,7 +60,7 @@ class Scenario:
 SCENARIOS = (
     Scenario("allow-1", "allowed, one connection", PROXIES, (1,)),
     Scenario("allow", "allowed, a page of 1 KiB", PROXIES, (16, 64, 256), rounds=5),
-    Scenario("deny", "denied, each with what the peer records of it", CHECKING, (16, 64, 256), path=DENIED, status=403,
+    Scenario("deny", "denied, each with what the peer records of it", (*CHECKING, "gate-push-unsynced"), (16, 64, 256), path=DENIED, status=403,
              received=(0, 16 * KIB), base="nginx-auth"),
     Scenario("login", "nobody, sent to the login", CHECKING, (64,), session=False, status=302,
              received=(0, 16 * KIB), base="nginx-auth"),

@@ -104,7 +104,8 @@ class Scene:
         self.started: list[subprocess.Popen[bytes]] = []
         self.peers: dict[str, Peer] = {}
         self.closing = contextlib.ExitStack()
-        self.server: Postgres | None = None
+        # By whether they wait for the disk.
+        self.servers: dict[str, Postgres] = {}
         # What peers lead to: the address of what serves pages, and of what echoes.
         self.upstreams: tuple[str, str] | None = None
 
@@ -140,14 +141,14 @@ class Scene:
         self.started.append(process)
         return process
 
-    def new_database(self) -> str:
-        """The URL of an empty database on the Postgres of this scene."""
-        if self.server is None:
-            self.server = self.closing.enter_context(Postgres())
-            if self.server._server is not None:
-                for pid in tree([self.server._server.pid]):
+    def new_database(self, fsync: str = "on") -> str:
+        """The URL of an empty database on the Postgres of this scene, or on its other one, which does not wait for the disk."""
+        if fsync not in self.servers:
+            self.servers[fsync] = server = self.closing.enter_context(Postgres(f"fsync={fsync}"))
+            if server._server is not None:
+                for pid in tree([server._server.pid]):
                     os.sched_setaffinity(pid, {LOAD_CORE})
-        return self.server.database()
+        return self.servers[fsync].database()
 
     def cpu_seconds(self) -> float:
         """The time so far of everything that belongs to the scene, with what measures it and has ended."""
