@@ -17,6 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::place::{Placement, Survey, default_schema};
@@ -72,6 +73,18 @@ fn connecting(connect: &PgConnectOptions, limit: &Limit, only_reads: bool) -> Pg
     // A statement that the client has given up on must not go on holding locks.
     let connect = connect.clone().options([("statement_timeout", (limit.get().as_millis() * 5).to_string())]);
     if only_reads { connect.options([("default_transaction_read_only", "on")]) } else { connect }
+}
+
+/// Lets a new connection send at once what is written, where it is one over TCP. sqlx 0.9 leaves `TCP_NODELAY` out (its next
+/// release sets it: transact-rs/sqlx#4336), and has no way to a connection's socket.
+async fn send_at_once(port: Option<u16>) -> Result<(), sqlx::Error> {
+    let Some(port) = port else { return Ok(()) };
+    // It lists every descriptor of the process.
+    let set = spawn_blocking(move || sockets::send_at_once(port)).await;
+    if let Ok(Err(error)) = set {
+        tracing::warn!(error = %error, "a connection to Postgres may wait 40 ms for acknowledgements");
+    }
+    Ok(())
 }
 
 /// Where the tables are, found once for all pools of a store, by the first connection.
@@ -142,11 +155,13 @@ impl PostgresPool {
     }
 
     fn connecting(pin: &Arc<Pin>, most: u32, only_reads: bool) -> PostgresPool {
+        let port = pin.connect.get_socket().is_none().then(|| pin.connect.get_port());
         let pool = PgPoolOptions::new()
             .max_connections(most)
             .acquire_timeout(pin.limit.get())
             // The next statement finds out; a ping before each would double every round trip.
             .test_before_acquire(false)
+            .after_connect(move |_, _| Box::pin(send_at_once(port)))
             .connect_lazy_with(connecting(&pin.connect, &pin.limit, only_reads));
         PostgresPool { inner: pool, pin: pin.clone(), only_reads, is_pinned: Arc::default() }
     }

@@ -325,7 +325,7 @@ impl Http1 {
     pub(in crate::edge) async fn shutdown(mut self) {
         if !self.is_cut() {
             self.stream.shutdown().await;
-        } else if let Err(error) = reset::on_close(self.stream.id()) {
+        } else if let Err(error) = sockets::reset_on_close(self.stream.id()) {
             tracing::warn!(%error, "the end of a response that was cut looks like its end to a client of HTTP/1.0");
         }
     }
