@@ -219,6 +219,35 @@ async fn a_deferred_constraint_costs_no_row_on_postgres() {
     assert_eq!((durable(&database).await, waiting(&database).await), (1, 1));
 }
 
+/// A machine is no row of Console's admins: where the actor refers to one, it is NULL, and the denial is there.
+async fn a_machine_is_nobody_where_the_actor_refers_to_admins(database: &Database) {
+    let id = if database.is_postgres() { "UUID PRIMARY KEY" } else { "CHAR(32) PRIMARY KEY" };
+    let time = if database.is_postgres() { "TIMESTAMPTZ" } else { "DATETIME" };
+    database
+        .execute(&format!(
+            "CREATE TABLE people (name VARCHAR(40) PRIMARY KEY);
+             INSERT INTO people (name) VALUES ('anna');
+             CREATE TABLE audit_log (
+                 id {id}, at {time}, actor VARCHAR(40) REFERENCES people (name), who VARCHAR(40))"
+        ))
+        .await;
+    let columns = [
+        ("id", field("event_id")),
+        ("at", field("time")),
+        ("actor", field("actor")),
+        ("who", field("actor")),
+    ];
+    let columns = columns.map(|(name, source)| (name.to_owned(), source)).into();
+    let (table, events) = ("audit_log".into(), vec!["access_denied".into()]);
+    database.store.set_mirror(MirrorOptions { table, columns, events }, None, Duration::from_millis(200));
+    database.store.check_mirror().await.unwrap();
+    let machine = AuditRecord { actor_kind: "machine".into(), actor_id: Some("m-1".into()), ..denial(2) };
+    database.store.append(&[by(1, "anna"), sealed(machine)]).await.unwrap();
+    assert_eq!(waiting(database).await, 0);
+    let rows = database.texts("SELECT COALESCE(actor, '-') || ' ' || who FROM audit_log ORDER BY at").await;
+    assert_eq!(rows, ["anna anna", "- m-1"]);
+}
+
 async fn a_row_that_is_refused_is_set_aside_and_others_pass(database: &Database) {
     mirrored(database).await;
     // Behind already, so that all of them go through the outbox.
@@ -362,6 +391,7 @@ on_both!(
     a_denial_is_there_at_once,
     a_table_that_is_gone_costs_no_row_and_no_order,
     a_renamed_column_costs_no_row,
+    a_machine_is_nobody_where_the_actor_refers_to_admins,
     a_row_that_is_refused_is_set_aside_and_others_pass,
     another_database_has_each_row_once,
     an_erased_admin_is_not_delivered,

@@ -30,6 +30,19 @@ struct Column {
     declared: String,
     kind: Kind,
     given: Given,
+    /// Whether it refers to a row of another table.
+    is_reference: bool,
+}
+
+impl Column {
+    /// What it gets of a record. A machine is no row of Console's admins: where the actor must be one, it is nobody.
+    fn value_of(&self, record: &AuditRecord) -> Option<String> {
+        let is_actor = self.given == Given::Field(Field::Actor);
+        match self.is_reference && is_actor && record.actor_kind != "admin" {
+            true => None,
+            false => self.kind.fit(&self.given.of(record)),
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -40,6 +53,7 @@ struct Found {
     quoted: String,
     declared: String,
     is_required: bool,
+    is_reference: bool,
 }
 
 impl Prepared {
@@ -74,7 +88,7 @@ impl Prepared {
         let mut statement = Statement::composed_once(text).once();
         for record in records {
             for column in &self.columns {
-                statement.push(column.kind.fit(&column.given.of(record)));
+                statement.push(column.value_of(record));
             }
         }
         statement
@@ -133,7 +147,8 @@ pub(super) async fn prepare(
             ));
         }
         let declared = column.declared.clone();
-        columns.push(Column { name: column.quoted.clone(), declared, kind, given });
+        let (name, is_reference) = (column.quoted.clone(), column.is_reference);
+        columns.push(Column { name, declared, kind, given, is_reference });
     }
     for column in found.iter().filter(|column| column.is_required) {
         if !options.columns.contains_key(&column.name) {
@@ -241,7 +256,9 @@ const POSTGRES: &str = "
            format('%I, public', n.nspname) AS schema_path,
            a.attname::text AS name, quote_ident(a.attname) AS quoted,
            format_type(a.atttypid, a.atttypmod) AS declared,
-           a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS is_required
+           a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS is_required,
+           EXISTS (SELECT 1 FROM pg_catalog.pg_constraint f
+                    WHERE f.conrelid = c.oid AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) AS is_reference
       FROM pg_catalog.pg_class c
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -251,5 +268,6 @@ const POSTGRES: &str = "
 const SQLITE: &str = "
     SELECT '\"' || REPLACE($1, '\"', '\"\"') || '\"' AS table_name, '' AS schema_path, name AS name,
            '\"' || REPLACE(name, '\"', '\"\"') || '\"' AS quoted, type AS declared,
-           \"notnull\" = 1 AND dflt_value IS NULL AND NOT (pk = 1 AND upper(type) = 'INTEGER') AS is_required
+           \"notnull\" = 1 AND dflt_value IS NULL AND NOT (pk = 1 AND upper(type) = 'INTEGER') AS is_required,
+           name IN (SELECT \"from\" FROM pragma_foreign_key_list($1)) AS is_reference
       FROM pragma_table_info($1)";
