@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use ledger::event::Way;
 use ledger::{AuditEvent, Notary};
 use policy::rbac::break_glass::LONGEST;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
@@ -279,17 +280,17 @@ impl BreakGlass {
         let (admin, now) = (session.admin.as_str(), session.starts);
         for _ in 0..TRIES {
             let state = self.may_start(admin, now).await?;
-            let row = row_of(&session.admin, true, Some(session.ends));
-            let by = By { name: admin, reason: Some(&wanted.reason), now };
+            let row = row_of(&session.admin, true, Some(session.ends), Some(&session.id));
+            let by = By { name: admin, reason: Some(&wanted.reason), way: Way::Api, now };
             let detail = json!({
                 "minutes": wanted.minutes, "ends_at_utc": session.ends, "ticket": wanted.ticket, "passkey": passkey,
                 "alert_receipts": receipts, "grants": [row.id],
             });
-            let note = record("started", Some(&session.id), by, detail);
+            let note = record("started", Some((&session.id, admin)), by, detail);
             let rows = [row];
             let further = customers_events_of(&self.notary, &rows, by, ActorKind::Admin, request_id);
             let changes = [RbacChange::BreakGlass { session: session.clone() }];
-            let work = work(&changes, &rows, &state, by);
+            let work = work(&changes, &rows, &state, by, &self.notary);
             let ticket = wanted.ticket.as_deref();
             let new = NewGlass { id: &session.id, admin, ticket, work: &work, further: &further };
             match self.store.start_glass(&new, &self.notary.note(note)).await? {
@@ -368,7 +369,7 @@ impl BreakGlass {
         });
         add("alert", accepted.map_err(|error| error.to_string()));
         let failed: Vec<&str> = steps.iter().filter(|step| !step.ok).map(|step| step.name).collect();
-        let by = By { name: by, reason: None, now };
+        let by = By { name: by, reason: None, way: Way::Command, now };
         let note = self.notary.note(record("drill", None, by, json!({ "failed": failed })));
         let written = self.store.record(&note).await;
         steps.push(DrillStep {
@@ -410,12 +411,12 @@ pub async fn end(
             return Ok(Ended::Before);
         }
         // The session ends, and the membership that lets its holder start one stays.
-        let rows = [row_of(&session.admin, false, None)];
+        let rows = [row_of(&session.admin, false, None, Some(&session.id))];
         let further = customers_events_of(notary, &rows, by, kind, request_id);
         let changes = [RbacChange::EndBreakGlass { id: session.id.clone(), admin: session.admin.clone() }];
         let detail = json!({ "ends_at_utc": session.ends, "grants": [rows[0].id] });
-        let note = notary.note(record("ended", Some(&session.id), by, detail));
-        let work = work(&changes, &rows, &state, by);
+        let note = notary.note(record("ended", Some((&session.id, &session.admin)), by, detail));
+        let work = work(&changes, &rows, &state, by, notary);
         if store.end_glass(&session.id, &session.admin, &work, &note, &further).await? {
             return Ok(Ended::Now);
         }
@@ -452,8 +453,9 @@ pub async fn review(
         return Err(BreakGlassError::NotOver);
     }
     let requests = i64::try_from(requests_of(store, &session, now).await?.len()).unwrap_or(i64::MAX);
-    let by_whom = By { name: by, reason: Some(comment), now };
-    let note = notary.note(record("closed", Some(&session.id), by_whom, json!({ "requests": requests })));
+    let by_whom = By { name: by, reason: Some(comment), way: Way::Api, now };
+    let whose = Some((session.id.as_str(), session.admin.as_str()));
+    let note = notary.note(record("closed", whose, by_whom, json!({ "requests": requests })));
     match store.close_glass_review(&session.id, (by, comment), requests, now, &note).await? {
         true => Ok(()),
         false => Err(BreakGlassError::ReviewClosed),
@@ -473,8 +475,9 @@ pub async fn requests(
     now: DateTime<Utc>,
 ) -> Result<Vec<GlassRequest>, BreakGlassError> {
     let session = session(store, id).await?;
-    let by = By { name: by, reason: None, now };
-    store.record(&notary.note(record("read", Some(&session.id), by, Value::Null))).await?;
+    let by = By { name: by, reason: None, way: Way::Api, now };
+    let whose = Some((session.id.as_str(), session.admin.as_str()));
+    store.record(&notary.note(record("read", whose, by, Value::Null))).await?;
     requests_of(store, &session, now).await
 }
 
@@ -551,30 +554,33 @@ pub async fn look(
     for session in store.glass_sessions(None).await? {
         // One that cannot be read has never granted anything.
         let (Some(_), Some(over)) = (session.starts, session.over_at()) else { continue };
-        let by = By { name: BY_GATE, reason: None, now };
+        let by = By { name: BY_GATE, reason: None, way: Way::Gate, now };
         if session.opened_at.is_none() {
             if !session.is_live(now) {
                 // It is of a time before the gate's, or granted nothing while a gate ran.
                 continue;
             }
             let detail = json!({ "granted_by": session.granted_by, "ends_at_utc": session.ends });
-            let note = notary.note(record("found", Some(&session.id), by, detail));
+            let note = notary.note(record("found", Some((&session.id, &session.admin)), by, detail));
             store.find_glass(&session.id, &session.admin, now, &note).await?;
         }
         if session.ended_at.is_some() || over > now {
             continue;
         }
-        let row = row_of(&session.admin, false, session.ends);
+        // Nothing ends it: its row says when it is over.
+        let row = row_of(&session.admin, false, session.ends, None);
         let rows = std::slice::from_ref(&row);
         let further = customers_events_of(notary, rows, by, ActorKind::System, None);
-        let note =
-            record("expired", Some(&session.id), by, json!({ "ended_at_utc": over, "grants": [row.id] }));
+        let detail = json!({ "ended_at_utc": over, "grants": [row.id] });
+        let note = record("expired", Some((&session.id, &session.admin)), by, detail);
         let work = RbacWork {
             changes: &[],
             rows,
             // Nothing changes: it is recorded what is so already.
             as_of: policy::ids::Epoch(0),
             by: by.name,
+            way: by.way,
+            notary,
             reason: session.reason.as_deref(),
             now,
             answer: None,
@@ -622,9 +628,9 @@ async fn session(store: &SharedStore, id: &str) -> Result<StoredGlass, BreakGlas
 }
 
 /// The row of `rbac_grants_audit` of a session.
-fn row_of(admin: &str, is_grant: bool, ends: Option<DateTime<Utc>>) -> GrantRow {
+fn row_of(admin: &str, is_grant: bool, ends: Option<DateTime<Utc>>, session: Option<&str>) -> GrantRow {
     GrantRow {
-        id: uuid::Uuid::new_v4(),
+        id: uuid::Uuid::now_v7(),
         is_grant,
         admin: admin.to_owned(),
         group: Some(BREAK_GLASS.to_owned()),
@@ -632,17 +638,32 @@ fn row_of(admin: &str, is_grant: bool, ends: Option<DateTime<Utc>>) -> GrantRow 
         ends,
         is_break_glass: true,
         ticket: None,
+        grant: session.map(ToOwned::to_owned),
     }
 }
 
-fn work<'w>(changes: &'w [RbacChange], rows: &'w [GrantRow], state: &State, by: By<'w>) -> RbacWork<'w> {
-    RbacWork { changes, rows, as_of: state.epoch, by: by.name, reason: by.reason, now: by.now, answer: None }
+fn work<'w>(
+    changes: &'w [RbacChange],
+    rows: &'w [GrantRow],
+    state: &State,
+    by: By<'w>,
+    notary: &'w Notary,
+) -> RbacWork<'w> {
+    let By { name, reason, way, now } = by;
+    RbacWork { changes, rows, as_of: state.epoch, by: name, way, notary, reason, now, answer: None }
 }
 
-fn record(step: &'static str, session: Option<&str>, by: By<'_>, detail: Value) -> ledger::AuditRecord {
+/// The record of a step, with a session's id and its admin.
+fn record(
+    step: &'static str,
+    session: Option<(&str, &str)>,
+    by: By<'_>,
+    detail: Value,
+) -> ledger::AuditRecord {
     let event = AuditEvent::BreakGlass {
         step,
-        session: session.map(ToOwned::to_owned),
+        session: session.map(|(id, _)| id.to_owned()),
+        about: session.map(|(_, admin)| admin.to_owned()),
         reason: by.reason.map(ToOwned::to_owned),
         detail,
         by: by.name.to_owned(),

@@ -378,7 +378,9 @@ fn with_notary<T>(
     work: impl AsyncFnOnce(SharedStore, Notary) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     with_store(settings, async |store| {
-        let notary = Notary::new(crate::server::audit_keys(settings).await?);
+        let keys = crate::server::audit_keys(settings).await?;
+        crate::server::refuse_other_keys(&store, &keys).await?;
+        let notary = Notary::new(keys);
         let outcome = work(store.clone(), notary.clone()).await;
         // When it failed too: it may have recorded something before.
         checkpoint::keep(settings, &store, &notary).await;

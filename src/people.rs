@@ -17,6 +17,7 @@ mod state;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use ledger::event::Way;
 use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::{ClusterMode, Mapping, Rollout};
 use serde_json::Value;
@@ -70,6 +71,7 @@ impl From<RegistryError> for PeopleError {
 pub struct By<'b> {
     pub name: &'b str,
     pub reason: Option<&'b str>,
+    pub way: Way,
     pub now: DateTime<Utc>,
 }
 
@@ -145,7 +147,9 @@ pub(crate) async fn apply_with(
     let event = AuditEvent::RbacChanged {
         changes: without_admins(&plan.changes),
         grants: plan.rows.iter().map(|row| row.id.to_string()).collect(),
-        reason: by.reason.map(ToOwned::to_owned),
+        // Of what concerns people, the reason is in their rows, and goes with them.
+        reason: by.reason.filter(|_| plan.rows.is_empty()).map(ToOwned::to_owned),
+        way: by.way,
         by: by.name.to_owned(),
     };
     let work = RbacWork {
@@ -153,6 +157,8 @@ pub(crate) async fn apply_with(
         rows: &plan.rows,
         as_of: state.epoch,
         by: by.name,
+        way: by.way,
+        notary,
         reason: by.reason,
         now: by.now,
         answer,

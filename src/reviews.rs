@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ledger::event::Way;
 use ledger::{AuditEvent, Notary};
 use policy::mapping::Mapping;
 use policy::rbac::catalog::Catalog;
@@ -112,7 +113,7 @@ pub async fn open(
         .filter_map(|grant| item(&review, grant, &registry.catalog, &uses, terms))
         .collect();
     let detail = json!({ "items": items.len(), "due_utc": review.due_at, "sha256": digest(&items) });
-    let event = event(&review.id, "opened", None, detail, by);
+    let event = event(&review.id, "opened", (None, None), detail, by);
     store.open_review(&review, &items, &notary.note(event.into_record(now))).await.map_err(|error| {
         match error {
             StoreError::Conflict(_) => ReviewError::OpenAlready,
@@ -242,7 +243,7 @@ async fn settle(
         end(store, notary, item, by, now).await?;
     }
     let detail = json!({ "item": item.id, "granted": item.granted, "origin": item.origin });
-    let event = event(&item.review, decision.word(), comment, detail, by);
+    let event = event(&item.review, decision.word(), (item.admin.as_deref(), comment), detail, by);
     let note = notary.note(event.into_record(now));
     if store.decide_review_item(&item.id, decision, (by, comment), now, &note).await? {
         Ok(())
@@ -276,7 +277,8 @@ async fn end(
         }
     };
     let reason = format!("access review {}", item.review);
-    let by = By { name: by, reason: Some(&reason), now };
+    let way = if by == BY_GATE { Way::Gate } else { Way::Command };
+    let by = By { name: by, reason: Some(&reason), way, now };
     // Whoever is gone can still lose a grant.
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
     let further = |plan: &Plan| customers_events(notary, plan, by, ActorKind::System, None);
@@ -309,7 +311,7 @@ pub async fn close(
         *decisions.entry(item.decision.as_deref().unwrap_or_default()).or_default() += 1;
     }
     let detail = json!({ "decisions": decisions, "sha256": digest(&items) });
-    let note = notary.note(event(id, "closed", None, detail, by).into_record(now));
+    let note = notary.note(event(id, "closed", (None, None), detail, by).into_record(now));
     if store.close_review(id, by, now, &note).await? { Ok(()) } else { Err(ReviewError::Closed) }
 }
 
@@ -363,13 +365,14 @@ pub async fn settle_overdue(
 fn event(
     review: &str,
     step: &'static str,
-    reason: Option<&str>,
+    (about, reason): (Option<&str>, Option<&str>),
     detail: serde_json::Value,
     by: &str,
 ) -> AuditEvent {
     AuditEvent::AccessReview {
         review: review.to_owned(),
         step,
+        about: about.map(ToOwned::to_owned),
         reason: reason.map(ToOwned::to_owned),
         detail,
         by: by.to_owned(),

@@ -28,6 +28,7 @@ pub mod ways;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ledger::keys::KeyRing;
 use policy::decision::Permit;
 use policy::firewall::{Policy, Request};
 use policy::identity::flask_cookie::CookieVerifier;
@@ -91,6 +92,8 @@ pub struct Gate {
     pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
     /// Says which tickets are open; `None` where rows for a ticket let in only who needs none.
     pub tickets: Option<Arc<dyn TicketDesk>>,
+    /// The audit's keys, by which its rows name sessions.
+    pub audit_keys: KeyRing,
     /// The clock for the dates of records and assertions.
     pub clock: SharedClock,
     /// The clock that expiries are compared with.

@@ -75,7 +75,7 @@ use crate::traffic::Traffic;
 use crate::upkeep::reviews::ReviewRules;
 use crate::upkeep::{self, Upkeep};
 pub use alerts::alerts;
-pub use audit::{audit_keys, checkpoint_places};
+pub use audit::{audit_keys, checkpoint_places, refuse_other_keys};
 pub use listen_address::look_at_addresses;
 
 /// An answer of the collector of traces; what it says is not read.
@@ -281,7 +281,9 @@ async fn prepare(
     let instance = instance_name();
     let push =
         PushTerms { name: instance.clone(), max_staleness: settings.access.max_staleness_ms.duration() };
-    let notary = Notary::new(audit_keys(settings).await?);
+    let keys = audit_keys(settings).await?;
+    refuse_other_keys(&store, &keys).await?;
+    let notary = Notary::new(keys);
     mirror::ready(&store).await?;
     let audit = audit::start(settings, &store, &notary, &clock).await.context("the audit")?;
     if settings.audit.mirror.is_some() {
@@ -361,6 +363,7 @@ async fn prepare(
         upstream_assertions: upstream_assertions(settings, secrets)?,
         own_routes: Some(Arc::new(own_routes)),
         tickets: tickets.map(|tickets| tickets as Arc<dyn TicketDesk>),
+        audit_keys: notary.keys().clone(),
         clock,
         steady_clock,
         policy: policy(settings),

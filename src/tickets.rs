@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use ledger::Notary;
+use ledger::event::Way;
 use metrics::counter;
 use policy::decision::ticket::ticket_id;
 
@@ -161,7 +162,7 @@ impl Tickets {
         if grants.is_empty() {
             return Ok(0);
         }
-        let by = By { name, reason: Some(why), now: self.clock.now() };
+        let by = By { name, reason: Some(why), way: Way::Gate, now: self.clock.now() };
         let done = end(&self.store, &self.notary, grants, reason, (by, ActorKind::System)).await;
         let ended = done?.1.changes.len();
         counter!("gate_ticket_grants_ended_total", "reason" => reason.word()).increment(ended as u64);

@@ -25,8 +25,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_alerts TO :"role";
 GRANT SELECT, UPDATE
     ON gate_audit_control TO :"role";
-GRANT SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)
+GRANT SELECT, INSERT, UPDATE (actor_id, subject_id, session_id, client_address, path, note, personal_salt, erased_by)
     ON gate_audit_events TO :"role";
+GRANT SELECT, INSERT
+    ON gate_audit_keys TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_audit_outbox TO :"role";
 GRANT SELECT, INSERT, DELETE

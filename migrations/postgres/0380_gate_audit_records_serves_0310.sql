@@ -25,7 +25,9 @@ CREATE TYPE gate_audit_row AS (
     personal_salt   TEXT,
     personal_digest TEXT,
     content_hash    TEXT,
-    mac             TEXT
+    mac             TEXT,
+    subject_id      TEXT,
+    note            TEXT
 );
 
 CREATE TYPE gate_customer_row AS (

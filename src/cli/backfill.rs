@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::Args;
+use ledger::event::Way;
 use serde_json::json;
 
 use super::people::{self as shared, Judged};
@@ -153,7 +154,8 @@ fn apply(command: &Backfill, file: &std::path::Path, common: &Common) -> anyhow:
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let plan = Plan::parse(&text).with_context(|| file.display().to_string())?;
     with_notary(&settings, async |store, notary| {
-        let by = By { name: &operator(), reason: command.reason.as_deref(), now: Utc::now() };
+        let by =
+            By { name: &operator(), reason: command.reason.as_deref(), way: Way::Command, now: Utc::now() };
         let applied = plan.apply(&store, &notary, by).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let added = match &applied {

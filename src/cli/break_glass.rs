@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use ledger::event::Way;
 
 use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
@@ -124,7 +125,7 @@ fn in_words(session: &StoredGlass, now: DateTime<Utc>) -> String {
 fn end(common: &Common, id: &str, reason: Option<&str>, format: TextOrJson) -> anyhow::Result<Ended> {
     with_notary(&common.settings()?, async |store, notary| {
         let name = operator();
-        let by = By { name: &name, reason, now: Utc::now() };
+        let by = By { name: &name, reason, way: Way::Command, now: Utc::now() };
         let outcome = sessions::end(&store, &notary, id, (by, ActorKind::System), None).await?;
         match format {
             TextOrJson::Text => {

@@ -145,6 +145,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["console-gate --config gate.toml token enroll --name raptor --sha256 \
              9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     ),
+    ("token rotate", &["console-gate --config gate.toml token rotate raptor"]),
     ("token revoke", &["console-gate --config gate.toml token revoke raptor"]),
     ("token list", &["console-gate --config gate.toml token list"]),
     ("admin", &["console-gate --config gate.toml admin list"]),

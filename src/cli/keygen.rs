@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use ledger::keys::KeyRing;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
@@ -10,20 +11,27 @@ use zeroize::Zeroizing;
 use super::Ended;
 
 /// Generate a key for CONSOLE_GATE_KEYS, CONSOLE_GATE_AUDIT_KEYS or CONSOLE_GATE_PROBE_KEYS
+///
+/// Keys are known by their ids, so two keys must not have the same one.
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
-    /// The id of the key
-    #[arg(long, default_value = "k1")]
-    id: String,
+    /// The id of the key; without it, `k-` and the beginning of its fingerprint
+    #[arg(long)]
+    id: Option<String>,
 }
 
 pub(super) fn run(command: &Keygen) -> anyhow::Result<Ended> {
-    anyhow::ensure!(
-        !command.id.is_empty()
-            && command.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
-        "a key id consists of letters, digits, `-`, `_` and `.`"
-    );
-    println!("{}", *fresh_key(&command.id)?);
+    if let Some(id) = &command.id {
+        anyhow::ensure!(
+            !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+            "a key id consists of letters, digits, `-`, `_` and `.`"
+        );
+        println!("{}", *fresh_key(id)?);
+        return Ok(Ended::Clean);
+    }
+    let key = fresh_key("new")?;
+    let fingerprint = KeyRing::parse(&key)?.sealing().fingerprint();
+    println!("k-{}{}", &fingerprint[..8], key.trim_start_matches("new"));
     Ok(Ended::Clean)
 }
 

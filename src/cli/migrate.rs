@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use ledger::{AuditEvent, Notary};
 
@@ -58,7 +59,7 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     if command.release {
         return with_notary(&settings, async |store, notary| {
             let released = store.release(terms, &watcher).await?;
-            record(&store, &notary, vec!["release of Console's tables".to_owned()]).await?;
+            record(&store, &notary, vec!["release of Console's tables".to_owned()], None).await?;
             for trigger in &released {
                 announce(format_args!("released {trigger}"));
             }
@@ -75,7 +76,9 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
         let mut done = report.applied.clone();
         done.extend(report.seeded.map(|seed| format!("seed {}", seed.word())));
         if !done.is_empty() {
-            record(&store, &notary, done).await?;
+            let begins = report.applied.iter().any(|applied| applied.starts_with(SEALING));
+            let unsealed = if begins { Some(unsealed(&store).await?) } else { None };
+            record(&store, &notary, done, unsealed).await?;
             checkpoint::keep(&settings, &store, &notary).await;
         }
         for table in &report.adopted_tables {
@@ -106,8 +109,22 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-async fn record(store: &SharedStore, notary: &Notary, migrations: Vec<String>) -> anyhow::Result<()> {
-    let event = AuditEvent::MigrationApplied { migrations, by: operator() };
+/// The number of the migration from which on gates seal each grant with its content.
+const SEALING: &str = "0350";
+
+/// How many rows of grants there are from before.
+async fn unsealed(store: &SharedStore) -> anyhow::Result<serde_json::Value> {
+    let counts = store.unsealed_grants().await.context("the grants of before could not be counted")?;
+    Ok(counts.into_iter().map(|(table, count)| (table.to_owned(), serde_json::Value::from(count))).collect())
+}
+
+async fn record(
+    store: &SharedStore,
+    notary: &Notary,
+    migrations: Vec<String>,
+    unsealed: Option<serde_json::Value>,
+) -> anyhow::Result<()> {
+    let event = AuditEvent::MigrationApplied { migrations, unsealed, by: operator() };
     Ok(store.record(&notary.note(event.into_record(chrono::Utc::now()))).await?)
 }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use ledger::event::Way;
 use policy::mapping::Mapping;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ pub(super) fn run(
     }
     with_notary(&settings, async |store, notary| {
         let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
-        let by = By { name: &operator(), reason: how.reason.as_deref(), now };
+        let by = By { name: &operator(), reason: how.reason.as_deref(), way: Way::Command, now };
         let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::System, None);
         let (state, plan) = people::change_with(&store, &notary, wanted, terms, by, further).await?;
         checkpoint::keep(&settings, &store, &notary).await;

@@ -1,4 +1,4 @@
-//! `console-gate token create|enroll|revoke|list`
+//! `console-gate token create|enroll|rotate|revoke|list`
 
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_sto
 use crate::settings::Settings;
 use crate::store::tokens::NewToken;
 
-/// Create, enroll, revoke and list machine tokens
+/// Create, enroll, rotate, revoke and list machine tokens
 #[derive(Debug, Args)]
 pub(super) struct Token {
     #[command(subcommand)]
@@ -44,6 +44,14 @@ enum Action {
         name: String,
         #[command(flatten)]
         grants: Grants,
+    },
+    /// Replace a token by a new one with the same name, groups, roles and end, and print it, once
+    ///
+    /// When this returns, no gate accepts the old one any more.
+    Rotate {
+        /// The name of the token
+        #[arg(value_parser = name)]
+        name: String,
     },
     /// Revoke a token by name; when this returns, no gate accepts it any more
     Revoke {
@@ -104,12 +112,28 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 let new = new_token(name, TokenDigest::of(&token), grants, now);
                 store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
-                eprintln!(
-                    "The token of `{name}`. It is shown only once; the database stores only its SHA-256:"
-                );
-                writeln!(std::io::stdout(), "{}", *token).with_context(|| {
-                    format!("the token could not be shown: revoke `{name}` and create another")
-                })?;
+                show(name, &token)?;
+            }
+            Action::Rotate { name } => {
+                let token = machine_token()?;
+                let id = MachineTokenId::new(uuid::Uuid::now_v7().to_string());
+                let revoked = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
+                let (groups, by) = (Vec::new(), operator());
+                let made = AuditEvent::TokenCreated {
+                    id: id.to_string(),
+                    name: name.clone(),
+                    groups,
+                    by,
+                    rotated: true,
+                };
+                let notes = (&notary.note(revoked.into_record(now)), &notary.note(made.into_record(now)));
+                let new = (&id, TokenDigest::of(&token));
+                if !store.rotate_token(name, new, now, notes).await? {
+                    anyhow::bail!("there is no active token `{name}`");
+                }
+                checkpoint::keep(&settings, &store, &notary).await;
+                show(name, &token)?;
+                wait_and_report(store).await?;
             }
             Action::Enroll { sha256, name, grants } => {
                 let new = new_token(name, *sha256, grants, now);
@@ -132,6 +156,13 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
+/// Prints a new token.
+fn show(name: &str, token: &str) -> anyhow::Result<()> {
+    eprintln!("The token of `{name}`. It is shown only once; the database stores only its SHA-256:");
+    writeln!(std::io::stdout(), "{token}")
+        .with_context(|| format!("the token could not be shown: revoke `{name}` and create another"))
+}
+
 fn new_token(name: &str, digest: TokenDigest, grants: &Grants, now: DateTime<Utc>) -> NewToken {
     NewToken {
         id: MachineTokenId::new(uuid::Uuid::now_v7().to_string()),
@@ -151,6 +182,7 @@ fn created(token: &NewToken) -> AuditEvent {
         name: token.name.clone(),
         groups: token.groups.clone(),
         by: operator(),
+        rotated: false,
     }
 }
 

@@ -597,14 +597,16 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
                 // Its end tells it from a membership that stays.
                 let ends = state.timed.iter().find(|grant| grant.id == *id).and_then(|grant| grant.ends);
                 ends.into_iter().for_each(|ends| rows.until(ends));
+                rows.of(id);
             }
             RbacChange::GrantUntil { grant } => {
                 rows.add(true, &grant.admin, Some(&grant.group), None);
                 rows.until(grant.ends);
+                rows.of(&grant.id);
             }
             RbacChange::TicketGrant { grant } => rows.of_ticket(grant, None),
             RbacChange::EndTicketGrant { grant, reason } => rows.of_ticket(grant, Some(*reason)),
-            RbacChange::EndBreakGlass { admin, .. } => rows.of_session(admin),
+            RbacChange::EndBreakGlass { id, admin } => rows.of_session(id, admin),
             RbacChange::EnableAdmin { admin } | RbacChange::UnblockAdmin { admin } => {
                 rows.add(true, admin, None, None);
             }
@@ -653,7 +655,7 @@ struct Rows(Vec<GrantRow>);
 impl Rows {
     fn add(&mut self, is_grant: bool, admin: &str, group: Option<&str>, role: Option<&str>) {
         self.0.push(GrantRow {
-            id: uuid::Uuid::new_v4(),
+            id: uuid::Uuid::now_v7(),
             is_grant,
             admin: admin.to_owned(),
             group: group.map(ToOwned::to_owned),
@@ -661,15 +663,17 @@ impl Rows {
             ends: None,
             is_break_glass: false,
             ticket: None,
+            grant: None,
         });
     }
 
     /// A break-glass session that ends. The membership that lets its holder start one stays.
-    fn of_session(&mut self, admin: &str) {
+    fn of_session(&mut self, id: &str, admin: &str) {
         self.add(false, admin, Some(BREAK_GLASS), None);
         if let Some(row) = self.0.last_mut() {
             row.is_break_glass = true;
         }
+        self.of(id);
     }
 
     /// What is granted for a ticket, or why that ends.
@@ -678,6 +682,14 @@ impl Rows {
         if let Some(row) = self.0.last_mut() {
             row.ends = grant.ends;
             row.ticket = Some(TicketOfRow { ticket: grant.ticket.clone(), customer: grant.customer, end });
+        }
+        self.of(&grant.id);
+    }
+
+    /// The row of another table that grants what the last row is about.
+    fn of(&mut self, id: &str) {
+        if let Some(row) = self.0.last_mut() {
+            row.grant = Some(id.to_owned());
         }
     }
 

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ledger::event::Way;
 use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
@@ -477,6 +478,8 @@ pub async fn approve(
             rows: &judged.plan.rows,
             as_of: judged.state.epoch,
             by,
+            way: Way::Api,
+            notary,
             reason,
             now,
             answer: None,
@@ -740,6 +743,7 @@ fn record(
         request: request.id.clone(),
         step,
         group: request.group.clone(),
+        about: request.admin.clone(),
         reason: reason.map(ToOwned::to_owned),
         detail,
         by: by.to_owned(),

@@ -4,6 +4,7 @@
 
 use askama::Template;
 use chrono::{DateTime, Utc};
+use ledger::event::Way;
 use policy::decision::Reason;
 use policy::rbac::census::CallerKind;
 use serde::Deserialize;
@@ -170,7 +171,7 @@ impl RbacApi {
         let reason = super::writes::checked_reason(query.get("reason"))?;
         self.seen_session(caller, id).await?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
-        let by = By { name: caller.id(), reason: reason.as_deref(), now };
+        let by = By { name: caller.id(), reason: reason.as_deref(), way: Way::Api, now };
         let request = asked.id.to_string();
         Box::pin(break_glass::end(store, notary, id, (by, caller.kind().into()), Some(&request))).await?;
         self.settle().await?;

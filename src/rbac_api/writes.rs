@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::Note;
+use ledger::event::Way;
 use policy::decision::Reason;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
@@ -349,7 +350,7 @@ impl RbacApi {
                 return Ok(done);
             }
             let Done { state, plan, .. } = &done;
-            let by = By { name: caller.id(), reason: wanted.reason.as_deref(), now };
+            let by = By { name: caller.id(), reason: wanted.reason.as_deref(), way: Way::Api, now };
             let further = self.customers_events(asked, caller, plan, now);
             let answer = keep_of(&answer(wanted, &done, caller.id()));
             let answer = keyed.map(|keyed| keyed.with(&answer));
@@ -402,7 +403,7 @@ impl RbacApi {
         plan: &Plan,
         now: DateTime<Utc>,
     ) -> Vec<Note> {
-        let by = By { name: caller.id(), reason: None, now };
+        let by = By { name: caller.id(), reason: None, way: Way::Api, now };
         let id = asked.id.to_string();
         customers_events(&self.parts.notary, plan, by, caller.kind().into(), Some(&id))
     }

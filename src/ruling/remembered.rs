@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 1_024;
 #[derive(Clone)]
 pub(super) struct Identified {
     pub(super) subject: Subject,
-    /// Names the session in audit rows, where the cookie does.
+    /// The id of the session, or a digest of the cookie; audit rows have a keyed hash of it.
     pub(super) session: Option<Arc<str>>,
 }
 

@@ -561,6 +561,13 @@ impl Gate {
         Some(Identified { subject, session: Some(name.into()) })
     }
 
+    /// How audit rows name the login session: never by its id.
+    fn session_name(&self, identified: &Identified, principal: Option<&Principal>) -> Option<String> {
+        let id = identified.session.as_deref();
+        let id = id.or_else(|| principal?.session().map(|session| session.as_str()))?;
+        Some(self.audit_keys.sealing().session_name(id))
+    }
+
     /// Reads the body where a body rule will be asked about it.
     pub(super) async fn body_facts(
         &self,
@@ -704,12 +711,11 @@ fn break_glass_used(
     gate: &Gate,
 ) -> BreakGlassUsed {
     let (principal, request) = (permit.principal(), incoming.request);
-    let login = || Some(principal?.session()?.as_str().to_owned());
     BreakGlassUsed {
         sessions: part.sessions.iter().map(ToString::to_string).collect(),
         actor_kind: principal.map_or("admin", Principal::kind),
         actor_id: principal.map(|principal| principal.id().to_owned()).unwrap_or_default(),
-        login: identified.session.as_deref().map(str::to_owned).or_else(login),
+        login: gate.session_name(identified, principal),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: request.method(),
@@ -733,11 +739,7 @@ pub(super) fn access_denied(
     AccessDenied {
         actor_kind: refused.principal.kind(),
         actor_id: refused.principal.id().to_owned(),
-        session: identified
-            .session
-            .as_deref()
-            .map(str::to_owned)
-            .or_else(|| refused.principal.session().map(|session| session.as_str().to_owned())),
+        session: gate.session_name(identified, Some(refused.principal)),
         request_id: incoming.id.to_string(),
         client_address: kept_address(incoming.client, gate.options.address_detail),
         method: incoming.request.method(),

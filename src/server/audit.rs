@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ledger::chain::Chain;
+use ledger::chain::{Chain, is_sealed_by};
 use ledger::checkpoint::Checkpoint;
 use ledger::keys::KeyRing;
 use ledger::{AuditEvent, Notary};
@@ -20,7 +20,7 @@ use crate::journal::kms::TransitKeys;
 use crate::journal::writer::WriterOptions;
 use crate::outbound::{Outbound, Url};
 use crate::settings::{Audit, Kms, Settings};
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 
 /// The keys of the audit's chain, from where the settings say.
 ///
@@ -44,6 +44,46 @@ pub async fn audit_keys(settings: &Settings) -> anyhow::Result<KeyRing> {
         (Some(kms), file) => unwrapped_keys(kms, file.as_deref(), text).await,
     };
     keys.context("the keys of the audit")
+}
+
+/// Refuses keys under whose ids other keys have sealed rows: every row that such a key seals would break the chain for good. The
+/// fingerprint of a key that is seen for the first time is kept in the database.
+///
+/// # Errors
+///
+/// Another key of that id has sealed rows, or the database did not answer.
+pub async fn refuse_other_keys(store: &SharedStore, keys: &KeyRing) -> anyhow::Result<()> {
+    for key in keys.iter() {
+        let fingerprint = key.fingerprint();
+        let kept = match store.audit_key(key.id()).await {
+            // `migrate` brings the table, and a gate without it does not start.
+            Err(StoreError::Schema(_)) => return Ok(()),
+            other => other.context("the fingerprints of the audit's keys")?,
+        };
+        let is_other = match kept {
+            Some(kept) => kept != fingerprint,
+            // Rows of releases that kept no fingerprint. One that was changed proves nothing; all of the newest would.
+            None => {
+                let rows = store.sealed_with(key.id()).await.context("the newest rows of the audit")?;
+                !rows.is_empty() && !rows.iter().any(|(link, previous)| is_sealed_by(key, link, previous))
+            }
+        };
+        let is_other = is_other
+            || match store.keep_audit_key(key.id(), &fingerprint, chrono::Utc::now()).await {
+                Ok(kept) => kept != fingerprint,
+                // Whoever reads only, as `audit verify` with a role for it, seals nothing.
+                Err(StoreError::Forbidden(_)) => false,
+                Err(error) => return Err(error).context("the fingerprint of the audit's key"),
+            };
+        anyhow::ensure!(
+            !is_other,
+            "rows of the audit are sealed with another key named `{id}`: this one has the fingerprint {fingerprint}. Give it an \
+             id of its own (`console-gate keygen` names a key by its fingerprint), put it in front, and keep the other key \
+             behind it",
+            id = key.id(),
+        );
+    }
+    Ok(())
 }
 
 /// How long the key service may take at start, retries included.

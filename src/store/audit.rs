@@ -2,6 +2,8 @@
 
 mod control;
 mod exact;
+mod grants;
+mod keys;
 mod rbac_writes;
 mod stored;
 
@@ -13,6 +15,7 @@ use futures::{Stream, TryStreamExt as _};
 use ledger::chain::CONTROL;
 use ledger::customer::CustomerEvent;
 use ledger::event::{ChainHead, NAMED_HEADS};
+use ledger::verify::GrantTable;
 use ledger::{Entry, Note};
 use sqlx::error::BoxDynError;
 use tokio::sync::mpsc;
@@ -20,6 +23,7 @@ use uuid::Uuid;
 
 use self::control::{CONTROL_CHAIN, ControlColumns, LEAVE_CONTROL, TAKE_CONTROL, control_head, control_row};
 use self::exact::Exact;
+use self::grants::GrantColumns;
 use self::rbac_writes::erase_rbac_writes;
 pub use self::stored::{ControlChain, Evidence, StoredCustomerEvent, StoredEvent};
 use super::connection::Connection;
@@ -162,6 +166,12 @@ impl Store {
         let customers =
             snapshot.stream(sql(CUSTOMER_EVENTS))?.map_ok(|Exact::<StoredCustomerEvent>(row)| row);
         send(customers, &evidence).await?;
+        for table in GrantTable::ALL {
+            let statement = grants::compared(table, &snapshot);
+            let grants =
+                snapshot.stream::<GrantColumns>(statement)?.map_ok(|columns| columns.into_grant(table));
+            send(grants, &evidence).await?;
+        }
         snapshot.run("COMMIT").await
     }
 
@@ -179,6 +189,22 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut connection = self.long_reader().await?;
         send(connection.stream::<StoredEvent>(sql(BY_TIME).bind(since).bind(until))?, &rows).await
+    }
+
+    /// How many rows of each table of grants no sealed row has or names.
+    pub async fn unsealed_grants(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let mut connection = self.long_reader().await?;
+        let mut counts = Vec::new();
+        for table in GrantTable::ALL {
+            let mut count = 0;
+            let statement = grants::compared(table, &connection);
+            let mut rows = connection.stream::<GrantColumns>(statement)?;
+            while let Some(row) = rows.try_next().await? {
+                count += u64::from(row.is_unsealed());
+            }
+            counts.push((table.name(), count));
+        }
+        Ok(counts)
     }
 
     /// Where the chains end, those with the newest rows first.
@@ -278,14 +304,15 @@ const CUSTOMER_EVENTS: &str = "
       FROM customer_audit_events c
       FULL JOIN (SELECT id, detail FROM gate_audit_events WHERE event_type = 'customer_event') e ON e.id = c.id";
 
-const TRACES: &str = "SELECT COUNT(*) FROM gate_audit_events WHERE actor_id = $1";
+const TRACES: &str = "SELECT COUNT(*) FROM gate_audit_events WHERE actor_id = $1 OR subject_id = $1";
 
 const PENDING_ERASURES: &str = "SELECT actor_id FROM gate_pending_erasures ORDER BY requested_at_utc";
 
 const ERASE: &str = "
     UPDATE gate_audit_events
-       SET actor_id = NULL, session_id = NULL, client_address = NULL, path = NULL, personal_salt = NULL, erased_by = $2
-     WHERE actor_id = $1";
+       SET actor_id = NULL, subject_id = NULL, session_id = NULL, client_address = NULL, path = NULL, note = NULL,
+           personal_salt = NULL, erased_by = $2
+     WHERE actor_id = $1 OR subject_id = $1";
 
 const ERASE_CUSTOMER: &str = "
     UPDATE customer_audit_events SET actor_id = NULL, salt = NULL, erased_by = $2 WHERE actor_id = $1";
@@ -329,8 +356,8 @@ impl Row for Entry {
         name: "gate_audit_events",
         columns: "id, event_type, occurred_at_utc, actor_kind, actor_id, session_id, request_id, client_address, \
                   method, path, route, reason, required, held, mapping_sha256, epoch, detail, \
-                  chain_id, sequence, key_id, personal_salt, personal_digest, content_hash, mac",
-        width: 24,
+                  chain_id, sequence, key_id, personal_salt, personal_digest, content_hash, mac, subject_id, note",
+        width: 26,
         record: "gate_audit_row",
     };
 
@@ -359,7 +386,9 @@ impl Row for Entry {
         to.text(link.personal_salt.as_deref())?;
         to.text(Some(&link.personal_digest))?;
         to.text(Some(&link.content_hash))?;
-        to.text(Some(&link.mac))
+        to.text(Some(&link.mac))?;
+        to.text(record.subject_id.as_deref())?;
+        to.text(record.note.as_deref())
     }
 }
 

@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 59] = [
+pub const NEEDED: [(&str, &str); 60] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -19,8 +19,9 @@ pub const NEEDED: [(&str, &str); 59] = [
     ("gate_audit_control", "SELECT, UPDATE"),
     (
         "gate_audit_events",
-        "SELECT, INSERT, UPDATE (actor_id, session_id, client_address, path, personal_salt, erased_by)",
+        "SELECT, INSERT, UPDATE (actor_id, subject_id, session_id, client_address, path, note, personal_salt, erased_by)",
     ),
+    ("gate_audit_keys", "SELECT, INSERT"),
     ("gate_audit_outbox", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_blocked_admins", "SELECT, INSERT, DELETE"),
     ("gate_break_glass_reviews", "SELECT, INSERT, UPDATE"),
@@ -88,6 +89,11 @@ pub(super) fn hint(message: &str, routine: Option<&str>) -> String {
     let name = name.trim_matches('"');
     match kind {
         "table" | "relation" => match NEEDED.iter().find(|(table, _)| *table == name) {
+            // What a gate only writes, an auditor reads.
+            Some((_, rights)) if !rights.contains("SELECT") => format!(
+                "{message}: as the table's owner, `GRANT {rights} ON {name} TO` the role of a gate, `GRANT SELECT ON {name} \
+                 TO` the role that runs `console-gate audit verify`"
+            ),
             Some((_, rights)) => {
                 format!(
                     "{message}: as the table's owner, `GRANT {rights} ON {name} TO` the role of `database.url`"
@@ -115,6 +121,12 @@ mod tests {
                 "permission denied for table gate_flags",
                 "permission denied for table gate_flags: as the table's owner, `GRANT SELECT, INSERT, UPDATE ON gate_flags \
                  TO` the role of `database.url`",
+            ),
+            (
+                "permission denied for table customer_audit_events",
+                "permission denied for table customer_audit_events: as the table's owner, `GRANT INSERT ON \
+                 customer_audit_events TO` the role of a gate, `GRANT SELECT ON customer_audit_events TO` the role that runs \
+                 `console-gate audit verify`",
             ),
             (
                 "permission denied for table admin_notes",

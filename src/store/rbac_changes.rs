@@ -7,7 +7,9 @@ mod columns;
 mod read;
 
 use chrono::{DateTime, Utc};
-use ledger::Note;
+use ledger::event::{GrantRecorded, Way};
+use ledger::verify::GrantTable;
+use ledger::{AuditEvent, AuditRecord, Notary, Note};
 use policy::ids::Epoch;
 use policy::rbac::grant::Origin;
 use serde::{Deserialize, Serialize};
@@ -258,6 +260,9 @@ pub struct GrantRow {
     /// The ticket and the customer for which it is granted, and why it ends, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketOfRow>,
+    /// The id of the row of another table that grants it: of `gate_grants`, or of the tables of tickets and sessions.
+    #[serde(skip)]
+    pub grant: Option<String>,
 }
 
 /// What a row says about a ticket.
@@ -279,6 +284,35 @@ impl GrantRow {
             (_, false) => "revoke",
         }
     }
+
+    /// The table that [`GrantRow::grant`] is of.
+    fn table(&self) -> GrantTable {
+        match (&self.ticket, self.is_break_glass) {
+            (Some(_), _) => GrantTable::Ticket,
+            (None, true) => GrantTable::BreakGlass,
+            (None, false) => GrantTable::Timed,
+        }
+    }
+
+    /// The row, whole, as it is sealed.
+    fn sealed(&self, work: &RbacWork<'_>, change: &str) -> AuditRecord {
+        let recorded = GrantRecorded {
+            id: self.id,
+            event: self.event(),
+            admin: self.admin.clone(),
+            group: self.group.clone(),
+            role: self.role.clone(),
+            ticket: self.ticket.as_ref().map(|of| of.ticket.clone()),
+            customer: self.ticket.as_ref().map(|of| of.customer),
+            ends: self.ends,
+            grant: self.grant.as_ref().map(|id| (self.table().name(), id.clone(), self.is_grant)),
+            reason: work.reason.map(ToOwned::to_owned),
+            change: change.to_owned(),
+            way: work.way,
+            by: work.by.to_owned(),
+        };
+        AuditEvent::GrantRecorded(Box::new(recorded)).into_record(work.now)
+    }
 }
 
 /// Changes with what records them.
@@ -289,6 +323,9 @@ pub struct RbacWork<'w> {
     /// The epoch at which this was computed.
     pub as_of: Epoch,
     pub by: &'w str,
+    pub way: Way,
+    /// Seals each row with its content.
+    pub notary: &'w Notary,
     pub reason: Option<&'w str>,
     pub now: DateTime<Utc>,
     /// What the request's key is answered with, kept with the changes.
@@ -383,12 +420,15 @@ pub(super) async fn one_at_a_time(connection: &mut Connection) -> Result<(), Sto
     Ok(())
 }
 
+/// Writes a row of `rbac_grants_audit`, sealed first.
 pub(super) async fn record(
-    connection: &mut Connection,
+    change: &mut Change,
     row: &GrantRow,
     work: &RbacWork<'_>,
     columns: &Columns,
 ) -> Result<(), StoreError> {
+    let event = change.event().to_owned();
+    change.enter(&work.notary.note(row.sealed(work, &event))).await?;
     let text = format!(
         "INSERT INTO rbac_grants_audit
                 (id, event_type, target_user_id, group_id, role_id, justification, granted_by, created_at_utc,
@@ -413,7 +453,7 @@ pub(super) async fn record(
         .bind(row.ends)
         .bind(row.ticket.as_ref().map(|of| of.ticket.as_str()))
         .bind(row.ticket.as_ref().map(|of| of.customer));
-    connection.execute(insert).await.map(drop)
+    change.execute(insert).await.map(drop)
 }
 
 async fn make(

@@ -11,7 +11,8 @@ use super::sql::sql;
 use super::{Store, StoreError};
 
 impl Store {
-    /// Stores a token's hash and its groups, with an audit record, in one transaction.
+    /// Stores a token's hash and its groups, with an audit record, in one transaction. A name is taken by a token that is
+    /// active; one that has ended gives it up.
     ///
     /// # Errors
     ///
@@ -26,6 +27,7 @@ impl Store {
                 let message = format!("this token is enrolled already as `{known}`{revoked}");
                 return Err(StoreError::Conflict(message));
             }
+            change.execute(sql(RETIRE).bind(name).bind(*created_at)).await?;
             let create = sql(CREATE)
                 .bind(id)
                 .bind(name)
@@ -57,6 +59,34 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let revoke = sql(REVOKE).bind(name).bind(now);
         self.change(note, async |change| change.execute_or_undo(revoke).await).await
+    }
+
+    /// Replaces a token by a new one, which has its name, groups, legacy roles and end; the old one is revoked at once. `false`
+    /// when no live token has that name.
+    pub async fn rotate_token(
+        &self,
+        name: &str,
+        (id, digest): (&MachineTokenId, TokenDigest),
+        now: DateTime<Utc>,
+        (revoked, created): (&Note, &Note),
+    ) -> Result<bool, StoreError> {
+        self.change(revoked, async |change| {
+            let old: Option<(String,)> = change.first(sql(LIVE).bind(name).bind(now)).await?;
+            let Some((old,)) = old else {
+                change.undo();
+                return Ok(false);
+            };
+            change.enter(created).await?;
+            change.execute(sql(REVOKE).bind(name).bind(now)).await?;
+            change.execute(sql(RETIRE).bind(name).bind(now)).await?;
+            let replace = sql(REPLACE).bind(id.as_str()).bind(name).bind(digest.to_hex()).bind(now);
+            change.execute(replace.bind(old.as_str())).await?;
+            for copy in [COPY_GROUPS, COPY_LEGACY] {
+                change.execute(sql(copy).bind(id.as_str()).bind(old.as_str())).await?;
+            }
+            Ok(true)
+        })
+        .await
     }
 
     /// Every token, by name.
@@ -112,6 +142,27 @@ const LEGACY: &str = "INSERT INTO gate_machine_token_legacy_roles (token_id, rol
 
 const REVOKE: &str =
     "UPDATE gate_machine_tokens SET revoked_at_utc = $2 WHERE name = $1 AND revoked_at_utc IS NULL";
+
+/// A token that has ended keeps its row, under a name that no setting has.
+const RETIRE: &str = "
+    UPDATE gate_machine_tokens SET name = name || ' (ended, ' || id || ')'
+     WHERE name = $1 AND (revoked_at_utc IS NOT NULL OR expires_at_utc <= $2)";
+
+const LIVE: &str = "
+    SELECT id FROM gate_machine_tokens
+     WHERE name = $1 AND revoked_at_utc IS NULL AND (expires_at_utc IS NULL OR expires_at_utc > $2)";
+
+const REPLACE: &str = "
+    INSERT INTO gate_machine_tokens (id, name, token_sha256, created_by, created_at_utc, expires_at_utc)
+    SELECT $1, $2, $3, created_by, $4, expires_at_utc FROM gate_machine_tokens WHERE id = $5";
+
+const COPY_GROUPS: &str = "
+    INSERT INTO gate_machine_token_groups (token_id, group_id, granted_by, granted_at_utc)
+    SELECT $1, group_id, granted_by, granted_at_utc FROM gate_machine_token_groups WHERE token_id = $2";
+
+const COPY_LEGACY: &str = "
+    INSERT INTO gate_machine_token_legacy_roles (token_id, role)
+    SELECT $1, role FROM gate_machine_token_legacy_roles WHERE token_id = $2";
 
 const LIST: &str = "
     SELECT id, name, created_by,

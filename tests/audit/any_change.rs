@@ -34,7 +34,7 @@ fn value() -> impl Strategy<Value = Value> {
 prop_compose! {
     fn record()(
         words in prop::collection::vec(text(), 2),
-        texts in prop::collection::vec(option::of(text()), 9),
+        texts in prop::collection::vec(option::of(text()), 11),
         values in prop::collection::vec(option::of(value()), 3),
         epoch in any::<Option<i64>>(),
         micros in 0..4_102_444_800_000_000_i64,
@@ -50,6 +50,7 @@ prop_compose! {
             occurred_at: DateTime::from_timestamp_micros(micros).unwrap(),
             actor_kind: actor_kind.into(),
             actor_id: text(),
+            subject_id: text(),
             session_id: text(),
             request_id: text(),
             client_address: text(),
@@ -62,11 +63,12 @@ prop_compose! {
             mapping_sha256: text(),
             epoch,
             detail: value(),
+            note: text(),
         }
     }
 }
 
-const FIELDS: u32 = 25;
+const FIELDS: u32 = 27;
 
 /// Changes one stored field to another value: NULL to something, something to NULL or to something else.
 fn change(row: &mut StoredRow, field: u32, is_nulled: bool) {
@@ -112,7 +114,9 @@ fn change(row: &mut StoredRow, field: u32, is_nulled: bool) {
         21 => link.personal_salt.iter_mut().for_each(digit),
         22 => digit(&mut link.personal_digest),
         23 => digit(&mut link.content_hash),
-        _ => digit(&mut link.mac),
+        24 => digit(&mut link.mac),
+        25 => other(&mut record.subject_id, is_nulled, more),
+        _ => other(&mut record.note, is_nulled, more),
     }
 }
 

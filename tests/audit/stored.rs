@@ -95,7 +95,7 @@ fn value(column: &mut Option<Json<Value>>, way: Way) {
     };
 }
 
-const COLUMNS: usize = 25;
+const COLUMNS: usize = 27;
 
 fn change(row: &mut StoredEvent, column: usize, way: Way) {
     match column {
@@ -123,7 +123,9 @@ fn change(row: &mut StoredEvent, column: usize, way: Way) {
         21 => optional(&mut row.personal_digest, way),
         22 => optional(&mut row.content_hash, way),
         23 => optional(&mut row.mac, way),
-        _ => optional(&mut row.erased_by, way),
+        24 => optional(&mut row.erased_by, way),
+        25 => optional(&mut row.subject_id, way),
+        _ => optional(&mut row.note, way),
     }
 }
 

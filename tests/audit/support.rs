@@ -27,7 +27,11 @@ pub(crate) fn start() -> DateTime<Utc> {
 /// A denial of the `number`th person.
 pub(crate) fn denial(number: i64) -> AuditRecord {
     let at = start() + TimeDelta::seconds(number);
-    let event = AuditEvent::MigrationApplied { migrations: Vec::new(), by: format!("admin-{number}") };
+    let event = AuditEvent::MigrationApplied {
+        migrations: Vec::new(),
+        unsealed: None,
+        by: format!("admin-{number}"),
+    };
     AuditRecord {
         event_type: "access_denied".into(),
         actor_kind: "admin".into(),

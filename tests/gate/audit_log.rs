@@ -367,6 +367,65 @@ async fn erasing_an_admin_leaves_the_chain_whole() {
     assert_eq!(scene.verify(&[]).1, ["erasure_unaccounted"]);
 }
 
+/// A key that was lost and made anew under the same id would break the chain for good: nobody starts with it, and no command runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_of_the_same_id_is_refused() {
+    use crate::support::console::AUDIT_KEYS;
+    const OTHER: &str = "audit:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
+    for (database, has_fingerprint) in [
+        (Database::Sqlite, true),
+        (Database::Sqlite, false),
+        (Database::Postgres, true),
+        (Database::Postgres, false),
+    ] {
+        let mut scene = scene(database, Setup::V2).await;
+        scene.deny(1).await;
+        if !has_fingerprint {
+            // As after an upgrade: rows, and no fingerprint yet.
+            scene.world.execute("DELETE FROM gate_audit_keys").await;
+        }
+        let with = |gate: &Gate, keys: &str, arguments: &[&str]| {
+            let mut command = gate.command(arguments);
+            let output = command.env("CONSOLE_GATE_AUDIT_KEYS", keys).output().expect("the binary runs");
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.code().expect("it ended by itself"), error)
+        };
+        let before = scene.world.store.recent(1000).await.expect("the audit");
+        let changes: [&[&str]; 3] =
+            [&["token", "create", "x"], &["audit", "verify"], &["flag", "rbac-v2", "off"]];
+        for arguments in changes {
+            let (code, error) = with(&scene.gate, OTHER, arguments);
+            assert_eq!(code, 2, "{arguments:?}: {error}");
+            assert!(error.contains("sealed with another key named `audit`"), "{arguments:?}: {error}");
+        }
+        assert_eq!(scene.world.store.recent(1000).await.expect("the audit").len(), before.len());
+        // Under an id of its own it seals, and the old one verifies.
+        let ring = format!("{},{AUDIT_KEYS}", OTHER.replace("audit:", "next:"));
+        for arguments in [["token", "create", "x"].as_slice(), &["audit", "verify"]] {
+            let (code, error) = with(&scene.gate, &ring, arguments);
+            assert_eq!(code, 0, "{arguments:?}: {error}");
+        }
+        let kept = scene.world.store.audit_key("next").await.expect("a fingerprint");
+        assert_eq!(kept.map(|fingerprint| fingerprint.len()), Some(16));
+        scene.gate.stop().await;
+        let (code, error) = with(&scene.gate, OTHER, &["serve"]);
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains("sealed with another key named `audit`"), "{error}");
+    }
+}
+
+/// Two keys that nobody has named have two names.
+#[tokio::test]
+async fn keygen_names_keys_by_their_fingerprints() {
+    let scene = scene(Database::Sqlite, Setup::V2).await;
+    let [one, other] = [scene.gate.run(&["keygen"]), scene.gate.run(&["keygen"])];
+    let ring = ledger::keys::KeyRing::parse(&format!("{one},{other}")).expect("two keys");
+    for key in ring.iter() {
+        assert_eq!(key.id(), format!("k-{}", &key.fingerprint()[..8]));
+    }
+    assert!(scene.gate.run(&["keygen", "--id", "2026-11"]).starts_with("2026-11:"));
+}
+
 const INGEST: Setup = Setup { sections: "[ingest]\nsources = [\"queue\"]\nper_minute = 10\n", ..Setup::V2 };
 
 fn event(number: u32) -> Value {

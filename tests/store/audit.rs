@@ -28,6 +28,7 @@ pub(crate) fn denial(number: u32) -> AuditRecord {
         occurred_at: noon() + TimeDelta::microseconds(i64::from(number)),
         actor_kind: "admin".into(),
         actor_id: Some("anna".into()),
+        subject_id: Some("carol".into()),
         session_id: Some("session".into()),
         request_id: Some(format!("request {number}")),
         client_address: Some("203.0.113.0".into()),
@@ -40,6 +41,7 @@ pub(crate) fn denial(number: u32) -> AuditRecord {
         mapping_sha256: Some("ab".repeat(32)),
         epoch: Some(i64::MAX),
         detail: None,
+        note: Some("on call".into()),
     }
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn sparse(number: u32) -> AuditRecord {
         occurred_at: noon() + TimeDelta::microseconds(i64::from(number)),
         actor_kind: "gate".into(),
         actor_id: None,
+        subject_id: None,
         session_id: None,
         request_id: None,
         client_address: None,
@@ -84,6 +87,7 @@ pub(crate) fn sparse(number: u32) -> AuditRecord {
         mapping_sha256: None,
         epoch: None,
         detail: None,
+        note: None,
     }
 }
 
@@ -283,7 +287,7 @@ pub(crate) async fn by_chain(database: &Database) -> Vec<StoredEvent> {
     sent.unwrap();
     let rows = evidence.into_iter().filter_map(|piece| match piece {
         Evidence::Row(row) => Some(*row),
-        Evidence::ControlChain(_) | Evidence::Customer(_) => None,
+        Evidence::ControlChain(_) | Evidence::Customer(_) | Evidence::Grant(_) => None,
     });
     rows.collect()
 }
@@ -405,9 +409,11 @@ async fn an_erased_admin_leaves_rows_without_a_name(database: &Database) {
     for entry in &entries[..2] {
         let expected = StoredEvent {
             actor_id: None,
+            subject_id: None,
             session_id: None,
             client_address: None,
             path: None,
+            note: None,
             personal_salt: None,
             erased_by: erased_by.clone(),
             ..as_stored(entry)

@@ -16,6 +16,7 @@ use console_gate::people::{self, AdminTable, By, Terms};
 use console_gate::store::rbac_changes::RbacChange;
 use ledger::AuditEvent;
 use ledger::event::BreakGlassUsed;
+use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::method::Method;
@@ -76,7 +77,7 @@ impl<'d> Scene<'d> {
             RbacChange::GrantRole { group: "break-glass".into(), role },
         ];
         let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
-        let by = By { name: "olga", reason: None, now: noon() };
+        let by = By { name: "olga", reason: None, way: Way::Command, now: noon() };
         people::change(&database.store, &notary(), &wanted, terms, by).await.unwrap();
         let slack = Arc::new(Slack::default());
         let store = database.store.clone();
@@ -417,7 +418,7 @@ async fn those_who_could_start_one_end_it(database: &Database) {
     let (store, now) = (database.store.clone(), scene.now);
     let started = scene.started().await;
     let later = now + TimeDelta::minutes(5);
-    let by = |name| By { name, reason: Some("a false alarm"), now: later };
+    let by = |name| By { name, reason: Some("a false alarm"), way: Way::Command, now: later };
     let ended = async |name, kind| end(&store, &notary(), &started.id, (by(name), kind), None).await;
     assert!(matches!(ended("ben", ActorKind::Admin).await, Err(BreakGlassError::NotEligible(_))));
     assert!(

@@ -141,6 +141,7 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
         "gate_access_votes",
         "gate_alerts",
         "gate_audit_control",
+        "gate_audit_keys",
         "gate_audit_events",
         "gate_audit_outbox",
         "gate_break_glass_reviews",

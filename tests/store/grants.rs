@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
 use console_gate::store::access_grants::GrantsOf;
 use console_gate::store::rbac_changes::{RbacChange, TimedGrant};
+use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Access;
@@ -16,7 +17,7 @@ const TERMS: Terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
 const GROUP: &str = "raxx-devops-team";
 
 async fn change(database: &Database, wanted: &[RbacChange], now: DateTime<Utc>) -> Result<(), PeopleError> {
-    let by = By { name: "olga", reason: Some("a deploy"), now };
+    let by = By { name: "olga", reason: Some("a deploy"), way: Way::Command, now };
     people::change(&database.store, &notary(), wanted, TERMS, by).await.map(drop)
 }
 

@@ -68,6 +68,7 @@ mod requests;
 mod reserved;
 mod retention;
 mod running;
+mod sealed_grants;
 mod secrets;
 mod seed;
 mod session_changes;

@@ -11,7 +11,7 @@ use crate::drift::{BOUND, disagreement};
 use crate::evidence::mark;
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 60] = [
+const TABLES: [&str; 61] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -24,6 +24,7 @@ const TABLES: [&str; 60] = [
     "gate_alerts",
     "gate_audit_control",
     "gate_audit_events",
+    "gate_audit_keys",
     "gate_audit_outbox",
     "gate_blocked_admins",
     "gate_break_glass_reviews",

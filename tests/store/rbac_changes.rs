@@ -6,6 +6,7 @@ use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
 use console_gate::store::StoreError;
 use console_gate::store::once::{Once, OnceAnswer, OnceKey};
 use console_gate::store::rbac_changes::{GrantRow, RbacChange, RbacWork, StoredWrite};
+use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
@@ -16,7 +17,7 @@ use crate::database::{Database, noon};
 const TERMS: Terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
 
 fn by() -> By<'static> {
-    By { name: "olga", reason: Some("on call"), now: noon() }
+    By { name: "olga", reason: Some("on call"), way: Way::Command, now: noon() }
 }
 
 fn join(admin: &str, group: &str) -> RbacChange {
@@ -71,18 +72,23 @@ async fn a_membership_has_its_rows_and_names_nobody_in_the_sealed_one(database: 
     let (_, again) = people::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
     assert_eq!(again.already, ["`anna` is in `raxx-devops-team` already"]);
     assert_eq!(database.number("SELECT count(*) FROM rbac_grants_audit").await, 1);
-    assert_eq!(database.number("SELECT count(*) FROM gate_audit_events").await, 1);
+    let sealed =
+        "SELECT event_type || ' ' || COALESCE(subject_id, '-') FROM gate_audit_events ORDER BY sequence";
+    assert_eq!(database.texts(sealed).await, ["rbac_changed -", "grant_recorded anna"]);
 }
 
 async fn what_was_worked_out_before_a_change_is_not_made(database: &Database) {
     with_people(database).await;
     let (state, plan) =
         people::preview(&database.store, &[join("anna", "ops-admins")], TERMS, noon()).await.unwrap();
+    let sealing = notary();
     let work = RbacWork {
         changes: &plan.changes,
         rows: &plan.rows,
         as_of: state.epoch,
         by: "olga",
+        way: Way::Command,
+        notary: &sealing,
         reason: None,
         now: noon(),
         answer: None,
@@ -318,6 +324,7 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
         )
         .await;
     let anna = "7d1c0001-0000-4000-8000-000000000001";
+    let sealing = notary();
     let change = async |change: RbacChange| {
         let work = RbacWork {
             changes: &[change],
@@ -330,9 +337,12 @@ async fn ids_are_of_consoles_own_types_on_postgres() {
                 ends: None,
                 is_break_glass: false,
                 ticket: None,
+                grant: None,
             }],
             as_of: database.store.control().await.unwrap().epoch,
             by: "olga",
+            way: Way::Command,
+            notary: &sealing,
             reason: None,
             now: noon(),
             answer: None,
@@ -382,6 +392,7 @@ async fn an_answer_is_kept_with_the_change(database: &Database) {
     with_people(database).await;
     let key = OnceKey { key_sha256: "k".into(), request_sha256: "r".into() };
     let until = noon() + TimeDelta::hours(24);
+    let sealing = notary();
     let answered = async |group: &str, number: u32| {
         let (state, plan) =
             people::preview(&database.store, &[join("anna", group)], TERMS, noon()).await.unwrap();
@@ -390,6 +401,8 @@ async fn an_answer_is_kept_with_the_change(database: &Database) {
             rows: &plan.rows,
             as_of: state.epoch,
             by: "olga",
+            way: Way::Command,
+            notary: &sealing,
             reason: None,
             now: noon(),
             answer: Some(OnceAnswer { key: &key, answer: "201", until }),

@@ -9,6 +9,7 @@ use console_gate::people::{self, AdminTable, By, PeopleError, Plan, Terms};
 use console_gate::store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
 use console_gate::store::tickets::TicketAccess;
 use console_gate::store::timed_work::TimedWork;
+use ledger::event::Way;
 use policy::decision::ticket::TicketName;
 use policy::ids::AdminId;
 
@@ -30,7 +31,7 @@ fn granted(id: &str, admin: &str, ticket: &str, customer: i64, ends: Option<Date
 }
 
 async fn change(database: &Database, wanted: &[RbacChange], now: DateTime<Utc>) -> Result<Plan, PeopleError> {
-    let by = By { name: "olga", reason: Some("RAXX-7"), now };
+    let by = By { name: "olga", reason: Some("RAXX-7"), way: Way::Command, now };
     let notary = notary();
     let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::Admin, None);
     people::change_with(&database.store, &notary, wanted, TERMS, by, further).await.map(|(_, plan)| plan)

@@ -144,16 +144,6 @@ async fn a_token_is_revoked_once(database: &Database) {
     assert_eq!(revoked, [None, Some(later)]);
 }
 
-/// A name stays taken: the audit names tokens by name.
-async fn the_name_of_a_revoked_token_stays_taken(database: &Database) {
-    database.store.create_token(&token("robot", &[]), &note(1)).await.unwrap();
-    assert!(database.store.revoke_token("robot", noon(), &note(2)).await.unwrap());
-    let second =
-        NewToken { id: MachineTokenId::new("2"), digest: TokenDigest::of("x"), ..token("robot", &[]) };
-    let outcome = database.store.create_token(&second, &note(3)).await;
-    assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?}");
-}
-
 async fn a_change_that_cannot_be_audited_does_not_happen(database: &Database) {
     database.store.append(&[entry(1)]).await.unwrap();
     database.store.create_token(&token("robot", &[]), &note(1)).await.unwrap_err();
@@ -196,7 +186,39 @@ async fn a_token_with_odd_times_is_listed_and_holds_nothing(database: &Database)
     assert_eq!((listed[1].is_revoked, listed[1].revoked_at_utc), (true, None));
 }
 
+/// Settings name tokens, so a name is free again once its token has ended, and a token can be replaced under it.
+async fn a_name_outlives_its_token(database: &Database) {
+    let first = NewToken { legacy: vec![LegacyRole::literal("ops")], ..token("robot", &["ops-admins"]) };
+    database.store.create_token(&first, &note(1)).await.unwrap();
+    let rotate = async |name: &str, number: u32| {
+        let (id, digest) =
+            (MachineTokenId::new(format!("id {number}")), TokenDigest::of(&secret(&number.to_string())));
+        let notes = (&note(number), &note(number + 100));
+        database.store.rotate_token(name, (&id, digest), noon(), notes).await.unwrap()
+    };
+    assert!(rotate("robot", 2).await);
+    assert_eq!(standing(database, "robot").await, Standing::Disabled);
+    let subject = Subject::Machine(TokenDigest::of(&secret("2")));
+    let access = database.store.access(&subject, noon()).await.unwrap();
+    assert_eq!(
+        (access.standing, access.token.as_ref().map(|token| &*token.name)),
+        (Standing::Active, Some("robot"))
+    );
+    assert_eq!(access.legacy, [LegacyRole::literal("ops")].into());
+    assert!(access.groups.contains("ops-admins"));
+    assert!(!rotate("nobody", 3).await);
+    assert!(database.store.revoke_token("robot", noon(), &note(4)).await.unwrap());
+    assert!(!rotate("robot", 5).await, "one that was revoked has nothing to hand on");
+    let again =
+        NewToken { id: MachineTokenId::new("again"), digest: TokenDigest::of("x"), ..token("robot", &[]) };
+    database.store.create_token(&again, &note(6)).await.unwrap();
+    let names = "SELECT count(*) FROM gate_machine_tokens WHERE name = 'robot' AND revoked_at_utc IS NULL";
+    assert_eq!(database.number(names).await, 1);
+    assert_eq!(database.rows("gate_machine_tokens").await.len(), 3);
+}
+
 on_both!(
+    a_name_outlives_its_token,
     a_token_with_odd_times_is_listed_and_holds_nothing,
     a_token_holds_what_its_groups_hold,
     a_token_is_listed_without_its_hash,
@@ -204,6 +226,5 @@ on_both!(
     a_token_for_an_unknown_group_leaves_nothing,
     names_and_hashes_are_unique,
     a_token_is_revoked_once,
-    the_name_of_a_revoked_token_stays_taken,
     a_change_that_cannot_be_audited_does_not_happen,
 );

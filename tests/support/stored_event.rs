@@ -33,5 +33,7 @@ pub(crate) fn as_stored(entry: &Entry) -> StoredEvent {
         content_hash: Some(link.content_hash),
         mac: Some(link.mac),
         erased_by: None,
+        subject_id: record.subject_id,
+        note: record.note,
     }
 }

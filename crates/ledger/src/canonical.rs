@@ -11,11 +11,12 @@
 //!  "personal_digest":"5f0c...","v":1}
 //! ```
 //!
-//! A column that is NULL is absent. `v` is the version of the form: another form is another number. The four personal
-//! values are in a form of their own, of which the record's form holds only the salted digest:
+//! A column that is NULL is absent. `v` is the version of the form: another form is another number. (A column that is
+//! added is absent from older rows, and so changes nothing about them.) The personal values are in a form of their own, of
+//! which the record's form holds only the salted digest:
 //!
 //! ```text
-//! SHA-256(salt | {"actor_id":...,"client_address":...,"path":...,"session_id":...})
+//! SHA-256(salt | {"actor_id":...,"client_address":...,"note":...,"path":...,"session_id":...,"subject_id":...})
 //! ```
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
@@ -52,8 +53,10 @@ pub fn personal(record: &AuditRecord, out: &mut String) {
     let mut object = Object::begin(out);
     object.text("actor_id", record.actor_id.as_deref());
     object.text("client_address", record.client_address.as_deref());
+    object.text("note", record.note.as_deref());
     object.text("path", record.path.as_deref());
     object.text("session_id", record.session_id.as_deref());
+    object.text("subject_id", record.subject_id.as_deref());
     object.end();
 }
 

@@ -19,7 +19,7 @@
 //!
 //! # Erasure
 //!
-//! The four personal values of a row, and its salt, can be blanked, with `erased_by` naming the `admin_erased` event.
+//! The personal values of a row, and its salt, can be blanked, with `erased_by` naming the `admin_erased` event.
 //! The digest stays and so the row still verifies; without the 16 random bytes of the salt nobody can try values
 //! against the digest.
 
@@ -177,6 +177,14 @@ pub(super) fn content_hash(record: &AuditRecord, personal_digest: &str, text: &m
     text.clear();
     canonical::record(record, personal_digest, text);
     Sha256::digest(text.as_bytes()).into()
+}
+
+/// Whether `key` has sealed a row behind the row with the mac `previous`, as its stored hash has it.
+pub fn is_sealed_by(key: &Key, link: &Link, previous: &str) -> bool {
+    let (previous, content) = (hexadecimal::decode(previous), hexadecimal::decode(&link.content_hash));
+    let (Some(previous), Some(content)) = (previous, content) else { return false };
+    let mac = row_mac(key, &link.chain_id, link.sequence, &previous, &content);
+    hexadecimal::encode(&mac) == link.mac
 }
 
 /// The mac of one row. Every part has a fixed length but the chain's name, whose length precedes it.

@@ -41,28 +41,33 @@ pub enum AuditEvent {
     MappingPinned { sha256: Option<MappingSha256>, by: String },
     /// `FLAG_RBAC_V2` was flipped.
     FlagFlipped { name: &'static str, enabled: bool, by: String },
-    /// A machine token was enrolled.
-    TokenCreated { id: String, name: String, groups: Vec<String>, by: String },
+    /// A machine token was enrolled; one that was `rotated` has the groups of the one whose place it takes.
+    TokenCreated { id: String, name: String, groups: Vec<String>, rotated: bool, by: String },
     /// A machine token was revoked.
     TokenRevoked { name: String, by: String },
-    /// What admins, groups or roles hold was changed by a command. Whom it concerns is in the rows of `rbac_grants_audit`
-    /// that `grants` names, and goes with them: an erasure leaves details alone.
-    RbacChanged { changes: Value, grants: Vec<String>, reason: Option<String>, by: String },
-    /// A request for access went one step on: `requested`, `approved`, `denied`, `withdrawn`. Whom it is for is in its row,
-    /// and goes with it.
+    /// What admins, groups or roles hold was changed. Whom it concerns is in the `grant_recorded` rows that `grants` names; so
+    /// is the reason, where there are any.
+    RbacChanged { changes: Value, grants: Vec<String>, reason: Option<String>, way: Way, by: String },
+    /// A row of `rbac_grants_audit`, whole: what was granted to whom, or ended.
+    GrantRecorded(Box<GrantRecorded>),
+    /// A request for access went one step on: `requested`, `approved`, `denied`, `withdrawn`.
     AccessRequest {
         request: String,
         step: &'static str,
         group: String,
+        /// The admin whom it is for.
+        about: String,
         reason: Option<String>,
         detail: Value,
         by: String,
     },
     /// Break-glass: a session `started`, `ended`, `expired`, was `found` without a start of the gate's; its requests were
-    /// `read`, its review was `closed`; a start was `refused`, a `drill` ran. Whose it is is in its row, and goes with it.
+    /// `read`, its review was `closed`; a start was `refused`, a `drill` ran.
     BreakGlass {
         step: &'static str,
         session: Option<String>,
+        /// The admin whose session it is.
+        about: Option<String>,
         reason: Option<String>,
         detail: Value,
         by: String,
@@ -78,9 +83,16 @@ pub enum AuditEvent {
     ChangeWindow { window: String, step: &'static str, detail: Value, reason: Option<String>, by: String },
     /// What a break-glass session opens is not what it was at the last look.
     BreakGlassRoles { snapshot: String, declared: bool, changes: Vec<String> },
-    /// A review of access went one step on: `opened`, `kept`, `revoked`, `suspended`, `closed`. Whom an item is about is in
-    /// its row, and goes with it.
-    AccessReview { review: String, step: &'static str, reason: Option<String>, detail: Value, by: String },
+    /// A review of access went one step on: `opened`, `kept`, `revoked`, `suspended`, `closed`.
+    AccessReview {
+        review: String,
+        step: &'static str,
+        /// The admin whom an item is about.
+        about: Option<String>,
+        reason: Option<String>,
+        detail: Value,
+        by: String,
+    },
     /// A flag was promoted to an environment, or its promotion withdrawn.
     FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
     /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
@@ -93,8 +105,9 @@ pub enum AuditEvent {
     },
     /// An explanation was taken back.
     DriftSignOffWithdrawn { disagreement: String, route: String, direction: &'static str, by: String },
-    /// The schema was changed.
-    MigrationApplied { migrations: Vec<String>, by: String },
+    /// The schema was changed. From the migration on that brought the sealing of grants: how many rows of each table of grants
+    /// no sealed row has, so that more of them later are no rows of before.
+    MigrationApplied { migrations: Vec<String>, unsealed: Option<Value>, by: String },
     /// A gate process began its chain of the audit, and saw where the others' chains ended. This is what gives a cut
     /// tail of an older chain away when there is no checkpoint.
     ChainStarted { heads: Vec<ChainHead> },
@@ -132,7 +145,7 @@ pub const NAMED_HEADS: usize = 64;
 pub struct AccessDenied {
     pub actor_kind: &'static str,
     pub actor_id: String,
-    /// The session's id, or a digest of the verified cookie: it names a session and opens none.
+    /// A keyed hash ([`super::keys::Key::session_name`]): it names a session and opens none.
     pub session: Option<String>,
     pub request_id: String,
     /// As the settings want it: truncated by default (GDPR).
@@ -169,6 +182,48 @@ pub struct BreakGlassUsed {
     pub epoch: Option<Epoch>,
 }
 
+/// By which way a change came: the rule of docs/guards.md is for the API's, and an operator with a command is outside of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Api,
+    Command,
+    /// The gate itself: a ticket that was closed, a session that is over, a review that nobody decided.
+    Gate,
+}
+
+impl Way {
+    /// The stable word, as `detail.way` has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Way::Api => "api",
+            Way::Command => "command",
+            Way::Gate => "gate",
+        }
+    }
+}
+
+/// A row of `rbac_grants_audit`, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrantRecorded {
+    /// The row's own id, which is the record's too.
+    pub id: uuid::Uuid,
+    /// As `rbac_grants_audit.event_type` has it.
+    pub event: &'static str,
+    pub admin: String,
+    pub group: Option<String>,
+    pub role: Option<String>,
+    pub ticket: Option<String>,
+    pub customer: Option<i64>,
+    pub ends: Option<DateTime<Utc>>,
+    /// The row of another table that grants it, where one does, and whether that row begins here: `(table, id, begins)`.
+    pub grant: Option<(&'static str, String, bool)>,
+    pub reason: Option<String>,
+    /// The record of the change that it is a part of.
+    pub change: String,
+    pub way: Way,
+    pub by: String,
+}
+
 /// What the caller held when it was denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Held {
@@ -189,6 +244,8 @@ pub struct AuditRecord {
     pub occurred_at: DateTime<Utc>,
     pub actor_kind: Text,
     pub actor_id: Option<String>,
+    /// Whom it is about, where that is not the actor alone.
+    pub subject_id: Option<String>,
     pub session_id: Option<String>,
     pub request_id: Option<String>,
     pub client_address: Option<String>,
@@ -201,6 +258,8 @@ pub struct AuditRecord {
     pub mapping_sha256: Option<String>,
     pub epoch: Option<i64>,
     pub detail: Option<Value>,
+    /// What somebody has written about a person: a reason, a comment. It goes with the person.
+    pub note: Option<String>,
 }
 
 impl AuditRecord {
@@ -212,6 +271,7 @@ impl AuditRecord {
             occurred_at: now.trunc_subsecs(6),
             actor_kind: actor_kind.into(),
             actor_id: None,
+            subject_id: None,
             session_id: None,
             request_id: None,
             client_address: None,
@@ -224,6 +284,7 @@ impl AuditRecord {
             mapping_sha256: None,
             epoch: None,
             detail: None,
+            note: None,
         }
     }
 
@@ -288,26 +349,29 @@ impl AuditEvent {
             AuditEvent::FlagFlipped { name, enabled, by } => {
                 AuditRecord::by_operator("flag_flipped", now, by, json!({ "flag": name, "enabled": enabled }))
             }
-            AuditEvent::TokenCreated { id, name, groups, by } => AuditRecord::by_operator(
-                "token_created",
-                now,
-                by,
-                json!({ "token": id, "name": name, "groups": groups }),
-            ),
+            AuditEvent::TokenCreated { id, name, groups, rotated, by } => {
+                let detail = match rotated {
+                    true => json!({ "token": id, "name": name, "rotated": true }),
+                    false => json!({ "token": id, "name": name, "groups": groups }),
+                };
+                AuditRecord::by_operator("token_created", now, by, detail)
+            }
             AuditEvent::TokenRevoked { name, by } => {
                 AuditRecord::by_operator("token_revoked", now, by, json!({ "name": name }))
             }
-            AuditEvent::RbacChanged { changes, grants, reason, by } => AuditRecord {
+            AuditEvent::RbacChanged { changes, grants, reason, way, by } => AuditRecord {
                 reason: reason.map(Into::into),
                 ..AuditRecord::by_operator(
                     "rbac_changed",
                     now,
                     by,
-                    json!({ "changes": changes, "grants": grants }),
+                    json!({ "changes": changes, "grants": grants, "way": way.word() }),
                 )
             },
-            AuditEvent::AccessRequest { request, step, group, reason, detail, by } => AuditRecord {
-                reason: reason.map(Into::into),
+            AuditEvent::GrantRecorded(grant) => grant.into_record(now),
+            AuditEvent::AccessRequest { request, step, group, about, reason, detail, by } => AuditRecord {
+                subject_id: Some(about),
+                note: reason,
                 ..AuditRecord::by_operator(
                     "access_request",
                     now,
@@ -315,8 +379,9 @@ impl AuditEvent {
                     json!({ "request": request, "step": step, "group": group, "detail": detail }),
                 )
             },
-            AuditEvent::BreakGlass { step, session, reason, detail, by } => AuditRecord {
-                reason: reason.map(Into::into),
+            AuditEvent::BreakGlass { step, session, about, reason, detail, by } => AuditRecord {
+                subject_id: about,
+                note: reason,
                 ..AuditRecord::by_operator(
                     "break_glass",
                     now,
@@ -349,8 +414,9 @@ impl AuditEvent {
                 detail: Some(json!({ "snapshot": snapshot, "declared": declared, "changes": changes })),
                 ..AuditRecord::blank("break_glass_roles", "gate", now)
             },
-            AuditEvent::AccessReview { review, step, reason, detail, by } => AuditRecord {
-                reason: reason.map(Into::into),
+            AuditEvent::AccessReview { review, step, about, reason, detail, by } => AuditRecord {
+                subject_id: about,
+                note: reason,
                 ..AuditRecord::by_operator(
                     "access_review",
                     now,
@@ -382,8 +448,12 @@ impl AuditEvent {
                     json!({ "disagreement": disagreement, "direction": direction }),
                 )
             },
-            AuditEvent::MigrationApplied { migrations, by } => {
-                AuditRecord::by_operator("migration_applied", now, by, json!({ "migrations": migrations }))
+            AuditEvent::MigrationApplied { migrations, unsealed, by } => {
+                let mut detail = json!({ "migrations": migrations });
+                if let Some(unsealed) = unsealed {
+                    detail["unsealed"] = unsealed;
+                }
+                AuditRecord::by_operator("migration_applied", now, by, detail)
             }
             AuditEvent::ChainStarted { heads } => {
                 // The caller gives the newest first, so that what is too many is what is oldest.
@@ -421,6 +491,36 @@ impl AuditEvent {
                 by,
                 json!({ "rows": rows, "customer_rows": customer_rows }),
             ),
+        }
+    }
+}
+
+impl GrantRecorded {
+    fn into_record(self, now: DateTime<Utc>) -> AuditRecord {
+        let mut detail = json!({ "event": self.event, "change": self.change, "way": self.way.word() });
+        let ends = self.ends.map(|ends| ends.to_rfc3339_opts(SecondsFormat::Micros, true));
+        let parts = [
+            ("group", self.group.map(Value::from)),
+            ("role", self.role.map(Value::from)),
+            ("ticket", self.ticket.map(Value::from)),
+            ("customer", self.customer.map(Value::from)),
+            ("ends_at_utc", ends.map(Value::from)),
+        ];
+        for (name, value) in parts {
+            if let Some(value) = value {
+                detail[name] = value;
+            }
+        }
+        if let Some((table, id, begins)) = self.grant {
+            detail["table"] = table.into();
+            detail["grant"] = id.into();
+            detail["begins"] = begins.into();
+        }
+        AuditRecord {
+            id: self.id,
+            subject_id: Some(self.admin),
+            note: self.reason,
+            ..AuditRecord::by_operator("grant_recorded", now, self.by, detail)
         }
     }
 }

@@ -14,9 +14,13 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::hexadecimal;
+
 /// A key may be longer, not shorter: the length of the hash (RFC 2104 section 3).
 pub const SHORTEST_KEY: usize = 32;
 const LONGEST_ID: usize = 64;
+const SESSION_PREFIX: &[u8] = b"console-gate/audit/session/v1\0";
+const FINGERPRINT_PREFIX: &[u8] = b"console-gate/audit/key/v1\0";
 /// No ring is larger, in bytes.
 pub const LARGEST_FILE: u64 = 64 * 1024;
 
@@ -111,6 +115,11 @@ impl KeyRing {
         Ok(KeyRing { keys: keyed.collect() })
     }
 
+    /// All keys, the one that seals first.
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter()
+    }
+
     /// The key that seals.
     pub fn sealing(&self) -> &Key {
         &self.keys[0]
@@ -148,6 +157,18 @@ impl Key {
     /// The id, which is in every row that the key seals.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What tells this key from another one, whatever their ids: the beginning of an HMAC by the key, in hexadecimal. It says
+    /// nothing of the key, and is the HMAC of no row.
+    pub fn fingerprint(&self) -> String {
+        hexadecimal::encode(&self.mac(&[FINGERPRINT_PREFIX]))[..16].to_owned()
+    }
+
+    /// How the audit names a login session: the beginning of an HMAC of its id, in hexadecimal. Ids may open sessions, and short
+    /// ones can be guessed; this opens none, and nobody without the key can try ids against it.
+    pub fn session_name(&self, id: &str) -> String {
+        hexadecimal::encode(&self.mac(&[SESSION_PREFIX, id.as_bytes()]))[..32].to_owned()
     }
 
     /// HMAC-SHA-256 of the parts, one behind the other.

@@ -35,6 +35,8 @@ impl AuditRecord {
         }
         for text in [
             &mut self.actor_id,
+            &mut self.subject_id,
+            &mut self.note,
             &mut self.session_id,
             &mut self.request_id,
             &mut self.client_address,
@@ -107,7 +109,8 @@ mod tests {
 
     fn record() -> AuditRecord {
         let now = "2026-11-21T04:41:45.123456789Z".parse().unwrap();
-        AuditEvent::MigrationApplied { migrations: Vec::new(), by: "somebody".to_owned() }.into_record(now)
+        let (migrations, by) = (Vec::new(), "somebody".to_owned());
+        AuditEvent::MigrationApplied { migrations, unsealed: None, by }.into_record(now)
     }
 
     #[test]

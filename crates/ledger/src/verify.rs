@@ -32,6 +32,7 @@
 
 mod claims;
 mod customers;
+mod grants;
 mod judge;
 mod placement;
 mod row;
@@ -44,6 +45,7 @@ use serde::Serialize;
 
 use self::claims::{Claims, Witnesses};
 pub use self::customers::StoredCustomer;
+pub use self::grants::{GrantContent, GrantTable, SealedGrant, StoredGrant};
 use self::row::LinkedRow;
 use super::chain::{CONTROL, Head, Link, Mac};
 use super::checkpoint::Checkpoint;
@@ -78,13 +80,16 @@ pub struct Fault {
     /// The customer's event, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_event: Option<String>,
+    /// The table of grants, if it is about a row there; the row's id is `row`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<&'static str>,
     #[serde(flatten)]
     pub kind: Kind,
 }
 
 impl Fault {
     fn of(kind: Kind) -> Fault {
-        Fault { chain: None, sequence: None, last: None, row: None, customer_event: None, kind }
+        Fault { chain: None, sequence: None, last: None, row: None, customer_event: None, table: None, kind }
     }
 }
 
@@ -113,6 +118,13 @@ pub enum Kind {
     UnknownKey { key: String },
     /// A checkpoint that is not one, or not ours.
     BadCheckpoint { line: u64, reason: String },
+    /// A table of grants has more rows that no sealed row has than there were when the sealing of grants began.
+    Unrecorded {
+        #[serde(rename = "unrecorded_in")]
+        table: &'static str,
+        found: u64,
+        before: u64,
+    },
     /// Blanked rows and the `admin_erased` event do not agree: so many rows name it, so many it names. `None`: there
     /// is no such event.
     ErasureUnaccounted { table: &'static str, event: String, found: u64, expected: Option<u64> },
@@ -133,6 +145,9 @@ pub struct Summary {
     /// Customers' events that have a twin in a chain, and how many of them are erased.
     pub customer_events: u64,
     pub customer_events_erased: u64,
+    /// Rows of the tables of grants that were compared with their sealed rows, and those of before there were any.
+    pub grants: u64,
+    pub grants_before_sealing: u64,
     pub findings: u64,
     /// The earliest and the latest time of a row.
     pub first_at: Option<DateTime<Utc>>,

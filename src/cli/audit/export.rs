@@ -14,7 +14,7 @@ use crate::store::audit::StoredEvent;
 
 const AHEAD: usize = 1_024;
 
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "id",
     "event_type",
     "occurred_at_utc",
@@ -40,6 +40,8 @@ const COLUMNS: [&str; 25] = [
     "content_hash",
     "mac",
     "erased_by",
+    "subject_id",
+    "note",
 ];
 
 /// Print the rows of a period as CSV or JSON lines

@@ -1,5 +1,6 @@
 //! `console-gate audit verify`
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -12,9 +13,12 @@ use tokio::sync::mpsc;
 use crate::cli::{Common, Ended, with_notary};
 use crate::store::SharedStore;
 use crate::store::audit::Evidence;
+use crate::upkeep::retention::cutoffs;
 
 /// Rows on their way from the database.
 const AHEAD: usize = 1_024;
+/// Findings of one kind that are listed.
+const LISTED: usize = 100;
 /// Rows between two lines of progress for a person at a terminal.
 const PROGRESS: u64 = 50_000;
 
@@ -27,6 +31,9 @@ pub(super) struct Verify {
     /// A file of checkpoints as gates write it, one per line; may be repeated
     #[arg(long)]
     checkpoints: Vec<PathBuf>,
+    /// List every finding; without it, the first 100 of each kind, and how many more there are
+    #[arg(long)]
+    all: bool,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -45,15 +52,44 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
         files.extend(settings.audit.checkpoint_file.clone().filter(|file| file.exists()));
     }
     with_notary(&settings, async |store, notary| {
-        let mut findings = Vec::new();
-        let verifier = Verifier::new(notary.keys().clone(), |damage: Damage| findings.push(found(&damage)));
+        let most = if command.all { usize::MAX } else { LISTED };
+        let mut findings = Findings { most, listed: Vec::new(), counts: BTreeMap::new() };
+        let verifier = Verifier::new(notary.keys().clone(), |damage: Damage| findings.add(&damage));
         let summary = verify(&store, verifier, &files).await?;
         match command.format {
             Format::Text => print_text(&findings, &summary),
             Format::Json => print_json(&findings, &summary)?,
         }
-        Ok(if findings.is_empty() { Ended::Clean } else { Ended::Findings })
+        Ok(if findings.counts.is_empty() { Ended::Clean } else { Ended::Findings })
     })
+}
+
+/// What is wrong: the first of each kind, and how many there are.
+struct Findings {
+    most: usize,
+    listed: Vec<Found>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Findings {
+    fn add(&mut self, damage: &Damage) {
+        let found = found(damage);
+        let count = self.counts.entry(found.kind).or_default();
+        *count += 1;
+        if *count <= self.most {
+            self.listed.push(found);
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    /// The kinds of which not all are listed, and how many are not.
+    fn omitted(&self) -> BTreeMap<&'static str, usize> {
+        let beyond = |(kind, count): (&&'static str, &usize)| Some((*kind, count.checked_sub(self.most)?));
+        self.counts.iter().filter_map(beyond).filter(|(_, count)| *count > 0).collect()
+    }
 }
 
 /// One thing that is wrong, with a sentence about it.
@@ -74,6 +110,7 @@ async fn verify<F: FnMut(Damage)>(
             verifier.checkpoint(number, &line.with_context(|| path.display().to_string())?);
         }
     }
+    let kept_since = cutoffs(0, chrono::Utc::now()).grants_audit;
     let (sender, mut evidence) = mpsc::channel(AHEAD);
     let is_watched = std::io::stderr().is_terminal();
     let reading = async {
@@ -83,6 +120,7 @@ async fn verify<F: FnMut(Damage)>(
                 Evidence::ControlChain(chain) => verifier.control_head(chain.head.as_ref()),
                 Evidence::Row(row) => verifier.row(row.into_row()),
                 Evidence::Customer(row) => verifier.customer(&row.into_row()),
+                Evidence::Grant(grant) => verifier.grant(&grant, kept_since),
             }
             count += 1;
             if is_watched && count.is_multiple_of(PROGRESS) {
@@ -106,9 +144,10 @@ fn found(damage: &Damage) -> Found {
         }
         (Some(chain), Some(row), _) => format!("chain {chain}, row {row}"),
         (Some(chain), None, _) => format!("chain {chain}"),
-        (None, ..) => match &damage.customer_event {
-            Some(event) => format!("customer's event {event}"),
-            None => "outside every chain".to_owned(),
+        (None, ..) => match (&damage.customer_event, damage.table) {
+            (Some(event), _) => format!("customer's event {event}"),
+            (None, Some(table)) => table.to_owned(),
+            (None, None) => "outside every chain".to_owned(),
         },
     };
     let row = damage.row.as_ref().map_or_else(String::new, |row| format!(" ({row})"));
@@ -122,6 +161,18 @@ fn found(damage: &Damage) -> Found {
         Kind::Inserted if damage.customer_event.is_some() => {
             ("inserted", "has no record in the chain".to_owned())
         }
+        Kind::Edited if damage.table.is_some() => {
+            ("edited", "is not what was granted or ended: its sealed row says otherwise".to_owned())
+        }
+        Kind::Removed if damage.table.is_some() => {
+            ("removed", "is in the chain, but not in its table".to_owned())
+        }
+        Kind::Unrecorded { table, found, before } => (
+            "unrecorded",
+            format!(
+                "{found} rows of {table} have no sealed row, and there were {before} before grants were sealed"
+            ),
+        ),
         Kind::Edited => ("edited", "was changed after it was sealed".to_owned()),
         Kind::Removed => ("removed", "is missing".to_owned()),
         Kind::Inserted => ("inserted", "was not sealed at this position, or is a duplicate".to_owned()),
@@ -159,24 +210,36 @@ fn found(damage: &Damage) -> Found {
     Found { kind, sentence: format!("{place}{row}: {what}"), json }
 }
 
-fn print_text(findings: &[Found], summary: &Summary) {
+fn print_text(findings: &Findings, summary: &Summary) {
     let mut out = std::io::stdout().lock();
-    for finding in findings {
+    for finding in &findings.listed {
         // A reader that has seen enough closes the pipe.
         let _ = writeln!(out, "{:<20} {}", finding.kind, finding.sentence);
     }
-    let verdict = if findings.is_empty() { "clean" } else { "NOT CLEAN" };
+    for (kind, count) in findings.omitted() {
+        let _ = writeln!(out, "{kind:<20} and {count} more: `--all` lists them");
+    }
+    let verdict = if findings.counts.is_empty() { "clean" } else { "NOT CLEAN" };
     let _ = writeln!(
         out,
-        "{verdict}: {} finding(s); {} rows in {} chains, {} of them erased; {} checkpoints; {} customers' events, {} of them erased",
-        findings.len(),
+        "{verdict}: {} finding(s); {} rows in {} chains, {} of them erased; {} checkpoints; {} customers' events, {} of them \
+         erased; {} grants",
+        findings.total(),
         summary.rows,
         summary.chains,
         summary.erased,
         summary.checkpoints,
         summary.customer_events,
         summary.customer_events_erased,
+        summary.grants,
     );
+    if summary.grants_before_sealing > 0 {
+        let before = summary.grants_before_sealing;
+        let _ = writeln!(
+            out,
+            "{before} grants are of before their content was sealed: whether they were changed is not known"
+        );
+    }
     if let (Some(first), Some(last)) = (summary.first_at, summary.last_at) {
         let _ = writeln!(out, "from {first} to {last}");
     }
@@ -192,10 +255,11 @@ fn print_text(findings: &[Found], summary: &Summary) {
     }
 }
 
-fn print_json(findings: &[Found], summary: &Summary) -> anyhow::Result<()> {
+fn print_json(findings: &Findings, summary: &Summary) -> anyhow::Result<()> {
     let report = json!({
-        "clean": findings.is_empty(),
-        "findings": findings.iter().map(|finding| &finding.json).collect::<Vec<_>>(),
+        "clean": findings.counts.is_empty(),
+        "findings": findings.listed.iter().map(|finding| &finding.json).collect::<Vec<_>>(),
+        "omitted": findings.omitted(),
         "summary": summary,
         "customer_events": { "rows": summary.customer_events, "erased": summary.customer_events_erased },
     });

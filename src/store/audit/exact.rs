@@ -51,6 +51,8 @@ impl FromRow<'_, SqliteRow> for Exact<StoredEvent> {
             content_hash: row.try_get("content_hash")?,
             mac: row.try_get("mac")?,
             erased_by: row.try_get("erased_by")?,
+            subject_id: row.try_get("subject_id")?,
+            note: row.try_get("note")?,
         }))
     }
 }

@@ -5,7 +5,7 @@ use ledger::AuditRecord;
 use ledger::chain::Link;
 use ledger::customer::CustomerEvent;
 use ledger::event::ChainHead;
-use ledger::verify::{StoredCustomer, StoredRow};
+use ledger::verify::{StoredCustomer, StoredGrant, StoredRow};
 use sqlx::types::Json;
 
 /// The chain that commands share, as of one moment. Both are the same, or both are nowhere in a new database, whose
@@ -27,6 +27,14 @@ pub enum Evidence {
     Row(Box<StoredEvent>),
     /// Every customer's event with what its twin says; and for a twin without its event, only the twin's id.
     Customer(Box<StoredCustomerEvent>),
+    /// Every row of a table of grants with its sealed row; and a sealed row without its row.
+    Grant(Box<StoredGrant>),
+}
+
+impl From<StoredGrant> for Evidence {
+    fn from(grant: StoredGrant) -> Evidence {
+        Evidence::Grant(Box::new(grant))
+    }
 }
 
 impl From<ControlChain> for Evidence {
@@ -75,6 +83,8 @@ pub struct StoredEvent {
     pub content_hash: Option<String>,
     pub mac: Option<String>,
     pub erased_by: Option<String>,
+    pub subject_id: Option<String>,
+    pub note: Option<String>,
 }
 
 /// A customer's event as it is read back, and what its twin says. Where only one of them is there, the other's columns
@@ -119,6 +129,7 @@ impl StoredEvent {
                 occurred_at: self.occurred_at_utc,
                 actor_kind: self.actor_kind.into(),
                 actor_id: self.actor_id,
+                subject_id: self.subject_id,
                 session_id: self.session_id,
                 request_id: self.request_id,
                 client_address: self.client_address,
@@ -131,6 +142,7 @@ impl StoredEvent {
                 mapping_sha256: self.mapping_sha256,
                 epoch: self.epoch,
                 detail: self.detail.map(|json| json.0),
+                note: self.note,
             },
             link: link(),
             erased_by: self.erased_by,

@@ -55,6 +55,10 @@ pub(super) struct Claims {
     erased: BTreeMap<String, (u64, u64)>,
     /// How many an event says that it erased.
     erasures: BTreeMap<String, (u64, u64)>,
+    /// How many rows of each table of grants had no sealed row when the sealing of grants began.
+    unsealed: Option<BTreeMap<String, u64>>,
+    /// How many have none now.
+    found_unsealed: BTreeMap<&'static str, u64>,
 }
 
 impl Claims {
@@ -106,12 +110,23 @@ impl Claims {
         self.erased.entry(event.to_owned()).or_default().1 += 1;
     }
 
+    pub(super) fn unsealed(&mut self, table: &'static str) {
+        *self.found_unsealed.entry(table).or_default() += 1;
+    }
+
     /// Takes what a proven row says.
     pub(super) fn said(&mut self, said: Said, row: &Uuid) {
         match said {
             Said::Nothing => {}
             Said::Erased { rows, customer_rows } => {
                 self.erasures.insert(row.to_string(), (rows, customer_rows));
+            }
+            Said::Unsealed(tables) => {
+                let known = self.unsealed.get_or_insert_default();
+                for (table, count) in tables {
+                    let most = known.entry(table).or_default();
+                    *most = count.max(*most);
+                }
             }
             Said::Heads(heads) => heads.iter().for_each(|head| self.named(head, *row)),
         }
@@ -153,6 +168,15 @@ impl Claims {
         }
         findings.extend(self.beyond_the_head());
         findings.extend(self.late);
+        if let Some(known) = &self.unsealed {
+            for (table, found) in &self.found_unsealed {
+                let before = known.get(*table).copied().unwrap_or_default();
+                if *found > before {
+                    let kind = Kind::Unrecorded { table, found: *found, before };
+                    findings.push(Fault::of(kind));
+                }
+            }
+        }
         let mut events: Vec<_> = self.erased.keys().chain(self.erasures.keys()).collect();
         events.sort();
         events.dedup();

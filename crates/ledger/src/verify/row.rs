@@ -37,6 +37,8 @@ pub(super) enum Said {
         rows: u64,
         customer_rows: u64,
     },
+    /// A `migration_applied`: how many rows of each table of grants had no sealed row.
+    Unsealed(Vec<(String, u64)>),
 }
 
 impl LinkedRow {
@@ -51,7 +53,14 @@ impl LinkedRow {
                 hexadecimal::encode(&personal_digest(record, &salt, text)) == link.personal_digest
             }),
             (None, Some(_)) => {
-                let values = [&record.actor_id, &record.session_id, &record.client_address, &record.path];
+                let values = [
+                    &record.actor_id,
+                    &record.subject_id,
+                    &record.session_id,
+                    &record.client_address,
+                    &record.path,
+                    &record.note,
+                ];
                 values.into_iter().all(Option::is_none)
             }
             (Some(_), Some(_)) | (None, None) => false,
@@ -110,6 +119,15 @@ impl Said {
                 let count = |name: &str| detail(name).and_then(Value::as_u64).unwrap_or(0);
                 Said::Erased { rows: count("rows"), customer_rows: count("customer_rows") }
             }
+            "migration_applied" => match detail("unsealed").and_then(Value::as_object) {
+                None => Said::Nothing,
+                Some(tables) => Said::Unsealed(
+                    tables
+                        .iter()
+                        .filter_map(|(table, count)| Some((table.clone(), count.as_u64()?)))
+                        .collect(),
+                ),
+            },
             _ => Said::Nothing,
         }
     }
