@@ -16,6 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ledger::event::Way;
 use ledger::{AuditEvent, Notary};
+use policy::mapping::Mapping;
 use policy::rbac::break_glass::LONGEST;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use serde::Serialize;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use crate::alerts::{Alert, Alerts, NoChannel, Receipt};
 use crate::clock::SharedClock;
 use crate::passkeys::{Answer, Asking, Challenge, PasskeyError, Passkeys, Purpose, sha256};
+use crate::people::apart::opened_by_session;
 use crate::people::record::{ActorKind, customers_events_of};
 use crate::people::{By, PeopleError, State};
 use crate::store::break_glass::{GlassStarted, NewGlass, StoredGlass};
@@ -320,7 +322,12 @@ impl BreakGlass {
     /// # Errors
     ///
     /// The database did not answer.
-    pub async fn drill(&self, by: &str, now: DateTime<Utc>) -> Result<Vec<DrillStep>, BreakGlassError> {
+    pub async fn drill(
+        &self,
+        by: &str,
+        mapping: Result<&Mapping, &str>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<DrillStep>, BreakGlassError> {
         let mut steps = Vec::new();
         let mut add = |name, outcome: Result<String, String>| {
             let ok = outcome.is_ok();
@@ -335,6 +342,18 @@ impl BreakGlass {
             match roles.len() {
                 0 => Err(format!("the group `{BREAK_GLASS}` has no roles: a session would grant nothing")),
                 count => Ok(format!("`{BREAK_GLASS}` has {count} roles")),
+            },
+        );
+        let opened = mapping.map(|mapping| {
+            let eligible = state.eligible.eligible.clone();
+            opened_by_session(mapping, &state.registry.catalog, by, &eligible)
+        });
+        add(
+            "routes",
+            match opened {
+                Err(problem) => Err(format!("which routes a session opens is not known: {problem}")),
+                Ok(opened) if opened.now.is_empty() => Err(opened.of_session_in_words()),
+                Ok(opened) => Ok(opened.of_session_in_words()),
             },
         );
         let rules = self.store.break_glass_rules();

@@ -6,6 +6,7 @@
 //!                                                      \-> access has changed since: worked out again
 //! ```
 
+pub mod apart;
 pub mod authority;
 pub mod backfill;
 pub mod held;
@@ -197,6 +198,14 @@ pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl Fn
     let before = Granted { catalog: &before.catalog, population: &old };
     let after = Granted { catalog: &after.catalog, population: &new };
     with(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
+}
+
+/// The same as JSON, with what changes [apart](apart) from groups.
+pub fn impact_in_json(mapping: &Mapping, state: &State, plan: &Plan) -> Value {
+    let mut impact =
+        impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).unwrap_or_default());
+    impact["apart"] = serde_json::to_value(apart::apart(mapping, state, plan)).unwrap_or_default();
+    impact
 }
 
 /// Passes on what every cluster's step to V2 does to whom, with these grants.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use ledger::event::Way;
 
+use super::people;
 use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
 use crate::break_glass::{self as sessions, Ended as Outcome, GlassRequest};
@@ -177,7 +178,9 @@ fn drill(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
         let clock: SharedClock = Arc::new(SystemClock);
         let alerts = server::alerts(&settings, &secrets, store.clone(), clock)?;
         let glass = server::break_glass(&settings, &store, &notary, &alerts)?;
-        let steps = glass.drill(&operator(), Utc::now()).await?;
+        let mapping = people::mapping(&store, &settings, common).await;
+        let mapping = mapping.as_ref().map(|judged| &judged.mapping).map_err(String::as_str);
+        let steps = glass.drill(&operator(), mapping, Utc::now()).await?;
         if format == TextOrJson::Json {
             announce(serde_json::to_string_pretty(&steps)?);
         } else {

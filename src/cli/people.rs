@@ -21,6 +21,8 @@ use crate::settings::Settings;
 use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
 use crate::store::{SharedStore, StoreError};
 use workbench::impact::text::View;
+use workbench::report::style::columns;
+use workbench::report::text::wrapped;
 
 /// How a change is made.
 #[derive(Debug, Args)]
@@ -160,19 +162,17 @@ impl<'t> PrintedChange<'t> {
         dry_run: bool,
     ) -> PrintedChange<'t> {
         let judged = mapping.ok();
-        let report = |mapping: &Mapping| {
-            people::impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).ok())
-        };
+        let report = |mapping: &Mapping| people::impact_in_json(mapping, state, plan);
         PrintedChange {
             dry_run,
             changes: &plan.changes,
             already: &plan.already,
             audit: plan.rows.iter().map(|row| json!(row)).collect(),
             mapping: judged.map(|judged| judged.name.as_str()),
-            impact: judged.and_then(|judged| report(&judged.mapping)),
+            impact: judged.map(|judged| report(&judged.mapping)),
             impact_on_v2: judged
                 .and_then(|judged| people::on_v2(&judged.mapping))
-                .and_then(|on_v2| report(&on_v2)),
+                .map(|on_v2| report(&on_v2)),
             left: Vec::new(),
         }
     }
@@ -223,6 +223,7 @@ pub(super) fn impact_in_words(
         }
     };
     let mut text = Vec::new();
+    write_apart(&mut text, &judged.mapping, state, plan)?;
     people::impact_of(&judged.mapping, state, plan, |impact| match in_full {
         true => diff::write_text(&mut text, impact, &judged.name, View::default()),
         false => writeln!(text, "{}: {}", judged.name, impact.in_one_line()),
@@ -240,6 +241,15 @@ pub(super) fn impact_in_words(
     }
     announce(format_args!("\n{}", String::from_utf8_lossy(&text).trim_end()));
     Ok(())
+}
+
+/// What changes for tickets and in break-glass sessions; what follows then is of groups alone.
+fn write_apart(out: &mut Vec<u8>, mapping: &Mapping, state: &State, plan: &Plan) -> std::io::Result<()> {
+    let apart = people::apart::apart(mapping, state, plan);
+    for one in &apart {
+        writeln!(out, "{}", wrapped(&one.in_words(), columns(), 0, 4))?;
+    }
+    if apart.is_empty() { Ok(()) } else { writeln!(out, "Through groups and legacy roles:") }
 }
 
 /// How many rows of history are shown of one admin or group.

@@ -10,11 +10,15 @@ use ledger::AuditEvent;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::MachineTokenId;
 use policy::rbac::LegacyRole;
+use policy::rbac::census::{CallerKind, Person};
 
+use super::people;
 use super::settled::wait_and_report;
 use super::time::days;
 use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
+use crate::people::apart::Known;
 use crate::settings::Settings;
+use crate::store::SharedStore;
 use crate::store::tokens::NewToken;
 
 /// Create, enroll, rotate, revoke and list machine tokens
@@ -75,11 +79,18 @@ struct Grants {
     /// Days until it expires: `90`, `90d`
     #[arg(long, value_parser = days)]
     days: Option<u32>,
+    /// Show which routes this opens, and which an enrolled token is cut off from; change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Token {
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self.action, Action::List)
+        match &self.action {
+            Action::List => true,
+            Action::Create { grants, .. } | Action::Enroll { grants, .. } => grants.dry_run,
+            Action::Revoke { .. } => false,
+        }
     }
 }
 
@@ -105,6 +116,18 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     if let Action::List = command.action {
         return list(&settings, now);
     }
+    if command.only_reads() {
+        return with_store(&settings, async |store| {
+            if let Action::Create { name, grants } | Action::Enroll { name, grants, .. } = &command.action {
+                let is_enrolled = matches!(command.action, Action::Enroll { .. });
+                for line in impact(&store, &settings, common, (name, grants), is_enrolled).await? {
+                    announce(line);
+                }
+                announce("\nNothing was changed (--dry-run).");
+            }
+            Ok(Ended::Clean)
+        });
+    }
     with_notary(&settings, async |store, notary| {
         match &command.action {
             Action::Create { name, grants } => {
@@ -113,6 +136,10 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 show(name, &token)?;
+                // Standard output is the token alone.
+                for line in impact(&store, &settings, common, (name, grants), false).await? {
+                    eprintln!("{line}");
+                }
             }
             Action::Rotate { name } => {
                 let token = machine_token()?;
@@ -140,6 +167,9 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 announce(format_args!("`{name}` is enrolled"));
+                for line in impact(&store, &settings, common, (name, grants), true).await? {
+                    announce(line);
+                }
             }
             Action::Revoke { name } => {
                 let event = AuditEvent::TokenRevoked { name: name.clone(), by: operator() };
@@ -161,6 +191,32 @@ fn show(name: &str, token: &str) -> anyhow::Result<()> {
     eprintln!("The token of `{name}`. It is shown only once; the database stores only its SHA-256:");
     writeln!(std::io::stdout(), "{token}")
         .with_context(|| format!("the token could not be shown: revoke `{name}` and create another"))
+}
+
+/// What becomes of the machine, in sentences.
+async fn impact(
+    store: &SharedStore,
+    settings: &Settings,
+    common: &Common,
+    (name, grants): (&str, &Grants),
+    is_enrolled: bool,
+) -> anyhow::Result<Vec<String>> {
+    let judged = match people::mapping(store, settings, common).await {
+        Ok(judged) => judged,
+        Err(problem) => {
+            return Ok(vec![format!("Which routes this opens and closes is not known: {problem}")]);
+        }
+    };
+    let machine = Person {
+        kind: CallerKind::Machine,
+        id: name.into(),
+        legacy: grants.legacy.iter().cloned().collect(),
+        groups: grants.groups.iter().map(|group| group.as_str().into()).collect(),
+        break_glass: false,
+    };
+    let known = Known::of(&judged.mapping, &store.catalog().await?, &machine);
+    let lines = known.in_words(name, is_enrolled);
+    Ok(lines.into_iter().map(|line| format!("{}: {line}", judged.name)).collect())
 }
 
 fn new_token(name: &str, digest: TokenDigest, grants: &Grants, now: DateTime<Utc>) -> NewToken {

@@ -53,6 +53,11 @@ pub(super) struct Granted {
 }
 
 impl Plan {
+    /// The grants for tickets before and afterwards.
+    pub(super) fn tickets(&self) -> [&[TicketGrant]; 2] {
+        self.granted.each_ref().map(|granted| granted.tickets.as_slice())
+    }
+
     /// The changes with the grants before them and after them.
     pub fn weighed<'p>(&'p self, state: &'p State, powers: &'p Powers) -> Weighed<'p> {
         let [before, after] = &self.granted;

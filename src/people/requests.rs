@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use super::authority::holdings::{Holdings, Machine, Right, Until};
 use super::authority::{self, Powers, Refusal, Sentence, Weighed};
 use super::plan::Plan;
-use super::{AdminTable, PeopleError, State, Terms, impact_of};
+use super::{AdminTable, PeopleError, State, Terms, impact_in_json};
 use crate::store::access_requests::{
     AccessRequest, Added, Approval, Approved, Edit, NewApproval, RequestState,
 };
@@ -417,10 +417,9 @@ pub async fn judge(
     let (mut state, plan) = super::preview(store, &wanted, terms(), now).await?;
     // Read after the state: an approval that comes later is found by the transaction.
     let approvals = store.approvals(id).await?;
-    let in_json = |impact: &workbench::impact::Impact<'_>| serde_json::to_value(impact.report()).ok();
     let powers = powers(&state);
     let judged = |state: &State, plan: &Plan| {
-        let mut impact = impact_of(mapping, state, plan, in_json).unwrap_or_default();
+        let mut impact = impact_in_json(mapping, state, plan);
         impact["gains"] = gains_in_json(&plan.weighed(state, &powers), &request);
         impact
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch};
+use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use policy::rbac::grant::Origin;
 use policy::rbac::{LegacyRole, Standing};
@@ -45,6 +46,8 @@ pub struct State {
     pub(super) machines: Vec<Machine>,
     /// Who may give what to others without holding it.
     pub grantors: Vec<Grantor>,
+    /// Who may start a break-glass session.
+    pub eligible: BreakGlassRules,
     /// The moment as of which all this is.
     pub now: DateTime<Utc>,
     /// Those that the change names and the registry does not have: disabled, with what they would hold.
@@ -85,6 +88,7 @@ impl State {
                 sessions,
                 machines,
                 grantors,
+                eligible: store.break_glass_rules().clone(),
                 now,
                 disabled,
                 blocked,

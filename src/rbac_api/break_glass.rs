@@ -18,6 +18,7 @@ use super::{Caller, RbacApi};
 use crate::break_glass::{self, BreakGlassError, Wanted};
 use crate::passkeys::{Answer, PasskeyError, Proof};
 use crate::people::By;
+use crate::people::apart::{Opens, opened_by_session};
 use crate::ruling::own_routes::OwnRequest;
 use crate::store::break_glass::StoredGlass;
 use crate::store::passkeys::StoredPasskey;
@@ -76,6 +77,7 @@ struct Page<'p> {
     nonce: &'p str,
     admin: &'p str,
     longest: i64,
+    opens: &'p str,
 }
 
 impl RbacApi {
@@ -97,7 +99,7 @@ impl RbacApi {
         }
         Some(match (endpoint, values) {
             (Endpoint::GlassSessions, _) => self.sessions(caller, now).await,
-            (Endpoint::GlassPage, _) => Ok(page(caller)),
+            (Endpoint::GlassPage, _) => self.opened(caller).await.map(|opened| page(caller, &opened)),
             (Endpoint::GlassChallenge, _) => self.glass_challenge(asked, caller, now).await,
             (Endpoint::StartGlass, _) => self.start_glass(asked, caller, now).await,
             (Endpoint::GlassSession, [id]) => self.session(caller, id, now).await,
@@ -154,7 +156,22 @@ impl RbacApi {
         let glass = &self.parts.break_glass;
         let started = Box::pin(glass.start(caller.id(), &wanted, &answer, Some(&id), now)).await?;
         let location = format!("/api/rbac/break-glass/{}", started.id);
-        Ok(Reply::ok(json!(started)).with_status(201).with("location", location))
+        let mut started = json!(started);
+        // The session is there, whether or not it can be said what it opens.
+        let opened = self.opened(caller).await.ok();
+        started["opens"] = opened.as_ref().map(|opened| opened.now.len()).into();
+        started["once_on_v2"] = opened.as_ref().map(|opened| opened.once_on_v2.len()).into();
+        started["summary"] = opened.map(|opened| opened.of_session_in_words()).into();
+        Ok(Reply::ok(started).with_status(201).with("location", location))
+    }
+
+    /// What a session of the caller opens.
+    async fn opened(&self, caller: &Caller) -> Result<Opens, Problem> {
+        let catalog = self.parts.store.catalog().await?;
+        let mapping = self.parts.mappings.running();
+        let opened = opened_by_session(&mapping, &catalog, caller.id(), &caller.access.groups);
+        let is_on = caller.control.rbac_v2 && caller.control.may_enforce;
+        Ok(if is_on { opened } else { opened.while_off() })
     }
 
     async fn end_glass(
@@ -305,10 +322,11 @@ fn view(session: &StoredGlass, now: DateTime<Utc>) -> Value {
 }
 
 /// The page: its script may ask this site alone, and nothing else runs on it.
-fn page(caller: &Caller) -> Reply {
+fn page(caller: &Caller, opened: &Opens) -> Reply {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let longest = policy::rbac::break_glass::LONGEST.num_minutes();
-    let page = Page { nonce: &nonce, admin: caller.id(), longest };
+    let opens = opened.of_session_in_words();
+    let page = Page { nonce: &nonce, admin: caller.id(), longest, opens: &opens };
     let rules = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'"

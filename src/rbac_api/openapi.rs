@@ -46,7 +46,12 @@ fn described(endpoint: Endpoint) -> Described {
         Endpoint::Me => read("Who asks, what it holds and why", &[], &[(200, Some("Me"))]),
         Endpoint::Check => read(
             "Whether somebody holds a permission",
-            &[("permission", "Its name"), ("user", "The id of another admin, for those who may ask")],
+            &[
+                ("permission", "Its name"),
+                ("user", "The id of another admin, for those who may ask"),
+                ("ticket", "The ticket that the request in question names, with `customer`"),
+                ("customer", "The customer that it names"),
+            ],
             &[(200, Some("Check"))],
         ),
         Endpoint::Who => read(
@@ -430,7 +435,8 @@ fn schemas() -> Value {
         ]),
         "Check": object(&[
             ("subject", text()), ("kind", text()), ("permission", text()), ("allowed", switch()),
-            ("through", list(reference("Way"))),
+            ("needs_ticket", switch()), ("through", list(reference("Way"))),
+            ("through_tickets", list(reference("TicketGrant"))),
         ]),
         "Who": object(&[
             ("requirement?", text()), ("route?", maybe()), ("anyone?", switch()), ("body_rules?", rules()),
@@ -545,7 +551,9 @@ fn glass_schemas() -> Value {
             ("reason", text()), ("minutes?", number()), ("ticket?", maybe()),
             ("answer", reference("PasskeyAnswer")),
         ]),
-        "GlassStarted": object(&[("id", text()), ("starts", time()), ("ends", time()), ("alerted", texts())]),
+        "GlassStarted": object(&[("id", text()), ("starts", time()), ("ends", time()), ("alerted", texts()), ("opens", number()),
+            ("once_on_v2", number()), ("summary", maybe()),
+        ]),
         "GlassSession": object(&[
             ("id", text()), ("user", text()), ("reason", maybe()), ("ticket", maybe()), ("granted_by", maybe()),
             ("starts_at_utc", time()), ("ends_at_utc", time()), ("live", switch()), ("ended_by", maybe()),

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use policy::decision::body::BodyFacts;
-use policy::decision::{Caller as Deciding, Control, LetInBy, Question, Target, decide};
+use policy::decision::ticket::TicketName;
+use policy::decision::{Caller as Deciding, Control, LetInBy, Target};
 use policy::firewall::Policy;
 use policy::identity::Principal;
-use policy::ids::{AdminId, MachineTokenId};
+use policy::ids::AdminId;
 use policy::mapping::{Row, RowKind, V2Gate};
+use policy::rbac::Requirement;
 use policy::rbac::break_glass::capped;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
 use policy::rbac::grant::Origin;
-use policy::rbac::{Access, Requirement, Standing};
 use serde_json::{Value, json};
 use workbench::explanation;
 
@@ -24,7 +24,9 @@ use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
 use super::views::{self, Held, etag, held, ways};
 use super::{Caller, RbacApi, csrf};
+use crate::outbound::freescout::TicketState;
 use crate::people::State;
+use crate::people::apart::{let_in, outcome};
 use crate::ruling::own_routes::OwnRequest;
 use crate::store::access_grants::{AccessGrant, GrantsOf};
 use crate::store::grant_pages::AuditFilter;
@@ -114,13 +116,25 @@ impl Reading<'_> {
         until.is_some_and(|until| near.is_none_or(|near| until <= near))
     }
 
-    /// Whether somebody holds a permission: oneself, or another for those who may ask.
+    /// Whether somebody holds a permission, and for the ticket and customer that are named: oneself, or another for those who
+    /// may ask.
     pub(super) async fn check(&self) -> Outcome {
-        let query = self.query(&["permission", "user"])?;
+        let query = self.query(&["permission", "user", "ticket", "customer"])?;
         let permission = query.get("permission").filter(|name| !name.is_empty());
         let Some(permission) = permission else {
             return Err(Problem::new(400, "`permission` is missing"));
         };
+        let name = match (query.get("ticket"), query.get("customer")) {
+            (None, None) => None,
+            (Some(ticket), Some(customer)) => TicketName::parse(ticket, customer),
+            _ => None,
+        };
+        if name.is_none() && (query.get("ticket").is_some() || query.get("customer").is_some()) {
+            return Err(Problem::new(
+                400,
+                "`ticket` and `customer` are two positive numbers, without leading zeros",
+            ));
+        }
         let (kind, id) = match query.get("user") {
             Some(user) if !(self.caller.kind() == CallerKind::Admin && user == self.caller.id()) => {
                 let may = &self.api.parts.settings.check_others;
@@ -134,15 +148,90 @@ impl Reading<'_> {
         };
         let state = self.state().await?;
         let requirement = Requirement::Permission(permission.into());
-        let grants = person(&state, kind, id).map(|person| held(&state, person)).unwrap_or_default();
-        let through = ways(&state.registry.catalog, &grants, &requirement);
+        let person = person(&state, kind, id);
+        let grants = person.map(|person| held(&state, person)).unwrap_or_default();
+        let catalog = &state.registry.catalog;
+        let without = self.without_a_ticket(permission, catalog);
+        let through: Vec<_> = match &without {
+            None => ways(catalog, &grants, &requirement),
+            Some(roles) => roles.iter().flat_map(|role| ways(catalog, &grants, role)).collect(),
+        };
+        let for_ticket = match name.filter(|_| kind == CallerKind::Admin && person.is_some()) {
+            Some(name) => self.granted_for(id, &name, &requirement, &state).await?,
+            None => Vec::new(),
+        };
         Ok(Reply::ok(json!({
             "subject": id,
             "kind": kind,
             "permission": permission,
-            "allowed": !through.is_empty(),
+            "allowed": !through.is_empty() || !for_ticket.is_empty(),
+            "needs_ticket": without.is_some(),
             "through": through,
+            "through_tickets": for_ticket,
         })))
+    }
+
+    /// The roles that need no ticket for a permission, where every row that asks for it asks for a ticket; `None` where one
+    /// does not, or none asks for it.
+    fn without_a_ticket(&self, permission: &str, catalog: &Catalog) -> Option<BTreeSet<Requirement>> {
+        let mapping = self.api.parts.mappings.running();
+        let asks = |base: &Requirement| match base {
+            Requirement::Permission(name) => **name == *permission,
+            Requirement::Role(name) => {
+                catalog.permissions_of(&catalog.with_inherited([name.clone()])).contains(permission)
+            }
+        };
+        let mut without = None;
+        for row in mapping.rows() {
+            let RowKind::Gated { v2: V2Gate::Requires { base, ticket, .. }, .. } = &row.kind else {
+                continue;
+            };
+            match ticket {
+                _ if !asks(base) => {}
+                None => return None,
+                Some(rule) => without.get_or_insert_with(BTreeSet::new).extend(rule.without.iter().cloned()),
+            }
+        }
+        without
+    }
+
+    /// The live grants for a ticket and a customer that bring what is required, where the ticket is open.
+    async fn granted_for(
+        &self,
+        admin: &str,
+        name: &TicketName,
+        requirement: &Requirement,
+        state: &State,
+    ) -> Result<Vec<Value>, Problem> {
+        let (store, catalog) = (&self.api.parts.store, &state.registry.catalog);
+        let Some(tickets) = &self.api.parts.tickets else { return Ok(Vec::new()) };
+        let access = store.ticket_access(&AdminId::new(admin), name, state.now).await?;
+        if !access.is_enabled || !access.holding.meets(requirement) {
+            return Ok(Vec::new());
+        }
+        match tickets.freescout().ticket(&name.ticket).await {
+            Ok(TicketState::Open) => {}
+            Ok(TicketState::Ended(_)) => return Ok(Vec::new()),
+            Err(error) => {
+                tracing::warn!(%error, ticket = name.ticket, "whether a ticket is open is not known");
+                return Err(Problem::new(
+                    503,
+                    "FreeScout does not say whether the ticket is open; try again",
+                ));
+            }
+        }
+        let brings = |grant: &Value| {
+            let roles = catalog.with_inherited([Arc::from(grant["role"].as_str().unwrap_or_default())]);
+            let is_it = grant["ticket_id"] == *name.ticket && grant["customer_id"] == name.customer;
+            is_it
+                && match requirement {
+                    Requirement::Role(role) => roles.contains(role),
+                    Requirement::Permission(permission) => {
+                        catalog.permissions_of(&roles).contains(permission)
+                    }
+                }
+        };
+        Ok(self.ticket_grants_of(admin, state).await?.into_iter().filter(brings).collect())
     }
 
     /// Who holds a role or a permission, or is let in by a route, and how.
@@ -484,34 +573,9 @@ pub(super) fn person<'s>(state: &'s State, kind: CallerKind, id: &str) -> Option
     state.registry.people.iter().find(|person| person.kind == kind && *person.id == *id)
 }
 
-/// What lets somebody in, asked of the decision itself; a body that meets none of the row's rules.
-fn let_in(target: Target<'_>, person: &Person, catalog: &Catalog, control: &Control) -> Option<LetInBy> {
-    let roles = person.roles(catalog);
-    let access = Access {
-        standing: Standing::Active,
-        legacy: person.legacy.clone(),
-        groups: person.groups.clone(),
-        permissions: catalog.permissions_of(&roles),
-        roles,
-        ..Access::nothing(control.epoch)
-    };
-    let principal = match person.kind {
-        CallerKind::Admin => Principal::Admin { id: AdminId::new(person.id.clone()), session: None },
-        CallerKind::Machine => Principal::Machine { id: MachineTokenId::new(person.id.clone()) },
-    };
-    outcome(target, Deciding::Known(&principal, &access), control)
-}
-
 /// Whether a stranger is let in.
 fn is_open(target: Target<'_>, control: &Control) -> bool {
     outcome(target, Deciding::Nobody, control).is_some()
-}
-
-fn outcome(target: Target<'_>, caller: Deciding<'_>, control: &Control) -> Option<LetInBy> {
-    let rules = target.row().map_or(0, |row| row.kind.body_rules().len());
-    let body = if rules == 0 { BodyFacts::NotRead } else { BodyFacts::Read(vec![false; rules]) };
-    let question = Question { upgrade: false, target, caller, control: Some(control), body: &body };
-    decide(&question).outcome.ok().map(|permit| permit.let_in_by())
 }
 
 /// The ways by which somebody passes who is let in by this.

@@ -806,7 +806,7 @@ fn audit(rows: &[GrantRow]) -> Vec<Value> {
 
 fn judged(mapping: &Mapping, done: &Done) -> Value {
     let Done { state, plan, verdict, is_dry, .. } = done;
-    let impact = people::impact_of(mapping, state, plan, |impact| json!(impact.report()));
+    let impact = people::impact_in_json(mapping, state, plan);
     json!({
         "dry_run": is_dry,
         "changes": plan.changes,

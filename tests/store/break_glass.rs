@@ -582,17 +582,29 @@ async fn a_first_passkey_needs_a_code_and_a_further_one_a_passkey(database: &Dat
 
 async fn a_drill_tests_all_but_the_session(database: &Database) {
     let scene = Scene::with_passkey(database).await;
-    let steps = scene.glass.drill("olga", scene.now).await.unwrap();
+    let mapping = |mode: &str| {
+        let text = format!(
+            "version = 1\n[clusters]\nC = \"{mode}\"\n[blueprints.t]\ncluster = \"C\"\n[blueprints.t.routes]\n\
+             \"GET /x\" = {{ legacy = [\"ops\"], role = \"console-manager\" }}\n"
+        );
+        policy::mapping::Mapping::parse("t", &text).unwrap()
+    };
+    let v2 = mapping("v2");
+    // A session opens nothing where a legacy gate decides.
+    let steps = scene.glass.drill("olga", Ok(&mapping("legacy")), scene.now).await.unwrap();
+    let routes = steps.iter().find(|step| step.name == "routes").unwrap();
+    assert!(!routes.ok && routes.detail.contains("a legacy gate decides the 1 route"), "{steps:?}");
+    let steps = scene.glass.drill("olga", Ok(&v2), scene.now).await.unwrap();
     let failed: Vec<&str> = steps.iter().filter(|step| !step.ok).map(|step| step.name).collect();
     assert_eq!(failed, ["passkeys"], "{steps:?}");
     assert!(steps.iter().any(|step| step.detail.contains("petra")), "{steps:?}");
     scene.register("petra", &mut SoftPasskey::new(true)).await;
-    let steps = scene.glass.drill("olga", scene.now).await.unwrap();
+    let steps = scene.glass.drill("olga", Ok(&v2), scene.now).await.unwrap();
     assert!(steps.iter().all(|step| step.ok), "{steps:?}");
     assert_eq!(scene.sessions().await, 0);
-    assert_eq!(scene.steps("break_glass").await, ["drill", "drill"]);
+    assert_eq!(scene.steps("break_glass").await, ["drill", "drill", "drill"]);
     scene.slack.is_down.store(true, Ordering::SeqCst);
-    let steps = scene.glass.drill("olga", scene.now).await.unwrap();
+    let steps = scene.glass.drill("olga", Ok(&v2), scene.now).await.unwrap();
     let failed: Vec<&str> = steps.iter().filter(|step| !step.ok).map(|step| step.name).collect();
     assert_eq!(failed, ["alert"], "{steps:?}");
 }

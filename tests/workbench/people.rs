@@ -168,6 +168,79 @@ fn what_is_shown_and_removed_is_every_membership_whatever_it_comes_from() {
     ok(bench.run(&["audit", "verify"]), &[]);
 }
 
+/// Rows for a ticket, on V2 and not; one for machines, which a legacy gate decides.
+const APART: &str = r#"version = 1
+[clusters]
+T = "v2"
+L = "legacy"
+[blueprints.t]
+cluster = "T"
+[blueprints.t.routes]
+"GET /audit/<int:id>" = { role = "console-flag-admin", ticket = { query = "ticket", customer = "path:id", without = ["console-manager"] } }
+"GET /notes/<int:id>" = { permission = "notes:read", ticket = { query = "ticket", customer = "path:id", without = ["console-manager"] } }
+"GET /machines" = { role = "console-manager", legacy = ["ops"], machine_or_session = true }
+[blueprints.l]
+cluster = "L"
+[blueprints.l.routes]
+"GET /old/<int:id>" = { legacy = ["ops"], role = "console-flag-admin", ticket = { query = "ticket", customer = "path:id", without = ["console-manager"] } }
+"POST /old" = { legacy = ["ops"], role = "console-manager", machine_or_session = true }
+"GET /old" = { legacy = ["readonly"], role = "console-manager", machine_or_session = true }
+"#;
+
+#[test]
+fn an_impact_knows_tickets_sessions_and_machines() {
+    let bench = bench();
+    bench.write("routes.toml", APART);
+    bench.sql(
+        "INSERT INTO rbac_ticket_grants (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc)
+         SELECT 'for-7', 'ben', id, '7', '4', 'anna', '2026-01-01T00:00:00.000000Z'
+           FROM rbac_roles WHERE name = 'console-flag-admin'",
+    );
+    let later = "the legacy gate decides GET /old/<int:id> until V2 does";
+    let flat = |output: &CommandOutput| output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says = |arguments: &[&str], words: &[&str]| {
+        let output = bench.run(arguments);
+        assert_eq!(output.code, 0, "{output:?}");
+        let said = flat(&output);
+        words.iter().for_each(|word| assert!(said.contains(word), "no `{word}` in {said}"));
+    };
+    let loses = "`ben` loses for ticket 7 and customer 4: GET /audit/<int:id>";
+    says(&["ticket", "end", "for-7", "--dry-run"], &[loses, later, "Through groups and legacy roles:"]);
+    let output = json(&bench.run(&["ticket", "end", "for-7", "--dry-run", "--format", "json"]));
+    let expected = serde_json::json!([{
+        "admin": "ben", "scope": { "ticket": { "ticket": "7", "customer": 4 } }, "change": "loss",
+        "routes": ["GET /audit/<int:id>"], "once_on_v2": ["GET /old/<int:id>"],
+    }]);
+    assert_eq!(output["impact"]["apart"], expected, "{output}");
+    // What its role gets later, the ticket opens too.
+    says(
+        &["role", "permit", "console-flag-admin", "notes:read", "--create", "--dry-run"],
+        &["`ben` gains for ticket 7 and customer 4: GET /notes/<int:id>"],
+    );
+    // Somebody who may start a session from now on; what it opens is decided by V2 or not.
+    bench.write("gate.toml", "[break_glass]\neligible = [\"ops-admins\"]\n");
+    says(
+        &["group", "add", "ops-admins", "cleo", "--dry-run", "--config", "gate.toml"],
+        &["`cleo` gains in break-glass sessions of its own: ", "GET /machines"],
+    );
+    says(&["group", "add", "ops-admins", "cleo", "--dry-run", "--mapping", "old.toml"], &["is not known"]);
+
+    let sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let enroll = |more: &[&'static str]| {
+        [&["token", "enroll", "--name", "ci", "--sha256", sha256, "--legacy-role", "readonly"], more].concat()
+    };
+    let cut = "`ci` is cut off at once from POST /old: Console judged it there until now";
+    says(&enroll(&["--dry-run"]), &["`ci` opens GET /old", cut, "Nothing was changed"]);
+    says(&enroll(&[]), &["`ci` is enrolled", "`ci` opens GET /old", cut]);
+    // Who was never judged by Console is cut off from nothing.
+    let created = bench.run(&["token", "create", "new"]);
+    assert!(
+        created.code == 0 && created.stderr.contains("`new` opens no route that takes machines"),
+        "{created:?}"
+    );
+    assert!(!created.stderr.contains("cut off") && created.stdout.lines().count() == 1, "{created:?}");
+}
+
 #[test]
 fn an_admin_is_added_disabled_and_enabled() {
     let bench = bench();

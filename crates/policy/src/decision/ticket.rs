@@ -79,7 +79,12 @@ impl TicketName {
             CustomerPlace::Path(name) => mapping.value_at(path, method, name)?.to_owned(),
             CustomerPlace::Query(name) => single(query, name)?,
         };
-        Some(TicketName { ticket: ticket_id(&single(query, &rule.query)?)?, customer: number(&customer)? })
+        TicketName::parse(&single(query, &rule.query)?, &customer)
+    }
+
+    /// A ticket and a customer by their texts, each a number in its only spelling.
+    pub fn parse(ticket: &str, customer: &str) -> Option<TicketName> {
+        Some(TicketName { ticket: ticket_id(ticket)?, customer: number(customer)? })
     }
 }
 
