@@ -139,6 +139,7 @@ impl From<StoreError> for Problem {
                     "the change contradicts what is stored; read it again and repeat the request",
                 )
             }
+            StoreError::OutOfRange(said) => Problem::new(422, said),
             error => Problem::unavailable(&error),
         }
     }

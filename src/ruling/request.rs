@@ -388,7 +388,8 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
     ) {
-        let is_noise = matches!(target, Target::Unmapped(Unmapped::Quiet));
+        // What is not there for anybody is nobody's decision: a quiet path, a row of the gate's own while V2 is off.
+        let is_noise = matches!(verdict.outcome, Err(Rejection::Quiet));
         let log = self.decisions.as_ref().filter(|_| incoming.probe.is_none() && !is_noise);
         let Some(log) = log else { return };
         let row = target.row();

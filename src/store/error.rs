@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Something that must be unique is there already, or a row refers to nothing.
     #[error("{0}")]
     Conflict(String),
+    /// A value that the column of a table cannot hold.
+    #[error("{0}")]
+    OutOfRange(String),
     /// A row holds what it must not.
     #[error("the database holds a broken row: {0}")]
     Broken(String),
@@ -46,7 +49,13 @@ impl StoreError {
     /// Whether the statement can be blamed. It was not carried out then, and never will be; any other error leaves
     /// open whether it was, and may pass: a right can be granted and a table come back.
     pub fn is_final(&self) -> bool {
-        matches!(self, StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::Broken(_))
+        matches!(
+            self,
+            StoreError::Refused(_)
+                | StoreError::Conflict(_)
+                | StoreError::OutOfRange(_)
+                | StoreError::Broken(_)
+        )
     }
 
     /// A word for readiness.
@@ -56,6 +65,7 @@ impl StoreError {
             StoreError::Timeout(_) => "timeout",
             StoreError::Refused(_) => "refused",
             StoreError::Conflict(_) => "conflict",
+            StoreError::OutOfRange(_) => "out_of_range",
             StoreError::Broken(_) => "broken_row",
             StoreError::Schema(_) => "schema",
             StoreError::Forbidden(_) => "privilege",

@@ -427,6 +427,9 @@ pub(super) async fn record(
     work: &RbacWork<'_>,
     columns: &Columns,
 ) -> Result<(), StoreError> {
+    if let Some(of) = &row.ticket {
+        columns.grant_customer.check(of.customer, "the customer")?;
+    }
     let event = change.event().to_owned();
     change.enter(&work.notary.note(row.sealed(work, &event))).await?;
     let text = format!(
@@ -515,6 +518,7 @@ async fn make(
             .bind(grant.ends),
         RbacChange::EndGrant { id, .. } => sql(END_GRANT).bind(id.as_str()).bind(now).bind(by),
         RbacChange::TicketGrant { grant } => {
+            columns.ticket_customer.check(grant.customer, "the customer")?;
             let text = format!(
                 "INSERT INTO rbac_ticket_grants
                         (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc, expires_at_utc)

@@ -151,3 +151,30 @@ async fn nothing_is_logged_where_the_settings_say_so() {
     assert!(gate.ends(Duration::from_secs(15)).await, "{}", gate.log());
     assert_eq!(world.store.decisions(Utc::now() - TimeDelta::hours(1)).await.expect("the log"), []);
 }
+
+/// A row of the gate's own is not there while V2 is off: nothing that the log could not keep, so no evidence is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_not_there_while_v2_is_off_loses_no_evidence() {
+    const OWN: &str =
+        "\"GET /api/rbac/me\" = { role = \"console-user\", gate = true, unauthenticated = \"401\" }\n";
+    for database in [Database::Sqlite, Database::Postgres] {
+        let world = World::new(database).await;
+        let upstream = Recorder::start(world.folder(), "upstream.sock");
+        world.admin_holding("pat", &["console-user", "console-manager"]).await;
+        let mapping = format!("{MAPPING}{OWN}").leak();
+        let setup = Setup { mapping: Some(mapping), upstream: Some(upstream.socket()), ..Setup::V2 };
+        let mut gate = world.gate(&setup).await;
+        gate.run(&["flag", "rbac-v2", "off"]);
+        let ask = |path: &str| Ask::get(path).cookie(&world.cookie("pat"));
+        assert_eq!(gate.send(&ask("/api/rbac/me")).await.status, 404);
+        assert_eq!(gate.send(&ask("/x/1")).await.status, 403);
+        // A gate that has stopped has written whatever it would write.
+        gate.signal("TERM");
+        assert!(gate.ends(Duration::from_secs(15)).await, "{}", gate.log());
+        let since = Utc::now() - TimeDelta::hours(1);
+        assert_eq!(world.store.gaps(since).await.expect("the gaps"), [], "{}", gate.log());
+        let logged: Vec<_> =
+            world.store.decisions(since).await.expect("the log").into_iter().map(|row| row.path).collect();
+        assert_eq!(logged, ["/x/1"]);
+    }
+}

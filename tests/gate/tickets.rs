@@ -38,6 +38,15 @@ impl Desk {
     }
 
     async fn with(database: Database, deadline_ms: u64, variables: &[(&'static str, &str)]) -> Desk {
+        Desk::mapped(database, MAPPING, deadline_ms, variables).await
+    }
+
+    async fn mapped(
+        database: Database,
+        mapping: &'static str,
+        deadline_ms: u64,
+        variables: &[(&'static str, &str)],
+    ) -> Desk {
         let world = World::new(database).await;
         let upstream = Recorder::start(world.folder(), "upstream.sock");
         // Whoever is in the support team holds the role, and no ticket.
@@ -54,7 +63,7 @@ impl Desk {
         ];
         all.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let setup = Setup {
-            mapping: Some(MAPPING),
+            mapping: Some(mapping),
             upstream: Some(upstream.socket()),
             // A gate's settings are read while the test runs.
             sections: freescout.settings(deadline_ms).leak(),
@@ -173,6 +182,85 @@ async fn a_grant_opens_its_ticket_and_its_customer_and_nothing_else() {
         assert_eq!(reached, table.iter().filter(|(.., expected)| *expected == "200").count());
         assert_eq!(desk.gate.send(&Ask::get("/audit/7?ticket_id=42")).await.status, 302);
     }
+}
+
+/// Every row that asks for the role or its permission asks for a ticket.
+const CHECKED: &str = r#"
+version = 1
+[clusters]
+V = "v2"
+[blueprints.v]
+cluster = "V"
+[blueprints.v.routes]
+"GET /audit/<int:id>" = { legacy = ["superadmin"], role = "raptor-audit-support", ticket = { query = "ticket_id", customer = "path:id", without = ["raptor-audit-admin", "raptor-audit-compliance"] } }
+"GET /bare/<int:id>" = { permission = "raptor:audit:read-support", ticket = { query = "ticket_id", customer = "path:id" } }
+"GET /plain" = { permission = "raptor:audit:read-admin" }
+"GET /api/rbac/permissions/check" = { session = true, gate = true, unauthenticated = "401" }
+"#;
+
+/// `/permissions/check` answers as the rows do.
+#[tokio::test]
+async fn a_check_knows_the_ticket_and_the_customer() {
+    for database in BOTH {
+        let mut desk = Desk::mapped(database, CHECKED, 20_000, &[]).await;
+        desk.grant("carol", "42", "7").await;
+        desk.grant("ben", "43", "8").await;
+        let check =
+            |named: &str| format!("/api/rbac/permissions/check?permission=raptor:audit:read-support{named}");
+        let table = [
+            // Through a group alone: a request that names no ticket is refused, and one that names another.
+            ("ben", "", false),
+            ("ben", "&ticket=43&customer=8", true),
+            ("ben", "&ticket=42&customer=7", false),
+            ("carol", "", false),
+            ("carol", "&ticket=42&customer=7", true),
+            ("carol", "&ticket=42&customer=8", false),
+            ("carol", "&ticket=43&customer=7", false),
+            // Who needs no ticket.
+            ("anna", "", true),
+            ("cleo", "&ticket=99&customer=1", true),
+        ];
+        for (admin, named, expected) in table {
+            let answer = desk.get(admin, &check(named)).await;
+            assert_eq!(answer.status, 200, "{named}: {}", String::from_utf8_lossy(&answer.body));
+            let answer = answer.json();
+            assert_eq!(
+                (&answer["allowed"], &answer["needs_ticket"]),
+                (&json!(expected), &json!(true)),
+                "{admin} {answer}"
+            );
+            let ways = ["through", "through_tickets"].map(|ways| answer[ways].as_array().map_or(0, Vec::len));
+            assert_eq!(ways.iter().sum::<usize>() > 0, expected, "{admin} {answer}");
+        }
+        let plain =
+            desk.get("anna", "/api/rbac/permissions/check?permission=raptor:audit:read-admin").await.json();
+        assert_eq!((&plain["allowed"], &plain["needs_ticket"]), (&json!(true), &json!(false)), "{plain}");
+        for named in ["&ticket=42", "&customer=7", "&ticket=042&customer=7", "&ticket=42&customer=-7"] {
+            assert_eq!(desk.get("carol", &check(named)).await.status, 400, "{named}");
+        }
+        desk.freescout.put(42, "closed", "published", MAILBOX);
+        let closed = desk.get("carol", &check("&ticket=42&customer=7")).await.json();
+        assert_eq!(closed["allowed"], json!(false), "{closed}");
+        assert_eq!(desk.live().await, 2, "a question ends nothing");
+        desk.freescout.stop().await;
+        assert_eq!(desk.get("carol", &check("&ticket=42&customer=7")).await.status, 503);
+    }
+}
+
+/// A customer that the column cannot hold is the client's mistake, and no fault of the database.
+#[tokio::test]
+async fn a_customer_beyond_its_column_is_refused_as_such() {
+    let desk = Desk::new(Database::Postgres).await;
+    let largest = "2147483648";
+    let grant = ["ticket", "grant", "carol", "raptor-audit-support", "--ticket", "42", "--customer", largest];
+    let (status, _, error) = desk.command(&grant).await;
+    assert!(
+        status == 2 && error.contains("the customer 2147483648 is more than its column can hold"),
+        "{error}"
+    );
+    assert_eq!(desk.live().await, 0);
+    desk.grant("carol", "42", "2147483647").await;
+    assert_eq!(desk.live().await, 1);
 }
 
 /// Whatever ends a ticket ends the grants for it, at the request that finds out; and opening it again brings none back.

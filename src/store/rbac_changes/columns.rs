@@ -76,6 +76,22 @@ impl Columns {
 }
 
 impl Column {
+    /// Checks that the column can hold a number. SQLite's integers are as large as the number's own.
+    pub(super) fn check(&self, number: i64, what: &str) -> Result<(), StoreError> {
+        let most = match self.kind.to_lowercase().as_str() {
+            "smallint" if self.casts => i64::from(i16::MAX),
+            "integer" if self.casts => i64::from(i32::MAX),
+            _ => i64::MAX,
+        };
+        if number <= most {
+            return Ok(());
+        }
+        Err(StoreError::OutOfRange(format!(
+            "{what} {number} is more than its column can hold: it is of the type {}",
+            self.kind
+        )))
+    }
+
     /// The argument of that number as a value of the column.
     pub(super) fn cast(&self, argument: usize) -> String {
         match self.casts {
