@@ -31,7 +31,7 @@ use std::sync::Arc;
 use ledger::keys::KeyRing;
 use policy::decision::Permit;
 use policy::firewall::{Policy, Request};
-use policy::identity::flask_cookie::CookieVerifier;
+use policy::identity::flask_cookie::{CookieVerifier, SessionIdField};
 use policy::identity::session_key::TokenVerifier;
 use policy::ids::RequestId;
 use policy::mapping::Freshness;
@@ -137,7 +137,8 @@ pub struct Options {
     pub admin_id_key: String,
     /// The name of the session's cookie.
     pub cookie_name: String,
-    pub session_id_key: Option<String>,
+    /// The field of Flask's session that holds its own id.
+    pub session_id: Option<SessionIdField>,
     pub login_path: String,
     /// Where the gate's own pages lead.
     pub pages: Pages,
@@ -164,7 +165,7 @@ impl Options {
         Options {
             admin_id_key: settings.session.admin_id_key.clone(),
             cookie_name: settings.session.cookie_name.clone(),
-            session_id_key: settings.session.session_id_key.clone(),
+            session_id: settings.session.session_id_field(),
             login_path: settings.session.login_path.clone(),
             pages: settings.pages.clone(),
             upstream_host: settings.upstream.host.clone(),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use console_source::{ConsoleSource, PythonFile, read};
+use clap::Args;
+use console_source::{ConsoleSource, Guards, Meaning, PythonFile, read};
 
 /// Folders that hold no views: what was installed, what was compiled, and tests, which speak of `require_role` a lot.
 const SKIPPED: [&str; 6] = ["__pycache__", "node_modules", "site-packages", "venv", "tests", "test"];
@@ -21,24 +22,63 @@ pub(super) enum Names {
     BelowFolder,
 }
 
-/// Reads every Python file below `folder`, in the order of their paths; `gates` are the names of the decorator that asks
-/// for a legacy role. Links are not followed: they may lead outside.
+/// What Console's decorators are called.
+#[derive(Debug, Args)]
+pub(super) struct GuardNames {
+    /// Another decorator that requires one of its roles, beside `require_role`; may be repeated
+    #[arg(long, value_name = "NAME")]
+    require_role: Vec<String>,
+    /// What a decorator of Console's asks for; may be repeated
+    ///
+    /// `role`: one of the roles that it is given. `machine-or-session`: a program's token, or one of the roles that it is given.
+    /// `session`: a login. `machine`: a program's token.
+    #[arg(long, value_name = "NAME=MEANING", value_parser = guard)]
+    guard: Vec<(String, Meaning)>,
+}
+
+impl GuardNames {
+    /// The usual names, and these.
+    pub(super) fn guards(&self) -> Guards {
+        let roles = self.require_role.iter().map(|name| (name.clone(), Meaning::Role));
+        Guards::default().and(roles.chain(self.guard.iter().cloned()))
+    }
+}
+
+fn guard(text: &str) -> Result<(String, Meaning), String> {
+    let words = [
+        ("role", Meaning::Role),
+        ("machine-or-session", Meaning::MachineOrSession),
+        ("session", Meaning::Session),
+        ("machine", Meaning::Machine),
+    ];
+    let (name, word) = text.split_once('=').ok_or("write NAME=MEANING, such as `login_required=session`")?;
+    let meaning = words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning);
+    let meaning = meaning.ok_or("a guard asks for `role`, `machine-or-session`, `session` or `machine`")?;
+    let is_name = !name.is_empty() && name.chars().all(|letter| letter == '_' || letter.is_alphanumeric());
+    if is_name { Ok((name.to_owned(), meaning)) } else { Err(format!("`{name}` is not a name of Python's")) }
+}
+
+/// Reads every Python file below `folder`, in the order of their paths. Links are not followed: they may lead outside.
 ///
 /// # Errors
 ///
 /// A folder that cannot be read or holds no Python, so that a lint in the wrong place does not pass; or a file that is
 /// too large or not UTF-8, because what is not read may hold a site.
-pub(super) fn console_source(folder: &Path, names: Names, gates: &[String]) -> anyhow::Result<ConsoleSource> {
+pub(super) fn console_source(folder: &Path, names: Names, guards: &Guards) -> anyhow::Result<ConsoleSource> {
     let name = folder.display();
     let absolute = folder.canonicalize().with_context(|| format!("cannot read `{name}`"))?;
+    Ok(read(&absolute.to_string_lossy(), &python_files(folder, names)?, guards))
+}
+
+/// The Python files below a folder; errors as those of [`console_source`].
+pub(super) fn python_files(folder: &Path, names: Names) -> anyhow::Result<Vec<PythonFile>> {
+    let name = folder.display();
     let mut paths = Vec::new();
     collect(folder, &mut paths)?;
     if paths.is_empty() {
         bail!("`{name}` does not contain a Python file");
     }
-    let files: Vec<PythonFile> =
-        paths.iter().map(|path| read_file(folder, path, names)).collect::<anyhow::Result<_>>()?;
-    Ok(read(&absolute.to_string_lossy(), &files, gates))
+    paths.iter().map(|path| read_file(folder, path, names)).collect()
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use clap::{ArgGroup, Args};
 use console_source::coverage::coverage;
 use console_source::coverage::flask_routes::{self, Listing};
 use console_source::coverage::hits::{Hit, hits};
-use console_source::{ConsoleSource, REQUIRE_ROLE};
+use console_source::{ConsoleSource, Guards};
 use policy::mapping::Mapping;
 use policy::method::Method;
 use serde_json::json;
@@ -53,7 +53,7 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
     let source = command
         .console_src
         .as_deref()
-        .map(|folder| console_source(folder, Names::FromHere, &[REQUIRE_ROLE.to_owned()]))
+        .map(|folder| console_source(folder, Names::FromHere, &Guards::default()))
         .transpose()?;
 
     let mut learned = Learned::default();

@@ -81,7 +81,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("lint", &["console-gate lint --console-src ./console"]),
-    ("import", &["console-gate import --console-src ./console --output routes.toml"]),
+    (
+        "import",
+        &[
+            "console-gate import --console-src ./console --output routes.toml",
+            "console-gate import --console-src ./console --guard api_or_session=machine-or-session --guard login_required=session",
+        ],
+    ),
     (
         "drift",
         &[

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use console_source::REQUIRE_ROLE;
 use console_source::import::import;
 use policy::mapping::Mapping;
 
 use super::Ended;
-use super::console_files::{Names, console_source};
+use super::console_files::{GuardNames, Names, console_source};
 use super::lint::summary;
 
 /// Write a first mapping from Console's source
@@ -23,9 +22,8 @@ pub(super) struct Import {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: PathBuf,
-    /// The name of the decorator that requires one of its roles; may be repeated
-    #[arg(long, value_name = "NAME", default_value = REQUIRE_ROLE)]
-    require_role: Vec<String>,
+    #[command(flatten)]
+    guards: GuardNames,
     /// The output file; without it, the mapping is printed
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -35,7 +33,7 @@ pub(super) struct Import {
 }
 
 pub(super) fn run(command: &Import) -> anyhow::Result<Ended> {
-    let source = console_source(&command.console_src, Names::BelowFolder, &command.require_role)?;
+    let source = console_source(&command.console_src, Names::BelowFolder, &command.guards.guards())?;
     let import = import(&source);
     let mapping = Mapping::parse("the imported mapping", &import.text)?;
     match &command.output {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use console_source::ConsoleSource;
 use console_source::lint::{lint, zero_match};
-use console_source::{ConsoleSource, REQUIRE_ROLE};
 use serde_json::json;
 use workbench::report::Format;
 
-use super::console_files::{Names, console_source};
+use super::console_files::{GuardNames, Names, console_source};
 use super::findings::{outcome, print_findings};
 use super::{Common, Ended, read_mapping};
 
@@ -21,9 +21,8 @@ pub(super) struct Lint {
     /// The folder with Console's Python source
     #[arg(long, value_name = "DIR")]
     console_src: PathBuf,
-    /// The name of the decorator that requires one of its roles; may be repeated
-    #[arg(long, value_name = "NAME", default_value = REQUIRE_ROLE)]
-    require_role: Vec<String>,
+    #[command(flatten)]
+    guards: GuardNames,
     /// After the cutover: report every remaining site, without reading a mapping (RV-14, see docs/background.md)
     #[arg(long)]
     fail_on_any: bool,
@@ -33,7 +32,7 @@ pub(super) struct Lint {
 }
 
 pub(super) fn run(command: &Lint, common: &Common) -> anyhow::Result<Ended> {
-    let source = console_source(&command.console_src, Names::FromHere, &command.require_role)?;
+    let source = console_source(&command.console_src, Names::FromHere, &command.guards.guards())?;
     let (findings, rows) = if command.fail_on_any {
         (zero_match(&source), None)
     } else {

@@ -547,11 +547,11 @@ impl Gate {
             self.strangers.without("admin_id_key", &self.options.admin_id_key);
             return None;
         };
-        let (session_id, name) = match &self.options.session_id_key {
-            Some(key) => {
+        let (session_id, name) = match &self.options.session_id {
+            Some(field) => {
                 // A cookie without its session id could never be revoked, so it identifies nobody.
-                let Some(id) = session.field_as_id(key) else {
-                    self.strangers.without("session_id_key", key);
+                let Some(id) = field.of(session) else {
+                    self.strangers.without("session_id_key", &field.key);
                     return None;
                 };
                 (Some(SessionId::new(id.clone())), id)

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::identity::flask_cookie::SessionIdField;
 use policy::identity::itsdangerous::{DigestMethod, KeyDerivation, Keys, Signing, SigningKeysError};
 use policy::identity::session_key::{Lookup, SignerClass, TokenForm, TokenVerifier};
 use policy::identity::session_payload::{PayloadFormat, PayloadReader};
@@ -54,6 +55,8 @@ pub struct Session {
     pub admin_id_key: String,
     /// The key that holds the session's own id; with it a session can be revoked by itself. Flask's cookie only.
     pub session_id_key: Option<String>,
+    /// What Console's table has of that id; without it, the id itself.
+    pub session_id_hash: Option<SessionIdHash>,
     pub login_path: String,
     /// What Console's table has of a token.
     pub lookup: Option<LookupSetting>,
@@ -82,6 +85,7 @@ impl Default for Session {
             clock_skew_seconds: CLOCK_SKEW_SECONDS,
             admin_id_key: "admin_id".into(),
             session_id_key: None,
+            session_id_hash: None,
             login_path: "/auth/login".into(),
             lookup: None,
             key_prefix: None,
@@ -126,6 +130,14 @@ pub enum LookupSetting {
     Value,
     #[serde(rename = "sha256-hex")]
     Sha256Hex,
+}
+
+/// What Console's table has of the id that is in Flask's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionIdHash {
+    /// Its SHA-256, as 64 lower-case hexadecimal digits.
+    Sha256,
 }
 
 /// How a payload is written.
@@ -189,6 +201,12 @@ impl Session {
         Duration::from_secs(self.clock_skew_seconds)
     }
 
+    /// The field of Flask's session that holds its own id.
+    pub fn session_id_field(&self) -> Option<SessionIdField> {
+        let is_hashed = self.session_id_hash == Some(SessionIdHash::Sha256);
+        self.session_id_key.clone().map(|key| SessionIdField { key, is_hashed })
+    }
+
     /// Whether something in the session is signed, so that the secret key is needed.
     pub fn needs_secret(&self) -> bool {
         self.kind != SessionKind::Opaque || self.payload == Some(PayloadSetting::Django)
@@ -248,6 +266,10 @@ impl Session {
                 prefix.len() > PREFIX_BYTES || !prefix.bytes().all(|byte| byte.is_ascii_graphic())
             }),
             "`key_prefix` must be at most 128 printable ASCII characters",
+        );
+        report(
+            self.session_id_hash.is_some() && self.session_id_key.is_none(),
+            "`session_id_hash` needs `session_id_key`: name the key of the session's own id",
         );
         report(
             self.session_id_key.as_ref().is_some_and(String::is_empty),
@@ -338,6 +360,7 @@ mod tests {
         let sound = [
             "",
             "kind = \"flask\"\nsession_id_key = \"sid\"\nmax_age_seconds = 60",
+            "session_id_key = \"sid\"\nsession_id_hash = \"sha256\"",
             "clock_skew_seconds = 0",
             "clock_skew_seconds = 300",
             "kind = \"opaque\"",
@@ -381,6 +404,8 @@ mod tests {
             ("kind = \"opaque\"\npayload = \"django\"\npayload_salt = \"\"", "`payload_salt` is empty"),
             ("kind = \"opaque\"\nkey_prefix = \"a b\"", "`key_prefix` must be"),
             ("session_id_key = \"\"", "`session_id_key` is empty"),
+            ("session_id_hash = \"sha256\"", "`session_id_hash` needs `session_id_key`"),
+            ("kind = \"opaque\"\nsession_id_hash = \"sha256\"", "`session_id_hash` needs `session_id_key`"),
         ];
         for (section, message) in wrong {
             let mistakes = mistakes(section);

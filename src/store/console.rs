@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub(super) use compose::SessionRead;
 pub(super) use compose::{GONE_FOR, Places, ReadPlan, is_false, read_end};
-pub use inspect::{Proposal, Shown, Table, propose};
+pub use inspect::{Proposal, Shown, SourceHints, Table, propose};
 use select::Dialect;
 pub use select::Select;
 pub use shape::Mismatch;

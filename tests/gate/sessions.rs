@@ -378,3 +378,43 @@ async fn a_payload_that_cannot_be_read_identifies_nobody() {
     assert_eq!(scene.gate.metric(refused).await, Some(1.0));
     assert!(scene.gate.log().contains("cannot be used"), "{}", scene.gate.log());
 }
+
+/// Flask's own session with an id of which Console's table has only the hash.
+#[tokio::test]
+async fn a_flask_session_whose_table_has_the_hash_of_its_id() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let world = World::new(database).await;
+        world.execute(&Kept::tables(database)).await;
+        world.admin("anna", &["raxx-platform-admins"], &[LegacyRole::literal("superadmin")]).await;
+        let upstream = Recorder::start(world.folder(), "upstream.sock");
+        let setup = Setup {
+            mapping: Some(MAPPING),
+            upstream: Some(upstream.socket()),
+            session: "session_id_key = \"sid\"\nsession_id_hash = \"sha256\"\n",
+            sections: "[console]\n\
+                 sessions = \"SELECT s.token_sha256 AS id, s.user_id AS admin_id, s.ends FROM app_hashes s WHERE s.token_sha256 = $1\"\n\
+                 sessions_key = \"app_hashes.token_sha256\"\n",
+            ..Setup::V2
+        };
+        let gate = world.gate(&setup).await;
+        gate.run(&["migrate"]);
+        let status = async |sid: &str| {
+            let cookie = world.sign(&json!({ "admin_id": "anna", "sid": sid }), Utc::now());
+            gate.send(&Ask::get("/v/audit").cookie(&cookie)).await.status
+        };
+        let (first, second) = (token("first"), token("second"));
+        assert_eq!(status(&first).await, 302, "{database:?}: no row");
+        for sid in [&first, &second] {
+            world.execute(&Kept::Hash.login(database, sid, "anna", Utc::now() + TimeDelta::days(1))).await;
+            assert_eq!(status(sid).await, 200, "{database:?}");
+        }
+        let hash = hex(&Sha256::digest(&first));
+        assert_eq!(status(&hash).await, 302, "{database:?}: the hash is no credential");
+        world.execute(&Kept::Hash.logout(&first)).await;
+        assert_eq!(
+            (status(&first).await, status(&second).await),
+            (302, 200),
+            "{database:?}: one session ended"
+        );
+    }
+}

@@ -8,14 +8,12 @@ use super::blueprint::{Key, key};
 use super::call::Arguments;
 use super::scope::{At, World};
 use super::syntax::{children, last_word, text_of, visit};
-use super::value::{Meaning, Value};
-use super::{Gate, Site, SitePosition, Unreadable};
+use super::value::{Meaning as Leads, Value};
+use super::{Gate, Meaning, Site, SitePosition, Unreadable};
 
 /// Keywords whose value is the roles of which one is enough.
 const ROLE_KEYWORDS: [&str; 6] = ["role", "roles", "any_of", "one_of", "allowed", "allowed_roles"];
 
-/// The decorator that lets programs pass by a token, and people by one of these roles.
-pub(super) const MACHINE_OR_SESSION: &str = "machine_auth_or_session";
 /// What the gate's own package calls the function that makes such a decorator step back: `defer(require_role)`.
 pub(super) const DEFER: &str = "defer";
 
@@ -101,7 +99,7 @@ impl Sites {
         if self.found.contains_key(&key(decorator)) {
             return Some(key(decorator));
         }
-        let Meaning::Expression(stored) = world.follow(decorator) else { return None };
+        let Leads::Expression(stored) = world.follow(decorator) else { return None };
         self.insert(decorator, roles_of_call(world, stored)?);
         // Its uses report the call itself.
         self.note(key(stored), SitePosition::BehindRoute);
@@ -149,7 +147,7 @@ impl Sites {
 /// Whether a function is the definition of one of the decorators.
 fn is_definition<'t>(world: &World<'t>, function: At<'t>) -> bool {
     let name = world.name_of(function);
-    name.is_some_and(|name| name == MACHINE_OR_SESSION || world.gates.iter().any(|gate| gate == name))
+    name.is_some_and(|name| world.guards.asks_for_roles(name))
 }
 
 /// `require_role = gate.defer(require_role)`: still the decorator, under the same name. The nodes of both names.
@@ -172,17 +170,19 @@ fn is_at_top_level(assignment: Node<'_>) -> bool {
 
 fn is_require_role<'t>(world: &World<'t>, at: At<'t>) -> bool {
     let text = world.modules[at.module].text();
-    last_word(at.node, text).is_some() && world.gates.iter().any(|name| world.is_named(at, name))
+    last_word(at.node, text).is_some()
+        && world.guards.called(Meaning::Role).any(|name| world.is_named(at, name))
 }
 
 /// The roles that a call of the decorator asks for; `None` if it is no such call.
 fn roles_of_call<'t>(world: &World<'t>, call: At<'t>) -> Option<Result<Vec<String>, Unreadable>> {
-    let of_gate = world.gates.iter().find_map(|name| world.arguments_of(call, name));
+    let of_gate = world.guards.called(Meaning::Role).find_map(|name| world.arguments_of(call, name));
     // Without roles, it asks for a login alone.
     let with_roles = |arguments: &Arguments<'t>| {
         arguments.open || !arguments.positional.is_empty() || !arguments.keywords.is_empty()
     };
-    let arguments = of_gate.or_else(|| world.arguments_of(call, MACHINE_OR_SESSION).filter(with_roles))?;
+    let of_both = |name| world.arguments_of(call, name).filter(with_roles);
+    let arguments = of_gate.or_else(|| world.guards.called(Meaning::MachineOrSession).find_map(of_both))?;
     Some(roles(world, arguments, world.definition_of(call)))
 }
 
@@ -234,4 +234,44 @@ fn takes_one_after_another(definition: At<'_>) -> bool {
         let is_splat = |node: &Node<'_>| node.kind() == "list_splat_pattern";
         is_splat(&first) || (first.kind() == "typed_parameter" && children(first).iter().any(is_splat))
     })
+}
+
+/// The words of `request.path.startswith("/api/")` in functions that answer 401: who is not logged in is not redirected there.
+pub(super) fn json_prefixes(world: &World<'_>) -> Vec<String> {
+    let mut prefixes = BTreeSet::new();
+    for (module, source) in world.modules.iter().enumerate() {
+        visit(source.root, |node| {
+            if node.kind() == "function_definition" && answers_401(node, source.text()) {
+                visit(node, |node| {
+                    prefixes.extend(prefix_of_path(world, At { module, node }));
+                    true
+                });
+            }
+            true
+        });
+    }
+    prefixes.into_iter().collect()
+}
+
+fn answers_401(function: Node<'_>, text: &str) -> bool {
+    let mut answers = false;
+    visit(function, |node| {
+        answers |= node.kind() == "integer" && text_of(node, text) == "401";
+        !answers
+    });
+    answers
+}
+
+/// `/api/` of `request.path.startswith("/api/")`.
+fn prefix_of_path<'t>(world: &World<'t>, call: At<'t>) -> Option<String> {
+    let function = world.function_of(call)?;
+    let text = world.modules[call.module].text();
+    let object = function.node.child_by_field_name("object")?;
+    if last_word(function.node, text) != Some("startswith") || last_word(object, text) != Some("path") {
+        return None;
+    }
+    match world.evaluate(*world.arguments(call).positional.first()?)? {
+        Value::Text(prefix) if prefix.starts_with('/') => Some(prefix),
+        _ => None,
+    }
 }

@@ -36,6 +36,7 @@ const HEADER: &str = "\
 #   undecided   no V2 role is chosen yet: until one is, the legacy gate decides. To decide, replace it
 #               with role = \"...\"
 #   upstream    Console's own decorators decide, as today
+#   unauthenticated  \"401\" where Console itself answers so and redirects nobody to its login
 #   unreviewed  why the row was left to Console; `console-gate check` warns of it. Review each one: a page for
 #               everyone is `public = true`, one for every admin `session = true`, one for machines
 #               `machine = true`; where Console is to decide, remove `unreviewed`
@@ -50,7 +51,8 @@ unmapped = \"deny\"
 
 /// Writes the mapping.
 pub fn import(source: &ConsoleSource) -> Import {
-    let mut entries: Vec<Entry<'_>> = source.routes.iter().map(Entry::new).collect();
+    let mut entries: Vec<Entry<'_>> =
+        source.routes.iter().map(|route| Entry::new(route, &source.json_prefixes)).collect();
     settle_overlaps(&mut entries);
     let mut blueprints: BTreeMap<&str, Vec<&Entry<'_>>> = BTreeMap::new();
     for entry in &entries {
@@ -78,13 +80,14 @@ pub fn import(source: &ConsoleSource) -> Import {
         }
     }
     let rows = entries.iter().filter(|entry| entry.row.is_ok());
-    let gated = rows.clone().filter(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_ok())).count();
+    let gated =
+        rows.clone().filter(|entry| matches!(&entry.row, Ok(row) if row.access.legacy().is_some())).count();
     Import { text, rows: rows.count(), gated, left_out }
 }
 
 /// Every legacy role of a row: a typing error in an edit is an error of the file then.
 fn declared(entries: &[Entry<'_>]) -> String {
-    let rows = entries.iter().filter_map(|entry| entry.row.as_ref().ok()?.legacy.as_ref().ok());
+    let rows = entries.iter().filter_map(|entry| entry.row.as_ref().ok()?.access.legacy());
     let roles: BTreeSet<&LegacyRole> = rows.flatten().collect();
     let names: Vec<String> = roles.iter().map(|role| string(role.as_str())).collect();
     if names.is_empty() { String::new() } else { format!("legacy_roles = [{}]\n", names.join(", ")) }
@@ -98,7 +101,7 @@ fn clusters(blueprints: &BTreeMap<&str, Vec<&Entry<'_>>>) -> String {
 }
 
 fn is_gated(entries: &[&Entry<'_>]) -> bool {
-    entries.iter().any(|entry| matches!(&entry.row, Ok(row) if row.legacy.is_ok()))
+    entries.iter().any(|entry| matches!(&entry.row, Ok(row) if row.access.legacy().is_some()))
 }
 
 /// A route and the row that it becomes.
@@ -111,16 +114,36 @@ struct Entry<'s> {
 struct WrittenRow {
     methods: MethodSet,
     pattern: Pattern,
-    /// `Err`: Console decides, and why.
-    legacy: Result<BTreeSet<LegacyRole>, String>,
+    access: Access,
+    /// Who is not logged in gets 401.
+    is_json: bool,
     websocket: bool,
     /// What a reader of the row should know.
     remarks: Vec<String>,
 }
 
+/// Who reaches a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Access {
+    Legacy(BTreeSet<LegacyRole>),
+    Session,
+    Machine,
+    /// Console decides, and why.
+    Console(String),
+}
+
+impl Access {
+    fn legacy(&self) -> Option<&BTreeSet<LegacyRole>> {
+        match self {
+            Access::Legacy(roles) => Some(roles),
+            Access::Session | Access::Machine | Access::Console(_) => None,
+        }
+    }
+}
+
 impl<'s> Entry<'s> {
-    fn new(route: &'s Route) -> Entry<'s> {
-        Entry { route, row: WrittenRow::of(route) }
+    fn new(route: &'s Route, json_prefixes: &[String]) -> Entry<'s> {
+        Entry { route, row: WrittenRow::of(route, json_prefixes) }
     }
 
     fn key(&self) -> Option<String> {
@@ -144,8 +167,8 @@ impl<'s> Entry<'s> {
             let _ = writeln!(text, "# {place} `{view}`: {}", comment(&row.remarks.join("; ")));
         }
         let mut keys = Vec::new();
-        match &row.legacy {
-            Ok(legacy) => {
+        match &row.access {
+            Access::Legacy(legacy) => {
                 let names: Vec<String> = legacy.iter().map(|role| string(role.as_str())).collect();
                 keys.push(format!("legacy = [{}]", names.join(", ")));
                 keys.push("undecided = \"no V2 role chosen yet\"".to_owned());
@@ -153,10 +176,15 @@ impl<'s> Entry<'s> {
                     keys.push("machine_or_session = true".to_owned());
                 }
             }
-            Err(reason) => {
+            Access::Session => keys.push("session = true".to_owned()),
+            Access::Machine => keys.push("machine = true".to_owned()),
+            Access::Console(reason) => {
                 let reason = string(&format!("{place} {view}: {reason}"));
                 keys.push(format!("upstream = true, unreviewed = {reason}"));
             }
+        }
+        if row.is_json && matches!(row.access, Access::Legacy(_) | Access::Session) {
+            keys.push("unauthenticated = \"401\"".to_owned());
         }
         if self.route.totp {
             keys.push("totp = \"elevation\"".to_owned());
@@ -175,17 +203,19 @@ impl<'s> Entry<'s> {
 }
 
 impl WrittenRow {
-    fn of(route: &Route) -> Result<WrittenRow, String> {
+    fn of(route: &Route, json_prefixes: &[String]) -> Result<WrittenRow, String> {
         if route.options.build_only {
             return Err("it is `build_only` and never answers a request".to_owned());
         }
         let rule = route.rule.as_ref().map_err(|reason| format!("the rule: {reason}"))?;
         let methods = route.methods.as_ref().map_err(|reason| format!("the methods: {reason}"))?;
         let (pattern, slash) = pattern(rule, &route.options)?;
-        let legacy = gate(route);
+        let access = access(route);
+        let is_json =
+            route.machine_or_session || json_prefixes.iter().any(|prefix| rule.starts_with(prefix.as_str()));
         let remarks = slash.into_iter().chain(beyond(route)).collect();
         let websocket = route.options.websocket;
-        Ok(WrittenRow { methods: methods_to_cover(*methods), pattern, legacy, websocket, remarks })
+        Ok(WrittenRow { methods: methods_to_cover(*methods), pattern, access, is_json, websocket, remarks })
     }
 }
 
@@ -210,18 +240,24 @@ fn pattern(rule: &str, options: &RuleOptions) -> Result<(Pattern, Option<String>
     Ok((parse(&format!("{rule}/"))?, Some(remark)))
 }
 
-/// The legacy gate of a route, or why Console decides.
-fn gate(route: &Route) -> Result<BTreeSet<LegacyRole>, String> {
-    match &route.gate {
+/// The access of a route, as its decorators are understood, or why Console decides.
+fn access(route: &Route) -> Access {
+    let asks_alone = route.other_decorators.is_empty() && !route.machine_or_session;
+    Access::Console(match &route.gate {
         Gate::AnyOf(roles) => {
             let roles = roles.iter().map(|role| role.parse::<LegacyRole>());
-            roles.collect::<Result<_, _>>().map_err(|error| error.to_string())
+            match roles.collect::<Result<_, _>>() {
+                Ok(roles) => return Access::Legacy(roles),
+                Err(error) => error.to_string(),
+            }
         }
-        Gate::None if route.other_decorators.is_empty() => Err("no @require_role".to_owned()),
-        Gate::None => Err(format!("no @require_role, but @{}", route.other_decorators.join(", @"))),
-        Gate::UnreadableSite(place) => Err(format!("@require_role at {} cannot be read", at(place))),
-        Gate::Unreadable(reason) => Err(reason.clone()),
-    }
+        Gate::None if asks_alone && route.session && !route.machine => return Access::Session,
+        Gate::None if asks_alone && route.machine && !route.session => return Access::Machine,
+        Gate::None if route.other_decorators.is_empty() => "no @require_role".to_owned(),
+        Gate::None => format!("no @require_role, but @{}", route.other_decorators.join(", @")),
+        Gate::UnreadableSite(place) => format!("@require_role at {} cannot be read", at(place)),
+        Gate::Unreadable(reason) => reason.clone(),
+    })
 }
 
 /// What no row can represent of a route, and what may refuse its requests besides its gate.
@@ -268,12 +304,13 @@ fn settle_some_overlaps(entries: &mut [Entry<'_>]) -> bool {
         let (first, second) = (indices[overlap.first], indices[overlap.second]);
         let place = at(&entries[first].route.place);
         let Ok(later) = &entries[second].row else { continue };
-        let (later, websocket) = (later.legacy.clone(), later.websocket);
+        let (later, websocket) = (later.access.clone(), later.websocket);
         let Ok(earlier) = &mut entries[first].row else { continue };
         earlier.websocket |= websocket;
         // A row that is left to Console already keeps its reason.
-        if earlier.legacy != later && earlier.legacy.is_ok() {
-            earlier.legacy = Err(format!("{} can match the same request", at(&entries[second].route.place)));
+        if earlier.access != later && !matches!(earlier.access, Access::Console(_)) {
+            earlier.access =
+                Access::Console(format!("{} can match the same request", at(&entries[second].route.place)));
         }
         let reason = format!("the route of {place} can match the same request, and neither takes precedence");
         entries[second].row = Err(reason);

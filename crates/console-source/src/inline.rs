@@ -23,7 +23,7 @@ pub(super) fn find(world: &World<'_>) -> Vec<InlineCheck> {
             let is_check = match node.kind() {
                 "function_definition" => {
                     let name = world.name_of(at).unwrap_or("");
-                    return !GATE_FUNCTIONS.contains(&name) && !world.gates.iter().any(|gate| gate == name);
+                    return !GATE_FUNCTIONS.contains(&name) && !world.guards.asks_for_roles(name);
                 }
                 "comparison_operator" => compares_role(world, at),
                 "call" => node.child_by_field_name("function").is_some_and(|function| {

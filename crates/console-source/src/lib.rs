@@ -61,6 +61,9 @@ pub struct ConsoleSource {
     pub inline_checks: Vec<InlineCheck>,
     pub plain_hooks: Vec<PlainHook>,
     pub deferred: Vec<Deferred>,
+    /// What paths begin with whose unauthenticated callers get 401 and no redirect: `request.path.startswith("/api/")`
+    /// decides so in Console.
+    pub json_prefixes: Vec<String>,
     pub troubles: Vec<Trouble>,
 }
 
@@ -88,6 +91,10 @@ pub struct Route {
     pub totp: bool,
     /// `@machine_auth_or_session` is behind the route (open question 6).
     pub machine_or_session: bool,
+    /// A decorator behind the route asks for a login.
+    pub session: bool,
+    /// A decorator behind the route asks for a program's token, which Console verifies.
+    pub machine: bool,
     /// The other decorators behind the route, by name.
     pub other_decorators: Vec<String>,
 }
@@ -201,17 +208,59 @@ pub enum TroubleKind {
     Gate,
 }
 
-/// What the decorator is called in most applications that asks for a legacy role.
-pub const REQUIRE_ROLE: &str = "require_role";
+/// What a decorator of Console's asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// One of the roles that it is given.
+    Role,
+    /// A program's token, or one of the roles that it is given; without a role, a login.
+    MachineOrSession,
+    /// A login.
+    Session,
+    /// A program's token, which Console verifies.
+    Machine,
+}
 
-/// Reads Console's source. `folder` is the absolute path of the folder, which resolves absolute imports; `gates`
-/// are the names of the decorators that require one of the roles that they are given.
-pub fn read(folder: &str, files: &[PythonFile], gates: &[String]) -> ConsoleSource {
+/// What Console's decorators are called, each with its meaning.
+#[derive(Clone, Debug)]
+pub struct Guards(Vec<(String, Meaning)>);
+
+impl Default for Guards {
+    /// What they are called in the design documents.
+    fn default() -> Guards {
+        let known = [("require_role", Meaning::Role), ("machine_auth_or_session", Meaning::MachineOrSession)];
+        Guards(known.map(|(name, meaning)| (name.to_owned(), meaning)).into())
+    }
+}
+
+impl Guards {
+    /// These, and others. What a name meant before, it means no more.
+    #[must_use]
+    pub fn and(mut self, others: impl IntoIterator<Item = (String, Meaning)>) -> Guards {
+        for (name, meaning) in others {
+            self.0.retain(|(known, _)| *known != name);
+            self.0.push((name, meaning));
+        }
+        self
+    }
+
+    fn called(&self, meaning: Meaning) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(_, of)| *of == meaning).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a function of this name asks for a role.
+    fn asks_for_roles(&self, name: &str) -> bool {
+        self.called(Meaning::Role).chain(self.called(Meaning::MachineOrSession)).any(|known| known == name)
+    }
+}
+
+/// Reads Console's source. `folder` is the absolute path of the folder, which resolves absolute imports.
+pub fn read(folder: &str, files: &[PythonFile], guards: &Guards) -> ConsoleSource {
     let parsed: Vec<Parsed<'_>> = files.iter().map(Parsed::new).collect();
     let mut source = ConsoleSource { files: files.len(), ..ConsoleSource::default() };
     source.troubles.extend(parsed.iter().filter_map(Parsed::trouble));
 
-    let world = World::new(folder, &parsed, gates);
+    let world = World::new(folder, &parsed, guards);
     let mounts = Mounts::find(&world);
     source.troubles.extend(mounts.troubles(&world));
     let mut sites = Sites::find(&world);
@@ -224,6 +273,7 @@ pub fn read(folder: &str, files: &[PythonFile], gates: &[String]) -> ConsoleSour
     source.sites = sites.conclude(&world);
     source.inline_checks = inline::find(&world);
     source.deferred = deferred::find(&world);
+    source.json_prefixes = gate::json_prefixes(&world);
 
     source.routes.sort_by(|one, other| one.place.cmp(&other.place));
     source.troubles.sort_by(|one, other| (&one.place, &one.message).cmp(&(&other.place, &other.message)));

@@ -294,6 +294,8 @@ impl<'t> Finder<'_, 't> {
                 may_gate,
                 totp: behind.totp,
                 machine_or_session: behind.machine_or_session,
+                session: behind.session,
+                machine: behind.machine,
                 other_decorators: behind.others.clone(),
             });
         }

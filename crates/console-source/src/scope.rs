@@ -7,6 +7,7 @@ use std::rc::Rc;
 use tree_sitter::Node;
 use workbench::report::Location;
 
+use super::Guards;
 use super::syntax::{Parsed, children, place, text_of, visit};
 
 /// A node and the module that it is in.
@@ -60,13 +61,13 @@ impl<'t> Module<'t> {
 /// All files together.
 pub(super) struct World<'t> {
     pub(super) modules: Vec<Module<'t>>,
-    /// What the decorator is called that asks for a legacy role: `require_role`.
-    pub(super) gates: &'t [String],
+    /// What Console's decorators are called: `require_role`.
+    pub(super) guards: &'t Guards,
     scopes: RefCell<HashMap<(usize, usize), Rc<Bindings<'t>>>>,
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(folder: &str, parsed: &'t [Parsed<'t>], gates: &'t [String]) -> World<'t> {
+    pub(super) fn new(folder: &str, parsed: &'t [Parsed<'t>], guards: &'t Guards) -> World<'t> {
         let packages: HashSet<&str> =
             parsed.iter().filter_map(|parsed| parsed.file.path.strip_suffix("/__init__.py")).collect();
         let outside = words(folder).count();
@@ -85,7 +86,7 @@ impl<'t> World<'t> {
             let mutated = mutated(root, &parsed.file.text);
             Some(Module { parsed, root, name, optional_words, is_package, mutated })
         });
-        World { modules: modules.collect(), gates, scopes: RefCell::default() }
+        World { modules: modules.collect(), guards, scopes: RefCell::default() }
     }
 
     pub(super) fn text(&self, at: At<'t>) -> &'t str {

@@ -7,17 +7,17 @@ use proptest::prelude::*;
 use super::*;
 
 fn read_files(files: &[(&str, &str)]) -> ConsoleSource {
-    read_gated(files, &[REQUIRE_ROLE])
+    read_guarded(files, &[])
 }
 
-fn read_gated(files: &[(&str, &str)], gates: &[&str]) -> ConsoleSource {
-    let gates: Vec<String> = gates.iter().map(ToString::to_string).collect();
+fn read_guarded(files: &[(&str, &str)], guards: &[(&str, Meaning)]) -> ConsoleSource {
+    let guards = Guards::default().and(guards.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning)));
     let file = |(path, text): &(&str, &str)| PythonFile {
         path: (*path).to_owned(),
         name: (*path).to_owned(),
         text: (*text).to_owned(),
     };
-    read("/srv/console", &files.iter().map(file).collect::<Vec<_>>(), &gates)
+    read("/srv/console", &files.iter().map(file).collect::<Vec<_>>(), &guards)
 }
 
 /// `METHODS rule gate` of each route.
@@ -466,13 +466,48 @@ fn the_decorator_may_have_another_name_or_several() {
         "{VIEW}@bp.get('/x')\n@roles_required('Billing', 'viewer')\ndef v(): pass\n\
          @bp.get('/y')\n@require_role('a')\ndef w(): pass\n"
     );
-    let gates = |names: &[&str]| -> Vec<Gate> {
-        read_gated(&[("views.py", &text)], names).routes.into_iter().map(|route| route.gate).collect()
+    let gates = |guards: &[(&str, Meaning)]| -> Vec<Gate> {
+        read_guarded(&[("views.py", &text)], guards).routes.into_iter().map(|route| route.gate).collect()
     };
     let any_of = |names: &[&str]| Gate::AnyOf(names.iter().map(ToString::to_string).collect());
-    assert_eq!(gates(&["roles_required"]), [any_of(&["Billing", "viewer"]), Gate::None]);
-    assert_eq!(gates(&["require_role"]), [Gate::None, any_of(&["a"])]);
-    assert_eq!(gates(&["roles_required", "require_role"]), [any_of(&["Billing", "viewer"]), any_of(&["a"])]);
+    assert_eq!(gates(&[]), [Gate::None, any_of(&["a"])]);
+    // Another name is added to the usual one, and a name that means something else now means nothing more.
+    assert_eq!(gates(&[("roles_required", Meaning::Role)]), [any_of(&["Billing", "viewer"]), any_of(&["a"])]);
+    assert_eq!(gates(&[("require_role", Meaning::Session)]), [Gate::None, Gate::None]);
+}
+
+/// What the operator says that a decorator asks for is what its rows say.
+#[test]
+fn guards_of_consoles_own_become_rows() {
+    let of = |decorators: &str| {
+        let text = format!(
+            "{VIEW}def refuse():\n    if request.path.startswith('/b/api/'):\n        return 'no', 401\n    return redirect('/login')\n\
+             @bp.get('/x')\n{decorators}\ndef v(): pass\n@bp.get('/api/x')\n{decorators}\ndef w(): pass\n"
+        );
+        let guards = [
+            ("api_or_session", Meaning::MachineOrSession),
+            ("login_required", Meaning::Session),
+            ("token_required", Meaning::Machine),
+        ];
+        let import = import::import(&read_guarded(&[("views.py", &text)], &guards));
+        let rows = import.text.lines().filter(|line| line.starts_with("\"GET "));
+        let row = |line: &str| line.split_once(" = { ").map(|(_, row)| row.trim_end_matches(" }").to_owned());
+        rows.filter_map(row).collect::<Vec<_>>()
+    };
+    let legacy = "legacy = [\"ops\"], undecided = \"no V2 role chosen yet\"";
+    assert_eq!(
+        of("@require_role('ops')"),
+        [legacy.to_owned(), format!("{legacy}, unauthenticated = \"401\"")]
+    );
+    let machine = format!("{legacy}, machine_or_session = true, unauthenticated = \"401\"");
+    assert_eq!(of("@api_or_session('ops')"), [machine.clone(), machine]);
+    assert_eq!(of("@login_required"), ["session = true", "session = true, unauthenticated = \"401\""]);
+    assert_eq!(of("@token_required"), ["machine = true", "machine = true"]);
+    // Beside what is not understood, Console decides.
+    for decorators in ["@login_required\n@other", "@login_required\n@token_required", "@api_or_session()"] {
+        let rows = of(decorators);
+        assert!(rows.iter().all(|row| row.starts_with("upstream = true")), "{decorators}: {rows:?}");
+    }
 }
 
 /// Whatever the words, every gate that is read becomes a row; what is left to Console says where and why.

@@ -108,13 +108,13 @@ fn subject(session: &VerifiedSession, settings: &Settings) -> Result<Subject, (S
                 .to_owned(),
         ));
     };
-    let session_id = match &settings.session.session_id_key {
+    let session_id = match settings.session.session_id_field() {
         None => None,
-        Some(key) => match session.field_as_id(key) {
+        Some(field) => match field.of(session) {
             Some(id) => Some(SessionId::new(id)),
             None => {
                 return Err((
-                    format!("it verifies, and has no `{key}`, so it is nobody's; it has {holds}"),
+                    format!("it verifies, and has no `{}`, so it is nobody's; it has {holds}", field.key),
                     "correct or remove `session_id_key` in [session]".to_owned(),
                 ));
             }
@@ -150,7 +150,8 @@ fn who(subject: &Subject, access: &Access, report: &mut Report) {
         Standing::SessionEnded => report.fail(
             SUBJECT,
             format!("it verifies, and its session ({name}) has ended or was never recorded"),
-            "log in again; if that does not help, correct `sessions` in [console] and the session's key in [session]",
+            "log in again; if that does not help, correct `sessions` in [console] and the session's key in [session]: its `id` \
+             must be what the session is looked up by, and a table of hashes needs `session_id_hash` or `lookup`",
         ),
     }
 }

@@ -217,12 +217,30 @@ impl Store {
 pub struct Proposal {
     /// `[console]`, ready to paste; empty where the defaults fit, or where nothing was found.
     pub section: String,
+    /// `[session]`; empty where nothing is known of it.
+    pub session: String,
     /// Each a sentence.
     pub notes: Vec<String>,
 }
 
-/// Proposes the section from the tables. `hinted` are tables that Console's source calls its users'.
-pub fn propose(tables: &[Table], is_postgres: bool, hinted: &BTreeSet<String>) -> Proposal {
+/// What Console's source says of its users and sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceHints {
+    /// Tables that it calls its users', in lower case.
+    pub users: BTreeSet<String>,
+    pub cookie_name: Option<String>,
+    /// The key of the session under which it keeps the admin's id.
+    pub admin_id_key: Option<String>,
+    /// The key under which it keeps the session's own id.
+    pub session_id_key: Option<String>,
+    pub login_path: Option<String>,
+    /// The cookie is a token that it reads by itself, and not Flask's session.
+    pub is_token: bool,
+}
+
+/// Proposes the sections from the tables.
+pub fn propose(tables: &[Table], is_postgres: bool, hints: &SourceHints) -> Proposal {
+    let hinted = &hints.users;
     let mut proposal = Proposal::default();
     if is_documented(tables) {
         proposal.notes.push("the documents' tables are there: no [console] section is needed".into());
@@ -265,10 +283,12 @@ pub fn propose(tables: &[Table], is_postgres: bool, hinted: &BTreeSet<String>) -
             proposal.notes.push("no roles were found: write `legacy_roles`, or leave it as \"none\"".into());
         }
     }
-    match writer.sessions(tables) {
-        Some((select, session_key)) => {
-            key("sessions", &select);
-            key("sessions_key", &session_key);
+    let sessions = writer.sessions(tables);
+    proposal.session = session_section(hints, sessions.as_ref(), &mut proposal.notes);
+    match sessions {
+        Some(sessions) => {
+            key("sessions", &sessions.select);
+            key("sessions_key", &sessions.key);
         }
         None => proposal
             .notes
@@ -277,6 +297,54 @@ pub fn propose(tables: &[Table], is_postgres: bool, hinted: &BTreeSet<String>) -
     key("admins_key", &format!("{place}.{id}"));
     proposal.section = section;
     proposal
+}
+
+/// The settings of the cookie, as far as source and tables show them.
+fn session_section(hints: &SourceHints, sessions: Option<&Sessions>, notes: &mut Vec<String>) -> String {
+    let is_django = sessions.is_some_and(|sessions| sessions.is_django);
+    let is_hashed = sessions.is_some_and(|sessions| sessions.is_hashed);
+    let found = |value: &Option<String>| value.clone().map(|value| toml_text(&value));
+    let word = |value: &str| Some(toml_text(value));
+    let login = found(&hints.login_path);
+    let keys = if is_django {
+        let cookie = found(&hints.cookie_name).or(word("sessionid"));
+        let login = login.or(word("/accounts/login/"));
+        vec![
+            ("kind", word("opaque")),
+            ("cookie_name", cookie),
+            ("payload", word("django")),
+            ("admin_id_key", word("_auth_user_id")),
+            ("login_path", login),
+        ]
+    } else if hints.is_token {
+        let lookup = word("sha256-hex").filter(|_| is_hashed);
+        vec![
+            ("kind", word("opaque")),
+            ("cookie_name", found(&hints.cookie_name)),
+            ("lookup", lookup),
+            ("login_path", login),
+        ]
+    } else {
+        let session = found(&hints.session_id_key).filter(|_| sessions.is_some());
+        let hash = word("sha256").filter(|_| is_hashed && session.is_some());
+        if sessions.is_some() && session.is_none() {
+            let hash = if is_hashed { ", `session_id_hash = \"sha256\"`" } else { "" };
+            notes.push(format!(
+                "Console keeps a row for each session: set `session_id_key` to the key of Flask's session that names it{hash}, \
+                 or `kind` where the cookie is a token"
+            ));
+        }
+        vec![
+            ("cookie_name", found(&hints.cookie_name)),
+            ("admin_id_key", found(&hints.admin_id_key)),
+            ("session_id_key", session),
+            ("session_id_hash", hash),
+            ("login_path", login),
+        ]
+    };
+    let lines: String =
+        keys.into_iter().filter_map(|(name, value)| Some(format!("{name:16} = {}\n", value?))).collect();
+    if lines.is_empty() { lines } else { format!("[session]\n{lines}") }
 }
 
 fn toml_text(value: &str) -> String {
@@ -353,13 +421,21 @@ impl Table {
 
     /// The column that names a row of `other`: by a foreign key, or by its name where there is none.
     fn column_to(&self, other: &Table) -> Option<String> {
-        let by_key = self.refers.iter().find(|(_, table, _)| *table == other.name);
-        if let Some((column, ..)) = by_key {
-            return Some(column.clone());
-        }
         let single = other.name.trim_end_matches('s').to_lowercase();
         let names = [format!("{single}_id"), format!("{}_id", other.name.to_lowercase())];
         let usual = ["user_id", "admin_id", "account_id"];
+        // Of several, `granted_by` and its like say who did it, and not whose the row is.
+        let rank = |column: &str| {
+            let column = column.to_lowercase();
+            let is_usual = names.contains(&column) || usual.contains(&column.as_str());
+            let is_doer =
+                ["_by", "_by_id", "_from", "creator_id", "author_id"].iter().any(|end| column.ends_with(end));
+            (is_doer, !is_usual, !self.key.iter().any(|key| key.eq_ignore_ascii_case(&column)))
+        };
+        let by_key = self.refers.iter().filter(|(_, table, _)| *table == other.name);
+        if let Some((column, ..)) = by_key.min_by_key(|(column, ..)| rank(column)) {
+            return Some(column.clone());
+        }
         let is_user = score_of_users(other, &BTreeSet::new()) > 0;
         let mut columns = self.columns.iter().map(|(name, _)| name);
         columns
@@ -375,6 +451,14 @@ struct Roles {
     one: String,
     all: String,
     note: Option<String>,
+}
+
+struct Sessions {
+    select: String,
+    key: String,
+    /// The column has a hash of what the cookie holds, by its name.
+    is_hashed: bool,
+    is_django: bool,
 }
 
 struct Writer<'t> {
@@ -503,14 +587,32 @@ impl Writer<'_> {
     }
 
     /// The SELECT of sessions, and their key.
-    fn sessions(&self, tables: &[Table]) -> Option<(String, String)> {
+    fn sessions(&self, tables: &[Table]) -> Option<Sessions> {
+        let django = tables.iter().find(|table| {
+            table.name == "django_session"
+                && ["session_key", "session_data", "expire_date"].iter().all(|name| table.has(name))
+        });
+        if let Some(table) = django {
+            let from = table.full_name();
+            return Some(Sessions {
+                select: format!(
+                    "SELECT s.session_key AS id, s.session_data AS payload, s.expire_date AS ends FROM {from} s WHERE s.session_key = $1"
+                ),
+                key: format!("{from}.session_key"),
+                is_hashed: false,
+                is_django: true,
+            });
+        }
         let is_of_sessions = |table: &&Table| {
             let name = table.name.to_lowercase();
             name.contains("session") || name.contains("login")
         };
         tables.iter().filter(is_of_sessions).find_map(|table| {
             let to_user = quoted(&table.column_to(self.user)?);
-            let id = table.first_of(&["session_id", "sid", "session_key", "token_hash", "token"]).map(|(name, _)| name.clone());
+            let id = table.first_of(&[
+                "session_id", "sid", "session_key", "token_hash", "token_sha256", "session_hash", "sid_hash", "sid_sha256", "id_hash",
+                "token",
+            ]).map(|(name, _)| name.clone());
             let id = id.unwrap_or_else(|| table.id());
             let argument = self.argument(&table.kind_of(&id));
             let ends = table.first_of(&[
@@ -521,10 +623,14 @@ impl Writer<'_> {
             let ended = ended.map_or_else(String::new, |(name, _)| format!(", s.{} IS NOT NULL AS ended", quoted(name)));
             let (from, id) = (table.full_name(), quoted(&id));
             let named = if id == "id" { "s.id".to_owned() } else { format!("s.{id} AS id") };
-            Some((
-                format!("SELECT {named}, s.{to_user} AS admin_id{ends}{ended} FROM {from} s WHERE s.{id} = {argument}"),
-                format!("{from}.{id}"),
-            ))
+            Some(Sessions {
+                is_hashed: ["hash", "sha256", "digest"].iter().any(|word| id.to_lowercase().contains(word)),
+                select: format!(
+                    "SELECT {named}, s.{to_user} AS admin_id{ends}{ended} FROM {from} s WHERE s.{id} = {argument}"
+                ),
+                key: format!("{from}.{id}"),
+                is_django: false,
+            })
         })
     }
 }
@@ -573,7 +679,8 @@ mod tests {
     }
 
     fn disabled(is_postgres: bool, columns: &[(&str, &str)]) -> (String, Vec<String>) {
-        let Proposal { section, notes } = propose(&[staff(columns)], is_postgres, &BTreeSet::new());
+        let Proposal { section, notes, .. } =
+            propose(&[staff(columns)], is_postgres, &SourceHints::default());
         let (_, rest) =
             section.split_once(" AS id, ").or(section.split_once("u.id, ")).expect("a SELECT of admins");
         let (condition, _) = rest.split_once(" AS disabled").expect("a condition");
@@ -619,5 +726,120 @@ mod tests {
         assert_eq!(disabled(false, &[("disabled", "integer")]).0, "u.disabled");
         assert_eq!(disabled(false, &[("deleted", "")]).0, "u.deleted");
         assert_eq!(disabled(true, &[("disabled", "boolean")]).0, "u.disabled");
+    }
+
+    fn table(name: &str, columns: &[&str], refers: &[(&str, &str)]) -> Table {
+        Table {
+            name: name.into(),
+            key: vec![columns[0].into()],
+            columns: columns.iter().map(|column| ((*column).to_owned(), "text".to_owned())).collect(),
+            refers: refers
+                .iter()
+                .map(|(column, to)| ((*column).to_owned(), (*to).to_owned(), "id".to_owned()))
+                .collect(),
+            ..Table::default()
+        }
+    }
+
+    #[test]
+    fn whose_a_row_is_and_who_made_it_are_told_apart() {
+        let users = || table("users", &["id", "email"], &[]);
+        let roles = || table("roles", &["id", "name"], &[]);
+        for columns in [
+            ["granted_by", "user_id"],
+            ["approved_by_id", "user_id"],
+            ["author_id", "holder_id"],
+            ["granted_by", "member"],
+        ] {
+            let between = table(
+                "user_roles",
+                &[columns[0], columns[1], "role_id"],
+                &[(columns[0], "users"), (columns[1], "users"), ("role_id", "roles")],
+            );
+            let proposal = propose(&[roles(), between, users()], true, &SourceHints::default());
+            let expected = format!("WHERE ur.{} = $1", columns[1]);
+            assert!(proposal.section.contains(&expected), "{}", proposal.section);
+        }
+    }
+
+    #[test]
+    fn the_session_is_proposed_as_source_and_tables_show_it() {
+        let users = || table("users", &["id", "email"], &[]);
+        let sessions =
+            |column: &str| table("login_sessions", &["id", column, "user_id"], &[("user_id", "users")]);
+        let flask = SourceHints {
+            cookie_name: Some("console".into()),
+            admin_id_key: Some("user_id".into()),
+            session_id_key: Some("sid".into()),
+            login_path: Some("/login".into()),
+            ..SourceHints::default()
+        };
+        let token = SourceHints { is_token: true, admin_id_key: None, session_id_key: None, ..flask.clone() };
+        let lines = |section: &str| -> String {
+            let words = section.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            words.collect::<Vec<_>>().join("|")
+        };
+        for (hints, tables, expected) in [
+            (
+                &flask,
+                vec![users()],
+                "cookie_name = \"console\"|admin_id_key = \"user_id\"|login_path = \"/login\"",
+            ),
+            (
+                &flask,
+                vec![users(), sessions("sid")],
+                "cookie_name = \"console\"|admin_id_key = \"user_id\"|session_id_key = \"sid\"|login_path = \"/login\"",
+            ),
+            (
+                &flask,
+                vec![users(), sessions("token_hash")],
+                "cookie_name = \"console\"|admin_id_key = \"user_id\"|session_id_key = \"sid\"|session_id_hash = \"sha256\"|login_path = \"/login\"",
+            ),
+            (
+                &token,
+                vec![users(), sessions("token_sha256")],
+                "kind = \"opaque\"|cookie_name = \"console\"|lookup = \"sha256-hex\"|login_path = \"/login\"",
+            ),
+            (
+                &token,
+                vec![users(), sessions("token")],
+                "kind = \"opaque\"|cookie_name = \"console\"|login_path = \"/login\"",
+            ),
+        ] {
+            let proposal = propose(&tables, true, hints);
+            let session = lines(&proposal.session);
+            assert_eq!(session, format!("[session]|{expected}"), "{:?}", proposal.notes);
+        }
+        let unknown = propose(&[users(), sessions("token_hash")], true, &SourceHints::default());
+        assert_eq!(unknown.session, "");
+        assert!(unknown.notes.iter().any(|note| note.contains("session_id_hash")), "{:?}", unknown.notes);
+    }
+
+    #[test]
+    fn djangos_own_tables_are_read() {
+        let tables = [
+            table("auth_group", &["id", "name"], &[]),
+            table("auth_user", &["id", "username", "is_active"], &[]),
+            table(
+                "auth_user_groups",
+                &["id", "user_id", "group_id"],
+                &[("group_id", "auth_group"), ("user_id", "auth_user")],
+            ),
+            table("django_session", &["session_key", "session_data", "expire_date"], &[]),
+        ];
+        let proposal = propose(&tables, true, &SourceHints::default());
+        for part in [
+            "SELECT s.session_key AS id, s.session_data AS payload, s.expire_date AS ends FROM django_session s",
+            "SELECT r.name AS role FROM auth_user_groups ur JOIN auth_group r ON r.id = ur.group_id WHERE ur.user_id = $1",
+        ] {
+            assert!(proposal.section.contains(part), "{}", proposal.section);
+        }
+        for part in [
+            "payload          = \"django\"",
+            "cookie_name      = \"sessionid\"",
+            "admin_id_key     = \"_auth_user_id\"",
+        ] {
+            assert!(proposal.session.contains(part), "{}", proposal.session);
+        }
     }
 }

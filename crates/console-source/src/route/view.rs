@@ -4,11 +4,10 @@ use policy::method::{Method, MethodSet};
 
 use super::{Declared, Finder};
 use crate::blueprint::Key;
-use crate::gate::MACHINE_OR_SESSION;
 use crate::scope::{At, Binding, decorators};
 use crate::syntax::{children, last_word};
-use crate::value::Meaning;
-use crate::{SitePosition, Unreadable, inline};
+use crate::value::Meaning as Leads;
+use crate::{Meaning, SitePosition, Unreadable, inline};
 
 /// What is between a route and its view.
 #[derive(Clone, Default)]
@@ -16,6 +15,8 @@ pub(super) struct Behind {
     pub(super) gates: Vec<Key>,
     pub(super) totp: bool,
     pub(super) machine_or_session: bool,
+    pub(super) session: bool,
+    pub(super) machine: bool,
     pub(super) others: Vec<String>,
     pub(super) unreadable: Option<Unreadable>,
 }
@@ -26,17 +27,17 @@ impl<'t> Finder<'_, 't> {
         let mut wrappers = Vec::new();
         loop {
             match self.world.follow(view) {
-                Meaning::Function(function) => {
+                Leads::Function(function) => {
                     wrappers.extend(self.own_decorators(function));
                     let behind = self.behind(&wrappers);
                     let name = self.world.name_of(function).unwrap_or("").to_owned();
                     return self.push(declared, &name, &behind);
                 }
-                Meaning::Expression(lambda) if lambda.node.kind() == "lambda" => {
+                Leads::Expression(lambda) if lambda.node.kind() == "lambda" => {
                     let behind = self.behind(&wrappers);
                     return self.push(declared, "lambda", &behind);
                 }
-                Meaning::Expression(call) => {
+                Leads::Expression(call) => {
                     let Some(function) = self.world.function_of(call) else { break };
                     if let Some(class) = self.class_of_view(function) {
                         let behind = self.behind(&wrappers);
@@ -75,7 +76,7 @@ impl<'t> Finder<'_, 't> {
     fn class_of_view(&self, function: At<'t>) -> Option<At<'t>> {
         let method = self.world.method(function).filter(|method| method.word == "as_view")?;
         match self.world.follow(method.object) {
-            Meaning::Class(class) => Some(class),
+            Leads::Class(class) => Some(class),
             _ => None,
         }
     }
@@ -154,7 +155,7 @@ impl<'t> Finder<'_, 't> {
         match self.world.lookup_in_class("decorators", class) {
             None => Behind::default(),
             Some(Binding::Value(node)) => match self.world.follow(At { node, ..class }) {
-                Meaning::Expression(list) if matches!(list.node.kind(), "list" | "tuple") => {
+                Leads::Expression(list) if matches!(list.node.kind(), "list" | "tuple") => {
                     let items = children(list.node);
                     if items.iter().any(|item| item.kind() == "list_splat") {
                         return unreadable();
@@ -184,18 +185,26 @@ impl<'t> Finder<'_, 't> {
             if let Some(site) = self.sites.of_decorator(self.world, *decorator) {
                 self.sites.note(site, SitePosition::BehindRoute);
                 behind.gates.push(site);
-                behind.machine_or_session |= self.world.is_named(name, MACHINE_OR_SESSION);
+                behind.machine_or_session |= self.means(name, Meaning::MachineOrSession);
                 continue;
             }
             if self.world.is_named(name, "require_totp_elevation") {
                 behind.totp = true;
-            } else if self.world.is_named(name, MACHINE_OR_SESSION) {
+            } else if self.means(name, Meaning::MachineOrSession) {
                 behind.machine_or_session = true;
+            } else if self.means(name, Meaning::Session) {
+                behind.session = true;
+            } else if self.means(name, Meaning::Machine) {
+                behind.machine = true;
             } else if !self.is_partial(name) {
                 behind.others.push(inline::one_line(self.world.text(name)));
             }
         }
         behind
+    }
+
+    fn means(&self, name: At<'t>, meaning: Meaning) -> bool {
+        self.world.guards.called(meaning).any(|known| self.world.is_named(name, known))
     }
 
     /// `partial(view, ...)` goes around a view and asks nobody anything.
@@ -217,6 +226,8 @@ impl Behind {
         Behind {
             totp: self.totp || inner.totp,
             machine_or_session: self.machine_or_session || inner.machine_or_session,
+            session: self.session || inner.session,
+            machine: self.machine || inner.machine,
             unreadable: self.unreadable.or(inner.unreadable),
             ..self
         }

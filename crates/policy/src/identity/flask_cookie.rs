@@ -24,6 +24,7 @@ use super::itsdangerous::{
     DigestMethod, KeyDerivation, Keys, Signing, check_age, decode_payload, read_timestamp,
 };
 use super::tagged_json::Value;
+use crate::hex;
 
 /// `SecureCookieSessionInterface.salt`.
 const SALT: &[u8] = b"cookie-session";
@@ -114,6 +115,22 @@ impl Default for CookieLimits {
 pub struct CookieVerifier {
     keys: SigningKeys,
     limits: CookieLimits,
+}
+
+/// The field of Flask's session that holds its own id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionIdField {
+    pub key: String,
+    /// Console's table has the id's SHA-256, as 64 lower-case hexadecimal digits.
+    pub is_hashed: bool,
+}
+
+impl SessionIdField {
+    /// The session as Console's table calls it; `None` where it holds no id.
+    pub fn of(&self, session: &VerifiedSession) -> Option<String> {
+        let id = session.field_as_id(&self.key)?;
+        Some(if self.is_hashed { hex::lower(Sha256::digest(id.as_bytes())) } else { id })
+    }
 }
 
 /// A session that Console signed, unexpired at the time it was verified for.
