@@ -89,7 +89,7 @@ impl Token {
         match &self.action {
             Action::List => true,
             Action::Create { grants, .. } | Action::Enroll { grants, .. } => grants.dry_run,
-            Action::Revoke { .. } => false,
+            Action::Rotate { .. } | Action::Revoke { .. } => false,
         }
     }
 }
