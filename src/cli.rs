@@ -396,7 +396,7 @@ fn announce(text: impl std::fmt::Display) {
 /// The mapping in a file.
 fn read_mapping(file: &Path) -> anyhow::Result<Mapping> {
     let name = file.display().to_string();
-    let source = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let source = crate::text_file::read(file).with_context(|| format!("cannot read {name}"))?;
     Ok(Mapping::parse(&name, &source)?)
 }
 

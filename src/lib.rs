@@ -52,6 +52,7 @@ pub mod settings;
 pub mod spans;
 pub mod store;
 pub mod text;
+pub mod text_file;
 pub mod tickets;
 pub mod traffic;
 pub mod upkeep;

@@ -160,7 +160,8 @@ pub(super) fn show(mapping: &Mapping, is_first: bool) {
     if !is_first {
         counter!("gate_mapping_reloads_total", "outcome" => "activated").increment(1);
     }
-    let modes = mapping.clusters().iter().map(|(name, rollout)| format!("{name}={}", rollout.mode.as_str()));
-    let clusters = modes.collect::<Vec<_>>().join(" ");
+    // With its cohort: `S1=v2 for ops-admins, shadow for the rest` is not `S1=v2`.
+    let modes = mapping.clusters().iter().map(|(name, rollout)| format!("{name}={rollout}"));
+    let clusters = modes.collect::<Vec<_>>().join("; ");
     tracing::info!(sha256 = %mapping.sha256(), rows = mapping.rows().len(), %clusters, "mapping activated");
 }

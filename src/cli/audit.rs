@@ -4,9 +4,11 @@ mod erase;
 mod export;
 mod verify;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use workbench::report::text::harmless;
 
 use super::{Common, Ended, with_store};
+use crate::store::audit::StoredEvent;
 
 /// Read, verify and export the audit log
 #[derive(Debug, Args)]
@@ -17,32 +19,59 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print the newest rows as JSON lines, oldest first
+    /// Print the newest rows, oldest first
     Tail {
         /// The maximum number of rows
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// The output format
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: TailFormat,
     },
     Verify(verify::Verify),
     Export(export::Export),
     Erase(erase::Erase),
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TailFormat {
+    /// A JSON object a line
+    Jsonl,
+    /// One JSON array
+    Json,
+    /// A line a row, for a person
+    Text,
+}
+
 pub(super) fn run(command: &Audit, common: &Common) -> anyhow::Result<Ended> {
     match &command.action {
-        Action::Tail { limit } => tail(*limit, common),
+        Action::Tail { limit, format } => tail(*limit, *format, common),
         Action::Verify(command) => verify::run(command, common),
         Action::Export(command) => export::run(command, common),
         Action::Erase(command) => erase::run(command, common),
     }
 }
 
-fn tail(limit: u32, common: &Common) -> anyhow::Result<Ended> {
+fn tail(limit: u32, format: TailFormat, common: &Common) -> anyhow::Result<Ended> {
     with_store(&common.settings()?, async |store| {
-        let events = store.recent(limit).await?;
-        for event in events.iter().rev() {
-            println!("{}", serde_json::to_string(event)?);
+        let mut events = store.recent(limit).await?;
+        events.reverse();
+        match format {
+            TailFormat::Json => println!("{}", serde_json::to_string_pretty(&events)?),
+            TailFormat::Jsonl => {
+                for event in &events {
+                    println!("{}", serde_json::to_string(event)?);
+                }
+            }
+            TailFormat::Text => events.iter().for_each(|event| println!("{}", in_words(event))),
         }
         Ok(Ended::Clean)
     })
+}
+
+fn in_words(event: &StoredEvent) -> String {
+    let parts = [&event.actor_id, &event.method, &event.path, &event.reason, &event.request_id];
+    let said: Vec<String> = parts.into_iter().flatten().map(|part| harmless(part)).collect();
+    let at = event.occurred_at_utc.format("%Y-%m-%d %H:%M:%SZ");
+    format!("{at}  {:20}  {} {}", event.event_type, event.actor_kind, said.join("  ")).trim_end().to_owned()
 }

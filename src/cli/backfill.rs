@@ -151,7 +151,7 @@ fn changed(state: &State, plan: &Plan) -> anyhow::Result<people::Plan> {
 
 fn apply(command: &Backfill, file: &std::path::Path, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = crate::text_file::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let plan = Plan::parse(&text).with_context(|| file.display().to_string())?;
     with_notary(&settings, async |store, notary| {
         let by =

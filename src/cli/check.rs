@@ -85,7 +85,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     let settings = common.settings()?;
     let file = command.file.clone().unwrap_or_else(|| settings.mapping.file.clone());
     let name = file.display().to_string();
-    let mut source = std::fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
+    let mut source = crate::text_file::read(&file).with_context(|| format!("cannot read {name}"))?;
     if command.fix {
         source = fix::fix(&file, source)?;
     }
@@ -118,7 +118,7 @@ pub(super) async fn everything(
     let looked = config.map(Settings::look).transpose()?.unwrap_or_default();
     let name = settings.mapping.file.display().to_string();
     let source =
-        std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
+        crate::text_file::read(&settings.mapping.file).with_context(|| format!("cannot read {name}"))?;
     let registered = match Mapping::parse(&name, &source) {
         Ok(mapping) => Some(Registered::read(store, settings, &mapping).await?),
         Err(_) => None,
@@ -137,7 +137,7 @@ fn unsound(command: &Check, common: &Common, looked: Vec<Looked>) -> anyhow::Res
         folder.join(&Settings::default().mapping.file)
     });
     let name = file.display().to_string();
-    let Ok(source) = std::fs::read_to_string(&file) else {
+    let Ok(source) = crate::text_file::read(&file) else {
         let mut text = String::new();
         settings::write(&mut text, &looked, Style::of(&std::io::stdout()));
         print(&text)?;

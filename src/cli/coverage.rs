@@ -95,7 +95,7 @@ fn unmapped_hits(settings: &Settings, mapping: &Mapping, days: u32) -> anyhow::R
 
 fn listed(file: &Path) -> anyhow::Result<Listing> {
     let name = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{name}`"))?;
+    let text = crate::text_file::read(file).with_context(|| format!("cannot read `{name}`"))?;
     flask_routes::parse(&text).with_context(|| format!("cannot read `{name}`"))
 }
 

@@ -108,7 +108,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     let registry = match &command.seed {
         Some(file) => {
             let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                crate::text_file::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
             Registry { catalog, people: Vec::new() }
         }

@@ -21,7 +21,7 @@ use crate::store::SharedStore;
 ///
 /// Shows who would newly be denied or allowed if the cluster switched to V2: where, why, how often, first and last
 /// seen; latest first. Signed-off disagreements are hidden until the row or the caller's grants change. Recently lost
-/// evidence is reported too. Exits 1 if anything is listed, so that CI can block a promotion.
+/// evidence is reported too. The list exits 1 if anything is on it, so that CI can block a promotion; `--explain` exits 0.
 #[derive(Debug, Args)]
 pub(super) struct Drift {
     /// Only this cluster

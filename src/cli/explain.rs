@@ -1,11 +1,13 @@
 //! `console-gate explain METHOD PATH [--as ADMIN | --group GROUP | --legacy-role ROLE]`
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
 use policy::mapping::Mapping;
 use policy::mapping::parse::sha256_of;
+use policy::method::Method;
 use policy::rbac::LegacyRole;
 use serde::Serialize;
 use workbench::explanation::Explanation;
@@ -30,7 +32,8 @@ use crate::store::SharedStore;
 /// request would be denied or, for a row that reads the body, if it would be denied with some body.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// The request's method
+    /// The request's method; `get` is GET
+    #[arg(value_parser = method)]
     method: String,
     /// The request's path, as a browser would send it
     path: String,
@@ -68,6 +71,12 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
     Ok(if explanation.passes() == Some(false) { Ended::Findings } else { Ended::Clean })
 }
 
+/// A method as it is sent: they are in capitals, and a person may not type them so.
+fn method(text: &str) -> Result<String, Infallible> {
+    let capitals = text.to_ascii_uppercase();
+    Ok(if Method::parse(&capitals).is_some() { capitals } else { text.to_owned() })
+}
+
 impl Explain {
     fn whom(&self) -> Option<Whom> {
         let admin = self.asked.clone().map(Whom::Admin);
@@ -86,7 +95,7 @@ pub(super) async fn subject(
 ) -> anyhow::Result<(String, Running)> {
     let file = settings.mapping.file.display().to_string();
     let read =
-        || std::fs::read_to_string(&settings.mapping.file).with_context(|| format!("cannot read {file}"));
+        || crate::text_file::read(&settings.mapping.file).with_context(|| format!("cannot read {file}"));
     if !is_named {
         match facts::running(store).await {
             Ok(running) if read().is_ok_and(|source| sha256_of(&source) == *running.mapping.sha256()) => {

@@ -2,9 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use ledger::AuditEvent;
+use serde_json::json;
 
 use super::settled::wait_and_report;
-use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
+use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::Settings;
 use crate::store::control::RBAC_V2_FLAG;
 use crate::store::tickets::TICKET_GRANTS_FLAG;
@@ -20,6 +21,9 @@ pub(super) struct Flag {
     /// Set it on or off, or show it
     #[arg(value_enum)]
     action: Action,
+    /// The output format of `show`
+    #[arg(long, value_enum, default_value = "text")]
+    format: TextOrJson,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -48,27 +52,46 @@ pub(super) fn run(command: &Flag, common: &Common) -> anyhow::Result<Ended> {
     match (command.name, command.action) {
         (name, Action::On) => set(&settings, name, true),
         (name, Action::Off) => set(&settings, name, false),
-        (Name::TicketGrants, Action::Show) => with_store(&settings, async |store| {
-            let state = match store.ticket_grants_flag().await? {
-                None => "on: nobody has switched it off",
-                Some(true) => "on",
-                Some(false) => "off",
-            };
-            println!("{TICKET_GRANTS_FLAG}: {state}");
-            Ok(Ended::Clean)
-        }),
-        (Name::RbacV2, Action::Show) => with_store(&settings, async |store| {
-            let control = store.control().await?;
-            let state = match control.rbac_v2 {
-                None => "not set in the database",
-                Some(true) => "on",
-                Some(false) => "off",
-            };
-            let promoted = if control.promoted { "promoted" } else { "not promoted" };
-            println!("{RBAC_V2_FLAG}: {state}; {promoted} to production; epoch {}", control.epoch);
-            Ok(Ended::Clean)
-        }),
+        (name, Action::Show) => show(&settings, name, command.format),
     }
+}
+
+fn show(settings: &Settings, name: Name, format: TextOrJson) -> anyhow::Result<Ended> {
+    with_store(settings, async |store| {
+        let (shown, text) = match name {
+            Name::TicketGrants => {
+                let enabled = store.ticket_grants_flag().await?;
+                let state = match enabled {
+                    None => "on: nobody has switched it off",
+                    Some(true) => "on",
+                    Some(false) => "off",
+                };
+                let shown = json!({ "flag": TICKET_GRANTS_FLAG, "enabled": enabled.unwrap_or(true) });
+                (shown, format!("{TICKET_GRANTS_FLAG}: {state}"))
+            }
+            Name::RbacV2 => {
+                let control = store.control().await?;
+                let state = match control.rbac_v2 {
+                    None => "not set in the database",
+                    Some(true) => "on",
+                    Some(false) => "off",
+                };
+                let promoted = if control.promoted { "promoted" } else { "not promoted" };
+                let shown = json!({
+                    // `null` where nothing in the database sets it.
+                    "flag": RBAC_V2_FLAG, "enabled": control.rbac_v2, "promoted_to_production": control.promoted,
+                    "epoch": control.epoch.to_string(),
+                });
+                let epoch = control.epoch;
+                (shown, format!("{RBAC_V2_FLAG}: {state}; {promoted} to production; epoch {epoch}"))
+            }
+        };
+        match format {
+            TextOrJson::Text => println!("{text}"),
+            TextOrJson::Json => println!("{}", serde_json::to_string_pretty(&shown)?),
+        }
+        Ok(Ended::Clean)
+    })
 }
 
 fn set(settings: &Settings, name: Name, enabled: bool) -> anyhow::Result<Ended> {

@@ -6,11 +6,12 @@ use std::io::{self, Write as _};
 use clap::Args;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use serde_json::json;
 use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::{harmless, wrapped};
 
-use super::{Common, Ended, diff, kept, people, with_store};
+use super::{Common, Ended, TextOrJson, diff, kept, people, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
 use crate::store::mappings::StoredActivation;
@@ -30,6 +31,9 @@ pub(super) struct History {
     /// List instead who was granted what and what was revoked, and what others wrote to these tables
     #[arg(long, conflicts_with = "show")]
     people: bool,
+    /// The output format
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "show")]
+    format: TextOrJson,
 }
 
 pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Ended> {
@@ -37,12 +41,20 @@ pub(super) fn run(command: &History, common: &Common) -> anyhow::Result<Ended> {
     with_store(&settings, async |store| {
         if command.people {
             let grants = store.grants_audit(None, None, command.limit).await?;
-            people::print_history(&grants, &store.rbac_writes(None, command.limit).await?);
+            let writes = store.rbac_writes(None, command.limit).await?;
+            match command.format {
+                TextOrJson::Text => people::print_history(&grants, &writes),
+                TextOrJson::Json => {
+                    let shown = json!({ "grants": grants, "writes_around_the_gate": writes });
+                    println!("{}", serde_json::to_string_pretty(&shown)?);
+                }
+            }
             return Ok(Ended::Clean);
         }
         let registry = Registry::read(&store, chrono::Utc::now()).await?;
         match &command.show {
             Some(beginning) => show(&store, &registry, beginning).await?,
+            None if command.format == TextOrJson::Json => json(&store, &registry, command.limit).await?,
             None => list(&store, &registry, command.limit).await?,
         }
         Ok(Ended::Clean)
@@ -69,6 +81,19 @@ async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
             println!("{}", wrapped(&line, columns(), 4, 6));
         }
     }
+    Ok(())
+}
+
+/// The same for a program: what each activation changed is in `changes`, as a person reads it.
+async fn json(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::Result<()> {
+    let mut activations = Vec::new();
+    for activation in store.activations(limit).await? {
+        let mut shown = json!(activation);
+        shown["changes"] = json!(step(store, registry, &activation).await);
+        activations.push(shown);
+    }
+    let shown = json!({ "rollback": rollback(store).await?, "activations": activations });
+    println!("{}", serde_json::to_string_pretty(&shown)?);
     Ok(())
 }
 

@@ -15,8 +15,8 @@ use super::lint::summary;
 
 /// Write a first mapping from Console's source
 ///
-/// The rows have today's legacy gates, and no V2 roles yet. What a row cannot express is printed on standard error and
-/// written as a comment; the exit code is then 1.
+/// The rows have today's legacy gates, and no V2 roles yet. What a row cannot express, and routes whose gate was not
+/// understood and is left to Console, are printed on standard error and noted in the file; the exit code is then 1.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The folder with Console's Python source

@@ -10,7 +10,7 @@ use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
 use workbench::replay::{Because, Changed, Recorded, Replay, replay};
 
-use super::time::time;
+use super::time::past;
 use super::{Common, Ended, TextOrJson, kept, read_mapping, with_store};
 use crate::facts::registry::Registry;
 use crate::store::SharedStore;
@@ -22,8 +22,8 @@ use crate::store::SharedStore;
 /// possible. Exits 1 if the mapping changes, or may change, the result of a request.
 #[derive(Debug, Args)]
 pub(super) struct ReplayCommand {
-    /// Start of the period: `2026-11-01` or `2026-11-01T06:00:00Z`
-    #[arg(long, value_parser = time)]
+    /// Start of the period: `2026-11-01`, `2026-11-01T06:00:00Z`, or how long ago: `7d`
+    #[arg(long, value_parser = past)]
     since: DateTime<Utc>,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]

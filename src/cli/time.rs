@@ -51,6 +51,15 @@ pub(super) fn until(text: &str) -> Result<Until, String> {
     })
 }
 
+/// A time in the past from a text: a time, or a span before now like `90m`, `8h`, `7d`.
+pub(super) fn past(text: &str) -> Result<DateTime<Utc>, String> {
+    let ago = |span| Utc::now().checked_sub_signed(span);
+    match until(text)? {
+        Until::Time(time) => Ok(time),
+        Until::In(span) => ago(span).ok_or_else(|| "is before all times".to_owned()),
+    }
+}
+
 /// A number of days, at most as many as are ever kept: `30`, `30d`, `48h`.
 pub(super) fn days(text: &str) -> Result<u32, String> {
     let count = Unit::Days.count_in(text)?;
@@ -79,6 +88,16 @@ mod tests {
             ["", "h", "0h", "-1h", "8", "8w", "8 h", "1.5h", "9223372036854775807d", "8\u{e9}", "soon"]
         {
             assert_eq!(ends(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_past_is_a_span_or_a_time() {
+        let days_ago = |text| past(text).map(|time| (Utc::now() - time).num_days());
+        assert_eq!([days_ago("7d"), days_ago("48h")], [Ok(7), Ok(2)]);
+        assert_eq!(past("2026-11-21").unwrap(), time("2026-11-21").unwrap());
+        for text in ["", "7", "-7d", "soon", "9223372036854775807d", "99999999999d"] {
+            assert!(past(text).is_err(), "{text}");
         }
     }
 

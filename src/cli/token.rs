@@ -15,7 +15,7 @@ use policy::rbac::census::{CallerKind, Person};
 use super::people;
 use super::settled::wait_and_report;
 use super::time::days;
-use super::{Common, Ended, announce, checkpoint, operator, with_notary, with_store};
+use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::people::apart::Known;
 use crate::settings::Settings;
 use crate::store::SharedStore;
@@ -64,7 +64,11 @@ enum Action {
         name: String,
     },
     /// List tokens
-    List,
+    List {
+        /// The output format
+        #[arg(long, value_enum, default_value = "text")]
+        format: TextOrJson,
+    },
 }
 
 /// What a token holds, and for how long.
@@ -87,7 +91,7 @@ struct Grants {
 impl Token {
     pub(super) fn only_reads(&self) -> bool {
         match &self.action {
-            Action::List => true,
+            Action::List { .. } => true,
             Action::Create { grants, .. } | Action::Enroll { grants, .. } => grants.dry_run,
             Action::Rotate { .. } | Action::Revoke { .. } => false,
         }
@@ -113,8 +117,8 @@ fn parse_sha256(hex: &str) -> Result<TokenDigest, &'static str> {
 pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let now = Utc::now();
-    if let Action::List = command.action {
-        return list(&settings, now);
+    if let Action::List { format } = command.action {
+        return list(&settings, now, format);
     }
     if command.only_reads() {
         return with_store(&settings, async |store| {
@@ -180,7 +184,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 announce(format_args!("`{name}` is revoked"));
                 wait_and_report(store).await?;
             }
-            Action::List => {}
+            Action::List { .. } => {}
         }
         Ok(Ended::Clean)
     })
@@ -242,9 +246,14 @@ fn created(token: &NewToken) -> AuditEvent {
     }
 }
 
-fn list(settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<Ended> {
+fn list(settings: &Settings, now: DateTime<Utc>, format: TextOrJson) -> anyhow::Result<Ended> {
     with_store(settings, async |store| {
-        for token in store.tokens().await? {
+        let tokens = store.tokens().await?;
+        if format == TextOrJson::Json {
+            println!("{}", serde_json::to_string_pretty(&tokens)?);
+            return Ok(Ended::Clean);
+        }
+        for token in tokens {
             let at = |time: Option<DateTime<Utc>>| {
                 time.map_or_else(|| "at an unreadable time".to_owned(), |time| time.to_string())
             };

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use policy::diagnostic::{Diagnostic, Diagnostics, closest, meant_in_toml};
+use policy::diagnostic::{Diagnostic, Diagnostics, Syntax, closest};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -102,7 +102,7 @@ impl Settings {
     /// The file cannot be read, or holds mistakes: all of them, with their places.
     pub fn read(path: &Path) -> Result<Settings, SettingsError> {
         let name = path.display().to_string();
-        let source = std::fs::read_to_string(path)
+        let source = crate::text_file::read(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
         let mut settings = Settings::parse(&name, &source)?;
         if let Some(file) = settings.console.1.take() {
@@ -123,7 +123,7 @@ impl Settings {
     pub fn look(path: &Path) -> Result<Vec<Looked>, SettingsError> {
         let read = |path: &Path| {
             let name = path.display().to_string();
-            let source = std::fs::read_to_string(path)
+            let source = crate::text_file::read(path)
                 .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
             Ok::<_, SettingsError>((name, source))
         };
@@ -150,8 +150,9 @@ impl Settings {
     ///
     /// Every mistake at once.
     pub fn parse(path: &str, source: &str) -> Result<Settings, Diagnostics> {
-        let mut reader = Reader { source, findings: Vec::new() };
+        let mut reader = Reader::new(source);
         let settings = reader.settings();
+        reader.findings = reader.broken.take().map_or(reader.findings, |cause| vec![cause]);
         if reader.findings.is_empty() {
             Ok(settings)
         } else {
@@ -209,18 +210,16 @@ impl Console {
     /// As of [`Settings::read`].
     fn read(path: &Path) -> Result<Console, SettingsError> {
         let name = path.display().to_string();
-        let source = std::fs::read_to_string(path)
+        let source = crate::text_file::read(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), error })?;
         // As a section of its own, on one line with its first key: so the lines of the findings are the file's.
         Console::parse(&name, &source).map_err(SettingsError::Unsound)
     }
 
     fn parse(name: &str, source: &str) -> Result<Console, Diagnostics> {
-        let mut reader = Reader { source, findings: Vec::new() };
+        let mut reader = Reader::new(source);
         let (document, errors) = DeTable::parse_recoverable(source);
-        for error in &errors {
-            reader.findings.push(Diagnostic::new("syntax", error.span().unwrap_or(0..1), error.message()));
-        }
+        reader.syntax(&errors);
         let mut table = DeTable::new();
         let whole = DeValue::Table(document.into_inner());
         table.insert(Spanned::new(0..0, "console".into()), Spanned::new(0..source.len(), whole));
@@ -229,6 +228,7 @@ impl Console {
             let message = "[console] `file` is for the settings, not for the file that it names";
             reader.findings.push(Diagnostic::new("bad-setting", 0..0, message));
         }
+        reader.findings = reader.broken.take().map_or(reader.findings, |cause| vec![cause]);
         if reader.findings.is_empty() {
             Ok(console)
         } else {
@@ -257,20 +257,26 @@ pub(crate) fn without_passwords(text: &str) -> String {
 struct Reader<'s> {
     source: &'s str,
     findings: Vec<Diagnostic>,
+    /// The mistake in the syntax, beside which no finding counts.
+    broken: Option<Diagnostic>,
 }
 
 impl Reader<'_> {
+    fn new(source: &str) -> Reader<'_> {
+        Reader { source, findings: Vec::new(), broken: None }
+    }
+
+    fn syntax(&mut self, errors: &[toml::de::Error]) {
+        match Syntax::of(self.source, errors) {
+            Syntax::Sound => {}
+            Syntax::Repeats(repeats) => self.findings.extend(repeats),
+            Syntax::Broken(cause) => self.broken = Some(cause),
+        }
+    }
+
     fn settings(&mut self) -> Settings {
         let (document, errors) = DeTable::parse_recoverable(self.source);
-        for error in &errors {
-            let span = error.span().unwrap_or(0..1);
-            let meant = meant_in_toml(self.source, &span, error.message());
-            let finding = Diagnostic::new("syntax", span, error.message());
-            self.findings.push(match meant {
-                Some(meant) => finding.suggest(meant),
-                None => finding,
-            });
-        }
+        self.syntax(&errors);
         let mut table = document.into_inner();
         for (key, _) in table.iter() {
             let name = key.get_ref().as_ref();

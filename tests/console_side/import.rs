@@ -10,7 +10,7 @@ fn a_tree_becomes_a_mapping() {
     let ran = gate(&["import", "--console-src", TREE]);
     golden("import.toml", &ran.stdout);
     golden("import.txt", &ran.stderr);
-    assert_eq!(ran.code, 0);
+    assert_eq!(ran.code, 1, "a gate that was not understood is to be looked at");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_file_is_never_replaced_unasked() {
     let written = || std::fs::read_to_string(&file).unwrap();
 
     let import = ["import", "--console-src", TREE, "--output", output];
-    assert_eq!(gate(&import).code, 0);
+    assert_eq!(gate(&import).code, 1);
     assert_eq!(written(), golden);
 
     std::fs::write(&file, "an operator's own").unwrap();
@@ -62,7 +62,7 @@ fn a_file_is_never_replaced_unasked() {
     assert!(ran.stderr.contains("--force"), "{}", ran.stderr);
     assert_eq!(written(), "an operator's own");
 
-    assert_eq!(gate(&[&import[..], &["--force"]].concat()).code, 0);
+    assert_eq!(gate(&[&import[..], &["--force"]].concat()).code, 1);
     assert_eq!(written(), golden);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

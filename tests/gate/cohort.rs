@@ -19,6 +19,8 @@ async fn the_cohort_is_on_v2_and_the_rest_on_the_legacy_gate() {
     world.admin("nina", &["staging-admins"], &[]).await;
     let upstream = Some(upstream.socket());
     let gate = world.gate(&Setup { mapping: Some(MAPPING), upstream, ..Setup::V2 }).await;
+    let activated = "clusters=C=v2 for ops-admins, shadow for the rest";
+    assert!(gate.log().contains(activated), "a cohort is not a flip: {}", gate.log());
     for (admin, expected) in [("first", 200), ("olaf", 200), ("nina", 403)] {
         let answer = gate.send(&Ask::get("/x").cookie(&world.cookie(admin))).await;
         assert_eq!(answer.status, expected, "{admin}");

@@ -115,7 +115,8 @@ async fn drift_by_an_unreadable_body_is_explained_by_it() {
         assert!(Instant::now() < deadline, "{output}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let (_, output) = gate.attempt(&["drift", "--explain", &id]);
+    let (code, output) = gate.attempt(&["drift", "--explain", &id]);
+    assert_eq!(code, 0, "it was explained: {output}");
     assert!(output.contains("sends an unreadable or missing body"), "{output}");
     assert!(output.contains("change     have the client send JSON with a single value for /n\n"), "{output}");
 }

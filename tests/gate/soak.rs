@@ -59,8 +59,8 @@ async fn a_cluster_is_ready_when_enough_people_have_made_enough_requests() {
     assert_eq!(code, 1, "{text}");
     for line in [
         "C  shadow: not ready\n",
-        "    missing: 0 of 4 requests that both gates decided\n",
-        "    missing: 0 of 2 admins with the legacy role ops\n",
+        "    missing: 4 more requests (0 of 4) that both gates decided\n",
+        "    missing: 2 more admins (0 of 2) with the legacy role ops\n",
         "\nE  v2: enforced\n",
         "\nL  legacy: not in shadow\n    missing: the cluster is in legacy mode\n",
     ] {
@@ -75,8 +75,8 @@ async fn a_cluster_is_ready_when_enough_people_have_made_enough_requests() {
     assert_eq!(
         after_two["missing"],
         serde_json::json!([
-            "2 of 4 requests that both gates decided",
-            "1 of 2 admins with the legacy role ops"
+            "2 more requests (2 of 4) that both gates decided",
+            "1 more admin (1 of 2) with the legacy role ops"
         ])
     );
     ask("/a", "ben").await;

@@ -107,7 +107,7 @@ fn every_bad_mapping_is_of_a_kind_that_is_listed() {
 /// The ids are read out of the code that finds: what follows on `Diagnostic::new(`, or is alone in a tuple.
 #[test]
 fn every_id_that_the_code_can_find_is_listed() {
-    let mut ids = BTreeSet::new();
+    let mut ids = BTreeSet::from(["syntax".to_owned()]);
     let mut folders = vec![project_file("crates/policy/src/mapping")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

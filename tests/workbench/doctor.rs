@@ -398,10 +398,16 @@ fn a_cookie_that_is_nobodys_says_why() {
 
 #[test]
 fn a_clock_that_is_wrong_is_seen() {
-    let console = Console::start("200 OK", "Thu, 01 Jan 2026 00:00:00 GMT");
-    let bench = sound(&console);
-    let (_, lines) = doctor(&bench, &[]);
-    assert_failed(&lines, "clocks", "s behind this machine, and refuses the gate's assertions");
+    let behind = " s behind this machine, and refuses the gate's assertions";
+    let ahead = " s ahead of this machine, and refuses the gate's assertions";
+    for (date, words) in [("Thu, 01 Jan 2026 00:00:00 GMT", behind), ("Fri, 01 Jan 2100 00:00:00 GMT", ahead)]
+    {
+        let console = Console::start("200 OK", date);
+        let bench = sound(&console);
+        let (_, lines) = doctor(&bench, &[]);
+        assert_failed(&lines, "clocks", words);
+        assert!(lines.iter().all(|line| !line["found"].as_str().unwrap().contains(" -")), "{lines:#?}");
+    }
 }
 
 /// The archive has no secret, and the password of the database is starred out.

@@ -51,3 +51,50 @@ fn each_mistake_says_what_where_and_how_to_mend_it() {
     let all = in_mapping + in_settings + in_commands;
     assert!(all >= 150, "{all} mistakes: {in_mapping}, {in_settings}, {in_commands}");
 }
+
+/// What a command ends with, for a pipeline: 0 where it did what it was asked for, 1 where a person has to look.
+#[test]
+fn commands_end_as_they_say() {
+    let bench = Workbench::new();
+    bench.write("routes.toml", &mapping("\"GET /x\" = { legacy = [\"ops\"], role = \"console-user\" }\n"));
+    std::fs::create_dir(bench.path("src")).unwrap();
+    bench.write(
+        "src/app.py",
+        "from flask import Flask\napp = Flask(__name__)\n@app.get('/a')\ndef a(): pass\n",
+    );
+    std::fs::create_dir(bench.path("guarded")).unwrap();
+    bench.write(
+        "guarded/app.py",
+        "from flask import Flask\nfrom guards import api_or_session\napp = Flask(__name__)\n\
+         @app.get('/a')\n@api_or_session('ops')\ndef a(): pass\n",
+    );
+    bench.write("latin.toml", "");
+    std::fs::write(bench.path("latin.toml"), b"version = 1\n# caf\xe9\n").unwrap();
+    assert_eq!(bench.run(&["review", "open"]).code, 0);
+    for (arguments, code, words) in [
+        ("audit erase TYPO", 1, "no audit row names `TYPO`, and Console has no such admin"),
+        ("review list", 0, "open until"),
+        ("token list --format json", 0, "[]"),
+        ("flag rbac-v2 show --format json", 0, "\"enabled\""),
+        ("flag ticket-grants show --format json", 0, "\"enabled\": true"),
+        ("history --format json", 0, "\"activations\": []"),
+        ("history --people --format json", 0, "\"grants\""),
+        ("audit tail --format json", 0, "[\n  {\n"),
+        ("audit tail --format text", 0, "  access_review  "),
+        ("audit tail", 0, "{\"id\":"),
+        ("audit export --since 7d", 0, "\"event_type\""),
+        ("audit export --since 7d --until 1d", 0, ""),
+        ("explain get /x --legacy-role ops", 0, "GET /x"),
+        ("import --console-src src", 0, "2 left to Console"),
+        (
+            "import --console-src guarded",
+            1,
+            "the route of `a` is left to Console: no @require_role, but @api_or_session",
+        ),
+        ("check --offline latin.toml", 2, "line 2 is not UTF-8 (byte 0xe9)"),
+    ] {
+        let output = bench.run(&arguments.split(' ').collect::<Vec<_>>());
+        assert_eq!(output.code, code, "{arguments}: {output:?}");
+        assert!(output.text().contains(words), "{arguments}: {}", output.text());
+    }
+}

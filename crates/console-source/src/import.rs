@@ -196,9 +196,24 @@ impl<'s> Entry<'s> {
         text
     }
 
+    /// What a person has to look at: a route without a row, and one whose gate was not understood and is left to Console. That
+    /// a route has no gate at all is understood.
     fn left_out(&self) -> Option<(Location, String)> {
-        let reason = self.row.as_ref().err().filter(|_| !self.route.options.build_only)?;
-        Some((self.route.place.clone(), format!("the route of `{}` has no row: {reason}", self.route.view)))
+        let view = &self.route.view;
+        let message = match &self.row {
+            Err(_) if self.route.options.build_only => return None,
+            Err(reason) => format!("the route of `{view}` has no row: {reason}"),
+            Ok(WrittenRow { legacy: Err(reason), .. }) if !self.is_open() => {
+                format!("the route of `{view}` is left to Console: {reason}")
+            }
+            Ok(_) => return None,
+        };
+        Some((self.route.place.clone(), message))
+    }
+
+    /// Whether nothing in the source guards it.
+    fn is_open(&self) -> bool {
+        matches!(self.route.gate, Gate::None) && self.route.other_decorators.is_empty()
     }
 }
 

@@ -182,8 +182,112 @@ pub fn excerpt(
 
 impl std::error::Error for Diagnostics {}
 
+/// What is wrong with a text as TOML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    Sound,
+    /// Names that are there twice: the rest can be read and judged.
+    Repeats(Vec<Diagnostic>),
+    /// The one mistake to report. Behind it the parser guesses what belongs where, and each further finding may be a guess
+    /// gone wrong.
+    Broken(Diagnostic),
+}
+
+impl Syntax {
+    /// Judges the parser's errors about `source`.
+    pub fn of(source: &str, errors: &[toml::de::Error]) -> Syntax {
+        let finding = |error: &toml::de::Error| {
+            let span = error.span().unwrap_or(0..source.len().min(1));
+            let meant = meant_in_toml(source, &span, error.message());
+            let finding = Diagnostic::new("syntax", span, error.message());
+            match meant {
+                Some(meant) => finding.suggest(meant),
+                None => finding,
+            }
+        };
+        let is_repeat = |error: &&toml::de::Error| error.message().contains("duplicate key");
+        let others = errors.iter().filter(|error| !is_repeat(error)).map(finding);
+        let Some(first) = others.min_by_key(|finding| finding.span.start) else {
+            let repeats: Vec<Diagnostic> = errors.iter().map(finding).collect();
+            return if repeats.is_empty() { Syntax::Sound } else { Syntax::Repeats(repeats) };
+        };
+        let cause = conflict(source).or_else(|| unclosed(source));
+        // What is unclosed before the parser stumbled is why it did.
+        let cause = cause.filter(|cause| cause.span.start <= first.span.start);
+        Syntax::Broken(cause.unwrap_or(first))
+    }
+}
+
+/// A merge that was left unresolved.
+fn conflict(source: &str) -> Option<Diagnostic> {
+    let begins =
+        |mark: &'static str| source.split_inclusive('\n').filter(move |line| line.starts_with(mark)).count();
+    let count = begins("<<<<<<< ");
+    if count == 0 || begins(">>>>>>> ") == 0 {
+        return None;
+    }
+    let start = if source.starts_with("<<<<<<< ") { 0 } else { source.find("\n<<<<<<< ")? + 1 };
+    let what = if count == 1 { "a merge conflict is" } else { "merge conflicts are" };
+    let more = if count == 1 { String::new() } else { format!(" ({count} in this file)") };
+    let message = format!("{what} not resolved{more}");
+    let fix = "keep one of the two versions, and delete the lines `<<<<<<<`, `=======` and `>>>>>>>`";
+    Some(Diagnostic::new("syntax", start..start + 7, message).suggest(fix))
+}
+
+/// The first bracket that is opened and not closed.
+fn unclosed(source: &str) -> Option<Diagnostic> {
+    let report = |(at, bracket): (usize, u8)| {
+        let closing = if bracket == b'{' { '}' } else { ']' };
+        let message = format!("`{}` is not closed", char::from(bracket));
+        Diagnostic::new("syntax", at..at + 1, message).suggest(format!("add `{closing}`"))
+    };
+    let bytes = source.as_bytes();
+    let mut open: Vec<(usize, u8)> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at = match byte {
+            b'#' => line_end(bytes, at),
+            b'"' | b'\'' => string_end(bytes, at),
+            b'[' | b'{' => {
+                open.push((at, *byte));
+                at + 1
+            }
+            b']' | b'}' => {
+                let opened = open.pop()?;
+                if opened.1 != if *byte == b'}' { b'{' } else { b'[' } {
+                    return Some(report(opened));
+                }
+                at + 1
+            }
+            _ => at + 1,
+        };
+    }
+    open.first().copied().map(report)
+}
+
+fn line_end(bytes: &[u8], from: usize) -> usize {
+    bytes[from..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| from + length)
+}
+
+/// Behind the string that begins at `from`: one of several lines (`"""`), or of one.
+fn string_end(bytes: &[u8], from: usize) -> usize {
+    let quote = bytes[from];
+    let is_long = bytes[from..].starts_with(&[quote; 3]);
+    let end: &[u8] = if is_long { &[quote; 3] } else { &[quote] };
+    let mut at = from + end.len();
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if quote == b'"' => at += 2,
+            b'\n' if !is_long => return at,
+            _ if bytes[at..].starts_with(end) => return at + end.len(),
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
 /// What a person probably meant where TOML could not be read.
-pub fn meant_in_toml(source: &str, span: &Range<usize>, message: &str) -> Option<&'static str> {
+fn meant_in_toml(source: &str, span: &Range<usize>, message: &str) -> Option<&'static str> {
     let start = source.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
     let line = source.get(start..)?.lines().next().unwrap_or_default().trim_start();
     if line.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
@@ -215,6 +319,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_mistake_in_the_syntax_stands_alone_at_its_cause() {
+        let rows = "[b.routes]\n\"GET /a\" = { legacy = [\"x\"], role = \"r\" }\n\"GET /b\" = { o = { A = \"r\" } }\n\
+                    # { in a comment\nt = \"{ \\\" [\"\n[b.other]\nx = 1\n";
+        let without = |what: &str, nth: usize| {
+            let at = rows.match_indices(what).nth(nth).expect("it is there").0;
+            format!("{}{}", &rows[..at], &rows[at + what.len()..])
+        };
+        for (text, expected) in [
+            (rows.to_owned(), None),
+            (without(" }\n", 0), Some((2, "`{` is not closed"))),
+            (without(" }\n", 1), Some((3, "`{` is not closed"))),
+            (without("}", 1), Some((3, "`{` is not closed"))),
+            (without("]", 1), Some((2, "`[` is not closed"))),
+            (without("]", 0), Some((1, "`[` is not closed"))),
+            (without("]", 2), Some((6, "`[` is not closed"))),
+            (
+                format!("<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> b\n{rows}"),
+                Some((1, "a merge conflict is not resolved")),
+            ),
+            (
+                format!("{rows}<<<<<<< a\n=======\n>>>>>>> b\n<<<<<<< a\n=======\n>>>>>>> b\n"),
+                Some((8, "merge conflicts are not resolved (2 in this file)")),
+            ),
+            (
+                rows.replace("x = 1", "x = one"),
+                Some((7, "string values must be quoted, expected literal string")),
+            ),
+            (format!("{rows}y = \"open\nz = one\n"), Some((8, "invalid basic string, expected `\"`"))),
+        ] {
+            let (_, errors) = toml::de::DeTable::parse_recoverable(&text);
+            let found = match Syntax::of(&text, &errors) {
+                Syntax::Broken(found) => Some((position(&text, found.span.start).0, found.message)),
+                Syntax::Sound => None,
+                Syntax::Repeats(repeats) => panic!("{text}\n{repeats:?}"),
+            };
+            assert_eq!(found.as_ref().map(|(line, words)| (*line, &**words)), expected, "{text}");
+        }
+        let twice = "a = 1\nb = 2\na = 3\nb = 4\n";
+        let (_, errors) = toml::de::DeTable::parse_recoverable(twice);
+        let Syntax::Repeats(repeats) = Syntax::of(twice, &errors) else { panic!("{errors:?}") };
+        assert_eq!(repeats.len(), 2, "{repeats:?}");
+    }
 
     /// An audit row is never deleted, whatever somebody writes into a file.
     #[test]

@@ -6,6 +6,8 @@ pub mod refusals;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Sub;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -310,34 +312,41 @@ fn admins(
     named.into_iter().map(role_use).collect()
 }
 
+/// How many are missing, with how many there are: `46 more hours (2 of 48)`.
+fn more<T: fmt::Display + Copy + PartialEq + From<u8> + Sub<Output = T>>(
+    have: T,
+    need: T,
+    what: &str,
+) -> String {
+    let missing = need - have;
+    let plural = if missing == T::from(1) { "" } else { "s" };
+    format!("{missing} more {what}{plural} ({have} of {need})")
+}
+
 fn missing(shadow: &Shadow, terms: &SoakTerms) -> Vec<String> {
     let mut missing = Vec::new();
     let until = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%MZ");
     if shadow.days < terms.shadow_days {
         let end = shadow.since_utc + TimeDelta::days(i64::from(terms.shadow_days));
         missing.push(format!(
-            "{} of {} days in shadow, until {}",
-            shadow.days,
-            terms.shadow_days,
+            "{} in shadow, until {}",
+            more(shadow.days, terms.shadow_days, "day"),
             until(end)
         ));
     }
     if shadow.quiet_hours < terms.quiet_hours {
         let end = shadow.quiet_since_utc + TimeDelta::hours(i64::from(terms.quiet_hours));
-        missing.push(format!(
-            "{} of {} hours without unexplained drift, until {}",
-            shadow.quiet_hours,
-            terms.quiet_hours,
-            until(end)
-        ));
+        let hours = more(shadow.quiet_hours, terms.quiet_hours, "hour");
+        missing.push(format!("{hours} without unexplained drift, until {}", until(end)));
     }
     missing.extend(gaps::phrases(&shadow.evidence_lost, terms));
     if shadow.requests < u64::from(terms.requests) {
-        missing.push(format!("{} of {} requests that both gates decided", shadow.requests, terms.requests));
+        let requests = more(shadow.requests, u64::from(terms.requests), "request");
+        missing.push(format!("{requests} that both gates decided"));
     }
     for RoleUse { role, seen, needed } in &shadow.admins {
         if seen < needed {
-            missing.push(format!("{seen} of {needed} admins with the legacy role {role}"));
+            missing.push(format!("{} with the legacy role {role}", more(*seen, *needed, "admin")));
         }
     }
     missing

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::cli::time::time;
+use crate::cli::time::past;
 use crate::cli::{Common, Ended, with_store};
 use crate::store::audit::StoredEvent;
 
@@ -49,11 +49,11 @@ const COLUMNS: [&str; 27] = [
 /// JSON lines are exact. In CSV, a value that a spreadsheet would read as a formula is prefixed with an apostrophe.
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// Start of the period: `2026-11-01` or `2026-11-01T06:00:00Z`
-    #[arg(long, value_parser = time)]
+    /// Start of the period: `2026-11-01`, `2026-11-01T06:00:00Z`, or how long ago: `7d`
+    #[arg(long, value_parser = past)]
     since: DateTime<Utc>,
-    /// End of the period (exclusive); without it, now
-    #[arg(long, value_parser = time)]
+    /// End of the period (exclusive), in the same forms; without it, now
+    #[arg(long, value_parser = past)]
     until: Option<DateTime<Utc>>,
     /// The output format
     #[arg(long, value_enum, default_value = "jsonl")]

@@ -24,7 +24,7 @@ pub(super) async fn examine(
     report: &mut Report,
 ) {
     let file = settings.mapping.file.display().to_string();
-    let mapping = match std::fs::read_to_string(&settings.mapping.file) {
+    let mapping = match crate::text_file::read(&settings.mapping.file) {
         Err(error) => {
             let found = format!("{file}: {error}");
             report.fail(

@@ -86,7 +86,11 @@ fn compare_clock(place: &str, its_time: DateTime<Utc>, report: &mut Report) {
         0..=MOST_SKEW_SECONDS => report.good("clocks", format!("{place} is within {MOST_SKEW_SECONDS} s")),
         _ => report.fail(
             "clocks",
-            format!("{place} is {skew} s behind this machine, and refuses the gate's assertions"),
+            format!(
+                "{place} is {} s {} this machine, and refuses the gate's assertions",
+                skew.abs(),
+                if skew > 0 { "behind" } else { "ahead of" }
+            ),
             "synchronize the clocks of both machines (NTP)",
         ),
     }

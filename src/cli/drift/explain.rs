@@ -46,7 +46,7 @@ pub(super) fn run(settings: &Settings, id: &str, format: TextOrJson) -> anyhow::
                 print_text(&explained);
             }
         }
-        Ok(if drift.is_explained() { Ended::Clean } else { Ended::Findings })
+        Ok(Ended::Clean)
     })
 }
 

@@ -49,7 +49,7 @@ impl Plan {
         let pin = store.pin().await?;
         let target = target(command, store, (&gates, &running), &pin).await?;
         let repeats = target == pin.sha256 && target.as_ref() == Some(&running);
-        let local = std::fs::read_to_string(path).ok();
+        let local = crate::text_file::read(path).ok();
         let file = local.as_deref().map(sha256_of);
         // Where gates run, they know their files better than the operator's machine.
         let files =

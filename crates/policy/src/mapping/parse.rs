@@ -24,7 +24,7 @@ use super::reader::Reader;
 use super::row::{methods_carry_bodies, names_a_variable, parse_row};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
-use crate::diagnostic::{Diagnostic, Diagnostics, Lines, closest, meant_in_toml};
+use crate::diagnostic::{Diagnostic, Diagnostics, Lines, Syntax, closest};
 
 pub(super) const TOP_LEVEL_KEYS: [&str; 9] =
     ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "approval", "blueprints"];
@@ -35,8 +35,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// Every mistake at once: syntax, unknown keys, wrong types, bad patterns, clusters that are not declared, rows
-    /// that repeat or overlap each other. A file with one mistake is refused whole.
+    /// Every mistake at once: unknown keys, wrong types, bad patterns, clusters that are not declared, rows that repeat or
+    /// overlap each other. A mistake in the syntax stands alone. A file with one mistake is refused whole.
     pub fn parse(path: &str, source: &str) -> Result<Mapping, Diagnostics> {
         let mut reader = Reader::default();
         let in_pieces = pieces::of(source).and_then(|pieces| reader.document(source, Some(&pieces)));
@@ -47,7 +47,9 @@ impl Mapping {
                 reader.document(source, None).expect("a file can be read as a whole")
             }
         };
-        if reader.findings.is_empty() {
+        if let Some(cause) = reader.broken {
+            Err(Diagnostics::new(path, source, vec![cause]))
+        } else if reader.findings.is_empty() {
             Ok(mapping)
         } else {
             Err(Diagnostics::new(path, source, reader.findings))
@@ -65,14 +67,11 @@ impl Reader {
     fn document(&mut self, source: &str, pieces: Option<&Pieces<'_>>) -> Option<Mapping> {
         let head = pieces.map_or(source, |pieces| &source[..pieces.head]);
         let (document, syntax_errors) = DeTable::parse_recoverable(head);
-        for error in &syntax_errors {
-            let span = error.span().unwrap_or(0..source.len().min(1));
-            let meant = meant_in_toml(source, &span, error.message());
-            let finding = Diagnostic::new("syntax", span, error.message());
-            self.findings.push(match meant {
-                Some(meant) => finding.suggest(meant),
-                None => finding,
-            });
+        match Syntax::of(head, &syntax_errors) {
+            Syntax::Sound => {}
+            _ if pieces.is_some() => return None,
+            Syntax::Repeats(repeats) => self.findings.extend(repeats),
+            Syntax::Broken(cause) => self.broken = Some(cause),
         }
         let (whole, mut root) = (document.span(), document.into_inner());
         let blueprints = root.remove("blueprints");

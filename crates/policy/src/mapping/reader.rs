@@ -16,6 +16,8 @@ use crate::span::Unit;
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) findings: Vec<Diagnostic>,
+    /// The mistake in the syntax, beside which no finding counts.
+    pub(super) broken: Option<Diagnostic>,
     /// The words of `legacy_roles`; `None` if the file does not declare them.
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
     /// What many rows have, held once.

@@ -193,13 +193,13 @@ fn overflow(cluster: &str) -> Overflow {
 
 #[test]
 fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
-    let quiet = "2 of 48 hours without unexplained drift, until 2026-03-31 10:00Z";
+    let quiet = "46 more hours (2 of 48) without unexplained drift, until 2026-03-31 10:00Z";
     let table: [(&str, Known, &[&str]); 13] = [
         ("all of it, to the hour", ready(), &[]),
         (
             "an hour too short",
             Known { shadow_since: Some(ago(7 * 24 - 1)), ..ready() },
-            &["6 of 7 days in shadow, until 2026-03-29 13:00Z"],
+            &["1 more day (6 of 7) in shadow, until 2026-03-29 13:00Z"],
         ),
         (
             "drift two hours ago",
@@ -225,7 +225,7 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
                 uses: vec![uses("GET /a", Some("anna"), 49), uses("GET /a", Some("ben"), 50)],
                 ..ready()
             },
-            &["99 of 100 requests that both gates decided"],
+            &["1 more request (99 of 100) that both gates decided"],
         ),
         (
             "undecided and unknown rows do not count",
@@ -238,12 +238,15 @@ fn a_cluster_is_ready_when_nothing_is_missing_and_says_what_is() {
                 ],
                 ..ready()
             },
-            &["2 of 100 requests that both gates decided"],
+            &["98 more requests (2 of 100) that both gates decided"],
         ),
         (
             "only one of three who hold ops was seen",
             Known { uses: vec![uses("GET /a", Some("ben"), 100)], ..ready() },
-            &["1 of 2 admins with the legacy role ops", "0 of 1 admins with the legacy role superadmin"],
+            &[
+                "1 more admin (1 of 2) with the legacy role ops",
+                "1 more admin (0 of 1) with the legacy role superadmin",
+            ],
         ),
         (
             "the kill-switch is off",
@@ -400,7 +403,7 @@ S1  shadow: not ready
     admins: superadmin          1 of 1
     disagreements: 2 unexplained, 1 signed off
     1 row(s) are undecided: the legacy gate decides them
-    missing: 2 of 48 hours without unexplained drift, until 2026-03-31 10:00Z
+    missing: 46 more hours (2 of 48) without unexplained drift, until 2026-03-31 10:00Z
 ";
     assert_eq!(text::block(&state_of("S1", &known)), expected);
     let enforced = text::block(&state_of("S2", &Known { shadow_since: None, ..ready() }));
