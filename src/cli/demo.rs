@@ -223,7 +223,8 @@ fn guide(demo: &Demo, ports: Ports, folder: &Folder, personas: &[Persona]) -> St
         moved(demo.admin_port, ADMIN_PORT, ports.admin, "its admin address"),
     ]
     .concat();
-    let program = std::env::current_exe().map_or_else(|_| "console-gate".to_owned(), |path| shown(&path));
+    let program =
+        std::env::current_exe().map_or_else(|_| "console-gate".to_owned(), |path| path.display().to_string());
     let place = folder.path().display();
     let jar = format!("{place}/cookies");
     let command = format!("{program} --config {place}/gate.toml");
@@ -260,6 +261,7 @@ Or with curl, one by one:
     # The kill-switch: every route on its legacy gate at once.
     {command} flag rbac-v2 off
     curl -si -b {jar} {gate}/console/status | head -1
+    {command} flag rbac-v2 on
 
     # All of this is in the audit log, and no one has changed it since.
     {command} audit verify
@@ -275,11 +277,6 @@ Files: {place}    Ctrl-C ends the demo and removes them.
 ",
         people = personas.len(),
     )
-}
-
-fn shown(path: &Path) -> String {
-    let current = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&current).unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]

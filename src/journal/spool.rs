@@ -10,9 +10,9 @@
 //! locked by the process that writes it; an unlocked file was left by a process that died, and the gate that finds it
 //! takes it over. Everything here may wait for a disk: it is called where waiting is allowed.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Of a spool's file.
@@ -76,7 +76,8 @@ impl Spool {
     ///
     /// The folder cannot be written. Better at start than when the database is away.
     pub fn create(folder: &Path, name: &str, limit: u64) -> io::Result<Spool> {
-        std::fs::create_dir_all(folder)?;
+        // Its rows name people: for the gate's user alone, whatever the umask.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = folder.join(format!("{name}.{EXTENSION}"));
         // Under another name until it is locked: a file that nobody locks would be taken for one of the dead.
         let unlocked = folder.join(format!("{name}.new"));

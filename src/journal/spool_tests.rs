@@ -185,3 +185,14 @@ fn noise_is_no_row_and_takes_no_memory() {
     let aside = spool.put_aside().unwrap();
     assert!(aside.ends_with("noise.damaged") && aside.exists() && !path.exists());
 }
+
+/// The rows name people.
+#[test]
+fn a_spool_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::create(&folder.path().join("deep/spool"), "one", 100).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.path().join("deep/spool")), 0o700);
+    assert_eq!(mode(spool.path()), 0o600);
+}

@@ -167,6 +167,7 @@ impl Settings {
     fn resolve_paths(&mut self, folder: &Path) {
         self.mapping.file = folder.join(&self.mapping.file);
         self.audit.spool_folder = folder.join(&self.audit.spool_folder);
+        self.buffers.folder = folder.join(&self.buffers.folder);
         let files = [
             &mut self.session.secret_key_file,
             &mut self.assertion.keys_file,
@@ -177,6 +178,8 @@ impl Settings {
             &mut self.tls.key_file,
             &mut self.freescout.key_file,
             &mut self.freescout.webhook_secret_file,
+            &mut self.otlp.headers_file,
+            &mut self.listen.upgrade_socket,
         ];
         let of_upstreams =
             self.upstreams.values_mut().filter_map(|one| one.assertion.as_mut()?.keys_file.as_mut());
@@ -754,6 +757,18 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
         assert_eq!(format!("{:?}", mirror.url.unwrap()), "sqlite:/etc/gate/other.sqlite");
         let sources: Vec<String> = mirror.columns.values().map(|source| format!("{source:?}")).collect();
         assert_eq!(sources, ["Field(\"event_id\")", "Constant(\"7\")", "Json([\"path\"])"]);
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_settings_file() {
+        let text = "[listen]\nupgrade_socket = \"up.sock\"\n[otlp]\nheaders_file = \"otlp.headers\"\n\
+            [buffers]\nfolder = \"bodies\"\n[audit]\nspool_folder = \"/var/spool/gate\"\n";
+        let mut settings = Settings::parse("gate.toml", text).unwrap();
+        settings.resolve_paths(Path::new("/etc/gate"));
+        assert_eq!(settings.listen.upgrade_socket(), Path::new("/etc/gate/up.sock"));
+        assert_eq!(settings.otlp.headers_file.as_deref(), Some(Path::new("/etc/gate/otlp.headers")));
+        assert_eq!(settings.buffers.folder, Path::new("/etc/gate/bodies"));
+        assert_eq!(settings.audit.spool_folder, Path::new("/var/spool/gate"));
     }
 
     #[test]
